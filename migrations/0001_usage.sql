@@ -1,0 +1,209 @@
+-- usage as reported, for ever: events, corrections and voids, what became of each message, exact rollups,
+-- and how far each kafka partition has been read. everything here is appended, never changed.
+
+-- refuses any change of a row that must stand for ever; attached to every append-only table.
+create function refuse_change() returns trigger language plpgsql as $$
+begin
+  raise exception '% rows are never changed or removed (append-only)', tg_table_name
+    using errcode = 'restrict_violation';
+end $$;
+
+-- one row: what makes this database this one. the secret keys the hash that identifies events.
+create table installation (
+  installation_id uuid primary key default gen_random_uuid(),
+  event_key_secret bytea not null check (length(event_key_secret) = 32),
+  only_row boolean not null default true unique check (only_row)
+);
+insert into installation (event_key_secret)
+  values (uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
+
+-- one transaction's worth of input, and what became of each message in it. `recorded_at` is when we learnt
+-- all of it; it never runs backwards from one committed batch to the next, nor below a cutoff that was used.
+create table usage_batch (
+  batch_id bigint generated always as identity primary key,
+  recorded_at timestamptz not null,
+  door text not null check (door in ('kafka', 'file')),
+  messages integer not null check (messages >= 0),
+  stored integer not null check (stored >= 0),
+  -- stored, but no mapping knew the deployment or the product then.
+  stored_unresolved integer not null check (stored_unresolved >= 0),
+  duplicates integer not null check (duplicates >= 0),
+  conflicts integer not null check (conflicts >= 0),
+  -- corrections and voids whose event was known, and those that wait for theirs.
+  corrections_applied integer not null check (corrections_applied >= 0),
+  corrections_waiting integer not null check (corrections_waiting >= 0),
+  voids_applied integer not null check (voids_applied >= 0),
+  voids_waiting integer not null check (voids_waiting >= 0),
+  rejected integer not null check (rejected >= 0),
+  -- every message ends as exactly one of these.
+  constraint every_message_has_one_outcome check (messages = stored + stored_unresolved + duplicates + conflicts
+    + corrections_applied + corrections_waiting + voids_applied + voids_waiting + rejected)
+);
+create index usage_batch_recorded_at on usage_batch (recorded_at);
+
+-- what reported usage has in common, folded into one number. names as reported: whether a deployment or
+-- product is known is decided at reading, as known at the cutoff.
+create table usage_dimension (
+  dimension_id integer generated always as identity primary key,
+  source text not null,
+  deployment text not null,
+  product text not null,
+  service_tier text not null,
+  unique (source, deployment, product, service_tier)
+);
+
+-- pseudonymous customer keys; the empty one is number 0: no customer named.
+create table usage_customer (
+  customer_id integer primary key,
+  customer text not null unique
+);
+create sequence usage_customer_id as integer owned by usage_customer.customer_id;
+alter table usage_customer alter column customer_id set default nextval('usage_customer_id');
+insert into usage_customer (customer_id, customer) values (0, '');
+
+-- usage events as first reported. wide columns first, no nulls in the common case: rows stay narrow.
+-- a quantity that fits its column stands there; any other meter or a larger or fractional quantity
+-- stands in other_quantities ({"meter": "decimal"}), never in both.
+create table usage_event (
+  event_key uuid primary key,          -- keyed hash of (source, id)
+  content_hash uuid not null,          -- of all that was reported: tells a duplicate from a conflict
+  occurred_at timestamptz not null,
+  batch_id bigint not null references usage_batch,
+  dimension_id integer not null references usage_dimension,
+  customer_id integer not null references usage_customer,
+  input_tokens integer not null check (input_tokens >= 0),
+  cached_input_tokens integer not null check (cached_input_tokens >= 0),
+  output_tokens integer not null check (output_tokens >= 0),
+  reasoning_tokens integer not null check (reasoning_tokens >= 0),
+  requests integer not null check (requests >= 0),
+  event_id text not null,
+  other_quantities jsonb
+);
+-- a bucket in which a boundary falls is opened down to its events.
+create index usage_event_occurred_at on usage_event using brin (occurred_at);
+create index usage_event_batch on usage_event using brin (batch_id);
+
+-- corrections and voids as reported. one that arrives before what it names waits here.
+create table usage_amendment (
+  amendment_key uuid primary key,
+  content_hash uuid not null,
+  batch_id bigint not null references usage_batch,
+  -- order of recording within the batch; the last recorded restatement of a field holds.
+  place integer not null,
+  source text not null,
+  amendment_id text not null,
+  target_key uuid not null,
+  target_id text not null,
+  kind text not null check (kind in ('correction', 'void')),
+  restated jsonb not null,
+  unique (batch_id, place)
+);
+create index usage_amendment_target on usage_amendment (target_key);
+
+-- what an amended event is from a batch on: the whole of it after all corrections and voids known by then.
+-- as known at k, the last row recorded at or before k holds, else the event as first reported.
+create table usage_state (
+  event_key uuid not null references usage_event,
+  batch_id bigint not null references usage_batch,
+  voided boolean not null,
+  occurred_at timestamptz not null,
+  dimension_id integer not null references usage_dimension,
+  customer_id integer not null references usage_customer,
+  input_tokens integer not null check (input_tokens >= 0),
+  cached_input_tokens integer not null check (cached_input_tokens >= 0),
+  output_tokens integer not null check (output_tokens >= 0),
+  reasoning_tokens integer not null check (reasoning_tokens >= 0),
+  requests integer not null check (requests >= 0),
+  other_quantities jsonb,
+  primary key (event_key, batch_id)
+);
+create index usage_state_occurred_at on usage_state (occurred_at);
+
+-- same id, other content: the first stands, this one is kept and never counts by itself.
+create table usage_conflict (
+  conflict_id bigint generated always as identity primary key,
+  batch_id bigint not null references usage_batch,
+  event_key uuid not null,
+  source text not null,
+  event_id text not null,
+  content_hash uuid not null,
+  reported jsonb not null,
+  position text not null               -- topic/partition@offset or file:line
+);
+create index usage_conflict_event on usage_conflict (event_key);
+
+-- what could not be taken, why, and where it stands. the payload is redacted to allow-listed fields, enough
+-- to decode it again, and expires.
+create table usage_rejection (
+  rejection_id bigint generated always as identity primary key,
+  batch_id bigint not null references usage_batch,
+  position text not null,
+  reason text not null,
+  detail text not null,
+  content_type text not null,
+  payload bytea,
+  expires_at timestamptz not null
+);
+create index usage_rejection_reason on usage_rejection (reason);
+create index usage_rejection_expires_at on usage_rejection (expires_at) where payload is not null;
+
+-- a rejection that was decoded again and taken, and by which batch.
+create table usage_rejection_replay (
+  rejection_id bigint primary key references usage_rejection,
+  batch_id bigint not null references usage_batch
+);
+
+-- sums of meters per hour and dimensions, as deltas: each batch adds one row per key that it touches, stamped
+-- with its batch, so that the sum of the deltas recorded at or before k is the rollup as known at k.
+-- a correction adds the difference. the context band (over, up_to] tells which long-context price applies.
+create table usage_rollup (
+  bucket timestamptz not null,         -- start of the hour, utc
+  batch_id bigint not null references usage_batch,
+  context_over bigint not null,        -- exclusive; 0 where no threshold is exceeded
+  context_up_to bigint not null,       -- inclusive; 9223372036854775807 where there is none
+  input_tokens bigint not null,
+  cached_input_tokens bigint not null,
+  output_tokens bigint not null,
+  reasoning_tokens bigint not null,
+  requests bigint not null,
+  dimension_id integer not null references usage_dimension,
+  customer_id integer not null references usage_customer,
+  events integer not null,             -- how many events more (or, where negative, fewer)
+  other_quantities jsonb,
+  primary key (bucket, batch_id, dimension_id, customer_id, context_over, context_up_to)
+);
+
+-- how far each partition was read: the offset that comes next. the cluster id keeps a topic that was made
+-- anew, on another cluster, from being taken for the old one.
+create table kafka_offset (
+  cluster_id text not null,
+  topic text not null,
+  partition integer not null,
+  next_offset bigint not null check (next_offset >= 0),
+  primary key (cluster_id, topic, partition)
+);
+
+do $$
+declare append_only text;
+begin
+  foreach append_only in array array['installation', 'usage_batch', 'usage_dimension', 'usage_event', 'usage_amendment',
+      'usage_state', 'usage_conflict', 'usage_rejection_replay', 'usage_rollup'] loop
+    execute format('create trigger append_only before update or delete or truncate on %I
+      for each statement execute function refuse_change()', append_only);
+  end loop;
+end $$;
+
+-- a rejection may only lose its payload, when that expires.
+create function refuse_rejection_change() returns trigger language plpgsql as $$
+begin
+  if new.payload is null and old.expires_at <= now()
+      and (new.rejection_id, new.batch_id, new.position, new.reason, new.detail, new.content_type, new.expires_at)
+        = (old.rejection_id, old.batch_id, old.position, old.reason, old.detail, old.content_type, old.expires_at) then
+    return new;
+  end if;
+  raise exception 'a rejection may only lose its payload once that has expired' using errcode = 'restrict_violation';
+end $$;
+create trigger payload_expires before update on usage_rejection
+  for each row execute function refuse_rejection_change();
+create trigger append_only before delete or truncate on usage_rejection
+  for each statement execute function refuse_change();

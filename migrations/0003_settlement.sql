@@ -1,0 +1,158 @@
+-- settlements, what they booked, the statements, and which periods are closed.
+
+-- one run of the one settlement path: what was asked, as known at which cutoff, by which engine.
+create table settlement (
+  settlement_id bigint generated always as identity primary key,
+  contract_id text not null,
+  period text not null,
+  period_start timestamptz not null,
+  period_end timestamptz not null check (period_end > period_start),   -- exclusive
+  cutoff timestamptz not null,
+  settled_at timestamptz not null,
+  settled_by text not null,
+  engine_version text not null,
+  time_zone_data_version text not null,
+  input_sha256 text not null check (input_sha256 ~ '^[0-9a-f]{64}$')
+);
+create index settlement_contract on settlement (contract_id, period_start);
+-- nothing may be recorded at or below a cutoff that was used.
+create index settlement_cutoff on settlement (cutoff);
+
+-- amounts booked, rounded to the currency's minor unit: per term and origin period the difference between
+-- what is owed in all and what was booked before. positive: the payer owes the payee.
+create table booked_line (
+  settlement_id bigint not null references settlement,
+  line integer not null check (line > 0),
+  contract_id text not null,
+  term_id text not null,
+  payer text not null references party,
+  payee text not null references party check (payee <> payer),
+  currency text not null check (currency ~ '^[A-Z]{3}$'),
+  origin_period text not null,
+  origin_start timestamptz not null,
+  booked_period text not null,
+  booked_start timestamptz not null,
+  amount numeric not null check (amount <> 0),
+  primary key (settlement_id, line),
+  -- nothing is booked into a period before the one in which it arose
+  check (origin_start <= booked_start)
+);
+create index booked_line_contract on booked_line (contract_id, booked_start);
+
+-- a closed period takes no more bookings.
+create table period_close (
+  contract_id text not null,
+  period text not null,
+  period_start timestamptz not null,
+  closed_at timestamptz not null,
+  closed_by text not null,
+  primary key (contract_id, period)
+);
+
+create function refuse_booking_into_closed() returns trigger language plpgsql as $$
+begin
+  if exists (select from period_close c where c.contract_id = new.contract_id
+      and c.period_start >= new.booked_start) then
+    raise exception 'period % of contract % is closed', new.booked_period, new.contract_id
+      using errcode = 'check_violation';
+  end if;
+  return new;
+end $$;
+create trigger closed_periods_refuse before insert on booked_line
+  for each row execute function refuse_booking_into_closed();
+
+-- what two parties owe each other for a period under a contract, in one currency.
+create table statement (
+  statement_id bigint generated always as identity primary key,
+  contract_id text not null,
+  -- the two parties in the order of their ids
+  party_a text not null references party,
+  party_b text not null references party check (party_a < party_b),
+  currency text not null check (currency ~ '^[A-Z]{3}$'),
+  period text not null,
+  period_start timestamptz not null,
+  unique (contract_id, party_a, party_b, currency, period)
+);
+
+-- each settlement with news drafts the statement anew; what was issued is never drafted again.
+create table statement_revision (
+  statement_id bigint not null references statement,
+  revision integer not null check (revision > 0),
+  settlement_id bigint not null references settlement,
+  content text not null,               -- the document, json, byte for byte what the digest is of
+  sha256 text not null check (sha256 ~ '^[0-9a-f]{64}$'),
+  primary key (statement_id, revision)
+);
+
+-- a statement's status is what was appended last.
+create table statement_status (
+  statement_id bigint not null,
+  revision integer not null,
+  sequence integer not null check (sequence > 0),
+  status text not null check (status in ('draft', 'approved', 'issued', 'agreed', 'disputed', 'settled')),
+  changed_by text not null check (changed_by <> ''),
+  changed_at timestamptz not null,
+  reason text not null,
+  primary key (statement_id, sequence),
+  foreign key (statement_id, revision) references statement_revision
+);
+
+-- draft -> approved (by someone other than its maker) -> issued -> agreed | disputed -> settled; a new
+-- revision is a draft again, and there is none once a statement is issued.
+create function refuse_wrong_status() returns trigger language plpgsql as $$
+declare
+  last statement_status;
+  maker text;
+begin
+  -- locks the statement so that two changes cannot both follow the same status
+  perform from statement where statement_id = new.statement_id for update;
+  select * into last from statement_status where statement_id = new.statement_id order by sequence desc limit 1;
+  if new.sequence <> coalesce(last.sequence, 0) + 1 then
+    raise exception 'statement %: its status changed meanwhile', new.statement_id using errcode = 'serialization_failure';
+  end if;
+  if new.status = 'draft' then
+    if new.revision <> coalesce(last.revision, 0) + 1 or last.status not in ('draft', 'approved') then
+      raise exception 'statement %: no new draft after %', new.statement_id, last.status using errcode = 'check_violation';
+    end if;
+  elsif last is null or new.revision <> last.revision or not (case new.status
+      when 'approved' then last.status = 'draft'
+      when 'issued' then last.status = 'approved'
+      when 'agreed' then last.status in ('issued', 'disputed')
+      when 'disputed' then last.status in ('issued', 'agreed')
+      when 'settled' then last.status = 'agreed' end) then
+    raise exception 'statement %: % does not follow %', new.statement_id, new.status, last.status
+      using errcode = 'check_violation';
+  end if;
+  if new.status = 'approved' then
+    select s.changed_by into maker from statement_status s
+      where s.statement_id = new.statement_id and s.revision = new.revision and s.status = 'draft';
+    if maker = new.changed_by then
+      raise exception 'statement %: % made it; someone else has to approve it', new.statement_id, maker
+        using errcode = 'check_violation';
+    end if;
+  end if;
+  return new;
+end $$;
+create trigger status_follows before insert on statement_status
+  for each row execute function refuse_wrong_status();
+
+-- unresolved usage that someone decided not to wait for: it no longer blocks the close of a period.
+create table unresolved_waiver (
+  contract_id text not null,
+  period text not null,
+  dimension_id integer not null references usage_dimension,
+  waived_at timestamptz not null,
+  waived_by text not null check (waived_by <> ''),
+  reason text not null check (reason <> ''),
+  primary key (contract_id, period, dimension_id)
+);
+
+do $$
+declare append_only text;
+begin
+  foreach append_only in array array['settlement', 'booked_line', 'period_close', 'statement', 'statement_revision',
+      'statement_status', 'unresolved_waiver'] loop
+    execute format('create trigger append_only before update or delete or truncate on %I
+      for each statement execute function refuse_change()', append_only);
+  end loop;
+end $$;

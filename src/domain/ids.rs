@@ -1,0 +1,68 @@
+//! Names of things: each kind has a type of its own, so that a party is never taken for a product.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+macro_rules! name_types {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Takes the name as written; whether anything of that name exists is the reader's question.
+            pub fn new(name: impl Into<String>) -> Self {
+                Self(name.into())
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(name: &str) -> Self {
+                Self::new(name)
+            }
+        }
+    )*};
+}
+
+name_types! {
+    /// A legal entity: a lab, a cloud, a reseller, a customer.
+    PartyId,
+    /// One place that runs models and reports usage.
+    DeploymentId,
+    /// What is sold: `gpt-api`, `codex`, `bedrock-managed-agents`.
+    ProductId,
+    /// A pseudonymous key of the customer who used it.
+    CustomerId,
+    /// An agreement through all its versions.
+    ContractId,
+    /// One clause as data; its identity through the versions of one contract.
+    TermId,
+    /// A fact, figure or parameter that a contract declares, by its own defined term.
+    DefinedTerm,
+}
+
+/// What identifies a usage event, a correction, a void or a record for ever: its id within its source.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EventId {
+    /// Who emitted it (the `source` of a CloudEvent).
+    pub source: String,
+    /// Unique within the source, for ever (the `id` of a CloudEvent).
+    pub id: String,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.id, self.source)
+    }
+}

@@ -1,0 +1,276 @@
+//! Instants, half-open spans, and the local periods of a contract.
+//!
+//! CONTRACTS section 1: instants are UTC with microseconds, every interval is `[start, end)`, and local
+//! boundaries are computed here, never in SQL.
+
+use chrono::{DateTime, Datelike, Days, LocalResult, Months, NaiveDate, NaiveTime, SubsecRound, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// A point in time, UTC, in whole microseconds.
+pub type Instant = DateTime<Utc>;
+
+/// The text is no instant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{text}\" is no instant with a zone; write RFC 3339, such as 2026-04-27T00:00:00-07:00")]
+pub struct ParseInstantError {
+    pub text: String,
+}
+
+/// Reads an RFC 3339 instant; finer digits than microseconds are truncated.
+///
+/// The leap second `:60` is the last microsecond of that minute.
+///
+/// # Errors
+/// A text without a zone, or that is no time at all.
+pub fn parse_instant(text: &str) -> Result<Instant, ParseInstantError> {
+    let fail = || ParseInstantError { text: text.to_owned() };
+    let parsed = DateTime::parse_from_rfc3339(text).map_err(|_| fail())?.with_timezone(&Utc);
+    // chrono keeps a leap second as the 59th second with more than a second of nanoseconds.
+    if parsed.timestamp_subsec_nanos() >= 1_000_000_000 {
+        let last = TimeDelta::microseconds(999_999);
+        return DateTime::from_timestamp(parsed.timestamp(), 0).and_then(|s| s.checked_add_signed(last)).ok_or_else(fail);
+    }
+    Ok(parsed.trunc_subsecs(6))
+}
+
+/// The instant one microsecond earlier: the last instant of a span that ends at `end_exclusive`.
+pub fn last_instant_before(end_exclusive: Instant) -> Instant {
+    end_exclusive.checked_sub_signed(TimeDelta::microseconds(1)).unwrap_or(end_exclusive)
+}
+
+/// The first instant of a local date.
+///
+/// Where the zone skips midnight, that is the first instant which exists on the date; where midnight
+/// comes twice, the earlier one.
+pub fn start_of_day(zone: Tz, date: NaiveDate) -> Instant {
+    let midnight = date.and_time(NaiveTime::MIN);
+    // No zone has ever skipped more than a day; a quarter of an hour divides every gap.
+    (0..=96_i64)
+        .filter_map(|quarter| midnight.checked_add_signed(TimeDelta::minutes(quarter.saturating_mul(15))))
+        .find_map(|local| match zone.from_local_datetime(&local) {
+            LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => Some(at.with_timezone(&Utc)),
+            LocalResult::None => None,
+        })
+        .unwrap_or_else(|| midnight.and_utc())
+}
+
+/// The first instant after a local date: where `through` that date ends, exclusive.
+pub fn end_of_day_exclusive(zone: Tz, date: NaiveDate) -> Instant {
+    date.succ_opt().map_or(Instant::MAX_UTC, |next| start_of_day(zone, next))
+}
+
+/// A half-open interval `[start, end)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Span {
+    pub start: Instant,
+    /// Exclusive.
+    pub end: Instant,
+}
+
+impl Span {
+    pub fn contains(&self, at: Instant) -> bool {
+        self.start <= at && at < self.end
+    }
+}
+
+/// How a contract cuts time into settlement periods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeriodUnit {
+    Month,
+    Quarter,
+    Year,
+}
+
+/// One settlement period: a calendar month, quarter or year, local to the contract's zone.
+///
+/// Written `2026-05`, `2026-Q2` or `2026`. Periods of one unit are ordered by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Period {
+    first_day: NaiveDate,
+    months: u32,
+}
+
+impl Period {
+    fn starting(first_day: NaiveDate, unit: PeriodUnit) -> Self {
+        let months = match unit {
+            PeriodUnit::Month => 1,
+            PeriodUnit::Quarter => 3,
+            PeriodUnit::Year => 12,
+        };
+        Self { first_day, months }
+    }
+
+    /// The period of `unit` in which a local date lies.
+    pub fn containing(date: NaiveDate, unit: PeriodUnit) -> Self {
+        let first_month0 = match unit {
+            PeriodUnit::Month => date.month0(),
+            PeriodUnit::Quarter => date.month0().saturating_sub(date.month0() % 3),
+            PeriodUnit::Year => 0,
+        };
+        let first_day = date.with_day(1).and_then(|day| day.with_month0(first_month0)).unwrap_or(date);
+        Self::starting(first_day, unit)
+    }
+
+    /// The period in which an instant lies, as the contract's zone sees it.
+    pub fn at(instant: Instant, zone: Tz, unit: PeriodUnit) -> Self {
+        Self::containing(instant.with_timezone(&zone).date_naive(), unit)
+    }
+
+    pub fn next(&self) -> Self {
+        let next = self.first_day.checked_add_months(Months::new(self.months));
+        Self { first_day: next.unwrap_or(NaiveDate::MAX), months: self.months }
+    }
+
+    pub fn previous(&self) -> Self {
+        let previous = self.first_day.checked_sub_months(Months::new(self.months));
+        Self { first_day: previous.unwrap_or(NaiveDate::MIN), months: self.months }
+    }
+
+    pub fn unit(&self) -> PeriodUnit {
+        match self.months {
+            1 => PeriodUnit::Month,
+            3 => PeriodUnit::Quarter,
+            _ => PeriodUnit::Year,
+        }
+    }
+
+    pub fn first_day(&self) -> NaiveDate {
+        self.first_day
+    }
+
+    pub fn last_day(&self) -> NaiveDate {
+        self.next().first_day.checked_sub_days(Days::new(1)).unwrap_or(NaiveDate::MAX)
+    }
+
+    /// The instants `[start, end)` of the period in a zone.
+    pub fn span(&self, zone: Tz) -> Span {
+        Span { start: start_of_day(zone, self.first_day), end: start_of_day(zone, self.next().first_day) }
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let year = self.first_day.year();
+        match self.unit() {
+            PeriodUnit::Month => write!(f, "{year:04}-{:02}", self.first_day.month()),
+            PeriodUnit::Quarter => write!(f, "{year:04}-Q{}", self.first_day.month0() / 3 + 1),
+            PeriodUnit::Year => write!(f, "{year:04}"),
+        }
+    }
+}
+
+/// The text is no period.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{text}\" is no period; write a month 2026-05, a quarter 2026-Q2 or a year 2026")]
+pub struct ParsePeriodError {
+    pub text: String,
+}
+
+impl FromStr for Period {
+    type Err = ParsePeriodError;
+
+    fn from_str(text: &str) -> Result<Self, ParsePeriodError> {
+        let fail = || ParsePeriodError { text: text.to_owned() };
+        let (year, part) = text.split_once('-').map_or((text, None), |(year, part)| (year, Some(part)));
+        if year.len() != 4 {
+            return Err(fail());
+        }
+        let year: i32 = year.parse().map_err(|_| fail())?;
+        let (month, unit) = match part.map(|part| part.split_at_checked(1).ok_or_else(fail)).transpose()? {
+            None => (1, PeriodUnit::Year),
+            Some(("Q", quarter)) => {
+                let quarter: u32 = quarter.parse().map_err(|_| fail())?;
+                if !(1..=4).contains(&quarter) {
+                    return Err(fail());
+                }
+                (quarter.saturating_mul(3).saturating_sub(2), PeriodUnit::Quarter)
+            }
+            Some((first, rest)) if rest.len() == 1 => {
+                (format!("{first}{rest}").parse().map_err(|_| fail())?, PeriodUnit::Month)
+            }
+            Some(_) => return Err(fail()),
+        };
+        let first_day = NaiveDate::from_ymd_opt(year, month, 1).ok_or_else(fail)?;
+        Ok(Self::starting(first_day, unit))
+    }
+}
+
+impl Serialize for Period {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOS_ANGELES: Tz = chrono_tz::America::Los_Angeles;
+
+    fn instant(text: &str) -> Instant {
+        parse_instant(text).expect("an instant")
+    }
+
+    #[test]
+    fn instants_truncate_and_hold_the_leap_second() {
+        let check = |text: &str, expect: &str| assert_eq!(instant(text), instant(expect), "{text}");
+        check("2023-11-16T18:15:46.6805909Z", "2023-11-16T18:15:46.680590Z");
+        check("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999999Z");
+        check("2016-12-31T23:59:60.5Z", "2016-12-31T23:59:59.999999Z");
+        check("2026-01-01T01:00:00+01:00", "2026-01-01T00:00:00Z");
+        assert!(parse_instant("2026-01-01T00:00:00").is_err());
+        assert!(parse_instant("2025-04-99T23:00:17Z").is_err());
+    }
+
+    #[test]
+    fn the_end_of_2030_is_local() {
+        let end = end_of_day_exclusive(LOS_ANGELES, NaiveDate::from_ymd_opt(2030, 12, 31).expect("a date"));
+        assert_eq!(end, instant("2031-01-01T08:00:00Z"));
+        let year = |text| Period::at(instant(text), LOS_ANGELES, PeriodUnit::Year).to_string();
+        assert_eq!(year("2031-01-01T07:59:59.999999Z"), "2030");
+        assert_eq!(year("2031-01-01T08:00:00Z"), "2031");
+    }
+
+    #[test]
+    fn months_have_days_of_23_and_25_hours() {
+        let hours = |text: &str| {
+            let span = text.parse::<Period>().expect("a period").span(LOS_ANGELES);
+            (span.end - span.start).num_hours()
+        };
+        assert_eq!(hours("2026-03"), 31 * 24 - 1);
+        assert_eq!(hours("2026-11"), 30 * 24 + 1);
+    }
+
+    #[test]
+    fn a_skipped_midnight_is_the_first_instant_of_the_date() {
+        // Santiago skips 00:00 to 01:00 on 2024-09-08.
+        let day = NaiveDate::from_ymd_opt(2024, 9, 8).expect("a date");
+        assert_eq!(start_of_day(chrono_tz::America::Santiago, day), instant("2024-09-08T04:00:00Z"));
+        // Samoa skipped the whole of 2011-12-30.
+        let gone = NaiveDate::from_ymd_opt(2011, 12, 30).expect("a date");
+        assert_eq!(start_of_day(chrono_tz::Pacific::Apia, gone), instant("2011-12-30T10:00:00Z"));
+    }
+
+    #[test]
+    fn periods_are_written_and_follow_each_other() {
+        for (text, next) in [("2026-12", "2027-01"), ("2026-Q4", "2027-Q1"), ("2026", "2027")] {
+            let period: Period = text.parse().expect("a period");
+            assert_eq!(period.to_string(), text);
+            assert_eq!(period.next().to_string(), next);
+            assert_eq!(period.next().previous(), period);
+        }
+        for wrong in ["", "26-05", "2026-13", "2026-5", "2026-Q5", "2026-Q0", "2026-05-01", "2026-é"] {
+            assert!(wrong.parse::<Period>().is_err(), "{wrong}");
+        }
+    }
+}

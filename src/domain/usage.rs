@@ -1,0 +1,235 @@
+//! Usage events as reported: immutable, identified for ever, with quantities by meter.
+
+use super::ids::EventId;
+use super::period::Instant;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use uuid::Uuid;
+
+macro_rules! meters {
+    ($($(#[$doc:meta])* $meter:ident = $name:literal $context:literal),* $(,)?) => {
+        /// A measured quantity with a unit. The token meters exclude each other: no token counts in two.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Meter {
+            $($(#[$doc])* #[serde(rename = $name)] $meter,)*
+        }
+
+        impl Meter {
+            pub const ALL: &[Meter] = &[$(Meter::$meter),*];
+
+            /// The name in records, price books and the API.
+            pub fn name(self) -> &'static str {
+                match self { $(Meter::$meter => $name,)* }
+            }
+
+            /// Whether it belongs to the context of a request, which decides on long-context prices:
+            /// all input, cached and cache-written included (CONTRACTS section 2).
+            pub fn is_context(self) -> bool {
+                match self { $(Meter::$meter => $context,)* }
+            }
+        }
+    };
+}
+
+meters! {
+    /// Input that was neither read from nor written to a cache.
+    InputTokens = "input_tokens" true,
+    CachedInputTokens = "cached_input_tokens" true,
+    CacheWrite5mTokens = "cache_write_5m_tokens" true,
+    CacheWrite1hTokens = "cache_write_1h_tokens" true,
+    /// Visible output, without reasoning.
+    OutputTokens = "output_tokens" false,
+    ReasoningTokens = "reasoning_tokens" false,
+    AudioInputTokens = "audio_input_tokens" true,
+    AudioOutputTokens = "audio_output_tokens" false,
+    ImageInputTokens = "image_input_tokens" true,
+    ImageOutputTokens = "image_output_tokens" false,
+    Requests = "requests" false,
+    ToolCalls = "tool_calls" false,
+    RuntimeSeconds = "runtime_seconds" false,
+    StateGbHours = "state_gb_hours" false,
+}
+
+impl fmt::Display for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// No meter has that name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown meter \"{name}\"; the meters are {}", Meter::ALL.iter().map(|m| m.name()).collect::<Vec<_>>().join(", "))]
+pub struct UnknownMeter {
+    pub name: String,
+}
+
+impl FromStr for Meter {
+    type Err = UnknownMeter;
+
+    fn from_str(name: &str) -> Result<Self, UnknownMeter> {
+        Self::ALL
+            .iter()
+            .find(|meter| meter.name() == name)
+            .copied()
+            .ok_or_else(|| UnknownMeter { name: name.to_owned() })
+    }
+}
+
+/// Quantities by meter, each zero or more. A meter that is absent is zero.
+pub type Quantities = BTreeMap<Meter, Decimal>;
+
+/// All input of a request: what a context threshold is compared with. In tokens.
+pub fn context_tokens(quantities: &Quantities) -> Decimal {
+    quantities.iter().filter(|(meter, _)| meter.is_context()).map(|(_, quantity)| *quantity).sum()
+}
+
+/// What was reported of one usage event, apart from its identity: the fields that a correction may restate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageContent {
+    /// The event's instant: when the usage happened.
+    pub occurred_at: Instant,
+    /// The deployment's name as reported; whether it is known is decided when it is read.
+    pub deployment: String,
+    /// The product's name as reported.
+    pub product: String,
+    /// The customer's pseudonymous key; empty where the source names none.
+    pub customer: String,
+    /// `default`, `flex`, `priority`, `batch`, as reported.
+    pub service_tier: String,
+    pub quantities: Quantities,
+}
+
+/// One request's usage, as reported, immutable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageEvent {
+    pub id: EventId,
+    pub content: UsageContent,
+}
+
+/// The fields that a correction restates; the others stay as they were. It is no delta.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restatement {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<Instant>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<String>,
+    /// An event's quantities together are one field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantities: Option<Quantities>,
+}
+
+/// What a correction or void does to what it names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AmendmentKind {
+    Correction(Restatement),
+    /// Removes an event, or a correction of one.
+    Void,
+}
+
+/// A correction or void: an event of its own, with an id of its own, that names another of its source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Amendment {
+    pub id: EventId,
+    /// The id that it corrects or voids, within the same source.
+    pub target: String,
+    pub kind: AmendmentKind,
+}
+
+/// What a source's record turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UsageMessage {
+    Event(UsageEvent),
+    Amendment(Amendment),
+}
+
+/// The 128-bit key of an (source, id), under which it is known for ever.
+///
+/// A keyed hash, so that nobody outside can craft two ids with one key.
+pub fn event_key(secret: &[u8; 32], source: &str, id: &str) -> Uuid {
+    let mut hasher = blake3::Hasher::new_keyed(secret);
+    hash_text(&mut hasher, source);
+    hash_text(&mut hasher, id);
+    uuid_of(&hasher)
+}
+
+impl UsageMessage {
+    pub fn id(&self) -> &EventId {
+        match self {
+            UsageMessage::Event(event) => &event.id,
+            UsageMessage::Amendment(amendment) => &amendment.id,
+        }
+    }
+
+    /// A hash of everything reported but the identity, by value: `100` and `100.0` are equal, as are
+    /// `00:00Z` and `01:00+01:00`. Equal hashes are a known duplicate, others a conflict.
+    pub fn content_hash(&self) -> Uuid {
+        let mut hasher = blake3::Hasher::new();
+        match self {
+            UsageMessage::Event(event) => {
+                hasher.update(b"event");
+                let content = &event.content;
+                hash_instant(&mut hasher, Some(content.occurred_at));
+                for text in [&content.deployment, &content.product, &content.customer, &content.service_tier] {
+                    hash_text(&mut hasher, text);
+                }
+                hash_quantities(&mut hasher, &content.quantities);
+            }
+            UsageMessage::Amendment(Amendment { target, kind, .. }) => {
+                match kind {
+                    AmendmentKind::Void => hasher.update(b"void"),
+                    AmendmentKind::Correction(_) => hasher.update(b"correction"),
+                };
+                hash_text(&mut hasher, target);
+                if let AmendmentKind::Correction(restated) = kind {
+                    hash_instant(&mut hasher, restated.occurred_at);
+                    for text in
+                        [&restated.deployment, &restated.product, &restated.customer, &restated.service_tier]
+                    {
+                        hasher.update(&[u8::from(text.is_some())]);
+                        hash_text(&mut hasher, text.as_deref().unwrap_or_default());
+                    }
+                    hasher.update(&[u8::from(restated.quantities.is_some())]);
+                    hash_quantities(&mut hasher, restated.quantities.as_ref().unwrap_or(&Quantities::new()));
+                }
+            }
+        }
+        uuid_of(&hasher)
+    }
+}
+
+/// Length first, so that ("ab", "c") and ("a", "bc") differ.
+fn hash_text(hasher: &mut blake3::Hasher, text: &str) {
+    hasher.update(&text.len().to_le_bytes());
+    hasher.update(text.as_bytes());
+}
+
+fn hash_instant(hasher: &mut blake3::Hasher, at: Option<Instant>) {
+    hasher.update(&[u8::from(at.is_some())]);
+    hasher.update(&at.map_or(0, |at| at.timestamp_micros()).to_le_bytes());
+}
+
+/// A meter that is zero is as good as absent; a trailing zero changes no value.
+fn hash_quantities(hasher: &mut blake3::Hasher, quantities: &Quantities) {
+    for (meter, quantity) in quantities.iter().filter(|(_, quantity)| !quantity.is_zero()) {
+        hash_text(hasher, meter.name());
+        hasher.update(&quantity.normalize().serialize());
+    }
+}
+
+fn uuid_of(hasher: &blake3::Hasher) -> Uuid {
+    let mut bytes = [0_u8; 16];
+    hasher.finalize_xof().fill(&mut bytes);
+    Uuid::from_bytes(bytes)
+}

@@ -1,0 +1,1 @@
+//! Record formats: bytes in, a usage message or a rejection out. Pure; one file per format.
