@@ -12,3 +12,4 @@ pub mod contract;
 pub mod rating;
 pub mod sharing;
 pub mod settlement;
+pub mod statement;

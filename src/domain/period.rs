@@ -76,6 +76,42 @@ impl Span {
     }
 }
 
+/// Time cut at every instant at which something that decides on money may change.
+///
+/// Segment `i` is `[edges[i], edges[i + 1])`. Within a segment the same version, terms, rates and prices
+/// hold, so its usage may be summed before it is rated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Timeline {
+    edges: Vec<Instant>,
+}
+
+impl Timeline {
+    /// Cuts `[start, end)` at those of `cuts` that lie inside.
+    pub fn new(start: Instant, end: Instant, cuts: impl IntoIterator<Item = Instant>) -> Self {
+        let inside = cuts.into_iter().filter(|cut| start < *cut && *cut < end);
+        let edges: std::collections::BTreeSet<Instant> = inside.chain([start, end]).collect();
+        Self { edges: edges.into_iter().collect() }
+    }
+
+    pub fn edges(&self) -> &[Instant] {
+        &self.edges
+    }
+
+    /// The segments in the order of time.
+    pub fn segments(&self) -> impl Iterator<Item = Span> {
+        self.edges.windows(2).filter_map(|pair| match pair {
+            [start, end] => Some(Span { start: *start, end: *end }),
+            _ => None,
+        })
+    }
+
+    /// The segment in which an instant lies; none before the first and from the end on.
+    pub fn segment_at(&self, at: Instant) -> Option<usize> {
+        let after = self.edges.partition_point(|edge| *edge <= at);
+        (after < self.edges.len()).then(|| after.checked_sub(1)).flatten()
+    }
+}
+
 /// How a contract cuts time into settlement periods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
