@@ -51,9 +51,9 @@ END
 # Starts Postgres on port $1; without it on the port of last time, or on another when that is taken.
 postgres_start() {
   local port log=$POSTGRES/postgres.log bin=$POSTGRES_ROOT/$LIB/postgres/bin
-  postgres_init
-  # Whatever is left of a server that crashed, or does not answer.
+  # Whatever is left of a server that crashed, or does not answer, or whose data somebody deleted.
   stop_processes INT "$POSTGRES/data" postgres 10
+  postgres_init
   rm -f "$POSTGRES/data/postmaster.pid"
   for _ in {1..5}; do
     port=${1:-$(free_port_like "$(postgres_port)")}
@@ -75,7 +75,8 @@ postgres_start() {
 postgres_stop() {
   local pid
   pid=$(head -n 1 "$POSTGRES/data/postmaster.pid" 2>/dev/null || true)
-  if [[ -n $pid ]] && postgres_pids | grep -qx "$pid"; then
+  # Not to a stranger who has the number of a server that crashed.
+  if [[ -n $pid && $'\n'$(postgres_pids)$'\n' == *$'\n'$pid$'\n'* ]]; then
     kill -s INT "$pid"
     for _ in {1..300}; do
       [[ -n $(postgres_pids) ]] || return 0

@@ -3,7 +3,9 @@
 //! CONTRACTS section 1: instants are UTC with microseconds, every interval is `[start, end)`, and local
 //! boundaries are computed here, never in SQL.
 
-use chrono::{DateTime, Datelike, Days, LocalResult, Months, NaiveDate, NaiveTime, SubsecRound, TimeDelta, TimeZone, Utc};
+use chrono::{
+    DateTime, Datelike, Days, LocalResult, Months, NaiveDate, NaiveTime, SubsecRound, TimeDelta, TimeZone, Utc,
+};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -31,7 +33,9 @@ pub fn parse_instant(text: &str) -> Result<Instant, ParseInstantError> {
     // chrono keeps a leap second as the 59th second with more than a second of nanoseconds.
     if parsed.timestamp_subsec_nanos() >= 1_000_000_000 {
         let last = TimeDelta::microseconds(999_999);
-        return DateTime::from_timestamp(parsed.timestamp(), 0).and_then(|s| s.checked_add_signed(last)).ok_or_else(fail);
+        return DateTime::from_timestamp(parsed.timestamp(), 0)
+            .and_then(|s| s.checked_add_signed(last))
+            .ok_or_else(fail);
     }
     Ok(parsed.trunc_subsecs(6))
 }

@@ -251,7 +251,8 @@ fn unit_amount(text: &str) -> Result<Decimal, PriceProblem> {
 mod tests {
     use super::*;
 
-    const HEADER: &str = "id,product,meter,service_tier,customer,region,channel,context_over,price,per,currency,from,to,source\n";
+    const HEADER: &str =
+        "id,product,meter,service_tier,customer,region,channel,context_over,price,per,currency,from,to,source\n";
 
     fn in_force(rows: &str, change: impl Fn(&mut PriceQuery<'_>)) -> Option<String> {
         let book = PriceBook::new(read_price_book(&format!("{HEADER}{rows}")).expect("a price book"));

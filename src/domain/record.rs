@@ -116,7 +116,14 @@ enum Raw {
         deployment: Option<DeploymentId>,
         product: Option<ProductId>,
     },
-    Fact { source: String, id: String, contract: ContractId, name: DefinedTerm, at: String, evidence: String },
+    Fact {
+        source: String,
+        id: String,
+        contract: ContractId,
+        name: DefinedTerm,
+        at: String,
+        evidence: String,
+    },
 }
 
 fn money(text: &str) -> Result<Money, RecordError> {
@@ -235,7 +242,9 @@ mod tests {
             assert!(error.contains(expect), "{error}");
         };
         let deduction = |rest: &str| {
-            format!(r#"{{"kind":"deduction","source":"s","id":"d","category":"refund","at":"2026-05-02T00:00:00Z",{rest}}}"#)
+            format!(
+                r#"{{"kind":"deduction","source":"s","id":"d","category":"refund","at":"2026-05-02T00:00:00Z",{rest}}}"#
+            )
         };
         check(&deduction(r#""amount":"3 USD""#), "names nothing");
         check(&deduction(r#""amount":"3","deployment":"d","product":"p""#), "has no currency");

@@ -93,7 +93,9 @@ pub enum SettlementError {
     OutOfOrder { period: Period, next: Period },
     #[error("period {period} is closed, and there is news of {lines} lines; it is booked by settling {open}")]
     PeriodClosed { period: Period, lines: usize, open: Period },
-    #[error("figure \"{figure}\" of {contract} is missing for {period}, and it says missing = \"stop\"; record it with `apportion record`")]
+    #[error(
+        "figure \"{figure}\" of {contract} is missing for {period}, and it says missing = \"stop\"; record it with `apportion record`"
+    )]
     MissingFigure { contract: ContractId, figure: DefinedTerm, period: Period },
     #[error(transparent)]
     Sharing(#[from] SharingError),

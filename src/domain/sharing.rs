@@ -3,9 +3,7 @@
 //! A cap is a function of the running sum, `min(cap, opening + sum)`, so sums per segment give what each
 //! item alone and in order would give.
 
-use super::contract::{
-    Cap, ChargeFilter, Contract, DeductionPlace, Deductions, Selection, Term, Version,
-};
+use super::contract::{Cap, ChargeFilter, Contract, DeductionPlace, Deductions, Selection, Term, Version};
 use super::ids::{ContractId, DefinedTerm, EventId, PartyId, TermId};
 use super::money::{Currency, Exact};
 use super::period::{Instant, Period, Span, Timeline, end_of_day_exclusive, last_instant_before};
@@ -78,7 +76,9 @@ pub struct BasePart {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SharingError {
-    #[error("no price for {meter} of {product}, tier {service_tier}, at {deployment} from {at}, which {contract}/{term} counts; add it to the price book (a price of zero is written down)")]
+    #[error(
+        "no price for {meter} of {product}, tier {service_tier}, at {deployment} from {at}, which {contract}/{term} counts; add it to the price book (a price of zero is written down)"
+    )]
     MissingPrice {
         contract: ContractId,
         term: TermId,
@@ -210,7 +210,12 @@ impl<'a> Engine<'a> {
         term.in_force(at, ended_at).then_some((version, term))
     }
 
-    fn base(&mut self, segment: Segment, contract: &'a Contract, term: &'a Term) -> Result<Vec<BasePart>, SharingError> {
+    fn base(
+        &mut self,
+        segment: Segment,
+        contract: &'a Contract,
+        term: &'a Term,
+    ) -> Result<Vec<BasePart>, SharingError> {
         let mut parts = Parts { contract, term, sums: BTreeMap::new() };
         for selection in &term.base.select {
             match selection {
@@ -222,7 +227,12 @@ impl<'a> Engine<'a> {
                 }
                 Selection::Figure(name) => {
                     for figure in figures_in(self.input.figures, contract, name, segment.span) {
-                        parts.add(format!("figure {name}"), None, figure.value.amount.clone(), figure.value.currency)?;
+                        parts.add(
+                            format!("figure {name}"),
+                            None,
+                            figure.value.amount.clone(),
+                            figure.value.currency,
+                        )?;
                     }
                 }
                 Selection::Accrual { contract: drawn, term: drawn_term } => {
@@ -286,11 +296,7 @@ impl TermState {
         let state = match self.cap.take() {
             Some(state) if state.cap == *cap => state,
             // A cap that is new or changed: what accrued stands, and it counts on from there.
-            _ => CapState {
-                cap: cap.clone(),
-                at_start: &cap.opening + &counted(&self.accrued),
-                sum: Exact::zero(),
-            },
+            _ => CapState { cap: cap.clone(), at_start: &cap.opening + &counted(&self.accrued), sum: Exact::zero() },
         };
         let room = (&cap.limit - &state.at_start).max(Exact::zero());
         let total = |sum: &Exact| &state.at_start + sum.min(&room);

@@ -94,7 +94,8 @@ pub fn statements(
 ) -> Result<Vec<Statement>, SettlementError> {
     let contract = find_contract(&input.contracts, &input.contract)?;
     let drawer = Drawer { input, contract, outcome, booked };
-    let mut pairs: BTreeSet<[PartyId; 2]> = drawer.terms_of_period().map(|term| pair(&term.payer, &term.payee)).collect();
+    let mut pairs: BTreeSet<[PartyId; 2]> =
+        drawer.terms_of_period().map(|term| pair(&term.payer, &term.payee)).collect();
     pairs.extend(booked.iter().filter(|line| line.booked == input.period).map(|line| pair(&line.payer, &line.payee)));
     Ok(pairs.into_iter().map(|parties| drawer.statement(parties, engine_version)).collect())
 }
@@ -117,10 +118,13 @@ impl Drawer<'_> {
         let head = &self.contract.head;
         let lines = self.lines(&parties);
         let terms: BTreeSet<&TermId> = lines.iter().map(|line| &line.term).collect();
-        let versions: BTreeSet<u32> = lines.iter().flat_map(|line| &line.details).map(|detail| detail.version).collect();
+        let versions: BTreeSet<u32> =
+            lines.iter().flat_map(|line| &line.details).map(|detail| detail.version).collect();
         let mut assumptions: Vec<Assumption> = Vec::new();
         for version in self.contract.versions.iter().filter(|version| versions.contains(&version.number)) {
-            for assumption in version.terms.iter().filter(|term| terms.contains(&term.id)).flat_map(|term| &term.assumptions) {
+            for assumption in
+                version.terms.iter().filter(|term| terms.contains(&term.id)).flat_map(|term| &term.assumptions)
+            {
                 if !assumptions.contains(assumption) {
                     assumptions.push(assumption.clone());
                 }
@@ -161,7 +165,9 @@ impl Drawer<'_> {
         for term in self.terms_of_period().filter(|term| pair(&term.payer, &term.payee) == *parties) {
             keys.insert((term.id.clone(), term.payer.clone(), term.payee.clone(), period));
         }
-        for line in self.booked.iter().filter(|line| line.booked == period && pair(&line.payer, &line.payee) == *parties) {
+        for line in
+            self.booked.iter().filter(|line| line.booked == period && pair(&line.payer, &line.payee) == *parties)
+        {
             keys.insert((line.term.clone(), line.payer.clone(), line.payee.clone(), line.origin));
         }
         keys.into_iter().map(|(term, payer, payee, origin)| self.line(term, payer, payee, origin)).collect()

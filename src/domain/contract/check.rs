@@ -9,13 +9,17 @@ use std::collections::BTreeSet;
 pub enum CheckError {
     #[error("contract {contract}: two versions with the number {number}")]
     RepeatedNumber { contract: ContractId, number: u32 },
-    #[error("term {contract}/{term} of version {number} has another payer or payee than version {before}; a flipped direction is another term, under another name")]
+    #[error(
+        "term {contract}/{term} of version {number} has another payer or payee than version {before}; a flipped direction is another term, under another name"
+    )]
     OtherParties { contract: ContractId, term: TermId, number: u32, before: u32 },
     #[error("term {contract}/{term} draws on {drawn_contract}/{drawn_term}, which no version of a known contract has")]
     UnknownAccrual { contract: ContractId, term: TermId, drawn_contract: ContractId, drawn_term: TermId },
     #[error("terms feed each other in a circle: {}", path.join(" -> "))]
     Circle { path: Vec<String> },
-    #[error("base {base} of term {contract}/{term} counts the same money twice: a charge that it selects is also behind {drawn}, which it draws on")]
+    #[error(
+        "base {base} of term {contract}/{term} counts the same money twice: a charge that it selects is also behind {drawn}, which it draws on"
+    )]
     Twice { contract: ContractId, term: TermId, base: String, drawn: String },
 }
 
@@ -46,7 +50,8 @@ fn check_versions(contract: &Contract) -> Result<(), CheckError> {
                 return Err(CheckError::RepeatedNumber { contract: contract.head.id.clone(), number: version.number });
             }
             for term in &version.terms {
-                let flipped = before.term(&term.id).is_some_and(|old| (&old.payer, &old.payee) != (&term.payer, &term.payee));
+                let flipped =
+                    before.term(&term.id).is_some_and(|old| (&old.payer, &old.payee) != (&term.payer, &term.payee));
                 if flipped {
                     return Err(CheckError::OtherParties {
                         contract: contract.head.id.clone(),

@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(document.title, "Title");
         assert_eq!(document.toml.trim(), "[term.é]\nrate = \"20%\"");
         let offset = document.toml.find("rate").expect("the block");
-        assert_eq!(document.location_at(offset).to_string(), "a.md:9:1");
+        assert_eq!(document.location_at(offset).to_string(), "a.md:10:1");
         let clause = document.clause_at(offset);
         assert_eq!((clause.heading.as_str(), clause.text.as_str()), ("Share, 2.1", "The lab pays a share."));
     }

@@ -1,8 +1,8 @@
 //! A folder of documents: which is a register, a contract, a version, and all of them read and checked together.
 
+use super::Contract;
 use super::check::{CheckError, check};
 use super::read::{Parsed, ReadError, read_version};
-use super::Contract;
 use crate::domain::ids::{ContractId, ProductId};
 use crate::domain::price::{Price, PriceBookError, read_price_book};
 use crate::domain::register::{Register, RegisterConflict};
@@ -91,13 +91,18 @@ fn read_prices(files: &[SourceFile], register: &Register) -> Result<Vec<Price>, 
     Ok(all)
 }
 
-fn read_contracts(documents: &[Parsed], register: &Register) -> Result<(Vec<Contract>, Vec<VersionDocument>), FolderError> {
+fn read_contracts(
+    documents: &[Parsed],
+    register: &Register,
+) -> Result<(Vec<Contract>, Vec<VersionDocument>), FolderError> {
     let heads = documents.iter().filter(|it| it.is_contract());
     let mut contracts = Vec::new();
     let mut versions = Vec::new();
     for definitions in heads.clone() {
         let (head, path) = (definitions.head()?, definitions.document.file.clone());
-        if let Some(other) = heads.clone().find(|it| it.document.file != path && it.contract_id().as_ref() == Some(&head.id)) {
+        if let Some(other) =
+            heads.clone().find(|it| it.document.file != path && it.contract_id().as_ref() == Some(&head.id))
+        {
             let other = other.document.file.clone();
             return Err(FolderError::RepeatedContract { path, contract: head.id, other });
         }

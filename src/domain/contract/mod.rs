@@ -140,7 +140,10 @@ pub enum Selection {
     Charges(ChargeFilter),
     Figure(DefinedTerm),
     /// What another term yields, as it accrues, after its cap.
-    Accrual { contract: ContractId, term: TermId },
+    Accrual {
+        contract: ContractId,
+        term: TermId,
+    },
 }
 
 /// Each attribute that is named must have one of the values.

@@ -1,7 +1,10 @@
 //! Reads documents into contracts: every name is looked up, every value parsed, nothing ignored.
 
 use super::document::{Document, Location};
-use super::raw::{OneOrMore, Provenance, RawBase, RawCap, RawDocument, RawFact, RawFigure, RawParameter, RawSelector, RawTerm, RawVersion};
+use super::raw::{
+    OneOrMore, Provenance, RawBase, RawCap, RawDocument, RawFact, RawFigure, RawParameter, RawSelector, RawTerm,
+    RawVersion,
+};
 use super::*;
 use crate::domain::ids::{DeploymentId, ProductId};
 use crate::domain::money::{Money, ParseExactError, ParseMoneyError, UnknownCurrency};
@@ -126,7 +129,11 @@ impl Parsed {
             clouds: raw.cloud.iter().map(|(name, cloud)| (plain(name), cloud.get_ref().clone())).collect(),
             products: raw.product.iter().map(|(name, it)| (ProductId::new(name), it.get_ref().clone())).collect(),
             groups: raw.group.iter().map(|(name, it)| (plain(name), it.get_ref().clone())).collect(),
-            deployments: raw.deployment.iter().map(|(name, it)| (DeploymentId::new(name), it.get_ref().clone())).collect(),
+            deployments: raw
+                .deployment
+                .iter()
+                .map(|(name, it)| (DeploymentId::new(name), it.get_ref().clone()))
+                .collect(),
         }
     }
 
@@ -469,7 +476,12 @@ impl<'a> Scope<'a> {
     }
 
     /// The values that an attribute may have; a name that the register does not know would never match.
-    fn attribute_values(&self, file: &Parsed, attribute: Attribute, values: &Spanned<OneOrMore>) -> Result<Vec<String>> {
+    fn attribute_values(
+        &self,
+        file: &Parsed,
+        attribute: Attribute,
+        values: &Spanned<OneOrMore>,
+    ) -> Result<Vec<String>> {
         let named = match values.get_ref() {
             OneOrMore::One(name) => vec![name.clone()],
             OneOrMore::More(names) => names.clone(),
@@ -493,9 +505,7 @@ impl<'a> Scope<'a> {
                 Attribute::Cloud => ("cloud", register.clouds.contains_key(&name)),
                 Attribute::Channel => ("channel of a deployment", deployments().any(|it| it.channel == name)),
                 Attribute::Region => ("region of a deployment", deployments().any(|it| it.region == name)),
-                Attribute::Deployment => {
-                    ("deployment", register.deployments.contains_key(&DeploymentId::new(&name)))
-                }
+                Attribute::Deployment => ("deployment", register.deployments.contains_key(&DeploymentId::new(&name))),
                 Attribute::Meter => ("meter", name.parse::<crate::domain::usage::Meter>().is_ok()),
                 // Customers and service tiers are named by usage alone.
                 Attribute::Customer | Attribute::ServiceTier => ("", true),
