@@ -1,1 +1,6 @@
-//! placeholder
+//! Messages in, rows out: the Kafka consumer, files, and the one writer behind both.
+
+pub mod batch;
+pub mod consumer;
+pub mod file;
+pub mod writer;

@@ -1,7 +1,7 @@
 //! Master data, price book, contract versions and records: appended as loaded, read as known at an instant.
 
 use super::StoreError;
-use super::recording::recording_instant;
+use super::recording::{Sharing, begin};
 use crate::domain::contract::folder::VersionDocument;
 use crate::domain::ids::{ContractId, DeploymentId, PartyId, ProductId};
 use crate::domain::period::Instant;
@@ -134,8 +134,8 @@ pub struct Additions<'a> {
 
 /// Appends what is not there yet, stamped with one time of recording.
 pub async fn append(pool: &PgPool, additions: &Additions<'_>) -> Result<Added, StoreError> {
-    let mut tx = pool.begin().await?;
-    let at = recording_instant(&mut tx).await?;
+    // Alone: batches decide by prices and master data while they record.
+    let (mut tx, at) = begin(pool, Sharing::Exclusive).await?;
     let mut added =
         Added { register_entries: append_register(&mut tx, additions.register, at).await?, ..Added::default() };
     for price in additions.prices {
@@ -276,8 +276,7 @@ pub enum RecordOutcome {
 
 /// Appends records in one transaction, each with its outcome.
 pub async fn append_records(pool: &PgPool, records: &[Record]) -> Result<Vec<RecordOutcome>, StoreError> {
-    let mut tx = pool.begin().await?;
-    let at = recording_instant(&mut tx).await?;
+    let (mut tx, at) = begin(pool, Sharing::Shared).await?;
     let mut outcomes = Vec::with_capacity(records.len());
     for record in records {
         outcomes.push(append_record(&mut tx, record, at).await?);

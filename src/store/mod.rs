@@ -1,57 +1,125 @@
-//! Postgres: every SQL statement of the product lives here, checked at compile time where it is static.
+//! Postgres: the only place that holds SQL.
 
 pub mod books;
 pub mod contracts;
+pub mod dictionary;
+pub mod offsets;
 pub mod recording;
 pub mod rollups;
+pub mod usage;
+pub mod usage_rows;
 
-use sqlx::postgres::PgPoolOptions;
-use sqlx::{PgConnection, PgPool};
+mod copy;
+
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::fmt::{Display, Write};
+use std::str::FromStr;
+use std::time::Duration;
 
-/// What went wrong at the database.
+/// The migrations of this build, compiled in.
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// What the database answers when it cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
     #[error("migration: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-    /// A stored value that this program cannot read: it was written by another version, or by hand.
-    #[error("stored {what} cannot be read: {problem}")]
-    Decode { what: &'static str, problem: String },
-    #[error("{what} does not fit the database: {problem}")]
-    Encode { what: &'static str, problem: String },
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// The partition was read further, or not as far, as the writer believed: another consumer owns it, or
+    /// an earlier commit succeeded although its connection broke.
+    #[error("{topic}/{partition}: the database does not expect offset {expected:?} next")]
+    Fenced { topic: String, partition: i32, expected: Option<i64> },
+    /// A row holds something that no version of this program wrote.
+    #[error("{table} {key}: {what}")]
+    Corrupt { table: &'static str, key: String, what: String },
+    #[error("{what} is too large for its column: {value}")]
+    TooLarge { what: &'static str, value: String },
 }
 
 impl StoreError {
-    pub fn decoded<T, E: Display>(what: &'static str, value: Result<T, E>) -> Result<T, Self> {
-        value.map_err(|problem| Self::Decode { what, problem: problem.to_string() })
+    /// Takes a stored value that was parsed, or says which column holds what no version of this program wrote.
+    fn decoded<T, E: Display>(column: &'static str, value: Result<T, E>) -> Result<T, Self> {
+        value.map_err(|error| Self::Corrupt { table: column, key: "value".to_owned(), what: error.to_string() })
     }
 
-    pub fn encoded<T, E: Display>(what: &'static str, value: Result<T, E>) -> Result<T, Self> {
-        value.map_err(|problem| Self::Encode { what, problem: problem.to_string() })
+    /// Takes a value on its way to a column, or says which one it does not fit.
+    fn encoded<T, E: Display>(column: &'static str, value: Result<T, E>) -> Result<T, Self> {
+        value.map_err(|error| Self::TooLarge { what: column, value: error.to_string() })
     }
-}
 
-/// The secret of the hash that identifies events, as this database holds it.
-pub async fn event_key_secret(conn: &mut PgConnection) -> Result<[u8; 32], StoreError> {
-    let secret = sqlx::query_scalar!("select event_key_secret from installation").fetch_one(conn).await?;
-    StoreError::decoded("installation.event_key_secret", <[u8; 32]>::try_from(secret.as_slice()))
+    /// Whether the same call may succeed later without any change: the server restarts, a connection broke.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            StoreError::Database(sqlx::Error::Database(error)) => {
+                // https://www.postgresql.org/docs/current/errcodes-appendix.html: connection exceptions,
+                // rolled back transactions, lack of resources, an operator's intervention, read-only standby.
+                let transient = ["08", "40", "53", "57", "25006"];
+                error.code().is_some_and(|code| transient.iter().any(|class| code.starts_with(class)))
+            }
+            StoreError::Database(error) => matches!(
+                error,
+                sqlx::Error::Io(_)
+                    | sqlx::Error::Tls(_)
+                    | sqlx::Error::Protocol(_)
+                    | sqlx::Error::PoolTimedOut
+                    | sqlx::Error::WorkerCrashed
+            ),
+            StoreError::Migration(_)
+            | StoreError::Fenced { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::TooLarge { .. } => false,
+        }
+    }
+
+    /// Whether a key was taken meanwhile by another writer.
+    pub fn is_unique_violation(&self) -> bool {
+        match self {
+            StoreError::Database(sqlx::Error::Database(error)) => error.is_unique_violation(),
+            _ => false,
+        }
+    }
 }
 
 /// Bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
 }
 
-pub async fn connect(url: &str, max_connections: u32) -> Result<PgPool, StoreError> {
-    Ok(PgPoolOptions::new().max_connections(max_connections).connect(url).await?)
+/// Opens a pool of at most `max_connections`. Connects on first use, so that a database that starts later
+/// than we do is no error here.
+///
+/// # Errors
+/// A URL that is none.
+pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, StoreError> {
+    let options = PgConnectOptions::from_str(url)?.application_name("apportion");
+    Ok(PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_lazy_with(options))
 }
 
-/// Brings the schema up to date.
+/// Applies the migrations that the database does not have yet.
+///
+/// # Errors
+/// A migration that fails, or one that was changed after it was applied.
 pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
-    Ok(sqlx::migrate!().run(pool).await?)
+    Ok(MIGRATIONS.run(pool).await?)
+}
+
+/// Whether the database answers and has exactly the migrations of this build.
+///
+/// # Errors
+/// The database does not answer, or was never migrated.
+pub async fn is_current(pool: &PgPool) -> Result<bool, StoreError> {
+    // The table belongs to sqlx and does not exist where queries are checked: not a checked query.
+    let applied: Vec<i64> = sqlx::query_scalar("select version from _sqlx_migrations where success order by version")
+        .fetch_all(pool)
+        .await?;
+    Ok(applied.iter().copied().eq(MIGRATIONS.iter().map(|migration| migration.version)))
 }

@@ -204,7 +204,7 @@ pub async fn load_event_place(
     id: &EventId,
     known_at: Instant,
 ) -> Result<Option<EventPlace>, StoreError> {
-    let secret = super::event_key_secret(&mut *conn).await?;
+    let secret = super::usage::event_key_secret(&mut *conn).await?;
     let row = sqlx::query!(
         r#"
         select coalesce(s.occurred_at, e.occurred_at) as "occurred_at!", d.deployment, d.product, c.customer
