@@ -11,6 +11,8 @@ pub mod config;
 #[cfg(feature = "service")]
 pub mod ingest;
 #[cfg(feature = "service")]
+pub mod produce;
+#[cfg(feature = "service")]
 pub mod store;
 #[cfg(feature = "service")]
 pub mod telemetry;
