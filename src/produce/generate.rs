@@ -26,6 +26,8 @@ pub struct Plan {
     pub seed: u64,
     /// Whether some events of the month before arrive in this one.
     pub late: bool,
+    /// Whether messages without content are among the malformed ones: a file of lines cannot hold any.
+    pub empty_messages: bool,
 }
 
 /// The plan cannot be carried out.
@@ -158,7 +160,7 @@ impl Generator {
             (What::Correction, false) => &mut manifest.corrections_waiting,
             (What::Void | What::VoidOfCorrection, true) => &mut manifest.voids_applied,
             (What::Void | What::VoidOfCorrection, false) => &mut manifest.voids_waiting,
-            (What::Malformed, _) => manifest.rejected.entry(fault(number).reason().to_owned()).or_default(),
+            (What::Malformed, _) => manifest.rejected.entry(fault(&self.plan, number).reason().to_owned()).or_default(),
         };
         *counter = counter.saturating_add(1);
         manifest.messages = manifest.messages.saturating_add(1);
@@ -177,8 +179,8 @@ impl Generator {
         self.count(What::Malformed, number, &usage);
         // Both modes carry each fault, whatever the source's own mode is.
         let mode = if draw.happens(5_000) { Mode::Binary } else { Mode::Structured };
-        let event = malformed::event(fault(number), &usage);
-        Message { topic: usage.seller.topic, key: usage.id, mode, event }
+        let event = malformed::event(fault(&self.plan, number), &usage);
+        Message { topic: usage.seller.topic.into(), key: usage.id, mode, event }
     }
 
     fn message(&mut self, at: Instant, what: What, number: u32) -> Message {
@@ -194,7 +196,7 @@ impl Generator {
             What::Void => self.void(&usage, &usage.id, at),
             What::VoidOfCorrection => self.void(&usage, &correction_id(&usage), at),
         };
-        Message { topic: usage.seller.topic, key: usage.id, mode: usage.seller.mode, event: Some(event) }
+        Message { topic: usage.seller.topic.into(), key: usage.id, mode: usage.seller.mode, event: Some(event) }
     }
 
     /// A correction restates quantities, the customer or the time, in turn.
@@ -248,8 +250,9 @@ fn malformed_stream(number: u32) -> u64 {
     MALFORMED_STREAMS | u64::from(number)
 }
 
-fn fault(number: u32) -> Fault {
-    Fault::ALL[pick(number, Fault::ALL.len())]
+fn fault(plan: &Plan, number: u32) -> Fault {
+    let faults = if plan.empty_messages { &Fault::ALL[..] } else { &Fault::ALL[1..] };
+    faults[pick(number, faults.len())]
 }
 
 /// The number's remainder, as an index.

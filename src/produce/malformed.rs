@@ -20,6 +20,7 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// A message without content comes first.
     pub const ALL: [Fault; 11] = [
         Fault::Empty,
         Fault::CutOff,

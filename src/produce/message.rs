@@ -1,6 +1,9 @@
 //! A CloudEvent on its way out: the same event as a Kafka message in structured or binary mode, or as a
 //! line of a file.
 
+/// The topics of usage, one for each cloud that reports it.
+pub const TOPICS: [&str; 5] = ["usage.direct", "usage.azure", "usage.aws", "usage.google", "usage.oracle"];
+
 /// How a CloudEvent stands in a Kafka message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -38,7 +41,7 @@ impl CloudEvent {
 /// One message with the topic, the key and the mode that it is sent in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    pub topic: &'static str,
+    pub topic: std::borrow::Cow<'static, str>,
     /// The id of the usage event concerned: an event, its repeats, its corrections and its voids share a
     /// partition, and so keep their order.
     pub key: String,
@@ -94,7 +97,7 @@ mod tests {
     fn one_event_reads_the_same_in_both_modes() {
         let mut event = CloudEvent { attributes: vec![("id", "a".into())], data: r#"{"x":1}"#.into() };
         event.set("type", "t".into());
-        let structured = Message { topic: "usage.aws", key: "a".into(), mode: Mode::Structured, event: Some(event) };
+        let structured = Message { topic: "usage.aws".into(), key: "a".into(), mode: Mode::Structured, event: Some(event) };
         let line = r#"{"specversion":"1.0","id":"a","type":"t","data":{"x":1}}"#;
         assert_eq!((structured.line(), structured.value()), (line.into(), line.into()));
         let binary = Message { mode: Mode::Binary, ..structured };

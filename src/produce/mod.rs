@@ -2,9 +2,11 @@
 
 mod draw;
 pub mod generate;
+pub mod kafka;
 mod malformed;
 pub mod manifest;
 pub mod message;
+pub mod replay;
 mod usage;
 
 #[cfg(test)]
