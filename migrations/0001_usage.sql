@@ -41,6 +41,14 @@ create table usage_batch (
 );
 create index usage_batch_recorded_at on usage_batch (recorded_at);
 
+-- one row: the highest watermark that was handed out. everything recorded later gets a later `recorded_at`,
+-- whatever the clock says, so that a question asked as known at a watermark keeps its answer.
+create table recording_watermark (
+  watermark timestamptz not null,
+  only_row boolean primary key default true check (only_row)
+);
+insert into recording_watermark (watermark) values ('-infinity');
+
 -- what reported usage has in common, folded into one number. names as reported: whether a deployment or
 -- product is known is decided at reading, as known at the cutoff.
 create table usage_dimension (
@@ -96,6 +104,7 @@ create table usage_amendment (
   target_id text not null,
   kind text not null check (kind in ('correction', 'void')),
   restated jsonb not null,
+  position text not null,              -- topic/partition@offset or file:line
   unique (batch_id, place)
 );
 create index usage_amendment_target on usage_amendment (target_key);

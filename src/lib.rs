@@ -9,6 +9,8 @@ pub mod sources;
 #[cfg(feature = "service")]
 pub mod config;
 #[cfg(feature = "service")]
+pub mod http;
+#[cfg(feature = "service")]
 pub mod ingest;
 #[cfg(feature = "service")]
 pub mod produce;

@@ -1,1 +1,201 @@
-//! placeholder
+//! What the service tells of itself: every metric name once, structured logs, and traces.
+
+use crate::store::usage_rows::Counts;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{Protocol, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+use std::io;
+use std::time::Duration;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// All metrics of the process. One instance; its clones count in the same registry.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    messages: IntCounterVec,
+    rejections: IntCounterVec,
+    batch_seconds: Histogram,
+    batch_messages: Histogram,
+    database_retries: IntCounter,
+    consumer_lag: IntGaugeVec,
+    partitions_halted: IntGaugeVec,
+    pub http_requests: IntCounterVec,
+}
+
+impl Metrics {
+    /// # Errors
+    /// A name that is used twice or is no metric name: a fault of this file.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let partition: &[&str] = &["topic", "partition"];
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok::<_, prometheus::Error>(counters)
+        };
+        let gauges = |name: &str, help: &str| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), partition)?;
+            registry.register(Box::new(gauges.clone()))?;
+            Ok::<_, prometheus::Error>(gauges)
+        };
+        let histogram = |name: &str, help: &str, buckets: Vec<f64>| {
+            let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
+            registry.register(Box::new(histogram.clone()))?;
+            Ok::<_, prometheus::Error>(histogram)
+        };
+        let retries = IntCounter::new(
+            "apportion_database_retries_total",
+            "Batches that were tried again because the database was away",
+        )?;
+        registry.register(Box::new(retries.clone()))?;
+        Ok(Self {
+            messages: counters("apportion_ingest_messages_total", "Messages by what became of them", &["outcome"])?,
+            rejections: counters("apportion_ingest_rejections_total", "Rejected messages by reason", &["reason"])?,
+            batch_seconds: histogram(
+                "apportion_ingest_batch_seconds",
+                "Time to store one batch, from its first query to its commit",
+                prometheus::exponential_buckets(0.005, 2.0, 12)?,
+            )?,
+            batch_messages: histogram(
+                "apportion_ingest_batch_messages",
+                "Messages in one batch",
+                prometheus::exponential_buckets(1.0, 4.0, 9)?,
+            )?,
+            consumer_lag: gauges("apportion_consumer_lag", "Messages of a partition that are not stored yet")?,
+            partitions_halted: gauges(
+                "apportion_consumer_partition_halted",
+                "1 while a partition is halted because its next offset is gone from the broker",
+            )?,
+            http_requests: counters("apportion_http_requests_total", "Requests by path and status", &["path", "status"])?,
+            database_retries: retries,
+            registry,
+        })
+    }
+
+    /// A batch was committed.
+    pub fn batch_written(&self, counts: &Counts, rejections: &[&str], took: Duration) {
+        for (outcome, count) in counts.outcomes() {
+            self.messages.with_label_values(&[outcome]).inc_by(u64::from(count));
+        }
+        for reason in rejections {
+            self.rejections.with_label_values(&[reason]).inc();
+        }
+        self.batch_seconds.observe(took.as_secs_f64());
+        self.batch_messages.observe(f64::from(counts.messages));
+    }
+
+    /// A batch is tried again because the database was away.
+    pub fn database_retried(&self) {
+        self.database_retries.inc();
+    }
+
+    /// How many messages of a partition are not stored yet.
+    pub fn set_lag(&self, topic: &str, partition: i32, lag: i64) {
+        self.consumer_lag.with_label_values(&[topic, &partition.to_string()]).set(lag.max(0));
+    }
+
+    pub fn set_halted(&self, topic: &str, partition: i32, halted: bool) {
+        self.partitions_halted.with_label_values(&[topic, &partition.to_string()]).set(i64::from(halted));
+    }
+
+    /// A partition that another consumer took is no longer ours to report.
+    pub fn forget_partition(&self, topic: &str, partition: i32) {
+        // Absent where nothing was reported of it yet: that is no fault.
+        drop(self.consumer_lag.remove_label_values(&[topic, &partition.to_string()]));
+        drop(self.partitions_halted.remove_label_values(&[topic, &partition.to_string()]));
+    }
+
+    /// Whether any partition is halted.
+    pub fn is_halted(&self) -> bool {
+        use prometheus::core::Collector;
+        let families = self.partitions_halted.collect();
+        families.iter().flat_map(|family| family.get_metric()).any(|metric| metric.get_gauge().get_value() > 0.0)
+    }
+
+    /// All metrics in the text format that Prometheus scrapes.
+    ///
+    /// # Errors
+    /// An encoding fault.
+    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+#[derive(Clone, Debug)]
+pub struct TelemetryConfig {
+    /// Directives such as `info,apportion=debug`.
+    pub filter: String,
+    pub format: LogFormat,
+    /// Where traces go, OTLP over HTTP, such as `http://collector:4318/v1/traces`; none if absent.
+    pub otlp_endpoint: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    #[error("log filter: {0}")]
+    Filter(#[from] ParseError),
+    #[error("trace export: {0}")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    #[error("logging is set up already: {0}")]
+    Taken(#[from] TryInitError),
+}
+
+/// Exports what is left of the traces when it is dropped.
+#[derive(Default)]
+pub struct TelemetryGuard {
+    traces: Option<SdkTracerProvider>,
+}
+
+impl Drop for TelemetryGuard {
+    fn drop(&mut self) {
+        if let Some(traces) = self.traces.take()
+            && let Err(error) = traces.shutdown()
+        {
+            tracing::warn!(%error, "the last traces were not exported");
+        }
+    }
+}
+
+/// Sets up logs on standard error, and trace export if there is an endpoint. Once per process.
+///
+/// # Errors
+/// A filter that is none, an endpoint that is none, or a second set-up.
+pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> {
+    let filter = EnvFilter::try_new(&config.filter)?;
+    let traces = config.otlp_endpoint.as_deref().map(trace_provider).transpose()?;
+    let export = traces.as_ref().map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer("apportion")));
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = match config.format {
+        LogFormat::Human => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    tracing_subscriber::registry().with(filter).with(export).with(lines).try_init()?;
+    Ok(TelemetryGuard { traces })
+}
+
+fn trace_provider(endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(endpoint)
+        .build()?;
+    let resource = Resource::builder().with_service_name("apportion").build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}

@@ -1,1 +1,184 @@
-//! placeholder
+//! What an event is after its corrections and voids (CONTRACTS section 2).
+//!
+//! Per field the last recorded restatement that is not itself voided holds; a void removes the event, or one
+//! of its corrections. What is refused never has an effect, wherever it was recorded.
+
+use super::usage::{Amendment, AmendmentKind, Restatement, UsageContent};
+use std::collections::BTreeSet;
+
+/// An event as it stands after what is known of its corrections and voids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventState {
+    /// A voided event counts nowhere; its content is what it would be.
+    pub voided: bool,
+    pub content: UsageContent,
+}
+
+/// Why a correction or void is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("it corrects an event that is voided")]
+    CorrectionOfVoided,
+    #[error("it corrects a correction or a void; only an event can be corrected")]
+    CorrectionOfAmendment,
+    #[error("it voids a void; only an event or a correction can be voided")]
+    VoidOfVoid,
+}
+
+/// What a correction or void names, as far as that is known when it is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Nothing of that id was recorded yet; `voided` says whether a void waits for it already.
+    Unknown { voided: bool },
+    Event { voided: bool },
+    Correction,
+    Void,
+}
+
+/// Decides whether a correction or void may name its target.
+///
+/// # Errors
+/// The refusal, if it may not.
+pub fn check(kind: &AmendmentKind, target: Target) -> Result<(), Refusal> {
+    match (kind, target) {
+        // Whatever a voided unknown turns out to be, nothing about it can be corrected any more.
+        (AmendmentKind::Correction(_), Target::Event { voided: true } | Target::Unknown { voided: true }) => {
+            Err(Refusal::CorrectionOfVoided)
+        }
+        (AmendmentKind::Correction(_), Target::Correction | Target::Void) => Err(Refusal::CorrectionOfAmendment),
+        (AmendmentKind::Void, Target::Void) => Err(Refusal::VoidOfVoid),
+        (AmendmentKind::Correction(_), Target::Event { voided: false } | Target::Unknown { voided: false })
+        | (AmendmentKind::Void, Target::Event { .. } | Target::Unknown { .. } | Target::Correction) => Ok(()),
+    }
+}
+
+/// The state of an event with the amendments that name it or one of its corrections.
+///
+/// `amendments` stand in order of recording and are of the event's source. Those that name neither the
+/// event nor one of its corrections have no effect, nor has a correction recorded after a void of the event.
+pub fn state(event_id: &str, content: &UsageContent, amendments: &[&Amendment]) -> EventState {
+    let is_void = |amendment: &Amendment| matches!(amendment.kind, AmendmentKind::Void);
+    let removed: BTreeSet<&str> =
+        amendments.iter().filter(|a| is_void(a) && a.target != event_id).map(|a| a.target.as_str()).collect();
+    let mut state = EventState { voided: false, content: content.clone() };
+    for amendment in amendments.iter().filter(|a| a.target == event_id) {
+        match &amendment.kind {
+            AmendmentKind::Void => state.voided = true,
+            AmendmentKind::Correction(restated) => {
+                if !state.voided && !removed.contains(amendment.id.id.as_str()) {
+                    restate(&mut state.content, restated);
+                }
+            }
+        }
+    }
+    state
+}
+
+fn restate(content: &mut UsageContent, restated: &Restatement) {
+    let Restatement { occurred_at, deployment, product, customer, service_tier, quantities } = restated;
+    if let Some(occurred_at) = occurred_at {
+        content.occurred_at = *occurred_at;
+    }
+    let texts = [
+        (&mut content.deployment, deployment),
+        (&mut content.product, product),
+        (&mut content.customer, customer),
+        (&mut content.service_tier, service_tier),
+    ];
+    for (field, value) in texts {
+        if let Some(value) = value {
+            field.clone_from(value);
+        }
+    }
+    if let Some(quantities) = quantities {
+        content.quantities.clone_from(quantities);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::EventId;
+    use crate::domain::period::parse_instant;
+    use crate::domain::usage::{Meter, Quantities};
+    use rust_decimal::Decimal;
+
+    fn quantities(tokens: u32) -> Quantities {
+        Quantities::from([(Meter::InputTokens, Decimal::from(tokens))])
+    }
+
+    fn content() -> UsageContent {
+        UsageContent {
+            occurred_at: parse_instant("2026-05-01T00:00:00Z").expect("an instant"),
+            deployment: "azure".into(),
+            product: "gpt".into(),
+            customer: String::new(),
+            service_tier: "default".into(),
+            quantities: quantities(1),
+        }
+    }
+
+    fn amendment(id: &str, target: &str, kind: AmendmentKind) -> Amendment {
+        Amendment { id: EventId { source: "s".into(), id: id.into() }, target: target.into(), kind }
+    }
+
+    fn tokens(id: &str, tokens: u32) -> Amendment {
+        let restated = Restatement { quantities: Some(quantities(tokens)), ..Restatement::default() };
+        amendment(id, "e", AmendmentKind::Correction(restated))
+    }
+
+    fn product(id: &str, name: &str) -> Amendment {
+        let restated = Restatement { product: Some(name.into()), ..Restatement::default() };
+        amendment(id, "e", AmendmentKind::Correction(restated))
+    }
+
+    fn void(id: &str, target: &str) -> Amendment {
+        amendment(id, target, AmendmentKind::Void)
+    }
+
+    #[test]
+    fn the_last_restatement_of_a_field_that_is_not_voided_holds() {
+        let cases: Vec<(Vec<Amendment>, bool, u32, &str)> = vec![
+            (vec![], false, 1, "gpt"),
+            (vec![tokens("c1", 2)], false, 2, "gpt"),
+            (vec![tokens("c1", 2), tokens("c2", 3)], false, 3, "gpt"),
+            (vec![tokens("c1", 2), product("c2", "codex")], false, 2, "codex"),
+            (vec![tokens("c1", 2), tokens("c2", 3), void("v", "c2")], false, 2, "gpt"),
+            // The void waited for its correction.
+            (vec![void("v", "c2"), tokens("c1", 2), tokens("c2", 3)], false, 2, "gpt"),
+            (vec![void("v", "c1"), tokens("c1", 2)], false, 1, "gpt"),
+            (vec![tokens("c1", 2), void("v", "e")], true, 2, "gpt"),
+            // Refused, so without effect: a correction of a voided event, a void of a void.
+            (vec![void("v", "e"), tokens("c1", 2)], true, 1, "gpt"),
+            (vec![void("v", "e"), void("w", "v")], true, 1, "gpt"),
+            (vec![void("v", "e"), void("w", "e")], true, 1, "gpt"),
+            // A correction of a correction is refused.
+            (vec![tokens("c1", 2), amendment("c2", "c1", tokens("x", 9).kind)], false, 2, "gpt"),
+        ];
+        for (amendments, voided, tokens, product) in cases {
+            let known: Vec<&Amendment> = amendments.iter().collect();
+            let state = state("e", &content(), &known);
+            assert_eq!(state.voided, voided, "{amendments:?}");
+            assert_eq!(state.content.quantities, quantities(tokens), "{amendments:?}");
+            assert_eq!(state.content.product, product, "{amendments:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_not_be_named_is_refused() {
+        let correction = tokens("c", 2).kind;
+        let cases = [
+            (&correction, Target::Event { voided: false }, Ok(())),
+            (&correction, Target::Event { voided: true }, Err(Refusal::CorrectionOfVoided)),
+            (&correction, Target::Unknown { voided: true }, Err(Refusal::CorrectionOfVoided)),
+            (&correction, Target::Correction, Err(Refusal::CorrectionOfAmendment)),
+            (&correction, Target::Void, Err(Refusal::CorrectionOfAmendment)),
+            (&AmendmentKind::Void, Target::Event { voided: true }, Ok(())),
+            (&AmendmentKind::Void, Target::Correction, Ok(())),
+            (&AmendmentKind::Void, Target::Void, Err(Refusal::VoidOfVoid)),
+        ];
+        for (kind, target, expected) in cases {
+            assert_eq!(check(kind, target), expected, "{kind:?} of {target:?}");
+        }
+    }
+}

@@ -1,1 +1,7 @@
-//! placeholder
+//! Messages in, rows out: the Kafka consumer, files, and the one writer behind both.
+
+mod assignment;
+pub mod batch;
+pub mod consumer;
+pub mod file;
+pub mod writer;

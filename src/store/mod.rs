@@ -1,1 +1,102 @@
-//! placeholder
+//! Postgres: the only place that holds SQL.
+
+pub mod dictionary;
+pub mod offsets;
+pub mod recording;
+pub mod usage;
+pub mod usage_rows;
+
+mod copy;
+
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The migrations of this build, compiled in.
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// What the database answers when it cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("migration: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// The partition was read further, or not as far, as the writer believed: another consumer owns it, or
+    /// an earlier commit succeeded although its connection broke.
+    #[error("{topic}/{partition}: the database does not expect offset {expected:?} next")]
+    Fenced { topic: String, partition: i32, expected: Option<i64> },
+    /// A row holds something that no version of this program wrote.
+    #[error("{table} {key}: {what}")]
+    Corrupt { table: &'static str, key: String, what: String },
+    #[error("{what} is too large for its column: {value}")]
+    TooLarge { what: &'static str, value: String },
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later without any change: the server restarts, a connection broke.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            StoreError::Database(sqlx::Error::Database(error)) => {
+                // https://www.postgresql.org/docs/current/errcodes-appendix.html: connection exceptions,
+                // rolled back transactions, lack of resources, an operator's intervention, read-only standby.
+                let transient = ["08", "40", "53", "57", "25006"];
+                error.code().is_some_and(|code| transient.iter().any(|class| code.starts_with(class)))
+            }
+            StoreError::Database(error) => matches!(
+                error,
+                sqlx::Error::Io(_)
+                    | sqlx::Error::Tls(_)
+                    | sqlx::Error::Protocol(_)
+                    | sqlx::Error::PoolTimedOut
+                    | sqlx::Error::WorkerCrashed
+            ),
+            StoreError::Migration(_)
+            | StoreError::Fenced { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::TooLarge { .. } => false,
+        }
+    }
+
+    /// Whether a key was taken meanwhile by another writer.
+    pub fn is_unique_violation(&self) -> bool {
+        match self {
+            StoreError::Database(sqlx::Error::Database(error)) => error.is_unique_violation(),
+            _ => false,
+        }
+    }
+}
+
+/// Opens a pool of at most `max_connections`. Connects on first use, so that a database that starts later
+/// than we do is no error here.
+///
+/// # Errors
+/// A URL that is none.
+pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, StoreError> {
+    let options = PgConnectOptions::from_str(url)?.application_name("apportion");
+    Ok(PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_lazy_with(options))
+}
+
+/// Applies the migrations that the database does not have yet.
+///
+/// # Errors
+/// A migration that fails, or one that was changed after it was applied.
+pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
+    Ok(MIGRATIONS.run(pool).await?)
+}
+
+/// Whether the database answers and has exactly the migrations of this build.
+///
+/// # Errors
+/// The database does not answer, or was never migrated.
+pub async fn is_current(pool: &PgPool) -> Result<bool, StoreError> {
+    // The table belongs to sqlx and does not exist where queries are checked: not a checked query.
+    let applied: Vec<i64> = sqlx::query_scalar("select version from _sqlx_migrations where success order by version")
+        .fetch_all(pool)
+        .await?;
+    Ok(applied.iter().copied().eq(MIGRATIONS.iter().map(|migration| migration.version)))
+}

@@ -1,0 +1,452 @@
+//! Decides what becomes of each message of a batch. Pure: the database's knowledge comes in, rows go out.
+//!
+//! Messages are decided in their order, each with what stands before it: in the database, or earlier in the
+//! batch. A repeat within a batch is compared with what stands, not with whatever came before it.
+
+use crate::domain::amendment::{self, Target};
+use crate::domain::period::Instant;
+use crate::domain::usage::{
+    Amendment, AmendmentKind, Quantities, UsageContent, UsageEvent, UsageMessage, context_tokens, event_key,
+};
+use crate::sources::{Rejection, RejectionReason, cloudevents};
+use crate::store::usage::{Lookup, Wanted};
+use crate::store::usage_rows::{AmendmentRow, ConflictRow, EventRow, RejectionRow, RollupRow, Rows, StateRow};
+use chrono::{DurationRound, TimeDelta};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Where a message stands in what it was read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Position {
+    Kafka { topic: Arc<str>, partition: i32, offset: i64 },
+    /// Lines count from 1.
+    File { name: Arc<str>, line: u64 },
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Position::Kafka { topic, partition, offset } => write!(f, "{topic}/{partition}@{offset}"),
+            Position::File { name, line } => write!(f, "{name}:{line}"),
+        }
+    }
+}
+
+/// A message as its source's reader left it, with the keys under which it is known.
+#[derive(Clone, Debug)]
+pub struct Message {
+    position: Position,
+    body: Body,
+}
+
+#[derive(Clone, Debug)]
+enum Body {
+    Event { key: Uuid, hash: Uuid, event: UsageEvent },
+    Amendment { key: Uuid, hash: Uuid, target_key: Uuid, amendment: Amendment },
+    Rejected(Rejection),
+}
+
+impl Message {
+    /// `secret` keys the hash that identifies events.
+    pub fn new(secret: &[u8; 32], position: Position, decoded: Result<UsageMessage, Rejection>) -> Self {
+        let body = match decoded {
+            Err(rejection) => Body::Rejected(rejection),
+            Ok(message) => {
+                let hash = message.content_hash();
+                let id = message.id();
+                let key = event_key(secret, &id.source, &id.id);
+                match message {
+                    UsageMessage::Event(event) => Body::Event { key, hash, event },
+                    UsageMessage::Amendment(amendment) => {
+                        let target_key = event_key(secret, &amendment.id.source, &amendment.target);
+                        Body::Amendment { key, hash, target_key, amendment }
+                    }
+                }
+            }
+        };
+        Self { position, body }
+    }
+
+    pub fn is_amendment(&self) -> bool {
+        matches!(self.body, Body::Amendment { .. })
+    }
+}
+
+/// What to look up in order to decide about these messages.
+pub fn wanted(messages: &[Message]) -> Wanted {
+    let mut wanted = Wanted::default();
+    for message in messages {
+        match &message.body {
+            Body::Event { key, event, .. } => {
+                wanted.keys.push(*key);
+                let UsageContent { deployment, product, .. } = &event.content;
+                // Looked at first, so that a name is not copied for each event.
+                if !wanted.deployments.contains(deployment) {
+                    wanted.deployments.insert(deployment.clone());
+                }
+                if !wanted.products.contains(product) {
+                    wanted.products.insert(product.clone());
+                }
+            }
+            Body::Amendment { key, target_key, amendment, .. } => {
+                wanted.keys.push(*key);
+                wanted.target_keys.push(*target_key);
+                if let AmendmentKind::Correction(restated) = &amendment.kind {
+                    wanted.products.extend(restated.product.clone());
+                }
+            }
+            Body::Rejected(_) => {}
+        }
+    }
+    wanted.keys.sort_unstable();
+    wanted.keys.dedup();
+    wanted
+}
+
+/// What stands under a key.
+#[derive(Clone, Copy)]
+enum Standing<'a> {
+    StoredEvent,
+    NewEvent(&'a UsageEvent),
+    Amendment,
+}
+
+/// A correction or void in the order of recording, with the place where it was reported.
+struct Recorded<'a> {
+    key: Uuid,
+    target_key: Uuid,
+    amendment: &'a Amendment,
+    position: String,
+    is_new: bool,
+}
+
+struct Decision<'a> {
+    lookup: &'a Lookup,
+    /// By key: the content hash, and what stands there.
+    standing: HashMap<Uuid, (Uuid, Standing<'a>)>,
+    recorded: Vec<Recorded<'a>>,
+    /// By their own key: places in `recorded`.
+    places: HashMap<Uuid, usize>,
+    /// By the key that is named: places in `recorded`.
+    naming: HashMap<Uuid, Vec<usize>>,
+    /// Events whose state may have changed.
+    touched: BTreeSet<Uuid>,
+    rows: Rows<'a>,
+}
+
+/// Decides about the messages in their order; `recorded_at` is when their batch is recorded.
+pub fn decide<'a>(messages: &'a [Message], lookup: &'a Lookup, recorded_at: Instant) -> Rows<'a> {
+    let mut decision = Decision::new(lookup);
+    for message in messages {
+        decision.rows.counts.messages = decision.rows.counts.messages.saturating_add(1);
+        match &message.body {
+            Body::Rejected(rejection) => decision.reject(&message.position, rejection.clone()),
+            Body::Event { key, hash, event } => decision.event(&message.position, *key, *hash, event),
+            Body::Amendment { key, hash, target_key, amendment } => {
+                decision.amendment(&message.position, *key, *hash, *target_key, amendment);
+            }
+        }
+    }
+    decision.finish(recorded_at)
+}
+
+impl<'a> Decision<'a> {
+    fn new(lookup: &'a Lookup) -> Self {
+        let mut decision = Self {
+            lookup,
+            standing: HashMap::with_capacity(lookup.identities.len()),
+            recorded: Vec::with_capacity(lookup.amendments.len()),
+            places: HashMap::with_capacity(lookup.amendments.len()),
+            naming: HashMap::new(),
+            touched: BTreeSet::new(),
+            rows: Rows::default(),
+        };
+        for (key, identity) in &lookup.identities {
+            let what = if identity.is_event { Standing::StoredEvent } else { Standing::Amendment };
+            decision.standing.insert(*key, (identity.content_hash, what));
+        }
+        for stored in &lookup.amendments {
+            decision.record(Recorded {
+                key: stored.key,
+                target_key: stored.target_key,
+                amendment: &stored.amendment,
+                position: stored.position.clone(),
+                is_new: false,
+            });
+        }
+        decision
+    }
+
+    fn record(&mut self, recorded: Recorded<'a>) {
+        self.places.insert(recorded.key, self.recorded.len());
+        self.naming.entry(recorded.target_key).or_default().push(self.recorded.len());
+        self.recorded.push(recorded);
+    }
+
+    /// The correction or void that has this key.
+    fn recorded(&self, key: Uuid) -> Option<&Recorded<'a>> {
+        self.places.get(&key).and_then(|place| self.recorded.get(*place))
+    }
+
+    /// What was recorded and names this key, in order.
+    fn naming(&self, key: Uuid) -> impl Iterator<Item = &Recorded<'a>> {
+        self.naming.get(&key).into_iter().flatten().filter_map(|place| self.recorded.get(*place))
+    }
+
+    fn is_voided(&self, key: Uuid) -> bool {
+        self.naming(key).any(|recorded| matches!(recorded.amendment.kind, AmendmentKind::Void))
+    }
+
+    fn reject(&mut self, position: &Position, rejection: Rejection) {
+        count(&mut self.rows.counts.rejected);
+        self.rows.rejections.push(RejectionRow {
+            position: position.to_string(),
+            reason: rejection.reason.name(),
+            detail: rejection.detail,
+            content_type: rejection.content_type,
+            payload: rejection.redacted,
+        });
+    }
+
+    fn event(&mut self, position: &Position, key: Uuid, content_hash: Uuid, event: &'a UsageEvent) {
+        if let Some((standing_hash, _)) = self.standing.get(&key) {
+            if *standing_hash == content_hash {
+                count(&mut self.rows.counts.duplicates);
+            } else {
+                self.conflict(position, key, content_hash, &UsageMessage::Event(event.clone()));
+            }
+            return;
+        }
+        self.standing.insert(key, (content_hash, Standing::NewEvent(event)));
+        let content = &event.content;
+        let known =
+            self.lookup.deployments.contains(&content.deployment) && self.lookup.products.contains(&content.product);
+        let counts = &mut self.rows.counts;
+        count(if known { &mut counts.stored } else { &mut counts.stored_unresolved });
+        self.rows.events.push(EventRow { key, content_hash, event });
+        if self.naming.contains_key(&key) {
+            self.touched.insert(key);
+        }
+    }
+
+    fn conflict(&mut self, position: &Position, key: Uuid, content_hash: Uuid, message: &UsageMessage) {
+        count(&mut self.rows.counts.conflicts);
+        let id = message.id();
+        self.rows.conflicts.push(ConflictRow {
+            key,
+            content_hash,
+            source: id.source.clone(),
+            event_id: id.id.clone(),
+            reported: String::from_utf8_lossy(&cloudevents::encode(message)).into_owned(),
+            position: position.to_string(),
+        });
+    }
+
+    fn amendment(&mut self, position: &Position, key: Uuid, hash: Uuid, target_key: Uuid, amendment: &'a Amendment) {
+        if let Some((standing_hash, _)) = self.standing.get(&key) {
+            if *standing_hash == hash {
+                count(&mut self.rows.counts.duplicates);
+            } else {
+                self.conflict(position, key, hash, &UsageMessage::Amendment(amendment.clone()));
+            }
+            return;
+        }
+        let target = self.target(target_key);
+        if let Err(refusal) = amendment::check(&amendment.kind, target) {
+            return self.reject(position, refused(amendment, refusal.into(), &refusal.to_string()));
+        }
+        // The event behind it: what it names, or what the correction that it voids corrects.
+        let root = match target {
+            Target::Correction => self.recorded(target_key).map(|recorded| recorded.target_key),
+            Target::Event { .. } | Target::Unknown { .. } | Target::Void => Some(target_key),
+        };
+        let root = root.filter(|root| {
+            matches!(self.standing.get(root), Some((_, Standing::StoredEvent | Standing::NewEvent(_))))
+        });
+        let counts = &mut self.rows.counts;
+        count(match (&amendment.kind, root.is_some()) {
+            (AmendmentKind::Correction(_), true) => &mut counts.corrections_applied,
+            (AmendmentKind::Correction(_), false) => &mut counts.corrections_waiting,
+            (AmendmentKind::Void, true) => &mut counts.voids_applied,
+            (AmendmentKind::Void, false) => &mut counts.voids_waiting,
+        });
+        self.touched.extend(root);
+        self.refuse_waiting(key, amendment);
+        self.standing.insert(key, (hash, Standing::Amendment));
+        let position = position.to_string();
+        self.record(Recorded { key, target_key, amendment, position: position.clone(), is_new: true });
+        self.rows.amendments.push(AmendmentRow { key, content_hash: hash, target_key, amendment, position });
+    }
+
+    fn target(&self, key: Uuid) -> Target {
+        match self.standing.get(&key) {
+            None => Target::Unknown { voided: self.is_voided(key) },
+            Some((_, Standing::StoredEvent | Standing::NewEvent(_))) => Target::Event { voided: self.is_voided(key) },
+            Some((_, Standing::Amendment)) => match self.recorded(key) {
+                Some(Recorded { amendment: Amendment { kind: AmendmentKind::Void, .. }, .. }) => Target::Void,
+                Some(_) | None => Target::Correction,
+            },
+        }
+    }
+
+    /// Refuses what waited for this correction or void and may not name it. It was recorded and counted when
+    /// it came; now it is recorded that it never has an effect, at the position where it came.
+    fn refuse_waiting(&mut self, key: Uuid, amendment: &Amendment) {
+        let target = match amendment.kind {
+            AmendmentKind::Void => Target::Void,
+            AmendmentKind::Correction(_) => Target::Correction,
+        };
+        let refused: Vec<RejectionRow> = self
+            .naming(key)
+            .filter_map(|waiting| {
+                let refusal = amendment::check(&waiting.amendment.kind, target).err()?;
+                let rejection = refused(waiting.amendment, refusal.into(), &refusal.to_string());
+                Some(RejectionRow {
+                    position: waiting.position.clone(),
+                    reason: rejection.reason.name(),
+                    detail: rejection.detail,
+                    content_type: rejection.content_type,
+                    payload: rejection.redacted,
+                })
+            })
+            .collect();
+        self.rows.rejections.extend(refused);
+    }
+
+    fn finish(mut self, recorded_at: Instant) -> Rows<'a> {
+        let mut rollups = Rollups { lookup: self.lookup, sums: HashMap::new() };
+        let mut states = Vec::new();
+        for row in self.rows.events.iter().filter(|row| !self.touched.contains(&row.key)) {
+            rollups.add(&row.event.id.source, &row.event.content, recorded_at, 1);
+        }
+        for key in &self.touched {
+            states.extend(self.amended(*key, recorded_at, &mut rollups));
+        }
+        self.rows.states = states;
+        self.rows.events.sort_unstable_by_key(|row| row.key);
+        self.rows.rollups = rollups.into_rows();
+        self.rows
+    }
+
+    /// The state of an event that the batch amends, if it is another than before; adds the difference.
+    fn amended(&self, key: Uuid, recorded_at: Instant, rollups: &mut Rollups<'_>) -> Option<StateRow> {
+        let stored = self.lookup.events.get(&key);
+        let event = match (self.standing.get(&key), stored) {
+            (Some((_, Standing::NewEvent(event))), _) => *event,
+            (_, Some(stored)) => &stored.event,
+            (_, None) => return None,
+        };
+        let corrections = self.naming.get(&key).into_iter().flatten();
+        let mut places: Vec<usize> = corrections.copied().collect();
+        let voids = self.naming(key).filter_map(|correction| self.naming.get(&correction.key)).flatten();
+        places.extend(voids);
+        places.sort_unstable();
+        let of_event = || places.iter().filter_map(|place| self.recorded.get(*place));
+        let before: Vec<&Amendment> = of_event().filter(|r| !r.is_new).map(|r| r.amendment).collect();
+        let all: Vec<&Amendment> = of_event().map(|r| r.amendment).collect();
+        let after = amendment::state(&event.id.id, &event.content, &all);
+        let source = &event.id.source;
+        let reported = amendment::EventState { voided: false, content: event.content.clone() };
+        let before = stored.map(|stored| {
+            (amendment::state(&event.id.id, &event.content, &before), stored.stated_at)
+        });
+        if let Some((before, stated_at)) = before.as_ref().filter(|(before, _)| !before.voided) {
+            rollups.add(source, &before.content, *stated_at, -1);
+        }
+        if !after.voided {
+            // What did not change stays in the band in which it was counted.
+            let as_of = before.as_ref().filter(|(before, _)| *before == after).map_or(recorded_at, |(_, at)| *at);
+            rollups.add(source, &after.content, as_of, 1);
+        }
+        let unchanged = before.map_or(reported, |(before, _)| before) == after;
+        (!unchanged).then(|| StateRow { key, source: source.clone(), voided: after.voided, content: after.content })
+    }
+}
+
+fn count(counter: &mut u32) {
+    *counter = counter.saturating_add(1);
+}
+
+fn refused(amendment: &Amendment, reason: RejectionReason, why: &str) -> Rejection {
+    Rejection {
+        reason,
+        detail: why.to_owned(),
+        content_type: cloudevents::CONTENT_TYPE,
+        redacted: cloudevents::encode(&UsageMessage::Amendment(amendment.clone())),
+    }
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct RollupKey {
+    bucket: Instant,
+    /// Source, deployment, product, service tier, customer.
+    names: [String; 5],
+    band: (i64, i64),
+}
+
+struct Rollups<'a> {
+    lookup: &'a Lookup,
+    sums: HashMap<RollupKey, (i32, Quantities)>,
+}
+
+impl Rollups<'_> {
+    /// Adds an event, or takes one away (`sign` -1), in the context band as of when it was recorded so.
+    fn add(&mut self, source: &str, content: &UsageContent, as_of: Instant, sign: i32) {
+        // Instants are read from four-digit years, so an hour's start always exists.
+        let bucket = content.occurred_at.duration_trunc(TimeDelta::hours(1)).unwrap_or(content.occurred_at);
+        let names = [source, &content.deployment, &content.product, &content.service_tier, &content.customer];
+        let band = self.band(content, as_of);
+        let key = RollupKey { bucket, names: names.map(str::to_owned), band };
+        let (events, sums) = self.sums.entry(key).or_default();
+        *events = events.saturating_add(sign);
+        for (meter, quantity) in &content.quantities {
+            // A quantity has at most 16 + 6 digits and a batch at most 10^5 events: 28 digits hold the sum.
+            *sums.entry(*meter).or_default() += *quantity * Decimal::from(sign);
+        }
+    }
+
+    /// The band `(over, up_to]` between the thresholds that the product's prices had.
+    fn band(&self, content: &UsageContent, as_of: Instant) -> (i64, i64) {
+        let Some(thresholds) = self.lookup.thresholds.get(&content.product) else { return (0, i64::MAX) };
+        // A part of a token above a threshold is above it.
+        let context = context_tokens(&content.quantities).ceil().to_i64().unwrap_or(i64::MAX);
+        let known = || thresholds.iter().filter(|(at, _)| *at <= as_of).map(|(_, over)| *over);
+        (
+            known().filter(|over| *over < context).max().unwrap_or(0),
+            known().filter(|over| *over >= context).min().unwrap_or(i64::MAX),
+        )
+    }
+
+    fn into_rows(self) -> Vec<RollupRow> {
+        let is_news = |(_, (events, sums)): &(RollupKey, (i32, Quantities))| {
+            *events != 0 || sums.values().any(|sum| !sum.is_zero())
+        };
+        let rows = self.sums.into_iter().filter(is_news).map(|(key, (events, quantities))| {
+            let [source, deployment, product, service_tier, customer] = key.names;
+            let (context_over, context_up_to) = key.band;
+            RollupRow {
+                bucket: key.bucket,
+                source,
+                deployment,
+                product,
+                service_tier,
+                customer,
+                context_over,
+                context_up_to,
+                events,
+                quantities,
+            }
+        });
+        let mut rows: Vec<RollupRow> = rows.collect();
+        rows.sort_by(|a, b| (a.bucket, &a.customer).cmp(&(b.bucket, &b.customer)));
+        rows
+    }
+}
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;

@@ -1,0 +1,105 @@
+//! One batch, one transaction: look up, decide, save, with the partitions' offsets.
+
+use super::batch::{Message, decide, wanted};
+use crate::domain::usage::UsageMessage;
+use crate::ingest::batch::Position;
+use crate::sources::Rejection;
+use crate::store::StoreError;
+use crate::store::dictionary::{Dictionary, Numbers};
+use crate::store::offsets::{self, Advance};
+use crate::store::recording::{self, Sharing};
+use crate::store::usage::{event_key_secret, look_up};
+use crate::store::usage_rows::{Counts, Door, save};
+use crate::telemetry::Metrics;
+use sqlx::PgPool;
+use std::sync::Arc;
+use std::time::{Duration, Instant as Clock};
+
+/// How often a batch is tried again because another writer took one of its keys meanwhile. Each time that
+/// key is found stored, so a second miss needs a second racing writer.
+const MAX_KEY_RACES: u32 = 20;
+
+/// The partitions that a batch moves forward.
+#[derive(Clone, Debug)]
+pub struct Offsets {
+    pub cluster_id: String,
+    /// In the order of (topic, partition).
+    pub advances: Vec<Advance>,
+}
+
+/// Writes batches. One per consumer; several may run beside each other.
+pub struct Writer {
+    pool: PgPool,
+    secret: [u8; 32],
+    dictionary: Dictionary,
+    metrics: Arc<Metrics>,
+}
+
+impl Writer {
+    /// # Errors
+    /// The database's.
+    pub async fn open(pool: PgPool, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+        let secret = event_key_secret(&pool).await?;
+        Ok(Self { pool, secret, dictionary: Dictionary::default(), metrics })
+    }
+
+    /// Makes a message of what a source's reader returned.
+    pub fn message(&self, position: Position, decoded: Result<UsageMessage, Rejection>) -> Message {
+        if let Err(rejection) = &decoded {
+            tracing::debug!(%position, reason = %rejection.reason, "message rejected");
+        }
+        Message::new(&self.secret, position, decoded)
+    }
+
+    /// Stores a batch; returns what became of its messages.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if a partition stands elsewhere; else the database's. Nothing is stored then,
+    /// except that a commit whose answer was lost may have succeeded.
+    pub async fn write(
+        &mut self,
+        messages: &[Message],
+        offsets: Option<&Offsets>,
+        door: Door,
+    ) -> Result<Counts, StoreError> {
+        let started = Clock::now();
+        let mut races = 0;
+        loop {
+            match self.try_write(messages, offsets, door).await {
+                Ok((counts, numbers, reasons)) => {
+                    self.dictionary.keep(numbers);
+                    self.metrics.batch_written(&counts, &reasons, started.elapsed());
+                    return Ok(counts);
+                }
+                // Another writer stored one of the keys after we had looked: look again.
+                Err(error) if error.is_unique_violation() && races < MAX_KEY_RACES => races += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn try_write(
+        &self,
+        messages: &[Message],
+        offsets: Option<&Offsets>,
+        door: Door,
+    ) -> Result<(Counts, Numbers, Vec<&'static str>), StoreError> {
+        let amends = messages.iter().any(Message::is_amendment);
+        let sharing = if amends { Sharing::Exclusive } else { Sharing::Shared };
+        let (mut transaction, recorded_at) = recording::begin(&self.pool, sharing).await?;
+        if let Some(Offsets { cluster_id, advances }) = offsets {
+            // First: a second writer of the partition waits here and then finds that it was overtaken.
+            offsets::advance(&mut transaction, cluster_id, advances).await?;
+        }
+        let lookup = look_up(&mut transaction, &wanted(messages)).await?;
+        let rows = decide(messages, &lookup, recorded_at);
+        let numbers = save(&mut transaction, &self.dictionary, &rows, recorded_at, door).await?;
+        transaction.commit().await?;
+        Ok((rows.counts, numbers, rows.rejections.iter().map(|row| row.reason).collect()))
+    }
+}
+
+/// How long to wait before a transient fault is tried again: doubling from 100 ms to 5 s.
+pub fn backoff(failures: u32) -> Duration {
+    Duration::from_millis(100_u64.saturating_mul(1 << failures.min(6))).min(Duration::from_secs(5))
+}

@@ -1,0 +1,409 @@
+//! CloudEvents 1.0 with our canonical usage record as data: structured mode, binary mode, and JSON lines.
+//!
+//! Three types: `apportion.usage.v1` (an event, `time` is when it occurred), `apportion.usage.correction.v1`
+//! and `apportion.usage.void.v1`. An unknown field of the record is refused by its name; unknown extension
+//! attributes are allowed by the CloudEvents specification and dropped.
+
+use super::redact::{Members, content_type, is_identifier, redact};
+use super::{Fault, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, Rejection, RejectionReason as Reason, fault};
+use crate::domain::ids::EventId;
+use crate::domain::period::{Instant, parse_instant};
+use crate::domain::usage::{
+    Amendment, AmendmentKind, Meter, Quantities, Restatement, UsageContent, UsageEvent, UsageMessage,
+};
+use rust_decimal::Decimal;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+pub const USAGE_TYPE: &str = "apportion.usage.v1";
+pub const CORRECTION_TYPE: &str = "apportion.usage.correction.v1";
+pub const VOID_TYPE: &str = "apportion.usage.void.v1";
+/// The content type of structured mode.
+pub const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// The largest quantity of one meter, in its unit.
+const MAX_QUANTITY: i64 = 1_000_000_000_000_000;
+/// How many fractional digits a quantity may have.
+const MAX_FRACTIONAL_DIGITS: u32 = 6;
+
+/// A CloudEvent's context attributes and its data, whichever mode they came in.
+#[derive(Default)]
+struct Envelope<'a> {
+    specversion: Option<String>,
+    id: Option<String>,
+    source: Option<String>,
+    kind: Option<String>,
+    time: Option<String>,
+    datacontenttype: Option<String>,
+    data: Option<&'a RawValue>,
+}
+
+/// Decodes a Kafka message: binary mode if it has `ce_` headers, structured mode by its content type.
+///
+/// # Errors
+/// A rejection, with the message reduced to what may be kept.
+pub fn decode_message(headers: &[(&str, &[u8])], payload: Option<&[u8]>) -> Result<UsageMessage, Rejection> {
+    let payload = payload.unwrap_or_default();
+    let header = |name: &str| {
+        let found = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+    };
+    let content = header("content-type").unwrap_or_default().to_ascii_lowercase();
+    if content.starts_with("application/cloudevents") {
+        if media_type(&content) == CONTENT_TYPE {
+            return decode_structured(payload);
+        }
+        let expected = format!("content-type: structured mode is read as {CONTENT_TYPE} only");
+        return Err(reject(fault(Reason::UnsupportedContentType, expected), payload));
+    }
+    if !headers.iter().any(|(key, _)| key.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("ce_"))) {
+        let expected = format!("neither content-type {CONTENT_TYPE} nor ce_ headers");
+        return Err(reject(fault(Reason::UnsupportedContentType, expected), payload));
+    }
+    let attributes = || Envelope {
+        specversion: header("ce_specversion"),
+        id: header("ce_id"),
+        source: header("ce_source"),
+        kind: header("ce_type"),
+        time: header("ce_time"),
+        datacontenttype: header("content-type"),
+        data: None,
+    };
+    decode_binary(attributes(), payload).map_err(|fault| reject_binary(fault, &attributes(), payload))
+}
+
+/// Decodes a structured event: one JSON object, as a message's value or a line of a file.
+///
+/// # Errors
+/// A rejection, with the bytes reduced to what may be kept.
+pub fn decode_structured(bytes: &[u8]) -> Result<UsageMessage, Rejection> {
+    read_structured(bytes).and_then(read_message).map_err(|fault| reject(fault, bytes))
+}
+
+/// Writes a message as a structured event that [`decode_structured`] reads back.
+pub fn encode(message: &UsageMessage) -> Vec<u8> {
+    let id = message.id();
+    let mut event = Map::new();
+    let mut put = |name: &str, value: Value| event.insert(name.to_owned(), value);
+    put("specversion", json!("1.0"));
+    put("id", json!(id.id));
+    put("source", json!(id.source));
+    put("datacontenttype", json!("application/json"));
+    match message {
+        UsageMessage::Event(UsageEvent { content, .. }) => {
+            put("type", json!(USAGE_TYPE));
+            put("time", json!(content.occurred_at));
+            let mut data = Map::new();
+            data.insert("deployment".into(), json!(content.deployment));
+            data.insert("product".into(), json!(content.product));
+            if !content.customer.is_empty() {
+                data.insert("customer".into(), json!(content.customer));
+            }
+            data.insert("service_tier".into(), json!(content.service_tier));
+            data.insert("quantities".into(), json!(content.quantities));
+            put("data", Value::Object(data));
+        }
+        UsageMessage::Amendment(Amendment { target, kind: AmendmentKind::Void, .. }) => {
+            put("type", json!(VOID_TYPE));
+            put("data", json!({ "voids": target }));
+        }
+        UsageMessage::Amendment(Amendment { target, kind: AmendmentKind::Correction(restated), .. }) => {
+            put("type", json!(CORRECTION_TYPE));
+            let mut data = json!(restated);
+            if let Value::Object(fields) = &mut data {
+                fields.insert("corrects".into(), json!(target));
+            }
+            put("data", data);
+        }
+    }
+    Value::Object(event).to_string().into_bytes()
+}
+
+fn reject(fault: Fault, bytes: &[u8]) -> Rejection {
+    let (redacted, is_json) =
+        if fault.reason == Reason::MessageTooLarge { (super::redact::mask(bytes), false) } else { redact(bytes) };
+    Rejection { reason: fault.reason, detail: fault.detail, content_type: content_type(is_json), redacted }
+}
+
+/// Keeps a binary message as the structured event that it stands for.
+fn reject_binary(fault: Fault, attributes: &Envelope<'_>, payload: &[u8]) -> Rejection {
+    let Ok(data) = serde_json::from_slice::<&RawValue>(payload) else {
+        return reject(fault, payload);
+    };
+    let mut event = Map::new();
+    let attributes = [
+        ("specversion", &attributes.specversion),
+        ("id", &attributes.id),
+        ("source", &attributes.source),
+        ("type", &attributes.kind),
+        ("time", &attributes.time),
+    ];
+    for (name, value) in attributes {
+        if let Some(value) = value {
+            event.insert(name.to_owned(), json!(value));
+        }
+    }
+    let mut structured = Value::Object(event).to_string();
+    structured.pop();
+    if structured.len() > 1 {
+        structured.push(',');
+    }
+    structured.push_str("\"data\":");
+    structured.push_str(data.get());
+    structured.push('}');
+    reject(fault, structured.as_bytes())
+}
+
+fn media_type(content_type: &str) -> &str {
+    content_type.split(';').next().unwrap_or_default().trim()
+}
+
+fn check_size(bytes: &[u8]) -> Result<(), Fault> {
+    if bytes.len() > MAX_MESSAGE_BYTES {
+        let detail = format!("{} bytes; a message may have {MAX_MESSAGE_BYTES}", bytes.len());
+        return Err(fault(Reason::MessageTooLarge, detail));
+    }
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(fault(Reason::EmptyMessage, "no content; a tombstone means nothing here"));
+    }
+    Ok(())
+}
+
+/// Where the JSON went wrong, without a word of it.
+fn not_json(error: &serde_json::Error) -> Fault {
+    let detail = format!("no JSON object at line {}, column {}", error.line(), error.column());
+    fault(Reason::NotJson, detail)
+}
+
+fn read_structured(bytes: &[u8]) -> Result<Envelope<'_>, Fault> {
+    check_size(bytes)?;
+    let members: Members<'_> = serde_json::from_slice(bytes).map_err(|error| not_json(&error))?;
+    let mut envelope = Envelope::default();
+    for (name, value) in members.0 {
+        let slot = match name.as_str() {
+            "specversion" => &mut envelope.specversion,
+            "id" => &mut envelope.id,
+            "source" => &mut envelope.source,
+            "type" => &mut envelope.kind,
+            "time" => &mut envelope.time,
+            "datacontenttype" => &mut envelope.datacontenttype,
+            "data" => {
+                if envelope.data.replace(value).is_some() {
+                    return Err(fault(Reason::WrongAttribute, "data: given twice"));
+                }
+                continue;
+            }
+            "data_base64" => return Err(fault(Reason::UnsupportedContentType, "data_base64: data must be JSON")),
+            // An extension attribute.
+            _ => continue,
+        };
+        let text = serde_json::from_str::<String>(value.get())
+            .map_err(|_| fault(Reason::WrongAttribute, format!("{name}: must be a string")))?;
+        if slot.replace(text).is_some() {
+            return Err(fault(Reason::WrongAttribute, format!("{name}: given twice")));
+        }
+    }
+    Ok(envelope)
+}
+
+fn decode_binary<'a>(mut envelope: Envelope<'a>, payload: &'a [u8]) -> Result<UsageMessage, Fault> {
+    check_size(payload)?;
+    envelope.data = Some(serde_json::from_slice(payload).map_err(|error| not_json(&error))?);
+    read_message(envelope)
+}
+
+fn read_message(envelope: Envelope<'_>) -> Result<UsageMessage, Fault> {
+    let Envelope { specversion, id, source, kind, time, datacontenttype, data } = envelope;
+    let required = |name: &str, value: Option<String>| {
+        let value = value.unwrap_or_default();
+        if value.is_empty() {
+            return Err(fault(Reason::WrongAttribute, format!("{name}: missing or empty")));
+        }
+        check_name(name, &value).map(|()| value)
+    };
+    if required("specversion", specversion)? != "1.0" {
+        return Err(fault(Reason::WrongAttribute, "specversion: must be 1.0"));
+    }
+    let is_json = |content: &str| {
+        let media = media_type(content);
+        media.eq_ignore_ascii_case("application/json")
+    };
+    if datacontenttype.is_some_and(|content| !is_json(&content)) {
+        return Err(fault(Reason::UnsupportedContentType, "datacontenttype: must be application/json"));
+    }
+    let id = EventId { source: required("source", source)?, id: required("id", id)? };
+    let kind = required("type", kind)?;
+    let read: fn(EventId, Option<String>, Members<'_>) -> Result<UsageMessage, Fault> = match kind.as_str() {
+        USAGE_TYPE => read_event,
+        CORRECTION_TYPE => read_correction,
+        VOID_TYPE => read_void,
+        _ => {
+            let detail = format!("type: must be {USAGE_TYPE}, {CORRECTION_TYPE} or {VOID_TYPE}");
+            return Err(fault(Reason::UnknownType, detail));
+        }
+    };
+    let data = data.ok_or_else(|| fault(Reason::MissingField, "data: missing"))?;
+    let fields = serde_json::from_str(data.get())
+        .map_err(|_| fault(Reason::WrongField, "data: must be an object"))?;
+    read(id, time, fields)
+}
+
+fn read_event(id: EventId, time: Option<String>, data: Members<'_>) -> Result<UsageMessage, Fault> {
+    let fields = Fields::read(data, &["deployment", "product", "customer", "service_tier", "quantities"])?;
+    let time = time.ok_or_else(|| fault(Reason::WrongAttribute, "time: missing; it says when the usage occurred"))?;
+    let missing = |name: &str| fault(Reason::MissingField, format!("data.{name}: missing"));
+    let content = UsageContent {
+        occurred_at: read_instant("time", &time)?,
+        deployment: fields.name("deployment")?.ok_or_else(|| missing("deployment"))?,
+        product: fields.name("product")?.ok_or_else(|| missing("product"))?,
+        customer: fields.customer()?.unwrap_or_default(),
+        service_tier: fields.name("service_tier")?.unwrap_or_else(|| "default".to_owned()),
+        quantities: fields.quantities()?.ok_or_else(|| missing("quantities"))?,
+    };
+    Ok(UsageMessage::Event(UsageEvent { id, content }))
+}
+
+fn read_correction(id: EventId, _time: Option<String>, data: Members<'_>) -> Result<UsageMessage, Fault> {
+    let known = ["corrects", "occurred_at", "deployment", "product", "customer", "service_tier", "quantities"];
+    let fields = Fields::read(data, &known)?;
+    let target = fields.name("corrects")?.ok_or_else(|| fault(Reason::MissingField, "data.corrects: missing"))?;
+    let occurred_at = fields.text("occurred_at")?.map(|text| read_instant("data.occurred_at", &text)).transpose()?;
+    let restated = Restatement {
+        occurred_at,
+        deployment: fields.name("deployment")?,
+        product: fields.name("product")?,
+        customer: fields.customer()?,
+        service_tier: fields.name("service_tier")?,
+        quantities: fields.quantities()?,
+    };
+    if restated == Restatement::default() {
+        return Err(fault(Reason::NothingRestated, "data: a correction restates at least one field"));
+    }
+    Ok(UsageMessage::Amendment(Amendment { id, target, kind: AmendmentKind::Correction(restated) }))
+}
+
+fn read_void(id: EventId, _time: Option<String>, data: Members<'_>) -> Result<UsageMessage, Fault> {
+    let fields = Fields::read(data, &["voids"])?;
+    let target = fields.name("voids")?.ok_or_else(|| fault(Reason::MissingField, "data.voids: missing"))?;
+    Ok(UsageMessage::Amendment(Amendment { id, target, kind: AmendmentKind::Void }))
+}
+
+fn read_instant(place: &str, text: &str) -> Result<Instant, Fault> {
+    let wrong = || fault(Reason::WrongTime, format!("{place}: must be RFC 3339 with a zone"));
+    parse_instant(text).map_err(|_| wrong())
+}
+
+fn check_name(place: &str, text: &str) -> Result<(), Fault> {
+    if text.len() > MAX_NAME_BYTES {
+        return Err(fault(Reason::NameTooLong, format!("{place}: longer than {MAX_NAME_BYTES} bytes")));
+    }
+    if text.contains('\0') {
+        return Err(fault(Reason::NulCharacter, format!("{place}: holds a NUL character")));
+    }
+    Ok(())
+}
+
+/// The fields of a record, all of them known, none of them twice.
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a> Fields<'a> {
+    fn read(members: Members<'a>, known: &[&str]) -> Result<Self, Fault> {
+        for (place, (name, _)) in members.0.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                let shown = if is_identifier(name) { name.as_str() } else { "(no identifier)" };
+                let detail = format!("data.{shown}: unknown; the fields are {}", known.join(", "));
+                return Err(fault(Reason::UnknownField, detail));
+            }
+            if members.0.iter().take(place).any(|(earlier, _)| earlier == name) {
+                return Err(fault(Reason::WrongField, format!("data.{name}: given twice")));
+            }
+        }
+        Ok(Self(members.0))
+    }
+
+    /// A field that is absent or null is not given.
+    fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(field, value)| field == name && value.get() != "null").map(|(_, value)| *value)
+    }
+
+    fn text(&self, name: &str) -> Result<Option<String>, Fault> {
+        let wrong = |_| fault(Reason::WrongField, format!("data.{name}: must be a string"));
+        self.get(name).map(|value| serde_json::from_str(value.get())).transpose().map_err(wrong)
+    }
+
+    /// The customer's key; an empty one means that none is named.
+    fn customer(&self) -> Result<Option<String>, Fault> {
+        let text = self.text("customer")?;
+        text.map(|text| check_name("data.customer", &text).map(|()| text)).transpose()
+    }
+
+    fn name(&self, name: &str) -> Result<Option<String>, Fault> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        check_name(&format!("data.{name}"), &text)?;
+        if text.is_empty() {
+            return Err(fault(Reason::WrongField, format!("data.{name}: must not be empty")));
+        }
+        Ok(Some(text))
+    }
+
+    fn quantities(&self) -> Result<Option<Quantities>, Fault> {
+        let Some(value) = self.get("quantities") else { return Ok(None) };
+        let members: Members<'_> = serde_json::from_str(value.get())
+            .map_err(|_| fault(Reason::WrongField, "data.quantities: must be an object of numbers by meter"))?;
+        let mut quantities = Quantities::new();
+        for (name, value) in &members.0 {
+            let meter: Meter = name.parse().map_err(|_| {
+                let shown = if is_identifier(name) { name.as_str() } else { "(no identifier)" };
+                fault(Reason::UnknownMeter, format!("data.quantities.{shown}: no meter has that name"))
+            })?;
+            if quantities.insert(meter, read_quantity(meter, value)?).is_some() {
+                return Err(fault(Reason::WrongField, format!("data.quantities.{meter}: given twice")));
+            }
+        }
+        if quantities.is_empty() {
+            return Err(fault(Reason::WrongField, "data.quantities: names no meter"));
+        }
+        Ok(Some(quantities))
+    }
+}
+
+/// Reads a JSON number, or a string that holds one, by its text.
+fn read_quantity(meter: Meter, value: &RawValue) -> Result<Decimal, Fault> {
+    let text = value.get();
+    let text = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+    let wrong = |expected: &str| fault(Reason::WrongQuantity, format!("data.quantities.{meter}: {expected}"));
+    let quantity = exact_decimal(text).ok_or_else(|| wrong("must be a decimal number"))?.normalize();
+    if quantity.is_sign_negative() && !quantity.is_zero() {
+        let detail = format!("data.quantities.{meter}: is negative; a correction restates the quantity");
+        return Err(fault(Reason::NegativeQuantity, detail));
+    }
+    if quantity.scale() > MAX_FRACTIONAL_DIGITS {
+        return Err(wrong("has more than 6 fractional digits"));
+    }
+    if quantity > Decimal::from(MAX_QUANTITY) {
+        return Err(wrong("is above 10^15"));
+    }
+    Ok(quantity.abs())
+}
+
+/// The value of `12`, `1.50` or `2e3`, exactly; nothing if it cannot be held exactly.
+fn exact_decimal(text: &str) -> Option<Decimal> {
+    if !text.bytes().all(|byte| byte.is_ascii_digit() || b".+-eE".contains(&byte)) {
+        return None;
+    }
+    let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let mut value = Decimal::from_str_exact(digits).ok()?;
+    let exponent: i32 = exponent.parse().ok().filter(|exponent| (-28..=28).contains(exponent))?;
+    if exponent >= 0 {
+        for _ in 0..exponent {
+            value = value.checked_mul(Decimal::TEN)?;
+        }
+    } else {
+        value.set_scale(value.scale().checked_add(exponent.unsigned_abs())?).ok()?;
+    }
+    Some(value)
+}
+
+#[cfg(test)]
+#[path = "cloudevents_tests.rs"]
+mod tests;

@@ -1,0 +1,161 @@
+//! Numbers for what usage rows have in common, so that the rows stay narrow.
+
+use super::StoreError;
+use sqlx::PgConnection;
+use std::collections::{BTreeSet, HashMap};
+
+/// What usage rows have in common; names as reported.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Dimension<'a> {
+    pub source: &'a str,
+    pub deployment: &'a str,
+    pub product: &'a str,
+    pub service_tier: &'a str,
+}
+
+type OwnedDimension = [String; 4];
+
+/// The numbers that a writer knows. Entries are added once their transaction is committed.
+#[derive(Debug, Default)]
+pub struct Dictionary {
+    dimensions: HashMap<OwnedDimension, i32>,
+    customers: HashMap<String, i32>,
+}
+
+/// What of the dictionary one batch needs, by name; includes what it added.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    dimensions: HashMap<OwnedDimension, i32>,
+    customers: HashMap<String, i32>,
+}
+
+/// A writer keeps at most this many customers in memory; beyond it starts anew.
+const MAX_CUSTOMERS: usize = 1_000_000;
+
+impl Numbers {
+    pub(super) fn dimension(&self, dimension: &Dimension<'_>) -> Result<i32, StoreError> {
+        self.dimensions.get(&owned(dimension)).copied().ok_or_else(|| missing("usage_dimension"))
+    }
+
+    pub(super) fn customer(&self, customer: &str) -> Result<i32, StoreError> {
+        self.customers.get(customer).copied().ok_or_else(|| missing("usage_customer"))
+    }
+}
+
+fn owned(dimension: &Dimension<'_>) -> OwnedDimension {
+    [dimension.source, dimension.deployment, dimension.product, dimension.service_tier].map(str::to_owned)
+}
+
+fn missing(table: &'static str) -> StoreError {
+    StoreError::Corrupt { table, key: "(new)".into(), what: "was inserted and is not there".into() }
+}
+
+impl Dictionary {
+    /// Finds the numbers of all that a batch names, and gives numbers to what has none.
+    ///
+    /// New entries are inserted in sorted order, dimensions first, so that two writers never wait for each
+    /// other in a ring.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn numbers(
+        &self,
+        connection: &mut PgConnection,
+        dimensions: &BTreeSet<Dimension<'_>>,
+        customers: &BTreeSet<&str>,
+    ) -> Result<Numbers, StoreError> {
+        let mut numbers = Numbers::default();
+        let mut new_dimensions = Vec::new();
+        for dimension in dimensions {
+            let key = owned(dimension);
+            match self.dimensions.get(&key) {
+                Some(number) => drop(numbers.dimensions.insert(key, *number)),
+                None => new_dimensions.push(key),
+            }
+        }
+        let mut new_customers = Vec::new();
+        for customer in customers {
+            match self.customers.get(*customer) {
+                Some(number) => drop(numbers.customers.insert((*customer).to_owned(), *number)),
+                None => new_customers.push((*customer).to_owned()),
+            }
+        }
+        add_dimensions(connection, &new_dimensions, &mut numbers).await?;
+        add_customers(connection, &new_customers, &mut numbers).await?;
+        Ok(numbers)
+    }
+
+    /// Keeps the numbers of a batch that was committed.
+    pub fn keep(&mut self, numbers: Numbers) {
+        if self.customers.len() > MAX_CUSTOMERS {
+            self.customers.clear();
+        }
+        self.dimensions.extend(numbers.dimensions);
+        self.customers.extend(numbers.customers);
+    }
+}
+
+async fn add_dimensions(
+    connection: &mut PgConnection,
+    new: &[OwnedDimension],
+    numbers: &mut Numbers,
+) -> Result<(), StoreError> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let column = |place: usize| new.iter().map(|d| d[place].clone()).collect::<Vec<_>>();
+    let (sources, deployments, products, tiers) = (column(0), column(1), column(2), column(3));
+    sqlx::query!(
+        // what exists is left out first, so that it burns no number
+        "insert into usage_dimension (source, deployment, product, service_tier)
+         select n.source, n.deployment, n.product, n.service_tier
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as n (source, deployment, product, service_tier)
+         where not exists (select from usage_dimension d where (d.source, d.deployment, d.product, d.service_tier)
+           = (n.source, n.deployment, n.product, n.service_tier))
+         order by 1, 2, 3, 4
+         on conflict do nothing",
+        &sources,
+        &deployments,
+        &products,
+        &tiers
+    )
+    .execute(&mut *connection)
+    .await?;
+    let rows = sqlx::query!(
+        r#"select d.dimension_id, d.source, d.deployment, d.product, d.service_tier from usage_dimension d
+         join unnest($1::text[], $2::text[], $3::text[], $4::text[]) as n (source, deployment, product, service_tier)
+           using (source, deployment, product, service_tier)"#,
+        &sources,
+        &deployments,
+        &products,
+        &tiers
+    )
+    .fetch_all(connection)
+    .await?;
+    for row in rows {
+        numbers.dimensions.insert([row.source, row.deployment, row.product, row.service_tier], row.dimension_id);
+    }
+    Ok(())
+}
+
+async fn add_customers(connection: &mut PgConnection, new: &[String], numbers: &mut Numbers) -> Result<(), StoreError> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        // what exists is left out first, so that it burns no number
+        "insert into usage_customer (customer)
+         select n.customer from unnest($1::text[]) as n (customer)
+         where not exists (select from usage_customer c where c.customer = n.customer)
+         order by 1
+         on conflict do nothing",
+        new
+    )
+    .execute(&mut *connection)
+    .await?;
+    let rows = sqlx::query!("select customer_id, customer from usage_customer where customer = any($1)", new)
+        .fetch_all(connection)
+        .await?;
+    numbers.customers.extend(rows.into_iter().map(|row| (row.customer, row.customer_id)));
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! When something was recorded: `recorded_at` never runs backwards, and nothing is recorded at or below a
+//! watermark once that was handed out (CONTRACTS section 1).
+
+use super::StoreError;
+use crate::domain::period::Instant;
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+
+/// The advisory lock that everything which stamps `recorded_at` holds until it commits. ("apportio")
+const RECORDING_LOCK: i64 = 0x6170_706f_7274_696f;
+
+/// Whom a recording transaction may run beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Beside others that share.
+    Shared,
+    /// Beside none. For what others decide by: corrections and voids (an event stored beside its correction
+    /// would not see it, nor the correction the event, and neither would be applied), prices and their
+    /// thresholds, contract versions, master data.
+    Exclusive,
+}
+
+/// Starts a transaction that may record, and says when.
+///
+/// # Errors
+/// The database's.
+pub async fn begin(pool: &PgPool, sharing: Sharing) -> Result<(Transaction<'static, Postgres>, Instant), StoreError> {
+    let mut transaction = pool.begin().await?;
+    let recorded_at = lock(&mut transaction, sharing).await?;
+    Ok((transaction, recorded_at))
+}
+
+/// Takes the recording lock until the transaction ends; returns the `recorded_at` of what it records.
+///
+/// # Errors
+/// The database's.
+pub async fn lock(connection: &mut PgConnection, sharing: Sharing) -> Result<Instant, StoreError> {
+    match sharing {
+        Sharing::Shared => {
+            sqlx::query!("select pg_advisory_xact_lock_shared($1)", RECORDING_LOCK).execute(&mut *connection).await?;
+        }
+        Sharing::Exclusive => {
+            sqlx::query!("select pg_advisory_xact_lock($1)", RECORDING_LOCK).execute(&mut *connection).await?;
+        }
+    }
+    // A statement of its own: its snapshot must be taken after the lock was granted.
+    Ok(sqlx::query_scalar!(
+        r#"select greatest(
+            clock_timestamp(),
+            (select max(recorded_at) from usage_batch),
+            (select watermark + interval '1 microsecond' from recording_watermark),
+            (select max(cutoff) + interval '1 microsecond' from settlement)
+        ) as "recorded_at!""#
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
+/// An instant K, about now: everything recorded so far is at or before K, everything recorded later after it.
+///
+/// Waits until no recording transaction is open. A cutoff may be K or earlier.
+///
+/// # Errors
+/// The database's.
+pub async fn watermark(pool: &PgPool) -> Result<Instant, StoreError> {
+    let (mut transaction, now) = begin(pool, Sharing::Exclusive).await?;
+    let watermark = sqlx::query_scalar!(
+        "update recording_watermark set watermark = greatest(watermark, $1) returning watermark",
+        now
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(watermark)
+}

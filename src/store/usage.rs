@@ -1,0 +1,277 @@
+//! What the database knows of a batch's messages, before it is decided what becomes of them.
+
+use super::StoreError;
+use crate::domain::ids::EventId;
+use crate::domain::period::Instant;
+use crate::domain::usage::{Amendment, AmendmentKind, Meter, Quantities, Restatement, UsageContent, UsageEvent};
+use rust_decimal::Decimal;
+use sqlx::{PgConnection, PgPool};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use uuid::Uuid;
+
+/// What was recorded under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub content_hash: Uuid,
+    pub is_event: bool,
+}
+
+/// An event that the batch amends, as first reported.
+#[derive(Clone, Debug)]
+pub struct StoredEvent {
+    pub event: UsageEvent,
+    /// When its present state was recorded: its own batch's time, or that of its last amendment.
+    pub stated_at: Instant,
+}
+
+/// A correction or void that was recorded before.
+#[derive(Clone, Debug)]
+pub struct StoredAmendment {
+    pub key: Uuid,
+    pub target_key: Uuid,
+    pub position: String,
+    pub amendment: Amendment,
+}
+
+/// All that deciding about a batch needs to know.
+#[derive(Clone, Debug, Default)]
+pub struct Lookup {
+    /// By key, for all keys of the batch and all that its amendments name.
+    pub identities: HashMap<Uuid, Identity>,
+    /// By key, the events that amendments of the batch lead to.
+    pub events: HashMap<Uuid, StoredEvent>,
+    /// In order of recording, all that lead to or from keys of the batch.
+    pub amendments: Vec<StoredAmendment>,
+    /// Context thresholds by product: when the price was recorded, and the threshold in tokens, exclusive.
+    pub thresholds: HashMap<String, Vec<(Instant, i64)>>,
+    pub deployments: HashSet<String>,
+    pub products: HashSet<String>,
+}
+
+/// What to look up.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Sorted: the index is then read in its own order.
+    pub keys: Vec<Uuid>,
+    pub target_keys: Vec<Uuid>,
+    pub deployments: BTreeSet<String>,
+    pub products: BTreeSet<String>,
+}
+
+/// The secret that keys the hash which identifies events.
+///
+/// # Errors
+/// The database's.
+pub async fn event_key_secret(pool: &PgPool) -> Result<[u8; 32], StoreError> {
+    let secret = sqlx::query_scalar!("select event_key_secret from installation").fetch_one(pool).await?;
+    secret.try_into().map_err(|_| corrupt("installation", "event_key_secret", "must have 32 bytes"))
+}
+
+/// Looks up everything that deciding about a batch needs.
+///
+/// # Errors
+/// The database's, or a row that cannot be read.
+pub async fn look_up(connection: &mut PgConnection, wanted: &Wanted) -> Result<Lookup, StoreError> {
+    let mut lookup = Lookup::default();
+    let mut keys = wanted.keys.clone();
+    keys.extend(&wanted.target_keys);
+    keys.sort_unstable();
+    keys.dedup();
+    lookup.amendments = load_amendments(connection, &keys).await?;
+    let events = sqlx::query!("select event_key, content_hash from usage_event where event_key = any($1)", &keys);
+    for row in events.fetch_all(&mut *connection).await? {
+        lookup.identities.insert(row.event_key, Identity { content_hash: row.content_hash, is_event: true });
+    }
+    let amendments =
+        sqlx::query!("select amendment_key, content_hash from usage_amendment where amendment_key = any($1)", &keys);
+    for row in amendments.fetch_all(&mut *connection).await? {
+        lookup.identities.insert(row.amendment_key, Identity { content_hash: row.content_hash, is_event: false });
+    }
+    let amended: BTreeSet<Uuid> =
+        wanted.target_keys.iter().copied().chain(lookup.amendments.iter().map(|a| a.target_key)).collect();
+    load_events(connection, &amended, &mut lookup).await?;
+    load_names(connection, wanted, &mut lookup).await?;
+    Ok(lookup)
+}
+
+/// The amendments that have or name one of the keys, those that have or name what they name, and so on.
+async fn load_amendments(connection: &mut PgConnection, keys: &[Uuid]) -> Result<Vec<StoredAmendment>, StoreError> {
+    let mut found: BTreeMap<(i64, i32), StoredAmendment> = BTreeMap::new();
+    let mut seen: HashSet<Uuid> = keys.iter().copied().collect();
+    let mut frontier = keys.to_vec();
+    while !frontier.is_empty() {
+        let rows = sqlx::query!(
+            "select batch_id, place, amendment_key, target_key, source, amendment_id, target_id, kind, restated, position
+             from usage_amendment where amendment_key = any($1)
+             union
+             select batch_id, place, amendment_key, target_key, source, amendment_id, target_id, kind, restated, position
+             from usage_amendment where target_key = any($1)",
+            &frontier
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        frontier.clear();
+        for row in rows {
+            let (Some(batch), Some(place), Some(key), Some(target_key)) =
+                (row.batch_id, row.place, row.amendment_key, row.target_key)
+            else {
+                return Err(corrupt("usage_amendment", "(union)", "has a null"));
+            };
+            frontier.extend([key, target_key].into_iter().filter(|key| seen.insert(*key)));
+            let kind = match row.kind.as_deref() {
+                Some("void") => AmendmentKind::Void,
+                _ => AmendmentKind::Correction(
+                    serde_json::from_value::<Restatement>(row.restated.unwrap_or_default())
+                        .map_err(|error| corrupt("usage_amendment", &key.to_string(), &error.to_string()))?,
+                ),
+            };
+            let id = EventId { source: row.source.unwrap_or_default(), id: row.amendment_id.unwrap_or_default() };
+            let amendment = Amendment { id, target: row.target_id.unwrap_or_default(), kind };
+            let position = row.position.unwrap_or_default();
+            found.insert((batch, place), StoredAmendment { key, target_key, position, amendment });
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// Loads amended events with their content as first reported.
+async fn load_events(
+    connection: &mut PgConnection,
+    keys: &BTreeSet<Uuid>,
+    lookup: &mut Lookup,
+) -> Result<(), StoreError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<Uuid> = keys.iter().copied().collect();
+    let rows = sqlx::query!(
+        r#"select e.event_key, e.content_hash, e.event_id, e.occurred_at, d.source, d.deployment, d.product,
+             d.service_tier, c.customer, e.input_tokens, e.cached_input_tokens, e.output_tokens, e.reasoning_tokens,
+             e.requests, e.other_quantities,
+             greatest(b.recorded_at, (select max(sb.recorded_at) from usage_state s join usage_batch sb using (batch_id)
+               where s.event_key = e.event_key)) as "stated_at!"
+           from usage_event e join usage_batch b using (batch_id) join usage_dimension d using (dimension_id)
+             join usage_customer c using (customer_id)
+           where e.event_key = any($1)"#,
+        &keys
+    )
+    .fetch_all(connection)
+    .await?;
+    for row in rows {
+        let columns = [row.input_tokens, row.cached_input_tokens, row.output_tokens, row.reasoning_tokens, row.requests];
+        let content = UsageContent {
+            occurred_at: row.occurred_at,
+            deployment: row.deployment,
+            product: row.product,
+            customer: row.customer,
+            service_tier: row.service_tier,
+            quantities: join_quantities(columns.map(i64::from), row.other_quantities)
+                .map_err(|what| corrupt("usage_event", &row.event_key.to_string(), &what))?,
+        };
+        let event = UsageEvent { id: EventId { source: row.source, id: row.event_id }, content };
+        lookup.identities.insert(row.event_key, Identity { content_hash: row.content_hash, is_event: true });
+        lookup.events.insert(row.event_key, StoredEvent { event, stated_at: row.stated_at });
+    }
+    Ok(())
+}
+
+/// Which of the names are known, and where prices change with the context.
+async fn load_names(connection: &mut PgConnection, wanted: &Wanted, lookup: &mut Lookup) -> Result<(), StoreError> {
+    let deployments: Vec<String> = wanted.deployments.iter().cloned().collect();
+    let mut products = wanted.products.clone();
+    products.extend(lookup.events.values().map(|stored| stored.event.content.product.clone()));
+    let restated = lookup.amendments.iter().filter_map(|stored| match &stored.amendment.kind {
+        AmendmentKind::Correction(restated) => restated.product.clone(),
+        AmendmentKind::Void => None,
+    });
+    products.extend(restated);
+    let products: Vec<String> = products.into_iter().collect();
+    lookup.deployments =
+        sqlx::query_scalar!("select deployment_id from deployment where deployment_id = any($1)", &deployments)
+            .fetch_all(&mut *connection)
+            .await?
+            .into_iter()
+            .collect();
+    lookup.products = sqlx::query_scalar!("select product_id from product where product_id = any($1)", &products)
+        .fetch_all(&mut *connection)
+        .await?
+        .into_iter()
+        .collect();
+    let thresholds = sqlx::query!(
+        r#"select product, context_over, min(recorded_at) as "recorded_at!" from price
+           where context_over > 0 and product = any($1) group by product, context_over order by context_over"#,
+        &products
+    )
+    .fetch_all(connection)
+    .await?;
+    for row in thresholds {
+        lookup.thresholds.entry(row.product).or_default().push((row.recorded_at, row.context_over));
+    }
+    Ok(())
+}
+
+/// The meters that have columns of their own, in the order of the columns.
+pub const COLUMN_METERS: [Meter; 5] =
+    [Meter::InputTokens, Meter::CachedInputTokens, Meter::OutputTokens, Meter::ReasoningTokens, Meter::Requests];
+
+/// Parts quantities into columns and the rest: what is no whole number within `-max..=max`, or has no column.
+pub fn split_quantities(quantities: &Quantities, max: i64) -> ([i64; 5], Option<String>) {
+    let mut columns = [0; 5];
+    let mut rest: BTreeMap<&str, String> = BTreeMap::new();
+    for (meter, quantity) in quantities.iter().filter(|(_, quantity)| !quantity.is_zero()) {
+        let whole = i64::try_from(*quantity).ok().filter(|_| quantity.is_integer());
+        let fits = whole.filter(|whole| whole.unsigned_abs() <= max.unsigned_abs());
+        let column = columns.iter_mut().zip(COLUMN_METERS).find(|(_, of)| of == meter);
+        match (column, fits) {
+            (Some((column, _)), Some(whole)) => *column = whole,
+            (Some(_) | None, _) => drop(rest.insert(meter.name(), quantity.normalize().to_string())),
+        }
+    }
+    let json = serde_json::json!(rest).to_string();
+    (columns, (!rest.is_empty()).then_some(json))
+}
+
+/// Puts together what [`split_quantities`] parted.
+///
+/// # Errors
+/// What is wrong with `other`, in words.
+pub fn join_quantities(columns: [i64; 5], other: Option<serde_json::Value>) -> Result<Quantities, String> {
+    let mut quantities: Quantities = match other {
+        Some(other) => serde_json::from_value(other).map_err(|error| error.to_string())?,
+        None => Quantities::new(),
+    };
+    for (meter, column) in COLUMN_METERS.into_iter().zip(columns) {
+        if column != 0 {
+            quantities.insert(meter, Decimal::from(column));
+        }
+    }
+    Ok(quantities)
+}
+
+fn corrupt(table: &'static str, key: &str, what: &str) -> StoreError {
+    StoreError::Corrupt { table, key: key.to_owned(), what: what.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_are_parted_and_put_together_exactly() {
+        let cases = [
+            (vec![(Meter::InputTokens, "7")], [7, 0, 0, 0, 0], None),
+            (vec![(Meter::InputTokens, "7.5"), (Meter::Requests, "1")], [0, 0, 0, 0, 1], Some(r#"{"input_tokens":"7.5"}"#)),
+            (vec![(Meter::OutputTokens, "101")], [0; 5], Some(r#"{"output_tokens":"101"}"#)),
+            (vec![(Meter::OutputTokens, "-100")], [0, 0, -100, 0, 0], None),
+            (vec![(Meter::StateGbHours, "0.125")], [0; 5], Some(r#"{"state_gb_hours":"0.125"}"#)),
+        ];
+        for (quantities, columns, other) in cases {
+            let quantities: Quantities =
+                quantities.into_iter().map(|(meter, text)| (meter, text.parse().expect("a decimal"))).collect();
+            let parted = split_quantities(&quantities, 100);
+            assert_eq!((parted.0, parted.1.as_deref()), (columns, other));
+            let other = parted.1.map(|text| serde_json::from_str(&text).expect("json"));
+            assert_eq!(join_quantities(parted.0, other), Ok(quantities));
+        }
+    }
+}

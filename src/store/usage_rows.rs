@@ -1,0 +1,420 @@
+//! What one batch writes: rows, rollup deltas and its account of what became of each message.
+
+use super::StoreError;
+use super::copy::CopyRows;
+use super::dictionary::{Dictionary, Dimension, Numbers};
+use super::usage::split_quantities;
+use crate::domain::period::Instant;
+use crate::domain::usage::{Amendment, AmendmentKind, Quantities, UsageContent, UsageEvent};
+use chrono::TimeDelta;
+use sqlx::PgConnection;
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// How long the redacted bytes of a rejection are kept.
+const REJECTION_KEPT: TimeDelta = TimeDelta::days(90);
+
+/// The way by which a batch came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    Kafka,
+    File,
+}
+
+impl Door {
+    fn name(self) -> &'static str {
+        match self {
+            Door::Kafka => "kafka",
+            Door::File => "file",
+        }
+    }
+}
+
+/// What became of the messages of a batch: each counts once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    pub messages: u32,
+    pub stored: u32,
+    /// Stored, but no mapping knew the deployment or the product then.
+    pub stored_unresolved: u32,
+    pub duplicates: u32,
+    pub conflicts: u32,
+    pub corrections_applied: u32,
+    pub corrections_waiting: u32,
+    pub voids_applied: u32,
+    pub voids_waiting: u32,
+    pub rejected: u32,
+}
+
+impl Counts {
+    /// Each outcome by its name, as metrics and reports use it; without the sum.
+    pub fn outcomes(&self) -> [(&'static str, u32); 9] {
+        [
+            ("stored", self.stored),
+            ("stored_unresolved", self.stored_unresolved),
+            ("duplicate", self.duplicates),
+            ("conflict", self.conflicts),
+            ("correction_applied", self.corrections_applied),
+            ("correction_waiting", self.corrections_waiting),
+            ("void_applied", self.voids_applied),
+            ("void_waiting", self.voids_waiting),
+            ("rejected", self.rejected),
+        ]
+    }
+
+    /// Adds another batch's counts.
+    pub fn add(&mut self, other: &Counts) {
+        let Counts { messages, stored, stored_unresolved, duplicates, conflicts, .. } = other;
+        let Counts { corrections_applied, corrections_waiting, voids_applied, voids_waiting, rejected, .. } = other;
+        for (sum, more) in [
+            (&mut self.messages, messages),
+            (&mut self.stored, stored),
+            (&mut self.stored_unresolved, stored_unresolved),
+            (&mut self.duplicates, duplicates),
+            (&mut self.conflicts, conflicts),
+            (&mut self.corrections_applied, corrections_applied),
+            (&mut self.corrections_waiting, corrections_waiting),
+            (&mut self.voids_applied, voids_applied),
+            (&mut self.voids_waiting, voids_waiting),
+            (&mut self.rejected, rejected),
+        ] {
+            *sum = sum.saturating_add(*more);
+        }
+    }
+}
+
+pub struct EventRow<'a> {
+    pub key: Uuid,
+    pub content_hash: Uuid,
+    pub event: &'a UsageEvent,
+}
+
+pub struct AmendmentRow<'a> {
+    pub key: Uuid,
+    pub content_hash: Uuid,
+    pub target_key: Uuid,
+    pub amendment: &'a Amendment,
+    pub position: String,
+}
+
+/// The whole of an amended event from this batch on.
+pub struct StateRow {
+    pub key: Uuid,
+    pub source: String,
+    pub voided: bool,
+    pub content: UsageContent,
+}
+
+pub struct ConflictRow {
+    pub key: Uuid,
+    pub content_hash: Uuid,
+    pub source: String,
+    pub event_id: String,
+    /// What was reported, as a structured event.
+    pub reported: String,
+    pub position: String,
+}
+
+pub struct RejectionRow {
+    pub position: String,
+    pub reason: &'static str,
+    pub detail: String,
+    pub content_type: &'static str,
+    pub payload: Vec<u8>,
+}
+
+/// What one batch adds to the sums of an hour, of dimensions, a customer and a context band.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RollupRow {
+    /// The start of the hour, UTC.
+    pub bucket: Instant,
+    pub source: String,
+    pub deployment: String,
+    pub product: String,
+    pub service_tier: String,
+    pub customer: String,
+    /// Exclusive, in tokens.
+    pub context_over: i64,
+    /// Inclusive; `i64::MAX` where there is no higher threshold.
+    pub context_up_to: i64,
+    /// Negative where events were voided or moved away.
+    pub events: i32,
+    pub quantities: Quantities,
+}
+
+/// All that a batch writes.
+#[derive(Default)]
+pub struct Rows<'a> {
+    pub counts: Counts,
+    /// Sorted by key: Postgres then touches each page of the index once, and all writers insert in one order.
+    pub events: Vec<EventRow<'a>>,
+    /// In order of recording.
+    pub amendments: Vec<AmendmentRow<'a>>,
+    pub states: Vec<StateRow>,
+    pub conflicts: Vec<ConflictRow>,
+    pub rejections: Vec<RejectionRow>,
+    pub rollups: Vec<RollupRow>,
+}
+
+fn dimension_of<'a>(source: &'a str, content: &'a UsageContent) -> Dimension<'a> {
+    Dimension {
+        source,
+        deployment: &content.deployment,
+        product: &content.product,
+        service_tier: &content.service_tier,
+    }
+}
+
+impl RollupRow {
+    fn dimension(&self) -> Dimension<'_> {
+        Dimension {
+            source: &self.source,
+            deployment: &self.deployment,
+            product: &self.product,
+            service_tier: &self.service_tier,
+        }
+    }
+}
+
+/// Writes a batch in the caller's transaction. The numbers are to be kept once that is committed.
+///
+/// # Errors
+/// The database's; a unique violation where another writer took a key meanwhile.
+pub async fn save(
+    connection: &mut PgConnection,
+    dictionary: &Dictionary,
+    rows: &Rows<'_>,
+    recorded_at: Instant,
+    door: Door,
+) -> Result<Numbers, StoreError> {
+    let mut dimensions = BTreeSet::new();
+    let mut customers = BTreeSet::new();
+    for row in &rows.events {
+        dimensions.insert(dimension_of(&row.event.id.source, &row.event.content));
+        customers.insert(row.event.content.customer.as_str());
+    }
+    for row in &rows.states {
+        dimensions.insert(dimension_of(&row.source, &row.content));
+        customers.insert(row.content.customer.as_str());
+    }
+    for row in &rows.rollups {
+        dimensions.insert(row.dimension());
+        customers.insert(row.customer.as_str());
+    }
+    let numbers = dictionary.numbers(connection, &dimensions, &customers).await?;
+    let batch = insert_batch(connection, &rows.counts, recorded_at, door).await?;
+    copy_events(connection, batch, &rows.events, &numbers).await?;
+    copy_amendments(connection, batch, &rows.amendments).await?;
+    copy_states(connection, batch, &rows.states, &numbers).await?;
+    copy_conflicts(connection, batch, &rows.conflicts).await?;
+    copy_rejections(connection, batch, &rows.rejections, recorded_at).await?;
+    copy_rollups(connection, batch, &rows.rollups, &numbers).await?;
+    Ok(numbers)
+}
+
+async fn insert_batch(
+    connection: &mut PgConnection,
+    counts: &Counts,
+    recorded_at: Instant,
+    door: Door,
+) -> Result<i64, StoreError> {
+    let int = |value: u32| i32::try_from(value).map_err(|_| too_large("a count of messages", value));
+    Ok(sqlx::query_scalar!(
+        "insert into usage_batch (recorded_at, door, messages, stored, stored_unresolved, duplicates, conflicts,
+           corrections_applied, corrections_waiting, voids_applied, voids_waiting, rejected)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) returning batch_id",
+        recorded_at,
+        door.name(),
+        int(counts.messages)?,
+        int(counts.stored)?,
+        int(counts.stored_unresolved)?,
+        int(counts.duplicates)?,
+        int(counts.conflicts)?,
+        int(counts.corrections_applied)?,
+        int(counts.corrections_waiting)?,
+        int(counts.voids_applied)?,
+        int(counts.voids_waiting)?,
+        int(counts.rejected)?,
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
+/// Writes the columns that events and states share.
+fn put_content(copy: &mut CopyRows, dimension: i32, customer: i32, quantities: &Quantities) -> Result<Option<String>, StoreError> {
+    copy.int4(dimension);
+    copy.int4(customer);
+    let (columns, other) = split_quantities(quantities, i64::from(i32::MAX));
+    for column in columns {
+        copy.int4(i32::try_from(column).map_err(|_| too_large("a quantity", column))?);
+    }
+    Ok(other)
+}
+
+async fn copy_events(
+    connection: &mut PgConnection,
+    batch: i64,
+    rows: &[EventRow<'_>],
+    numbers: &Numbers,
+) -> Result<(), StoreError> {
+    let mut copy = CopyRows::new();
+    for EventRow { key, content_hash, event } in rows {
+        copy.row(13);
+        copy.uuid(*key);
+        copy.uuid(*content_hash);
+        copy.instant(event.content.occurred_at);
+        copy.int8(batch);
+        let dimension = numbers.dimension(&dimension_of(&event.id.source, &event.content))?;
+        let customer = numbers.customer(&event.content.customer)?;
+        let other = put_content(&mut copy, dimension, customer, &event.content.quantities)?;
+        copy.text(&event.id.id);
+        copy.json(other.as_deref());
+    }
+    copy.send(
+        connection,
+        "copy usage_event (event_key, content_hash, occurred_at, batch_id, dimension_id, customer_id, input_tokens,
+           cached_input_tokens, output_tokens, reasoning_tokens, requests, event_id, other_quantities)
+         from stdin (format binary)",
+    )
+    .await
+}
+
+async fn copy_amendments(
+    connection: &mut PgConnection,
+    batch: i64,
+    rows: &[AmendmentRow<'_>],
+) -> Result<(), StoreError> {
+    let mut copy = CopyRows::new();
+    for (place, row) in rows.iter().enumerate() {
+        let (kind, restated) = match &row.amendment.kind {
+            AmendmentKind::Void => ("void", serde_json::json!({})),
+            AmendmentKind::Correction(restated) => ("correction", serde_json::json!(restated)),
+        };
+        copy.row(11);
+        copy.uuid(row.key);
+        copy.uuid(row.content_hash);
+        copy.int8(batch);
+        copy.int4(i32::try_from(place).map_err(|_| too_large("a batch", place))?);
+        copy.text(&row.amendment.id.source);
+        copy.text(&row.amendment.id.id);
+        copy.uuid(row.target_key);
+        copy.text(&row.amendment.target);
+        copy.text(kind);
+        copy.json(Some(&restated.to_string()));
+        copy.text(&row.position);
+    }
+    copy.send(
+        connection,
+        "copy usage_amendment (amendment_key, content_hash, batch_id, place, source, amendment_id, target_key,
+           target_id, kind, restated, position)
+         from stdin (format binary)",
+    )
+    .await
+}
+
+async fn copy_states(
+    connection: &mut PgConnection,
+    batch: i64,
+    rows: &[StateRow],
+    numbers: &Numbers,
+) -> Result<(), StoreError> {
+    let mut copy = CopyRows::new();
+    for StateRow { key, source, voided, content } in rows {
+        copy.row(12);
+        copy.uuid(*key);
+        copy.int8(batch);
+        copy.boolean(*voided);
+        copy.instant(content.occurred_at);
+        let dimension = numbers.dimension(&dimension_of(source, content))?;
+        let other = put_content(&mut copy, dimension, numbers.customer(&content.customer)?, &content.quantities)?;
+        copy.json(other.as_deref());
+    }
+    copy.send(
+        connection,
+        "copy usage_state (event_key, batch_id, voided, occurred_at, dimension_id, customer_id, input_tokens,
+           cached_input_tokens, output_tokens, reasoning_tokens, requests, other_quantities)
+         from stdin (format binary)",
+    )
+    .await
+}
+
+async fn copy_conflicts(connection: &mut PgConnection, batch: i64, rows: &[ConflictRow]) -> Result<(), StoreError> {
+    let mut copy = CopyRows::new();
+    for row in rows {
+        copy.row(7);
+        copy.int8(batch);
+        copy.uuid(row.key);
+        copy.text(&row.source);
+        copy.text(&row.event_id);
+        copy.uuid(row.content_hash);
+        copy.json(Some(&row.reported));
+        copy.text(&row.position);
+    }
+    copy.send(
+        connection,
+        "copy usage_conflict (batch_id, event_key, source, event_id, content_hash, reported, position)
+         from stdin (format binary)",
+    )
+    .await
+}
+
+async fn copy_rejections(
+    connection: &mut PgConnection,
+    batch: i64,
+    rows: &[RejectionRow],
+    recorded_at: Instant,
+) -> Result<(), StoreError> {
+    let expires_at = recorded_at.checked_add_signed(REJECTION_KEPT).unwrap_or(Instant::MAX_UTC);
+    let mut copy = CopyRows::new();
+    for row in rows {
+        copy.row(7);
+        copy.int8(batch);
+        copy.text(&row.position);
+        copy.text(row.reason);
+        copy.text(&row.detail);
+        copy.text(row.content_type);
+        copy.bytea(&row.payload);
+        copy.instant(expires_at);
+    }
+    copy.send(
+        connection,
+        "copy usage_rejection (batch_id, position, reason, detail, content_type, payload, expires_at)
+         from stdin (format binary)",
+    )
+    .await
+}
+
+async fn copy_rollups(
+    connection: &mut PgConnection,
+    batch: i64,
+    rows: &[RollupRow],
+    numbers: &Numbers,
+) -> Result<(), StoreError> {
+    let mut copy = CopyRows::new();
+    for row in rows {
+        copy.row(13);
+        copy.instant(row.bucket);
+        copy.int8(batch);
+        copy.int8(row.context_over);
+        copy.int8(row.context_up_to);
+        let (columns, other) = split_quantities(&row.quantities, i64::MAX);
+        for column in columns {
+            copy.int8(column);
+        }
+        copy.int4(numbers.dimension(&row.dimension())?);
+        copy.int4(numbers.customer(&row.customer)?);
+        copy.int4(row.events);
+        copy.json(other.as_deref());
+    }
+    copy.send(
+        connection,
+        "copy usage_rollup (bucket, batch_id, context_over, context_up_to, input_tokens, cached_input_tokens,
+           output_tokens, reasoning_tokens, requests, dimension_id, customer_id, events, other_quantities)
+         from stdin (format binary)",
+    )
+    .await
+}
+
+fn too_large(what: &'static str, value: impl ToString) -> StoreError {
+    StoreError::TooLarge { what, value: value.to_string() }
+}
