@@ -23,7 +23,9 @@ enum Command {
     #[command(after_help = "Example:\n  apportion contracts apply contracts")]
     Apply { folder: PathBuf },
     /// Show the terms that are loaded, by contract and version
-    #[command(after_help = "Examples:\n  apportion contracts show\n  apportion contracts show microsoft-openai --format json")]
+    #[command(
+        after_help = "Examples:\n  apportion contracts show\n  apportion contracts show microsoft-openai --format json"
+    )]
     Show { contract: Option<String> },
 }
 
@@ -76,7 +78,10 @@ async fn show(id: Option<String>, session: &Session) -> anyhow::Result<()> {
 
 fn terms_table(contracts: &[Contract]) -> comfy_table::Table {
     let terms = contracts.iter().flat_map(|contract| {
-        contract.versions.iter().flat_map(move |version| version.terms.iter().map(move |term| (contract, version, term)))
+        contract
+            .versions
+            .iter()
+            .flat_map(move |version| version.terms.iter().map(move |term| (contract, version, term)))
     });
     let row = |(contract, version, term): (&Contract, &Version, &Term)| {
         let cap = term.cap.as_ref().map(|cap| format!("{} {}", cap.limit, contract.head.currency));

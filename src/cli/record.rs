@@ -2,9 +2,9 @@
 
 use super::output::{json, line};
 use super::{Format, Session, Stop};
+use anyhow::Context;
 use apportion::domain::record::Record;
 use apportion::store::contracts::{RecordOutcome, append_records};
-use anyhow::Context;
 use std::path::PathBuf;
 
 /// Record figures, deductions and facts
@@ -32,8 +32,6 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let (duplicates, conflicts) = (count(RecordOutcome::Duplicate), count(RecordOutcome::Conflict));
     match session.format {
         Format::Json => json(&serde_json::json!({"stored": stored, "duplicates": duplicates, "conflicts": conflicts})),
-        Format::Table => {
-            Ok(line(format!("{stored} recorded, {duplicates} known duplicates, {conflicts} conflicts."))?)
-        }
+        Format::Table => Ok(line(format!("{stored} recorded, {duplicates} known duplicates, {conflicts} conflicts."))?),
     }
 }
