@@ -4,6 +4,7 @@ pub mod dictionary;
 pub mod offsets;
 pub mod recording;
 pub mod usage;
+pub mod usage_reports;
 pub mod usage_rows;
 
 mod copy;
