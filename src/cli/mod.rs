@@ -1,6 +1,7 @@
 //! The command line: one file per group of commands. A group is a variant of [`Command`] and an arm of its match.
 
 mod config;
+mod demo;
 mod generate;
 mod ingest;
 mod migrate;
@@ -54,6 +55,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Config(config::Args),
+    Demo(demo::Args),
     Generate(generate::Args),
     Ingest(ingest::Args),
     Migrate(migrate::Args),
@@ -131,6 +133,7 @@ impl Cli {
         runtime.block_on(async {
             match self.command {
                 Command::Config(args) => config::run(&args, &session),
+                Command::Demo(args) => demo::run(args, session).await,
                 Command::Generate(args) => generate::run(args, &session).await,
                 Command::Ingest(args) => ingest::run(args, &session).await,
                 Command::Migrate(args) => migrate::run(args, &session).await,

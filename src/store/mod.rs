@@ -1,5 +1,6 @@
 //! Postgres: the only place that holds SQL.
 
+pub mod demo_database;
 pub mod dictionary;
 pub mod offsets;
 pub mod recording;
