@@ -25,7 +25,6 @@ pub struct Config {
     pub kafka: Kafka,
     pub http: Http,
     pub telemetry: Telemetry,
-    pub rejections: Rejections,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -65,11 +64,6 @@ pub struct Telemetry {
     pub log_filter: String,
     /// Empty where traces go nowhere.
     pub otlp_endpoint: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Rejections {
-    pub keep_days: u32,
 }
 
 /// What a setting's value is refused for.
@@ -406,7 +400,7 @@ mod tests {
         assert_eq!(shown(&settings, "kafka.linger_ms"), ("8".into(), "APPORTION_KAFKA__LINGER_MS".into()));
         assert_eq!(shown(&settings, "kafka.brokers"), ("a:1".into(), "KAFKA_BROKERS".into()));
         assert_eq!(shown(&settings, "kafka.topics"), ("one,two".into(), "--set".into()));
-        assert_eq!(shown(&settings, "rejections.keep_days"), ("30".into(), "default".into()));
+        assert_eq!(shown(&settings, "kafka.batch_messages"), ("25000".into(), "default".into()));
         assert!(shown(&settings, "kafka.group_id").1.starts_with('/'));
     }
 

@@ -2,24 +2,33 @@
 
 mod config;
 mod contracts;
+mod demo;
 mod generate;
+mod ingest;
+mod migrate;
 mod output;
 mod record;
 mod replay;
+mod serve;
 mod settle;
 mod statement;
 mod statement_text;
+mod usage;
 
 use anyhow::Context;
-use apportion::config::{Config, ConfigError, Setting, Sources};
+use apportion::config::{Config, ConfigError, LogFormat, Setting, Sources};
+use apportion::ingest::consumer::ConsumerConfig;
 use apportion::jobs::contracts::ContractsError;
 use apportion::jobs::settle::SettleError;
 use apportion::jobs::statements::StatementError;
+use apportion::store;
+use apportion::telemetry::{self, TelemetryConfig, TelemetryGuard};
 use clap::{Parser, Subcommand};
 pub use output::Format;
 use sqlx::PgPool;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 const AFTER_HELP: &str = "\
 Exit status:
@@ -55,11 +64,16 @@ pub struct Cli {
 enum Command {
     Config(config::Args),
     Contracts(contracts::Args),
+    Demo(demo::Args),
     Generate(generate::Args),
+    Ingest(ingest::Args),
+    Migrate(migrate::Args),
     Record(record::Args),
     Replay(replay::Args),
+    Serve(serve::Args),
     Settle(settle::Args),
     Statement(statement::Args),
+    Usage(usage::Args),
 }
 
 /// What every command is given: settings, where they came from, and how to print.
@@ -70,10 +84,43 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connections to the configured database, opened on first use.
+    /// A pool on the database that is set.
+    ///
+    /// # Errors
+    /// None is set, or its URL is none.
     pub fn pool(&self) -> anyhow::Result<PgPool> {
-        let database = &self.config.database;
-        Ok(apportion::store::connect(self.config.database_url()?, database.max_connections)?)
+        Ok(store::connect(self.config.database_url()?, self.config.database.max_connections)?)
+    }
+
+    /// The consumer's settings.
+    ///
+    /// # Errors
+    /// No brokers are set.
+    pub fn consumer(&self, until_caught_up: bool) -> anyhow::Result<ConsumerConfig> {
+        let kafka = &self.config.kafka;
+        Ok(ConsumerConfig {
+            brokers: self.config.kafka_brokers()?.to_owned(),
+            group_id: kafka.group_id.clone(),
+            topics: kafka.topics.clone(),
+            batch_messages: kafka.batch_messages,
+            linger: Duration::from_millis(kafka.linger_ms),
+            properties: kafka.properties.clone(),
+            until_caught_up,
+        })
+    }
+
+    /// Logs and traces of a long-running role.
+    ///
+    /// # Errors
+    /// A filter or an endpoint that is none.
+    pub fn telemetry(&self) -> anyhow::Result<TelemetryGuard> {
+        let settings = &self.config.telemetry;
+        let format = match settings.log_format {
+            LogFormat::Text => telemetry::LogFormat::Human,
+            LogFormat::Json => telemetry::LogFormat::Json,
+        };
+        let otlp_endpoint = (!settings.otlp_endpoint.is_empty()).then(|| settings.otlp_endpoint.clone());
+        Ok(telemetry::init(&TelemetryConfig { filter: settings.log_filter.clone(), format, otlp_endpoint })?)
     }
 }
 
@@ -93,17 +140,22 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         let file = apportion::config::file(self.config.as_deref());
         let (config, settings) = Config::load(&Sources::of_process(file, self.set))?;
-        let context = Session { config, settings, format: self.format };
+        let session = Session { config, settings, format: self.format };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
         runtime.block_on(async {
             match self.command {
-                Command::Config(args) => config::run(&args, &context),
-                Command::Generate(args) => generate::run(args, &context).await,
-                Command::Replay(args) => replay::run(args, &context).await,
-                Command::Contracts(args) => contracts::run(args, &context).await,
-                Command::Record(args) => record::run(args, &context).await,
-                Command::Settle(args) => settle::run(args, &context).await,
-                Command::Statement(args) => statement::run(args, &context).await,
+                Command::Config(args) => config::run(&args, &session),
+                Command::Contracts(args) => contracts::run(args, &session).await,
+                Command::Demo(args) => demo::run(args, session).await,
+                Command::Generate(args) => generate::run(args, &session).await,
+                Command::Ingest(args) => ingest::run(args, &session).await,
+                Command::Migrate(args) => migrate::run(args, &session).await,
+                Command::Record(args) => record::run(args, &session).await,
+                Command::Replay(args) => replay::run(args, &session).await,
+                Command::Serve(args) => serve::run(args, &session).await,
+                Command::Settle(args) => settle::run(args, &session).await,
+                Command::Statement(args) => statement::run(args, &session).await,
+                Command::Usage(args) => usage::run(args, &session).await,
             }
         })
     }

@@ -23,6 +23,8 @@ pub enum ProduceError {
     Kafka(#[from] KafkaError),
     #[error("topic {topic} could not be created: {code}")]
     Topic { topic: String, code: RDKafkaErrorCode },
+    #[error("topic {topic} could not be deleted: {code}")]
+    NotDeleted { topic: String, code: RDKafkaErrorCode },
     #[error("kafka did not take {failed} messages; the first failed with: {first}")]
     Undelivered { failed: u64, first: String },
 }
@@ -145,4 +147,30 @@ impl Producer {
             None => Ok(()),
         }
     }
+}
+
+/// Deletes the topics whose names start with a prefix.
+///
+/// # Errors
+/// Kafka cannot be reached, or refuses.
+pub async fn delete_topics(
+    brokers: &str,
+    properties: &BTreeMap<String, String>,
+    prefix: &str,
+) -> Result<(), ProduceError> {
+    let admin: AdminClient<DefaultClientContext> = client(brokers, properties).create()?;
+    let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(30))?;
+    let old: Vec<&str> =
+        metadata.topics().iter().map(|topic| topic.name()).filter(|name| name.starts_with(prefix)).collect();
+    if old.is_empty() {
+        return Ok(());
+    }
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+    for result in admin.delete_topics(&old, &options).await? {
+        match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+            Err((topic, code)) => return Err(ProduceError::NotDeleted { topic, code }),
+        }
+    }
+    Ok(())
 }
