@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     match cli::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("apportion: {error:#}");
+            eprintln!("apportion: {}", cli::explain(&error));
             cli::exit_status(&error)
         }
     }

@@ -84,7 +84,7 @@ fn terms_table(contracts: &[Contract]) -> comfy_table::Table {
             .flat_map(move |version| version.terms.iter().map(move |term| (contract, version, term)))
     });
     let row = |(contract, version, term): (&Contract, &Version, &Term)| {
-        let cap = term.cap.as_ref().map(|cap| format!("{} {}", cap.limit, contract.head.currency));
+        let cap = term.cap.as_ref().map(|cap| output::money(&cap.limit, contract.head.currency));
         vec![
             contract.head.id.to_string(),
             version.number.to_string(),

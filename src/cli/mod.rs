@@ -161,6 +161,19 @@ impl Cli {
     }
 }
 
+/// An error with its causes; a cause that the words before it quote already is not repeated.
+pub fn explain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// The exit status of an error, as `apportion --help` lists them.
 pub fn exit_status(error: &anyhow::Error) -> ExitCode {
     let refused = error.is::<Stop>() || error.is::<ConfigError>() || error.is::<ContractsError>();

@@ -1,7 +1,7 @@
 //! How results are printed: tables for people, JSON for programs.
 
-use apportion::domain::money::{Currency, Exact};
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use apportion::domain::money::{Currency, Exact, Rounding};
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 use serde::Serialize;
 use std::io::Write;
 
@@ -66,9 +66,27 @@ pub fn money(amount: &Exact, currency: Currency) -> String {
     }
 }
 
+/// An unrounded number for people: whole where it is short, else its first six fractional digits and `…`.
+pub fn exact(amount: &Exact) -> String {
+    let shown = amount.round(6, Rounding::Down);
+    let (text, rest) = (shown.to_string(), if shown == *amount { "" } else { "…" });
+    match text.split_once('.') {
+        Some((whole, fraction)) => format!("{}.{fraction}{rest}", thousands(whole)),
+        None => format!("{}{rest}", thousands(text)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::thousands;
+    use super::{exact, thousands};
+
+    #[test]
+    fn what_is_not_shown_is_marked() {
+        let cases = [("1234.5", "1,234.5"), ("1/3", "0.333333…"), ("-0.0000001", "0…"), ("2000000", "2,000,000")];
+        for (number, expect) in cases {
+            assert_eq!(exact(&number.parse().expect("a number")), expect);
+        }
+    }
 
     #[test]
     fn thousands_stand_apart() {

@@ -1,13 +1,13 @@
 //! A statement as text for people: what is owed, and how each amount came about.
 
-use super::output::{money, table};
+use super::output::{exact, money, table};
 use apportion::domain::contract::Confidence;
 use apportion::domain::money::{Exact, Rounding};
 use apportion::domain::statement::{DirectionTotal, LineDetail, Statement, StatementLine};
 use apportion::store::books::StatementRow;
 use std::fmt::{self, Write};
 
-/// Writes a statement out. Unrounded amounts are shown with all their digits.
+/// Writes a statement out. Unrounded amounts show six fractional digits; the JSON has them all.
 pub fn text(row: &StatementRow, statement: &Statement) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
@@ -46,7 +46,7 @@ fn line_rows(statement: &Statement, line: &StatementLine) -> Vec<Vec<String>> {
     // The amount is booked for the origin period as a whole, so it stands at its last row.
     let row = |detail: &LineDetail, booked: String| {
         let clause = format!("{heading}, version {}", detail.version);
-        let (base, rate, accrued) = (detail.base.to_string(), detail.rate.to_string(), detail.accrued.to_string());
+        let (base, rate, accrued) = (exact(&detail.base), detail.rate.to_string(), exact(&detail.accrued));
         vec![clause, origin.clone(), who.clone(), base, rate, accrued, booked]
     };
     before.iter().map(|detail| row(detail, String::new())).chain([row(last, booked)]).collect()
@@ -70,13 +70,7 @@ fn write_parts(out: &mut String, statement: &Statement, line: &StatementLine) ->
     for detail in line.details.iter().filter(|detail| !detail.parts.is_empty()) {
         writeln!(out, "The base of {} in {}, version {}:", line.term, line.origin_period, detail.version)?;
         let parts = detail.parts.iter().map(|part| {
-            vec![
-                part.what.clone(),
-                part.cloud.clone(),
-                part.channel.clone(),
-                part.product.clone(),
-                part.amount.to_string(),
-            ]
+            vec![part.what.clone(), part.cloud.clone(), part.channel.clone(), part.product.clone(), exact(&part.amount)]
         });
         writeln!(out, "{}", table(&["what", "cloud", "channel", "product", &amount], &[4], parts))?;
     }
@@ -90,10 +84,10 @@ fn write_cap(out: &mut String, statement: &Statement, detail: &LineDetail) -> fm
         out,
         "Cap of {}: {} used before, {} after ({} %), {} left.",
         money(&cap.limit, statement.currency),
-        cap.before,
-        cap.after,
+        exact(&cap.before),
+        exact(&cap.after),
         percent.unwrap_or_default().round(4, Rounding::HalfEven),
-        &cap.limit - &cap.after,
+        exact(&(&cap.limit - &cap.after)),
     )
 }
 
