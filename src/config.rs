@@ -390,7 +390,8 @@ mod tests {
     #[test]
     fn later_sources_win_and_are_named() {
         let file = "[kafka]\ngroup_id = \"from-file\"\nlinger_ms = 7\n[telemetry]\nlog_format = \"json\"\n";
-        let environment = [("KAFKA_BROKERS", "a:1"), ("APPORTION_KAFKA__LINGER_MS", "8"), ("HOME", "/"), ("APPORTION_CONFIG", "x")];
+        let environment =
+            [("KAFKA_BROKERS", "a:1"), ("APPORTION_KAFKA__LINGER_MS", "8"), ("HOME", "/"), ("APPORTION_CONFIG", "x")];
         let (config, settings) = load(file, &environment, &["kafka.topics=one, two"]).expect("settings");
         assert_eq!((config.kafka.group_id.as_str(), config.kafka.linger_ms), ("from-file", 8));
         assert_eq!((config.kafka.topics.len(), config.telemetry.log_format), (2, LogFormat::Json));
@@ -409,7 +410,12 @@ mod tests {
             let error = load(file, environment, flags).expect_err("refused").to_string();
             assert!(error.contains(expect), "{error}");
         };
-        check("[kafka]\ngroupid = \"x\"\n", &[], &[], "no setting \"kafka.groupid\"; the nearest is \"kafka.group_id\"");
+        check(
+            "[kafka]\ngroupid = \"x\"\n",
+            &[],
+            &[],
+            "no setting \"kafka.groupid\"; the nearest is \"kafka.group_id\"",
+        );
         check("", &[("APPORTION_HTTP__LISTENS", "x")], &[], "APPORTION_HTTP__LISTENS: there is no setting");
         check("", &[], &["database.uri=x"], "\"database.url\"");
         check("", &[], &["database"], "section.key=value");

@@ -1,7 +1,7 @@
 //! `apportion config`: what is in force, and where each value came from.
 
-use super::output::{Format, json, line, table};
 use super::Session;
+use super::output::{Format, json, line, table};
 
 const EXAMPLES: &str = "\
 Examples:

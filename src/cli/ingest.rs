@@ -30,7 +30,8 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let mut total = Counts::default();
     for path in &args.files {
         // Hidden where standard error is no terminal.
-        let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}")?);
+        let bar =
+            ProgressBar::new(0).with_style(ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}")?);
         bar.set_message(path.display().to_string());
         let progress = ingest_file(&mut writer, path, |progress| {
             bar.set_length(progress.bytes_total);

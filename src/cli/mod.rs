@@ -1,18 +1,26 @@
 //! The command line: one file per group of commands. A group is a variant of [`Command`] and an arm of its match.
 
 mod config;
+mod contracts;
 mod demo;
 mod generate;
 mod ingest;
 mod migrate;
 mod output;
+mod record;
 mod replay;
 mod serve;
+mod settle;
+mod statement;
+mod statement_text;
 mod usage;
 
 use anyhow::Context;
 use apportion::config::{Config, ConfigError, LogFormat, Setting, Sources};
 use apportion::ingest::consumer::ConsumerConfig;
+use apportion::jobs::contracts::ContractsError;
+use apportion::jobs::settle::SettleError;
+use apportion::jobs::statements::StatementError;
 use apportion::store;
 use apportion::telemetry::{self, TelemetryConfig, TelemetryGuard};
 use clap::{Parser, Subcommand};
@@ -55,12 +63,16 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Config(config::Args),
+    Contracts(contracts::Args),
     Demo(demo::Args),
     Generate(generate::Args),
     Ingest(ingest::Args),
     Migrate(migrate::Args),
+    Record(record::Args),
     Replay(replay::Args),
     Serve(serve::Args),
+    Settle(settle::Args),
+    Statement(statement::Args),
     Usage(usage::Args),
 }
 
@@ -133,12 +145,16 @@ impl Cli {
         runtime.block_on(async {
             match self.command {
                 Command::Config(args) => config::run(&args, &session),
+                Command::Contracts(args) => contracts::run(args, &session).await,
                 Command::Demo(args) => demo::run(args, session).await,
                 Command::Generate(args) => generate::run(args, &session).await,
                 Command::Ingest(args) => ingest::run(args, &session).await,
                 Command::Migrate(args) => migrate::run(args, &session).await,
+                Command::Record(args) => record::run(args, &session).await,
                 Command::Replay(args) => replay::run(args, &session).await,
                 Command::Serve(args) => serve::run(args, &session).await,
+                Command::Settle(args) => settle::run(args, &session).await,
+                Command::Statement(args) => statement::run(args, &session).await,
                 Command::Usage(args) => usage::run(args, &session).await,
             }
         })
@@ -147,9 +163,12 @@ impl Cli {
 
 /// The exit status of an error, as `apportion --help` lists them.
 pub fn exit_status(error: &anyhow::Error) -> ExitCode {
-    match error.downcast_ref::<Stop>() {
-        Some(Stop::Refused { .. }) => return ExitCode::from(3),
-        None => {}
-    }
-    ExitCode::from(if error.downcast_ref::<ConfigError>().is_some() { 3 } else { 1 })
+    let refused = error.is::<Stop>() || error.is::<ConfigError>() || error.is::<ContractsError>();
+    let waits = error.downcast_ref::<SettleError>().is_some_and(|it| matches!(it, SettleError::Settlement(_)))
+        || error.downcast_ref::<StatementError>().is_some_and(|it| matches!(it, StatementError::Unresolved { .. }));
+    ExitCode::from(match (refused, waits) {
+        (true, _) => 3,
+        (false, true) => 4,
+        (false, false) => 1,
+    })
 }

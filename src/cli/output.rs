@@ -1,5 +1,6 @@
 //! How results are printed: tables for people, JSON for programs.
 
+use apportion::domain::money::{Currency, Exact};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use std::io::Write;
@@ -53,6 +54,16 @@ pub fn thousands(number: impl std::fmt::Display) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+/// A rounded amount with all minor digits of its currency: `1,234.50 USD`.
+pub fn money(amount: &Exact, currency: Currency) -> String {
+    let decimal = amount.to_decimal(currency.minor_digits());
+    let text = decimal.map_or_else(|| amount.to_string(), |decimal| decimal.to_string());
+    match text.split_once('.') {
+        Some((whole, minor)) => format!("{}.{minor} {currency}", thousands(whole)),
+        None => format!("{} {currency}", thousands(text)),
+    }
 }
 
 #[cfg(test)]

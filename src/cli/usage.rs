@@ -66,7 +66,8 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             if as_json {
                 return json(&found);
             }
-            let row = |it: reports::ConflictLine| vec![it.recorded_at.to_rfc3339(), it.position, it.source, it.event_id];
+            let row =
+                |it: reports::ConflictLine| vec![it.recorded_at.to_rfc3339(), it.position, it.source, it.event_id];
             Ok(line(table(&["recorded", "position", "source", "event"], &[], found.into_iter().map(row)))?)
         }
         Command::Unresolved => {

@@ -39,7 +39,7 @@ impl Writer {
     /// # Errors
     /// The database's.
     pub async fn open(pool: PgPool, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
-        let secret = event_key_secret(&pool).await?;
+        let secret = event_key_secret(&mut *pool.acquire().await.map_err(StoreError::from)?).await?;
         Ok(Self { pool, secret, dictionary: Dictionary::default(), metrics })
     }
 

@@ -46,7 +46,8 @@ fn the_same_seed_gives_the_same_bytes() {
 
 #[test]
 fn the_counts_are_exact_and_add_up() {
-    let (_, manifest, _) = run(Plan { month: month("2026-05"), events: 20_000, seed: 7, late: true, empty_messages: true });
+    let (_, manifest, _) =
+        run(Plan { month: month("2026-05"), events: 20_000, seed: 7, late: true, empty_messages: true });
     let counts: BTreeMap<&str, u64> = manifest.outcomes().into_iter().collect();
     let expected = [
         ("stored", 20_000 - 80),
@@ -64,7 +65,8 @@ fn the_counts_are_exact_and_add_up() {
     assert_eq!(manifest.events_by_deployment.values().sum::<u64>(), 20_000);
     assert_eq!(manifest.late, 200);
     assert_eq!(manifest.rejected.len(), 10);
-    let (_, early, _) = run(Plan { month: month("2026-04"), events: 20_000, seed: 7, late: false, empty_messages: true });
+    let (_, early, _) =
+        run(Plan { month: month("2026-04"), events: 20_000, seed: 7, late: false, empty_messages: true });
     assert_eq!(early.late, 0);
 }
 
@@ -83,7 +85,11 @@ fn every_instant_lies_in_the_month_but_for_late_ones() {
             side.insert(message.topic.into_owned());
         }
     }
-    assert_eq!(early, BTreeSet::from(["usage.azure".to_owned(), "usage.direct".to_owned()]), "before the amendment all stand on Azure");
+    assert_eq!(
+        early,
+        BTreeSet::from(["usage.azure".to_owned(), "usage.direct".to_owned()]),
+        "before the amendment all stand on Azure"
+    );
     assert!(late.contains("usage.aws"), "{late:?}");
 }
 

@@ -1,13 +1,13 @@
 //! The producer: idempotent, acknowledged by all replicas, with a bounded queue that makes the sender wait.
 
 use super::message::Message;
+use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
-use rdkafka::ClientContext;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,11 +99,7 @@ impl Producer {
     ///
     /// # Errors
     /// The settings are refused by librdkafka.
-    pub fn new(
-        brokers: &str,
-        properties: &BTreeMap<String, String>,
-        topic_prefix: &str,
-    ) -> Result<Self, ProduceError> {
+    pub fn new(brokers: &str, properties: &BTreeMap<String, String>, topic_prefix: &str) -> Result<Self, ProduceError> {
         let deliveries = Deliveries::default();
         let inner = client(brokers, properties)
             .set("enable.idempotence", "true")
@@ -164,7 +160,8 @@ pub async fn delete_topics(
 ) -> Result<(), ProduceError> {
     let admin: AdminClient<DefaultClientContext> = client(brokers, properties).create()?;
     let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(30))?;
-    let old: Vec<&str> = metadata.topics().iter().map(|topic| topic.name()).filter(|name| name.starts_with(prefix)).collect();
+    let old: Vec<&str> =
+        metadata.topics().iter().map(|topic| topic.name()).filter(|name| name.starts_with(prefix)).collect();
     if old.is_empty() {
         return Ok(());
     }

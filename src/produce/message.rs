@@ -97,7 +97,8 @@ mod tests {
     fn one_event_reads_the_same_in_both_modes() {
         let mut event = CloudEvent { attributes: vec![("id", "a".into())], data: r#"{"x":1}"#.into() };
         event.set("type", "t".into());
-        let structured = Message { topic: "usage.aws".into(), key: "a".into(), mode: Mode::Structured, event: Some(event) };
+        let structured =
+            Message { topic: "usage.aws".into(), key: "a".into(), mode: Mode::Structured, event: Some(event) };
         let line = r#"{"specversion":"1.0","id":"a","type":"t","data":{"x":1}}"#;
         assert_eq!((structured.line(), structured.value()), (line.into(), line.into()));
         let binary = Message { mode: Mode::Binary, ..structured };

@@ -54,10 +54,8 @@ impl Replay {
             return Err(ReplayError::WrongHeader);
         }
         let rows = (1_u64..).zip(lines.filter(|line| !line.is_empty()));
-        rows.map(|(row, line)| {
-            self.message(stem, row, line).map_err(|fault| ReplayError::WrongRow { row, fault })
-        })
-        .collect()
+        rows.map(|(row, line)| self.message(stem, row, line).map_err(|fault| ReplayError::WrongRow { row, fault }))
+            .collect()
     }
 
     fn message(&self, stem: &str, row: u64, line: &str) -> Result<Message, &'static str> {
@@ -116,7 +114,8 @@ mod tests {
 
     #[test]
     fn a_row_is_one_request() {
-        let text = "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.6805909,374,44\r\n2023-11-16 18:15:50,1,0";
+        let text =
+            "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.6805909,374,44\r\n2023-11-16 18:15:50,1,0";
         let messages = replay(text, Tz::UTC).expect("messages");
         assert_eq!(
             messages[0].line(),

@@ -27,13 +27,11 @@ pub enum DemoDatabaseError {
 pub async fn recreate(url: &str) -> Result<String, DemoDatabaseError> {
     let options = PgConnectOptions::from_str(url).map_err(StoreError::from)?;
     let mut connection = PgConnection::connect_with(&options).await.map_err(StoreError::from)?;
-    let existing = sqlx::query_scalar!(
-        "select shobj_description(oid, 'pg_database') from pg_database where datname = $1",
-        NAME
-    )
-    .fetch_optional(&mut connection)
-    .await
-    .map_err(StoreError::from)?;
+    let existing =
+        sqlx::query_scalar!("select shobj_description(oid, 'pg_database') from pg_database where datname = $1", NAME)
+            .fetch_optional(&mut connection)
+            .await
+            .map_err(StoreError::from)?;
     match existing {
         None => {}
         Some(Some(mark)) if mark == MARK => {
@@ -43,7 +41,8 @@ pub async fn recreate(url: &str) -> Result<String, DemoDatabaseError> {
         Some(_) => return Err(DemoDatabaseError::NotOurs),
     }
     execute(&mut connection, "create database apportion_demo").await?;
-    let comment = "comment on database apportion_demo is 'made by apportion demo; it drops this database without asking'";
+    let comment =
+        "comment on database apportion_demo is 'made by apportion demo; it drops this database without asking'";
     execute(&mut connection, comment).await?;
     Ok(with_database(url))
 }
@@ -56,7 +55,8 @@ async fn execute(connection: &mut PgConnection, statement: &'static str) -> Resu
 
 /// The URL with our database's name in the place of its own.
 fn with_database(url: &str) -> String {
-    let (front, query) = url.split_once('?').map_or((url, String::new()), |(front, query)| (front, format!("?{query}")));
+    let (front, query) =
+        url.split_once('?').map_or((url, String::new()), |(front, query)| (front, format!("?{query}")));
     let authority = front.find("://").map_or(0, |scheme| scheme + 3);
     let end = front.get(authority..).and_then(|rest| rest.rfind('/')).map_or(front.len(), |at| authority + at);
     format!("{}/{NAME}{query}", front.get(..end).unwrap_or(front))

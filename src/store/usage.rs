@@ -5,7 +5,7 @@ use crate::domain::ids::EventId;
 use crate::domain::period::Instant;
 use crate::domain::usage::{Amendment, AmendmentKind, Meter, Quantities, Restatement, UsageContent, UsageEvent};
 use rust_decimal::Decimal;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
 
@@ -62,8 +62,8 @@ pub struct Wanted {
 ///
 /// # Errors
 /// The database's.
-pub async fn event_key_secret(pool: &PgPool) -> Result<[u8; 32], StoreError> {
-    let secret = sqlx::query_scalar!("select event_key_secret from installation").fetch_one(pool).await?;
+pub async fn event_key_secret(connection: &mut PgConnection) -> Result<[u8; 32], StoreError> {
+    let secret = sqlx::query_scalar!("select event_key_secret from installation").fetch_one(connection).await?;
     secret.try_into().map_err(|_| corrupt("installation", "event_key_secret", "must have 32 bytes"))
 }
 
@@ -158,7 +158,8 @@ async fn load_events(
     .fetch_all(connection)
     .await?;
     for row in rows {
-        let columns = [row.input_tokens, row.cached_input_tokens, row.output_tokens, row.reasoning_tokens, row.requests];
+        let columns =
+            [row.input_tokens, row.cached_input_tokens, row.output_tokens, row.reasoning_tokens, row.requests];
         let content = UsageContent {
             occurred_at: row.occurred_at,
             deployment: row.deployment,
@@ -260,7 +261,11 @@ mod tests {
     fn quantities_are_parted_and_put_together_exactly() {
         let cases = [
             (vec![(Meter::InputTokens, "7")], [7, 0, 0, 0, 0], None),
-            (vec![(Meter::InputTokens, "7.5"), (Meter::Requests, "1")], [0, 0, 0, 0, 1], Some(r#"{"input_tokens":"7.5"}"#)),
+            (
+                vec![(Meter::InputTokens, "7.5"), (Meter::Requests, "1")],
+                [0, 0, 0, 0, 1],
+                Some(r#"{"input_tokens":"7.5"}"#),
+            ),
             (vec![(Meter::OutputTokens, "101")], [0; 5], Some(r#"{"output_tokens":"101"}"#)),
             (vec![(Meter::OutputTokens, "-100")], [0, 0, -100, 0, 0], None),
             (vec![(Meter::StateGbHours, "0.125")], [0; 5], Some(r#"{"state_gb_hours":"0.125"}"#)),

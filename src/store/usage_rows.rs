@@ -241,7 +241,12 @@ async fn insert_batch(
 }
 
 /// Writes the columns that events and states share.
-fn put_content(copy: &mut CopyRows, dimension: i32, customer: i32, quantities: &Quantities) -> Result<Option<String>, StoreError> {
+fn put_content(
+    copy: &mut CopyRows,
+    dimension: i32,
+    customer: i32,
+    quantities: &Quantities,
+) -> Result<Option<String>, StoreError> {
     copy.int4(dimension);
     copy.int4(customer);
     let (columns, other) = split_quantities(quantities, i64::from(i32::MAX));

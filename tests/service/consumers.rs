@@ -79,10 +79,7 @@ async fn an_offset_that_the_broker_lost_halts_its_partition() {
     let config = config(&random_name("group_"), &[&topic]);
     let running = consumer::run(config, database.pool.clone(), Arc::clone(&metrics), CancellationToken::new());
     let outcome = tokio::time::timeout(Duration::from_secs(60), running).await.expect("within a minute");
-    assert!(
-        matches!(outcome, Err(ConsumerError::Halted { next: 10, low: 15, high: 30, .. })),
-        "{outcome:?}"
-    );
+    assert!(matches!(outcome, Err(ConsumerError::Halted { next: 10, low: 15, high: 30, .. })), "{outcome:?}");
     assert_eq!(database.number("select next_offset from kafka_offset").await, 10);
     topic.delete().await;
     database.drop_it().await;
