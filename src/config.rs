@@ -18,6 +18,8 @@ const OPEN_SECTION: &str = "kafka.properties";
 const ENVIRONMENT_PREFIX: &str = "APPORTION_";
 /// The environment variable that names the file. It is no setting.
 pub const FILE_VARIABLE: &str = "APPORTION_CONFIG";
+/// The variables with which `scripts/services` marks what it started, for tests. They are no settings.
+const SERVICES_VARIABLE: &str = "APPORTION_SERVICES";
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Config {
@@ -247,7 +249,10 @@ fn environment_layers(environment: &[(String, String)], defaults: &Flat) -> Resu
         }
     }
     for (name, value) in environment {
-        let Some(path) = name.strip_prefix(ENVIRONMENT_PREFIX).filter(|_| name != FILE_VARIABLE) else { continue };
+        if name == FILE_VARIABLE || name.starts_with(SERVICES_VARIABLE) {
+            continue;
+        }
+        let Some(path) = name.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
         let mut key = path.to_lowercase().replace("__", ".");
         if is_open(&key) {
             let (section, property) = key.split_at(OPEN_SECTION.len());

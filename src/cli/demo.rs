@@ -9,6 +9,7 @@ use super::usage::show_unresolved;
 use super::{Session, Stop};
 use apportion::domain::period::Period;
 use apportion::ingest::consumer;
+use apportion::jobs::contracts;
 use apportion::produce::generate::{Generator, Plan};
 use apportion::produce::kafka::delete_topics;
 use apportion::produce::manifest::Manifest;
@@ -19,6 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::PgPool;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +45,9 @@ pub struct Args {
     /// Distinct usage events of May 2026; April gets a tenth
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(2_000..))]
     events: u32,
+    /// The folder of agreements, prices and deployments
+    #[arg(long, default_value = "contracts", value_name = "FOLDER")]
+    contracts: PathBuf,
 }
 
 /// What the steps work on.
@@ -58,6 +63,7 @@ pub async fn run(args: Args, mut session: Session) -> anyhow::Result<()> {
     let topic_prefix = prepare(&mut session).await?;
     let demo = Demo { session: &session, pool: session.pool()?, topic_prefix };
     migrate(&demo).await?;
+    load_contracts(&demo, &args.contracts).await?;
     let april =
         Plan { month: month("2026-04")?, events: args.events / 10, seed: SEED, late: false, empty_messages: true };
     let may = Plan { month: month("2026-05")?, events: args.events, late: true, ..april };
@@ -100,6 +106,13 @@ async fn prepare(session: &mut Session) -> anyhow::Result<String> {
 async fn migrate(demo: &Demo<'_>) -> anyhow::Result<()> {
     store::migrate(&demo.pool).await?;
     Ok(line("migrated the database apportion_demo")?)
+}
+
+/// Loads the agreements, the price book and the register, without which all usage would be unresolved.
+async fn load_contracts(demo: &Demo<'_>, folder: &Path) -> anyhow::Result<()> {
+    let added = contracts::apply(&demo.pool, &contracts::read(folder)?).await?;
+    let (versions, prices, entries) = (added.versions, added.prices, added.register_entries);
+    Ok(line(format!("loaded {versions} contract versions, {prices} prices, {entries} entries of the register"))?)
 }
 
 /// Generates a month into Kafka.

@@ -1,7 +1,7 @@
 //! How results are printed: tables for people, JSON for programs.
 
 use apportion::domain::money::{Currency, Exact, Rounding};
-use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
 use std::io::Write;
 
@@ -11,10 +11,16 @@ pub enum Format {
     Json,
 }
 
+/// Lines above and below the heading and at the end, none between the rows.
+const LINES: TableStyle = TableStyle::new()
+    .top_border(LineStyle::none().fill('─').junction('─'))
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .bottom_border(LineStyle::none().fill('─').junction('─'));
+
 /// A table with a heading; the columns in `numbers` are aligned to the right.
 pub fn table(heading: &[&str], numbers: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(LINES).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(heading);
     table.add_rows(rows);
     for column in numbers {
