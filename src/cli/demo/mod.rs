@@ -2,6 +2,8 @@
 //!
 //! Each step is one function, in the order in which `run` calls them.
 
+mod books;
+
 use super::generate::producer;
 use super::output::{line, table, thousands};
 use super::serve::{Role, serve};
@@ -58,6 +60,8 @@ struct Demo<'a> {
 }
 
 pub async fn run(args: Args, mut session: Session) -> anyhow::Result<()> {
+    // The story is on standard output; the log only tells what went wrong.
+    session.config.telemetry.log_filter = "warn".to_owned();
     let _telemetry = session.telemetry()?;
     let started = Instant::now();
     let topic_prefix = prepare(&mut session).await?;
@@ -67,12 +71,18 @@ pub async fn run(args: Args, mut session: Session) -> anyhow::Result<()> {
     let april =
         Plan { month: month("2026-04")?, events: args.events / 10, seed: SEED, late: false, empty_messages: true };
     let may = Plan { month: month("2026-05")?, events: args.events, late: true, ..april };
-    let mut made = Vec::new();
-    for plan in [april, may] {
-        made.push(produce(&demo, plan).await?);
-        consume(&demo, &made).await?;
-    }
+    let mut made = vec![produce(&demo, april).await?];
+    consume(&demo, &made).await?;
+    books::record_subscriptions(&demo.pool, april.month, "1_180_000_000.00 USD").await?;
+    let settled = books::settle_month(&demo.pool, april.month).await?;
+    books::issue_all(&demo.pool, &settled).await?;
+    made.push(produce(&demo, may).await?);
+    consume(&demo, &made).await?;
+    books::record_subscriptions(&demo.pool, may.month, "1_250_000_000.00 USD").await?;
+    let settled = books::settle_month(&demo.pool, may.month).await?;
     compare(&demo, &made).await?;
+    books::show_revenue(&demo.pool, may.month).await?;
+    books::show_statements(&demo.pool, &settled).await?;
     unresolved(&demo).await?;
     line(format!("\nDone in {}.{} s.", started.elapsed().as_secs(), started.elapsed().subsec_millis() / 100))?;
     where_next(&session)?;
@@ -210,7 +220,15 @@ async fn unresolved(demo: &Demo<'_>) -> anyhow::Result<()> {
 fn where_next(session: &Session) -> anyhow::Result<()> {
     let shown = session.config.database.url.rsplit('/').next().unwrap_or_default();
     line(format!("\nLook around in the database {shown}, with DATABASE_URL pointing at it:"))?;
-    for command in ["usage outcomes", "usage rejections --limit 5", "usage conflicts", "usage unresolved"] {
+    for command in [
+        "statement list",
+        "statement show 4",
+        "contracts show",
+        "usage outcomes",
+        "usage rejections --limit 5",
+        "usage conflicts",
+        "usage unresolved",
+    ] {
         line(format!("  apportion {command}"))?;
     }
     Ok(())
