@@ -330,7 +330,11 @@ impl<P: Provider> Provider for Named<P> {
 fn mask(key: &str, value: &Value) -> String {
     let text = match value {
         Value::Array(_, entries) => entries.iter().map(|entry| mask(key, entry)).collect::<Vec<_>>().join(","),
-        Value::Num(_, number) => number.to_u128().map_or_else(|| format!("{number:?}"), |number| number.to_string()),
+        Value::Num(_, number) => {
+            // figment keeps signed and unsigned whole numbers apart.
+            let signed = number.to_i128().map(|number| number.to_string());
+            signed.or_else(|| number.to_u128().map(|number| number.to_string())).unwrap_or_default()
+        }
         Value::Bool(_, truth) => truth.to_string(),
         _ => value.as_str().unwrap_or_default().to_owned(),
     };

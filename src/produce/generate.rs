@@ -111,7 +111,8 @@ impl Generator {
             place_event(&plan, &calendar, number, *fate, &mut places);
         }
         for number in 0..share(plan.events, 200).max(u32::try_from(Fault::ALL.len()).unwrap_or(0)) {
-            let at = usage::occurred_at(&calendar, &mut Draw::new(plan.seed, malformed_stream(number)), false);
+            let at =
+                usage::occurred_at(&calendar, &mut Draw::new(drawing_seed(&plan), malformed_stream(number)), false);
             places.push((at, What::Malformed, number));
         }
         places.sort_unstable();
@@ -131,7 +132,7 @@ impl Generator {
 
     fn usage(&self, number: u32) -> Usage {
         let fate = self.fates.get(usize::try_from(number).unwrap_or(usize::MAX)).copied().unwrap_or(Fate::Plain);
-        let mut draw = Draw::new(self.plan.seed, event_stream(number));
+        let mut draw = Draw::new(drawing_seed(&self.plan), event_stream(number));
         let at = usage::occurred_at(&self.calendar, &mut draw, fate == Fate::Late);
         let mut usage = usage::usage(&mut draw, at);
         match fate {
@@ -173,7 +174,7 @@ impl Generator {
     }
 
     fn malformed(&mut self, number: u32) -> Message {
-        let mut draw = Draw::new(self.plan.seed, malformed_stream(number));
+        let mut draw = Draw::new(drawing_seed(&self.plan), malformed_stream(number));
         let at = usage::occurred_at(&self.calendar, &mut draw, false);
         let usage = usage::usage(&mut draw, at);
         self.count(What::Malformed, number, &usage);
@@ -293,15 +294,15 @@ fn fates(plan: &Plan) -> Vec<Fate> {
         fates[next..end].fill(fate);
         next = end;
     }
-    Draw::new(plan.seed, FATE_STREAM).shuffle(&mut fates);
+    Draw::new(drawing_seed(plan), FATE_STREAM).shuffle(&mut fates);
     fates
 }
 
 /// Places an event in the stream, and the messages that its fate brings.
 fn place_event(plan: &Plan, calendar: &Calendar, number: u32, fate: Fate, places: &mut Vec<Place>) {
-    let mut draw = Draw::new(plan.seed, event_stream(number));
+    let mut draw = Draw::new(drawing_seed(plan), event_stream(number));
     let occurred_at = usage::occurred_at(calendar, &mut draw, fate == Fate::Late);
-    let mut delay = Draw::new(plan.seed, DELAY_STREAMS | u64::from(number));
+    let mut delay = Draw::new(drawing_seed(plan), DELAY_STREAMS | u64::from(number));
     // Sources deliver within three seconds; late ones in the first three days of the month.
     let sent = match fate {
         Fate::Late => calendar.span.start + micros(delay.below(3 * 86_400_000_000)),
@@ -333,4 +334,10 @@ fn place_event(plan: &Plan, calendar: &Calendar, number: u32, fate: Fate, places
 /// As long before as `after` would be after.
 fn before(sent: Instant, after: &mut impl FnMut(Instant) -> Instant) -> Instant {
     sent - (after(sent) - sent)
+}
+
+/// The seed with the month mixed in: one id names one event for ever, so two months of one seed share none.
+fn drawing_seed(plan: &Plan) -> u64 {
+    let first_day = u64::from(plan.month.first_day().to_epoch_days().unsigned_abs());
+    plan.seed.rotate_left(32) ^ first_day
 }
