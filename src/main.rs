@@ -17,14 +17,20 @@ async fn main() -> anyhow::Result<()> {
     let _telemetry = telemetry::init(&TelemetryConfig { filter, format: LogFormat::Human, otlp_endpoint: None })?;
     let pool = store::connect(&std::env::var("DATABASE_URL")?, 4)?;
     let stop = CancellationToken::new();
+    let topics = std::env::var("APPORTION_KAFKA__TOPICS")?;
+    let mut properties = std::collections::BTreeMap::new();
+    if let Ok(instance) = std::env::var("APPORTION_KAFKA__PROPERTIES__GROUP_INSTANCE_ID") {
+        properties.insert("group.instance.id".to_owned(), instance);
+    }
     let config = ConsumerConfig {
         brokers: std::env::var("KAFKA_BROKERS")?,
         group_id: std::env::var("APPORTION_KAFKA__GROUP_ID")?,
-        topics: std::env::var("APPORTION_KAFKA__TOPICS")?.split(',').map(str::to_owned).collect(),
-        batch_messages: 500,
+        topics: topics.split(',').map(str::to_owned).collect(),
+        batch_messages: std::env::var("APPORTION_KAFKA__BATCH_MESSAGES")?.parse()?,
         linger: Duration::from_millis(50),
-        properties: [("session.timeout.ms".to_owned(), "6000".to_owned())].into(),
+        properties,
         until_caught_up: false,
+        rejections_kept: chrono::TimeDelta::days(30),
     };
     let consuming = tokio::spawn(consumer::run(config, pool, Arc::new(Metrics::new()?), stop.clone()));
     tokio::signal::ctrl_c().await?;

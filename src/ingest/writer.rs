@@ -9,8 +9,9 @@ use crate::store::dictionary::{Dictionary, Numbers};
 use crate::store::offsets::{self, Advance};
 use crate::store::recording::{self, Sharing};
 use crate::store::usage::{event_key_secret, look_up};
-use crate::store::usage_rows::{Counts, Door, save};
+use crate::store::usage_rows::{Counts, Door, Stamp, save};
 use crate::telemetry::Metrics;
+use chrono::TimeDelta;
 use sqlx::PgPool;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
@@ -33,14 +34,17 @@ pub struct Writer {
     secret: [u8; 32],
     dictionary: Dictionary,
     metrics: Arc<Metrics>,
+    rejections_kept: TimeDelta,
 }
 
 impl Writer {
+    /// `rejections_kept` says how long the redacted bytes of a rejection are kept.
+    ///
     /// # Errors
     /// The database's.
-    pub async fn open(pool: PgPool, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+    pub async fn open(pool: PgPool, metrics: Arc<Metrics>, rejections_kept: TimeDelta) -> Result<Self, StoreError> {
         let secret = event_key_secret(&pool).await?;
-        Ok(Self { pool, secret, dictionary: Dictionary::default(), metrics })
+        Ok(Self { pool, secret, dictionary: Dictionary::default(), metrics, rejections_kept })
     }
 
     /// Makes a message of what a source's reader returned.
@@ -93,7 +97,8 @@ impl Writer {
         }
         let lookup = look_up(&mut transaction, &wanted(messages)).await?;
         let rows = decide(messages, &lookup, recorded_at);
-        let numbers = save(&mut transaction, &self.dictionary, &rows, recorded_at, door).await?;
+        let stamp = Stamp { recorded_at, door, rejections_kept: self.rejections_kept };
+        let numbers = save(&mut transaction, &self.dictionary, &rows, &stamp).await?;
         transaction.commit().await?;
         Ok((rows.counts, numbers, rows.rejections.iter().map(|row| row.reason).collect()))
     }
