@@ -18,17 +18,17 @@ async fn main() -> anyhow::Result<()> {
     let pool = store::connect(&std::env::var("DATABASE_URL")?, 4)?;
     let stop = CancellationToken::new();
     let topics = std::env::var("APPORTION_KAFKA__TOPICS")?;
-    let mut properties = std::collections::BTreeMap::new();
-    if let Ok(instance) = std::env::var("APPORTION_KAFKA__PROPERTIES__GROUP_INSTANCE_ID") {
-        properties.insert("group.instance.id".to_owned(), instance);
-    }
+    let properties = std::env::vars().filter_map(|(name, value)| {
+        let property = name.strip_prefix("APPORTION_KAFKA__PROPERTIES__")?;
+        Some((property.to_lowercase().replace('_', "."), value))
+    });
     let config = ConsumerConfig {
         brokers: std::env::var("KAFKA_BROKERS")?,
         group_id: std::env::var("APPORTION_KAFKA__GROUP_ID")?,
         topics: topics.split(',').map(str::to_owned).collect(),
         batch_messages: std::env::var("APPORTION_KAFKA__BATCH_MESSAGES")?.parse()?,
         linger: Duration::from_millis(50),
-        properties,
+        properties: properties.collect(),
         until_caught_up: false,
         rejections_kept: chrono::TimeDelta::days(30),
     };

@@ -73,7 +73,11 @@ impl Metrics {
                 "apportion_consumer_partition_halted",
                 "1 while a partition is halted because its next offset is gone from the broker",
             )?,
-            http_requests: counters("apportion_http_requests_total", "Requests by path and status", &["path", "status"])?,
+            http_requests: counters(
+                "apportion_http_requests_total",
+                "Requests by path and status",
+                &["path", "status"],
+            )?,
             database_retries: retries,
             registry,
         })

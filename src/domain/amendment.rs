@@ -29,8 +29,12 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Nothing of that id was recorded yet; `voided` says whether a void waits for it already.
-    Unknown { voided: bool },
-    Event { voided: bool },
+    Unknown {
+        voided: bool,
+    },
+    Event {
+        voided: bool,
+    },
     Correction,
     Void,
 }

@@ -22,9 +22,16 @@ use uuid::Uuid;
 /// Where a message stands in what it was read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Position {
-    Kafka { topic: Arc<str>, partition: i32, offset: i64 },
+    Kafka {
+        topic: Arc<str>,
+        partition: i32,
+        offset: i64,
+    },
     /// Lines count from 1.
-    File { name: Arc<str>, line: u64 },
+    File {
+        name: Arc<str>,
+        line: u64,
+    },
 }
 
 impl fmt::Display for Position {
@@ -264,9 +271,8 @@ impl<'a> Decision<'a> {
             Target::Correction => self.recorded(target_key).map(|recorded| recorded.target_key),
             Target::Event { .. } | Target::Unknown { .. } | Target::Void => Some(target_key),
         };
-        let root = root.filter(|root| {
-            matches!(self.standing.get(root), Some((_, Standing::StoredEvent | Standing::NewEvent(_))))
-        });
+        let root = root
+            .filter(|root| matches!(self.standing.get(root), Some((_, Standing::StoredEvent | Standing::NewEvent(_)))));
         let counts = &mut self.rows.counts;
         count(match (&amendment.kind, root.is_some()) {
             (AmendmentKind::Correction(_), true) => &mut counts.corrections_applied,
@@ -351,9 +357,7 @@ impl<'a> Decision<'a> {
         let after = amendment::state(&event.id.id, &event.content, &all);
         let source = &event.id.source;
         let reported = amendment::EventState { voided: false, content: event.content.clone() };
-        let before = stored.map(|stored| {
-            (amendment::state(&event.id.id, &event.content, &before), stored.stated_at)
-        });
+        let before = stored.map(|stored| (amendment::state(&event.id.id, &event.content, &before), stored.stated_at));
         if let Some((before, stated_at)) = before.as_ref().filter(|(before, _)| !before.voided) {
             rollups.add(source, &before.content, *stated_at, -1);
         }

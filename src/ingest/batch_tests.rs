@@ -136,8 +136,14 @@ fn a_void_of_a_correction_restores_and_a_second_void_changes_nothing() {
 #[test]
 fn each_message_has_one_outcome() {
     let lookup = known();
-    let batch =
-        [event("a", 1), voids("v", "a"), corrects("k", "a", 1), voids("w", "v"), voids("x", "none"), corrects("y", "x", 1)];
+    let batch = [
+        event("a", 1),
+        voids("v", "a"),
+        corrects("k", "a", 1),
+        voids("w", "v"),
+        voids("x", "none"),
+        corrects("y", "x", 1),
+    ];
     let rows = decide(&batch, &lookup, at("2026-05-03T00:00:00Z"));
     let outcomes: u32 = rows.counts.outcomes().iter().map(|(_, count)| count).sum();
     assert_eq!((rows.counts.messages, outcomes), (6, 6));

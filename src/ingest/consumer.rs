@@ -8,9 +8,9 @@ use super::assignment::{Assignment, Context, Held};
 use super::batch::{Message, Position};
 use super::writer::{Offsets, Writer, backoff};
 use crate::sources::cloudevents;
+use crate::store::StoreError;
 use crate::store::offsets::{self, Advance};
 use crate::store::usage_rows::{Counts, Door};
-use crate::store::StoreError;
 use crate::telemetry::Metrics;
 use chrono::TimeDelta;
 use rdkafka::ClientConfig;
@@ -213,7 +213,12 @@ struct Session {
 }
 
 impl Session {
-    fn run(&mut self, config: &ConsumerConfig, stop: &CancellationToken, goal: Option<Goal>) -> Result<(), ConsumerError> {
+    fn run(
+        &mut self,
+        config: &ConsumerConfig,
+        stop: &CancellationToken,
+        goal: Option<Goal>,
+    ) -> Result<(), ConsumerError> {
         let mut asked = Clock::now();
         loop {
             self.poll(config)?;
@@ -368,9 +373,9 @@ impl Session {
     fn fault(&mut self, error: KafkaError) -> Result<(), ConsumerError> {
         match error {
             KafkaError::MessageConsumptionFatal(_) => Err(error.into()),
-            KafkaError::MessageConsumption(
-                RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
-            ) => self.halt_lost(),
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                self.halt_lost()
+            }
             error => {
                 tracing::warn!(%error, "Kafka is not well; reading goes on when it is");
                 Ok(())

@@ -243,8 +243,7 @@ fn read_message(envelope: Envelope<'_>) -> Result<UsageMessage, Fault> {
         }
     };
     let data = data.ok_or_else(|| fault(Reason::MissingField, "data: missing"))?;
-    let fields = serde_json::from_str(data.get())
-        .map_err(|_| fault(Reason::WrongField, "data: must be an object"))?;
+    let fields = serde_json::from_str(data.get()).map_err(|_| fault(Reason::WrongField, "data: must be an object"))?;
     read(id, time, fields)
 }
 

@@ -94,11 +94,8 @@ fn write_object(out: &mut String, members: &Members<'_>, keep: impl Fn(&str) -> 
             out.push(',');
         }
         // A name that is no identifier could be anything; it is numbered instead.
-        let written = if is_identifier(name) {
-            write!(out, "\"{name}\":")
-        } else {
-            write!(out, "\"redacted-{place}\":")
-        };
+        let written =
+            if is_identifier(name) { write!(out, "\"{name}\":") } else { write!(out, "\"redacted-{place}\":") };
         // Writing to a String cannot fail.
         debug_assert!(written.is_ok());
         match keep(name) {

@@ -90,7 +90,11 @@ impl CopyRows {
     ///
     /// # Errors
     /// The database's; the transaction is then lost.
-    pub(super) async fn send(mut self, connection: &mut PgConnection, statement: &'static str) -> Result<(), StoreError> {
+    pub(super) async fn send(
+        mut self,
+        connection: &mut PgConnection,
+        statement: &'static str,
+    ) -> Result<(), StoreError> {
         if self.rows == 0 {
             return Ok(());
         }

@@ -19,7 +19,11 @@ pub struct Advance {
 ///
 /// # Errors
 /// The database's.
-pub async fn load(pool: &PgPool, cluster_id: &str, topics: &[String]) -> Result<BTreeMap<(String, i32), i64>, StoreError> {
+pub async fn load(
+    pool: &PgPool,
+    cluster_id: &str,
+    topics: &[String],
+) -> Result<BTreeMap<(String, i32), i64>, StoreError> {
     let rows = sqlx::query!(
         "select topic, partition, next_offset from kafka_offset where cluster_id = $1 and topic = any($2)",
         cluster_id,

@@ -158,7 +158,8 @@ async fn load_events(
     .fetch_all(connection)
     .await?;
     for row in rows {
-        let columns = [row.input_tokens, row.cached_input_tokens, row.output_tokens, row.reasoning_tokens, row.requests];
+        let columns =
+            [row.input_tokens, row.cached_input_tokens, row.output_tokens, row.reasoning_tokens, row.requests];
         let content = UsageContent {
             occurred_at: row.occurred_at,
             deployment: row.deployment,
@@ -260,7 +261,11 @@ mod tests {
     fn quantities_are_parted_and_put_together_exactly() {
         let cases = [
             (vec![(Meter::InputTokens, "7")], [7, 0, 0, 0, 0], None),
-            (vec![(Meter::InputTokens, "7.5"), (Meter::Requests, "1")], [0, 0, 0, 0, 1], Some(r#"{"input_tokens":"7.5"}"#)),
+            (
+                vec![(Meter::InputTokens, "7.5"), (Meter::Requests, "1")],
+                [0, 0, 0, 0, 1],
+                Some(r#"{"input_tokens":"7.5"}"#),
+            ),
             (vec![(Meter::OutputTokens, "101")], [0; 5], Some(r#"{"output_tokens":"101"}"#)),
             (vec![(Meter::OutputTokens, "-100")], [0, 0, -100, 0, 0], None),
             (vec![(Meter::StateGbHours, "0.125")], [0; 5], Some(r#"{"state_gb_hours":"0.125"}"#)),

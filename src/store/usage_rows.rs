@@ -217,11 +217,7 @@ pub async fn save(
     Ok(numbers)
 }
 
-async fn insert_batch(
-    connection: &mut PgConnection,
-    counts: &Counts,
-    stamp: &Stamp,
-) -> Result<i64, StoreError> {
+async fn insert_batch(connection: &mut PgConnection, counts: &Counts, stamp: &Stamp) -> Result<i64, StoreError> {
     let int = |value: u32| i32::try_from(value).map_err(|_| too_large("a count of messages", value));
     Ok(sqlx::query_scalar!(
         "insert into usage_batch (recorded_at, door, messages, stored, stored_unresolved, duplicates, conflicts,
@@ -245,7 +241,12 @@ async fn insert_batch(
 }
 
 /// Writes the columns that events and states share.
-fn put_content(copy: &mut CopyRows, dimension: i32, customer: i32, quantities: &Quantities) -> Result<Option<String>, StoreError> {
+fn put_content(
+    copy: &mut CopyRows,
+    dimension: i32,
+    customer: i32,
+    quantities: &Quantities,
+) -> Result<Option<String>, StoreError> {
     copy.int4(dimension);
     copy.int4(customer);
     let (columns, other) = split_quantities(quantities, i64::from(i32::MAX));

@@ -17,12 +17,8 @@ async fn of_two_writers_of_one_partition_one_is_fenced() {
             let position = Position::Kafka { topic: "t".into(), partition: 0, offset: round };
             let line = event(&format!("{name}{round}"), 10, 1);
             let messages = [writer.message(position, decode_structured(line.as_bytes()))];
-            let advance = Advance {
-                topic: "t".into(),
-                partition: 0,
-                expected: (round > 0).then_some(round),
-                next: round + 1,
-            };
+            let advance =
+                Advance { topic: "t".into(), partition: 0, expected: (round > 0).then_some(round), next: round + 1 };
             let offsets = Offsets { cluster_id: "cluster".into(), advances: vec![advance] };
             writer.write(&messages, Some(&offsets), Door::Kafka).await
         };

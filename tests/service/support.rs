@@ -87,8 +87,7 @@ impl TestDatabase {
         let mut counts = BTreeMap::new();
         for name in names.split(',') {
             let sql = format!("select coalesce(sum({name}), 0)::bigint from usage_batch");
-            let count: i64 =
-                sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&self.pool).await.expect("a count");
+            let count: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&self.pool).await.expect("a count");
             if count != 0 {
                 counts.insert(name.to_owned(), count);
             }
