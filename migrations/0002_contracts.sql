@@ -41,6 +41,7 @@ create table deployment (
 -- unit prices. an absent customer, region or channel means any; context_over is exclusive.
 create table price (
   price_id text primary key,
+  sequence bigint generated always as identity unique,   -- of equal prices the last recorded holds
   product text not null references product,
   meter text not null,
   service_tier text not null,

@@ -385,8 +385,8 @@ mod tests {
     #[test]
     fn products_beyond_28_digits_stay_exact() {
         let product = &exact("10000000000000.01") * &exact("0.000000000000001");
-        let shared = &(&product * &exact("1.0000000001")) * &exact("0.2");
-        assert_eq!(shared.to_string(), "0.0020000000002000002000000000200");
+        let shared = &(&product * &exact("1.0000000001")) * &exact("0.21");
+        assert_eq!(shared.to_string(), "0.00210000000021000210000000021");
     }
 
     #[test]

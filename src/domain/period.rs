@@ -3,7 +3,9 @@
 //! CONTRACTS section 1: instants are UTC with microseconds, every interval is `[start, end)`, and local
 //! boundaries are computed here, never in SQL.
 
-use chrono::{DateTime, Datelike, Days, LocalResult, Months, NaiveDate, NaiveTime, SubsecRound, TimeDelta, TimeZone, Utc};
+use chrono::{
+    DateTime, Datelike, Days, LocalResult, Months, NaiveDate, NaiveTime, SubsecRound, TimeDelta, TimeZone, Utc,
+};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -31,7 +33,9 @@ pub fn parse_instant(text: &str) -> Result<Instant, ParseInstantError> {
     // chrono keeps a leap second as the 59th second with more than a second of nanoseconds.
     if parsed.timestamp_subsec_nanos() >= 1_000_000_000 {
         let last = TimeDelta::microseconds(999_999);
-        return DateTime::from_timestamp(parsed.timestamp(), 0).and_then(|s| s.checked_add_signed(last)).ok_or_else(fail);
+        return DateTime::from_timestamp(parsed.timestamp(), 0)
+            .and_then(|s| s.checked_add_signed(last))
+            .ok_or_else(fail);
     }
     Ok(parsed.trunc_subsecs(6))
 }
@@ -73,6 +77,42 @@ pub struct Span {
 impl Span {
     pub fn contains(&self, at: Instant) -> bool {
         self.start <= at && at < self.end
+    }
+}
+
+/// Time cut at every instant at which something that decides on money may change.
+///
+/// Segment `i` is `[edges[i], edges[i + 1])`. Within a segment the same version, terms, rates and prices
+/// hold, so its usage may be summed before it is rated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Timeline {
+    edges: Vec<Instant>,
+}
+
+impl Timeline {
+    /// Cuts `[start, end)` at those of `cuts` that lie inside.
+    pub fn new(start: Instant, end: Instant, cuts: impl IntoIterator<Item = Instant>) -> Self {
+        let inside = cuts.into_iter().filter(|cut| start < *cut && *cut < end);
+        let edges: std::collections::BTreeSet<Instant> = inside.chain([start, end]).collect();
+        Self { edges: edges.into_iter().collect() }
+    }
+
+    pub fn edges(&self) -> &[Instant] {
+        &self.edges
+    }
+
+    /// The segments in the order of time.
+    pub fn segments(&self) -> impl Iterator<Item = Span> {
+        self.edges.windows(2).filter_map(|pair| match pair {
+            [start, end] => Some(Span { start: *start, end: *end }),
+            _ => None,
+        })
+    }
+
+    /// The segment in which an instant lies; none before the first and from the end on.
+    pub fn segment_at(&self, at: Instant) -> Option<usize> {
+        let after = self.edges.partition_point(|edge| *edge <= at);
+        (after < self.edges.len()).then(|| after.checked_sub(1)).flatten()
     }
 }
 

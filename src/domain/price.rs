@@ -1,1 +1,322 @@
-//! placeholder
+//! The price book: dated unit prices, and which one is in force for an item (CONTRACTS section 2).
+
+use super::ids::ProductId;
+use super::money::{Currency, Exact, ParseExactError, UnknownCurrency};
+use super::period::{Instant, ParseInstantError, parse_instant};
+use super::usage::{Meter, UnknownMeter};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Whose price it is. Later variants win over earlier ones.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Narrowing {
+    Any,
+    Channel(String),
+    Region(String),
+    Customer(String),
+}
+
+/// One unit price: `amount` of `currency` per `per_units` units of a meter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Price {
+    pub id: String,
+    pub product: ProductId,
+    pub meter: Meter,
+    /// Matches exactly that service tier.
+    pub service_tier: String,
+    pub narrowing: Narrowing,
+    /// Holds for requests whose context has strictly more tokens than this; 0 where it holds for all.
+    pub context_over: u64,
+    pub amount: Decimal,
+    pub per_units: u64,
+    pub currency: Currency,
+    pub from: Option<Instant>,
+    /// Exclusive.
+    pub to: Option<Instant>,
+    pub source: String,
+}
+
+impl Price {
+    /// Per single unit, exact.
+    pub fn unit_price(&self) -> Exact {
+        let per_units = Exact::from(Decimal::from(self.per_units));
+        // A price is per one unit or more: the reader and the database refuse zero.
+        Exact::from(self.amount).checked_div(&per_units).unwrap_or_default()
+    }
+
+    fn holds_at(&self, at: Instant) -> bool {
+        self.from.is_none_or(|from| from <= at) && self.to.is_none_or(|to| at < to)
+    }
+
+    fn narrows_to(&self, query: &PriceQuery<'_>) -> bool {
+        match &self.narrowing {
+            Narrowing::Any => true,
+            Narrowing::Channel(channel) => channel == query.channel,
+            Narrowing::Region(region) => region == query.region,
+            Narrowing::Customer(customer) => customer == query.customer,
+        }
+    }
+}
+
+/// What a price is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct PriceQuery<'a> {
+    pub product: &'a ProductId,
+    pub meter: Meter,
+    pub service_tier: &'a str,
+    pub customer: &'a str,
+    pub region: &'a str,
+    pub channel: &'a str,
+    /// A number of tokens that the context exceeds: the lower end of its band, exclusive.
+    pub context_exceeds: u64,
+    pub at: Instant,
+}
+
+/// All prices as known at one instant, in the order of their recording.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct PriceBook {
+    by_meter: BTreeMap<ProductId, Vec<Price>>,
+}
+
+impl PriceBook {
+    /// `prices` in the order of their recording: of equal ones the last holds.
+    pub fn new(prices: impl IntoIterator<Item = Price>) -> Self {
+        let mut by_meter: BTreeMap<ProductId, Vec<Price>> = BTreeMap::new();
+        for price in prices {
+            by_meter.entry(price.product.clone()).or_default().push(price);
+        }
+        Self { by_meter }
+    }
+
+    /// The price in force: customer before region before channel before none, then the highest context
+    /// threshold that is exceeded, then the last recorded.
+    pub fn in_force(&self, query: &PriceQuery<'_>) -> Option<&Price> {
+        self.by_meter
+            .get(query.product)?
+            .iter()
+            .filter(|price| price.meter == query.meter && price.service_tier == query.service_tier)
+            .filter(|price| price.context_over <= query.context_exceeds)
+            .filter(|price| price.holds_at(query.at) && price.narrows_to(query))
+            // `max_by` keeps the last of equals, which is the last recorded.
+            .max_by(|a, b| rank(a).cmp(&rank(b)))
+    }
+
+    /// The instants at which some price begins or ends.
+    pub fn boundaries(&self) -> impl Iterator<Item = Instant> {
+        self.by_meter.values().flatten().flat_map(|price| [price.from, price.to]).flatten()
+    }
+
+    /// The context thresholds of each product, in tokens, exclusive.
+    pub fn thresholds(&self) -> BTreeMap<ProductId, BTreeSet<u64>> {
+        let mut thresholds: BTreeMap<ProductId, BTreeSet<u64>> = BTreeMap::new();
+        for price in self.by_meter.values().flatten().filter(|price| price.context_over > 0) {
+            thresholds.entry(price.product.clone()).or_default().insert(price.context_over);
+        }
+        thresholds
+    }
+}
+
+fn rank(price: &Price) -> (u8, u64) {
+    let narrowing = match price.narrowing {
+        Narrowing::Any => 0,
+        Narrowing::Channel(_) => 1,
+        Narrowing::Region(_) => 2,
+        Narrowing::Customer(_) => 3,
+    };
+    (narrowing, price.context_over)
+}
+
+/// Why a price book cannot be read, and in which line.
+#[derive(Debug, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct PriceBookError {
+    pub line: u64,
+    pub problem: PriceProblem,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PriceProblem {
+    #[error("{0}")]
+    Csv(#[from] csv::Error),
+    #[error("price \"{id}\" stands twice; give each price an id of its own")]
+    RepeatedId { id: String },
+    #[error(transparent)]
+    Meter(#[from] UnknownMeter),
+    #[error(transparent)]
+    Currency(#[from] UnknownCurrency),
+    #[error(transparent)]
+    Instant(#[from] ParseInstantError),
+    #[error(transparent)]
+    Amount(#[from] ParseExactError),
+    #[error("price {text} does not fit; write a decimal of zero or more with at most 28 digits")]
+    AmountOutOfRange { text: String },
+    #[error("per is 0; write how many units the price is for")]
+    PerZero,
+    #[error("names more than one of customer, region, channel; write one entry for each")]
+    SeveralNarrowings,
+    #[error("ends at or before it begins")]
+    EndsBeforeStart,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    id: String,
+    product: ProductId,
+    meter: String,
+    service_tier: String,
+    customer: String,
+    region: String,
+    channel: String,
+    context_over: Option<u64>,
+    price: String,
+    per: u64,
+    currency: String,
+    from: String,
+    to: String,
+    source: String,
+}
+
+/// Reads a price book: CSV with the header
+/// `id,product,meter,service_tier,customer,region,channel,context_over,price,per,currency,from,to,source`.
+///
+/// # Errors
+/// The first line that is wrong.
+pub fn read_price_book(text: &str) -> Result<Vec<Price>, PriceBookError> {
+    let mut ids = BTreeSet::new();
+    let mut prices = Vec::new();
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    for (index, row) in reader.deserialize::<Row>().enumerate() {
+        // The header is line 1.
+        let line = u64::try_from(index).unwrap_or(u64::MAX).saturating_add(2);
+        let fail = |problem| PriceBookError { line, problem };
+        let price = row.map_err(PriceProblem::from).and_then(price_of_row).map_err(fail)?;
+        if !ids.insert(price.id.clone()) {
+            return Err(fail(PriceProblem::RepeatedId { id: price.id }));
+        }
+        prices.push(price);
+    }
+    Ok(prices)
+}
+
+fn price_of_row(row: Row) -> Result<Price, PriceProblem> {
+    let narrowings: Vec<Narrowing> = [
+        (row.customer, Narrowing::Customer as fn(String) -> Narrowing),
+        (row.region, Narrowing::Region),
+        (row.channel, Narrowing::Channel),
+    ]
+    .into_iter()
+    .filter(|(name, _)| !name.is_empty())
+    .map(|(name, narrowing)| narrowing(name))
+    .collect();
+    if narrowings.len() > 1 {
+        return Err(PriceProblem::SeveralNarrowings);
+    }
+    if row.per == 0 {
+        return Err(PriceProblem::PerZero);
+    }
+    let instant = |text: &str| (!text.is_empty()).then(|| parse_instant(text)).transpose();
+    let (from, to) = (instant(&row.from)?, instant(&row.to)?);
+    if from.zip(to).is_some_and(|(from, to)| from >= to) {
+        return Err(PriceProblem::EndsBeforeStart);
+    }
+    Ok(Price {
+        id: row.id,
+        product: row.product,
+        meter: row.meter.parse()?,
+        service_tier: row.service_tier,
+        narrowing: narrowings.into_iter().next().unwrap_or(Narrowing::Any),
+        context_over: row.context_over.unwrap_or(0),
+        amount: unit_amount(&row.price)?,
+        per_units: row.per,
+        currency: row.currency.parse()?,
+        from,
+        to,
+        source: row.source,
+    })
+}
+
+/// Zero or more, and held exactly: `Decimal` would round what has more digits than it can hold.
+fn unit_amount(text: &str) -> Result<Decimal, PriceProblem> {
+    let exact: Exact = text.parse()?;
+    (0..=Decimal::MAX_SCALE)
+        .find_map(|digits| exact.to_decimal(digits))
+        .filter(|amount| !amount.is_sign_negative())
+        .ok_or_else(|| PriceProblem::AmountOutOfRange { text: text.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str =
+        "id,product,meter,service_tier,customer,region,channel,context_over,price,per,currency,from,to,source\n";
+
+    fn in_force(rows: &str, change: impl Fn(&mut PriceQuery<'_>)) -> Option<String> {
+        let book = PriceBook::new(read_price_book(&format!("{HEADER}{rows}")).expect("a price book"));
+        let product = ProductId::from("m");
+        let mut query = PriceQuery {
+            product: &product,
+            meter: Meter::InputTokens,
+            service_tier: "default",
+            customer: "c",
+            region: "r",
+            channel: "ch",
+            context_exceeds: 0,
+            at: parse_instant("2026-05-01T00:00:00Z").expect("an instant"),
+        };
+        change(&mut query);
+        book.in_force(&query).map(|price| price.id.clone())
+    }
+
+    #[test]
+    fn customer_before_region_before_channel_before_none() {
+        let any = "any,m,input_tokens,default,,,,,1,1,USD,,,s\nlong,m,input_tokens,default,,,,100,2,1,USD,,,s\n";
+        let channel = "channel,m,input_tokens,default,,,ch,,1,1,USD,,,s\n";
+        let region = "region,m,input_tokens,default,,r,,,1,1,USD,,,s\n";
+        let customer = "customer,m,input_tokens,default,c,,,,1,1,USD,,,s\n";
+        let check = |rows: &[&str], exceeds: u64, expect: &str| {
+            let found = in_force(&rows.concat(), |query| query.context_exceeds = exceeds);
+            assert_eq!(found.as_deref(), Some(expect));
+        };
+        check(&[any], 0, "any");
+        check(&[any], 100, "long");
+        // The channel's own price wins over the general one even for a long context.
+        check(&[any, channel], 100, "channel");
+        check(&[any, region, channel], 100, "region");
+        check(&[customer, any, region, channel], 100, "customer");
+    }
+
+    #[test]
+    fn tiers_match_exactly_and_ends_are_exclusive() {
+        let rows = "old,m,input_tokens,default,,,,,1,1,USD,,2026-05-01T00:00:00Z,s\nnew,m,input_tokens,default,,,,,2,1,USD,2026-05-01T00:00:00Z,,s\n";
+        assert_eq!(in_force(rows, |_| ()).as_deref(), Some("new"));
+        let before = |query: &mut PriceQuery<'_>| query.at = crate::domain::period::last_instant_before(query.at);
+        assert_eq!(in_force(rows, before).as_deref(), Some("old"));
+        assert_eq!(in_force(rows, |query| query.service_tier = "batch"), None);
+    }
+
+    #[test]
+    fn the_last_recorded_of_equals_holds() {
+        let rows = "a,m,input_tokens,default,,,,,1,1,USD,,,s\nb,m,input_tokens,default,,,,,2,1,USD,,,s\n";
+        assert_eq!(in_force(rows, |_| ()).as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn wrong_rows_are_refused_with_their_line() {
+        let check = |row: &str, expect: &str| {
+            let error = read_price_book(&format!("{HEADER}{row}\n")).expect_err("a refusal").to_string();
+            assert!(error.starts_with("line 2: ") && error.contains(expect), "{error}");
+        };
+        check("a,m,tokens,default,,,,,1,1,USD,,,s", "unknown meter");
+        check("a,m,input_tokens,default,c,r,,,1,1,USD,,,s", "more than one");
+        check("a,m,input_tokens,default,,,,,1,0,USD,,,s", "per is 0");
+        check("a,m,input_tokens,default,,,,,1e-6,1,USD,,,s", "not an exact number");
+        check("a,m,input_tokens,default,,,,,-1,1,USD,,,s", "does not fit");
+        check("a,m,input_tokens,default,,,,,1/3,1,USD,,,s", "does not fit");
+        check("a,m,input_tokens,default,,,,,1,1,USX,,,s", "ISO 4217");
+        check("a,m,input_tokens,default,,,,,1,1,USD,2026-05-01,,s", "instant");
+    }
+}

@@ -1,1 +1,255 @@
-//! placeholder
+//! Dated, evidenced records beside usage: figures that a party reports, deductions, and facts.
+
+use super::ids::{ContractId, DefinedTerm, DeploymentId, EventId, PartyId, ProductId};
+use super::money::Money;
+use super::period::{Instant, ParseInstantError, parse_instant};
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+use uuid::Uuid;
+
+/// One record with its identity: unique within its source, for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub id: EventId,
+    pub content: RecordContent,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum RecordContent {
+    Figure(Figure),
+    Deduction(Deduction),
+    Fact(Fact),
+}
+
+/// A flow that a party reports for a stretch of days, such as the subscriptions of a month.
+///
+/// It stands at the last instant of its last day, in the contract's zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Figure {
+    /// The contract that declares it.
+    pub contract: ContractId,
+    pub name: DefinedTerm,
+    pub by: PartyId,
+    pub from: NaiveDate,
+    /// Includes the whole day.
+    pub through: NaiveDate,
+    #[serde(serialize_with = "as_text")]
+    pub value: Money,
+}
+
+/// A refund, credit or tax: what reduces a base. The amount is what it takes away, positive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Deduction {
+    pub category: String,
+    /// Its own date.
+    pub at: Instant,
+    #[serde(serialize_with = "as_text")]
+    pub amount: Money,
+    pub reduces: Reduces,
+}
+
+/// What a deduction takes away from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reduces {
+    /// The charge of one usage event.
+    Event(EventId),
+    /// The charges of a product at a deployment, standing at the deduction's own date.
+    Usage { deployment: DeploymentId, product: ProductId },
+}
+
+/// Something that happened and that a contract waits for, such as a milestone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fact {
+    pub contract: ContractId,
+    pub name: DefinedTerm,
+    pub at: Instant,
+    /// Where it can be verified.
+    pub evidence: String,
+}
+
+fn as_text<S: serde::Serializer>(money: &Money, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(money)
+}
+
+/// Why a record cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Instant(#[from] ParseInstantError),
+    #[error("\"{text}\" is no amount of money, such as \"1_000.50 USD\": {problem}")]
+    Money { text: String, problem: String },
+    #[error("a deduction is of zero or more: {amount}")]
+    NegativeDeduction { amount: String },
+    #[error("names both an event and a deployment with a product; write one of the two")]
+    TwoTargets,
+    #[error("names nothing that it reduces; write event {{source, id}}, or deployment and product")]
+    NoTarget,
+    #[error("through {through} lies before from {from}")]
+    EndsBeforeStart { from: NaiveDate, through: NaiveDate },
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+enum Raw {
+    Figure {
+        source: String,
+        id: String,
+        contract: ContractId,
+        name: DefinedTerm,
+        by: PartyId,
+        from: NaiveDate,
+        through: NaiveDate,
+        value: String,
+    },
+    Deduction {
+        source: String,
+        id: String,
+        category: String,
+        at: String,
+        amount: String,
+        event: Option<EventId>,
+        deployment: Option<DeploymentId>,
+        product: Option<ProductId>,
+    },
+    Fact {
+        source: String,
+        id: String,
+        contract: ContractId,
+        name: DefinedTerm,
+        at: String,
+        evidence: String,
+    },
+}
+
+fn money(text: &str) -> Result<Money, RecordError> {
+    Money::from_str(text).map_err(|error| RecordError::Money { text: text.to_owned(), problem: error.to_string() })
+}
+
+impl Record {
+    /// Reads one JSON object, such as a line of a file of records.
+    ///
+    /// # Errors
+    /// What is missing, unknown or wrong in it.
+    pub fn from_json(text: &str) -> Result<Self, RecordError> {
+        let (source, id, content) = match serde_json::from_str(text)? {
+            Raw::Figure { source, id, contract, name, by, from, through, value } => {
+                if through < from {
+                    return Err(RecordError::EndsBeforeStart { from, through });
+                }
+                let figure = Figure { contract, name, by, from, through, value: money(&value)? };
+                (source, id, RecordContent::Figure(figure))
+            }
+            Raw::Deduction { source, id, category, at, amount, event, deployment, product } => {
+                let reduces = match (event, deployment, product) {
+                    (Some(event), None, None) => Reduces::Event(event),
+                    (None, Some(deployment), Some(product)) => Reduces::Usage { deployment, product },
+                    (Some(_), _, _) => return Err(RecordError::TwoTargets),
+                    (None, _, _) => return Err(RecordError::NoTarget),
+                };
+                let taken = money(&amount)?;
+                if taken.amount.is_negative() {
+                    return Err(RecordError::NegativeDeduction { amount });
+                }
+                let deduction = Deduction { category, at: parse_instant(&at)?, amount: taken, reduces };
+                (source, id, RecordContent::Deduction(deduction))
+            }
+            Raw::Fact { source, id, contract, name, at, evidence } => {
+                (source, id, RecordContent::Fact(Fact { contract, name, at: parse_instant(&at)?, evidence }))
+            }
+        };
+        Ok(Self { id: EventId { source, id }, content })
+    }
+
+    /// The record as one JSON object, in the form that `from_json` reads, amounts and instants normalised.
+    pub fn to_json(&self) -> serde_json::Value {
+        let mut fields = serde_json::json!({ "source": self.id.source, "id": self.id.id, "kind": self.kind() });
+        let more = match &self.content {
+            RecordContent::Figure(figure) => serde_json::json!({
+                "contract": figure.contract, "name": figure.name, "by": figure.by,
+                "from": figure.from, "through": figure.through, "value": figure.value.to_string(),
+            }),
+            RecordContent::Deduction(deduction) => {
+                let mut object = serde_json::json!({
+                    "category": deduction.category, "at": deduction.at, "amount": deduction.amount.to_string(),
+                });
+                match &deduction.reduces {
+                    Reduces::Event(event) => object["event"] = serde_json::json!(event),
+                    Reduces::Usage { deployment, product } => {
+                        object["deployment"] = serde_json::json!(deployment);
+                        object["product"] = serde_json::json!(product);
+                    }
+                }
+                object
+            }
+            RecordContent::Fact(fact) => serde_json::json!({
+                "contract": fact.contract, "name": fact.name, "at": fact.at, "evidence": fact.evidence,
+            }),
+        };
+        if let (Some(fields), serde_json::Value::Object(more)) = (fields.as_object_mut(), more) {
+            fields.extend(more);
+        }
+        fields
+    }
+
+    pub fn kind(&self) -> &'static str {
+        match self.content {
+            RecordContent::Figure(_) => "figure",
+            RecordContent::Deduction(_) => "deduction",
+            RecordContent::Fact(_) => "fact",
+        }
+    }
+
+    /// Equal for equal content by value: the hash is of the normalised form.
+    pub fn content_hash(&self) -> Uuid {
+        let hash = blake3::hash(self.to_json().to_string().as_bytes());
+        let mut bytes = [0_u8; 16];
+        bytes.iter_mut().zip(hash.as_bytes()).for_each(|(to, from)| *to = *from);
+        Uuid::from_bytes(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_round_trip_and_compare_by_value() {
+        let texts = [
+            r#"{"kind":"figure","source":"openai","id":"f","contract":"m","name":"Subscriptions","by":"openai","from":"2026-05-01","through":"2026-05-31","value":"1_000.50 USD"}"#,
+            r#"{"kind":"deduction","source":"openai","id":"d","category":"refund","at":"2026-05-02T00:00:00Z","amount":"3 USD","event":{"source":"s","id":"e"}}"#,
+            r#"{"kind":"deduction","source":"openai","id":"d","category":"tax","at":"2026-05-02T00:00:00Z","amount":"3 USD","deployment":"d","product":"p"}"#,
+            r#"{"kind":"fact","source":"panel","id":"a","contract":"m","name":"agi-verified","at":"2026-05-02T00:00:00Z","evidence":"minutes"}"#,
+        ];
+        for text in texts {
+            let record = Record::from_json(text).expect("a record");
+            assert_eq!(Record::from_json(&record.to_json().to_string()).expect("a record"), record);
+        }
+        let other = texts[0].replace("1_000.50", "1000.5");
+        let hash = |text: &str| Record::from_json(text).expect("a record").content_hash();
+        assert_eq!(hash(texts[0]), hash(&other));
+        assert_ne!(hash(texts[1]), hash(texts[2]));
+    }
+
+    #[test]
+    fn wrong_records_say_what_would_be_right() {
+        let check = |text: &str, expect: &str| {
+            let error = Record::from_json(text).expect_err("a refusal").to_string();
+            assert!(error.contains(expect), "{error}");
+        };
+        let deduction = |rest: &str| {
+            format!(
+                r#"{{"kind":"deduction","source":"s","id":"d","category":"refund","at":"2026-05-02T00:00:00Z",{rest}}}"#
+            )
+        };
+        check(&deduction(r#""amount":"3 USD""#), "names nothing");
+        check(&deduction(r#""amount":"3","deployment":"d","product":"p""#), "has no currency");
+        check(&deduction(r#""amount":"-3 USD","deployment":"d","product":"p""#), "zero or more");
+        check(&deduction(r#""amount":3,"deployment":"d","product":"p""#), "string");
+        check(&deduction(r#""amount":"3 USD","why":"x""#), "unknown field `why`");
+    }
+}

@@ -1,1 +1,276 @@
-//! placeholder
+//! Settlement: what is due is what is owed as known at the cutoff, less what was booked (CONTRACTS 6 and 7).
+//!
+//! One path for the first run, a rerun, late usage, corrections and amendments.
+
+use super::contract::{Contract, Missing, Selection};
+use super::ids::{ContractId, DefinedTerm, PartyId, TermId};
+use super::money::{Currency, Exact};
+use super::period::{Instant, Period, Timeline, last_instant_before};
+use super::price::PriceBook;
+use super::rating::{UsageRollup, rate};
+use super::record::{Fact, Figure};
+use super::register::Register;
+use super::sharing::{Accrual, PlacedDeduction, SharingError, SharingInput, figures_in, parties_of, share};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// All that a settlement is decided from, as known at the cutoff.
+#[derive(Clone, Debug, Serialize)]
+pub struct SettlementInput {
+    pub contract: ContractId,
+    pub period: Period,
+    pub cutoff: Instant,
+    /// Every contract that the settled one draws on, itself included.
+    pub contracts: Vec<Contract>,
+    pub register: Register,
+    pub prices: PriceBook,
+    pub timeline: Timeline,
+    pub usage: Vec<UsageRollup>,
+    pub deductions: Vec<PlacedDeduction>,
+    pub figures: Vec<Figure>,
+    pub facts: Vec<Fact>,
+    pub books: Books,
+}
+
+/// What the contract's books hold so far.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Books {
+    pub booked: Vec<BookedLine>,
+    /// Every period that was settled.
+    pub settled: BTreeSet<Period>,
+    /// Every period that was closed.
+    pub closed: BTreeSet<Period>,
+}
+
+/// A rounded amount that a settlement booked: positive where the payer owes the payee.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BookedLine {
+    pub term: TermId,
+    pub payer: PartyId,
+    pub payee: PartyId,
+    pub currency: Currency,
+    /// The period in which it arose.
+    pub origin: Period,
+    /// The period in which it was booked: the origin, or a later one that was open.
+    pub booked: Period,
+    pub amount: Exact,
+}
+
+/// What a settlement decides.
+#[derive(Clone, Debug)]
+pub struct SettlementOutcome {
+    /// The differences to book; none where there is no news.
+    pub lines: Vec<BookedLine>,
+    /// What every term yields by origin period, for the statements.
+    pub entitlements: Vec<Entitlement>,
+}
+
+/// What one term yields in one origin period, and how that came about.
+#[derive(Clone, Debug)]
+pub struct Entitlement {
+    pub term: TermId,
+    pub payer: PartyId,
+    pub payee: PartyId,
+    pub origin: Period,
+    /// Exact, of this period alone.
+    pub amount: Exact,
+    /// Exact, of all periods before.
+    pub cumulative_before: Exact,
+    /// The rounded cumulative total through this period less that through the one before.
+    pub rounded: Exact,
+    pub accruals: Vec<Accrual>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettlementError {
+    #[error("no contract \"{contract}\" is loaded; load it with `apportion contracts apply`")]
+    UnknownContract { contract: ContractId },
+    #[error("period {period} is of another length than the {contract} contract's periods, such as {example}")]
+    WrongPeriodUnit { contract: ContractId, period: Period, example: Period },
+    #[error("contract {contract} has no version in force in {period}")]
+    BeforeContract { contract: ContractId, period: Period },
+    #[error("periods are settled in order: {next} comes before {period}; settle, issue and close it first")]
+    OutOfOrder { period: Period, next: Period },
+    #[error("period {period} is closed, and there is news of {lines} lines; it is booked by settling {open}")]
+    PeriodClosed { period: Period, lines: usize, open: Period },
+    #[error(
+        "figure \"{figure}\" of {contract} is missing for {period}, and it says missing = \"stop\"; record it with `apportion record`"
+    )]
+    MissingFigure { contract: ContractId, figure: DefinedTerm, period: Period },
+    #[error(transparent)]
+    Sharing(#[from] SharingError),
+}
+
+/// Decides what a period's settlement books.
+///
+/// # Errors
+/// What stops it; then nothing is booked.
+pub fn settle(input: &SettlementInput) -> Result<SettlementOutcome, SettlementError> {
+    let contract = find_contract(&input.contracts, &input.contract)?;
+    check_period(contract, input)?;
+    check_figures(input, contract)?;
+    let charges = rate(&input.usage, &input.timeline, &input.register, &input.prices);
+    let accruals = share(&SharingInput {
+        contracts: &input.contracts,
+        timeline: &input.timeline,
+        charges: &charges,
+        deductions: &input.deductions,
+        figures: &input.figures,
+        facts: &input.facts,
+    })?;
+    let entitlements = entitlements(contract, accruals);
+    let lines = due(contract, input, &entitlements);
+    if input.books.closed.contains(&input.period) && !lines.is_empty() {
+        let open = input.books.closed.last().map_or(input.period, Period::next);
+        return Err(SettlementError::PeriodClosed { period: input.period, lines: lines.len(), open });
+    }
+    Ok(SettlementOutcome { lines, entitlements })
+}
+
+/// The contract of an id among those that are loaded.
+///
+/// # Errors
+/// There is none.
+pub fn find_contract<'a>(contracts: &'a [Contract], id: &ContractId) -> Result<&'a Contract, SettlementError> {
+    let found = contracts.iter().find(|contract| contract.head.id == *id);
+    found.ok_or_else(|| SettlementError::UnknownContract { contract: id.clone() })
+}
+
+/// Of several contracts the one of `id` and all that it draws on, in the order of their ids.
+pub fn with_drawn_on(contracts: Vec<Contract>, id: &ContractId) -> Vec<Contract> {
+    let mut wanted = BTreeSet::from([id.clone()]);
+    let mut found = 0;
+    while found < wanted.len() {
+        found = wanted.len();
+        let selections = contracts
+            .iter()
+            .filter(|contract| wanted.contains(&contract.head.id))
+            .flat_map(|contract| &contract.versions)
+            .flat_map(|version| &version.terms)
+            .flat_map(|term| &term.base.select);
+        let drawn: Vec<ContractId> = selections
+            .filter_map(|selection| match selection {
+                Selection::Accrual { contract, .. } => Some(contract.clone()),
+                Selection::Charges(_) | Selection::Figure(_) => None,
+            })
+            .collect();
+        wanted.extend(drawn);
+    }
+    contracts.into_iter().filter(|contract| wanted.contains(&contract.head.id)).collect()
+}
+
+fn check_period(contract: &Contract, input: &SettlementInput) -> Result<(), SettlementError> {
+    let (id, period) = (contract.head.id.clone(), input.period);
+    let last = last_instant_before(period.span(contract.head.zone).end);
+    if period.unit() != contract.head.period {
+        let example = Period::at(last, contract.head.zone, contract.head.period);
+        return Err(SettlementError::WrongPeriodUnit { contract: id, period, example });
+    }
+    if contract.in_force(last).is_none() {
+        return Err(SettlementError::BeforeContract { contract: id, period });
+    }
+    // The books begin with the first period that is settled. After it each period waits for the close of
+    // the one before; the last open one may be settled again and again.
+    let next = match (input.books.closed.last(), input.books.settled.last()) {
+        (Some(closed), _) => closed.next(),
+        (None, Some(open)) => *open,
+        (None, None) => period,
+    };
+    if period != next && !input.books.closed.contains(&period) {
+        return Err(SettlementError::OutOfOrder { period, next });
+    }
+    Ok(())
+}
+
+/// Refuses to settle while a figure is missing that the terms in force need, since the books began.
+fn check_figures(input: &SettlementInput, settled: &Contract) -> Result<(), SettlementError> {
+    let first = input.books.settled.first().copied().unwrap_or(input.period);
+    let begin = first.span(settled.head.zone).start;
+    let end = input.period.span(settled.head.zone).end;
+    for contract in &input.contracts {
+        let zone = contract.head.zone;
+        let mut period = Period::at(begin, zone, contract.head.period);
+        while period.span(zone).end <= end {
+            let span = period.span(zone);
+            let version = contract.in_force(last_instant_before(span.end));
+            for name in version.into_iter().flat_map(|version| needed_figures(version)) {
+                if figures_in(&input.figures, contract, name, span).next().is_none() {
+                    let (contract, figure) = (contract.head.id.clone(), name.clone());
+                    return Err(SettlementError::MissingFigure { contract, figure, period });
+                }
+            }
+            period = period.next();
+        }
+    }
+    Ok(())
+}
+
+fn needed_figures(version: &super::contract::Version) -> impl Iterator<Item = &DefinedTerm> {
+    let selections = version.terms.iter().flat_map(|term| &term.base.select);
+    selections.filter_map(|selection| match selection {
+        Selection::Figure(name) => {
+            let stops = version.figures.get(name).is_some_and(|figure| figure.missing == Missing::Stop);
+            stops.then_some(name)
+        }
+        Selection::Charges(_) | Selection::Accrual { .. } => None,
+    })
+}
+
+/// Sums accruals by term and origin period, and rounds the running total.
+fn entitlements(contract: &Contract, accruals: Vec<Accrual>) -> Vec<Entitlement> {
+    let (zone, unit) = (contract.head.zone, contract.head.period);
+    let mut by_term: BTreeMap<TermId, BTreeMap<Period, Vec<Accrual>>> = BTreeMap::new();
+    for accrual in accruals.into_iter().filter(|accrual| accrual.contract == contract.head.id) {
+        let origin = Period::at(accrual.span.start, zone, unit);
+        by_term.entry(accrual.term.clone()).or_default().entry(origin).or_default().push(accrual);
+    }
+    let round = |exact: &Exact| exact.round(contract.head.currency.minor_digits(), contract.head.rounding);
+    let mut entitlements = Vec::new();
+    for (term, periods) in by_term {
+        let Some((payer, payee)) = parties_of(contract, &term) else { continue };
+        let mut cumulative = Exact::zero();
+        for (origin, accruals) in periods {
+            let amount: Exact = accruals.iter().map(|accrual| accrual.amount.clone()).sum();
+            let through = &cumulative + &amount;
+            let rounded = round(&through) - round(&cumulative);
+            let cumulative_before = std::mem::replace(&mut cumulative, through);
+            entitlements.push(Entitlement {
+                term: term.clone(),
+                payer: payer.clone(),
+                payee: payee.clone(),
+                origin,
+                amount,
+                cumulative_before,
+                rounded,
+                accruals,
+            });
+        }
+    }
+    entitlements
+}
+
+/// The differences between what is owed by origin period and what is booked for it.
+fn due(contract: &Contract, input: &SettlementInput, entitlements: &[Entitlement]) -> Vec<BookedLine> {
+    let mut due: BTreeMap<(TermId, PartyId, PartyId, Period), Exact> = BTreeMap::new();
+    for owed in entitlements {
+        let key = (owed.term.clone(), owed.payer.clone(), owed.payee.clone(), owed.origin);
+        *due.entry(key).or_default() += &owed.rounded;
+    }
+    // What is booked for a term that no longer yields anything is due back: nothing vanishes.
+    for line in input.books.booked.iter().filter(|line| line.origin <= input.period) {
+        let key = (line.term.clone(), line.payer.clone(), line.payee.clone(), line.origin);
+        *due.entry(key).or_default() += &(-line.amount.clone());
+    }
+    due.into_iter()
+        .filter(|(_, amount)| !amount.is_zero())
+        .map(|((term, payer, payee, origin), amount)| BookedLine {
+            term,
+            payer,
+            payee,
+            currency: contract.head.currency,
+            origin,
+            booked: input.period,
+            amount,
+        })
+        .collect()
+}

@@ -1,1 +1,386 @@
-//! placeholder
+//! Sharing: items become accruals, term by term, in the order of time (CONTRACTS sections 2 to 4).
+//!
+//! A cap is a function of the running sum, `min(cap, opening + sum)`, so sums per segment give what each
+//! item alone and in order would give.
+
+use super::contract::{Cap, ChargeFilter, Contract, DeductionPlace, Deductions, Selection, Term, Version};
+use super::ids::{ContractId, DefinedTerm, EventId, PartyId, TermId};
+use super::money::{Currency, Exact};
+use super::period::{Instant, Period, Span, Timeline, end_of_day_exclusive, last_instant_before};
+use super::price::PriceBook;
+use super::rating::{Charge, ChargeAttributes};
+use super::record::{Fact, Figure};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A refund, credit or tax with what it reduces looked up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlacedDeduction {
+    pub id: EventId,
+    pub category: String,
+    pub at: Instant,
+    /// When the charge happened that it names; absent where it names none.
+    pub item_at: Option<Instant>,
+    pub attributes: ChargeAttributes,
+    /// What it takes away, zero or more.
+    pub amount: Exact,
+    pub currency: Currency,
+}
+
+/// All that shares are computed from.
+#[derive(Clone, Copy, Debug)]
+pub struct SharingInput<'a> {
+    pub contracts: &'a [Contract],
+    pub timeline: &'a Timeline,
+    pub charges: &'a [Charge],
+    pub deductions: &'a [PlacedDeduction],
+    pub figures: &'a [Figure],
+    pub facts: &'a [Fact],
+}
+
+/// What one term makes one party owe another for one segment, unrounded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Accrual {
+    pub contract: ContractId,
+    pub term: TermId,
+    pub version: u32,
+    pub span: Span,
+    pub base: Exact,
+    pub rate: Exact,
+    /// `rate x base`.
+    pub uncapped: Exact,
+    /// What accrued: after the cap.
+    pub amount: Exact,
+    pub cap: Option<CapUse>,
+    pub parts: Vec<BasePart>,
+}
+
+/// How far a cap was used up before and after an accrual.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapUse {
+    pub limit: Exact,
+    pub before: Exact,
+    pub after: Exact,
+}
+
+/// A part of a base, for people: what it is, where it was sold, how much.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BasePart {
+    /// `charges`, `figure Subscriptions`, `accrual aws-openai/lab-share`, `deduction refund`.
+    pub what: String,
+    pub cloud: String,
+    pub channel: String,
+    pub product: String,
+    pub amount: Exact,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SharingError {
+    #[error(
+        "no price for {meter} of {product}, tier {service_tier}, at {deployment} from {at}, which {contract}/{term} counts; add it to the price book (a price of zero is written down)"
+    )]
+    MissingPrice {
+        contract: ContractId,
+        term: TermId,
+        product: String,
+        meter: String,
+        service_tier: String,
+        deployment: String,
+        at: Instant,
+    },
+    #[error("{contract}/{term} is in {expected} and {what} in {found}; there is no exchange rate for it")]
+    MissingFx { contract: ContractId, term: TermId, what: String, expected: Currency, found: Currency },
+}
+
+/// Cuts time, from the first version on to `end`, wherever a version, period, term, cap, fact or price begins or ends.
+///
+/// `None` where no contract begins before `end`.
+pub fn timeline(contracts: &[Contract], facts: &[Fact], prices: &PriceBook, end: Instant) -> Option<Timeline> {
+    let start = contracts.iter().filter_map(Contract::begins).min().filter(|start| *start < end)?;
+    let mut cuts: Vec<Instant> = prices.boundaries().collect();
+    for contract in contracts {
+        let (zone, unit) = (contract.head.zone, contract.head.period);
+        let mut period = Period::at(start, zone, unit);
+        while period.span(zone).start < end {
+            cuts.push(period.span(zone).start);
+            period = period.next();
+        }
+        for version in &contract.versions {
+            cuts.push(version.effective_at);
+            for term in &version.terms {
+                cuts.extend([term.from, term.end, term.cap.as_ref().map(|cap| cap.counts_from)].into_iter().flatten());
+            }
+        }
+    }
+    cuts.extend(facts.iter().map(|fact| fact.at));
+    Some(Timeline::new(start, end, cuts))
+}
+
+/// Computes what every term of every contract yields, segment by segment.
+///
+/// # Errors
+/// A selected quantity without a price, or an amount in another currency than its term's.
+pub fn share(input: &SharingInput<'_>) -> Result<Vec<Accrual>, SharingError> {
+    let mut charges: BTreeMap<usize, Vec<&Charge>> = BTreeMap::new();
+    for charge in input.charges {
+        charges.entry(charge.segment).or_default().push(charge);
+    }
+    let mut engine = Engine { input, charges, terms: BTreeMap::new(), accruals: Vec::new() };
+    for (index, span) in input.timeline.segments().enumerate() {
+        let segment = Segment { index, span };
+        for contract in input.contracts {
+            for term in contract.in_force(span.start).map(|version| version.terms.as_slice()).unwrap_or_default() {
+                engine.accrue(segment, contract, &term.id)?;
+            }
+        }
+    }
+    Ok(engine.accruals)
+}
+
+#[derive(Clone, Copy)]
+struct Segment {
+    index: usize,
+    span: Span,
+}
+
+/// What a term has come to so far; it goes on through the versions under the term's id.
+#[derive(Default)]
+struct TermState {
+    /// The segment it was computed for last, and what accrued in it.
+    last: Option<(usize, Exact)>,
+    /// What accrued by segment, for a cap that starts to count in the past.
+    accrued: Vec<(Instant, Exact)>,
+    cap: Option<CapState>,
+}
+
+struct CapState {
+    cap: Cap,
+    /// What stood against the cap when it came into force: `T0` of CONTRACTS section 4.
+    at_start: Exact,
+    /// The uncapped sum since.
+    sum: Exact,
+}
+
+struct Engine<'a> {
+    input: &'a SharingInput<'a>,
+    charges: BTreeMap<usize, Vec<&'a Charge>>,
+    terms: BTreeMap<(ContractId, TermId), TermState>,
+    accruals: Vec<Accrual>,
+}
+
+impl<'a> Engine<'a> {
+    /// What a term yields in a segment; computed once, then remembered for the terms that draw on it.
+    fn accrue(&mut self, segment: Segment, contract: &'a Contract, id: &TermId) -> Result<Exact, SharingError> {
+        let key = (contract.head.id.clone(), id.clone());
+        if let Some((index, amount)) = self.terms.get(&key).and_then(|state| state.last.as_ref())
+            && *index == segment.index
+        {
+            return Ok(amount.clone());
+        }
+        let Some((version, term)) = self.term_in_force(contract, id, segment.span.start) else {
+            return Ok(Exact::zero());
+        };
+        let parts = self.base(segment, contract, term)?;
+        let base: Exact = parts.iter().map(|part| part.amount.clone()).sum();
+        let uncapped = &term.rate * &base;
+        let state = self.terms.entry(key).or_default();
+        let (amount, cap) = state.take_room(term.cap.as_ref(), segment.span.start, &uncapped);
+        state.accrued.push((segment.span.start, amount.clone()));
+        state.last = Some((segment.index, amount.clone()));
+        self.accruals.push(Accrual {
+            contract: contract.head.id.clone(),
+            term: id.clone(),
+            version: version.number,
+            span: segment.span,
+            base,
+            rate: term.rate.clone(),
+            uncapped,
+            amount: amount.clone(),
+            cap,
+            parts,
+        });
+        Ok(amount)
+    }
+
+    /// The term of the version in force at an instant, where its own dates and fact leave it in force too.
+    fn term_in_force(&self, contract: &'a Contract, id: &TermId, at: Instant) -> Option<(&'a Version, &'a Term)> {
+        let version = contract.in_force(at)?;
+        let term = version.term(id)?;
+        let ended_at = term.until.as_ref().and_then(|fact| first_fact(self.input.facts, &contract.head.id, fact));
+        term.in_force(at, ended_at).then_some((version, term))
+    }
+
+    fn base(
+        &mut self,
+        segment: Segment,
+        contract: &'a Contract,
+        term: &'a Term,
+    ) -> Result<Vec<BasePart>, SharingError> {
+        let mut parts = Parts { contract, term, sums: BTreeMap::new() };
+        for selection in &term.base.select {
+            match selection {
+                Selection::Charges(filter) => {
+                    let here = self.charges.get(&segment.index).map(Vec::as_slice).unwrap_or_default();
+                    for charge in here.iter().filter(|charge| selects(filter, &charge.attributes)) {
+                        parts.add_charge(charge, segment)?;
+                    }
+                }
+                Selection::Figure(name) => {
+                    for figure in figures_in(self.input.figures, contract, name, segment.span) {
+                        parts.add(
+                            format!("figure {name}"),
+                            None,
+                            figure.value.amount.clone(),
+                            figure.value.currency,
+                        )?;
+                    }
+                }
+                Selection::Accrual { contract: drawn, term: drawn_term } => {
+                    let Some(other) = self.input.contracts.iter().find(|it| it.head.id == *drawn) else { continue };
+                    let amount = self.accrue(segment, other, drawn_term)?;
+                    parts.add(format!("accrual {drawn}/{drawn_term}"), None, amount, other.head.currency)?;
+                }
+            }
+        }
+        for less in &term.base.less {
+            for deduction in self.input.deductions.iter().filter(|it| less.categories.contains(&it.category)) {
+                if self.stands_in(deduction, less, segment, contract, term) {
+                    let what = format!("deduction {}", deduction.category);
+                    parts.add(what, Some(&deduction.attributes), -deduction.amount.clone(), deduction.currency)?;
+                }
+            }
+        }
+        Ok(parts.into_parts())
+    }
+
+    /// Whether a deduction reduces the base of a term in a segment.
+    fn stands_in(
+        &self,
+        deduction: &PlacedDeduction,
+        less: &Deductions,
+        segment: Segment,
+        contract: &'a Contract,
+        term: &Term,
+    ) -> bool {
+        let place = match (less.at, deduction.item_at) {
+            (DeductionPlace::Item, Some(item_at)) => item_at,
+            (DeductionPlace::Item, None) | (DeductionPlace::OwnDate, _) => deduction.at,
+        };
+        if !segment.span.contains(place) {
+            return false;
+        }
+        // It reduces a base only if the charge that it names counts there.
+        let counted_by = match deduction.item_at {
+            Some(item_at) => self.term_in_force(contract, &term.id, item_at).map(|(_, term)| term),
+            None => Some(term),
+        };
+        counted_by.is_some_and(|term| {
+            term.base.select.iter().any(|selection| match selection {
+                Selection::Charges(filter) => selects(filter, &deduction.attributes),
+                Selection::Figure(_) | Selection::Accrual { .. } => false,
+            })
+        })
+    }
+}
+
+impl TermState {
+    /// What accrues of `uncapped` under the cap in force, and how far that is used up.
+    fn take_room(&mut self, cap: Option<&Cap>, at: Instant, uncapped: &Exact) -> (Exact, Option<CapUse>) {
+        let Some(cap) = cap.filter(|cap| cap.counts_from <= at) else {
+            self.cap = None;
+            return (uncapped.clone(), None);
+        };
+        let counted = |accrued: &[(Instant, Exact)]| -> Exact {
+            accrued.iter().filter(|(at, _)| cap.counts_from <= *at).map(|(_, amount)| amount.clone()).sum()
+        };
+        let state = match self.cap.take() {
+            Some(state) if state.cap == *cap => state,
+            // A cap that is new or changed: what accrued stands, and it counts on from there.
+            _ => CapState { cap: cap.clone(), at_start: &cap.opening + &counted(&self.accrued), sum: Exact::zero() },
+        };
+        let room = (&cap.limit - &state.at_start).max(Exact::zero());
+        let total = |sum: &Exact| &state.at_start + sum.min(&room);
+        let sum = &state.sum + uncapped;
+        let (before, after) = (total(&state.sum), total(&sum));
+        let amount = &after - &before;
+        self.cap = Some(CapState { sum, ..state });
+        (amount, Some(CapUse { limit: cap.limit.clone(), before, after }))
+    }
+}
+
+/// Sums the parts of one base of one term in its currency.
+struct Parts<'a> {
+    contract: &'a Contract,
+    term: &'a Term,
+    sums: BTreeMap<(String, String, String, String), Exact>,
+}
+
+impl Parts<'_> {
+    fn add_charge(&mut self, charge: &Charge, segment: Segment) -> Result<(), SharingError> {
+        let attributes = &charge.attributes;
+        let Some(rated) = &charge.rated else {
+            return Err(SharingError::MissingPrice {
+                contract: self.contract.head.id.clone(),
+                term: self.term.id.clone(),
+                product: attributes.product.clone(),
+                meter: attributes.meter.clone(),
+                service_tier: attributes.service_tier.clone(),
+                deployment: attributes.deployment.clone(),
+                at: segment.span.start,
+            });
+        };
+        self.add("charges".to_owned(), Some(attributes), rated.amount.clone(), rated.currency)
+    }
+
+    fn add(
+        &mut self,
+        what: String,
+        sold: Option<&ChargeAttributes>,
+        amount: Exact,
+        currency: Currency,
+    ) -> Result<(), SharingError> {
+        let expected = self.contract.head.currency;
+        if currency != expected {
+            let (contract, term) = (self.contract.head.id.clone(), self.term.id.clone());
+            return Err(SharingError::MissingFx { contract, term, what, expected, found: currency });
+        }
+        let place = sold.map(|it| (it.cloud.clone(), it.channel.clone(), it.product.clone())).unwrap_or_default();
+        *self.sums.entry((what, place.0, place.1, place.2)).or_default() += &amount;
+        Ok(())
+    }
+
+    fn into_parts(self) -> Vec<BasePart> {
+        self.sums
+            .into_iter()
+            .map(|((what, cloud, channel, product), amount)| BasePart { what, cloud, channel, product, amount })
+            .collect()
+    }
+}
+
+fn selects(filter: &ChargeFilter, attributes: &ChargeAttributes) -> bool {
+    filter.iter().all(|(attribute, values)| values.iter().any(|value| value == attributes.get(*attribute)))
+}
+
+/// When a fact happened first; a milestone is reached once.
+pub fn first_fact(facts: &[Fact], contract: &ContractId, name: &DefinedTerm) -> Option<Instant> {
+    facts.iter().filter(|fact| fact.contract == *contract && fact.name == *name).map(|fact| fact.at).min()
+}
+
+/// The figures of a contract that stand in a span: each at the last instant of its last day.
+pub fn figures_in<'a>(
+    figures: &'a [Figure],
+    contract: &'a Contract,
+    name: &'a DefinedTerm,
+    span: Span,
+) -> impl Iterator<Item = &'a Figure> {
+    figures.iter().filter(move |figure| {
+        figure.contract == contract.head.id
+            && figure.name == *name
+            && span.contains(last_instant_before(end_of_day_exclusive(contract.head.zone, figure.through)))
+    })
+}
+
+/// Who owes whom under a term: the same through all versions.
+pub fn parties_of<'a>(contract: &'a Contract, term: &TermId) -> Option<(&'a PartyId, &'a PartyId)> {
+    contract.versions.iter().rev().find_map(|version| version.term(term)).map(|term| (&term.payer, &term.payee))
+}

@@ -194,9 +194,7 @@ impl UsageMessage {
                 hash_text(&mut hasher, target);
                 if let AmendmentKind::Correction(restated) = kind {
                     hash_instant(&mut hasher, restated.occurred_at);
-                    for text in
-                        [&restated.deployment, &restated.product, &restated.customer, &restated.service_tier]
-                    {
+                    for text in [&restated.deployment, &restated.product, &restated.customer, &restated.service_tier] {
                         hasher.update(&[u8::from(text.is_some())]);
                         hash_text(&mut hasher, text.as_deref().unwrap_or_default());
                     }

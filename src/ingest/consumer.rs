@@ -12,7 +12,6 @@ use crate::store::StoreError;
 use crate::store::offsets::{self, Advance};
 use crate::store::usage_rows::{Counts, Door};
 use crate::telemetry::Metrics;
-use chrono::TimeDelta;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -56,8 +55,6 @@ pub struct ConsumerConfig {
     pub properties: BTreeMap<String, String>,
     /// End once everything is stored that the topics held at the start.
     pub until_caught_up: bool,
-    /// How long the redacted bytes of a rejection are kept.
-    pub rejections_kept: TimeDelta,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +87,7 @@ pub async fn run(
     }
     let mut failures = 0;
     let writer = loop {
-        match Writer::open(pool.clone(), Arc::clone(&metrics), config.rejections_kept).await {
+        match Writer::open(pool.clone(), Arc::clone(&metrics)).await {
             Ok(writer) => break writer,
             Err(error) if error.is_transient() && !stop.is_cancelled() => {
                 tracing::warn!(%error, "the database is away; waiting for it");

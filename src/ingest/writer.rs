@@ -20,6 +20,9 @@ use std::time::{Duration, Instant as Clock};
 /// key is found stored, so a second miss needs a second racing writer.
 const MAX_KEY_RACES: u32 = 20;
 
+/// How long the redacted bytes of a rejection are kept.
+const REJECTIONS_KEPT: TimeDelta = TimeDelta::days(30);
+
 /// The partitions that a batch moves forward.
 #[derive(Clone, Debug)]
 pub struct Offsets {
@@ -34,17 +37,14 @@ pub struct Writer {
     secret: [u8; 32],
     dictionary: Dictionary,
     metrics: Arc<Metrics>,
-    rejections_kept: TimeDelta,
 }
 
 impl Writer {
-    /// `rejections_kept` says how long the redacted bytes of a rejection are kept.
-    ///
     /// # Errors
     /// The database's.
-    pub async fn open(pool: PgPool, metrics: Arc<Metrics>, rejections_kept: TimeDelta) -> Result<Self, StoreError> {
-        let secret = event_key_secret(&pool).await?;
-        Ok(Self { pool, secret, dictionary: Dictionary::default(), metrics, rejections_kept })
+    pub async fn open(pool: PgPool, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+        let secret = event_key_secret(&mut *pool.acquire().await.map_err(StoreError::from)?).await?;
+        Ok(Self { pool, secret, dictionary: Dictionary::default(), metrics })
     }
 
     /// Makes a message of what a source's reader returned.
@@ -97,7 +97,7 @@ impl Writer {
         }
         let lookup = look_up(&mut transaction, &wanted(messages)).await?;
         let rows = decide(messages, &lookup, recorded_at);
-        let stamp = Stamp { recorded_at, door, rejections_kept: self.rejections_kept };
+        let stamp = Stamp { recorded_at, door, rejections_kept: REJECTIONS_KEPT };
         let numbers = save(&mut transaction, &self.dictionary, &rows, &stamp).await?;
         transaction.commit().await?;
         Ok((rows.counts, numbers, rows.rejections.iter().map(|row| row.reason).collect()))

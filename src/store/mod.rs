@@ -1,15 +1,21 @@
 //! Postgres: the only place that holds SQL.
 
+pub mod books;
+pub mod contracts;
+pub mod demo_database;
 pub mod dictionary;
 pub mod offsets;
 pub mod recording;
+pub mod rollups;
 pub mod usage;
+pub mod usage_reports;
 pub mod usage_rows;
 
 mod copy;
 
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::fmt::{Display, Write};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -35,6 +41,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Takes a stored value that was parsed, or says which column holds what no version of this program wrote.
+    fn decoded<T, E: Display>(column: &'static str, value: Result<T, E>) -> Result<T, Self> {
+        value.map_err(|error| Self::Corrupt { table: column, key: "value".to_owned(), what: error.to_string() })
+    }
+
+    /// Takes a value on its way to a column, or says which one it does not fit.
+    fn encoded<T, E: Display>(column: &'static str, value: Result<T, E>) -> Result<T, Self> {
+        value.map_err(|error| Self::TooLarge { what: column, value: error.to_string() })
+    }
+
     /// Whether the same call may succeed later without any change: the server restarts, a connection broke.
     pub fn is_transient(&self) -> bool {
         match self {
@@ -66,6 +82,15 @@ impl StoreError {
             _ => false,
         }
     }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Opens a pool of at most `max_connections`. Connects on first use, so that a database that starts later

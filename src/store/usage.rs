@@ -5,7 +5,7 @@ use crate::domain::ids::EventId;
 use crate::domain::period::Instant;
 use crate::domain::usage::{Amendment, AmendmentKind, Meter, Quantities, Restatement, UsageContent, UsageEvent};
 use rust_decimal::Decimal;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
 
@@ -62,8 +62,8 @@ pub struct Wanted {
 ///
 /// # Errors
 /// The database's.
-pub async fn event_key_secret(pool: &PgPool) -> Result<[u8; 32], StoreError> {
-    let secret = sqlx::query_scalar!("select event_key_secret from installation").fetch_one(pool).await?;
+pub async fn event_key_secret(connection: &mut PgConnection) -> Result<[u8; 32], StoreError> {
+    let secret = sqlx::query_scalar!("select event_key_secret from installation").fetch_one(connection).await?;
     secret.try_into().map_err(|_| corrupt("installation", "event_key_secret", "must have 32 bytes"))
 }
 

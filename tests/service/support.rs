@@ -97,7 +97,7 @@ impl TestDatabase {
 
     pub async fn writer(&self) -> Writer {
         let metrics = Arc::new(Metrics::new().expect("metrics"));
-        Writer::open(self.pool.clone(), metrics, chrono::TimeDelta::days(30)).await.expect("a writer")
+        Writer::open(self.pool.clone(), metrics).await.expect("a writer")
     }
 
     /// Rollups as known at every time of recording equal the sums over the events as known then.
@@ -247,7 +247,6 @@ pub fn config(group: &str, topics: &[&TestTopic]) -> ConsumerConfig {
         linger: Duration::from_millis(100),
         properties: BTreeMap::new(),
         until_caught_up: true,
-        rejections_kept: chrono::TimeDelta::days(30),
     }
 }
 

@@ -1,0 +1,69 @@
+# Apportion's everyday commands. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# Queries are checked against the prepared data in .sqlx, so that a build needs no database, whatever
+# DATABASE_URL says.
+export SQLX_OFFLINE := true
+
+BIN := $(or $(CARGO_TARGET_DIR),target)/debug/apportion
+
+.PHONY: help
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: prepare ## the whole way on real parts: a month of usage to a statement, served until Ctrl-C
+	@[[ -x $(BIN) ]] || echo "Building Apportion: the first build takes minutes, later ones seconds."
+	@cargo build --locked
+	@scripts/services run demo -- $(BIN) demo
+
+.PHONY: test
+test: prepare ## every test, against a Postgres and a Kafka of their own
+	@cargo test --locked --no-run
+	@scripts/services run test -- cargo test --locked
+
+.PHONY: check
+check: fmt-check clippy test-pure ## formatting, clippy with warnings denied, and the tests that need no services
+
+.PHONY: fmt-check
+fmt-check: prepare
+	cargo fmt --check
+
+.PHONY: clippy
+clippy: prepare
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --no-default-features -- -D warnings
+
+.PHONY: test-pure
+test-pure: prepare
+	cargo test --locked --no-default-features
+
+.PHONY: up
+up: ## start Postgres and Kafka and keep them running; `scripts/services env` tells where
+	@scripts/services up
+
+.PHONY: down
+down: ## stop what `make up` started; the data stays
+	@scripts/services down
+
+.PHONY: sqlx-prepare
+sqlx-prepare: prepare ## write .sqlx anew, after a change of a query or a migration
+	@scripts/sqlx prepare
+
+.PHONY: sqlx-check
+sqlx-check: prepare ## fail when .sqlx is not current
+	@scripts/sqlx check
+
+.PHONY: clean
+clean: ## stop all services and delete their data, the downloads and what cargo built
+	@scripts/services clean
+	@cargo clean
+
+# Internal: can this machine build Apportion? Installs a C++ compiler if there is none.
+.PHONY: prepare
+prepare:
+	@scripts/prepare

@@ -1,0 +1,125 @@
+//! A contract document: Markdown with fenced TOML blocks. Finds the blocks, headings and clause texts.
+
+use super::Clause;
+use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
+use std::fmt;
+
+/// A place in a document, for people: lines and columns count from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    pub file: String,
+    pub line: usize,
+    pub column: usize,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// A document taken apart, its text kept.
+#[derive(Clone, Debug)]
+pub struct Document {
+    pub file: String,
+    pub text: String,
+    /// The first heading of the document.
+    pub title: String,
+    /// The TOML of all blocks at the very offsets that they have in the document, all else blanked, so that
+    /// a position in it is a position in the document.
+    pub toml: String,
+    clauses: Vec<(usize, Clause)>,
+}
+
+impl Document {
+    /// Takes a document apart. Fences of other languages than `toml` are text like any other.
+    pub fn parse(file: &str, text: &str) -> Self {
+        let mut toml: Vec<u8> = text.bytes().map(|byte| if byte == b'\n' { b'\n' } else { b' ' }).collect();
+        let mut clauses: Vec<(usize, Clause)> = Vec::new();
+        let (mut in_heading, mut in_toml) = (false, false);
+        let mut paragraph: Option<String> = None;
+        for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
+            match event {
+                Event::Start(Tag::Heading { .. }) => {
+                    in_heading = true;
+                    clauses.push((range.start, Clause { heading: String::new(), text: String::new() }));
+                }
+                Event::End(TagEnd::Heading(_)) => in_heading = false,
+                Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(language))) => in_toml = &*language == "toml",
+                Event::End(TagEnd::CodeBlock) => in_toml = false,
+                Event::Start(Tag::Paragraph) => paragraph = Some(String::new()),
+                Event::End(TagEnd::Paragraph) => {
+                    if let (Some((_, clause)), Some(words)) = (clauses.last_mut(), paragraph.take()) {
+                        let separator = if clause.text.is_empty() { "" } else { "\n" };
+                        clause.text.push_str(separator);
+                        clause.text.push_str(&words);
+                    }
+                }
+                Event::Text(_) if in_toml => {
+                    if let (Some(to), Some(from)) = (toml.get_mut(range.clone()), text.as_bytes().get(range)) {
+                        to.copy_from_slice(from);
+                    }
+                }
+                Event::Text(words) | Event::Code(words) if in_heading => {
+                    if let Some((_, clause)) = clauses.last_mut() {
+                        clause.heading.push_str(&words);
+                    }
+                }
+                Event::Text(words) | Event::Code(words) => {
+                    if let Some(paragraph) = &mut paragraph {
+                        paragraph.push_str(&words);
+                    }
+                }
+                Event::SoftBreak | Event::HardBreak => {
+                    if let Some(paragraph) = &mut paragraph {
+                        paragraph.push(' ');
+                    }
+                }
+                _ => {}
+            }
+        }
+        Self {
+            file: file.to_owned(),
+            text: text.to_owned(),
+            title: clauses.first().map(|(_, clause)| clause.heading.clone()).unwrap_or_default(),
+            // Blanking writes ASCII and copies whole lines of valid text, so this never fails.
+            toml: String::from_utf8(toml).unwrap_or_default(),
+            clauses,
+        }
+    }
+
+    /// The clause that a position belongs to: that of the nearest heading above it.
+    pub fn clause_at(&self, offset: usize) -> Clause {
+        let above = self.clauses.iter().rev().find(|(start, _)| *start <= offset);
+        above.map(|(_, clause)| clause.clone()).unwrap_or(Clause { heading: String::new(), text: String::new() })
+    }
+
+    /// The line and column of a position.
+    pub fn location_at(&self, offset: usize) -> Location {
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline.saturating_add(1));
+        Location {
+            file: self.file.clone(),
+            line: before.matches('\n').count().saturating_add(1),
+            column: before.get(line_start..).map_or(0, |line| line.chars().count()).saturating_add(1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "# Title\n\n## Share, 2.1\n\nThe lab pays\na share.\n\n```toml\n[term.é]\nrate = \"20%\"\n```\n\n```text\n[no.toml]\n```\n";
+
+    #[test]
+    fn blocks_keep_their_place_and_their_clause() {
+        let document = Document::parse("a.md", TEXT);
+        assert_eq!(document.title, "Title");
+        assert_eq!(document.toml.trim(), "[term.é]\nrate = \"20%\"");
+        let offset = document.toml.find("rate").expect("the block");
+        assert_eq!(document.location_at(offset).to_string(), "a.md:10:1");
+        let clause = document.clause_at(offset);
+        assert_eq!((clause.heading.as_str(), clause.text.as_str()), ("Share, 2.1", "The lab pays a share."));
+    }
+}

@@ -1,0 +1,533 @@
+//! Reads documents into contracts: every name is looked up, every value parsed, nothing ignored.
+
+use super::document::{Document, Location};
+use super::raw::{
+    OneOrMore, Provenance, RawBase, RawCap, RawDocument, RawFact, RawFigure, RawParameter, RawSelector, RawTerm,
+    RawVersion,
+};
+use super::*;
+use crate::domain::ids::{DeploymentId, ProductId};
+use crate::domain::money::{Money, ParseExactError, ParseMoneyError, UnknownCurrency};
+use crate::domain::period::{ParseInstantError, end_of_day_exclusive, parse_instant, start_of_day};
+use crate::domain::register::{Register, RegisterConflict};
+use chrono::NaiveDate;
+use std::ops::Range;
+use std::str::FromStr;
+use toml::Spanned;
+
+/// Why a document cannot be read: where, in which clause, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{at}: {clause}: {problem}")]
+pub struct ReadError {
+    pub at: Location,
+    pub clause: String,
+    pub problem: Problem,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    #[error("{0}")]
+    Toml(String),
+    #[error("unknown zone \"{zone}\"; write an IANA name such as \"America/Los_Angeles\"")]
+    UnknownZone { zone: String },
+    #[error("no {kind} \"{name}\"{}", there_is(.known))]
+    Unknown { kind: &'static str, name: String, known: Vec<String> },
+    #[error("{field} is no date or instant: {found}; write 2026-04-27 or 2026-04-27T00:00:00-07:00")]
+    NoDate { field: &'static str, found: String },
+    #[error(transparent)]
+    Instant(#[from] ParseInstantError),
+    #[error("{field} is {found}: an unquoted number is inexact; write it as a string, such as \"20%\" or \"1/3\"")]
+    Unquoted { field: &'static str, found: String },
+    #[error("rate: {0}")]
+    Rate(ParseExactError),
+    #[error("rate {rate} is above 1; a rate is a percentage or fraction of its base, such as \"20%\"")]
+    RateAboveOne { rate: Exact },
+    #[error("rate {rate} is negative; a flipped direction is another term")]
+    RateNegative { rate: Exact },
+    #[error("{field}: {problem}")]
+    Money { field: &'static str, problem: ParseMoneyError },
+    #[error(transparent)]
+    Currency(#[from] UnknownCurrency),
+    #[error("{field} is in {found}, and the contract in {expected}")]
+    OtherCurrency { field: &'static str, found: Currency, expected: Currency },
+    #[error("the opening {opening} is above the cap {limit}")]
+    OpeningAboveCap { opening: Exact, limit: Exact },
+    #[error("the term ends at {end}, before it begins at {from}")]
+    EndsBeforeStart { from: Instant, end: Instant },
+    #[error("payer and payee are both \"{party}\"")]
+    OwesItself { party: PartyId },
+    #[error("due \"{text}\"; write it as \"45 days after period\"")]
+    Due { text: String },
+    #[error("a version without a contract; write [contract] in this file, or contract = \"its-id\" in [version]")]
+    NoContract,
+    #[error("a contract file and its versions are of \"{expected}\"; this one says \"{found}\"")]
+    OtherContract { expected: ContractId, found: String },
+    #[error("no version; write [version] with number and effective")]
+    NoVersion,
+    #[error("base selects nothing; name charges, a figure or an accrual")]
+    EmptyBase,
+    #[error("{0}; names are stated once, in the contract or anew in a version")]
+    Register(#[from] RegisterConflict),
+}
+
+fn there_is(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!("; there is {}", names.join(", ")) }
+}
+
+type Result<T> = std::result::Result<T, ReadError>;
+
+/// A document with its blocks.
+pub struct Parsed {
+    pub document: Document,
+    raw: RawDocument,
+}
+
+impl Parsed {
+    /// Takes a document apart and reads its blocks as they are written.
+    ///
+    /// # Errors
+    /// Wrong TOML, an unknown field or a missing one, with its place.
+    pub fn new(file: &str, text: &str) -> Result<Self> {
+        let document = Document::parse(file, text);
+        match toml::from_str::<RawDocument>(&document.toml) {
+            Ok(raw) => Ok(Self { document, raw }),
+            Err(error) => {
+                let at = error.span().unwrap_or(0..0);
+                Err(refuse(&document, &at, Problem::Toml(error.message().to_owned())))
+            }
+        }
+    }
+
+    pub fn is_contract(&self) -> bool {
+        self.raw.contract.is_some()
+    }
+
+    /// The number of the version that the document holds, and the contract that it says it is of.
+    pub fn version(&self) -> Option<(u32, Option<&str>)> {
+        let version = self.raw.version.as_ref()?.get_ref();
+        Some((version.number, version.contract.as_ref().map(|name| name.get_ref().as_str())))
+    }
+
+    /// The id that a contract file states.
+    pub fn contract_id(&self) -> Option<ContractId> {
+        self.raw.contract.as_ref().map(|contract| ContractId::new(&contract.get_ref().id))
+    }
+
+    fn fail<T>(&self, at: &Range<usize>, problem: Problem) -> Result<T> {
+        Err(refuse(&self.document, at, problem))
+    }
+
+    /// The parties, clouds, products, groups and deployments that a document names.
+    ///
+    /// # Errors
+    /// An entry that names an unknown party, cloud or product; `all` is what the names are looked up in.
+    pub fn register(&self) -> Register {
+        let raw = &self.raw;
+        let plain = |name: &String| name.clone();
+        Register {
+            parties: raw.party.iter().map(|(name, party)| (PartyId::new(name), party.get_ref().clone())).collect(),
+            clouds: raw.cloud.iter().map(|(name, cloud)| (plain(name), cloud.get_ref().clone())).collect(),
+            products: raw.product.iter().map(|(name, it)| (ProductId::new(name), it.get_ref().clone())).collect(),
+            groups: raw.group.iter().map(|(name, it)| (plain(name), it.get_ref().clone())).collect(),
+            deployments: raw
+                .deployment
+                .iter()
+                .map(|(name, it)| (DeploymentId::new(name), it.get_ref().clone()))
+                .collect(),
+        }
+    }
+
+    /// Looks up every name that the document's master data uses.
+    ///
+    /// # Errors
+    /// The first unknown party, cloud or product.
+    pub fn check_register(&self, all: &Register) -> Result<()> {
+        let party = |at: Range<usize>, party: &PartyId| match all.parties.contains_key(party) {
+            true => Ok(()),
+            false => self.fail(&at, unknown("party", party.as_str(), all.parties.keys())),
+        };
+        for cloud in self.raw.cloud.values() {
+            party(cloud.span(), &cloud.get_ref().operator)?;
+        }
+        for product in self.raw.product.values() {
+            party(product.span(), &product.get_ref().maker)?;
+        }
+        for group in self.raw.group.values() {
+            for product in &group.get_ref().products {
+                if !all.products.contains_key(product) {
+                    return self.fail(&group.span(), unknown("product", product.as_str(), all.products.keys()));
+                }
+            }
+        }
+        for deployment in self.raw.deployment.values() {
+            let it = deployment.get_ref();
+            party(deployment.span(), &it.operator)?;
+            it.seller.as_ref().map_or(Ok(()), |seller| party(deployment.span(), seller))?;
+            if !all.clouds.contains_key(&it.cloud) {
+                return self.fail(&deployment.span(), unknown("cloud", &it.cloud, all.clouds.keys()));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the contract file says of the whole agreement.
+    ///
+    /// # Errors
+    /// A zone or currency that does not exist, or no `[contract]` at all.
+    pub fn head(&self) -> Result<ContractHead> {
+        let Some(contract) = &self.raw.contract else {
+            return self.fail(&(0..0), Problem::NoContract);
+        };
+        let raw = contract.get_ref();
+        let zone = Tz::from_str(raw.zone.get_ref())
+            .or_else(|_| self.fail(&raw.zone.span(), Problem::UnknownZone { zone: raw.zone.get_ref().clone() }))?;
+        let currency = parse(self, &raw.currency)?;
+        Ok(ContractHead {
+            id: ContractId::new(&raw.id),
+            title: self.document.title.clone(),
+            zone,
+            currency,
+            period: raw.period,
+            rounding: raw.rounding,
+            negative: raw.negative,
+        })
+    }
+}
+
+fn refuse(document: &Document, at: &Range<usize>, problem: Problem) -> ReadError {
+    let clause = document.clause_at(at.start).heading;
+    ReadError { at: document.location_at(at.start), clause, problem }
+}
+
+fn unknown<'a, N: ToString + 'a>(kind: &'static str, name: &str, known: impl Iterator<Item = &'a N>) -> Problem {
+    Problem::Unknown { kind, name: name.to_owned(), known: known.map(N::to_string).collect() }
+}
+
+fn parse(file: &Parsed, text: &Spanned<String>) -> Result<Currency> {
+    text.get_ref().parse().or_else(|problem: UnknownCurrency| file.fail(&text.span(), problem.into()))
+}
+
+/// Reads the version of a document under the definitions of its contract file.
+///
+/// `definitions` and `file` are the same where one file holds both.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn read_version(definitions: &Parsed, file: &Parsed, register: &Register) -> Result<Version> {
+    let head = definitions.head()?;
+    let Some(version) = &file.raw.version else {
+        return file.fail(&(0..0), Problem::NoVersion);
+    };
+    let raw = version.get_ref();
+    match (&raw.contract, file.is_contract()) {
+        (Some(name), _) if name.get_ref() != head.id.as_str() => {
+            let problem = Problem::OtherContract { expected: head.id, found: name.get_ref().clone() };
+            return file.fail(&name.span(), problem);
+        }
+        (None, false) => return file.fail(&version.span(), Problem::NoContract),
+        _ => {}
+    }
+    let scope = Scope { definitions, file, head: &head, version: raw, register };
+    scope.read()
+}
+
+/// What names are looked up in while one version is read: the version's own file first, then the contract's.
+struct Scope<'a> {
+    definitions: &'a Parsed,
+    file: &'a Parsed,
+    head: &'a ContractHead,
+    version: &'a RawVersion,
+    register: &'a Register,
+}
+
+impl<'a> Scope<'a> {
+    fn read(&self) -> Result<Version> {
+        let mut figures = BTreeMap::new();
+        let mut facts = BTreeMap::new();
+        for file in [self.definitions, self.file] {
+            for (name, figure) in &file.raw.figure {
+                figures.insert(DefinedTerm::new(name), self.figure(file, figure.get_ref())?);
+            }
+            for (name, fact) in &file.raw.fact {
+                facts.insert(DefinedTerm::new(name), self.fact(file, fact.get_ref())?);
+            }
+        }
+        let mut terms: Vec<(&String, &Spanned<RawTerm>)> = self.file.raw.term.iter().collect();
+        terms.sort_by_key(|(_, term)| term.span().start);
+        Ok(Version {
+            number: self.version.number,
+            effective_at: self.instant("effective", self.file, &self.version.effective, Edge::Start)?,
+            figures,
+            facts,
+            terms: terms.into_iter().map(|(name, term)| self.term(name, term)).collect::<Result<_>>()?,
+        })
+    }
+
+    fn party(&self, file: &Parsed, name: &Spanned<String>) -> Result<PartyId> {
+        let party = PartyId::new(name.get_ref());
+        match self.register.parties.contains_key(&party) {
+            true => Ok(party),
+            false => file.fail(&name.span(), unknown("party", name.get_ref(), self.register.parties.keys())),
+        }
+    }
+
+    fn figure(&self, file: &Parsed, raw: &RawFigure) -> Result<FigureDefinition> {
+        let super::raw::FlowKind::Flow = raw.kind;
+        let currency = parse(file, &raw.unit)?;
+        Ok(FigureDefinition { currency, by: self.party(file, &raw.by)?, missing: raw.missing })
+    }
+
+    fn fact(&self, file: &Parsed, raw: &RawFact) -> Result<FactDefinition> {
+        let super::raw::EventKind::Event = raw.kind;
+        Ok(FactDefinition { by: self.party(file, &raw.by)? })
+    }
+
+    fn parameter(&self, name: &str) -> Option<&'a RawParameter> {
+        let find = |file: &'a Parsed| file.raw.parameter.get(name).map(Spanned::get_ref);
+        find(self.file).or_else(|| find(self.definitions))
+    }
+
+    /// The words that a value stands for: its own, or those of the parameter that it names.
+    fn value(&self, value: &Spanned<toml::Value>, noted: &mut Vec<Assumption>) -> toml::Value {
+        let parameter = value.get_ref().as_str().and_then(|name| Some((name, self.parameter(name)?)));
+        let Some((name, parameter)) = parameter else {
+            return value.get_ref().clone();
+        };
+        self.note(name, parameter.source.as_ref(), parameter.confidence, noted);
+        parameter.value.clone()
+    }
+
+    /// Notes what is not official, with the source and confidence that hold where none is stated.
+    fn note(&self, what: &str, source: Option<&String>, own: Option<Confidence>, noted: &mut Vec<Assumption>) {
+        let contract = self.definitions.raw.contract.as_ref().map(Spanned::get_ref);
+        let inherited = Provenance {
+            source: self.version.source.clone().or_else(|| contract.and_then(|it| it.source.clone())),
+            confidence: self.version.confidence.or_else(|| contract.and_then(|it| it.confidence)),
+        };
+        let confidence = own.or(inherited.confidence).unwrap_or_default();
+        if confidence > Confidence::Official {
+            let source = source.cloned().or(inherited.source).unwrap_or_else(|| "not stated".to_owned());
+            noted.push(Assumption { what: what.to_owned(), confidence, source });
+        }
+    }
+
+    fn instant(&self, field: &'static str, file: &Parsed, value: &Spanned<toml::Value>, edge: Edge) -> Result<Instant> {
+        let found = self.value(value, &mut Vec::new());
+        let text = match &found {
+            toml::Value::Datetime(at) => at.to_string(),
+            toml::Value::String(text) => text.clone(),
+            other => return file.fail(&value.span(), Problem::NoDate { field, found: other.to_string() }),
+        };
+        if let Ok(date) = NaiveDate::parse_from_str(&text, "%Y-%m-%d") {
+            return Ok(match edge {
+                Edge::Start => start_of_day(self.head.zone, date),
+                Edge::Through => end_of_day_exclusive(self.head.zone, date),
+            });
+        }
+        let is_date_like = matches!(found, toml::Value::Datetime(_)) && edge == Edge::Start;
+        match parse_instant(&text) {
+            Ok(at) if is_date_like => Ok(at),
+            Err(problem) if is_date_like => file.fail(&value.span(), problem.into()),
+            _ => file.fail(&value.span(), Problem::NoDate { field, found: text }),
+        }
+    }
+
+    /// An amount in the contract's currency.
+    fn amount(&self, field: &'static str, value: &Spanned<toml::Value>, noted: &mut Vec<Assumption>) -> Result<Exact> {
+        let found = self.value(value, noted);
+        let Some(text) = found.as_str() else {
+            return self.file.fail(&value.span(), Problem::Unquoted { field, found: found.to_string() });
+        };
+        let money = Money::from_str(text)
+            .or_else(|problem| self.file.fail(&value.span(), Problem::Money { field, problem }))?;
+        if money.currency != self.head.currency {
+            let problem = Problem::OtherCurrency { field, found: money.currency, expected: self.head.currency };
+            return self.file.fail(&value.span(), problem);
+        }
+        Ok(money.amount)
+    }
+
+    fn rate(&self, value: &Spanned<toml::Value>, noted: &mut Vec<Assumption>) -> Result<Exact> {
+        let found = self.value(value, noted);
+        let fail = |problem| self.file.fail(&value.span(), problem);
+        let Some(text) = found.as_str() else {
+            return fail(Problem::Unquoted { field: "rate", found: found.to_string() });
+        };
+        let (digits, percent) = text.strip_suffix('%').map_or((text, false), |digits| (digits, true));
+        let number: Exact = digits.parse().or_else(|problem| fail(Problem::Rate(problem)))?;
+        let hundredth = Exact::ratio(1, 100).unwrap_or_default();
+        let rate = if percent { number * hundredth } else { number };
+        match rate {
+            rate if rate.is_negative() => fail(Problem::RateNegative { rate }),
+            rate if rate > Exact::from_integer(1) => fail(Problem::RateAboveOne { rate }),
+            rate => Ok(rate),
+        }
+    }
+
+    fn term(&self, name: &str, spanned: &Spanned<RawTerm>) -> Result<Term> {
+        let raw = spanned.get_ref();
+        let mut assumptions = Vec::new();
+        self.note(&format!("term {name}"), raw.source.as_ref(), raw.confidence, &mut assumptions);
+        let (payer, payee) = (self.party(self.file, &raw.payer)?, self.party(self.file, &raw.payee)?);
+        if payer == payee {
+            return self.file.fail(&raw.payee.span(), Problem::OwesItself { party: payer });
+        }
+        let instant = |field, value: &Option<Spanned<toml::Value>>, edge| {
+            value.as_ref().map(|value| self.instant(field, self.file, value, edge)).transpose()
+        };
+        let from = instant("from", &raw.from, Edge::Start)?;
+        let end = instant("through", &raw.through, Edge::Through)?;
+        if let (Some(from), Some(end)) = (from, end)
+            && end <= from
+        {
+            return self.file.fail(&spanned.span(), Problem::EndsBeforeStart { from, end });
+        }
+        let cap = raw.cap.as_ref().map(|cap| self.cap(cap, &mut assumptions)).transpose()?;
+        Ok(Term {
+            id: TermId::new(name),
+            clause: self.file.document.clause_at(spanned.span().start),
+            payer,
+            payee,
+            rate: self.rate(&raw.rate, &mut assumptions)?,
+            base: self.base(&raw.of, &mut assumptions)?,
+            from,
+            end,
+            until: raw.until.as_ref().map(|name| self.until(name)).transpose()?,
+            cap,
+            due: raw.due.as_ref().map(|text| self.due(text)).transpose()?,
+            assumptions,
+        })
+    }
+
+    fn until(&self, name: &Spanned<String>) -> Result<DefinedTerm> {
+        let facts = || [self.file, self.definitions].into_iter().flat_map(|file| file.raw.fact.keys());
+        match facts().any(|fact| fact == name.get_ref()) {
+            true => Ok(DefinedTerm::new(name.get_ref())),
+            false => self.file.fail(&name.span(), unknown("fact", name.get_ref(), facts())),
+        }
+    }
+
+    fn due(&self, text: &Spanned<String>) -> Result<Due> {
+        let days = text.get_ref().strip_suffix(" days after period").and_then(|days| days.parse().ok());
+        days.map(|days_after_period| Due { days_after_period })
+            .map_or_else(|| self.file.fail(&text.span(), Problem::Due { text: text.get_ref().clone() }), Ok)
+    }
+
+    fn cap(&self, spanned: &Spanned<RawCap>, noted: &mut Vec<Assumption>) -> Result<Cap> {
+        let raw = spanned.get_ref();
+        let (super::raw::CapWindow::Term, super::raw::Excess::Lost) = (raw.each, raw.excess);
+        let cap = Cap {
+            limit: self.amount("cap", &raw.is, noted)?,
+            counts_from: {
+                self.value(&raw.from, noted);
+                self.instant("cap from", self.file, &raw.from, Edge::Start)?
+            },
+            opening: self.amount("cap opening", &raw.opening, noted)?,
+        };
+        if cap.opening > cap.limit {
+            let problem = Problem::OpeningAboveCap { opening: cap.opening, limit: cap.limit };
+            return self.file.fail(&raw.opening.span(), problem);
+        }
+        Ok(cap)
+    }
+
+    fn base(&self, name: &Spanned<String>, noted: &mut Vec<Assumption>) -> Result<Base> {
+        let bases = || [self.file, self.definitions].into_iter();
+        let found = bases().find_map(|file| file.raw.base.get(name.get_ref()).map(|base| (file, base.get_ref())));
+        let Some((file, raw)) = found else {
+            let known = bases().flat_map(|file| file.raw.base.keys());
+            return self.file.fail(&name.span(), unknown("base", name.get_ref(), known));
+        };
+        self.note(&format!("base {}", name.get_ref()), raw.source.as_ref(), raw.confidence, noted);
+        if raw.select.is_empty() {
+            return file.fail(&name.span(), Problem::EmptyBase);
+        }
+        Ok(Base {
+            name: DefinedTerm::new(name.get_ref()),
+            select: raw.select.iter().map(|selector| self.selection(file, selector)).collect::<Result<_>>()?,
+            less: deductions(raw),
+        })
+    }
+
+    fn selection(&self, file: &Parsed, selector: &RawSelector) -> Result<Selection> {
+        match selector {
+            RawSelector::Charges(filter) => {
+                let mut charges = ChargeFilter::new();
+                for (attribute, values) in filter {
+                    charges.insert(*attribute, self.attribute_values(file, *attribute, values)?);
+                }
+                Ok(Selection::Charges(charges))
+            }
+            RawSelector::Figure(name) => {
+                let known = || [self.file, self.definitions].into_iter().flat_map(|file| file.raw.figure.keys());
+                match known().any(|figure| figure == name.get_ref()) {
+                    true => Ok(Selection::Figure(DefinedTerm::new(name.get_ref()))),
+                    false => file.fail(&name.span(), unknown("figure", name.get_ref(), known())),
+                }
+            }
+            RawSelector::Accrual(name) => match name.get_ref().split_once('/') {
+                // Whether that term exists is known only once all contracts are read: see `check`.
+                Some((contract, term)) => {
+                    Ok(Selection::Accrual { contract: ContractId::new(contract), term: TermId::new(term) })
+                }
+                None => file.fail(&name.span(), unknown("accrual", name.get_ref(), ["contract/term"].iter())),
+            },
+        }
+    }
+
+    /// The values that an attribute may have; a name that the register does not know would never match.
+    fn attribute_values(
+        &self,
+        file: &Parsed,
+        attribute: Attribute,
+        values: &Spanned<OneOrMore>,
+    ) -> Result<Vec<String>> {
+        let named = match values.get_ref() {
+            OneOrMore::One(name) => vec![name.clone()],
+            OneOrMore::More(names) => names.clone(),
+        };
+        let register = self.register;
+        let deployments = || register.deployments.values();
+        let mut all = Vec::new();
+        for name in named {
+            let (kind, is_known) = match attribute {
+                Attribute::Product => {
+                    let Some(products) = register.products_named(&name) else {
+                        let problem = unknown("product or group", &name, register.products.keys());
+                        return file.fail(&values.span(), problem);
+                    };
+                    all.extend(products);
+                    continue;
+                }
+                Attribute::Seller | Attribute::Operator => {
+                    ("party", register.parties.contains_key(&PartyId::new(&name)))
+                }
+                Attribute::Cloud => ("cloud", register.clouds.contains_key(&name)),
+                Attribute::Channel => ("channel of a deployment", deployments().any(|it| it.channel == name)),
+                Attribute::Region => ("region of a deployment", deployments().any(|it| it.region == name)),
+                Attribute::Deployment => ("deployment", register.deployments.contains_key(&DeploymentId::new(&name))),
+                Attribute::Meter => ("meter", name.parse::<crate::domain::usage::Meter>().is_ok()),
+                // Customers and service tiers are named by usage alone.
+                Attribute::Customer | Attribute::ServiceTier => ("", true),
+            };
+            if !is_known {
+                return file.fail(&values.span(), Problem::Unknown { kind, name, known: Vec::new() });
+            }
+            all.push(name);
+        }
+        Ok(all)
+    }
+}
+
+fn deductions(raw: &RawBase) -> Vec<Deductions> {
+    raw.less.iter().map(|less| Deductions { categories: less.deductions.clone(), at: less.at }).collect()
+}
+
+/// Which instant a date stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Edge {
+    /// The first instant of the date.
+    Start,
+    /// The first instant after the date: the whole day belongs to it.
+    Through,
+}

@@ -1,0 +1,241 @@
+//! Settles a period: load what is known at the cutoff, decide, book the differences and draft the statements.
+
+use super::contracts::{ContractsError, Known};
+use crate::domain::ids::ContractId;
+use crate::domain::period::{Instant, Period};
+use crate::domain::rating::ChargeAttributes;
+use crate::domain::record::{Deduction, Fact, Figure, Record, RecordContent, Reduces};
+use crate::domain::register::Register;
+use crate::domain::settlement::{
+    BookedLine, SettlementError, SettlementInput, find_contract, settle as decide, with_drawn_on,
+};
+use crate::domain::sharing::{PlacedDeduction, timeline};
+use crate::domain::statement::{Statement, statements};
+use crate::store::books::{SettlementRow, find_statement, insert_draft, insert_settlement, load_books, lock_contract};
+use crate::store::contracts::load_records;
+use crate::store::rollups::{EventPlace, UnresolvedUsage, load_event_place, load_unresolved, load_usage};
+use crate::store::{StoreError, recording};
+use sha2::{Digest, Sha256};
+use sqlx::{PgConnection, PgPool};
+
+/// What to settle.
+#[derive(Clone, Debug)]
+pub struct SettleRequest {
+    pub contract: ContractId,
+    pub period: Period,
+    /// Nothing recorded later is seen; without it, everything recorded by now.
+    pub cutoff: Option<Instant>,
+    /// Who makes the draft, and therefore may not approve it.
+    pub by: String,
+}
+
+/// What a settlement did.
+#[derive(Clone, Debug)]
+pub struct SettleReport {
+    pub cutoff: Instant,
+    /// What was booked: nothing on a rerun without news.
+    pub lines: Vec<BookedLine>,
+    /// The ids of the statements that were drafted, with their content.
+    pub drafted: Vec<(i64, Statement)>,
+    /// Usage that counts nowhere until a mapping knows it; it blocks the issue of the statements.
+    pub unresolved: Vec<UnresolvedUsage>,
+    /// Deductions that name an event which is not known: they wait for it.
+    pub waiting_deductions: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    #[error(
+        "cutoff {cutoff} lies after {watermark}, up to which everything is recorded; leave it out, or take an earlier one"
+    )]
+    CutoffInFuture { cutoff: Instant, watermark: Instant },
+    #[error("period {period} has not ended yet: it ends at {end}")]
+    PeriodNotEnded { period: Period, end: Instant },
+    #[error(transparent)]
+    Settlement(#[from] SettlementError),
+    #[error(transparent)]
+    Contracts(#[from] ContractsError),
+    #[error("the document cannot be written: {0}")]
+    Document(#[from] serde_json::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for SettleError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Settles one period of one contract in one transaction.
+///
+/// # Errors
+/// What stops the settlement; then nothing is booked.
+pub async fn settle(pool: &PgPool, request: &SettleRequest) -> Result<SettleReport, SettleError> {
+    let watermark = recording::watermark(pool).await?;
+    let cutoff = request.cutoff.unwrap_or(watermark);
+    if cutoff > watermark {
+        return Err(SettleError::CutoffInFuture { cutoff, watermark });
+    }
+    let mut tx = pool.begin().await?;
+    lock_contract(&mut tx, &request.contract).await?;
+    let (input, waiting_deductions) = load_input(&mut tx, request, cutoff).await?;
+    let outcome = decide(&input)?;
+    let mut booked = input.books.booked.clone();
+    booked.extend(outcome.lines.iter().cloned());
+    let drawn = statements(&input, &outcome, &booked, env!("CARGO_PKG_VERSION"))?;
+    let drafted = save(&mut tx, request, &input, &outcome.lines, drawn).await?;
+    let end = input.timeline.edges().last().copied().unwrap_or(cutoff);
+    let unresolved = load_unresolved(&mut tx, end, cutoff).await?;
+    tx.commit().await?;
+    Ok(SettleReport { cutoff, lines: outcome.lines, drafted, unresolved, waiting_deductions })
+}
+
+async fn load_input(
+    conn: &mut PgConnection,
+    request: &SettleRequest,
+    cutoff: Instant,
+) -> Result<(SettlementInput, usize), SettleError> {
+    let known = super::contracts::load(&mut *conn, cutoff).await?;
+    let head = &find_contract(&known.contracts, &request.contract)?.head;
+    let end = request.period.span(head.zone).end;
+    if end > cutoff {
+        return Err(SettleError::PeriodNotEnded { period: request.period, end });
+    }
+    let Known { register, prices, contracts } = known;
+    let contracts = with_drawn_on(contracts, &request.contract);
+    let records = load_records(&mut *conn, cutoff).await?;
+    let facts: Vec<Fact> = select(&records, |content| match content {
+        RecordContent::Fact(fact) => Some(fact.clone()),
+        RecordContent::Figure(_) | RecordContent::Deduction(_) => None,
+    });
+    let figures: Vec<Figure> = select(&records, |content| match content {
+        RecordContent::Figure(figure) => Some(figure.clone()),
+        RecordContent::Fact(_) | RecordContent::Deduction(_) => None,
+    });
+    let Some(timeline) = timeline(&contracts, &facts, &prices, end) else {
+        let (contract, period) = (request.contract.clone(), request.period);
+        return Err(SettlementError::BeforeContract { contract, period }.into());
+    };
+    let usage = load_usage(&mut *conn, &timeline, &prices.thresholds(), cutoff).await?;
+    let (deductions, waiting) = place_deductions(&mut *conn, &records, &register, cutoff).await?;
+    let books = load_books(conn, &request.contract).await?;
+    let input = SettlementInput {
+        contract: request.contract.clone(),
+        period: request.period,
+        cutoff,
+        contracts,
+        register,
+        prices,
+        timeline,
+        usage,
+        deductions,
+        figures,
+        facts,
+        books,
+    };
+    Ok((input, waiting))
+}
+
+fn select<T>(records: &[Record], pick: impl Fn(&RecordContent) -> Option<T>) -> Vec<T> {
+    records.iter().filter_map(|record| pick(&record.content)).collect()
+}
+
+/// Looks up what each deduction reduces; those whose event is not known wait, and are counted.
+async fn place_deductions(
+    conn: &mut PgConnection,
+    records: &[Record],
+    register: &Register,
+    cutoff: Instant,
+) -> Result<(Vec<PlacedDeduction>, usize), StoreError> {
+    let mut placed = Vec::new();
+    let mut waiting: usize = 0;
+    for record in records {
+        let RecordContent::Deduction(deduction) = &record.content else { continue };
+        let place = match &deduction.reduces {
+            Reduces::Event(event) => load_event_place(&mut *conn, event, cutoff).await?,
+            Reduces::Usage { deployment, product } => Some(EventPlace {
+                occurred_at: deduction.at,
+                deployment: deployment.clone(),
+                product: product.clone(),
+                customer: String::new(),
+            }),
+        };
+        match place.and_then(|place| place_deduction(record, deduction, &place, register)) {
+            Some(deduction) => placed.push(deduction),
+            None => waiting = waiting.saturating_add(1),
+        }
+    }
+    Ok((placed, waiting))
+}
+
+fn place_deduction(
+    record: &Record,
+    deduction: &Deduction,
+    place: &EventPlace,
+    register: &Register,
+) -> Option<PlacedDeduction> {
+    let deployment = register.deployments.get(&place.deployment)?;
+    let attributes = ChargeAttributes::of_usage(&place.deployment, deployment, &place.product, &place.customer)?;
+    Some(PlacedDeduction {
+        id: record.id.clone(),
+        category: deduction.category.clone(),
+        at: deduction.at,
+        item_at: matches!(deduction.reduces, Reduces::Event(_)).then_some(place.occurred_at),
+        attributes,
+        amount: deduction.amount.amount.clone(),
+        currency: deduction.amount.currency,
+    })
+}
+
+/// Books the lines and drafts each statement that says something new.
+async fn save(
+    conn: &mut PgConnection,
+    request: &SettleRequest,
+    input: &SettlementInput,
+    lines: &[BookedLine],
+    drawn: Vec<Statement>,
+) -> Result<Vec<(i64, Statement)>, SettleError> {
+    let mut news = Vec::new();
+    for statement in drawn {
+        let before = find_statement(&mut *conn, &statement).await?;
+        let is_open = before.as_ref().is_none_or(|row| row.status == "draft" || row.status == "approved");
+        let is_new = match &before {
+            Some(row) => !says_the_same(&serde_json::from_str(&row.content)?, &statement),
+            None => true,
+        };
+        if is_open && is_new && !(input.books.closed.contains(&input.period) && before.is_none()) {
+            news.push(statement);
+        }
+    }
+    if lines.is_empty() && news.is_empty() {
+        return Ok(Vec::new());
+    }
+    let zone = find_contract(&input.contracts, &input.contract)?.head.zone;
+    let origin_starts: Vec<Instant> = lines.iter().map(|line| line.origin.span(zone).start).collect();
+    let digest = Sha256::digest(serde_json::to_vec(input)?);
+    let row = SettlementRow {
+        contract: &request.contract,
+        period: request.period,
+        span: request.period.span(zone),
+        origin_starts: &origin_starts,
+        cutoff: input.cutoff,
+        settled_by: &request.by,
+        engine_version: env!("CARGO_PKG_VERSION"),
+        input_sha256: &crate::store::hex(&digest),
+        lines,
+    };
+    let settlement = insert_settlement(&mut *conn, &row).await?;
+    let mut drafted = Vec::new();
+    for statement in news {
+        let content = serde_json::to_string_pretty(&statement)?;
+        let id = insert_draft(&mut *conn, &statement, &content, settlement, &request.by).await?;
+        drafted.push((id, statement));
+    }
+    Ok(drafted)
+}
+
+/// Whether two statements differ in their cutoff alone.
+fn says_the_same(before: &Statement, now: &Statement) -> bool {
+    Statement { cutoff: now.cutoff, ..before.clone() } == *now
+}

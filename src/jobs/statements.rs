@@ -1,0 +1,122 @@
+//! Approves and issues statements. People do both; the one who made a draft may not approve it.
+
+use crate::domain::ids::ContractId;
+use crate::domain::period::{Instant, Period};
+use crate::domain::statement::Statement;
+use crate::store::books::{
+    StatementRow, append_status, close_period, insert_waiver, load_statement, load_waivers, lock_contract,
+};
+use crate::store::rollups::{UnresolvedUsage, load_unresolved};
+use crate::store::{StoreError, recording};
+use sqlx::{PgConnection, PgPool};
+
+#[derive(Debug, thiserror::Error)]
+pub enum StatementError {
+    #[error("no statement {id}; `apportion statement list` shows those there are")]
+    Unknown { id: i64 },
+    #[error("statement {id} is {status}; only a {expected} one can be {action}")]
+    WrongStatus { id: i64, status: String, expected: &'static str, action: &'static str },
+    #[error("{by} made statement {id}; someone else has to approve it")]
+    OwnDraft { id: i64, by: String },
+    #[error(
+        "{events} events of {period} are of deployments or products that no register knows; register them with `apportion contracts apply`, or waive them with `apportion statement waive {id} --reason ...`"
+    )]
+    Unresolved { id: i64, period: Period, events: i64 },
+    #[error("the stored statement cannot be read: {0}")]
+    Document(#[from] serde_json::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for StatementError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+async fn load(conn: &mut PgConnection, id: i64) -> Result<(StatementRow, Statement), StatementError> {
+    let row = load_statement(conn, id).await?.ok_or(StatementError::Unknown { id })?;
+    let statement = serde_json::from_str(&row.content)?;
+    Ok((row, statement))
+}
+
+/// A statement with its status and its document.
+///
+/// # Errors
+/// There is none of that id.
+pub async fn show(pool: &PgPool, id: i64) -> Result<(StatementRow, Statement), StatementError> {
+    load(&mut *pool.acquire().await?, id).await
+}
+
+/// Approves a draft.
+///
+/// # Errors
+/// It is no draft, or `by` made it.
+pub async fn approve(pool: &PgPool, id: i64, by: &str) -> Result<(), StatementError> {
+    let mut tx = pool.begin().await?;
+    let (_, statement) = load(&mut tx, id).await?;
+    // A settlement may draft it anew while we wait: read what is approved only under the lock.
+    lock_contract(&mut tx, &statement.contract).await?;
+    let (row, _) = load(&mut tx, id).await?;
+    if row.status != "draft" {
+        return Err(StatementError::WrongStatus { id, status: row.status, expected: "draft", action: "approved" });
+    }
+    // Of a draft the last status was set by its maker.
+    if row.changed_by == by {
+        return Err(StatementError::OwnDraft { id, by: by.to_owned() });
+    }
+    append_status(&mut tx, id, row.revision, "approved", by, "approved").await?;
+    Ok(tx.commit().await?)
+}
+
+/// Issues an approved statement and closes its period: from then on news is booked in the next one.
+///
+/// # Errors
+/// It is not approved, or usage of the period is unresolved and not waived.
+pub async fn issue(pool: &PgPool, id: i64, by: &str) -> Result<(), StatementError> {
+    let known_at = recording::watermark(pool).await?;
+    let mut tx = pool.begin().await?;
+    let (_, statement) = load(&mut tx, id).await?;
+    lock_contract(&mut tx, &statement.contract).await?;
+    let (row, statement) = load(&mut tx, id).await?;
+    if row.status != "approved" {
+        return Err(StatementError::WrongStatus { id, status: row.status, expected: "approved", action: "issued" });
+    }
+    let unresolved = unwaived(&mut tx, &statement.contract, statement.period, statement.span.end, known_at).await?;
+    let events: i64 = unresolved.iter().map(|usage| usage.events).sum();
+    if events > 0 {
+        return Err(StatementError::Unresolved { id, period: statement.period, events });
+    }
+    append_status(&mut tx, id, row.revision, "issued", by, "issued").await?;
+    close_period(&mut tx, &statement.contract, statement.period, statement.span.start, by).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn unwaived(
+    conn: &mut PgConnection,
+    contract: &ContractId,
+    period: Period,
+    end: Instant,
+    known_at: Instant,
+) -> Result<Vec<UnresolvedUsage>, StoreError> {
+    let waived = load_waivers(&mut *conn, contract, period).await?;
+    let mut unresolved = load_unresolved(conn, end, known_at).await?;
+    unresolved.retain(|usage| !waived.contains(&usage.dimension_id));
+    Ok(unresolved)
+}
+
+/// Decides that a statement's period need not wait for the usage that is unresolved now; returns it.
+///
+/// # Errors
+/// There is no statement of that id.
+pub async fn waive(pool: &PgPool, id: i64, by: &str, reason: &str) -> Result<Vec<UnresolvedUsage>, StatementError> {
+    let known_at = recording::watermark(pool).await?;
+    let mut tx = pool.begin().await?;
+    let (_, statement) = load(&mut tx, id).await?;
+    let unresolved = unwaived(&mut tx, &statement.contract, statement.period, statement.span.end, known_at).await?;
+    for usage in &unresolved {
+        insert_waiver(&mut tx, &statement.contract, statement.period, usage.dimension_id, by, reason).await?;
+    }
+    tx.commit().await?;
+    Ok(unresolved)
+}

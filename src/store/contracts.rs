@@ -1,0 +1,335 @@
+//! Master data, price book, contract versions and records: appended as loaded, read as known at an instant.
+
+use super::StoreError;
+use super::recording::{Sharing, begin};
+use crate::domain::contract::folder::VersionDocument;
+use crate::domain::ids::{ContractId, DeploymentId, PartyId, ProductId};
+use crate::domain::period::Instant;
+use crate::domain::price::{Narrowing, Price};
+use crate::domain::record::Record;
+use crate::domain::register::{Cloud, Deployment, Party, Product, ProductGroup, Register};
+use rust_decimal::Decimal;
+use sha2::{Digest, Sha256};
+use sqlx::{PgConnection, PgPool};
+
+/// What loading a folder added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Added {
+    pub register_entries: u64,
+    pub prices: u64,
+    pub versions: u64,
+}
+
+/// The register as known at an instant.
+pub async fn load_register(conn: &mut PgConnection, known_at: Instant) -> Result<Register, StoreError> {
+    let mut register = Register::default();
+    for row in
+        sqlx::query!("select party_id, name from party where recorded_at <= $1", known_at).fetch_all(&mut *conn).await?
+    {
+        register.parties.insert(PartyId::new(row.party_id), Party { name: row.name });
+    }
+    for row in sqlx::query!("select cloud_id, operator from cloud where recorded_at <= $1", known_at)
+        .fetch_all(&mut *conn)
+        .await?
+    {
+        register.clouds.insert(row.cloud_id, Cloud { operator: PartyId::new(row.operator) });
+    }
+    for row in sqlx::query!("select product_id, maker, capabilities from product where recorded_at <= $1", known_at)
+        .fetch_all(&mut *conn)
+        .await?
+    {
+        let product = Product { maker: PartyId::new(row.maker), capabilities: row.capabilities };
+        register.products.insert(ProductId::new(row.product_id), product);
+    }
+    for row in sqlx::query!("select group_id, products from product_group where recorded_at <= $1", known_at)
+        .fetch_all(&mut *conn)
+        .await?
+    {
+        let products = row.products.into_iter().map(ProductId::new).collect();
+        register.groups.insert(row.group_id, ProductGroup { products });
+    }
+    for row in sqlx::query!(
+        "select deployment_id, cloud, channel, region, operator, seller from deployment where recorded_at <= $1",
+        known_at
+    )
+    .fetch_all(&mut *conn)
+    .await?
+    {
+        let deployment = Deployment {
+            cloud: row.cloud,
+            channel: row.channel,
+            region: row.region,
+            operator: PartyId::new(row.operator),
+            seller: row.seller.map(PartyId::new),
+        };
+        register.deployments.insert(DeploymentId::new(row.deployment_id), deployment);
+    }
+    Ok(register)
+}
+
+/// The prices known at an instant, in the order of their recording.
+pub async fn load_prices(conn: &mut PgConnection, known_at: Instant) -> Result<Vec<Price>, StoreError> {
+    let rows = sqlx::query!(
+        "select price_id, product, meter, service_tier, customer, region, channel, context_over,
+                amount, per_units, currency, starts_at, ends_at, source
+         from price where recorded_at <= $1 order by sequence",
+        known_at
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let narrowing = match (row.customer, row.region, row.channel) {
+                (Some(customer), _, _) => Narrowing::Customer(customer),
+                (None, Some(region), _) => Narrowing::Region(region),
+                (None, None, Some(channel)) => Narrowing::Channel(channel),
+                (None, None, None) => Narrowing::Any,
+            };
+            Ok(Price {
+                meter: StoreError::decoded("price.meter", row.meter.parse())?,
+                currency: StoreError::decoded("price.currency", row.currency.parse())?,
+                context_over: StoreError::decoded("price.context_over", u64::try_from(row.context_over))?,
+                per_units: StoreError::decoded("price.per_units", u64::try_from(row.per_units))?,
+                id: row.price_id,
+                product: ProductId::new(row.product),
+                service_tier: row.service_tier,
+                narrowing,
+                amount: row.amount,
+                from: row.starts_at,
+                to: row.ends_at,
+                source: row.source,
+            })
+        })
+        .collect()
+}
+
+/// The documents of all contract versions known at an instant, by contract and number.
+pub async fn load_versions(conn: &mut PgConnection, known_at: Instant) -> Result<Vec<VersionDocument>, StoreError> {
+    let rows = sqlx::query!(
+        "select contract_id, number, definitions, document from contract_version
+         where recorded_at <= $1 order by contract_id, number",
+        known_at
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(VersionDocument {
+                contract: ContractId::new(row.contract_id),
+                number: StoreError::decoded("contract_version.number", u32::try_from(row.number))?,
+                definitions: row.definitions,
+                document: row.document,
+            })
+        })
+        .collect()
+}
+
+/// New entries to append; what differs from what is loaded was refused before.
+pub struct Additions<'a> {
+    pub register: &'a Register,
+    pub prices: &'a [Price],
+    /// With the instant from which each is effective.
+    pub versions: &'a [(VersionDocument, Instant)],
+}
+
+/// Appends what is not there yet, stamped with one time of recording.
+pub async fn append(pool: &PgPool, additions: &Additions<'_>) -> Result<Added, StoreError> {
+    // Alone: batches decide by prices and master data while they record.
+    let (mut tx, at) = begin(pool, Sharing::Exclusive).await?;
+    let mut added =
+        Added { register_entries: append_register(&mut tx, additions.register, at).await?, ..Added::default() };
+    for price in additions.prices {
+        added.prices = added.prices.saturating_add(append_price(&mut tx, price, at).await?);
+    }
+    for (version, effective_at) in additions.versions {
+        added.versions = added.versions.saturating_add(append_version(&mut tx, version, *effective_at, at).await?);
+    }
+    tx.commit().await?;
+    Ok(added)
+}
+
+async fn append_register(conn: &mut PgConnection, register: &Register, at: Instant) -> Result<u64, StoreError> {
+    let mut added: u64 = 0;
+    let mut count = |done: sqlx::postgres::PgQueryResult| added = added.saturating_add(done.rows_affected());
+    for (id, party) in &register.parties {
+        let insert = sqlx::query!(
+            "insert into party (party_id, name, recorded_at) values ($1, $2, $3) on conflict do nothing",
+            id.as_str(),
+            party.name,
+            at
+        );
+        count(insert.execute(&mut *conn).await?);
+    }
+    for (id, cloud) in &register.clouds {
+        let insert = sqlx::query!(
+            "insert into cloud (cloud_id, operator, recorded_at) values ($1, $2, $3) on conflict do nothing",
+            id,
+            cloud.operator.as_str(),
+            at
+        );
+        count(insert.execute(&mut *conn).await?);
+    }
+    for (id, product) in &register.products {
+        let insert = sqlx::query!(
+            "insert into product (product_id, maker, capabilities, recorded_at) values ($1, $2, $3, $4)
+             on conflict do nothing",
+            id.as_str(),
+            product.maker.as_str(),
+            &product.capabilities,
+            at
+        );
+        count(insert.execute(&mut *conn).await?);
+    }
+    for (id, group) in &register.groups {
+        let products: Vec<String> = group.products.iter().map(ToString::to_string).collect();
+        let insert = sqlx::query!(
+            "insert into product_group (group_id, products, recorded_at) values ($1, $2, $3) on conflict do nothing",
+            id,
+            &products,
+            at
+        );
+        count(insert.execute(&mut *conn).await?);
+    }
+    for (id, it) in &register.deployments {
+        let insert = sqlx::query!(
+            "insert into deployment (deployment_id, cloud, channel, region, operator, seller, recorded_at)
+             values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
+            id.as_str(),
+            it.cloud,
+            it.channel,
+            it.region,
+            it.operator.as_str(),
+            it.seller.as_ref().map(PartyId::as_str),
+            at
+        );
+        count(insert.execute(&mut *conn).await?);
+    }
+    Ok(added)
+}
+
+async fn append_price(conn: &mut PgConnection, price: &Price, at: Instant) -> Result<u64, StoreError> {
+    let (mut customer, mut region, mut channel) = (None, None, None);
+    match &price.narrowing {
+        Narrowing::Any => {}
+        Narrowing::Customer(name) => customer = Some(name),
+        Narrowing::Region(name) => region = Some(name),
+        Narrowing::Channel(name) => channel = Some(name),
+    }
+    let done = sqlx::query!(
+        "insert into price (price_id, product, meter, service_tier, customer, region, channel, context_over,
+                            amount, per_units, currency, starts_at, ends_at, source, recorded_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) on conflict do nothing",
+        price.id,
+        price.product.as_str(),
+        price.meter.name(),
+        price.service_tier,
+        customer,
+        region,
+        channel,
+        StoreError::encoded("price.context_over", i64::try_from(price.context_over))?,
+        price.amount as Decimal,
+        StoreError::encoded("price.per_units", i64::try_from(price.per_units))?,
+        price.currency.code(),
+        price.from,
+        price.to,
+        price.source,
+        at
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+async fn append_version(
+    conn: &mut PgConnection,
+    version: &VersionDocument,
+    effective_at: Instant,
+    at: Instant,
+) -> Result<u64, StoreError> {
+    let digest = Sha256::new().chain_update(&version.definitions).chain_update(&version.document).finalize();
+    let done = sqlx::query!(
+        "insert into contract_version (contract_id, number, effective_at, recorded_at, definitions, document, sha256)
+         values ($1, $2, $3, $4, $5, $6, $7)",
+        version.contract.as_str(),
+        StoreError::encoded("contract_version.number", i32::try_from(version.number))?,
+        effective_at,
+        at,
+        version.definitions,
+        version.document,
+        super::hex(&digest)
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordOutcome {
+    Stored,
+    /// Same id, equal content.
+    Duplicate,
+    /// Same id, other content: the first stands, this one is kept as a conflict.
+    Conflict,
+}
+
+/// Appends records in one transaction, each with its outcome.
+pub async fn append_records(pool: &PgPool, records: &[Record]) -> Result<Vec<RecordOutcome>, StoreError> {
+    let (mut tx, at) = begin(pool, Sharing::Shared).await?;
+    let mut outcomes = Vec::with_capacity(records.len());
+    for record in records {
+        outcomes.push(append_record(&mut tx, record, at).await?);
+    }
+    tx.commit().await?;
+    Ok(outcomes)
+}
+
+async fn append_record(conn: &mut PgConnection, record: &Record, at: Instant) -> Result<RecordOutcome, StoreError> {
+    let (content, hash) = (record.to_json(), record.content_hash());
+    let done = sqlx::query!(
+        "insert into record (source, record_id, kind, content, content_hash, recorded_at)
+         values ($1, $2, $3, $4, $5, $6) on conflict (source, record_id) do nothing",
+        record.id.source,
+        record.id.id,
+        record.kind(),
+        content,
+        hash,
+        at
+    )
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() == 1 {
+        return Ok(RecordOutcome::Stored);
+    }
+    let first = sqlx::query_scalar!(
+        "select content_hash from record where source = $1 and record_id = $2",
+        record.id.source,
+        record.id.id
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if first == hash {
+        return Ok(RecordOutcome::Duplicate);
+    }
+    sqlx::query!(
+        "insert into record_conflict (source, record_id, content, content_hash, recorded_at)
+         values ($1, $2, $3, $4, $5) on conflict do nothing",
+        record.id.source,
+        record.id.id,
+        content,
+        hash,
+        at
+    )
+    .execute(conn)
+    .await?;
+    Ok(RecordOutcome::Conflict)
+}
+
+/// The records known at an instant, in the order of their recording.
+pub async fn load_records(conn: &mut PgConnection, known_at: Instant) -> Result<Vec<Record>, StoreError> {
+    let rows = sqlx::query_scalar!("select content from record where recorded_at <= $1 order by sequence", known_at)
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|content| StoreError::decoded("record.content", Record::from_json(&content.to_string()))).collect()
+}

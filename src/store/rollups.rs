@@ -1,0 +1,233 @@
+//! Usage summed for rating, exact as known at a cutoff, and what of it no mapping knows.
+
+use super::StoreError;
+use crate::domain::ids::{CustomerId, DeploymentId, EventId, ProductId};
+use crate::domain::money::Exact;
+use crate::domain::period::{Instant, Timeline};
+use crate::domain::rating::UsageRollup;
+use crate::domain::usage::event_key;
+use chrono::{DurationRound, TimeDelta};
+use sqlx::PgConnection;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Usage stored whose deployment or product was not known at the cutoff.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct UnresolvedUsage {
+    pub dimension_id: i32,
+    pub source: String,
+    pub deployment: String,
+    pub product: String,
+    pub events: i64,
+}
+
+/// Sums the usage of a timeline by segment and by all that can decide on its price, as known at `known_at`.
+///
+/// Whole hours come from the rollup deltas; an hour in which an edge of the timeline falls is opened down
+/// to its events, and so is a context band in which a price threshold falls that was not known when the
+/// rollup was made. So no bucket ever decides anything.
+pub async fn load_usage(
+    conn: &mut PgConnection,
+    timeline: &Timeline,
+    thresholds: &BTreeMap<ProductId, BTreeSet<u64>>,
+    known_at: Instant,
+) -> Result<Vec<UsageRollup>, StoreError> {
+    let edges = timeline.edges();
+    let opened = opened_hours(edges);
+    let (products, overs): (Vec<String>, Vec<i64>) = thresholds
+        .iter()
+        .flat_map(|(product, overs)| {
+            overs.iter().map(|over| (product.to_string(), i64::try_from(*over).unwrap_or(i64::MAX)))
+        })
+        .unzip();
+    // The meters of one row of either kind, as rows; what is no column stands in other_quantities.
+    let rows = sqlx::query!(
+        r#"
+        with threshold as (
+          select t.product, t.over from unnest($4::text[], $5::bigint[]) as t(product, over)
+        ), known_batch as (
+          select batch_id from usage_batch where recorded_at <= $3
+        ), known_dimension as (
+          -- as known at the cutoff: a mapping recorded later does not count yet
+          select d.dimension_id, d.deployment, d.product, d.service_tier
+          from usage_dimension d
+          join deployment on deployment_id = d.deployment and deployment.recorded_at <= $3
+          join product on product_id = d.product and product.recorded_at <= $3
+        ), opened as (
+          -- hours with an edge in them, and hours with a band that a later threshold divides; opened whole, so
+          -- that nothing is counted both in a sum and alone
+          select distinct r.bucket, r.dimension_id
+          from usage_rollup r
+          join known_batch using (batch_id)
+          join known_dimension d using (dimension_id)
+          where r.bucket = any($2::timestamptz[])
+             or (r.bucket >= ($1::timestamptz[])[1] and r.bucket < ($1::timestamptz[])[cardinality($1::timestamptz[])]
+                 and exists (select from threshold t
+                   where t.product = d.product and t.over > r.context_over and t.over < r.context_up_to))
+        ), whole_hour as (
+          select width_bucket(r.bucket, $1::timestamptz[]) - 1 as segment, r.dimension_id, r.customer_id,
+                 -- the highest threshold that the band exceeds
+                 coalesce((select max(t.over) from threshold t where t.product = d.product and t.over <= r.context_over), 0)
+                   as context_over,
+                 r.input_tokens, r.cached_input_tokens, r.output_tokens, r.reasoning_tokens, r.requests, r.other_quantities
+          from usage_rollup r
+          join known_batch using (batch_id)
+          join known_dimension d using (dimension_id)
+          where r.bucket >= ($1::timestamptz[])[1] and r.bucket < ($1::timestamptz[])[cardinality($1::timestamptz[])]
+            and not exists (select from opened o where o.bucket = r.bucket and o.dimension_id = r.dimension_id)
+        ), event as (
+          -- each event as known at the cutoff: its last state recorded by then, else as first reported
+          select s.occurred_at, s.dimension_id, s.customer_id, s.input_tokens, s.cached_input_tokens,
+                 s.output_tokens, s.reasoning_tokens, s.requests, s.other_quantities
+          from (
+            select distinct on (event_key) * from usage_state join known_batch using (batch_id)
+            order by event_key, batch_id desc
+          ) s
+          where not s.voided
+          union all
+          select e.occurred_at, e.dimension_id, e.customer_id, e.input_tokens, e.cached_input_tokens,
+                 e.output_tokens, e.reasoning_tokens, e.requests, e.other_quantities
+          from usage_event e
+          join known_batch using (batch_id)
+          where exists (select from opened o where o.dimension_id = e.dimension_id
+              and e.occurred_at >= o.bucket and e.occurred_at < o.bucket + interval '1 hour')
+            and not exists (select from usage_state s join known_batch using (batch_id) where s.event_key = e.event_key)
+        ), single as (
+          select e.*, d.product,
+                 e.input_tokens + e.cached_input_tokens + coalesce((select sum(value::numeric)
+                   from jsonb_each_text(e.other_quantities) where key in ('input_tokens', 'cached_input_tokens',
+                     'cache_write_5m_tokens', 'cache_write_1h_tokens', 'audio_input_tokens', 'image_input_tokens')), 0)
+                   as context_tokens
+          from event e join known_dimension d using (dimension_id)
+        ), item as (
+          select segment, dimension_id, customer_id, context_over, input_tokens, cached_input_tokens, output_tokens,
+                 reasoning_tokens, requests, other_quantities
+          from whole_hour
+          union all
+          select width_bucket(s.occurred_at, $1::timestamptz[]) - 1, s.dimension_id, s.customer_id,
+                 coalesce((select max(t.over) from threshold t where t.product = s.product and t.over < s.context_tokens), 0),
+                 s.input_tokens, s.cached_input_tokens, s.output_tokens, s.reasoning_tokens, s.requests, s.other_quantities
+          from single s
+          where exists (select from opened o where o.dimension_id = s.dimension_id
+              and s.occurred_at >= o.bucket and s.occurred_at < o.bucket + interval '1 hour')
+            and s.occurred_at >= ($1::timestamptz[])[1]
+            and s.occurred_at < ($1::timestamptz[])[cardinality($1::timestamptz[])]
+        ), metered as (
+          select i.segment, i.dimension_id, i.customer_id, i.context_over, m.meter, m.quantity
+          from item i cross join lateral (
+            values ('input_tokens', i.input_tokens::numeric), ('cached_input_tokens', i.cached_input_tokens),
+                   ('output_tokens', i.output_tokens), ('reasoning_tokens', i.reasoning_tokens), ('requests', i.requests)
+            union all select key, value::numeric from jsonb_each_text(i.other_quantities)
+          ) as m(meter, quantity)
+        )
+        select m.segment as "segment!", d.deployment as "deployment!", d.product as "product!",
+               d.service_tier as "service_tier!", c.customer as "customer!", m.context_over as "context_over!",
+               m.meter as "meter!", sum(m.quantity)::text as "quantity!"
+        from metered m
+        join known_dimension d using (dimension_id)
+        join usage_customer c using (customer_id)
+        group by 1, 2, 3, 4, 5, 6, 7
+        having sum(m.quantity) <> 0
+        order by 1, 2, 3, 4, 5, 6, 7
+        "#,
+        edges,
+        &opened,
+        known_at,
+        &products,
+        &overs
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(UsageRollup {
+                segment: StoreError::decoded("segment", usize::try_from(row.segment))?,
+                deployment: DeploymentId::new(row.deployment),
+                product: ProductId::new(row.product),
+                customer: CustomerId::new(row.customer),
+                service_tier: row.service_tier,
+                context_over: StoreError::decoded("context_over", u64::try_from(row.context_over))?,
+                meter: StoreError::decoded("meter", row.meter.parse())?,
+                quantity: StoreError::decoded("quantity", row.quantity.parse::<Exact>())?,
+            })
+        })
+        .collect()
+}
+
+/// The hours in which an edge falls other than at their start.
+fn opened_hours(edges: &[Instant]) -> Vec<Instant> {
+    let hour = TimeDelta::hours(1);
+    let hours: BTreeSet<Instant> =
+        edges.iter().filter_map(|edge| edge.duration_trunc(hour).ok().filter(|start| start != edge)).collect();
+    hours.into_iter().collect()
+}
+
+/// Usage up to `end` (exclusive) whose deployment or product no register knew at `known_at`.
+pub async fn load_unresolved(
+    conn: &mut PgConnection,
+    end: Instant,
+    known_at: Instant,
+) -> Result<Vec<UnresolvedUsage>, StoreError> {
+    let rows = sqlx::query_as!(
+        UnresolvedUsage,
+        r#"
+        select d.dimension_id, d.source, d.deployment, d.product, sum(r.events)::bigint as "events!"
+        from usage_rollup r
+        join usage_batch b using (batch_id)
+        join usage_dimension d using (dimension_id)
+        where b.recorded_at <= $2 and r.bucket < $1
+          and not (exists (select from deployment where deployment_id = d.deployment and recorded_at <= $2)
+               and exists (select from product where product_id = d.product and recorded_at <= $2))
+        group by 1, 2, 3, 4
+        having sum(r.events) > 0
+        order by 2, 3, 4, 1
+        "#,
+        end,
+        known_at
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
+}
+
+/// What a deduction needs to know of the event that it names.
+#[derive(Clone, Debug)]
+pub struct EventPlace {
+    pub occurred_at: Instant,
+    pub deployment: DeploymentId,
+    pub product: ProductId,
+    pub customer: String,
+}
+
+/// Where an event stands as known at an instant; `None` where it is unknown or voided by then.
+pub async fn load_event_place(
+    conn: &mut PgConnection,
+    id: &EventId,
+    known_at: Instant,
+) -> Result<Option<EventPlace>, StoreError> {
+    let secret = super::usage::event_key_secret(&mut *conn).await?;
+    let row = sqlx::query!(
+        r#"
+        select coalesce(s.occurred_at, e.occurred_at) as "occurred_at!", d.deployment, d.product, c.customer
+        from usage_event e
+        join usage_batch b on b.batch_id = e.batch_id and b.recorded_at <= $2
+        left join lateral (
+          select st.* from usage_state st join usage_batch sb using (batch_id)
+          where st.event_key = e.event_key and sb.recorded_at <= $2
+          order by st.batch_id desc limit 1
+        ) s on true
+        join usage_dimension d on d.dimension_id = coalesce(s.dimension_id, e.dimension_id)
+        join usage_customer c on c.customer_id = coalesce(s.customer_id, e.customer_id)
+        where e.event_key = $1 and not coalesce(s.voided, false)
+        "#,
+        event_key(&secret, &id.source, &id.id),
+        known_at
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| EventPlace {
+        occurred_at: row.occurred_at,
+        deployment: DeploymentId::new(row.deployment),
+        product: ProductId::new(row.product),
+        customer: row.customer,
+    }))
+}

@@ -1,0 +1,84 @@
+//! What the reader of agreements refuses, and that it says where and what would be right.
+
+use crate::support::shipped_files;
+use apportion::domain::contract::folder::read_folder;
+
+/// Reads the shipped folder with one piece of text of one file replaced.
+fn refusal(path: &str, from: &str, to: &str) -> String {
+    let mut files = shipped_files();
+    let file = files.iter_mut().find(|file| file.path == path).expect("the file");
+    assert!(file.text.contains(from), "{path} has no {from}");
+    file.text = file.text.replacen(from, to, 1);
+    read_folder(&files).err().map_or_else(|| panic!("accepted: {to}"), |error| error.to_string())
+}
+
+#[test]
+fn wrong_documents_are_refused_with_their_place() {
+    let check = |path: &str, from: &str, to: &str, expect: &[&str]| {
+        let error = refusal(path, from, to);
+        for part in expect {
+            assert!(error.contains(part), "{error}\nlacks {part}");
+        }
+    };
+    let version = "microsoft-openai/3.md";
+    check(
+        version,
+        "of = \"Revenue\"",
+        "of = \"Revenu\"",
+        &["microsoft-openai/3.md:", "Revenue share", "no base \"Revenu\"", "Revenue"],
+    );
+    check(version, "rate = \"share-rate\"", "rate = 0.2", &["unquoted number is inexact"]);
+    check(version, "rate = \"share-rate\"", "rate = \"120%\"", &["above 1"]);
+    check(version, "rate = \"share-rate\"", "rate = \"-20%\"", &["negative"]);
+    check(version, "rate = \"share-rate\"", "rate = \"share-rat\"", &["not an exact number"]);
+    check(version, "payee = \"microsoft\"", "payee = \"microsft\"", &["no party \"microsft\""]);
+    check(version, "payee = \"microsoft\"", "payee = \"openai\"", &["both \"openai\""]);
+    check(
+        version,
+        "through = 2030-12-31",
+        "through = 2030-12-31\nfloor = \"1 USD\"",
+        &["unknown field `floor`", "3.md:"],
+    );
+    check(version, "is = \"total-cap\"", "is = \"38_000_000_000\"", &["no currency"]);
+    check(version, "is = \"total-cap\"", "is = \"1 EUR\"", &["in EUR", "USD"]);
+    check(version, "opening = \"cap-opening\"", "opening = \"39_000_000_000 USD\"", &["above the cap"]);
+    check(version, "excess = \"lost\"", "excess = \"deferred\"", &["deferred"]);
+    check(version, "number = 3", "number = 2", &["two versions with the number 2"]);
+    check(version, "contract = \"microsoft-openai\"", "contract = \"microsoft\"", &["no file of the folder states"]);
+    check(
+        version,
+        "payer = \"openai\"\npayee = \"microsoft\"",
+        "payer = \"microsoft\"\npayee = \"openai\"",
+        &["another payer or payee"],
+    );
+    check("microsoft-openai/2.md", "until = \"agi-verified\"", "until = \"agi\"", &["no fact \"agi\"", "agi-verified"]);
+    let contract = "microsoft-openai/contract.md";
+    check(contract, "America/Los_Angeles", "America/Los_Angles", &["unknown zone"]);
+    check(contract, "at = \"item\"", "at = \"sale\"", &["sale"]);
+    check(contract, ", at = \"item\"", "", &["missing field `at`"]);
+    check(contract, "aws-openai/lab-share", "aws-openai/share", &["which no version of a known contract has"]);
+    check(contract, "{ charges = { seller = \"openai\" } }", "{ charges = { sellr = \"openai\" } }", &["sellr"]);
+    check(contract, "{ charges = { seller = \"openai\" } }", "{ charges = {} }", &["the same money twice"]);
+    check("register.md", "cloud = \"aws\"", "cloud = \"amazon\"", &["no cloud \"amazon\"", "register.md:"]);
+    check(
+        "prices.csv",
+        "gpt-5.5-in,gpt-5.5,input_tokens",
+        "gpt-5.5-in,gpt-9,input_tokens",
+        &["prices.csv", "no register names"],
+    );
+    check(
+        "aws-openai.md",
+        "{ charges = { seller = \"aws\", product = \"openai-products\" } }",
+        "{ accrual = \"microsoft-openai/revenue-share\" }",
+        &["in a circle"],
+    );
+}
+
+#[test]
+fn the_shipped_agreements_are_read_whole() {
+    let folder = read_folder(&shipped_files()).unwrap_or_else(|error| panic!("{error}"));
+    let versions: Vec<(String, usize)> =
+        folder.contracts.iter().map(|it| (it.head.id.to_string(), it.versions.len())).collect();
+    let expect = [("aws-openai", 1), ("microsoft-openai", 3), ("trace-share", 1)];
+    assert_eq!(versions, expect.map(|(id, count)| (id.to_owned(), count)));
+}
