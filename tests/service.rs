@@ -7,6 +7,8 @@ mod support;
 mod consumers;
 #[path = "service/crash.rs"]
 mod crash;
+#[path = "service/http.rs"]
+mod http;
 #[path = "service/outcomes.rs"]
 mod outcomes;
 #[path = "service/races.rs"]

@@ -96,7 +96,8 @@ impl TestDatabase {
     }
 
     pub async fn writer(&self) -> Writer {
-        Writer::open(self.pool.clone(), Arc::new(Metrics::new().expect("metrics"))).await.expect("a writer")
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        Writer::open(self.pool.clone(), metrics).await.expect("a writer")
     }
 
     /// Rollups as known at every time of recording equal the sums over the events as known then.
