@@ -3,6 +3,8 @@
 #[path = "service/support.rs"]
 mod support;
 
+#[path = "service/books.rs"]
+mod books;
 #[path = "service/consumers.rs"]
 mod consumers;
 #[path = "service/crash.rs"]
@@ -13,3 +15,5 @@ mod http;
 mod outcomes;
 #[path = "service/races.rs"]
 mod races;
+#[path = "service/settlement.rs"]
+mod settlement;

@@ -46,18 +46,46 @@ impl TestDatabase {
     }
 
     pub async fn at(server_url: &str) -> Self {
-        let admin = PgConnectOptions::from_str(server_url).expect("DATABASE_URL is a Postgres URL");
-        let name = random_name("");
-        let pool = PgPool::connect_with(admin.clone()).await.expect("Postgres answers");
-        sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&pool).await.expect("a database");
-        pool.close().await;
-        let (server, _) = server_url.rsplit_once('/').expect("a database in DATABASE_URL");
-        let url = format!("{server}/{name}");
-        let pool = store::connect(&url, 8).expect("a URL");
-        store::migrate(&pool).await.expect("migrations");
-        let database = Self { pool, url, admin, name };
+        let database = Self::empty_at(server_url).await;
         database.register().await;
         database
+    }
+
+    /// Migrated and without master data.
+    pub async fn empty() -> Self {
+        Self::empty_at(&setting("DATABASE_URL")).await
+    }
+
+    async fn empty_at(server_url: &str) -> Self {
+        let database = Self::create(server_url, "").await;
+        store::migrate(&database.pool).await.expect("migrations");
+        database
+    }
+
+    /// A database of its own with all that this one holds now. Nothing may be writing to this one.
+    pub async fn copy(&mut self) -> Self {
+        // Postgres copies a database that nobody is connected to.
+        self.pool.close().await;
+        let copy = Self::create(&self.url, &format!(" template {}", self.name)).await;
+        self.pool = store::connect(&self.url, 8).expect("a URL");
+        copy
+    }
+
+    /// `server_url` may name any database of the server.
+    async fn create(server_url: &str, template: &str) -> Self {
+        let (server, _) = server_url.rsplit_once('/').expect("a database in DATABASE_URL");
+        // Every server has the database postgres.
+        let admin = PgConnectOptions::from_str(&format!("{server}/postgres")).expect("DATABASE_URL is a Postgres URL");
+        let name = random_name("");
+        let pool = PgPool::connect_with(admin.clone()).await.expect("Postgres answers");
+        sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}{template}")))
+            .execute(&pool)
+            .await
+            .expect("a database");
+        pool.close().await;
+        let url = format!("{server}/{name}");
+        let pool = store::connect(&url, 8).expect("a URL");
+        Self { pool, url, admin, name }
     }
 
     /// Two deployments and two products; one product has a price with a context threshold.

@@ -1,0 +1,260 @@
+//! Settlements on a real database: the figures that are worked out by hand in `tests/domain/settlement.rs`,
+//! who may approve and issue, late news, and what the database itself refuses.
+
+use crate::books::*;
+use crate::support::TestDatabase;
+use apportion::domain::settlement::SettlementError;
+use apportion::jobs::settle::SettleError;
+use apportion::jobs::statements::{StatementError, approve, issue, show, waive};
+use apportion::store::usage_rows::Counts;
+
+const CONTRACT: &str = "microsoft-openai";
+
+/// May 2026 with every channel, and late usage of April on both sides of the amendment: event by event the
+/// month of `tests/domain/settlement.rs`, where each amount is worked out.
+fn small_month() -> Vec<String> {
+    let direct = [
+        ("input_tokens", "200000"),
+        ("cached_input_tokens", "40000"),
+        ("output_tokens", "10000"),
+        ("reasoning_tokens", "2000"),
+    ];
+    let long = [("input_tokens", "272001"), ("output_tokens", "1000")];
+    let input = [("input_tokens", "100000")];
+    let both = [("input_tokens", "100000"), ("output_tokens", "10000")];
+    let agents = [("runtime_seconds", "5400"), ("state_gb_hours", "2.5"), ("tool_calls", "3")];
+    let (may, april) = (|day: u32| format!("2026-05-{day:02}T10:00:00-07:00"), "2026-04-26T23:59:59-07:00");
+    let amendment = "2026-04-27T00:00:00-07:00";
+    let agents_at = "bedrock-agents-us-east-1";
+    vec![
+        usage("direct", &may(3), "openai-direct", "gpt-5.5", &direct),
+        usage("long", "2026-05-03T10:00:01-07:00", "openai-direct", "gpt-5.5", &long),
+        usage("azure", &may(4), "azure-openai-eastus", "gpt-5.5", &input),
+        usage("own-use", &may(4), "microsoft-copilot", "gpt-5.5", &input),
+        usage("bedrock", &may(5), "bedrock-us-east-1", "gpt-5.5", &both),
+        usage("agents", &may(6), agents_at, "bedrock-managed-agents", &agents),
+        usage("vertex", &may(7), "vertex-us-central1", "gpt-5.4-mini", &input),
+        usage("oci", &may(8), "oci-us-ashburn-1", "gpt-5.3-codex", &both),
+        usage("late-direct-before", april, "openai-direct", "gpt-5.5", &input),
+        usage("late-direct-after", amendment, "openai-direct", "gpt-5.5", &input),
+        usage("late-azure-before", april, "azure-openai-eastus", "gpt-5.5", &input),
+        usage("late-azure-after", amendment, "azure-openai-eastus", "gpt-5.5", &input),
+    ]
+}
+
+/// The small month in a database, with its figures and its refund.
+async fn history() -> TestDatabase {
+    let database = TestDatabase::empty().await;
+    database.apply(&shipped()).await;
+    let counts = database.ingest(&small_month()).await;
+    assert_eq!(counts, Counts { messages: 12, stored: 12, ..Counts::default() });
+    let figures = [subscriptions("april", "2026-04", 30, "0"), subscriptions("may", "2026-05", 31, "1_000.00")];
+    database.record(&figures).await;
+    database.record(&[refund("r", "direct", "0.38")]).await;
+    database
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_small_month_is_booked_as_worked_out_by_hand() {
+    let database = history().await;
+    let may = database.settle(CONTRACT, "2026-05").await;
+    assert_eq!(
+        booked(&may),
+        ["azure-resale-share 2026-04 0.1", "revenue-share 2026-04 0.2", "revenue-share 2026-05 201"]
+    );
+    let [(_, statement)] = may.drafted.as_slice() else { panic!("one pair of parties") };
+    let totals: Vec<String> = statement.totals.iter().map(|it| format!("{} {}", it.payer, it.payable)).collect();
+    assert_eq!(totals, ["microsoft 0.1", "openai 201.2"]);
+    let aws = database.settle("aws-openai", "2026-05").await;
+    assert_eq!(booked(&aws), ["lab-share 2026-05 0.85"]);
+    // Nothing new: nothing booked, nothing drafted, no settlement written down.
+    for contract in [CONTRACT, "aws-openai"] {
+        let again = database.settle(contract, "2026-05").await;
+        assert!(again.lines.is_empty() && again.drafted.is_empty(), "{again:?}");
+    }
+    assert_eq!(database.number("select count(*) from settlement").await, 2);
+    assert_eq!(database.number("select count(*) from statement_revision").await, 2);
+    // The refund of an event that is not known waits for it.
+    database.record(&[refund("early", "not-yet", "1")]).await;
+    assert_eq!(database.settle(CONTRACT, "2026-05").await.waiting_deductions, 1);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_approve_and_issue_and_late_news_goes_to_the_next_period() {
+    let database = history().await;
+    let input = [("input_tokens", "100000")];
+    let stray = [usage("stray", "2026-05-09T00:00:00Z", "nowhere", "gpt-5.5", &input)];
+    assert_eq!(database.ingest(&stray).await.stored_unresolved, 1);
+    let may = database.settle(CONTRACT, "2026-05").await;
+    assert_eq!(
+        may.unresolved.iter().map(|it| (it.deployment.as_str(), it.events)).collect::<Vec<_>>(),
+        [("nowhere", 1)]
+    );
+    let id = may.drafted[0].0;
+    let pool = &database.pool;
+    assert!(matches!(approve(pool, id, MAKER).await, Err(StatementError::OwnDraft { .. })));
+    assert!(matches!(issue(pool, id, APPROVER).await, Err(StatementError::WrongStatus { .. })));
+    approve(pool, id, APPROVER).await.expect("approved");
+    assert!(matches!(approve(pool, id, APPROVER).await, Err(StatementError::WrongStatus { .. })));
+    assert!(matches!(issue(pool, id, APPROVER).await, Err(StatementError::Unresolved { events: 1, .. })));
+    assert_eq!(waive(pool, id, APPROVER, "test traffic").await.expect("waived").len(), 1);
+    issue(pool, id, APPROVER).await.expect("issued");
+    let issued = show(pool, id).await.expect("a statement").0;
+    assert_eq!((issued.status.as_str(), issued.revision), ("issued", 1));
+
+    // 1,000,000 of output at 30/M: 20% of 30.
+    let late = [usage("late", "2026-05-20T00:00:00Z", "openai-direct", "gpt-5.5", &[("output_tokens", "1000000")])];
+    database.ingest(&late).await;
+    match database.try_settle(CONTRACT, "2026-05", None).await {
+        Err(SettleError::Settlement(SettlementError::PeriodClosed { lines: 1, .. })) => {}
+        other => panic!("{other:?}"),
+    }
+    match database.try_settle(CONTRACT, "2026-06", None).await {
+        Err(SettleError::Settlement(SettlementError::MissingFigure { .. })) => {}
+        other => panic!("{other:?}"),
+    }
+    database.record(&[subscriptions("june", "2026-06", 30, "0")]).await;
+    let june = database.settle(CONTRACT, "2026-06").await;
+    assert_eq!(booked(&june), ["revenue-share 2026-05 6"]);
+    let line = june.drafted[0].1.lines.iter().find(|it| it.origin_period.to_string() == "2026-05").expect("a line");
+    assert_eq!((line.amount.to_string(), line.booked_before.to_string()), ("6".to_owned(), "201".to_owned()));
+    // What was issued is as it was; the closed period has no news any more.
+    assert_eq!(show(pool, id).await.expect("a statement").0, issued);
+    assert!(database.settle(CONTRACT, "2026-05").await.lines.is_empty());
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn news_draft_an_approved_statement_anew() {
+    let database = history().await;
+    let id = database.settle(CONTRACT, "2026-05").await.drafted[0].0;
+    approve(&database.pool, id, APPROVER).await.expect("approved");
+    let more = [usage("more", "2026-05-20T00:00:00Z", "openai-direct", "gpt-5.5", &[("output_tokens", "1000000")])];
+    database.ingest(&more).await;
+    let again = database.settle(CONTRACT, "2026-05").await;
+    assert_eq!(booked(&again), ["revenue-share 2026-05 6"]);
+    assert_eq!(again.drafted[0].0, id);
+    let (row, statement) = show(&database.pool, id).await.expect("a statement");
+    assert_eq!((row.status.as_str(), row.revision), ("draft", 2));
+    let openai = statement.totals.iter().find(|it| it.payer.as_str() == "openai").expect("a total");
+    assert_eq!(openai.payable.to_string(), "207.2");
+    assert!(matches!(issue(&database.pool, id, APPROVER).await, Err(StatementError::WrongStatus { .. })));
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_itself_refuses() {
+    let database = history().await;
+    let id = database.settle(CONTRACT, "2026-05").await.drafted[0].0;
+    let draft = database.settle("aws-openai", "2026-05").await.drafted[0].0;
+    approve(&database.pool, id, APPROVER).await.expect("approved");
+    issue(&database.pool, id, APPROVER).await.expect("issued");
+    let refused = async |sql: &str, expect: &str| {
+        let outcome = sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).execute(&database.pool).await;
+        let error = outcome.map_or_else(|error| error.to_string(), |_| panic!("accepted: {sql}"));
+        assert!(error.contains(expect), "{sql}: {error}");
+    };
+    for (table, change) in [
+        ("booked_line", "amount = 0.01"),
+        ("statement_revision", "content = '{}'"),
+        ("statement_status", "status = 'draft'"),
+        ("statement", "period = '2026-06'"),
+        ("settlement", "cutoff = now()"),
+        ("period_close", "closed_by = 'nobody'"),
+        ("contract_version", "document = ''"),
+        ("usage_event", "input_tokens = 0"),
+        ("usage_rollup", "input_tokens = 0"),
+        ("usage_state", "voided = true"),
+        ("usage_batch", "recorded_at = now()"),
+        ("price", "amount = 0"),
+        ("deployment", "seller = null"),
+        ("record", "content = '{}'"),
+    ] {
+        refused(&format!("update {table} set {change}"), "append-only").await;
+        refused(&format!("delete from {table}"), "append-only").await;
+        refused(&format!("truncate {table} cascade"), "append-only").await;
+    }
+    let line = |booked: &str| {
+        format!(
+            "insert into booked_line select settlement_id, 99, contract_id, term_id, payer, payee, currency, '{booked}',
+               period_start, '{booked}', period_start, 1
+             from booked_line join settlement using (settlement_id, contract_id)
+             where contract_id = '{CONTRACT}' limit 1"
+        )
+    };
+    refused(&line("2026-05"), "is closed").await;
+    refused(&line("2026-04"), "is closed").await;
+    let status = |id: i64, sequence: u32, status: &str, by: &str| {
+        format!("insert into statement_status values ({id}, 1, {sequence}, '{status}', '{by}', now(), 'by hand')")
+    };
+    refused(&status(draft, 2, "approved", MAKER), "someone else has to approve").await;
+    refused(&status(draft, 2, "issued", APPROVER), "does not follow").await;
+    refused(&status(draft, 3, "approved", APPROVER), "changed meanwhile").await;
+    refused(&status(id, 4, "approved", APPROVER), "does not follow").await;
+    refused(
+        &format!("insert into statement_status values ({id}, 2, 4, 'draft', '{MAKER}', now(), 'by hand')"),
+        "no new draft",
+    )
+    .await;
+    let version =
+        "insert into contract_version select contract_id, 2, effective_at, now(), definitions, document, sha256
+                   from contract_version where contract_id = 'microsoft-openai' and number = 1";
+    refused(version, "or a later one").await;
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settlements_at_once_book_once() {
+    let database = history().await;
+    let settle = async || database.try_settle(CONTRACT, "2026-05", None).await;
+    let (a, b, c, d) = tokio::join!(settle(), settle(), settle(), settle());
+    let booked: usize = [a, b, c, d].into_iter().map(|report| report.expect("settled").lines.len()).sum();
+    assert_eq!(booked, 3);
+    assert_eq!(database.number("select count(*) from booked_line").await, 3);
+    assert_eq!(database.number("select (sum(amount) * 100)::bigint from booked_line").await, 20_130);
+    assert_eq!(database.number("select count(*) from statement_revision").await, 1);
+    database.drop_it().await;
+}
+
+/// The shipped agreements without the deployment on Vertex.
+fn without_vertex() -> tempfile::TempDir {
+    let folder = shipped_copy();
+    let path = folder.path().join("register.md");
+    let text = std::fs::read_to_string(&path).expect("the register");
+    let from = text.find("[deployment.vertex-us-central1]").expect("the deployment");
+    let to = from + text[from..].find("[deployment.oci").expect("the next deployment");
+    std::fs::write(&path, format!("{}{}", &text[..from], &text[to..])).expect("written");
+    folder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unresolved_usage_counts_from_the_recording_of_its_mapping_on() {
+    let database = TestDatabase::empty().await;
+    database.apply(without_vertex().path()).await;
+    database.record(&[subscriptions("may", "2026-05", 31, "0")]).await;
+    // 10 M of input at 0.75/M: 20% of 7.50, on either side of the month's end in the contract's zone.
+    let input = [("input_tokens", "10000000")];
+    let lines = [
+        usage("april", "2026-05-01T06:59:59.999999Z", "vertex-us-central1", "gpt-5.4-mini", &input),
+        usage("may", "2026-05-01T07:00:00Z", "vertex-us-central1", "gpt-5.4-mini", &input),
+        usage("june", "2026-06-01T07:00:00Z", "vertex-us-central1", "gpt-5.4-mini", &input),
+    ];
+    assert_eq!(database.ingest(&lines).await.stored_unresolved, 3);
+    let before = database.watermark().await;
+    assert_eq!(database.apply(&shipped()).await.register_entries, 1);
+    let as_known_before = database.try_settle(CONTRACT, "2026-05", Some(before)).await.expect("settled");
+    assert!(as_known_before.lines.is_empty());
+    let unresolved: Vec<i64> = as_known_before.unresolved.iter().map(|it| it.events).collect();
+    assert_eq!(unresolved, [2]);
+    let known = database.settle(CONTRACT, "2026-05").await;
+    assert_eq!(booked(&known), ["revenue-share 2026-04 1.5", "revenue-share 2026-05 1.5"]);
+    assert!(known.unresolved.is_empty());
+    // The mapping is known, so nothing blocks the issue.
+    let id = known.drafted[0].0;
+    approve(&database.pool, id, APPROVER).await.expect("approved");
+    issue(&database.pool, id, APPROVER).await.expect("issued");
+    database.record(&[subscriptions("june", "2026-06", 30, "0")]).await;
+    assert_eq!(booked(&database.settle(CONTRACT, "2026-06").await), ["revenue-share 2026-06 1.5"]);
+    database.drop_it().await;
+}
