@@ -11,6 +11,8 @@ mod consumers;
 mod crash;
 #[path = "service/http.rs"]
 mod http;
+#[path = "service/known_at.rs"]
+mod known_at;
 #[path = "service/outcomes.rs"]
 mod outcomes;
 #[path = "service/races.rs"]
