@@ -17,5 +17,7 @@ mod known_at;
 mod outcomes;
 #[path = "service/races.rs"]
 mod races;
+#[path = "service/rollups.rs"]
+mod rollups;
 #[path = "service/settlement.rs"]
 mod settlement;
