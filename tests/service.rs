@@ -21,3 +21,5 @@ mod races;
 mod rollups;
 #[path = "service/settlement.rs"]
 mod settlement;
+#[path = "service/trace.rs"]
+mod trace;
