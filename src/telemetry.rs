@@ -8,7 +8,7 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
-use std::io;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt;
@@ -185,7 +185,9 @@ pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> 
     let filter = EnvFilter::try_new(&config.filter)?;
     let traces = config.otlp_endpoint.as_deref().map(trace_provider).transpose()?;
     let export = traces.as_ref().map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer("apportion")));
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    // Colours are for a person's terminal: never in a file or a collector.
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours);
     let lines = match config.format {
         LogFormat::Human => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
