@@ -9,6 +9,8 @@ mod books;
 mod consumers;
 #[path = "service/crash.rs"]
 mod crash;
+#[path = "service/demo.rs"]
+mod demo;
 #[path = "service/http.rs"]
 mod http;
 #[path = "service/known_at.rs"]
