@@ -162,27 +162,49 @@ fn opened_hours(edges: &[Instant]) -> Vec<Instant> {
 }
 
 /// Usage up to `end` (exclusive) whose deployment or product no register knew at `known_at`.
+///
+/// As in [`load_usage`], an hour in which `end` falls is opened down to its events.
 pub async fn load_unresolved(
     conn: &mut PgConnection,
     end: Instant,
     known_at: Instant,
 ) -> Result<Vec<UnresolvedUsage>, StoreError> {
+    let last_hour = end.duration_trunc(TimeDelta::hours(1)).unwrap_or(end);
     let rows = sqlx::query_as!(
         UnresolvedUsage,
         r#"
-        select d.dimension_id, d.source, d.deployment, d.product, sum(r.events)::bigint as "events!"
-        from usage_rollup r
-        join usage_batch b using (batch_id)
-        join usage_dimension d using (dimension_id)
-        where b.recorded_at <= $2 and r.bucket < $1
-          and not (exists (select from deployment where deployment_id = d.deployment and recorded_at <= $2)
-               and exists (select from product where product_id = d.product and recorded_at <= $2))
+        with known_batch as (
+          select batch_id from usage_batch where recorded_at <= $2
+        ), unknown_dimension as (
+          select * from usage_dimension d
+          where not (exists (select from deployment where deployment_id = d.deployment and recorded_at <= $2)
+                 and exists (select from product where product_id = d.product and recorded_at <= $2))
+        ), counted as (
+          select r.dimension_id, r.events::bigint as events
+          from usage_rollup r join known_batch using (batch_id) where r.bucket < $3
+          union all
+          select s.dimension_id, 1
+          from (
+            select distinct on (event_key) * from usage_state join known_batch using (batch_id)
+            where $3 < $1 order by event_key, batch_id desc
+          ) s
+          where not s.voided and s.occurred_at >= $3 and s.occurred_at < $1
+          union all
+          select e.dimension_id, 1
+          from usage_event e join known_batch using (batch_id)
+          where $3 < $1 and e.occurred_at >= $3 and e.occurred_at < $1
+            and not exists (select from usage_state s join known_batch using (batch_id) where s.event_key = e.event_key)
+        )
+        select d.dimension_id as "dimension_id!", d.source as "source!", d.deployment as "deployment!",
+               d.product as "product!", sum(c.events)::bigint as "events!"
+        from counted c join unknown_dimension d using (dimension_id)
         group by 1, 2, 3, 4
-        having sum(r.events) > 0
+        having sum(c.events) > 0
         order by 2, 3, 4, 1
         "#,
         end,
-        known_at
+        known_at,
+        last_hour
     )
     .fetch_all(conn)
     .await?;

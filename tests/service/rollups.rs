@@ -3,13 +3,13 @@
 //! Versions and prices begin in mid-hour, corrections move events over those instants, a context threshold
 //! and a deployment are recorded after the usage that they concern.
 
-use crate::books::at;
-use crate::support::{TestDatabase, write_lines};
+use crate::books::{at, usage};
+use crate::support::{TestDatabase, correction, void, write_lines};
 use apportion::domain::money::Exact;
 use apportion::domain::period::{Instant, Timeline};
 use apportion::domain::sharing::timeline;
 use apportion::jobs::contracts;
-use apportion::store::rollups::load_usage;
+use apportion::store::rollups::{load_unresolved, load_usage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -377,6 +377,43 @@ async fn rollups_equal_the_events_at_every_boundary_and_every_k() {
         compared += check(&database, &log, step).await;
     }
     assert!(compared > 2000, "{compared} sums were compared");
-    database.audit().await;
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unresolved_usage_is_counted_up_to_an_end_in_mid_hour() {
+    let database = TestDatabase::empty().await;
+    let unknown = |id: &str, time: &str| usage(id, time, "nowhere", "m", &[("requests", "1")]);
+    let lines = [
+        unknown("whole-hour", "2026-05-31T17:59:59Z"),
+        unknown("last", "2026-05-31T18:29:59.999999Z"),
+        unknown("first-after", "2026-05-31T18:30:00Z"),
+        unknown("moved-in", "2026-05-31T18:45:00Z"),
+        unknown("moved-out", "2026-05-31T18:10:00Z"),
+        unknown("voided", "2026-05-31T18:10:00Z"),
+    ];
+    database.write(&lines).await;
+    let before = database.watermark().await;
+    let moved = |to: &str| format!(r#""occurred_at":"{to}""#);
+    let amendments = [
+        correction("k1", "moved-in", &moved("2026-05-31T18:00:00Z")),
+        correction("k2", "moved-out", &moved("2026-05-31T18:30:00Z")),
+        void("v", "voided"),
+    ];
+    database.write(&amendments).await;
+    let now = database.watermark().await;
+    let mut conn = database.pool.acquire().await.expect("a connection");
+    // The end of May in Kolkata, and the hours beside it.
+    for (end, known_at, events) in [
+        ("2026-05-31T18:30:00Z", before, 4),
+        ("2026-05-31T18:30:00Z", now, 3),
+        ("2026-05-31T18:00:00Z", now, 1),
+        ("2026-05-31T19:00:00Z", before, 6),
+        ("2026-05-31T19:00:00Z", now, 5),
+    ] {
+        let found = load_unresolved(&mut conn, at(end), known_at).await.expect("usage");
+        assert_eq!(found.iter().map(|it| it.events).sum::<i64>(), events, "{end} as known at {known_at}");
+    }
+    drop(conn);
     database.drop_it().await;
 }
