@@ -57,7 +57,8 @@ impl TestDatabase {
     }
 
     async fn empty_at(server_url: &str) -> Self {
-        let database = Self::create(server_url, "").await;
+        let admin = PgConnectOptions::from_str(server_url).expect("DATABASE_URL is a Postgres URL");
+        let database = Self::create(server_url, admin, "").await;
         store::migrate(&database.pool).await.expect("migrations");
         database
     }
@@ -66,16 +67,14 @@ impl TestDatabase {
     pub async fn copy(&mut self) -> Self {
         // Postgres copies a database that nobody is connected to.
         self.pool.close().await;
-        let copy = Self::create(&self.url, &format!(" template {}", self.name)).await;
+        let copy = Self::create(&self.url, self.admin.clone(), &format!(" template {}", self.name)).await;
         self.pool = store::connect(&self.url, 8).expect("a URL");
         copy
     }
 
-    /// `server_url` may name any database of the server.
-    async fn create(server_url: &str, template: &str) -> Self {
+    /// `server_url` may name any database of the server; `admin` connects to one that is not copied.
+    async fn create(server_url: &str, admin: PgConnectOptions, template: &str) -> Self {
         let (server, _) = server_url.rsplit_once('/').expect("a database in DATABASE_URL");
-        // Every server has the database postgres.
-        let admin = PgConnectOptions::from_str(&format!("{server}/postgres")).expect("DATABASE_URL is a Postgres URL");
         let name = random_name("");
         let pool = PgPool::connect_with(admin.clone()).await.expect("Postgres answers");
         sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}{template}")))

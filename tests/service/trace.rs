@@ -18,10 +18,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What `shared/data/PROVENANCE.md` says of each file: requests, input tokens, output tokens.
-const TOTALS: [(&str, &str, [u64; 3]); 2] = [
-    ("conv", "trace-conv", [19_366, 22_361_870, 4_088_665]),
-    ("code", "trace-code", [8_819, 18_059_974, 245_896]),
-];
+const TOTALS: [(&str, &str, [u64; 3]); 2] =
+    [("conv", "trace-conv", [19_366, 22_361_870, 4_088_665]), ("code", "trace-code", [8_819, 18_059_974, 245_896])];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/azure_llm_2023")
