@@ -316,6 +316,16 @@ fn recompute(
     sums
 }
 
+/// What is loaded before more usage comes, and what then counts.
+#[derive(Clone, Copy)]
+struct Round<'a> {
+    effective: &'a [&'a str],
+    later_deployment: bool,
+    prices: &'a str,
+    deployments: &'static [&'static str],
+    thresholds: &'static [u64],
+}
+
 /// What was known at a watermark, for the recomputation.
 struct Step {
     at: Instant,
@@ -352,16 +362,19 @@ async fn rollups_equal_the_events_at_every_boundary_and_every_k() {
     let database = TestDatabase::empty().await;
     let folder = tempfile::tempdir().expect("a folder");
     let (mut draw, mut log, mut steps) = (Draw(20_260_501), Log::default(), Vec::new());
-    let first = ["2026-05-01T10:17:23.5Z"];
     let both = ["2026-05-01T10:17:23.5Z", "2026-05-02T07:45:10.000001Z"];
     let later_threshold = "m4,m,input_tokens,default,,,,700,4,1,USD,,,s\n";
-    let rounds: [(&[&str], bool, &str, &'static [&'static str], &'static [u64]); 4] = [
-        (&first, false, "", &["a", "b"], &[1000]),
-        (&both, false, "", &["a", "b"], &[1000]),
-        (&both, false, later_threshold, &["a", "b"], &[700, 1000]),
-        (&both, true, later_threshold, &["a", "b", "c"], &[700, 1000]),
-    ];
-    for (effective, later_deployment, prices, deployments, thresholds) in rounds {
+    let first = Round {
+        effective: &both[..1],
+        later_deployment: false,
+        prices: "",
+        deployments: &["a", "b"],
+        thresholds: &[1000],
+    };
+    let second = Round { effective: &both, ..first };
+    let third = Round { prices: later_threshold, thresholds: &[700, 1000], ..second };
+    let fourth = Round { later_deployment: true, deployments: &["a", "b", "c"], ..third };
+    for Round { effective, later_deployment, prices, deployments, thresholds } in [first, second, third, fourth] {
         write_folder(folder.path(), effective, later_deployment, prices);
         database.apply(folder.path()).await;
         // What the folder adds changes how earlier usage counts, before any more is recorded.
