@@ -111,13 +111,23 @@ pub async fn load_usage(
               and s.occurred_at >= o.bucket and s.occurred_at < o.bucket + interval '1 hour')
             and s.occurred_at >= ($1::timestamptz[])[1]
             and s.occurred_at < ($1::timestamptz[])[cardinality($1::timestamptz[])]
+        ), column_sum as (
+          -- summed by numbers before any name or meter is looked at: few rows are left to sort
+          select segment, dimension_id, customer_id, context_over, sum(input_tokens) as input_tokens,
+                 sum(cached_input_tokens) as cached_input_tokens, sum(output_tokens) as output_tokens,
+                 sum(reasoning_tokens) as reasoning_tokens, sum(requests) as requests
+          from item group by 1, 2, 3, 4
         ), metered as (
-          select i.segment, i.dimension_id, i.customer_id, i.context_over, m.meter, m.quantity
-          from item i cross join lateral (
-            values ('input_tokens', i.input_tokens::numeric), ('cached_input_tokens', i.cached_input_tokens),
-                   ('output_tokens', i.output_tokens), ('reasoning_tokens', i.reasoning_tokens), ('requests', i.requests)
-            union all select key, value::numeric from jsonb_each_text(i.other_quantities)
+          select s.segment, s.dimension_id, s.customer_id, s.context_over, m.meter, m.quantity
+          from column_sum s cross join lateral (
+            values ('input_tokens', s.input_tokens), ('cached_input_tokens', s.cached_input_tokens),
+                   ('output_tokens', s.output_tokens), ('reasoning_tokens', s.reasoning_tokens), ('requests', s.requests)
           ) as m(meter, quantity)
+          union all
+          select i.segment, i.dimension_id, i.customer_id, i.context_over, o.key, sum(o.value::numeric)
+          from item i cross join lateral jsonb_each_text(i.other_quantities) o
+          where i.other_quantities is not null
+          group by 1, 2, 3, 4, 5
         )
         select m.segment as "segment!", d.deployment as "deployment!", d.product as "product!",
                d.service_tier as "service_tier!", c.customer as "customer!", m.context_over as "context_over!",
