@@ -1,1 +1,453 @@
-//! placeholder
+//! Settings: compiled-in defaults, then a file, then the environment, then flags.
+//!
+//! A key that no default names is refused with the place where it stands. Each value remembers where it came
+//! from, for `apportion config show`.
+
+use figment::providers::{Format, Toml};
+use figment::value::{Dict, Map, Tag, Value};
+use figment::{Figment, Metadata, Profile, Provider, Source};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The defaults, which also say which keys there are.
+const DEFAULTS: &str = include_str!("../config.default.toml");
+/// Below it any key is passed on to librdkafka.
+const OPEN_SECTION: &str = "kafka.properties";
+const ENVIRONMENT_PREFIX: &str = "APPORTION_";
+/// The environment variable that names the file. It is no setting.
+pub const FILE_VARIABLE: &str = "APPORTION_CONFIG";
+/// The variables with which `scripts/services` marks what it started, for tests. They are no settings.
+const SERVICES_VARIABLE: &str = "APPORTION_SERVICES";
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Config {
+    pub database: Database,
+    pub kafka: Kafka,
+    pub http: Http,
+    pub telemetry: Telemetry,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Database {
+    /// Empty where none is set; see [`Config::database_url`].
+    pub url: String,
+    pub max_connections: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Kafka {
+    /// Empty where none are set; see [`Config::kafka_brokers`].
+    pub brokers: String,
+    pub group_id: String,
+    pub topics: Vec<String>,
+    pub batch_messages: usize,
+    pub linger_ms: u64,
+    /// Passed to librdkafka as they are.
+    pub properties: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Http {
+    pub listen: SocketAddr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Telemetry {
+    pub log_format: LogFormat,
+    pub log_filter: String,
+    /// Empty where traces go nowhere.
+    pub otlp_endpoint: String,
+}
+
+/// What a setting's value is refused for.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{origin}: there is no setting \"{key}\"; the nearest is \"{nearest}\"")]
+    UnknownKey { key: String, origin: String, nearest: String },
+    #[error("{origin}: \"{key}\" must be {expected}")]
+    WrongValue { key: String, origin: String, expected: &'static str },
+    #[error("--set {text}: write section.key=value")]
+    WrongFlag { text: String },
+    #[error("{}: cannot be read", path.display())]
+    NoFile { path: PathBuf },
+    #[error("{message}")]
+    Figment { message: String },
+    #[error("\"{key}\" is not set; set {variable} or write it into the configuration file")]
+    Unset { key: &'static str, variable: &'static str },
+}
+
+/// One setting as `config show` prints it: secrets masked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    pub key: String,
+    pub value: String,
+    pub origin: String,
+}
+
+/// Where settings are taken from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    pub file: Option<PathBuf>,
+    /// Name and value of environment variables; those that are not ours are passed over.
+    pub environment: Vec<(String, String)>,
+    /// `section.key=value`, in the order given.
+    pub flags: Vec<String>,
+}
+
+impl Sources {
+    /// The file of `--config` or APPORTION_CONFIG, this process's environment, and `--set` flags.
+    pub fn of_process(file: Option<PathBuf>, flags: Vec<String>) -> Self {
+        // Names and values that are no text are none of ours.
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self { file, environment, flags }
+    }
+}
+
+impl Config {
+    /// Reads the settings, and where each came from.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unknown key, a value of the wrong kind.
+    pub fn load(sources: &Sources) -> Result<(Self, Vec<Setting>), ConfigError> {
+        let defaults = flatten(&Figment::from(Toml::string(DEFAULTS)))?;
+        let mut figment = Figment::new().merge(Named { inner: Toml::string(DEFAULTS), name: "default" });
+        if let Some(path) = &sources.file {
+            if !path.is_file() {
+                return Err(ConfigError::NoFile { path: path.clone() });
+            }
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        for layer in environment_layers(&sources.environment, &defaults)? {
+            figment = figment.merge(layer);
+        }
+        for flag in &sources.flags {
+            let (key, value) = flag.split_once('=').ok_or_else(|| ConfigError::WrongFlag { text: flag.clone() })?;
+            figment = figment.merge(Layer::new(key.trim(), value, "--set".to_owned(), &defaults)?);
+        }
+        let settings = flatten(&figment)?;
+        for (key, (_, origin)) in &settings {
+            check_known(key, origin, &defaults)?;
+        }
+        let config = figment.extract().map_err(|error| figment_error(&figment, error))?;
+        let shown = settings.into_iter().map(|(key, (value, origin))| {
+            let value = mask(&key, &value);
+            Setting { key, value, origin }
+        });
+        Ok((config, shown.collect()))
+    }
+
+    /// # Errors
+    /// None is set.
+    pub fn database_url(&self) -> Result<&str, ConfigError> {
+        let unset = ConfigError::Unset { key: "database.url", variable: "DATABASE_URL" };
+        if self.database.url.is_empty() { Err(unset) } else { Ok(&self.database.url) }
+    }
+
+    /// # Errors
+    /// None are set.
+    pub fn kafka_brokers(&self) -> Result<&str, ConfigError> {
+        let unset = ConfigError::Unset { key: "kafka.brokers", variable: "KAFKA_BROKERS" };
+        if self.kafka.brokers.is_empty() { Err(unset) } else { Ok(&self.kafka.brokers) }
+    }
+}
+
+/// Values as text by dotted key, with the place that each came from.
+type Flat = BTreeMap<String, (Value, String)>;
+
+fn flatten(figment: &Figment) -> Result<Flat, ConfigError> {
+    let root = figment.data().map_err(|error| figment_error(figment, error))?;
+    let mut flat = Flat::new();
+    for (section, value) in root.get(&Profile::Default).into_iter().flatten() {
+        flatten_into(figment, section, value, &mut flat);
+    }
+    Ok(flat)
+}
+
+fn flatten_into(figment: &Figment, key: &str, value: &Value, flat: &mut Flat) {
+    match value {
+        Value::Dict(_, entries) => {
+            for (name, value) in entries {
+                flatten_into(figment, &format!("{key}.{name}"), value, flat);
+            }
+        }
+        _ => {
+            flat.insert(key.to_owned(), (value.clone(), origin(figment, value.tag())));
+        }
+    }
+}
+
+fn origin(figment: &Figment, tag: Tag) -> String {
+    let Some(metadata) = figment.get_metadata(tag) else { return "default".to_owned() };
+    match &metadata.source {
+        Some(Source::File(path)) => path.display().to_string(),
+        _ => metadata.name.to_string(),
+    }
+}
+
+fn figment_error(figment: &Figment, error: figment::Error) -> ConfigError {
+    let place = error.metadata.as_ref().or_else(|| figment.metadata().next()).map_or("", |metadata| &*metadata.name);
+    let at = error.path.join(".");
+    // The kind alone: figment's own text of a wrong value would quote it, and it could be a password.
+    let message = match &error.kind {
+        figment::error::Kind::InvalidType(_, expected) | figment::error::Kind::InvalidValue(_, expected) => {
+            format!("{place}: \"{at}\" must be {expected}")
+        }
+        figment::error::Kind::UnknownVariant(_, expected) => {
+            format!("{place}: \"{at}\" must be one of {}", expected.join(", "))
+        }
+        _ if at.is_empty() => format!("{place}: {error}"),
+        _ => format!("{place}: \"{at}\" has a value that cannot be used"),
+    };
+    ConfigError::Figment { message }
+}
+
+fn is_open(key: &str) -> bool {
+    key.strip_prefix(OPEN_SECTION).is_some_and(|rest| rest.starts_with('.'))
+}
+
+fn check_known(key: &str, origin: &str, known: &Flat) -> Result<(), ConfigError> {
+    if known.contains_key(key) || is_open(key) {
+        return Ok(());
+    }
+    let nearest = known.keys().min_by_key(|candidate| distance(key, candidate)).cloned().unwrap_or_default();
+    Err(ConfigError::UnknownKey { key: key.to_owned(), origin: origin.to_owned(), nearest })
+}
+
+/// How many letters have to be added, dropped or changed (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (done, letter) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = done + 1;
+        for (column, other) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(*other != letter);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// `APPORTION_KAFKA__GROUP_ID` is `kafka.group_id`; below `kafka.properties`, `_` stands for a point.
+fn environment_layers(environment: &[(String, String)], defaults: &Flat) -> Result<Vec<Layer>, ConfigError> {
+    let mut layers = Vec::new();
+    for (name, key) in [("DATABASE_URL", "database.url"), ("KAFKA_BROKERS", "kafka.brokers")] {
+        if let Some((_, value)) = environment.iter().find(|(given, _)| given == name) {
+            layers.push(Layer::new(key, value, name.to_owned(), defaults)?);
+        }
+    }
+    for (name, value) in environment {
+        if name == FILE_VARIABLE || name.starts_with(SERVICES_VARIABLE) {
+            continue;
+        }
+        let Some(path) = name.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
+        let mut key = path.to_lowercase().replace("__", ".");
+        if is_open(&key) {
+            let (section, property) = key.split_at(OPEN_SECTION.len());
+            key = format!("{section}{}", property.replace('_', "."));
+        }
+        layers.push(Layer::new(&key, value, name.clone(), defaults)?);
+    }
+    Ok(layers)
+}
+
+/// One setting from the environment or a flag, read as its default's kind says.
+struct Layer {
+    key: String,
+    value: Value,
+    origin: String,
+}
+
+impl Layer {
+    fn new(key: &str, text: &str, origin: String, defaults: &Flat) -> Result<Self, ConfigError> {
+        check_known(key, &origin, defaults)?;
+        let value = match defaults.get(key).map(|(value, _)| value) {
+            Some(Value::Num(..)) => {
+                let expected = "a whole number";
+                let wrong = || ConfigError::WrongValue { key: key.to_owned(), origin: origin.clone(), expected };
+                Value::from(text.trim().parse::<u64>().map_err(|_| wrong())?)
+            }
+            Some(Value::Array(..)) => {
+                let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+                Value::from(entries.map(str::to_owned).collect::<Vec<_>>())
+            }
+            _ => Value::from(text),
+        };
+        Ok(Self { key: key.to_owned(), value, origin })
+    }
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.origin.clone())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        // The points in the name of a librdkafka property are no sections.
+        let mut path: Vec<&str> = match self.key.strip_prefix(OPEN_SECTION).and_then(|rest| rest.strip_prefix('.')) {
+            Some(property) => OPEN_SECTION.split('.').chain([property]).collect(),
+            None => self.key.split('.').collect(),
+        };
+        let mut value = self.value.clone();
+        while path.len() > 1 {
+            let name = path.pop().unwrap_or_default();
+            value = Value::from(Dict::from([(name.to_owned(), value)]));
+        }
+        let section = path.pop().unwrap_or_default();
+        Ok(Profile::Default.collect(Dict::from([(section.to_owned(), value)])))
+    }
+}
+
+/// A provider under a name of ours.
+struct Named<P> {
+    inner: P,
+    name: &'static str,
+}
+
+impl<P: Provider> Provider for Named<P> {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.name)
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        self.inner.data()
+    }
+}
+
+/// The value as text, with nothing secret in it.
+fn mask(key: &str, value: &Value) -> String {
+    let text = match value {
+        Value::Array(_, entries) => entries.iter().map(|entry| mask(key, entry)).collect::<Vec<_>>().join(","),
+        Value::Num(_, number) => {
+            // figment keeps signed and unsigned whole numbers apart.
+            let signed = number.to_i128().map(|number| number.to_string());
+            signed.or_else(|| number.to_u128().map(|number| number.to_string())).unwrap_or_default()
+        }
+        Value::Bool(_, truth) => truth.to_string(),
+        _ => value.as_str().unwrap_or_default().to_owned(),
+    };
+    let words = ["password", "secret", "token", "jaas", "oauthbearer.config", "key.pem"];
+    if is_open(key) && words.iter().any(|word| key.contains(word)) {
+        return "***".to_owned();
+    }
+    mask_url(&text)
+}
+
+/// `postgres://user:password@host` loses the password, `?password=...` its value.
+fn mask_url(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    // A password may itself hold a slash; what counts is the last @ before the query.
+    let query_at = rest.find('?').unwrap_or(rest.len());
+    let masked = match rest.get(..query_at).and_then(|front| front.rfind('@')) {
+        Some(at) => {
+            let (user, host) = (rest.get(..at).unwrap_or_default(), rest.get(at..).unwrap_or_default());
+            let name = user.split(':').next().unwrap_or_default();
+            if user.contains(':') { format!("{name}:***{host}") } else { rest.to_owned() }
+        }
+        None => rest.to_owned(),
+    };
+    let (front, query) = masked.split_once('?').map_or((masked.as_str(), None), |(front, query)| (front, Some(query)));
+    let query = query.map_or(String::new(), |query| {
+        let hide = |pair: &str| match pair.split_once('=') {
+            Some((name, _)) if name.contains("password") => format!("{name}=***"),
+            _ => pair.to_owned(),
+        };
+        format!("?{}", query.split('&').map(hide).collect::<Vec<_>>().join("&"))
+    });
+    format!("{scheme}://{front}{query}")
+}
+
+/// The file that `--config` or APPORTION_CONFIG names.
+pub fn file(flag: Option<&Path>) -> Option<PathBuf> {
+    let named = std::env::var_os(FILE_VARIABLE).filter(|name| !name.is_empty());
+    flag.map(Path::to_path_buf).or_else(|| named.map(PathBuf::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn load(file: &str, environment: &[(&str, &str)], flags: &[&str]) -> Result<(Config, Vec<Setting>), ConfigError> {
+        let mut written = tempfile::NamedTempFile::new().expect("a file");
+        written.write_all(file.as_bytes()).expect("written");
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Config::load(&Sources {
+            file: Some(written.path().to_path_buf()),
+            environment: environment.iter().map(pair).collect(),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+        })
+    }
+
+    fn shown(settings: &[Setting], key: &str) -> (String, String) {
+        let setting = settings.iter().find(|setting| setting.key == key).expect("a setting");
+        (setting.value.clone(), setting.origin.clone())
+    }
+
+    #[test]
+    fn later_sources_win_and_are_named() {
+        let file = "[kafka]\ngroup_id = \"from-file\"\nlinger_ms = 7\n[telemetry]\nlog_format = \"json\"\n";
+        let environment =
+            [("KAFKA_BROKERS", "a:1"), ("APPORTION_KAFKA__LINGER_MS", "8"), ("HOME", "/"), ("APPORTION_CONFIG", "x")];
+        let (config, settings) = load(file, &environment, &["kafka.topics=one, two"]).expect("settings");
+        assert_eq!((config.kafka.group_id.as_str(), config.kafka.linger_ms), ("from-file", 8));
+        assert_eq!((config.kafka.topics.len(), config.telemetry.log_format), (2, LogFormat::Json));
+        assert_eq!(config.kafka_brokers().expect("brokers"), "a:1");
+        assert!(matches!(config.database_url(), Err(ConfigError::Unset { .. })));
+        assert_eq!(shown(&settings, "kafka.linger_ms"), ("8".into(), "APPORTION_KAFKA__LINGER_MS".into()));
+        assert_eq!(shown(&settings, "kafka.brokers"), ("a:1".into(), "KAFKA_BROKERS".into()));
+        assert_eq!(shown(&settings, "kafka.topics"), ("one,two".into(), "--set".into()));
+        assert_eq!(shown(&settings, "kafka.batch_messages"), ("25000".into(), "default".into()));
+        assert!(shown(&settings, "kafka.group_id").1.starts_with('/'));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_the_nearest() {
+        let check = |file: &str, environment: &[(&str, &str)], flags: &[&str], expect: &str| {
+            let error = load(file, environment, flags).expect_err("refused").to_string();
+            assert!(error.contains(expect), "{error}");
+        };
+        check(
+            "[kafka]\ngroupid = \"x\"\n",
+            &[],
+            &[],
+            "no setting \"kafka.groupid\"; the nearest is \"kafka.group_id\"",
+        );
+        check("", &[("APPORTION_HTTP__LISTENS", "x")], &[], "APPORTION_HTTP__LISTENS: there is no setting");
+        check("", &[], &["database.uri=x"], "\"database.url\"");
+        check("", &[], &["database"], "section.key=value");
+        check("", &[("APPORTION_KAFKA__LINGER_MS", "soon")], &[], "must be a whole number");
+        check("[telemetry]\nlog_format = \"xml\"\n", &[], &[], "telemetry.log_format");
+        check("[http]\nlisten = \"nowhere\"\n", &[], &[], "http.listen");
+    }
+
+    #[test]
+    fn properties_pass_and_secrets_are_masked() {
+        let file = "[kafka.properties]\n\"sasl.username\" = \"me\"\n\"sasl.password\" = \"hush\"\n";
+        let environment = [
+            ("APPORTION_KAFKA__PROPERTIES__SECURITY_PROTOCOL", "SASL_SSL"),
+            ("DATABASE_URL", "postgres://me:hu/sh@host:5432/db?sslmode=require&sslpassword=hush"),
+        ];
+        let (config, settings) = load(file, &environment, &[]).expect("settings");
+        assert_eq!(config.kafka.properties["security.protocol"], "SASL_SSL");
+        assert_eq!(config.kafka.properties["sasl.password"], "hush");
+        assert_eq!(shown(&settings, "kafka.properties.sasl.username").0, "me");
+        assert_eq!(shown(&settings, "kafka.properties.sasl.password").0, "***");
+        let url = "postgres://me:***@host:5432/db?sslmode=require&sslpassword=***";
+        assert_eq!(shown(&settings, "database.url").0, url);
+        assert_eq!(mask_url("postgres://host/db"), "postgres://host/db");
+        assert_eq!(mask_url("127.0.0.1:8080"), "127.0.0.1:8080");
+    }
+}

@@ -1,6 +1,6 @@
 //! Apportion: meters AI usage on every cloud and settles the money that labs and clouds owe each other.
 //!
-//! `domain`, `sources` and `render` are pure and build without the feature `service`; everything that
+//! `domain` and `sources` are pure and build without the feature `service`; everything that
 //! does IO stands behind it. ARCHITECTURE.md is the map.
 
 pub mod domain;
@@ -14,6 +14,8 @@ pub mod http;
 pub mod ingest;
 #[cfg(feature = "service")]
 pub mod jobs;
+#[cfg(feature = "service")]
+pub mod produce;
 #[cfg(feature = "service")]
 pub mod store;
 #[cfg(feature = "service")]

@@ -1,1 +1,16 @@
-fn main() {}
+//! The program: reads the command line, runs one role, and says by its exit status how that went.
+
+mod cli;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("apportion: {}", cli::explain(&error));
+            cli::exit_status(&error)
+        }
+    }
+}

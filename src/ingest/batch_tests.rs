@@ -1,1 +1,153 @@
-//! Tests.
+//! Decisions without a database: what stands comes in, rows go out.
+
+use super::*;
+use crate::domain::period::parse_instant;
+use crate::sources::cloudevents::decode_structured;
+use crate::store::usage::{Identity, StoredAmendment, StoredEvent};
+
+const SECRET: [u8; 32] = [7; 32];
+
+fn at(text: &str) -> Instant {
+    parse_instant(text).expect("an instant")
+}
+
+fn usage(id: &str, data: &str, kind: &str) -> Message {
+    let text = format!(
+        r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"apportion.usage{kind}.v1","time":"2026-05-01T10:59:59Z","data":{data}}}"#
+    );
+    let position = Position::File { name: "f".into(), line: 1 };
+    Message::new(&SECRET, position, decode_structured(text.as_bytes()))
+}
+
+fn event(id: &str, input: u32) -> Message {
+    usage(id, &format!(r#"{{"deployment":"d","product":"p","quantities":{{"input_tokens":{input}}}}}"#), "")
+}
+
+fn corrects(id: &str, target: &str, input: u32) -> Message {
+    usage(id, &format!(r#"{{"corrects":"{target}","quantities":{{"input_tokens":{input}}}}}"#), ".correction")
+}
+
+fn voids(id: &str, target: &str) -> Message {
+    usage(id, &format!(r#"{{"voids":"{target}"}}"#), ".void")
+}
+
+fn known() -> Lookup {
+    Lookup {
+        deployments: ["d".to_owned()].into(),
+        products: ["p".to_owned()].into(),
+        thresholds: [("p".to_owned(), vec![(at("2026-01-01T00:00:00Z"), 100)])].into(),
+        ..Lookup::default()
+    }
+}
+
+/// Puts messages where a lookup finds them, as recorded before.
+fn stored(lookup: &mut Lookup, messages: &[Message], stated_at: Instant) {
+    for message in messages {
+        match &message.body {
+            Body::Event { key, hash, event } => {
+                lookup.identities.insert(*key, Identity { content_hash: *hash, is_event: true });
+                lookup.events.insert(*key, StoredEvent { event: event.clone(), stated_at });
+            }
+            Body::Amendment { key, hash, target_key, amendment } => {
+                lookup.identities.insert(*key, Identity { content_hash: *hash, is_event: false });
+                lookup.amendments.push(StoredAmendment {
+                    key: *key,
+                    target_key: *target_key,
+                    position: "f:1".into(),
+                    amendment: amendment.clone(),
+                });
+            }
+            Body::Rejected(rejection) => panic!("{rejection:?}"),
+        }
+    }
+}
+
+/// Per band: its lower edge, how many events more, and how many input tokens.
+fn sums(rows: &Rows<'_>) -> Vec<(i64, i32, i64)> {
+    let mut sums: Vec<(i64, i32, i64)> = rows
+        .rollups
+        .iter()
+        .map(|row| {
+            let tokens: Decimal = row.quantities.values().sum();
+            (row.context_over, row.events, tokens.to_i64().expect("whole"))
+        })
+        .collect();
+    sums.sort_unstable();
+    sums
+}
+
+#[test]
+fn a_repeat_is_compared_with_what_stands() {
+    let mut lookup = known();
+    stored(&mut lookup, &[event("a", 1)], at("2026-05-02T00:00:00Z"));
+    // The first of the batch is itself a conflict; the second equals what is stored.
+    let batch = [event("a", 2), event("a", 1), event("b", 5), event("b", 6), event("b", 5)];
+    let rows = decide(&batch, &lookup, at("2026-05-03T00:00:00Z"));
+    let counts = rows.counts;
+    assert_eq!((counts.messages, counts.stored, counts.duplicates, counts.conflicts), (5, 1, 2, 2));
+    assert_eq!(sums(&rows), vec![(0, 1, 5)]);
+}
+
+#[test]
+fn a_threshold_is_exceeded_by_strictly_more() {
+    let lookup = known();
+    let batch = [event("a", 100), event("b", 101)];
+    let rows = decide(&batch, &lookup, at("2026-05-03T00:00:00Z"));
+    assert_eq!(sums(&rows), vec![(0, 1, 100), (100, 1, 101)]);
+    assert_eq!(rows.rollups[0].bucket, at("2026-05-01T10:00:00Z"));
+}
+
+#[test]
+fn a_difference_leaves_the_band_in_which_it_was_counted() {
+    let mut lookup = known();
+    // Recorded before the threshold was known: it stands in the band from 0 on without an end.
+    stored(&mut lookup, &[event("a", 500)], at("2025-12-31T00:00:00Z"));
+    let batch = [corrects("k", "a", 300)];
+    let rows = decide(&batch, &lookup, at("2026-05-03T00:00:00Z"));
+    assert_eq!(sums(&rows), vec![(0, -1, -500), (100, 1, 300)]);
+    let taken = rows.rollups.iter().find(|row| row.events == -1).expect("a row");
+    assert_eq!((taken.context_over, taken.context_up_to), (0, i64::MAX));
+}
+
+#[test]
+fn what_waited_is_applied_when_its_event_comes() {
+    let mut lookup = known();
+    stored(&mut lookup, &[corrects("k", "a", 9), corrects("l", "b", 9), voids("v", "b")], at("2026-05-02T00:00:00Z"));
+    let batch = [event("a", 1), event("b", 1), corrects("m", "b", 3)];
+    let rows = decide(&batch, &lookup, at("2026-05-03T00:00:00Z"));
+    assert_eq!((rows.counts.stored, rows.counts.rejected), (2, 1));
+    assert_eq!(rows.states.len(), 2);
+    assert_eq!(sums(&rows), vec![(0, 1, 9)]);
+}
+
+#[test]
+fn a_void_of_a_correction_restores_and_a_second_void_changes_nothing() {
+    let mut lookup = known();
+    stored(&mut lookup, &[event("a", 1), corrects("k", "a", 9)], at("2026-05-02T00:00:00Z"));
+    let batch = [voids("v", "k"), voids("w", "k")];
+    let rows = decide(&batch, &lookup, at("2026-05-03T00:00:00Z"));
+    assert_eq!((rows.counts.voids_applied, rows.states.len()), (2, 1));
+    assert_eq!(sums(&rows), vec![(0, 0, -8)]);
+    stored(&mut lookup, &batch[..1], at("2026-05-03T00:00:00Z"));
+    let rows = decide(&batch[1..], &lookup, at("2026-05-04T00:00:00Z"));
+    assert_eq!((rows.counts.voids_applied, rows.states.len(), rows.rollups.len()), (1, 0, 0));
+}
+
+#[test]
+fn each_message_has_one_outcome() {
+    let lookup = known();
+    let batch = [
+        event("a", 1),
+        voids("v", "a"),
+        corrects("k", "a", 1),
+        voids("w", "v"),
+        voids("x", "none"),
+        corrects("y", "x", 1),
+    ];
+    let rows = decide(&batch, &lookup, at("2026-05-03T00:00:00Z"));
+    let outcomes: u32 = rows.counts.outcomes().iter().map(|(_, count)| count).sum();
+    assert_eq!((rows.counts.messages, outcomes), (6, 6));
+    assert_eq!((rows.counts.rejected, rows.counts.voids_applied, rows.counts.voids_waiting), (3, 1, 1));
+    let reasons: Vec<&str> = rows.rejections.iter().map(|row| row.reason).collect();
+    assert_eq!(reasons, ["correction_of_voided", "void_of_void", "correction_of_amendment"]);
+}

@@ -1,1 +1,417 @@
-//! placeholder
+//! Reads topics into Postgres: exactly once, whatever restarts, moves or dies.
+//!
+//! Postgres is the truth about offsets: a partition that is assigned starts where Postgres says, and each
+//! batch moves that offset in the transaction that stores it, fenced by the offset expected. Nothing is
+//! committed to Kafka. An offset that the broker does not have any more halts its partition.
+
+use super::assignment::{Assignment, Context, Held};
+use super::batch::{Message, Position};
+use super::writer::{Offsets, Writer, backoff};
+use crate::sources::cloudevents;
+use crate::store::StoreError;
+use crate::store::offsets::{self, Advance};
+use crate::store::usage_rows::{Counts, Door};
+use crate::telemetry::Metrics;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message as _};
+use sqlx::PgPool;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant as Clock};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+/// How many bytes of messages make a batch, whatever their number.
+const BATCH_BYTES: usize = 32 << 20;
+
+/// How long one poll waits: also how soon a request to stop is seen.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How long to wait for an answer of the broker.
+const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Settings of librdkafka on which "neither lost nor twice" rests; the configuration may not change them.
+const RESERVED: [&str; 6] = [
+    "bootstrap.servers",
+    "group.id",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "auto.offset.reset",
+    "partition.assignment.strategy",
+];
+
+#[derive(Clone, Debug)]
+pub struct ConsumerConfig {
+    pub brokers: String,
+    pub group_id: String,
+    pub topics: Vec<String>,
+    /// The most messages in one batch.
+    pub batch_messages: usize,
+    /// How long the first message of a batch waits for others.
+    pub linger: Duration,
+    /// More settings of librdkafka, such as `security.protocol` and `sasl.mechanism`.
+    pub properties: BTreeMap<String, String>,
+    /// End once everything is stored that the topics held at the start.
+    pub until_caught_up: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumerError {
+    #[error("the Kafka setting {name} is the consumer's own and cannot be configured")]
+    ReservedProperty { name: String },
+    #[error("kafka: {0}")]
+    Kafka(#[from] KafkaError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{topic}/{partition}: halted, as the broker no longer has offset {next} (it has {low} to {high})")]
+    Halted { topic: String, partition: i32, next: i64, low: i64, high: i64 },
+    #[error("the consumer's thread ended: {0}")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+/// Consumes until `stop`, then finishes the batch in flight and leaves the group.
+///
+/// # Errors
+/// Settings that are none, a fatal fault of the client, or a fault of the database that time does not heal.
+/// A database or broker that is away is waited for.
+pub async fn run(
+    config: ConsumerConfig,
+    pool: PgPool,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> Result<Counts, ConsumerError> {
+    if let Some(name) = config.properties.keys().find(|name| RESERVED.contains(&name.as_str())) {
+        return Err(ConsumerError::ReservedProperty { name: name.clone() });
+    }
+    let mut failures = 0;
+    let writer = loop {
+        match Writer::open(pool.clone(), Arc::clone(&metrics)).await {
+            Ok(writer) => break writer,
+            Err(error) if error.is_transient() && !stop.is_cancelled() => {
+                tracing::warn!(%error, "the database is away; waiting for it");
+                tokio::time::sleep(backoff(failures)).await;
+                failures = failures.saturating_add(1);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let runtime = Handle::current();
+    // A thread of its own: polling blocks, and rebalances are answered within it.
+    tokio::task::spawn_blocking(move || consume(config, pool, writer, metrics, &stop, runtime)).await?
+}
+
+fn consume(
+    config: ConsumerConfig,
+    pool: PgPool,
+    writer: Writer,
+    metrics: Arc<Metrics>,
+    stop: &CancellationToken,
+    runtime: Handle,
+) -> Result<Counts, ConsumerError> {
+    let Some(cluster_id) = cluster_id(&config, stop)? else { return Ok(Counts::default()) };
+    let assignment = Assignment {
+        cluster_id,
+        topics: config.topics.clone(),
+        pool,
+        metrics: Arc::clone(&metrics),
+        stop: stop.clone(),
+        runtime,
+    };
+    let consumer: BaseConsumer<Context> = client(&config)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // Where Postgres knows no offset the assignment says so explicitly; any other lost offset is an error.
+        .set("auto.offset.reset", "error")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("statistics.interval.ms", "5000")
+        // The default of a second starves a consumer that is faster than the fetcher.
+        .set("fetch.queue.backoff.ms", "10")
+        .create_with_context(Context::new(assignment))?;
+    let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
+    let goal = if config.until_caught_up { Some(goal(&consumer, &topics)?) } else { None };
+    consumer.subscribe(&topics)?;
+    let mut session = Session {
+        consumer,
+        writer,
+        metrics,
+        batch: Vec::new(),
+        bytes: 0,
+        started: Clock::now(),
+        totals: Counts::default(),
+        topics: config.topics.iter().map(|topic| (topic.clone(), topic.as_str().into())).collect(),
+    };
+    let outcome = session.run(&config, stop, goal);
+    // Leaves the group: the others get our partitions at once, not after a timeout.
+    drop(session.consumer);
+    outcome.map(|()| session.totals)
+}
+
+fn client(config: &ConsumerConfig) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", &config.brokers).set("group.id", &config.group_id);
+    for (name, value) in &config.properties {
+        client.set(name, value);
+    }
+    client
+}
+
+/// The id of the cluster that answers; none if asked to stop before it did.
+fn cluster_id(config: &ConsumerConfig, stop: &CancellationToken) -> Result<Option<String>, KafkaError> {
+    let probe: BaseConsumer = client(config).create()?;
+    while !stop.is_cancelled() {
+        if let Some(id) = probe.client().fetch_cluster_id(Duration::from_secs(2)) {
+            return Ok(Some(id));
+        }
+        tracing::warn!(brokers = config.brokers, "Kafka is away; waiting for it");
+    }
+    Ok(None)
+}
+
+/// What each partition must have reached: the offset after its last message now.
+type Goal = BTreeMap<(String, i32), i64>;
+
+fn goal(consumer: &BaseConsumer<Context>, topics: &[&str]) -> Result<Goal, KafkaError> {
+    let mut goal = Goal::new();
+    for topic in topics {
+        let metadata = consumer.fetch_metadata(Some(topic), BROKER_TIMEOUT)?;
+        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+            let (low, high) = consumer.fetch_watermarks(topic, partition.id(), BROKER_TIMEOUT)?;
+            if high > low {
+                goal.insert(((*topic).to_owned(), partition.id()), high);
+            }
+        }
+    }
+    Ok(goal)
+}
+
+/// A message with the partition that it came from, as that was held.
+struct Taken {
+    topic: Arc<str>,
+    partition: i32,
+    offset: i64,
+    /// Which of our holds of the partition it was read under.
+    epoch: u64,
+    message: Message,
+}
+
+struct Session {
+    consumer: BaseConsumer<Context>,
+    writer: Writer,
+    metrics: Arc<Metrics>,
+    batch: Vec<Taken>,
+    bytes: usize,
+    /// When the first message of the batch was taken.
+    started: Clock,
+    totals: Counts,
+    /// One copy of each topic's name.
+    topics: HashMap<String, Arc<str>>,
+}
+
+impl Session {
+    fn run(
+        &mut self,
+        config: &ConsumerConfig,
+        stop: &CancellationToken,
+        goal: Option<Goal>,
+    ) -> Result<(), ConsumerError> {
+        let mut asked = Clock::now();
+        loop {
+            self.poll(config)?;
+            let full = self.batch.len() >= config.batch_messages || self.bytes >= BATCH_BYTES;
+            let waited = !self.batch.is_empty() && self.started.elapsed() >= config.linger;
+            if full || waited || stop.is_cancelled() {
+                self.flush(stop)?;
+            }
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            if let Some(goal) = &goal
+                && self.batch.is_empty()
+                && asked.elapsed() >= POLL
+            {
+                asked = Clock::now();
+                if self.reached(goal)? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn assignment(&self) -> &Assignment {
+        &self.consumer.context().assignment
+    }
+
+    /// Takes what there is, up to a batch, and answers rebalances.
+    fn poll(&mut self, config: &ConsumerConfig) -> Result<(), ConsumerError> {
+        let mut wait = POLL;
+        while self.batch.len() < config.batch_messages && self.bytes < BATCH_BYTES {
+            // Ends the borrow of the consumer before the batch is changed.
+            let taken = match self.consumer.poll(wait) {
+                None => break,
+                Some(Ok(message)) => self.take(&message),
+                Some(Err(error)) => {
+                    self.fault(error)?;
+                    None
+                }
+            };
+            if let Some((taken, bytes)) = taken {
+                if self.batch.is_empty() {
+                    self.started = Clock::now();
+                }
+                self.bytes = self.bytes.saturating_add(bytes);
+                self.batch.push(taken);
+                if self.started.elapsed() >= config.linger {
+                    break;
+                }
+            }
+            wait = wait.min(config.linger);
+        }
+        match self.consumer.context().failure() {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
+    fn take(&self, message: &BorrowedMessage<'_>) -> Option<(Taken, usize)> {
+        let (partition, offset) = (message.partition(), message.offset());
+        let held = self.consumer.context().held();
+        let held = held.get(&(message.topic().to_owned(), partition))?;
+        // A fetch returns whole record batches: those below the wanted offset are stored already.
+        if held.next.is_some_and(|next| offset < next) {
+            return None;
+        }
+        let headers: Vec<(&str, &[u8])> = message
+            .headers()
+            .map(|headers| headers.iter().map(|header| (header.key, header.value.unwrap_or_default())).collect())
+            .unwrap_or_default();
+        let decoded = cloudevents::decode_message(&headers, message.payload());
+        let topic = self.topics.get(message.topic()).cloned().unwrap_or_else(|| message.topic().into());
+        let position = Position::Kafka { topic: Arc::clone(&topic), partition, offset };
+        let message_bytes = message.payload_len().saturating_add(100);
+        let message = self.writer.message(position, decoded);
+        Some((Taken { topic, partition, offset, epoch: held.epoch, message }, message_bytes))
+    }
+
+    /// Stores the batch; waits for a database that is away.
+    fn flush(&mut self, stop: &CancellationToken) -> Result<(), ConsumerError> {
+        let batch = std::mem::take(&mut self.batch);
+        self.bytes = 0;
+        let mut advances: BTreeMap<(Arc<str>, i32), Advance> = BTreeMap::new();
+        let mut messages = Vec::with_capacity(batch.len());
+        {
+            let held = self.consumer.context().held();
+            for Taken { topic, partition, offset, epoch, message } in batch {
+                let Some(held) = held.get(&(topic.to_string(), partition)).filter(|held| held.epoch == epoch) else {
+                    // Revoked since: whoever holds the partition now reads it again.
+                    continue;
+                };
+                let advance = advances.entry((Arc::clone(&topic), partition)).or_insert_with(|| Advance {
+                    topic: topic.to_string(),
+                    partition,
+                    expected: held.next,
+                    next: offset,
+                });
+                advance.next = offset.saturating_add(1);
+                messages.push(message);
+            }
+        }
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let cluster_id = self.assignment().cluster_id.clone();
+        let offsets = Offsets { cluster_id, advances: advances.into_values().collect() };
+        let mut failures = 0;
+        loop {
+            let runtime = self.assignment().runtime.clone();
+            match runtime.block_on(self.writer.write(&messages, Some(&offsets), Door::Kafka)) {
+                Ok(counts) => {
+                    self.totals.add(&counts);
+                    self.consumer.context().advanced(&offsets.advances);
+                    return Ok(());
+                }
+                Err(error) if error.is_transient() => {
+                    self.metrics.database_retried();
+                    tracing::warn!(%error, failures, "the database is away; the batch is tried again");
+                    if stop.is_cancelled() {
+                        // Nothing of it is stored or moved: it is read again after the start.
+                        return Ok(());
+                    }
+                    std::thread::sleep(backoff(failures));
+                    failures = failures.saturating_add(1);
+                }
+                Err(error @ StoreError::Fenced { .. }) => {
+                    tracing::warn!(%error, "the batch is dropped; reading on where the database stands");
+                    return self.read_on();
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Goes where the database stands, with all partitions that we hold.
+    fn read_on(&mut self) -> Result<(), ConsumerError> {
+        let stored = self.assignment().load()?;
+        let held: Vec<(String, i32)> = self.consumer.context().held().keys().cloned().collect();
+        for (topic, partition) in held {
+            let next = stored.get(&(topic.clone(), partition)).copied();
+            self.consumer.context().moved(&topic, partition, next);
+            let place = next.map_or(rdkafka::Offset::Beginning, rdkafka::Offset::Offset);
+            if let Err(error) = self.consumer.seek(&topic, partition, place, BROKER_TIMEOUT) {
+                // The partition is on its way to another consumer; if it is not, the next batch is fenced again.
+                tracing::warn!(%error, topic, partition, "cannot seek");
+            }
+        }
+        Ok(())
+    }
+
+    /// Most faults heal by themselves; a lost offset halts its partition; a fatal one ends the consumer.
+    fn fault(&mut self, error: KafkaError) -> Result<(), ConsumerError> {
+        match error {
+            KafkaError::MessageConsumptionFatal(_) => Err(error.into()),
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                self.halt_lost()
+            }
+            error => {
+                tracing::warn!(%error, "Kafka is not well; reading goes on when it is");
+                Ok(())
+            }
+        }
+    }
+
+    /// Halts the partitions whose next offset the broker does not have. Nothing is skipped: a person decides.
+    fn halt_lost(&mut self) -> Result<(), ConsumerError> {
+        let held: Vec<((String, i32), Held)> =
+            self.consumer.context().held().iter().map(|(key, held)| (key.clone(), held.clone())).collect();
+        for ((topic, partition), Held { next, .. }) in held {
+            let Some(next) = next else { continue };
+            let (low, high) = match self.consumer.fetch_watermarks(&topic, partition, BROKER_TIMEOUT) {
+                Ok(watermarks) => watermarks,
+                Err(error) => {
+                    tracing::warn!(%error, topic, partition, "cannot ask which offsets the broker has");
+                    continue;
+                }
+            };
+            if next < low || next > high {
+                tracing::error!(topic, partition, next, low, high, "partition halted: the broker lost its next offset");
+                self.metrics.set_halted(&topic, partition, true);
+                self.consumer.context().halted(ConsumerError::Halted { topic, partition, next, low, high });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the database stands at or after the goal everywhere.
+    fn reached(&self, goal: &Goal) -> Result<bool, ConsumerError> {
+        if let Some(halted) = self.consumer.context().take_halted() {
+            return Err(halted);
+        }
+        let Assignment { runtime, pool, cluster_id, topics, .. } = self.assignment();
+        match runtime.block_on(offsets::load(pool, cluster_id, topics)) {
+            Ok(stored) => Ok(goal.iter().all(|(key, high)| stored.get(key).is_some_and(|next| next >= high))),
+            Err(error) if error.is_transient() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

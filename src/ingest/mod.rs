@@ -1,5 +1,6 @@
 //! Messages in, rows out: the Kafka consumer, files, and the one writer behind both.
 
+mod assignment;
 pub mod batch;
 pub mod consumer;
 pub mod file;

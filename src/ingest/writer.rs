@@ -9,8 +9,9 @@ use crate::store::dictionary::{Dictionary, Numbers};
 use crate::store::offsets::{self, Advance};
 use crate::store::recording::{self, Sharing};
 use crate::store::usage::{event_key_secret, look_up};
-use crate::store::usage_rows::{Counts, Door, save};
+use crate::store::usage_rows::{Counts, Door, Stamp, save};
 use crate::telemetry::Metrics;
+use chrono::TimeDelta;
 use sqlx::PgPool;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
@@ -18,6 +19,9 @@ use std::time::{Duration, Instant as Clock};
 /// How often a batch is tried again because another writer took one of its keys meanwhile. Each time that
 /// key is found stored, so a second miss needs a second racing writer.
 const MAX_KEY_RACES: u32 = 20;
+
+/// How long the redacted bytes of a rejection are kept.
+const REJECTIONS_KEPT: TimeDelta = TimeDelta::days(30);
 
 /// The partitions that a batch moves forward.
 #[derive(Clone, Debug)]
@@ -93,7 +97,8 @@ impl Writer {
         }
         let lookup = look_up(&mut transaction, &wanted(messages)).await?;
         let rows = decide(messages, &lookup, recorded_at);
-        let numbers = save(&mut transaction, &self.dictionary, &rows, recorded_at, door).await?;
+        let stamp = Stamp { recorded_at, door, rejections_kept: REJECTIONS_KEPT };
+        let numbers = save(&mut transaction, &self.dictionary, &rows, &stamp).await?;
         transaction.commit().await?;
         Ok((rows.counts, numbers, rows.rejections.iter().map(|row| row.reason).collect()))
     }

@@ -2,11 +2,13 @@
 
 pub mod books;
 pub mod contracts;
+pub mod demo_database;
 pub mod dictionary;
 pub mod offsets;
 pub mod recording;
 pub mod rollups;
 pub mod usage;
+pub mod usage_reports;
 pub mod usage_rows;
 
 mod copy;

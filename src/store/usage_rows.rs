@@ -11,9 +11,6 @@ use sqlx::PgConnection;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// How long the redacted bytes of a rejection are kept.
-const REJECTION_KEPT: TimeDelta = TimeDelta::days(90);
-
 /// The way by which a batch came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
@@ -176,6 +173,15 @@ impl RollupRow {
     }
 }
 
+/// How a batch came in, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    pub recorded_at: Instant,
+    pub door: Door,
+    /// How long the redacted bytes of a rejection are kept.
+    pub rejections_kept: TimeDelta,
+}
+
 /// Writes a batch in the caller's transaction. The numbers are to be kept once that is committed.
 ///
 /// # Errors
@@ -184,8 +190,7 @@ pub async fn save(
     connection: &mut PgConnection,
     dictionary: &Dictionary,
     rows: &Rows<'_>,
-    recorded_at: Instant,
-    door: Door,
+    stamp: &Stamp,
 ) -> Result<Numbers, StoreError> {
     let mut dimensions = BTreeSet::new();
     let mut customers = BTreeSet::new();
@@ -202,29 +207,24 @@ pub async fn save(
         customers.insert(row.customer.as_str());
     }
     let numbers = dictionary.numbers(connection, &dimensions, &customers).await?;
-    let batch = insert_batch(connection, &rows.counts, recorded_at, door).await?;
+    let batch = insert_batch(connection, &rows.counts, stamp).await?;
     copy_events(connection, batch, &rows.events, &numbers).await?;
     copy_amendments(connection, batch, &rows.amendments).await?;
     copy_states(connection, batch, &rows.states, &numbers).await?;
     copy_conflicts(connection, batch, &rows.conflicts).await?;
-    copy_rejections(connection, batch, &rows.rejections, recorded_at).await?;
+    copy_rejections(connection, batch, &rows.rejections, stamp).await?;
     copy_rollups(connection, batch, &rows.rollups, &numbers).await?;
     Ok(numbers)
 }
 
-async fn insert_batch(
-    connection: &mut PgConnection,
-    counts: &Counts,
-    recorded_at: Instant,
-    door: Door,
-) -> Result<i64, StoreError> {
+async fn insert_batch(connection: &mut PgConnection, counts: &Counts, stamp: &Stamp) -> Result<i64, StoreError> {
     let int = |value: u32| i32::try_from(value).map_err(|_| too_large("a count of messages", value));
     Ok(sqlx::query_scalar!(
         "insert into usage_batch (recorded_at, door, messages, stored, stored_unresolved, duplicates, conflicts,
            corrections_applied, corrections_waiting, voids_applied, voids_waiting, rejected)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) returning batch_id",
-        recorded_at,
-        door.name(),
+        stamp.recorded_at,
+        stamp.door.name(),
         int(counts.messages)?,
         int(counts.stored)?,
         int(counts.stored_unresolved)?,
@@ -367,9 +367,9 @@ async fn copy_rejections(
     connection: &mut PgConnection,
     batch: i64,
     rows: &[RejectionRow],
-    recorded_at: Instant,
+    stamp: &Stamp,
 ) -> Result<(), StoreError> {
-    let expires_at = recorded_at.checked_add_signed(REJECTION_KEPT).unwrap_or(Instant::MAX_UTC);
+    let expires_at = stamp.recorded_at.checked_add_signed(stamp.rejections_kept).unwrap_or(Instant::MAX_UTC);
     let mut copy = CopyRows::new();
     for row in rows {
         copy.row(7);

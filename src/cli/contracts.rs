@@ -1,0 +1,101 @@
+//! `apportion contracts`: check a folder of agreements, load it, show what is loaded.
+
+use super::output::{self, json, line};
+use super::{Format, Session};
+use apportion::domain::contract::{Contract, Term, Version};
+use apportion::jobs::contracts::{Known, apply, load, read};
+use apportion::store::recording::watermark;
+use std::path::PathBuf;
+
+/// Check, load and show agreements, prices and deployments
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Read a folder and say what is wrong, with file, line and column; needs no database
+    #[command(after_help = "Example:\n  apportion contracts check contracts")]
+    Check { folder: PathBuf },
+    /// Load what a folder adds; loading it again adds nothing
+    #[command(after_help = "Example:\n  apportion contracts apply contracts")]
+    Apply { folder: PathBuf },
+    /// Show the terms that are loaded, by contract and version
+    #[command(
+        after_help = "Examples:\n  apportion contracts show\n  apportion contracts show microsoft-openai --format json"
+    )]
+    Show { contract: Option<String> },
+}
+
+pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
+    match args.command {
+        Command::Check { folder } => {
+            let read = read(&folder)?;
+            let (prices, deployments) = (read.prices.len(), read.register.deployments.len());
+            match session.format {
+                Format::Json => json(&serde_json::json!({
+                    "contracts": read.contracts.len(), "versions": read.versions.len(), "prices": prices,
+                    "deployments": deployments,
+                }))?,
+                Format::Table => {
+                    line(terms_table(&read.contracts))?;
+                    line(format!("{prices} prices, {deployments} deployments: all right."))?;
+                }
+            }
+        }
+        Command::Apply { folder } => {
+            let read = read(&folder)?;
+            let added = apply(&session.pool()?, &read).await?;
+            match session.format {
+                Format::Json => json(&added)?,
+                Format::Table => line(format!(
+                    "Loaded {} versions, {} prices and {} entries of the register that were new.",
+                    added.versions, added.prices, added.register_entries
+                ))?,
+            }
+        }
+        Command::Show { contract } => show(contract, session).await?,
+    }
+    Ok(())
+}
+
+async fn show(id: Option<String>, session: &Session) -> anyhow::Result<()> {
+    let pool = session.pool()?;
+    let now = watermark(&pool).await?;
+    let Known { contracts, .. } = load(&mut *pool.acquire().await?, now).await?;
+    let wanted = |it: &Contract| id.as_ref().is_none_or(|id| it.head.id.as_str() == id);
+    let shown: Vec<Contract> = contracts.into_iter().filter(wanted).collect();
+    if shown.is_empty() {
+        anyhow::bail!("no such contract is loaded; load a folder with `apportion contracts apply`");
+    }
+    match session.format {
+        Format::Json => json(&shown),
+        Format::Table => Ok(line(terms_table(&shown))?),
+    }
+}
+
+fn terms_table(contracts: &[Contract]) -> comfy_table::Table {
+    let terms = contracts.iter().flat_map(|contract| {
+        contract
+            .versions
+            .iter()
+            .flat_map(move |version| version.terms.iter().map(move |term| (contract, version, term)))
+    });
+    let row = |(contract, version, term): (&Contract, &Version, &Term)| {
+        let cap = term.cap.as_ref().map(|cap| output::money(&cap.limit, contract.head.currency));
+        vec![
+            contract.head.id.to_string(),
+            version.number.to_string(),
+            version.effective_at.with_timezone(&contract.head.zone).format("%Y-%m-%d").to_string(),
+            term.id.to_string(),
+            format!("{} owes {}", term.payer, term.payee),
+            term.rate.to_string(),
+            term.base.name.to_string(),
+            cap.unwrap_or_default(),
+        ]
+    };
+    let heading = ["contract", "version", "effective", "term", "who owes whom", "rate", "of", "cap"];
+    output::table(&heading, &[1, 5, 7], terms.map(row))
+}

@@ -1,0 +1,84 @@
+//! The demo's second half: figures, settlements, statements, and revenue by cloud.
+
+use super::super::output::{exact, line, money, table};
+use super::super::statement_text;
+use apportion::domain::ids::ContractId;
+use apportion::domain::period::Period;
+use apportion::domain::record::Record;
+use apportion::domain::statement::Statement;
+use apportion::jobs::charges::charges_by_channel;
+use apportion::jobs::settle::{SettleRequest, settle};
+use apportion::jobs::statements::{approve, issue, show, waive};
+use apportion::store::contracts::append_records;
+use sqlx::PgPool;
+
+/// Who settles, and who approves and issues: two people, because the database insists.
+const MAKER: &str = "demo-accountant";
+const APPROVER: &str = "demo-controller";
+
+/// Settled in this order, because the second draws on the first.
+const CONTRACTS: [&str; 2] = ["aws-openai", "microsoft-openai"];
+
+/// Records the subscriptions of a month, which the lab reports as a figure. The amounts are made up.
+pub async fn record_subscriptions(pool: &PgPool, month: Period, value: &str) -> anyhow::Result<()> {
+    let figure = serde_json::json!({
+        "kind": "figure", "source": "openai-finance", "id": format!("subscriptions-{month}"),
+        "contract": "microsoft-openai", "name": "Subscriptions", "by": "openai",
+        "from": month.first_day(), "through": month.last_day(), "value": value,
+    });
+    append_records(pool, &[Record::from_json(&figure.to_string())?]).await?;
+    Ok(line(format!("{month}: recorded subscriptions of {value} (made up), as the lab would report them"))?)
+}
+
+/// Settles a month of every contract; returns the statements with their ids.
+pub async fn settle_month(pool: &PgPool, month: Period) -> anyhow::Result<Vec<(i64, Statement)>> {
+    let mut drafted = Vec::new();
+    for contract in CONTRACTS {
+        let request =
+            SettleRequest { contract: ContractId::new(contract), period: month, cutoff: None, by: MAKER.to_owned() };
+        let report = settle(pool, &request).await?;
+        line(format!("{month}: settled {contract}, {} lines booked", report.lines.len()))?;
+        drafted.extend(report.drafted);
+    }
+    Ok(drafted)
+}
+
+/// Waives what is unresolved, approves and issues statements, which closes their month.
+pub async fn issue_all(pool: &PgPool, drafted: &[(i64, Statement)]) -> anyhow::Result<()> {
+    for (id, statement) in drafted {
+        let waived = waive(pool, *id, APPROVER, "the demo closes this month without waiting for a mapping").await?;
+        let events: i64 = waived.iter().map(|usage| usage.events).sum();
+        line(format!("{}: waived {events} unresolved events for statement {id}", statement.period))?;
+        approve(pool, *id, APPROVER).await?;
+        issue(pool, *id, APPROVER).await?;
+        line(format!("{}: issued statement {id} ({})", statement.period, statement.contract))?;
+    }
+    Ok(())
+}
+
+/// Usage and gross charges of a month by cloud and channel.
+pub async fn show_revenue(pool: &PgPool, month: Period) -> anyhow::Result<()> {
+    line(format!("\nUsage and list-price charges of {month} by cloud (a licence is metered and not charged):"))?;
+    let rows = charges_by_channel(pool, month.span(chrono_tz::America::Los_Angeles)).await?;
+    let row = |it: &apportion::jobs::charges::ChannelCharges| {
+        let gross: Vec<String> = it.gross.iter().map(|(currency, sum)| format!("{} {currency}", exact(sum))).collect();
+        let seller = if it.seller.is_empty() { "none" } else { it.seller.as_str() };
+        vec![it.cloud.clone(), it.channel.clone(), seller.to_owned(), exact(&it.tokens), gross.join(", ")]
+    };
+    let heading = ["cloud", "channel", "seller of record", "tokens", "gross charges"];
+    Ok(line(table(&heading, &[3, 4], rows.iter().map(row)))?)
+}
+
+/// The statements in full, as a person reads them.
+pub async fn show_statements(pool: &PgPool, drafted: &[(i64, Statement)]) -> anyhow::Result<()> {
+    for (id, _) in drafted {
+        let (row, statement) = show(pool, *id).await?;
+        line(format!("\n{}", statement_text::text(&row, &statement)))?;
+    }
+    for total in drafted.iter().flat_map(|(_, statement)| statement.totals.iter().map(move |it| (statement, it))) {
+        let (statement, it) = total;
+        let payable = money(&it.payable, statement.currency);
+        line(format!("{}: {} pays {} {payable}.", statement.period, it.payer, it.payee))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! `apportion demo`: the main job from end to end on generated usage, in a database and topics of its own.
+//!
+//! Each step is one function, in the order in which `run` calls them.
+
+mod books;
+
+use super::generate::producer;
+use super::output::{line, table, thousands};
+use super::serve::{Role, serve};
+use super::usage::show_unresolved;
+use super::{Session, Stop};
+use apportion::domain::period::Period;
+use apportion::ingest::consumer;
+use apportion::jobs::contracts;
+use apportion::produce::generate::{Generator, Plan};
+use apportion::produce::kafka::delete_topics;
+use apportion::produce::manifest::Manifest;
+use apportion::produce::message::TOPICS;
+use apportion::store::{self, demo_database, usage_reports as reports};
+use apportion::telemetry::Metrics;
+use indicatif::{ProgressBar, ProgressStyle};
+use sqlx::PgPool;
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio_util::sync::CancellationToken;
+
+/// Topics that start with this are the demo's to delete.
+const TOPIC_MARK: &str = "apportion-demo-";
+const SEED: u64 = 42;
+
+const EXAMPLES: &str = "\
+Needs DATABASE_URL (of any database on a server where databases may be created) and KAFKA_BROKERS. Makes the
+database apportion_demo and topics apportion-demo-...; those of an earlier demo are dropped, nothing else is.
+With a terminal it then serves until Ctrl-C.
+
+Examples:
+  apportion demo
+  apportion demo --events 500000";
+
+/// See the whole way: usage of two months through Kafka into Postgres, and what became of it
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Distinct usage events of May 2026; April gets a tenth
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(2_000..))]
+    events: u32,
+    /// The folder of agreements, prices and deployments
+    #[arg(long, default_value = "contracts", value_name = "FOLDER")]
+    contracts: PathBuf,
+}
+
+/// What the steps work on.
+struct Demo<'a> {
+    session: &'a Session,
+    pool: PgPool,
+    topic_prefix: String,
+}
+
+pub async fn run(args: Args, mut session: Session) -> anyhow::Result<()> {
+    // The story is on standard output; the log only tells what went wrong.
+    session.config.telemetry.log_filter = "warn".to_owned();
+    let _telemetry = session.telemetry()?;
+    let started = Instant::now();
+    let topic_prefix = prepare(&mut session).await?;
+    let demo = Demo { session: &session, pool: session.pool()?, topic_prefix };
+    migrate(&demo).await?;
+    load_contracts(&demo, &args.contracts).await?;
+    let april =
+        Plan { month: month("2026-04")?, events: args.events / 10, seed: SEED, late: false, empty_messages: true };
+    let may = Plan { month: month("2026-05")?, events: args.events, late: true, ..april };
+    let mut made = vec![produce(&demo, april).await?];
+    consume(&demo, &made).await?;
+    books::record_subscriptions(&demo.pool, april.month, "1_180_000_000.00 USD").await?;
+    let settled = books::settle_month(&demo.pool, april.month).await?;
+    books::issue_all(&demo.pool, &settled).await?;
+    made.push(produce(&demo, may).await?);
+    consume(&demo, &made).await?;
+    books::record_subscriptions(&demo.pool, may.month, "1_250_000_000.00 USD").await?;
+    let settled = books::settle_month(&demo.pool, may.month).await?;
+    compare(&demo, &made).await?;
+    books::show_revenue(&demo.pool, may.month).await?;
+    books::show_statements(&demo.pool, &settled).await?;
+    unresolved(&demo).await?;
+    line(format!("\nDone in {}.{} s.", started.elapsed().as_secs(), started.elapsed().subsec_millis() / 100))?;
+    where_next(&session)?;
+    if std::io::stdout().is_terminal() {
+        line(format!("\nServing http://{} until Ctrl-C.", session.config.http.listen))?;
+        serve(&[Role::Ingest, Role::Http], &session).await?;
+    }
+    Ok(())
+}
+
+fn month(text: &str) -> anyhow::Result<Period> {
+    Ok(text.parse()?)
+}
+
+/// Makes the database anew, removes the topics of earlier demos, and points the settings at the new ones.
+async fn prepare(session: &mut Session) -> anyhow::Result<String> {
+    let url = session.config.database_url()?;
+    session.config.database.url = demo_database::recreate(url).await.map_err(|error| match error {
+        demo_database::DemoDatabaseError::NotOurs => anyhow::Error::from(Stop::Refused { reason: error.to_string() }),
+        demo_database::DemoDatabaseError::Store(_) => error.into(),
+    })?;
+    delete_topics(session.config.kafka_brokers()?, &session.config.kafka.properties, TOPIC_MARK).await?;
+    // A deleted topic may linger: a name of its own for each run keeps them apart.
+    let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+    let prefix = format!("{TOPIC_MARK}{run}.");
+    session.config.kafka.topics = TOPICS.iter().map(|topic| format!("{prefix}{topic}")).collect();
+    session.config.kafka.group_id = format!("{TOPIC_MARK}{run}");
+    Ok(prefix)
+}
+
+async fn migrate(demo: &Demo<'_>) -> anyhow::Result<()> {
+    store::migrate(&demo.pool).await?;
+    Ok(line("migrated the database apportion_demo")?)
+}
+
+/// Loads the agreements, the price book and the register, without which all usage would be unresolved.
+async fn load_contracts(demo: &Demo<'_>, folder: &Path) -> anyhow::Result<()> {
+    let added = contracts::apply(&demo.pool, &contracts::read(folder)?).await?;
+    let (versions, prices, entries) = (added.versions, added.prices, added.register_entries);
+    Ok(line(format!("loaded {versions} contract versions, {prices} prices, {entries} entries of the register"))?)
+}
+
+/// Generates a month into Kafka.
+async fn produce(demo: &Demo<'_>, plan: Plan) -> anyhow::Result<Manifest> {
+    let mut generator = Generator::new(plan)?;
+    let producer = producer(demo.session, &demo.topic_prefix).await?;
+    let bar = bar(&format!("{} into Kafka", plan.month), generator.remaining());
+    let started = Instant::now();
+    let manifest = tokio::task::spawn_blocking(move || {
+        for message in generator.by_ref() {
+            producer.send(&message)?;
+            bar.inc(1);
+        }
+        producer.finish()?;
+        bar.finish_and_clear();
+        Ok::<_, apportion::produce::kafka::ProduceError>(generator.manifest().clone())
+    })
+    .await??;
+    told(&format!("{}: messages sent to Kafka", plan.month), manifest.messages, started)?;
+    Ok(manifest)
+}
+
+/// Consumes to the end of what the topics hold.
+async fn consume(demo: &Demo<'_>, made: &[Manifest]) -> anyhow::Result<()> {
+    let before = messages_stored(demo).await?;
+    let expected: u64 = made.iter().map(|manifest| manifest.messages).sum();
+    let bar = bar("Kafka into Postgres", usize::try_from(expected)?);
+    let (started, metrics) = (Instant::now(), Arc::new(Metrics::new()?));
+    let consuming = consumer::run(demo.session.consumer(true)?, demo.pool.clone(), metrics, CancellationToken::new());
+    let mut consuming = std::pin::pin!(consuming);
+    loop {
+        tokio::select! {
+            ended = &mut consuming => {
+                ended?;
+                break;
+            }
+            () = tokio::time::sleep(Duration::from_millis(250)) => bar.set_position(messages_stored(demo).await?),
+        }
+    }
+    bar.finish_and_clear();
+    told("messages consumed into Postgres", messages_stored(demo).await?.saturating_sub(before), started)
+}
+
+async fn messages_stored(demo: &Demo<'_>) -> anyhow::Result<u64> {
+    Ok(u64::try_from(reports::outcomes(&demo.pool).await?.messages)?)
+}
+
+/// Holds the generator's word beside what Postgres holds.
+async fn compare(demo: &Demo<'_>, made: &[Manifest]) -> anyhow::Result<()> {
+    let outcomes = reports::outcomes(&demo.pool).await?;
+    let mut rows: BTreeMap<(u8, String), (i64, i64)> = BTreeMap::new();
+    let mut count = |group: u8, name: String, made: i64, held: i64| {
+        let row = rows.entry((group, name)).or_default();
+        *row = (row.0.saturating_add(made), row.1.saturating_add(held));
+    };
+    for (name, held) in outcomes.by_name() {
+        count(0, name.to_owned(), 0, held);
+    }
+    for reason in reports::rejections_by_reason(&demo.pool).await? {
+        count(1, format!("rejected: {}", reason.name), 0, reason.count);
+    }
+    for deployment in reports::events_by_deployment(&demo.pool).await? {
+        count(2, format!("events of {}", deployment.name), 0, deployment.count);
+    }
+    for manifest in made {
+        for (name, made) in manifest.outcomes() {
+            count(0, name.to_owned(), i64::try_from(made)?, 0);
+        }
+        for (reason, made) in &manifest.rejected {
+            count(1, format!("rejected: {reason}"), i64::try_from(*made)?, 0);
+        }
+        for (deployment, made) in &manifest.events_by_deployment {
+            count(2, format!("events of {deployment}"), i64::try_from(*made)?, 0);
+        }
+    }
+    let differing = rows.values().filter(|(made, held)| made != held).count();
+    let shown = rows.into_iter().map(|((_, name), (made, held))| {
+        let equal = if made == held { "equal" } else { "DIFFERENT" };
+        vec![name, thousands(made), thousands(held), equal.to_owned()]
+    });
+    line("\nWhat the generator made, beside what Postgres holds:")?;
+    line(table(&["", "generated", "in Postgres", ""], &[1, 2], shown))?;
+    let late: u64 = made.iter().map(|manifest| manifest.late).sum();
+    line(format!("{} of May's messages report usage of late April.", thousands(late)))?;
+    anyhow::ensure!(differing == 0, "{differing} counts differ from what the generator made");
+    Ok(())
+}
+
+/// What blocks the close until it is mapped or waived.
+async fn unresolved(demo: &Demo<'_>) -> anyhow::Result<()> {
+    line("\nUsage that no register names; it blocks the close until it is mapped or waived:")?;
+    show_unresolved(reports::unresolved(&demo.pool).await?)
+}
+
+fn where_next(session: &Session) -> anyhow::Result<()> {
+    let shown = session.config.database.url.rsplit('/').next().unwrap_or_default();
+    line(format!("\nLook around in the database {shown}, with DATABASE_URL pointing at it:"))?;
+    for command in [
+        "statement list",
+        "statement show 4",
+        "contracts show",
+        "usage outcomes",
+        "usage rejections --limit 5",
+        "usage conflicts",
+        "usage unresolved",
+    ] {
+        line(format!("  apportion {command}"))?;
+    }
+    Ok(())
+}
+
+/// A bar on a terminal; nothing elsewhere.
+fn bar(message: &str, length: usize) -> ProgressBar {
+    let bar = ProgressBar::new(u64::try_from(length).unwrap_or(u64::MAX));
+    // The template is ours and well-formed; the default one is no reason to stop.
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {eta}") {
+        bar.set_style(style);
+    }
+    bar.set_message(message.to_owned());
+    bar
+}
+
+fn told(what: &str, count: u64, started: Instant) -> anyhow::Result<()> {
+    let took = started.elapsed();
+    let (seconds, tenths) = (took.as_secs(), took.subsec_millis() / 100);
+    Ok(line(format!("{what}: {} in {seconds}.{tenths} s", thousands(count)))?)
+}

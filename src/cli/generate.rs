@@ -1,0 +1,108 @@
+//! `apportion generate`: a month of usage from a seed, into a file or Kafka.
+
+use super::output::{Format, json, line, table, thousands};
+use super::{Session, Stop};
+use anyhow::Context;
+use apportion::domain::period::Period;
+use apportion::produce::generate::{Generator, Plan};
+use apportion::produce::kafka::{Producer, ensure_topics};
+use apportion::produce::manifest::Manifest;
+use apportion::produce::message::{Message, TOPICS};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Partitions of a topic that we create ourselves.
+pub const PARTITIONS: i32 = 4;
+
+const EXAMPLES: &str = "\
+Prints, as exact counts, as what each message must end: stored, duplicate, conflict, correction, void,
+rejection. The same seed gives the same bytes. Times lie in the month as Los Angeles has it.
+
+Examples:
+  apportion generate --output may.jsonl.gz
+  apportion generate --month 2026-04 --events 20000 --no-late --to-kafka
+  apportion generate --seed 7 --output may.jsonl --format json";
+
+/// Generate a month of usage of every channel, with duplicates, corrections, late and malformed messages
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+#[command(group = clap::ArgGroup::new("to").required(true))]
+pub struct Args {
+    #[arg(long, default_value = "2026-05")]
+    month: Period,
+    /// Distinct usage events; duplicates, corrections and malformed messages come on top
+    #[arg(long, default_value_t = 200_000)]
+    events: u32,
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// No events of the month before
+    #[arg(long)]
+    no_late: bool,
+    /// Write CloudEvents, one a line; compressed if the name ends with .gz
+    #[arg(long, group = "to", value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Send to usage.direct, usage.azure, usage.aws, usage.google and usage.oracle, which are created if missing
+    #[arg(long, group = "to")]
+    to_kafka: bool,
+    /// Put before the names of the topics
+    #[arg(long, default_value = "", requires = "to_kafka", value_name = "PREFIX")]
+    topic_prefix: String,
+}
+
+pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
+    let Args { month, events, seed, .. } = args;
+    let plan = Plan { month, events, seed, late: !args.no_late, empty_messages: args.to_kafka };
+    let mut generator = Generator::new(plan).map_err(|error| Stop::Refused { reason: error.to_string() })?;
+    if let Some(path) = &args.output {
+        write_lines(path, generator.by_ref())?;
+    } else {
+        let producer = producer(session, &args.topic_prefix).await?;
+        generator = tokio::task::spawn_blocking(move || {
+            for message in generator.by_ref() {
+                producer.send(&message)?;
+            }
+            producer.finish().map(|()| generator)
+        })
+        .await??;
+    }
+    match session.format {
+        Format::Json => json(generator.manifest()),
+        Format::Table => show(generator.manifest()),
+    }
+}
+
+/// A producer, once its topics exist.
+pub async fn producer(session: &Session, topic_prefix: &str) -> anyhow::Result<Producer> {
+    let (brokers, properties) = (session.config.kafka_brokers()?, &session.config.kafka.properties);
+    let topics: Vec<String> = TOPICS.iter().map(|topic| format!("{topic_prefix}{topic}")).collect();
+    ensure_topics(brokers, properties, &topics, PARTITIONS).await?;
+    Ok(Producer::new(brokers, properties, topic_prefix)?)
+}
+
+/// Writes events in structured mode, one a line; gzip where the file's name ends with `.gz`.
+pub fn write_lines(path: &Path, messages: impl Iterator<Item = Message>) -> anyhow::Result<()> {
+    let file = File::create(path).with_context(|| format!("{}", path.display()))?;
+    let mut out: Box<dyn Write> = if path.extension().is_some_and(|extension| extension == "gz") {
+        Box::new(GzEncoder::new(BufWriter::new(file), Compression::fast()))
+    } else {
+        Box::new(BufWriter::new(file))
+    };
+    for message in messages {
+        writeln!(out, "{}", message.line())?;
+    }
+    Ok(out.flush()?)
+}
+
+fn show(manifest: &Manifest) -> anyhow::Result<()> {
+    let row = |(name, count): (&str, u64)| vec![name.to_owned(), thousands(count)];
+    line(table(&["outcome", "messages"], &[1], manifest.outcomes().into_iter().map(row)))?;
+    let rejected = manifest.rejected.iter().map(|(reason, count)| (reason.as_str(), *count));
+    line(table(&["rejected for", "messages"], &[1], rejected.map(row)))?;
+    let deployments = manifest.events_by_deployment.iter().map(|(name, count)| (name.as_str(), *count));
+    line(table(&["deployment", "events"], &[1], deployments.map(row)))?;
+    let (messages, late) = (thousands(manifest.messages), thousands(manifest.late));
+    Ok(line(format!("{messages} messages; {late} of the stored events occurred in the month before"))?)
+}

@@ -1,0 +1,52 @@
+//! `apportion ingest`: files of usage through the same writer as Kafka.
+
+use super::Session;
+use super::output::{Format, json, line, table, thousands};
+use apportion::ingest::file::ingest_file;
+use apportion::ingest::writer::Writer;
+use apportion::store::usage_rows::Counts;
+use apportion::telemetry::Metrics;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+const EXAMPLES: &str = "\
+A file read twice, or once in part and once whole, counts once: what is known already is a duplicate.
+
+Examples:
+  apportion ingest may.jsonl.gz
+  apportion ingest --format json day-*.jsonl";
+
+/// Ingest files of CloudEvents, one a line; compressed if the name ends with .gz
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
+    let mut writer = Writer::open(session.pool()?, Arc::new(Metrics::new()?)).await?;
+    let mut total = Counts::default();
+    for path in &args.files {
+        // Hidden where standard error is no terminal.
+        let bar =
+            ProgressBar::new(0).with_style(ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}")?);
+        bar.set_message(path.display().to_string());
+        let progress = ingest_file(&mut writer, path, |progress| {
+            bar.set_length(progress.bytes_total);
+            bar.set_position(progress.bytes_read);
+        })
+        .await?;
+        bar.finish_and_clear();
+        total.add(&progress.counts);
+    }
+    match session.format {
+        Format::Json => json(&total),
+        Format::Table => {
+            let rows = total.outcomes().map(|(name, count)| vec![name.to_owned(), thousands(count)]);
+            line(table(&["outcome", "messages"], &[1], rows))?;
+            Ok(line(format!("{} messages", thousands(total.messages)))?)
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `apportion settle`: settle one period of one contract.
+
+use super::output::{self, json, line};
+use super::{Format, Session};
+use apportion::domain::ids::ContractId;
+use apportion::domain::period::{Instant, Period, parse_instant};
+use apportion::jobs::settle::{SettleReport, SettleRequest, settle};
+
+/// Settle a period: book what is due and not yet booked, and draft the statements
+///
+/// A rerun without news books nothing. News of a closed period is booked in the open one. The books of a
+/// contract begin with the first period that is settled.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  apportion settle microsoft-openai 2026-05 --by ana\n  \
+                        apportion settle aws-openai 2026-05 --by ana --cutoff 2026-06-05T12:00:00-07:00")]
+pub struct Args {
+    contract: String,
+    /// A month 2026-05, a quarter 2026-Q2 or a year 2026
+    period: Period,
+    /// Who settles; someone else has to approve the statements
+    #[arg(long, env = "APPORTION_USER")]
+    by: String,
+    /// See only what was recorded by then (RFC 3339); everything recorded by now if left out
+    #[arg(long, value_parser = parse_instant)]
+    cutoff: Option<Instant>,
+}
+
+pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
+    let Args { contract, period, by, cutoff } = args;
+    let request = SettleRequest { contract: ContractId::new(contract), period, cutoff, by };
+    let report = settle(&session.pool()?, &request).await?;
+    match session.format {
+        Format::Json => json(&serde_json::json!({
+            "cutoff": report.cutoff, "booked": report.lines, "unresolved": report.unresolved,
+            "waiting_deductions": report.waiting_deductions,
+            "drafted": report.drafted.iter().map(|(id, _)| id).collect::<Vec<_>>(),
+        })),
+        Format::Table => print(&report),
+    }
+}
+
+fn print(report: &SettleReport) -> anyhow::Result<()> {
+    if report.lines.is_empty() {
+        line(format!("Nothing new to book, as known at {}.", report.cutoff))?;
+    } else {
+        let heading = ["term", "payer", "payee", "origin", "booked in", "amount"];
+        let rows = report.lines.iter().map(|booked| {
+            vec![
+                booked.term.to_string(),
+                booked.payer.to_string(),
+                booked.payee.to_string(),
+                booked.origin.to_string(),
+                booked.booked.to_string(),
+                output::money(&booked.amount, booked.currency),
+            ]
+        });
+        line(output::table(&heading, &[5], rows))?;
+    }
+    for (id, statement) in &report.drafted {
+        let [a, b] = &statement.parties;
+        line(format!("Drafted statement {id} between {a} and {b}: `apportion statement show {id}`."))?;
+    }
+    let events: i64 = report.unresolved.iter().map(|usage| usage.events).sum();
+    if events > 0 {
+        line(format!("{events} events are of unknown deployments or products: mapped or waived, before the issue."))?;
+    }
+    if report.waiting_deductions > 0 {
+        line(format!("{} deductions wait for the event that they name.", report.waiting_deductions))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! A statement as text for people: what is owed, and how each amount came about.
+
+use super::output::{exact, money, table};
+use apportion::domain::contract::Confidence;
+use apportion::domain::money::{Exact, Rounding};
+use apportion::domain::statement::{DirectionTotal, LineDetail, Statement, StatementLine};
+use apportion::store::books::StatementRow;
+use std::fmt::{self, Write};
+
+/// Writes a statement out. Unrounded amounts show six fractional digits; the JSON has them all.
+pub fn text(row: &StatementRow, statement: &Statement) -> String {
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    let _ = write(&mut out, row, statement);
+    out
+}
+
+fn write(out: &mut String, row: &StatementRow, statement: &Statement) -> fmt::Result {
+    let [a, b] = &statement.parties;
+    writeln!(out, "Statement {} (revision {}, {})", row.statement_id, row.revision, row.status)?;
+    writeln!(out, "{}: {a} and {b}, {} in {}", statement.title, statement.period, statement.zone)?;
+    writeln!(out, "As known at {}. SHA-256 {}", statement.cutoff, row.sha256)?;
+    let heading = ["clause", "origin", "who owes whom", "base", "rate", "accrued", "booked now"];
+    let lines = statement.lines.iter().flat_map(|line| line_rows(statement, line));
+    writeln!(out, "{}", table(&heading, &[3, 4, 5, 6], lines))?;
+    for line in &statement.lines {
+        write_parts(out, statement, line)?;
+    }
+    let heading = ["payer", "payee", "this period", "carried in", "payable", "carried on", "due"];
+    let totals = statement.totals.iter().map(|total| total_row(statement, total));
+    writeln!(out, "{}", table(&heading, &[2, 3, 4, 5], totals))?;
+    for detail in statement.lines.iter().flat_map(|line| &line.details) {
+        write_cap(out, statement, detail)?;
+    }
+    write_assumptions(out, statement)
+}
+
+fn line_rows(statement: &Statement, line: &StatementLine) -> Vec<Vec<String>> {
+    let who = format!("{} owes {}", line.payer, line.payee);
+    let booked = money(&line.amount, statement.currency);
+    let heading = format!("{} ({})", line.clause.heading, line.term);
+    let origin = line.origin_period.to_string();
+    let Some((last, before)) = line.details.split_last() else {
+        return vec![vec![heading, origin, who, "0".into(), String::new(), "0".into(), booked]];
+    };
+    // The amount is booked for the origin period as a whole, so it stands at its last row.
+    let row = |detail: &LineDetail, booked: String| {
+        let clause = format!("{heading}, version {}", detail.version);
+        let (base, rate, accrued) = (exact(&detail.base), detail.rate.to_string(), exact(&detail.accrued));
+        vec![clause, origin.clone(), who.clone(), base, rate, accrued, booked]
+    };
+    before.iter().map(|detail| row(detail, String::new())).chain([row(last, booked)]).collect()
+}
+
+fn total_row(statement: &Statement, total: &DirectionTotal) -> Vec<String> {
+    let cell = |amount: &Exact| money(amount, statement.currency);
+    vec![
+        total.payer.to_string(),
+        total.payee.to_string(),
+        cell(&total.amount),
+        cell(&total.carried_in),
+        cell(&total.payable),
+        cell(&total.carried_out),
+        total.due_on.map(|date| date.to_string()).unwrap_or_default(),
+    ]
+}
+
+fn write_parts(out: &mut String, statement: &Statement, line: &StatementLine) -> fmt::Result {
+    let amount = format!("amount in {}", statement.currency);
+    for detail in line.details.iter().filter(|detail| !detail.parts.is_empty()) {
+        writeln!(out, "The base of {} in {}, version {}:", line.term, line.origin_period, detail.version)?;
+        let parts = detail.parts.iter().map(|part| {
+            vec![part.what.clone(), part.cloud.clone(), part.channel.clone(), part.product.clone(), exact(&part.amount)]
+        });
+        writeln!(out, "{}", table(&["what", "cloud", "channel", "product", &amount], &[4], parts))?;
+    }
+    Ok(())
+}
+
+fn write_cap(out: &mut String, statement: &Statement, detail: &LineDetail) -> fmt::Result {
+    let Some(cap) = &detail.cap else { return Ok(()) };
+    let percent = cap.after.checked_div(&cap.limit).map(|used| used * Exact::from_integer(100));
+    writeln!(
+        out,
+        "Cap of {}: {} used before, {} after ({} %), {} left.",
+        money(&cap.limit, statement.currency),
+        exact(&cap.before),
+        exact(&cap.after),
+        percent.unwrap_or_default().round(4, Rounding::HalfEven),
+        exact(&(&cap.limit - &cap.after)),
+    )
+}
+
+fn write_assumptions(out: &mut String, statement: &Statement) -> fmt::Result {
+    for assumption in &statement.assumptions {
+        let confidence = match assumption.confidence {
+            Confidence::Official => "official",
+            Confidence::Reported => "reported",
+            Confidence::Assumed => "assumed",
+        };
+        writeln!(out, "Rests on {}: {confidence} ({}).", assumption.what, assumption.source)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! `apportion usage`: what became of the messages.
+
+use super::Session;
+use super::output::{Format, json, line, table, thousands};
+use apportion::store::usage_reports as reports;
+
+const EXAMPLES: &str = "\
+Examples:
+  apportion usage outcomes
+  apportion usage rejections --reason wrong_time --limit 5
+  apportion usage unresolved --format json";
+
+/// See what became of usage messages
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Count every message by its outcome, and rejections by reason
+    Outcomes,
+    /// List the last rejections, newest first
+    Rejections {
+        /// Only those for this reason
+        #[arg(long)]
+        reason: Option<String>,
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// List the last conflicts: another content under an id that is taken
+    Conflicts {
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Sum up usage whose deployment or product no register names
+    Unresolved,
+}
+
+pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
+    let (pool, as_json) = (session.pool()?, session.format == Format::Json);
+    match args.command {
+        Command::Outcomes => {
+            let (outcomes, reasons) = (reports::outcomes(&pool).await?, reports::rejections_by_reason(&pool).await?);
+            if as_json {
+                return json(&serde_json::json!({ "outcomes": outcomes, "rejections": reasons }));
+            }
+            let rows = outcomes.by_name().map(|(name, count)| vec![name.to_owned(), thousands(count)]);
+            line(table(&["outcome", "messages"], &[1], rows))?;
+            let rows = reasons.into_iter().map(|reason| vec![reason.name, thousands(reason.count)]);
+            line(table(&["rejected for", "messages"], &[1], rows))?;
+            Ok(line(format!("{} messages", thousands(outcomes.messages)))?)
+        }
+        Command::Rejections { reason, limit } => {
+            let found = reports::rejections(&pool, reason.as_deref(), i64::from(limit)).await?;
+            if as_json {
+                return json(&found);
+            }
+            let row = |it: reports::RejectionLine| vec![it.recorded_at.to_rfc3339(), it.position, it.reason, it.detail];
+            Ok(line(table(&["recorded", "position", "reason", "detail"], &[], found.into_iter().map(row)))?)
+        }
+        Command::Conflicts { limit } => {
+            let found = reports::conflicts(&pool, i64::from(limit)).await?;
+            if as_json {
+                return json(&found);
+            }
+            let row =
+                |it: reports::ConflictLine| vec![it.recorded_at.to_rfc3339(), it.position, it.source, it.event_id];
+            Ok(line(table(&["recorded", "position", "source", "event"], &[], found.into_iter().map(row)))?)
+        }
+        Command::Unresolved => {
+            let found = reports::unresolved(&pool).await?;
+            if as_json { json(&found) } else { show_unresolved(found) }
+        }
+    }
+}
+
+/// A name that no register has is marked.
+pub fn show_unresolved(found: Vec<reports::UnresolvedLine>) -> anyhow::Result<()> {
+    let marked = |name: String, known: bool| if known { name } else { format!("{name} (unknown)") };
+    let row = |it: reports::UnresolvedLine| {
+        let span = format!("{} to {}", it.first_hour.format("%Y-%m-%d"), it.last_hour.format("%Y-%m-%d"));
+        let (deployment, product) = (marked(it.deployment, it.deployment_known), marked(it.product, it.product_known));
+        vec![it.source, deployment, product, thousands(it.events), span]
+    };
+    let heading = ["source", "deployment", "product", "events", "days"];
+    Ok(line(table(&heading, &[3], found.into_iter().map(row)))?)
+}

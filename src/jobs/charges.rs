@@ -1,0 +1,57 @@
+//! Usage and charges of a period by cloud and channel, as known now.
+
+use super::contracts::{ContractsError, load};
+use crate::domain::money::{Currency, Exact};
+use crate::domain::period::{Span, Timeline};
+use crate::domain::rating::rate;
+use crate::store::StoreError;
+use crate::store::recording::watermark;
+use crate::store::rollups::load_usage;
+use sqlx::PgPool;
+use std::collections::BTreeMap;
+
+/// What was used and charged through one channel of one cloud.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ChannelCharges {
+    pub cloud: String,
+    pub channel: String,
+    /// Empty where nobody charges: a licence.
+    pub seller: String,
+    /// All token meters together.
+    pub tokens: Exact,
+    /// Gross charges at list price by currency, unrounded.
+    pub gross: BTreeMap<Currency, Exact>,
+    /// Quantities of meters without a price in force, which are in no sum.
+    pub unpriced: Exact,
+}
+
+/// Sums the usage and charges of a span by cloud, channel and seller of record.
+///
+/// # Errors
+/// The database, or a stored document that cannot be read.
+pub async fn charges_by_channel(pool: &PgPool, span: Span) -> Result<Vec<ChannelCharges>, ContractsError> {
+    let known_at = watermark(pool).await?;
+    let mut conn = pool.acquire().await.map_err(StoreError::from)?;
+    let known = load(&mut conn, known_at).await?;
+    let timeline = Timeline::new(span.start, span.end, known.prices.boundaries());
+    let usage = load_usage(&mut conn, &timeline, &known.prices.thresholds(), known_at).await?;
+    let mut sums: BTreeMap<(String, String, String), ChannelCharges> = BTreeMap::new();
+    for rollup in &usage {
+        let Some(deployment) = known.register.deployments.get(&rollup.deployment) else { continue };
+        let seller = deployment.seller.as_ref().map(ToString::to_string).unwrap_or_default();
+        let sum = sums.entry((deployment.cloud.clone(), deployment.channel.clone(), seller)).or_default();
+        if rollup.meter.name().ends_with("_tokens") {
+            sum.tokens += &rollup.quantity;
+        }
+    }
+    for charge in rate(&usage, &timeline, &known.register, &known.prices) {
+        let it = charge.attributes;
+        let sum = sums.entry((it.cloud, it.channel, it.seller)).or_default();
+        match charge.rated {
+            Some(rated) => *sum.gross.entry(rated.currency).or_default() += &rated.amount,
+            None => sum.unpriced += &charge.quantity,
+        }
+    }
+    let named = |((cloud, channel, seller), sum)| ChannelCharges { cloud, channel, seller, ..sum };
+    Ok(sums.into_iter().map(named).collect())
+}

@@ -1,0 +1,114 @@
+//! Consumers that restart, join and leave; offsets that the broker lost.
+
+use crate::support::*;
+use apportion::ingest::consumer::{self, ConsumerError};
+use apportion::telemetry::Metrics;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+fn lines(count: u32) -> Vec<String> {
+    (0..count).map(|n| event(&format!("e{n}"), u64::from(n), 1)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_topic_is_known() {
+    let database = TestDatabase::new().await;
+    let (topic, copy) = (TestTopic::new(3).await, TestTopic::new(2).await);
+    let lines = lines(5000);
+    topic.send(&lines, 3);
+    copy.send(&lines, 2);
+    let first = consume(&database, &[&topic]).await;
+    assert_eq!((first.messages, first.stored), (5000, 5000));
+    // The database stands at the end: another group of the same topic reads nothing.
+    assert_eq!(consume(&database, &[&topic]).await.messages, 0);
+    let second = consume(&database, &[&copy]).await;
+    assert_eq!((second.messages, second.duplicates), (5000, 5000));
+    database.audit().await;
+    topic.delete().await;
+    copy.delete().await;
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consumers_join_and_leave_and_nothing_counts_twice() {
+    const EVENTS: u32 = 40_000;
+    let database = TestDatabase::new().await;
+    let topic = TestTopic::new(6).await;
+    let group = random_name("group_");
+    let start = || {
+        let mut config = config(&group, &[&topic]);
+        config.batch_messages = 200;
+        config.until_caught_up = false;
+        let stop = CancellationToken::new();
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let running = tokio::spawn(consumer::run(config, database.pool.clone(), metrics, stop.clone()));
+        (stop, running)
+    };
+    let (stop_staying, staying) = start();
+    let mut moved = Vec::new();
+    // Usage comes in while others join and leave: each time one has joined, and again once it has left.
+    let lines = lines(EVENTS);
+    for part in lines.chunks(lines.len() / 4) {
+        let (stop, passing) = start();
+        for few in part.chunks(500) {
+            topic.send(few, 6);
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+        // Leaves in the middle of what is left to read.
+        topic.send(&lines[..1000], 6);
+        stop.cancel();
+        moved.push(passing.await.expect("joined").expect("stopped").messages);
+    }
+    let all = i64::from(EVENTS) + 4000;
+    let sql = "select coalesce(sum(messages), 0)::bigint from usage_batch";
+    let waiting = async {
+        while database.number(sql).await < all {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("within a minute");
+    stop_staying.cancel();
+    let stayed = staying.await.expect("joined").expect("stopped").messages;
+    println!("the one that stayed stored {stayed}, those that passed {moved:?}");
+    assert!(stayed > 0 && moved.iter().any(|messages| *messages > 0), "partitions moved");
+    let counts = database.counts().await;
+    assert_eq!((counts["messages"], counts["stored"], counts["duplicates"]), (all, i64::from(EVENTS), 4000));
+    let sum = i64::from(EVENTS) * (i64::from(EVENTS) - 1) / 2;
+    assert_eq!(database.number("select sum(input_tokens)::bigint from usage_rollup").await, sum);
+    topic.delete().await;
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offset_that_the_broker_lost_halts_its_partition() {
+    let database = TestDatabase::new().await;
+    let topic = TestTopic::new(1).await;
+    topic.send(&lines(10), 1);
+    consume(&database, &[&topic]).await;
+    topic.send(&lines(20), 1);
+    topic.lose_before(0, 15).await;
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    let config = config(&random_name("group_"), &[&topic]);
+    let running = consumer::run(config, database.pool.clone(), Arc::clone(&metrics), CancellationToken::new());
+    let outcome = tokio::time::timeout(Duration::from_secs(60), running).await.expect("within a minute");
+    assert!(matches!(outcome, Err(ConsumerError::Halted { next: 10, low: 15, high: 30, .. })), "{outcome:?}");
+    assert_eq!(database.number("select next_offset from kafka_offset").await, 10);
+    topic.delete().await;
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn speed_is_told() {
+    const EVENTS: u32 = 100_000;
+    let database = TestDatabase::new().await;
+    let topic = TestTopic::new(4).await;
+    topic.send(&lines(EVENTS), 4);
+    let started = std::time::Instant::now();
+    let counts = consume(&database, &[&topic]).await;
+    let seconds = started.elapsed();
+    println!("{EVENTS} events in {seconds:?}: {} a second", u128::from(EVENTS) * 1000 / seconds.as_millis().max(1));
+    assert_eq!(counts.stored, EVENTS);
+    topic.delete().await;
+    database.drop_it().await;
+}
