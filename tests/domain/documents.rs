@@ -59,6 +59,36 @@ fn wrong_documents_are_refused_with_their_place() {
     check(contract, "aws-openai/lab-share", "aws-openai/share", &["which no version of a known contract has"]);
     check(contract, "{ charges = { seller = \"openai\" } }", "{ charges = { sellr = \"openai\" } }", &["sellr"]);
     check(contract, "{ charges = { seller = \"openai\" } }", "{ charges = {} }", &["the same money twice"]);
+    check(
+        contract,
+        "{ charges = { seller = \"openai\" } },",
+        "{ charges = { seller = \"openai\" } }, { charges = { cloud = \"azure\" } },",
+        &["the same money twice"],
+    );
+    check(
+        contract,
+        "{ figure = \"Subscriptions\" },",
+        "{ figure = \"Subscriptions\" }, { figure = \"Subscriptions\" },",
+        &["the same money twice"],
+    );
+    check(
+        contract,
+        "{ accrual = \"aws-openai/lab-share\" },",
+        "{ accrual = \"aws-openai/lab-share\" }, { accrual = \"aws-openai/lab-share\" },",
+        &["the same money twice"],
+    );
+    check(
+        contract,
+        "less = [{ deductions",
+        "less = [{ deductions = [\"tax\"], at = \"own_date\" }, { deductions",
+        &["deductions \"tax\" stand twice", "contract.md:"],
+    );
+    check(
+        contract,
+        "{ charges = { seller = \"openai\" } }",
+        "{ charges = { seller = \"openai\", meter = \"output_tokens\" } }",
+        &["selects by meter cannot have deductions"],
+    );
     check("register.md", "cloud = \"aws\"", "cloud = \"amazon\"", &["no cloud \"amazon\"", "register.md:"]);
     check(
         "prices.csv",
