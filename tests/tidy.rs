@@ -147,10 +147,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("http", &["domain", "store", "jobs", "ingest", "render", "telemetry", "http"]),
     ("produce", &["domain", "telemetry", "produce"]),
     ("config", &["domain", "store", "ingest", "http", "telemetry", "config"]),
-    ("cli", &["domain", "sources", "render", "store", "ingest", "jobs", "http", "telemetry", "config", "cli"]),
-    ("main", &["domain", "sources", "render", "store", "ingest", "jobs", "http", "telemetry", "config", "cli"]),
+    ("cli", EVERYTHING),
+    ("main", EVERYTHING),
     ("lib", &[]),
 ];
+
+const EVERYTHING: &[&str] =
+    &["domain", "sources", "render", "store", "ingest", "jobs", "http", "produce", "telemetry", "config", "cli"];
 
 fn forbidden_imports(sources: &[Source]) -> Vec<String> {
     let mut findings = Vec::new();
@@ -402,6 +405,9 @@ fn nothing_is_left_unfinished() {
     assert_eq!(unfinished(&[Source::new("src/a.rs", &bad)]).len(), 3);
 }
 
+/// A name that looks like a metric's and is none.
+const DEMO_DATABASE: &str = "apportion_demo";
+
 /// Metric names that stand twice in `telemetry`, or anywhere else in code.
 fn stray_metrics(sources: &[Source]) -> Vec<String> {
     let mut seen = BTreeSet::new();
@@ -410,7 +416,7 @@ fn stray_metrics(sources: &[Source]) -> Vec<String> {
         for (line, text) in source.code() {
             let names = text.split('"').skip(1).step_by(2).filter(|word| {
                 let plain = word.chars().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_');
-                plain && word.starts_with("apportion_") && word.len() > "apportion_".len()
+                plain && word.starts_with("apportion_") && *word != DEMO_DATABASE && word.len() > "apportion_".len()
             });
             for name in names.map(str::to_owned) {
                 if source.path != "src/telemetry.rs" {
