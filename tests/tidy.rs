@@ -287,9 +287,8 @@ fn sql_outside_the_store(sources: &[Source]) -> Vec<String> {
     let mut findings = Vec::new();
     for source in sources.iter().filter(|source| source.module() != "store") {
         for (line, text) in source.code() {
-            for (word, why) in words.iter().filter(|(word, _)| text.contains(word)) {
+            if let Some((word, why)) = words.iter().find(|(word, _)| text.contains(word)) {
                 findings.push(source.finding(line, format_args!("{word}: {why}")));
-                break;
             }
         }
     }
