@@ -12,7 +12,6 @@ fn refusal(path: &str, from: &str, to: &str) -> String {
     read_folder(&files).err().map_or_else(|| panic!("accepted: {to}"), |error| error.to_string())
 }
 
-/// What the refusal must say.
 fn check(path: &str, from: &str, to: &str, expect: &[&str]) {
     let error = refusal(path, from, to);
     for part in expect {
