@@ -22,7 +22,7 @@ insert into installation (event_key_secret)
 create table usage_batch (
   batch_id bigint generated always as identity primary key,
   recorded_at timestamptz not null,
-  door text not null check (door in ('kafka', 'file')),
+  door text not null check (door in ('kafka', 'file', 'retry')),
   messages integer not null check (messages >= 0),
   stored integer not null check (stored >= 0),
   -- stored, but no mapping knew the deployment or the product then.
@@ -156,10 +156,11 @@ create table usage_rejection (
 create index usage_rejection_reason on usage_rejection (reason);
 create index usage_rejection_expires_at on usage_rejection (expires_at) where payload is not null;
 
--- a rejection that was decoded again and taken, and by which batch.
-create table usage_rejection_replay (
+-- a rejection that was decoded again and taken in. its event is stored before this row: if that is lost, the
+-- next try finds the event a known duplicate.
+create table usage_rejection_retry (
   rejection_id bigint primary key references usage_rejection,
-  batch_id bigint not null references usage_batch
+  taken_at timestamptz not null
 );
 
 -- sums of meters per hour and dimensions, as deltas: each batch adds one row per key that it touches, stamped
@@ -196,7 +197,7 @@ do $$
 declare append_only text;
 begin
   foreach append_only in array array['installation', 'usage_batch', 'usage_dimension', 'usage_event', 'usage_amendment',
-      'usage_state', 'usage_conflict', 'usage_rejection_replay', 'usage_rollup'] loop
+      'usage_state', 'usage_conflict', 'usage_rejection_retry', 'usage_rollup'] loop
     execute format('create trigger append_only before update or delete or truncate on %I
       for each statement execute function refuse_change()', append_only);
   end loop;

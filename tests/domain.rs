@@ -1,7 +1,14 @@
-//! The rules, without a database: settlements of `contracts/` whose figures were worked out by hand.
+//! The rules, without a database: settlements of `contracts/` whose figures were worked out by hand, and random
+//! histories against an auditor of its own.
 
+#[path = "domain/agreements.rs"]
+mod agreements;
+#[path = "domain/auditor.rs"]
+mod auditor;
 #[path = "domain/documents.rs"]
 mod documents;
+#[path = "domain/histories.rs"]
+mod histories;
 #[path = "domain/settlement.rs"]
 mod settlement;
 #[path = "domain/support.rs"]

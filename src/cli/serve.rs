@@ -3,8 +3,11 @@
 use super::Session;
 use apportion::http::{self, HttpState};
 use apportion::ingest::consumer;
+use apportion::store::rejections;
 use apportion::telemetry::Metrics;
+use sqlx::PgPool;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +18,9 @@ Ends the batch in flight and leaves the consumer group on Ctrl-C or SIGTERM.
 Examples:
   apportion serve
   apportion serve --roles http --set http.listen=0.0.0.0:8080";
+
+/// Payloads are kept for days: some minutes more do not matter.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Consume usage from Kafka and answer over HTTP
 #[derive(Debug, clap::Args)]
@@ -44,6 +50,7 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
         let config = session.consumer(false)?;
         let consuming = consumer::run(config, pool.clone(), Arc::clone(&metrics), stop.clone());
         running.spawn(async { Ok(consuming.await.map(|_| ())?) });
+        running.spawn(expire_payloads(pool.clone(), stop.clone()));
     }
     if roles.contains(&Role::Http) {
         let (listen, state) = (session.config.http.listen, HttpState { pool, metrics });
@@ -63,4 +70,19 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
         first = first.and(ended?);
     }
     first
+}
+
+/// Removes the payloads of rejections that have expired, now and then. A fault is logged and tried again.
+async fn expire_payloads(pool: PgPool, stop: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        match rejections::expire_payloads(&pool).await {
+            Ok(0) => {}
+            Ok(expired) => tracing::info!(expired, "payloads of rejections expired"),
+            Err(error) => tracing::warn!(%error, "payloads of rejections could not be expired"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(EXPIRY_INTERVAL) => {}
+        }
+    }
 }

@@ -2,7 +2,11 @@
 
 use super::Session;
 use super::output::{Format, json, line, table, thousands};
+use apportion::ingest::retry::retry;
+use apportion::ingest::writer::Writer;
 use apportion::store::usage_reports as reports;
+use apportion::telemetry::Metrics;
+use std::sync::Arc;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,6 +39,12 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
+    /// Decode kept rejections again, after a decoder was mended, and take in those that are right now
+    Retry {
+        /// Only those for this reason
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// Sum up usage whose deployment or product no register names
     Unresolved,
 }
@@ -60,6 +70,15 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             }
             let row = |it: reports::RejectionLine| vec![it.recorded_at.to_rfc3339(), it.position, it.reason, it.detail];
             Ok(line(table(&["recorded", "position", "reason", "detail"], &[], found.into_iter().map(row)))?)
+        }
+        Command::Retry { reason } => {
+            let mut writer = Writer::open(pool.clone(), Arc::new(Metrics::new()?)).await?;
+            let retried = retry(&mut writer, &pool, reason.as_deref()).await?;
+            if as_json {
+                return json(&retried);
+            }
+            let (taken, left) = (retried.taken.messages, retried.still_rejected);
+            Ok(line(format!("{taken} rejections were taken in, {left} are still rejected"))?)
         }
         Command::Conflicts { limit } => {
             let found = reports::conflicts(&pool, i64::from(limit)).await?;

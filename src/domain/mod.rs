@@ -1,15 +1,30 @@
 //! The rules: pure, exact, without a clock or IO. Each file may import only those listed above it.
 
-pub mod amendment;
-pub mod contract;
+// Money is exact or an error, and no input makes the rules panic. Tests may state what they know.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::float_arithmetic,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::string_slice
+    )
+)]
+
 pub mod ids;
 pub mod money;
 pub mod period;
-pub mod price;
-pub mod rating;
-pub mod record;
-pub mod register;
-pub mod settlement;
-pub mod sharing;
-pub mod statement;
 pub mod usage;
+pub mod amendment;
+pub mod price;
+pub mod register;
+pub mod record;
+pub mod contract;
+pub mod rating;
+pub mod sharing;
+pub mod settlement;
+pub mod statement;

@@ -184,7 +184,6 @@ impl<'de> Deserialize<'de> for Exact {
 }
 
 // Wide integers neither overflow nor round, so the plain operators are exact here.
-#[expect(clippy::arithmetic_side_effects, reason = "wide ratios cannot overflow; no caller divides by zero")]
 mod operators {
     use super::*;
 

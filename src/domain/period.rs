@@ -197,7 +197,7 @@ impl fmt::Display for Period {
         let year = self.first_day.year();
         match self.unit() {
             PeriodUnit::Month => write!(f, "{year:04}-{:02}", self.first_day.month()),
-            PeriodUnit::Quarter => write!(f, "{year:04}-Q{}", self.first_day.month0() / 3 + 1),
+            PeriodUnit::Quarter => write!(f, "{year:04}-Q{}", self.first_day.quarter()),
             PeriodUnit::Year => write!(f, "{year:04}"),
         }
     }

@@ -202,18 +202,13 @@ pub fn read_price_book(text: &str) -> Result<Vec<Price>, PriceBookError> {
 }
 
 fn price_of_row(row: Row) -> Result<Price, PriceProblem> {
-    let narrowings: Vec<Narrowing> = [
-        (row.customer, Narrowing::Customer as fn(String) -> Narrowing),
-        (row.region, Narrowing::Region),
-        (row.channel, Narrowing::Channel),
-    ]
-    .into_iter()
-    .filter(|(name, _)| !name.is_empty())
-    .map(|(name, narrowing)| narrowing(name))
-    .collect();
-    if narrowings.len() > 1 {
-        return Err(PriceProblem::SeveralNarrowings);
-    }
+    let narrowing = match [&*row.customer, &*row.region, &*row.channel] {
+        ["", "", ""] => Narrowing::Any,
+        [_, "", ""] => Narrowing::Customer(row.customer),
+        ["", _, ""] => Narrowing::Region(row.region),
+        ["", "", _] => Narrowing::Channel(row.channel),
+        _ => return Err(PriceProblem::SeveralNarrowings),
+    };
     if row.per == 0 {
         return Err(PriceProblem::PerZero);
     }
@@ -227,7 +222,7 @@ fn price_of_row(row: Row) -> Result<Price, PriceProblem> {
         product: row.product,
         meter: row.meter.parse()?,
         service_tier: row.service_tier,
-        narrowing: narrowings.into_iter().next().unwrap_or(Narrowing::Any),
+        narrowing,
         context_over: row.context_over.unwrap_or(0),
         amount: unit_amount(&row.price)?,
         per_units: row.per,

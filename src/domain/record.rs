@@ -167,33 +167,30 @@ impl Record {
 
     /// The record as one JSON object, in the form that `from_json` reads, amounts and instants normalised.
     pub fn to_json(&self) -> serde_json::Value {
-        let mut fields = serde_json::json!({ "source": self.id.source, "id": self.id.id, "kind": self.kind() });
-        let more = match &self.content {
+        let content = match &self.content {
             RecordContent::Figure(figure) => serde_json::json!({
                 "contract": figure.contract, "name": figure.name, "by": figure.by,
                 "from": figure.from, "through": figure.through, "value": figure.value.to_string(),
             }),
-            RecordContent::Deduction(deduction) => {
-                let mut object = serde_json::json!({
-                    "category": deduction.category, "at": deduction.at, "amount": deduction.amount.to_string(),
-                });
-                match &deduction.reduces {
-                    Reduces::Event(event) => object["event"] = serde_json::json!(event),
-                    Reduces::Usage { deployment, product } => {
-                        object["deployment"] = serde_json::json!(deployment);
-                        object["product"] = serde_json::json!(product);
-                    }
-                }
-                object
-            }
+            RecordContent::Deduction(deduction) => serde_json::json!({
+                "category": deduction.category, "at": deduction.at, "amount": deduction.amount.to_string(),
+            }),
             RecordContent::Fact(fact) => serde_json::json!({
                 "contract": fact.contract, "name": fact.name, "at": fact.at, "evidence": fact.evidence,
             }),
         };
-        if let (Some(fields), serde_json::Value::Object(more)) = (fields.as_object_mut(), more) {
-            fields.extend(more);
-        }
-        fields
+        let target = match &self.content {
+            RecordContent::Deduction(Deduction { reduces: Reduces::Event(event), .. }) => {
+                serde_json::json!({ "event": event })
+            }
+            RecordContent::Deduction(Deduction { reduces: Reduces::Usage { deployment, product }, .. }) => {
+                serde_json::json!({ "deployment": deployment, "product": product })
+            }
+            RecordContent::Figure(_) | RecordContent::Fact(_) => serde_json::json!({}),
+        };
+        let identity = serde_json::json!({ "source": self.id.source, "id": self.id.id, "kind": self.kind() });
+        let objects = [identity, content, target].into_iter();
+        objects.filter_map(|part| part.as_object().cloned()).flatten().collect()
     }
 
     pub fn kind(&self) -> &'static str {

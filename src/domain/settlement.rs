@@ -2,7 +2,7 @@
 //!
 //! One path for the first run, a rerun, late usage, corrections and amendments.
 
-use super::contract::{Contract, Missing, Selection};
+use super::contract::{Contract, Missing, Selection, Version};
 use super::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use super::money::{Currency, Exact};
 use super::period::{Instant, Period, Timeline, last_instant_before};
@@ -193,7 +193,7 @@ fn check_figures(input: &SettlementInput, settled: &Contract) -> Result<(), Sett
         while period.span(zone).end <= end {
             let span = period.span(zone);
             let version = contract.in_force(last_instant_before(span.end));
-            for name in version.into_iter().flat_map(|version| needed_figures(version)) {
+            for name in version.into_iter().flat_map(needed_figures) {
                 if figures_in(&input.figures, contract, name, span).next().is_none() {
                     let (contract, figure) = (contract.head.id.clone(), name.clone());
                     return Err(SettlementError::MissingFigure { contract, figure, period });
@@ -205,7 +205,7 @@ fn check_figures(input: &SettlementInput, settled: &Contract) -> Result<(), Sett
     Ok(())
 }
 
-fn needed_figures(version: &super::contract::Version) -> impl Iterator<Item = &DefinedTerm> {
+fn needed_figures(version: &Version) -> impl Iterator<Item = &DefinedTerm> {
     let selections = version.terms.iter().flat_map(|term| &term.base.select);
     selections.filter_map(|selection| match selection {
         Selection::Figure(name) => {

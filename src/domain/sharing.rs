@@ -3,7 +3,7 @@
 //! A cap is a function of the running sum, `min(cap, opening + sum)`, so sums per segment give what each
 //! item alone and in order would give.
 
-use super::contract::{Cap, ChargeFilter, Contract, DeductionPlace, Deductions, Selection, Term, Version};
+use super::contract::{Base, Cap, ChargeFilter, Contract, DeductionPlace, Selection, Term, Version};
 use super::ids::{ContractId, DefinedTerm, EventId, PartyId, TermId};
 use super::money::{Currency, Exact};
 use super::period::{Instant, Period, Span, Timeline, end_of_day_exclusive, last_instant_before};
@@ -242,44 +242,41 @@ impl<'a> Engine<'a> {
                 }
             }
         }
-        for less in &term.base.less {
-            for deduction in self.input.deductions.iter().filter(|it| less.categories.contains(&it.category)) {
-                if self.stands_in(deduction, less, segment, contract, term) {
-                    let what = format!("deduction {}", deduction.category);
-                    parts.add(what, Some(&deduction.attributes), -deduction.amount.clone(), deduction.currency)?;
-                }
+        for deduction in self.input.deductions {
+            if self.stands_in(deduction, segment, contract, term) {
+                let what = format!("deduction {}", deduction.category);
+                parts.add(what, Some(&deduction.attributes), -deduction.amount.clone(), deduction.currency)?;
             }
         }
         Ok(parts.into_parts())
     }
 
     /// Whether a deduction reduces the base of a term in a segment.
-    fn stands_in(
-        &self,
-        deduction: &PlacedDeduction,
-        less: &Deductions,
-        segment: Segment,
-        contract: &'a Contract,
-        term: &Term,
-    ) -> bool {
-        let place = match (less.at, deduction.item_at) {
-            (DeductionPlace::Item, Some(item_at)) => item_at,
-            (DeductionPlace::Item, None) | (DeductionPlace::OwnDate, _) => deduction.at,
-        };
-        if !segment.span.contains(place) {
+    ///
+    /// The terms in force at the charge that it names say whether that counts, and so whether and where the
+    /// deduction does: an amendment between the two neither doubles nor loses it.
+    fn stands_in(&self, deduction: &PlacedDeduction, segment: Segment, contract: &'a Contract, term: &'a Term) -> bool {
+        // Where it can't stand at all is decided first: it is cheap, and true of most.
+        let at_item = deduction.item_at.is_some_and(|item_at| segment.span.contains(item_at));
+        if !at_item && !segment.span.contains(deduction.at) {
             return false;
         }
-        // It reduces a base only if the charge that it names counts there.
-        let counted_by = match deduction.item_at {
+        let governing = match deduction.item_at {
             Some(item_at) => self.term_in_force(contract, &term.id, item_at).map(|(_, term)| term),
             None => Some(term),
         };
-        counted_by.is_some_and(|term| {
-            term.base.select.iter().any(|selection| match selection {
+        let Some(Base { select, less, .. }) = governing.map(|term| &term.base) else { return false };
+        let listed = less.iter().find(|less| less.categories.contains(&deduction.category));
+        let place = match (listed.map(|less| less.at), deduction.item_at) {
+            (None, _) => return false,
+            (Some(DeductionPlace::Item), Some(item_at)) => item_at,
+            (Some(DeductionPlace::Item), None) | (Some(DeductionPlace::OwnDate), _) => deduction.at,
+        };
+        segment.span.contains(place)
+            && select.iter().any(|selection| match selection {
                 Selection::Charges(filter) => selects(filter, &deduction.attributes),
                 Selection::Figure(_) | Selection::Accrual { .. } => false,
             })
-        })
     }
 }
 

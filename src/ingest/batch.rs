@@ -32,6 +32,10 @@ pub enum Position {
         name: Arc<str>,
         line: u64,
     },
+    /// A rejection that is decoded again.
+    Retry {
+        rejection_id: i64,
+    },
 }
 
 impl fmt::Display for Position {
@@ -39,6 +43,7 @@ impl fmt::Display for Position {
         match self {
             Position::Kafka { topic, partition, offset } => write!(f, "{topic}/{partition}@{offset}"),
             Position::File { name, line } => write!(f, "{name}:{line}"),
+            Position::Retry { rejection_id } => write!(f, "rejection {rejection_id}"),
         }
     }
 }

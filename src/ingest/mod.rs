@@ -4,4 +4,5 @@ mod assignment;
 pub mod batch;
 pub mod consumer;
 pub mod file;
+pub mod retry;
 pub mod writer;

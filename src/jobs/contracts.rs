@@ -8,8 +8,9 @@ use crate::domain::ids::ContractId;
 use crate::domain::period::Instant;
 use crate::domain::price::{Price, PriceBook};
 use crate::domain::register::{Register, RegisterConflict};
+use crate::store::StoreError;
 use crate::store::contracts::{Added, Additions, append, load_prices, load_register, load_versions};
-use crate::store::{StoreError, recording};
+use crate::store::recording::{self, Sharing};
 use sqlx::{PgConnection, PgPool};
 use std::path::{Path, PathBuf};
 
@@ -92,18 +93,18 @@ pub async fn load(conn: &mut PgConnection, known_at: Instant) -> Result<Known, C
 /// # Errors
 /// What is wrong in the folder, or what it would change of what is loaded: then nothing is loaded.
 pub async fn apply(pool: &PgPool, folder: &Folder) -> Result<Added, ContractsError> {
-    let mut conn = pool.acquire().await.map_err(StoreError::from)?;
-    let now = recording::watermark(pool).await?;
-    let mut register = load_register(&mut conn, now).await?;
+    // Alone: batches decide by prices and master data while they record, and two loads must see each other.
+    let (mut tx, at) = recording::begin(pool, Sharing::Exclusive).await?;
+    let mut register = load_register(&mut tx, at).await?;
     register.extend(folder.register.clone())?;
-    let prices = new_prices(folder, &load_prices(&mut conn, now).await?)?;
-    let stored = load_versions(&mut conn, now).await?;
+    let prices = new_prices(folder, &load_prices(&mut tx, at).await?)?;
+    let stored = load_versions(&mut tx, at).await?;
     let versions = new_versions(folder, &stored)?;
-    let known = read_versions(&stored, &register)?;
-    check_together(folder, known)?;
-    drop(conn);
+    check_together(folder, read_versions(&stored, &register)?)?;
     let additions = Additions { register: &folder.register, prices: &prices, versions: &versions };
-    Ok(append(pool, &additions).await?)
+    let added = append(&mut tx, &additions, at).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(added)
 }
 
 fn new_prices(folder: &Folder, loaded: &[Price]) -> Result<Vec<Price>, ContractsError> {

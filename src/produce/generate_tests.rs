@@ -38,10 +38,19 @@ fn run(plan: Plan) -> (String, Manifest, usize) {
 fn the_same_seed_gives_the_same_bytes() {
     let plan = Plan { month: month("2026-05"), events: 5_000, seed: 42, late: true, empty_messages: true };
     let (digest, manifest, binary) = run(plan);
-    assert_eq!(digest, "1beb31a511da405880f326c775dabf8a0c2e63bb42ccb63d33ad00b9459ec39d");
+    assert_eq!(digest, "9f14553c30e2a338e8f91e8b4550cfc3a1738184ba65ff3151366784c159b4bd");
     assert_ne!(run(Plan { seed: 43, ..plan }).0, digest);
     assert!(binary > 300, "{binary} messages in binary mode");
     assert_eq!(manifest.late, 50);
+}
+
+#[test]
+fn two_months_of_one_seed_share_no_id() {
+    let keys = |name: &str| -> std::collections::BTreeSet<String> {
+        let plan = Plan { month: month(name), events: 3_000, seed: 42, late: false, empty_messages: false };
+        Generator::new(plan).expect("a plan").map(|message| message.key.clone()).collect()
+    };
+    assert!(keys("2026-04").is_disjoint(&keys("2026-05")));
 }
 
 #[test]

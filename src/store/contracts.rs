@@ -132,19 +132,16 @@ pub struct Additions<'a> {
     pub versions: &'a [(VersionDocument, Instant)],
 }
 
-/// Appends what is not there yet, stamped with one time of recording.
-pub async fn append(pool: &PgPool, additions: &Additions<'_>) -> Result<Added, StoreError> {
-    // Alone: batches decide by prices and master data while they record.
-    let (mut tx, at) = begin(pool, Sharing::Exclusive).await?;
+/// Appends what is not there yet, recorded at `at`, which the caller's transaction was given.
+pub async fn append(conn: &mut PgConnection, additions: &Additions<'_>, at: Instant) -> Result<Added, StoreError> {
     let mut added =
-        Added { register_entries: append_register(&mut tx, additions.register, at).await?, ..Added::default() };
+        Added { register_entries: append_register(&mut *conn, additions.register, at).await?, ..Added::default() };
     for price in additions.prices {
-        added.prices = added.prices.saturating_add(append_price(&mut tx, price, at).await?);
+        added.prices = added.prices.saturating_add(append_price(&mut *conn, price, at).await?);
     }
     for (version, effective_at) in additions.versions {
-        added.versions = added.versions.saturating_add(append_version(&mut tx, version, *effective_at, at).await?);
+        added.versions = added.versions.saturating_add(append_version(&mut *conn, version, *effective_at, at).await?);
     }
-    tx.commit().await?;
     Ok(added)
 }
 

@@ -6,6 +6,7 @@ pub mod demo_database;
 pub mod dictionary;
 pub mod offsets;
 pub mod recording;
+pub mod rejections;
 pub mod rollups;
 pub mod usage;
 pub mod usage_reports;

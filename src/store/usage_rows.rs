@@ -16,6 +16,8 @@ use uuid::Uuid;
 pub enum Door {
     Kafka,
     File,
+    /// Rejections that are decoded again.
+    Retry,
 }
 
 impl Door {
@@ -23,6 +25,7 @@ impl Door {
         match self {
             Door::Kafka => "kafka",
             Door::File => "file",
+            Door::Retry => "retry",
         }
     }
 }

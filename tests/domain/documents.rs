@@ -12,14 +12,15 @@ fn refusal(path: &str, from: &str, to: &str) -> String {
     read_folder(&files).err().map_or_else(|| panic!("accepted: {to}"), |error| error.to_string())
 }
 
+fn check(path: &str, from: &str, to: &str, expect: &[&str]) {
+    let error = refusal(path, from, to);
+    for part in expect {
+        assert!(error.contains(part), "{error}\nlacks {part}");
+    }
+}
+
 #[test]
-fn wrong_documents_are_refused_with_their_place() {
-    let check = |path: &str, from: &str, to: &str, expect: &[&str]| {
-        let error = refusal(path, from, to);
-        for part in expect {
-            assert!(error.contains(part), "{error}\nlacks {part}");
-        }
-    };
+fn wrong_versions_are_refused_with_their_place() {
     let version = "microsoft-openai/3.md";
     check(
         version,
@@ -52,6 +53,10 @@ fn wrong_documents_are_refused_with_their_place() {
         &["another payer or payee"],
     );
     check("microsoft-openai/2.md", "until = \"agi-verified\"", "until = \"agi\"", &["no fact \"agi\"", "agi-verified"]);
+}
+
+#[test]
+fn wrong_definitions_are_refused_with_their_place() {
     let contract = "microsoft-openai/contract.md";
     check(contract, "America/Los_Angeles", "America/Los_Angles", &["unknown zone"]);
     check(contract, "at = \"item\"", "at = \"sale\"", &["sale"]);
@@ -59,6 +64,36 @@ fn wrong_documents_are_refused_with_their_place() {
     check(contract, "aws-openai/lab-share", "aws-openai/share", &["which no version of a known contract has"]);
     check(contract, "{ charges = { seller = \"openai\" } }", "{ charges = { sellr = \"openai\" } }", &["sellr"]);
     check(contract, "{ charges = { seller = \"openai\" } }", "{ charges = {} }", &["the same money twice"]);
+    check(
+        contract,
+        "{ charges = { seller = \"openai\" } },",
+        "{ charges = { seller = \"openai\" } }, { charges = { cloud = \"azure\" } },",
+        &["the same money twice"],
+    );
+    check(
+        contract,
+        "{ figure = \"Subscriptions\" },",
+        "{ figure = \"Subscriptions\" }, { figure = \"Subscriptions\" },",
+        &["the same money twice"],
+    );
+    check(
+        contract,
+        "{ accrual = \"aws-openai/lab-share\" },",
+        "{ accrual = \"aws-openai/lab-share\" }, { accrual = \"aws-openai/lab-share\" },",
+        &["the same money twice"],
+    );
+    check(
+        contract,
+        "less = [{ deductions",
+        "less = [{ deductions = [\"tax\"], at = \"own_date\" }, { deductions",
+        &["deductions \"tax\" stand twice", "contract.md:"],
+    );
+    check(
+        contract,
+        "{ charges = { seller = \"openai\" } }",
+        "{ charges = { seller = \"openai\", meter = \"output_tokens\" } }",
+        &["selects by meter cannot have deductions"],
+    );
     check("register.md", "cloud = \"aws\"", "cloud = \"amazon\"", &["no cloud \"amazon\"", "register.md:"]);
     check(
         "prices.csv",

@@ -1,7 +1,7 @@
 //! Checks across contracts: every accrual drawn on exists, nothing feeds itself, no money counts twice.
 
 use super::{Attribute, Base, ChargeFilter, Contract, Selection, Term};
-use crate::domain::ids::{ContractId, TermId};
+use crate::domain::ids::{ContractId, DefinedTerm, TermId};
 use std::collections::BTreeSet;
 
 /// What is wrong between terms that are each right alone.
@@ -18,7 +18,7 @@ pub enum CheckError {
     #[error("terms feed each other in a circle: {}", path.join(" -> "))]
     Circle { path: Vec<String> },
     #[error(
-        "base {base} of term {contract}/{term} counts the same money twice: a charge that it selects is also behind {drawn}, which it draws on"
+        "base {base} of term {contract}/{term} counts the same money twice: what {drawn} brings may also be in a selection above it; name attributes that tell them apart"
     )]
     Twice { contract: ContractId, term: TermId, base: String, drawn: String },
 }
@@ -72,36 +72,61 @@ fn bases_of<'a>(contracts: &'a [Contract], contract: &ContractId, term: &TermId)
 }
 
 fn check_accruals(contracts: &[Contract], contract: &Contract, term: &Term) -> Result<(), CheckError> {
-    let mut path = vec![format!("{}/{}", contract.head.id, term.id)];
-    let mut behind = Vec::new();
-    for drawn in drawn_by(&term.base) {
-        if bases_of(contracts, drawn.0, drawn.1).is_empty() {
-            return Err(CheckError::UnknownAccrual {
+    let mut before: Vec<Money<'_>> = Vec::new();
+    for selection in &term.base.select {
+        let mut found = Vec::new();
+        let what = match selection {
+            Selection::Charges(filter) => {
+                found.push(Money::Charges(filter));
+                "its own charges".to_owned()
+            }
+            Selection::Figure(name) => {
+                found.push(Money::Figure(&contract.head.id, name));
+                format!("figure {name}")
+            }
+            Selection::Accrual { contract: drawn, term: drawn_term } => {
+                if bases_of(contracts, drawn, drawn_term).is_empty() {
+                    return Err(CheckError::UnknownAccrual {
+                        contract: contract.head.id.clone(),
+                        term: term.id.clone(),
+                        drawn_contract: drawn.clone(),
+                        drawn_term: drawn_term.clone(),
+                    });
+                }
+                let mut path = vec![format!("{}/{}", contract.head.id, term.id)];
+                follow(contracts, (drawn, drawn_term), &mut path, &mut found)?;
+                format!("{drawn}/{drawn_term}")
+            }
+        };
+        // Within one selection only versions of one term meet, of which one is in force at a time.
+        if found.iter().any(|money| before.iter().any(|other| money.may_be(other))) {
+            return Err(CheckError::Twice {
                 contract: contract.head.id.clone(),
                 term: term.id.clone(),
-                drawn_contract: drawn.0.clone(),
-                drawn_term: drawn.1.clone(),
+                base: term.base.name.to_string(),
+                drawn: what,
             });
         }
-        follow(contracts, drawn, &mut path, &mut behind)?;
-    }
-    // Charges that the base selects itself, or that two of its accruals share, would count twice.
-    let own: Vec<(&ChargeFilter, String)> = charges_of(&term.base).map(|filter| (filter, String::new())).collect();
-    let all: Vec<(&ChargeFilter, String)> = own.into_iter().chain(behind).collect();
-    for (index, (filter, _)) in all.iter().enumerate() {
-        for (other, drawn) in all.iter().skip(index.saturating_add(1)).filter(|(_, drawn)| !drawn.is_empty()) {
-            let same_source = all.get(index).is_some_and(|(_, name)| name == drawn);
-            if !same_source && overlap(filter, other) {
-                return Err(CheckError::Twice {
-                    contract: contract.head.id.clone(),
-                    term: term.id.clone(),
-                    base: term.base.name.to_string(),
-                    drawn: drawn.clone(),
-                });
-            }
-        }
+        before.extend(found);
     }
     Ok(())
+}
+
+/// What lies behind a selection, directly or through the accruals that it draws on.
+#[derive(Clone, Copy)]
+enum Money<'a> {
+    Charges(&'a ChargeFilter),
+    Figure(&'a ContractId, &'a DefinedTerm),
+}
+
+impl Money<'_> {
+    fn may_be(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Money::Charges(a), Money::Charges(b)) => overlap(a, b),
+            (Money::Figure(contract, a), Money::Figure(other, b)) => (contract, a) == (other, b),
+            (Money::Charges(_), Money::Figure(..)) | (Money::Figure(..), Money::Charges(_)) => false,
+        }
+    }
 }
 
 fn drawn_by(base: &Base) -> impl Iterator<Item = (&ContractId, &TermId)> {
@@ -111,28 +136,25 @@ fn drawn_by(base: &Base) -> impl Iterator<Item = (&ContractId, &TermId)> {
     })
 }
 
-fn charges_of(base: &Base) -> impl Iterator<Item = &ChargeFilter> {
-    base.select.iter().filter_map(|selection| match selection {
-        Selection::Charges(filter) => Some(filter),
-        Selection::Accrual { .. } | Selection::Figure(_) => None,
-    })
-}
-
-/// Gathers the charges behind an accrual and those that it draws on in turn; refuses a circle.
+/// Gathers what lies behind an accrual and those that it draws on in turn; refuses a circle.
 fn follow<'a>(
     contracts: &'a [Contract],
     drawn: (&'a ContractId, &'a TermId),
     path: &mut Vec<String>,
-    behind: &mut Vec<(&'a ChargeFilter, String)>,
+    behind: &mut Vec<Money<'a>>,
 ) -> Result<(), CheckError> {
     let name = format!("{}/{}", drawn.0, drawn.1);
     let is_circle = path.contains(&name);
-    path.push(name.clone());
+    path.push(name);
     if is_circle {
         return Err(CheckError::Circle { path: path.clone() });
     }
     for base in bases_of(contracts, drawn.0, drawn.1) {
-        behind.extend(charges_of(base).map(|filter| (filter, name.clone())));
+        behind.extend(base.select.iter().filter_map(|selection| match selection {
+            Selection::Charges(filter) => Some(Money::Charges(filter)),
+            Selection::Figure(name) => Some(Money::Figure(drawn.0, name)),
+            Selection::Accrual { .. } => None,
+        }));
         for next in drawn_by(base) {
             follow(contracts, next, path, behind)?;
         }

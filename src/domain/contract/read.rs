@@ -1,78 +1,21 @@
 //! Reads documents into contracts: every name is looked up, every value parsed, nothing ignored.
 
-use super::document::{Document, Location};
+use super::document::Document;
+pub use super::problem::{Problem, ReadError};
 use super::raw::{
     OneOrMore, Provenance, RawBase, RawCap, RawDocument, RawFact, RawFigure, RawParameter, RawSelector, RawTerm,
     RawVersion,
 };
 use super::*;
 use crate::domain::ids::{DeploymentId, ProductId};
-use crate::domain::money::{Money, ParseExactError, ParseMoneyError, UnknownCurrency};
-use crate::domain::period::{ParseInstantError, end_of_day_exclusive, parse_instant, start_of_day};
-use crate::domain::register::{Register, RegisterConflict};
+use crate::domain::money::{Money, UnknownCurrency};
+use crate::domain::period::{end_of_day_exclusive, parse_instant, start_of_day};
+use crate::domain::register::Register;
 use chrono::NaiveDate;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::str::FromStr;
 use toml::Spanned;
-
-/// Why a document cannot be read: where, in which clause, and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{at}: {clause}: {problem}")]
-pub struct ReadError {
-    pub at: Location,
-    pub clause: String,
-    pub problem: Problem,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    #[error("{0}")]
-    Toml(String),
-    #[error("unknown zone \"{zone}\"; write an IANA name such as \"America/Los_Angeles\"")]
-    UnknownZone { zone: String },
-    #[error("no {kind} \"{name}\"{}", there_is(.known))]
-    Unknown { kind: &'static str, name: String, known: Vec<String> },
-    #[error("{field} is no date or instant: {found}; write 2026-04-27 or 2026-04-27T00:00:00-07:00")]
-    NoDate { field: &'static str, found: String },
-    #[error(transparent)]
-    Instant(#[from] ParseInstantError),
-    #[error("{field} is {found}: an unquoted number is inexact; write it as a string, such as \"20%\" or \"1/3\"")]
-    Unquoted { field: &'static str, found: String },
-    #[error("rate: {0}")]
-    Rate(ParseExactError),
-    #[error("rate {rate} is above 1; a rate is a percentage or fraction of its base, such as \"20%\"")]
-    RateAboveOne { rate: Exact },
-    #[error("rate {rate} is negative; a flipped direction is another term")]
-    RateNegative { rate: Exact },
-    #[error("{field}: {problem}")]
-    Money { field: &'static str, problem: ParseMoneyError },
-    #[error(transparent)]
-    Currency(#[from] UnknownCurrency),
-    #[error("{field} is in {found}, and the contract in {expected}")]
-    OtherCurrency { field: &'static str, found: Currency, expected: Currency },
-    #[error("the opening {opening} is above the cap {limit}")]
-    OpeningAboveCap { opening: Exact, limit: Exact },
-    #[error("the term ends at {end}, before it begins at {from}")]
-    EndsBeforeStart { from: Instant, end: Instant },
-    #[error("payer and payee are both \"{party}\"")]
-    OwesItself { party: PartyId },
-    #[error("due \"{text}\"; write it as \"45 days after period\"")]
-    Due { text: String },
-    #[error("a version without a contract; write [contract] in this file, or contract = \"its-id\" in [version]")]
-    NoContract,
-    #[error("a contract file and its versions are of \"{expected}\"; this one says \"{found}\"")]
-    OtherContract { expected: ContractId, found: String },
-    #[error("no version; write [version] with number and effective")]
-    NoVersion,
-    #[error("base selects nothing; name charges, a figure or an accrual")]
-    EmptyBase,
-    #[error("{0}; names are stated once, in the contract or anew in a version")]
-    Register(#[from] RegisterConflict),
-}
-
-fn there_is(names: &[String]) -> String {
-    if names.is_empty() { String::new() } else { format!("; there is {}", names.join(", ")) }
-}
 
 type Result<T> = std::result::Result<T, ReadError>;
 
@@ -442,11 +385,22 @@ impl<'a> Scope<'a> {
         if raw.select.is_empty() {
             return file.fail(&name.span(), Problem::EmptyBase);
         }
-        Ok(Base {
-            name: DefinedTerm::new(name.get_ref()),
-            select: raw.select.iter().map(|selector| self.selection(file, selector)).collect::<Result<_>>()?,
-            less: deductions(raw),
-        })
+        let less = deductions(raw);
+        let mut seen = BTreeSet::new();
+        if let Some(category) = less.iter().flat_map(|less| &less.categories).find(|it| !seen.insert(*it)) {
+            return file.fail(&name.span(), Problem::RepeatedDeduction { category: category.clone() });
+        }
+        let select: Vec<Selection> =
+            raw.select.iter().map(|selector| self.selection(file, selector)).collect::<Result<_>>()?;
+        let of_part = |(attribute, label)| {
+            let by = |it: &Selection| matches!(it, Selection::Charges(filter) if filter.contains_key(&attribute));
+            (!less.is_empty() && select.iter().any(by)).then_some(label)
+        };
+        let parts = [(Attribute::Meter, "meter"), (Attribute::ServiceTier, "service_tier")];
+        if let Some(attribute) = parts.into_iter().find_map(of_part) {
+            return file.fail(&name.span(), Problem::DeductionsOfPart { attribute });
+        }
+        Ok(Base { name: DefinedTerm::new(name.get_ref()), select, less })
     }
 
     fn selection(&self, file: &Parsed, selector: &RawSelector) -> Result<Selection> {

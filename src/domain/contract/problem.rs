@@ -1,0 +1,73 @@
+//! Why a document is refused: the place, the clause, and what would be right.
+
+use super::document::Location;
+use crate::domain::ids::{ContractId, PartyId};
+use crate::domain::money::{Currency, Exact, ParseExactError, ParseMoneyError, UnknownCurrency};
+use crate::domain::period::{Instant, ParseInstantError};
+use crate::domain::register::RegisterConflict;
+
+/// Why a document cannot be read: where, in which clause, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{at}: {clause}: {problem}")]
+pub struct ReadError {
+    pub at: Location,
+    pub clause: String,
+    pub problem: Problem,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    #[error("{0}")]
+    Toml(String),
+    #[error("unknown zone \"{zone}\"; write an IANA name such as \"America/Los_Angeles\"")]
+    UnknownZone { zone: String },
+    #[error("no {kind} \"{name}\"{}", there_is(.known))]
+    Unknown { kind: &'static str, name: String, known: Vec<String> },
+    #[error("{field} is no date or instant: {found}; write 2026-04-27 or 2026-04-27T00:00:00-07:00")]
+    NoDate { field: &'static str, found: String },
+    #[error(transparent)]
+    Instant(#[from] ParseInstantError),
+    #[error("{field} is {found}: an unquoted number is inexact; write it as a string, such as \"20%\" or \"1/3\"")]
+    Unquoted { field: &'static str, found: String },
+    #[error("rate: {0}")]
+    Rate(ParseExactError),
+    #[error("rate {rate} is above 1; a rate is a percentage or fraction of its base, such as \"20%\"")]
+    RateAboveOne { rate: Exact },
+    #[error("rate {rate} is negative; a flipped direction is another term")]
+    RateNegative { rate: Exact },
+    #[error("{field}: {problem}")]
+    Money { field: &'static str, problem: ParseMoneyError },
+    #[error(transparent)]
+    Currency(#[from] UnknownCurrency),
+    #[error("{field} is in {found}, and the contract in {expected}")]
+    OtherCurrency { field: &'static str, found: Currency, expected: Currency },
+    #[error("the opening {opening} is above the cap {limit}")]
+    OpeningAboveCap { opening: Exact, limit: Exact },
+    #[error("the term ends at {end}, before it begins at {from}")]
+    EndsBeforeStart { from: Instant, end: Instant },
+    #[error("payer and payee are both \"{party}\"")]
+    OwesItself { party: PartyId },
+    #[error("due \"{text}\"; write it as \"45 days after period\"")]
+    Due { text: String },
+    #[error("a version without a contract; write [contract] in this file, or contract = \"its-id\" in [version]")]
+    NoContract,
+    #[error("a contract file and its versions are of \"{expected}\"; this one says \"{found}\"")]
+    OtherContract { expected: ContractId, found: String },
+    #[error("no version; write [version] with number and effective")]
+    NoVersion,
+    #[error("base selects nothing; name charges, a figure or an accrual")]
+    EmptyBase,
+    #[error("deductions \"{category}\" stand twice in one base; list each once, at one place")]
+    RepeatedDeduction { category: String },
+    #[error(
+        "a base that selects by {attribute} cannot have deductions: each reduces an event as a whole, and how much of it falls on one {attribute} is not read yet"
+    )]
+    DeductionsOfPart { attribute: &'static str },
+    #[error("{0}; names are stated once, in the contract or anew in a version")]
+    Register(#[from] RegisterConflict),
+}
+
+/// The names that would have been right.
+fn there_is(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!("; there is {}", names.join(", ")) }
+}

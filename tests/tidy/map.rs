@@ -1,0 +1,95 @@
+//! The map: ARCHITECTURE.md names every file of `src`, and only paths that exist.
+//!
+//! A row names a file itself, or its folder first and then the files in it.
+
+use crate::{Source, expect_none, files, root};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What stands in backticks, by line, outside fenced blocks.
+fn quoted(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut fenced = false;
+    for (index, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if !fenced {
+            found.extend(line.split('`').skip(1).step_by(2).map(|word| (index + 1, word.to_owned())));
+        }
+    }
+    found
+}
+
+/// Whether something in backticks is a path: `src/store/`, `Cargo.toml`, but not `a::b` or `POST /v1`.
+fn looks_like_path(word: &str) -> bool {
+    let plain = word.chars().all(|it| it.is_alphanumeric() || "/._-".contains(it)) && !word.starts_with('/');
+    let known = [".rs", ".md", ".toml", ".sql", ".yaml", ".json", ".csv"];
+    let first = word.split('/').next().unwrap_or_default();
+    let top = ["src", "tests", "contracts", "migrations", "scripts", "dashboards", "docs"];
+    plain && (known.iter().any(|end| word.ends_with(end)) || (word.contains('/') && top.contains(&first)))
+}
+
+/// Paths of the map that are not there, and files of `src` that the map does not name.
+fn map_faults(map: &Source, exists: impl Fn(&str) -> bool, sources: &[String]) -> Vec<String> {
+    let mut findings = Vec::new();
+    let mut named = BTreeSet::new();
+    let mut rows: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for (line, word) in quoted(&map.text) {
+        let bare = word.trim_end_matches('/').to_owned();
+        // A word of a folder's row may name one of the folder's files: `src/jobs/` | `settle`: ...
+        for folder in rows.get(&line).into_iter().flatten() {
+            named.extend([
+                format!("{folder}/{bare}"),
+                format!("{folder}/{bare}.rs"),
+                format!("{folder}/{bare}/mod.rs"),
+            ]);
+        }
+        let in_row =
+            |path: &str| rows.get(&line).into_iter().flatten().any(|folder| exists(&format!("{folder}/{path}")));
+        if looks_like_path(&word) {
+            let below_src = format!("src/{bare}");
+            if exists(&bare) || exists(&below_src) {
+                for path in [&bare, &below_src] {
+                    named.extend([path.clone(), format!("{path}/mod.rs")]);
+                    if exists(&format!("{path}/mod.rs")) {
+                        rows.entry(line).or_default().push(path.clone());
+                    }
+                }
+            } else if !in_row(&bare) {
+                findings.push(map.finding(line, format_args!("`{word}` does not exist")));
+            }
+        }
+    }
+    // Unit tests in a file of their own belong to what they test.
+    let tested = |path: &str| path.replace("_tests.rs", ".rs");
+    let missing = sources.iter().filter(|path| !named.contains(*path) && !named.contains(&tested(path)));
+    findings.extend(missing.map(|path| format!("{path}:1: no row of {} names it", map.path)));
+    findings
+}
+
+#[test]
+fn the_map_is_true_and_whole() {
+    let path = root().join("ARCHITECTURE.md");
+    let text = std::fs::read_to_string(&path).expect("ARCHITECTURE.md, the map");
+    let sources: Vec<String> = files(&["src"], "rs").into_iter().map(|source| source.path).collect();
+    let exists = |path: &str| root().join(path).exists();
+    expect_none(
+        "ARCHITECTURE.md names every file of src, and only paths that exist.",
+        map_faults(&Source::new("ARCHITECTURE.md", &text), exists, &sources),
+    );
+}
+
+#[test]
+fn a_false_map_is_noticed() {
+    let there = ["src/jobs", "src/jobs/mod.rs", "src/jobs/settle.rs", "src/lib.rs", "src/jobs/close.rs"];
+    let sources: Vec<String> = there.iter().filter(|it| it.ends_with(".rs")).map(|it| it.to_string()).collect();
+    let check = |text: &str, expect: usize| {
+        let found = map_faults(&Source::new("map.md", text), |path| there.contains(&path), &sources);
+        assert_eq!(found.len(), expect, "{found:?}");
+    };
+    check("| `src/lib.rs` | x |\n| `src/jobs/` | `settle`: a; `close.rs`: b |\n", 0);
+    check("| `src/lib.rs` | x |\n| `src/jobs/` | `settle`: a |\n", 1);
+    check(
+        "| `src/lib.rs` | x |\n| `src/jobs/` | `settle`: a; `close`: b |\n| `src/gone.rs` | and `a::b`, `GET /x` |\n",
+        1,
+    );
+}
