@@ -18,6 +18,8 @@ const OPEN_SECTION: &str = "kafka.properties";
 const ENVIRONMENT_PREFIX: &str = "APPORTION_";
 /// The environment variable that names the file. It is no setting.
 pub const FILE_VARIABLE: &str = "APPORTION_CONFIG";
+/// Who works at the command line, the default of `--by`. It is no setting.
+const USER_VARIABLE: &str = "APPORTION_USER";
 /// The variables with which `scripts/services` marks what it started, for tests. They are no settings.
 const SERVICES_VARIABLE: &str = "APPORTION_SERVICES";
 
@@ -249,7 +251,7 @@ fn environment_layers(environment: &[(String, String)], defaults: &Flat) -> Resu
         }
     }
     for (name, value) in environment {
-        if name == FILE_VARIABLE || name.starts_with(SERVICES_VARIABLE) {
+        if name == FILE_VARIABLE || name == USER_VARIABLE || name.starts_with(SERVICES_VARIABLE) {
             continue;
         }
         let Some(path) = name.strip_prefix(ENVIRONMENT_PREFIX) else { continue };

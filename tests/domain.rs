@@ -9,6 +9,8 @@ mod auditor;
 mod documents;
 #[path = "domain/histories.rs"]
 mod histories;
+#[path = "domain/records.rs"]
+mod records;
 #[path = "domain/settlement.rs"]
 mod settlement;
 #[path = "domain/support.rs"]

@@ -4,7 +4,8 @@ use super::output::{json, line};
 use super::{Format, Session, Stop};
 use anyhow::Context;
 use apportion::domain::record::Record;
-use apportion::store::contracts::{RecordOutcome, append_records};
+use apportion::jobs::records::record;
+use apportion::store::contracts::RecordOutcome;
 use std::path::PathBuf;
 
 /// Record figures, deductions and facts
@@ -26,7 +27,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         Record::from_json(line).map_err(|error| Stop::Refused { reason: format!("{name}:{place}: {error}") })
     };
     let records = lines.map(read).collect::<Result<Vec<Record>, Stop>>()?;
-    let outcomes = append_records(&session.pool()?, &records).await?;
+    let outcomes = record(&session.pool()?, &records).await?;
     let count = |wanted: RecordOutcome| outcomes.iter().filter(|outcome| **outcome == wanted).count();
     let stored = count(RecordOutcome::Stored);
     let (duplicates, conflicts) = (count(RecordOutcome::Duplicate), count(RecordOutcome::Conflict));

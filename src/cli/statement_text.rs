@@ -32,6 +32,9 @@ fn write(out: &mut String, row: &StatementRow, statement: &Statement) -> fmt::Re
     for detail in statement.lines.iter().flat_map(|line| &line.details) {
         write_cap(out, statement, detail)?;
     }
+    if statement.unresolved_events > 0 {
+        writeln!(out, "Not in it: {} events of unknown deployments or products.", statement.unresolved_events)?;
+    }
     write_assumptions(out, statement)
 }
 

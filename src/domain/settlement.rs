@@ -29,6 +29,8 @@ pub struct SettlementInput {
     pub deductions: Vec<PlacedDeduction>,
     pub figures: Vec<Figure>,
     pub facts: Vec<Fact>,
+    /// How many events up to the period's end no mapping knows: they count nowhere yet.
+    pub unresolved_events: i64,
     pub books: Books,
 }
 

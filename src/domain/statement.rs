@@ -24,6 +24,8 @@ pub struct Statement {
     pub zone: String,
     /// Nothing recorded after it is in the statement.
     pub cutoff: Instant,
+    /// Events up to the period's end whose deployment or product no mapping knew at the cutoff.
+    pub unresolved_events: i64,
     pub lines: Vec<StatementLine>,
     pub totals: Vec<DirectionTotal>,
     /// What the amounts rest on that is not official.
@@ -140,6 +142,7 @@ impl Drawer<'_> {
             span: self.input.period.span(head.zone),
             zone: head.zone.name().to_owned(),
             cutoff: self.input.cutoff,
+            unresolved_events: self.input.unresolved_events,
             lines,
             assumptions,
             engine_version: engine_version.to_owned(),

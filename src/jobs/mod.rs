@@ -2,5 +2,6 @@
 
 pub mod charges;
 pub mod contracts;
+pub mod records;
 pub mod settle;
 pub mod statements;

@@ -11,7 +11,9 @@ use crate::domain::settlement::{
 };
 use crate::domain::sharing::{PlacedDeduction, timeline};
 use crate::domain::statement::{Statement, statements};
-use crate::store::books::{SettlementRow, find_statement, insert_draft, insert_settlement, load_books, lock_contract};
+use crate::store::books::{
+    SettlementRow, find_statement, insert_draft, insert_settlement, last_cutoff, load_books, lock_contract,
+};
 use crate::store::contracts::load_records;
 use crate::store::rollups::{EventPlace, UnresolvedUsage, load_event_place, load_unresolved, load_usage};
 use crate::store::{StoreError, recording};
@@ -49,6 +51,10 @@ pub enum SettleError {
         "cutoff {cutoff} lies after {watermark}, up to which everything is recorded; leave it out, or take an earlier one"
     )]
     CutoffInFuture { cutoff: Instant, watermark: Instant },
+    #[error(
+        "cutoff {cutoff} lies before {last}, as known at which this contract was settled; what was learnt between would be taken back"
+    )]
+    CutoffBeforeLast { cutoff: Instant, last: Instant },
     #[error("period {period} has not ended yet: it ends at {end}")]
     PeriodNotEnded { period: Period, end: Instant },
     #[error(transparent)]
@@ -73,29 +79,35 @@ impl From<sqlx::Error> for SettleError {
 /// What stops the settlement; then nothing is booked.
 pub async fn settle(pool: &PgPool, request: &SettleRequest) -> Result<SettleReport, SettleError> {
     let watermark = recording::watermark(pool).await?;
-    let cutoff = request.cutoff.unwrap_or(watermark);
-    if cutoff > watermark {
-        return Err(SettleError::CutoffInFuture { cutoff, watermark });
-    }
     let mut tx = pool.begin().await?;
     lock_contract(&mut tx, &request.contract).await?;
-    let (input, waiting_deductions) = load_input(&mut tx, request, cutoff).await?;
+    // While we waited for the lock another settlement may have seen more than we asked for.
+    let last = last_cutoff(&mut tx, &request.contract).await?;
+    let cutoff = request.cutoff.unwrap_or(watermark.max(last.unwrap_or(watermark)));
+    if let Some(last) = last.filter(|last| cutoff < *last) {
+        return Err(SettleError::CutoffBeforeLast { cutoff, last });
+    }
+    if request.cutoff.is_some_and(|asked| asked > watermark) {
+        return Err(SettleError::CutoffInFuture { cutoff, watermark });
+    }
+    let Loaded { input, unresolved, waiting_deductions } = load_input(&mut tx, request, cutoff).await?;
     let outcome = decide(&input)?;
     let mut booked = input.books.booked.clone();
     booked.extend(outcome.lines.iter().cloned());
     let drawn = statements(&input, &outcome, &booked, env!("CARGO_PKG_VERSION"))?;
     let drafted = save(&mut tx, request, &input, &outcome.lines, drawn).await?;
-    let end = input.timeline.edges().last().copied().unwrap_or(cutoff);
-    let unresolved = load_unresolved(&mut tx, end, cutoff).await?;
     tx.commit().await?;
     Ok(SettleReport { cutoff, lines: outcome.lines, drafted, unresolved, waiting_deductions })
 }
 
-async fn load_input(
-    conn: &mut PgConnection,
-    request: &SettleRequest,
-    cutoff: Instant,
-) -> Result<(SettlementInput, usize), SettleError> {
+/// What a settlement is decided from, and what of it counts nowhere yet.
+struct Loaded {
+    input: SettlementInput,
+    unresolved: Vec<UnresolvedUsage>,
+    waiting_deductions: usize,
+}
+
+async fn load_input(conn: &mut PgConnection, request: &SettleRequest, cutoff: Instant) -> Result<Loaded, SettleError> {
     let known = super::contracts::load(&mut *conn, cutoff).await?;
     let head = &find_contract(&known.contracts, &request.contract)?.head;
     let end = request.period.span(head.zone).end;
@@ -118,7 +130,8 @@ async fn load_input(
         return Err(SettlementError::BeforeContract { contract, period }.into());
     };
     let usage = load_usage(&mut *conn, &timeline, &prices.thresholds(), cutoff).await?;
-    let (deductions, waiting) = place_deductions(&mut *conn, &records, &register, cutoff).await?;
+    let (deductions, waiting_deductions) = place_deductions(&mut *conn, &records, &register, cutoff).await?;
+    let unresolved = load_unresolved(&mut *conn, end, cutoff).await?;
     let books = load_books(conn, &request.contract).await?;
     let input = SettlementInput {
         contract: request.contract.clone(),
@@ -132,9 +145,10 @@ async fn load_input(
         deductions,
         figures,
         facts,
+        unresolved_events: unresolved.iter().map(|usage| usage.events).sum(),
         books,
     };
-    Ok((input, waiting))
+    Ok(Loaded { input, unresolved, waiting_deductions })
 }
 
 fn select<T>(records: &[Record], pick: impl Fn(&RecordContent) -> Option<T>) -> Vec<T> {
@@ -212,13 +226,11 @@ async fn save(
         return Ok(Vec::new());
     }
     let zone = find_contract(&input.contracts, &input.contract)?.head.zone;
-    let origin_starts: Vec<Instant> = lines.iter().map(|line| line.origin.span(zone).start).collect();
     let digest = Sha256::digest(serde_json::to_vec(input)?);
     let row = SettlementRow {
         contract: &request.contract,
         period: request.period,
-        span: request.period.span(zone),
-        origin_starts: &origin_starts,
+        zone,
         cutoff: input.cutoff,
         settled_by: &request.by,
         engine_version: env!("CARGO_PKG_VERSION"),

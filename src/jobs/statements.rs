@@ -1,13 +1,12 @@
 //! Approves and issues statements. People do both; the one who made a draft may not approve it.
 
-use crate::domain::ids::ContractId;
-use crate::domain::period::{Instant, Period};
+use crate::domain::period::Period;
 use crate::domain::statement::Statement;
+use crate::store::StoreError;
 use crate::store::books::{
     StatementRow, append_status, close_period, insert_waiver, load_statement, load_waivers, lock_contract,
 };
 use crate::store::rollups::{UnresolvedUsage, load_unresolved};
-use crate::store::{StoreError, recording};
 use sqlx::{PgConnection, PgPool};
 
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +18,7 @@ pub enum StatementError {
     #[error("{by} made statement {id}; someone else has to approve it")]
     OwnDraft { id: i64, by: String },
     #[error(
-        "{events} events of {period} are of deployments or products that no register knows; register them with `apportion contracts apply`, or waive them with `apportion statement waive {id} --reason ...`"
+        "{events} events of {period} are of deployments or products that no register knows; register them with `apportion contracts apply` and settle again, or waive them with `apportion statement waive {id} --reason ...`"
     )]
     Unresolved { id: i64, period: Period, events: i64 },
     #[error("the stored statement cannot be read: {0}")]
@@ -74,7 +73,6 @@ pub async fn approve(pool: &PgPool, id: i64, by: &str) -> Result<(), StatementEr
 /// # Errors
 /// It is not approved, or usage of the period is unresolved and not waived.
 pub async fn issue(pool: &PgPool, id: i64, by: &str) -> Result<(), StatementError> {
-    let known_at = recording::watermark(pool).await?;
     let mut tx = pool.begin().await?;
     let (_, statement) = load(&mut tx, id).await?;
     lock_contract(&mut tx, &statement.contract).await?;
@@ -82,7 +80,7 @@ pub async fn issue(pool: &PgPool, id: i64, by: &str) -> Result<(), StatementErro
     if row.status != "approved" {
         return Err(StatementError::WrongStatus { id, status: row.status, expected: "approved", action: "issued" });
     }
-    let unresolved = unwaived(&mut tx, &statement.contract, statement.period, statement.span.end, known_at).await?;
+    let unresolved = unwaived(&mut tx, &statement).await?;
     let events: i64 = unresolved.iter().map(|usage| usage.events).sum();
     if events > 0 {
         return Err(StatementError::Unresolved { id, period: statement.period, events });
@@ -92,15 +90,12 @@ pub async fn issue(pool: &PgPool, id: i64, by: &str) -> Result<(), StatementErro
     Ok(tx.commit().await?)
 }
 
-async fn unwaived(
-    conn: &mut PgConnection,
-    contract: &ContractId,
-    period: Period,
-    end: Instant,
-    known_at: Instant,
-) -> Result<Vec<UnresolvedUsage>, StoreError> {
-    let waived = load_waivers(&mut *conn, contract, period).await?;
-    let mut unresolved = load_unresolved(conn, end, known_at).await?;
+/// The usage that was unresolved when the statement was drawn up, and that nobody waived.
+///
+/// As known then: usage that was mapped since is not in the statement, so it has to be settled again.
+async fn unwaived(conn: &mut PgConnection, statement: &Statement) -> Result<Vec<UnresolvedUsage>, StoreError> {
+    let waived = load_waivers(&mut *conn, &statement.contract, statement.period).await?;
+    let mut unresolved = load_unresolved(conn, statement.span.end, statement.cutoff).await?;
     unresolved.retain(|usage| !waived.contains(&usage.dimension_id));
     Ok(unresolved)
 }
@@ -110,10 +105,9 @@ async fn unwaived(
 /// # Errors
 /// There is no statement of that id.
 pub async fn waive(pool: &PgPool, id: i64, by: &str, reason: &str) -> Result<Vec<UnresolvedUsage>, StatementError> {
-    let known_at = recording::watermark(pool).await?;
     let mut tx = pool.begin().await?;
     let (_, statement) = load(&mut tx, id).await?;
-    let unresolved = unwaived(&mut tx, &statement.contract, statement.period, statement.span.end, known_at).await?;
+    let unresolved = unwaived(&mut tx, &statement).await?;
     for usage in &unresolved {
         insert_waiver(&mut tx, &statement.contract, statement.period, usage.dimension_id, by, reason).await?;
     }

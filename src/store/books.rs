@@ -2,9 +2,10 @@
 
 use super::StoreError;
 use crate::domain::ids::{ContractId, PartyId, TermId};
-use crate::domain::period::{Instant, Period, Span};
+use crate::domain::period::{Instant, Period};
 use crate::domain::settlement::{BookedLine, Books};
 use crate::domain::statement::Statement;
+use chrono_tz::Tz;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
 
@@ -14,6 +15,14 @@ pub async fn lock_contract(conn: &mut PgConnection, contract: &ContractId) -> Re
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// The latest cutoff as known at which a contract was settled.
+pub async fn last_cutoff(conn: &mut PgConnection, contract: &ContractId) -> Result<Option<Instant>, StoreError> {
+    let last = sqlx::query_scalar!("select max(cutoff) from settlement where contract_id = $1", contract.as_str())
+        .fetch_one(conn)
+        .await?;
+    Ok(last)
 }
 
 /// What the books of a contract hold.
@@ -56,9 +65,8 @@ pub async fn load_books(conn: &mut PgConnection, contract: &ContractId) -> Resul
 pub struct SettlementRow<'a> {
     pub contract: &'a ContractId,
     pub period: Period,
-    pub span: Span,
-    /// The start of each origin period among the lines, in the contract's zone.
-    pub origin_starts: &'a [Instant],
+    /// The contract's, in which periods begin and end.
+    pub zone: Tz,
     pub cutoff: Instant,
     pub settled_by: &'a str,
     pub engine_version: &'a str,
@@ -68,14 +76,15 @@ pub struct SettlementRow<'a> {
 
 /// Writes a settlement and the lines that it books; returns its id.
 pub async fn insert_settlement(conn: &mut PgConnection, row: &SettlementRow<'_>) -> Result<i64, StoreError> {
+    let span = row.period.span(row.zone);
     let id = sqlx::query_scalar!(
         "insert into settlement (contract_id, period, period_start, period_end, cutoff, settled_at, settled_by,
                                  engine_version, time_zone_data_version, input_sha256)
          values ($1, $2, $3, $4, $5, clock_timestamp(), $6, $7, $8, $9) returning settlement_id",
         row.contract.as_str(),
         row.period.to_string(),
-        row.span.start,
-        row.span.end,
+        span.start,
+        span.end,
         row.cutoff,
         row.settled_by,
         row.engine_version,
@@ -84,7 +93,7 @@ pub async fn insert_settlement(conn: &mut PgConnection, row: &SettlementRow<'_>)
     )
     .fetch_one(&mut *conn)
     .await?;
-    for (number, (line, origin_start)) in (1_i32..).zip(row.lines.iter().zip(row.origin_starts)) {
+    for (number, line) in (1_i32..).zip(row.lines) {
         sqlx::query!(
             "insert into booked_line (settlement_id, line, contract_id, term_id, payer, payee, currency, origin_period,
                                       origin_start, booked_period, booked_start, amount)
@@ -97,9 +106,9 @@ pub async fn insert_settlement(conn: &mut PgConnection, row: &SettlementRow<'_>)
             line.payee.as_str(),
             line.currency.code(),
             line.origin.to_string(),
-            origin_start,
+            line.origin.span(row.zone).start,
             line.booked.to_string(),
-            row.span.start,
+            span.start,
             line.amount.to_string()
         )
         .execute(&mut *conn)

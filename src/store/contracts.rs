@@ -1,7 +1,7 @@
 //! Master data, price book, contract versions and records: appended as loaded, read as known at an instant.
 
 use super::StoreError;
-use super::recording::{Sharing, begin};
+use super::recording;
 use crate::domain::contract::folder::VersionDocument;
 use crate::domain::ids::{ContractId, DeploymentId, PartyId, ProductId};
 use crate::domain::period::Instant;
@@ -10,7 +10,7 @@ use crate::domain::record::Record;
 use crate::domain::register::{Cloud, Deployment, Party, Product, ProductGroup, Register};
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// What loading a folder added.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -142,6 +142,7 @@ pub async fn append(conn: &mut PgConnection, additions: &Additions<'_>, at: Inst
     for (version, effective_at) in additions.versions {
         added.versions = added.versions.saturating_add(append_version(&mut *conn, version, *effective_at, at).await?);
     }
+    recording::move_watermark(conn, at).await?;
     Ok(added)
 }
 
@@ -271,14 +272,17 @@ pub enum RecordOutcome {
     Conflict,
 }
 
-/// Appends records in one transaction, each with its outcome.
-pub async fn append_records(pool: &PgPool, records: &[Record]) -> Result<Vec<RecordOutcome>, StoreError> {
-    let (mut tx, at) = begin(pool, Sharing::Shared).await?;
+/// Appends records, each with its outcome, recorded at `at`, which the caller's transaction was given.
+pub async fn append_records(
+    conn: &mut PgConnection,
+    records: &[Record],
+    at: Instant,
+) -> Result<Vec<RecordOutcome>, StoreError> {
     let mut outcomes = Vec::with_capacity(records.len());
     for record in records {
-        outcomes.push(append_record(&mut tx, record, at).await?);
+        outcomes.push(append_record(&mut *conn, record, at).await?);
     }
-    tx.commit().await?;
+    recording::move_watermark(conn, at).await?;
     Ok(outcomes)
 }
 

@@ -63,12 +63,22 @@ pub async fn lock(connection: &mut PgConnection, sharing: Sharing) -> Result<Ins
 /// The database's.
 pub async fn watermark(pool: &PgPool) -> Result<Instant, StoreError> {
     let (mut transaction, now) = begin(pool, Sharing::Exclusive).await?;
-    let watermark = sqlx::query_scalar!(
-        "update recording_watermark set watermark = greatest(watermark, $1) returning watermark",
-        now
-    )
-    .fetch_one(&mut *transaction)
-    .await?;
+    let watermark = move_watermark(&mut transaction, now).await?;
     transaction.commit().await?;
     Ok(watermark)
+}
+
+/// Moves the watermark up to `at`, so that whatever is recorded later gets a later time; returns where it stands.
+///
+/// Batches are ordered by their own rows. What is recorded otherwise (contracts, prices, figures) calls this.
+///
+/// # Errors
+/// The database's.
+pub async fn move_watermark(connection: &mut PgConnection, at: Instant) -> Result<Instant, StoreError> {
+    Ok(sqlx::query_scalar!(
+        "update recording_watermark set watermark = greatest(watermark, $1) returning watermark",
+        at
+    )
+    .fetch_one(connection)
+    .await?)
 }

@@ -56,7 +56,7 @@ with threshold as (
     and not exists (select from usage_state s join known_batch using (batch_id) where s.event_key = e.event_key)
 ), single as (
   select e.*, d.product,
-         e.input_tokens + e.cached_input_tokens + coalesce((select sum(value::numeric)
+         e.input_tokens::bigint + e.cached_input_tokens + coalesce((select sum(value::numeric)
            from jsonb_each_text(e.other_quantities) where key in ('input_tokens', 'cached_input_tokens',
              'cache_write_5m_tokens', 'cache_write_1h_tokens', 'audio_input_tokens', 'image_input_tokens')), 0)
            as context_tokens

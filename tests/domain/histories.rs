@@ -321,6 +321,7 @@ impl History {
             deductions: deductions.collect(),
             figures: figures.collect(),
             facts,
+            unresolved_events: 0,
             books,
             contracts,
             register: folder.register.clone(),

@@ -173,6 +173,7 @@ impl History {
             usage,
             figures: self.figures.clone(),
             facts: self.facts.clone(),
+            unresolved_events: 0,
             books: self.books.clone(),
         }
     }

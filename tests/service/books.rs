@@ -6,8 +6,9 @@ use apportion::domain::period::{Instant, parse_instant};
 use apportion::domain::record::Record;
 use apportion::ingest::file::ingest_file;
 use apportion::jobs::contracts;
+use apportion::jobs::records::record;
 use apportion::jobs::settle::{SettleError, SettleReport, SettleRequest, settle};
-use apportion::store::contracts::{Added, RecordOutcome, append_records};
+use apportion::store::contracts::{Added, RecordOutcome};
 use apportion::store::recording;
 use apportion::store::usage_rows::Counts;
 use std::path::{Path, PathBuf};
@@ -75,7 +76,7 @@ impl TestDatabase {
     }
 
     pub async fn record(&self, records: &[Record]) {
-        let outcomes = append_records(&self.pool, records).await.expect("recorded");
+        let outcomes = record(&self.pool, records).await.expect("recorded");
         assert!(outcomes.iter().all(|outcome| *outcome == RecordOutcome::Stored), "{outcomes:?}");
     }
 

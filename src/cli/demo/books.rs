@@ -7,9 +7,9 @@ use apportion::domain::period::Period;
 use apportion::domain::record::Record;
 use apportion::domain::statement::Statement;
 use apportion::jobs::charges::charges_by_channel;
+use apportion::jobs::records::record;
 use apportion::jobs::settle::{SettleRequest, settle};
 use apportion::jobs::statements::{approve, issue, show, waive};
-use apportion::store::contracts::append_records;
 use sqlx::PgPool;
 
 /// Who settles, and who approves and issues: two people, because the database insists.
@@ -26,7 +26,7 @@ pub async fn record_subscriptions(pool: &PgPool, month: Period, value: &str) -> 
         "contract": "microsoft-openai", "name": "Subscriptions", "by": "openai",
         "from": month.first_day(), "through": month.last_day(), "value": value,
     });
-    append_records(pool, &[Record::from_json(&figure.to_string())?]).await?;
+    record(pool, &[Record::from_json(&figure.to_string())?]).await?;
     Ok(line(format!("{month}: recorded subscriptions of {value} (made up), as the lab would report them"))?)
 }
 

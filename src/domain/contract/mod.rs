@@ -9,6 +9,7 @@ pub mod folder;
 pub mod problem;
 mod raw;
 pub mod read;
+pub mod records;
 
 use super::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use super::money::{Currency, Exact, Rounding};

@@ -1,0 +1,115 @@
+//! Whether a record is one that a known contract waits for: declared, by its party, in its unit, once.
+
+use super::{Contract, FigureDefinition};
+use crate::domain::ids::{ContractId, DefinedTerm, DeploymentId, EventId, PartyId, ProductId};
+use crate::domain::money::Currency;
+use crate::domain::period::Period;
+use crate::domain::record::{Deduction, Fact, Figure, Record, RecordContent, Reduces};
+use crate::domain::register::Register;
+
+/// Why a record would never count, or count twice.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordProblem {
+    #[error("no contract \"{contract}\" is loaded")]
+    UnknownContract { contract: ContractId },
+    #[error("contract {contract} declares no {kind} \"{name}\"")]
+    Undeclared { contract: ContractId, kind: &'static str, name: DefinedTerm },
+    #[error("figure \"{name}\" is reported by {expected}, not by {found}")]
+    OtherParty { name: DefinedTerm, expected: PartyId, found: PartyId },
+    #[error("figure \"{name}\" is in {expected}, not in {found}")]
+    OtherCurrency { name: DefinedTerm, expected: Currency, found: Currency },
+    #[error("figure \"{name}\" lies across periods; report one for each of {first} to {last}")]
+    AcrossPeriods { name: DefinedTerm, first: Period, last: Period },
+    #[error("figure \"{name}\" is reported for some of these days already: record {other}")]
+    Overlap { name: DefinedTerm, other: EventId },
+    #[error("no base of a loaded contract takes deductions of the category \"{category}\"")]
+    UnknownCategory { category: String },
+    #[error("no deployment \"{deployment}\" is registered")]
+    UnknownDeployment { deployment: DeploymentId },
+    #[error("no product \"{product}\" is registered")]
+    UnknownProduct { product: ProductId },
+}
+
+/// Checks a record against what is loaded; `others` are the records that were taken before it.
+///
+/// # Errors
+/// Why it would never count, or count twice.
+pub fn check_record(
+    record: &Record,
+    contracts: &[Contract],
+    register: &Register,
+    others: &[Record],
+) -> Result<(), RecordProblem> {
+    match &record.content {
+        RecordContent::Figure(figure) => check_figure(&record.id, figure, contracts, others),
+        RecordContent::Deduction(deduction) => check_deduction(deduction, contracts, register),
+        RecordContent::Fact(fact) => check_fact(fact, contracts),
+    }
+}
+
+fn contract_of<'a>(contracts: &'a [Contract], id: &ContractId) -> Result<&'a Contract, RecordProblem> {
+    let found = contracts.iter().find(|contract| contract.head.id == *id);
+    found.ok_or_else(|| RecordProblem::UnknownContract { contract: id.clone() })
+}
+
+fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &[Record]) -> Result<(), RecordProblem> {
+    let contract = contract_of(contracts, &figure.contract)?;
+    let name = figure.name.clone();
+    let declared = contract.versions.iter().rev().find_map(|version| version.figures.get(&name));
+    let Some(FigureDefinition { currency, by, .. }) = declared else {
+        return Err(RecordProblem::Undeclared { contract: figure.contract.clone(), kind: "figure", name });
+    };
+    if *by != figure.by {
+        return Err(RecordProblem::OtherParty { name, expected: by.clone(), found: figure.by.clone() });
+    }
+    if *currency != figure.value.currency {
+        return Err(RecordProblem::OtherCurrency { name, expected: *currency, found: figure.value.currency });
+    }
+    let period = |date| Period::containing(date, contract.head.period);
+    let (first, last) = (period(figure.from), period(figure.through));
+    if first != last {
+        return Err(RecordProblem::AcrossPeriods { name, first, last });
+    }
+    let overlaps = |other: &&Record| match &other.content {
+        RecordContent::Figure(known) => {
+            other.id != *id
+                && (&known.contract, &known.name) == (&figure.contract, &figure.name)
+                && known.from <= figure.through
+                && figure.from <= known.through
+        }
+        RecordContent::Deduction(_) | RecordContent::Fact(_) => false,
+    };
+    match others.iter().find(overlaps) {
+        Some(other) => Err(RecordProblem::Overlap { name, other: other.id.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn check_fact(fact: &Fact, contracts: &[Contract]) -> Result<(), RecordProblem> {
+    let contract = contract_of(contracts, &fact.contract)?;
+    match contract.versions.iter().any(|version| version.facts.contains_key(&fact.name)) {
+        true => Ok(()),
+        false => {
+            Err(RecordProblem::Undeclared { contract: fact.contract.clone(), kind: "fact", name: fact.name.clone() })
+        }
+    }
+}
+
+fn check_deduction(deduction: &Deduction, contracts: &[Contract], register: &Register) -> Result<(), RecordProblem> {
+    let terms = contracts.iter().flat_map(|contract| &contract.versions).flat_map(|version| &version.terms);
+    let mut categories = terms.flat_map(|term| &term.base.less).flat_map(|less| &less.categories);
+    if !categories.any(|category| *category == deduction.category) {
+        return Err(RecordProblem::UnknownCategory { category: deduction.category.clone() });
+    }
+    match &deduction.reduces {
+        // An event may come after its refund; until then the deduction waits, and settlements count it.
+        Reduces::Event(_) => Ok(()),
+        Reduces::Usage { deployment, .. } if !register.deployments.contains_key(deployment) => {
+            Err(RecordProblem::UnknownDeployment { deployment: deployment.clone() })
+        }
+        Reduces::Usage { product, .. } if !register.products.contains_key(product) => {
+            Err(RecordProblem::UnknownProduct { product: product.clone() })
+        }
+        Reduces::Usage { .. } => Ok(()),
+    }
+}
