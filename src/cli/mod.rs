@@ -17,8 +17,10 @@ mod usage;
 
 use anyhow::Context;
 use apportion::config::{Config, ConfigError, LogFormat, Setting, Sources};
+use apportion::domain::settlement::SettlementError;
 use apportion::ingest::consumer::ConsumerConfig;
 use apportion::jobs::contracts::ContractsError;
+use apportion::jobs::records::RecordsError;
 use apportion::jobs::settle::SettleError;
 use apportion::jobs::statements::StatementError;
 use apportion::store;
@@ -177,11 +179,36 @@ pub fn explain(error: &anyhow::Error) -> String {
 /// The exit status of an error, as `apportion --help` lists them.
 pub fn exit_status(error: &anyhow::Error) -> ExitCode {
     let refused = error.is::<Stop>() || error.is::<ConfigError>() || error.is::<ContractsError>();
-    let waits = error.downcast_ref::<SettleError>().is_some_and(|it| matches!(it, SettleError::Settlement(_)))
-        || error.downcast_ref::<StatementError>().is_some_and(|it| matches!(it, StatementError::Unresolved { .. }));
-    ExitCode::from(match (refused, waits) {
-        (true, _) => 3,
-        (false, true) => 4,
-        (false, false) => 1,
+    let wrong_record = matches!(error.downcast_ref(), Some(RecordsError::Problem { .. }));
+    let waits = matches!(error.downcast_ref(), Some(StatementError::Unresolved { .. }));
+    let otherwise = error.downcast_ref().map_or(1, settle_status);
+    ExitCode::from(if refused || wrong_record {
+        3
+    } else if waits {
+        4
+    } else {
+        otherwise
     })
+}
+
+/// 4 where something has to come first, 3 where what was asked for cannot be.
+fn settle_status(error: &SettleError) -> u8 {
+    match error {
+        SettleError::PeriodNotEnded { .. }
+        | SettleError::Settlement(
+            SettlementError::OutOfOrder { .. }
+            | SettlementError::PeriodClosed { .. }
+            | SettlementError::MissingFigure { .. }
+            | SettlementError::Sharing(_),
+        ) => 4,
+        SettleError::CutoffBeforeLast { .. }
+        | SettleError::CutoffInFuture { .. }
+        | SettleError::Contracts(_)
+        | SettleError::Settlement(
+            SettlementError::UnknownContract { .. }
+            | SettlementError::WrongPeriodUnit { .. }
+            | SettlementError::BeforeContract { .. },
+        ) => 3,
+        SettleError::Document(_) | SettleError::Store(_) => 1,
+    }
 }

@@ -91,7 +91,7 @@ pub enum SettlementError {
     WrongPeriodUnit { contract: ContractId, period: Period, example: Period },
     #[error("contract {contract} has no version in force in {period}")]
     BeforeContract { contract: ContractId, period: Period },
-    #[error("periods are settled in order: {next} comes before {period}; settle, issue and close it first")]
+    #[error("periods are settled in order: {next} comes before {period}; settle and issue it first")]
     OutOfOrder { period: Period, next: Period },
     #[error("period {period} is closed, and there is news of {lines} lines; it is booked by settling {open}")]
     PeriodClosed { period: Period, lines: usize, open: Period },

@@ -60,6 +60,11 @@ impl Writer {
     /// # Errors
     /// [`StoreError::Fenced`] if a partition stands elsewhere; else the database's. Nothing is stored then,
     /// except that a commit whose answer was lost may have succeeded.
+    #[tracing::instrument(
+        name = "ingest.batch",
+        skip_all,
+        fields(messaging.batch.message_count = messages.len(), door = door.name())
+    )]
     pub async fn write(
         &mut self,
         messages: &[Message],

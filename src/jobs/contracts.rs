@@ -92,6 +92,7 @@ pub async fn load(conn: &mut PgConnection, known_at: Instant) -> Result<Known, C
 ///
 /// # Errors
 /// What is wrong in the folder, or what it would change of what is loaded: then nothing is loaded.
+#[tracing::instrument(name = "contracts.apply", skip_all)]
 pub async fn apply(pool: &PgPool, folder: &Folder) -> Result<Added, ContractsError> {
     // Alone: batches decide by prices and master data while they record, and two loads must see each other.
     let (mut tx, at) = recording::begin(pool, Sharing::Exclusive).await?;

@@ -77,6 +77,7 @@ impl From<sqlx::Error> for SettleError {
 ///
 /// # Errors
 /// What stops the settlement; then nothing is booked.
+#[tracing::instrument(skip_all, fields(contract = %request.contract, period = %request.period))]
 pub async fn settle(pool: &PgPool, request: &SettleRequest) -> Result<SettleReport, SettleError> {
     let watermark = recording::watermark(pool).await?;
     let mut tx = pool.begin().await?;

@@ -72,6 +72,7 @@ pub async fn approve(pool: &PgPool, id: i64, by: &str) -> Result<(), StatementEr
 ///
 /// # Errors
 /// It is not approved, or usage of the period is unresolved and not waived.
+#[tracing::instrument(name = "statement.issue", skip(pool))]
 pub async fn issue(pool: &PgPool, id: i64, by: &str) -> Result<(), StatementError> {
     let mut tx = pool.begin().await?;
     let (_, statement) = load(&mut tx, id).await?;

@@ -21,7 +21,7 @@ pub enum Door {
 }
 
 impl Door {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Door::Kafka => "kafka",
             Door::File => "file",

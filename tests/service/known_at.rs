@@ -97,15 +97,15 @@ async fn a_settlement_sees_what_was_recorded_by_its_cutoff() {
     append(folder.path(), "prices.csv", "new,gpt-5.5,output_tokens,default,,,,,60,1000000,USD,,,test\n");
     assert_eq!(story.database.apply(folder.path()).await.prices, 1);
     story.then(&["revenue-share 2026-04 12", "revenue-share 2026-05 12"]).await;
-    story.database.record(&[subscriptions("more", "2026-05", 31, "100")]).await;
-    story.then(&["revenue-share 2026-04 12", "revenue-share 2026-05 32"]).await;
+    story.database.record(&[subscriptions("april", "2026-04", 30, "100")]).await;
+    story.then(&["revenue-share 2026-04 32", "revenue-share 2026-05 12"]).await;
     story.database.record(&[refund("r", "e1", "10")]).await;
-    story.then(&["revenue-share 2026-04 12", "revenue-share 2026-05 30"]).await;
+    story.then(&["revenue-share 2026-04 32", "revenue-share 2026-05 10"]).await;
     append(folder.path(), "microsoft-openai/4.md", VERSION_4);
     assert_eq!(story.database.apply(folder.path()).await.versions, 1);
-    story.then(&["revenue-share 2026-04 12", "revenue-share 2026-05 15"]).await;
+    story.then(&["revenue-share 2026-04 32", "revenue-share 2026-05 5"]).await;
     story.database.write(&[void("v2", "e2")]).await;
-    story.then(&["revenue-share 2026-05 15"]).await;
+    story.then(&["revenue-share 2026-04 20", "revenue-share 2026-05 5"]).await;
 
     for (step, (cutoff, then, expect)) in story.known.into_iter().enumerate() {
         let now = story.database.copy().await;
