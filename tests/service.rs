@@ -13,3 +13,5 @@ mod http;
 mod outcomes;
 #[path = "service/races.rs"]
 mod races;
+#[path = "service/retries.rs"]
+mod retries;
