@@ -25,3 +25,5 @@ mod rollups;
 mod settlement;
 #[path = "service/trace.rs"]
 mod trace;
+#[path = "service/retries.rs"]
+mod retries;

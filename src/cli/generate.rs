@@ -10,8 +10,9 @@ use apportion::produce::manifest::Manifest;
 use apportion::produce::message::{Message, TOPICS};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use std::fmt::Display;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// Partitions of a topic that we create ourselves.
@@ -85,15 +86,28 @@ pub async fn producer(session: &Session, topic_prefix: &str) -> anyhow::Result<P
 /// Writes events in structured mode, one a line; gzip where the file's name ends with `.gz`.
 pub fn write_lines(path: &Path, messages: impl Iterator<Item = Message>) -> anyhow::Result<()> {
     let file = File::create(path).with_context(|| format!("{}", path.display()))?;
-    let mut out: Box<dyn Write> = if path.extension().is_some_and(|extension| extension == "gz") {
-        Box::new(GzEncoder::new(BufWriter::new(file), Compression::fast()))
+    let out = BufWriter::new(file);
+    let lines = messages.map(|message| message.line());
+    let written = if path.extension().is_some_and(|extension| extension == "gz") {
+        write_zipped(out, lines)
     } else {
-        Box::new(BufWriter::new(file))
+        write_plain(out, lines).map(drop)
     };
-    for message in messages {
-        writeln!(out, "{}", message.line())?;
+    written.with_context(|| format!("{}", path.display()))
+}
+
+fn write_plain<W: Write>(mut out: W, lines: impl Iterator<Item = impl Display>) -> io::Result<W> {
+    for line in lines {
+        writeln!(out, "{line}")?;
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    Ok(out)
+}
+
+fn write_zipped(out: impl Write, lines: impl Iterator<Item = impl Display>) -> io::Result<()> {
+    let encoder = write_plain(GzEncoder::new(out, Compression::fast()), lines)?;
+    // Dropped, it would write the trailer too, but keep silent about a failure.
+    encoder.finish()?.flush()
 }
 
 fn show(manifest: &Manifest) -> anyhow::Result<()> {
@@ -105,4 +119,24 @@ fn show(manifest: &Manifest) -> anyhow::Result<()> {
     line(table(&["deployment", "events"], &[1], deployments.map(row)))?;
     let (messages, late) = (thousands(manifest.messages), thousands(manifest.late));
     Ok(line(format!("{messages} messages; {late} of the stored events occurred in the month before"))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::read::MultiGzDecoder;
+
+    #[test]
+    fn a_zipped_file_is_whole_or_an_error() {
+        let lines = || (0..1000).map(|number| format!("line {number}"));
+        let mut zipped = Vec::new();
+        write_zipped(&mut zipped, lines()).expect("zipped");
+        let text = io::read_to_string(MultiGzDecoder::new(zipped.as_slice())).expect("a whole file");
+        assert_eq!(text.lines().count(), 1000);
+        // A disk that is full before the last byte, which belongs to the trailer.
+        let mut room = vec![0; zipped.len() - 1];
+        assert!(write_zipped(room.as_mut_slice(), lines()).is_err());
+        let mut room = vec![0; zipped.len()];
+        assert!(write_zipped(room.as_mut_slice(), lines()).is_ok());
+    }
 }

@@ -8,7 +8,7 @@ use apportion::produce::kafka::{Producer, ensure_topics};
 use apportion::produce::message::Message;
 use apportion::produce::replay::Replay;
 use chrono_tz::Tz;
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -107,8 +107,32 @@ fn read_text(path: &Path) -> anyhow::Result<String> {
     let bytes = std::fs::read(path).with_context(|| format!("{}", path.display()))?;
     let mut text = String::new();
     if path.extension().is_some_and(|extension| extension == "gz") {
-        GzDecoder::new(bytes.as_slice()).read_to_string(&mut text).with_context(|| format!("{}", path.display()))?;
+        MultiGzDecoder::new(bytes.as_slice())
+            .read_to_string(&mut text)
+            .with_context(|| format!("{}", path.display()))?;
         return Ok(text);
     }
     String::from_utf8(bytes).with_context(|| format!("{}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use std::io::Write;
+
+    #[test]
+    fn every_member_of_a_gzip_file_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("trace.csv.gz");
+        let mut bytes = Vec::new();
+        for part in ["a\n", "b\n"] {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(part.as_bytes()).expect("zipped");
+            bytes.extend(encoder.finish().expect("zipped"));
+        }
+        std::fs::write(&path, bytes).expect("written");
+        assert_eq!(read_text(&path).expect("read"), "a\nb\n");
+    }
 }

@@ -10,7 +10,6 @@ use crate::store::offsets::{self, Advance};
 use crate::telemetry::Metrics;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
@@ -30,21 +29,32 @@ pub(super) struct Assignment {
     pub(super) runtime: Handle,
 }
 
+/// By topic and partition, the offset that the database expects next.
+type Stored = BTreeMap<(String, i32), i64>;
+
 impl Assignment {
-    /// The stored offsets; waits for a database that is away, until asked to stop.
-    pub(super) fn load(&self) -> Result<BTreeMap<(String, i32), i64>, StoreError> {
+    /// The stored offsets; waits for a database that is away. None if asked to stop meanwhile.
+    pub(super) fn load(&self) -> Result<Option<Stored>, StoreError> {
         let mut failures = 0;
         loop {
             match self.runtime.block_on(offsets::load(&self.pool, &self.cluster_id, &self.topics)) {
-                Err(error) if error.is_transient() && !self.stop.is_cancelled() => {
+                Err(error) if error.is_transient() => {
+                    if self.stop.is_cancelled() {
+                        return Ok(None);
+                    }
                     tracing::warn!(%error, "the database is away; waiting for it to say where to read");
-                    std::thread::sleep(backoff(failures));
+                    self.runtime.block_on(wait(failures, &self.stop));
                     failures = failures.saturating_add(1);
                 }
-                outcome => return outcome,
+                outcome => return outcome.map(Some),
             }
         }
     }
+}
+
+/// Waits before what failed so often is tried again; not longer than until asked to stop.
+pub(super) async fn wait(failures: u32, stop: &CancellationToken) {
+    let _ = tokio::time::timeout(backoff(failures), stop.cancelled()).await;
 }
 
 /// A partition that we hold.
@@ -54,6 +64,17 @@ pub(super) struct Held {
     pub(super) next: Option<i64>,
     /// Another number for each time that we got or moved it: what was read before does not count any more.
     pub(super) epoch: u64,
+    /// Kafka's client still stands elsewhere: nothing that it hands out may be taken, as it may stand behind
+    /// messages that were dropped.
+    pub(super) unsought: bool,
+}
+
+impl Held {
+    /// Whether a message is to be stored. A fetch returns whole record batches: those below the wanted offset
+    /// are stored already.
+    pub(super) fn takes(&self, offset: i64) -> bool {
+        !self.unsought && self.next.is_none_or(|next| offset >= next)
+    }
 }
 
 type HeldPartitions = HashMap<(String, i32), Held>;
@@ -62,7 +83,7 @@ type HeldPartitions = HashMap<(String, i32), Held>;
 struct State {
     held: HeldPartitions,
     epochs: u64,
-    failure: Option<StoreError>,
+    failure: Option<ConsumerError>,
     halted: Option<ConsumerError>,
 }
 
@@ -97,7 +118,7 @@ impl Context {
     }
 
     /// What went wrong in a rebalance, once.
-    pub(super) fn failure(&self) -> Option<StoreError> {
+    pub(super) fn failure(&self) -> Option<ConsumerError> {
         self.state().failure.take()
     }
 
@@ -120,25 +141,33 @@ impl Context {
         }
     }
 
-    /// A partition is read on from elsewhere.
+    /// A partition is to be read on from elsewhere, once Kafka's client was told so.
     pub(super) fn moved(&self, topic: &str, partition: i32, next: Option<i64>) {
         let mut state = self.state();
         state.epochs = state.epochs.saturating_add(1);
         let epoch = state.epochs;
         if let Some(held) = state.held.get_mut(&(topic.to_owned(), partition)) {
-            *held = Held { next, epoch };
+            *held = Held { next, epoch, unsought: true };
+        }
+    }
+
+    /// The partitions of which Kafka's client is still to be told where they are read on.
+    pub(super) fn unsought(&self) -> Vec<(String, i32, Option<i64>)> {
+        let state = self.state();
+        let unsought = state.held.iter().filter(|(_, held)| held.unsought);
+        unsought.map(|((topic, partition), held)| (topic.clone(), *partition, held.next)).collect()
+    }
+
+    /// Kafka's client stands where the partition is read on.
+    pub(super) fn sought(&self, topic: &str, partition: i32) {
+        if let Some(held) = self.state().held.get_mut(&(topic.to_owned(), partition)) {
+            held.unsought = false;
         }
     }
 
     /// Starts each partition where the database stands.
-    fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &mut TopicPartitionList) -> Result<(), KafkaError> {
-        let stored = match self.assignment.load() {
-            Ok(stored) => stored,
-            Err(error) => {
-                self.state().failure = Some(error);
-                return Ok(());
-            }
-        };
+    fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &mut TopicPartitionList) -> Result<(), ConsumerError> {
+        let Some(stored) = self.assignment.load()? else { return Ok(()) };
         let assigned: Vec<(String, i32)> =
             partitions.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
         for (topic, partition) in assigned {
@@ -149,19 +178,19 @@ impl Context {
             let mut state = self.state();
             state.epochs = state.epochs.saturating_add(1);
             let epoch = state.epochs;
-            state.held.insert((topic, partition), Held { next, epoch });
+            state.held.insert((topic, partition), Held { next, epoch, unsought: false });
         }
-        consumer.incremental_assign(partitions)
+        Ok(consumer.incremental_assign(partitions)?)
     }
 
-    fn revoke(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) -> Result<(), KafkaError> {
+    fn revoke(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) -> Result<(), ConsumerError> {
         for element in partitions.elements() {
             let (topic, partition) = (element.topic(), element.partition());
             tracing::info!(topic, partition, "partition revoked");
             self.state().held.remove(&(topic.to_owned(), partition));
             self.assignment.metrics.forget_partition(topic, partition);
         }
-        consumer.incremental_unassign(partitions)
+        Ok(consumer.incremental_unassign(partitions)?)
     }
 }
 
@@ -172,12 +201,17 @@ impl ClientContext for Context {
             for (partition, statistics) in &statistics.partitions {
                 // -1 is librdkafka's own, for messages without a partition.
                 if let Some(held) = state.held.get(&(topic.clone(), *partition)) {
-                    let lag = statistics.hi_offset.saturating_sub(held.next.unwrap_or(statistics.lo_offset));
+                    let lag = lag(held.next, statistics.lo_offset, statistics.hi_offset);
                     self.assignment.metrics.set_lag(topic, *partition, lag);
                 }
             }
         }
     }
+}
+
+/// How many messages are left to read. librdkafka gives a negative offset where it knows none yet.
+fn lag(next: Option<i64>, low: i64, high: i64) -> i64 {
+    high.max(0).saturating_sub(next.unwrap_or(low).max(0)).max(0)
 }
 
 impl ConsumerContext for Context {
@@ -192,7 +226,55 @@ impl ConsumerContext for Context {
             }
         };
         if let Err(error) = answered {
-            tracing::error!(%error, "the rebalance could not be answered");
+            tracing::error!(%error, "the rebalance could not be answered; the consumer ends");
+            self.state().failure = Some(error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lag_is_never_negative() {
+        let unknown = -1001;
+        let cases = [
+            ((Some(7), 0, 10), 3),
+            ((None, 4, 10), 6),
+            ((None, unknown, 10), 10),
+            ((None, unknown, unknown), 0),
+            ((Some(7), unknown, unknown), 0),
+            ((Some(7), 0, 5), 0),
+        ];
+        for ((next, low, high), expected) in cases {
+            assert_eq!(lag(next, low, high), expected, "{next:?} {low} {high}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_partition_that_was_moved_is_not_read_until_it_was_sought() {
+        let context = Context::new(Assignment {
+            cluster_id: "cluster".into(),
+            topics: Vec::new(),
+            pool: crate::store::connect("postgres://127.0.0.1:1/none", 1).expect("a URL"),
+            metrics: Arc::new(Metrics::new().expect("metrics")),
+            stop: CancellationToken::new(),
+            runtime: Handle::current(),
+        });
+        let key = ("t".to_owned(), 1);
+        context.state().held.insert(key.clone(), Held { next: Some(20), epoch: 0, unsought: false });
+        let takes = |offset| context.held().get(&key).is_some_and(|held| held.takes(offset));
+        assert!(takes(20) && !takes(19));
+        // A batch with 20 to 29 was dropped; the client stands at 30, and the seek to 20 fails.
+        context.moved("t", 1, Some(20));
+        assert!(!takes(30) && !takes(20));
+        assert_eq!(context.unsought(), [("t".to_owned(), 1, Some(20))]);
+        context.sought("t", 1);
+        assert!(takes(20) && context.unsought().is_empty());
+        // One that is not held any more is nobody's to seek.
+        context.moved("t", 2, Some(5));
+        context.sought("t", 2);
+        assert!(context.unsought().is_empty() && !context.held().contains_key(&("t".to_owned(), 2)));
     }
 }

@@ -155,12 +155,18 @@ pub fn decide<'a>(messages: &'a [Message], lookup: &'a Lookup, recorded_at: Inst
     let mut decision = Decision::new(lookup);
     for message in messages {
         decision.rows.counts.messages = decision.rows.counts.messages.saturating_add(1);
+        let rejected = decision.rows.counts.rejected;
         match &message.body {
             Body::Rejected(rejection) => decision.reject(&message.position, rejection.clone()),
             Body::Event { key, hash, event } => decision.event(&message.position, *key, *hash, event),
             Body::Amendment { key, hash, target_key, amendment } => {
                 decision.amendment(&message.position, *key, *hash, *target_key, amendment);
             }
+        }
+        if let Position::Retry { rejection_id } = message.position
+            && decision.rows.counts.rejected == rejected
+        {
+            decision.rows.retried.push(rejection_id);
         }
     }
     decision.finish(recorded_at)
@@ -215,6 +221,10 @@ impl<'a> Decision<'a> {
 
     fn reject(&mut self, position: &Position, rejection: Rejection) {
         count(&mut self.rows.counts.rejected);
+        if matches!(position, Position::Retry { .. }) {
+            // It is kept already, and stays so; another row each time would never end.
+            return;
+        }
         self.rows.rejections.push(RejectionRow {
             position: position.to_string(),
             reason: rejection.reason.name(),

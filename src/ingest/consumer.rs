@@ -4,9 +4,9 @@
 //! batch moves that offset in the transaction that stores it, fenced by the offset expected. Nothing is
 //! committed to Kafka. An offset that the broker does not have any more halts its partition.
 
-use super::assignment::{Assignment, Context, Held};
+use super::assignment::{Assignment, Context, Held, wait};
 use super::batch::{Message, Position};
-use super::writer::{Offsets, Writer, backoff};
+use super::writer::{Offsets, Writer};
 use crate::sources::cloudevents;
 use crate::store::StoreError;
 use crate::store::offsets::{self, Advance};
@@ -31,6 +31,9 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// How long to wait for an answer of the broker.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one seek waits, and how long until it is tried again.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Settings of librdkafka on which "neither lost nor twice" rests; the configuration may not change them.
 const RESERVED: [&str; 6] = [
@@ -87,14 +90,17 @@ pub async fn run(
     }
     let mut failures = 0;
     let writer = loop {
-        match Writer::open(pool.clone(), Arc::clone(&metrics)).await {
-            Ok(writer) => break writer,
-            Err(error) if error.is_transient() && !stop.is_cancelled() => {
+        // None, and nothing read, where it is asked to stop before the database answers.
+        let open = stop.run_until_cancelled(Writer::open(pool.clone(), Arc::clone(&metrics)));
+        match open.await {
+            None => return Ok(Counts::default()),
+            Some(Ok(writer)) => break writer,
+            Some(Err(error)) if error.is_transient() => {
                 tracing::warn!(%error, "the database is away; waiting for it");
-                tokio::time::sleep(backoff(failures)).await;
+                wait(failures, &stop).await;
                 failures = failures.saturating_add(1);
             }
-            Err(error) => return Err(error.into()),
+            Some(Err(error)) => return Err(error.into()),
         }
     };
     let runtime = Handle::current();
@@ -140,6 +146,7 @@ fn consume(
         bytes: 0,
         started: Clock::now(),
         totals: Counts::default(),
+        sought: Clock::now(),
         topics: config.topics.iter().map(|topic| (topic.clone(), topic.as_str().into())).collect(),
     };
     let outcome = session.run(&config, stop, goal);
@@ -205,6 +212,8 @@ struct Session {
     /// When the first message of the batch was taken.
     started: Clock,
     totals: Counts,
+    /// When partitions were last sought.
+    sought: Clock,
     /// One copy of each topic's name.
     topics: HashMap<String, Arc<str>>,
 }
@@ -219,6 +228,9 @@ impl Session {
         let mut asked = Clock::now();
         loop {
             self.poll(config)?;
+            if self.sought.elapsed() >= SEEK_TIMEOUT {
+                self.seek();
+            }
             let full = self.batch.len() >= config.batch_messages || self.bytes >= BATCH_BYTES;
             let waited = !self.batch.is_empty() && self.started.elapsed() >= config.linger;
             if full || waited || stop.is_cancelled() {
@@ -269,7 +281,7 @@ impl Session {
             wait = wait.min(config.linger);
         }
         match self.consumer.context().failure() {
-            Some(error) => Err(error.into()),
+            Some(error) => Err(error),
             None => Ok(()),
         }
     }
@@ -278,8 +290,7 @@ impl Session {
         let (partition, offset) = (message.partition(), message.offset());
         let held = self.consumer.context().held();
         let held = held.get(&(message.topic().to_owned(), partition))?;
-        // A fetch returns whole record batches: those below the wanted offset are stored already.
-        if held.next.is_some_and(|next| offset < next) {
+        if !held.takes(offset) {
             return None;
         }
         let headers: Vec<(&str, &[u8])> = message
@@ -338,7 +349,7 @@ impl Session {
                         // Nothing of it is stored or moved: it is read again after the start.
                         return Ok(());
                     }
-                    std::thread::sleep(backoff(failures));
+                    runtime.block_on(wait(failures, stop));
                     failures = failures.saturating_add(1);
                 }
                 Err(error @ StoreError::Fenced { .. }) => {
@@ -352,18 +363,28 @@ impl Session {
 
     /// Goes where the database stands, with all partitions that we hold.
     fn read_on(&mut self) -> Result<(), ConsumerError> {
-        let stored = self.assignment().load()?;
+        let Some(stored) = self.assignment().load()? else { return Ok(()) };
         let held: Vec<(String, i32)> = self.consumer.context().held().keys().cloned().collect();
         for (topic, partition) in held {
             let next = stored.get(&(topic.clone(), partition)).copied();
             self.consumer.context().moved(&topic, partition, next);
+        }
+        self.seek();
+        Ok(())
+    }
+
+    /// Tells Kafka's client where partitions are read on. One for which that fails is not read meanwhile: the
+    /// client stands behind the messages that were dropped, and the database's fence cannot see a gap.
+    fn seek(&mut self) {
+        self.sought = Clock::now();
+        for (topic, partition, next) in self.consumer.context().unsought() {
             let place = next.map_or(rdkafka::Offset::Beginning, rdkafka::Offset::Offset);
-            if let Err(error) = self.consumer.seek(&topic, partition, place, BROKER_TIMEOUT) {
-                // The partition is on its way to another consumer; if it is not, the next batch is fenced again.
-                tracing::warn!(%error, topic, partition, "cannot seek");
+            match self.consumer.seek(&topic, partition, place, SEEK_TIMEOUT) {
+                Ok(()) => self.consumer.context().sought(&topic, partition),
+                // It may be on its way to another consumer; else the next try helps.
+                Err(error) => tracing::warn!(%error, topic, partition, "cannot seek; the partition waits"),
             }
         }
-        Ok(())
     }
 
     /// Most faults heal by themselves; a lost offset halts its partition; a fatal one ends the consumer.

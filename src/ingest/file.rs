@@ -81,16 +81,18 @@ async fn write(writer: &mut Writer, messages: &[Message]) -> Result<Counts, Stor
     }
 }
 
+/// The next messages; none at the end of the file only.
 fn read_batch(lines: &mut Lines, writer: &Writer, name: &Arc<str>, read: &mut u64) -> io::Result<Vec<Message>> {
     let mut messages = Vec::new();
     let mut bytes: usize = 0;
     while messages.len() < BATCH_LINES && bytes < BATCH_BYTES {
         let Some(line) = lines.next_line()? else { break };
         *read = read.saturating_add(1);
-        bytes = bytes.saturating_add(line.len());
-        if line.iter().all(u8::is_ascii_whitespace) {
+        // Of a line that is too long only the start is known: it is not taken for an empty one.
+        if line.len() <= MAX_MESSAGE_BYTES && line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
+        bytes = bytes.saturating_add(line.len());
         let position = Position::File { name: name.clone(), line: *read };
         messages.push(writer.message(position, cloudevents::decode_structured(line)));
     }

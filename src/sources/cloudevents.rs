@@ -4,7 +4,7 @@
 //! and `apportion.usage.void.v1`. An unknown field of the record is refused by its name; unknown extension
 //! attributes are allowed by the CloudEvents specification and dropped.
 
-use super::redact::{Members, content_type, is_identifier, redact};
+use super::redact::{Members, content_type, is_identifier, mask, redact};
 use super::{Fault, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, Rejection, RejectionReason as Reason, fault};
 use crate::domain::ids::EventId;
 use crate::domain::period::{Instant, parse_instant};
@@ -60,16 +60,33 @@ pub fn decode_message(headers: &[(&str, &[u8])], payload: Option<&[u8]>) -> Resu
         let expected = format!("neither content-type {CONTENT_TYPE} nor ce_ headers");
         return Err(reject(fault(Reason::UnsupportedContentType, expected), payload));
     }
-    let attributes = || Envelope {
-        specversion: header("ce_specversion"),
-        id: header("ce_id"),
-        source: header("ce_source"),
-        kind: header("ce_type"),
-        time: header("ce_time"),
-        datacontenttype: header("content-type"),
-        data: None,
+    match binary_attributes(headers) {
+        Ok(attributes) => decode_binary(attributes, payload).map_err(|fault| {
+            let attributes = binary_attributes(headers).unwrap_or_default();
+            reject_binary(fault, &attributes, payload)
+        }),
+        // Without one of its attributes it is not the event that was sent: only its shape is kept.
+        Err(fault) => Err(reject_shape(fault, payload)),
+    }
+}
+
+/// The attributes in the headers of binary mode.
+fn binary_attributes(headers: &[(&str, &[u8])]) -> Result<Envelope<'static>, Fault> {
+    let header = |name: &str| {
+        let Some((_, value)) = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)) else { return Ok(None) };
+        let text =
+            std::str::from_utf8(value).map_err(|_| fault(Reason::WrongAttribute, format!("{name}: must be UTF-8")))?;
+        Ok(Some(text.to_owned()))
     };
-    decode_binary(attributes(), payload).map_err(|fault| reject_binary(fault, &attributes(), payload))
+    Ok(Envelope {
+        specversion: header("ce_specversion")?,
+        id: header("ce_id")?,
+        source: header("ce_source")?,
+        kind: header("ce_type")?,
+        time: header("ce_time")?,
+        datacontenttype: header("content-type")?,
+        data: None,
+    })
 }
 
 /// Decodes a structured event: one JSON object, as a message's value or a line of a file.
@@ -120,9 +137,16 @@ pub fn encode(message: &UsageMessage) -> Vec<u8> {
 }
 
 fn reject(fault: Fault, bytes: &[u8]) -> Rejection {
-    let (redacted, is_json) =
-        if fault.reason == Reason::MessageTooLarge { (super::redact::mask(bytes), false) } else { redact(bytes) };
+    if fault.reason == Reason::MessageTooLarge {
+        return reject_shape(fault, bytes);
+    }
+    let (redacted, is_json) = redact(bytes);
     Rejection { reason: fault.reason, detail: fault.detail, content_type: content_type(is_json), redacted }
+}
+
+/// Keeps nothing that could be decoded again.
+fn reject_shape(fault: Fault, bytes: &[u8]) -> Rejection {
+    Rejection { reason: fault.reason, detail: fault.detail, content_type: content_type(false), redacted: mask(bytes) }
 }
 
 /// Keeps a binary message as the structured event that it stands for.
@@ -137,6 +161,7 @@ fn reject_binary(fault: Fault, attributes: &Envelope<'_>, payload: &[u8]) -> Rej
         ("source", &attributes.source),
         ("type", &attributes.kind),
         ("time", &attributes.time),
+        ("datacontenttype", &attributes.datacontenttype),
     ];
     for (name, value) in attributes {
         if let Some(value) = value {

@@ -120,7 +120,43 @@ fn both_modes_of_kafka_are_read() {
     // What is kept of a rejected binary message is a structured event with its attributes.
     let rejected = decode_message(&binary, Some(br#"{"prompt":"secret","product":"p"}"#)).expect_err("a rejection");
     let kept = String::from_utf8(rejected.redacted).expect("text");
-    assert!(kept.contains(r#""id":"e1""#) && kept.contains(r#""prompt":"[redacted]""#), "{kept}");
+    assert!(kept.contains(r#""id":"e1""#) && kept.contains(r#""prompt":{"redacted":true}"#), "{kept}");
+    // Also the content type, without which it would decode when it is tried again.
+    let mut text = binary;
+    text[0].1 = b"text/plain";
+    let rejected = decode_message(&text, Some(data)).expect_err("a rejection");
+    assert_eq!(rejected.reason, Reason::UnsupportedContentType);
+    assert!(decode_structured(&rejected.redacted).is_err());
+}
+
+#[test]
+fn an_attribute_that_is_no_text_is_refused() {
+    let data = br#"{"deployment":"d","product":"p","quantities":{"requests":1}}"#;
+    for (place, name) in ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time"].into_iter().enumerate() {
+        let mut binary: [(&str, &[u8]); 5] = [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", b"e1"),
+            ("ce_source", b"s"),
+            ("ce_type", USAGE_TYPE.as_bytes()),
+            ("ce_time", b"2026-05-01T00:00:00Z"),
+        ];
+        assert!(decode_message(&binary, Some(data)).is_ok());
+        binary[place].1 = b"e\xff";
+        let rejected = decode_message(&binary, Some(data)).expect_err("a rejection");
+        assert_eq!((rejected.reason, rejected.detail), (Reason::WrongAttribute, format!("{name}: must be UTF-8")));
+        // It is not tried again: without the attribute it would be another event.
+        assert_ne!(rejected.content_type, CONTENT_TYPE);
+    }
+}
+
+#[test]
+fn a_name_is_kept_by_its_own_length() {
+    // 1536 bytes as written, 256 bytes as read.
+    let escaped = "\\u0078".repeat(256);
+    let rejected = decode_structured(usage("{}").replace("e1", &escaped).as_bytes()).expect_err("a rejection");
+    assert!(String::from_utf8_lossy(&rejected.redacted).contains(&escaped));
+    let rejected = decode_structured(usage("{}").replace("e1", &"x".repeat(257)).as_bytes()).expect_err("a rejection");
+    assert!(String::from_utf8_lossy(&rejected.redacted).contains(r#""id":{"redacted":true}"#));
 }
 
 #[test]
@@ -154,7 +190,58 @@ fn planted(secret: &str) -> impl Strategy<Value = String> + use<> {
     })
 }
 
+/// A value as any field might hold it: right, wrong, too long, nested or redacted before.
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => Just(r#""d""#.to_owned()),
+        1 => Just(r#""[redacted]""#.to_owned()),
+        1 => Just(r#"{"redacted":true}"#.to_owned()),
+        1 => Just(r#"{"requests":1}"#.to_owned()),
+        1 => (250..260_usize).prop_map(|length| format!("\"{}\"", "x".repeat(length))),
+        1 => (250..260_usize).prop_map(|length| format!("\"{}\"", "\\u0078".repeat(length))),
+        1 => "[0-9.e-]{1,50}".prop_map(|text| format!("\"{text}\"")),
+        1 => Just("7".to_owned()),
+        1 => Just("null".to_owned()),
+    ]
+}
+
 proptest! {
+    /// Rejected bytes are decoded again as they were kept: they may not become another event than was sent.
+    #[test]
+    fn what_is_redacted_decodes_to_what_was_sent_or_not_at_all(
+        kind in prop_oneof![Just(USAGE_TYPE), Just(CORRECTION_TYPE), Just(VOID_TYPE)],
+        replaced in proptest::collection::btree_map(0..10_usize, value(), 0..3),
+    ) {
+        let kind = format!("\"{kind}\"");
+        let mut values = [
+            r#""1.0""#, r#""e1""#, r#""s""#, &kind, r#""2026-05-01T00:00:00Z""#,
+            r#""d""#, r#""p""#, r#""c""#, r#""t""#, r#"{"requests":1}"#,
+        ].map(str::to_owned);
+        for (place, value) in replaced {
+            values[place] = value;
+        }
+        let [specversion, id, source, r#type, time, deployment, product, customer, tier, quantities] = values;
+        let data = if kind.contains(".void.") {
+            format!(r#"{{"voids":{deployment}}}"#)
+        } else {
+            let first = if kind.contains(".correction.") {
+                format!(r#""corrects":{customer},"occurred_at":{time}"#)
+            } else {
+                format!(r#""customer":{customer}"#)
+            };
+            format!(
+                r#"{{{first},"deployment":{deployment},"product":{product},"service_tier":{tier},"quantities":{quantities}}}"#
+            )
+        };
+        let sent = format!(
+            r#"{{"specversion":{specversion},"id":{id},"source":{source},"type":{type},"time":{time},"data":{data}}}"#
+        );
+        let (kept, _) = redact(sent.as_bytes());
+        if let Ok(message) = decode_structured(&kept) {
+            prop_assert_eq!(Ok(message), decode_structured(sent.as_bytes()));
+        }
+    }
+
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let _ = decode_structured(&bytes);

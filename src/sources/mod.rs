@@ -55,6 +55,15 @@ reasons! {
     VoidOfVoid = "void_of_void",
 }
 
+impl RejectionReason {
+    /// Whether what stood before the message refused it. Such a message was decoded: no mended decoder takes it.
+    pub fn is_refusal(self) -> bool {
+        [Refusal::CorrectionOfVoided, Refusal::CorrectionOfAmendment, Refusal::VoidOfVoid]
+            .into_iter()
+            .any(|refusal| Self::from(refusal) == self)
+    }
+}
+
 impl fmt::Display for RejectionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

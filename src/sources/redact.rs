@@ -34,7 +34,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-const REDACTED: &str = "\"[redacted]\"";
+/// Stands for a value that is not kept. An object, as no field takes one: a text would be read as a name.
+const REDACTED: &str = r#"{"redacted":true}"#;
 
 /// What is kept of bytes that are no JSON object, in bytes.
 const MAX_MASKED_BYTES: usize = 4096;
@@ -109,7 +110,8 @@ fn write_object(out: &mut String, members: &Members<'_>, keep: impl Fn(&str) -> 
 fn write_value(out: &mut String, value: &RawValue, keep: Keep) {
     let text = value.get();
     let fits = match keep {
-        Keep::Name => text.starts_with('"') && text.len() <= MAX_NAME_BYTES.saturating_add(2),
+        _ if text == REDACTED => true,
+        Keep::Name => serde_json::from_str::<String>(text).is_ok_and(|name| name.len() <= MAX_NAME_BYTES),
         Keep::Time => text.len() <= 64 && is_text_of(text, b"0123456789TtZz:+-. "),
         Keep::Quantities | Keep::Data => {
             return match serde_json::from_str::<Members>(text) {

@@ -1,7 +1,7 @@
 //! Kept rejections: those that may be decoded again, and the end of their payloads.
 
 use super::StoreError;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 /// A rejection whose redacted payload is still kept and was not taken in since.
 #[derive(Clone, Debug)]
@@ -11,26 +11,47 @@ pub struct KeptRejection {
     pub payload: Vec<u8>,
 }
 
-/// The kept rejections after an id, oldest first; of one reason where it is named.
+/// Rejections by their ids: those after one, up to another.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    pub after: i64,
+    pub up_to: i64,
+}
+
+/// The id of the latest rejection; 0 where there is none.
+pub async fn last_rejection(pool: &PgPool) -> Result<i64, StoreError> {
+    let last = sqlx::query_scalar!(r#"select coalesce(max(rejection_id), 0) as "last!" from usage_rejection"#);
+    Ok(last.fetch_one(pool).await?)
+}
+
+/// The kept rejections of a span, oldest first; of one reason where it is named.
+///
+/// Leaves out those whose reason is one of `refusals`: they were decoded, and refused by what stands.
 pub async fn load_kept(
     pool: &PgPool,
-    after_id: i64,
+    span: Span,
     reason: Option<&str>,
+    refusals: &[String],
     limit: i64,
 ) -> Result<Vec<KeptRejection>, StoreError> {
     let rows = sqlx::query_as!(
         KeptRejection,
         r#"
         select r.rejection_id, r.payload as "payload!"
-        from usage_rejection r
-        where r.rejection_id > $1 and ($2::text is null or r.reason = $2) and r.payload is not null
+        from usage_rejection r join usage_batch b using (batch_id)
+        where r.rejection_id > $1 and r.rejection_id <= $2 and ($3::text is null or r.reason = $3)
+          and r.reason <> all($4) and r.payload is not null
+          -- what a retry recorded was decoded from a rejection that is kept itself
+          and b.door <> 'retry'
           -- what was no json is kept for its shape alone
           and r.content_type = 'application/cloudevents+json'
           and not exists (select from usage_rejection_retry t where t.rejection_id = r.rejection_id)
-        order by r.rejection_id limit $3
+        order by r.rejection_id limit $5
         "#,
-        after_id,
+        span.after,
+        span.up_to,
         reason,
+        refusals,
         limit
     )
     .fetch_all(pool)
@@ -39,13 +60,16 @@ pub async fn load_kept(
 }
 
 /// Notes which rejections were taken in.
-pub async fn mark_taken(pool: &PgPool, rejection_ids: &[i64]) -> Result<(), StoreError> {
+pub(super) async fn mark_taken(connection: &mut PgConnection, rejection_ids: &[i64]) -> Result<(), StoreError> {
+    if rejection_ids.is_empty() {
+        return Ok(());
+    }
     sqlx::query!(
         "insert into usage_rejection_retry (rejection_id, taken_at)
          select id, clock_timestamp() from unnest($1::bigint[]) as t(id) on conflict do nothing",
         rejection_ids
     )
-    .execute(pool)
+    .execute(connection)
     .await?;
     Ok(())
 }

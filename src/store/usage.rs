@@ -101,37 +101,42 @@ async fn load_amendments(connection: &mut PgConnection, keys: &[Uuid]) -> Result
     let mut frontier = keys.to_vec();
     while !frontier.is_empty() {
         let rows = sqlx::query!(
-            "select batch_id, place, amendment_key, target_key, source, amendment_id, target_id, kind, restated, position
+            r#"select batch_id as "batch_id!", place as "place!", amendment_key as "amendment_key!",
+               target_key as "target_key!", source as "source!", amendment_id as "amendment_id!",
+               target_id as "target_id!", kind as "kind!", restated as "restated!", position as "position!"
              from usage_amendment where amendment_key = any($1)
              union
              select batch_id, place, amendment_key, target_key, source, amendment_id, target_id, kind, restated, position
-             from usage_amendment where target_key = any($1)",
+             from usage_amendment where target_key = any($1)"#,
             &frontier
         )
         .fetch_all(&mut *connection)
         .await?;
         frontier.clear();
         for row in rows {
-            let (Some(batch), Some(place), Some(key), Some(target_key)) =
-                (row.batch_id, row.place, row.amendment_key, row.target_key)
-            else {
-                return Err(corrupt("usage_amendment", "(union)", "has a null"));
-            };
+            let (key, target_key) = (row.amendment_key, row.target_key);
             frontier.extend([key, target_key].into_iter().filter(|key| seen.insert(*key)));
-            let kind = match row.kind.as_deref() {
-                Some("void") => AmendmentKind::Void,
-                _ => AmendmentKind::Correction(
-                    serde_json::from_value::<Restatement>(row.restated.unwrap_or_default())
-                        .map_err(|error| corrupt("usage_amendment", &key.to_string(), &error.to_string()))?,
-                ),
-            };
-            let id = EventId { source: row.source.unwrap_or_default(), id: row.amendment_id.unwrap_or_default() };
-            let amendment = Amendment { id, target: row.target_id.unwrap_or_default(), kind };
-            let position = row.position.unwrap_or_default();
-            found.insert((batch, place), StoredAmendment { key, target_key, position, amendment });
+            let kind = amendment_kind(&row.kind, row.restated)
+                .map_err(|what| corrupt("usage_amendment", &key.to_string(), &what))?;
+            let id = EventId { source: row.source, id: row.amendment_id };
+            let amendment = Amendment { id, target: row.target_id, kind };
+            let stored = StoredAmendment { key, target_key, position: row.position, amendment };
+            found.insert((row.batch_id, row.place), stored);
         }
     }
     Ok(found.into_values().collect())
+}
+
+/// Reads what an amendment does; where that is nothing that we know, says so in words.
+fn amendment_kind(kind: &str, restated: serde_json::Value) -> Result<AmendmentKind, String> {
+    match kind {
+        "void" => Ok(AmendmentKind::Void),
+        "correction" => {
+            let restated = serde_json::from_value::<Restatement>(restated).map_err(|error| error.to_string())?;
+            Ok(AmendmentKind::Correction(restated))
+        }
+        other => Err(format!("the kind {other} is unknown")),
+    }
 }
 
 /// Loads amended events with their content as first reported.
@@ -256,6 +261,15 @@ fn corrupt(table: &'static str, key: &str, what: &str) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_amendment_of_an_unknown_kind_is_a_fault() {
+        let restated = || serde_json::json!({ "product": "p" });
+        assert_eq!(amendment_kind("void", serde_json::json!({})), Ok(AmendmentKind::Void));
+        assert!(matches!(amendment_kind("correction", restated()), Ok(AmendmentKind::Correction(_))));
+        assert!(amendment_kind("correction", serde_json::Value::Null).is_err());
+        assert!(amendment_kind("replacement", restated()).is_err());
+    }
 
     #[test]
     fn quantities_are_parted_and_put_together_exactly() {

@@ -3,6 +3,7 @@
 use super::StoreError;
 use super::copy::CopyRows;
 use super::dictionary::{Dictionary, Dimension, Numbers};
+use super::rejections::mark_taken;
 use super::usage::split_quantities;
 use crate::domain::period::Instant;
 use crate::domain::usage::{Amendment, AmendmentKind, Quantities, UsageContent, UsageEvent};
@@ -153,6 +154,8 @@ pub struct Rows<'a> {
     pub states: Vec<StateRow>,
     pub conflicts: Vec<ConflictRow>,
     pub rejections: Vec<RejectionRow>,
+    /// Earlier rejections that the batch takes in, by their ids.
+    pub retried: Vec<i64>,
     pub rollups: Vec<RollupRow>,
 }
 
@@ -216,6 +219,7 @@ pub async fn save(
     copy_states(connection, batch, &rows.states, &numbers).await?;
     copy_conflicts(connection, batch, &rows.conflicts).await?;
     copy_rejections(connection, batch, &rows.rejections, stamp).await?;
+    mark_taken(connection, &rows.retried).await?;
     copy_rollups(connection, batch, &rows.rollups, &numbers).await?;
     Ok(numbers)
 }

@@ -99,6 +99,55 @@ async fn an_offset_that_the_broker_lost_halts_its_partition() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_fence_on_one_partition_loses_nothing_of_another() {
+    let database = TestDatabase::new().await;
+    let topic = TestTopic::new(2).await;
+    let mut config = config(&random_name("group_"), &[&topic]);
+    config.until_caught_up = false;
+    let (stop, metrics) = (CancellationToken::new(), Arc::new(Metrics::new().expect("metrics")));
+    let running = tokio::spawn(consumer::run(config, database.pool.clone(), metrics, stop.clone()));
+    let wait_for = async |events: i64| {
+        let waiting = async {
+            while database.number("select count(*) from usage_event").await < events {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("within a minute");
+    };
+    let lines = lines(100);
+    topic.send(&lines[..40], 2);
+    wait_for(40).await;
+    // Another consumer took five messages of partition 0 (their events are e40, e42, ... e48).
+    let overtaken = "update kafka_offset set next_offset = 25 where partition = 0";
+    assert_eq!(sqlx::query(overtaken).execute(&database.pool).await.expect("overtaken").rows_affected(), 1);
+    topic.send(&lines[40..], 2);
+    wait_for(95).await;
+    stop.cancel();
+    running.await.expect("joined").expect("stopped");
+    assert_eq!(database.number("select count(*) from usage_event").await, 95);
+    assert_eq!(database.number("select count(*) from usage_event where input_tokens % 2 = 1").await, 50);
+    assert_eq!(database.number("select min(next_offset) from kafka_offset").await, 50);
+    assert!(!database.counts().await.contains_key("duplicates"));
+    database.audit().await;
+    topic.delete().await;
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_before_the_database_answers_is_no_fault() {
+    let topic = TestTopic::new(1).await;
+    // Nothing listens there.
+    let pool = apportion::store::connect("postgres://127.0.0.1:1/none", 1).expect("a URL");
+    let (stop, metrics) = (CancellationToken::new(), Arc::new(Metrics::new().expect("metrics")));
+    let running = tokio::spawn(consumer::run(config("group", &[&topic]), pool, metrics, stop.clone()));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    stop.cancel();
+    let stopped = tokio::time::timeout(Duration::from_secs(1), running).await.expect("at once");
+    assert_eq!(stopped.expect("joined").expect("no fault").messages, 0);
+    topic.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn speed_is_told() {
     const EVENTS: u32 = 100_000;
     let database = TestDatabase::new().await;

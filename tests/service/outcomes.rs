@@ -114,6 +114,22 @@ async fn each_outcome_through_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn empty_lines_never_end_a_file() {
+    let database = TestDatabase::new().await;
+    let mut writer = database.writer().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("usage.jsonl");
+    // More than a batch of empty lines, then an event; then a line that is too long, with its content at the end.
+    let empty = format!("{}\n", " ".repeat(1 << 20)).repeat(18);
+    let long = " ".repeat((1 << 20) + 1);
+    std::fs::write(&path, format!("{empty}{}\n{long}{}\n", event("e1", 1, 1), event("e2", 1, 1))).expect("written");
+    let read = ingest_file(&mut writer, &path, |_| {}).await.expect("read");
+    assert_eq!((read.lines, read.counts.messages, read.counts.stored, read.counts.rejected), (20, 2, 1, 1));
+    assert_eq!(database.number("select count(*) from usage_rejection where reason = 'message_too_large'").await, 1);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_outcome_through_kafka() {
     let database = TestDatabase::new().await;
     let topic = TestTopic::new(1).await;

@@ -1,0 +1,69 @@
+//! Rejections that are decoded again: what is taken in, what stays, and when their payloads go.
+
+use crate::support::*;
+use apportion::ingest::retry::retry;
+use apportion::store::rejections::expire_payloads;
+
+/// Keeps a rejection as an older decoder left it, which did not know what it read.
+async fn keep(database: &TestDatabase, reason: &str, payload: &str) {
+    sqlx::query(
+        "insert into usage_rejection (batch_id, position, reason, detail, content_type, payload, expires_at)
+         select max(batch_id), 'older', $1, '', 'application/cloudevents+json', $2, now() + interval '1 day'
+         from usage_batch",
+    )
+    .bind(reason)
+    .bind(payload.as_bytes())
+    .execute(&database.pool)
+    .await
+    .expect("kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_takes_in_what_now_decodes_and_ends() {
+    let database = TestDatabase::new().await;
+    let mut writer = database.writer().await;
+    let restated = r#""product":"codex""#;
+    // A refusal, which is well-formed; something that no decoder takes; something that is no JSON.
+    let refused = correction("k1", "e1", restated);
+    let malformed = event("e2", 1, 1).replace("\"requests\":1", "\"requests\":-1");
+    write_lines(&mut writer, &[event("e1", 1, 1), void("v1", "e1"), refused, malformed, "no json".into()]).await;
+    keep(&database, "unknown_meter", &event("e3", 7, 1)).await;
+    keep(&database, "unknown_field", &correction("k2", "e3", restated)).await;
+    // Decodes, but is refused by what stands.
+    keep(&database, "unknown_field", &correction("k3", "e1", restated)).await;
+
+    let of_one = retry(&mut writer, &database.pool, Some("unknown_meter")).await.expect("retried");
+    assert_eq!((of_one.taken.messages, of_one.taken.stored, of_one.still_rejected), (1, 1, 0));
+    let first = retry(&mut writer, &database.pool, None).await.expect("retried");
+    assert_eq!((first.taken.messages, first.taken.corrections_applied, first.taken.rejected), (2, 1, 1));
+    assert_eq!(first.still_rejected, 1);
+    assert_eq!(database.number("select count(*) from usage_rejection_retry").await, 2);
+    let again = retry(&mut writer, &database.pool, None).await.expect("retried");
+    assert_eq!((again.taken.messages, again.taken.rejected, again.still_rejected), (1, 1, 1));
+    assert_eq!(database.number("select count(*) from usage_rejection_retry").await, 2);
+    assert_eq!(database.number("select count(*) from usage_rejection").await, 6, "a retry records none anew");
+    assert_eq!(database.number("select count(*) from usage_event").await, 2);
+    database.audit().await;
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payloads_go_when_they_have_expired_and_not_before() {
+    let database = TestDatabase::new().await;
+    let mut writer = database.writer().await;
+    write_lines(&mut writer, &[event("e1", 1, 1), "no json".into(), event("e2", 1, 1).replace("gpt", "")]).await;
+    let kept = "select count(*) from usage_rejection where payload is not null";
+    assert_eq!(expire_payloads(&database.pool).await.expect("expired"), 0);
+    assert_eq!(database.number(kept).await, 2);
+    // Kept rows may not change, so one is kept that has expired already.
+    let sql = "insert into usage_rejection (batch_id, position, reason, detail, content_type, payload, expires_at)
+               select batch_id, 'old', reason, detail, content_type, payload, now() - interval '1 second'
+               from usage_rejection where reason = 'not_json'";
+    sqlx::query(sql).execute(&database.pool).await.expect("kept");
+    assert_eq!(expire_payloads(&database.pool).await.expect("expired"), 1);
+    assert_eq!(database.number(kept).await, 2);
+    assert_eq!(database.number("select count(*) from usage_rejection where position = 'old'").await, 1);
+    let early = sqlx::query("update usage_rejection set payload = null where position <> 'old'");
+    assert!(early.execute(&database.pool).await.is_err(), "the database refuses it too");
+    database.drop_it().await;
+}
