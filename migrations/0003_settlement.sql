@@ -51,6 +51,10 @@ create table period_close (
 
 create function refuse_booking_into_closed() returns trigger language plpgsql as $$
 begin
+  if not exists (select from settlement s where s.settlement_id = new.settlement_id
+      and (s.contract_id, s.period, s.period_start) = (new.contract_id, new.booked_period, new.booked_start)) then
+    raise exception 'a line is booked for the contract and period of its settlement' using errcode = 'check_violation';
+  end if;
   if exists (select from period_close c where c.contract_id = new.contract_id
       and c.period_start >= new.booked_start) then
     raise exception 'period % of contract % is closed', new.booked_period, new.contract_id

@@ -54,6 +54,7 @@ name_types! {
 
 /// What identifies a usage event, a correction, a void or a record for ever: its id within its source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EventId {
     /// Who emitted it (the `source` of a CloudEvent).
     pub source: String,

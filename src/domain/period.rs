@@ -30,6 +30,10 @@ pub struct ParseInstantError {
 pub fn parse_instant(text: &str) -> Result<Instant, ParseInstantError> {
     let fail = || ParseInstantError { text: text.to_owned() };
     let parsed = DateTime::parse_from_rfc3339(text).map_err(|_| fail())?.with_timezone(&Utc);
+    // A zone can lead out of the four-digit years; what it is then written as could not be read back.
+    if !(0..=9999).contains(&parsed.year()) {
+        return Err(fail());
+    }
     // chrono keeps a leap second as the 59th second with more than a second of nanoseconds.
     if parsed.timestamp_subsec_nanos() >= 1_000_000_000 {
         let last = TimeDelta::microseconds(999_999);

@@ -191,6 +191,8 @@ fn place_deduction(
     register: &Register,
 ) -> Option<PlacedDeduction> {
     let deployment = register.deployments.get(&place.deployment)?;
+    // Its charge counts only once the product is known too.
+    register.products.get(&place.product)?;
     let attributes = ChargeAttributes::of_usage(&place.deployment, deployment, &place.product, &place.customer)?;
     Some(PlacedDeduction {
         id: record.id.clone(),

@@ -28,6 +28,8 @@ pub struct Document {
     /// The TOML of all blocks at the very offsets that they have in the document, all else blanked, so that
     /// a position in it is a position in the document.
     pub toml: String,
+    /// The first fence whose language is all but `toml`, such as `TOML` or `toml title=x`, and its position.
+    pub almost_toml: Option<(usize, String)>,
     clauses: Vec<(usize, Clause)>,
 }
 
@@ -38,6 +40,7 @@ impl Document {
         let mut clauses: Vec<(usize, Clause)> = Vec::new();
         let (mut in_heading, mut in_toml) = (false, false);
         let mut paragraph: Option<String> = None;
+        let mut almost_toml = None;
         for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
             match event {
                 Event::Start(Tag::Heading { .. }) => {
@@ -45,7 +48,12 @@ impl Document {
                     clauses.push((range.start, Clause { heading: String::new(), text: String::new() }));
                 }
                 Event::End(TagEnd::Heading(_)) => in_heading = false,
-                Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(language))) => in_toml = &*language == "toml",
+                Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(language))) => {
+                    in_toml = &*language == "toml";
+                    if !in_toml && is_toml_misspelt(&language) && almost_toml.is_none() {
+                        almost_toml = Some((range.start, language.to_string()));
+                    }
+                }
                 Event::End(TagEnd::CodeBlock) => in_toml = false,
                 Event::Start(Tag::Paragraph) => paragraph = Some(String::new()),
                 Event::End(TagEnd::Paragraph) => {
@@ -84,6 +92,7 @@ impl Document {
             title: clauses.first().map(|(_, clause)| clause.heading.clone()).unwrap_or_default(),
             // Blanking writes ASCII and copies whole lines of valid text, so this never fails.
             toml: String::from_utf8(toml).unwrap_or_default(),
+            almost_toml,
             clauses,
         }
     }
@@ -104,6 +113,12 @@ impl Document {
             column: before.get(line_start..).map_or(0, |line| line.chars().count()).saturating_add(1),
         }
     }
+}
+
+/// Whether the first word of a fence's language is `toml`, in whatever case and braces.
+fn is_toml_misspelt(language: &str) -> bool {
+    let mut words = language.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.next().is_some_and(|word| word.eq_ignore_ascii_case("toml"))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::read::{Parsed, ReadError, read_version};
 use crate::domain::ids::{ContractId, ProductId};
 use crate::domain::price::{Price, PriceBookError, read_price_book};
 use crate::domain::register::{Register, RegisterConflict};
+use std::collections::BTreeSet;
 
 /// A file as it was found: its path within the folder, and its text.
 #[derive(Clone, Debug)]
@@ -50,6 +51,8 @@ pub enum FolderError {
     RepeatedContract { path: String, contract: ContractId, other: String },
     #[error("{path}: price \"{price}\" is of product \"{product}\", which no register names")]
     UnknownProduct { path: String, price: String, product: ProductId },
+    #[error("{path}: price \"{price}\" stands in another price book too; give each price an id of its own")]
+    RepeatedPrice { path: String, price: String },
     #[error("{path}: contract \"{contract}\" has no version")]
     NoVersion { path: String, contract: ContractId },
     #[error(transparent)]
@@ -65,6 +68,7 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderError> {
     let mut documents = Vec::new();
     for file in files.iter().filter(|file| file.path.ends_with(".md")) {
         let parsed = Parsed::new(&file.path, &file.text)?;
+        parsed.check_blocks()?;
         let fail = |problem| FolderError::Register { path: file.path.clone(), problem };
         register.extend(parsed.register()).map_err(fail)?;
         documents.push(parsed);
@@ -79,12 +83,16 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderError> {
 
 fn read_prices(files: &[SourceFile], register: &Register) -> Result<Vec<Price>, FolderError> {
     let mut all = Vec::new();
+    let mut ids = BTreeSet::new();
     for file in files.iter().filter(|file| file.path.ends_with(".csv")) {
         let fail = |problem| FolderError::Prices { path: file.path.clone(), problem };
         let prices = read_price_book(&file.text).map_err(fail)?;
         if let Some(price) = prices.iter().find(|price| !register.products.contains_key(&price.product)) {
             let (price, product) = (price.id.clone(), price.product.clone());
             return Err(FolderError::UnknownProduct { path: file.path.clone(), price, product });
+        }
+        if let Some(price) = prices.iter().find(|price| !ids.insert(price.id.clone())) {
+            return Err(FolderError::RepeatedPrice { path: file.path.clone(), price: price.id.clone() });
         }
         all.extend(prices);
     }

@@ -63,6 +63,10 @@ pub enum Problem {
         "a base that selects by {attribute} cannot have deductions: each reduces an event as a whole, and how much of it falls on one {attribute} is not read yet"
     )]
     DeductionsOfPart { attribute: &'static str },
+    #[error("a {block} in a file without {}; nothing would read it", if *.block == "term" { "[version]" } else { "[contract] or [version]" })]
+    StrayBlock { block: &'static str },
+    #[error("a fence of \"{language}\" would be passed over; write ```toml and nothing else")]
+    Fence { language: String },
     #[error("{0}; names are stated once, in the contract or anew in a version")]
     Register(#[from] RegisterConflict),
 }

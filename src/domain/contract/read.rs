@@ -32,6 +32,9 @@ impl Parsed {
     /// Wrong TOML, an unknown field or a missing one, with its place.
     pub fn new(file: &str, text: &str) -> Result<Self> {
         let document = Document::parse(file, text);
+        if let Some((at, language)) = &document.almost_toml {
+            return Err(refuse(&document, &(*at..*at), Problem::Fence { language: language.clone() }));
+        }
         match toml::from_str::<RawDocument>(&document.toml) {
             Ok(raw) => Ok(Self { document, raw }),
             Err(error) => {
@@ -39,6 +42,28 @@ impl Parsed {
                 Err(refuse(&document, &at, Problem::Toml(error.message().to_owned())))
             }
         }
+    }
+
+    /// Refuses blocks that nothing would read: terms outside a version, definitions outside contract and version.
+    ///
+    /// # Errors
+    /// The first such block.
+    pub fn check_blocks(&self) -> Result<()> {
+        let raw = &self.raw;
+        let stray = |block: &'static str, at: Option<Range<usize>>| match at {
+            Some(at) => self.fail(&at, Problem::StrayBlock { block }),
+            None => Ok(()),
+        };
+        if raw.version.is_none() {
+            stray("term", raw.term.values().map(Spanned::span).next())?;
+        }
+        if raw.version.is_none() && raw.contract.is_none() {
+            stray("base", raw.base.values().map(Spanned::span).next())?;
+            stray("parameter", raw.parameter.values().map(Spanned::span).next())?;
+            stray("figure", raw.figure.values().map(Spanned::span).next())?;
+            stray("fact", raw.fact.values().map(Spanned::span).next())?;
+        }
+        Ok(())
     }
 
     pub fn is_contract(&self) -> bool {
