@@ -130,7 +130,7 @@ begin
   if new.status = 'approved' then
     select s.changed_by into maker from statement_status s
       where s.statement_id = new.statement_id and s.revision = new.revision and s.status = 'draft';
-    if maker = new.changed_by then
+    if lower(btrim(maker)) = lower(btrim(new.changed_by)) then
       raise exception 'statement %: % made it; someone else has to approve it', new.statement_id, maker
         using errcode = 'check_violation';
     end if;
@@ -140,15 +140,17 @@ end $$;
 create trigger status_follows before insert on statement_status
   for each row execute function refuse_wrong_status();
 
--- unresolved usage that someone decided not to wait for: it no longer blocks the close of a period.
+-- unresolved usage that someone decided not to wait for: it no longer blocks the close of a period, nor of
+-- later ones. it covers the events that there were then; more of the same kind block again.
 create table unresolved_waiver (
   contract_id text not null,
   period text not null,
   dimension_id integer not null references usage_dimension,
+  events bigint not null check (events > 0),
   waived_at timestamptz not null,
   waived_by text not null check (waived_by <> ''),
   reason text not null check (reason <> ''),
-  primary key (contract_id, period, dimension_id)
+  primary key (contract_id, period, dimension_id, events)
 );
 
 do $$

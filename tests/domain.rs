@@ -7,6 +7,8 @@ mod agreements;
 mod auditor;
 #[path = "domain/documents.rs"]
 mod documents;
+#[path = "domain/edges.rs"]
+mod edges;
 #[path = "domain/histories.rs"]
 mod histories;
 #[path = "domain/records.rs"]

@@ -166,6 +166,12 @@ impl Cli {
 /// An error with its causes; a cause that the words before it quote already is not repeated.
 pub fn explain(error: &anyhow::Error) -> String {
     let mut text = String::new();
+    if error
+        .chain()
+        .any(|cause| cause.to_string().contains("relation \"") && cause.to_string().contains("does not exist"))
+    {
+        return "the database has no schema of this build; run `apportion migrate`".to_owned();
+    }
     for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
         if text.is_empty() {
             text = cause;
@@ -178,7 +184,9 @@ pub fn explain(error: &anyhow::Error) -> String {
 
 /// The exit status of an error, as `apportion --help` lists them.
 pub fn exit_status(error: &anyhow::Error) -> ExitCode {
-    let refused = error.is::<Stop>() || error.is::<ConfigError>() || error.is::<ContractsError>();
+    let refused = error.is::<Stop>()
+        || error.is::<ConfigError>()
+        || error.downcast_ref().is_some_and(|it| !matches!(it, ContractsError::Store(_)));
     let wrong_record = matches!(error.downcast_ref(), Some(RecordsError::Problem { .. }));
     let waits = matches!(error.downcast_ref(), Some(StatementError::Unresolved { .. }));
     let otherwise = error.downcast_ref().map_or(1, settle_status);

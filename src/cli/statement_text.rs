@@ -20,9 +20,9 @@ fn write(out: &mut String, row: &StatementRow, statement: &Statement) -> fmt::Re
     writeln!(out, "Statement {} (revision {}, {})", row.statement_id, row.revision, row.status)?;
     writeln!(out, "{}: {a} and {b}, {} in {}", statement.title, statement.period, statement.zone)?;
     writeln!(out, "As known at {}. SHA-256 {}", statement.cutoff, row.sha256)?;
-    let heading = ["clause", "origin", "who owes whom", "base", "rate", "accrued", "booked now"];
+    let heading = ["clause", "origin", "who owes whom", "base", "rate", "accrued", "booked before", "booked now"];
     let lines = statement.lines.iter().flat_map(|line| line_rows(statement, line));
-    writeln!(out, "{}", table(&heading, &[3, 4, 5, 6], lines))?;
+    writeln!(out, "{}", table(&heading, &[3, 4, 5, 6, 7], lines))?;
     for line in &statement.lines {
         write_parts(out, statement, line)?;
     }
@@ -41,18 +41,20 @@ fn write(out: &mut String, row: &StatementRow, statement: &Statement) -> fmt::Re
 fn line_rows(statement: &Statement, line: &StatementLine) -> Vec<Vec<String>> {
     let who = format!("{} owes {}", line.payer, line.payee);
     let booked = money(&line.amount, statement.currency);
+    let before_now = money(&line.booked_before, statement.currency);
     let heading = format!("{} ({})", line.clause.heading, line.term);
     let origin = line.origin_period.to_string();
     let Some((last, before)) = line.details.split_last() else {
-        return vec![vec![heading, origin, who, "0".into(), String::new(), "0".into(), booked]];
+        return vec![vec![heading, origin, who, "0".into(), String::new(), "0".into(), before_now, booked]];
     };
     // The amount is booked for the origin period as a whole, so it stands at its last row.
-    let row = |detail: &LineDetail, booked: String| {
+    let row = |detail: &LineDetail, before_now: String, booked: String| {
         let clause = format!("{heading}, version {}", detail.version);
         let (base, rate, accrued) = (exact(&detail.base), detail.rate.to_string(), exact(&detail.accrued));
-        vec![clause, origin.clone(), who.clone(), base, rate, accrued, booked]
+        vec![clause, origin.clone(), who.clone(), base, rate, accrued, before_now, booked]
     };
-    before.iter().map(|detail| row(detail, String::new())).chain([row(last, booked)]).collect()
+    let earlier = before.iter().map(|detail| row(detail, String::new(), String::new()));
+    earlier.chain([row(last, before_now, booked)]).collect()
 }
 
 fn total_row(statement: &Statement, total: &DirectionTotal) -> Vec<String> {

@@ -2,7 +2,7 @@
 //!
 //! One path for the first run, a rerun, late usage, corrections and amendments.
 
-use super::contract::{Contract, Missing, Selection, Version};
+use super::contract::{Contract, Missing, Selection, Term};
 use super::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use super::money::{Currency, Exact};
 use super::period::{Instant, Period, Timeline, last_instant_before};
@@ -10,7 +10,8 @@ use super::price::PriceBook;
 use super::rating::{UsageRollup, rate};
 use super::record::{Fact, Figure};
 use super::register::Register;
-use super::sharing::{Accrual, PlacedDeduction, SharingError, SharingInput, figures_in, parties_of, share};
+use super::sharing::{Accrual, PlacedDeduction, SharingError, SharingInput, first_fact, parties_of, share};
+use chrono::NaiveDate;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -194,9 +195,8 @@ fn check_figures(input: &SettlementInput, settled: &Contract) -> Result<(), Sett
         let mut period = Period::at(begin, zone, contract.head.period);
         while period.span(zone).end <= end {
             let span = period.span(zone);
-            let version = contract.in_force(last_instant_before(span.end));
-            for name in version.into_iter().flat_map(needed_figures) {
-                if figures_in(&input.figures, contract, name, span).next().is_none() {
+            for name in needed_figures(input, contract, last_instant_before(span.end)) {
+                if !is_reported(&input.figures, contract, name, period) {
                     let (contract, figure) = (contract.head.id.clone(), name.clone());
                     return Err(SettlementError::MissingFigure { contract, figure, period });
                 }
@@ -207,15 +207,39 @@ fn check_figures(input: &SettlementInput, settled: &Contract) -> Result<(), Sett
     Ok(())
 }
 
-fn needed_figures(version: &Version) -> impl Iterator<Item = &DefinedTerm> {
-    let selections = version.terms.iter().flat_map(|term| &term.base.select);
-    selections.filter_map(|selection| match selection {
+/// The figures that may not be missing, of the terms that are in force at a period's last instant.
+fn needed_figures<'a>(
+    input: &'a SettlementInput,
+    contract: &'a Contract,
+    at: Instant,
+) -> impl Iterator<Item = &'a DefinedTerm> {
+    let version = contract.in_force(at);
+    let ended_at = |term: &Term| term.until.as_ref().and_then(|it| first_fact(&input.facts, &contract.head.id, it));
+    let terms = version.into_iter().flat_map(|version| &version.terms);
+    let selections = terms.filter(move |term| term.in_force(at, ended_at(term))).flat_map(|term| &term.base.select);
+    selections.filter_map(move |selection| match selection {
         Selection::Figure(name) => {
-            let stops = version.figures.get(name).is_some_and(|figure| figure.missing == Missing::Stop);
+            let stops = version.and_then(|it| it.figures.get(name)).is_some_and(|it| it.missing == Missing::Stop);
             stops.then_some(name)
         }
         Selection::Charges(_) | Selection::Accrual { .. } => None,
     })
+}
+
+/// Whether a figure is reported for every day of a period on which the contract was in being.
+fn is_reported(figures: &[Figure], contract: &Contract, name: &DefinedTerm, period: Period) -> bool {
+    let begins = contract.begins().map(|at| at.with_timezone(&contract.head.zone).date_naive());
+    let first_day = begins.unwrap_or(NaiveDate::MIN).max(period.first_day());
+    let mut reported: Vec<&Figure> =
+        figures.iter().filter(|figure| figure.contract == contract.head.id && figure.name == *name).collect();
+    reported.sort_by_key(|figure| figure.from);
+    let mut next_day = Some(first_day);
+    for figure in reported {
+        if next_day.is_some_and(|day| figure.from <= day && day <= figure.through) {
+            next_day = figure.through.succ_opt();
+        }
+    }
+    next_day.is_none_or(|day| day > period.last_day())
 }
 
 /// Sums accruals by term and origin period, and rounds the running total.

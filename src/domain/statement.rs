@@ -1,6 +1,6 @@
 //! Statements: what two parties owe each other for a period under a contract, with every amount's origin.
 
-use super::contract::{Assumption, Clause, Contract, Negative, Term};
+use super::contract::{Assumption, Clause, Contract, Negative, Selection, Term};
 use super::ids::{ContractId, PartyId, TermId};
 use super::money::{Currency, Exact};
 use super::period::{Instant, Period, Span};
@@ -98,6 +98,11 @@ pub fn statements(
     let drawer = Drawer { input, contract, outcome, booked };
     let mut pairs: BTreeSet<[PartyId; 2]> =
         drawer.terms_of_period().map(|term| pair(&term.payer, &term.payee)).collect();
+    if pairs.is_empty() {
+        // A version without terms: its periods have statements too, of zero, or they could never be closed.
+        let terms = contract.versions.iter().flat_map(|version| &version.terms);
+        pairs.extend(terms.map(|term| pair(&term.payer, &term.payee)));
+    }
     pairs.extend(booked.iter().filter(|line| line.booked == input.period).map(|line| pair(&line.payer, &line.payee)));
     Ok(pairs.into_iter().map(|parties| drawer.statement(parties, engine_version)).collect())
 }
@@ -122,15 +127,11 @@ impl Drawer<'_> {
         let terms: BTreeSet<&TermId> = lines.iter().map(|line| &line.term).collect();
         let versions: BTreeSet<u32> =
             lines.iter().flat_map(|line| &line.details).map(|detail| detail.version).collect();
-        let mut assumptions: Vec<Assumption> = Vec::new();
-        for version in self.contract.versions.iter().filter(|version| versions.contains(&version.number)) {
-            for assumption in
-                version.terms.iter().filter(|term| terms.contains(&term.id)).flat_map(|term| &term.assumptions)
-            {
-                if !assumptions.contains(assumption) {
-                    assumptions.push(assumption.clone());
-                }
-            }
+        let used = self.contract.versions.iter().filter(|version| versions.contains(&version.number));
+        let own = used.flat_map(|version| &version.terms).filter(|term| terms.contains(&term.id));
+        let mut assumptions = Vec::new();
+        for term in own {
+            self.gather_assumptions(term, &mut assumptions);
         }
         Statement {
             contract: head.id.clone(),
@@ -147,6 +148,22 @@ impl Drawer<'_> {
             assumptions,
             engine_version: engine_version.to_owned(),
             time_zone_data_version: chrono_tz::IANA_TZDB_VERSION.to_owned(),
+        }
+    }
+
+    /// What a term rests on, and the terms that it draws on. (Nothing feeds itself: that is refused at load.)
+    fn gather_assumptions(&self, term: &Term, into: &mut Vec<Assumption>) {
+        for assumption in &term.assumptions {
+            if !into.contains(assumption) {
+                into.push(assumption.clone());
+            }
+        }
+        for selection in &term.base.select {
+            let Selection::Accrual { contract, term: drawn } = selection else { continue };
+            let others = self.input.contracts.iter().filter(|other| other.head.id == *contract);
+            for other in others.flat_map(|other| &other.versions).filter_map(|version| version.term(drawn)) {
+                self.gather_assumptions(other, into);
+            }
         }
     }
 

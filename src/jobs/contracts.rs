@@ -1,9 +1,9 @@
 //! Loads a folder of agreements: checked against what is loaded, only what is new is appended.
 
-use crate::domain::contract::Contract;
 use crate::domain::contract::check::{CheckError, check};
 use crate::domain::contract::folder::{Folder, FolderError, SourceFile, VersionDocument, read_folder, read_versions};
-use crate::domain::contract::read::ReadError;
+use crate::domain::contract::problem::ReadError;
+use crate::domain::contract::{Contract, Version};
 use crate::domain::ids::ContractId;
 use crate::domain::period::Instant;
 use crate::domain::price::{Price, PriceBook};
@@ -28,6 +28,10 @@ pub enum ContractsError {
     ChangedPrice { id: String },
     #[error("version {number} of {contract} is loaded with other words; write the change as a new version")]
     ChangedVersion { contract: ContractId, number: u32 },
+    #[error(
+        "a definition that version {number} of {contract} uses has changed; state the new one in a new version's file"
+    )]
+    ChangedDefinition { contract: ContractId, number: u32 },
     #[error("{contract} changes its zone, currency, period, rounding or negative; these hold through all versions")]
     ChangedHead { contract: ContractId },
     #[error("a loaded version can no longer be read: {0}")]
@@ -160,6 +164,12 @@ fn check_together(folder: &Folder, known: Vec<Contract>) -> Result<(), Contracts
         };
         if fixed(stated) != fixed(&loaded) {
             return Err(ContractsError::ChangedHead { contract: loaded.head.id });
+        }
+        // Read anew under the definitions of the folder, a loaded version has to say what it said.
+        let differs = |known: &&Version| stated.versions.iter().any(|it| it.number == known.number && it != *known);
+        if let Some(version) = loaded.versions.iter().find(differs) {
+            let (contract, number) = (loaded.head.id.clone(), version.number);
+            return Err(ContractsError::ChangedDefinition { contract, number });
         }
         let missing = loaded.versions.into_iter().filter(|it| stated.versions.iter().all(|v| v.number != it.number));
         let missing: Vec<_> = missing.collect();

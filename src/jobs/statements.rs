@@ -13,7 +13,7 @@ use sqlx::{PgConnection, PgPool};
 pub enum StatementError {
     #[error("no statement {id}; `apportion statement list` shows those there are")]
     Unknown { id: i64 },
-    #[error("statement {id} is {status}; only a {expected} one can be {action}")]
+    #[error("statement {id} is {status}; it has to be {expected} to be {action}")]
     WrongStatus { id: i64, status: String, expected: &'static str, action: &'static str },
     #[error("{by} made statement {id}; someone else has to approve it")]
     OwnDraft { id: i64, by: String },
@@ -61,7 +61,7 @@ pub async fn approve(pool: &PgPool, id: i64, by: &str) -> Result<(), StatementEr
         return Err(StatementError::WrongStatus { id, status: row.status, expected: "draft", action: "approved" });
     }
     // Of a draft the last status was set by its maker.
-    if row.changed_by == by {
+    if row.changed_by.trim().to_lowercase() == by.trim().to_lowercase() {
         return Err(StatementError::OwnDraft { id, by: by.to_owned() });
     }
     append_status(&mut tx, id, row.revision, "approved", by, "approved").await?;
@@ -95,9 +95,9 @@ pub async fn issue(pool: &PgPool, id: i64, by: &str) -> Result<(), StatementErro
 ///
 /// As known then: usage that was mapped since is not in the statement, so it has to be settled again.
 async fn unwaived(conn: &mut PgConnection, statement: &Statement) -> Result<Vec<UnresolvedUsage>, StoreError> {
-    let waived = load_waivers(&mut *conn, &statement.contract, statement.period).await?;
+    let waived = load_waivers(&mut *conn, &statement.contract).await?;
     let mut unresolved = load_unresolved(conn, statement.span.end, statement.cutoff).await?;
-    unresolved.retain(|usage| !waived.contains(&usage.dimension_id));
+    unresolved.retain(|usage| waived.get(&usage.dimension_id).is_none_or(|events| *events < usage.events));
     Ok(unresolved)
 }
 
@@ -110,7 +110,7 @@ pub async fn waive(pool: &PgPool, id: i64, by: &str, reason: &str) -> Result<Vec
     let (_, statement) = load(&mut tx, id).await?;
     let unresolved = unwaived(&mut tx, &statement).await?;
     for usage in &unresolved {
-        insert_waiver(&mut tx, &statement.contract, statement.period, usage.dimension_id, by, reason).await?;
+        insert_waiver(&mut tx, &statement.contract, statement.period, usage, by, reason).await?;
     }
     tx.commit().await?;
     Ok(unresolved)

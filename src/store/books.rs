@@ -1,6 +1,7 @@
 //! The books of a contract: settlements, booked lines, closed periods, statements and their statuses.
 
 use super::StoreError;
+use super::rollups::UnresolvedUsage;
 use crate::domain::ids::{ContractId, PartyId, TermId};
 use crate::domain::period::{Instant, Period};
 use crate::domain::settlement::{BookedLine, Books};
@@ -8,6 +9,7 @@ use crate::domain::statement::Statement;
 use chrono_tz::Tz;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
+use std::collections::BTreeMap;
 
 /// Serialises the settlements of one contract until the transaction ends.
 pub async fn lock_contract(conn: &mut PgConnection, contract: &ContractId) -> Result<(), StoreError> {
@@ -286,37 +288,39 @@ pub async fn close_period(
     Ok(())
 }
 
-/// Which unresolved usage someone decided not to wait for.
-pub async fn load_waivers(
-    conn: &mut PgConnection,
-    contract: &ContractId,
-    period: Period,
-) -> Result<Vec<i32>, StoreError> {
-    let waived = sqlx::query_scalar!(
-        "select dimension_id from unresolved_waiver where contract_id = $1 and period = $2",
-        contract.as_str(),
-        period.to_string()
+/// How many unresolved events of each dimension someone decided not to wait for, in this period or before it.
+///
+/// # Errors
+/// The database's.
+pub async fn load_waivers(conn: &mut PgConnection, contract: &ContractId) -> Result<BTreeMap<i32, i64>, StoreError> {
+    let waived = sqlx::query!(
+        r#"select dimension_id, max(events) as "events!" from unresolved_waiver where contract_id = $1 group by 1"#,
+        contract.as_str()
     )
     .fetch_all(conn)
     .await?;
-    Ok(waived)
+    Ok(waived.into_iter().map(|row| (row.dimension_id, row.events)).collect())
 }
 
-/// Records that a period need not wait for a dimension of unresolved usage.
+/// Records that a contract need not wait for the events of a dimension that are unresolved now.
+///
+/// # Errors
+/// The database's.
 pub async fn insert_waiver(
     conn: &mut PgConnection,
     contract: &ContractId,
     period: Period,
-    dimension_id: i32,
+    usage: &UnresolvedUsage,
     by: &str,
     reason: &str,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "insert into unresolved_waiver (contract_id, period, dimension_id, waived_at, waived_by, reason)
-         values ($1, $2, $3, clock_timestamp(), $4, $5) on conflict do nothing",
+        "insert into unresolved_waiver (contract_id, period, dimension_id, events, waived_at, waived_by, reason)
+         values ($1, $2, $3, $4, clock_timestamp(), $5, $6) on conflict do nothing",
         contract.as_str(),
         period.to_string(),
-        dimension_id,
+        usage.dimension_id,
+        usage.events,
         by,
         reason
     )

@@ -184,7 +184,7 @@ async fn the_database_itself_refuses() {
         )
     };
     refused(&line("2026-05"), "is closed").await;
-    refused(&line("2026-04"), "is closed").await;
+    refused(&line("2026-04"), "contract and period of its settlement").await;
     let status = |id: i64, sequence: u32, status: &str, by: &str| {
         format!("insert into statement_status values ({id}, 1, {sequence}, '{status}', '{by}', now(), 'by hand')")
     };

@@ -61,7 +61,7 @@ struct Demo<'a> {
 
 pub async fn run(args: Args, mut session: Session) -> anyhow::Result<()> {
     // The story is on standard output; the log only tells what went wrong.
-    session.config.telemetry.log_filter = "warn".to_owned();
+    session.config.telemetry.log_filter = "warn,sqlx::query=error,rdkafka::client=error".to_owned();
     let _telemetry = session.telemetry()?;
     let started = Instant::now();
     let topic_prefix = prepare(&mut session).await?;
@@ -87,6 +87,11 @@ pub async fn run(args: Args, mut session: Session) -> anyhow::Result<()> {
     line(format!("\nDone in {}.{} s.", started.elapsed().as_secs(), started.elapsed().subsec_millis() / 100))?;
     where_next(&session)?;
     if std::io::stdout().is_terminal() {
+        // Another program may hold the port that is set: a demo takes any that is free.
+        if std::net::TcpListener::bind(session.config.http.listen).is_err() {
+            let free = std::net::TcpListener::bind((session.config.http.listen.ip(), 0))?;
+            session.config.http.listen = free.local_addr()?;
+        }
         line(format!("\nServing http://{} until Ctrl-C.", session.config.http.listen))?;
         serve(&[Role::Ingest, Role::Http], &session).await?;
     }

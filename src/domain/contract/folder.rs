@@ -2,7 +2,9 @@
 
 use super::Contract;
 use super::check::{CheckError, check};
-use super::read::{Parsed, ReadError, read_version};
+use super::parsed::Parsed;
+use super::problem::ReadError;
+use super::read::read_version;
 use crate::domain::ids::{ContractId, ProductId};
 use crate::domain::price::{Price, PriceBookError, read_price_book};
 use crate::domain::register::{Register, RegisterConflict};

@@ -6,6 +6,7 @@
 pub mod check;
 pub mod document;
 pub mod folder;
+pub mod parsed;
 pub mod problem;
 mod raw;
 pub mod read;

@@ -63,6 +63,8 @@ pub enum Problem {
         "a base that selects by {attribute} cannot have deductions: each reduces an event as a whole, and how much of it falls on one {attribute} is not read yet"
     )]
     DeductionsOfPart { attribute: &'static str },
+    #[error("an empty list selects nothing; name at least one, or leave the attribute out")]
+    NoValues,
     #[error("a {block} in a file without {}; nothing would read it", if *.block == "term" { "[version]" } else { "[contract] or [version]" })]
     StrayBlock { block: &'static str },
     #[error("a fence of \"{language}\" would be passed over; write ```toml and nothing else")]

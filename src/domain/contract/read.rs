@@ -1,179 +1,21 @@
 //! Reads documents into contracts: every name is looked up, every value parsed, nothing ignored.
 
-use super::document::Document;
-pub use super::problem::{Problem, ReadError};
+use super::parsed::{Parsed, currency, unknown};
+use super::problem::{Problem, ReadError};
 use super::raw::{
-    OneOrMore, Provenance, RawBase, RawCap, RawDocument, RawFact, RawFigure, RawParameter, RawSelector, RawTerm,
-    RawVersion,
+    OneOrMore, Provenance, RawBase, RawCap, RawFact, RawFigure, RawParameter, RawSelector, RawTerm, RawVersion,
 };
 use super::*;
-use crate::domain::ids::{DeploymentId, ProductId};
-use crate::domain::money::{Money, UnknownCurrency};
+use crate::domain::ids::DeploymentId;
+use crate::domain::money::Money;
 use crate::domain::period::{end_of_day_exclusive, parse_instant, start_of_day};
 use crate::domain::register::Register;
 use chrono::NaiveDate;
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::str::FromStr;
 use toml::Spanned;
 
 type Result<T> = std::result::Result<T, ReadError>;
-
-/// A document with its blocks.
-pub struct Parsed {
-    pub document: Document,
-    raw: RawDocument,
-}
-
-impl Parsed {
-    /// Takes a document apart and reads its blocks as they are written.
-    ///
-    /// # Errors
-    /// Wrong TOML, an unknown field or a missing one, with its place.
-    pub fn new(file: &str, text: &str) -> Result<Self> {
-        let document = Document::parse(file, text);
-        if let Some((at, language)) = &document.almost_toml {
-            return Err(refuse(&document, &(*at..*at), Problem::Fence { language: language.clone() }));
-        }
-        match toml::from_str::<RawDocument>(&document.toml) {
-            Ok(raw) => Ok(Self { document, raw }),
-            Err(error) => {
-                let at = error.span().unwrap_or(0..0);
-                Err(refuse(&document, &at, Problem::Toml(error.message().to_owned())))
-            }
-        }
-    }
-
-    /// Refuses blocks that nothing would read: terms outside a version, definitions outside contract and version.
-    ///
-    /// # Errors
-    /// The first such block.
-    pub fn check_blocks(&self) -> Result<()> {
-        let raw = &self.raw;
-        let stray = |block: &'static str, at: Option<Range<usize>>| match at {
-            Some(at) => self.fail(&at, Problem::StrayBlock { block }),
-            None => Ok(()),
-        };
-        if raw.version.is_none() {
-            stray("term", raw.term.values().map(Spanned::span).next())?;
-        }
-        if raw.version.is_none() && raw.contract.is_none() {
-            stray("base", raw.base.values().map(Spanned::span).next())?;
-            stray("parameter", raw.parameter.values().map(Spanned::span).next())?;
-            stray("figure", raw.figure.values().map(Spanned::span).next())?;
-            stray("fact", raw.fact.values().map(Spanned::span).next())?;
-        }
-        Ok(())
-    }
-
-    pub fn is_contract(&self) -> bool {
-        self.raw.contract.is_some()
-    }
-
-    /// The number of the version that the document holds, and the contract that it says it is of.
-    pub fn version(&self) -> Option<(u32, Option<&str>)> {
-        let version = self.raw.version.as_ref()?.get_ref();
-        Some((version.number, version.contract.as_ref().map(|name| name.get_ref().as_str())))
-    }
-
-    /// The id that a contract file states.
-    pub fn contract_id(&self) -> Option<ContractId> {
-        self.raw.contract.as_ref().map(|contract| ContractId::new(&contract.get_ref().id))
-    }
-
-    fn fail<T>(&self, at: &Range<usize>, problem: Problem) -> Result<T> {
-        Err(refuse(&self.document, at, problem))
-    }
-
-    /// The parties, clouds, products, groups and deployments that a document names.
-    ///
-    /// # Errors
-    /// An entry that names an unknown party, cloud or product; `all` is what the names are looked up in.
-    pub fn register(&self) -> Register {
-        let raw = &self.raw;
-        let plain = |name: &String| name.clone();
-        Register {
-            parties: raw.party.iter().map(|(name, party)| (PartyId::new(name), party.get_ref().clone())).collect(),
-            clouds: raw.cloud.iter().map(|(name, cloud)| (plain(name), cloud.get_ref().clone())).collect(),
-            products: raw.product.iter().map(|(name, it)| (ProductId::new(name), it.get_ref().clone())).collect(),
-            groups: raw.group.iter().map(|(name, it)| (plain(name), it.get_ref().clone())).collect(),
-            deployments: raw
-                .deployment
-                .iter()
-                .map(|(name, it)| (DeploymentId::new(name), it.get_ref().clone()))
-                .collect(),
-        }
-    }
-
-    /// Looks up every name that the document's master data uses.
-    ///
-    /// # Errors
-    /// The first unknown party, cloud or product.
-    pub fn check_register(&self, all: &Register) -> Result<()> {
-        let party = |at: Range<usize>, party: &PartyId| match all.parties.contains_key(party) {
-            true => Ok(()),
-            false => self.fail(&at, unknown("party", party.as_str(), all.parties.keys())),
-        };
-        for cloud in self.raw.cloud.values() {
-            party(cloud.span(), &cloud.get_ref().operator)?;
-        }
-        for product in self.raw.product.values() {
-            party(product.span(), &product.get_ref().maker)?;
-        }
-        for group in self.raw.group.values() {
-            for product in &group.get_ref().products {
-                if !all.products.contains_key(product) {
-                    return self.fail(&group.span(), unknown("product", product.as_str(), all.products.keys()));
-                }
-            }
-        }
-        for deployment in self.raw.deployment.values() {
-            let it = deployment.get_ref();
-            party(deployment.span(), &it.operator)?;
-            it.seller.as_ref().map_or(Ok(()), |seller| party(deployment.span(), seller))?;
-            if !all.clouds.contains_key(&it.cloud) {
-                return self.fail(&deployment.span(), unknown("cloud", &it.cloud, all.clouds.keys()));
-            }
-        }
-        Ok(())
-    }
-
-    /// What the contract file says of the whole agreement.
-    ///
-    /// # Errors
-    /// A zone or currency that does not exist, or no `[contract]` at all.
-    pub fn head(&self) -> Result<ContractHead> {
-        let Some(contract) = &self.raw.contract else {
-            return self.fail(&(0..0), Problem::NoContract);
-        };
-        let raw = contract.get_ref();
-        let zone = Tz::from_str(raw.zone.get_ref())
-            .or_else(|_| self.fail(&raw.zone.span(), Problem::UnknownZone { zone: raw.zone.get_ref().clone() }))?;
-        let currency = parse(self, &raw.currency)?;
-        Ok(ContractHead {
-            id: ContractId::new(&raw.id),
-            title: self.document.title.clone(),
-            zone,
-            currency,
-            period: raw.period,
-            rounding: raw.rounding,
-            negative: raw.negative,
-        })
-    }
-}
-
-fn refuse(document: &Document, at: &Range<usize>, problem: Problem) -> ReadError {
-    let clause = document.clause_at(at.start).heading;
-    ReadError { at: document.location_at(at.start), clause, problem }
-}
-
-fn unknown<'a, N: ToString + 'a>(kind: &'static str, name: &str, known: impl Iterator<Item = &'a N>) -> Problem {
-    Problem::Unknown { kind, name: name.to_owned(), known: known.map(N::to_string).collect() }
-}
-
-fn parse(file: &Parsed, text: &Spanned<String>) -> Result<Currency> {
-    text.get_ref().parse().or_else(|problem: UnknownCurrency| file.fail(&text.span(), problem.into()))
-}
 
 /// Reads the version of a document under the definitions of its contract file.
 ///
@@ -241,7 +83,7 @@ impl<'a> Scope<'a> {
 
     fn figure(&self, file: &Parsed, raw: &RawFigure) -> Result<FigureDefinition> {
         let super::raw::FlowKind::Flow = raw.kind;
-        let currency = parse(file, &raw.unit)?;
+        let currency = currency(file, &raw.unit)?;
         Ok(FigureDefinition { currency, by: self.party(file, &raw.by)?, missing: raw.missing })
     }
 
@@ -465,6 +307,9 @@ impl<'a> Scope<'a> {
             OneOrMore::One(name) => vec![name.clone()],
             OneOrMore::More(names) => names.clone(),
         };
+        if named.is_empty() {
+            return file.fail(&values.span(), Problem::NoValues);
+        }
         let register = self.register;
         let deployments = || register.deployments.values();
         let mut all = Vec::new();
