@@ -156,6 +156,23 @@ pub async fn conflicts(pool: &PgPool, limit: i64) -> Result<Vec<ConflictLine>, S
     .await?)
 }
 
+/// Events that came after the close of a period in which they had occurred, or of a later one.
+///
+/// # Errors
+/// The database's.
+pub async fn late_events(pool: &PgPool) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"with closed as (
+          select c.closed_at, s.period_end from period_close c join settlement s using (contract_id, period)
+          group by 1, 2
+        )
+        select count(*) as "count!" from usage_event e join usage_batch b using (batch_id)
+        where exists (select from closed c where e.occurred_at < c.period_end and b.recorded_at > c.closed_at)"#
+    )
+    .fetch_one(pool)
+    .await?)
+}
+
 /// Usage that no register resolves today, most events first.
 ///
 /// # Errors
