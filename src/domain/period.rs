@@ -219,6 +219,10 @@ impl FromStr for Period {
 
     fn from_str(text: &str) -> Result<Self, ParsePeriodError> {
         let fail = || ParsePeriodError { text: text.to_owned() };
+        // `parse` would take a sign for a digit.
+        if text.contains('+') {
+            return Err(fail());
+        }
         let (year, part) = text.split_once('-').map_or((text, None), |(year, part)| (year, Some(part)));
         if year.len() != 4 {
             return Err(fail());
@@ -313,7 +317,9 @@ mod tests {
             assert_eq!(period.next().to_string(), next);
             assert_eq!(period.next().previous(), period);
         }
-        for wrong in ["", "26-05", "2026-13", "2026-5", "2026-Q5", "2026-Q0", "2026-05-01", "2026-é"] {
+        for wrong in
+            ["", "26-05", "2026-13", "2026-5", "2026-Q5", "2026-Q0", "2026-05-01", "2026-é", "+202-05", "2026-+5"]
+        {
             assert!(wrong.parse::<Period>().is_err(), "{wrong}");
         }
     }

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Whose price it is. Later variants win over earlier ones.
+/// Whose price it is. The order decides: a later variant wins over an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Narrowing {
@@ -77,55 +77,45 @@ pub struct PriceQuery<'a> {
 /// All prices as known at one instant, in the order of their recording.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct PriceBook {
-    by_meter: BTreeMap<ProductId, Vec<Price>>,
+    by_product: BTreeMap<ProductId, Vec<Price>>,
 }
 
 impl PriceBook {
     /// `prices` in the order of their recording: of equal ones the last holds.
     pub fn new(prices: impl IntoIterator<Item = Price>) -> Self {
-        let mut by_meter: BTreeMap<ProductId, Vec<Price>> = BTreeMap::new();
+        let mut by_product: BTreeMap<ProductId, Vec<Price>> = BTreeMap::new();
         for price in prices {
-            by_meter.entry(price.product.clone()).or_default().push(price);
+            by_product.entry(price.product.clone()).or_default().push(price);
         }
-        Self { by_meter }
+        Self { by_product }
     }
 
     /// The price in force: customer before region before channel before none, then the highest context
     /// threshold that is exceeded, then the last recorded.
     pub fn in_force(&self, query: &PriceQuery<'_>) -> Option<&Price> {
-        self.by_meter
+        self.by_product
             .get(query.product)?
             .iter()
             .filter(|price| price.meter == query.meter && price.service_tier == query.service_tier)
             .filter(|price| price.context_over <= query.context_exceeds)
             .filter(|price| price.holds_at(query.at) && price.narrows_to(query))
-            // `max_by` keeps the last of equals, which is the last recorded.
-            .max_by(|a, b| rank(a).cmp(&rank(b)))
+            // `max_by_key` keeps the last of equals, which is the last recorded.
+            .max_by_key(|price| (&price.narrowing, price.context_over))
     }
 
     /// The instants at which some price begins or ends.
     pub fn boundaries(&self) -> impl Iterator<Item = Instant> {
-        self.by_meter.values().flatten().flat_map(|price| [price.from, price.to]).flatten()
+        self.by_product.values().flatten().flat_map(|price| [price.from, price.to]).flatten()
     }
 
     /// The context thresholds of each product, in tokens, exclusive.
     pub fn thresholds(&self) -> BTreeMap<ProductId, BTreeSet<u64>> {
         let mut thresholds: BTreeMap<ProductId, BTreeSet<u64>> = BTreeMap::new();
-        for price in self.by_meter.values().flatten().filter(|price| price.context_over > 0) {
+        for price in self.by_product.values().flatten().filter(|price| price.context_over > 0) {
             thresholds.entry(price.product.clone()).or_default().insert(price.context_over);
         }
         thresholds
     }
-}
-
-fn rank(price: &Price) -> (u8, u64) {
-    let narrowing = match price.narrowing {
-        Narrowing::Any => 0,
-        Narrowing::Channel(_) => 1,
-        Narrowing::Region(_) => 2,
-        Narrowing::Customer(_) => 3,
-    };
-    (narrowing, price.context_over)
 }
 
 /// Why a price book cannot be read, and in which line.
@@ -188,11 +178,15 @@ pub fn read_price_book(text: &str) -> Result<Vec<Price>, PriceBookError> {
     let mut ids = BTreeSet::new();
     let mut prices = Vec::new();
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    for (index, row) in reader.deserialize::<Row>().enumerate() {
-        // The header is line 1.
-        let line = u64::try_from(index).unwrap_or(u64::MAX).saturating_add(2);
-        let fail = |problem| PriceBookError { line, problem };
-        let price = row.map_err(PriceProblem::from).and_then(price_of_row).map_err(fail)?;
+    let header = reader.headers().map_err(|problem| PriceBookError { line: 1, problem: problem.into() })?.clone();
+    for record in reader.into_records() {
+        // A quoted field may hold line breaks, so the reader knows the line and a count of rows does not.
+        let line_of = |position: Option<&csv::Position>| position.map_or(1, csv::Position::line);
+        let record =
+            record.map_err(|error| PriceBookError { line: line_of(error.position()), problem: error.into() })?;
+        let fail = |problem| PriceBookError { line: line_of(record.position()), problem };
+        let row: Row = record.deserialize(Some(&header)).map_err(|error| fail(error.into()))?;
+        let price = price_of_row(row).map_err(fail)?;
         if !ids.insert(price.id.clone()) {
             return Err(fail(PriceProblem::RepeatedId { id: price.id }));
         }

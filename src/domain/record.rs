@@ -1,11 +1,10 @@
 //! Dated, evidenced records beside usage: figures that a party reports, deductions, and facts.
 
 use super::ids::{ContractId, DefinedTerm, DeploymentId, EventId, PartyId, ProductId};
-use super::money::Money;
+use super::money::{Money, ParseMoneyError};
 use super::period::{Instant, ParseInstantError, parse_instant};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
-use std::str::FromStr;
 use uuid::Uuid;
 
 /// One record with its identity: unique within its source, for ever.
@@ -15,8 +14,7 @@ pub struct Record {
     pub content: RecordContent,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordContent {
     Figure(Figure),
     Deduction(Deduction),
@@ -81,8 +79,8 @@ pub enum RecordError {
     Json(#[from] serde_json::Error),
     #[error(transparent)]
     Instant(#[from] ParseInstantError),
-    #[error("\"{text}\" is no amount of money, such as \"1_000.50 USD\": {problem}")]
-    Money { text: String, problem: String },
+    #[error(transparent)]
+    Money(#[from] ParseMoneyError),
     #[error("a deduction is of zero or more: {amount}")]
     NegativeDeduction { amount: String },
     #[error("names both an event and a deployment with a product; write one of the two")]
@@ -126,10 +124,6 @@ enum Raw {
     },
 }
 
-fn money(text: &str) -> Result<Money, RecordError> {
-    Money::from_str(text).map_err(|error| RecordError::Money { text: text.to_owned(), problem: error.to_string() })
-}
-
 impl Record {
     /// Reads one JSON object, such as a line of a file of records.
     ///
@@ -141,7 +135,7 @@ impl Record {
                 if through < from {
                     return Err(RecordError::EndsBeforeStart { from, through });
                 }
-                let figure = Figure { contract, name, by, from, through, value: money(&value)? };
+                let figure = Figure { contract, name, by, from, through, value: value.parse()? };
                 (source, id, RecordContent::Figure(figure))
             }
             Raw::Deduction { source, id, category, at, amount, event, deployment, product } => {
@@ -151,7 +145,7 @@ impl Record {
                     (Some(_), _, _) => return Err(RecordError::TwoTargets),
                     (None, _, _) => return Err(RecordError::NoTarget),
                 };
-                let taken = money(&amount)?;
+                let taken: Money = amount.parse()?;
                 if taken.amount.is_negative() {
                     return Err(RecordError::NegativeDeduction { amount });
                 }

@@ -94,6 +94,19 @@ fn wrong_definitions_are_refused_with_their_place() {
         "{ charges = { seller = \"openai\", meter = \"output_tokens\" } }",
         &["selects by meter cannot have deductions"],
     );
+    check(
+        contract,
+        "seller = \"openai\" } }",
+        "seller = \"openai\", cloud = \"azur\" } }",
+        &["no cloud \"azur\"; there is aws, azure", "contract.md:"],
+    );
+    // A base that no term uses yet is read all the same.
+    check(
+        "aws-openai.md",
+        "[term.",
+        "[base.\"Later Sales\"]\nselect = [{ charges = { seller = \"awz\" } }]\n\n[term.",
+        &["no party \"awz\""],
+    );
     check("register.md", "cloud = \"aws\"", "cloud = \"amazon\"", &["no cloud \"amazon\"", "register.md:"]);
     check(
         "prices.csv",

@@ -6,10 +6,10 @@ use super::raw::{
     OneOrMore, Provenance, RawBase, RawCap, RawFact, RawFigure, RawParameter, RawSelector, RawTerm, RawVersion,
 };
 use super::*;
-use crate::domain::ids::DeploymentId;
 use crate::domain::money::Money;
 use crate::domain::period::{end_of_day_exclusive, parse_instant, start_of_day};
 use crate::domain::register::Register;
+use crate::domain::usage::Meter;
 use chrono::NaiveDate;
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -60,6 +60,11 @@ impl<'a> Scope<'a> {
             }
             for (name, fact) in &file.raw.fact {
                 facts.insert(DefinedTerm::new(name), self.fact(file, fact.get_ref())?);
+            }
+        }
+        for file in [self.file, self.definitions] {
+            for (name, base) in &file.raw.base {
+                self.read_base(file, name, base, &mut Vec::new())?;
             }
         }
         let mut terms: Vec<(&String, &Spanned<RawTerm>)> = self.file.raw.term.iter().collect();
@@ -243,19 +248,31 @@ impl<'a> Scope<'a> {
 
     fn base(&self, name: &Spanned<String>, noted: &mut Vec<Assumption>) -> Result<Base> {
         let bases = || [self.file, self.definitions].into_iter();
-        let found = bases().find_map(|file| file.raw.base.get(name.get_ref()).map(|base| (file, base.get_ref())));
+        let found = bases().find_map(|file| file.raw.base.get(name.get_ref()).map(|base| (file, base)));
         let Some((file, raw)) = found else {
             let known = bases().flat_map(|file| file.raw.base.keys());
             return self.file.fail(&name.span(), unknown("base", name.get_ref(), known));
         };
-        self.note(&format!("base {}", name.get_ref()), raw.source.as_ref(), raw.confidence, noted);
+        self.read_base(file, name.get_ref(), raw, noted)
+    }
+
+    /// Reads a base as it stands in `file`, whether or not a term uses it.
+    fn read_base(
+        &self,
+        file: &Parsed,
+        name: &str,
+        spanned: &Spanned<RawBase>,
+        noted: &mut Vec<Assumption>,
+    ) -> Result<Base> {
+        let (raw, at) = (spanned.get_ref(), spanned.span());
+        self.note(&format!("base {name}"), raw.source.as_ref(), raw.confidence, noted);
         if raw.select.is_empty() {
-            return file.fail(&name.span(), Problem::EmptyBase);
+            return file.fail(&at, Problem::EmptyBase);
         }
         let less = deductions(raw);
         let mut seen = BTreeSet::new();
         if let Some(category) = less.iter().flat_map(|less| &less.categories).find(|it| !seen.insert(*it)) {
-            return file.fail(&name.span(), Problem::RepeatedDeduction { category: category.clone() });
+            return file.fail(&at, Problem::RepeatedDeduction { category: category.clone() });
         }
         let select: Vec<Selection> =
             raw.select.iter().map(|selector| self.selection(file, selector)).collect::<Result<_>>()?;
@@ -265,9 +282,9 @@ impl<'a> Scope<'a> {
         };
         let parts = [(Attribute::Meter, "meter"), (Attribute::ServiceTier, "service_tier")];
         if let Some(attribute) = parts.into_iter().find_map(of_part) {
-            return file.fail(&name.span(), Problem::DeductionsOfPart { attribute });
+            return file.fail(&at, Problem::DeductionsOfPart { attribute });
         }
-        Ok(Base { name: DefinedTerm::new(name.get_ref()), select, less })
+        Ok(Base { name: DefinedTerm::new(name), select, less })
     }
 
     fn selection(&self, file: &Parsed, selector: &RawSelector) -> Result<Selection> {
@@ -314,28 +331,33 @@ impl<'a> Scope<'a> {
         let deployments = || register.deployments.values();
         let mut all = Vec::new();
         for name in named {
-            let (kind, is_known) = match attribute {
+            let (kind, known): (_, BTreeSet<String>) = match attribute {
                 Attribute::Product => {
                     let Some(products) = register.products_named(&name) else {
-                        let problem = unknown("product or group", &name, register.products.keys());
-                        return file.fail(&values.span(), problem);
+                        let names = register.products.keys().map(ToString::to_string);
+                        let known = names.chain(register.groups.keys().cloned()).collect();
+                        return file.fail(&values.span(), Problem::Unknown { kind: "product or group", name, known });
                     };
                     all.extend(products);
                     continue;
                 }
-                Attribute::Seller | Attribute::Operator => {
-                    ("party", register.parties.contains_key(&PartyId::new(&name)))
-                }
-                Attribute::Cloud => ("cloud", register.clouds.contains_key(&name)),
-                Attribute::Channel => ("channel of a deployment", deployments().any(|it| it.channel == name)),
-                Attribute::Region => ("region of a deployment", deployments().any(|it| it.region == name)),
-                Attribute::Deployment => ("deployment", register.deployments.contains_key(&DeploymentId::new(&name))),
-                Attribute::Meter => ("meter", name.parse::<crate::domain::usage::Meter>().is_ok()),
                 // Customers and service tiers are named by usage alone.
-                Attribute::Customer | Attribute::ServiceTier => ("", true),
+                Attribute::Customer | Attribute::ServiceTier => {
+                    all.push(name);
+                    continue;
+                }
+                Attribute::Seller | Attribute::Operator => {
+                    ("party", register.parties.keys().map(ToString::to_string).collect())
+                }
+                Attribute::Cloud => ("cloud", register.clouds.keys().cloned().collect()),
+                Attribute::Channel => ("channel of a deployment", deployments().map(|it| it.channel.clone()).collect()),
+                Attribute::Region => ("region of a deployment", deployments().map(|it| it.region.clone()).collect()),
+                Attribute::Deployment => ("deployment", register.deployments.keys().map(ToString::to_string).collect()),
+                Attribute::Meter => ("meter", Meter::ALL.iter().map(ToString::to_string).collect()),
             };
-            if !is_known {
-                return file.fail(&values.span(), Problem::Unknown { kind, name, known: Vec::new() });
+            if !known.contains(&name) {
+                let known = known.into_iter().collect();
+                return file.fail(&values.span(), Problem::Unknown { kind, name, known });
             }
             all.push(name);
         }
