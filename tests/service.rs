@@ -19,11 +19,13 @@ mod known_at;
 mod outcomes;
 #[path = "service/races.rs"]
 mod races;
+#[path = "service/retries.rs"]
+mod retries;
 #[path = "service/rollups.rs"]
 mod rollups;
 #[path = "service/settlement.rs"]
 mod settlement;
 #[path = "service/trace.rs"]
 mod trace;
-#[path = "service/retries.rs"]
-mod retries;
+#[path = "service/traces.rs"]
+mod traces;
