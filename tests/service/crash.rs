@@ -141,3 +141,39 @@ async fn kills_neither_lose_nor_double() {
     topic.delete().await;
     database.drop_it().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_killed_midway_is_read_again_and_counts_once() {
+    let database = TestDatabase::new().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("usage.jsonl");
+    let lines: Vec<String> = (0..EVENTS * 2).map(|n| event(&format!("e{n}"), n, n % 7)).collect();
+    std::fs::write(&path, lines.join("\n")).expect("written");
+    let ingest = || {
+        Command::new(env!("CARGO_BIN_EXE_apportion"))
+            .arg("ingest")
+            .arg(&path)
+            // Set by scripts/services for its own use; the program refuses settings that it does not know.
+            .env_remove("APPORTION_SERVICES")
+            .env_remove("APPORTION_SERVICES_ID")
+            .env("DATABASE_URL", &database.url)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts")
+    };
+    let (all, deadline) = (lines.len() as i64, Instant::now() + TIME_LIMIT);
+    let mut killed = ingest();
+    wait_for(&database, 1, deadline).await;
+    killed.kill().expect("killed");
+    killed.wait().expect("it ended");
+    let before = database.number("select count(*) from usage_event").await;
+    assert!(ingest().wait().expect("it ended").success());
+    assert_eq!(database.number("select count(*) from usage_event").await, all);
+    let duplicates = database.number("select sum(duplicates)::bigint from usage_batch").await;
+    println!("{before} of {all} events were stored when it was killed");
+    assert_eq!(duplicates, before);
+    database.audit().await;
+    database.drop_it().await;
+}

@@ -217,6 +217,45 @@ async fn settlements_at_once_book_once() {
     database.drop_it().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issue_and_a_settlement_at_once_leave_no_news_in_a_closed_period() {
+    for round in 0..6 {
+        let database = history().await;
+        let pool = &database.pool;
+        let id = database.settle(CONTRACT, "2026-05").await.drafted[0].0;
+        // Of two who approve at once one does; the other finds it done.
+        let (a, b) = tokio::join!(approve(pool, id, APPROVER), approve(pool, id, "cem"));
+        assert!(a.is_ok() != b.is_ok(), "{a:?} {b:?}");
+        let late = usage("late", "2026-05-20T00:00:00Z", "openai-direct", "gpt-5.5", &[("output_tokens", "1000000")]);
+        database.ingest(&[late]).await;
+        // Either begins first, by turns.
+        let delay = std::time::Duration::from_millis(10 * (round % 3));
+        let issuing = async {
+            tokio::time::sleep(if round < 3 { delay } else { Default::default() }).await;
+            issue(pool, id, APPROVER).await
+        };
+        let settling = async {
+            tokio::time::sleep(if round < 3 { Default::default() } else { delay }).await;
+            database.try_settle(CONTRACT, "2026-05", None).await
+        };
+        let (issued, settled) = tokio::join!(issuing, settling);
+        let (row, statement) = show(pool, id).await.expect("a statement");
+        let total = statement.totals.iter().find(|it| it.payer.as_str() == "openai").expect("a total");
+        let booked = database.number("select (sum(amount) * 100)::bigint from booked_line").await;
+        match (issued, settled) {
+            (Ok(()), Err(SettleError::Settlement(SettlementError::PeriodClosed { lines: 1, .. }))) => {
+                assert_eq!((row.revision, total.payable.to_string(), booked), (1, "201.2".to_owned(), 20_130));
+            }
+            (Err(StatementError::WrongStatus { .. }), Ok(report)) => {
+                assert_eq!(report.drafted.len(), 1);
+                assert_eq!((row.revision, total.payable.to_string(), booked), (2, "207.2".to_owned(), 20_730));
+            }
+            other => panic!("{other:?}"),
+        }
+        database.drop_it().await;
+    }
+}
+
 /// The shipped agreements without the deployment on Vertex.
 fn without_vertex() -> tempfile::TempDir {
     let folder = shipped_copy();
