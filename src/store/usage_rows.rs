@@ -225,7 +225,7 @@ pub async fn save(
 }
 
 async fn insert_batch(connection: &mut PgConnection, counts: &Counts, stamp: &Stamp) -> Result<i64, StoreError> {
-    let int = |value: u32| i32::try_from(value).map_err(|_| too_large("a count of messages", value));
+    let int = |value: u32| StoreError::encoded::<i32, _>("usage_batch.messages", value);
     Ok(sqlx::query_scalar!(
         "insert into usage_batch (recorded_at, door, messages, stored, stored_unresolved, duplicates, conflicts,
            corrections_applied, corrections_waiting, voids_applied, voids_waiting, rejected)
@@ -258,7 +258,7 @@ fn put_content(
     copy.int4(customer);
     let (columns, other) = split_quantities(quantities, i64::from(i32::MAX));
     for column in columns {
-        copy.int4(i32::try_from(column).map_err(|_| too_large("a quantity", column))?);
+        copy.int4(StoreError::encoded("a column of quantities", column)?);
     }
     Ok(other)
 }
@@ -306,7 +306,7 @@ async fn copy_amendments(
         copy.uuid(row.key);
         copy.uuid(row.content_hash);
         copy.int8(batch);
-        copy.int4(i32::try_from(place).map_err(|_| too_large("a batch", place))?);
+        copy.int4(StoreError::encoded("usage_amendment.place", place)?);
         copy.text(&row.amendment.id.source);
         copy.text(&row.amendment.id.id);
         copy.uuid(row.target_key);
@@ -425,8 +425,4 @@ async fn copy_rollups(
          from stdin (format binary)",
     )
     .await
-}
-
-fn too_large(what: &'static str, value: impl ToString) -> StoreError {
-    StoreError::TooLarge { what, value: value.to_string() }
 }

@@ -4,6 +4,7 @@
 use crate::books::*;
 use crate::support::TestDatabase;
 use apportion::domain::settlement::SettlementError;
+use apportion::domain::statement::StatementStatus;
 use apportion::jobs::settle::SettleError;
 use apportion::jobs::statements::{StatementError, approve, issue, show, waive};
 use apportion::store::usage_rows::Counts;
@@ -101,7 +102,7 @@ async fn people_approve_and_issue_and_late_news_goes_to_the_next_period() {
     assert_eq!(waive(pool, id, APPROVER, "test traffic").await.expect("waived").len(), 1);
     issue(pool, id, APPROVER).await.expect("issued");
     let issued = show(pool, id).await.expect("a statement").0;
-    assert_eq!((issued.status.as_str(), issued.revision), ("issued", 1));
+    assert_eq!((issued.status, issued.revision), (StatementStatus::Issued, 1));
 
     // 1,000,000 of output at 30/M: 20% of 30.
     let late = [usage("late", "2026-05-20T00:00:00Z", "openai-direct", "gpt-5.5", &[("output_tokens", "1000000")])];
@@ -136,7 +137,7 @@ async fn news_draft_an_approved_statement_anew() {
     assert_eq!(booked(&again), ["revenue-share 2026-05 6"]);
     assert_eq!(again.drafted[0].0, id);
     let (row, statement) = show(&database.pool, id).await.expect("a statement");
-    assert_eq!((row.status.as_str(), row.revision), ("draft", 2));
+    assert_eq!((row.status, row.revision), (StatementStatus::Draft, 2));
     let openai = statement.totals.iter().find(|it| it.payer.as_str() == "openai").expect("a total");
     assert_eq!(openai.payable.to_string(), "207.2");
     assert!(matches!(issue(&database.pool, id, APPROVER).await, Err(StatementError::WrongStatus { .. })));
