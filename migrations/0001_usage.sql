@@ -27,17 +27,17 @@ create table usage_batch (
   stored integer not null check (stored >= 0),
   -- stored, but no mapping knew the deployment or the product then.
   stored_unresolved integer not null check (stored_unresolved >= 0),
-  duplicates integer not null check (duplicates >= 0),
-  conflicts integer not null check (conflicts >= 0),
+  duplicate integer not null check (duplicate >= 0),
+  conflict integer not null check (conflict >= 0),
   -- corrections and voids whose event was known, and those that wait for theirs.
-  corrections_applied integer not null check (corrections_applied >= 0),
-  corrections_waiting integer not null check (corrections_waiting >= 0),
-  voids_applied integer not null check (voids_applied >= 0),
-  voids_waiting integer not null check (voids_waiting >= 0),
+  correction_applied integer not null check (correction_applied >= 0),
+  correction_waiting integer not null check (correction_waiting >= 0),
+  void_applied integer not null check (void_applied >= 0),
+  void_waiting integer not null check (void_waiting >= 0),
   rejected integer not null check (rejected >= 0),
   -- every message ends as exactly one of these.
-  constraint every_message_has_one_outcome check (messages = stored + stored_unresolved + duplicates + conflicts
-    + corrections_applied + corrections_waiting + voids_applied + voids_waiting + rejected)
+  constraint every_message_has_one_outcome check (messages = stored + stored_unresolved + duplicate + conflict
+    + correction_applied + correction_waiting + void_applied + void_waiting + rejected)
 );
 create index usage_batch_recorded_at on usage_batch (recorded_at);
 

@@ -4,6 +4,7 @@
 //! batch. A repeat within a batch is compared with what stands, not with whatever came before it.
 
 use crate::domain::amendment::{self, Target};
+use crate::domain::outcome::Outcome;
 use crate::domain::period::Instant;
 use crate::domain::usage::{
     Amendment, AmendmentKind, Quantities, UsageContent, UsageEvent, UsageMessage, context_tokens, event_key,
@@ -153,8 +154,8 @@ struct Decision<'a> {
 /// Decides about the messages in their order; `recorded_at` is when their batch is recorded.
 pub fn decide<'a>(messages: &'a [Message], lookup: &'a Lookup, recorded_at: Instant) -> Rows<'a> {
     let mut decision = Decision::new(lookup);
+    decision.rows.messages = messages.len();
     for message in messages {
-        decision.rows.counts.messages = decision.rows.counts.messages.saturating_add(1);
         let rejected = decision.rows.counts.rejected;
         match &message.body {
             Body::Rejected(rejection) => decision.reject(&message.position, rejection.clone()),
@@ -220,7 +221,7 @@ impl<'a> Decision<'a> {
     }
 
     fn reject(&mut self, position: &Position, rejection: Rejection) {
-        count(&mut self.rows.counts.rejected);
+        self.rows.counts.count(Outcome::Rejected);
         if matches!(position, Position::Retry { .. }) {
             // It is kept already, and stays so; another row each time would never end.
             return;
@@ -237,7 +238,7 @@ impl<'a> Decision<'a> {
     fn event(&mut self, position: &Position, key: Uuid, content_hash: Uuid, event: &'a UsageEvent) {
         if let Some((standing_hash, _)) = self.standing.get(&key) {
             if *standing_hash == content_hash {
-                count(&mut self.rows.counts.duplicates);
+                self.rows.counts.count(Outcome::Duplicate);
             } else {
                 self.conflict(position, key, content_hash, &UsageMessage::Event(event.clone()));
             }
@@ -247,8 +248,7 @@ impl<'a> Decision<'a> {
         let content = &event.content;
         let known =
             self.lookup.deployments.contains(&content.deployment) && self.lookup.products.contains(&content.product);
-        let counts = &mut self.rows.counts;
-        count(if known { &mut counts.stored } else { &mut counts.stored_unresolved });
+        self.rows.counts.count(if known { Outcome::Stored } else { Outcome::StoredUnresolved });
         self.rows.events.push(EventRow { key, content_hash, event });
         if self.naming.contains_key(&key) {
             self.touched.insert(key);
@@ -256,7 +256,7 @@ impl<'a> Decision<'a> {
     }
 
     fn conflict(&mut self, position: &Position, key: Uuid, content_hash: Uuid, message: &UsageMessage) {
-        count(&mut self.rows.counts.conflicts);
+        self.rows.counts.count(Outcome::Conflict);
         let id = message.id();
         self.rows.conflicts.push(ConflictRow {
             key,
@@ -271,7 +271,7 @@ impl<'a> Decision<'a> {
     fn amendment(&mut self, position: &Position, key: Uuid, hash: Uuid, target_key: Uuid, amendment: &'a Amendment) {
         if let Some((standing_hash, _)) = self.standing.get(&key) {
             if *standing_hash == hash {
-                count(&mut self.rows.counts.duplicates);
+                self.rows.counts.count(Outcome::Duplicate);
             } else {
                 self.conflict(position, key, hash, &UsageMessage::Amendment(amendment.clone()));
             }
@@ -288,12 +288,11 @@ impl<'a> Decision<'a> {
         };
         let root = root
             .filter(|root| matches!(self.standing.get(root), Some((_, Standing::StoredEvent | Standing::NewEvent(_)))));
-        let counts = &mut self.rows.counts;
-        count(match (&amendment.kind, root.is_some()) {
-            (AmendmentKind::Correction(_), true) => &mut counts.corrections_applied,
-            (AmendmentKind::Correction(_), false) => &mut counts.corrections_waiting,
-            (AmendmentKind::Void, true) => &mut counts.voids_applied,
-            (AmendmentKind::Void, false) => &mut counts.voids_waiting,
+        self.rows.counts.count(match (&amendment.kind, root.is_some()) {
+            (AmendmentKind::Correction(_), true) => Outcome::CorrectionApplied,
+            (AmendmentKind::Correction(_), false) => Outcome::CorrectionWaiting,
+            (AmendmentKind::Void, true) => Outcome::VoidApplied,
+            (AmendmentKind::Void, false) => Outcome::VoidWaiting,
         });
         self.touched.extend(root);
         self.refuse_waiting(key, amendment);
@@ -384,10 +383,6 @@ impl<'a> Decision<'a> {
         let unchanged = before.map_or(reported, |(before, _)| before) == after;
         (!unchanged).then(|| StateRow { key, source: source.clone(), voided: after.voided, content: after.content })
     }
-}
-
-fn count(counter: &mut u32) {
-    *counter = counter.saturating_add(1);
 }
 
 fn refused(amendment: &Amendment, reason: RejectionReason, why: &str) -> Rejection {

@@ -7,10 +7,11 @@
 use super::assignment::{Assignment, Context, Held, wait};
 use super::batch::{Message, Position};
 use super::writer::{Offsets, Writer};
+use crate::domain::outcome::Counts;
 use crate::sources::cloudevents;
 use crate::store::StoreError;
 use crate::store::offsets::{self, Advance};
-use crate::store::usage_rows::{Counts, Door};
+use crate::store::usage_rows::Door;
 use crate::telemetry::Metrics;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -338,7 +339,7 @@ impl Session {
             let runtime = self.assignment().runtime.clone();
             match runtime.block_on(self.writer.write(&messages, Some(&offsets), Door::Kafka)) {
                 Ok(counts) => {
-                    self.totals.add(&counts);
+                    self.totals += counts;
                     self.consumer.context().advanced(&offsets.advances);
                     return Ok(());
                 }

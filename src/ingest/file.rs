@@ -4,9 +4,10 @@
 
 use super::batch::{Message, Position};
 use super::writer::{Writer, backoff};
+use crate::domain::outcome::Counts;
 use crate::sources::{MAX_MESSAGE_BYTES, cloudevents};
 use crate::store::StoreError;
-use crate::store::usage_rows::{Counts, Door};
+use crate::store::usage_rows::Door;
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -61,7 +62,7 @@ pub async fn ingest_file(
         let counts = write(writer, &messages).await;
         let counts =
             counts.map_err(|error| FileError::Store { path: path.to_owned(), lines: progress.lines, error })?;
-        progress.counts.add(&counts);
+        progress.counts += counts;
         progress.bytes_read = lines.bytes_read();
         on_progress(&progress);
     }

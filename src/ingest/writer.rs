@@ -1,6 +1,7 @@
 //! One batch, one transaction: look up, decide, save, with the partitions' offsets.
 
 use super::batch::{Message, decide, wanted};
+use crate::domain::outcome::Counts;
 use crate::domain::usage::UsageMessage;
 use crate::ingest::batch::Position;
 use crate::sources::Rejection;
@@ -9,7 +10,7 @@ use crate::store::dictionary::{Dictionary, Numbers};
 use crate::store::offsets::{self, Advance};
 use crate::store::recording::{self, Sharing};
 use crate::store::usage::{event_key_secret, look_up};
-use crate::store::usage_rows::{Counts, Door, Stamp, save};
+use crate::store::usage_rows::{Door, Stamp, save};
 use crate::telemetry::Metrics;
 use chrono::TimeDelta;
 use sqlx::PgPool;

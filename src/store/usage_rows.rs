@@ -5,6 +5,7 @@ use super::copy::CopyRows;
 use super::dictionary::{Dictionary, Dimension, Numbers};
 use super::rejections::mark_taken;
 use super::usage::split_quantities;
+use crate::domain::outcome::{Counts, Outcome};
 use crate::domain::period::Instant;
 use crate::domain::usage::{Amendment, AmendmentKind, Quantities, UsageContent, UsageEvent};
 use chrono::TimeDelta;
@@ -27,59 +28,6 @@ impl Door {
             Door::Kafka => "kafka",
             Door::File => "file",
             Door::Retry => "retry",
-        }
-    }
-}
-
-/// What became of the messages of a batch: each counts once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Counts {
-    pub messages: u32,
-    pub stored: u32,
-    /// Stored, but no mapping knew the deployment or the product then.
-    pub stored_unresolved: u32,
-    pub duplicates: u32,
-    pub conflicts: u32,
-    pub corrections_applied: u32,
-    pub corrections_waiting: u32,
-    pub voids_applied: u32,
-    pub voids_waiting: u32,
-    pub rejected: u32,
-}
-
-impl Counts {
-    /// Each outcome by its name, as metrics and reports use it; without the sum.
-    pub fn outcomes(&self) -> [(&'static str, u32); 9] {
-        [
-            ("stored", self.stored),
-            ("stored_unresolved", self.stored_unresolved),
-            ("duplicate", self.duplicates),
-            ("conflict", self.conflicts),
-            ("correction_applied", self.corrections_applied),
-            ("correction_waiting", self.corrections_waiting),
-            ("void_applied", self.voids_applied),
-            ("void_waiting", self.voids_waiting),
-            ("rejected", self.rejected),
-        ]
-    }
-
-    /// Adds another batch's counts.
-    pub fn add(&mut self, other: &Counts) {
-        let Counts { messages, stored, stored_unresolved, duplicates, conflicts, .. } = other;
-        let Counts { corrections_applied, corrections_waiting, voids_applied, voids_waiting, rejected, .. } = other;
-        for (sum, more) in [
-            (&mut self.messages, messages),
-            (&mut self.stored, stored),
-            (&mut self.stored_unresolved, stored_unresolved),
-            (&mut self.duplicates, duplicates),
-            (&mut self.conflicts, conflicts),
-            (&mut self.corrections_applied, corrections_applied),
-            (&mut self.corrections_waiting, corrections_waiting),
-            (&mut self.voids_applied, voids_applied),
-            (&mut self.voids_waiting, voids_waiting),
-            (&mut self.rejected, rejected),
-        ] {
-            *sum = sum.saturating_add(*more);
         }
     }
 }
@@ -146,6 +94,8 @@ pub struct RollupRow {
 /// All that a batch writes.
 #[derive(Default)]
 pub struct Rows<'a> {
+    /// How many messages the batch has: the database checks that each has its one outcome.
+    pub messages: usize,
     pub counts: Counts,
     /// Sorted by key: Postgres then touches each page of the index once, and all writers insert in one order.
     pub events: Vec<EventRow<'a>>,
@@ -213,7 +163,7 @@ pub async fn save(
         customers.insert(row.customer.as_str());
     }
     let numbers = dictionary.numbers(connection, &dimensions, &customers).await?;
-    let batch = insert_batch(connection, &rows.counts, stamp).await?;
+    let batch = insert_batch(connection, rows, stamp).await?;
     copy_events(connection, batch, &rows.events, &numbers).await?;
     copy_amendments(connection, batch, &rows.amendments).await?;
     copy_states(connection, batch, &rows.states, &numbers).await?;
@@ -224,24 +174,24 @@ pub async fn save(
     Ok(numbers)
 }
 
-async fn insert_batch(connection: &mut PgConnection, counts: &Counts, stamp: &Stamp) -> Result<i64, StoreError> {
-    let int = |value: u32| StoreError::encoded::<i32, _>("usage_batch.messages", value);
+async fn insert_batch(connection: &mut PgConnection, rows: &Rows<'_>, stamp: &Stamp) -> Result<i64, StoreError> {
+    let count = |outcome| StoreError::encoded::<i32, _>("a count of usage_batch", rows.counts.of(outcome));
     Ok(sqlx::query_scalar!(
-        "insert into usage_batch (recorded_at, door, messages, stored, stored_unresolved, duplicates, conflicts,
-           corrections_applied, corrections_waiting, voids_applied, voids_waiting, rejected)
+        "insert into usage_batch (recorded_at, door, messages, stored, stored_unresolved, duplicate, conflict,
+           correction_applied, correction_waiting, void_applied, void_waiting, rejected)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) returning batch_id",
         stamp.recorded_at,
         stamp.door.name(),
-        int(counts.messages)?,
-        int(counts.stored)?,
-        int(counts.stored_unresolved)?,
-        int(counts.duplicates)?,
-        int(counts.conflicts)?,
-        int(counts.corrections_applied)?,
-        int(counts.corrections_waiting)?,
-        int(counts.voids_applied)?,
-        int(counts.voids_waiting)?,
-        int(counts.rejected)?,
+        StoreError::encoded::<i32, _>("usage_batch.messages", rows.messages)?,
+        count(Outcome::Stored)?,
+        count(Outcome::StoredUnresolved)?,
+        count(Outcome::Duplicate)?,
+        count(Outcome::Conflict)?,
+        count(Outcome::CorrectionApplied)?,
+        count(Outcome::CorrectionWaiting)?,
+        count(Outcome::VoidApplied)?,
+        count(Outcome::VoidWaiting)?,
+        count(Outcome::Rejected)?,
     )
     .fetch_one(connection)
     .await?)

@@ -48,7 +48,7 @@ async fn writers_racing_for_the_same_ids_store_each_once() {
     };
     tokio::join!(write(false), write(false), write(true), write(true));
     let counts = database.counts().await;
-    assert_eq!((counts["messages"], counts["stored"], counts["duplicates"]), (12_000, 3000, 9000));
+    assert_eq!((counts["messages"], counts["stored"], counts["duplicate"]), (12_000, 3000, 9000));
     assert_eq!(database.number("select sum(input_tokens)::bigint from usage_rollup").await, 3000);
     database.audit().await;
     database.drop_it().await;

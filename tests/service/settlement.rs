@@ -3,11 +3,11 @@
 
 use crate::books::*;
 use crate::support::TestDatabase;
+use apportion::domain::outcome::Counts;
 use apportion::domain::settlement::SettlementError;
 use apportion::domain::statement::StatementStatus;
 use apportion::jobs::settle::SettleError;
 use apportion::jobs::statements::{StatementError, approve, issue, show, waive};
-use apportion::store::usage_rows::Counts;
 
 const CONTRACT: &str = "microsoft-openai";
 
@@ -48,7 +48,7 @@ async fn history() -> TestDatabase {
     let database = TestDatabase::empty().await;
     database.apply(&shipped()).await;
     let counts = database.ingest(&small_month()).await;
-    assert_eq!(counts, Counts { messages: 12, stored: 12, ..Counts::default() });
+    assert_eq!(counts, Counts { stored: 12, ..Counts::default() });
     let figures = [subscriptions("april", "2026-04", 30, "0"), subscriptions("may", "2026-05", 31, "1_000.00")];
     database.record(&figures).await;
     database.record(&[refund("r", "direct", "0.38")]).await;
