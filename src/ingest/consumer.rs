@@ -11,7 +11,7 @@ use crate::domain::outcome::Counts;
 use crate::sources::cloudevents;
 use crate::store::StoreError;
 use crate::store::offsets::{self, Advance};
-use crate::store::usage_rows::Door;
+use crate::store::usage_rows::Intake;
 use crate::telemetry::Metrics;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -337,7 +337,7 @@ impl Session {
         let mut failures = 0;
         loop {
             let runtime = self.assignment().runtime.clone();
-            match runtime.block_on(self.writer.write(&messages, Some(&offsets), Door::Kafka)) {
+            match runtime.block_on(self.writer.write(&messages, Some(&offsets), Intake::Kafka)) {
                 Ok(counts) => {
                     self.totals += counts;
                     self.consumer.context().advanced(&offsets.advances);

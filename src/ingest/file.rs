@@ -7,7 +7,7 @@ use super::writer::{Writer, backoff};
 use crate::domain::outcome::Counts;
 use crate::sources::{MAX_MESSAGE_BYTES, cloudevents};
 use crate::store::StoreError;
-use crate::store::usage_rows::Door;
+use crate::store::usage_rows::Intake;
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -71,7 +71,7 @@ pub async fn ingest_file(
 async fn write(writer: &mut Writer, messages: &[Message]) -> Result<Counts, StoreError> {
     let mut failures = 0;
     loop {
-        match writer.write(messages, None, Door::File).await {
+        match writer.write(messages, None, Intake::File).await {
             Err(error) if error.is_transient() && failures < MAX_FAILURES => {
                 tracing::warn!(%error, failures, "database is away; the batch is tried again");
                 tokio::time::sleep(backoff(failures)).await;

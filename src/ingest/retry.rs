@@ -6,7 +6,7 @@ use crate::domain::outcome::Counts;
 use crate::sources::{RejectionReason, cloudevents};
 use crate::store::StoreError;
 use crate::store::rejections::{Span, last_rejection, load_kept};
-use crate::store::usage_rows::Door;
+use crate::store::usage_rows::Intake;
 use sqlx::PgPool;
 
 /// How many rejections one transaction takes.
@@ -49,7 +49,7 @@ pub async fn retry(writer: &mut Writer, pool: &PgPool, reason: Option<&str>) -> 
             }
         }
         if !messages.is_empty() {
-            retried.taken += writer.write(&messages, None, Door::Retry).await?;
+            retried.taken += writer.write(&messages, None, Intake::Retry).await?;
         }
     }
     Ok(retried)

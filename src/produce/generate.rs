@@ -184,7 +184,7 @@ impl Generator {
         // Both modes carry each fault, whatever the source's own mode is.
         let mode = if draw.happens(5_000) { Mode::Binary } else { Mode::Structured };
         let event = malformed::event(fault(&self.plan, number), &usage);
-        Message { topic: usage.seller.topic.into(), key: usage.id, mode, event }
+        Message { topic: usage.reporter.topic.into(), key: usage.id, mode, event }
     }
 
     fn message(&mut self, at: Instant, what: What, number: u32) -> Message {
@@ -200,7 +200,7 @@ impl Generator {
             What::Void => self.void(&usage, &usage.id, at),
             What::VoidOfCorrection => self.void(&usage, &correction_id(&usage), at),
         };
-        Message { topic: usage.seller.topic.into(), key: usage.id, mode: usage.seller.mode, event: Some(event) }
+        Message { topic: usage.reporter.topic.into(), key: usage.id, mode: usage.reporter.mode, event: Some(event) }
     }
 
     /// A correction restates quantities, the customer or the time, in turn.
@@ -239,7 +239,7 @@ fn correction_id(usage: &Usage) -> String {
 fn amendment(usage: &Usage, id: String, kind: &str, at: Instant, data: String) -> CloudEvent {
     let attributes = vec![
         ("id", id),
-        ("source", usage.seller.source.to_owned()),
+        ("source", usage.reporter.source.to_owned()),
         ("type", kind.to_owned()),
         ("time", time(at, Style::Plain)),
     ];

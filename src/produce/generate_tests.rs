@@ -3,7 +3,7 @@
 use super::generate::{Generator, Plan};
 use super::manifest::Manifest;
 use super::message::Mode;
-use super::usage::SELLERS;
+use super::usage::REPORTERS;
 use crate::domain::outcome::Counts;
 use crate::domain::period::Period;
 use sha2::{Digest, Sha256};
@@ -122,7 +122,7 @@ fn every_product_tier_and_meter_has_a_price_at_its_deployment() {
         let Some(event) = message.event else { continue };
         let Ok(data) = serde_json::from_str::<serde_json::Value>(&event.data) else { continue };
         let text = |name: &str| data[name].as_str().unwrap_or_default().to_owned();
-        let known = SELLERS.iter().any(|(_, seller)| seller.deployment == text("deployment"));
+        let known = REPORTERS.iter().any(|(_, reporter)| reporter.deployment == text("deployment"));
         if event.attribute("type") != "apportion.usage.v1" || !known || text("product") == "gpt-5.6-preview" {
             continue;
         }

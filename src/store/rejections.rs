@@ -48,7 +48,7 @@ pub async fn load_kept(
         where r.rejection_id > $1 and r.rejection_id <= $2 and ($3::text is null or r.reason = $3)
           and r.reason <> all($4) and r.payload is not null
           -- what a retry recorded was decoded from a rejection that is kept itself
-          and b.door <> 'retry'
+          and b.intake <> 'retry'
           -- what was no json is kept for its shape alone
           and r.content_type = 'application/cloudevents+json'
           and not exists (select from usage_rejection_retry t where t.rejection_id = r.rejection_id)

@@ -15,19 +15,19 @@ use uuid::Uuid;
 
 /// The way by which a batch came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum Intake {
     Kafka,
     File,
     /// Rejections that are decoded again.
     Retry,
 }
 
-impl Door {
+impl Intake {
     pub fn name(self) -> &'static str {
         match self {
-            Door::Kafka => "kafka",
-            Door::File => "file",
-            Door::Retry => "retry",
+            Intake::Kafka => "kafka",
+            Intake::File => "file",
+            Intake::Retry => "retry",
         }
     }
 }
@@ -133,7 +133,7 @@ impl RollupRow {
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
     pub recorded_at: Instant,
-    pub door: Door,
+    pub intake: Intake,
     /// How long the redacted bytes of a rejection are kept.
     pub rejections_kept: TimeDelta,
 }
@@ -177,11 +177,11 @@ pub async fn save(
 async fn insert_batch(connection: &mut PgConnection, rows: &Rows<'_>, stamp: &Stamp) -> Result<i64, StoreError> {
     let count = |outcome| StoreError::encoded::<i32, _>("a count of usage_batch", rows.counts.of(outcome));
     Ok(sqlx::query_scalar!(
-        "insert into usage_batch (recorded_at, door, messages, stored, stored_unresolved, duplicate, conflict,
+        "insert into usage_batch (recorded_at, intake, messages, stored, stored_unresolved, duplicate, conflict,
            correction_applied, correction_waiting, void_applied, void_waiting, rejected)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) returning batch_id",
         stamp.recorded_at,
-        stamp.door.name(),
+        stamp.intake.name(),
         StoreError::encoded::<i32, _>("usage_batch.messages", rows.messages)?,
         count(Outcome::Stored)?,
         count(Outcome::StoredUnresolved)?,

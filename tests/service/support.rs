@@ -6,7 +6,7 @@ use apportion::ingest::consumer::{self, ConsumerConfig};
 use apportion::ingest::writer::Writer;
 use apportion::sources::cloudevents::{CONTENT_TYPE, decode_structured};
 use apportion::store;
-use apportion::store::usage_rows::Door;
+use apportion::store::usage_rows::Intake;
 use apportion::telemetry::Metrics;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -156,7 +156,7 @@ pub async fn write_lines(writer: &mut Writer, lines: &[String]) -> Counts {
             writer.message(position, decode_structured(text.as_bytes()))
         })
         .collect();
-    writer.write(&messages, None, Door::File).await.expect("written")
+    writer.write(&messages, None, Intake::File).await.expect("written")
 }
 
 fn event_json(id: &str, kind: &str, time: &str, data: &str) -> String {
