@@ -193,6 +193,21 @@ create table kafka_offset (
   primary key (cluster_id, topic, partition)
 );
 
+-- what was handed out as a watermark, and what was stored of a partition, stands: both only move forward.
+create function refuse_moving_back() returns trigger language plpgsql as $$
+begin
+  raise exception '% only moves forward', tg_table_name using errcode = 'restrict_violation';
+end $$;
+create trigger moves_forward before update on recording_watermark
+  for each row when (new.watermark < old.watermark) execute function refuse_moving_back();
+create trigger stays before delete or truncate on recording_watermark
+  for each statement execute function refuse_moving_back();
+-- rows may be deleted: a topic that was made anew on its cluster is read from its start.
+create trigger moves_forward before update on kafka_offset for each row
+  when (new.next_offset < old.next_offset
+    or (new.cluster_id, new.topic, new.partition) <> (old.cluster_id, old.topic, old.partition))
+  execute function refuse_moving_back();
+
 do $$
 declare append_only text;
 begin

@@ -121,6 +121,9 @@ async fn a_fence_on_one_partition_loses_nothing_of_another() {
     let overtaken = "update kafka_offset set next_offset = 25 where partition = 0";
     assert_eq!(sqlx::query(overtaken).execute(&database.pool).await.expect("overtaken").rows_affected(), 1);
     topic.send(&lines[40..], 2);
+    let back =
+        sqlx::query("update kafka_offset set next_offset = 24 where partition = 0").execute(&database.pool).await;
+    assert!(back.expect_err("refused").to_string().contains("only moves forward"));
     wait_for(95).await;
     stop.cancel();
     running.await.expect("joined").expect("stopped");

@@ -202,6 +202,18 @@ async fn the_database_itself_refuses() {
         "insert into contract_version select contract_id, 2, effective_at, now(), definitions, document, sha256
                    from contract_version where contract_id = 'microsoft-openai' and number = 1";
     refused(version, "or a later one").await;
+    let close = |period: &str, start: &str| {
+        format!("insert into period_close values ('{CONTRACT}', '{period}', {start}, now(), 'nobody')")
+    };
+    refused(&close("some day", "now()"), "never settled").await;
+    refused(&close("2026-07", "'2026-07-01T07:00:00Z'"), "never settled").await;
+    let odd = "insert into settlement (contract_id, period, period_start, period_end, cutoff, settled_at, settled_by,
+                 engine_version, time_zone_data_version, input_sha256)
+               select contract_id, '2026-13', period_start, period_end, cutoff, now(), settled_by,
+                 engine_version, time_zone_data_version, input_sha256 from settlement limit 1";
+    refused(odd, "settlement_period_check").await;
+    refused("update recording_watermark set watermark = watermark - interval '1 day'", "only moves forward").await;
+    refused("delete from recording_watermark", "only moves forward").await;
     database.drop_it().await;
 }
 
