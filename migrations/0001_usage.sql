@@ -8,6 +8,15 @@ begin
     using errcode = 'restrict_violation';
 end $$;
 
+create procedure make_append_only(variadic tables text[]) language plpgsql as $$
+declare name text;
+begin
+  foreach name in array tables loop
+    execute format('create trigger append_only before update or delete or truncate on %I
+      for each statement execute function refuse_change()', name);
+  end loop;
+end $$;
+
 -- one row: what makes this database this one. the secret keys the hash that identifies events.
 create table installation (
   installation_id uuid primary key default gen_random_uuid(),
@@ -208,15 +217,8 @@ create trigger moves_forward before update on kafka_offset for each row
     or (new.cluster_id, new.topic, new.partition) <> (old.cluster_id, old.topic, old.partition))
   execute function refuse_moving_back();
 
-do $$
-declare append_only text;
-begin
-  foreach append_only in array array['installation', 'usage_batch', 'usage_dimension', 'usage_event', 'usage_amendment',
-      'usage_state', 'usage_conflict', 'usage_rejection_retry', 'usage_rollup'] loop
-    execute format('create trigger append_only before update or delete or truncate on %I
-      for each statement execute function refuse_change()', append_only);
-  end loop;
-end $$;
+call make_append_only('installation', 'usage_batch', 'usage_dimension', 'usage_event', 'usage_amendment',
+  'usage_state', 'usage_conflict', 'usage_rejection_retry', 'usage_rollup');
 
 -- a rejection may only lose its payload, when that expires.
 create function refuse_rejection_change() returns trigger language plpgsql as $$

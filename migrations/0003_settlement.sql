@@ -170,12 +170,5 @@ create table unresolved_waiver (
   primary key (contract_id, period, dimension_id, events)
 );
 
-do $$
-declare append_only text;
-begin
-  foreach append_only in array array['settlement', 'booked_line', 'period_close', 'statement', 'statement_revision',
-      'statement_status', 'unresolved_waiver'] loop
-    execute format('create trigger append_only before update or delete or truncate on %I
-      for each statement execute function refuse_change()', append_only);
-  end loop;
-end $$;
+call make_append_only('settlement', 'booked_line', 'period_close', 'statement', 'statement_revision',
+  'statement_status', 'unresolved_waiver');

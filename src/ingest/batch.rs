@@ -3,13 +3,13 @@
 //! Messages are decided in their order, each with what stands before it: in the database, or earlier in the
 //! batch. A repeat within a batch is compared with what stands, not with whatever came before it.
 
-use crate::domain::amendment::{self, Target};
+use crate::domain::amendment::{self, Refusal, Target};
 use crate::domain::outcome::Outcome;
 use crate::domain::period::Instant;
 use crate::domain::usage::{
     Amendment, AmendmentKind, Quantities, UsageContent, UsageEvent, UsageMessage, context_tokens, event_key,
 };
-use crate::sources::{Rejection, RejectionReason, cloudevents};
+use crate::sources::{Rejection, cloudevents};
 use crate::store::usage::{Lookup, Wanted};
 use crate::store::usage_rows::{AmendmentRow, ConflictRow, EventRow, RejectionRow, RollupRow, Rows, StateRow};
 use chrono::{DurationRound, TimeDelta};
@@ -226,22 +226,11 @@ impl<'a> Decision<'a> {
             // It is kept already, and stays so; another row each time would never end.
             return;
         }
-        self.rows.rejections.push(RejectionRow {
-            position: position.to_string(),
-            reason: rejection.reason.name(),
-            detail: rejection.detail,
-            content_type: rejection.content_type,
-            payload: rejection.redacted,
-        });
+        self.rows.rejections.push(rejection_row(position.to_string(), rejection));
     }
 
     fn event(&mut self, position: &Position, key: Uuid, content_hash: Uuid, event: &'a UsageEvent) {
-        if let Some((standing_hash, _)) = self.standing.get(&key) {
-            if *standing_hash == content_hash {
-                self.rows.counts.count(Outcome::Duplicate);
-            } else {
-                self.conflict(position, key, content_hash, &UsageMessage::Event(event.clone()));
-            }
+        if self.is_taken(position, key, content_hash, || UsageMessage::Event(event.clone())) {
             return;
         }
         self.standing.insert(key, (content_hash, Standing::NewEvent(event)));
@@ -253,6 +242,23 @@ impl<'a> Decision<'a> {
         if self.naming.contains_key(&key) {
             self.touched.insert(key);
         }
+    }
+
+    /// Whether something stands under the key. If so, the message is its duplicate, or in conflict with it.
+    fn is_taken(
+        &mut self,
+        position: &Position,
+        key: Uuid,
+        content_hash: Uuid,
+        message: impl FnOnce() -> UsageMessage,
+    ) -> bool {
+        let Some((standing_hash, _)) = self.standing.get(&key) else { return false };
+        if *standing_hash == content_hash {
+            self.rows.counts.count(Outcome::Duplicate);
+        } else {
+            self.conflict(position, key, content_hash, &message());
+        }
+        true
     }
 
     fn conflict(&mut self, position: &Position, key: Uuid, content_hash: Uuid, message: &UsageMessage) {
@@ -269,17 +275,12 @@ impl<'a> Decision<'a> {
     }
 
     fn amendment(&mut self, position: &Position, key: Uuid, hash: Uuid, target_key: Uuid, amendment: &'a Amendment) {
-        if let Some((standing_hash, _)) = self.standing.get(&key) {
-            if *standing_hash == hash {
-                self.rows.counts.count(Outcome::Duplicate);
-            } else {
-                self.conflict(position, key, hash, &UsageMessage::Amendment(amendment.clone()));
-            }
+        if self.is_taken(position, key, hash, || UsageMessage::Amendment(amendment.clone())) {
             return;
         }
         let target = self.target(target_key);
         if let Err(refusal) = amendment::check(&amendment.kind, target) {
-            return self.reject(position, refused(amendment, refusal.into(), &refusal.to_string()));
+            return self.reject(position, refused(amendment, refusal));
         }
         // The event behind it: what it names, or what the correction that it voids corrects.
         let root = match target {
@@ -324,14 +325,7 @@ impl<'a> Decision<'a> {
             .naming(key)
             .filter_map(|waiting| {
                 let refusal = amendment::check(&waiting.amendment.kind, target).err()?;
-                let rejection = refused(waiting.amendment, refusal.into(), &refusal.to_string());
-                Some(RejectionRow {
-                    position: waiting.position.clone(),
-                    reason: rejection.reason.name(),
-                    detail: rejection.detail,
-                    content_type: rejection.content_type,
-                    payload: rejection.redacted,
-                })
+                Some(rejection_row(waiting.position.clone(), refused(waiting.amendment, refusal)))
             })
             .collect();
         self.rows.rejections.extend(refused);
@@ -385,10 +379,20 @@ impl<'a> Decision<'a> {
     }
 }
 
-fn refused(amendment: &Amendment, reason: RejectionReason, why: &str) -> Rejection {
+fn rejection_row(position: String, rejection: Rejection) -> RejectionRow {
+    RejectionRow {
+        position,
+        reason: rejection.reason.name(),
+        detail: rejection.detail,
+        content_type: rejection.content_type,
+        payload: rejection.redacted,
+    }
+}
+
+fn refused(amendment: &Amendment, refusal: Refusal) -> Rejection {
     Rejection {
-        reason,
-        detail: why.to_owned(),
+        reason: refusal.into(),
+        detail: refusal.to_string(),
         content_type: cloudevents::CONTENT_TYPE,
         redacted: cloudevents::encode(&UsageMessage::Amendment(amendment.clone())),
     }

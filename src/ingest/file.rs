@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many lines make a batch.
 const BATCH_LINES: usize = 10_000;
@@ -103,20 +104,20 @@ fn read_batch(lines: &mut Lines, writer: &Writer, name: &Arc<str>, read: &mut u6
 /// Counts what is read through it.
 struct Counted<R> {
     inner: R,
-    bytes: Arc<std::sync::atomic::AtomicU64>,
+    bytes: Arc<AtomicU64>,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
-        self.bytes.fetch_add(read as u64, std::sync::atomic::Ordering::Relaxed);
+        self.bytes.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
     }
 }
 
 struct Lines {
     reader: Box<dyn BufRead + Send>,
-    bytes: Arc<std::sync::atomic::AtomicU64>,
+    bytes: Arc<AtomicU64>,
     bytes_total: u64,
     line: Vec<u8>,
 }
@@ -136,7 +137,7 @@ impl Lines {
     }
 
     fn bytes_read(&self) -> u64 {
-        self.bytes.load(std::sync::atomic::Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// The next line without its end. Of a line that is too long to be taken only as much is kept as shows

@@ -1,9 +1,8 @@
 //! One batch, one transaction: look up, decide, save, with the partitions' offsets.
 
-use super::batch::{Message, decide, wanted};
+use super::batch::{Message, Position, decide, wanted};
 use crate::domain::outcome::Counts;
 use crate::domain::usage::UsageMessage;
-use crate::ingest::batch::Position;
 use crate::sources::Rejection;
 use crate::store::StoreError;
 use crate::store::dictionary::{Dictionary, Numbers};

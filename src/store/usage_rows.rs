@@ -219,9 +219,24 @@ async fn copy_events(
     rows: &[EventRow<'_>],
     numbers: &Numbers,
 ) -> Result<(), StoreError> {
-    let mut copy = CopyRows::new();
+    const COLUMNS: &[&str] = &[
+        "event_key",
+        "content_hash",
+        "occurred_at",
+        "batch_id",
+        "dimension_id",
+        "customer_id",
+        "input_tokens",
+        "cached_input_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+        "requests",
+        "event_id",
+        "other_quantities",
+    ];
+    let mut copy = CopyRows::new("usage_event", COLUMNS);
     for EventRow { key, content_hash, event } in rows {
-        copy.row(13);
+        copy.row();
         copy.uuid(*key);
         copy.uuid(*content_hash);
         copy.instant(event.content.occurred_at);
@@ -232,13 +247,7 @@ async fn copy_events(
         copy.text(&event.id.id);
         copy.json(other.as_deref());
     }
-    copy.send(
-        connection,
-        "copy usage_event (event_key, content_hash, occurred_at, batch_id, dimension_id, customer_id, input_tokens,
-           cached_input_tokens, output_tokens, reasoning_tokens, requests, event_id, other_quantities)
-         from stdin (format binary)",
-    )
-    .await
+    copy.send(connection).await
 }
 
 async fn copy_amendments(
@@ -246,13 +255,26 @@ async fn copy_amendments(
     batch: i64,
     rows: &[AmendmentRow<'_>],
 ) -> Result<(), StoreError> {
-    let mut copy = CopyRows::new();
+    const COLUMNS: &[&str] = &[
+        "amendment_key",
+        "content_hash",
+        "batch_id",
+        "place",
+        "source",
+        "amendment_id",
+        "target_key",
+        "target_id",
+        "kind",
+        "restated",
+        "position",
+    ];
+    let mut copy = CopyRows::new("usage_amendment", COLUMNS);
     for (place, row) in rows.iter().enumerate() {
         let (kind, restated) = match &row.amendment.kind {
             AmendmentKind::Void => ("void", serde_json::json!({})),
             AmendmentKind::Correction(restated) => ("correction", serde_json::json!(restated)),
         };
-        copy.row(11);
+        copy.row();
         copy.uuid(row.key);
         copy.uuid(row.content_hash);
         copy.int8(batch);
@@ -265,13 +287,7 @@ async fn copy_amendments(
         copy.json(Some(&restated.to_string()));
         copy.text(&row.position);
     }
-    copy.send(
-        connection,
-        "copy usage_amendment (amendment_key, content_hash, batch_id, place, source, amendment_id, target_key,
-           target_id, kind, restated, position)
-         from stdin (format binary)",
-    )
-    .await
+    copy.send(connection).await
 }
 
 async fn copy_states(
@@ -280,9 +296,23 @@ async fn copy_states(
     rows: &[StateRow],
     numbers: &Numbers,
 ) -> Result<(), StoreError> {
-    let mut copy = CopyRows::new();
+    const COLUMNS: &[&str] = &[
+        "event_key",
+        "batch_id",
+        "voided",
+        "occurred_at",
+        "dimension_id",
+        "customer_id",
+        "input_tokens",
+        "cached_input_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+        "requests",
+        "other_quantities",
+    ];
+    let mut copy = CopyRows::new("usage_state", COLUMNS);
     for StateRow { key, source, voided, content } in rows {
-        copy.row(12);
+        copy.row();
         copy.uuid(*key);
         copy.int8(batch);
         copy.boolean(*voided);
@@ -291,19 +321,14 @@ async fn copy_states(
         let other = put_content(&mut copy, dimension, numbers.customer(&content.customer)?, &content.quantities)?;
         copy.json(other.as_deref());
     }
-    copy.send(
-        connection,
-        "copy usage_state (event_key, batch_id, voided, occurred_at, dimension_id, customer_id, input_tokens,
-           cached_input_tokens, output_tokens, reasoning_tokens, requests, other_quantities)
-         from stdin (format binary)",
-    )
-    .await
+    copy.send(connection).await
 }
 
 async fn copy_conflicts(connection: &mut PgConnection, batch: i64, rows: &[ConflictRow]) -> Result<(), StoreError> {
-    let mut copy = CopyRows::new();
+    const COLUMNS: &[&str] = &["batch_id", "event_key", "source", "event_id", "content_hash", "reported", "position"];
+    let mut copy = CopyRows::new("usage_conflict", COLUMNS);
     for row in rows {
-        copy.row(7);
+        copy.row();
         copy.int8(batch);
         copy.uuid(row.key);
         copy.text(&row.source);
@@ -312,12 +337,7 @@ async fn copy_conflicts(connection: &mut PgConnection, batch: i64, rows: &[Confl
         copy.json(Some(&row.reported));
         copy.text(&row.position);
     }
-    copy.send(
-        connection,
-        "copy usage_conflict (batch_id, event_key, source, event_id, content_hash, reported, position)
-         from stdin (format binary)",
-    )
-    .await
+    copy.send(connection).await
 }
 
 async fn copy_rejections(
@@ -327,9 +347,10 @@ async fn copy_rejections(
     stamp: &Stamp,
 ) -> Result<(), StoreError> {
     let expires_at = stamp.recorded_at.checked_add_signed(stamp.rejections_kept).unwrap_or(Instant::MAX_UTC);
-    let mut copy = CopyRows::new();
+    const COLUMNS: &[&str] = &["batch_id", "position", "reason", "detail", "content_type", "payload", "expires_at"];
+    let mut copy = CopyRows::new("usage_rejection", COLUMNS);
     for row in rows {
-        copy.row(7);
+        copy.row();
         copy.int8(batch);
         copy.text(&row.position);
         copy.text(row.reason);
@@ -338,12 +359,7 @@ async fn copy_rejections(
         copy.bytea(&row.payload);
         copy.instant(expires_at);
     }
-    copy.send(
-        connection,
-        "copy usage_rejection (batch_id, position, reason, detail, content_type, payload, expires_at)
-         from stdin (format binary)",
-    )
-    .await
+    copy.send(connection).await
 }
 
 async fn copy_rollups(
@@ -352,9 +368,24 @@ async fn copy_rollups(
     rows: &[RollupRow],
     numbers: &Numbers,
 ) -> Result<(), StoreError> {
-    let mut copy = CopyRows::new();
+    const COLUMNS: &[&str] = &[
+        "bucket",
+        "batch_id",
+        "context_over",
+        "context_up_to",
+        "input_tokens",
+        "cached_input_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+        "requests",
+        "dimension_id",
+        "customer_id",
+        "events",
+        "other_quantities",
+    ];
+    let mut copy = CopyRows::new("usage_rollup", COLUMNS);
     for row in rows {
-        copy.row(13);
+        copy.row();
         copy.instant(row.bucket);
         copy.int8(batch);
         copy.int8(row.context_over);
@@ -368,11 +399,5 @@ async fn copy_rollups(
         copy.int4(row.events);
         copy.json(other.as_deref());
     }
-    copy.send(
-        connection,
-        "copy usage_rollup (bucket, batch_id, context_over, context_up_to, input_tokens, cached_input_tokens,
-           output_tokens, reasoning_tokens, requests, dimension_id, customer_id, events, other_quantities)
-         from stdin (format binary)",
-    )
-    .await
+    copy.send(connection).await
 }
