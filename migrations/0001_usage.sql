@@ -8,6 +8,15 @@ begin
     using errcode = 'restrict_violation';
 end $$;
 
+create procedure make_append_only(variadic tables text[]) language plpgsql as $$
+declare name text;
+begin
+  foreach name in array tables loop
+    execute format('create trigger append_only before update or delete or truncate on %I
+      for each statement execute function refuse_change()', name);
+  end loop;
+end $$;
+
 -- one row: what makes this database this one. the secret keys the hash that identifies events.
 create table installation (
   installation_id uuid primary key default gen_random_uuid(),
@@ -22,22 +31,22 @@ insert into installation (event_key_secret)
 create table usage_batch (
   batch_id bigint generated always as identity primary key,
   recorded_at timestamptz not null,
-  door text not null check (door in ('kafka', 'file', 'retry')),
+  intake text not null check (intake in ('kafka', 'file', 'retry')),
   messages integer not null check (messages >= 0),
   stored integer not null check (stored >= 0),
   -- stored, but no mapping knew the deployment or the product then.
   stored_unresolved integer not null check (stored_unresolved >= 0),
-  duplicates integer not null check (duplicates >= 0),
-  conflicts integer not null check (conflicts >= 0),
+  duplicate integer not null check (duplicate >= 0),
+  conflict integer not null check (conflict >= 0),
   -- corrections and voids whose event was known, and those that wait for theirs.
-  corrections_applied integer not null check (corrections_applied >= 0),
-  corrections_waiting integer not null check (corrections_waiting >= 0),
-  voids_applied integer not null check (voids_applied >= 0),
-  voids_waiting integer not null check (voids_waiting >= 0),
+  correction_applied integer not null check (correction_applied >= 0),
+  correction_waiting integer not null check (correction_waiting >= 0),
+  void_applied integer not null check (void_applied >= 0),
+  void_waiting integer not null check (void_waiting >= 0),
   rejected integer not null check (rejected >= 0),
   -- every message ends as exactly one of these.
-  constraint every_message_has_one_outcome check (messages = stored + stored_unresolved + duplicates + conflicts
-    + corrections_applied + corrections_waiting + voids_applied + voids_waiting + rejected)
+  constraint every_message_has_one_outcome check (messages = stored + stored_unresolved + duplicate + conflict
+    + correction_applied + correction_waiting + void_applied + void_waiting + rejected)
 );
 create index usage_batch_recorded_at on usage_batch (recorded_at);
 
@@ -193,15 +202,23 @@ create table kafka_offset (
   primary key (cluster_id, topic, partition)
 );
 
-do $$
-declare append_only text;
+-- what was handed out as a watermark, and what was stored of a partition, stands: both only move forward.
+create function refuse_moving_back() returns trigger language plpgsql as $$
 begin
-  foreach append_only in array array['installation', 'usage_batch', 'usage_dimension', 'usage_event', 'usage_amendment',
-      'usage_state', 'usage_conflict', 'usage_rejection_retry', 'usage_rollup'] loop
-    execute format('create trigger append_only before update or delete or truncate on %I
-      for each statement execute function refuse_change()', append_only);
-  end loop;
+  raise exception '% only moves forward', tg_table_name using errcode = 'restrict_violation';
 end $$;
+create trigger moves_forward before update on recording_watermark
+  for each row when (new.watermark < old.watermark) execute function refuse_moving_back();
+create trigger stays before delete or truncate on recording_watermark
+  for each statement execute function refuse_moving_back();
+-- rows may be deleted: a topic that was made anew on its cluster is read from its start.
+create trigger moves_forward before update on kafka_offset for each row
+  when (new.next_offset < old.next_offset
+    or (new.cluster_id, new.topic, new.partition) <> (old.cluster_id, old.topic, old.partition))
+  execute function refuse_moving_back();
+
+call make_append_only('installation', 'usage_batch', 'usage_dimension', 'usage_event', 'usage_amendment',
+  'usage_state', 'usage_conflict', 'usage_rejection_retry', 'usage_rollup');
 
 -- a rejection may only lose its payload, when that expires.
 create function refuse_rejection_change() returns trigger language plpgsql as $$

@@ -108,12 +108,5 @@ create table record_conflict (
   unique (source, record_id, content_hash)
 );
 
-do $$
-declare append_only text;
-begin
-  foreach append_only in array array['party', 'cloud', 'product', 'product_group', 'deployment', 'price',
-      'contract_version', 'record', 'record_conflict'] loop
-    execute format('create trigger append_only before update or delete or truncate on %I
-      for each statement execute function refuse_change()', append_only);
-  end loop;
-end $$;
+call make_append_only('party', 'cloud', 'product', 'product_group', 'deployment', 'price', 'contract_version',
+  'record', 'record_conflict');

@@ -1,10 +1,14 @@
 -- settlements, what they booked, the statements, and which periods are closed.
 
+-- a month 2026-05, a quarter 2026-Q2 or a year 2026, as the program writes them.
+create function is_period(name text) returns boolean language sql immutable
+  return name ~ '^[0-9]{4}(-(0[1-9]|1[0-2]|Q[1-4]))?$';
+
 -- one run of the one settlement path: what was asked, as known at which cutoff, by which engine.
 create table settlement (
   settlement_id bigint generated always as identity primary key,
   contract_id text not null,
-  period text not null,
+  period text not null check (is_period(period)),
   period_start timestamptz not null,
   period_end timestamptz not null check (period_end > period_start),   -- exclusive
   cutoff timestamptz not null,
@@ -28,7 +32,7 @@ create table booked_line (
   payer text not null references party,
   payee text not null references party check (payee <> payer),
   currency text not null check (currency ~ '^[A-Z]{3}$'),
-  origin_period text not null,
+  origin_period text not null check (is_period(origin_period)),
   origin_start timestamptz not null,
   booked_period text not null,
   booked_start timestamptz not null,
@@ -48,6 +52,19 @@ create table period_close (
   closed_by text not null,
   primary key (contract_id, period)
 );
+
+-- what is closed was settled: so the period is one of the contract's, and begins where its settlements say.
+create function refuse_close_unsettled() returns trigger language plpgsql as $$
+begin
+  if not exists (select from settlement s
+      where (s.contract_id, s.period, s.period_start) = (new.contract_id, new.period, new.period_start)) then
+    raise exception 'period % of contract % was never settled', new.period, new.contract_id
+      using errcode = 'check_violation';
+  end if;
+  return new;
+end $$;
+create trigger settled_before before insert on period_close
+  for each row execute function refuse_close_unsettled();
 
 create function refuse_booking_into_closed() returns trigger language plpgsql as $$
 begin
@@ -73,7 +90,7 @@ create table statement (
   party_a text not null references party,
   party_b text not null references party check (party_a < party_b),
   currency text not null check (currency ~ '^[A-Z]{3}$'),
-  period text not null,
+  period text not null check (is_period(period)),
   period_start timestamptz not null,
   unique (contract_id, party_a, party_b, currency, period)
 );
@@ -144,7 +161,7 @@ create trigger status_follows before insert on statement_status
 -- later ones. it covers the events that there were then; more of the same kind block again.
 create table unresolved_waiver (
   contract_id text not null,
-  period text not null,
+  period text not null check (is_period(period)),
   dimension_id integer not null references usage_dimension,
   events bigint not null check (events > 0),
   waived_at timestamptz not null,
@@ -153,12 +170,5 @@ create table unresolved_waiver (
   primary key (contract_id, period, dimension_id, events)
 );
 
-do $$
-declare append_only text;
-begin
-  foreach append_only in array array['settlement', 'booked_line', 'period_close', 'statement', 'statement_revision',
-      'statement_status', 'unresolved_waiver'] loop
-    execute format('create trigger append_only before update or delete or truncate on %I
-      for each statement execute function refuse_change()', append_only);
-  end loop;
-end $$;
+call make_append_only('settlement', 'booked_line', 'period_close', 'statement', 'statement_revision',
+  'statement_status', 'unresolved_waiver');

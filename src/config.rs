@@ -3,6 +3,7 @@
 //! A key that no default names is refused with the place where it stands. Each value remembers where it came
 //! from, for `apportion config show`.
 
+use crate::telemetry::LogFormat;
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider, Source};
@@ -53,13 +54,6 @@ pub struct Kafka {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Http {
     pub listen: SocketAddr,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    Text,
-    Json,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

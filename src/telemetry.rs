@@ -1,6 +1,6 @@
 //! What the service tells of itself: every metric name once, structured logs, and traces.
 
-use crate::store::usage_rows::Counts;
+use crate::domain::outcome::Counts;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{Protocol, WithExportConfig};
 use opentelemetry_sdk::Resource;
@@ -85,14 +85,14 @@ impl Metrics {
 
     /// A batch was committed.
     pub fn batch_written(&self, counts: &Counts, rejections: &[&str], took: Duration) {
-        for (outcome, count) in counts.outcomes() {
-            self.messages.with_label_values(&[outcome]).inc_by(u64::from(count));
+        for (outcome, count) in counts.iter() {
+            self.messages.with_label_values(&[outcome.name()]).inc_by(count);
         }
         for reason in rejections {
             self.rejections.with_label_values(&[reason]).inc();
         }
         self.batch_seconds.observe(took.as_secs_f64());
-        self.batch_messages.observe(f64::from(counts.messages));
+        self.batch_messages.observe(f64::from(u32::try_from(counts.messages()).unwrap_or(u32::MAX)));
     }
 
     /// A batch is tried again because the database was away.
@@ -135,10 +135,11 @@ impl Metrics {
 }
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
-    Human,
+    /// For people.
+    Text,
     Json,
 }
 
@@ -189,7 +190,7 @@ pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> 
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours);
     let lines = match config.format {
-        LogFormat::Human => lines.boxed(),
+        LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
     tracing_subscriber::registry().with(filter).with(export).with(lines).try_init()?;

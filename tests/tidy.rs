@@ -1,8 +1,12 @@
-//! Rules of the house that a compiler does not know: who imports whom, sizes, headings, and the map.
+//! Rules of the house that a compiler does not know: who imports whom, sizes, headings, licences, and the map.
 //!
 //! Each rule is a function from texts to findings (`file:line: what is wrong`), so that it is tested on a bad
 //! text beside the whole tree.
 
+#[path = "tidy/imports.rs"]
+mod imports;
+#[path = "tidy/licences.rs"]
+mod licences;
 #[path = "tidy/map.rs"]
 mod map;
 
@@ -80,160 +84,6 @@ fn expect_none(rule: &str, findings: Vec<String>) {
     assert!(findings.is_empty(), "{rule}\n{}\n", findings.join("\n"));
 }
 
-/// The names in `text` that follow `prefix`, also those of a group: `a` and `b` in `crate::{a::x, b}`.
-fn names_after(text: &str, prefix: &str) -> Vec<String> {
-    let name = |text: &str| text.chars().take_while(|it| it.is_alphanumeric() || *it == '_').collect::<String>();
-    let mut names = Vec::new();
-    for (at, _) in text.match_indices(prefix) {
-        let before = text[..at].chars().next_back();
-        if before.is_some_and(|it| it.is_alphanumeric() || it == '_') {
-            continue;
-        }
-        let rest = &text[at + prefix.len()..];
-        let Some(group) = rest.strip_prefix('{') else {
-            names.push(name(rest));
-            continue;
-        };
-        let mut depth = 0_usize;
-        let mut item = String::new();
-        for it in group.chars() {
-            match it {
-                '}' if depth == 0 => break,
-                ',' if depth == 0 => names.push(name(std::mem::take(&mut item).trim())),
-                _ => {
-                    depth = match it {
-                        '{' => depth + 1,
-                        '}' => depth - 1,
-                        _ => depth,
-                    };
-                    item.push(it);
-                }
-            }
-        }
-        names.push(name(item.trim()));
-    }
-    names.retain(|it| !it.is_empty());
-    names
-}
-
-/// Each statement of the code with its first line's number: an import may span lines.
-fn statements(source: &Source) -> Vec<(usize, String)> {
-    let mut all = Vec::new();
-    let mut open: Option<(usize, String)> = None;
-    for (number, line) in source.code() {
-        let (start, mut text) = open.take().unwrap_or((number, String::new()));
-        text.push_str(line.trim());
-        let is_use = text.starts_with("use ") || text.starts_with("pub use ") || text.starts_with("pub(crate) use ");
-        if is_use && !text.ends_with(';') {
-            open = Some((start, text));
-        } else {
-            all.push((start, text));
-        }
-    }
-    all
-}
-
-/// Which modules of `src` each may import: the table of ARCHITECTURE.md, and why it holds.
-const MAY_IMPORT: &[(&str, &[&str])] = &[
-    // The pure part: everything else may change around it, and it builds alone.
-    ("domain", &["domain"]),
-    ("sources", &["domain", "sources"]),
-    ("render", &["domain", "render"]),
-    // Only types: what is counted is defined where it is stored.
-    ("telemetry", &["store", "telemetry"]),
-    ("store", &["domain", "store", "telemetry"]),
-    ("ingest", &["domain", "sources", "store", "telemetry", "ingest"]),
-    ("jobs", &["domain", "store", "render", "telemetry", "jobs"]),
-    ("http", &["domain", "store", "jobs", "ingest", "render", "telemetry", "http"]),
-    ("produce", &["domain", "telemetry", "produce"]),
-    ("config", &["domain", "store", "ingest", "http", "telemetry", "config"]),
-    ("cli", EVERYTHING),
-    ("main", EVERYTHING),
-    ("lib", &[]),
-];
-
-const EVERYTHING: &[&str] =
-    &["domain", "sources", "render", "store", "ingest", "jobs", "http", "produce", "telemetry", "config", "cli"];
-
-fn forbidden_imports(sources: &[Source]) -> Vec<String> {
-    let mut findings = Vec::new();
-    for source in sources {
-        let module = source.module();
-        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == module) else {
-            findings.push(source.finding(1, format_args!("module {module} has no row in MAY_IMPORT")));
-            continue;
-        };
-        for (line, text) in statements(source) {
-            let mut imported = names_after(&text, "crate::");
-            imported.extend(names_after(&text, "apportion::"));
-            for other in imported.iter().filter(|other| !allowed.contains(&other.as_str()) && other.as_str() != "main")
-            {
-                findings.push(source.finding(line, format_args!("{module} may not import {other}; only {allowed:?}")));
-            }
-        }
-    }
-    findings
-}
-
-#[test]
-fn modules_import_only_what_they_may() {
-    expect_none("Imports go one way; see \"Who may import what\".", forbidden_imports(&files(&["src"], "rs")));
-    let bad = [
-        Source::new("src/domain/a.rs", "//! A.\nuse crate::{domain::ids,\n  store::Row};\n"),
-        Source::new("src/jobs/a.rs", "fn f() { crate::http::serve() }\n// crate::ingest\n"),
-        Source::new("src/new/a.rs", ""),
-    ];
-    let found = forbidden_imports(&bad);
-    assert_eq!(found.len(), 3, "{found:?}");
-    assert!(found[0].starts_with("src/domain/a.rs:2: ") && found[1].contains("may not import http"), "{found:?}");
-}
-
-/// The files and folders of the domain, in the order in which its `mod.rs` lists them.
-fn domain_order(module_file: &str) -> Vec<String> {
-    let named = module_file.lines().filter_map(|line| line.trim().strip_prefix("pub mod "));
-    named.map(|name| name.trim_end_matches(';').to_owned()).collect()
-}
-
-fn upward_imports(order: &[String], sources: &[Source]) -> Vec<String> {
-    let mut findings = Vec::new();
-    let place = |name: &str| order.iter().position(|it| it == name);
-    for source in sources {
-        let Some(inside) = source.path.strip_prefix("src/domain/").filter(|it| *it != "mod.rs") else { continue };
-        let own = inside.split('/').next().unwrap_or_default().trim_end_matches(".rs");
-        let nested = inside.contains('/') && !inside.ends_with("mod.rs");
-        for (line, text) in statements(source) {
-            let mut imported = names_after(&text, "crate::domain::");
-            imported.extend(names_after(&text, if nested { "super::super::" } else { "super::" }));
-            for other in imported {
-                // A name that is no file of the domain is an item of the module itself.
-                if place(&other) > place(own) {
-                    let what = format!("{own} may not import {other}, which src/domain/mod.rs lists below it");
-                    findings.push(source.finding(line, what));
-                }
-            }
-        }
-    }
-    findings
-}
-
-#[test]
-fn the_domain_imports_only_upwards() {
-    let sources = files(&["src/domain"], "rs");
-    let module_file = sources.iter().find(|source| source.path == "src/domain/mod.rs").expect("src/domain/mod.rs");
-    let order = domain_order(&module_file.text);
-    assert!(order.len() > 5, "src/domain/mod.rs lists {order:?}");
-    expect_none("Each file of the domain may import only those listed above it.", upward_imports(&order, &sources));
-    let bad = [
-        Source::new("src/domain/ids.rs", "use super::money::Exact;\n"),
-        Source::new(
-            "src/domain/contract/read.rs",
-            "use super::settlement;\nuse crate::domain::settlement::{settle};\n",
-        ),
-    ];
-    let found = upward_imports(&order, &bad);
-    assert_eq!(found.len(), 2, "{found:?}");
-}
-
 /// What has no place in the pure part, and what instead.
 const IMPURE: &[(&str, &str)] = &[
     ("sqlx", "SQL stands in src/store"),
@@ -272,8 +122,8 @@ fn uses_of(sources: &[Source], words: &[(&str, &str)]) -> Vec<String> {
 #[test]
 fn the_pure_part_is_pure() {
     let mut sources = files(&["src"], "rs");
-    sources.retain(|source| ["domain", "sources", "render"].contains(&source.module()));
-    expect_none("domain, sources and render do no IO, know no clock and no floats.", uses_of(&sources, IMPURE));
+    sources.retain(|source| ["domain", "sources"].contains(&source.module()));
+    expect_none("domain and sources do no IO, know no clock and no floats.", uses_of(&sources, IMPURE));
     let bad = [Source::new("src/domain/a.rs", "// f64 in words\nlet now = Utc::now();\nfn f(x: f64) {}\n")];
     assert_eq!(uses_of(&bad, IMPURE).len(), 2);
 }
@@ -346,33 +196,42 @@ fn without_heading(sources: &[Source], heading: &str) -> Vec<String> {
 #[test]
 fn every_file_says_what_it_is_for() {
     expect_none("Every Rust file begins with //!.", without_heading(&files(&["src", "tests"], "rs"), "//! "));
-    expect_none("Every migration begins with --.", without_heading(&files(&["migrations"], "sql"), "-- "));
+    expect_none("Every file of SQL begins with --.", without_heading(&sql(), "-- "));
     assert_eq!(without_heading(&[Source::new("a.rs", "use std;\n")], "//! ").len(), 1);
 }
 
-fn shouted_sql(migrations: &[Source]) -> Vec<String> {
+fn shouted_sql(sources: &[Source]) -> Vec<String> {
     let words: BTreeSet<&str> =
         "SELECT FROM WHERE INSERT INTO UPDATE DELETE CREATE TABLE INDEX FUNCTION TRIGGER VIEW TYPE NOT NULL \
         PRIMARY KEY REFERENCES UNIQUE CHECK DEFAULT ON CONFLICT ALTER GRANT REVOKE BEGIN END RETURNS RAISE IF THEN"
             .split_whitespace()
             .collect();
     let mut findings = Vec::new();
-    for migration in migrations {
-        for (index, line) in migration.text.lines().enumerate() {
+    for source in sources {
+        for (index, line) in source.text.lines().enumerate() {
             let code = line.split("--").next().unwrap_or_default();
             // What stands between quotes is a text, not SQL.
             let outside: String = code.split('\'').step_by(2).collect::<Vec<_>>().join(" ");
             let words =
                 outside.split(|it: char| !it.is_alphanumeric() && it != '_').filter(|word| words.contains(word));
-            findings.extend(words.map(|word| migration.finding(index + 1, format_args!("{word} in upper case"))));
+            findings.extend(words.map(|word| source.finding(index + 1, format_args!("{word} in upper case"))));
         }
     }
     findings
 }
 
+/// Every file of SQL: migrations, queries and what tests ask.
+fn sql() -> Vec<Source> {
+    let sources = files(&["migrations", "src", "tests"], "sql");
+    for folder in ["migrations/", "src/store/"] {
+        assert!(sources.iter().any(|source| source.path.starts_with(folder)), "no SQL below {folder}");
+    }
+    sources
+}
+
 #[test]
 fn sql_is_lower_case() {
-    expect_none("SQL keywords are written in lower case.", shouted_sql(&files(&["migrations"], "sql")));
+    expect_none("SQL keywords are written in lower case.", shouted_sql(&sql()));
     assert_eq!(shouted_sql(&[Source::new("a.sql", "-- CREATE\ncreate TABLE a (b text default 'NOT');\n")]).len(), 1);
 }
 

@@ -111,13 +111,14 @@ fn write_zipped(out: impl Write, lines: impl Iterator<Item = impl Display>) -> i
 }
 
 fn show(manifest: &Manifest) -> anyhow::Result<()> {
-    let row = |(name, count): (&str, u64)| vec![name.to_owned(), thousands(count)];
-    line(table(&["outcome", "messages"], &[1], manifest.outcomes().into_iter().map(row)))?;
-    let rejected = manifest.rejected.iter().map(|(reason, count)| (reason.as_str(), *count));
-    line(table(&["rejected for", "messages"], &[1], rejected.map(row)))?;
-    let deployments = manifest.events_by_deployment.iter().map(|(name, count)| (name.as_str(), *count));
-    line(table(&["deployment", "events"], &[1], deployments.map(row)))?;
-    let (messages, late) = (thousands(manifest.messages), thousands(manifest.late));
+    let row = |name: &str, count: u64| vec![name.to_owned(), thousands(count)];
+    let outcomes = manifest.counts.iter().map(|(outcome, count)| row(outcome.name(), count));
+    line(table(&["outcome", "messages"], &[1], outcomes))?;
+    let rejections = manifest.rejections.iter().map(|(reason, count)| row(reason, *count));
+    line(table(&["rejected for", "messages"], &[1], rejections))?;
+    let deployments = manifest.events_by_deployment.iter().map(|(name, count)| row(name, *count));
+    line(table(&["deployment", "events"], &[1], deployments))?;
+    let (messages, late) = (thousands(manifest.counts.messages()), thousands(manifest.late));
     Ok(line(format!("{messages} messages; {late} of the stored events occurred in the month before"))?)
 }
 

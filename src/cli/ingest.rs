@@ -2,9 +2,9 @@
 
 use super::Session;
 use super::output::{Format, json, line, table, thousands};
+use apportion::domain::outcome::Counts;
 use apportion::ingest::file::ingest_file;
 use apportion::ingest::writer::Writer;
-use apportion::store::usage_rows::Counts;
 use apportion::telemetry::Metrics;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
@@ -39,14 +39,14 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         })
         .await?;
         bar.finish_and_clear();
-        total.add(&progress.counts);
+        total += progress.counts;
     }
     match session.format {
         Format::Json => json(&total),
         Format::Table => {
-            let rows = total.outcomes().map(|(name, count)| vec![name.to_owned(), thousands(count)]);
+            let rows = total.iter().map(|(outcome, count)| vec![outcome.name().to_owned(), thousands(count)]);
             line(table(&["outcome", "messages"], &[1], rows))?;
-            Ok(line(format!("{} messages", thousands(total.messages)))?)
+            Ok(line(format!("{} messages", thousands(total.messages())))?)
         }
     }
 }

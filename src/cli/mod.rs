@@ -16,7 +16,7 @@ mod statement_text;
 mod usage;
 
 use anyhow::Context;
-use apportion::config::{Config, ConfigError, LogFormat, Setting, Sources};
+use apportion::config::{Config, ConfigError, Setting, Sources};
 use apportion::domain::settlement::SettlementError;
 use apportion::ingest::consumer::ConsumerConfig;
 use apportion::jobs::contracts::ContractsError;
@@ -117,12 +117,12 @@ impl Session {
     /// A filter or an endpoint that is none.
     pub fn telemetry(&self) -> anyhow::Result<TelemetryGuard> {
         let settings = &self.config.telemetry;
-        let format = match settings.log_format {
-            LogFormat::Text => telemetry::LogFormat::Human,
-            LogFormat::Json => telemetry::LogFormat::Json,
-        };
         let otlp_endpoint = (!settings.otlp_endpoint.is_empty()).then(|| settings.otlp_endpoint.clone());
-        Ok(telemetry::init(&TelemetryConfig { filter: settings.log_filter.clone(), format, otlp_endpoint })?)
+        Ok(telemetry::init(&TelemetryConfig {
+            filter: settings.log_filter.clone(),
+            format: settings.log_format,
+            otlp_endpoint,
+        })?)
     }
 }
 

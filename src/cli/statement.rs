@@ -2,8 +2,8 @@
 
 use super::output::{self, json, line};
 use super::{Format, Session};
-use apportion::jobs::statements::{approve, issue, show, waive};
-use apportion::store::books::{StatementRow, list_statements};
+use apportion::jobs::statements::{approve, document, issue, show, waive};
+use apportion::store::books::{StatementHead, list_statements};
 use sqlx::PgPool;
 
 /// List, show, approve and issue statements
@@ -59,11 +59,13 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             }
         }
         Command::Show { id } => {
-            let (row, statement) = show(&pool, id).await?;
             match session.format {
                 // Byte for byte what was stored, so that its digest can be checked.
-                Format::Json => line(&row.content)?,
-                Format::Table => line(super::statement_text::text(&row, &statement))?,
+                Format::Json => line(document(&pool, id).await?)?,
+                Format::Table => {
+                    let (head, statement) = show(&pool, id).await?;
+                    line(super::statement_text::text(&head, &statement))?;
+                }
             }
         }
         Command::Approve { id, by } => {
@@ -95,16 +97,16 @@ async fn report(pool: &PgPool, id: i64, session: &Session) -> anyhow::Result<()>
 }
 
 /// The statements as a table.
-pub fn list(rows: &[StatementRow]) -> comfy_table::Table {
+pub fn list(rows: &[StatementHead]) -> comfy_table::Table {
     let heading = ["id", "contract", "period", "between", "currency", "status", "revision", "by"];
-    let row = |row: &StatementRow| {
+    let row = |row: &StatementHead| {
         vec![
             row.statement_id.to_string(),
-            row.contract_id.clone(),
-            row.period.clone(),
+            row.contract_id.to_string(),
+            row.period.to_string(),
             format!("{} and {}", row.party_a, row.party_b),
-            row.currency.clone(),
-            row.status.clone(),
+            row.currency.to_string(),
+            row.status.to_string(),
             row.revision.to_string(),
             row.changed_by.clone(),
         ]

@@ -4,18 +4,18 @@ use super::output::{exact, money, table};
 use apportion::domain::contract::Confidence;
 use apportion::domain::money::{Exact, Rounding};
 use apportion::domain::statement::{DirectionTotal, LineDetail, Statement, StatementLine};
-use apportion::store::books::StatementRow;
+use apportion::store::books::StatementHead;
 use std::fmt::{self, Write};
 
 /// Writes a statement out. Unrounded amounts show six fractional digits; the JSON has them all.
-pub fn text(row: &StatementRow, statement: &Statement) -> String {
+pub fn text(row: &StatementHead, statement: &Statement) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
     let _ = write(&mut out, row, statement);
     out
 }
 
-fn write(out: &mut String, row: &StatementRow, statement: &Statement) -> fmt::Result {
+fn write(out: &mut String, row: &StatementHead, statement: &Statement) -> fmt::Result {
     let [a, b] = &statement.parties;
     writeln!(out, "Statement {} (revision {}, {})", row.statement_id, row.revision, row.status)?;
     writeln!(out, "{}: {a} and {b}, {} in {}", statement.title, statement.period, statement.zone)?;

@@ -57,11 +57,11 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             if as_json {
                 return json(&serde_json::json!({ "outcomes": outcomes, "rejections": reasons }));
             }
-            let rows = outcomes.by_name().map(|(name, count)| vec![name.to_owned(), thousands(count)]);
+            let rows = outcomes.iter().map(|(outcome, count)| vec![outcome.name().to_owned(), thousands(count)]);
             line(table(&["outcome", "messages"], &[1], rows))?;
             let rows = reasons.into_iter().map(|reason| vec![reason.name, thousands(reason.count)]);
             line(table(&["rejected for", "messages"], &[1], rows))?;
-            Ok(line(format!("{} messages", thousands(outcomes.messages)))?)
+            Ok(line(format!("{} messages", thousands(outcomes.messages())))?)
         }
         Command::Rejections { reason, limit } => {
             let found = reports::rejections(&pool, reason.as_deref(), i64::from(limit)).await?;
@@ -77,7 +77,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             if as_json {
                 return json(&retried);
             }
-            let (taken, left) = (retried.taken.messages, retried.still_rejected);
+            let (taken, left) = (retried.taken.messages(), retried.still_rejected);
             Ok(line(format!("{taken} rejections were taken in, {left} are still rejected"))?)
         }
         Command::Conflicts { limit } => {

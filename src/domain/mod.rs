@@ -19,6 +19,7 @@ pub mod ids;
 pub mod money;
 pub mod period;
 pub mod usage;
+pub mod outcome;
 pub mod amendment;
 pub mod price;
 pub mod register;

@@ -101,12 +101,6 @@ impl From<Decimal> for Exact {
     }
 }
 
-impl From<i64> for Exact {
-    fn from(value: i64) -> Self {
-        Self::from_integer(value)
-    }
-}
-
 /// The text is no number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{text}\" is not an exact number; write a decimal such as \"1_000.50\" or a fraction such as \"1/3\"")]

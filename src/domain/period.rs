@@ -169,11 +169,6 @@ impl Period {
         Self { first_day: next.unwrap_or(NaiveDate::MAX), months: self.months }
     }
 
-    pub fn previous(&self) -> Self {
-        let previous = self.first_day.checked_sub_months(Months::new(self.months));
-        Self { first_day: previous.unwrap_or(NaiveDate::MIN), months: self.months }
-    }
-
     pub fn unit(&self) -> PeriodUnit {
         match self.months {
             1 => PeriodUnit::Month,
@@ -315,7 +310,6 @@ mod tests {
             let period: Period = text.parse().expect("a period");
             assert_eq!(period.to_string(), text);
             assert_eq!(period.next().to_string(), next);
-            assert_eq!(period.next().previous(), period);
         }
         for wrong in
             ["", "26-05", "2026-13", "2026-5", "2026-Q5", "2026-Q0", "2026-05-01", "2026-é", "+202-05", "2026-+5"]

@@ -9,6 +9,8 @@ use super::sharing::{BasePart, CapUse};
 use chrono::{Days, NaiveDate};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 
 /// The document that two parties agree on. Amounts are decimal strings; unrounded ones may be fractions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +82,64 @@ pub struct DirectionTotal {
     /// The credit that later periods take off, zero or less.
     pub carried_out: Exact,
     pub due_on: Option<NaiveDate>,
+}
+
+/// How far a statement has come. The database keeps the order: draft, approved, issued, agreed or disputed, settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StatementStatus {
+    Draft,
+    Approved,
+    Issued,
+    Agreed,
+    Disputed,
+    Settled,
+}
+
+impl StatementStatus {
+    pub const ALL: [Self; 6] = [Self::Draft, Self::Approved, Self::Issued, Self::Agreed, Self::Disputed, Self::Settled];
+
+    /// The name in the database, the API and what people read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Approved => "approved",
+            Self::Issued => "issued",
+            Self::Agreed => "agreed",
+            Self::Disputed => "disputed",
+            Self::Settled => "settled",
+        }
+    }
+
+    /// Whether news draft the statement anew. What was issued stands: its news go into the next period.
+    pub fn may_be_drafted_anew(self) -> bool {
+        match self {
+            Self::Draft | Self::Approved => true,
+            Self::Issued | Self::Agreed | Self::Disputed | Self::Settled => false,
+        }
+    }
+}
+
+impl fmt::Display for StatementStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// No status has that name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown status \"{name}\"")]
+pub struct UnknownStatus {
+    pub name: String,
+}
+
+impl FromStr for StatementStatus {
+    type Err = UnknownStatus;
+
+    fn from_str(name: &str) -> Result<Self, UnknownStatus> {
+        let named = Self::ALL.into_iter().find(|status| status.name() == name);
+        named.ok_or_else(|| UnknownStatus { name: name.to_owned() })
+    }
 }
 
 /// Draws up the statements of a settled period: one for each pair of parties, also where nothing is due.

@@ -207,9 +207,9 @@ impl UsageMessage {
     }
 }
 
-/// Length first, so that ("ab", "c") and ("a", "bc") differ.
+/// Length first, so that ("ab", "c") and ("a", "bc") differ; in as many bytes on every machine.
 fn hash_text(hasher: &mut blake3::Hasher, text: &str) {
-    hasher.update(&text.len().to_le_bytes());
+    hasher.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_le_bytes());
     hasher.update(text.as_bytes());
 }
 

@@ -40,7 +40,7 @@ pub async fn serve_on(listener: TcpListener, state: HttpState, stop: Cancellatio
     axum::serve(listener, router(state)).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
-pub fn router(state: HttpState) -> Router {
+fn router(state: HttpState) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))

@@ -87,9 +87,16 @@ struct State {
     halted: Option<ConsumerError>,
 }
 
+impl State {
+    fn next_epoch(&mut self) -> u64 {
+        self.epochs = self.epochs.saturating_add(1);
+        self.epochs
+    }
+}
+
 pub(super) struct Context {
     pub(super) assignment: Assignment,
-    held: Mutex<State>,
+    state: Mutex<State>,
 }
 
 /// A lock on the held partitions that shows nothing else.
@@ -105,12 +112,12 @@ impl std::ops::Deref for HeldGuard<'_> {
 
 impl Context {
     pub(super) fn new(assignment: Assignment) -> Self {
-        Self { assignment, held: Mutex::default() }
+        Self { assignment, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Whoever panicked while holding it left whole entries: each change is one insert or removal.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn held(&self) -> HeldGuard<'_> {
@@ -118,7 +125,7 @@ impl Context {
     }
 
     /// What went wrong in a rebalance, once.
-    pub(super) fn failure(&self) -> Option<ConsumerError> {
+    pub(super) fn take_failure(&self) -> Option<ConsumerError> {
         self.state().failure.take()
     }
 
@@ -144,8 +151,7 @@ impl Context {
     /// A partition is to be read on from elsewhere, once Kafka's client was told so.
     pub(super) fn moved(&self, topic: &str, partition: i32, next: Option<i64>) {
         let mut state = self.state();
-        state.epochs = state.epochs.saturating_add(1);
-        let epoch = state.epochs;
+        let epoch = state.next_epoch();
         if let Some(held) = state.held.get_mut(&(topic.to_owned(), partition)) {
             *held = Held { next, epoch, unsought: true };
         }
@@ -176,8 +182,7 @@ impl Context {
             partitions.set_partition_offset(&topic, partition, place)?;
             tracing::info!(topic, partition, ?next, "partition assigned");
             let mut state = self.state();
-            state.epochs = state.epochs.saturating_add(1);
-            let epoch = state.epochs;
+            let epoch = state.next_epoch();
             state.held.insert((topic, partition), Held { next, epoch, unsought: false });
         }
         Ok(consumer.incremental_assign(partitions)?)

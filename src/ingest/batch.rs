@@ -3,12 +3,13 @@
 //! Messages are decided in their order, each with what stands before it: in the database, or earlier in the
 //! batch. A repeat within a batch is compared with what stands, not with whatever came before it.
 
-use crate::domain::amendment::{self, Target};
+use crate::domain::amendment::{self, Refusal, Target};
+use crate::domain::outcome::Outcome;
 use crate::domain::period::Instant;
 use crate::domain::usage::{
     Amendment, AmendmentKind, Quantities, UsageContent, UsageEvent, UsageMessage, context_tokens, event_key,
 };
-use crate::sources::{Rejection, RejectionReason, cloudevents};
+use crate::sources::{Rejection, cloudevents};
 use crate::store::usage::{Lookup, Wanted};
 use crate::store::usage_rows::{AmendmentRow, ConflictRow, EventRow, RejectionRow, RollupRow, Rows, StateRow};
 use chrono::{DurationRound, TimeDelta};
@@ -153,8 +154,8 @@ struct Decision<'a> {
 /// Decides about the messages in their order; `recorded_at` is when their batch is recorded.
 pub fn decide<'a>(messages: &'a [Message], lookup: &'a Lookup, recorded_at: Instant) -> Rows<'a> {
     let mut decision = Decision::new(lookup);
+    decision.rows.messages = messages.len();
     for message in messages {
-        decision.rows.counts.messages = decision.rows.counts.messages.saturating_add(1);
         let rejected = decision.rows.counts.rejected;
         match &message.body {
             Body::Rejected(rejection) => decision.reject(&message.position, rejection.clone()),
@@ -220,43 +221,48 @@ impl<'a> Decision<'a> {
     }
 
     fn reject(&mut self, position: &Position, rejection: Rejection) {
-        count(&mut self.rows.counts.rejected);
+        self.rows.counts.count(Outcome::Rejected);
         if matches!(position, Position::Retry { .. }) {
             // It is kept already, and stays so; another row each time would never end.
             return;
         }
-        self.rows.rejections.push(RejectionRow {
-            position: position.to_string(),
-            reason: rejection.reason.name(),
-            detail: rejection.detail,
-            content_type: rejection.content_type,
-            payload: rejection.redacted,
-        });
+        self.rows.rejections.push(rejection_row(position.to_string(), rejection));
     }
 
     fn event(&mut self, position: &Position, key: Uuid, content_hash: Uuid, event: &'a UsageEvent) {
-        if let Some((standing_hash, _)) = self.standing.get(&key) {
-            if *standing_hash == content_hash {
-                count(&mut self.rows.counts.duplicates);
-            } else {
-                self.conflict(position, key, content_hash, &UsageMessage::Event(event.clone()));
-            }
+        if self.is_taken(position, key, content_hash, || UsageMessage::Event(event.clone())) {
             return;
         }
         self.standing.insert(key, (content_hash, Standing::NewEvent(event)));
         let content = &event.content;
         let known =
             self.lookup.deployments.contains(&content.deployment) && self.lookup.products.contains(&content.product);
-        let counts = &mut self.rows.counts;
-        count(if known { &mut counts.stored } else { &mut counts.stored_unresolved });
+        self.rows.counts.count(if known { Outcome::Stored } else { Outcome::StoredUnresolved });
         self.rows.events.push(EventRow { key, content_hash, event });
         if self.naming.contains_key(&key) {
             self.touched.insert(key);
         }
     }
 
+    /// Whether something stands under the key. If so, the message is its duplicate, or in conflict with it.
+    fn is_taken(
+        &mut self,
+        position: &Position,
+        key: Uuid,
+        content_hash: Uuid,
+        message: impl FnOnce() -> UsageMessage,
+    ) -> bool {
+        let Some((standing_hash, _)) = self.standing.get(&key) else { return false };
+        if *standing_hash == content_hash {
+            self.rows.counts.count(Outcome::Duplicate);
+        } else {
+            self.conflict(position, key, content_hash, &message());
+        }
+        true
+    }
+
     fn conflict(&mut self, position: &Position, key: Uuid, content_hash: Uuid, message: &UsageMessage) {
-        count(&mut self.rows.counts.conflicts);
+        self.rows.counts.count(Outcome::Conflict);
         let id = message.id();
         self.rows.conflicts.push(ConflictRow {
             key,
@@ -269,17 +275,12 @@ impl<'a> Decision<'a> {
     }
 
     fn amendment(&mut self, position: &Position, key: Uuid, hash: Uuid, target_key: Uuid, amendment: &'a Amendment) {
-        if let Some((standing_hash, _)) = self.standing.get(&key) {
-            if *standing_hash == hash {
-                count(&mut self.rows.counts.duplicates);
-            } else {
-                self.conflict(position, key, hash, &UsageMessage::Amendment(amendment.clone()));
-            }
+        if self.is_taken(position, key, hash, || UsageMessage::Amendment(amendment.clone())) {
             return;
         }
         let target = self.target(target_key);
         if let Err(refusal) = amendment::check(&amendment.kind, target) {
-            return self.reject(position, refused(amendment, refusal.into(), &refusal.to_string()));
+            return self.reject(position, refused(amendment, refusal));
         }
         // The event behind it: what it names, or what the correction that it voids corrects.
         let root = match target {
@@ -288,12 +289,11 @@ impl<'a> Decision<'a> {
         };
         let root = root
             .filter(|root| matches!(self.standing.get(root), Some((_, Standing::StoredEvent | Standing::NewEvent(_)))));
-        let counts = &mut self.rows.counts;
-        count(match (&amendment.kind, root.is_some()) {
-            (AmendmentKind::Correction(_), true) => &mut counts.corrections_applied,
-            (AmendmentKind::Correction(_), false) => &mut counts.corrections_waiting,
-            (AmendmentKind::Void, true) => &mut counts.voids_applied,
-            (AmendmentKind::Void, false) => &mut counts.voids_waiting,
+        self.rows.counts.count(match (&amendment.kind, root.is_some()) {
+            (AmendmentKind::Correction(_), true) => Outcome::CorrectionApplied,
+            (AmendmentKind::Correction(_), false) => Outcome::CorrectionWaiting,
+            (AmendmentKind::Void, true) => Outcome::VoidApplied,
+            (AmendmentKind::Void, false) => Outcome::VoidWaiting,
         });
         self.touched.extend(root);
         self.refuse_waiting(key, amendment);
@@ -325,14 +325,7 @@ impl<'a> Decision<'a> {
             .naming(key)
             .filter_map(|waiting| {
                 let refusal = amendment::check(&waiting.amendment.kind, target).err()?;
-                let rejection = refused(waiting.amendment, refusal.into(), &refusal.to_string());
-                Some(RejectionRow {
-                    position: waiting.position.clone(),
-                    reason: rejection.reason.name(),
-                    detail: rejection.detail,
-                    content_type: rejection.content_type,
-                    payload: rejection.redacted,
-                })
+                Some(rejection_row(waiting.position.clone(), refused(waiting.amendment, refusal)))
             })
             .collect();
         self.rows.rejections.extend(refused);
@@ -386,14 +379,20 @@ impl<'a> Decision<'a> {
     }
 }
 
-fn count(counter: &mut u32) {
-    *counter = counter.saturating_add(1);
+fn rejection_row(position: String, rejection: Rejection) -> RejectionRow {
+    RejectionRow {
+        position,
+        reason: rejection.reason.name(),
+        detail: rejection.detail,
+        content_type: rejection.content_type,
+        payload: rejection.redacted,
+    }
 }
 
-fn refused(amendment: &Amendment, reason: RejectionReason, why: &str) -> Rejection {
+fn refused(amendment: &Amendment, refusal: Refusal) -> Rejection {
     Rejection {
-        reason,
-        detail: why.to_owned(),
+        reason: refusal.into(),
+        detail: refusal.to_string(),
         content_type: cloudevents::CONTENT_TYPE,
         redacted: cloudevents::encode(&UsageMessage::Amendment(amendment.clone())),
     }

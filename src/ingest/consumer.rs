@@ -7,10 +7,11 @@
 use super::assignment::{Assignment, Context, Held, wait};
 use super::batch::{Message, Position};
 use super::writer::{Offsets, Writer};
+use crate::domain::outcome::Counts;
 use crate::sources::cloudevents;
 use crate::store::StoreError;
 use crate::store::offsets::{self, Advance};
-use crate::store::usage_rows::{Counts, Door};
+use crate::store::usage_rows::Intake;
 use crate::telemetry::Metrics;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -280,7 +281,7 @@ impl Session {
             }
             wait = wait.min(config.linger);
         }
-        match self.consumer.context().failure() {
+        match self.consumer.context().take_failure() {
             Some(error) => Err(error),
             None => Ok(()),
         }
@@ -305,40 +306,43 @@ impl Session {
         Some((Taken { topic, partition, offset, epoch: held.epoch, message }, message_bytes))
     }
 
-    /// Stores the batch; waits for a database that is away.
-    fn flush(&mut self, stop: &CancellationToken) -> Result<(), ConsumerError> {
+    /// Parts the batch into its messages and how far they move each partition.
+    fn take_batch(&mut self) -> (Vec<Message>, Vec<Advance>) {
         let batch = std::mem::take(&mut self.batch);
         self.bytes = 0;
         let mut advances: BTreeMap<(Arc<str>, i32), Advance> = BTreeMap::new();
         let mut messages = Vec::with_capacity(batch.len());
-        {
-            let held = self.consumer.context().held();
-            for Taken { topic, partition, offset, epoch, message } in batch {
-                let Some(held) = held.get(&(topic.to_string(), partition)).filter(|held| held.epoch == epoch) else {
-                    // Revoked since: whoever holds the partition now reads it again.
-                    continue;
-                };
-                let advance = advances.entry((Arc::clone(&topic), partition)).or_insert_with(|| Advance {
-                    topic: topic.to_string(),
-                    partition,
-                    expected: held.next,
-                    next: offset,
-                });
-                advance.next = offset.saturating_add(1);
-                messages.push(message);
-            }
+        let held = self.consumer.context().held();
+        for Taken { topic, partition, offset, epoch, message } in batch {
+            let Some(held) = held.get(&(topic.to_string(), partition)).filter(|held| held.epoch == epoch) else {
+                // Revoked since: whoever holds the partition now reads it again.
+                continue;
+            };
+            let advance = advances.entry((Arc::clone(&topic), partition)).or_insert_with(|| Advance {
+                topic: topic.to_string(),
+                partition,
+                expected: held.next,
+                next: offset,
+            });
+            advance.next = offset.saturating_add(1);
+            messages.push(message);
         }
+        (messages, advances.into_values().collect())
+    }
+
+    /// Stores the batch; waits for a database that is away.
+    fn flush(&mut self, stop: &CancellationToken) -> Result<(), ConsumerError> {
+        let (messages, advances) = self.take_batch();
         if messages.is_empty() {
             return Ok(());
         }
-        let cluster_id = self.assignment().cluster_id.clone();
-        let offsets = Offsets { cluster_id, advances: advances.into_values().collect() };
+        let Assignment { cluster_id, runtime, .. } = self.assignment();
+        let (offsets, runtime) = (Offsets { cluster_id: cluster_id.clone(), advances }, runtime.clone());
         let mut failures = 0;
         loop {
-            let runtime = self.assignment().runtime.clone();
-            match runtime.block_on(self.writer.write(&messages, Some(&offsets), Door::Kafka)) {
+            match runtime.block_on(self.writer.write(&messages, Some(&offsets), Intake::Kafka)) {
                 Ok(counts) => {
-                    self.totals.add(&counts);
+                    self.totals += counts;
                     self.consumer.context().advanced(&offsets.advances);
                     return Ok(());
                 }

@@ -4,14 +4,16 @@
 
 use super::batch::{Message, Position};
 use super::writer::{Writer, backoff};
+use crate::domain::outcome::Counts;
 use crate::sources::{MAX_MESSAGE_BYTES, cloudevents};
 use crate::store::StoreError;
-use crate::store::usage_rows::{Counts, Door};
+use crate::store::usage_rows::Intake;
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many lines make a batch.
 const BATCH_LINES: usize = 10_000;
@@ -61,7 +63,7 @@ pub async fn ingest_file(
         let counts = write(writer, &messages).await;
         let counts =
             counts.map_err(|error| FileError::Store { path: path.to_owned(), lines: progress.lines, error })?;
-        progress.counts.add(&counts);
+        progress.counts += counts;
         progress.bytes_read = lines.bytes_read();
         on_progress(&progress);
     }
@@ -70,7 +72,7 @@ pub async fn ingest_file(
 async fn write(writer: &mut Writer, messages: &[Message]) -> Result<Counts, StoreError> {
     let mut failures = 0;
     loop {
-        match writer.write(messages, None, Door::File).await {
+        match writer.write(messages, None, Intake::File).await {
             Err(error) if error.is_transient() && failures < MAX_FAILURES => {
                 tracing::warn!(%error, failures, "database is away; the batch is tried again");
                 tokio::time::sleep(backoff(failures)).await;
@@ -102,20 +104,20 @@ fn read_batch(lines: &mut Lines, writer: &Writer, name: &Arc<str>, read: &mut u6
 /// Counts what is read through it.
 struct Counted<R> {
     inner: R,
-    bytes: Arc<std::sync::atomic::AtomicU64>,
+    bytes: Arc<AtomicU64>,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
-        self.bytes.fetch_add(read as u64, std::sync::atomic::Ordering::Relaxed);
+        self.bytes.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
     }
 }
 
 struct Lines {
     reader: Box<dyn BufRead + Send>,
-    bytes: Arc<std::sync::atomic::AtomicU64>,
+    bytes: Arc<AtomicU64>,
     bytes_total: u64,
     line: Vec<u8>,
 }
@@ -135,7 +137,7 @@ impl Lines {
     }
 
     fn bytes_read(&self) -> u64 {
-        self.bytes.load(std::sync::atomic::Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// The next line without its end. Of a line that is too long to be taken only as much is kept as shows

@@ -2,10 +2,11 @@
 
 use super::batch::Position;
 use super::writer::Writer;
+use crate::domain::outcome::Counts;
 use crate::sources::{RejectionReason, cloudevents};
 use crate::store::StoreError;
 use crate::store::rejections::{Span, last_rejection, load_kept};
-use crate::store::usage_rows::{Counts, Door};
+use crate::store::usage_rows::Intake;
 use sqlx::PgPool;
 
 /// How many rejections one transaction takes.
@@ -48,7 +49,7 @@ pub async fn retry(writer: &mut Writer, pool: &PgPool, reason: Option<&str>) -> 
             }
         }
         if !messages.is_empty() {
-            retried.taken.add(&writer.write(&messages, None, Door::Retry).await?);
+            retried.taken += writer.write(&messages, None, Intake::Retry).await?;
         }
     }
     Ok(retried)

@@ -1,15 +1,15 @@
 //! One batch, one transaction: look up, decide, save, with the partitions' offsets.
 
-use super::batch::{Message, decide, wanted};
+use super::batch::{Message, Position, decide, wanted};
+use crate::domain::outcome::Counts;
 use crate::domain::usage::UsageMessage;
-use crate::ingest::batch::Position;
 use crate::sources::Rejection;
 use crate::store::StoreError;
 use crate::store::dictionary::{Dictionary, Numbers};
 use crate::store::offsets::{self, Advance};
-use crate::store::recording::{self, Sharing};
+use crate::store::recording::{self, LockMode};
 use crate::store::usage::{event_key_secret, look_up};
-use crate::store::usage_rows::{Counts, Door, Stamp, save};
+use crate::store::usage_rows::{Intake, Stamp, save};
 use crate::telemetry::Metrics;
 use chrono::TimeDelta;
 use sqlx::PgPool;
@@ -63,18 +63,18 @@ impl Writer {
     #[tracing::instrument(
         name = "ingest.batch",
         skip_all,
-        fields(messaging.batch.message_count = messages.len(), door = door.name())
+        fields(messaging.batch.message_count = messages.len(), intake = intake.name())
     )]
     pub async fn write(
         &mut self,
         messages: &[Message],
         offsets: Option<&Offsets>,
-        door: Door,
+        intake: Intake,
     ) -> Result<Counts, StoreError> {
         let started = Clock::now();
         let mut races = 0;
         loop {
-            match self.try_write(messages, offsets, door).await {
+            match self.try_write(messages, offsets, intake).await {
                 Ok((counts, numbers, reasons)) => {
                     self.dictionary.keep(numbers);
                     self.metrics.batch_written(&counts, &reasons, started.elapsed());
@@ -91,18 +91,18 @@ impl Writer {
         &self,
         messages: &[Message],
         offsets: Option<&Offsets>,
-        door: Door,
+        intake: Intake,
     ) -> Result<(Counts, Numbers, Vec<&'static str>), StoreError> {
         let amends = messages.iter().any(Message::is_amendment);
-        let sharing = if amends { Sharing::Exclusive } else { Sharing::Shared };
-        let (mut transaction, recorded_at) = recording::begin(&self.pool, sharing).await?;
+        let mode = if amends { LockMode::Exclusive } else { LockMode::Shared };
+        let (mut transaction, recorded_at) = recording::begin(&self.pool, mode).await?;
         if let Some(Offsets { cluster_id, advances }) = offsets {
             // First: a second writer of the partition waits here and then finds that it was overtaken.
             offsets::advance(&mut transaction, cluster_id, advances).await?;
         }
         let lookup = look_up(&mut transaction, &wanted(messages)).await?;
         let rows = decide(messages, &lookup, recorded_at);
-        let stamp = Stamp { recorded_at, door, rejections_kept: REJECTIONS_KEPT };
+        let stamp = Stamp { recorded_at, intake, rejections_kept: REJECTIONS_KEPT };
         let numbers = save(&mut transaction, &self.dictionary, &rows, &stamp).await?;
         transaction.commit().await?;
         Ok((rows.counts, numbers, rows.rejections.iter().map(|row| row.reason).collect()))

@@ -10,7 +10,7 @@ use crate::domain::price::{Price, PriceBook};
 use crate::domain::register::{Register, RegisterConflict};
 use crate::store::StoreError;
 use crate::store::contracts::{Added, Additions, append, load_prices, load_register, load_versions};
-use crate::store::recording::{self, Sharing};
+use crate::store::recording::{self, LockMode};
 use sqlx::{PgConnection, PgPool};
 use std::path::{Path, PathBuf};
 
@@ -99,7 +99,7 @@ pub async fn load(conn: &mut PgConnection, known_at: Instant) -> Result<Known, C
 #[tracing::instrument(name = "contracts.apply", skip_all)]
 pub async fn apply(pool: &PgPool, folder: &Folder) -> Result<Added, ContractsError> {
     // Alone: batches decide by prices and master data while they record, and two loads must see each other.
-    let (mut tx, at) = recording::begin(pool, Sharing::Exclusive).await?;
+    let (mut tx, at) = recording::begin(pool, LockMode::Exclusive).await?;
     let mut register = load_register(&mut tx, at).await?;
     register.extend(folder.register.clone())?;
     let prices = new_prices(folder, &load_prices(&mut tx, at).await?)?;

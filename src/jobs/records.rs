@@ -6,7 +6,7 @@ use crate::domain::ids::EventId;
 use crate::domain::record::Record;
 use crate::store::StoreError;
 use crate::store::contracts::{RecordOutcome, append_records, load_records};
-use crate::store::recording::{self, Sharing};
+use crate::store::recording::{self, LockMode};
 use sqlx::PgPool;
 
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +25,7 @@ pub enum RecordsError {
 /// The first that would never count, or count twice; then none is recorded.
 pub async fn record(pool: &PgPool, records: &[Record]) -> Result<Vec<RecordOutcome>, RecordsError> {
     // Alone: two reports of one figure must see each other.
-    let (mut tx, at) = recording::begin(pool, Sharing::Exclusive).await?;
+    let (mut tx, at) = recording::begin(pool, LockMode::Exclusive).await?;
     let Known { register, contracts, .. } = load(&mut tx, at).await?;
     let mut known = load_records(&mut tx, at).await?;
     for record in records {

@@ -12,7 +12,8 @@ use crate::domain::settlement::{
 use crate::domain::sharing::{PlacedDeduction, timeline};
 use crate::domain::statement::{Statement, statements};
 use crate::store::books::{
-    SettlementRow, find_statement, insert_draft, insert_settlement, last_cutoff, load_books, lock_contract,
+    SettlementRow, find_statement, insert_draft, insert_settlement, last_cutoff, load_books, load_document,
+    lock_contract,
 };
 use crate::store::contracts::load_records;
 use crate::store::rollups::{EventPlace, UnresolvedUsage, load_event_place, load_unresolved, load_usage};
@@ -215,13 +216,7 @@ async fn save(
 ) -> Result<Vec<(i64, Statement)>, SettleError> {
     let mut news = Vec::new();
     for statement in drawn {
-        let before = find_statement(&mut *conn, &statement).await?;
-        let is_open = before.as_ref().is_none_or(|row| row.status == "draft" || row.status == "approved");
-        let is_new = match &before {
-            Some(row) => !says_the_same(&serde_json::from_str(&row.content)?, &statement),
-            None => true,
-        };
-        if is_open && is_new && !(input.books.closed.contains(&input.period) && before.is_none()) {
+        if is_news(&mut *conn, input, &statement).await? {
             news.push(statement);
         }
     }
@@ -248,6 +243,18 @@ async fn save(
         drafted.push((id, statement));
     }
     Ok(drafted)
+}
+
+/// Whether a statement is to be drafted: it says something new, and nobody was told otherwise for good.
+async fn is_news(conn: &mut PgConnection, input: &SettlementInput, statement: &Statement) -> Result<bool, SettleError> {
+    let Some(before) = find_statement(&mut *conn, statement).await? else {
+        return Ok(!input.books.closed.contains(&input.period));
+    };
+    if !before.status.may_be_drafted_anew() {
+        return Ok(false);
+    }
+    let drafted: Statement = serde_json::from_str(&load_document(conn, &before).await?)?;
+    Ok(!says_the_same(&drafted, statement))
 }
 
 /// Whether two statements differ in their cutoff alone.

@@ -1,10 +1,11 @@
 //! Approves and issues statements. People do both; the one who made a draft may not approve it.
 
 use crate::domain::period::Period;
-use crate::domain::statement::Statement;
+use crate::domain::statement::{Statement, StatementStatus};
 use crate::store::StoreError;
 use crate::store::books::{
-    StatementRow, append_status, close_period, insert_waiver, load_statement, load_waivers, lock_contract,
+    StatementHead, append_status, close_period, insert_waiver, load_document, load_statement, load_waivers,
+    lock_contract,
 };
 use crate::store::rollups::{UnresolvedUsage, load_unresolved};
 use sqlx::{PgConnection, PgPool};
@@ -13,8 +14,8 @@ use sqlx::{PgConnection, PgPool};
 pub enum StatementError {
     #[error("no statement {id}; `apportion statement list` shows those there are")]
     Unknown { id: i64 },
-    #[error("statement {id} is {status}; it has to be {expected} to be {action}")]
-    WrongStatus { id: i64, status: String, expected: &'static str, action: &'static str },
+    #[error("statement {id} is {status}; it has to be {expected} to be {wanted}")]
+    WrongStatus { id: i64, status: StatementStatus, expected: StatementStatus, wanted: StatementStatus },
     #[error("{by} made statement {id}; someone else has to approve it")]
     OwnDraft { id: i64, by: String },
     #[error(
@@ -33,18 +34,49 @@ impl From<sqlx::Error> for StatementError {
     }
 }
 
-async fn load(conn: &mut PgConnection, id: i64) -> Result<(StatementRow, Statement), StatementError> {
-    let row = load_statement(conn, id).await?.ok_or(StatementError::Unknown { id })?;
-    let statement = serde_json::from_str(&row.content)?;
-    Ok((row, statement))
+async fn head(conn: &mut PgConnection, id: i64) -> Result<StatementHead, StatementError> {
+    load_statement(conn, id).await?.ok_or(StatementError::Unknown { id })
 }
 
-/// A statement with its status and its document.
+async fn load(conn: &mut PgConnection, id: i64) -> Result<(StatementHead, Statement), StatementError> {
+    let head = head(&mut *conn, id).await?;
+    let statement = serde_json::from_str(&load_document(conn, &head).await?)?;
+    Ok((head, statement))
+}
+
+/// Locks the contract of a statement, then reads where the statement stands: a settlement may have drafted it
+/// anew while this waited. Refuses one that is not what it has to be.
+async fn lock(
+    conn: &mut PgConnection,
+    id: i64,
+    expected: StatementStatus,
+    wanted: StatementStatus,
+) -> Result<StatementHead, StatementError> {
+    let before = head(&mut *conn, id).await?;
+    lock_contract(&mut *conn, &before.contract_id).await?;
+    let head = head(conn, id).await?;
+    if head.status != expected {
+        return Err(StatementError::WrongStatus { id, status: head.status, expected, wanted });
+    }
+    Ok(head)
+}
+
+/// A statement with its status and its content.
+///
+/// # Errors
+/// There is none of that id, or it cannot be read.
+pub async fn show(pool: &PgPool, id: i64) -> Result<(StatementHead, Statement), StatementError> {
+    load(&mut *pool.acquire().await?, id).await
+}
+
+/// The document of a statement, byte for byte what its digest is of.
 ///
 /// # Errors
 /// There is none of that id.
-pub async fn show(pool: &PgPool, id: i64) -> Result<(StatementRow, Statement), StatementError> {
-    load(&mut *pool.acquire().await?, id).await
+pub async fn document(pool: &PgPool, id: i64) -> Result<String, StatementError> {
+    let mut conn = pool.acquire().await?;
+    let head = head(&mut conn, id).await?;
+    Ok(load_document(&mut conn, &head).await?)
 }
 
 /// Approves a draft.
@@ -53,18 +85,12 @@ pub async fn show(pool: &PgPool, id: i64) -> Result<(StatementRow, Statement), S
 /// It is no draft, or `by` made it.
 pub async fn approve(pool: &PgPool, id: i64, by: &str) -> Result<(), StatementError> {
     let mut tx = pool.begin().await?;
-    let (_, statement) = load(&mut tx, id).await?;
-    // A settlement may draft it anew while we wait: read what is approved only under the lock.
-    lock_contract(&mut tx, &statement.contract).await?;
-    let (row, _) = load(&mut tx, id).await?;
-    if row.status != "draft" {
-        return Err(StatementError::WrongStatus { id, status: row.status, expected: "draft", action: "approved" });
-    }
+    let head = lock(&mut tx, id, StatementStatus::Draft, StatementStatus::Approved).await?;
     // Of a draft the last status was set by its maker.
-    if row.changed_by.trim().to_lowercase() == by.trim().to_lowercase() {
+    if head.changed_by.trim().to_lowercase() == by.trim().to_lowercase() {
         return Err(StatementError::OwnDraft { id, by: by.to_owned() });
     }
-    append_status(&mut tx, id, row.revision, "approved", by, "approved").await?;
+    append_status(&mut tx, id, head.revision, StatementStatus::Approved, by, "approved").await?;
     Ok(tx.commit().await?)
 }
 
@@ -75,18 +101,14 @@ pub async fn approve(pool: &PgPool, id: i64, by: &str) -> Result<(), StatementEr
 #[tracing::instrument(name = "statement.issue", skip(pool))]
 pub async fn issue(pool: &PgPool, id: i64, by: &str) -> Result<(), StatementError> {
     let mut tx = pool.begin().await?;
-    let (_, statement) = load(&mut tx, id).await?;
-    lock_contract(&mut tx, &statement.contract).await?;
-    let (row, statement) = load(&mut tx, id).await?;
-    if row.status != "approved" {
-        return Err(StatementError::WrongStatus { id, status: row.status, expected: "approved", action: "issued" });
-    }
+    lock(&mut tx, id, StatementStatus::Approved, StatementStatus::Issued).await?;
+    let (head, statement) = load(&mut tx, id).await?;
     let unresolved = unwaived(&mut tx, &statement).await?;
     let events: i64 = unresolved.iter().map(|usage| usage.events).sum();
     if events > 0 {
         return Err(StatementError::Unresolved { id, period: statement.period, events });
     }
-    append_status(&mut tx, id, row.revision, "issued", by, "issued").await?;
+    append_status(&mut tx, id, head.revision, StatementStatus::Issued, by, "issued").await?;
     close_period(&mut tx, &statement.contract, statement.period, statement.span.start, by).await?;
     Ok(tx.commit().await?)
 }
@@ -104,7 +126,7 @@ async fn unwaived(conn: &mut PgConnection, statement: &Statement) -> Result<Vec<
 /// Decides that a statement's period need not wait for the usage that is unresolved now; returns it.
 ///
 /// # Errors
-/// There is no statement of that id.
+/// There is no statement of that id, or it cannot be read.
 pub async fn waive(pool: &PgPool, id: i64, by: &str, reason: &str) -> Result<Vec<UnresolvedUsage>, StatementError> {
     let mut tx = pool.begin().await?;
     let (_, statement) = load(&mut tx, id).await?;

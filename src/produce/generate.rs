@@ -12,6 +12,7 @@ use super::malformed::{self, Fault};
 use super::manifest::Manifest;
 use super::message::{CloudEvent, Message, Mode};
 use super::usage::{self, Calendar, Style, UNKNOWN_DEPLOYMENT, UNKNOWN_PRODUCT, Usage, micros, time};
+use crate::domain::outcome::Outcome;
 use crate::domain::period::{Instant, Period, PeriodUnit};
 use chrono::TimeDelta;
 use std::collections::BTreeSet;
@@ -150,21 +151,23 @@ impl Generator {
         let target = if what == What::VoidOfCorrection { What::Correction } else { What::Event };
         let known = self.sent.contains(&(number, target));
         let manifest = &mut self.manifest;
-        let counter = match (what, known) {
+        let outcome = match (what, known) {
             (What::Event, _) => {
                 manifest.count_event(usage.deployment, late);
-                if unresolved { &mut manifest.stored_unresolved } else { &mut manifest.stored }
+                if unresolved { Outcome::StoredUnresolved } else { Outcome::Stored }
             }
-            (What::Repeat | What::SecondRepeat | What::RepeatedCorrection, _) => &mut manifest.duplicates,
-            (What::Conflict, _) => &mut manifest.conflicts,
-            (What::Correction, true) => &mut manifest.corrections_applied,
-            (What::Correction, false) => &mut manifest.corrections_waiting,
-            (What::Void | What::VoidOfCorrection, true) => &mut manifest.voids_applied,
-            (What::Void | What::VoidOfCorrection, false) => &mut manifest.voids_waiting,
-            (What::Malformed, _) => manifest.rejected.entry(fault(&self.plan, number).reason().to_owned()).or_default(),
+            (What::Repeat | What::SecondRepeat | What::RepeatedCorrection, _) => Outcome::Duplicate,
+            (What::Conflict, _) => Outcome::Conflict,
+            (What::Correction, true) => Outcome::CorrectionApplied,
+            (What::Correction, false) => Outcome::CorrectionWaiting,
+            (What::Void | What::VoidOfCorrection, true) => Outcome::VoidApplied,
+            (What::Void | What::VoidOfCorrection, false) => Outcome::VoidWaiting,
+            (What::Malformed, _) => {
+                manifest.count_rejection(fault(&self.plan, number).reason());
+                Outcome::Rejected
+            }
         };
-        *counter = counter.saturating_add(1);
-        manifest.messages = manifest.messages.saturating_add(1);
+        manifest.counts.count(outcome);
         // Only what an amendment can name is ever asked for.
         let has_amendments =
             !matches!(self.fates.get(usize::try_from(number).unwrap_or(usize::MAX)), Some(Fate::Plain));
@@ -181,7 +184,7 @@ impl Generator {
         // Both modes carry each fault, whatever the source's own mode is.
         let mode = if draw.happens(5_000) { Mode::Binary } else { Mode::Structured };
         let event = malformed::event(fault(&self.plan, number), &usage);
-        Message { topic: usage.seller.topic.into(), key: usage.id, mode, event }
+        Message { topic: usage.reporter.topic.into(), key: usage.id, mode, event }
     }
 
     fn message(&mut self, at: Instant, what: What, number: u32) -> Message {
@@ -197,7 +200,7 @@ impl Generator {
             What::Void => self.void(&usage, &usage.id, at),
             What::VoidOfCorrection => self.void(&usage, &correction_id(&usage), at),
         };
-        Message { topic: usage.seller.topic.into(), key: usage.id, mode: usage.seller.mode, event: Some(event) }
+        Message { topic: usage.reporter.topic.into(), key: usage.id, mode: usage.reporter.mode, event: Some(event) }
     }
 
     /// A correction restates quantities, the customer or the time, in turn.
@@ -236,7 +239,7 @@ fn correction_id(usage: &Usage) -> String {
 fn amendment(usage: &Usage, id: String, kind: &str, at: Instant, data: String) -> CloudEvent {
     let attributes = vec![
         ("id", id),
-        ("source", usage.seller.source.to_owned()),
+        ("source", usage.reporter.source.to_owned()),
         ("type", kind.to_owned()),
         ("time", time(at, Style::Plain)),
     ];

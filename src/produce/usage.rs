@@ -14,9 +14,9 @@ pub const ZONE: Tz = chrono_tz::America::Los_Angeles;
 /// 2026-04-27T00:00 in Los Angeles. Before it every deployment stands on Azure; from then on any cloud.
 pub const ANY_CLOUD_FROM_MICROS: i64 = 1_777_273_200_000_000;
 
-/// A deployment as the generator knows it.
+/// A deployment that reports usage, as the generator knows it.
 #[derive(Debug)]
-pub struct Seller {
+pub struct Reporter {
     pub deployment: &'static str,
     pub source: &'static str,
     pub topic: &'static str,
@@ -43,10 +43,10 @@ const OF_AGENTS: &[(u64, (&str, &str))] = &[(1, (AGENTS, "default"))];
 const AGENTS: &str = "bedrock-managed-agents";
 
 /// Deployments by weight; those on Azure come first.
-pub const SELLERS: &[(u64, Seller)] = &[
+pub const REPORTERS: &[(u64, Reporter)] = &[
     (
         34,
-        Seller {
+        Reporter {
             deployment: "openai-direct",
             source: "urn:openai:usage",
             topic: "usage.direct",
@@ -65,7 +65,7 @@ pub const SELLERS: &[(u64, Seller)] = &[
     (3, elsewhere("oci-us-ashburn-1", "urn:oracle:oci:us-ashburn-1", "usage.oracle", Mode::Binary, OF_TWO_MODELS)),
 ];
 
-/// How many of [`SELLERS`] stand on Azure.
+/// How many of [`REPORTERS`] stand on Azure.
 const ON_AZURE: usize = 4;
 
 const fn on_azure(
@@ -73,9 +73,9 @@ const fn on_azure(
     source: &'static str,
     products: &'static [(u64, (&'static str, &'static str))],
     names_customers: bool,
-) -> Seller {
+) -> Reporter {
     let mode = Mode::Structured;
-    Seller { deployment, source, topic: "usage.azure", mode, products, names_customers, request_ids: false }
+    Reporter { deployment, source, topic: "usage.azure", mode, products, names_customers, request_ids: false }
 }
 
 const fn elsewhere(
@@ -84,8 +84,8 @@ const fn elsewhere(
     topic: &'static str,
     mode: Mode,
     products: &'static [(u64, (&'static str, &'static str))],
-) -> Seller {
-    Seller { deployment, source, topic, mode, products, names_customers: true, request_ids: false }
+) -> Reporter {
+    Reporter { deployment, source, topic, mode, products, names_customers: true, request_ids: false }
 }
 
 /// Names that are in no register, with which usage stays unresolved.
@@ -113,7 +113,7 @@ const UNITS_PER_ONE: u64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub struct Usage {
     pub id: String,
-    pub seller: &'static Seller,
+    pub reporter: &'static Reporter,
     pub occurred_at: Instant,
     pub deployment: &'static str,
     pub product: &'static str,
@@ -192,17 +192,17 @@ pub fn occurred_at(calendar: &Calendar, draw: &mut Draw, late: bool) -> Instant 
 /// Draws the rest of an event.
 pub fn usage(draw: &mut Draw, occurred_at: Instant) -> Usage {
     let any_cloud = occurred_at.timestamp_micros() >= ANY_CLOUD_FROM_MICROS;
-    let seller = draw.weighted(if any_cloud { SELLERS } else { &SELLERS[..ON_AZURE] });
-    let &(product, service_tier) = draw.weighted(seller.products);
-    let id = event_id(draw, seller.request_ids);
-    let customer = if seller.names_customers { customer(draw) } else { 0 };
+    let reporter = draw.weighted(if any_cloud { REPORTERS } else { &REPORTERS[..ON_AZURE] });
+    let &(product, service_tier) = draw.weighted(reporter.products);
+    let id = event_id(draw, reporter.request_ids);
+    let customer = if reporter.names_customers { customer(draw) } else { 0 };
     let mut quantities = tokens(draw, product);
     if product == AGENTS {
         agent_quantities(draw, &mut quantities);
     }
     quantities.push(("requests", UNITS_PER_ONE));
-    let deployment = seller.deployment;
-    Usage { id, seller, occurred_at, deployment, product, service_tier, customer, quantities }
+    let deployment = reporter.deployment;
+    Usage { id, reporter, occurred_at, deployment, product, service_tier, customer, quantities }
 }
 
 fn event_id(draw: &mut Draw, request_id: bool) -> String {
@@ -296,7 +296,7 @@ impl Usage {
     pub fn cloud_event(&self, style: Style) -> CloudEvent {
         let attributes = vec![
             ("id", self.id.clone()),
-            ("source", self.seller.source.to_owned()),
+            ("source", self.reporter.source.to_owned()),
             ("type", "apportion.usage.v1".to_owned()),
             ("time", time(self.occurred_at, style)),
         ];

@@ -3,15 +3,19 @@
 use super::StoreError;
 use super::rollups::UnresolvedUsage;
 use crate::domain::ids::{ContractId, PartyId, TermId};
+use crate::domain::money::Currency;
 use crate::domain::period::{Instant, Period};
 use crate::domain::settlement::{BookedLine, Books};
-use crate::domain::statement::Statement;
+use crate::domain::statement::{Statement, StatementStatus};
 use chrono_tz::Tz;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
 use std::collections::BTreeMap;
 
 /// Serialises the settlements of one contract until the transaction ends.
+///
+/// # Errors
+/// The database's.
 pub async fn lock_contract(conn: &mut PgConnection, contract: &ContractId) -> Result<(), StoreError> {
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended('settle ' || $1, 0))", contract.as_str())
         .execute(conn)
@@ -20,6 +24,9 @@ pub async fn lock_contract(conn: &mut PgConnection, contract: &ContractId) -> Re
 }
 
 /// The latest cutoff as known at which a contract was settled.
+///
+/// # Errors
+/// The database's.
 pub async fn last_cutoff(conn: &mut PgConnection, contract: &ContractId) -> Result<Option<Instant>, StoreError> {
     let last = sqlx::query_scalar!("select max(cutoff) from settlement where contract_id = $1", contract.as_str())
         .fetch_one(conn)
@@ -28,6 +35,9 @@ pub async fn last_cutoff(conn: &mut PgConnection, contract: &ContractId) -> Resu
 }
 
 /// What the books of a contract hold.
+///
+/// # Errors
+/// The database's, or a row that cannot be read.
 pub async fn load_books(conn: &mut PgConnection, contract: &ContractId) -> Result<Books, StoreError> {
     let lines = sqlx::query!(
         r#"select term_id, payer, payee, currency, origin_period, booked_period, amount::text as "amount!"
@@ -43,10 +53,10 @@ pub async fn load_books(conn: &mut PgConnection, contract: &ContractId) -> Resul
                 term: TermId::new(line.term_id),
                 payer: PartyId::new(line.payer),
                 payee: PartyId::new(line.payee),
-                currency: StoreError::decoded("booked_line.currency", line.currency.parse())?,
-                origin: StoreError::decoded("booked_line.origin_period", line.origin_period.parse())?,
-                booked: StoreError::decoded("booked_line.booked_period", line.booked_period.parse())?,
-                amount: StoreError::decoded("booked_line.amount", line.amount.parse())?,
+                currency: StoreError::decoded("booked_line.currency", contract, line.currency.parse())?,
+                origin: StoreError::decoded("booked_line.origin_period", contract, line.origin_period.parse())?,
+                booked: StoreError::decoded("booked_line.booked_period", contract, line.booked_period.parse())?,
+                amount: StoreError::decoded("booked_line.amount", contract, line.amount.parse())?,
             })
         })
         .collect::<Result<_, StoreError>>()?;
@@ -57,10 +67,15 @@ pub async fn load_books(conn: &mut PgConnection, contract: &ContractId) -> Resul
     let closed = sqlx::query_scalar!("select period from period_close where contract_id = $1", contract.as_str())
         .fetch_all(conn)
         .await?;
-    let periods = |names: Vec<String>| {
-        names.iter().map(|name| StoreError::decoded("period", name.parse::<Period>())).collect::<Result<_, _>>()
+    let periods = |column, names: Vec<String>| {
+        let parsed = names.iter().map(|name| StoreError::decoded(column, contract, name.parse::<Period>()));
+        parsed.collect::<Result<_, _>>()
     };
-    Ok(Books { booked, settled: periods(settled)?, closed: periods(closed)? })
+    Ok(Books {
+        booked,
+        settled: periods("settlement.period", settled)?,
+        closed: periods("period_close.period", closed)?,
+    })
 }
 
 /// A settlement as it is to be written down.
@@ -77,6 +92,9 @@ pub struct SettlementRow<'a> {
 }
 
 /// Writes a settlement and the lines that it books; returns its id.
+///
+/// # Errors
+/// The database's, which refuses to book into a closed period.
 pub async fn insert_settlement(conn: &mut PgConnection, row: &SettlementRow<'_>) -> Result<i64, StoreError> {
     let span = row.period.span(row.zone);
     let id = sqlx::query_scalar!(
@@ -119,30 +137,102 @@ pub async fn insert_settlement(conn: &mut PgConnection, row: &SettlementRow<'_>)
     Ok(id)
 }
 
-/// A statement as it stands: its last revision and status.
+/// A statement as it stands: its last revision and status, without its document.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct StatementRow {
+pub struct StatementHead {
     pub statement_id: i64,
-    pub contract_id: String,
-    pub party_a: String,
-    pub party_b: String,
-    pub currency: String,
-    pub period: String,
+    pub contract_id: ContractId,
+    pub party_a: PartyId,
+    pub party_b: PartyId,
+    pub currency: Currency,
+    pub period: Period,
     pub revision: i32,
-    pub status: String,
+    pub status: StatementStatus,
     pub changed_by: String,
     pub changed_at: Instant,
-    /// The document, byte for byte what `sha256` is the digest of.
-    #[serde(skip)]
-    pub content: String,
+    /// The digest of the document.
     pub sha256: String,
 }
 
+/// The heads of all statements, by contract, period and parties; of one contract or id where it is named.
+async fn load_heads(
+    conn: &mut PgConnection,
+    contract: Option<&str>,
+    statement_id: Option<i64>,
+) -> Result<Vec<StatementHead>, StoreError> {
+    let rows = sqlx::query!(
+        "select s.statement_id, s.contract_id, s.party_a, s.party_b, s.currency, s.period, t.revision, t.status,
+                t.changed_by, t.changed_at, r.sha256
+         from statement s
+         join lateral (select * from statement_status where statement_id = s.statement_id
+                       order by sequence desc limit 1) t on true
+         join statement_revision r on r.statement_id = s.statement_id and r.revision = t.revision
+         where ($1::text is null or s.contract_id = $1) and ($2::bigint is null or s.statement_id = $2)
+         order by s.contract_id, s.period_start, s.party_a, s.party_b, s.currency",
+        contract,
+        statement_id
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let id = row.statement_id;
+            Ok(StatementHead {
+                statement_id: id,
+                contract_id: ContractId::new(row.contract_id),
+                party_a: PartyId::new(row.party_a),
+                party_b: PartyId::new(row.party_b),
+                currency: StoreError::decoded("statement.currency", id, row.currency.parse())?,
+                period: StoreError::decoded("statement.period", id, row.period.parse())?,
+                revision: row.revision,
+                status: StoreError::decoded("statement_status.status", id, row.status.parse())?,
+                changed_by: row.changed_by,
+                changed_at: row.changed_at,
+                sha256: row.sha256,
+            })
+        })
+        .collect()
+}
+
+/// All statements, by contract, period and parties; of one contract where it is named.
+///
+/// # Errors
+/// The database's, or a row that cannot be read.
+pub async fn list_statements(pool: &PgPool, contract: Option<&str>) -> Result<Vec<StatementHead>, StoreError> {
+    load_heads(&mut *pool.acquire().await?, contract, None).await
+}
+
+/// One statement with its last revision and status.
+///
+/// # Errors
+/// The database's, or a row that cannot be read.
+pub async fn load_statement(conn: &mut PgConnection, statement_id: i64) -> Result<Option<StatementHead>, StoreError> {
+    Ok(load_heads(conn, None, Some(statement_id)).await?.pop())
+}
+
+/// The document of a statement's revision, byte for byte what the head's digest is of.
+///
+/// # Errors
+/// The database's.
+pub async fn load_document(conn: &mut PgConnection, head: &StatementHead) -> Result<String, StoreError> {
+    let document = sqlx::query_scalar!(
+        "select content from statement_revision where statement_id = $1 and revision = $2",
+        head.statement_id,
+        head.revision
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(document)
+}
+
 /// The statement of the same contract, parties, currency and period, if there is one.
+///
+/// # Errors
+/// The database's, or a row that cannot be read.
 pub async fn find_statement(
     conn: &mut PgConnection,
     statement: &Statement,
-) -> Result<Option<StatementRow>, StoreError> {
+) -> Result<Option<StatementHead>, StoreError> {
     let [a, b] = &statement.parties;
     let id = sqlx::query_scalar!(
         "select statement_id from statement where contract_id = $1 and party_a = $2 and party_b = $3
@@ -162,6 +252,9 @@ pub async fn find_statement(
 }
 
 /// Writes a new draft of a statement: its first revision, or the next.
+///
+/// # Errors
+/// The database's, which refuses a draft of what was issued.
 pub async fn insert_draft(
     conn: &mut PgConnection,
     statement: &Statement,
@@ -185,7 +278,7 @@ pub async fn insert_draft(
     )
     .execute(&mut *conn)
     .await?;
-    append_status(conn, id, revision, "draft", maker, "settled").await?;
+    append_status(conn, id, revision, StatementStatus::Draft, maker, "settled").await?;
     Ok(id)
 }
 
@@ -206,12 +299,15 @@ async fn insert_statement(conn: &mut PgConnection, statement: &Statement) -> Res
     Ok(id)
 }
 
-/// Appends a status; the database refuses one that may not follow the last.
+/// Appends a status.
+///
+/// # Errors
+/// The database's, which refuses a status that may not follow the last, and an approver who is the maker.
 pub async fn append_status(
     conn: &mut PgConnection,
     statement_id: i64,
     revision: i32,
-    status: &str,
+    status: StatementStatus,
     by: &str,
     reason: &str,
 ) -> Result<(), StoreError> {
@@ -221,7 +317,7 @@ pub async fn append_status(
          from statement_status where statement_id = $1",
         statement_id,
         revision,
-        status,
+        status.name(),
         by,
         reason
     )
@@ -230,44 +326,10 @@ pub async fn append_status(
     Ok(())
 }
 
-/// All statements, by contract, period and parties; of one contract where it is named.
-pub async fn list_statements(pool: &PgPool, contract: Option<&str>) -> Result<Vec<StatementRow>, StoreError> {
-    let rows = sqlx::query_as!(
-        StatementRow,
-        "select s.statement_id, s.contract_id, s.party_a, s.party_b, s.currency, s.period, t.revision, t.status,
-                t.changed_by, t.changed_at, r.content, r.sha256
-         from statement s
-         join lateral (select * from statement_status where statement_id = s.statement_id
-                       order by sequence desc limit 1) t on true
-         join statement_revision r on r.statement_id = s.statement_id and r.revision = t.revision
-         where $1::text is null or s.contract_id = $1
-         order by s.contract_id, s.period_start, s.party_a, s.party_b, s.currency",
-        contract
-    )
-    .fetch_all(pool)
-    .await?;
-    Ok(rows)
-}
-
-/// One statement with its last revision and status.
-pub async fn load_statement(conn: &mut PgConnection, statement_id: i64) -> Result<Option<StatementRow>, StoreError> {
-    let row = sqlx::query_as!(
-        StatementRow,
-        "select s.statement_id, s.contract_id, s.party_a, s.party_b, s.currency, s.period, t.revision, t.status,
-                t.changed_by, t.changed_at, r.content, r.sha256
-         from statement s
-         join lateral (select * from statement_status where statement_id = s.statement_id
-                       order by sequence desc limit 1) t on true
-         join statement_revision r on r.statement_id = s.statement_id and r.revision = t.revision
-         where s.statement_id = $1",
-        statement_id
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row)
-}
-
 /// Closes a period: the database refuses bookings into it from then on. A second close changes nothing.
+///
+/// # Errors
+/// The database's.
 pub async fn close_period(
     conn: &mut PgConnection,
     contract: &ContractId,

@@ -21,6 +21,9 @@ pub struct Added {
 }
 
 /// The register as known at an instant.
+///
+/// # Errors
+/// The database's.
 pub async fn load_register(conn: &mut PgConnection, known_at: Instant) -> Result<Register, StoreError> {
     let mut register = Register::default();
     for row in
@@ -68,6 +71,9 @@ pub async fn load_register(conn: &mut PgConnection, known_at: Instant) -> Result
 }
 
 /// The prices known at an instant, in the order of their recording.
+///
+/// # Errors
+/// The database's, or a row that cannot be read.
 pub async fn load_prices(conn: &mut PgConnection, known_at: Instant) -> Result<Vec<Price>, StoreError> {
     let rows = sqlx::query!(
         "select price_id, product, meter, service_tier, customer, region, channel, context_over,
@@ -86,10 +92,14 @@ pub async fn load_prices(conn: &mut PgConnection, known_at: Instant) -> Result<V
                 (None, None, None) => Narrowing::Any,
             };
             Ok(Price {
-                meter: StoreError::decoded("price.meter", row.meter.parse())?,
-                currency: StoreError::decoded("price.currency", row.currency.parse())?,
-                context_over: StoreError::decoded("price.context_over", u64::try_from(row.context_over))?,
-                per_units: StoreError::decoded("price.per_units", u64::try_from(row.per_units))?,
+                meter: StoreError::decoded("price.meter", &row.price_id, row.meter.parse())?,
+                currency: StoreError::decoded("price.currency", &row.price_id, row.currency.parse())?,
+                context_over: StoreError::decoded(
+                    "price.context_over",
+                    &row.price_id,
+                    u64::try_from(row.context_over),
+                )?,
+                per_units: StoreError::decoded("price.per_units", &row.price_id, u64::try_from(row.per_units))?,
                 id: row.price_id,
                 product: ProductId::new(row.product),
                 service_tier: row.service_tier,
@@ -104,6 +114,9 @@ pub async fn load_prices(conn: &mut PgConnection, known_at: Instant) -> Result<V
 }
 
 /// The documents of all contract versions known at an instant, by contract and number.
+///
+/// # Errors
+/// The database's, or a row that cannot be read.
 pub async fn load_versions(conn: &mut PgConnection, known_at: Instant) -> Result<Vec<VersionDocument>, StoreError> {
     let rows = sqlx::query!(
         "select contract_id, number, definitions, document from contract_version
@@ -114,9 +127,10 @@ pub async fn load_versions(conn: &mut PgConnection, known_at: Instant) -> Result
     .await?;
     rows.into_iter()
         .map(|row| {
+            let number = StoreError::decoded("contract_version.number", &row.contract_id, u32::try_from(row.number))?;
             Ok(VersionDocument {
                 contract: ContractId::new(row.contract_id),
-                number: StoreError::decoded("contract_version.number", u32::try_from(row.number))?,
+                number,
                 definitions: row.definitions,
                 document: row.document,
             })
@@ -133,6 +147,9 @@ pub struct Additions<'a> {
 }
 
 /// Appends what is not there yet, recorded at `at`, which the caller's transaction was given.
+///
+/// # Errors
+/// The database's, or a number that is too large for its column.
 pub async fn append(conn: &mut PgConnection, additions: &Additions<'_>, at: Instant) -> Result<Added, StoreError> {
     let mut added =
         Added { register_entries: append_register(&mut *conn, additions.register, at).await?, ..Added::default() };
@@ -224,9 +241,9 @@ async fn append_price(conn: &mut PgConnection, price: &Price, at: Instant) -> Re
         customer,
         region,
         channel,
-        StoreError::encoded("price.context_over", i64::try_from(price.context_over))?,
+        StoreError::encoded::<i64, _>("price.context_over", price.context_over)?,
         price.amount as Decimal,
-        StoreError::encoded("price.per_units", i64::try_from(price.per_units))?,
+        StoreError::encoded::<i64, _>("price.per_units", price.per_units)?,
         price.currency.code(),
         price.from,
         price.to,
@@ -249,7 +266,7 @@ async fn append_version(
         "insert into contract_version (contract_id, number, effective_at, recorded_at, definitions, document, sha256)
          values ($1, $2, $3, $4, $5, $6, $7)",
         version.contract.as_str(),
-        StoreError::encoded("contract_version.number", i32::try_from(version.number))?,
+        StoreError::encoded::<i32, _>("contract_version.number", version.number)?,
         effective_at,
         at,
         version.definitions,
@@ -273,6 +290,9 @@ pub enum RecordOutcome {
 }
 
 /// Appends records, each with its outcome, recorded at `at`, which the caller's transaction was given.
+///
+/// # Errors
+/// The database's.
 pub async fn append_records(
     conn: &mut PgConnection,
     records: &[Record],
@@ -328,9 +348,16 @@ async fn append_record(conn: &mut PgConnection, record: &Record, at: Instant) ->
 }
 
 /// The records known at an instant, in the order of their recording.
+///
+/// # Errors
+/// The database's, or a row that cannot be read.
 pub async fn load_records(conn: &mut PgConnection, known_at: Instant) -> Result<Vec<Record>, StoreError> {
-    let rows = sqlx::query_scalar!("select content from record where recorded_at <= $1 order by sequence", known_at)
+    let rows = sqlx::query!("select sequence, content from record where recorded_at <= $1 order by sequence", known_at)
         .fetch_all(conn)
         .await?;
-    rows.iter().map(|content| StoreError::decoded("record.content", Record::from_json(&content.to_string()))).collect()
+    let records = rows.iter().map(|row| {
+        let read = Record::from_json(&row.content.to_string());
+        StoreError::decoded("record.content", row.sequence, read)
+    });
+    records.collect()
 }

@@ -15,22 +15,25 @@ const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 /// How many bytes are sent at once.
 const CHUNK_BYTES: usize = 1 << 18;
 
-/// Collects rows for one COPY.
+/// What stands before the rows: a signature, no flags, no header extension.
+const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+/// Collects rows for one COPY into some columns of a table.
 pub(super) struct CopyRows {
+    table: &'static str,
+    columns: &'static [&'static str],
     bytes: Vec<u8>,
-    rows: u64,
 }
 
 impl CopyRows {
-    pub(super) fn new() -> Self {
-        let mut bytes = b"PGCOPY\n\xff\r\n\0".to_vec();
-        // No flags, no header extension.
-        bytes.extend_from_slice(&[0; 8]);
-        Self { bytes, rows: 0 }
+    pub(super) fn new(table: &'static str, columns: &'static [&'static str]) -> Self {
+        Self { table, columns, bytes: HEADER.to_vec() }
     }
 
-    pub(super) fn row(&mut self, fields: i16) {
-        self.rows = self.rows.saturating_add(1);
+    /// Begins a row: a field for each column has to follow, in their order.
+    pub(super) fn row(&mut self) {
+        // A table has at most 1,600 columns.
+        let fields = i16::try_from(self.columns.len()).unwrap_or(i16::MAX);
         self.bytes.extend_from_slice(&fields.to_be_bytes());
     }
 
@@ -90,16 +93,14 @@ impl CopyRows {
     ///
     /// # Errors
     /// The database's; the transaction is then lost.
-    pub(super) async fn send(
-        mut self,
-        connection: &mut PgConnection,
-        statement: &'static str,
-    ) -> Result<(), StoreError> {
-        if self.rows == 0 {
+    pub(super) async fn send(mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        if self.bytes.len() == HEADER.len() {
             return Ok(());
         }
         self.bytes.extend_from_slice(&(-1_i16).to_be_bytes());
-        let mut copy = connection.copy_in_raw(statement).await?;
+        let columns = self.columns.join(", ");
+        let statement = format!("copy {} ({columns}) from stdin (format binary)", self.table);
+        let mut copy = connection.copy_in_raw(&statement).await?;
         for chunk in self.bytes.chunks(CHUNK_BYTES) {
             copy.send(chunk).await?;
         }

@@ -2,7 +2,7 @@
 
 use super::StoreError;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::str::FromStr;
 
 /// The comment on the database that says it is ours to drop.
@@ -36,20 +36,19 @@ pub async fn recreate(url: &str) -> Result<String, DemoDatabaseError> {
         None => {}
         Some(Some(mark)) if mark == MARK => {
             // Whoever still serves an earlier demo is sent away.
-            execute(&mut connection, "drop database apportion_demo with (force)").await?;
+            execute(&mut connection, format!("drop database {NAME} with (force)")).await?;
         }
         Some(_) => return Err(DemoDatabaseError::NotOurs),
     }
-    execute(&mut connection, "create database apportion_demo").await?;
-    let comment =
-        "comment on database apportion_demo is 'made by apportion demo; it drops this database without asking'";
-    execute(&mut connection, comment).await?;
+    execute(&mut connection, format!("create database {NAME}")).await?;
+    execute(&mut connection, format!("comment on database {NAME} is '{MARK}'")).await?;
     Ok(with_database(url))
 }
 
-async fn execute(connection: &mut PgConnection, statement: &'static str) -> Result<(), StoreError> {
-    // Statements about databases take no parameters and change nothing that could be checked ahead.
-    sqlx::query(statement).execute(connection).await?;
+async fn execute(connection: &mut PgConnection, statement: String) -> Result<(), StoreError> {
+    // Statements about databases take no parameters and change nothing that could be checked ahead; these
+    // hold constants of ours alone.
+    sqlx::query(AssertSqlSafe(statement)).execute(connection).await?;
     Ok(())
 }
 

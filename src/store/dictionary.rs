@@ -34,11 +34,14 @@ const MAX_CUSTOMERS: usize = 1_000_000;
 
 impl Numbers {
     pub(super) fn dimension(&self, dimension: &Dimension<'_>) -> Result<i32, StoreError> {
-        self.dimensions.get(&owned(dimension)).copied().ok_or_else(|| missing("usage_dimension"))
+        self.dimensions
+            .get(&owned(dimension))
+            .copied()
+            .ok_or_else(|| missing("usage_dimension.dimension_id", dimension.deployment))
     }
 
     pub(super) fn customer(&self, customer: &str) -> Result<i32, StoreError> {
-        self.customers.get(customer).copied().ok_or_else(|| missing("usage_customer"))
+        self.customers.get(customer).copied().ok_or_else(|| missing("usage_customer.customer_id", customer))
     }
 }
 
@@ -46,8 +49,8 @@ fn owned(dimension: &Dimension<'_>) -> OwnedDimension {
     [dimension.source, dimension.deployment, dimension.product, dimension.service_tier].map(str::to_owned)
 }
 
-fn missing(table: &'static str) -> StoreError {
-    StoreError::Corrupt { table, key: "(new)".into(), what: "was inserted and is not there".into() }
+fn missing(column: &'static str, row: &str) -> StoreError {
+    StoreError::Corrupt { column, row: row.to_owned(), problem: "was inserted and is not there".to_owned() }
 }
 
 impl Dictionary {

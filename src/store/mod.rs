@@ -35,21 +35,21 @@ pub enum StoreError {
     #[error("{topic}/{partition}: the database does not expect offset {expected:?} next")]
     Fenced { topic: String, partition: i32, expected: Option<i64> },
     /// A row holds something that no version of this program wrote.
-    #[error("{table} {key}: {what}")]
-    Corrupt { table: &'static str, key: String, what: String },
-    #[error("{what} is too large for its column: {value}")]
-    TooLarge { what: &'static str, value: String },
+    #[error("{column} of {row}: {problem}")]
+    Corrupt { column: &'static str, row: String, problem: String },
+    #[error("{value} is too large for {column}")]
+    TooLarge { column: &'static str, value: String },
 }
 
 impl StoreError {
-    /// Takes a stored value that was parsed, or says which column holds what no version of this program wrote.
-    fn decoded<T, E: Display>(column: &'static str, value: Result<T, E>) -> Result<T, Self> {
-        value.map_err(|error| Self::Corrupt { table: column, key: "value".to_owned(), what: error.to_string() })
+    /// Takes a stored value that was parsed, or says which column of which row holds what it may not.
+    fn decoded<T, E: Display>(column: &'static str, row: impl Display, parsed: Result<T, E>) -> Result<T, Self> {
+        parsed.map_err(|error| Self::Corrupt { column, row: row.to_string(), problem: error.to_string() })
     }
 
-    /// Takes a value on its way to a column, or says which one it does not fit.
-    fn encoded<T, E: Display>(column: &'static str, value: Result<T, E>) -> Result<T, Self> {
-        value.map_err(|error| Self::TooLarge { what: column, value: error.to_string() })
+    /// A number as its column holds it, or says which column it does not fit.
+    fn encoded<T, V: TryInto<T> + Copy + Display>(column: &'static str, value: V) -> Result<T, Self> {
+        value.try_into().map_err(|_| Self::TooLarge { column, value: value.to_string() })
     }
 
     /// Whether the same call may succeed later without any change: the server restarts, a connection broke.

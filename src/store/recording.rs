@@ -10,7 +10,7 @@ const RECORDING_LOCK: i64 = 0x6170_706f_7274_696f;
 
 /// Whom a recording transaction may run beside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sharing {
+pub enum LockMode {
     /// Beside others that share.
     Shared,
     /// Beside none. For what others decide by: corrections and voids (an event stored beside its correction
@@ -23,9 +23,9 @@ pub enum Sharing {
 ///
 /// # Errors
 /// The database's.
-pub async fn begin(pool: &PgPool, sharing: Sharing) -> Result<(Transaction<'static, Postgres>, Instant), StoreError> {
+pub async fn begin(pool: &PgPool, mode: LockMode) -> Result<(Transaction<'static, Postgres>, Instant), StoreError> {
     let mut transaction = pool.begin().await?;
-    let recorded_at = lock(&mut transaction, sharing).await?;
+    let recorded_at = lock(&mut transaction, mode).await?;
     Ok((transaction, recorded_at))
 }
 
@@ -33,12 +33,12 @@ pub async fn begin(pool: &PgPool, sharing: Sharing) -> Result<(Transaction<'stat
 ///
 /// # Errors
 /// The database's.
-pub async fn lock(connection: &mut PgConnection, sharing: Sharing) -> Result<Instant, StoreError> {
-    match sharing {
-        Sharing::Shared => {
+pub async fn lock(connection: &mut PgConnection, mode: LockMode) -> Result<Instant, StoreError> {
+    match mode {
+        LockMode::Shared => {
             sqlx::query!("select pg_advisory_xact_lock_shared($1)", RECORDING_LOCK).execute(&mut *connection).await?;
         }
-        Sharing::Exclusive => {
+        LockMode::Exclusive => {
             sqlx::query!("select pg_advisory_xact_lock($1)", RECORDING_LOCK).execute(&mut *connection).await?;
         }
     }
@@ -62,7 +62,7 @@ pub async fn lock(connection: &mut PgConnection, sharing: Sharing) -> Result<Ins
 /// # Errors
 /// The database's.
 pub async fn watermark(pool: &PgPool) -> Result<Instant, StoreError> {
-    let (mut transaction, now) = begin(pool, Sharing::Exclusive).await?;
+    let (mut transaction, now) = begin(pool, LockMode::Exclusive).await?;
     let watermark = move_watermark(&mut transaction, now).await?;
     transaction.commit().await?;
     Ok(watermark)

@@ -19,6 +19,9 @@ pub struct Span {
 }
 
 /// The id of the latest rejection; 0 where there is none.
+///
+/// # Errors
+/// The database's.
 pub async fn last_rejection(pool: &PgPool) -> Result<i64, StoreError> {
     let last = sqlx::query_scalar!(r#"select coalesce(max(rejection_id), 0) as "last!" from usage_rejection"#);
     Ok(last.fetch_one(pool).await?)
@@ -27,6 +30,9 @@ pub async fn last_rejection(pool: &PgPool) -> Result<i64, StoreError> {
 /// The kept rejections of a span, oldest first; of one reason where it is named.
 ///
 /// Leaves out those whose reason is one of `refusals`: they were decoded, and refused by what stands.
+///
+/// # Errors
+/// The database's.
 pub async fn load_kept(
     pool: &PgPool,
     span: Span,
@@ -42,7 +48,7 @@ pub async fn load_kept(
         where r.rejection_id > $1 and r.rejection_id <= $2 and ($3::text is null or r.reason = $3)
           and r.reason <> all($4) and r.payload is not null
           -- what a retry recorded was decoded from a rejection that is kept itself
-          and b.door <> 'retry'
+          and b.intake <> 'retry'
           -- what was no json is kept for its shape alone
           and r.content_type = 'application/cloudevents+json'
           and not exists (select from usage_rejection_retry t where t.rejection_id = r.rejection_id)
@@ -60,6 +66,9 @@ pub async fn load_kept(
 }
 
 /// Notes which rejections were taken in.
+///
+/// # Errors
+/// The database's.
 pub(super) async fn mark_taken(connection: &mut PgConnection, rejection_ids: &[i64]) -> Result<(), StoreError> {
     if rejection_ids.is_empty() {
         return Ok(());
@@ -75,6 +84,9 @@ pub(super) async fn mark_taken(connection: &mut PgConnection, rejection_ids: &[i
 }
 
 /// Removes the payloads that have expired; returns how many.
+///
+/// # Errors
+/// The database's.
 pub async fn expire_payloads(pool: &PgPool) -> Result<u64, StoreError> {
     let done =
         sqlx::query!("update usage_rejection set payload = null where payload is not null and expires_at <= now()")

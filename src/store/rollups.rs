@@ -25,6 +25,9 @@ pub struct UnresolvedUsage {
 /// Whole hours come from the rollup deltas; an hour in which an edge of the timeline falls is opened down
 /// to its events, and so is a context band in which a price threshold falls that was not known when the
 /// rollup was made. So no bucket ever decides anything.
+///
+/// # Errors
+/// The database's, or a row that cannot be read.
 pub async fn load_usage(
     conn: &mut PgConnection,
     timeline: &Timeline,
@@ -44,15 +47,17 @@ pub async fn load_usage(
         .await?;
     rows.into_iter()
         .map(|row| {
+            // The columns are the query's own.
+            let of = format!("the usage of {} and {}", row.deployment, row.product);
             Ok(UsageRollup {
-                segment: StoreError::decoded("segment", usize::try_from(row.segment))?,
+                segment: StoreError::decoded("segment", &of, usize::try_from(row.segment))?,
                 deployment: DeploymentId::new(row.deployment),
                 product: ProductId::new(row.product),
                 customer: CustomerId::new(row.customer),
                 service_tier: row.service_tier,
-                context_over: StoreError::decoded("context_over", u64::try_from(row.context_over))?,
-                meter: StoreError::decoded("meter", row.meter.parse())?,
-                quantity: StoreError::decoded("quantity", row.quantity.parse::<Exact>())?,
+                context_over: StoreError::decoded("context_over", &of, u64::try_from(row.context_over))?,
+                meter: StoreError::decoded("meter", &of, row.meter.parse())?,
+                quantity: StoreError::decoded("quantity", &of, row.quantity.parse::<Exact>())?,
             })
         })
         .collect()
@@ -69,6 +74,9 @@ fn opened_hours(edges: &[Instant]) -> Vec<Instant> {
 /// Usage up to `end` (exclusive) whose deployment or product no register knew at `known_at`.
 ///
 /// As in [`load_usage`], an hour in which `end` falls is opened down to its events.
+///
+/// # Errors
+/// The database's.
 pub async fn load_unresolved(
     conn: &mut PgConnection,
     end: Instant,
@@ -126,6 +134,9 @@ pub struct EventPlace {
 }
 
 /// Where an event stands as known at an instant; `None` where it is unknown or voided by then.
+///
+/// # Errors
+/// The database's.
 pub async fn load_event_place(
     conn: &mut PgConnection,
     id: &EventId,

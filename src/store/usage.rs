@@ -64,7 +64,8 @@ pub struct Wanted {
 /// The database's.
 pub async fn event_key_secret(connection: &mut PgConnection) -> Result<[u8; 32], StoreError> {
     let secret = sqlx::query_scalar!("select event_key_secret from installation").fetch_one(connection).await?;
-    secret.try_into().map_err(|_| corrupt("installation", "event_key_secret", "must have 32 bytes"))
+    let whole = secret.try_into().map_err(|_| "must have 32 bytes");
+    StoreError::decoded("installation.event_key_secret", "the only row", whole)
 }
 
 /// Looks up everything that deciding about a batch needs.
@@ -116,8 +117,8 @@ async fn load_amendments(connection: &mut PgConnection, keys: &[Uuid]) -> Result
         for row in rows {
             let (key, target_key) = (row.amendment_key, row.target_key);
             frontier.extend([key, target_key].into_iter().filter(|key| seen.insert(*key)));
-            let kind = amendment_kind(&row.kind, row.restated)
-                .map_err(|what| corrupt("usage_amendment", &key.to_string(), &what))?;
+            let kind = amendment_kind(&row.kind, row.restated);
+            let kind = StoreError::decoded("usage_amendment.restated", key, kind)?;
             let id = EventId { source: row.source, id: row.amendment_id };
             let amendment = Amendment { id, target: row.target_id, kind };
             let stored = StoredAmendment { key, target_key, position: row.position, amendment };
@@ -165,14 +166,14 @@ async fn load_events(
     for row in rows {
         let columns =
             [row.input_tokens, row.cached_input_tokens, row.output_tokens, row.reasoning_tokens, row.requests];
+        let quantities = join_quantities(columns.map(i64::from), row.other_quantities);
         let content = UsageContent {
             occurred_at: row.occurred_at,
             deployment: row.deployment,
             product: row.product,
             customer: row.customer,
             service_tier: row.service_tier,
-            quantities: join_quantities(columns.map(i64::from), row.other_quantities)
-                .map_err(|what| corrupt("usage_event", &row.event_key.to_string(), &what))?,
+            quantities: StoreError::decoded("usage_event.other_quantities", row.event_key, quantities)?,
         };
         let event = UsageEvent { id: EventId { source: row.source, id: row.event_id }, content };
         lookup.identities.insert(row.event_key, Identity { content_hash: row.content_hash, is_event: true });
@@ -252,10 +253,6 @@ pub fn join_quantities(columns: [i64; 5], other: Option<serde_json::Value>) -> R
         }
     }
     Ok(quantities)
-}
-
-fn corrupt(table: &'static str, key: &str, what: &str) -> StoreError {
-    StoreError::Corrupt { table, key: key.to_owned(), what: what.to_owned() }
 }
 
 #[cfg(test)]

@@ -1,41 +1,10 @@
 //! What became of the messages, for people who look: counts by outcome, and lists with reasons. Read-only.
 
 use super::StoreError;
+use crate::domain::outcome::Counts;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgPool;
-
-/// Messages by outcome, over all batches.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Outcomes {
-    pub messages: i64,
-    pub stored: i64,
-    pub stored_unresolved: i64,
-    pub duplicates: i64,
-    pub conflicts: i64,
-    pub corrections_applied: i64,
-    pub corrections_waiting: i64,
-    pub voids_applied: i64,
-    pub voids_waiting: i64,
-    pub rejected: i64,
-}
-
-impl Outcomes {
-    /// By the names of the columns, in the order in which they are shown; without the sum.
-    pub fn by_name(&self) -> [(&'static str, i64); 9] {
-        [
-            ("stored", self.stored),
-            ("stored_unresolved", self.stored_unresolved),
-            ("duplicates", self.duplicates),
-            ("conflicts", self.conflicts),
-            ("corrections_applied", self.corrections_applied),
-            ("corrections_waiting", self.corrections_waiting),
-            ("voids_applied", self.voids_applied),
-            ("voids_waiting", self.voids_waiting),
-            ("rejected", self.rejected),
-        ]
-    }
-}
 
 /// A name with how many stand under it: a rejection reason, a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -81,20 +50,22 @@ pub struct UnresolvedLine {
 ///
 /// # Errors
 /// The database's.
-pub async fn outcomes(pool: &PgPool) -> Result<Outcomes, StoreError> {
-    Ok(sqlx::query_as!(
-        Outcomes,
-        r#"select coalesce(sum(messages), 0)::bigint as "messages!", coalesce(sum(stored), 0)::bigint as "stored!",
-          coalesce(sum(stored_unresolved), 0)::bigint as "stored_unresolved!",
-          coalesce(sum(duplicates), 0)::bigint as "duplicates!", coalesce(sum(conflicts), 0)::bigint as "conflicts!",
-          coalesce(sum(corrections_applied), 0)::bigint as "corrections_applied!",
-          coalesce(sum(corrections_waiting), 0)::bigint as "corrections_waiting!",
-          coalesce(sum(voids_applied), 0)::bigint as "voids_applied!",
-          coalesce(sum(voids_waiting), 0)::bigint as "voids_waiting!", coalesce(sum(rejected), 0)::bigint as "rejected!"
-        from usage_batch"#
+pub async fn outcomes(pool: &PgPool) -> Result<Counts, StoreError> {
+    let rows = sqlx::query!(
+        r#"select o.name as "name!", sum(o.messages)::bigint as "messages!"
+        from usage_batch b cross join lateral (values ('stored', b.stored), ('stored_unresolved', b.stored_unresolved),
+          ('duplicate', b.duplicate), ('conflict', b.conflict), ('correction_applied', b.correction_applied),
+          ('correction_waiting', b.correction_waiting), ('void_applied', b.void_applied),
+          ('void_waiting', b.void_waiting), ('rejected', b.rejected)) o (name, messages)
+        group by 1"#
     )
-    .fetch_one(pool)
-    .await?)
+    .fetch_all(pool)
+    .await?;
+    let counts = rows.iter().map(|row| {
+        let outcome = StoreError::decoded("the columns", "usage_batch", row.name.parse())?;
+        Ok((outcome, StoreError::decoded("the sums", "usage_batch", row.messages.try_into())?))
+    });
+    counts.collect()
 }
 
 /// Rejections by reason, most first.

@@ -5,6 +5,7 @@ use super::copy::CopyRows;
 use super::dictionary::{Dictionary, Dimension, Numbers};
 use super::rejections::mark_taken;
 use super::usage::split_quantities;
+use crate::domain::outcome::{Counts, Outcome};
 use crate::domain::period::Instant;
 use crate::domain::usage::{Amendment, AmendmentKind, Quantities, UsageContent, UsageEvent};
 use chrono::TimeDelta;
@@ -14,72 +15,19 @@ use uuid::Uuid;
 
 /// The way by which a batch came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum Intake {
     Kafka,
     File,
     /// Rejections that are decoded again.
     Retry,
 }
 
-impl Door {
+impl Intake {
     pub fn name(self) -> &'static str {
         match self {
-            Door::Kafka => "kafka",
-            Door::File => "file",
-            Door::Retry => "retry",
-        }
-    }
-}
-
-/// What became of the messages of a batch: each counts once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Counts {
-    pub messages: u32,
-    pub stored: u32,
-    /// Stored, but no mapping knew the deployment or the product then.
-    pub stored_unresolved: u32,
-    pub duplicates: u32,
-    pub conflicts: u32,
-    pub corrections_applied: u32,
-    pub corrections_waiting: u32,
-    pub voids_applied: u32,
-    pub voids_waiting: u32,
-    pub rejected: u32,
-}
-
-impl Counts {
-    /// Each outcome by its name, as metrics and reports use it; without the sum.
-    pub fn outcomes(&self) -> [(&'static str, u32); 9] {
-        [
-            ("stored", self.stored),
-            ("stored_unresolved", self.stored_unresolved),
-            ("duplicate", self.duplicates),
-            ("conflict", self.conflicts),
-            ("correction_applied", self.corrections_applied),
-            ("correction_waiting", self.corrections_waiting),
-            ("void_applied", self.voids_applied),
-            ("void_waiting", self.voids_waiting),
-            ("rejected", self.rejected),
-        ]
-    }
-
-    /// Adds another batch's counts.
-    pub fn add(&mut self, other: &Counts) {
-        let Counts { messages, stored, stored_unresolved, duplicates, conflicts, .. } = other;
-        let Counts { corrections_applied, corrections_waiting, voids_applied, voids_waiting, rejected, .. } = other;
-        for (sum, more) in [
-            (&mut self.messages, messages),
-            (&mut self.stored, stored),
-            (&mut self.stored_unresolved, stored_unresolved),
-            (&mut self.duplicates, duplicates),
-            (&mut self.conflicts, conflicts),
-            (&mut self.corrections_applied, corrections_applied),
-            (&mut self.corrections_waiting, corrections_waiting),
-            (&mut self.voids_applied, voids_applied),
-            (&mut self.voids_waiting, voids_waiting),
-            (&mut self.rejected, rejected),
-        ] {
-            *sum = sum.saturating_add(*more);
+            Intake::Kafka => "kafka",
+            Intake::File => "file",
+            Intake::Retry => "retry",
         }
     }
 }
@@ -146,6 +94,8 @@ pub struct RollupRow {
 /// All that a batch writes.
 #[derive(Default)]
 pub struct Rows<'a> {
+    /// How many messages the batch has: the database checks that each has its one outcome.
+    pub messages: usize,
     pub counts: Counts,
     /// Sorted by key: Postgres then touches each page of the index once, and all writers insert in one order.
     pub events: Vec<EventRow<'a>>,
@@ -183,7 +133,7 @@ impl RollupRow {
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
     pub recorded_at: Instant,
-    pub door: Door,
+    pub intake: Intake,
     /// How long the redacted bytes of a rejection are kept.
     pub rejections_kept: TimeDelta,
 }
@@ -213,7 +163,7 @@ pub async fn save(
         customers.insert(row.customer.as_str());
     }
     let numbers = dictionary.numbers(connection, &dimensions, &customers).await?;
-    let batch = insert_batch(connection, &rows.counts, stamp).await?;
+    let batch = insert_batch(connection, rows, stamp).await?;
     copy_events(connection, batch, &rows.events, &numbers).await?;
     copy_amendments(connection, batch, &rows.amendments).await?;
     copy_states(connection, batch, &rows.states, &numbers).await?;
@@ -224,24 +174,24 @@ pub async fn save(
     Ok(numbers)
 }
 
-async fn insert_batch(connection: &mut PgConnection, counts: &Counts, stamp: &Stamp) -> Result<i64, StoreError> {
-    let int = |value: u32| i32::try_from(value).map_err(|_| too_large("a count of messages", value));
+async fn insert_batch(connection: &mut PgConnection, rows: &Rows<'_>, stamp: &Stamp) -> Result<i64, StoreError> {
+    let count = |outcome| StoreError::encoded::<i32, _>("a count of usage_batch", rows.counts.of(outcome));
     Ok(sqlx::query_scalar!(
-        "insert into usage_batch (recorded_at, door, messages, stored, stored_unresolved, duplicates, conflicts,
-           corrections_applied, corrections_waiting, voids_applied, voids_waiting, rejected)
+        "insert into usage_batch (recorded_at, intake, messages, stored, stored_unresolved, duplicate, conflict,
+           correction_applied, correction_waiting, void_applied, void_waiting, rejected)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) returning batch_id",
         stamp.recorded_at,
-        stamp.door.name(),
-        int(counts.messages)?,
-        int(counts.stored)?,
-        int(counts.stored_unresolved)?,
-        int(counts.duplicates)?,
-        int(counts.conflicts)?,
-        int(counts.corrections_applied)?,
-        int(counts.corrections_waiting)?,
-        int(counts.voids_applied)?,
-        int(counts.voids_waiting)?,
-        int(counts.rejected)?,
+        stamp.intake.name(),
+        StoreError::encoded::<i32, _>("usage_batch.messages", rows.messages)?,
+        count(Outcome::Stored)?,
+        count(Outcome::StoredUnresolved)?,
+        count(Outcome::Duplicate)?,
+        count(Outcome::Conflict)?,
+        count(Outcome::CorrectionApplied)?,
+        count(Outcome::CorrectionWaiting)?,
+        count(Outcome::VoidApplied)?,
+        count(Outcome::VoidWaiting)?,
+        count(Outcome::Rejected)?,
     )
     .fetch_one(connection)
     .await?)
@@ -258,7 +208,7 @@ fn put_content(
     copy.int4(customer);
     let (columns, other) = split_quantities(quantities, i64::from(i32::MAX));
     for column in columns {
-        copy.int4(i32::try_from(column).map_err(|_| too_large("a quantity", column))?);
+        copy.int4(StoreError::encoded("a column of quantities", column)?);
     }
     Ok(other)
 }
@@ -269,9 +219,24 @@ async fn copy_events(
     rows: &[EventRow<'_>],
     numbers: &Numbers,
 ) -> Result<(), StoreError> {
-    let mut copy = CopyRows::new();
+    const COLUMNS: &[&str] = &[
+        "event_key",
+        "content_hash",
+        "occurred_at",
+        "batch_id",
+        "dimension_id",
+        "customer_id",
+        "input_tokens",
+        "cached_input_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+        "requests",
+        "event_id",
+        "other_quantities",
+    ];
+    let mut copy = CopyRows::new("usage_event", COLUMNS);
     for EventRow { key, content_hash, event } in rows {
-        copy.row(13);
+        copy.row();
         copy.uuid(*key);
         copy.uuid(*content_hash);
         copy.instant(event.content.occurred_at);
@@ -282,13 +247,7 @@ async fn copy_events(
         copy.text(&event.id.id);
         copy.json(other.as_deref());
     }
-    copy.send(
-        connection,
-        "copy usage_event (event_key, content_hash, occurred_at, batch_id, dimension_id, customer_id, input_tokens,
-           cached_input_tokens, output_tokens, reasoning_tokens, requests, event_id, other_quantities)
-         from stdin (format binary)",
-    )
-    .await
+    copy.send(connection).await
 }
 
 async fn copy_amendments(
@@ -296,17 +255,30 @@ async fn copy_amendments(
     batch: i64,
     rows: &[AmendmentRow<'_>],
 ) -> Result<(), StoreError> {
-    let mut copy = CopyRows::new();
+    const COLUMNS: &[&str] = &[
+        "amendment_key",
+        "content_hash",
+        "batch_id",
+        "place",
+        "source",
+        "amendment_id",
+        "target_key",
+        "target_id",
+        "kind",
+        "restated",
+        "position",
+    ];
+    let mut copy = CopyRows::new("usage_amendment", COLUMNS);
     for (place, row) in rows.iter().enumerate() {
         let (kind, restated) = match &row.amendment.kind {
             AmendmentKind::Void => ("void", serde_json::json!({})),
             AmendmentKind::Correction(restated) => ("correction", serde_json::json!(restated)),
         };
-        copy.row(11);
+        copy.row();
         copy.uuid(row.key);
         copy.uuid(row.content_hash);
         copy.int8(batch);
-        copy.int4(i32::try_from(place).map_err(|_| too_large("a batch", place))?);
+        copy.int4(StoreError::encoded("usage_amendment.place", place)?);
         copy.text(&row.amendment.id.source);
         copy.text(&row.amendment.id.id);
         copy.uuid(row.target_key);
@@ -315,13 +287,7 @@ async fn copy_amendments(
         copy.json(Some(&restated.to_string()));
         copy.text(&row.position);
     }
-    copy.send(
-        connection,
-        "copy usage_amendment (amendment_key, content_hash, batch_id, place, source, amendment_id, target_key,
-           target_id, kind, restated, position)
-         from stdin (format binary)",
-    )
-    .await
+    copy.send(connection).await
 }
 
 async fn copy_states(
@@ -330,9 +296,23 @@ async fn copy_states(
     rows: &[StateRow],
     numbers: &Numbers,
 ) -> Result<(), StoreError> {
-    let mut copy = CopyRows::new();
+    const COLUMNS: &[&str] = &[
+        "event_key",
+        "batch_id",
+        "voided",
+        "occurred_at",
+        "dimension_id",
+        "customer_id",
+        "input_tokens",
+        "cached_input_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+        "requests",
+        "other_quantities",
+    ];
+    let mut copy = CopyRows::new("usage_state", COLUMNS);
     for StateRow { key, source, voided, content } in rows {
-        copy.row(12);
+        copy.row();
         copy.uuid(*key);
         copy.int8(batch);
         copy.boolean(*voided);
@@ -341,19 +321,14 @@ async fn copy_states(
         let other = put_content(&mut copy, dimension, numbers.customer(&content.customer)?, &content.quantities)?;
         copy.json(other.as_deref());
     }
-    copy.send(
-        connection,
-        "copy usage_state (event_key, batch_id, voided, occurred_at, dimension_id, customer_id, input_tokens,
-           cached_input_tokens, output_tokens, reasoning_tokens, requests, other_quantities)
-         from stdin (format binary)",
-    )
-    .await
+    copy.send(connection).await
 }
 
 async fn copy_conflicts(connection: &mut PgConnection, batch: i64, rows: &[ConflictRow]) -> Result<(), StoreError> {
-    let mut copy = CopyRows::new();
+    const COLUMNS: &[&str] = &["batch_id", "event_key", "source", "event_id", "content_hash", "reported", "position"];
+    let mut copy = CopyRows::new("usage_conflict", COLUMNS);
     for row in rows {
-        copy.row(7);
+        copy.row();
         copy.int8(batch);
         copy.uuid(row.key);
         copy.text(&row.source);
@@ -362,12 +337,7 @@ async fn copy_conflicts(connection: &mut PgConnection, batch: i64, rows: &[Confl
         copy.json(Some(&row.reported));
         copy.text(&row.position);
     }
-    copy.send(
-        connection,
-        "copy usage_conflict (batch_id, event_key, source, event_id, content_hash, reported, position)
-         from stdin (format binary)",
-    )
-    .await
+    copy.send(connection).await
 }
 
 async fn copy_rejections(
@@ -377,9 +347,10 @@ async fn copy_rejections(
     stamp: &Stamp,
 ) -> Result<(), StoreError> {
     let expires_at = stamp.recorded_at.checked_add_signed(stamp.rejections_kept).unwrap_or(Instant::MAX_UTC);
-    let mut copy = CopyRows::new();
+    const COLUMNS: &[&str] = &["batch_id", "position", "reason", "detail", "content_type", "payload", "expires_at"];
+    let mut copy = CopyRows::new("usage_rejection", COLUMNS);
     for row in rows {
-        copy.row(7);
+        copy.row();
         copy.int8(batch);
         copy.text(&row.position);
         copy.text(row.reason);
@@ -388,12 +359,7 @@ async fn copy_rejections(
         copy.bytea(&row.payload);
         copy.instant(expires_at);
     }
-    copy.send(
-        connection,
-        "copy usage_rejection (batch_id, position, reason, detail, content_type, payload, expires_at)
-         from stdin (format binary)",
-    )
-    .await
+    copy.send(connection).await
 }
 
 async fn copy_rollups(
@@ -402,9 +368,24 @@ async fn copy_rollups(
     rows: &[RollupRow],
     numbers: &Numbers,
 ) -> Result<(), StoreError> {
-    let mut copy = CopyRows::new();
+    const COLUMNS: &[&str] = &[
+        "bucket",
+        "batch_id",
+        "context_over",
+        "context_up_to",
+        "input_tokens",
+        "cached_input_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+        "requests",
+        "dimension_id",
+        "customer_id",
+        "events",
+        "other_quantities",
+    ];
+    let mut copy = CopyRows::new("usage_rollup", COLUMNS);
     for row in rows {
-        copy.row(13);
+        copy.row();
         copy.instant(row.bucket);
         copy.int8(batch);
         copy.int8(row.context_over);
@@ -418,15 +399,5 @@ async fn copy_rollups(
         copy.int4(row.events);
         copy.json(other.as_deref());
     }
-    copy.send(
-        connection,
-        "copy usage_rollup (bucket, batch_id, context_over, context_up_to, input_tokens, cached_input_tokens,
-           output_tokens, reasoning_tokens, requests, dimension_id, customer_id, events, other_quantities)
-         from stdin (format binary)",
-    )
-    .await
-}
-
-fn too_large(what: &'static str, value: impl ToString) -> StoreError {
-    StoreError::TooLarge { what, value: value.to_string() }
+    copy.send(connection).await
 }

@@ -2,6 +2,7 @@
 
 use crate::support::{TestDatabase, write_lines};
 use apportion::domain::ids::ContractId;
+use apportion::domain::outcome::Counts;
 use apportion::domain::period::{Instant, parse_instant};
 use apportion::domain::record::Record;
 use apportion::ingest::file::ingest_file;
@@ -10,7 +11,6 @@ use apportion::jobs::records::record;
 use apportion::jobs::settle::{SettleError, SettleReport, SettleRequest, settle};
 use apportion::store::contracts::{Added, RecordOutcome};
 use apportion::store::recording;
-use apportion::store::usage_rows::Counts;
 use std::path::{Path, PathBuf};
 
 pub const MAKER: &str = "ana";

@@ -131,7 +131,7 @@ async fn kills_neither_lose_nor_double() {
     consumer.wait().expect("ended");
     let counts = database.counts().await;
     assert_eq!(counts["messages"], all);
-    assert_eq!((counts["stored"], counts["duplicates"]), (EVENTS as i64, DUPLICATES as i64));
+    assert_eq!((counts["stored"], counts["duplicate"]), (EVENTS as i64, DUPLICATES as i64));
     let input = (EVENTS * (EVENTS - 1) / 2) as i64;
     assert_eq!(database.number("select sum(input_tokens)::bigint from usage_event").await, input);
     assert_eq!(database.number("select sum(input_tokens)::bigint from usage_rollup").await, input);

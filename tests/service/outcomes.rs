@@ -49,12 +49,12 @@ fn expected() -> BTreeMap<String, i64> {
         ("messages", 24),
         ("stored", 6),
         ("stored_unresolved", 1),
-        ("duplicates", 2),
-        ("conflicts", 2),
-        ("corrections_applied", 3),
-        ("corrections_waiting", 2),
-        ("voids_applied", 2),
-        ("voids_waiting", 1),
+        ("duplicate", 2),
+        ("conflict", 2),
+        ("correction_applied", 3),
+        ("correction_waiting", 2),
+        ("void_applied", 2),
+        ("void_waiting", 1),
         ("rejected", 5),
     ];
     counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
@@ -96,7 +96,7 @@ async fn each_outcome_through_files() {
     let plain = folder.path().join("usage.jsonl");
     std::fs::write(&plain, every_outcome().join("\n\n")).expect("written");
     let read = ingest_file(&mut writer, &plain, |_| {}).await.expect("read");
-    assert_eq!(read.counts.messages, 24);
+    assert_eq!(read.counts.messages(), 24);
     assert_eq!(database.counts().await, expected());
     check_rows(&database).await;
     let position = "select count(*) from usage_rejection where position = 'usage.jsonl:37' and reason = 'not_json'";
@@ -107,7 +107,7 @@ async fn each_outcome_through_files() {
     encoder.write_all(every_outcome().join("\r\n").as_bytes()).expect("zipped");
     std::fs::write(&zipped, encoder.finish().expect("zipped")).expect("written");
     let again = ingest_file(&mut writer, &zipped, |_| {}).await.expect("read").counts;
-    assert_eq!((again.messages, again.stored, again.duplicates, again.conflicts), (24, 0, 17, 2));
+    assert_eq!((again.messages(), again.stored, again.duplicate, again.conflict), (24, 0, 17, 2));
     database.audit().await;
     assert_eq!(database.number("select count(*) from usage_event").await, 7);
     database.drop_it().await;
@@ -124,7 +124,7 @@ async fn empty_lines_never_end_a_file() {
     let long = " ".repeat((1 << 20) + 1);
     std::fs::write(&path, format!("{empty}{}\n{long}{}\n", event("e1", 1, 1), event("e2", 1, 1))).expect("written");
     let read = ingest_file(&mut writer, &path, |_| {}).await.expect("read");
-    assert_eq!((read.lines, read.counts.messages, read.counts.stored, read.counts.rejected), (20, 2, 1, 1));
+    assert_eq!((read.lines, read.counts.messages(), read.counts.stored, read.counts.rejected), (20, 2, 1, 1));
     assert_eq!(database.number("select count(*) from usage_rejection where reason = 'message_too_large'").await, 1);
     database.drop_it().await;
 }
@@ -135,7 +135,7 @@ async fn each_outcome_through_kafka() {
     let topic = TestTopic::new(1).await;
     topic.send(&every_outcome(), 1);
     let counts = consume(&database, &[&topic]).await;
-    assert_eq!(counts.messages, 24);
+    assert_eq!(counts.messages(), 24);
     assert_eq!(database.counts().await, expected());
     check_rows(&database).await;
     assert_eq!(database.number("select next_offset from kafka_offset").await, 24);
@@ -166,7 +166,7 @@ async fn poison_never_stops_a_partition() {
     producer.send(0, Some(event("c", 1, 1).as_bytes()), &structured);
     producer.flush();
     let counts = consume(&database, &[&topic]).await;
-    assert_eq!((counts.messages, counts.rejected, counts.stored), (7, 5, 2));
+    assert_eq!((counts.messages(), counts.rejected, counts.stored), (7, 5, 2));
     let empty = "select count(*) from usage_rejection where reason = 'empty_message'";
     assert_eq!(database.number(empty).await, 2);
     topic.delete().await;

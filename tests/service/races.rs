@@ -6,7 +6,7 @@ use apportion::ingest::writer::Offsets;
 use apportion::sources::cloudevents::decode_structured;
 use apportion::store::StoreError;
 use apportion::store::offsets::Advance;
-use apportion::store::usage_rows::Door;
+use apportion::store::usage_rows::Intake;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_writers_of_one_partition_one_is_fenced() {
@@ -20,7 +20,7 @@ async fn of_two_writers_of_one_partition_one_is_fenced() {
             let advance =
                 Advance { topic: "t".into(), partition: 0, expected: (round > 0).then_some(round), next: round + 1 };
             let offsets = Offsets { cluster_id: "cluster".into(), advances: vec![advance] };
-            writer.write(&messages, Some(&offsets), Door::Kafka).await
+            writer.write(&messages, Some(&offsets), Intake::Kafka).await
         };
         let (a, b) = tokio::join!(write("a"), write("b"));
         let fenced = |outcome: &Result<_, _>| matches!(outcome, Err(StoreError::Fenced { .. }));
@@ -48,7 +48,7 @@ async fn writers_racing_for_the_same_ids_store_each_once() {
     };
     tokio::join!(write(false), write(false), write(true), write(true));
     let counts = database.counts().await;
-    assert_eq!((counts["messages"], counts["stored"], counts["duplicates"]), (12_000, 3000, 9000));
+    assert_eq!((counts["messages"], counts["stored"], counts["duplicate"]), (12_000, 3000, 9000));
     assert_eq!(database.number("select sum(input_tokens)::bigint from usage_rollup").await, 3000);
     database.audit().await;
     database.drop_it().await;

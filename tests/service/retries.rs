@@ -33,13 +33,13 @@ async fn a_retry_takes_in_what_now_decodes_and_ends() {
     keep(&database, "unknown_field", &correction("k3", "e1", restated)).await;
 
     let of_one = retry(&mut writer, &database.pool, Some("unknown_meter")).await.expect("retried");
-    assert_eq!((of_one.taken.messages, of_one.taken.stored, of_one.still_rejected), (1, 1, 0));
+    assert_eq!((of_one.taken.messages(), of_one.taken.stored, of_one.still_rejected), (1, 1, 0));
     let first = retry(&mut writer, &database.pool, None).await.expect("retried");
-    assert_eq!((first.taken.messages, first.taken.corrections_applied, first.taken.rejected), (2, 1, 1));
+    assert_eq!((first.taken.messages(), first.taken.correction_applied, first.taken.rejected), (2, 1, 1));
     assert_eq!(first.still_rejected, 1);
     assert_eq!(database.number("select count(*) from usage_rejection_retry").await, 2);
     let again = retry(&mut writer, &database.pool, None).await.expect("retried");
-    assert_eq!((again.taken.messages, again.taken.rejected, again.still_rejected), (1, 1, 1));
+    assert_eq!((again.taken.messages(), again.taken.rejected, again.still_rejected), (1, 1, 1));
     assert_eq!(database.number("select count(*) from usage_rejection_retry").await, 2);
     assert_eq!(database.number("select count(*) from usage_rejection").await, 6, "a retry records none anew");
     assert_eq!(database.number("select count(*) from usage_event").await, 2);

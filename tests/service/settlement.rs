@@ -3,10 +3,11 @@
 
 use crate::books::*;
 use crate::support::TestDatabase;
+use apportion::domain::outcome::Counts;
 use apportion::domain::settlement::SettlementError;
+use apportion::domain::statement::StatementStatus;
 use apportion::jobs::settle::SettleError;
 use apportion::jobs::statements::{StatementError, approve, issue, show, waive};
-use apportion::store::usage_rows::Counts;
 
 const CONTRACT: &str = "microsoft-openai";
 
@@ -47,7 +48,7 @@ async fn history() -> TestDatabase {
     let database = TestDatabase::empty().await;
     database.apply(&shipped()).await;
     let counts = database.ingest(&small_month()).await;
-    assert_eq!(counts, Counts { messages: 12, stored: 12, ..Counts::default() });
+    assert_eq!(counts, Counts { stored: 12, ..Counts::default() });
     let figures = [subscriptions("april", "2026-04", 30, "0"), subscriptions("may", "2026-05", 31, "1_000.00")];
     database.record(&figures).await;
     database.record(&[refund("r", "direct", "0.38")]).await;
@@ -101,7 +102,7 @@ async fn people_approve_and_issue_and_late_news_goes_to_the_next_period() {
     assert_eq!(waive(pool, id, APPROVER, "test traffic").await.expect("waived").len(), 1);
     issue(pool, id, APPROVER).await.expect("issued");
     let issued = show(pool, id).await.expect("a statement").0;
-    assert_eq!((issued.status.as_str(), issued.revision), ("issued", 1));
+    assert_eq!((issued.status, issued.revision), (StatementStatus::Issued, 1));
 
     // 1,000,000 of output at 30/M: 20% of 30.
     let late = [usage("late", "2026-05-20T00:00:00Z", "openai-direct", "gpt-5.5", &[("output_tokens", "1000000")])];
@@ -136,7 +137,7 @@ async fn news_draft_an_approved_statement_anew() {
     assert_eq!(booked(&again), ["revenue-share 2026-05 6"]);
     assert_eq!(again.drafted[0].0, id);
     let (row, statement) = show(&database.pool, id).await.expect("a statement");
-    assert_eq!((row.status.as_str(), row.revision), ("draft", 2));
+    assert_eq!((row.status, row.revision), (StatementStatus::Draft, 2));
     let openai = statement.totals.iter().find(|it| it.payer.as_str() == "openai").expect("a total");
     assert_eq!(openai.payable.to_string(), "207.2");
     assert!(matches!(issue(&database.pool, id, APPROVER).await, Err(StatementError::WrongStatus { .. })));
@@ -201,6 +202,18 @@ async fn the_database_itself_refuses() {
         "insert into contract_version select contract_id, 2, effective_at, now(), definitions, document, sha256
                    from contract_version where contract_id = 'microsoft-openai' and number = 1";
     refused(version, "or a later one").await;
+    let close = |period: &str, start: &str| {
+        format!("insert into period_close values ('{CONTRACT}', '{period}', {start}, now(), 'nobody')")
+    };
+    refused(&close("some day", "now()"), "never settled").await;
+    refused(&close("2026-07", "'2026-07-01T07:00:00Z'"), "never settled").await;
+    let odd = "insert into settlement (contract_id, period, period_start, period_end, cutoff, settled_at, settled_by,
+                 engine_version, time_zone_data_version, input_sha256)
+               select contract_id, '2026-13', period_start, period_end, cutoff, now(), settled_by,
+                 engine_version, time_zone_data_version, input_sha256 from settlement limit 1";
+    refused(odd, "settlement_period_check").await;
+    refused("update recording_watermark set watermark = watermark - interval '1 day'", "only moves forward").await;
+    refused("delete from recording_watermark", "only moves forward").await;
     database.drop_it().await;
 }
 

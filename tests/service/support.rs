@@ -1,11 +1,12 @@
 //! Databases and topics that a test makes and removes, producers, and the audit of what was stored.
 
+use apportion::domain::outcome::{Counts, Outcome};
 use apportion::ingest::batch::Position;
 use apportion::ingest::consumer::{self, ConsumerConfig};
 use apportion::ingest::writer::Writer;
 use apportion::sources::cloudevents::{CONTENT_TYPE, decode_structured};
 use apportion::store;
-use apportion::store::usage_rows::{Counts, Door};
+use apportion::store::usage_rows::Intake;
 use apportion::telemetry::Metrics;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -109,10 +110,8 @@ impl TestDatabase {
 
     /// What the database's batches say became of all messages.
     pub async fn counts(&self) -> BTreeMap<String, i64> {
-        let names = "messages,stored,stored_unresolved,duplicates,conflicts,corrections_applied,corrections_waiting,\
-                     voids_applied,voids_waiting,rejected";
         let mut counts = BTreeMap::new();
-        for name in names.split(',') {
+        for name in Outcome::ALL.iter().map(|outcome| outcome.name()).chain(["messages"]) {
             let sql = format!("select coalesce(sum({name}), 0)::bigint from usage_batch");
             let count: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&self.pool).await.expect("a count");
             if count != 0 {
@@ -157,7 +156,7 @@ pub async fn write_lines(writer: &mut Writer, lines: &[String]) -> Counts {
             writer.message(position, decode_structured(text.as_bytes()))
         })
         .collect();
-    writer.write(&messages, None, Door::File).await.expect("written")
+    writer.write(&messages, None, Intake::File).await.expect("written")
 }
 
 fn event_json(id: &str, kind: &str, time: &str, data: &str) -> String {

@@ -6,11 +6,11 @@
 use crate::books::*;
 use crate::support::*;
 use apportion::domain::money::Exact;
+use apportion::domain::outcome::Counts;
 use apportion::domain::rating::rate;
 use apportion::domain::sharing::timeline;
 use apportion::jobs::contracts;
 use apportion::store::rollups::load_usage;
-use apportion::store::usage_rows::Counts;
 use flate2::read::GzDecoder;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -116,7 +116,7 @@ async fn the_published_trace_is_settled_to_the_cent() {
     };
     replay_both();
     let both = [&topics[0], &topics[1]];
-    let all = Counts { messages: 28_185, stored: 28_185, ..Counts::default() };
+    let all = Counts { stored: 28_185, ..Counts::default() };
     assert_eq!(consume(&database, &both).await, all);
     let mut share = 0;
     let mut expected = BTreeMap::new();
@@ -139,7 +139,7 @@ async fn the_published_trace_is_settled_to_the_cent() {
     assert_eq!((line.accrued.to_string(), line.amount.to_string()), ("14.440022".to_owned(), "14.44".to_owned()));
 
     replay_both();
-    let again = Counts { messages: 28_185, duplicates: 28_185, ..Counts::default() };
+    let again = Counts { duplicate: 28_185, ..Counts::default() };
     assert_eq!(consume(&database, &both).await, again);
     assert!(database.settle("trace-share", "2023-11").await.lines.is_empty());
     for topic in topics {

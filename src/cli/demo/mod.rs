@@ -146,14 +146,14 @@ async fn produce(demo: &Demo<'_>, plan: Plan) -> anyhow::Result<Manifest> {
         Ok::<_, apportion::produce::kafka::ProduceError>(generator.manifest().clone())
     })
     .await??;
-    told(&format!("{}: messages sent to Kafka", plan.month), manifest.messages, started)?;
+    told(&format!("{}: messages sent to Kafka", plan.month), manifest.counts.messages(), started)?;
     Ok(manifest)
 }
 
 /// Consumes to the end of what the topics hold.
 async fn consume(demo: &Demo<'_>, made: &[Manifest]) -> anyhow::Result<()> {
     let before = messages_stored(demo).await?;
-    let expected: u64 = made.iter().map(|manifest| manifest.messages).sum();
+    let expected: u64 = made.iter().map(|manifest| manifest.counts.messages()).sum();
     let bar = bar("Kafka into Postgres", usize::try_from(expected)?);
     let (started, metrics) = (Instant::now(), Arc::new(Metrics::new()?));
     let consuming = consumer::run(demo.session.consumer(true)?, demo.pool.clone(), metrics, CancellationToken::new());
@@ -172,7 +172,7 @@ async fn consume(demo: &Demo<'_>, made: &[Manifest]) -> anyhow::Result<()> {
 }
 
 async fn messages_stored(demo: &Demo<'_>) -> anyhow::Result<u64> {
-    Ok(u64::try_from(reports::outcomes(&demo.pool).await?.messages)?)
+    Ok(reports::outcomes(&demo.pool).await?.messages())
 }
 
 /// Holds the generator's word beside what Postgres holds.
@@ -183,8 +183,8 @@ async fn compare(demo: &Demo<'_>, made: &[Manifest]) -> anyhow::Result<()> {
         let row = rows.entry((group, name)).or_default();
         *row = (row.0.saturating_add(made), row.1.saturating_add(held));
     };
-    for (name, held) in outcomes.by_name() {
-        count(0, name.to_owned(), 0, held);
+    for (outcome, held) in outcomes.iter() {
+        count(0, outcome.name().to_owned(), 0, i64::try_from(held)?);
     }
     for reason in reports::rejections_by_reason(&demo.pool).await? {
         count(1, format!("rejected: {}", reason.name), 0, reason.count);
@@ -196,10 +196,10 @@ async fn compare(demo: &Demo<'_>, made: &[Manifest]) -> anyhow::Result<()> {
     count(0, late.to_owned(), 0, reports::late_events(&demo.pool).await?);
     for manifest in made {
         count(0, late.to_owned(), i64::try_from(manifest.late)?, 0);
-        for (name, made) in manifest.outcomes() {
-            count(0, name.to_owned(), i64::try_from(made)?, 0);
+        for (outcome, made) in manifest.counts.iter() {
+            count(0, outcome.name().to_owned(), i64::try_from(made)?, 0);
         }
-        for (reason, made) in &manifest.rejected {
+        for (reason, made) in &manifest.rejections {
             count(1, format!("rejected: {reason}"), i64::try_from(*made)?, 0);
         }
         for (deployment, made) in &manifest.events_by_deployment {

@@ -38,7 +38,7 @@ pub struct RawDocument {
 }
 
 /// Where a number or reading comes from; any block may say so.
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Default)]
 pub struct Provenance {
     pub source: Option<String>,
     pub confidence: Option<Confidence>,
