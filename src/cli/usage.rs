@@ -14,6 +14,32 @@ Examples:
   apportion usage rejections --reason wrong_time --limit 5
   apportion usage unresolved --format json";
 
+const REJECTIONS_EXAMPLES: &str = "\
+A position is topic/partition@offset or file:line. What a source sent wrong it has to send again, mended.
+
+Examples:
+  apportion usage rejections
+  apportion usage rejections --reason wrong_time --limit 5";
+
+const RETRY_EXAMPLES: &str = "\
+What a rejected message held is kept for 30 days, redacted.
+
+Examples:
+  apportion usage retry
+  apportion usage retry --reason unknown_field";
+
+const CONFLICTS_EXAMPLES: &str = "\
+The first content stands. A source that meant to change it sends a correction, with an id of its own.
+
+Examples:
+  apportion usage conflicts --limit 5";
+
+const UNRESOLVED_EXAMPLES: &str = "\
+Such usage counts from when its names are registered: add them to register.md, then `apportion contracts apply`.
+
+Examples:
+  apportion usage unresolved";
+
 /// See what became of usage messages
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -25,27 +51,34 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Count every message by its outcome, and rejections by reason
+    #[command(after_help = "Examples:\n  apportion usage outcomes --format json")]
     Outcomes,
     /// List the last rejections, newest first
+    #[command(after_help = REJECTIONS_EXAMPLES)]
     Rejections {
         /// Only those for this reason
         #[arg(long)]
         reason: Option<String>,
+        /// At most so many
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
     /// List the last conflicts: another content under an id that is taken
+    #[command(after_help = CONFLICTS_EXAMPLES)]
     Conflicts {
+        /// At most so many
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
     /// Decode kept rejections again, after a decoder was mended, and take in those that are right now
+    #[command(after_help = RETRY_EXAMPLES)]
     Retry {
         /// Only those for this reason
         #[arg(long)]
         reason: Option<String>,
     },
     /// Sum up usage whose deployment or product no register names
+    #[command(after_help = UNRESOLVED_EXAMPLES)]
     Unresolved,
 }
 

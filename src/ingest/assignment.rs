@@ -9,12 +9,14 @@ use crate::store::StoreError;
 use crate::store::offsets::{self, Advance};
 use crate::telemetry::Metrics;
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use sqlx::PgPool;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -179,6 +181,7 @@ impl Context {
             state.epochs = state.epochs.saturating_add(1);
             let epoch = state.epochs;
             state.held.insert((topic, partition), Held { next, epoch, unsought: false });
+            self.assignment.metrics.set_assigned(state.held.len());
         }
         Ok(consumer.incremental_assign(partitions)?)
     }
@@ -187,15 +190,47 @@ impl Context {
         for element in partitions.elements() {
             let (topic, partition) = (element.topic(), element.partition());
             tracing::info!(topic, partition, "partition revoked");
-            self.state().held.remove(&(topic.to_owned(), partition));
+            let mut state = self.state();
+            state.held.remove(&(topic.to_owned(), partition));
+            self.assignment.metrics.set_assigned(state.held.len());
             self.assignment.metrics.forget_partition(topic, partition);
         }
         Ok(consumer.incremental_unassign(partitions)?)
     }
 }
 
+/// Asks Kafka something once, before the consumer is there.
+pub(super) struct Probe;
+
+impl ClientContext for Probe {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+}
+
+impl ConsumerContext for Probe {}
+
+/// What librdkafka logs of its own, once: faults also come back from its calls, and are told there.
+fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => tracing::warn!(facility, "{message}"),
+        _ => tracing::debug!(facility, "{message}"),
+    }
+}
+
 impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    /// The poll returns the same fault, and tells it.
+    fn error(&self, _: KafkaError, _: &str) {}
+
     fn stats(&self, statistics: Statistics) {
+        // A broker may stand there twice, as itself and as the group's coordinator; a negative id is none yet.
+        let connected = statistics.brokers.values().filter(|broker| broker.nodeid >= 0 && broker.state == "UP");
+        let connected: BTreeSet<i32> = connected.map(|broker| broker.nodeid).collect();
+        self.assignment.metrics.set_connected_brokers(connected.len());
         let state = self.state();
         for (topic, statistics) in &statistics.topics {
             for (partition, statistics) in &statistics.partitions {

@@ -4,7 +4,7 @@
 //! batch moves that offset in the transaction that stores it, fenced by the offset expected. Nothing is
 //! committed to Kafka. An offset that the broker does not have any more halts its partition.
 
-use super::assignment::{Assignment, Context, Held, wait};
+use super::assignment::{Assignment, Context, Held, Probe, wait};
 use super::batch::{Message, Position};
 use super::writer::{Offsets, Writer};
 use crate::sources::cloudevents;
@@ -131,7 +131,7 @@ fn consume(
         // Where Postgres knows no offset the assignment says so explicitly; any other lost offset is an error.
         .set("auto.offset.reset", "error")
         .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("statistics.interval.ms", "5000")
+        .set("statistics.interval.ms", "2000")
         // The default of a second starves a consumer that is faster than the fetcher.
         .set("fetch.queue.backoff.ms", "10")
         .create_with_context(Context::new(assignment))?;
@@ -166,7 +166,7 @@ fn client(config: &ConsumerConfig) -> ClientConfig {
 
 /// The id of the cluster that answers; none if asked to stop before it did.
 fn cluster_id(config: &ConsumerConfig, stop: &CancellationToken) -> Result<Option<String>, KafkaError> {
-    let probe: BaseConsumer = client(config).create()?;
+    let probe: BaseConsumer<Probe> = client(config).create_with_context(Probe)?;
     while !stop.is_cancelled() {
         if let Some(id) = probe.client().fetch_cluster_id(Duration::from_secs(2)) {
             return Ok(Some(id));
@@ -258,12 +258,14 @@ impl Session {
     /// Takes what there is, up to a batch, and answers rebalances.
     fn poll(&mut self, config: &ConsumerConfig) -> Result<(), ConsumerError> {
         let mut wait = POLL;
+        let mut faults = false;
         while self.batch.len() < config.batch_messages && self.bytes < BATCH_BYTES {
             // Ends the borrow of the consumer before the batch is changed.
             let taken = match self.consumer.poll(wait) {
                 None => break,
                 Some(Ok(message)) => self.take(&message),
                 Some(Err(error)) => {
+                    faults = true;
                     self.fault(error)?;
                     None
                 }
@@ -279,6 +281,9 @@ impl Session {
                 }
             }
             wait = wait.min(config.linger);
+        }
+        if !faults {
+            self.metrics.polled();
         }
         match self.consumer.context().failure() {
             Some(error) => Err(error),

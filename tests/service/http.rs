@@ -27,7 +27,7 @@ async fn start(pool: sqlx::PgPool, metrics: Arc<Metrics>) -> (SocketAddr, Cancel
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
     let address = listener.local_addr().expect("an address");
     let stop = CancellationToken::new();
-    tokio::spawn(serve_on(listener, HttpState { pool, metrics }, stop.clone()));
+    tokio::spawn(serve_on(listener, HttpState { pool, metrics, ingests: true }, stop.clone()));
     (address, stop)
 }
 
