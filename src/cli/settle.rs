@@ -65,8 +65,8 @@ fn print(report: &SettleReport) -> anyhow::Result<()> {
     if events > 0 {
         line(format!("{events} events are of unknown deployments or products: mapped or waived, before the issue."))?;
     }
-    if report.waiting_deductions > 0 {
-        line(format!("{} deductions wait for the event that they name.", report.waiting_deductions))?;
+    for waiting in &report.waiting_deductions {
+        line(format!("The deduction {} waits for {}.", waiting.id, waiting.waits_for))?;
     }
     Ok(())
 }

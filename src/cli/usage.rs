@@ -4,8 +4,10 @@ use super::Session;
 use super::output::{Format, json, line, table, thousands};
 use apportion::ingest::retry::retry;
 use apportion::ingest::writer::Writer;
+use apportion::sources::RejectionReason;
 use apportion::store::usage_reports as reports;
 use apportion::telemetry::Metrics;
+use clap::builder::PossibleValuesParser;
 use std::sync::Arc;
 
 const EXAMPLES: &str = "\
@@ -57,7 +59,7 @@ enum Command {
     #[command(after_help = REJECTIONS_EXAMPLES)]
     Rejections {
         /// Only those for this reason
-        #[arg(long)]
+        #[arg(long, value_parser = reasons())]
         reason: Option<String>,
         /// At most so many
         #[arg(long, default_value_t = 20)]
@@ -74,12 +76,17 @@ enum Command {
     #[command(after_help = RETRY_EXAMPLES)]
     Retry {
         /// Only those for this reason
-        #[arg(long)]
+        #[arg(long, value_parser = reasons())]
         reason: Option<String>,
     },
     /// Sum up usage whose deployment or product no register names
     #[command(after_help = UNRESOLVED_EXAMPLES)]
     Unresolved,
+}
+
+/// A reason that never occurs would look like one without rejections.
+fn reasons() -> PossibleValuesParser {
+    RejectionReason::ALL.iter().map(|reason| reason.name()).into()
 }
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {

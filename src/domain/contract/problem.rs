@@ -5,6 +5,7 @@ use crate::domain::ids::{ContractId, PartyId};
 use crate::domain::money::{Currency, Exact, ParseExactError, ParseMoneyError, UnknownCurrency};
 use crate::domain::period::{Instant, ParseInstantError};
 use crate::domain::register::RegisterConflict;
+use std::fmt::Display;
 
 /// Why a document cannot be read: where, in which clause, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +75,7 @@ pub enum Problem {
 }
 
 /// The names that would have been right.
-fn there_is(names: &[String]) -> String {
+pub fn there_is<T: Display>(names: &[T]) -> String {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     if names.is_empty() { String::new() } else { format!("; there is {}", names.join(", ")) }
 }
