@@ -52,8 +52,8 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         }
     }
     if total.rejected > 0 {
-        let rejected = thousands(total.rejected);
-        let what = format!("{rejected} messages were rejected; `apportion usage rejections` tells where and why");
+        let (rejected, all) = (thousands(total.rejected), thousands(total.messages));
+        let what = format!("{rejected} of {all} messages rejected; `apportion usage rejections` tells where and why");
         return Err(Stop::Left { what }.into());
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use super::Session;
 use super::output::{Format, json, line, table, thousands};
+use apportion::domain::period::Instant;
 use apportion::ingest::retry::retry;
 use apportion::ingest::writer::Writer;
 use apportion::sources::RejectionReason;
@@ -108,8 +109,8 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             if as_json {
                 return json(&found);
             }
-            let row = |it: reports::RejectionLine| vec![it.recorded_at.to_rfc3339(), it.position, it.reason, it.detail];
-            Ok(line(table(&["recorded", "position", "reason", "detail"], &[], found.into_iter().map(row)))?)
+            let row = |it: reports::RejectionLine| vec![recorded(it.recorded_at), it.position, it.reason, it.detail];
+            Ok(line(table(&["recorded (UTC)", "position", "reason", "detail"], &[], found.into_iter().map(row)))?)
         }
         Command::Retry { reason } => {
             let mut writer = Writer::open(pool.clone(), Arc::new(Metrics::new()?)).await?;
@@ -125,15 +126,19 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             if as_json {
                 return json(&found);
             }
-            let row =
-                |it: reports::ConflictLine| vec![it.recorded_at.to_rfc3339(), it.position, it.source, it.event_id];
-            Ok(line(table(&["recorded", "position", "source", "event"], &[], found.into_iter().map(row)))?)
+            let row = |it: reports::ConflictLine| vec![recorded(it.recorded_at), it.position, it.source, it.event_id];
+            Ok(line(table(&["recorded (UTC)", "position", "source", "event"], &[], found.into_iter().map(row)))?)
         }
         Command::Unresolved => {
             let found = reports::unresolved(&pool).await?;
             if as_json { json(&found) } else { show_unresolved(found) }
         }
     }
+}
+
+/// To the second; the JSON has all of it.
+fn recorded(at: Instant) -> String {
+    at.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// A name that no register has is marked.

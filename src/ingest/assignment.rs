@@ -199,32 +199,22 @@ impl Context {
     }
 }
 
-/// Asks Kafka something once, before the consumer is there.
-pub(super) struct Probe;
-
-impl ClientContext for Probe {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
-}
-
-impl ConsumerContext for Probe {}
-
-/// What librdkafka logs of its own, once: faults also come back from its calls, and are told there.
-fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    match level {
-        RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => tracing::warn!(facility, "{message}"),
-        _ => tracing::debug!(facility, "{message}"),
-    }
-}
-
 impl ClientContext for Context {
+    /// What librdkafka logs of its own. Faults of connections also come as errors, and are told there.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
+        match level {
+            _ if facility == "FAIL" || facility == "ERROR" => tracing::debug!(facility, "{message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+                tracing::debug!(facility, "{message}");
+            }
+            _ => tracing::warn!(facility, "{message}"),
+        }
     }
 
-    /// The poll returns the same fault, and tells it.
-    fn error(&self, _: KafkaError, _: &str) {}
+    /// The poll returns the same fault, without the reason: it is told here, and only here.
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "Kafka is not well; reading goes on when it is");
+    }
 
     fn stats(&self, statistics: Statistics) {
         // A broker may stand there twice, as itself and as the group's coordinator; a negative id is none yet.

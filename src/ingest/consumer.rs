@@ -4,7 +4,7 @@
 //! batch moves that offset in the transaction that stores it, fenced by the offset expected. Nothing is
 //! committed to Kafka. An offset that the broker does not have any more halts its partition.
 
-use super::assignment::{Assignment, Context, Held, Probe, wait};
+use super::assignment::{Assignment, Context, Held, wait};
 use super::batch::{Message, Position};
 use super::writer::{Offsets, Writer};
 use crate::sources::cloudevents;
@@ -166,7 +166,7 @@ fn client(config: &ConsumerConfig) -> ClientConfig {
 
 /// The id of the cluster that answers; none if asked to stop before it did.
 fn cluster_id(config: &ConsumerConfig, stop: &CancellationToken) -> Result<Option<String>, KafkaError> {
-    let probe: BaseConsumer<Probe> = client(config).create_with_context(Probe)?;
+    let probe: BaseConsumer = client(config).create()?;
     while !stop.is_cancelled() {
         if let Some(id) = probe.client().fetch_cluster_id(Duration::from_secs(2)) {
             return Ok(Some(id));
@@ -399,10 +399,8 @@ impl Session {
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 self.halt_lost()
             }
-            error => {
-                tracing::warn!(%error, "Kafka is not well; reading goes on when it is");
-                Ok(())
-            }
+            // Told already, with its reason, where the client reports its errors.
+            _ => Ok(()),
         }
     }
 

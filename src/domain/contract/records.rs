@@ -7,7 +7,6 @@ use crate::domain::money::Currency;
 use crate::domain::period::Period;
 use crate::domain::record::{Deduction, Fact, Figure, Record, RecordContent, Reduces};
 use crate::domain::register::Register;
-use std::collections::BTreeSet;
 
 /// Why a record would never count, or count twice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,11 +56,6 @@ fn contract_of<'a>(contracts: &'a [Contract], id: &ContractId) -> Result<&'a Con
     })
 }
 
-/// Each once, in order: versions restate the same names.
-fn distinct<'a, T: Ord + Clone + 'a>(names: impl Iterator<Item = &'a T>) -> Vec<T> {
-    names.collect::<BTreeSet<_>>().into_iter().cloned().collect()
-}
-
 fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &[Record]) -> Result<(), RecordProblem> {
     let contract = contract_of(contracts, &figure.contract)?;
     let name = figure.name.clone();
@@ -72,7 +66,7 @@ fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &
             contract: figure.contract.clone(),
             kind: "figure",
             name,
-            known: distinct(known),
+            known: known.cloned().collect(),
         });
     };
     if *by != figure.by {
@@ -103,7 +97,7 @@ fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &
 
 fn check_fact(fact: &Fact, contracts: &[Contract]) -> Result<(), RecordProblem> {
     let contract = contract_of(contracts, &fact.contract)?;
-    let known = distinct(contract.versions.iter().flat_map(|version| version.facts.keys()));
+    let known: Vec<DefinedTerm> = contract.versions.iter().flat_map(|version| version.facts.keys()).cloned().collect();
     if known.contains(&fact.name) {
         return Ok(());
     }
@@ -113,7 +107,8 @@ fn check_fact(fact: &Fact, contracts: &[Contract]) -> Result<(), RecordProblem> 
 
 fn check_deduction(deduction: &Deduction, contracts: &[Contract], register: &Register) -> Result<(), RecordProblem> {
     let terms = contracts.iter().flat_map(|contract| &contract.versions).flat_map(|version| &version.terms);
-    let known = distinct(terms.flat_map(|term| &term.base.less).flat_map(|less| &less.categories));
+    let less = terms.flat_map(|term| &term.base.less);
+    let known: Vec<String> = less.flat_map(|less| &less.categories).cloned().collect();
     if !known.contains(&deduction.category) {
         return Err(RecordProblem::UnknownCategory { category: deduction.category.clone(), known });
     }
