@@ -151,7 +151,6 @@ async fn exit_statuses_tell_what_is_wrong() {
             check(&["contracts", command, folder], 3, "microsoft-openai/3.md:");
         }
         check(&["contracts", "check", "contracts"], 0, "");
-        check(&["serve"], 1, "apportion migrate");
         check(&["contracts", "apply", "contracts"], 0, "");
         check(&["settle", "microsoft-openai", "2026-05", "--by", "ana"], 4, "figure \"Subscriptions\"");
         check(&["settle", "aws-openai", "2026-05", "--by", "ana"], 0, "");

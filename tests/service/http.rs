@@ -76,7 +76,7 @@ async fn without_a_database_it_lives_and_says_soon_which_one_is_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_was_never_migrated_is_behind() {
-    let database = TestDatabase::empty().await;
+    let database = TestDatabase::bare().await;
     let pool = store::connect(&database.url, 1).expect("a URL");
     assert_eq!(store::schema(&pool).await.expect("it answers"), Schema::Behind);
     store::migrate(&pool).await.expect("migrated");

@@ -78,7 +78,7 @@ async fn the_small_month_is_booked_as_worked_out_by_hand() {
     database.record(&[refund("early", "not-yet", "1")]).await;
     let waiting = database.settle(CONTRACT, "2026-05").await.waiting_deductions;
     let waiting: Vec<String> = waiting.iter().map(|it| format!("{} waits for {}", it.id, it.waits_for)).collect();
-    assert_eq!(waiting, ["early of s waits for the event not-yet of s"]);
+    assert_eq!(waiting, ["early of billing waits for the event not-yet of test"]);
     database.drop_it().await;
 }
 
