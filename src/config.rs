@@ -342,7 +342,7 @@ fn mask(key: &str, value: &Value) -> String {
 }
 
 /// `postgres://user:password@host` loses the password, `?password=...` its value.
-fn mask_url(text: &str) -> String {
+pub fn mask_url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     // A password may itself hold a slash; what counts is the last @ before the query.
     let query_at = rest.find('?').unwrap_or(rest.len());

@@ -6,26 +6,40 @@ use opentelemetry_otlp::{Protocol, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use std::io::{self, IsTerminal};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// All metrics of the process. One instance; its clones count in the same registry.
+/// All metrics of the process, named as Prometheus has it: what is counted, its unit, `_total` for counters.
+/// One instance; its clones count in the same registry.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
+    /// By `outcome`. Their sum is everything that was taken in since the process started, files excepted.
     messages: IntCounterVec,
+    /// By `reason`. One that rises means that a source sends what we cannot read.
     rejections: IntCounterVec,
-    batch_seconds: Histogram,
+    /// Seconds from a batch's first query to its commit.
+    batch_duration: Histogram,
     batch_messages: Histogram,
+    /// Rises while Postgres is away: nothing is lost, and nothing is taken in.
     database_retries: IntCounter,
+    /// By `topic` and `partition`, in messages. One that only rises means that the consumer does not keep up.
     consumer_lag: IntGaugeVec,
-    partitions_halted: IntGaugeVec,
+    /// By `topic` and `partition`, 1 or 0. A person has to decide what becomes of the messages that are gone.
+    partition_halted: IntGaugeVec,
+    /// 0 with messages waiting means that other members of the group hold all partitions, or that none is led.
+    assigned_partitions: IntGauge,
+    /// 0 means that Kafka cannot be reached, or refuses us.
+    connected_brokers: IntGauge,
+    /// Seconds since 1970. It stands still while a batch waits for Postgres, or when the consumer hangs.
+    last_poll: IntGauge,
+    /// By `path` and `status`.
     pub http_requests: IntCounterVec,
 }
 
@@ -50,6 +64,11 @@ impl Metrics {
             registry.register(Box::new(histogram.clone()))?;
             Ok::<_, prometheus::Error>(histogram)
         };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
         let retries = IntCounter::new(
             "apportion_database_retries_total",
             "Batches that were tried again because the database was away",
@@ -58,8 +77,8 @@ impl Metrics {
         Ok(Self {
             messages: counters("apportion_ingest_messages_total", "Messages by what became of them", &["outcome"])?,
             rejections: counters("apportion_ingest_rejections_total", "Rejected messages by reason", &["reason"])?,
-            batch_seconds: histogram(
-                "apportion_ingest_batch_seconds",
+            batch_duration: histogram(
+                "apportion_ingest_batch_duration_seconds",
                 "Time to store one batch, from its first query to its commit",
                 prometheus::exponential_buckets(0.005, 2.0, 12)?,
             )?,
@@ -68,8 +87,17 @@ impl Metrics {
                 "Messages in one batch",
                 prometheus::exponential_buckets(1.0, 4.0, 9)?,
             )?,
-            consumer_lag: gauges("apportion_consumer_lag", "Messages of a partition that are not stored yet")?,
-            partitions_halted: gauges(
+            consumer_lag: gauges("apportion_consumer_lag_messages", "Messages of a partition that are not stored yet")?,
+            assigned_partitions: gauge(
+                "apportion_consumer_assigned_partitions",
+                "Partitions that this process reads now",
+            )?,
+            connected_brokers: gauge("apportion_consumer_connected_brokers", "Kafka brokers with an open connection")?,
+            last_poll: gauge(
+                "apportion_consumer_last_poll_timestamp_seconds",
+                "Unix time at which Kafka was last polled without an error; 0 before the first time",
+            )?,
+            partition_halted: gauges(
                 "apportion_consumer_partition_halted",
                 "1 while a partition is halted because its next offset is gone from the broker",
             )?,
@@ -91,7 +119,7 @@ impl Metrics {
         for reason in rejections {
             self.rejections.with_label_values(&[reason]).inc();
         }
-        self.batch_seconds.observe(took.as_secs_f64());
+        self.batch_duration.observe(took.as_secs_f64());
         self.batch_messages.observe(f64::from(u32::try_from(counts.messages()).unwrap_or(u32::MAX)));
     }
 
@@ -106,21 +134,56 @@ impl Metrics {
     }
 
     pub fn set_halted(&self, topic: &str, partition: i32, halted: bool) {
-        self.partitions_halted.with_label_values(&[topic, &partition.to_string()]).set(i64::from(halted));
+        self.partition_halted.with_label_values(&[topic, &partition.to_string()]).set(i64::from(halted));
     }
 
     /// A partition that another consumer took is no longer ours to report.
     pub fn forget_partition(&self, topic: &str, partition: i32) {
         // Absent where nothing was reported of it yet: that is no fault.
         drop(self.consumer_lag.remove_label_values(&[topic, &partition.to_string()]));
-        drop(self.partitions_halted.remove_label_values(&[topic, &partition.to_string()]));
+        drop(self.partition_halted.remove_label_values(&[topic, &partition.to_string()]));
     }
 
-    /// Whether any partition is halted.
-    pub fn is_halted(&self) -> bool {
+    /// The partitions that are halted, as `topic/partition`.
+    pub fn halted(&self) -> Vec<String> {
         use prometheus::core::Collector;
-        let families = self.partitions_halted.collect();
-        families.iter().flat_map(|family| family.get_metric()).any(|metric| metric.get_gauge().get_value() > 0.0)
+        let families = self.partition_halted.collect();
+        let metrics = families.iter().flat_map(|family| family.get_metric());
+        let name = |metric: &prometheus::proto::Metric| {
+            let value = |wanted: &str| metric.get_label().iter().find(|label| label.name() == wanted);
+            let text = |wanted: &str| value(wanted).map_or("", |label| label.value()).to_owned();
+            format!("{}/{}", text("topic"), text("partition"))
+        };
+        metrics.filter(|metric| metric.get_gauge().get_value() > 0.0).map(name).collect()
+    }
+
+    /// How many partitions the consumer holds.
+    pub fn set_assigned(&self, partitions: usize) {
+        self.assigned_partitions.set(i64::try_from(partitions).unwrap_or(i64::MAX));
+    }
+
+    pub fn assigned(&self) -> i64 {
+        self.assigned_partitions.get()
+    }
+
+    /// With how many brokers the consumer is connected.
+    pub fn set_connected_brokers(&self, brokers: usize) {
+        self.connected_brokers.set(i64::try_from(brokers).unwrap_or(i64::MAX));
+    }
+
+    pub fn is_kafka_connected(&self) -> bool {
+        self.connected_brokers.get() > 0
+    }
+
+    /// Kafka was polled just now, without an error.
+    pub fn polled(&self) {
+        self.last_poll.set(unix_seconds());
+    }
+
+    /// Seconds since the last poll without an error; none before the first.
+    pub fn seconds_since_poll(&self) -> Option<i64> {
+        let last = self.last_poll.get();
+        (last > 0).then(|| unix_seconds().saturating_sub(last))
     }
 
     /// All metrics in the text format that Prometheus scrapes.
@@ -132,6 +195,12 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
+}
+
+fn unix_seconds() -> i64 {
+    // A clock before 1970 is as good as none.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// How log lines look.
@@ -154,9 +223,9 @@ pub struct TelemetryConfig {
 
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    #[error("log filter: {0}")]
+    #[error("telemetry.log_filter: {0}; write a level such as info, or target=level, separated by commas")]
     Filter(#[from] ParseError),
-    #[error("trace export: {0}")]
+    #[error("telemetry.otlp_endpoint: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
     #[error("logging is set up already: {0}")]
     Taken(#[from] TryInitError),

@@ -11,6 +11,7 @@ Examples:
 
 /// Show the settings in force, and where each came from
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,

@@ -1,14 +1,22 @@
 //! `apportion contracts`: check a folder of agreements, load it, show what is loaded.
 
 use super::output::{self, json, line};
-use super::{Format, Session};
+use super::{Format, Session, Stop};
 use apportion::domain::contract::{Contract, Term, Version};
 use apportion::jobs::contracts::{Known, apply, load, read};
 use apportion::store::recording::watermark;
+use sqlx::PgPool;
 use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  apportion contracts check contracts
+  apportion contracts apply contracts
+  apportion contracts show microsoft-openai";
 
 /// Check, load and show agreements, prices and deployments
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -18,15 +26,24 @@ pub struct Args {
 enum Command {
     /// Read a folder and say what is wrong, with file, line and column; needs no database
     #[command(after_help = "Example:\n  apportion contracts check contracts")]
-    Check { folder: PathBuf },
+    Check {
+        /// The folder, with all folders in it: documents (.md) and price books (.csv)
+        folder: PathBuf,
+    },
     /// Load what a folder adds; loading it again adds nothing
     #[command(after_help = "Example:\n  apportion contracts apply contracts")]
-    Apply { folder: PathBuf },
+    Apply {
+        /// The folder, with all folders in it: documents (.md) and price books (.csv)
+        folder: PathBuf,
+    },
     /// Show the terms that are loaded, by contract and version
     #[command(
         after_help = "Examples:\n  apportion contracts show\n  apportion contracts show microsoft-openai --format json"
     )]
-    Show { contract: Option<String> },
+    Show {
+        /// This contract alone
+        contract: Option<String>,
+    },
 }
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
@@ -61,15 +78,35 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn show(id: Option<String>, session: &Session) -> anyhow::Result<()> {
-    let pool = session.pool()?;
-    let now = watermark(&pool).await?;
+async fn loaded(pool: &PgPool) -> anyhow::Result<Vec<Contract>> {
+    let now = watermark(pool).await?;
     let Known { contracts, .. } = load(&mut *pool.acquire().await?, now).await?;
-    let wanted = |it: &Contract| id.as_ref().is_none_or(|id| it.head.id.as_str() == id);
-    let shown: Vec<Contract> = contracts.into_iter().filter(wanted).collect();
-    if shown.is_empty() {
-        anyhow::bail!("no such contract is loaded; load a folder with `apportion contracts apply`");
-    }
+    Ok(contracts)
+}
+
+/// Refuses a contract that is not loaded, and names those that are.
+pub async fn check_known(pool: &PgPool, id: &str) -> anyhow::Result<()> {
+    Ok(find(loaded(pool).await?, id).map(drop)?)
+}
+
+fn find(contracts: Vec<Contract>, id: &str) -> Result<Contract, Stop> {
+    let names: Vec<String> = contracts.iter().map(|it| it.head.id.to_string()).collect();
+    let found = contracts.into_iter().find(|it| it.head.id.as_str() == id);
+    found.ok_or_else(|| {
+        let loaded = if names.is_empty() { "none is".to_owned() } else { format!("there is {}", names.join(", ")) };
+        Stop::Refused { reason: format!("no contract \"{id}\" is loaded: {loaded}; `apportion contracts apply` loads") }
+    })
+}
+
+async fn show(id: Option<String>, session: &Session) -> anyhow::Result<()> {
+    let contracts = loaded(&session.pool()?).await?;
+    let shown = match id {
+        Some(id) => vec![find(contracts, &id)?],
+        None if contracts.is_empty() && session.format == Format::Table => {
+            return Ok(line("No contract is loaded; `apportion contracts apply` loads a folder of them.")?);
+        }
+        None => contracts,
+    };
     match session.format {
         Format::Json => json(&shown),
         Format::Table => Ok(line(terms_table(&shown))?),

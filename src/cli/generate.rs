@@ -32,11 +32,13 @@ Examples:
 #[command(after_help = EXAMPLES)]
 #[command(group = clap::ArgGroup::new("to").required(true))]
 pub struct Args {
+    /// The month in which the events occur
     #[arg(long, default_value = "2026-05")]
     month: Period,
     /// Distinct usage events; duplicates, corrections and malformed messages come on top
     #[arg(long, default_value_t = 200_000)]
     events: u32,
+    /// Another seed gives other events
     #[arg(long, default_value_t = 42)]
     seed: u64,
     /// No events of the month before
@@ -85,7 +87,7 @@ pub async fn producer(session: &Session, topic_prefix: &str) -> anyhow::Result<P
 
 /// Writes events in structured mode, one a line; gzip where the file's name ends with `.gz`.
 pub fn write_lines(path: &Path, messages: impl Iterator<Item = Message>) -> anyhow::Result<()> {
-    let file = File::create(path).with_context(|| format!("{}", path.display()))?;
+    let file = File::create(path).map_err(|error| Stop::unusable(path, &error))?;
     let out = BufWriter::new(file);
     let lines = messages.map(|message| message.line());
     let written = if path.extension().is_some_and(|extension| extension == "gz") {

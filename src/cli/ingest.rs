@@ -1,7 +1,7 @@
 //! `apportion ingest`: files of usage through the same writer as Kafka.
 
-use super::Session;
 use super::output::{Format, json, line, table, thousands};
+use super::{Session, Stop};
 use apportion::domain::outcome::Counts;
 use apportion::ingest::file::ingest_file;
 use apportion::ingest::writer::Writer;
@@ -12,16 +12,18 @@ use std::sync::Arc;
 
 const EXAMPLES: &str = "\
 A file read twice, or once in part and once whole, counts once: what is known already is a duplicate.
+Ends with status 4 where some lines were rejected: they are kept, redacted, and the others are taken in.
 
 Examples:
   apportion ingest may.jsonl.gz
   apportion ingest --format json day-*.jsonl";
 
-/// Ingest files of CloudEvents, one a line; compressed if the name ends with .gz
+/// Ingest files of CloudEvents, one a line, plain or gzipped
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    #[arg(required = true)]
+    /// Files to read, in this order
+    #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
 
@@ -42,11 +44,17 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         total += progress.counts;
     }
     match session.format {
-        Format::Json => json(&total),
+        Format::Json => json(&total)?,
         Format::Table => {
             let rows = total.iter().map(|(outcome, count)| vec![outcome.name().to_owned(), thousands(count)]);
             line(table(&["outcome", "messages"], &[1], rows))?;
-            Ok(line(format!("{} messages", thousands(total.messages())))?)
+            line(format!("{} messages", thousands(total.messages())))?;
         }
     }
+    if total.rejected > 0 {
+        let (rejected, all) = (thousands(total.rejected), thousands(total.messages()));
+        let what = format!("{rejected} of {all} messages rejected; `apportion usage rejections` tells where and why");
+        return Err(Stop::Left { what }.into());
+    }
+    Ok(())
 }

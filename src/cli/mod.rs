@@ -18,27 +18,29 @@ mod usage;
 use anyhow::Context;
 use apportion::config::{Config, ConfigError, Setting, Sources};
 use apportion::domain::settlement::SettlementError;
-use apportion::ingest::consumer::ConsumerConfig;
+use apportion::ingest::consumer::{ConsumerConfig, ConsumerError};
+use apportion::ingest::file::FileError;
 use apportion::jobs::contracts::ContractsError;
 use apportion::jobs::records::RecordsError;
 use apportion::jobs::settle::SettleError;
 use apportion::jobs::statements::StatementError;
 use apportion::store;
-use apportion::telemetry::{self, TelemetryConfig, TelemetryGuard};
+use apportion::telemetry::{self, TelemetryConfig, TelemetryError, TelemetryGuard};
 use clap::{Parser, Subcommand};
 pub use output::Format;
+use rdkafka::error::KafkaError;
 use sqlx::PgPool;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 const AFTER_HELP: &str = "\
 Exit status:
   0  done
-  1  failed: Postgres or Kafka cannot be reached, or what was found differs from what was expected
+  1  failed: Postgres or Kafka cannot be reached or used, or what was found differs from what was expected
   2  the command line is wrong
-  3  an input was refused: a setting, a contract, a record, a trace
-  4  nothing is lost, but work is left: a figure or a price is missing, say
+  3  an input was refused: a setting, a file, a contract, a record, a name, or a step that the rules forbid
+  4  nothing is lost, but work is left: a figure or a price is missing, or lines of a file were rejected
 
 Examples:
   apportion config show
@@ -91,7 +93,23 @@ impl Session {
     /// # Errors
     /// None is set, or its URL is none.
     pub fn pool(&self) -> anyhow::Result<PgPool> {
-        Ok(store::connect(self.config.database_url()?, self.config.database.max_connections)?)
+        Ok(store::connect(self.database_url()?, self.config.database.max_connections)?)
+    }
+
+    /// The URL of the database that is set.
+    ///
+    /// # Errors
+    /// None is set, or it is no URL.
+    pub fn database_url(&self) -> anyhow::Result<&str> {
+        let url = self.config.database_url()?;
+        match store::place(url) {
+            Ok(_) => Ok(url),
+            Err(error) => {
+                let reason =
+                    format!("database.url cannot be used: {error}; write postgres://user:password@host:port/database");
+                Err(Stop::Refused { reason }.into())
+            }
+        }
     }
 
     /// The consumer's settings.
@@ -132,6 +150,22 @@ pub enum Stop {
     /// Exit status 3: what was given cannot be taken as it is.
     #[error("{reason}")]
     Refused { reason: String },
+    /// Exit status 4: it is done as far as it could be, and the rest waits for someone.
+    #[error("{what}")]
+    Left { what: String },
+}
+
+impl Stop {
+    /// A file or folder that is not there, or cannot be read or written.
+    pub fn unusable(path: &Path, error: &std::io::Error) -> Self {
+        Self::Refused { reason: format!("{}: {error}", path.display()) }
+    }
+}
+
+/// A name or reason that a person has to give: blanks are none.
+pub fn stated(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() { Err("it is empty; say who acts, or why".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 impl Cli {
@@ -143,8 +177,10 @@ impl Cli {
         let file = apportion::config::file(self.config.as_deref());
         let (config, settings) = Config::load(&Sources::of_process(file, self.set))?;
         let session = Session { config, settings, format: self.format };
+        // For the words of a failure; a URL that is none is refused where it is used.
+        let place = store::place(&session.config.database.url).unwrap_or_default();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
-        runtime.block_on(async {
+        let ended = runtime.block_on(async {
             match self.command {
                 Command::Config(args) => config::run(&args, &session),
                 Command::Contracts(args) => contracts::run(args, &session).await,
@@ -159,8 +195,20 @@ impl Cli {
                 Command::Statement(args) => statement::run(args, &session).await,
                 Command::Usage(args) => usage::run(args, &session).await,
             }
-        })
+        });
+        ended.map_err(|error| if database_is_away(&error) { error.context(away(&place)) } else { error })
     }
+}
+
+/// What to say of a Postgres that cannot be reached.
+pub fn away(place: &str) -> String {
+    format!("Postgres at {place} cannot be reached")
+}
+
+/// Whether it was Postgres that could not be reached; its driver does not say which one it asked.
+fn database_is_away(error: &anyhow::Error) -> bool {
+    use sqlx::Error::{Io, PoolTimedOut, Tls};
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(PoolTimedOut | Io(_) | Tls(_))))
 }
 
 /// An error with its causes; a cause that the words before it quote already is not repeated.
@@ -184,19 +232,41 @@ pub fn explain(error: &anyhow::Error) -> String {
 
 /// The exit status of an error, as `apportion --help` lists them.
 pub fn exit_status(error: &anyhow::Error) -> ExitCode {
-    let refused = error.is::<Stop>()
-        || error.is::<ConfigError>()
-        || error.downcast_ref().is_some_and(|it| !matches!(it, ContractsError::Store(_)));
-    let wrong_record = matches!(error.downcast_ref(), Some(RecordsError::Problem { .. }));
-    let waits = matches!(error.downcast_ref(), Some(StatementError::Unresolved { .. }));
-    let otherwise = error.downcast_ref().map_or(1, settle_status);
-    ExitCode::from(if refused || wrong_record {
-        3
-    } else if waits {
-        4
-    } else {
-        otherwise
-    })
+    ExitCode::from(status(error))
+}
+
+fn status(error: &anyhow::Error) -> u8 {
+    if let Some(stop) = error.downcast_ref() {
+        return match stop {
+            Stop::Refused { .. } => 3,
+            Stop::Left { .. } => 4,
+        };
+    }
+    let refused_setting = error.is::<ConfigError>()
+        || matches!(error.downcast_ref(), Some(TelemetryError::Filter(_) | TelemetryError::Exporter(_)))
+        || matches!(error.downcast_ref(), Some(ConsumerError::ReservedProperty { .. }))
+        || error.chain().any(|cause| matches!(cause.downcast_ref(), Some(KafkaError::ClientConfig(..))));
+    let refused_input = matches!(error.downcast_ref(), Some(FileError::Read { .. }))
+        || matches!(error.downcast_ref(), Some(RecordsError::Problem { .. }));
+    if refused_setting || refused_input {
+        return 3;
+    }
+    let of_contracts = error.downcast_ref().map(contracts_status);
+    let of_statement = error.downcast_ref().map(statement_status);
+    let of_settlement = error.downcast_ref().map(settle_status);
+    of_contracts.or(of_statement).or(of_settlement).unwrap_or(1)
+}
+
+fn contracts_status(error: &ContractsError) -> u8 {
+    if matches!(error, ContractsError::Store(_)) { 1 } else { 3 }
+}
+
+fn statement_status(error: &StatementError) -> u8 {
+    match error {
+        StatementError::Unresolved { .. } => 4,
+        StatementError::Unknown { .. } | StatementError::WrongStatus { .. } | StatementError::OwnDraft { .. } => 3,
+        StatementError::Document(_) | StatementError::Store(_) => 1,
+    }
 }
 
 /// 4 where something has to come first, 3 where what was asked for cannot be.
@@ -211,12 +281,49 @@ fn settle_status(error: &SettleError) -> u8 {
         ) => 4,
         SettleError::CutoffBeforeLast { .. }
         | SettleError::CutoffInFuture { .. }
-        | SettleError::Contracts(_)
         | SettleError::Settlement(
             SettlementError::UnknownContract { .. }
             | SettlementError::WrongPeriodUnit { .. }
             | SettlementError::BeforeContract { .. },
         ) => 3,
+        SettleError::Contracts(error) => contracts_status(error),
         SettleError::Document(_) | SettleError::Store(_) => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// What of a command's help is missing, and of those below it.
+    fn missing_help(command: &clap::Command, findings: &mut Vec<String>) {
+        if command.get_name() == "help" {
+            return; // It is clap's own.
+        }
+        let name = command.get_display_name().or(command.get_bin_name()).unwrap_or(command.get_name()).to_owned();
+        for argument in command.get_arguments().filter(|it| it.get_help().is_none()) {
+            findings.push(format!("{name}: nothing about {}", argument.get_id()));
+        }
+        let example = command.get_after_help().is_some_and(|help| help.to_string().contains(" apportion "));
+        if !example {
+            findings.push(format!("{name}: no example"));
+        }
+        command.get_subcommands().for_each(|inner| missing_help(inner, findings));
+    }
+
+    #[test]
+    fn every_argument_is_explained_and_every_command_has_an_example() {
+        let mut command = Cli::command();
+        command.build();
+        let mut findings = Vec::new();
+        missing_help(&command, &mut findings);
+        assert!(findings.is_empty(), "{}", findings.join("\n"));
+    }
+
+    #[test]
+    fn a_name_is_more_than_blanks() {
+        assert_eq!(stated(" ana "), Ok("ana".to_owned()));
+        assert!(stated("").is_err() && stated(" \t").is_err());
     }
 }

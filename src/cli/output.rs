@@ -1,7 +1,7 @@
 //! How results are printed: tables for people, JSON for programs.
 
 use apportion::domain::money::{Currency, Exact, Rounding};
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width};
 use serde::Serialize;
 use std::io::Write;
 
@@ -17,18 +17,62 @@ const LINES: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
+/// Between two columns.
+const GAP: usize = 2;
+
 /// A table with a heading; the columns in `numbers` are aligned to the right.
+///
+/// A terminal that is too narrow for it, even with words below each other, gets one line a cell instead: a name
+/// or number that is broken in two cannot be read or copied.
 pub fn table(heading: &[&str], numbers: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
+    let rows: Vec<Vec<String>> = rows.into_iter().collect();
+    // None where the output is no terminal: then nothing is wrapped.
+    arranged(heading, numbers, &rows, Table::new().width())
+}
+
+fn arranged(heading: &[&str], numbers: &[usize], rows: &[Vec<String>], width: Option<u16>) -> Table {
+    let width = width.map(usize::from);
+    let column = |index: usize| rows.iter().filter_map(move |row| row.get(index)).map(String::as_str);
+    let longest_word = |index: usize| {
+        let cells = column(index).chain(heading.get(index).copied());
+        cells.flat_map(str::split_whitespace).map(|word| word.chars().count()).max().unwrap_or_default()
+    };
+    let words: Vec<usize> = (0..heading.len()).map(longest_word).collect();
+    let least = words.iter().map(|word| word.saturating_add(GAP)).sum::<usize>();
     let mut table = Table::new();
     table.load_style(LINES).set_content_arrangement(ContentArrangement::Dynamic);
+    if let Some(width) = width {
+        table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
+    }
+    if width.is_some_and(|width| width < least) {
+        table.add_rows(rows.iter().flat_map(|row| stacked(heading, row)));
+        return table;
+    }
     table.set_header(heading);
     table.add_rows(rows);
+    for (column, word) in table.column_iter_mut().zip(words) {
+        // One blank here and the separator make the gap.
+        column.set_padding((0, 1));
+        if width.is_some() {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(
+                u16::try_from(word.saturating_add(1)).unwrap_or(u16::MAX),
+            )));
+        }
+    }
     for column in numbers {
         if let Some(column) = table.column_mut(*column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     table
+}
+
+/// The cells of a row below each other, each beside its heading; what is empty is left out.
+fn stacked(heading: &[&str], row: &[String]) -> Vec<Vec<String>> {
+    let cells = heading.iter().zip(row).filter(|(_, cell)| !cell.is_empty());
+    let lines = cells.map(|(name, cell)| vec![(*name).to_owned(), cell.clone()]);
+    // Apart from the next row.
+    lines.chain([vec![String::new(), String::new()]]).collect()
 }
 
 /// Prints a line to standard output.
@@ -84,7 +128,21 @@ pub fn exact(amount: &Exact) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{exact, thousands};
+    use super::{arranged, exact, thousands};
+
+    #[test]
+    fn no_word_is_broken_however_narrow_the_terminal() {
+        let rows =
+            [["microsoft-openai", "38,000,000,000.00 USD", "a sentence of several words"].map(str::to_owned).to_vec()];
+        let heading = ["contract", "amount", "why"];
+        for width in [200_u16, 80, 60, 50, 40] {
+            let shown = arranged(&heading, &[1], &rows, Some(width)).to_string();
+            assert!(shown.lines().all(|line| line.chars().count() <= usize::from(width)), "{width}:\n{shown}");
+            for word in ["microsoft-openai", "38,000,000,000.00", "sentence", "several"] {
+                assert!(shown.contains(word), "{word} in {width}:\n{shown}");
+            }
+        }
+    }
 
     #[test]
     fn what_is_not_shown_is_marked() {

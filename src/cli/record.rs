@@ -2,25 +2,31 @@
 
 use super::output::{json, line};
 use super::{Format, Session, Stop};
-use anyhow::Context;
 use apportion::domain::record::Record;
 use apportion::jobs::records::record;
 use apportion::store::contracts::RecordOutcome;
 use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Ends with status 3 where a record conflicts with one that is recorded; the others are recorded.
+
+Examples:
+  apportion record figures-2026-05.jsonl";
 
 /// Record figures, deductions and facts
 ///
 /// Each line of the file is one JSON object; contracts/README.md shows one of each kind. A record that was
 /// taken before is a duplicate; the same id with other content is kept as a conflict and never counts.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  apportion record figures-2026-05.jsonl")]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
+    /// Records, one JSON object a line
     file: PathBuf,
 }
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let name = args.file.display();
-    let text = std::fs::read_to_string(&args.file).with_context(|| name.to_string())?;
+    let text = std::fs::read_to_string(&args.file).map_err(|error| Stop::unusable(&args.file, &error))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let read = |(index, line): (usize, &str)| {
         let place = index.saturating_add(1);
@@ -32,7 +38,17 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let stored = count(RecordOutcome::Stored);
     let (duplicates, conflicts) = (count(RecordOutcome::Duplicate), count(RecordOutcome::Conflict));
     match session.format {
-        Format::Json => json(&serde_json::json!({"stored": stored, "duplicates": duplicates, "conflicts": conflicts})),
-        Format::Table => Ok(line(format!("{stored} recorded, {duplicates} known duplicates, {conflicts} conflicts."))?),
+        Format::Json => json(&serde_json::json!({"stored": stored, "duplicates": duplicates, "conflicts": conflicts}))?,
+        Format::Table => line(format!("{stored} recorded, {duplicates} known duplicates, {conflicts} conflicts."))?,
     }
+    let conflicting = records.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == RecordOutcome::Conflict);
+    let conflicting: Vec<String> = conflicting.map(|(record, _)| record.id.to_string()).collect();
+    if conflicting.is_empty() {
+        return Ok(());
+    }
+    let which = conflicting.join(", ");
+    let reason = format!(
+        "recorded already with other content, which stands: {which}; contracts/README.md tells how to correct one"
+    );
+    Err(Stop::Refused { reason }.into())
 }

@@ -3,13 +3,13 @@
 use super::generate::{PARTITIONS, write_lines};
 use super::output::{Format, json, line, thousands};
 use super::{Session, Stop};
-use anyhow::Context;
+use apportion::ingest::file::unzipped;
 use apportion::produce::kafka::{Producer, ensure_topics};
 use apportion::produce::message::Message;
 use apportion::produce::replay::Replay;
 use chrono_tz::Tz;
-use flate2::read::MultiGzDecoder;
-use std::io::Read;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
@@ -21,6 +21,7 @@ Examples:
 
 /// Replay a published trace as usage of a deployment
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
     trace: Trace,
@@ -36,11 +37,13 @@ enum Trace {
 
 #[derive(Debug, clap::Args)]
 struct TraceArgs {
-    /// Files of the trace, compressed if the name ends with .gz; the ids of events start with a file's name
+    /// Files of the trace, plain or gzipped; the ids of events start with a file's name
     #[arg(required = true)]
     files: Vec<PathBuf>,
+    /// The deployment that reports the usage, as the register names it
     #[arg(long)]
     deployment: String,
+    /// The product that was used, as the register names it
     #[arg(long)]
     product: String,
     /// The CloudEvents source of the events
@@ -52,6 +55,7 @@ struct TraceArgs {
     /// Moves every event by so many days of 24 hours
     #[arg(long, allow_negative_numbers = true)]
     shift_days: i64,
+    /// Send to this topic, which is created if missing
     #[arg(long, group = "to", value_name = "TOPIC")]
     to_kafka: Option<String>,
     /// Write CloudEvents, one a line; compressed if the name ends with .gz
@@ -103,16 +107,9 @@ fn stem(path: &Path) -> String {
     name.split('.').next().unwrap_or_default().to_owned()
 }
 
-fn read_text(path: &Path) -> anyhow::Result<String> {
-    let bytes = std::fs::read(path).with_context(|| format!("{}", path.display()))?;
-    let mut text = String::new();
-    if path.extension().is_some_and(|extension| extension == "gz") {
-        MultiGzDecoder::new(bytes.as_slice())
-            .read_to_string(&mut text)
-            .with_context(|| format!("{}", path.display()))?;
-        return Ok(text);
-    }
-    String::from_utf8(bytes).with_context(|| format!("{}", path.display()))
+fn read_text(path: &Path) -> Result<String, Stop> {
+    let text = File::open(path).and_then(|file| unzipped(path, file)).and_then(io::read_to_string);
+    text.map_err(|error| Stop::unusable(path, &error))
 }
 
 #[cfg(test)]
@@ -125,14 +122,20 @@ mod tests {
     #[test]
     fn every_member_of_a_gzip_file_is_read() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("trace.csv.gz");
         let mut bytes = Vec::new();
         for part in ["a\n", "b\n"] {
             let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
             encoder.write_all(part.as_bytes()).expect("zipped");
             bytes.extend(encoder.finish().expect("zipped"));
         }
-        std::fs::write(&path, bytes).expect("written");
-        assert_eq!(read_text(&path).expect("read"), "a\nb\n");
+        // Its first bytes tell, not its name.
+        for name in ["trace.csv.gz", "trace.csv"] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, &bytes).expect("written");
+            assert_eq!(read_text(&path).expect("read"), "a\nb\n");
+        }
+        let path = folder.path().join("short.csv");
+        std::fs::write(&path, "1").expect("written");
+        assert_eq!(read_text(&path).expect("read"), "1");
     }
 }

@@ -1,9 +1,9 @@
 //! `apportion serve`: the long-running roles, until Ctrl-C or SIGTERM.
 
-use super::Session;
+use super::{Session, away};
 use apportion::http::{self, HttpState};
 use apportion::ingest::consumer;
-use apportion::store::rejections;
+use apportion::store::{self, Schema, rejections};
 use apportion::telemetry::Metrics;
 use sqlx::PgPool;
 use std::sync::Arc;
@@ -19,6 +19,9 @@ Examples:
   apportion serve
   apportion serve --roles http --set http.listen=0.0.0.0:8080";
 
+/// How long a start waits for Postgres to tell its schema. One that is away is waited for later.
+const SCHEMA_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Payloads are kept for days: some minutes more do not matter.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -26,7 +29,7 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// What to run, separated by commas
+    /// What to run, separated by commas: ingest takes in usage, http answers /healthz, /readyz and /metrics
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Role::Ingest, Role::Http])]
     roles: Vec<Role>,
 }
@@ -45,6 +48,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
 /// Runs the roles until one fails or the process is told to end.
 pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
     let (pool, metrics, stop) = (session.pool()?, Arc::new(Metrics::new()?), CancellationToken::new());
+    check_schema(&pool).await?;
     let mut running: JoinSet<anyhow::Result<()>> = JoinSet::new();
     if roles.contains(&Role::Ingest) {
         let config = session.consumer(false)?;
@@ -53,7 +57,8 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
         running.spawn(expire_payloads(pool.clone(), stop.clone()));
     }
     if roles.contains(&Role::Http) {
-        let (listen, state) = (session.config.http.listen, HttpState { pool, metrics });
+        let ingests = roles.contains(&Role::Ingest);
+        let (listen, state) = (session.config.http.listen, HttpState { pool, metrics, ingests });
         let stop = stop.clone();
         running.spawn(async move { Ok(http::serve(listen, state, stop).await?) });
     }
@@ -70,6 +75,21 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
         first = first.and(ended?);
     }
     first
+}
+
+/// Refuses a database that cannot work. One that is away is none of these: the roles wait for it.
+async fn check_schema(pool: &PgPool) -> anyhow::Result<()> {
+    let place = store::place_of_pool(pool);
+    match tokio::time::timeout(SCHEMA_TIMEOUT, store::schema(pool)).await {
+        Ok(Ok(Schema::Current)) => {}
+        Ok(Ok(Schema::Behind)) => {
+            anyhow::bail!("the database at {place} lacks migrations of this build; run `apportion migrate`")
+        }
+        Ok(Ok(Schema::Ahead)) => tracing::warn!("the database at {place} has migrations of a later build"),
+        Ok(Err(error)) => tracing::warn!(%error, "{}; waiting for it", away(&place)),
+        Err(_) => tracing::warn!("{}; waiting for it", away(&place)),
+    }
+    Ok(())
 }
 
 /// Removes the payloads of rejections that have expired, now and then. A fault is logged and tried again.

@@ -1,7 +1,7 @@
 //! `apportion settle`: settle one period of one contract.
 
 use super::output::{self, json, line};
-use super::{Format, Session};
+use super::{Format, Session, stated};
 use apportion::domain::ids::ContractId;
 use apportion::domain::period::{Instant, Period, parse_instant};
 use apportion::jobs::settle::{SettleReport, SettleRequest, settle};
@@ -14,11 +14,12 @@ use apportion::jobs::settle::{SettleReport, SettleRequest, settle};
 #[command(after_help = "Examples:\n  apportion settle microsoft-openai 2026-05 --by ana\n  \
                         apportion settle aws-openai 2026-05 --by ana --cutoff 2026-06-05T12:00:00-07:00")]
 pub struct Args {
+    /// The contract's id, as `apportion contracts show` lists it
     contract: String,
     /// A month 2026-05, a quarter 2026-Q2 or a year 2026
     period: Period,
     /// Who settles; someone else has to approve the statements
-    #[arg(long, env = "APPORTION_USER")]
+    #[arg(long, env = "APPORTION_USER", value_parser = stated)]
     by: String,
     /// See only what was recorded by then (RFC 3339); everything recorded by now if left out
     #[arg(long, value_parser = parse_instant)]
@@ -64,8 +65,8 @@ fn print(report: &SettleReport) -> anyhow::Result<()> {
     if events > 0 {
         line(format!("{events} events are of unknown deployments or products: mapped or waived, before the issue."))?;
     }
-    if report.waiting_deductions > 0 {
-        line(format!("{} deductions wait for the event that they name.", report.waiting_deductions))?;
+    for waiting in &report.waiting_deductions {
+        line(format!("The deduction {} waits for {}.", waiting.id, waiting.waits_for))?;
     }
     Ok(())
 }

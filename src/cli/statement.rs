@@ -1,13 +1,33 @@
 //! `apportion statement`: list, show, approve, issue, and waive what an issue waits for.
 
+use super::contracts::check_known;
 use super::output::{self, json, line};
-use super::{Format, Session};
+use super::{Format, Session, stated};
 use apportion::jobs::statements::{approve, document, issue, show, waive};
 use apportion::store::books::{StatementHead, list_statements};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use sqlx::PgPool;
+
+const EXAMPLES: &str = "\
+A statement is a draft, then approved by someone else than its maker, then issued, which closes its period.
+
+Examples:
+  apportion statement list
+  apportion statement show 1
+  apportion statement approve 1 --by ben
+  apportion statement issue 1 --by ben";
+
+const SHOW_EXAMPLES: &str = "\
+As JSON, `statement` is byte for byte what `sha256` is the digest of.
+
+Examples:
+  apportion statement show 1
+  apportion statement show 1 --format json";
 
 /// List, show, approve and issue statements
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -16,34 +36,45 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// List the statements with their status
+    #[command(after_help = "Examples:\n  apportion statement list\n  apportion statement list microsoft-openai")]
     List {
         /// Of this contract alone
         contract: Option<String>,
     },
     /// Show a statement: every amount with its clause, rate, base and cap
-    #[command(after_help = "Examples:\n  apportion statement show 1\n  apportion statement show 1 --format json")]
-    Show { id: i64 },
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show {
+        /// The statement's number, as `apportion statement list` shows it
+        id: i64,
+    },
     /// Approve a draft that someone else made
     #[command(after_help = "Example:\n  apportion statement approve 1 --by ben")]
     Approve {
+        /// The statement's number
         id: i64,
-        #[arg(long, env = "APPORTION_USER")]
+        /// Who approves; not the one who made the draft
+        #[arg(long, env = "APPORTION_USER", value_parser = stated)]
         by: String,
     },
     /// Issue an approved statement; this closes its period
     #[command(after_help = "Example:\n  apportion statement issue 1 --by ben")]
     Issue {
+        /// The statement's number
         id: i64,
-        #[arg(long, env = "APPORTION_USER")]
+        /// Who issues
+        #[arg(long, env = "APPORTION_USER", value_parser = stated)]
         by: String,
     },
     /// Decide that a period need not wait for the usage that is unresolved now
     #[command(after_help = "Example:\n  apportion statement waive 1 --by ben --reason 'test traffic'")]
     Waive {
+        /// The statement's number
         id: i64,
-        #[arg(long, env = "APPORTION_USER")]
+        /// Who decides
+        #[arg(long, env = "APPORTION_USER", value_parser = stated)]
         by: String,
-        #[arg(long)]
+        /// Why the usage need not be in the statement
+        #[arg(long, value_parser = stated)]
         reason: String,
     },
 }
@@ -53,21 +84,25 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     match args.command {
         Command::List { contract } => {
             let rows = list_statements(&pool, contract.as_deref()).await?;
+            if let (Some(contract), true) = (&contract, rows.is_empty()) {
+                check_known(&pool, contract).await?;
+            }
             match session.format {
                 Format::Json => json(&rows)?,
+                Format::Table if rows.is_empty() => line("No statements yet; `apportion settle` drafts them.")?,
                 Format::Table => line(list(&rows))?,
             }
         }
-        Command::Show { id } => {
-            match session.format {
-                // Byte for byte what was stored, so that its digest can be checked.
-                Format::Json => line(document(&pool, id).await?)?,
-                Format::Table => {
-                    let (head, statement) = show(&pool, id).await?;
-                    line(super::statement_text::text(&head, &statement))?;
-                }
+        Command::Show { id } => match session.format {
+            Format::Json => {
+                let (head, document) = document(&pool, id).await?;
+                json(&Shown { head: &head, statement: RawValue::from_string(document)? })?;
             }
-        }
+            Format::Table => {
+                let (head, statement) = show(&pool, id).await?;
+                line(super::statement_text::text(&head, &statement))?;
+            }
+        },
         Command::Approve { id, by } => {
             approve(&pool, id, &by).await?;
             report(&pool, id, session).await?;
@@ -86,6 +121,14 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A statement as JSON: how it stands, and the document byte for byte as it was stored.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    head: &'a StatementHead,
+    statement: Box<RawValue>,
 }
 
 async fn report(pool: &PgPool, id: i64, session: &Session) -> anyhow::Result<()> {

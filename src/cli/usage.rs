@@ -2,10 +2,13 @@
 
 use super::Session;
 use super::output::{Format, json, line, table, thousands};
+use apportion::domain::period::Instant;
 use apportion::ingest::retry::retry;
 use apportion::ingest::writer::Writer;
+use apportion::sources::RejectionReason;
 use apportion::store::usage_reports as reports;
 use apportion::telemetry::Metrics;
+use clap::builder::PossibleValuesParser;
 use std::sync::Arc;
 
 const EXAMPLES: &str = "\
@@ -13,6 +16,32 @@ Examples:
   apportion usage outcomes
   apportion usage rejections --reason wrong_time --limit 5
   apportion usage unresolved --format json";
+
+const REJECTIONS_EXAMPLES: &str = "\
+A position is topic/partition@offset or file:line. What a source sent wrong it has to send again, mended.
+
+Examples:
+  apportion usage rejections
+  apportion usage rejections --reason wrong_time --limit 5";
+
+const RETRY_EXAMPLES: &str = "\
+What a rejected message held is kept for 30 days, redacted.
+
+Examples:
+  apportion usage retry
+  apportion usage retry --reason unknown_field";
+
+const CONFLICTS_EXAMPLES: &str = "\
+The first content stands. A source that meant to change it sends a correction, with an id of its own.
+
+Examples:
+  apportion usage conflicts --limit 5";
+
+const UNRESOLVED_EXAMPLES: &str = "\
+Such usage counts from when its names are registered: add them to register.md, then `apportion contracts apply`.
+
+Examples:
+  apportion usage unresolved";
 
 /// See what became of usage messages
 #[derive(Debug, clap::Args)]
@@ -25,28 +54,40 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Count every message by its outcome, and rejections by reason
+    #[command(after_help = "Examples:\n  apportion usage outcomes --format json")]
     Outcomes,
     /// List the last rejections, newest first
+    #[command(after_help = REJECTIONS_EXAMPLES)]
     Rejections {
         /// Only those for this reason
-        #[arg(long)]
+        #[arg(long, value_parser = reasons())]
         reason: Option<String>,
+        /// At most so many
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
     /// List the last conflicts: another content under an id that is taken
+    #[command(after_help = CONFLICTS_EXAMPLES)]
     Conflicts {
+        /// At most so many
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
     /// Decode kept rejections again, after a decoder was mended, and take in those that are right now
+    #[command(after_help = RETRY_EXAMPLES)]
     Retry {
         /// Only those for this reason
-        #[arg(long)]
+        #[arg(long, value_parser = reasons())]
         reason: Option<String>,
     },
     /// Sum up usage whose deployment or product no register names
+    #[command(after_help = UNRESOLVED_EXAMPLES)]
     Unresolved,
+}
+
+/// A reason that never occurs would look like one without rejections.
+fn reasons() -> PossibleValuesParser {
+    RejectionReason::ALL.iter().map(|reason| reason.name()).into()
 }
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
@@ -68,8 +109,8 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             if as_json {
                 return json(&found);
             }
-            let row = |it: reports::RejectionLine| vec![it.recorded_at.to_rfc3339(), it.position, it.reason, it.detail];
-            Ok(line(table(&["recorded", "position", "reason", "detail"], &[], found.into_iter().map(row)))?)
+            let row = |it: reports::RejectionLine| vec![recorded(it.recorded_at), it.position, it.reason, it.detail];
+            Ok(line(table(&["recorded (UTC)", "position", "reason", "detail"], &[], found.into_iter().map(row)))?)
         }
         Command::Retry { reason } => {
             let mut writer = Writer::open(pool.clone(), Arc::new(Metrics::new()?)).await?;
@@ -85,15 +126,19 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             if as_json {
                 return json(&found);
             }
-            let row =
-                |it: reports::ConflictLine| vec![it.recorded_at.to_rfc3339(), it.position, it.source, it.event_id];
-            Ok(line(table(&["recorded", "position", "source", "event"], &[], found.into_iter().map(row)))?)
+            let row = |it: reports::ConflictLine| vec![recorded(it.recorded_at), it.position, it.source, it.event_id];
+            Ok(line(table(&["recorded (UTC)", "position", "source", "event"], &[], found.into_iter().map(row)))?)
         }
         Command::Unresolved => {
             let found = reports::unresolved(&pool).await?;
             if as_json { json(&found) } else { show_unresolved(found) }
         }
     }
+}
+
+/// To the second; the JSON has all of it.
+fn recorded(at: Instant) -> String {
+    at.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// A name that no register has is marked.

@@ -2,6 +2,7 @@
 //!
 //! One path for the first run, a rerun, late usage, corrections and amendments.
 
+use super::contract::problem::there_is;
 use super::contract::{Contract, Missing, Selection, Term};
 use super::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use super::money::{Currency, Exact};
@@ -86,8 +87,10 @@ pub struct Entitlement {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettlementError {
-    #[error("no contract \"{contract}\" is loaded; load it with `apportion contracts apply`")]
-    UnknownContract { contract: ContractId },
+    #[error(
+        "no contract \"{contract}\" is loaded{}; load it with `apportion contracts apply`", there_is(.known)
+    )]
+    UnknownContract { contract: ContractId, known: Vec<ContractId> },
     #[error("period {period} is of another length than the {contract} contract's periods, such as {example}")]
     WrongPeriodUnit { contract: ContractId, period: Period, example: Period },
     #[error("contract {contract} has no version in force in {period}")]
@@ -136,7 +139,10 @@ pub fn settle(input: &SettlementInput) -> Result<SettlementOutcome, SettlementEr
 /// There is none.
 pub fn find_contract<'a>(contracts: &'a [Contract], id: &ContractId) -> Result<&'a Contract, SettlementError> {
     let found = contracts.iter().find(|contract| contract.head.id == *id);
-    found.ok_or_else(|| SettlementError::UnknownContract { contract: id.clone() })
+    found.ok_or_else(|| {
+        let known = contracts.iter().map(|contract| contract.head.id.clone()).collect();
+        SettlementError::UnknownContract { contract: id.clone(), known }
+    })
 }
 
 /// Of several contracts the one of `id` and all that it draws on, in the order of their ids.

@@ -9,12 +9,14 @@ use crate::store::StoreError;
 use crate::store::offsets::{self, Advance};
 use crate::telemetry::Metrics;
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use sqlx::PgPool;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -184,6 +186,7 @@ impl Context {
             let mut state = self.state();
             let epoch = state.next_epoch();
             state.held.insert((topic, partition), Held { next, epoch, unsought: false });
+            self.assignment.metrics.set_assigned(state.held.len());
         }
         Ok(consumer.incremental_assign(partitions)?)
     }
@@ -192,7 +195,9 @@ impl Context {
         for element in partitions.elements() {
             let (topic, partition) = (element.topic(), element.partition());
             tracing::info!(topic, partition, "partition revoked");
-            self.state().held.remove(&(topic.to_owned(), partition));
+            let mut state = self.state();
+            state.held.remove(&(topic.to_owned(), partition));
+            self.assignment.metrics.set_assigned(state.held.len());
             self.assignment.metrics.forget_partition(topic, partition);
         }
         Ok(consumer.incremental_unassign(partitions)?)
@@ -200,7 +205,27 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    /// What librdkafka logs of its own. Faults of connections also come as errors, and are told there.
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            _ if facility == "FAIL" || facility == "ERROR" => tracing::debug!(facility, "{message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+                tracing::debug!(facility, "{message}");
+            }
+            _ => tracing::warn!(facility, "{message}"),
+        }
+    }
+
+    /// The poll returns the same fault, without the reason: it is told here, and only here.
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "Kafka is not well; reading goes on when it is");
+    }
+
     fn stats(&self, statistics: Statistics) {
+        // A broker may stand there twice, as itself and as the group's coordinator; a negative id is none yet.
+        let connected = statistics.brokers.values().filter(|broker| broker.nodeid >= 0 && broker.state == "UP");
+        let connected: BTreeSet<i32> = connected.map(|broker| broker.nodeid).collect();
+        self.assignment.metrics.set_connected_brokers(connected.len());
         let state = self.state();
         for (topic, statistics) in &statistics.topics {
             for (partition, statistics) in &statistics.partitions {

@@ -132,7 +132,7 @@ fn consume(
         // Where Postgres knows no offset the assignment says so explicitly; any other lost offset is an error.
         .set("auto.offset.reset", "error")
         .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("statistics.interval.ms", "5000")
+        .set("statistics.interval.ms", "2000")
         // The default of a second starves a consumer that is faster than the fetcher.
         .set("fetch.queue.backoff.ms", "10")
         .create_with_context(Context::new(assignment))?;
@@ -259,12 +259,14 @@ impl Session {
     /// Takes what there is, up to a batch, and answers rebalances.
     fn poll(&mut self, config: &ConsumerConfig) -> Result<(), ConsumerError> {
         let mut wait = POLL;
+        let mut faults = false;
         while self.batch.len() < config.batch_messages && self.bytes < BATCH_BYTES {
             // Ends the borrow of the consumer before the batch is changed.
             let taken = match self.consumer.poll(wait) {
                 None => break,
                 Some(Ok(message)) => self.take(&message),
                 Some(Err(error)) => {
+                    faults = true;
                     self.fault(error)?;
                     None
                 }
@@ -280,6 +282,9 @@ impl Session {
                 }
             }
             wait = wait.min(config.linger);
+        }
+        if !faults {
+            self.metrics.polled();
         }
         match self.consumer.context().take_failure() {
             Some(error) => Err(error),
@@ -398,10 +403,8 @@ impl Session {
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 self.halt_lost()
             }
-            error => {
-                tracing::warn!(%error, "Kafka is not well; reading goes on when it is");
-                Ok(())
-            }
+            // Told already, with its reason, where the client reports its errors.
+            _ => Ok(()),
         }
     }
 

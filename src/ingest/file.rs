@@ -21,15 +21,18 @@ const BATCH_LINES: usize = 10_000;
 /// How many bytes make a batch, even if it has fewer lines.
 const BATCH_BYTES: usize = 16 << 20;
 
+/// What every gzip file begins with.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
 /// How often a batch is tried while the database is away: about a minute.
 const MAX_FAILURES: u32 = 16;
 
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    #[error("{}: {error}", path.display())]
-    Read { path: PathBuf, error: io::Error },
-    #[error("{}, after {lines} lines: {error}", path.display())]
-    Store { path: PathBuf, lines: u64, error: StoreError },
+    #[error("{}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{}, after {lines} lines: {source}", path.display())]
+    Store { path: PathBuf, lines: u64, source: StoreError },
 }
 
 /// How far a file was read.
@@ -51,7 +54,7 @@ pub async fn ingest_file(
     path: &Path,
     mut on_progress: impl FnMut(&Progress),
 ) -> Result<Progress, FileError> {
-    let failed = |error| FileError::Read { path: path.to_owned(), error };
+    let failed = |source| FileError::Read { path: path.to_owned(), source };
     let name: Arc<str> = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into();
     let mut lines = Lines::open(path).map_err(failed)?;
     let mut progress = Progress { bytes_total: lines.bytes_total, ..Progress::default() };
@@ -62,7 +65,7 @@ pub async fn ingest_file(
         }
         let counts = write(writer, &messages).await;
         let counts =
-            counts.map_err(|error| FileError::Store { path: path.to_owned(), lines: progress.lines, error })?;
+            counts.map_err(|source| FileError::Store { path: path.to_owned(), lines: progress.lines, source })?;
         progress.counts += counts;
         progress.bytes_read = lines.bytes_read();
         on_progress(&progress);
@@ -115,6 +118,19 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
+/// What a file holds, decompressed if it is gzipped, as its first bytes tell: a download may have lost the
+/// ending of its name. One that is named `.gz` and is none is refused, as it was cut off or is something else.
+///
+/// # Errors
+/// Its first bytes cannot be read.
+pub fn unzipped(path: &Path, mut file: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+    let mut start = Vec::new();
+    file.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut start)?;
+    let is_gzip = start == GZIP_MAGIC || path.extension().is_some_and(|extension| extension == "gz");
+    let whole = io::Cursor::new(start).chain(file);
+    Ok(if is_gzip { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) })
+}
+
 struct Lines {
     reader: Box<dyn BufRead + Send>,
     bytes: Arc<AtomicU64>,
@@ -128,11 +144,7 @@ impl Lines {
         let bytes_total = file.metadata()?.len();
         let bytes = Arc::default();
         let counted = Counted { inner: file, bytes: Arc::clone(&bytes) };
-        let reader: Box<dyn BufRead + Send> = if path.extension().is_some_and(|extension| extension == "gz") {
-            Box::new(BufReader::with_capacity(1 << 17, MultiGzDecoder::new(counted)))
-        } else {
-            Box::new(BufReader::with_capacity(1 << 17, counted))
-        };
+        let reader: Box<dyn BufRead + Send> = Box::new(BufReader::with_capacity(1 << 17, unzipped(path, counted)?));
         Ok(Self { reader, bytes, bytes_total, line: Vec::new() })
     }
 

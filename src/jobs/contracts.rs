@@ -1,7 +1,7 @@
 //! Loads a folder of agreements: checked against what is loaded, only what is new is appended.
 
 use crate::domain::contract::check::{CheckError, check};
-use crate::domain::contract::folder::{Folder, FolderError, SourceFile, VersionDocument, read_folder, read_versions};
+use crate::domain::contract::folder::{Folder, FolderErrors, SourceFile, VersionDocument, read_folder, read_versions};
 use crate::domain::contract::problem::ReadError;
 use crate::domain::contract::{Contract, Version};
 use crate::domain::ids::ContractId;
@@ -21,7 +21,7 @@ pub enum ContractsError {
     #[error("{path}: no contract, register or price book (.md, .csv) in this folder")]
     Empty { path: PathBuf },
     #[error(transparent)]
-    Folder(#[from] FolderError),
+    Folder(#[from] FolderErrors),
     #[error(transparent)]
     Register(#[from] RegisterConflict),
     #[error("price \"{id}\" is loaded with other content; a changed price is a new row with a new id and a from")]
@@ -52,7 +52,7 @@ pub struct Known {
 /// Reads and checks a folder and all folders in it, without a database.
 ///
 /// # Errors
-/// The first file that cannot be read, or the first thing in them that is wrong.
+/// The first file that cannot be read, or the first thing that is wrong in each.
 pub fn read(path: &Path) -> Result<Folder, ContractsError> {
     let mut files = Vec::new();
     gather(path, path, &mut files)?;

@@ -1,7 +1,7 @@
 //! Settles a period: load what is known at the cutoff, decide, book the differences and draft the statements.
 
 use super::contracts::{ContractsError, Known};
-use crate::domain::ids::ContractId;
+use crate::domain::ids::{ContractId, EventId};
 use crate::domain::period::{Instant, Period};
 use crate::domain::rating::ChargeAttributes;
 use crate::domain::record::{Deduction, Fact, Figure, Record, RecordContent, Reduces};
@@ -18,6 +18,7 @@ use crate::store::books::{
 use crate::store::contracts::load_records;
 use crate::store::rollups::{EventPlace, UnresolvedUsage, load_event_place, load_unresolved, load_usage};
 use crate::store::{StoreError, recording};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
 
@@ -42,8 +43,15 @@ pub struct SettleReport {
     pub drafted: Vec<(i64, Statement)>,
     /// Usage that counts nowhere until a mapping knows it; it blocks the issue of the statements.
     pub unresolved: Vec<UnresolvedUsage>,
-    /// Deductions that name an event which is not known: they wait for it.
-    pub waiting_deductions: usize,
+    /// Deductions that reduce nothing yet, each with what it waits for.
+    pub waiting_deductions: Vec<WaitingDeduction>,
+}
+
+/// A deduction that names what is not known yet: it waits for that.
+#[derive(Clone, Debug, Serialize)]
+pub struct WaitingDeduction {
+    pub id: EventId,
+    pub waits_for: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +114,7 @@ pub async fn settle(pool: &PgPool, request: &SettleRequest) -> Result<SettleRepo
 struct Loaded {
     input: SettlementInput,
     unresolved: Vec<UnresolvedUsage>,
-    waiting_deductions: usize,
+    waiting_deductions: Vec<WaitingDeduction>,
 }
 
 async fn load_input(conn: &mut PgConnection, request: &SettleRequest, cutoff: Instant) -> Result<Loaded, SettleError> {
@@ -157,20 +165,23 @@ fn select<T>(records: &[Record], pick: impl Fn(&RecordContent) -> Option<T>) -> 
     records.iter().filter_map(|record| pick(&record.content)).collect()
 }
 
-/// Looks up what each deduction reduces; those whose event is not known wait, and are counted.
+/// Looks up what each deduction reduces; those for which it is not known wait.
 async fn place_deductions(
     conn: &mut PgConnection,
     records: &[Record],
     register: &Register,
     cutoff: Instant,
-) -> Result<(Vec<PlacedDeduction>, usize), StoreError> {
+) -> Result<(Vec<PlacedDeduction>, Vec<WaitingDeduction>), StoreError> {
     let mut placed = Vec::new();
-    let mut waiting: usize = 0;
+    let mut waiting = Vec::new();
     for record in records {
         let RecordContent::Deduction(deduction) = &record.content else { continue };
         let place = match &deduction.reduces {
-            Reduces::Event(event) => load_event_place(&mut *conn, event, cutoff).await?,
-            Reduces::Usage { deployment, product } => Some(EventPlace {
+            Reduces::Event(event) => {
+                let place = load_event_place(&mut *conn, event, cutoff).await?;
+                place.ok_or_else(|| format!("the event {event}"))
+            }
+            Reduces::Usage { deployment, product } => Ok(EventPlace {
                 occurred_at: deduction.at,
                 deployment: deployment.clone(),
                 product: product.clone(),
@@ -178,29 +189,32 @@ async fn place_deductions(
             }),
         };
         match place.and_then(|place| place_deduction(record, deduction, &place, register)) {
-            Some(deduction) => placed.push(deduction),
-            None => waiting = waiting.saturating_add(1),
+            Ok(deduction) => placed.push(deduction),
+            Err(waits_for) => waiting.push(WaitingDeduction { id: record.id.clone(), waits_for }),
         }
     }
     Ok((placed, waiting))
 }
 
+/// A deduction at its place, or what has to come before it reduces anything.
 fn place_deduction(
     record: &Record,
     deduction: &Deduction,
     place: &EventPlace,
     register: &Register,
-) -> Option<PlacedDeduction> {
-    let deployment = register.deployments.get(&place.deployment)?;
+) -> Result<PlacedDeduction, String> {
+    let EventPlace { deployment, product, customer, .. } = place;
+    let unregistered = |kind: &str, name: &str| format!("the {kind} {name} to be registered");
+    let known = register.deployments.get(deployment).ok_or_else(|| unregistered("deployment", deployment.as_str()))?;
     // Its charge counts only once the product is known too.
-    register.products.get(&place.product)?;
-    let attributes = ChargeAttributes::of_usage(&place.deployment, deployment, &place.product, &place.customer)?;
-    Some(PlacedDeduction {
+    register.products.get(product).ok_or_else(|| unregistered("product", product.as_str()))?;
+    let attributes = ChargeAttributes::of_usage(deployment, known, product, customer);
+    Ok(PlacedDeduction {
         id: record.id.clone(),
         category: deduction.category.clone(),
         at: deduction.at,
         item_at: matches!(deduction.reduces, Reduces::Event(_)).then_some(place.occurred_at),
-        attributes,
+        attributes: attributes.ok_or_else(|| format!("a charge, and {deployment} is a licence without one"))?,
         amount: deduction.amount.amount.clone(),
         currency: deduction.amount.currency,
     })

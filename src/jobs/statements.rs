@@ -69,14 +69,15 @@ pub async fn show(pool: &PgPool, id: i64) -> Result<(StatementHead, Statement), 
     load(&mut *pool.acquire().await?, id).await
 }
 
-/// The document of a statement, byte for byte what its digest is of.
+/// A statement with its document as it is stored, byte for byte what its digest is of.
 ///
 /// # Errors
 /// There is none of that id.
-pub async fn document(pool: &PgPool, id: i64) -> Result<String, StatementError> {
+pub async fn document(pool: &PgPool, id: i64) -> Result<(StatementHead, String), StatementError> {
     let mut conn = pool.acquire().await?;
     let head = head(&mut conn, id).await?;
-    Ok(load_document(&mut conn, &head).await?)
+    let document = load_document(&mut conn, &head).await?;
+    Ok((head, document))
 }
 
 /// Approves a draft.

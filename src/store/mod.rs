@@ -23,6 +23,9 @@ use std::time::Duration;
 /// The migrations of this build, compiled in.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
+/// Postgres's code of a table that does not exist.
+const UNDEFINED_TABLE: &str = "42P01";
+
 /// What the database answers when it cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -94,6 +97,25 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// Where a URL points, without user and password: `host:port/database`.
+///
+/// # Errors
+/// A URL that is none.
+pub fn place(url: &str) -> Result<String, sqlx::Error> {
+    Ok(place_of(&PgConnectOptions::from_str(url)?))
+}
+
+/// As [`place`], of a pool that is open.
+pub fn place_of_pool(pool: &PgPool) -> String {
+    place_of(&pool.connect_options())
+}
+
+fn place_of(options: &PgConnectOptions) -> String {
+    let host = options.get_socket().map_or_else(|| options.get_host().into(), |socket| socket.to_string_lossy());
+    let database = options.get_database().unwrap_or_else(|| options.get_username());
+    format!("{host}:{}/{database}", options.get_port())
+}
+
 /// Opens a pool of at most `max_connections`. Connects on first use, so that a database that starts later
 /// than we do is no error here.
 ///
@@ -115,14 +137,30 @@ pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
     Ok(MIGRATIONS.run(pool).await?)
 }
 
-/// Whether the database answers and has exactly the migrations of this build.
+/// How the database's migrations stand to those of this build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema {
+    Current,
+    /// It lacks some, or has none at all.
+    Behind,
+    /// It has some that this build does not know.
+    Ahead,
+}
+
+/// Compares the database's migrations with those of this build.
 ///
 /// # Errors
-/// The database does not answer, or was never migrated.
-pub async fn is_current(pool: &PgPool) -> Result<bool, StoreError> {
+/// The database does not answer.
+pub async fn schema(pool: &PgPool) -> Result<Schema, StoreError> {
     // The table belongs to sqlx and does not exist where queries are checked: not a checked query.
-    let applied: Vec<i64> = sqlx::query_scalar("select version from _sqlx_migrations where success order by version")
-        .fetch_all(pool)
-        .await?;
-    Ok(applied.iter().copied().eq(MIGRATIONS.iter().map(|migration| migration.version)))
+    let applied = sqlx::query_scalar("select version from _sqlx_migrations where success order by version");
+    let applied: Vec<i64> = match applied.fetch_all(pool).await {
+        Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == UNDEFINED_TABLE) => Vec::new(),
+        answered => answered?,
+    };
+    if applied.iter().copied().eq(MIGRATIONS.iter().map(|migration| migration.version)) {
+        return Ok(Schema::Current);
+    }
+    let is_unknown = |version: &i64| MIGRATIONS.iter().all(|migration| migration.version != *version);
+    Ok(if applied.iter().any(is_unknown) { Schema::Ahead } else { Schema::Behind })
 }

@@ -31,8 +31,11 @@ fn a_figure_is_the_declared_one_by_its_party_in_its_unit_once() {
     };
     assert_eq!(problem(&folder, &may, &[]), "");
     check(&[("2026-05-01", "2026-06-01"), ("2026-05-31", "2026-06-30")], "");
-    check(&[("microsoft-openai", "microsoft")], "no contract \"microsoft\"");
-    check(&[("Subscriptions", "Subscription")], "declares no figure");
+    check(
+        &[("microsoft-openai", "microsoft")],
+        "no contract \"microsoft\" is loaded; there is aws-openai, microsoft-openai",
+    );
+    check(&[("Subscriptions", "Subscription")], "declares no figure \"Subscription\"; there is Subscriptions");
     check(&[("\"openai\"", "\"microsoft\"")], "by openai, not by microsoft");
     check(&[("1 USD", "1 EUR")], "in USD, not in EUR");
     check(&[("2026-05-31", "2026-06-01")], "across periods");
@@ -55,10 +58,10 @@ fn a_deduction_or_fact_is_one_that_a_contract_knows() {
     };
     check(&deduction("refund", r#""event":{"source":"s","id":"later"}"#), "");
     check(&deduction("refund", r#""deployment":"openai-direct","product":"gpt-5.5""#), "");
-    check(&deduction("rebate", r#""event":{"source":"s","id":"e"}"#), "category \"rebate\"");
+    check(&deduction("rebate", r#""event":{"source":"s","id":"e"}"#), "category \"rebate\"; there is refund, tax");
     check(&deduction("tax", r#""deployment":"openai","product":"gpt-5.5""#), "no deployment \"openai\"");
     check(&deduction("tax", r#""deployment":"openai-direct","product":"gpt""#), "no product \"gpt\"");
     let fact = r#"{"kind":"fact","source":"s","id":"f","contract":"microsoft-openai","name":"agi-verified","at":"2026-05-02T00:00:00Z","evidence":"e"}"#;
     check(fact, "");
-    check(&fact.replace("agi-verified", "agi"), "declares no fact");
+    check(&fact.replace("agi-verified", "agi"), "declares no fact \"agi\"; there is agi-verified");
 }

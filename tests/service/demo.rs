@@ -154,12 +154,32 @@ async fn exit_statuses_tell_what_is_wrong() {
         check(&["contracts", "apply", "contracts"], 0, "");
         check(&["settle", "microsoft-openai", "2026-05", "--by", "ana"], 4, "figure \"Subscriptions\"");
         check(&["settle", "aws-openai", "2026-05", "--by", "ana"], 0, "");
-        check(&["statement", "approve", "1", "--by", "ana"], 1, "someone else has to approve it");
+        check(&["statement", "approve", "1", "--by", "ana"], 3, "someone else has to approve it");
         check(&["statement", "approve", "1", "--by", "ben"], 0, "");
-        check(&["statement", "show", "77"], 1, "no statement 77");
+        check(&["statement", "show", "77"], 3, "no statement 77");
+        check(&["statement", "approve", "1", "--by", " "], 2, "it is empty");
+        check(&["settle", "no-such", "2026-05", "--by", "ana"], 3, "there is aws-openai");
+        check(&["contracts", "show", "no-such"], 3, "there is aws-openai");
+        check(&["statement", "list", "--set", "database.url=none"], 3, "database.url");
+        check(&["serve", "--set", "telemetry.log_filter=a=b=c"], 3, "telemetry.log_filter");
+        for command in [["ingest", "/nowhere"], ["record", "/nowhere"]] {
+            check(&command, 3, "/nowhere");
+        }
+        check(&["contracts", "check", "/nowhere"], 3, "/nowhere");
+        let event = r#"{"specversion":"1.0","type":"apportion.usage.v1","source":"s","id":"e","time":"2026-05-03T10:00:00Z","data":{"deployment":"openai-direct","product":"gpt-5.5","quantities":{"requests":1}}}"#;
+        let file = |name: &str, text: String| {
+            let path = broken.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            path.to_str().expect("a name").to_owned()
+        };
+        check(&["ingest", &file("events", format!("{event}\nno json\n"))], 4, "1 of 2 messages rejected");
+        let figure = r#"{"kind":"figure","source":"s","id":"f","contract":"microsoft-openai","name":"Subscriptions","by":"openai","from":"2026-05-01","through":"2026-05-31","value":"1 USD"}"#;
+        check(&["record", &file("figure", figure.to_owned())], 0, "");
+        check(&["record", &file("changed", figure.replace("1 USD", "2 USD"))], 3, "f of s");
         let unreachable = ["statement", "list", "--set", "database.url=postgres://nobody@127.0.0.1:1/none"];
         let (status, _, complaints) = run(apportion(&unreachable).env_remove("DATABASE_URL"));
         assert_eq!(status, Some(1), "{complaints}");
+        assert!(complaints.contains("127.0.0.1:1/none"), "{complaints}");
     });
     checks.await.expect("checked");
     database.drop_it().await;

@@ -2,11 +2,12 @@
 
 use crate::support::*;
 use apportion::http::{HttpState, serve_on};
-use apportion::store;
+use apportion::store::{self, Schema};
 use apportion::telemetry::Metrics;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The status and the body of an answer.
@@ -23,36 +24,63 @@ async fn get(address: SocketAddr, path: &'static str) -> (u16, String) {
     (head[9..12].parse().expect("a status"), body.to_owned())
 }
 
-async fn start(pool: sqlx::PgPool, metrics: Arc<Metrics>) -> (SocketAddr, CancellationToken) {
+async fn start(pool: sqlx::PgPool, metrics: Arc<Metrics>, ingests: bool) -> (SocketAddr, CancellationToken) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
     let address = listener.local_addr().expect("an address");
     let stop = CancellationToken::new();
-    tokio::spawn(serve_on(listener, HttpState { pool, metrics }, stop.clone()));
+    tokio::spawn(serve_on(listener, HttpState { pool, metrics, ingests }, stop.clone()));
     (address, stop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ready_means_that_it_can_work() {
+async fn ready_means_that_each_role_can_work() {
     let database = TestDatabase::new().await;
     let metrics = Arc::new(Metrics::new().expect("metrics"));
-    let (address, stop) = start(database.pool.clone(), Arc::clone(&metrics)).await;
-    assert_eq!(get(address, "/healthz").await.0, 200);
-    assert_eq!(get(address, "/readyz").await, (200, "ready\n".to_owned()));
+    let (door, stop_door) = start(database.pool.clone(), Arc::clone(&metrics), false).await;
+    assert_eq!(get(door, "/healthz").await.0, 200);
+    assert_eq!(get(door, "/readyz").await, (200, r#"{"ready":true,"roles":{"http":{"ready":true,"why":[]}}}"#.into()));
+    // The same process with a consumer that has not reached Kafka yet.
+    let (both, stop_both) = start(database.pool.clone(), Arc::clone(&metrics), true).await;
+    let (status, why) = get(both, "/readyz").await;
+    assert_eq!(status, 503);
+    for part in [r#""http":{"ready":true"#, r#""ingest":{"ready":false"#, "no Kafka broker", "not polled yet"] {
+        assert!(why.contains(part), "{part} in {why}");
+    }
+    metrics.set_connected_brokers(1);
+    metrics.polled();
+    assert_eq!(get(both, "/readyz").await.0, 200);
     metrics.set_halted("t", 0, true);
-    assert_eq!(get(address, "/readyz").await.0, 503);
-    let (status, text) = get(address, "/metrics").await;
+    let (status, why) = get(both, "/readyz").await;
+    assert!(status == 503 && why.contains("lost their next offset: t/0"), "{why}");
+    let (status, text) = get(both, "/metrics").await;
     assert_eq!(status, 200);
     assert!(text.contains(r#"apportion_consumer_partition_halted{partition="0",topic="t"} 1"#), "{text}");
-    assert!(text.contains(r#"apportion_http_requests_total{path="/readyz",status="503"} 1"#), "{text}");
-    stop.cancel();
+    assert!(text.contains(r#"apportion_http_requests_total{path="/readyz",status="503"} 2"#), "{text}");
+    assert!(text.contains("apportion_consumer_connected_brokers 1"), "{text}");
+    stop_door.cancel();
+    stop_both.cancel();
     database.drop_it().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_database_it_lives_and_is_not_ready() {
-    let pool = store::connect("postgres://nobody@127.0.0.1:1/none", 1).expect("a URL");
-    let (address, stop) = start(pool, Arc::new(Metrics::new().expect("metrics"))).await;
+async fn without_a_database_it_lives_and_says_soon_which_one_is_away() {
+    let pool = store::connect("postgres://nobody:verysecret@127.0.0.1:1/none", 1).expect("a URL");
+    let (address, stop) = start(pool, Arc::new(Metrics::new().expect("metrics")), false).await;
     assert_eq!(get(address, "/healthz").await.0, 200);
-    assert_eq!(get(address, "/readyz").await.0, 503);
+    let asked = Instant::now();
+    let (status, why) = get(address, "/readyz").await;
+    assert!(status == 503 && asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert!(why.contains("127.0.0.1:1/none") && !why.contains("verysecret"), "{why}");
     stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_never_migrated_is_behind() {
+    let database = TestDatabase::bare().await;
+    let pool = store::connect(&database.url, 1).expect("a URL");
+    assert_eq!(store::schema(&pool).await.expect("it answers"), Schema::Behind);
+    store::migrate(&pool).await.expect("migrated");
+    assert_eq!(store::schema(&pool).await.expect("it answers"), Schema::Current);
+    pool.close().await;
+    database.drop_it().await;
 }

@@ -77,7 +77,9 @@ async fn the_small_month_is_booked_as_worked_out_by_hand() {
     assert_eq!(database.number("select count(*) from statement_revision").await, 2);
     // The refund of an event that is not known waits for it.
     database.record(&[refund("early", "not-yet", "1")]).await;
-    assert_eq!(database.settle(CONTRACT, "2026-05").await.waiting_deductions, 1);
+    let waiting = database.settle(CONTRACT, "2026-05").await.waiting_deductions;
+    let waiting: Vec<String> = waiting.iter().map(|it| format!("{} waits for {}", it.id, it.waits_for)).collect();
+    assert_eq!(waiting, ["early of billing waits for the event not-yet of test"]);
     database.drop_it().await;
 }
 

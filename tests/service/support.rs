@@ -57,9 +57,18 @@ impl TestDatabase {
         Self::empty_at(&setting("DATABASE_URL")).await
     }
 
-    async fn empty_at(server_url: &str) -> Self {
+    /// Never migrated.
+    pub async fn bare() -> Self {
+        Self::bare_at(&setting("DATABASE_URL")).await
+    }
+
+    async fn bare_at(server_url: &str) -> Self {
         let admin = PgConnectOptions::from_str(server_url).expect("DATABASE_URL is a Postgres URL");
-        let database = Self::create(server_url, admin, "").await;
+        Self::create(server_url, admin, "").await
+    }
+
+    async fn empty_at(server_url: &str) -> Self {
+        let database = Self::bare_at(server_url).await;
         store::migrate(&database.pool).await.expect("migrations");
         database
     }

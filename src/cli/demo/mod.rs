@@ -9,6 +9,7 @@ use super::output::{line, table, thousands};
 use super::serve::{Role, serve};
 use super::usage::show_unresolved;
 use super::{Session, Stop};
+use apportion::config::mask_url;
 use apportion::domain::period::Period;
 use apportion::ingest::consumer;
 use apportion::jobs::contracts;
@@ -104,7 +105,7 @@ fn month(text: &str) -> anyhow::Result<Period> {
 
 /// Makes the database anew, removes the topics of earlier demos, and points the settings at the new ones.
 async fn prepare(session: &mut Session) -> anyhow::Result<String> {
-    let url = session.config.database_url()?;
+    let url = session.database_url()?;
     session.config.database.url = demo_database::recreate(url).await.map_err(|error| match error {
         demo_database::DemoDatabaseError::NotOurs => anyhow::Error::from(Stop::Refused { reason: error.to_string() }),
         demo_database::DemoDatabaseError::Store(_) => error.into(),
@@ -223,21 +224,33 @@ async fn unresolved(demo: &Demo<'_>) -> anyhow::Result<()> {
     show_unresolved(reports::unresolved(&demo.pool).await?)
 }
 
+/// Commands that can be pasted into a shell as they are.
 fn where_next(session: &Session) -> anyhow::Result<()> {
-    let shown = session.config.database.url.rsplit('/').next().unwrap_or_default();
-    line(format!("\nLook around in the database {shown}, with DATABASE_URL pointing at it:"))?;
+    let (url, shown) = (session.config.database.url.as_str(), mask_url(&session.config.database.url));
+    let masked = if shown == url { "" } else { ", with the password in the place of ***" };
+    let program = std::env::current_exe()?;
+    let program = quoted(&program.display().to_string());
+    line(format!("\nLook around in another shell, while Postgres runs{masked}:"))?;
+    line(format!("  export DATABASE_URL={}", quoted(&shown)))?;
     for command in [
         "statement list",
         "statement show 4",
+        "statement show 4 --format json",
         "contracts show",
         "usage outcomes",
         "usage rejections --limit 5",
         "usage conflicts",
         "usage unresolved",
     ] {
-        line(format!("  apportion {command}"))?;
+        line(format!("  {program} {command}"))?;
     }
     Ok(())
+}
+
+/// A word as a shell reads it back unchanged.
+fn quoted(word: &str) -> String {
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || "_-./:@%+,=".contains(it);
+    if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 /// A bar on a terminal; nothing elsewhere.
@@ -255,4 +268,21 @@ fn told(what: &str, count: u64, started: Instant) -> anyhow::Result<()> {
     let took = started.elapsed();
     let (seconds, tenths) = (took.as_secs(), took.subsec_millis() / 100);
     Ok(line(format!("{what}: {} in {seconds}.{tenths} s", thousands(count)))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_shell_reads_back_what_was_meant() {
+        let cases = [
+            ("postgres://me@host:1/own", "postgres://me@host:1/own"),
+            ("postgres:///own?host=/run&x=1", "'postgres:///own?host=/run&x=1'"),
+            ("/it's here/apportion", r"'/it'\''s here/apportion'"),
+        ];
+        for (word, expect) in cases {
+            assert_eq!(quoted(word), expect);
+        }
+    }
 }

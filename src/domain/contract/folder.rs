@@ -61,89 +61,141 @@ pub enum FolderError {
     Check(#[from] CheckError),
 }
 
+/// Everything that was found wrong in a folder, in the order of its files.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct FolderErrors(pub Vec<FolderError>);
+
+impl FolderErrors {
+    fn refuse(errors: Vec<FolderError>) -> Result<(), Self> {
+        if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
+    }
+}
+
+/// A price book with the path that it came from.
+struct Book<'a> {
+    path: &'a str,
+    prices: Vec<Price>,
+}
+
 /// Reads the Markdown documents and price books (`.csv`) of a folder.
 ///
 /// # Errors
-/// The first thing that is wrong, with its place.
-pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderError> {
-    let mut register = Register::default();
-    let mut documents = Vec::new();
-    for file in files.iter().filter(|file| file.path.ends_with(".md")) {
-        let parsed = Parsed::new(&file.path, &file.text)?;
-        parsed.check_blocks()?;
-        let fail = |problem| FolderError::Register { path: file.path.clone(), problem };
-        register.extend(parsed.register()).map_err(fail)?;
-        documents.push(parsed);
+/// The first thing that is wrong in each document, with its place.
+pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
+    let (mut register, mut documents, mut books) = (Register::default(), Vec::new(), Vec::new());
+    let mut errors = Vec::new();
+    for file in files {
+        if file.path.ends_with(".md") {
+            read_document(file, &mut register).map_or_else(|error| errors.push(error), |it| documents.push(it));
+        } else if file.path.ends_with(".csv") {
+            let (path, fail) = (file.path.as_str(), |problem| FolderError::Prices { path: file.path.clone(), problem });
+            let read = read_price_book(&file.text).map_err(fail);
+            read.map_or_else(|error| errors.push(error), |prices| books.push(Book { path, prices }));
+        }
     }
-    for parsed in &documents {
-        parsed.check_register(&register)?;
-    }
-    let (contracts, versions) = read_contracts(&documents, &register)?;
-    check(&contracts)?;
-    Ok(Folder { prices: read_prices(files, &register)?, register, contracts, versions })
+    // From here on names are looked up: without a file that cannot be read, right ones would look wrong.
+    FolderErrors::refuse(errors)?;
+    let wrong = documents.iter().filter_map(|parsed| parsed.check_register(&register).err());
+    let mut errors: Vec<FolderError> = wrong.map(FolderError::from).collect();
+    let (contracts, versions) = read_contracts(&documents, &register, &mut errors);
+    let prices = gather_prices(books, &register, &mut errors);
+    FolderErrors::refuse(errors)?;
+    check(&contracts).map_err(|error| FolderErrors(vec![error.into()]))?;
+    Ok(Folder { register, prices, contracts, versions })
 }
 
-fn read_prices(files: &[SourceFile], register: &Register) -> Result<Vec<Price>, FolderError> {
+fn read_document(file: &SourceFile, register: &mut Register) -> Result<Parsed, FolderError> {
+    let parsed = Parsed::new(&file.path, &file.text)?;
+    parsed.check_blocks()?;
+    let fail = |problem| FolderError::Register { path: file.path.clone(), problem };
+    register.extend(parsed.register()).map_err(fail)?;
+    Ok(parsed)
+}
+
+fn gather_prices(books: Vec<Book<'_>>, register: &Register, errors: &mut Vec<FolderError>) -> Vec<Price> {
     let mut all = Vec::new();
     let mut ids = BTreeSet::new();
-    for file in files.iter().filter(|file| file.path.ends_with(".csv")) {
-        let fail = |problem| FolderError::Prices { path: file.path.clone(), problem };
-        let prices = read_price_book(&file.text).map_err(fail)?;
+    for Book { path, prices } in books {
         if let Some(price) = prices.iter().find(|price| !register.products.contains_key(&price.product)) {
             let (price, product) = (price.id.clone(), price.product.clone());
-            return Err(FolderError::UnknownProduct { path: file.path.clone(), price, product });
+            errors.push(FolderError::UnknownProduct { path: path.to_owned(), price, product });
         }
         if let Some(price) = prices.iter().find(|price| !ids.insert(price.id.clone())) {
-            return Err(FolderError::RepeatedPrice { path: file.path.clone(), price: price.id.clone() });
+            errors.push(FolderError::RepeatedPrice { path: path.to_owned(), price: price.id.clone() });
         }
         all.extend(prices);
     }
-    Ok(all)
+    all
 }
 
 fn read_contracts(
     documents: &[Parsed],
     register: &Register,
-) -> Result<(Vec<Contract>, Vec<VersionDocument>), FolderError> {
-    let heads = documents.iter().filter(|it| it.is_contract());
+    errors: &mut Vec<FolderError>,
+) -> (Vec<Contract>, Vec<VersionDocument>) {
+    let heads: Vec<&Parsed> = documents.iter().filter(|it| it.is_contract()).collect();
     let mut contracts = Vec::new();
     let mut versions = Vec::new();
-    for definitions in heads.clone() {
-        let (head, path) = (definitions.head()?, definitions.document.file.clone());
-        if let Some(other) =
-            heads.clone().find(|it| it.document.file != path && it.contract_id().as_ref() == Some(&head.id))
-        {
-            let other = other.document.file.clone();
-            return Err(FolderError::RepeatedContract { path, contract: head.id, other });
+    for definitions in &heads {
+        match read_contract(definitions, &heads, documents, register) {
+            Ok((contract, documents)) => {
+                contracts.push(contract);
+                versions.extend(documents);
+            }
+            Err(found) => errors.extend(found),
         }
-        let mut contract = Contract { head, versions: Vec::new() };
-        for document in documents.iter().filter(|it| is_version_of(it, &contract.head.id)) {
-            let version = read_version(definitions, document, register)?;
-            versions.push(VersionDocument {
-                contract: contract.head.id.clone(),
-                number: version.number,
-                definitions: definitions.document.text.clone(),
-                document: document.document.text.clone(),
-            });
-            contract.versions.push(version);
-        }
-        contract.versions.sort_by_key(|version| version.number);
-        if contract.versions.is_empty() {
-            return Err(FolderError::NoVersion { path, contract: contract.head.id });
-        }
-        contracts.push(contract);
     }
     for document in documents.iter().filter(|it| !it.is_contract()) {
         if let Some((_, named)) = document.version()
-            && !contracts.iter().any(|contract| named == Some(contract.head.id.as_str()))
+            && !heads.iter().any(|head| head.contract_id().is_some_and(|id| named == Some(id.as_str())))
         {
             let (path, contract) = (document.document.file.clone(), named.unwrap_or_default().to_owned());
-            return Err(FolderError::NoContract { path, contract });
+            errors.push(FolderError::NoContract { path, contract });
         }
     }
     contracts.sort_by(|a, b| a.head.id.cmp(&b.head.id));
     versions.sort_by(|a, b| (&a.contract, a.number).cmp(&(&b.contract, b.number)));
-    Ok((contracts, versions))
+    (contracts, versions)
+}
+
+/// A contract with its versions, or the first thing that is wrong in each of its documents.
+fn read_contract(
+    definitions: &Parsed,
+    heads: &[&Parsed],
+    documents: &[Parsed],
+    register: &Register,
+) -> Result<(Contract, Vec<VersionDocument>), Vec<FolderError>> {
+    let head = definitions.head().map_err(|error| vec![error.into()])?;
+    let path = definitions.document.file.clone();
+    if let Some(other) = heads.iter().find(|it| it.document.file != path && it.contract_id().as_ref() == Some(&head.id))
+    {
+        let other = other.document.file.clone();
+        return Err(vec![FolderError::RepeatedContract { path, contract: head.id, other }]);
+    }
+    let (mut contract, mut sources, mut errors) = (Contract { head, versions: Vec::new() }, Vec::new(), Vec::new());
+    for document in documents.iter().filter(|it| is_version_of(it, &contract.head.id)) {
+        match read_version(definitions, document, register) {
+            Ok(version) => {
+                sources.push(VersionDocument {
+                    contract: contract.head.id.clone(),
+                    number: version.number,
+                    definitions: definitions.document.text.clone(),
+                    document: document.document.text.clone(),
+                });
+                contract.versions.push(version);
+            }
+            Err(error) => errors.push(error.into()),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    if contract.versions.is_empty() {
+        return Err(vec![FolderError::NoVersion { path, contract: contract.head.id }]);
+    }
+    contract.versions.sort_by_key(|version| version.number);
+    Ok((contract, sources))
 }
 
 fn is_version_of(document: &Parsed, id: &ContractId) -> bool {

@@ -5,6 +5,8 @@ use crate::domain::ids::{ContractId, PartyId};
 use crate::domain::money::{Currency, Exact, ParseExactError, ParseMoneyError, UnknownCurrency};
 use crate::domain::period::{Instant, ParseInstantError};
 use crate::domain::register::RegisterConflict;
+use std::collections::BTreeSet;
+use std::fmt::Display;
 
 /// Why a document cannot be read: where, in which clause, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,7 +75,9 @@ pub enum Problem {
     Register(#[from] RegisterConflict),
 }
 
-/// The names that would have been right.
-fn there_is(names: &[String]) -> String {
+/// The names that would have been right, each once: documents may state one name twice.
+pub fn there_is<T: Display>(names: &[T]) -> String {
+    let names: BTreeSet<String> = names.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = names.into_iter().collect();
     if names.is_empty() { String::new() } else { format!("; there is {}", names.join(", ")) }
 }

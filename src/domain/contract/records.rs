@@ -1,5 +1,6 @@
 //! Whether a record is one that a known contract waits for: declared, by its party, in its unit, once.
 
+use super::problem::there_is;
 use super::{Contract, FigureDefinition};
 use crate::domain::ids::{ContractId, DefinedTerm, DeploymentId, EventId, PartyId, ProductId};
 use crate::domain::money::Currency;
@@ -10,10 +11,10 @@ use crate::domain::register::Register;
 /// Why a record would never count, or count twice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordProblem {
-    #[error("no contract \"{contract}\" is loaded")]
-    UnknownContract { contract: ContractId },
-    #[error("contract {contract} declares no {kind} \"{name}\"")]
-    Undeclared { contract: ContractId, kind: &'static str, name: DefinedTerm },
+    #[error("no contract \"{contract}\" is loaded{}", there_is(.known))]
+    UnknownContract { contract: ContractId, known: Vec<ContractId> },
+    #[error("contract {contract} declares no {kind} \"{name}\"{}", there_is(.known))]
+    Undeclared { contract: ContractId, kind: &'static str, name: DefinedTerm, known: Vec<DefinedTerm> },
     #[error("figure \"{name}\" is reported by {expected}, not by {found}")]
     OtherParty { name: DefinedTerm, expected: PartyId, found: PartyId },
     #[error("figure \"{name}\" is in {expected}, not in {found}")]
@@ -22,8 +23,8 @@ pub enum RecordProblem {
     AcrossPeriods { name: DefinedTerm, first: Period, last: Period },
     #[error("figure \"{name}\" is reported for some of these days already: record {other}")]
     Overlap { name: DefinedTerm, other: EventId },
-    #[error("no base of a loaded contract takes deductions of the category \"{category}\"")]
-    UnknownCategory { category: String },
+    #[error("no base of a loaded contract takes deductions of the category \"{category}\"{}", there_is(.known))]
+    UnknownCategory { category: String, known: Vec<String> },
     #[error("no deployment \"{deployment}\" is registered")]
     UnknownDeployment { deployment: DeploymentId },
     #[error("no product \"{product}\" is registered")]
@@ -49,7 +50,10 @@ pub fn check_record(
 
 fn contract_of<'a>(contracts: &'a [Contract], id: &ContractId) -> Result<&'a Contract, RecordProblem> {
     let found = contracts.iter().find(|contract| contract.head.id == *id);
-    found.ok_or_else(|| RecordProblem::UnknownContract { contract: id.clone() })
+    found.ok_or_else(|| {
+        let known = contracts.iter().map(|contract| contract.head.id.clone()).collect();
+        RecordProblem::UnknownContract { contract: id.clone(), known }
+    })
 }
 
 fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &[Record]) -> Result<(), RecordProblem> {
@@ -57,7 +61,13 @@ fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &
     let name = figure.name.clone();
     let declared = contract.versions.iter().rev().find_map(|version| version.figures.get(&name));
     let Some(FigureDefinition { currency, by, .. }) = declared else {
-        return Err(RecordProblem::Undeclared { contract: figure.contract.clone(), kind: "figure", name });
+        let known = contract.versions.iter().flat_map(|version| version.figures.keys());
+        return Err(RecordProblem::Undeclared {
+            contract: figure.contract.clone(),
+            kind: "figure",
+            name,
+            known: known.cloned().collect(),
+        });
     };
     if *by != figure.by {
         return Err(RecordProblem::OtherParty { name, expected: by.clone(), found: figure.by.clone() });
@@ -87,19 +97,20 @@ fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &
 
 fn check_fact(fact: &Fact, contracts: &[Contract]) -> Result<(), RecordProblem> {
     let contract = contract_of(contracts, &fact.contract)?;
-    match contract.versions.iter().any(|version| version.facts.contains_key(&fact.name)) {
-        true => Ok(()),
-        false => {
-            Err(RecordProblem::Undeclared { contract: fact.contract.clone(), kind: "fact", name: fact.name.clone() })
-        }
+    let known: Vec<DefinedTerm> = contract.versions.iter().flat_map(|version| version.facts.keys()).cloned().collect();
+    if known.contains(&fact.name) {
+        return Ok(());
     }
+    let (contract, name) = (fact.contract.clone(), fact.name.clone());
+    Err(RecordProblem::Undeclared { contract, kind: "fact", name, known })
 }
 
 fn check_deduction(deduction: &Deduction, contracts: &[Contract], register: &Register) -> Result<(), RecordProblem> {
     let terms = contracts.iter().flat_map(|contract| &contract.versions).flat_map(|version| &version.terms);
-    let mut categories = terms.flat_map(|term| &term.base.less).flat_map(|less| &less.categories);
-    if !categories.any(|category| *category == deduction.category) {
-        return Err(RecordProblem::UnknownCategory { category: deduction.category.clone() });
+    let less = terms.flat_map(|term| &term.base.less);
+    let known: Vec<String> = less.flat_map(|less| &less.categories).cloned().collect();
+    if !known.contains(&deduction.category) {
+        return Err(RecordProblem::UnknownCategory { category: deduction.category.clone(), known });
     }
     match &deduction.reduces {
         // An event may come after its refund; until then the deduction waits, and settlements count it.
