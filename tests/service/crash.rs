@@ -171,7 +171,7 @@ async fn a_file_that_was_killed_midway_is_read_again_and_counts_once() {
     let before = database.number("select count(*) from usage_event").await;
     assert!(ingest().wait().expect("it ended").success());
     assert_eq!(database.number("select count(*) from usage_event").await, all);
-    let duplicates = database.number("select sum(duplicates)::bigint from usage_batch").await;
+    let duplicates = database.number("select sum(duplicate)::bigint from usage_batch").await;
     println!("{before} of {all} events were stored when it was killed");
     assert_eq!(duplicates, before);
     database.audit().await;
