@@ -3,7 +3,6 @@
 //! librdkafka tells of a rebalance within a poll, on the thread that polls; so nothing here runs beside a
 //! batch that is being stored.
 
-use super::consumer::ConsumerError;
 use super::writer::backoff;
 use crate::store::StoreError;
 use crate::store::offsets::{self, Advance};
@@ -20,6 +19,21 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+
+/// Why a consumer ends.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumerError {
+    #[error("the Kafka setting {name} is the consumer's own and cannot be configured")]
+    ReservedProperty { name: String },
+    #[error("kafka: {0}")]
+    Kafka(#[from] KafkaError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{topic}/{partition}: halted, as the broker no longer has offset {next} (it has {low} to {high})")]
+    Halted { topic: String, partition: i32, next: i64, low: i64, high: i64 },
+    #[error("the consumer's thread ended: {0}")]
+    Thread(#[from] tokio::task::JoinError),
+}
 
 /// Where offsets are kept, and what is needed to ask.
 pub(super) struct Assignment {

@@ -4,6 +4,7 @@
 //! batch moves that offset in the transaction that stores it, fenced by the offset expected. Nothing is
 //! committed to Kafka. An offset that the broker does not have any more halts its partition.
 
+pub use super::assignment::ConsumerError;
 use super::assignment::{Assignment, Context, Held, wait};
 use super::batch::{Message, Position};
 use super::writer::{Offsets, Writer};
@@ -59,20 +60,6 @@ pub struct ConsumerConfig {
     pub properties: BTreeMap<String, String>,
     /// End once everything is stored that the topics held at the start.
     pub until_caught_up: bool,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum ConsumerError {
-    #[error("the Kafka setting {name} is the consumer's own and cannot be configured")]
-    ReservedProperty { name: String },
-    #[error("kafka: {0}")]
-    Kafka(#[from] KafkaError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("{topic}/{partition}: halted, as the broker no longer has offset {next} (it has {low} to {high})")]
-    Halted { topic: String, partition: i32, next: i64, low: i64, high: i64 },
-    #[error("the consumer's thread ended: {0}")]
-    Thread(#[from] tokio::task::JoinError),
 }
 
 /// Consumes until `stop`, then finishes the batch in flight and leaves the group.
