@@ -117,6 +117,12 @@ impl TestDatabase {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
+    /// The sum of a meter over a table.
+    pub async fn total(&self, table: &str, meter: &str) -> i64 {
+        let sql = sqlx::AssertSqlSafe(format!("select sum({meter})::bigint from {table}"));
+        sqlx::query_scalar(sql).fetch_one(&self.pool).await.expect("a sum")
+    }
+
     /// What the database's batches say became of all messages.
     pub async fn counts(&self) -> BTreeMap<String, i64> {
         let mut counts = BTreeMap::new();

@@ -18,10 +18,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What `shared/data/PROVENANCE.md` says of each file: requests, input tokens, output tokens.
-const TOTALS: [(&str, &str, [u64; 3]); 2] =
+pub const TOTALS: [(&str, &str, [u64; 3]); 2] =
     [("conv", "trace-conv", [19_366, 22_361_870, 4_088_665]), ("code", "trace-code", [8_819, 18_059_974, 245_896])];
 
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/azure_llm_2023")
 }
 
@@ -29,13 +29,18 @@ fn file(trace: &str) -> PathBuf {
     folder().join(format!("AzureLLMInferenceTrace_{trace}.csv.gz"))
 }
 
-/// Requests and tokens of a raw file, row by row.
-fn raw_totals(trace: &str) -> [u64; 3] {
+/// A raw file, unzipped.
+pub fn raw_text(trace: &str) -> String {
     let mut text = String::new();
     let bytes = std::fs::read(file(trace)).expect("the file");
     GzDecoder::new(bytes.as_slice()).read_to_string(&mut text).expect("text");
+    text
+}
+
+/// Requests and tokens of a raw file, row by row.
+fn raw_totals(trace: &str) -> [u64; 3] {
     let mut totals = [0, 0, 0];
-    for row in text.lines().skip(1) {
+    for row in raw_text(trace).lines().skip(1) {
         let fields: Vec<&str> = row.trim_end().split(',').collect();
         assert_eq!(fields.len(), 3, "{row}");
         totals[0] += 1;
