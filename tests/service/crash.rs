@@ -3,13 +3,11 @@
 //! Runs on an instance of the services of its own, as it kills them.
 
 use crate::support::*;
-use crate::trace;
-use apportion::produce::replay::Replay;
+use crate::trace::{EVENTS, check_totals, requests};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const EVENTS: usize = 28_185;
 /// One in ten is sent again.
 const DUPLICATES: usize = 2_819;
 const PARTITIONS: i32 = 4;
@@ -94,42 +92,12 @@ async fn wait_for(database: &TestDatabase, messages: i64, deadline: Instant) {
     }
 }
 
-/// The published trace as events of one deployment, and its control totals: input and output tokens.
-///
-/// Where the shared folder is missing, as many events that are made up.
-fn requests() -> (Vec<String>, [u64; 2]) {
-    if !trace::folder().is_dir() {
-        eprintln!("../shared is not here: made-up usage in place of the trace");
-        let events: Vec<(u64, u64)> = (0..EVENTS as u64).map(|n| (n, n % 7)).collect();
-        let totals = events.iter().fold([0, 0], |sums, (input, output)| [sums[0] + input, sums[1] + output]);
-        let line = |(n, (input, output)): (usize, &(u64, u64))| event(&format!("e{n}"), *input, *output);
-        return (events.iter().enumerate().map(line).collect(), totals);
-    }
-    let replay = Replay {
-        deployment: "east".to_owned(),
-        product: "gpt".to_owned(),
-        source: "trace".to_owned(),
-        zone: chrono_tz::UTC,
-        shift_days: 0,
-        topic: String::new(),
-    };
-    let mut lines = Vec::new();
-    let mut totals = [0, 0];
-    for (name, _, [_, input, output]) in trace::TOTALS {
-        let messages = replay.azure_llm_2023(name, &trace::raw_text(name)).expect("the trace");
-        lines.extend(messages.iter().map(|message| message.line()));
-        totals = [totals[0] + input, totals[1] + output];
-    }
-    (lines, totals)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_neither_lose_nor_double() {
     let (_services, database_url, brokers) = Services::up();
     let database = TestDatabase::at(&database_url).await;
     let topic = TestTopic::at(&brokers, PARTITIONS).await;
-    let (mut lines, [input, output]) = requests();
-    assert_eq!(lines.len(), EVENTS);
+    let (mut lines, totals) = requests();
     lines.extend(lines.clone().into_iter().step_by(10));
     topic.send(&lines, PARTITIONS);
     let all = lines.len() as i64;
@@ -165,11 +133,7 @@ async fn kills_neither_lose_nor_double() {
     let counts = database.counts().await;
     assert_eq!(counts["messages"], all);
     assert_eq!((counts["stored"], counts["duplicate"]), (EVENTS as i64, DUPLICATES as i64));
-    for (meter, total) in [("input_tokens", input), ("output_tokens", output)] {
-        for table in ["usage_event", "usage_rollup"] {
-            assert_eq!(database.total(table, meter).await, total as i64, "{meter} of {table}");
-        }
-    }
+    check_totals(&database, totals).await;
     assert_eq!(database.number("select sum(next_offset)::bigint from kafka_offset").await, all);
     topic.delete().await;
     database.drop_it().await;

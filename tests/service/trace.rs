@@ -10,6 +10,7 @@ use apportion::domain::outcome::Counts;
 use apportion::domain::rating::rate;
 use apportion::domain::sharing::timeline;
 use apportion::jobs::contracts;
+use apportion::produce::replay::Replay;
 use apportion::store::rollups::load_usage;
 use flate2::read::GzDecoder;
 use std::collections::BTreeMap;
@@ -18,10 +19,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What `shared/data/PROVENANCE.md` says of each file: requests, input tokens, output tokens.
-pub const TOTALS: [(&str, &str, [u64; 3]); 2] =
+const TOTALS: [(&str, &str, [u64; 3]); 2] =
     [("conv", "trace-conv", [19_366, 22_361_870, 4_088_665]), ("code", "trace-code", [8_819, 18_059_974, 245_896])];
 
-pub fn folder() -> PathBuf {
+/// The requests of both files.
+pub const EVENTS: usize = 28_185;
+
+fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/azure_llm_2023")
 }
 
@@ -30,7 +34,7 @@ fn file(trace: &str) -> PathBuf {
 }
 
 /// A raw file, unzipped.
-pub fn raw_text(trace: &str) -> String {
+fn raw_text(trace: &str) -> String {
     let mut text = String::new();
     let bytes = std::fs::read(file(trace)).expect("the file");
     GzDecoder::new(bytes.as_slice()).read_to_string(&mut text).expect("text");
@@ -48,6 +52,44 @@ fn raw_totals(trace: &str) -> [u64; 3] {
         totals[2] += fields[2].parse::<u64>().expect("tokens");
     }
     totals
+}
+
+/// The published trace as events of one deployment, and its control totals: input and output tokens.
+///
+/// Where the shared folder is missing, as many events that are made up.
+pub fn requests() -> (Vec<String>, [u64; 2]) {
+    if !folder().is_dir() {
+        eprintln!("../shared is not here: made-up usage in place of the trace");
+        let events: Vec<(u64, u64)> = (0..EVENTS as u64).map(|n| (n, n % 7)).collect();
+        let totals = events.iter().fold([0, 0], |sums, (input, output)| [sums[0] + input, sums[1] + output]);
+        let line = |(n, (input, output)): (usize, &(u64, u64))| event(&format!("e{n}"), *input, *output);
+        return (events.iter().enumerate().map(line).collect(), totals);
+    }
+    let replay = Replay {
+        deployment: "east".to_owned(),
+        product: "gpt".to_owned(),
+        source: "trace".to_owned(),
+        zone: chrono_tz::UTC,
+        shift_days: 0,
+        topic: String::new(),
+    };
+    let mut lines = Vec::new();
+    let mut totals = [0, 0];
+    for (name, _, [_, input, output]) in TOTALS {
+        let messages = replay.azure_llm_2023(name, &raw_text(name)).expect("the trace");
+        lines.extend(messages.iter().map(|message| message.line()));
+        totals = [totals[0] + input, totals[1] + output];
+    }
+    (lines, totals)
+}
+
+/// The totals stand in the events and in the rollups.
+pub async fn check_totals(database: &TestDatabase, [input, output]: [u64; 2]) {
+    for (meter, total) in [("input_tokens", input), ("output_tokens", output)] {
+        for table in ["usage_event", "usage_rollup"] {
+            assert_eq!(database.total(table, meter).await, total as i64, "{meter} of {table}");
+        }
+    }
 }
 
 /// A charge in units of 10^-7 USD: 2.50 USD per million of input are 25 of them a token, 10 USD are 100.
