@@ -86,9 +86,9 @@ create trigger closed_periods_refuse before insert on booked_line
 create table statement (
   statement_id bigint generated always as identity primary key,
   contract_id text not null,
-  -- the two parties in the order of their ids
+  -- the two parties in the order of their ids, by bytes
   party_a text not null references party,
-  party_b text not null references party check (party_a < party_b),
+  party_b text not null references party check (party_a collate "C" < party_b collate "C"),
   currency text not null check (currency ~ '^[A-Z]{3}$'),
   period text not null check (is_period(period)),
   period_start timestamptz not null,

@@ -5,6 +5,7 @@ use super::{Session, Stop};
 use apportion::domain::outcome::Counts;
 use apportion::ingest::file::ingest_file;
 use apportion::ingest::writer::Writer;
+use apportion::store::rejections;
 use apportion::telemetry::Metrics;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
@@ -28,7 +29,10 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
-    let mut writer = Writer::open(session.pool()?, Arc::new(Metrics::new()?)).await?;
+    let pool = session.pool()?;
+    // Where nothing serves, this is all that runs now and then.
+    rejections::expire_payloads(&pool).await?;
+    let mut writer = Writer::open(pool, Arc::new(Metrics::new()?)).await?;
     let mut total = Counts::default();
     for path in &args.files {
         // Hidden where standard error is no terminal.

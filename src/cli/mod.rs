@@ -214,10 +214,7 @@ fn database_is_away(error: &anyhow::Error) -> bool {
 /// An error with its causes; a cause that the words before it quote already is not repeated.
 pub fn explain(error: &anyhow::Error) -> String {
     let mut text = String::new();
-    if error
-        .chain()
-        .any(|cause| cause.to_string().contains("relation \"") && cause.to_string().contains("does not exist"))
-    {
+    if error.chain().any(|cause| cause.downcast_ref().is_some_and(store::is_undefined_table)) {
         return "the database has no schema of this build; run `apportion migrate`".to_owned();
     }
     for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {

@@ -54,8 +54,8 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
         let config = session.consumer(false)?;
         let consuming = consumer::run(config, pool.clone(), Arc::clone(&metrics), stop.clone());
         running.spawn(async { Ok(consuming.await.map(|_| ())?) });
-        running.spawn(expire_payloads(pool.clone(), stop.clone()));
     }
+    running.spawn(expire_payloads(pool.clone(), stop.clone()));
     if roles.contains(&Role::Http) {
         let ingests = roles.contains(&Role::Ingest);
         let (listen, state) = (session.config.http.listen, HttpState { pool, metrics, ingests });

@@ -95,13 +95,17 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     match args.command {
         Command::Outcomes => {
             let (outcomes, reasons) = (reports::outcomes(&pool).await?, reports::rejections_by_reason(&pool).await?);
+            let retried = reports::taken_by_retries(&pool).await?;
             if as_json {
-                return json(&serde_json::json!({ "outcomes": outcomes, "rejections": reasons }));
+                return json(&serde_json::json!({ "outcomes": outcomes, "rejections": reasons, "retried": retried }));
             }
             let rows = outcomes.iter().map(|(outcome, count)| vec![outcome.name().to_owned(), thousands(count)]);
             line(table(&["outcome", "messages"], &[1], rows))?;
             let rows = reasons.into_iter().map(|reason| vec![reason.name, thousands(reason.count)]);
             line(table(&["rejected for", "messages"], &[1], rows))?;
+            if retried > 0 {
+                line(format!("{} of the rejected were taken in by a retry since", thousands(retried)))?;
+            }
             Ok(line(format!("{} messages", thousands(outcomes.messages())))?)
         }
         Command::Rejections { reason, limit } => {
@@ -118,7 +122,8 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             if as_json {
                 return json(&retried);
             }
-            let (taken, left) = (retried.taken.messages(), retried.still_rejected);
+            let refused = retried.taken.rejected;
+            let (taken, left) = (retried.taken.messages() - refused, retried.still_rejected + refused);
             Ok(line(format!("{taken} rejections were taken in, {left} are still rejected"))?)
         }
         Command::Conflicts { limit } => {

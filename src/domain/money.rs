@@ -10,6 +10,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::iter::Sum;
+use std::num::NonZeroU64;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 use std::str::FromStr;
 
@@ -205,6 +206,13 @@ mod operators {
         /// The quotient; `None` where `divisor` is zero.
         pub fn checked_div(&self, divisor: &Self) -> Option<Self> {
             (!divisor.is_zero()).then(|| Self((&self.0).div(&divisor.0)))
+        }
+    }
+
+    impl Div<NonZeroU64> for Exact {
+        type Output = Exact;
+        fn div(self, divisor: NonZeroU64) -> Exact {
+            Exact(self.0 / BigInt::from(divisor.get()))
         }
     }
 

@@ -7,6 +7,7 @@ use super::usage::{Meter, UnknownMeter};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 
 /// Whose price it is. The order decides: a later variant wins over an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -30,7 +31,7 @@ pub struct Price {
     /// Holds for requests whose context has strictly more tokens than this; 0 where it holds for all.
     pub context_over: u64,
     pub amount: Decimal,
-    pub per_units: u64,
+    pub per_units: NonZeroU64,
     pub currency: Currency,
     pub from: Option<Instant>,
     /// Exclusive.
@@ -41,9 +42,7 @@ pub struct Price {
 impl Price {
     /// Per single unit, exact.
     pub fn unit_price(&self) -> Exact {
-        let per_units = Exact::from(Decimal::from(self.per_units));
-        // A price is per one unit or more: the reader and the database refuse zero.
-        Exact::from(self.amount).checked_div(&per_units).unwrap_or_default()
+        Exact::from(self.amount) / self.per_units
     }
 
     fn holds_at(&self, at: Instant) -> bool {
@@ -203,9 +202,6 @@ fn price_of_row(row: Row) -> Result<Price, PriceProblem> {
         ["", "", _] => Narrowing::Channel(row.channel),
         _ => return Err(PriceProblem::SeveralNarrowings),
     };
-    if row.per == 0 {
-        return Err(PriceProblem::PerZero);
-    }
     let instant = |text: &str| (!text.is_empty()).then(|| parse_instant(text)).transpose();
     let (from, to) = (instant(&row.from)?, instant(&row.to)?);
     if from.zip(to).is_some_and(|(from, to)| from >= to) {
@@ -219,7 +215,7 @@ fn price_of_row(row: Row) -> Result<Price, PriceProblem> {
         narrowing,
         context_over: row.context_over.unwrap_or(0),
         amount: unit_amount(&row.price)?,
-        per_units: row.per,
+        per_units: NonZeroU64::new(row.per).ok_or(PriceProblem::PerZero)?,
         currency: row.currency.parse()?,
         from,
         to,

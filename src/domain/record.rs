@@ -55,7 +55,12 @@ pub enum Reduces {
     /// The charge of one usage event.
     Event(EventId),
     /// The charges of a product at a deployment, standing at the deduction's own date.
-    Usage { deployment: DeploymentId, product: ProductId },
+    Usage {
+        deployment: DeploymentId,
+        product: ProductId,
+        /// Without one it reduces no base that selects customers.
+        customer: Option<String>,
+    },
 }
 
 /// Something that happened and that a contract waits for, such as a milestone.
@@ -63,6 +68,7 @@ pub enum Reduces {
 pub struct Fact {
     pub contract: ContractId,
     pub name: DefinedTerm,
+    pub by: PartyId,
     pub at: Instant,
     /// Where it can be verified.
     pub evidence: String,
@@ -85,7 +91,7 @@ pub enum RecordError {
     NegativeDeduction { amount: String },
     #[error("names both an event and a deployment with a product; write one of the two")]
     TwoTargets,
-    #[error("names nothing that it reduces; write event {{source, id}}, or deployment and product")]
+    #[error("names nothing that it reduces; write event {{source, id}}, or deployment, product and perhaps customer")]
     NoTarget,
     #[error("through {through} lies before from {from}")]
     EndsBeforeStart { from: NaiveDate, through: NaiveDate },
@@ -113,12 +119,14 @@ enum Raw {
         event: Option<EventId>,
         deployment: Option<DeploymentId>,
         product: Option<ProductId>,
+        customer: Option<String>,
     },
     Fact {
         source: String,
         id: String,
         contract: ContractId,
         name: DefinedTerm,
+        by: PartyId,
         at: String,
         evidence: String,
     },
@@ -138,12 +146,14 @@ impl Record {
                 let figure = Figure { contract, name, by, from, through, value: value.parse()? };
                 (source, id, RecordContent::Figure(figure))
             }
-            Raw::Deduction { source, id, category, at, amount, event, deployment, product } => {
-                let reduces = match (event, deployment, product) {
-                    (Some(event), None, None) => Reduces::Event(event),
-                    (None, Some(deployment), Some(product)) => Reduces::Usage { deployment, product },
-                    (Some(_), _, _) => return Err(RecordError::TwoTargets),
-                    (None, _, _) => return Err(RecordError::NoTarget),
+            Raw::Deduction { source, id, category, at, amount, event, deployment, product, customer } => {
+                let reduces = match (event, deployment, product, customer) {
+                    (Some(event), None, None, None) => Reduces::Event(event),
+                    (None, Some(deployment), Some(product), customer) => {
+                        Reduces::Usage { deployment, product, customer }
+                    }
+                    (Some(_), ..) => return Err(RecordError::TwoTargets),
+                    (None, ..) => return Err(RecordError::NoTarget),
                 };
                 let taken: Money = amount.parse()?;
                 if taken.amount.is_negative() {
@@ -152,8 +162,8 @@ impl Record {
                 let deduction = Deduction { category, at: parse_instant(&at)?, amount: taken, reduces };
                 (source, id, RecordContent::Deduction(deduction))
             }
-            Raw::Fact { source, id, contract, name, at, evidence } => {
-                (source, id, RecordContent::Fact(Fact { contract, name, at: parse_instant(&at)?, evidence }))
+            Raw::Fact { source, id, contract, name, by, at, evidence } => {
+                (source, id, RecordContent::Fact(Fact { contract, name, by, at: parse_instant(&at)?, evidence }))
             }
         };
         Ok(Self { id: EventId { source, id }, content })
@@ -170,16 +180,21 @@ impl Record {
                 "category": deduction.category, "at": deduction.at, "amount": deduction.amount.to_string(),
             }),
             RecordContent::Fact(fact) => serde_json::json!({
-                "contract": fact.contract, "name": fact.name, "at": fact.at, "evidence": fact.evidence,
+                "contract": fact.contract, "name": fact.name, "by": fact.by, "at": fact.at, "evidence": fact.evidence,
             }),
         };
         let target = match &self.content {
             RecordContent::Deduction(Deduction { reduces: Reduces::Event(event), .. }) => {
                 serde_json::json!({ "event": event })
             }
-            RecordContent::Deduction(Deduction { reduces: Reduces::Usage { deployment, product }, .. }) => {
-                serde_json::json!({ "deployment": deployment, "product": product })
-            }
+            RecordContent::Deduction(Deduction {
+                reduces: Reduces::Usage { deployment, product, customer }, ..
+            }) => match customer {
+                Some(customer) => {
+                    serde_json::json!({ "deployment": deployment, "product": product, "customer": customer })
+                }
+                None => serde_json::json!({ "deployment": deployment, "product": product }),
+            },
             RecordContent::Figure(_) | RecordContent::Fact(_) => serde_json::json!({}),
         };
         let identity = serde_json::json!({ "source": self.id.source, "id": self.id.id, "kind": self.kind() });
@@ -214,7 +229,8 @@ mod tests {
             r#"{"kind":"figure","source":"openai","id":"f","contract":"m","name":"Subscriptions","by":"openai","from":"2026-05-01","through":"2026-05-31","value":"1_000.50 USD"}"#,
             r#"{"kind":"deduction","source":"openai","id":"d","category":"refund","at":"2026-05-02T00:00:00Z","amount":"3 USD","event":{"source":"s","id":"e"}}"#,
             r#"{"kind":"deduction","source":"openai","id":"d","category":"tax","at":"2026-05-02T00:00:00Z","amount":"3 USD","deployment":"d","product":"p"}"#,
-            r#"{"kind":"fact","source":"panel","id":"a","contract":"m","name":"agi-verified","at":"2026-05-02T00:00:00Z","evidence":"minutes"}"#,
+            r#"{"kind":"deduction","source":"openai","id":"d","category":"tax","at":"2026-05-02T00:00:00Z","amount":"3 USD","deployment":"d","product":"p","customer":"c"}"#,
+            r#"{"kind":"fact","source":"panel","id":"a","contract":"m","name":"agi-verified","by":"panel","at":"2026-05-02T00:00:00Z","evidence":"minutes"}"#,
         ];
         for text in texts {
             let record = Record::from_json(text).expect("a record");

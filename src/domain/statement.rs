@@ -1,6 +1,6 @@
 //! Statements: what two parties owe each other for a period under a contract, with every amount's origin.
 
-use super::contract::{Assumption, Clause, Contract, Negative, Selection, Term};
+use super::contract::{Assumption, Clause, Contract, Negative, Selection, Term, Version};
 use super::ids::{ContractId, PartyId, TermId};
 use super::money::{Currency, Exact};
 use super::period::{Instant, Period, Span};
@@ -189,9 +189,12 @@ impl Drawer<'_> {
             lines.iter().flat_map(|line| &line.details).map(|detail| detail.version).collect();
         let used = self.contract.versions.iter().filter(|version| versions.contains(&version.number));
         let own = used.flat_map(|version| &version.terms).filter(|term| terms.contains(&term.id));
+        let period = self.input.period.span(head.zone);
+        let origins = lines.iter().map(|line| line.origin_period.span(head.zone).start);
+        let span = Span { start: origins.min().unwrap_or(period.start), end: period.end };
         let mut assumptions = Vec::new();
         for term in own {
-            self.gather_assumptions(term, &mut assumptions);
+            self.gather_assumptions(term, span, &mut assumptions);
         }
         Statement {
             contract: head.id.clone(),
@@ -211,8 +214,9 @@ impl Drawer<'_> {
         }
     }
 
-    /// What a term rests on, and the terms that it draws on. (Nothing feeds itself: that is refused at load.)
-    fn gather_assumptions(&self, term: &Term, into: &mut Vec<Assumption>) {
+    /// What a term rests on, and the terms that it draws on in versions that are in force at some time of the
+    /// span. (Nothing feeds itself: that is refused at load.)
+    fn gather_assumptions(&self, term: &Term, span: Span, into: &mut Vec<Assumption>) {
         for assumption in &term.assumptions {
             if !into.contains(assumption) {
                 into.push(assumption.clone());
@@ -221,21 +225,15 @@ impl Drawer<'_> {
         for selection in &term.base.select {
             let Selection::Accrual { contract, term: drawn } = selection else { continue };
             let others = self.input.contracts.iter().filter(|other| other.head.id == *contract);
-            for other in others.flat_map(|other| &other.versions).filter_map(|version| version.term(drawn)) {
-                self.gather_assumptions(other, into);
+            for other in others.flat_map(|other| other.in_force_within(span)).filter_map(|it| it.term(drawn)) {
+                self.gather_assumptions(other, span, into);
             }
         }
     }
 
     /// The terms of the versions that are in force at some time of the period.
     fn terms_of_period(&self) -> impl Iterator<Item = &Term> {
-        let span = self.input.period.span(self.contract.head.zone);
-        let at_start = self.contract.in_force(span.start).map(|version| version.number);
-        self.contract
-            .versions
-            .iter()
-            .filter(move |version| Some(version.number) == at_start || span.contains(version.effective_at))
-            .flat_map(|version| &version.terms)
+        self.contract.in_force_within(self.input.period.span(self.contract.head.zone)).flat_map(|it| &it.terms)
     }
 
     /// A line for each term and origin period with an amount, and one for each term of this period.
@@ -265,13 +263,14 @@ impl Drawer<'_> {
             let earlier = self.outcome.entitlements.iter().filter(|it| it.term == term && it.origin < origin);
             earlier.map(|it| it.amount.clone()).sum::<Exact>()
         };
+        let details = owed.map(details).unwrap_or_default();
         StatementLine {
-            clause: self.clause(&term),
+            clause: self.clause(&term, &details),
             amount: sum(&|booked| booked == period),
             booked_before: sum(&|booked| booked < period),
             accrued: owed.map(|it| it.amount.clone()).unwrap_or_default(),
             accrued_before: owed.map_or_else(before, |it| it.cumulative_before.clone()),
-            details: owed.map(details).unwrap_or_default(),
+            details,
             term,
             payer,
             payee,
@@ -279,8 +278,15 @@ impl Drawer<'_> {
         }
     }
 
-    fn clause(&self, term: &TermId) -> Clause {
-        let latest = self.contract.versions.iter().rev().find_map(|version| version.term(term));
+    /// The words of the last version that an amount comes from; without one, of the last that has begun.
+    fn clause(&self, term: &TermId, details: &[LineDetail]) -> Clause {
+        let end = self.input.period.span(self.contract.head.zone).end;
+        let last = details.iter().map(|detail| detail.version).max();
+        let quoted = |version: &&Version| match last {
+            Some(last) => version.number == last,
+            None => version.effective_at < end,
+        };
+        let latest = self.contract.versions.iter().rev().filter(quoted).find_map(|version| version.term(term));
         latest.map(|term| term.clause.clone()).unwrap_or(Clause { heading: String::new(), text: String::new() })
     }
 

@@ -5,7 +5,7 @@ use super::writer::Writer;
 use crate::domain::outcome::Counts;
 use crate::sources::{RejectionReason, cloudevents};
 use crate::store::StoreError;
-use crate::store::rejections::{Span, last_rejection, load_kept};
+use crate::store::rejections::{IdRange, last_rejection, load_kept};
 use crate::store::usage_rows::Intake;
 use sqlx::PgPool;
 
@@ -28,16 +28,16 @@ pub struct Retried {
 pub async fn retry(writer: &mut Writer, pool: &PgPool, reason: Option<&str>) -> Result<Retried, StoreError> {
     let mut retried = Retried::default();
     // What others reject meanwhile waits for the next retry, so that this one ends.
-    let mut span = Span { after: 0, up_to: last_rejection(pool).await? };
+    let mut range = IdRange { after: 0, up_to: last_rejection(pool).await? };
     let refusals: Vec<String> = RejectionReason::ALL
         .iter()
         .filter(|reason| reason.is_refusal())
         .map(|reason| reason.name().to_owned())
         .collect();
     loop {
-        let kept = load_kept(pool, span, reason, &refusals, BATCH).await?;
+        let kept = load_kept(pool, range, reason, &refusals, BATCH).await?;
         let Some(last) = kept.last() else { break };
-        span.after = last.rejection_id;
+        range.after = last.rejection_id;
         let mut messages = Vec::new();
         for rejection in kept {
             match cloudevents::decode_structured(&rejection.payload) {

@@ -28,6 +28,8 @@ pub enum ContractsError {
     ChangedPrice { id: String },
     #[error("version {number} of {contract} is loaded with other words; write the change as a new version")]
     ChangedVersion { contract: ContractId, number: u32 },
+    #[error("{contract} has version {loaded} loaded; a version that is new has a higher number than {number}")]
+    NumberTooLow { contract: ContractId, number: u32, loaded: u32 },
     #[error(
         "a definition that version {number} of {contract} uses has changed; state the new one in a new version's file"
     )]
@@ -141,6 +143,11 @@ fn new_versions(
             // The definitions stay as they stood when the version was loaded.
             Some(_) => {}
             None => {
+                let of_contract = stored.iter().filter(|it| it.contract == version.contract);
+                if let Some(loaded) = of_contract.map(|it| it.number).max().filter(|last| *last > version.number) {
+                    let (contract, number) = (version.contract.clone(), version.number);
+                    return Err(ContractsError::NumberTooLow { contract, number, loaded });
+                }
                 let contract = folder.contracts.iter().find(|it| it.head.id == version.contract);
                 let read = contract.and_then(|it| it.versions.iter().find(|it| it.number == version.number));
                 new.extend(read.map(|read| (version.clone(), read.effective_at)));

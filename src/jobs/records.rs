@@ -31,7 +31,10 @@ pub async fn record(pool: &PgPool, records: &[Record]) -> Result<Vec<RecordOutco
     for record in records {
         check_record(record, &contracts, &register, &known)
             .map_err(|problem| RecordsError::Problem { id: record.id.clone(), problem })?;
-        known.push(record.clone());
+        // Of equal ids the first stands: another content becomes a conflict, and never counts.
+        if known.iter().all(|other| other.id != record.id) {
+            known.push(record.clone());
+        }
     }
     let outcomes = append_records(&mut tx, records, at).await?;
     tx.commit().await.map_err(StoreError::from)?;

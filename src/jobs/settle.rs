@@ -181,11 +181,11 @@ async fn place_deductions(
                 let place = load_event_place(&mut *conn, event, cutoff).await?;
                 place.ok_or_else(|| format!("the event {event}"))
             }
-            Reduces::Usage { deployment, product } => Ok(EventPlace {
+            Reduces::Usage { deployment, product, customer } => Ok(EventPlace {
                 occurred_at: deduction.at,
                 deployment: deployment.clone(),
                 product: product.clone(),
-                customer: String::new(),
+                customer: customer.clone().unwrap_or_default(),
             }),
         };
         match place.and_then(|place| place_deduction(record, deduction, &place, register)) {

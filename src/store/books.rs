@@ -168,7 +168,7 @@ async fn load_heads(
                        order by sequence desc limit 1) t on true
          join statement_revision r on r.statement_id = s.statement_id and r.revision = t.revision
          where ($1::text is null or s.contract_id = $1) and ($2::bigint is null or s.statement_id = $2)
-         order by s.contract_id, s.period_start, s.party_a, s.party_b, s.currency",
+         order by s.contract_id collate \"C\", s.period_start, s.statement_id",
         contract,
         statement_id
     )

@@ -11,6 +11,7 @@ use crate::domain::register::{Cloud, Deployment, Party, Product, ProductGroup, R
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
+use std::num::NonZeroU64;
 
 /// What loading a folder added.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -18,6 +19,10 @@ pub struct Added {
     pub register_entries: u64,
     pub prices: u64,
     pub versions: u64,
+}
+
+fn per_units(stored: i64) -> Result<NonZeroU64, std::num::TryFromIntError> {
+    NonZeroU64::try_from(u64::try_from(stored)?)
 }
 
 /// The register as known at an instant.
@@ -99,7 +104,7 @@ pub async fn load_prices(conn: &mut PgConnection, known_at: Instant) -> Result<V
                     &row.price_id,
                     u64::try_from(row.context_over),
                 )?,
-                per_units: StoreError::decoded("price.per_units", &row.price_id, u64::try_from(row.per_units))?,
+                per_units: StoreError::decoded("price.per_units", &row.price_id, per_units(row.per_units))?,
                 id: row.price_id,
                 product: ProductId::new(row.product),
                 service_tier: row.service_tier,
@@ -120,7 +125,7 @@ pub async fn load_prices(conn: &mut PgConnection, known_at: Instant) -> Result<V
 pub async fn load_versions(conn: &mut PgConnection, known_at: Instant) -> Result<Vec<VersionDocument>, StoreError> {
     let rows = sqlx::query!(
         "select contract_id, number, definitions, document from contract_version
-         where recorded_at <= $1 order by contract_id, number",
+         where recorded_at <= $1 order by contract_id collate \"C\", number",
         known_at
     )
     .fetch_all(conn)
@@ -243,7 +248,7 @@ async fn append_price(conn: &mut PgConnection, price: &Price, at: Instant) -> Re
         channel,
         StoreError::encoded::<i64, _>("price.context_over", price.context_over)?,
         price.amount as Decimal,
-        StoreError::encoded::<i64, _>("price.per_units", price.per_units)?,
+        StoreError::encoded::<i64, _>("price.per_units", price.per_units.get())?,
         price.currency.code(),
         price.from,
         price.to,

@@ -137,6 +137,11 @@ pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
     Ok(MIGRATIONS.run(pool).await?)
 }
 
+/// Whether a table that was asked for does not exist: the database has no schema of ours.
+pub fn is_undefined_table(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == UNDEFINED_TABLE)
+}
+
 /// How the database's migrations stand to those of this build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schema {
@@ -155,7 +160,7 @@ pub async fn schema(pool: &PgPool) -> Result<Schema, StoreError> {
     // The table belongs to sqlx and does not exist where queries are checked: not a checked query.
     let applied = sqlx::query_scalar("select version from _sqlx_migrations where success order by version");
     let applied: Vec<i64> = match applied.fetch_all(pool).await {
-        Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == UNDEFINED_TABLE) => Vec::new(),
+        Err(error) if is_undefined_table(&error) => Vec::new(),
         answered => answered?,
     };
     if applied.iter().copied().eq(MIGRATIONS.iter().map(|migration| migration.version)) {

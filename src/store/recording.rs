@@ -46,10 +46,12 @@ pub async fn lock(connection: &mut PgConnection, mode: LockMode) -> Result<Insta
     Ok(sqlx::query_scalar!(
         r#"select greatest(
             clock_timestamp(),
-            (select max(recorded_at) from usage_batch),
+            -- batches beside each other may share an instant; what batches decide by is recorded after them all
+            (select max(recorded_at) from usage_batch) + $1::int * interval '1 microsecond',
             (select watermark + interval '1 microsecond' from recording_watermark),
             (select max(cutoff) + interval '1 microsecond' from settlement)
-        ) as "recorded_at!""#
+        ) as "recorded_at!""#,
+        i32::from(mode == LockMode::Exclusive)
     )
     .fetch_one(connection)
     .await?)

@@ -13,7 +13,7 @@ pub struct KeptRejection {
 
 /// Rejections by their ids: those after one, up to another.
 #[derive(Clone, Copy, Debug)]
-pub struct Span {
+pub struct IdRange {
     pub after: i64,
     pub up_to: i64,
 }
@@ -27,7 +27,7 @@ pub async fn last_rejection(pool: &PgPool) -> Result<i64, StoreError> {
     Ok(last.fetch_one(pool).await?)
 }
 
-/// The kept rejections of a span, oldest first; of one reason where it is named.
+/// The kept rejections of a range, oldest first; of one reason where it is named.
 ///
 /// Leaves out those whose reason is one of `refusals`: they were decoded, and refused by what stands.
 ///
@@ -35,7 +35,7 @@ pub async fn last_rejection(pool: &PgPool) -> Result<i64, StoreError> {
 /// The database's.
 pub async fn load_kept(
     pool: &PgPool,
-    span: Span,
+    range: IdRange,
     reason: Option<&str>,
     refusals: &[String],
     limit: i64,
@@ -44,18 +44,16 @@ pub async fn load_kept(
         KeptRejection,
         r#"
         select r.rejection_id, r.payload as "payload!"
-        from usage_rejection r join usage_batch b using (batch_id)
+        from usage_rejection r
         where r.rejection_id > $1 and r.rejection_id <= $2 and ($3::text is null or r.reason = $3)
-          and r.reason <> all($4) and r.payload is not null
-          -- what a retry recorded was decoded from a rejection that is kept itself
-          and b.intake <> 'retry'
+          and r.reason <> all($4) and r.payload is not null and r.expires_at > now()
           -- what was no json is kept for its shape alone
           and r.content_type = 'application/cloudevents+json'
           and not exists (select from usage_rejection_retry t where t.rejection_id = r.rejection_id)
         order by r.rejection_id limit $5
         "#,
-        span.after,
-        span.up_to,
+        range.after,
+        range.up_to,
         reason,
         refusals,
         limit

@@ -100,4 +100,6 @@ join known_dimension d using (dimension_id)
 join usage_customer c using (customer_id)
 group by 1, 2, 3, 4, 5, 6, 7
 having sum(m.quantity) <> 0
-order by 1, 2, 3, 4, 5, 6, 7
+-- by bytes, as the digest of a settlement's input must not depend on the server's locale
+order by 1, d.deployment collate "C", d.product collate "C", d.service_tier collate "C", c.customer collate "C", 6,
+  m.meter collate "C"

@@ -46,7 +46,7 @@ pub struct UnresolvedLine {
     pub last_hour: DateTime<Utc>,
 }
 
-/// Counts every message that was ever recorded by its outcome.
+/// Counts every message that was ever recorded by what became of it when it came.
 ///
 /// # Errors
 /// The database's.
@@ -57,7 +57,8 @@ pub async fn outcomes(pool: &PgPool) -> Result<Counts, StoreError> {
           ('duplicate', b.duplicate), ('conflict', b.conflict), ('correction_applied', b.correction_applied),
           ('correction_waiting', b.correction_waiting), ('void_applied', b.void_applied),
           ('void_waiting', b.void_waiting), ('rejected', b.rejected)) o (name, messages)
-        group by 1"#
+        -- a retry takes in messages that were counted when they were rejected
+        where b.intake <> 'retry' group by 1"#
     )
     .fetch_all(pool)
     .await?;
@@ -79,6 +80,14 @@ pub async fn rejections_by_reason(pool: &PgPool) -> Result<Vec<NameCount>, Store
     )
     .fetch_all(pool)
     .await?)
+}
+
+/// How many rejections a retry took in since.
+///
+/// # Errors
+/// The database's.
+pub async fn taken_by_retries(pool: &PgPool) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar!(r#"select count(*) as "count!" from usage_rejection_retry"#).fetch_one(pool).await?)
 }
 
 /// Events by deployment, as first reported.

@@ -115,6 +115,14 @@ fn wrong_definitions_are_refused_with_their_place() {
         &["prices.csv", "no register names"],
     );
     check(
+        "prices.csv",
+        ",bedrock,,5.5,",
+        ",bedrok,,5.5,",
+        &["channel \"bedrok\", which no deployment has; there is", "bedrock"],
+    );
+    check(contract, "unit = \"USD\"", "unit = \"EUR\"", &["unit is in EUR, and the contract in USD"]);
+    check("aws-openai.md", "currency = \"USD\"", "currency = \"EUR\"", &["aws-openai/lab-share in EUR"]);
+    check(
         "aws-openai.md",
         "{ charges = { seller = \"aws\", product = \"openai-products\" } }",
         "{ accrual = \"microsoft-openai/revenue-share\" }",

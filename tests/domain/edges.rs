@@ -95,7 +95,7 @@ fn instants_outside_four_digit_years_are_refused() {
 fn every_record_that_is_taken_can_be_read_back() {
     for at in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00"] {
         let text = format!(
-            r#"{{"kind":"fact","source":"s","id":"f","contract":"microsoft-openai","name":"agi-verified","at":"{at}","evidence":"e"}}"#
+            r#"{{"kind":"fact","source":"s","id":"f","contract":"microsoft-openai","name":"agi-verified","by":"expert-panel","at":"{at}","evidence":"e"}}"#
         );
         if let Ok(record) = Record::from_json(&text) {
             let stored = record.to_json().to_string();
@@ -125,7 +125,7 @@ fn records_refuse_what_they_do_not_know() {
         r#"{"kind":"deduction","source":"s","id":"d","category":"refund","at":"2026-05-02T00:00:00Z","amount":"3 USD","event":{"source":"s","id":"e","part":"half"}}"#,
     );
     refused(
-        r#"{"kind":"fact","kind":"fact","source":"s","id":"d","contract":"c","name":"n","at":"2026-05-02T00:00:00Z","evidence":""}"#,
+        r#"{"kind":"fact","kind":"fact","source":"s","id":"d","contract":"c","name":"n","by":"p","at":"2026-05-02T00:00:00Z","evidence":""}"#,
     );
 }
 

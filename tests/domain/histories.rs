@@ -144,6 +144,10 @@ fn cents(amount: i64) -> Exact {
     Exact::ratio(amount, 100).expect("a number")
 }
 
+fn milestone(at: Instant) -> Fact {
+    Fact { contract: "share".into(), name: "milestone".into(), by: "lab".into(), at, evidence: "e".into() }
+}
+
 impl History {
     fn at(&self, when: &When) -> Micros {
         match when {
@@ -266,7 +270,6 @@ impl History {
         }
         let period = self.period(agreement, step);
         let end = period.span(self.plan.zone(agreement)).end;
-        let milestone = |at| Fact { contract: "share".into(), name: "milestone".into(), at, evidence: "e".into() };
         let facts: Vec<Fact> = self.milestones(step).into_iter().map(|at| milestone(instant(at))).collect();
         let prices = self.prices();
         let timeline = timeline(&contracts, &facts, &prices, end).expect("a timeline");

@@ -59,9 +59,12 @@ fn a_deduction_or_fact_is_one_that_a_contract_knows() {
     check(&deduction("refund", r#""event":{"source":"s","id":"later"}"#), "");
     check(&deduction("refund", r#""deployment":"openai-direct","product":"gpt-5.5""#), "");
     check(&deduction("rebate", r#""event":{"source":"s","id":"e"}"#), "category \"rebate\"; there is refund, tax");
+    let euros = deduction("tax", r#""event":{"source":"s","id":"e"}"#).replace("3 USD", "3 EUR");
+    check(&euros, "category \"tax\" are taken in USD, not in EUR");
     check(&deduction("tax", r#""deployment":"openai","product":"gpt-5.5""#), "no deployment \"openai\"");
     check(&deduction("tax", r#""deployment":"openai-direct","product":"gpt""#), "no product \"gpt\"");
-    let fact = r#"{"kind":"fact","source":"s","id":"f","contract":"microsoft-openai","name":"agi-verified","at":"2026-05-02T00:00:00Z","evidence":"e"}"#;
+    let fact = r#"{"kind":"fact","source":"s","id":"f","contract":"microsoft-openai","name":"agi-verified","by":"expert-panel","at":"2026-05-02T00:00:00Z","evidence":"e"}"#;
     check(fact, "");
+    check(&fact.replace("\"by\":\"expert-panel\"", "\"by\":\"openai\""), "reported by expert-panel, not by openai");
     check(&fact.replace("agi-verified", "agi"), "declares no fact \"agi\"; there is agi-verified");
 }

@@ -112,7 +112,13 @@ impl History {
 
     pub fn fact(&mut self, name: &str, when: &str) {
         let contract = ContractId::from("microsoft-openai");
-        self.facts.push(Fact { contract, name: name.into(), at: at(when), evidence: "test".into() });
+        self.facts.push(Fact {
+            contract,
+            name: name.into(),
+            by: "expert-panel".into(),
+            at: at(when),
+            evidence: "test".into(),
+        });
     }
 
     pub fn close(&mut self, name: &str) {

@@ -3,6 +3,7 @@
 use crate::support::*;
 use apportion::ingest::retry::retry;
 use apportion::store::rejections::expire_payloads;
+use apportion::store::usage_reports as reports;
 
 /// Keeps a rejection as an older decoder left it, which did not know what it read.
 async fn keep(database: &TestDatabase, reason: &str, payload: &str) {
@@ -43,6 +44,10 @@ async fn a_retry_takes_in_what_now_decodes_and_ends() {
     assert_eq!(database.number("select count(*) from usage_rejection_retry").await, 2);
     assert_eq!(database.number("select count(*) from usage_rejection").await, 6, "a retry records none anew");
     assert_eq!(database.number("select count(*) from usage_event").await, 2);
+    // Each message counts once, as what it was when it came.
+    let outcomes = reports::outcomes(&database.pool).await.expect("counted");
+    assert_eq!((outcomes.messages(), outcomes.stored, outcomes.rejected), (5, 1, 3));
+    assert_eq!(reports::taken_by_retries(&database.pool).await.expect("counted"), 2);
     database.audit().await;
     database.drop_it().await;
 }
@@ -60,6 +65,8 @@ async fn payloads_go_when_they_have_expired_and_not_before() {
                select batch_id, 'old', reason, detail, content_type, payload, now() - interval '1 second'
                from usage_rejection where reason = 'not_json'";
     sqlx::query(sql).execute(&database.pool).await.expect("kept");
+    let retried = retry(&mut writer, &database.pool, None).await.expect("retried");
+    assert_eq!(retried.still_rejected, 1, "what has expired is not decoded again");
     assert_eq!(expire_payloads(&database.pool).await.expect("expired"), 1);
     assert_eq!(database.number(kept).await, 2);
     assert_eq!(database.number("select count(*) from usage_rejection where position = 'old'").await, 1);

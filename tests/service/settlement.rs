@@ -6,6 +6,7 @@ use crate::support::TestDatabase;
 use apportion::domain::outcome::Counts;
 use apportion::domain::settlement::SettlementError;
 use apportion::domain::statement::StatementStatus;
+use apportion::jobs::contracts::{self, ContractsError};
 use apportion::jobs::settle::SettleError;
 use apportion::jobs::statements::{StatementError, approve, issue, show, waive};
 
@@ -143,6 +144,42 @@ async fn news_draft_an_approved_statement_anew() {
     let openai = statement.totals.iter().find(|it| it.payer.as_str() == "openai").expect("a total");
     assert_eq!(openai.payable.to_string(), "207.2");
     assert!(matches!(issue(&database.pool, id, APPROVER).await, Err(StatementError::WrongStatus { .. })));
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_not_effective_yet_is_no_news() {
+    let database = history().await;
+    let id = database.settle(CONTRACT, "2026-05").await.drafted[0].0;
+    approve(&database.pool, id, APPROVER).await.expect("approved");
+    let folder = shipped_copy();
+    let versions = folder.path().join("microsoft-openai");
+    let third = std::fs::read_to_string(versions.join("3.md")).expect("a version");
+    let fourth = third
+        .replace("number = 3", "number = 4")
+        .replace("effective = 2026-04-27", "effective = 2027-01-01")
+        .replace("Revenue share payments", "Share payments");
+    std::fs::write(versions.join("4.md"), &fourth).expect("written");
+    assert_eq!(database.apply(folder.path()).await.versions, 1);
+    assert!(database.settle(CONTRACT, "2026-05").await.drafted.is_empty());
+    assert_eq!(show(&database.pool, id).await.expect("a statement").0.status, StatementStatus::Approved);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_below_one_that_is_loaded_is_refused() {
+    let database = TestDatabase::empty().await;
+    let folder = shipped_copy();
+    let second = folder.path().join("microsoft-openai/2.md");
+    let text = std::fs::read_to_string(&second).expect("a version");
+    std::fs::remove_file(&second).expect("removed");
+    database.apply(folder.path()).await;
+    std::fs::write(&second, text).expect("written");
+    let folder = contracts::read(folder.path()).unwrap_or_else(|error| panic!("{error}"));
+    match contracts::apply(&database.pool, &folder).await {
+        Err(ContractsError::NumberTooLow { number: 2, loaded: 3, .. }) => {}
+        other => panic!("{other:?}"),
+    }
     database.drop_it().await;
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Attribute, Base, ChargeFilter, Contract, Selection, Term};
 use crate::domain::ids::{ContractId, DefinedTerm, TermId};
+use crate::domain::money::Currency;
 use std::collections::BTreeSet;
 
 /// What is wrong between terms that are each right alone.
@@ -15,6 +16,17 @@ pub enum CheckError {
     OtherParties { contract: ContractId, term: TermId, number: u32, before: u32 },
     #[error("term {contract}/{term} draws on {drawn_contract}/{drawn_term}, which no version of a known contract has")]
     UnknownAccrual { contract: ContractId, term: TermId, drawn_contract: ContractId, drawn_term: TermId },
+    #[error(
+        "term {contract}/{term} in {currency} draws on {drawn_contract}/{drawn_term} in {found}; rates of exchange are not read yet"
+    )]
+    OtherCurrency {
+        contract: ContractId,
+        term: TermId,
+        currency: Currency,
+        drawn_contract: ContractId,
+        drawn_term: TermId,
+        found: Currency,
+    },
     #[error("terms feed each other in a circle: {}", path.join(" -> "))]
     Circle { path: Vec<String> },
     #[error(
@@ -91,6 +103,17 @@ fn check_accruals(contracts: &[Contract], contract: &Contract, term: &Term) -> R
                         term: term.id.clone(),
                         drawn_contract: drawn.clone(),
                         drawn_term: drawn_term.clone(),
+                    });
+                }
+                let heads = contracts.iter().map(|it| &it.head);
+                if let Some(other) = heads.clone().find(|it| it.id == *drawn && it.currency != contract.head.currency) {
+                    return Err(CheckError::OtherCurrency {
+                        contract: contract.head.id.clone(),
+                        term: term.id.clone(),
+                        currency: contract.head.currency,
+                        drawn_contract: drawn.clone(),
+                        drawn_term: drawn_term.clone(),
+                        found: other.currency,
                     });
                 }
                 let mut path = vec![format!("{}/{}", contract.head.id, term.id)];

@@ -3,10 +3,10 @@
 use super::Contract;
 use super::check::{CheckError, check};
 use super::parsed::Parsed;
-use super::problem::ReadError;
+use super::problem::{ReadError, there_is};
 use super::read::read_version;
 use crate::domain::ids::{ContractId, ProductId};
-use crate::domain::price::{Price, PriceBookError, read_price_book};
+use crate::domain::price::{Narrowing, Price, PriceBookError, read_price_book};
 use crate::domain::register::{Register, RegisterConflict};
 use std::collections::BTreeSet;
 
@@ -53,6 +53,8 @@ pub enum FolderError {
     RepeatedContract { path: String, contract: ContractId, other: String },
     #[error("{path}: price \"{price}\" is of product \"{product}\", which no register names")]
     UnknownProduct { path: String, price: String, product: ProductId },
+    #[error("{path}: price \"{price}\" is of {kind} \"{name}\", which no deployment has{}", there_is(.known))]
+    UnknownPlace { path: String, price: String, kind: &'static str, name: String, known: Vec<String> },
     #[error("{path}: price \"{price}\" stands in another price book too; give each price an id of its own")]
     RepeatedPrice { path: String, price: String },
     #[error("{path}: contract \"{contract}\" has no version")]
@@ -121,12 +123,30 @@ fn gather_prices(books: Vec<Book<'_>>, register: &Register, errors: &mut Vec<Fol
             let (price, product) = (price.id.clone(), price.product.clone());
             errors.push(FolderError::UnknownProduct { path: path.to_owned(), price, product });
         }
+        if let Some((price, (kind, name, known))) =
+            prices.iter().find_map(|price| Some((price, unknown_place(price, register)?)))
+        {
+            let price = price.id.clone();
+            errors.push(FolderError::UnknownPlace { path: path.to_owned(), price, kind, name, known });
+        }
         if let Some(price) = prices.iter().find(|price| !ids.insert(price.id.clone())) {
             errors.push(FolderError::RepeatedPrice { path: path.to_owned(), price: price.id.clone() });
         }
         all.extend(prices);
     }
     all
+}
+
+/// The region or channel of a price that would never apply, and those there are.
+fn unknown_place(price: &Price, register: &Register) -> Option<(&'static str, String, Vec<String>)> {
+    let deployments = register.deployments.values();
+    let (kind, name, known): (_, _, BTreeSet<&String>) = match &price.narrowing {
+        // Customers are named by usage alone.
+        Narrowing::Any | Narrowing::Customer(_) => return None,
+        Narrowing::Region(name) => ("region", name, deployments.map(|it| &it.region).collect()),
+        Narrowing::Channel(name) => ("channel", name, deployments.map(|it| &it.channel).collect()),
+    };
+    (!known.contains(name)).then(|| (kind, name.clone(), known.into_iter().cloned().collect()))
 }
 
 fn read_contracts(

@@ -14,10 +14,10 @@ pub mod records;
 
 use super::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use super::money::{Currency, Exact, Rounding};
-use super::period::{Instant, PeriodUnit};
+use super::period::{Instant, PeriodUnit, Span};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How well a number is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -204,6 +204,14 @@ impl Contract {
     /// The version in force at an instant: of those effective by then the one with the highest number.
     pub fn in_force(&self, at: Instant) -> Option<&Version> {
         self.versions.iter().rev().find(|version| version.effective_at <= at)
+    }
+
+    /// The versions that are in force at some time of a span, numbers rising.
+    pub fn in_force_within(&self, span: Span) -> impl Iterator<Item = &Version> {
+        let begins = self.versions.iter().map(|version| version.effective_at).filter(move |at| span.contains(*at));
+        let in_force = [span.start].into_iter().chain(begins).filter_map(|at| self.in_force(at));
+        let numbers: BTreeSet<u32> = in_force.map(|version| version.number).collect();
+        self.versions.iter().filter(move |version| numbers.contains(&version.number))
     }
 
     /// The earliest instant at which any version is effective.

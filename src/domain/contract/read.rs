@@ -89,6 +89,10 @@ impl<'a> Scope<'a> {
     fn figure(&self, file: &Parsed, raw: &RawFigure) -> Result<FigureDefinition> {
         let super::raw::FlowKind::Flow = raw.kind;
         let currency = currency(file, &raw.unit)?;
+        if currency != self.head.currency {
+            let problem = Problem::OtherCurrency { field: "unit", found: currency, expected: self.head.currency };
+            return file.fail(&raw.unit.span(), problem);
+        }
         Ok(FigureDefinition { currency, by: self.party(file, &raw.by)?, missing: raw.missing })
     }
 

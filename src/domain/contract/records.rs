@@ -1,12 +1,13 @@
 //! Whether a record is one that a known contract waits for: declared, by its party, in its unit, once.
 
 use super::problem::there_is;
-use super::{Contract, FigureDefinition};
+use super::{Contract, FactDefinition, FigureDefinition};
 use crate::domain::ids::{ContractId, DefinedTerm, DeploymentId, EventId, PartyId, ProductId};
 use crate::domain::money::Currency;
 use crate::domain::period::Period;
 use crate::domain::record::{Deduction, Fact, Figure, Record, RecordContent, Reduces};
 use crate::domain::register::Register;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a record would never count, or count twice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,8 +16,8 @@ pub enum RecordProblem {
     UnknownContract { contract: ContractId, known: Vec<ContractId> },
     #[error("contract {contract} declares no {kind} \"{name}\"{}", there_is(.known))]
     Undeclared { contract: ContractId, kind: &'static str, name: DefinedTerm, known: Vec<DefinedTerm> },
-    #[error("figure \"{name}\" is reported by {expected}, not by {found}")]
-    OtherParty { name: DefinedTerm, expected: PartyId, found: PartyId },
+    #[error("{kind} \"{name}\" is reported by {expected}, not by {found}")]
+    OtherParty { kind: &'static str, name: DefinedTerm, expected: PartyId, found: PartyId },
     #[error("figure \"{name}\" is in {expected}, not in {found}")]
     OtherCurrency { name: DefinedTerm, expected: Currency, found: Currency },
     #[error("figure \"{name}\" lies across periods; report one for each of {first} to {last}")]
@@ -25,10 +26,16 @@ pub enum RecordProblem {
     Overlap { name: DefinedTerm, other: EventId },
     #[error("no base of a loaded contract takes deductions of the category \"{category}\"{}", there_is(.known))]
     UnknownCategory { category: String, known: Vec<String> },
+    #[error("deductions of the category \"{category}\" are taken in {}, not in {found}", listed(.expected))]
+    DeductionCurrency { category: String, expected: Vec<Currency>, found: Currency },
     #[error("no deployment \"{deployment}\" is registered")]
     UnknownDeployment { deployment: DeploymentId },
     #[error("no product \"{product}\" is registered")]
     UnknownProduct { product: ProductId },
+}
+
+fn listed(currencies: &[Currency]) -> String {
+    currencies.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }
 
 /// Checks a record against what is loaded; `others` are the records that were taken before it.
@@ -70,7 +77,7 @@ fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &
         });
     };
     if *by != figure.by {
-        return Err(RecordProblem::OtherParty { name, expected: by.clone(), found: figure.by.clone() });
+        return Err(RecordProblem::OtherParty { kind: "figure", name, expected: by.clone(), found: figure.by.clone() });
     }
     if *currency != figure.value.currency {
         return Err(RecordProblem::OtherCurrency { name, expected: *currency, found: figure.value.currency });
@@ -97,20 +104,33 @@ fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &
 
 fn check_fact(fact: &Fact, contracts: &[Contract]) -> Result<(), RecordProblem> {
     let contract = contract_of(contracts, &fact.contract)?;
-    let known: Vec<DefinedTerm> = contract.versions.iter().flat_map(|version| version.facts.keys()).cloned().collect();
-    if known.contains(&fact.name) {
-        return Ok(());
+    let name = fact.name.clone();
+    let declared = contract.versions.iter().rev().find_map(|version| version.facts.get(&name));
+    let Some(FactDefinition { by }) = declared else {
+        let known = contract.versions.iter().flat_map(|version| version.facts.keys()).cloned().collect();
+        return Err(RecordProblem::Undeclared { contract: fact.contract.clone(), kind: "fact", name, known });
+    };
+    if *by != fact.by {
+        return Err(RecordProblem::OtherParty { kind: "fact", name, expected: by.clone(), found: fact.by.clone() });
     }
-    let (contract, name) = (fact.contract.clone(), fact.name.clone());
-    Err(RecordProblem::Undeclared { contract, kind: "fact", name, known })
+    Ok(())
 }
 
 fn check_deduction(deduction: &Deduction, contracts: &[Contract], register: &Register) -> Result<(), RecordProblem> {
-    let terms = contracts.iter().flat_map(|contract| &contract.versions).flat_map(|version| &version.terms);
-    let less = terms.flat_map(|term| &term.base.less);
-    let known: Vec<String> = less.flat_map(|less| &less.categories).cloned().collect();
-    if !known.contains(&deduction.category) {
-        return Err(RecordProblem::UnknownCategory { category: deduction.category.clone(), known });
+    let (category, found) = (deduction.category.clone(), deduction.amount.currency);
+    let mut known: BTreeMap<&String, BTreeSet<Currency>> = BTreeMap::new();
+    for contract in contracts {
+        let terms = contract.versions.iter().flat_map(|version| &version.terms);
+        for taken in terms.flat_map(|term| &term.base.less).flat_map(|less| &less.categories) {
+            known.entry(taken).or_default().insert(contract.head.currency);
+        }
+    }
+    let Some(currencies) = known.get(&category) else {
+        return Err(RecordProblem::UnknownCategory { category, known: known.into_keys().cloned().collect() });
+    };
+    if !currencies.contains(&found) {
+        let expected = currencies.iter().copied().collect();
+        return Err(RecordProblem::DeductionCurrency { category, expected, found });
     }
     match &deduction.reduces {
         // An event may come after its refund; until then the deduction waits, and settlements count it.
