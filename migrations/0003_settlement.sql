@@ -158,7 +158,7 @@ create trigger status_follows before insert on statement_status
   for each row execute function refuse_wrong_status();
 
 -- unresolved usage that someone decided not to wait for: it no longer blocks the close of a period, nor of
--- later ones. it covers the events that there were then; more of the same kind block again.
+-- later ones. it covers as many events of a kind as there were then; more of the kind block again.
 create table unresolved_waiver (
   contract_id text not null,
   period text not null check (is_period(period)),

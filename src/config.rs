@@ -10,6 +10,7 @@ use figment::{Figment, Metadata, Profile, Provider, Source};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// The defaults, which also say which keys there are.
@@ -135,7 +136,18 @@ impl Config {
         for (key, (_, origin)) in &settings {
             check_known(key, origin, &defaults)?;
         }
-        let config = figment.extract().map_err(|error| figment_error(&figment, error))?;
+        let config: Self = figment.extract().map_err(|error| figment_error(&figment, error))?;
+        let in_range = |key: &str, value: usize, range: RangeInclusive<usize>, expected| match range.contains(&value) {
+            true => Ok(()),
+            false => {
+                let origin = settings.get(key).map(|(_, origin)| origin.clone()).unwrap_or_default();
+                Err(ConfigError::WrongValue { key: key.to_owned(), origin, expected })
+            }
+        };
+        // The sums of a batch are held exactly up to so many messages.
+        in_range("kafka.batch_messages", config.kafka.batch_messages, 1..=100_000, "from 1 to 100000")?;
+        let connections = usize::try_from(config.database.max_connections).unwrap_or(usize::MAX);
+        in_range("database.max_connections", connections, 1..=1000, "from 1 to 1000")?;
         let shown = settings.into_iter().map(|(key, (value, origin))| {
             let value = mask(&key, &value);
             Setting { key, value, origin }

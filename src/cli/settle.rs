@@ -63,7 +63,10 @@ fn print(report: &SettleReport) -> anyhow::Result<()> {
     }
     let events: i64 = report.unresolved.iter().map(|usage| usage.events).sum();
     if events > 0 {
-        line(format!("{events} events are of unknown deployments or products: mapped or waived, before the issue."))?;
+        line(format!(
+            "{events} events are of deployments or products that no register names (`apportion usage unresolved`): \
+             register them with `apportion contracts apply` and settle again, or waive them, before the issue."
+        ))?;
     }
     for waiting in &report.waiting_deductions {
         line(format!("The deduction {} waits for {}.", waiting.id, waiting.waits_for))?;

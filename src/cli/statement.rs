@@ -65,7 +65,7 @@ enum Command {
         #[arg(long, env = "APPORTION_USER", value_parser = stated)]
         by: String,
     },
-    /// Decide that a period need not wait for the usage that is unresolved now
+    /// Decide that a period need not wait for the usage that was unresolved when it was drawn up
     #[command(after_help = "Example:\n  apportion statement waive 1 --by ben --reason 'test traffic'")]
     Waive {
         /// The statement's number

@@ -26,6 +26,11 @@ macro_rules! meters {
                 match self { $(Meter::$meter => $name,)* }
             }
 
+            /// Whether it counts tokens: their meters are named so.
+            pub fn is_token(self) -> bool {
+                self.name().ends_with("_tokens")
+            }
+
             /// Whether it belongs to the context of a request, which decides on long-context prices:
             /// all input, cached and cache-written included (CONTRACTS section 2).
             pub fn is_context(self) -> bool {

@@ -422,7 +422,7 @@ impl Rollups<'_> {
         let (events, sums) = self.sums.entry(key).or_default();
         *events = events.saturating_add(sign);
         for (meter, quantity) in &content.quantities {
-            // A quantity has at most 16 + 6 digits and a batch at most 10^5 events: 28 digits hold the sum.
+            // A quantity has at most 16 + 6 digits and a batch at most 10^5 events (see `Config::load`): 28 digits hold the sum.
             *sums.entry(*meter).or_default() += *quantity * Decimal::from(sign);
         }
     }

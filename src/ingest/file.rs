@@ -24,7 +24,7 @@ const BATCH_BYTES: usize = 16 << 20;
 /// What every gzip file begins with.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// How often a batch is tried while the database is away: about a minute.
+/// How often a batch is tried while the database is away: some minutes, as each try waits for a connection.
 const MAX_FAILURES: u32 = 16;
 
 #[derive(Debug, thiserror::Error)]

@@ -21,8 +21,8 @@ pub struct ChannelCharges {
     pub tokens: Exact,
     /// Gross charges at list price by currency, unrounded.
     pub gross: BTreeMap<Currency, Exact>,
-    /// Quantities of meters without a price in force, which are in no sum.
-    pub unpriced: Exact,
+    /// Quantities without a price in force by product and meter; they are in no sum.
+    pub unpriced: BTreeMap<String, Exact>,
 }
 
 /// Sums the usage and charges of a span by cloud, channel and seller of record.
@@ -40,7 +40,7 @@ pub async fn charges_by_channel(pool: &PgPool, span: Span) -> Result<Vec<Channel
         let Some(deployment) = known.register.deployments.get(&rollup.deployment) else { continue };
         let seller = deployment.seller.as_ref().map(ToString::to_string).unwrap_or_default();
         let sum = sums.entry((deployment.cloud.clone(), deployment.channel.clone(), seller)).or_default();
-        if rollup.meter.name().ends_with("_tokens") {
+        if rollup.meter.is_token() {
             sum.tokens += &rollup.quantity;
         }
     }
@@ -49,7 +49,10 @@ pub async fn charges_by_channel(pool: &PgPool, span: Span) -> Result<Vec<Channel
         let sum = sums.entry((it.cloud, it.channel, it.seller)).or_default();
         match charge.rated {
             Some(rated) => *sum.gross.entry(rated.currency).or_default() += &rated.amount,
-            None => sum.unpriced += &charge.quantity,
+            None => {
+                let what = format!("{} {}", it.product, it.meter);
+                *sum.unpriced.entry(what).or_default() += &charge.quantity;
+            }
         }
     }
     let named = |((cloud, channel, seller), sum)| ChannelCharges { cloud, channel, seller, ..sum };

@@ -124,7 +124,7 @@ async fn unwaived(conn: &mut PgConnection, statement: &Statement) -> Result<Vec<
     Ok(unresolved)
 }
 
-/// Decides that a statement's period need not wait for the usage that is unresolved now; returns it.
+/// Decides that a statement's period need not wait for the usage that was unresolved when it was drawn up; returns it.
 ///
 /// # Errors
 /// There is no statement of that id, or it cannot be read.

@@ -350,7 +350,7 @@ pub async fn close_period(
     Ok(())
 }
 
-/// How many unresolved events of each dimension someone decided not to wait for, in this period or before it.
+/// How many unresolved events of each dimension someone decided not to wait for, in any period of the contract.
 ///
 /// # Errors
 /// The database's.

@@ -143,8 +143,9 @@ pub async fn load_versions(conn: &mut PgConnection, known_at: Instant) -> Result
         .collect()
 }
 
-/// New entries to append; what differs from what is loaded was refused before.
+/// What to append; what differs from what is loaded was refused before.
 pub struct Additions<'a> {
+    /// With what is loaded already: that is passed over.
     pub register: &'a Register,
     pub prices: &'a [Price],
     /// With the instant from which each is effective.

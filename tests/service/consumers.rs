@@ -159,18 +159,3 @@ async fn a_stop_before_the_database_answers_is_no_fault() {
     assert_eq!(stopped.expect("joined").expect("no fault").messages(), 0);
     topic.delete().await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn speed_is_told() {
-    const EVENTS: u32 = 100_000;
-    let database = TestDatabase::new().await;
-    let topic = TestTopic::new(4).await;
-    topic.send(&lines(EVENTS), 4);
-    let started = std::time::Instant::now();
-    let counts = consume(&database, &[&topic]).await;
-    let seconds = started.elapsed();
-    println!("{EVENTS} events in {seconds:?}: {} a second", u128::from(EVENTS) * 1000 / seconds.as_millis().max(1));
-    assert_eq!(counts.stored, u64::from(EVENTS));
-    topic.delete().await;
-    database.drop_it().await;
-}

@@ -55,9 +55,6 @@ impl Drop for Services {
 fn start_consumer(database_url: &str, brokers: &str, topic: &TestTopic) -> Child {
     Command::new(env!("CARGO_BIN_EXE_apportion"))
         .args(["serve", "--roles", "ingest"])
-        // Set by scripts/services for its own use; the program refuses settings that it does not know.
-        .env_remove("APPORTION_SERVICES")
-        .env_remove("APPORTION_SERVICES_ID")
         .env("DATABASE_URL", database_url)
         .env("KAFKA_BROKERS", brokers)
         .env("APPORTION_KAFKA__GROUP_ID", "crash")
@@ -150,9 +147,6 @@ async fn a_file_that_was_killed_midway_is_read_again_and_counts_once() {
         Command::new(env!("CARGO_BIN_EXE_apportion"))
             .arg("ingest")
             .arg(&path)
-            // Set by scripts/services for its own use; the program refuses settings that it does not know.
-            .env_remove("APPORTION_SERVICES")
-            .env_remove("APPORTION_SERVICES_ID")
             .env("DATABASE_URL", &database.url)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -10,9 +10,6 @@ fn apportion(arguments: &[&str]) -> Command {
     command
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        // Set by scripts/services for its own use; the program refuses settings that it does not know.
-        .env_remove("APPORTION_SERVICES")
-        .env_remove("APPORTION_SERVICES_ID")
         .env_remove("APPORTION_CONFIG")
         .env_remove("APPORTION_USER");
     command

@@ -111,9 +111,6 @@ fn replay(trace: &str, deployment: &str, topic: &TestTopic) {
         .arg(file(trace))
         .args(["--deployment", deployment, "--product", "trace-model", "--source", "urn:azure-llm-2023"])
         .args(["--zone", "UTC", "--shift-days", "0", "--to-kafka", &topic.name, "--format", "json"])
-        // Set by scripts/services for its own use; the program refuses settings that it does not know.
-        .env_remove("APPORTION_SERVICES")
-        .env_remove("APPORTION_SERVICES_ID")
         .output()
         .expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

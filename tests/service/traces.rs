@@ -48,9 +48,6 @@ async fn a_collector_gets_the_spans_of_a_batch() {
     topic.send(&[event("e", 1, 1)], 1);
     let mut service = Command::new(env!("CARGO_BIN_EXE_apportion"))
         .args(["serve", "--roles", "ingest"])
-        // Set by scripts/services for its own use; the program refuses settings that it does not know.
-        .env_remove("APPORTION_SERVICES")
-        .env_remove("APPORTION_SERVICES_ID")
         .env("DATABASE_URL", &database.url)
         .env("APPORTION_KAFKA__GROUP_ID", random_name("group_"))
         .env("APPORTION_KAFKA__TOPICS", &topic.name)

@@ -66,7 +66,18 @@ pub async fn show_revenue(pool: &PgPool, month: Period) -> anyhow::Result<()> {
         vec![it.cloud.clone(), it.channel.clone(), seller.to_owned(), exact(&it.tokens), gross.join(", ")]
     };
     let heading = ["cloud", "channel", "seller of record", "tokens", "gross charges"];
-    Ok(line(table(&heading, &[3, 4], rows.iter().map(row)))?)
+    line(table(&heading, &[3, 4], rows.iter().map(row)))?;
+    for it in &rows {
+        for (what, quantity) in &it.unpriced {
+            line(format!(
+                "No price is in force for {} of {what} through {} {}.",
+                exact(quantity),
+                it.cloud,
+                it.channel
+            ))?;
+        }
+    }
+    Ok(())
 }
 
 /// The statements in full, as a person reads them.

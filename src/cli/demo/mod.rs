@@ -218,9 +218,9 @@ async fn compare(demo: &Demo<'_>, made: &[Manifest]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What blocks the close until it is mapped or waived.
+/// What blocks the close until it is registered or waived.
 async fn unresolved(demo: &Demo<'_>) -> anyhow::Result<()> {
-    line("\nUsage that no register names; it blocks the close until it is mapped or waived:")?;
+    line("\nUsage that no register names; it blocks the close until it is registered or waived:")?;
     show_unresolved(reports::unresolved(&demo.pool).await?)
 }
 
