@@ -158,16 +158,17 @@ create trigger status_follows before insert on statement_status
   for each row execute function refuse_wrong_status();
 
 -- unresolved usage that someone decided not to wait for: it no longer blocks the close of a period, nor of
--- later ones. it covers as many events of a kind as there were then; more of the kind block again.
+-- later ones. it covers what was recorded by its cutoff; what comes later blocks again.
 create table unresolved_waiver (
   contract_id text not null,
   period text not null check (is_period(period)),
   dimension_id integer not null references usage_dimension,
   events bigint not null check (events > 0),
+  cutoff timestamptz not null,
   waived_at timestamptz not null,
   waived_by text not null check (waived_by <> ''),
   reason text not null check (reason <> ''),
-  primary key (contract_id, period, dimension_id, events)
+  primary key (contract_id, period, dimension_id, cutoff)
 );
 
 call make_append_only('settlement', 'booked_line', 'period_close', 'statement', 'statement_revision',

@@ -4,6 +4,7 @@ use super::output::{self, json, line};
 use super::{Format, Session, Stop};
 use apportion::domain::contract::{Contract, Term, Version};
 use apportion::jobs::contracts::{Known, apply, load, read};
+use apportion::store::contracts::Overridden;
 use apportion::store::recording::watermark;
 use sqlx::PgPool;
 use std::path::PathBuf;
@@ -67,10 +68,18 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let added = apply(&session.pool()?, &read).await?;
             match session.format {
                 Format::Json => json(&added)?,
-                Format::Table => line(format!(
-                    "Loaded {} versions, {} prices and {} entries of the register that were new.",
-                    added.versions, added.prices, added.register_entries
-                ))?,
+                Format::Table => {
+                    line(format!(
+                        "Loaded {} versions, {} prices and {} entries of the register that were new.",
+                        added.versions, added.prices, added.register_entries
+                    ))?;
+                    for Overridden { contract, number, by } in &added.overridden {
+                        line(format!(
+                            "Version {by} of {contract} stands before version {number} from the beginning of that on: \
+                             nothing of version {number} comes into force any more."
+                        ))?;
+                    }
+                }
             }
         }
         Command::Show { contract } => show(contract, session).await?,

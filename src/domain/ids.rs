@@ -67,3 +67,9 @@ impl fmt::Display for EventId {
         write!(f, "{} of {}", self.id, self.source)
     }
 }
+
+/// Whether a text can name something: not empty, not longer than an index holds, and of letters that a
+/// terminal shows and Postgres stores.
+pub fn is_name(text: &str) -> bool {
+    (1..=256).contains(&text.len()) && !text.chars().any(char::is_control)
+}

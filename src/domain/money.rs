@@ -35,6 +35,20 @@ impl Exact {
         (denominator != 0).then(|| Self(BigRational::new(numerator.into(), denominator.into())))
     }
 
+    /// Reads a number that a person or another system wrote: as `from_str`, and of at most 64 characters.
+    ///
+    /// What is longer is no amount of money, and would make every sum with it slow.
+    ///
+    /// # Errors
+    /// A text that is no number, or that is longer.
+    pub fn from_written(text: &str) -> Result<Self, ParseExactError> {
+        if text.len() > 64 {
+            let text: String = text.chars().take(16).chain("...".chars()).collect();
+            return Err(ParseExactError { text });
+        }
+        text.parse()
+    }
+
     pub fn is_zero(&self) -> bool {
         self.0.is_zero()
     }
@@ -104,7 +118,9 @@ impl From<Decimal> for Exact {
 
 /// The text is no number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{text}\" is not an exact number; write a decimal such as \"1_000.50\" or a fraction such as \"1/3\"")]
+#[error(
+    "\"{text}\" is not an exact number of at most 64 characters; write a decimal such as \"1_000.50\" or a fraction such as \"1/3\""
+)]
 pub struct ParseExactError {
     pub text: String,
 }
@@ -341,7 +357,7 @@ impl FromStr for Money {
     fn from_str(text: &str) -> Result<Self, ParseMoneyError> {
         let (amount, code) =
             text.rsplit_once(' ').ok_or_else(|| ParseMoneyError::NoCurrency { text: text.to_owned() })?;
-        Ok(Self { amount: amount.trim().parse()?, currency: code.parse()? })
+        Ok(Self { amount: Exact::from_written(amount.trim())?, currency: code.parse()? })
     }
 }
 

@@ -49,6 +49,13 @@ pub fn last_instant_before(end_exclusive: Instant) -> Instant {
     end_exclusive.checked_sub_signed(TimeDelta::microseconds(1)).unwrap_or(end_exclusive)
 }
 
+/// The start of the hour, in UTC, in which an instant lies.
+pub fn start_of_hour(at: Instant) -> Instant {
+    // chrono's own truncation knows only the years 1677 to 2262.
+    let seconds = at.timestamp();
+    DateTime::from_timestamp(seconds.saturating_sub(seconds.rem_euclid(3600)), 0).unwrap_or(at)
+}
+
 /// The first instant of a local date.
 ///
 /// Where the zone skips midnight, that is the first instant which exists on the date; where midnight
@@ -161,7 +168,10 @@ impl Period {
 
     /// The period in which an instant lies, as the contract's zone sees it.
     pub fn at(instant: Instant, zone: Tz, unit: PeriodUnit) -> Self {
-        Self::containing(instant.with_timezone(&zone).date_naive(), unit)
+        let named = Self::containing(instant.with_timezone(&zone).date_naive(), unit);
+        // Where clocks go back over midnight, the local date of an instant can be that of the day before.
+        let next = named.next();
+        if next.span(zone).start <= instant { next } else { named }
     }
 
     pub fn next(&self) -> Self {
@@ -302,6 +312,27 @@ mod tests {
         // Samoa skipped the whole of 2011-12-30.
         let gone = NaiveDate::from_ymd_opt(2011, 12, 30).expect("a date");
         assert_eq!(start_of_day(chrono_tz::Pacific::Apia, gone), instant("2011-12-30T10:00:00Z"));
+    }
+
+    #[test]
+    fn the_hour_before_a_doubled_midnight_is_in_the_period_that_it_begins() {
+        // St. John's put its clocks back at 00:01 on 1 November 2009, a minute into the month.
+        let zone = chrono_tz::America::St_Johns;
+        let november: Period = "2009-11".parse().expect("a period");
+        assert_eq!(november.span(zone).start, instant("2009-11-01T02:30:00Z"));
+        for at in ["2009-11-01T02:30:00Z", "2009-11-01T02:31:00Z", "2009-11-01T03:00:00Z", "2009-11-01T03:30:00Z"] {
+            assert_eq!(Period::at(instant(at), zone, PeriodUnit::Month), november, "{at}");
+        }
+        let before = last_instant_before(instant("2009-11-01T02:30:00Z"));
+        assert_eq!(Period::at(before, zone, PeriodUnit::Month).to_string(), "2009-10");
+    }
+
+    #[test]
+    fn hours_start_in_every_year() {
+        let check = |at: &str, start: &str| assert_eq!(start_of_hour(instant(at)), instant(start));
+        check("1600-05-01T10:45:00.5Z", "1600-05-01T10:00:00Z");
+        check("1969-12-31T23:59:59.999999Z", "1969-12-31T23:00:00Z");
+        check("2400-01-01T00:00:00Z", "2400-01-01T00:00:00Z");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The price book: dated unit prices, and which one is in force for an item (CONTRACTS section 2).
 
-use super::ids::ProductId;
+use super::ids::{ProductId, is_name};
 use super::money::{Currency, Exact, ParseExactError, UnknownCurrency};
 use super::period::{Instant, ParseInstantError, parse_instant};
 use super::usage::{Meter, UnknownMeter};
@@ -143,6 +143,12 @@ pub enum PriceProblem {
     AmountOutOfRange { text: String },
     #[error("per is 0; write how many units the price is for")]
     PerZero,
+    #[error("{field} is {value}; it is at most 9223372036854775807")]
+    TooLarge { field: &'static str, value: u64 },
+    #[error("the id \"{id}\"; it has 1 to 256 bytes and no control characters")]
+    Id { id: String },
+    #[error("a NUL character, which cannot be stored")]
+    Nul,
     #[error("names more than one of customer, region, channel; write one entry for each")]
     SeveralNarrowings,
     #[error("ends at or before it begins")]
@@ -195,6 +201,10 @@ pub fn read_price_book(text: &str) -> Result<Vec<Price>, PriceBookError> {
 }
 
 fn price_of_row(row: Row) -> Result<Price, PriceProblem> {
+    let texts = [row.product.as_str(), &row.service_tier, &row.customer, &row.region, &row.channel, &row.source];
+    if texts.iter().any(|text| text.contains('\0')) {
+        return Err(PriceProblem::Nul);
+    }
     let narrowing = match [&*row.customer, &*row.region, &*row.channel] {
         ["", "", ""] => Narrowing::Any,
         [_, "", ""] => Narrowing::Customer(row.customer),
@@ -202,6 +212,14 @@ fn price_of_row(row: Row) -> Result<Price, PriceProblem> {
         ["", "", _] => Narrowing::Channel(row.channel),
         _ => return Err(PriceProblem::SeveralNarrowings),
     };
+    for (field, value) in [("per", row.per), ("context_over", row.context_over.unwrap_or(0))] {
+        if i64::try_from(value).is_err() {
+            return Err(PriceProblem::TooLarge { field, value });
+        }
+    }
+    if !is_name(&row.id) {
+        return Err(PriceProblem::Id { id: row.id.escape_debug().to_string() });
+    }
     let instant = |text: &str| (!text.is_empty()).then(|| parse_instant(text)).transpose();
     let (from, to) = (instant(&row.from)?, instant(&row.to)?);
     if from.zip(to).is_some_and(|(from, to)| from >= to) {
@@ -225,7 +243,7 @@ fn price_of_row(row: Row) -> Result<Price, PriceProblem> {
 
 /// Zero or more, and held exactly: `Decimal` would round what has more digits than it can hold.
 fn unit_amount(text: &str) -> Result<Decimal, PriceProblem> {
-    let exact: Exact = text.parse()?;
+    let exact = Exact::from_written(text)?;
     (0..=Decimal::MAX_SCALE)
         .find_map(|digits| exact.to_decimal(digits))
         .filter(|amount| !amount.is_sign_negative())

@@ -1,6 +1,6 @@
 //! Dated, evidenced records beside usage: figures that a party reports, deductions, and facts.
 
-use super::ids::{ContractId, DefinedTerm, DeploymentId, EventId, PartyId, ProductId};
+use super::ids::{ContractId, DefinedTerm, DeploymentId, EventId, PartyId, ProductId, is_name};
 use super::money::{Money, ParseMoneyError};
 use super::period::{Instant, ParseInstantError, parse_instant};
 use chrono::NaiveDate;
@@ -81,6 +81,10 @@ fn as_text<S: serde::Serializer>(money: &Money, serializer: S) -> Result<S::Ok, 
 /// Why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
+    #[error("the {field} \"{text}\"; it has 1 to 256 bytes and no control characters")]
+    Name { field: &'static str, text: String },
+    #[error("the evidence has a NUL character, which cannot be stored")]
+    Nul,
     #[error("{0}")]
     Json(#[from] serde_json::Error),
     #[error(transparent)]
@@ -166,6 +170,14 @@ impl Record {
                 (source, id, RecordContent::Fact(Fact { contract, name, by, at: parse_instant(&at)?, evidence }))
             }
         };
+        for (field, text) in [("source", &source), ("id", &id)] {
+            if !is_name(text) {
+                return Err(RecordError::Name { field, text: text.escape_debug().to_string() });
+            }
+        }
+        if matches!(&content, RecordContent::Fact(fact) if fact.evidence.contains('\0')) {
+            return Err(RecordError::Nul);
+        }
         Ok(Self { id: EventId { source, id }, content })
     }
 

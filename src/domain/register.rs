@@ -73,7 +73,10 @@ impl Register {
         merge("cloud", &mut self.clouds, other.clouds)?;
         merge("product", &mut self.products, other.products)?;
         merge("group", &mut self.groups, other.groups)?;
-        merge("deployment", &mut self.deployments, other.deployments)
+        merge("deployment", &mut self.deployments, other.deployments)?;
+        // A selection would change its meaning with a group that takes a product's name.
+        let doubled = self.groups.keys().find(|name| self.products.contains_key(&ProductId::from(name.as_str())));
+        doubled.map_or(Ok(()), |name| Err(RegisterConflict { kind: "product or group", name: name.clone() }))
     }
 
     /// The products that a name stands for: itself, or those of the group.

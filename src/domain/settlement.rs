@@ -145,27 +145,38 @@ pub fn find_contract<'a>(contracts: &'a [Contract], id: &ContractId) -> Result<&
     })
 }
 
-/// Of several contracts the one of `id` and all that it draws on, in the order of their ids.
+/// Of several contracts the one of `id`, and of others the terms that it draws on, in the order of their ids.
 pub fn with_drawn_on(contracts: Vec<Contract>, id: &ContractId) -> Vec<Contract> {
-    let mut wanted = BTreeSet::from([id.clone()]);
-    let mut found = 0;
-    while found < wanted.len() {
-        found = wanted.len();
-        let selections = contracts
-            .iter()
-            .filter(|contract| wanted.contains(&contract.head.id))
-            .flat_map(|contract| &contract.versions)
-            .flat_map(|version| &version.terms)
-            .flat_map(|term| &term.base.select);
-        let drawn: Vec<ContractId> = selections
-            .filter_map(|selection| match selection {
-                Selection::Accrual { contract, .. } => Some(contract.clone()),
-                Selection::Charges(_) | Selection::Figure(_) => None,
-            })
-            .collect();
-        wanted.extend(drawn);
+    let mut wanted: BTreeSet<(ContractId, TermId)> = BTreeSet::new();
+    let is_wanted = |wanted: &BTreeSet<_>, contract: &ContractId, term: &TermId| {
+        contract == id || wanted.contains(&(contract.clone(), term.clone()))
+    };
+    loop {
+        let mut drawn = wanted.clone();
+        for contract in &contracts {
+            let terms = contract.versions.iter().flat_map(|version| &version.terms);
+            for term in terms.filter(|term| is_wanted(&wanted, &contract.head.id, &term.id)) {
+                drawn.extend(term.base.select.iter().filter_map(|selection| match selection {
+                    Selection::Accrual { contract, term } => Some((contract.clone(), term.clone())),
+                    Selection::Charges(_) | Selection::Figure(_) => None,
+                }));
+            }
+        }
+        if drawn.len() == wanted.len() {
+            break;
+        }
+        wanted = drawn;
     }
-    contracts.into_iter().filter(|contract| wanted.contains(&contract.head.id)).collect()
+    let mut needed: Vec<Contract> = contracts
+        .into_iter()
+        .filter(|it| it.head.id == *id || wanted.iter().any(|(of, _)| *of == it.head.id))
+        .collect();
+    for contract in &mut needed {
+        for version in &mut contract.versions {
+            version.terms.retain(|term| is_wanted(&wanted, &contract.head.id, &term.id));
+        }
+    }
+    needed
 }
 
 fn check_period(contract: &Contract, input: &SettlementInput) -> Result<(), SettlementError> {

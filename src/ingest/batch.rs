@@ -5,14 +5,13 @@
 
 use crate::domain::amendment::{self, Refusal, Target};
 use crate::domain::outcome::Outcome;
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, start_of_hour};
 use crate::domain::usage::{
     Amendment, AmendmentKind, Quantities, UsageContent, UsageEvent, UsageMessage, context_tokens, event_key,
 };
 use crate::sources::{Rejection, cloudevents};
 use crate::store::usage::{Lookup, Wanted};
 use crate::store::usage_rows::{AmendmentRow, ConflictRow, EventRow, RejectionRow, RollupRow, Rows, StateRow};
-use chrono::{DurationRound, TimeDelta};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use std::collections::{BTreeSet, HashMap};
@@ -278,7 +277,12 @@ impl<'a> Decision<'a> {
         if self.is_taken(position, key, hash, || UsageMessage::Amendment(amendment.clone())) {
             return;
         }
-        let target = self.target(target_key);
+        let target = match &amendment.kind {
+            // One that names itself would wait for ever.
+            AmendmentKind::Void if target_key == key => Target::Void,
+            AmendmentKind::Correction(_) if target_key == key => Target::Correction,
+            AmendmentKind::Void | AmendmentKind::Correction(_) => self.target(target_key),
+        };
         if let Err(refusal) = amendment::check(&amendment.kind, target) {
             return self.reject(position, refused(amendment, refusal));
         }
@@ -414,8 +418,7 @@ struct Rollups<'a> {
 impl Rollups<'_> {
     /// Adds an event, or takes one away (`sign` -1), in the context band as of when it was recorded so.
     fn add(&mut self, source: &str, content: &UsageContent, as_of: Instant, sign: i32) {
-        // Instants are read from four-digit years, so an hour's start always exists.
-        let bucket = content.occurred_at.duration_trunc(TimeDelta::hours(1)).unwrap_or(content.occurred_at);
+        let bucket = start_of_hour(content.occurred_at);
         let names = [source, &content.deployment, &content.product, &content.service_tier, &content.customer];
         let band = self.band(content, as_of);
         let key = RollupKey { bucket, names: names.map(str::to_owned), band };

@@ -9,7 +9,7 @@ use crate::domain::period::Instant;
 use crate::domain::price::{Price, PriceBook};
 use crate::domain::register::{Register, RegisterConflict};
 use crate::store::StoreError;
-use crate::store::contracts::{Added, Additions, append, load_prices, load_register, load_versions};
+use crate::store::contracts::{Added, Additions, Overridden, append, load_prices, load_register, load_versions};
 use crate::store::recording::{self, LockMode};
 use sqlx::{PgConnection, PgPool};
 use std::path::{Path, PathBuf};
@@ -74,9 +74,13 @@ fn gather(root: &Path, path: &Path, files: &mut Vec<SourceFile>) -> Result<(), C
         let path = entry.map_err(fail(path))?.path();
         if path.is_dir() {
             gather(root, &path, files)?;
-        } else if path.extension().is_some_and(|ending| ending == "md" || ending == "csv") {
+        } else if let Some(ending) = path.extension().map(|ending| ending.to_string_lossy().to_lowercase())
+            && (ending == "md" || ending == "csv")
+        {
             let text = std::fs::read_to_string(&path).map_err(fail(&path))?;
-            let name = path.strip_prefix(root).unwrap_or(&path);
+            let name = path.strip_prefix(root).unwrap_or(&path).with_extension(ending);
+            // A byte order mark and the line ends of an editor are no other words.
+            let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
             files.push(SourceFile { path: name.display().to_string(), text });
         }
     }
@@ -107,11 +111,28 @@ pub async fn apply(pool: &PgPool, folder: &Folder) -> Result<Added, ContractsErr
     let prices = new_prices(folder, &load_prices(&mut tx, at).await?)?;
     let stored = load_versions(&mut tx, at).await?;
     let versions = new_versions(folder, &stored)?;
-    check_together(folder, read_versions(&stored, &register)?)?;
+    let loaded = read_versions(&stored, &register)?;
+    let overridden = overridden(&loaded, &versions);
+    check_together(folder, loaded)?;
     let additions = Additions { register: &folder.register, prices: &prices, versions: &versions };
     let added = append(&mut tx, &additions, at).await?;
     tx.commit().await.map_err(StoreError::from)?;
-    Ok(added)
+    Ok(Added { overridden, ..added })
+}
+
+/// The loaded versions that begin after a new one, which has a higher number and so stands before them.
+fn overridden(loaded: &[Contract], new: &[(VersionDocument, Instant)]) -> Vec<Overridden> {
+    let mut found = Vec::new();
+    for (version, effective_at) in new {
+        let of_contract = loaded.iter().filter(|contract| contract.head.id == version.contract);
+        let later = of_contract.flat_map(|contract| &contract.versions).filter(|it| it.effective_at >= *effective_at);
+        found.extend(later.map(|it| Overridden {
+            contract: version.contract.clone(),
+            number: it.number,
+            by: version.number,
+        }));
+    }
+    found
 }
 
 fn new_prices(folder: &Folder, loaded: &[Price]) -> Result<Vec<Price>, ContractsError> {

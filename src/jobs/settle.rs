@@ -261,9 +261,11 @@ async fn save(
 
 /// Whether a statement is to be drafted: it says something new, and nobody was told otherwise for good.
 async fn is_news(conn: &mut PgConnection, input: &SettlementInput, statement: &Statement) -> Result<bool, SettleError> {
-    let Some(before) = find_statement(&mut *conn, statement).await? else {
-        return Ok(!input.books.closed.contains(&input.period));
-    };
+    // What is known since is in the statements of the open period.
+    if input.books.closed.contains(&input.period) {
+        return Ok(false);
+    }
+    let Some(before) = find_statement(&mut *conn, statement).await? else { return Ok(true) };
     if !before.status.may_be_drafted_anew() {
         return Ok(false);
     }

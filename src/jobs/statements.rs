@@ -4,7 +4,7 @@ use crate::domain::period::Period;
 use crate::domain::statement::{Statement, StatementStatus};
 use crate::store::StoreError;
 use crate::store::books::{
-    StatementHead, append_status, close_period, insert_waiver, load_document, load_statement, load_waivers,
+    StatementHead, append_status, close_period, insert_waiver, load_document, load_statement, load_waived,
     lock_contract,
 };
 use crate::store::rollups::{UnresolvedUsage, load_unresolved};
@@ -118,9 +118,10 @@ pub async fn issue(pool: &PgPool, id: i64, by: &str) -> Result<(), StatementErro
 ///
 /// As known then: usage that was mapped since is not in the statement, so it has to be settled again.
 async fn unwaived(conn: &mut PgConnection, statement: &Statement) -> Result<Vec<UnresolvedUsage>, StoreError> {
-    let waived = load_waivers(&mut *conn, &statement.contract).await?;
-    let mut unresolved = load_unresolved(conn, statement.span.end, statement.cutoff).await?;
-    unresolved.retain(|usage| waived.get(&usage.dimension_id).is_none_or(|events| *events < usage.events));
+    let (end, known_at) = (statement.span.end, statement.cutoff);
+    let waived = load_waived(&mut *conn, &statement.contract, end, known_at).await?;
+    let mut unresolved = load_unresolved(conn, end, known_at).await?;
+    unresolved.retain(|usage| !waived.contains(&usage.dimension_id));
     Ok(unresolved)
 }
 
@@ -133,7 +134,7 @@ pub async fn waive(pool: &PgPool, id: i64, by: &str, reason: &str) -> Result<Vec
     let (_, statement) = load(&mut tx, id).await?;
     let unresolved = unwaived(&mut tx, &statement).await?;
     for usage in &unresolved {
-        insert_waiver(&mut tx, &statement.contract, statement.period, usage, by, reason).await?;
+        insert_waiver(&mut tx, &statement.contract, statement.period, usage, statement.cutoff, by, reason).await?;
     }
     tx.commit().await?;
     Ok(unresolved)

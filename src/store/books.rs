@@ -10,7 +10,7 @@ use crate::domain::statement::{Statement, StatementStatus};
 use chrono_tz::Tz;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// Serialises the settlements of one contract until the transaction ends.
 ///
@@ -350,21 +350,34 @@ pub async fn close_period(
     Ok(())
 }
 
-/// How many unresolved events of each dimension someone decided not to wait for, in any period of the contract.
+/// The dimensions whose unresolved usage up to `end` (exclusive), as known at `known_at`, was waived: in any
+/// period of the contract, and nothing of them was recorded after the last waiver's cutoff.
 ///
 /// # Errors
 /// The database's.
-pub async fn load_waivers(conn: &mut PgConnection, contract: &ContractId) -> Result<BTreeMap<i32, i64>, StoreError> {
-    let waived = sqlx::query!(
-        r#"select dimension_id, max(events) as "events!" from unresolved_waiver where contract_id = $1 group by 1"#,
-        contract.as_str()
+pub async fn load_waived(
+    conn: &mut PgConnection,
+    contract: &ContractId,
+    end: Instant,
+    known_at: Instant,
+) -> Result<BTreeSet<i32>, StoreError> {
+    let waived = sqlx::query_scalar!(
+        "select w.dimension_id
+         from (select dimension_id, max(cutoff) as cutoff from unresolved_waiver where contract_id = $1 group by 1) w
+         where not exists (
+           select from usage_rollup r join usage_batch b using (batch_id)
+           where r.dimension_id = w.dimension_id and r.bucket < $2 and r.events > 0
+             and b.recorded_at > w.cutoff and b.recorded_at <= $3)",
+        contract.as_str(),
+        end,
+        known_at
     )
     .fetch_all(conn)
     .await?;
-    Ok(waived.into_iter().map(|row| (row.dimension_id, row.events)).collect())
+    Ok(waived.into_iter().collect())
 }
 
-/// Records that a contract need not wait for the events of a dimension that are unresolved now.
+/// Records that a contract need not wait for the events of a dimension that are unresolved at `cutoff`.
 ///
 /// # Errors
 /// The database's.
@@ -373,16 +386,18 @@ pub async fn insert_waiver(
     contract: &ContractId,
     period: Period,
     usage: &UnresolvedUsage,
+    cutoff: Instant,
     by: &str,
     reason: &str,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "insert into unresolved_waiver (contract_id, period, dimension_id, events, waived_at, waived_by, reason)
-         values ($1, $2, $3, $4, clock_timestamp(), $5, $6) on conflict do nothing",
+        "insert into unresolved_waiver (contract_id, period, dimension_id, events, cutoff, waived_at, waived_by, reason)
+         values ($1, $2, $3, $4, $5, clock_timestamp(), $6, $7) on conflict do nothing",
         contract.as_str(),
         period.to_string(),
         usage.dimension_id,
         usage.events,
+        cutoff,
         by,
         reason
     )

@@ -14,11 +14,21 @@ use sqlx::PgConnection;
 use std::num::NonZeroU64;
 
 /// What loading a folder added.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Added {
     pub register_entries: u64,
     pub prices: u64,
     pub versions: u64,
+    /// Loaded versions that a new one stands before from their beginning on.
+    pub overridden: Vec<Overridden>,
+}
+
+/// A version that was loaded and takes effect no earlier than a later-numbered one: it never comes into force.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Overridden {
+    pub contract: ContractId,
+    pub number: u32,
+    pub by: u32,
 }
 
 fn per_units(stored: i64) -> Result<NonZeroU64, std::num::TryFromIntError> {

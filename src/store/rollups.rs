@@ -3,10 +3,9 @@
 use super::StoreError;
 use crate::domain::ids::{CustomerId, DeploymentId, EventId, ProductId};
 use crate::domain::money::Exact;
-use crate::domain::period::{Instant, Timeline};
+use crate::domain::period::{Instant, Timeline, start_of_hour};
 use crate::domain::rating::UsageRollup;
 use crate::domain::usage::event_key;
-use chrono::{DurationRound, TimeDelta};
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,9 +64,8 @@ pub async fn load_usage(
 
 /// The hours in which an edge falls other than at their start.
 fn opened_hours(edges: &[Instant]) -> Vec<Instant> {
-    let hour = TimeDelta::hours(1);
-    let hours: BTreeSet<Instant> =
-        edges.iter().filter_map(|edge| edge.duration_trunc(hour).ok().filter(|start| start != edge)).collect();
+    let inside = edges.iter().filter(|edge| start_of_hour(**edge) != **edge);
+    let hours: BTreeSet<Instant> = inside.map(|edge| start_of_hour(*edge)).collect();
     hours.into_iter().collect()
 }
 
@@ -82,7 +80,7 @@ pub async fn load_unresolved(
     end: Instant,
     known_at: Instant,
 ) -> Result<Vec<UnresolvedUsage>, StoreError> {
-    let last_hour = end.duration_trunc(TimeDelta::hours(1)).unwrap_or(end);
+    let last_hour = start_of_hour(end);
     let rows = sqlx::query_as!(
         UnresolvedUsage,
         r#"

@@ -108,6 +108,12 @@ fn versions(most: usize) -> impl Strategy<Value = Vec<VersionPlan>> {
                     main.cap = cap;
                 }
             }
+            // A term that ends before its contract begins is refused.
+            let begins = plans.iter().map(|plan| plan.effective).min().expect("a version");
+            let terms = plans.iter_mut().flat_map(|plan| [&mut plan.main, &mut plan.back, &mut plan.fee]).flatten();
+            for through in terms.filter_map(|term| term.through.as_mut()) {
+                *through = (*through).max(begins);
+            }
             plans
         },
     )

@@ -44,6 +44,23 @@ fn wrong_versions_are_refused_with_their_place() {
     check(version, "is = \"total-cap\"", "is = \"1 EUR\"", &["in EUR", "USD"]);
     check(version, "opening = \"cap-opening\"", "opening = \"39_000_000_000 USD\"", &["above the cap"]);
     check(version, "excess = \"lost\"", "excess = \"deferred\"", &["deferred"]);
+    check(version, "number = 3", "number = 0", &["version 0; numbers are 1 to"]);
+    check(
+        version,
+        "rate = \"share-rate\"",
+        &format!("rate = \"0.{}\"", "1".repeat(70_000)),
+        &["at most 64 characters"],
+    );
+    check(version, "through = 2030-12-31", "through = 2018-12-31", &["before the contract begins"]);
+    check(version, "\n[term.revenue-share.cap]", "```\n\n```\n[term.revenue-share.cap]", &["without a language"]);
+    check(
+        version,
+        "```toml\n[term.revenue-share]",
+        "<details>\n```toml\n[term.revenue-share]",
+        &["a block within HTML would be passed over"],
+    );
+    check(version, "Revenue share\n", "Revenue share\n\n    [term.x]\n    rate = \"1%\"\n", &["indented code"]);
+    check(version, "# Version 3", "\0# Version 3", &["NUL"]);
     check(version, "number = 3", "number = 2", &["two versions with the number 2"]);
     check(version, "contract = \"microsoft-openai\"", "contract = \"microsoft\"", &["no file of the folder states"]);
     check(
@@ -114,6 +131,10 @@ fn wrong_definitions_are_refused_with_their_place() {
         "gpt-5.5-in,gpt-9,input_tokens",
         &["prices.csv", "no register names"],
     );
+    check("register.md", "[group.openai-products]", "[group.\"gpt-5.5\"]", &["product or group \"gpt-5.5\""]);
+    check("register.md", "[party.aws]", "[party.\"\"]", &["of a party; a name has 1 to 256 bytes"]);
+    check("prices.csv", "gpt-5.5-in,", "\"gpt\u{1b}\",", &["the id \"gpt\\u{1b}\""]);
+    check("prices.csv", "5,1000000,USD", "5,18446744073709551615,USD", &["per is 18446744073709551615"]);
     check(
         "prices.csv",
         ",bedrock,,5.5,",

@@ -65,6 +65,12 @@ fn a_deduction_or_fact_is_one_that_a_contract_knows() {
     check(&deduction("tax", r#""deployment":"openai-direct","product":"gpt""#), "no product \"gpt\"");
     let fact = r#"{"kind":"fact","source":"s","id":"f","contract":"microsoft-openai","name":"agi-verified","by":"expert-panel","at":"2026-05-02T00:00:00Z","evidence":"e"}"#;
     check(fact, "");
+    let long = format!("0.{}", "1".repeat(70_000));
+    for (from, to) in [("\"3 USD\"", format!("\"{long} USD\"")), ("\"id\":\"d\"", "\"id\":\"\"".to_owned())] {
+        let text = deduction("tax", r#""event":{"source":"s","id":"e"}"#).replace(from, &to);
+        assert!(Record::from_json(&text).is_err(), "{from}");
+    }
+    assert!(Record::from_json(&fact.replace("\"evidence\":\"e\"", "\"evidence\":\"\\u0000\"")).is_err());
     check(&fact.replace("\"by\":\"expert-panel\"", "\"by\":\"openai\""), "reported by expert-panel, not by openai");
     check(&fact.replace("agi-verified", "agi"), "declares no fact \"agi\"; there is agi-verified");
 }

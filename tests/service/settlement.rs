@@ -130,6 +130,36 @@ async fn people_approve_and_issue_and_late_news_goes_to_the_next_period() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_waiver_covers_what_there_was_and_nothing_later() {
+    let database = history().await;
+    let pool = &database.pool;
+    let stray = |id: &str, month: u32| {
+        usage(id, &format!("2026-{month:02}-09T00:00:00Z"), "nowhere", "gpt-5.5", &[("input_tokens", "100000")])
+    };
+    database.ingest(&[stray("u1", 5), stray("u2", 5)]).await;
+    let id = database.settle(CONTRACT, "2026-05").await.drafted[0].0;
+    approve(pool, id, APPROVER).await.expect("approved");
+    assert_eq!(waive(pool, id, APPROVER, "test traffic").await.expect("waived").len(), 1);
+    issue(pool, id, APPROVER).await.expect("issued");
+    // What was waived goes, as many others come: nobody decided on these.
+    let void = |id: &str, voids: &str| {
+        usage(id, "2026-06-20T00:00:00Z", "nowhere", "gpt-5.5", &[])
+            .replace("usage.v1", "usage.void.v1")
+            .split_once("\"data\":")
+            .map(|(head, _)| format!("{head}\"data\":{{\"voids\":\"{voids}\"}}}}"))
+            .expect("data")
+    };
+    database.ingest(&[void("v1", "u1"), void("v2", "u2"), stray("n1", 6), stray("n2", 6)]).await;
+    database.record(&[subscriptions("june", "2026-06", 30, "0")]).await;
+    let june = database.settle(CONTRACT, "2026-06").await.drafted[0].0;
+    approve(pool, june, APPROVER).await.expect("approved");
+    assert!(matches!(issue(pool, june, APPROVER).await, Err(StatementError::Unresolved { events: 2, .. })));
+    assert_eq!(waive(pool, june, APPROVER, "test traffic").await.expect("waived").len(), 1);
+    issue(pool, june, APPROVER).await.expect("issued");
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn news_draft_an_approved_statement_anew() {
     let database = history().await;
     let id = database.settle(CONTRACT, "2026-05").await.drafted[0].0;

@@ -3,11 +3,14 @@
 use super::{Attribute, Base, ChargeFilter, Contract, Selection, Term};
 use crate::domain::ids::{ContractId, DefinedTerm, TermId};
 use crate::domain::money::Currency;
+use crate::domain::period::Instant;
 use std::collections::BTreeSet;
 
 /// What is wrong between terms that are each right alone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckError {
+    #[error("term {contract}/{term} of version {number} ends at {end}, before the contract begins at {begins}")]
+    EndsBeforeContract { contract: ContractId, term: TermId, number: u32, end: Instant, begins: Instant },
     #[error("contract {contract}: two versions with the number {number}")]
     RepeatedNumber { contract: ContractId, number: u32 },
     #[error(
@@ -57,6 +60,14 @@ fn terms(contracts: &[Contract]) -> impl Iterator<Item = (&Contract, &Term)> {
 
 fn check_versions(contract: &Contract) -> Result<(), CheckError> {
     for (index, version) in contract.versions.iter().enumerate() {
+        for term in &version.terms {
+            if let (Some(end), Some(begins)) = (term.end, contract.begins())
+                && end <= begins
+            {
+                let (contract, term) = (contract.head.id.clone(), term.id.clone());
+                return Err(CheckError::EndsBeforeContract { contract, term, number: version.number, end, begins });
+            }
+        }
         for before in contract.versions.iter().take(index) {
             if before.number == version.number {
                 return Err(CheckError::RepeatedNumber { contract: contract.head.id.clone(), number: version.number });

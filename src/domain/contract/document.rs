@@ -28,13 +28,14 @@ pub struct Document {
     /// The TOML of all blocks at the very offsets that they have in the document, all else blanked, so that
     /// a position in it is a position in the document.
     pub toml: String,
-    /// The first fence whose language is all but `toml`, such as `TOML` or `toml title=x`, and its position.
-    pub almost_toml: Option<(usize, String)>,
+    /// The first code that would be passed over although it looks like a block, and its position: a fence of
+    /// a language such as `TOML`, or tables in a fence without a language, in indented code or within HTML.
+    pub almost_toml: Option<(usize, &'static str)>,
     clauses: Vec<(usize, Clause)>,
 }
 
 impl Document {
-    /// Takes a document apart. Fences of other languages than `toml` are text like any other.
+    /// Takes a document apart. Fences of other languages than `toml`, such as `text`, are text like any other.
     pub fn parse(file: &str, text: &str) -> Self {
         let mut toml: Vec<u8> = text.bytes().map(|byte| if byte == b'\n' { b'\n' } else { b' ' }).collect();
         let mut clauses: Vec<(usize, Clause)> = Vec::new();
@@ -42,6 +43,11 @@ impl Document {
         let mut paragraph: Option<String> = None;
         let mut almost_toml = None;
         for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
+            if let Event::Start(tag) = &event
+                && let Some(found) = passed_over(tag, text.get(range.clone()).unwrap_or_default())
+            {
+                almost_toml.get_or_insert((range.start, found));
+            }
             match event {
                 Event::Start(Tag::Heading { .. }) => {
                     in_heading = true;
@@ -50,9 +56,6 @@ impl Document {
                 Event::End(TagEnd::Heading(_)) => in_heading = false,
                 Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(language))) => {
                     in_toml = &*language == "toml";
-                    if !in_toml && is_toml_misspelt(&language) && almost_toml.is_none() {
-                        almost_toml = Some((range.start, language.to_string()));
-                    }
                 }
                 Event::End(TagEnd::CodeBlock) => in_toml = false,
                 Event::Start(Tag::Paragraph) => paragraph = Some(String::new()),
@@ -113,6 +116,29 @@ impl Document {
             column: before.get(line_start..).map_or(0, |line| line.chars().count()).saturating_add(1),
         }
     }
+}
+
+/// What a piece of a document is that looks like a block and is none.
+fn passed_over(tag: &Tag<'_>, text: &str) -> Option<&'static str> {
+    match tag {
+        Tag::CodeBlock(CodeBlockKind::Fenced(language)) if &**language == "toml" => None,
+        Tag::CodeBlock(CodeBlockKind::Fenced(language)) if is_toml_misspelt(language) => {
+            Some("a fence of another language than toml")
+        }
+        Tag::CodeBlock(CodeBlockKind::Fenced(language)) if language.is_empty() && has_table(text) => {
+            Some("a fence without a language")
+        }
+        Tag::CodeBlock(CodeBlockKind::Indented) if has_table(text) => Some("indented code"),
+        Tag::HtmlBlock if text.contains("```") || text.contains("~~~") || has_table(text) => {
+            Some("a block within HTML")
+        }
+        _ => None,
+    }
+}
+
+/// Whether a line is the head of a TOML table, such as `[term.share]`.
+fn has_table(code: &str) -> bool {
+    code.lines().map(str::trim).any(|line| line.starts_with('[') && line.ends_with(']'))
 }
 
 /// Whether the first word of a fence's language is `toml`, in whatever case and braces.

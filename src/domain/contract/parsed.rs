@@ -4,10 +4,11 @@ use super::document::Document;
 use super::problem::{Problem, ReadError};
 use super::raw::RawDocument;
 use super::{ContractHead, Currency};
-use crate::domain::ids::{ContractId, DeploymentId, PartyId, ProductId};
+use crate::domain::ids::{ContractId, DeploymentId, PartyId, ProductId, is_name};
 use crate::domain::money::UnknownCurrency;
 use crate::domain::register::Register;
 use chrono_tz::Tz;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::str::FromStr;
 use toml::Spanned;
@@ -27,8 +28,11 @@ impl Parsed {
     /// Wrong TOML, an unknown field or a missing one, with its place.
     pub fn new(file: &str, text: &str) -> Result<Self> {
         let document = Document::parse(file, text);
-        if let Some((at, language)) = &document.almost_toml {
-            return Err(refuse(&document, &(*at..*at), Problem::Fence { language: language.clone() }));
+        if let Some((at, found)) = document.almost_toml {
+            return Err(refuse(&document, &(at..at), Problem::PassedOver { found }));
+        }
+        if let Some(at) = text.find('\0') {
+            return Err(refuse(&document, &(at..at), Problem::Nul));
         }
         match toml::from_str::<RawDocument>(&document.toml) {
             Ok(raw) => Ok(Self { document, raw }),
@@ -45,6 +49,12 @@ impl Parsed {
     /// The first such block.
     pub fn check_blocks(&self) -> Result<()> {
         let raw = &self.raw;
+        self.check_names()?;
+        if let Some(version) = &raw.version
+            && (version.get_ref().number == 0 || i32::try_from(version.get_ref().number).is_err())
+        {
+            return self.fail(&version.span(), Problem::VersionNumber { number: version.get_ref().number });
+        }
         let stray = |block: &'static str, at: Option<Range<usize>>| match at {
             Some(at) => self.fail(&at, Problem::StrayBlock { block }),
             None => Ok(()),
@@ -57,6 +67,32 @@ impl Parsed {
             stray("parameter", raw.parameter.values().map(Spanned::span).next())?;
             stray("figure", raw.figure.values().map(Spanned::span).next())?;
             stray("fact", raw.fact.values().map(Spanned::span).next())?;
+        }
+        Ok(())
+    }
+
+    fn check_names(&self) -> Result<()> {
+        let raw = &self.raw;
+        let contract = raw.contract.iter().map(|contract| ("contract", &contract.get_ref().id, contract.span()));
+        fn of<'a, T>(
+            kind: &'static str,
+            blocks: &'a BTreeMap<String, Spanned<T>>,
+        ) -> impl Iterator<Item = (&'static str, &'a String, Range<usize>)> {
+            blocks.iter().map(move |(name, block)| (kind, name, block.span()))
+        }
+        let names = contract
+            .chain(of("party", &raw.party))
+            .chain(of("cloud", &raw.cloud))
+            .chain(of("product", &raw.product))
+            .chain(of("group", &raw.group))
+            .chain(of("deployment", &raw.deployment))
+            .chain(of("figure", &raw.figure))
+            .chain(of("fact", &raw.fact))
+            .chain(of("term", &raw.term));
+        for (kind, name, at) in names {
+            if !is_name(name) {
+                return self.fail(&at, Problem::Name { kind, name: name.escape_debug().to_string() });
+            }
         }
         Ok(())
     }

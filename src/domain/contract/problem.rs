@@ -69,8 +69,14 @@ pub enum Problem {
     NoValues,
     #[error("a {block} in a file without {}; nothing would read it", if *.block == "term" { "[version]" } else { "[contract] or [version]" })]
     StrayBlock { block: &'static str },
-    #[error("a fence of \"{language}\" would be passed over; write ```toml and nothing else")]
-    Fence { language: String },
+    #[error("{found} would be passed over; write ```toml at the start of a line, or ```text for what is no block")]
+    PassedOver { found: &'static str },
+    #[error("a NUL character, which cannot be stored")]
+    Nul,
+    #[error("version {number}; numbers are 1 to 2147483647")]
+    VersionNumber { number: u32 },
+    #[error("the name \"{name}\" of a {kind}; a name has 1 to 256 bytes and no control characters")]
+    Name { kind: &'static str, name: String },
     #[error("{0}; names are stated once, in the contract or anew in a version")]
     Register(#[from] RegisterConflict),
 }

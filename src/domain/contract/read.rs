@@ -173,7 +173,7 @@ impl<'a> Scope<'a> {
             return fail(Problem::Unquoted { field: "rate", found: found.to_string() });
         };
         let (digits, percent) = text.strip_suffix('%').map_or((text, false), |digits| (digits, true));
-        let number: Exact = digits.parse().or_else(|problem| fail(Problem::Rate(problem)))?;
+        let number = Exact::from_written(digits).or_else(|problem| fail(Problem::Rate(problem)))?;
         let hundredth = Exact::ratio(1, 100).unwrap_or_default();
         let rate = if percent { number * hundredth } else { number };
         match rate {
