@@ -279,7 +279,8 @@ fn settle_status(error: &SettleError) -> u8 {
         SettleError::CutoffBeforeLast { .. }
         | SettleError::CutoffInFuture { .. }
         | SettleError::Settlement(
-            SettlementError::UnknownContract { .. }
+            SettlementError::BeforeBooks { .. }
+            | SettlementError::UnknownContract { .. }
             | SettlementError::WrongPeriodUnit { .. }
             | SettlementError::BeforeContract { .. },
         ) => 3,

@@ -33,7 +33,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     match session.format {
         Format::Json => json(&serde_json::json!({
             "cutoff": report.cutoff, "booked": report.lines, "unresolved": report.unresolved,
-            "waiting_deductions": report.waiting_deductions,
+            "waiting_deductions": report.waiting_deductions, "approvals_lost": report.approvals_lost,
             "drafted": report.drafted.iter().map(|(id, _)| id).collect::<Vec<_>>(),
         })),
         Format::Table => print(&report),
@@ -60,6 +60,9 @@ fn print(report: &SettleReport) -> anyhow::Result<()> {
     for (id, statement) in &report.drafted {
         let [a, b] = &statement.parties;
         line(format!("Drafted statement {id} between {a} and {b}: `apportion statement show {id}`."))?;
+        if report.approvals_lost.contains(id) {
+            line(format!("It says something new, so its approval no longer holds: approve statement {id} anew."))?;
+        }
     }
     let events: i64 = report.unresolved.iter().map(|usage| usage.events).sum();
     if events > 0 {

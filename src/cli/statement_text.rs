@@ -23,14 +23,17 @@ fn write(out: &mut String, row: &StatementHead, statement: &Statement) -> fmt::R
     let heading = ["clause", "origin", "who owes whom", "base", "rate", "accrued", "booked before", "booked now"];
     let lines = statement.lines.iter().flat_map(|line| line_rows(statement, line));
     writeln!(out, "{}", table(&heading, &[3, 4, 5, 6, 7], lines))?;
+    write_rounding(out, statement)?;
     for line in &statement.lines {
         write_parts(out, statement, line)?;
     }
     let heading = ["payer", "payee", "this period", "carried in", "payable", "carried on", "due"];
     let totals = statement.totals.iter().map(|total| total_row(statement, total));
     writeln!(out, "{}", table(&heading, &[2, 3, 4, 5], totals))?;
-    for detail in statement.lines.iter().flat_map(|line| &line.details) {
-        write_cap(out, statement, detail)?;
+    for line in &statement.lines {
+        for detail in &line.details {
+            write_cap(out, statement, line, detail)?;
+        }
     }
     if statement.unresolved_events > 0 {
         writeln!(out, "Not in it: {} events of unknown deployments or products.", statement.unresolved_events)?;
@@ -55,6 +58,35 @@ fn line_rows(statement: &Statement, line: &StatementLine) -> Vec<Vec<String>> {
     };
     let earlier = before.iter().map(|detail| row(detail, String::new(), String::new()));
     earlier.chain([row(last, before_now, booked)]).collect()
+}
+
+/// How what accrued became what is booked: totals are rounded, so that rounding never adds up.
+fn write_rounding(out: &mut String, statement: &Statement) -> fmt::Result {
+    let mode = match statement.rounding {
+        Rounding::HalfUp => "halves away from zero",
+        Rounding::HalfEven => "halves to the even digit",
+        Rounding::Down => "toward zero",
+    };
+    writeln!(
+        out,
+        "Running totals are rounded, {mode}; what is booked is the difference of two, less what was booked:"
+    )?;
+    let rounded = |exact: &Exact| exact.round(statement.currency.minor_digits(), statement.rounding);
+    let cell = |amount: &Exact| money(amount, statement.currency);
+    let rows = statement.lines.iter().map(|line| {
+        let through = &line.accrued_before + &line.accrued;
+        vec![
+            line.term.to_string(),
+            line.origin_period.to_string(),
+            exact(&through),
+            cell(&rounded(&through)),
+            cell(&rounded(&line.accrued_before)),
+            cell(&line.booked_before),
+            cell(&line.amount),
+        ]
+    });
+    let heading = ["term", "through", "accrued in all", "rounded", "of it before", "booked before", "booked now"];
+    writeln!(out, "{}", table(&heading, &[2, 3, 4, 5, 6], rows))
 }
 
 fn total_row(statement: &Statement, total: &DirectionTotal) -> Vec<String> {
@@ -82,12 +114,15 @@ fn write_parts(out: &mut String, statement: &Statement, line: &StatementLine) ->
     Ok(())
 }
 
-fn write_cap(out: &mut String, statement: &Statement, detail: &LineDetail) -> fmt::Result {
+fn write_cap(out: &mut String, statement: &Statement, line: &StatementLine, detail: &LineDetail) -> fmt::Result {
     let Some(cap) = &detail.cap else { return Ok(()) };
     let percent = cap.after.checked_div(&cap.limit).map(|used| used * Exact::from_integer(100));
     writeln!(
         out,
-        "Cap of {}: {} used before, {} after ({} %), {} left.",
+        "{} of {}, version {}: of its cap of {}, {} was used before, {} after ({} %); {} is left.",
+        line.term,
+        line.origin_period,
+        detail.version,
         money(&cap.limit, statement.currency),
         exact(&cap.before),
         exact(&cap.after),

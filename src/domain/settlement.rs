@@ -95,6 +95,10 @@ pub enum SettlementError {
     WrongPeriodUnit { contract: ContractId, period: Period, example: Period },
     #[error("contract {contract} has no version in force in {period}")]
     BeforeContract { contract: ContractId, period: Period },
+    #[error(
+        "the books of {contract} begin with {first}; what is owed for {period} and other periods before it is booked there, by origin period"
+    )]
+    BeforeBooks { contract: ContractId, period: Period, first: Period },
     #[error("periods are settled in order: {next} comes before {period}; settle and issue it first")]
     OutOfOrder { period: Period, next: Period },
     #[error("period {period} is closed, and there is news of {lines} lines; it is booked by settling {open}")]
@@ -188,6 +192,9 @@ fn check_period(contract: &Contract, input: &SettlementInput) -> Result<(), Sett
     }
     if contract.in_force(last).is_none() {
         return Err(SettlementError::BeforeContract { contract: id, period });
+    }
+    if let Some(first) = input.books.settled.first().filter(|first| period < **first) {
+        return Err(SettlementError::BeforeBooks { contract: id, period, first: *first });
     }
     // The books begin with the first period that is settled. After it each period waits for the close of
     // the one before; the last open one may be settled again and again.

@@ -77,19 +77,25 @@ pub struct BasePart {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SharingError {
     #[error(
-        "no price for {meter} of {product}, tier {service_tier}, at {deployment} from {at}, which {contract}/{term} counts; add it to the price book (a price of zero is written down)"
+        "no price for {}; add them to the price book (a price of zero is written down)",
+        .missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; for ")
     )]
-    MissingPrice {
-        contract: ContractId,
-        term: TermId,
-        product: String,
-        meter: String,
-        service_tier: String,
-        deployment: String,
-        at: Instant,
-    },
+    MissingPrices { missing: Vec<MissingPrice> },
     #[error("{contract}/{term} is in {expected} and {what} in {found}; there is no exchange rate for it")]
     MissingFx { contract: ContractId, term: TermId, what: String, expected: Currency, found: Currency },
+}
+
+/// What a term counts and the price book has no price for, where it is missing first.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{meter} of {product}, tier {service_tier}, at {deployment} from {at}, which {contract}/{term} counts")]
+pub struct MissingPrice {
+    pub contract: ContractId,
+    pub term: TermId,
+    pub product: String,
+    pub meter: String,
+    pub service_tier: String,
+    pub deployment: String,
+    pub at: Instant,
 }
 
 /// Cuts time, from the first version on to `end`, wherever a version, period, term, cap, fact or price begins or ends.
@@ -119,13 +125,13 @@ pub fn timeline(contracts: &[Contract], facts: &[Fact], prices: &PriceBook, end:
 /// Computes what every term of every contract yields, segment by segment.
 ///
 /// # Errors
-/// A selected quantity without a price, or an amount in another currency than its term's.
+/// Selected quantities without a price, or an amount in another currency than its term's.
 pub fn share(input: &SharingInput<'_>) -> Result<Vec<Accrual>, SharingError> {
     let mut charges: BTreeMap<usize, Vec<&Charge>> = BTreeMap::new();
     for charge in input.charges {
         charges.entry(charge.segment).or_default().push(charge);
     }
-    let mut engine = Engine { input, charges, terms: BTreeMap::new(), accruals: Vec::new() };
+    let mut engine = Engine { input, charges, terms: BTreeMap::new(), accruals: Vec::new(), missing: BTreeMap::new() };
     for (index, span) in input.timeline.segments().enumerate() {
         let segment = Segment { index, span };
         for contract in input.contracts {
@@ -133,6 +139,9 @@ pub fn share(input: &SharingInput<'_>) -> Result<Vec<Accrual>, SharingError> {
                 engine.accrue(segment, contract, &term.id)?;
             }
         }
+    }
+    if !engine.missing.is_empty() {
+        return Err(SharingError::MissingPrices { missing: engine.missing.into_values().collect() });
     }
     Ok(engine.accruals)
 }
@@ -166,6 +175,8 @@ struct Engine<'a> {
     charges: BTreeMap<usize, Vec<&'a Charge>>,
     terms: BTreeMap<(ContractId, TermId), TermState>,
     accruals: Vec<Accrual>,
+    /// By product, meter and service tier. All are gathered, so that one look at the price book mends them.
+    missing: BTreeMap<[String; 3], MissingPrice>,
 }
 
 impl<'a> Engine<'a> {
@@ -222,7 +233,15 @@ impl<'a> Engine<'a> {
                 Selection::Charges(filter) => {
                     let here = self.charges.get(&segment.index).map(Vec::as_slice).unwrap_or_default();
                     for charge in here.iter().filter(|charge| selects(filter, &charge.attributes)) {
-                        parts.add_charge(charge, segment)?;
+                        match &charge.rated {
+                            Some(rated) => parts.add(
+                                "charges".to_owned(),
+                                Some(&charge.attributes),
+                                rated.amount.clone(),
+                                rated.currency,
+                            )?,
+                            None => missing_price(&mut self.missing, &charge.attributes, segment, contract, term),
+                        }
                     }
                 }
                 Selection::Figure(name) => {
@@ -313,22 +332,6 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn add_charge(&mut self, charge: &Charge, segment: Segment) -> Result<(), SharingError> {
-        let attributes = &charge.attributes;
-        let Some(rated) = &charge.rated else {
-            return Err(SharingError::MissingPrice {
-                contract: self.contract.head.id.clone(),
-                term: self.term.id.clone(),
-                product: attributes.product.clone(),
-                meter: attributes.meter.clone(),
-                service_tier: attributes.service_tier.clone(),
-                deployment: attributes.deployment.clone(),
-                at: segment.span.start,
-            });
-        };
-        self.add("charges".to_owned(), Some(attributes), rated.amount.clone(), rated.currency)
-    }
-
     fn add(
         &mut self,
         what: String,
@@ -352,6 +355,25 @@ impl Parts<'_> {
             .map(|((what, cloud, channel, product), amount)| BasePart { what, cloud, channel, product, amount })
             .collect()
     }
+}
+
+fn missing_price(
+    missing: &mut BTreeMap<[String; 3], MissingPrice>,
+    of: &ChargeAttributes,
+    segment: Segment,
+    contract: &Contract,
+    term: &Term,
+) {
+    let key = [of.product.clone(), of.meter.clone(), of.service_tier.clone()];
+    missing.entry(key).or_insert_with(|| MissingPrice {
+        contract: contract.head.id.clone(),
+        term: term.id.clone(),
+        product: of.product.clone(),
+        meter: of.meter.clone(),
+        service_tier: of.service_tier.clone(),
+        deployment: of.deployment.clone(),
+        at: segment.span.start,
+    });
 }
 
 fn selects(filter: &ChargeFilter, attributes: &ChargeAttributes) -> bool {

@@ -2,7 +2,7 @@
 
 use super::contract::{Assumption, Clause, Contract, Negative, Selection, Term, Version};
 use super::ids::{ContractId, PartyId, TermId};
-use super::money::{Currency, Exact};
+use super::money::{Currency, Exact, Rounding};
 use super::period::{Instant, Period, Span};
 use super::settlement::{BookedLine, Entitlement, SettlementError, SettlementInput, SettlementOutcome, find_contract};
 use super::sharing::{BasePart, CapUse};
@@ -20,6 +20,8 @@ pub struct Statement {
     /// In the order of their ids.
     pub parties: [PartyId; 2],
     pub currency: Currency,
+    /// How running totals were rounded.
+    pub rounding: Rounding,
     pub period: Period,
     /// The period as instants; the end is exclusive.
     pub span: Span,
@@ -202,6 +204,7 @@ impl Drawer<'_> {
             totals: self.totals(&parties),
             parties,
             currency: head.currency,
+            rounding: head.rounding,
             period: self.input.period,
             span: self.input.period.span(head.zone),
             zone: head.zone.name().to_owned(),

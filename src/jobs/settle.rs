@@ -10,7 +10,7 @@ use crate::domain::settlement::{
     BookedLine, SettlementError, SettlementInput, find_contract, settle as decide, with_drawn_on,
 };
 use crate::domain::sharing::{PlacedDeduction, timeline};
-use crate::domain::statement::{Statement, statements};
+use crate::domain::statement::{Statement, StatementStatus, statements};
 use crate::store::books::{
     SettlementRow, find_statement, insert_draft, insert_settlement, last_cutoff, load_books, load_document,
     lock_contract,
@@ -41,6 +41,8 @@ pub struct SettleReport {
     pub lines: Vec<BookedLine>,
     /// The ids of the statements that were drafted, with their content.
     pub drafted: Vec<(i64, Statement)>,
+    /// Those of them that had been approved: they have to be approved anew.
+    pub approvals_lost: Vec<i64>,
     /// Usage that counts nowhere until a mapping knows it; it blocks the issue of the statements.
     pub unresolved: Vec<UnresolvedUsage>,
     /// Deductions that reduce nothing yet, each with what it waits for.
@@ -105,9 +107,9 @@ pub async fn settle(pool: &PgPool, request: &SettleRequest) -> Result<SettleRepo
     let mut booked = input.books.booked.clone();
     booked.extend(outcome.lines.iter().cloned());
     let drawn = statements(&input, &outcome, &booked, env!("CARGO_PKG_VERSION"))?;
-    let drafted = save(&mut tx, request, &input, &outcome.lines, drawn).await?;
+    let Drafted { statements: drafted, approvals_lost } = save(&mut tx, request, &input, &outcome.lines, drawn).await?;
     tx.commit().await?;
-    Ok(SettleReport { cutoff, lines: outcome.lines, drafted, unresolved, waiting_deductions })
+    Ok(SettleReport { cutoff, lines: outcome.lines, drafted, approvals_lost, unresolved, waiting_deductions })
 }
 
 /// What a settlement is decided from, and what of it counts nowhere yet.
@@ -227,15 +229,14 @@ async fn save(
     input: &SettlementInput,
     lines: &[BookedLine],
     drawn: Vec<Statement>,
-) -> Result<Vec<(i64, Statement)>, SettleError> {
-    let mut news = Vec::new();
+) -> Result<Drafted, SettleError> {
+    let mut all_news = Vec::new();
     for statement in drawn {
-        if is_news(&mut *conn, input, &statement).await? {
-            news.push(statement);
-        }
+        all_news.extend(news(&mut *conn, input, statement).await?);
     }
-    if lines.is_empty() && news.is_empty() {
-        return Ok(Vec::new());
+    let mut drafted = Drafted::default();
+    if lines.is_empty() && all_news.is_empty() {
+        return Ok(drafted);
     }
     let zone = find_contract(&input.contracts, &input.contract)?.head.zone;
     let digest = Sha256::digest(serde_json::to_vec(input)?);
@@ -250,27 +251,48 @@ async fn save(
         lines,
     };
     let settlement = insert_settlement(&mut *conn, &row).await?;
-    let mut drafted = Vec::new();
-    for statement in news {
+    for News { statement, was_approved } in all_news {
         let content = serde_json::to_string_pretty(&statement)?;
         let id = insert_draft(&mut *conn, &statement, &content, settlement, &request.by).await?;
-        drafted.push((id, statement));
+        drafted.approvals_lost.extend(was_approved.then_some(id));
+        drafted.statements.push((id, statement));
     }
     Ok(drafted)
 }
 
-/// Whether a statement is to be drafted: it says something new, and nobody was told otherwise for good.
-async fn is_news(conn: &mut PgConnection, input: &SettlementInput, statement: &Statement) -> Result<bool, SettleError> {
+/// The statements that were drafted, and which of them had been approved before.
+#[derive(Default)]
+struct Drafted {
+    statements: Vec<(i64, Statement)>,
+    approvals_lost: Vec<i64>,
+}
+
+/// A statement that says something new.
+struct News {
+    statement: Statement,
+    /// Someone had approved what stood before.
+    was_approved: bool,
+}
+
+/// Takes a statement that is to be drafted: it says something new, and nobody was told otherwise for good.
+async fn news(
+    conn: &mut PgConnection,
+    input: &SettlementInput,
+    statement: Statement,
+) -> Result<Option<News>, SettleError> {
     // What is known since is in the statements of the open period.
     if input.books.closed.contains(&input.period) {
-        return Ok(false);
+        return Ok(None);
     }
-    let Some(before) = find_statement(&mut *conn, statement).await? else { return Ok(true) };
+    let Some(before) = find_statement(&mut *conn, &statement).await? else {
+        return Ok(Some(News { statement, was_approved: false }));
+    };
     if !before.status.may_be_drafted_anew() {
-        return Ok(false);
+        return Ok(None);
     }
     let drafted: Statement = serde_json::from_str(&load_document(conn, &before).await?)?;
-    Ok(!says_the_same(&drafted, statement))
+    let was_approved = before.status == StatementStatus::Approved;
+    Ok((!says_the_same(&drafted, &statement)).then_some(News { statement, was_approved }))
 }
 
 /// Whether two statements differ in their cutoff alone.

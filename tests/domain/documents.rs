@@ -131,6 +131,11 @@ fn wrong_definitions_are_refused_with_their_place() {
         "gpt-5.5-in,gpt-9,input_tokens",
         &["prices.csv", "no register names"],
     );
+}
+
+#[test]
+fn wrong_names_prices_and_currencies_are_refused_with_their_place() {
+    let contract = "microsoft-openai/contract.md";
     check("register.md", "[group.openai-products]", "[group.\"gpt-5.5\"]", &["product or group \"gpt-5.5\""]);
     check("register.md", "[party.aws]", "[party.\"\"]", &["of a party; a name has 1 to 256 bytes"]);
     check("prices.csv", "gpt-5.5-in,", "\"gpt\u{1b}\",", &["the id \"gpt\\u{1b}\""]);

@@ -128,7 +128,11 @@ fn a_rerun_books_nothing_and_late_news_is_an_adjustment() {
 fn periods_are_settled_in_order_once_the_books_have_begun() {
     let mut history = small_month();
     history.settle(CONTRACT, "2026-05");
-    for wrong in ["2026-06", "2026-04", "2027-01"] {
+    match history.try_settle(CONTRACT, "2026-04") {
+        Err(SettlementError::BeforeBooks { first, .. }) => assert_eq!(first.to_string(), "2026-05"),
+        other => panic!("{other:?}"),
+    }
+    for wrong in ["2026-06", "2027-01"] {
         assert!(matches!(history.try_settle(CONTRACT, wrong), Err(SettlementError::OutOfOrder { .. })), "{wrong}");
     }
     assert!(matches!(history.try_settle(CONTRACT, "2026-Q2"), Err(SettlementError::WrongPeriodUnit { .. })));
@@ -142,10 +146,15 @@ fn a_missing_figure_or_price_stops_the_settlement() {
         other => panic!("{other:?}"),
     }
     history.subscriptions("2026-05-01", "2026-05-31", "1");
-    history.event("2026-05-02T00:00:00Z", "openai-direct", "gpt-5.5", &[("audio_input_tokens", "1")]);
+    // All that is missing is told at once, each where it is missing first.
+    for at in ["2026-05-02T00:00:00Z", "2026-05-03T00:00:00Z"] {
+        let quantities = [("audio_input_tokens", "1"), ("image_input_tokens", "1"), ("input_tokens", "1")];
+        history.event(at, "openai-direct", "gpt-5.5", &quantities);
+    }
     match history.try_settle(CONTRACT, "2026-05") {
-        Err(SettlementError::Sharing(SharingError::MissingPrice { meter, .. })) => {
-            assert_eq!(meter, "audio_input_tokens")
+        Err(SettlementError::Sharing(SharingError::MissingPrices { missing })) => {
+            let meters: Vec<&str> = missing.iter().map(|it| it.meter.as_str()).collect();
+            assert_eq!(meters, ["audio_input_tokens", "image_input_tokens"]);
         }
         other => panic!("{other:?}"),
     }

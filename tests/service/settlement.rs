@@ -168,7 +168,7 @@ async fn news_draft_an_approved_statement_anew() {
     database.ingest(&more).await;
     let again = database.settle(CONTRACT, "2026-05").await;
     assert_eq!(booked(&again), ["revenue-share 2026-05 6"]);
-    assert_eq!(again.drafted[0].0, id);
+    assert_eq!((again.drafted[0].0, again.approvals_lost), (id, vec![id]));
     let (row, statement) = show(&database.pool, id).await.expect("a statement");
     assert_eq!((row.status, row.revision), (StatementStatus::Draft, 2));
     let openai = statement.totals.iter().find(|it| it.payer.as_str() == "openai").expect("a total");
