@@ -2,9 +2,9 @@
 
 use super::output::{self, json, line};
 use super::{Format, Session, Stop};
+use apportion::domain::contract::additions::Overridden;
 use apportion::domain::contract::{Contract, Term, Version};
 use apportion::jobs::contracts::{Known, apply, load, read};
-use apportion::store::contracts::Overridden;
 use apportion::store::recording::watermark;
 use sqlx::PgPool;
 use std::path::PathBuf;
@@ -65,15 +65,16 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         }
         Command::Apply { folder } => {
             let read = read(&folder)?;
-            let added = apply(&session.pool()?, &read).await?;
+            let applied = apply(&session.pool()?, &read).await?;
             match session.format {
-                Format::Json => json(&added)?,
+                Format::Json => json(&applied)?,
                 Format::Table => {
+                    let added = applied.added;
                     line(format!(
                         "Loaded {} versions, {} prices and {} entries of the register that were new.",
                         added.versions, added.prices, added.register_entries
                     ))?;
-                    for Overridden { contract, number, by } in &added.overridden {
+                    for Overridden { contract, number, by } in &applied.overridden {
                         line(format!(
                             "Version {by} of {contract} stands before version {number} from the beginning of that on: \
                              nothing of version {number} comes into force any more."

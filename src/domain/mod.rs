@@ -26,6 +26,7 @@ pub mod register;
 pub mod record;
 pub mod contract;
 pub mod rating;
+pub mod deduction;
 pub mod sharing;
 pub mod settlement;
 pub mod statement;

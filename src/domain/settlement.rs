@@ -4,6 +4,7 @@
 
 use super::contract::problem::there_is;
 use super::contract::{Contract, Missing, Selection, Term};
+use super::deduction::PlacedDeduction;
 use super::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use super::money::{Currency, Exact};
 use super::period::{Instant, Period, Timeline, last_instant_before};
@@ -11,7 +12,7 @@ use super::price::PriceBook;
 use super::rating::{UsageRollup, rate};
 use super::record::{Fact, Figure};
 use super::register::Register;
-use super::sharing::{Accrual, PlacedDeduction, SharingError, SharingInput, first_fact, parties_of, share};
+use super::sharing::{Accrual, SharingError, SharingInput, first_fact, parties_of, share};
 use chrono::NaiveDate;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,7 +4,8 @@
 //! item alone and in order would give.
 
 use super::contract::{Base, Cap, ChargeFilter, Contract, DeductionPlace, Selection, Term, Version};
-use super::ids::{ContractId, DefinedTerm, EventId, PartyId, TermId};
+use super::deduction::PlacedDeduction;
+use super::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use super::money::{Currency, Exact};
 use super::period::{Instant, Period, Span, Timeline, end_of_day_exclusive, last_instant_before};
 use super::price::PriceBook;
@@ -12,20 +13,6 @@ use super::rating::{Charge, ChargeAttributes};
 use super::record::{Fact, Figure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// A refund, credit or tax with what it reduces looked up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PlacedDeduction {
-    pub id: EventId,
-    pub category: String,
-    pub at: Instant,
-    /// When the charge happened that it names; absent where it names none.
-    pub item_at: Option<Instant>,
-    pub attributes: ChargeAttributes,
-    /// What it takes away, zero or more.
-    pub amount: Exact,
-    pub currency: Currency,
-}
 
 /// All that shares are computed from.
 #[derive(Clone, Copy, Debug)]

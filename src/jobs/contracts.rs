@@ -1,15 +1,14 @@
 //! Loads a folder of agreements: checked against what is loaded, only what is new is appended.
 
-use crate::domain::contract::check::{CheckError, check};
-use crate::domain::contract::folder::{Folder, FolderErrors, SourceFile, VersionDocument, read_folder, read_versions};
+use crate::domain::contract::Contract;
+use crate::domain::contract::additions::{AdditionError, Loaded, Overridden, additions};
+use crate::domain::contract::folder::{Folder, FolderErrors, SourceFile, read_folder, read_versions};
 use crate::domain::contract::problem::ReadError;
-use crate::domain::contract::{Contract, Version};
-use crate::domain::ids::ContractId;
 use crate::domain::period::Instant;
-use crate::domain::price::{Price, PriceBook};
+use crate::domain::price::PriceBook;
 use crate::domain::register::{Register, RegisterConflict};
 use crate::store::StoreError;
-use crate::store::contracts::{Added, Additions, Overridden, append, load_prices, load_register, load_versions};
+use crate::store::contracts::{Added, append, load_prices, load_register, load_versions};
 use crate::store::recording::{self, LockMode};
 use sqlx::{PgConnection, PgPool};
 use std::path::{Path, PathBuf};
@@ -24,24 +23,20 @@ pub enum ContractsError {
     Folder(#[from] FolderErrors),
     #[error(transparent)]
     Register(#[from] RegisterConflict),
-    #[error("price \"{id}\" is loaded with other content; a changed price is a new row with a new id and a from")]
-    ChangedPrice { id: String },
-    #[error("version {number} of {contract} is loaded with other words; write the change as a new version")]
-    ChangedVersion { contract: ContractId, number: u32 },
-    #[error("{contract} has version {loaded} loaded; a version that is new has a higher number than {number}")]
-    NumberTooLow { contract: ContractId, number: u32, loaded: u32 },
-    #[error(
-        "a definition that version {number} of {contract} uses has changed; state the new one in a new version's file"
-    )]
-    ChangedDefinition { contract: ContractId, number: u32 },
-    #[error("{contract} changes its zone, currency, period, rounding or negative; these hold through all versions")]
-    ChangedHead { contract: ContractId },
+    #[error(transparent)]
+    Addition(#[from] AdditionError),
     #[error("a loaded version can no longer be read: {0}")]
     Stored(#[from] ReadError),
     #[error(transparent)]
-    Check(#[from] CheckError),
-    #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What loading a folder did.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Applied {
+    #[serde(flatten)]
+    pub added: Added,
+    pub overridden: Vec<Overridden>,
 }
 
 /// Everything that agreements say, as known at one instant.
@@ -103,106 +98,16 @@ pub async fn load(conn: &mut PgConnection, known_at: Instant) -> Result<Known, C
 /// # Errors
 /// What is wrong in the folder, or what it would change of what is loaded: then nothing is loaded.
 #[tracing::instrument(name = "contracts.apply", skip_all)]
-pub async fn apply(pool: &PgPool, folder: &Folder) -> Result<Added, ContractsError> {
+pub async fn apply(pool: &PgPool, folder: &Folder) -> Result<Applied, ContractsError> {
     // Alone: batches decide by prices and master data while they record, and two loads must see each other.
     let (mut tx, at) = recording::begin(pool, LockMode::Exclusive).await?;
     let mut register = load_register(&mut tx, at).await?;
     register.extend(folder.register.clone())?;
-    let prices = new_prices(folder, &load_prices(&mut tx, at).await?)?;
-    let stored = load_versions(&mut tx, at).await?;
-    let versions = new_versions(folder, &stored)?;
-    let loaded = read_versions(&stored, &register)?;
-    let overridden = overridden(&loaded, &versions);
-    check_together(folder, loaded)?;
-    let additions = Additions { register: &folder.register, prices: &prices, versions: &versions };
-    let added = append(&mut tx, &additions, at).await?;
+    let prices = load_prices(&mut tx, at).await?;
+    let documents = load_versions(&mut tx, at).await?;
+    let contracts = read_versions(&documents, &register)?;
+    let additions = additions(folder, Loaded { prices: &prices, documents: &documents, contracts })?;
+    let added = append(&mut tx, &folder.register, &additions, at).await?;
     tx.commit().await.map_err(StoreError::from)?;
-    Ok(Added { overridden, ..added })
-}
-
-/// The loaded versions that begin after a new one, which has a higher number and so stands before them.
-fn overridden(loaded: &[Contract], new: &[(VersionDocument, Instant)]) -> Vec<Overridden> {
-    let mut found = Vec::new();
-    for (version, effective_at) in new {
-        let of_contract = loaded.iter().filter(|contract| contract.head.id == version.contract);
-        let later = of_contract.flat_map(|contract| &contract.versions).filter(|it| it.effective_at >= *effective_at);
-        found.extend(later.map(|it| Overridden {
-            contract: version.contract.clone(),
-            number: it.number,
-            by: version.number,
-        }));
-    }
-    found
-}
-
-fn new_prices(folder: &Folder, loaded: &[Price]) -> Result<Vec<Price>, ContractsError> {
-    let mut new = Vec::new();
-    for price in &folder.prices {
-        match loaded.iter().find(|known| known.id == price.id) {
-            Some(known) if known != price => return Err(ContractsError::ChangedPrice { id: price.id.clone() }),
-            Some(_) => {}
-            None => new.push(price.clone()),
-        }
-    }
-    Ok(new)
-}
-
-fn new_versions(
-    folder: &Folder,
-    stored: &[VersionDocument],
-) -> Result<Vec<(VersionDocument, Instant)>, ContractsError> {
-    let mut new = Vec::new();
-    for version in &folder.versions {
-        let known = stored.iter().find(|it| (&it.contract, it.number) == (&version.contract, version.number));
-        match known {
-            Some(known) if known.document != version.document => {
-                return Err(ContractsError::ChangedVersion {
-                    contract: version.contract.clone(),
-                    number: version.number,
-                });
-            }
-            // The definitions stay as they stood when the version was loaded.
-            Some(_) => {}
-            None => {
-                let of_contract = stored.iter().filter(|it| it.contract == version.contract);
-                if let Some(loaded) = of_contract.map(|it| it.number).max().filter(|last| *last > version.number) {
-                    let (contract, number) = (version.contract.clone(), version.number);
-                    return Err(ContractsError::NumberTooLow { contract, number, loaded });
-                }
-                let contract = folder.contracts.iter().find(|it| it.head.id == version.contract);
-                let read = contract.and_then(|it| it.versions.iter().find(|it| it.number == version.number));
-                new.extend(read.map(|read| (version.clone(), read.effective_at)));
-            }
-        }
-    }
-    Ok(new)
-}
-
-/// Checks the folder's contracts beside those that are loaded and not in it.
-fn check_together(folder: &Folder, known: Vec<Contract>) -> Result<(), ContractsError> {
-    let mut all = folder.contracts.clone();
-    for loaded in known {
-        let Some(stated) = all.iter_mut().find(|it| it.head.id == loaded.head.id) else {
-            all.push(loaded);
-            continue;
-        };
-        let fixed = |contract: &Contract| {
-            let head = &contract.head;
-            (head.zone, head.currency, head.period, head.rounding, head.negative)
-        };
-        if fixed(stated) != fixed(&loaded) {
-            return Err(ContractsError::ChangedHead { contract: loaded.head.id });
-        }
-        // Read anew under the definitions of the folder, a loaded version has to say what it said.
-        let differs = |known: &&Version| stated.versions.iter().any(|it| it.number == known.number && it != *known);
-        if let Some(version) = loaded.versions.iter().find(differs) {
-            let (contract, number) = (loaded.head.id.clone(), version.number);
-            return Err(ContractsError::ChangedDefinition { contract, number });
-        }
-        let missing = loaded.versions.into_iter().filter(|it| stated.versions.iter().all(|v| v.number != it.number));
-        let missing: Vec<_> = missing.collect();
-        stated.versions.extend(missing);
-        stated.versions.sort_by_key(|version| version.number);
-    }
-    Ok(check(&all)?)
+    Ok(Applied { added, overridden: additions.overridden })
 }

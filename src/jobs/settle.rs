@@ -1,22 +1,22 @@
 //! Settles a period: load what is known at the cutoff, decide, book the differences and draft the statements.
 
 use super::contracts::{ContractsError, Known};
+use crate::domain::deduction::{PlacedDeduction, place};
 use crate::domain::ids::{ContractId, EventId};
 use crate::domain::period::{Instant, Period};
-use crate::domain::rating::ChargeAttributes;
-use crate::domain::record::{Deduction, Fact, Figure, Record, RecordContent, Reduces};
+use crate::domain::record::{Fact, Figure, Record, RecordContent, Reduces};
 use crate::domain::register::Register;
 use crate::domain::settlement::{
     BookedLine, SettlementError, SettlementInput, find_contract, settle as decide, with_drawn_on,
 };
-use crate::domain::sharing::{PlacedDeduction, timeline};
+use crate::domain::sharing::timeline;
 use crate::domain::statement::{Statement, StatementStatus, statements};
 use crate::store::books::{
     SettlementRow, find_statement, insert_draft, insert_settlement, last_cutoff, load_books, load_document,
     lock_contract,
 };
 use crate::store::contracts::load_records;
-use crate::store::rollups::{EventPlace, UnresolvedUsage, load_event_place, load_unresolved, load_usage};
+use crate::store::rollups::{UnresolvedUsage, load_event_place, load_unresolved, load_usage};
 use crate::store::{StoreError, recording};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -178,48 +178,18 @@ async fn place_deductions(
     let mut waiting = Vec::new();
     for record in records {
         let RecordContent::Deduction(deduction) = &record.content else { continue };
-        let place = match &deduction.reduces {
-            Reduces::Event(event) => {
-                let place = load_event_place(&mut *conn, event, cutoff).await?;
-                place.ok_or_else(|| format!("the event {event}"))
-            }
-            Reduces::Usage { deployment, product, customer } => Ok(EventPlace {
-                occurred_at: deduction.at,
-                deployment: deployment.clone(),
-                product: product.clone(),
-                customer: customer.clone().unwrap_or_default(),
-            }),
+        let event = match &deduction.reduces {
+            Reduces::Event(event) => load_event_place(&mut *conn, event, cutoff).await?,
+            Reduces::Usage { .. } => None,
         };
-        match place.and_then(|place| place_deduction(record, deduction, &place, register)) {
+        match place(&record.id, deduction, event, register) {
             Ok(deduction) => placed.push(deduction),
-            Err(waits_for) => waiting.push(WaitingDeduction { id: record.id.clone(), waits_for }),
+            Err(waits_for) => {
+                waiting.push(WaitingDeduction { id: record.id.clone(), waits_for: waits_for.to_string() })
+            }
         }
     }
     Ok((placed, waiting))
-}
-
-/// A deduction at its place, or what has to come before it reduces anything.
-fn place_deduction(
-    record: &Record,
-    deduction: &Deduction,
-    place: &EventPlace,
-    register: &Register,
-) -> Result<PlacedDeduction, String> {
-    let EventPlace { deployment, product, customer, .. } = place;
-    let unregistered = |kind: &str, name: &str| format!("the {kind} {name} to be registered");
-    let known = register.deployments.get(deployment).ok_or_else(|| unregistered("deployment", deployment.as_str()))?;
-    // Its charge counts only once the product is known too.
-    register.products.get(product).ok_or_else(|| unregistered("product", product.as_str()))?;
-    let attributes = ChargeAttributes::of_usage(deployment, known, product, customer);
-    Ok(PlacedDeduction {
-        id: record.id.clone(),
-        category: deduction.category.clone(),
-        at: deduction.at,
-        item_at: matches!(deduction.reduces, Reduces::Event(_)).then_some(place.occurred_at),
-        attributes: attributes.ok_or_else(|| format!("a charge, and {deployment} is a licence without one"))?,
-        amount: deduction.amount.amount.clone(),
-        currency: deduction.amount.currency,
-    })
 }
 
 /// Books the lines and drafts each statement that says something new.

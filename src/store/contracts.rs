@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use super::recording;
+use crate::domain::contract::additions::{Additions, NewVersion};
 use crate::domain::contract::folder::VersionDocument;
 use crate::domain::ids::{ContractId, DeploymentId, PartyId, ProductId};
 use crate::domain::period::Instant;
@@ -14,21 +15,11 @@ use sqlx::PgConnection;
 use std::num::NonZeroU64;
 
 /// What loading a folder added.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Added {
     pub register_entries: u64,
     pub prices: u64,
     pub versions: u64,
-    /// Loaded versions that a new one stands before from their beginning on.
-    pub overridden: Vec<Overridden>,
-}
-
-/// A version that was loaded and takes effect no earlier than a later-numbered one: it never comes into force.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Overridden {
-    pub contract: ContractId,
-    pub number: u32,
-    pub by: u32,
 }
 
 fn per_units(stored: i64) -> Result<NonZeroU64, std::num::TryFromIntError> {
@@ -153,27 +144,22 @@ pub async fn load_versions(conn: &mut PgConnection, known_at: Instant) -> Result
         .collect()
 }
 
-/// What to append; what differs from what is loaded was refused before.
-pub struct Additions<'a> {
-    /// With what is loaded already: that is passed over.
-    pub register: &'a Register,
-    pub prices: &'a [Price],
-    /// With the instant from which each is effective.
-    pub versions: &'a [(VersionDocument, Instant)],
-}
-
-/// Appends what is not there yet, recorded at `at`, which the caller's transaction was given.
+/// Appends what is new, of the register what is not there yet, recorded at `at`, which the caller's transaction was given.
 ///
 /// # Errors
 /// The database's, or a number that is too large for its column.
-pub async fn append(conn: &mut PgConnection, additions: &Additions<'_>, at: Instant) -> Result<Added, StoreError> {
-    let mut added =
-        Added { register_entries: append_register(&mut *conn, additions.register, at).await?, ..Added::default() };
-    for price in additions.prices {
+pub async fn append(
+    conn: &mut PgConnection,
+    register: &Register,
+    additions: &Additions,
+    at: Instant,
+) -> Result<Added, StoreError> {
+    let mut added = Added { register_entries: append_register(&mut *conn, register, at).await?, ..Added::default() };
+    for price in &additions.prices {
         added.prices = added.prices.saturating_add(append_price(&mut *conn, price, at).await?);
     }
-    for (version, effective_at) in additions.versions {
-        added.versions = added.versions.saturating_add(append_version(&mut *conn, version, *effective_at, at).await?);
+    for NewVersion { document, effective_at } in &additions.versions {
+        added.versions = added.versions.saturating_add(append_version(&mut *conn, document, *effective_at, at).await?);
     }
     recording::move_watermark(conn, at).await?;
     Ok(added)

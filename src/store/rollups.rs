@@ -1,6 +1,7 @@
 //! Usage summed for rating, exact as known at a cutoff, and what of it no mapping knows.
 
 use super::StoreError;
+use crate::domain::deduction::EventPlace;
 use crate::domain::ids::{CustomerId, DeploymentId, EventId, ProductId};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Timeline, start_of_hour};
@@ -120,15 +121,6 @@ pub async fn load_unresolved(
     .fetch_all(conn)
     .await?;
     Ok(rows)
-}
-
-/// What a deduction needs to know of the event that it names.
-#[derive(Clone, Debug)]
-pub struct EventPlace {
-    pub occurred_at: Instant,
-    pub deployment: DeploymentId,
-    pub product: ProductId,
-    pub customer: String,
 }
 
 /// Where an event stands as known at an instant; `None` where it is unknown or voided by then.

@@ -3,6 +3,7 @@
 use crate::agreements::{CURRENCIES, Plan, RESALE, SHARE, date, midnight, plan};
 use crate::auditor::{Auditor, Books as AuditedBooks, Item, Micros, ONE, Sold, due};
 use apportion::domain::contract::folder::{Folder, read_folder};
+use apportion::domain::deduction::PlacedDeduction;
 use apportion::domain::ids::{ContractId, EventId};
 use apportion::domain::money::Exact;
 use apportion::domain::period::{Instant, Period, PeriodUnit};
@@ -10,7 +11,7 @@ use apportion::domain::price::{PriceBook, read_price_book};
 use apportion::domain::rating::{ChargeAttributes, UsageRollup};
 use apportion::domain::record::{Fact, Figure};
 use apportion::domain::settlement::{BookedLine, Books, SettlementInput, settle, with_drawn_on};
-use apportion::domain::sharing::{PlacedDeduction, timeline};
+use apportion::domain::sharing::timeline;
 use apportion::domain::usage::Meter;
 use chrono::{DateTime, Datelike};
 use proptest::prelude::*;

@@ -1,6 +1,7 @@
 //! A history in memory: usage, figures and deductions, settled under the agreements of `contracts/`.
 
 use apportion::domain::contract::folder::{Folder, SourceFile, read_folder};
+use apportion::domain::deduction::PlacedDeduction;
 use apportion::domain::ids::{ContractId, CustomerId, EventId};
 use apportion::domain::money::Exact;
 use apportion::domain::period::{Instant, Period, parse_instant};
@@ -10,7 +11,7 @@ use apportion::domain::record::{Fact, Figure, Record, RecordContent};
 use apportion::domain::settlement::{
     BookedLine, Books, SettlementError, SettlementInput, SettlementOutcome, settle, with_drawn_on,
 };
-use apportion::domain::sharing::{PlacedDeduction, timeline};
+use apportion::domain::sharing::timeline;
 use apportion::domain::statement::{Statement, statements};
 use apportion::domain::usage::Meter;
 use std::path::Path;

@@ -72,7 +72,7 @@ pub fn refund(id: &str, event: &str, amount: &str) -> Record {
 impl TestDatabase {
     pub async fn apply(&self, folder: &Path) -> Added {
         let folder = contracts::read(folder).unwrap_or_else(|error| panic!("{error}"));
-        contracts::apply(&self.pool, &folder).await.unwrap_or_else(|error| panic!("{error}"))
+        contracts::apply(&self.pool, &folder).await.unwrap_or_else(|error| panic!("{error}")).added
     }
 
     pub async fn record(&self, records: &[Record]) {

@@ -3,6 +3,7 @@
 
 use crate::books::*;
 use crate::support::TestDatabase;
+use apportion::domain::contract::additions::AdditionError;
 use apportion::domain::outcome::Counts;
 use apportion::domain::settlement::SettlementError;
 use apportion::domain::statement::StatementStatus;
@@ -80,7 +81,7 @@ async fn the_small_month_is_booked_as_worked_out_by_hand() {
     database.record(&[refund("early", "not-yet", "1")]).await;
     let waiting = database.settle(CONTRACT, "2026-05").await.waiting_deductions;
     let waiting: Vec<String> = waiting.iter().map(|it| format!("{} waits for {}", it.id, it.waits_for)).collect();
-    assert_eq!(waiting, ["early of billing waits for the event not-yet of test"]);
+    assert_eq!(waiting, ["early of billing waits for the event not-yet of test, which is not known or void"]);
     database.drop_it().await;
 }
 
@@ -207,7 +208,7 @@ async fn a_version_below_one_that_is_loaded_is_refused() {
     std::fs::write(&second, text).expect("written");
     let folder = contracts::read(folder.path()).unwrap_or_else(|error| panic!("{error}"));
     match contracts::apply(&database.pool, &folder).await {
-        Err(ContractsError::NumberTooLow { number: 2, loaded: 3, .. }) => {}
+        Err(ContractsError::Addition(AdditionError::NumberTooLow { number: 2, loaded: 3, .. })) => {}
         other => panic!("{other:?}"),
     }
     database.drop_it().await;

@@ -126,7 +126,7 @@ async fn migrate(demo: &Demo<'_>) -> anyhow::Result<()> {
 
 /// Loads the agreements, the price book and the register, without which all usage would be unresolved.
 async fn load_contracts(demo: &Demo<'_>, folder: &Path) -> anyhow::Result<()> {
-    let added = contracts::apply(&demo.pool, &contracts::read(folder)?).await?;
+    let added = contracts::apply(&demo.pool, &contracts::read(folder)?).await?.added;
     let (versions, prices, entries) = (added.versions, added.prices, added.register_entries);
     Ok(line(format!("loaded {versions} contract versions, {prices} prices, {entries} entries of the register"))?)
 }

@@ -3,6 +3,7 @@
 //! A contract file states the definitions, a version file restates all terms from its effective instant
 //! on (CONTRACTS sections 1 to 3). `contracts/README.md` documents the language.
 
+pub mod additions;
 pub mod check;
 pub mod document;
 pub mod folder;

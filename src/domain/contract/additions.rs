@@ -1,0 +1,152 @@
+//! What loading a folder adds to what is loaded; what it would change of that is refused.
+
+use super::check::{CheckError, check};
+use super::folder::{Folder, VersionDocument};
+use super::{Contract, Version};
+use crate::domain::ids::ContractId;
+use crate::domain::period::Instant;
+use crate::domain::price::Price;
+
+/// What is loaded already.
+pub struct Loaded<'a> {
+    pub prices: &'a [Price],
+    pub documents: &'a [VersionDocument],
+    /// The documents as they read under the folder's register.
+    pub contracts: Vec<Contract>,
+}
+
+/// What of a folder is new.
+pub struct Additions {
+    pub prices: Vec<Price>,
+    pub versions: Vec<NewVersion>,
+    pub overridden: Vec<Overridden>,
+}
+
+pub struct NewVersion {
+    pub document: VersionDocument,
+    pub effective_at: Instant,
+}
+
+/// A loaded version that never comes into force any more: a new one, with a higher number, is effective no
+/// later than it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Overridden {
+    pub contract: ContractId,
+    pub number: u32,
+    pub by: u32,
+}
+
+/// What a folder would change of what is loaded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdditionError {
+    #[error("price \"{id}\" is loaded with other content; a changed price is a new row with a new id and a from")]
+    ChangedPrice { id: String },
+    #[error("version {number} of {contract} is loaded with other words; write the change as a new version")]
+    ChangedVersion { contract: ContractId, number: u32 },
+    #[error("{contract} has version {loaded} loaded; a version that is new has a higher number than {number}")]
+    NumberTooLow { contract: ContractId, number: u32, loaded: u32 },
+    #[error(
+        "a definition that version {number} of {contract} uses has changed; state the new one in a new version's file"
+    )]
+    ChangedDefinition { contract: ContractId, number: u32 },
+    #[error("{contract} changes its zone, currency, period, rounding or negative; these hold through all versions")]
+    ChangedHead { contract: ContractId },
+    #[error(transparent)]
+    Check(#[from] CheckError),
+}
+
+/// Decides what a folder adds.
+///
+/// # Errors
+/// What it would change, or what does not go together with what is loaded.
+pub fn additions(folder: &Folder, loaded: Loaded<'_>) -> Result<Additions, AdditionError> {
+    let prices = new_prices(folder, loaded.prices)?;
+    let versions = new_versions(folder, loaded.documents)?;
+    let overridden = overridden(&loaded.contracts, &versions);
+    check_together(folder, loaded.contracts)?;
+    Ok(Additions { prices, versions, overridden })
+}
+
+fn overridden(loaded: &[Contract], new: &[NewVersion]) -> Vec<Overridden> {
+    let mut found = Vec::new();
+    for NewVersion { document: version, effective_at } in new {
+        let of_contract = loaded.iter().filter(|contract| contract.head.id == version.contract);
+        let later = of_contract.flat_map(|contract| &contract.versions).filter(|it| it.effective_at >= *effective_at);
+        found.extend(later.map(|it| Overridden {
+            contract: version.contract.clone(),
+            number: it.number,
+            by: version.number,
+        }));
+    }
+    found
+}
+
+fn new_prices(folder: &Folder, loaded: &[Price]) -> Result<Vec<Price>, AdditionError> {
+    let mut new = Vec::new();
+    for price in &folder.prices {
+        match loaded.iter().find(|known| known.id == price.id) {
+            Some(known) if known != price => return Err(AdditionError::ChangedPrice { id: price.id.clone() }),
+            Some(_) => {}
+            None => new.push(price.clone()),
+        }
+    }
+    Ok(new)
+}
+
+fn new_versions(folder: &Folder, stored: &[VersionDocument]) -> Result<Vec<NewVersion>, AdditionError> {
+    let mut new = Vec::new();
+    for version in &folder.versions {
+        let known = stored.iter().find(|it| (&it.contract, it.number) == (&version.contract, version.number));
+        match known {
+            Some(known) if known.document != version.document => {
+                return Err(AdditionError::ChangedVersion {
+                    contract: version.contract.clone(),
+                    number: version.number,
+                });
+            }
+            // The definitions stay as they stood when the version was loaded.
+            Some(_) => {}
+            None => {
+                let of_contract = stored.iter().filter(|it| it.contract == version.contract);
+                if let Some(loaded) = of_contract.map(|it| it.number).max().filter(|last| *last > version.number) {
+                    let (contract, number) = (version.contract.clone(), version.number);
+                    return Err(AdditionError::NumberTooLow { contract, number, loaded });
+                }
+                let contract = folder.contracts.iter().find(|it| it.head.id == version.contract);
+                let read = contract.and_then(|it| it.versions.iter().find(|it| it.number == version.number));
+                let of = |read: &Version| NewVersion { document: version.clone(), effective_at: read.effective_at };
+                new.extend(read.map(of));
+            }
+        }
+    }
+    Ok(new)
+}
+
+/// Checks the folder's contracts beside those that are loaded and not in it.
+fn check_together(folder: &Folder, known: Vec<Contract>) -> Result<(), AdditionError> {
+    let mut all = folder.contracts.clone();
+    for loaded in known {
+        let Some(stated) = all.iter_mut().find(|it| it.head.id == loaded.head.id) else {
+            all.push(loaded);
+            continue;
+        };
+        let fixed = |contract: &Contract| {
+            let head = &contract.head;
+            (head.zone, head.currency, head.period, head.rounding, head.negative)
+        };
+        if fixed(stated) != fixed(&loaded) {
+            return Err(AdditionError::ChangedHead { contract: loaded.head.id });
+        }
+        // Read anew under the definitions of the folder, a loaded version has to say what it said.
+        let differs = |known: &&Version| stated.versions.iter().any(|it| it.number == known.number && it != *known);
+        if let Some(version) = loaded.versions.iter().find(differs) {
+            let (contract, number) = (loaded.head.id.clone(), version.number);
+            return Err(AdditionError::ChangedDefinition { contract, number });
+        }
+        let missing = loaded.versions.into_iter().filter(|it| stated.versions.iter().all(|v| v.number != it.number));
+        let missing: Vec<_> = missing.collect();
+        stated.versions.extend(missing);
+        stated.versions.sort_by_key(|version| version.number);
+    }
+    Ok(check(&all)?)
+}
