@@ -40,7 +40,8 @@ Exit status:
   1  failed: Postgres or Kafka cannot be reached or used, or what was found differs from what was expected
   2  the command line is wrong
   3  an input was refused: a setting, a file, a contract, a record, a name, or a step that the rules forbid
-  4  nothing is lost, but work is left: a figure or a price is missing, or lines of a file were rejected
+  4  nothing is lost, but work is left: a figure or a price is missing, or messages of a file were rejected or
+     conflict with what stands
 
 Examples:
   apportion config show
@@ -307,6 +308,21 @@ mod tests {
             findings.push(format!("{name}: no example"));
         }
         command.get_subcommands().for_each(|inner| missing_help(inner, findings));
+    }
+
+    /// The lines of a command's examples that clap may wrap, and those below it: pasted, such a line breaks.
+    fn long_examples(command: &clap::Command, findings: &mut Vec<String>) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples = help.lines().skip_while(|line| !line.starts_with("Example"));
+        findings.extend(examples.filter(|line| line.chars().count() > 100).map(str::to_owned));
+        command.get_subcommands().for_each(|inner| long_examples(inner, findings));
+    }
+
+    #[test]
+    fn no_example_is_wrapped() {
+        let mut findings = Vec::new();
+        long_examples(&Cli::command(), &mut findings);
+        assert!(findings.is_empty(), "{}", findings.join("\n"));
     }
 
     #[test]

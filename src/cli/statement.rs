@@ -1,7 +1,7 @@
 //! `apportion statement`: list, show, approve, issue, and waive what an issue waits for.
 
 use super::contracts::check_known;
-use super::output::{self, json, line};
+use super::output::{self, counted, json, line};
 use super::{Format, Session, stated};
 use apportion::jobs::statements::{approve, document, issue, show, waive};
 use apportion::store::books::{StatementHead, list_statements};
@@ -116,7 +116,11 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let events: i64 = waived.iter().map(|usage| usage.events).sum();
             match session.format {
                 Format::Json => json(&waived)?,
-                Format::Table => line(format!("Waived {events} unresolved events of {} kinds.", waived.len()))?,
+                Format::Table => line(format!(
+                    "Waived {} of {}.",
+                    counted(events, "unresolved event"),
+                    counted(waived.len(), "kind")
+                ))?,
             }
         }
     }

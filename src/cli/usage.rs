@@ -1,7 +1,7 @@
 //! `apportion usage`: what became of the messages.
 
 use super::Session;
-use super::output::{Format, json, line, table, thousands};
+use super::output::{Format, counted, json, line, table, thousands};
 use apportion::domain::period::Instant;
 use apportion::ingest::retry::retry;
 use apportion::ingest::writer::Writer;
@@ -106,7 +106,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             if retried > 0 {
                 line(format!("{} of the rejected were taken in by a retry since", thousands(retried)))?;
             }
-            Ok(line(format!("{} messages", thousands(outcomes.messages())))?)
+            Ok(line(counted(outcomes.messages(), "message"))?)
         }
         Command::Rejections { reason, limit } => {
             let found = reports::rejections(&pool, reason.as_deref(), i64::from(limit)).await?;
