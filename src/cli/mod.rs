@@ -103,14 +103,13 @@ impl Session {
     /// None is set, or it is no URL.
     pub fn database_url(&self) -> anyhow::Result<&str> {
         let url = self.config.database_url()?;
-        match store::place(url) {
-            Ok(_) => Ok(url),
-            Err(error) => {
-                let reason =
-                    format!("database.url cannot be used: {error}; write postgres://user:password@host:port/database");
-                Err(Stop::Refused { reason }.into())
-            }
-        }
+        let why = match store::place(url) {
+            Ok(_) if ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) => return Ok(url),
+            Ok(_) => "it is of another scheme".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let reason = format!("database.url cannot be used: {why}; write postgres://user:password@host:port/database");
+        Err(Stop::Refused { reason }.into())
     }
 
     /// The consumer's settings.
@@ -178,8 +177,7 @@ impl Cli {
         let file = apportion::config::file(self.config.as_deref());
         let (config, settings) = Config::load(&Sources::of_process(file, self.set))?;
         let session = Session { config, settings, format: self.format };
-        // For the words of a failure; a URL that is none is refused where it is used.
-        let place = store::place(&session.config.database.url).unwrap_or_default();
+        let database = DatabaseSetting::of(&session);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
         let ended = runtime.block_on(async {
             match self.command {
@@ -197,19 +195,46 @@ impl Cli {
                 Command::Usage(args) => usage::run(args, &session).await,
             }
         });
-        ended.map_err(|error| if database_is_away(&error) { error.context(away(&place)) } else { error })
+        ended.map_err(|error| match database.trouble(&error) {
+            Some(trouble) => anyhow::Error::msg(trouble),
+            None => error,
+        })
     }
 }
 
 /// What to say of a Postgres that cannot be reached.
 pub fn away(place: &str) -> String {
-    format!("Postgres at {place} cannot be reached")
+    format!("Postgres at {place} does not answer")
 }
 
-/// Whether it was Postgres that could not be reached; its driver does not say which one it asked.
-fn database_is_away(error: &anyhow::Error) -> bool {
-    use sqlx::Error::{Io, PoolTimedOut, Tls};
-    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(PoolTimedOut | Io(_) | Tls(_))))
+/// Where Postgres should be, and who says so: its driver tells of a failure without either.
+struct DatabaseSetting {
+    place: String,
+    origin: String,
+}
+
+impl DatabaseSetting {
+    fn of(session: &Session) -> Self {
+        let origin = session.settings.iter().find(|it| it.key == "database.url").map(|it| it.origin.clone());
+        Self {
+            // A URL that is none is refused where it is used.
+            place: store::place(&session.config.database.url).unwrap_or_default(),
+            origin: origin.unwrap_or_default(),
+        }
+    }
+
+    /// What to do about a Postgres that could not be reached, or that let nobody in; none for other errors.
+    fn trouble(&self, error: &anyhow::Error) -> Option<String> {
+        use sqlx::Error::{Io, PoolTimedOut, Tls};
+        let (place, check) = (&self.place, format!("check database.url, which {} sets", self.origin));
+        let start = format!("{check}, or start Postgres (`make up`)");
+        error.chain().filter_map(|cause| cause.downcast_ref()).find_map(|cause| match cause {
+            PoolTimedOut => Some(format!("{}; {start}", away(place))),
+            Io(why) => Some(format!("{}: {why}; {start}", away(place))),
+            Tls(why) => Some(format!("{} over TLS: {why}; {check}", away(place))),
+            other => store::refused_entry(other).map(|why| format!("Postgres at {place} refuses: {why}; {check}")),
+        })
+    }
 }
 
 /// An error with its causes; a cause that the words before it quote already is not repeated.

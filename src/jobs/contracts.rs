@@ -76,6 +76,8 @@ fn gather(root: &Path, path: &Path, files: &mut Vec<SourceFile>) -> Result<(), C
             gather(root, &path, files)?;
         } else if path.extension().is_some_and(|ending| ending == "md" || ending == "csv") {
             let text = std::fs::read_to_string(&path).map_err(fail(&path))?;
+            // Some editors begin a file with a byte order mark, which says nothing.
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned();
             let name = path.strip_prefix(root).unwrap_or(&path);
             files.push(SourceFile { path: name.display().to_string(), text });
         }

@@ -26,6 +26,12 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 /// Postgres's code of a table that does not exist.
 const UNDEFINED_TABLE: &str = "42P01";
 
+/// Postgres's code of a database that does not exist.
+const UNKNOWN_DATABASE: &str = "3D000";
+
+/// How Postgres's codes of a wrong user or password start.
+const INVALID_AUTHORIZATION: &str = "28";
+
 /// What the database answers when it cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -135,6 +141,13 @@ pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, StoreError> {
 /// A migration that fails, or one that was changed after it was applied.
 pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
     Ok(MIGRATIONS.run(pool).await?)
+}
+
+/// Why the server lets nobody in, in its own words: no such database or user, or a wrong password.
+pub fn refused_entry(error: &sqlx::Error) -> Option<&str> {
+    let error = error.as_database_error()?;
+    let is_entry = |code: &str| code == UNKNOWN_DATABASE || code.starts_with(INVALID_AUTHORIZATION);
+    error.code().is_some_and(|code| is_entry(&code)).then(|| error.message())
 }
 
 /// Whether a table that was asked for does not exist: the database has no schema of ours.

@@ -170,9 +170,16 @@ async fn exit_statuses_tell_what_is_wrong() {
             path.to_str().expect("a name").to_owned()
         };
         check(&["ingest", &file("events", format!("{event}\nno json\n"))], 4, "1 of 2 messages rejected");
+        let other = event.replace("\"requests\":1", "\"requests\":2");
+        check(&["ingest", &file("other", format!("\u{feff}{other}\n"))], 4, "usage conflicts");
+        check(&["record", &file("nothing", "\n".to_owned())], 3, "holds no record");
         let figure = r#"{"kind":"figure","source":"s","id":"f","contract":"microsoft-openai","name":"Subscriptions","by":"openai","from":"2026-05-01","through":"2026-05-31","value":"1 USD"}"#;
-        check(&["record", &file("figure", figure.to_owned())], 0, "");
+        check(&["record", &file("figure", format!("\u{feff}{figure}"))], 0, "");
         check(&["record", &file("changed", figure.replace("1 USD", "2 USD"))], 3, "f of s");
+        let beyond = file("beyond", format!("\n{}", figure.replace("microsoft-openai", "no-such")));
+        check(&["record", &beyond], 3, "beyond:2: record f of s: no contract \"no-such\" is loaded");
+        check(&["statement", "list", "--set", "database.url=mysql://a/b"], 3, "another scheme");
+        check(&["statement", "list", "--set", &format!("database.url={url}_no")], 1, "which --set sets");
         let unreachable = ["statement", "list", "--set", "database.url=postgres://nobody@127.0.0.1:1/none"];
         let (status, _, complaints) = run(apportion(&unreachable).env_remove("DATABASE_URL"));
         assert_eq!(status, Some(1), "{complaints}");
