@@ -39,6 +39,8 @@ fn check_demo() {
         ("Usage and list-price charges of 2026-05 by cloud", 1),
         ("Done in ", 1),
         ("Serving", 0),
+        ("To look around, run it in a terminal", 1),
+        ("export DATABASE_URL", 0),
     ] {
         assert_eq!(shown.matches(part).count(), count, "{part:?} in\n{shown}");
     }
@@ -137,6 +139,7 @@ async fn exit_statuses_tell_what_is_wrong() {
         };
         check(&["settle", "--no-such-flag"], 2, "--no-such-flag");
         check(&["demo", "--events", "1"], 2, "2000");
+        check(&["demo", "--contracts", "/nowhere", "--set", "database.url=postgres://127.0.0.1:1/none"], 3, "/nowhere");
         check(&[], 2, "Usage:");
         check(&["config", "show", "--set", "kafka.no_such=1"], 3, "no_such");
         let broken = shipped_copy();
@@ -153,6 +156,7 @@ async fn exit_statuses_tell_what_is_wrong() {
         check(&["settle", "aws-openai", "2026-05", "--by", "ana"], 0, "");
         check(&["statement", "approve", "1", "--by", "ana"], 3, "someone else has to approve it");
         check(&["statement", "approve", "1", "--by", "ben"], 0, "");
+        check(&["statement", "show", "one"], 2, "a statement's number is expected");
         check(&["statement", "show", "77"], 3, "no statement 77");
         check(&["statement", "approve", "1", "--by", " "], 2, "it is empty");
         check(&["settle", "no-such", "2026-05", "--by", "ana"], 3, "there is aws-openai");
