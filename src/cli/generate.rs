@@ -1,6 +1,6 @@
 //! `apportion generate`: a month of usage from a seed, into a file or Kafka.
 
-use super::output::{Format, json, line, table, thousands};
+use super::output::{Format, counted, json, line, table, thousands};
 use super::{Session, Stop};
 use anyhow::Context;
 use apportion::domain::period::Period;
@@ -120,8 +120,8 @@ fn show(manifest: &Manifest) -> anyhow::Result<()> {
     line(table(&["rejected for", "messages"], &[1], rejections))?;
     let deployments = manifest.events_by_deployment.iter().map(|(name, count)| row(name, *count));
     line(table(&["deployment", "events"], &[1], deployments))?;
-    let (messages, late) = (thousands(manifest.counts.messages()), thousands(manifest.late));
-    Ok(line(format!("{messages} messages; {late} of the stored events occurred in the month before"))?)
+    let (messages, late) = (counted(manifest.counts.messages(), "message"), thousands(manifest.late));
+    Ok(line(format!("{messages}; {late} of the stored events occurred in the month before"))?)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `apportion ingest`: files of usage through the same writer as Kafka.
 
-use super::output::{Format, json, line, table, thousands};
+use super::output::{Format, counted, json, line, table, thousands};
 use super::{Session, Stop};
 use apportion::domain::outcome::Counts;
 use apportion::ingest::file::ingest_file;
@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 const EXAMPLES: &str = "\
 A file read twice, or once in part and once whole, counts once: what is known already is a duplicate.
-Ends with status 4 where some lines were rejected: they are kept, redacted, and the others are taken in.
+Ends with status 4 where messages were rejected, or conflict with what stands under their id: both are kept,
+rejections redacted, and the others are taken in.
 
 Examples:
   apportion ingest may.jsonl.gz
@@ -52,13 +53,24 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         Format::Table => {
             let rows = total.iter().map(|(outcome, count)| vec![outcome.name().to_owned(), thousands(count)]);
             line(table(&["outcome", "messages"], &[1], rows))?;
-            line(format!("{} messages", thousands(total.messages())))?;
+            line(counted(total.messages(), "message"))?;
         }
     }
-    if total.rejected > 0 {
-        let (rejected, all) = (thousands(total.rejected), thousands(total.messages()));
-        let what = format!("{rejected} of {all} messages rejected; `apportion usage rejections` tells where and why");
-        return Err(Stop::Left { what }.into());
+    match left(&total) {
+        Some(what) => Err(Stop::Left { what }.into()),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// What of the messages waits for someone, and where to look.
+fn left(total: &Counts) -> Option<String> {
+    let all = counted(total.messages(), "message");
+    let told = |count: u64, became: &str, command: &str| {
+        let told = format!("{} of {all} {became}; `apportion usage {command}` tells where and why", thousands(count));
+        (count > 0).then_some(told)
+    };
+    let rejected = told(total.rejected, "rejected", "rejections");
+    let conflicting = told(total.conflict, "in conflict with what stands", "conflicts");
+    let parts: Vec<String> = rejected.into_iter().chain(conflicting).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }

@@ -1,7 +1,7 @@
 //! `apportion migrate`: brings the database up to this build.
 
 use super::Session;
-use super::output::{Format, json, line};
+use super::output::{Format, counted, json, line};
 use apportion::store;
 
 const EXAMPLES: &str = "\
@@ -15,9 +15,10 @@ pub struct Args {}
 
 pub async fn run(_: Args, session: &Session) -> anyhow::Result<()> {
     let pool = session.pool()?;
-    store::migrate(&pool).await?;
+    let applied = store::migrate(&pool).await?;
     match session.format {
-        Format::Json => json(&serde_json::json!({ "current": true })),
-        Format::Table => Ok(line("the database has every migration of this build")?),
+        Format::Json => json(&serde_json::json!({ "current": true, "applied": applied })),
+        Format::Table if applied.is_empty() => Ok(line("the database has every migration of this build")?),
+        Format::Table => Ok(line(format!("applied {}: {}", counted(applied.len(), "migration"), applied.join(", ")))?),
     }
 }

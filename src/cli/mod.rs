@@ -40,7 +40,8 @@ Exit status:
   1  failed: Postgres or Kafka cannot be reached or used, or what was found differs from what was expected
   2  the command line is wrong
   3  an input was refused: a setting, a file, a contract, a record, a name, or a step that the rules forbid
-  4  nothing is lost, but work is left: a figure or a price is missing, or lines of a file were rejected
+  4  nothing is lost, but work is left: a figure or a price is missing, or messages of a file were rejected or
+     conflict with what stands
 
 Examples:
   apportion config show
@@ -102,14 +103,13 @@ impl Session {
     /// None is set, or it is no URL.
     pub fn database_url(&self) -> anyhow::Result<&str> {
         let url = self.config.database_url()?;
-        match store::place(url) {
-            Ok(_) => Ok(url),
-            Err(error) => {
-                let reason =
-                    format!("database.url cannot be used: {error}; write postgres://user:password@host:port/database");
-                Err(Stop::Refused { reason }.into())
-            }
-        }
+        let why = match store::place(url) {
+            Ok(_) if ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) => return Ok(url),
+            Ok(_) => "it is of another scheme".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let reason = format!("database.url cannot be used: {why}; write postgres://user:password@host:port/database");
+        Err(Stop::Refused { reason }.into())
     }
 
     /// The consumer's settings.
@@ -177,8 +177,7 @@ impl Cli {
         let file = apportion::config::file(self.config.as_deref());
         let (config, settings) = Config::load(&Sources::of_process(file, self.set))?;
         let session = Session { config, settings, format: self.format };
-        // For the words of a failure; a URL that is none is refused where it is used.
-        let place = store::place(&session.config.database.url).unwrap_or_default();
+        let database = DatabaseSetting::of(&session);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
         let ended = runtime.block_on(async {
             match self.command {
@@ -196,19 +195,46 @@ impl Cli {
                 Command::Usage(args) => usage::run(args, &session).await,
             }
         });
-        ended.map_err(|error| if database_is_away(&error) { error.context(away(&place)) } else { error })
+        ended.map_err(|error| match database.trouble(&error) {
+            Some(trouble) => anyhow::Error::msg(trouble),
+            None => error,
+        })
     }
 }
 
 /// What to say of a Postgres that cannot be reached.
 pub fn away(place: &str) -> String {
-    format!("Postgres at {place} cannot be reached")
+    format!("Postgres at {place} does not answer")
 }
 
-/// Whether it was Postgres that could not be reached; its driver does not say which one it asked.
-fn database_is_away(error: &anyhow::Error) -> bool {
-    use sqlx::Error::{Io, PoolTimedOut, Tls};
-    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(PoolTimedOut | Io(_) | Tls(_))))
+/// Where Postgres should be, and who says so: its driver tells of a failure without either.
+struct DatabaseSetting {
+    place: String,
+    origin: String,
+}
+
+impl DatabaseSetting {
+    fn of(session: &Session) -> Self {
+        let origin = session.settings.iter().find(|it| it.key == "database.url").map(|it| it.origin.clone());
+        Self {
+            // A URL that is none is refused where it is used.
+            place: store::place(&session.config.database.url).unwrap_or_default(),
+            origin: origin.unwrap_or_default(),
+        }
+    }
+
+    /// What to do about a Postgres that could not be reached, or that let nobody in; none for other errors.
+    fn trouble(&self, error: &anyhow::Error) -> Option<String> {
+        use sqlx::Error::{Io, PoolTimedOut, Tls};
+        let (place, check) = (&self.place, format!("check database.url, which {} sets", self.origin));
+        let start = format!("{check}, or start Postgres (`make up`)");
+        error.chain().filter_map(|cause| cause.downcast_ref()).find_map(|cause| match cause {
+            PoolTimedOut => Some(format!("{}; {start}", away(place))),
+            Io(why) => Some(format!("{}: {why}; {start}", away(place))),
+            Tls(why) => Some(format!("{} over TLS: {why}; {check}", away(place))),
+            other => store::refused_entry(other).map(|why| format!("Postgres at {place} refuses: {why}; {check}")),
+        })
+    }
 }
 
 /// An error with its causes; a cause that the words before it quote already is not repeated.
@@ -308,6 +334,21 @@ mod tests {
             findings.push(format!("{name}: no example"));
         }
         command.get_subcommands().for_each(|inner| missing_help(inner, findings));
+    }
+
+    /// The lines of a command's examples that clap may wrap, and those below it: pasted, such a line breaks.
+    fn long_examples(command: &clap::Command, findings: &mut Vec<String>) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples = help.lines().skip_while(|line| !line.starts_with("Example"));
+        findings.extend(examples.filter(|line| line.chars().count() > 100).map(str::to_owned));
+        command.get_subcommands().for_each(|inner| long_examples(inner, findings));
+    }
+
+    #[test]
+    fn no_example_is_wrapped() {
+        let mut findings = Vec::new();
+        long_examples(&Cli::command(), &mut findings);
+        assert!(findings.is_empty(), "{}", findings.join("\n"));
     }
 
     #[test]

@@ -31,7 +31,8 @@ pub fn table(heading: &[&str], numbers: &[usize], rows: impl IntoIterator<Item =
 }
 
 fn arranged(heading: &[&str], numbers: &[usize], rows: &[Vec<String>], width: Option<u16>) -> Table {
-    let width = width.map(usize::from);
+    // A terminal that says 0 does not know its width.
+    let width = width.map(usize::from).filter(|width| *width > 0);
     let column = |index: usize| rows.iter().filter_map(move |row| row.get(index)).map(String::as_str);
     let longest_word = |index: usize| {
         let cells = column(index).chain(heading.get(index).copied());
@@ -106,6 +107,13 @@ pub fn thousands(number: impl std::fmt::Display) -> String {
     grouped
 }
 
+/// So many of a thing whose plural takes an s: `1 line`, `2,000 lines`.
+pub fn counted(number: impl std::fmt::Display, thing: &str) -> String {
+    let number = thousands(number);
+    let plural = if number == "1" { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
 /// A rounded amount with all minor digits of its currency: `1,234.50 USD`.
 pub fn money(amount: &Exact, currency: Currency) -> String {
     let decimal = amount.to_decimal(currency.minor_digits());
@@ -128,7 +136,7 @@ pub fn exact(amount: &Exact) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{arranged, exact, thousands};
+    use super::{arranged, counted, exact, thousands};
 
     #[test]
     fn no_word_is_broken_however_narrow_the_terminal() {
@@ -158,5 +166,6 @@ mod tests {
         for (number, expect) in cases {
             assert_eq!(thousands(number), expect);
         }
+        assert_eq!((counted(1, "line"), counted(0, "line")), ("1 line".to_owned(), "0 lines".to_owned()));
     }
 }

@@ -2,9 +2,10 @@
 
 use super::output::{json, line};
 use super::{Format, Session, Stop};
-use apportion::domain::record::Record;
-use apportion::jobs::records::record;
+use apportion::domain::record::{Record, RecordError};
+use apportion::jobs::records::{RecordsError, record};
 use apportion::store::contracts::RecordOutcome;
+use std::fmt::Display;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -26,14 +27,16 @@ pub struct Args {
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let name = args.file.display();
+    let refused = |line: usize, error: &dyn Display| Stop::Refused { reason: format!("{name}:{line}: {error}") };
     let text = std::fs::read_to_string(&args.file).map_err(|error| Stop::unusable(&args.file, &error))?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let read = |(index, line): (usize, &str)| {
-        let place = index.saturating_add(1);
-        Record::from_json(line).map_err(|error| Stop::Refused { reason: format!("{name}:{place}: {error}") })
-    };
-    let records = lines.map(read).collect::<Result<Vec<Record>, Stop>>()?;
-    let outcomes = record(&session.pool()?, &records).await?;
+    let (records, lines) = read(&text).map_err(|(line, error)| refused(line, &error))?;
+    if records.is_empty() {
+        return Err(Stop::Refused { reason: format!("{name} holds no record") }.into());
+    }
+    let outcomes = record(&session.pool()?, &records).await.map_err(|error| match error {
+        RecordsError::Problem { index, .. } => refused(lines.get(index).copied().unwrap_or_default(), &error).into(),
+        error => anyhow::Error::from(error),
+    })?;
     let count = |wanted: RecordOutcome| outcomes.iter().filter(|outcome| **outcome == wanted).count();
     let stored = count(RecordOutcome::Stored);
     let (duplicates, conflicts) = (count(RecordOutcome::Duplicate), count(RecordOutcome::Conflict));
@@ -51,4 +54,12 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         "recorded already with other content, which stands: {which}; contracts/README.md tells how to correct one"
     );
     Err(Stop::Refused { reason }.into())
+}
+
+/// The records of a file with the line of each, or the first line that is none. Some editors begin a file with
+/// a byte order mark, which says nothing.
+fn read(text: &str) -> Result<(Vec<Record>, Vec<usize>), (usize, RecordError)> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    lines.map(|(number, line)| Ok((Record::from_json(line).map_err(|error| (number, error))?, number))).collect()
 }

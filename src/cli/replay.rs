@@ -1,7 +1,7 @@
 //! `apportion replay`: published traces as usage of configured deployments.
 
 use super::generate::{PARTITIONS, write_lines};
-use super::output::{Format, json, line, thousands};
+use super::output::{Format, counted, json, line};
 use super::{Session, Stop};
 use apportion::ingest::file::unzipped;
 use apportion::produce::kafka::{Producer, ensure_topics};
@@ -14,10 +14,12 @@ use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
-  apportion replay azure-llm-2023 AzureLLMInferenceTrace_conv.csv.gz --deployment azure-openai-eastus \\
-    --product gpt-5.5 --source urn:azure:trace --zone UTC --shift-days 907 --to-kafka usage.azure
-  apportion replay azure-llm-2023 code.csv --deployment d --product p --source urn:s --zone UTC \\
-    --shift-days 0 --output code.jsonl";
+  apportion replay azure-llm-2023 AzureLLMInferenceTrace_conv.csv.gz \\
+    --deployment azure-openai-eastus --product gpt-5.5 \\
+    --source urn:azure:trace --zone UTC --shift-days 907 \\
+    --to-kafka usage.azure
+  apportion replay azure-llm-2023 code.csv --deployment d --product p \\
+    --source urn:s --zone UTC --shift-days 0 --output code.jsonl";
 
 /// Replay a published trace as usage of a deployment
 #[derive(Debug, clap::Args)]
@@ -86,7 +88,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     }
     match session.format {
         Format::Json => json(&serde_json::json!({ "messages": count })),
-        Format::Table => Ok(line(format!("{} messages", thousands(count)))?),
+        Format::Table => Ok(line(counted(count, "message"))?),
     }
 }
 

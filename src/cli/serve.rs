@@ -1,6 +1,7 @@
 //! `apportion serve`: the long-running roles, until Ctrl-C or SIGTERM.
 
 use super::{Session, away};
+use anyhow::Context;
 use apportion::http::{self, HttpState};
 use apportion::ingest::consumer;
 use apportion::store::{self, Schema, rejections};
@@ -60,7 +61,10 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
         let ingests = roles.contains(&Role::Ingest);
         let (listen, state) = (session.config.http.listen, HttpState { pool, metrics, ingests });
         let stop = stop.clone();
-        running.spawn(async move { Ok(http::serve(listen, state, stop).await?) });
+        running.spawn(async move {
+            let served = http::serve(listen, state, stop).await;
+            served.with_context(|| format!("cannot answer at {listen}, which http.listen sets"))
+        });
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let ended = tokio::select! {
@@ -86,6 +90,7 @@ async fn check_schema(pool: &PgPool) -> anyhow::Result<()> {
             anyhow::bail!("the database at {place} lacks migrations of this build; run `apportion migrate`")
         }
         Ok(Ok(Schema::Ahead)) => tracing::warn!("the database at {place} has migrations of a later build"),
+        Ok(Err(error)) if !error.is_transient() => return Err(error.into()),
         Ok(Err(error)) => tracing::warn!(%error, "{}; waiting for it", away(&place)),
         Err(_) => tracing::warn!("{}; waiting for it", away(&place)),
     }

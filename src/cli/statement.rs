@@ -1,7 +1,7 @@
 //! `apportion statement`: list, show, approve, issue, and waive what an issue waits for.
 
 use super::contracts::check_known;
-use super::output::{self, json, line};
+use super::output::{self, counted, json, line};
 use super::{Format, Session, stated};
 use apportion::jobs::statements::{approve, document, issue, show, waive};
 use apportion::store::books::{StatementHead, list_statements};
@@ -45,12 +45,14 @@ enum Command {
     #[command(after_help = SHOW_EXAMPLES)]
     Show {
         /// The statement's number, as `apportion statement list` shows it
+        #[arg(value_parser = number)]
         id: i64,
     },
     /// Approve a draft that someone else made
     #[command(after_help = "Example:\n  apportion statement approve 1 --by ben")]
     Approve {
         /// The statement's number
+        #[arg(value_parser = number)]
         id: i64,
         /// Who approves; not the one who made the draft
         #[arg(long, env = "APPORTION_USER", value_parser = stated)]
@@ -60,6 +62,7 @@ enum Command {
     #[command(after_help = "Example:\n  apportion statement issue 1 --by ben")]
     Issue {
         /// The statement's number
+        #[arg(value_parser = number)]
         id: i64,
         /// Who issues
         #[arg(long, env = "APPORTION_USER", value_parser = stated)]
@@ -69,6 +72,7 @@ enum Command {
     #[command(after_help = "Example:\n  apportion statement waive 1 --by ben --reason 'test traffic'")]
     Waive {
         /// The statement's number
+        #[arg(value_parser = number)]
         id: i64,
         /// Who decides
         #[arg(long, env = "APPORTION_USER", value_parser = stated)]
@@ -77,6 +81,11 @@ enum Command {
         #[arg(long, value_parser = stated)]
         reason: String,
     },
+}
+
+/// A statement's number; its contract or period is none.
+fn number(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "a statement's number is expected, as `apportion statement list` shows it".to_owned())
 }
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
@@ -116,7 +125,11 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let events: i64 = waived.iter().map(|usage| usage.events).sum();
             match session.format {
                 Format::Json => json(&waived)?,
-                Format::Table => line(format!("Waived {events} unresolved events of {} kinds.", waived.len()))?,
+                Format::Table => line(format!(
+                    "Waived {} of {}.",
+                    counted(events, "unresolved event"),
+                    counted(waived.len(), "kind")
+                ))?,
             }
         }
     }

@@ -1,14 +1,17 @@
 //! `apportion usage`: what became of the messages.
 
 use super::Session;
-use super::output::{Format, json, line, table, thousands};
+use super::output::{Format, counted, json, line, table, thousands};
 use apportion::domain::period::Instant;
 use apportion::ingest::retry::retry;
 use apportion::ingest::writer::Writer;
-use apportion::sources::RejectionReason;
+use apportion::sources::{RejectionReason, cloudevents};
 use apportion::store::usage_reports as reports;
 use apportion::telemetry::Metrics;
 use clap::builder::PossibleValuesParser;
+use rust_decimal::Decimal;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const EXAMPLES: &str = "\
@@ -32,10 +35,12 @@ Examples:
   apportion usage retry --reason unknown_field";
 
 const CONFLICTS_EXAMPLES: &str = "\
-The first content stands. A source that meant to change it sends a correction, with an id of its own.
+The first content stands. A source that meant to change it sends a correction, with an id of its own. As JSON,
+with the whole of what was reported and of what stands.
 
 Examples:
-  apportion usage conflicts --limit 5";
+  apportion usage conflicts --limit 5
+  apportion usage conflicts --format json";
 
 const UNRESOLVED_EXAMPLES: &str = "\
 Such usage counts from when its names are registered: add them to register.md, then `apportion contracts apply`.
@@ -106,7 +111,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             if retried > 0 {
                 line(format!("{} of the rejected were taken in by a retry since", thousands(retried)))?;
             }
-            Ok(line(format!("{} messages", thousands(outcomes.messages())))?)
+            Ok(line(counted(outcomes.messages(), "message"))?)
         }
         Command::Rejections { reason, limit } => {
             let found = reports::rejections(&pool, reason.as_deref(), i64::from(limit)).await?;
@@ -126,18 +131,62 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let (taken, left) = (retried.taken.messages() - refused, retried.still_rejected + refused);
             Ok(line(format!("{taken} rejections were taken in, {left} are still rejected"))?)
         }
-        Command::Conflicts { limit } => {
-            let found = reports::conflicts(&pool, i64::from(limit)).await?;
-            if as_json {
-                return json(&found);
-            }
-            let row = |it: reports::ConflictLine| vec![recorded(it.recorded_at), it.position, it.source, it.event_id];
-            Ok(line(table(&["recorded (UTC)", "position", "source", "event"], &[], found.into_iter().map(row)))?)
-        }
+        Command::Conflicts { limit } => show_conflicts(reports::conflicts(&pool, i64::from(limit)).await?, as_json),
         Command::Unresolved => {
             let found = reports::unresolved(&pool).await?;
             if as_json { json(&found) } else { show_unresolved(found) }
         }
+    }
+}
+
+/// Each conflict with what differs from what stands; as JSON, with the whole of both.
+fn show_conflicts(found: Vec<reports::ConflictLine>, as_json: bool) -> anyhow::Result<()> {
+    let (mut objects, mut rows) = (Vec::new(), Vec::new());
+    for it in found {
+        let stands: Value = serde_json::from_slice(&cloudevents::encode(&it.stands))?;
+        let differs = differences(&it.reported, &stands).join("\n");
+        rows.push(vec![recorded(it.recorded_at), it.position.clone(), it.source.clone(), it.event_id.clone(), differs]);
+        objects.push(serde_json::json!({
+            "recorded_at": it.recorded_at, "position": it.position, "source": it.source, "event_id": it.event_id,
+            "reported": it.reported, "stands": stands,
+        }));
+    }
+    if as_json {
+        return json(&objects);
+    }
+    Ok(line(table(&["recorded (UTC)", "position", "source", "event", "reported, and what stands"], &[], rows))?)
+}
+
+/// What two structured events differ in, a field each. A quantity that is absent is zero.
+fn differences(reported: &Value, stands: &Value) -> Vec<String> {
+    let (reported, stands) = (fields("", reported), fields("", stands));
+    let names: BTreeSet<&String> = reported.keys().chain(stands.keys()).collect();
+    let differing = names.into_iter().filter_map(|name| {
+        let (reported, stands) = (reported.get(name), stands.get(name));
+        let quantity = |text: Option<&String>| text.map_or(Ok(Decimal::ZERO), |text| text.parse()).ok();
+        let is_equal = if name.contains("quantities.") {
+            quantity(reported).is_some() && quantity(reported) == quantity(stands)
+        } else {
+            reported == stands
+        };
+        let shown = |text: Option<&String>| text.map_or("nothing", String::as_str).to_owned();
+        (!is_equal).then(|| {
+            let name = name.trim_start_matches("data.");
+            format!("{name}: {}, where {} stands", shown(reported), shown(stands))
+        })
+    });
+    differing.collect()
+}
+
+/// The values of an object and of those in it, by their names with points between.
+fn fields(name: &str, value: &Value) -> BTreeMap<String, String> {
+    match value {
+        Value::Object(inner) => {
+            let named = |key: &String| if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+            inner.iter().flat_map(|(key, value)| fields(&named(key), value)).collect()
+        }
+        Value::String(text) => BTreeMap::from([(name.to_owned(), text.clone())]),
+        other => BTreeMap::from([(name.to_owned(), other.to_string())]),
     }
 }
 
@@ -156,4 +205,25 @@ pub fn show_unresolved(found: Vec<reports::UnresolvedLine>) -> anyhow::Result<()
     };
     let heading = ["source", "deployment", "product", "events", "days"];
     Ok(line(table(&heading, &[3], found.into_iter().map(row)))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::differences;
+    use serde_json::json;
+
+    #[test]
+    fn a_difference_is_one_of_value() {
+        let stands = json!({"id": "e", "data": {"product": "p", "quantities": {"requests": "1", "input_tokens": "5"}}});
+        let equal = json!({"id": "e", "data": {"product": "p", "quantities": {"requests": "1.0", "input_tokens": "5", "tool_calls": "0"}}});
+        assert!(differences(&equal, &stands).is_empty());
+        let other = json!({"id": "e", "data": {"product": "q", "customer": "c", "quantities": {"requests": "2"}}});
+        let expect = [
+            "customer: c, where nothing stands",
+            "product: q, where p stands",
+            "quantities.input_tokens: nothing, where 5 stands",
+            "quantities.requests: 2, where 1 stands",
+        ];
+        assert_eq!(differences(&other, &stands), expect);
+    }
 }

@@ -85,12 +85,16 @@ pub enum RecordError {
     Name { field: &'static str, text: String },
     #[error("the evidence has a NUL character, which cannot be stored")]
     Nul,
-    #[error("{0}")]
-    Json(#[from] serde_json::Error),
-    #[error(transparent)]
-    Instant(#[from] ParseInstantError),
-    #[error(transparent)]
-    Money(#[from] ParseMoneyError),
+    #[error("{}", without_line(.0))]
+    Json(serde_json::Error),
+    #[error("\"{field}\" has to be {form}")]
+    WrongType { field: &'static str, form: &'static str },
+    #[error("\"{field}\": \"{text}\" is no date; write one such as 2026-05-31")]
+    Date { field: &'static str, text: String },
+    #[error("\"{field}\": {problem}")]
+    Instant { field: &'static str, problem: ParseInstantError },
+    #[error("\"{field}\": {problem}")]
+    Money { field: &'static str, problem: ParseMoneyError },
     #[error("a deduction is of zero or more: {amount}")]
     NegativeDeduction { amount: String },
     #[error("names both an event and a deployment with a product; write one of the two")]
@@ -110,8 +114,8 @@ enum Raw {
         contract: ContractId,
         name: DefinedTerm,
         by: PartyId,
-        from: NaiveDate,
-        through: NaiveDate,
+        from: String,
+        through: String,
         value: String,
     },
     Deduction {
@@ -136,18 +140,71 @@ enum Raw {
     },
 }
 
+/// The fields of records, and the form of each.
+const FORMS: [(&str, &str); 16] = [
+    ("kind", "\"figure\", \"deduction\" or \"fact\""),
+    ("source", "text in quotes"),
+    ("id", "text in quotes"),
+    ("contract", "text in quotes"),
+    ("name", "text in quotes"),
+    ("by", "text in quotes"),
+    ("from", "a date in quotes, such as \"2026-05-01\""),
+    ("through", "a date in quotes, such as \"2026-05-31\""),
+    ("value", "an amount in quotes, such as \"1_000.50 USD\""),
+    ("category", "text in quotes"),
+    ("at", "an instant in quotes, such as \"2026-04-27T00:00:00-07:00\""),
+    ("amount", "an amount in quotes, such as \"1_000.50 USD\""),
+    ("deployment", "text in quotes"),
+    ("product", "text in quotes"),
+    ("customer", "text in quotes"),
+    ("evidence", "text in quotes"),
+];
+
+/// Names the field whose value is of another type than its own: the reader of JSON does not.
+fn named(text: &str, error: serde_json::Error) -> RecordError {
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).unwrap_or_default();
+    let may_be_null = ["deployment", "product", "customer"];
+    let wrong = FORMS.iter().find(|(field, _)| {
+        object.get(*field).is_some_and(|it| !(it.is_string() || it.is_null() && may_be_null.contains(field)))
+    });
+    match wrong {
+        Some((field, form)) => RecordError::WrongType { field, form },
+        None => RecordError::Json(error),
+    }
+}
+
+/// A record is one line: its place in the file is told by whoever reads that, and only the column is news.
+fn without_line(error: &serde_json::Error) -> String {
+    let (text, column) = (error.to_string(), error.column());
+    let told = format!(" at line {} column {column}", error.line());
+    text.strip_suffix(&told).map_or_else(|| text.clone(), |words| format!("{words}, in column {column}"))
+}
+
+fn date(field: &'static str, text: &str) -> Result<NaiveDate, RecordError> {
+    text.parse().map_err(|_| RecordError::Date { field, text: text.to_owned() })
+}
+
+fn instant(field: &'static str, text: &str) -> Result<Instant, RecordError> {
+    parse_instant(text).map_err(|problem| RecordError::Instant { field, problem })
+}
+
+fn money(field: &'static str, text: &str) -> Result<Money, RecordError> {
+    text.parse().map_err(|problem| RecordError::Money { field, problem })
+}
+
 impl Record {
     /// Reads one JSON object, such as a line of a file of records.
     ///
     /// # Errors
     /// What is missing, unknown or wrong in it.
     pub fn from_json(text: &str) -> Result<Self, RecordError> {
-        let (source, id, content) = match serde_json::from_str(text)? {
+        let (source, id, content) = match serde_json::from_str(text).map_err(|error| named(text, error))? {
             Raw::Figure { source, id, contract, name, by, from, through, value } => {
+                let (from, through) = (date("from", &from)?, date("through", &through)?);
                 if through < from {
                     return Err(RecordError::EndsBeforeStart { from, through });
                 }
-                let figure = Figure { contract, name, by, from, through, value: value.parse()? };
+                let figure = Figure { contract, name, by, from, through, value: money("value", &value)? };
                 (source, id, RecordContent::Figure(figure))
             }
             Raw::Deduction { source, id, category, at, amount, event, deployment, product, customer } => {
@@ -159,15 +216,16 @@ impl Record {
                     (Some(_), ..) => return Err(RecordError::TwoTargets),
                     (None, ..) => return Err(RecordError::NoTarget),
                 };
-                let taken: Money = amount.parse()?;
+                let taken = money("amount", &amount)?;
                 if taken.amount.is_negative() {
                     return Err(RecordError::NegativeDeduction { amount });
                 }
-                let deduction = Deduction { category, at: parse_instant(&at)?, amount: taken, reduces };
+                let deduction = Deduction { category, at: instant("at", &at)?, amount: taken, reduces };
                 (source, id, RecordContent::Deduction(deduction))
             }
             Raw::Fact { source, id, contract, name, by, at, evidence } => {
-                (source, id, RecordContent::Fact(Fact { contract, name, by, at: parse_instant(&at)?, evidence }))
+                let fact = Fact { contract, name, by, at: instant("at", &at)?, evidence };
+                (source, id, RecordContent::Fact(fact))
             }
         };
         for (field, text) in [("source", &source), ("id", &id)] {
@@ -268,7 +326,15 @@ mod tests {
         check(&deduction(r#""amount":"3 USD""#), "names nothing");
         check(&deduction(r#""amount":"3","deployment":"d","product":"p""#), "has no currency");
         check(&deduction(r#""amount":"-3 USD","deployment":"d","product":"p""#), "zero or more");
-        check(&deduction(r#""amount":3,"deployment":"d","product":"p""#), "string");
+        check(&deduction(r#""amount":3,"deployment":"d","product":"p""#), "\"amount\" has to be an amount in quotes");
+        let figure = |from: &str| {
+            format!(
+                r#"{{"kind":"figure","source":"s","id":"f","contract":"c","name":"n","by":"p","from":{from},"through":"2026-05-31","value":"1 USD"}}"#
+            )
+        };
+        check(&figure(r#""2026-13-01""#), "\"from\": \"2026-13-01\" is no date; write one such as 2026-05-31");
+        check(&figure("20260501"), "\"from\" has to be a date in quotes");
+        check(r#"{"kind":"fact","source":"s""#, "EOF while parsing an object, in column 27");
         check(&deduction(r#""amount":"3 USD","why":"x""#), "unknown field `why`");
     }
 }

@@ -17,8 +17,12 @@ use rdkafka::{Offset, TopicPartitionList};
 use sqlx::PgPool;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant as Clock};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+
+/// How long a fault that stays is not told of again.
+pub(super) const TOLD_AGAIN: Duration = Duration::from_secs(30);
 
 /// Why a consumer ends.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +105,8 @@ struct State {
     epochs: u64,
     failure: Option<ConsumerError>,
     halted: Option<ConsumerError>,
+    /// By fault of the client, when it was last told.
+    told: Vec<(KafkaError, Clock)>,
 }
 
 impl State {
@@ -143,6 +149,17 @@ impl Context {
     /// What went wrong in a rebalance, once.
     pub(super) fn take_failure(&self) -> Option<ConsumerError> {
         self.state().failure.take()
+    }
+
+    /// Whether a fault was not told of lately. While Kafka is away its client reports the same ones all the time.
+    fn is_news(&self, error: &KafkaError) -> bool {
+        let told = &mut self.state().told;
+        told.retain(|(_, at)| at.elapsed() < TOLD_AGAIN);
+        let is_news = told.iter().all(|(other, _)| other != error);
+        if is_news {
+            told.push((error.clone(), Clock::now()));
+        }
+        is_news
     }
 
     /// Remembers that a partition is halted.
@@ -232,7 +249,9 @@ impl ClientContext for Context {
 
     /// The poll returns the same fault, without the reason: it is told here, and only here.
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "Kafka is not well; reading goes on when it is");
+        if self.is_news(&error) {
+            tracing::warn!(%error, reason, "Kafka is not well; reading goes on when it is");
+        }
     }
 
     fn stats(&self, statistics: Statistics) {

@@ -5,7 +5,7 @@
 //! committed to Kafka. An offset that the broker does not have any more halts its partition.
 
 pub use super::assignment::ConsumerError;
-use super::assignment::{Assignment, Context, Held, wait};
+use super::assignment::{Assignment, Context, Held, TOLD_AGAIN, wait};
 use super::batch::{Message, Position};
 use super::writer::{Offsets, Writer};
 use crate::domain::outcome::Counts;
@@ -155,11 +155,15 @@ fn client(config: &ConsumerConfig) -> ClientConfig {
 /// The id of the cluster that answers; none if asked to stop before it did.
 fn cluster_id(config: &ConsumerConfig, stop: &CancellationToken) -> Result<Option<String>, KafkaError> {
     let probe: BaseConsumer = client(config).create()?;
+    let mut told: Option<Clock> = None;
     while !stop.is_cancelled() {
         if let Some(id) = probe.client().fetch_cluster_id(Duration::from_secs(2)) {
             return Ok(Some(id));
         }
-        tracing::warn!(brokers = config.brokers, "Kafka is away; waiting for it");
+        if told.is_none_or(|at| at.elapsed() >= TOLD_AGAIN) {
+            tracing::warn!(brokers = config.brokers, "Kafka is away; waiting for it");
+            told = Some(Clock::now());
+        }
     }
     Ok(None)
 }

@@ -21,6 +21,9 @@ const BATCH_LINES: usize = 10_000;
 /// How many bytes make a batch, even if it has fewer lines.
 const BATCH_BYTES: usize = 16 << 20;
 
+/// Some editors begin a file with a byte order mark, which says nothing.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// What every gzip file begins with.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
@@ -93,6 +96,7 @@ fn read_batch(lines: &mut Lines, writer: &Writer, name: &Arc<str>, read: &mut u6
     while messages.len() < BATCH_LINES && bytes < BATCH_BYTES {
         let Some(line) = lines.next_line()? else { break };
         *read = read.saturating_add(1);
+        let line = if *read == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
         // Of a line that is too long only the start is known: it is not taken for an empty one.
         if line.len() <= MAX_MESSAGE_BYTES && line.iter().all(u8::is_ascii_whitespace) {
             continue;

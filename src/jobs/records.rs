@@ -11,8 +11,9 @@ use sqlx::PgPool;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsError {
+    /// `index` counts from 0 in the records that were given.
     #[error("record {id}: {problem}")]
-    Problem { id: EventId, problem: RecordProblem },
+    Problem { index: usize, id: EventId, problem: RecordProblem },
     #[error(transparent)]
     Contracts(#[from] ContractsError),
     #[error(transparent)]
@@ -28,9 +29,12 @@ pub async fn record(pool: &PgPool, records: &[Record]) -> Result<Vec<RecordOutco
     let (mut tx, at) = recording::begin(pool, LockMode::Exclusive).await?;
     let Known { register, contracts, .. } = load(&mut tx, at).await?;
     let mut known = load_records(&mut tx, at).await?;
-    for record in records {
-        check_record(record, &contracts, &register, &known)
-            .map_err(|problem| RecordsError::Problem { id: record.id.clone(), problem })?;
+    for (index, record) in records.iter().enumerate() {
+        check_record(record, &contracts, &register, &known).map_err(|problem| RecordsError::Problem {
+            index,
+            id: record.id.clone(),
+            problem,
+        })?;
         // Of equal ids the first stands: another content becomes a conflict, and never counts.
         if known.iter().all(|other| other.id != record.id) {
             known.push(record.clone());

@@ -19,7 +19,7 @@ pub enum StatementError {
     #[error("{by} made statement {id}; someone else has to approve it")]
     OwnDraft { id: i64, by: String },
     #[error(
-        "{events} events of {period} are of deployments or products that no register knows; register them with `apportion contracts apply` and settle again, or waive them with `apportion statement waive {id} --reason ...`"
+        "{events} events of {period} are of deployments or products that no register knows; register them with `apportion contracts apply` and settle again, or waive them with `apportion statement waive {id} --by NAME --reason WHY`"
     )]
     Unresolved { id: i64, period: Period, events: i64 },
     #[error("the stored statement cannot be read: {0}")]

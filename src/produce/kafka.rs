@@ -3,15 +3,18 @@
 use super::message::Message;
 use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+/// How long Kafka may take to answer at all.
+const ANSWER: Duration = Duration::from_secs(15);
 
 /// How long Kafka may take to acknowledge what is still queued at the end.
 const FLUSH: Duration = Duration::from_secs(60);
@@ -21,6 +24,8 @@ const FLUSH: Duration = Duration::from_secs(60);
 pub enum ProduceError {
     #[error("kafka: {0}")]
     Kafka(#[from] KafkaError),
+    #[error("Kafka at {brokers} does not answer; check kafka.brokers (KAFKA_BROKERS), or start Kafka (`make up`)")]
+    Away { brokers: String },
     #[error("topic {topic} could not be created: {code}")]
     Topic { topic: String, code: RDKafkaErrorCode },
     #[error("topic {topic} could not be deleted: {code}")]
@@ -39,6 +44,20 @@ fn client(brokers: &str, properties: &BTreeMap<String, String>) -> ClientConfig 
     config
 }
 
+/// A client for changing topics, and the topics that there are: by then Kafka has answered.
+fn admin(brokers: &str, properties: &BTreeMap<String, String>) -> Result<(AdminClient<Quiet>, Metadata), ProduceError> {
+    let admin: AdminClient<Quiet> = client(brokers, properties).create_with_context(Quiet)?;
+    match admin.inner().fetch_metadata(None, ANSWER) {
+        Ok(metadata) => Ok((admin, metadata)),
+        Err(KafkaError::MetadataFetch(
+            RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::OperationTimedOut,
+        )) => Err(ProduceError::Away { brokers: brokers.to_owned() }),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Creates the topics that are missing, with so many partitions each. One that exists stays as it is.
 ///
 /// # Errors
@@ -49,7 +68,7 @@ pub async fn ensure_topics(
     topics: &[String],
     partitions: i32,
 ) -> Result<(), ProduceError> {
-    let admin: AdminClient<DefaultClientContext> = client(brokers, properties).create()?;
+    let (admin, _) = admin(brokers, properties)?;
     // A replication of -1 is the broker's own default.
     let wanted: Vec<NewTopic<'_>> =
         topics.iter().map(|topic| NewTopic::new(topic, partitions, TopicReplication::Fixed(-1))).collect();
@@ -63,6 +82,19 @@ pub async fn ensure_topics(
     Ok(())
 }
 
+/// What librdkafka logs of its own matters to whoever looks for a fault: what comes of it is told as an error.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(facility, "{message}");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "Kafka is not well");
+    }
+}
+
 /// Counts what Kafka did not acknowledge.
 #[derive(Default)]
 struct Failures {
@@ -73,7 +105,15 @@ struct Failures {
 #[derive(Clone, Default)]
 struct Deliveries(Arc<Failures>);
 
-impl ClientContext for Deliveries {}
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Quiet.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "Kafka is not well; sending goes on when it is");
+    }
+}
 
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
@@ -158,8 +198,7 @@ pub async fn delete_topics(
     properties: &BTreeMap<String, String>,
     prefix: &str,
 ) -> Result<(), ProduceError> {
-    let admin: AdminClient<DefaultClientContext> = client(brokers, properties).create()?;
-    let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(30))?;
+    let (admin, metadata) = admin(brokers, properties)?;
     let old: Vec<&str> =
         metadata.topics().iter().map(|topic| topic.name()).filter(|name| name.starts_with(prefix)).collect();
     if old.is_empty() {

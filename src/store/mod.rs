@@ -26,6 +26,12 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 /// Postgres's code of a table that does not exist.
 const UNDEFINED_TABLE: &str = "42P01";
 
+/// Postgres's code of a database that does not exist.
+const UNKNOWN_DATABASE: &str = "3D000";
+
+/// How Postgres's codes of a wrong user or password start.
+const INVALID_AUTHORIZATION: &str = "28";
+
 /// What the database answers when it cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -129,12 +135,32 @@ pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, StoreError> {
         .connect_lazy_with(options))
 }
 
-/// Applies the migrations that the database does not have yet.
+/// Applies the migrations that the database does not have yet; returns their numbers and names.
 ///
 /// # Errors
 /// A migration that fails, or one that was changed after it was applied.
-pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
-    Ok(MIGRATIONS.run(pool).await?)
+pub async fn migrate(pool: &PgPool) -> Result<Vec<String>, StoreError> {
+    let before = applied(pool).await?;
+    MIGRATIONS.run(pool).await?;
+    let new = MIGRATIONS.iter().filter(|migration| !before.contains(&migration.version));
+    Ok(new.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect())
+}
+
+/// The migrations that the database has.
+async fn applied(pool: &PgPool) -> Result<Vec<i64>, StoreError> {
+    // The table belongs to sqlx and does not exist where queries are checked: not a checked query.
+    let applied = sqlx::query_scalar("select version from _sqlx_migrations where success order by version");
+    match applied.fetch_all(pool).await {
+        Err(error) if is_undefined_table(&error) => Ok(Vec::new()),
+        answered => Ok(answered?),
+    }
+}
+
+/// Why the server lets nobody in, in its own words: no such database or user, or a wrong password.
+pub fn refused_entry(error: &sqlx::Error) -> Option<&str> {
+    let error = error.as_database_error()?;
+    let is_entry = |code: &str| code == UNKNOWN_DATABASE || code.starts_with(INVALID_AUTHORIZATION);
+    error.code().is_some_and(|code| is_entry(&code)).then(|| error.message())
 }
 
 /// Whether a table that was asked for does not exist: the database has no schema of ours.
@@ -157,12 +183,7 @@ pub enum Schema {
 /// # Errors
 /// The database does not answer.
 pub async fn schema(pool: &PgPool) -> Result<Schema, StoreError> {
-    // The table belongs to sqlx and does not exist where queries are checked: not a checked query.
-    let applied = sqlx::query_scalar("select version from _sqlx_migrations where success order by version");
-    let applied: Vec<i64> = match applied.fetch_all(pool).await {
-        Err(error) if is_undefined_table(&error) => Vec::new(),
-        answered => answered?,
-    };
+    let applied = applied(pool).await?;
     if applied.iter().copied().eq(MIGRATIONS.iter().map(|migration| migration.version)) {
         return Ok(Schema::Current);
     }

@@ -1,10 +1,13 @@
 //! What became of the messages, for people who look: counts by outcome, and lists with reasons. Read-only.
 
 use super::StoreError;
+use super::usage::{Wanted, look_up};
 use crate::domain::outcome::Counts;
+use crate::domain::usage::UsageMessage;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 /// A name with how many stand under it: a rejection reason, a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,7 +25,7 @@ pub struct RejectionLine {
     pub detail: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConflictLine {
     pub recorded_at: DateTime<Utc>,
     pub position: String,
@@ -30,6 +33,8 @@ pub struct ConflictLine {
     pub event_id: String,
     /// What was reported under an id that stands for something else already.
     pub reported: serde_json::Value,
+    /// What stands for that id, as it was reported first.
+    pub stands: UsageMessage,
 }
 
 /// Usage whose deployment or product no register names, as it stands after corrections.
@@ -126,14 +131,26 @@ pub async fn rejections(pool: &PgPool, reason: Option<&str>, limit: i64) -> Resu
 /// # Errors
 /// The database's.
 pub async fn conflicts(pool: &PgPool, limit: i64) -> Result<Vec<ConflictLine>, StoreError> {
-    Ok(sqlx::query_as!(
-        ConflictLine,
-        "select b.recorded_at, c.position, c.source, c.event_id, c.reported
+    let rows = sqlx::query!(
+        "select b.recorded_at, c.position, c.event_key, c.source, c.event_id, c.reported
         from usage_conflict c join usage_batch b using (batch_id) order by c.conflict_id desc limit $1",
         limit
-    )
-    .fetch_all(pool)
-    .await?)
+    );
+    let rows = rows.fetch_all(pool).await?;
+    let wanted = Wanted { target_keys: rows.iter().map(|row| row.event_key).collect(), ..Wanted::default() };
+    let known = look_up(&mut *pool.acquire().await?, &wanted).await?;
+    let stands = |key: &Uuid| {
+        let event = known.events.get(key).map(|stored| UsageMessage::Event(stored.event.clone()));
+        let amendment = || known.amendments.iter().find(|stored| stored.key == *key);
+        event.or_else(|| amendment().map(|stored| UsageMessage::Amendment(stored.amendment.clone())))
+    };
+    let lines = rows.into_iter().map(|row| {
+        let stands = stands(&row.event_key).ok_or("nothing stands under it");
+        let stands = StoreError::decoded("usage_conflict.event_key", row.event_key, stands)?;
+        let (recorded_at, position, reported) = (row.recorded_at, row.position, row.reported);
+        Ok(ConflictLine { recorded_at, position, source: row.source, event_id: row.event_id, reported, stands })
+    });
+    lines.collect()
 }
 
 /// Events that came after the close of a period in which they had occurred, or of a later one.

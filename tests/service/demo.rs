@@ -39,6 +39,8 @@ fn check_demo() {
         ("Usage and list-price charges of 2026-05 by cloud", 1),
         ("Done in ", 1),
         ("Serving", 0),
+        ("To look around, run it in a terminal", 1),
+        ("export DATABASE_URL", 0),
     ] {
         assert_eq!(shown.matches(part).count(), count, "{part:?} in\n{shown}");
     }
@@ -137,6 +139,7 @@ async fn exit_statuses_tell_what_is_wrong() {
         };
         check(&["settle", "--no-such-flag"], 2, "--no-such-flag");
         check(&["demo", "--events", "1"], 2, "2000");
+        check(&["demo", "--contracts", "/nowhere", "--set", "database.url=postgres://127.0.0.1:1/none"], 3, "/nowhere");
         check(&[], 2, "Usage:");
         check(&["config", "show", "--set", "kafka.no_such=1"], 3, "no_such");
         let broken = shipped_copy();
@@ -153,6 +156,7 @@ async fn exit_statuses_tell_what_is_wrong() {
         check(&["settle", "aws-openai", "2026-05", "--by", "ana"], 0, "");
         check(&["statement", "approve", "1", "--by", "ana"], 3, "someone else has to approve it");
         check(&["statement", "approve", "1", "--by", "ben"], 0, "");
+        check(&["statement", "show", "one"], 2, "a statement's number is expected");
         check(&["statement", "show", "77"], 3, "no statement 77");
         check(&["statement", "approve", "1", "--by", " "], 2, "it is empty");
         check(&["settle", "no-such", "2026-05", "--by", "ana"], 3, "there is aws-openai");
@@ -170,9 +174,16 @@ async fn exit_statuses_tell_what_is_wrong() {
             path.to_str().expect("a name").to_owned()
         };
         check(&["ingest", &file("events", format!("{event}\nno json\n"))], 4, "1 of 2 messages rejected");
+        let other = event.replace("\"requests\":1", "\"requests\":2");
+        check(&["ingest", &file("other", format!("\u{feff}{other}\n"))], 4, "usage conflicts");
+        check(&["record", &file("nothing", "\n".to_owned())], 3, "holds no record");
         let figure = r#"{"kind":"figure","source":"s","id":"f","contract":"microsoft-openai","name":"Subscriptions","by":"openai","from":"2026-05-01","through":"2026-05-31","value":"1 USD"}"#;
-        check(&["record", &file("figure", figure.to_owned())], 0, "");
+        check(&["record", &file("figure", format!("\u{feff}{figure}"))], 0, "");
         check(&["record", &file("changed", figure.replace("1 USD", "2 USD"))], 3, "f of s");
+        let beyond = file("beyond", format!("\n{}", figure.replace("microsoft-openai", "no-such")));
+        check(&["record", &beyond], 3, "beyond:2: record f of s: no contract \"no-such\" is loaded");
+        check(&["statement", "list", "--set", "database.url=mysql://a/b"], 3, "another scheme");
+        check(&["statement", "list", "--set", &format!("database.url={url}_no")], 1, "which --set sets");
         let unreachable = ["statement", "list", "--set", "database.url=postgres://nobody@127.0.0.1:1/none"];
         let (status, _, complaints) = run(apportion(&unreachable).env_remove("DATABASE_URL"));
         assert_eq!(status, Some(1), "{complaints}");

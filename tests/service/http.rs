@@ -79,7 +79,9 @@ async fn a_database_that_was_never_migrated_is_behind() {
     let database = TestDatabase::bare().await;
     let pool = store::connect(&database.url, 1).expect("a URL");
     assert_eq!(store::schema(&pool).await.expect("it answers"), Schema::Behind);
-    store::migrate(&pool).await.expect("migrated");
+    let applied = store::migrate(&pool).await.expect("migrated");
+    assert_eq!(applied.first().map(String::as_str), Some("0001 usage"));
+    assert!(store::migrate(&pool).await.expect("migrated").is_empty());
     assert_eq!(store::schema(&pool).await.expect("it answers"), Schema::Current);
     pool.close().await;
     database.drop_it().await;

@@ -2,7 +2,9 @@
 
 use crate::support::*;
 use apportion::ingest::file::ingest_file;
-use apportion::store::recording;
+use apportion::sources::cloudevents;
+use apportion::store::{recording, usage_reports as reports};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -74,6 +76,19 @@ async fn check_rows(database: &TestDatabase) {
     database.audit().await;
 }
 
+/// What was reported first stands, whatever corrected it since: of e1 100 input tokens, of v1 that it voids e3.
+async fn check_conflicts(database: &TestDatabase) {
+    let conflicts = reports::conflicts(&database.pool, 10).await.expect("conflicts");
+    let both = conflicts.iter().map(|it| {
+        let stands: Value = serde_json::from_slice(&cloudevents::encode(&it.stands)).expect("JSON");
+        let part =
+            |event: &Value| event["data"].get("voids").unwrap_or(&event["data"]["quantities"]["input_tokens"]).clone();
+        (it.event_id.as_str(), part(&it.reported), part(&stands))
+    });
+    let both: Vec<(&str, Value, Value)> = both.collect();
+    assert_eq!(both, [("v1", "e1".into(), "e3".into()), ("e1", "101".into(), "100".into())]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_outcome_in_one_batch_or_in_many() {
     for size in [100, 1, 5] {
@@ -84,6 +99,7 @@ async fn each_outcome_in_one_batch_or_in_many() {
         }
         assert_eq!(database.counts().await, expected(), "batches of {size}");
         check_rows(&database).await;
+        check_conflicts(&database).await;
         database.drop_it().await;
     }
 }

@@ -1,6 +1,6 @@
 //! The demo's second half: figures, settlements, statements, and revenue by cloud.
 
-use super::super::output::{exact, line, money, table};
+use super::super::output::{counted, exact, line, money, table};
 use super::super::statement_text;
 use apportion::domain::ids::ContractId;
 use apportion::domain::period::Period;
@@ -37,7 +37,7 @@ pub async fn settle_month(pool: &PgPool, month: Period) -> anyhow::Result<Vec<(i
         let request =
             SettleRequest { contract: ContractId::new(contract), period: month, cutoff: None, by: MAKER.to_owned() };
         let report = settle(pool, &request).await?;
-        line(format!("{month}: settled {contract}, {} lines booked", report.lines.len()))?;
+        line(format!("{month}: settled {contract}, {} booked", counted(report.lines.len(), "line")))?;
         drafted.extend(report.drafted);
     }
     Ok(drafted)
@@ -48,7 +48,7 @@ pub async fn issue_all(pool: &PgPool, drafted: &[(i64, Statement)]) -> anyhow::R
     for (id, statement) in drafted {
         let waived = waive(pool, *id, APPROVER, "the demo closes this month without waiting for a mapping").await?;
         let events: i64 = waived.iter().map(|usage| usage.events).sum();
-        line(format!("{}: waived {events} unresolved events for statement {id}", statement.period))?;
+        line(format!("{}: waived {} for statement {id}", statement.period, counted(events, "unresolved event")))?;
         approve(pool, *id, APPROVER).await?;
         issue(pool, *id, APPROVER).await?;
         line(format!("{}: issued statement {id} ({})", statement.period, statement.contract))?;

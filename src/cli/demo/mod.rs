@@ -10,6 +10,7 @@ use super::serve::{Role, serve};
 use super::usage::show_unresolved;
 use super::{Session, Stop};
 use apportion::config::mask_url;
+use apportion::domain::contract::folder::Folder;
 use apportion::domain::period::Period;
 use apportion::ingest::consumer;
 use apportion::jobs::contracts;
@@ -23,7 +24,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::PgPool;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
@@ -65,10 +66,12 @@ pub async fn run(args: Args, mut session: Session) -> anyhow::Result<()> {
     session.config.telemetry.log_filter = "warn,sqlx=error,rdkafka=error".to_owned();
     let _telemetry = session.telemetry()?;
     let started = Instant::now();
+    // A folder that cannot be read is told of before anything is dropped.
+    let folder = contracts::read(&args.contracts)?;
     let topic_prefix = prepare(&mut session).await?;
     let demo = Demo { session: &session, pool: session.pool()?, topic_prefix };
     migrate(&demo).await?;
-    load_contracts(&demo, &args.contracts).await?;
+    load_contracts(&demo, &folder).await?;
     let april =
         Plan { month: month("2026-04")?, events: args.events / 10, seed: SEED, late: false, empty_messages: true };
     let may = Plan { month: month("2026-05")?, events: args.events, late: true, ..april };
@@ -86,8 +89,8 @@ pub async fn run(args: Args, mut session: Session) -> anyhow::Result<()> {
     books::show_statements(&demo.pool, &settled).await?;
     unresolved(&demo).await?;
     line(format!("\nDone in {}.{} s.", started.elapsed().as_secs(), started.elapsed().subsec_millis() / 100))?;
-    where_next(&session)?;
     if std::io::stdout().is_terminal() {
+        where_next(&session)?;
         // Another program may hold the port that is set: a demo takes any that is free.
         if std::net::TcpListener::bind(session.config.http.listen).is_err() {
             let free = std::net::TcpListener::bind((session.config.http.listen.ip(), 0))?;
@@ -95,6 +98,8 @@ pub async fn run(args: Args, mut session: Session) -> anyhow::Result<()> {
         }
         line(format!("\nServing http://{} until Ctrl-C.", session.config.http.listen))?;
         serve(&[Role::Ingest, Role::Http], &session).await?;
+    } else {
+        line("\nTo look around, run it in a terminal; or `make up`, and `apportion demo` again.")?;
     }
     Ok(())
 }
@@ -125,8 +130,8 @@ async fn migrate(demo: &Demo<'_>) -> anyhow::Result<()> {
 }
 
 /// Loads the agreements, the price book and the register, without which all usage would be unresolved.
-async fn load_contracts(demo: &Demo<'_>, folder: &Path) -> anyhow::Result<()> {
-    let added = contracts::apply(&demo.pool, &contracts::read(folder)?).await?.added;
+async fn load_contracts(demo: &Demo<'_>, folder: &Folder) -> anyhow::Result<()> {
+    let added = contracts::apply(&demo.pool, folder).await?.added;
     let (versions, prices, entries) = (added.versions, added.prices, added.register_entries);
     Ok(line(format!("loaded {versions} contract versions, {prices} prices, {entries} entries of the register"))?)
 }
