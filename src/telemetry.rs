@@ -5,9 +5,11 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{Protocol, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use prometheus::core::Collector;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing_subscriber::filter::ParseError;
@@ -33,6 +35,8 @@ pub struct Metrics {
     consumer_lag: IntGaugeVec,
     /// By `topic` and `partition`, 1 or 0. A person has to decide what becomes of the messages that are gone.
     partition_halted: IntGaugeVec,
+    /// By `topic`, 1 or 0. Messages of a topic that is missing wait nowhere: its name may be misspelt.
+    topic_missing: IntGaugeVec,
     /// 0 with messages waiting means that other members of the group hold all partitions, or that none is led.
     assigned_partitions: IntGauge,
     /// 0 means that Kafka cannot be reached, or refuses us.
@@ -54,8 +58,8 @@ impl Metrics {
             registry.register(Box::new(counters.clone()))?;
             Ok::<_, prometheus::Error>(counters)
         };
-        let gauges = |name: &str, help: &str| {
-            let gauges = IntGaugeVec::new(Opts::new(name, help), partition)?;
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(gauges.clone()))?;
             Ok::<_, prometheus::Error>(gauges)
         };
@@ -87,7 +91,11 @@ impl Metrics {
                 "Messages in one batch",
                 prometheus::exponential_buckets(1.0, 4.0, 9)?,
             )?,
-            consumer_lag: gauges("apportion_consumer_lag_messages", "Messages of a partition that are not stored yet")?,
+            consumer_lag: gauges(
+                "apportion_consumer_lag_messages",
+                "Messages of a partition that are not stored yet",
+                partition,
+            )?,
             assigned_partitions: gauge(
                 "apportion_consumer_assigned_partitions",
                 "Partitions that this process reads now",
@@ -100,7 +108,9 @@ impl Metrics {
             partition_halted: gauges(
                 "apportion_consumer_partition_halted",
                 "1 while a partition is halted because its next offset is gone from the broker",
+                partition,
             )?,
+            topic_missing: gauges("apportion_consumer_topic_missing", "1 while a topic is missing", &["topic"])?,
             http_requests: counters(
                 "apportion_http_requests_total",
                 "Requests by path and status",
@@ -146,15 +156,17 @@ impl Metrics {
 
     /// The partitions that are halted, as `topic/partition`.
     pub fn halted(&self) -> Vec<String> {
-        use prometheus::core::Collector;
-        let families = self.partition_halted.collect();
-        let metrics = families.iter().flat_map(|family| family.get_metric());
-        let name = |metric: &prometheus::proto::Metric| {
-            let value = |wanted: &str| metric.get_label().iter().find(|label| label.name() == wanted);
-            let text = |wanted: &str| value(wanted).map_or("", |label| label.value()).to_owned();
-            format!("{}/{}", text("topic"), text("partition"))
-        };
-        metrics.filter(|metric| metric.get_gauge().get_value() > 0.0).map(name).collect()
+        let labels = labels_that_are_set(&self.partition_halted);
+        labels.iter().map(|label| format!("{}/{}", label["topic"], label["partition"])).collect()
+    }
+
+    pub fn set_missing(&self, topic: &str, missing: bool) {
+        self.topic_missing.with_label_values(&[topic]).set(i64::from(missing));
+    }
+
+    /// The topics that are to be read and do not exist.
+    pub fn missing_topics(&self) -> Vec<String> {
+        labels_that_are_set(&self.topic_missing).iter().map(|label| label["topic"].clone()).collect()
     }
 
     /// How many partitions the consumer holds.
@@ -195,6 +207,17 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
+}
+
+/// Name and value of the labels of each gauge that is above zero.
+fn labels_that_are_set(gauges: &IntGaugeVec) -> Vec<BTreeMap<String, String>> {
+    let families = gauges.collect();
+    let metrics = families.iter().flat_map(|family| family.get_metric());
+    let set = metrics.filter(|metric| metric.get_gauge().get_value() > 0.0);
+    let labels = |metric: &prometheus::proto::Metric| {
+        metric.get_label().iter().map(|label| (label.name().to_owned(), label.value().to_owned())).collect()
+    };
+    set.map(labels).collect()
 }
 
 fn unix_seconds() -> i64 {

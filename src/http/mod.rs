@@ -128,6 +128,7 @@ fn kafka_trouble(metrics: &Metrics) -> Vec<String> {
         }
         Some(_) => {}
     }
+    why.extend(metrics.missing_topics().iter().map(|topic| format!("topic {topic} does not exist")));
     let halted = metrics.halted();
     if !halted.is_empty() {
         why.push(format!("halted, as the broker lost their next offset: {}", halted.join(", ")));

@@ -10,7 +10,7 @@ use crate::telemetry::Metrics;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
@@ -249,7 +249,9 @@ impl ClientContext for Context {
 
     /// The poll returns the same fault, without the reason: it is told here, and only here.
     fn error(&self, error: KafkaError, reason: &str) {
-        if self.is_news(&error) {
+        // Each topic that does not exist is told of, though all in the same words.
+        let is_of_topic = error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition);
+        if is_of_topic || self.is_news(&error) {
             tracing::warn!(%error, reason, "Kafka is not well; reading goes on when it is");
         }
     }

@@ -34,6 +34,9 @@ const POLL: Duration = Duration::from_millis(50);
 /// How long to wait for an answer of the broker.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long until it is asked again whether topics that did not exist do now.
+const TOPICS_AGAIN: Duration = Duration::from_secs(10);
+
 /// How long one seek waits, and how long until it is tried again.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -135,6 +138,7 @@ fn consume(
         started: Clock::now(),
         totals: Counts::default(),
         sought: Clock::now(),
+        topics_asked: Clock::now(),
         topics: config.topics.iter().map(|topic| (topic.clone(), topic.as_str().into())).collect(),
     };
     let outcome = session.run(&config, stop, goal);
@@ -206,6 +210,8 @@ struct Session {
     totals: Counts,
     /// When partitions were last sought.
     sought: Clock,
+    /// When it was last asked which topics there are.
+    topics_asked: Clock,
     /// One copy of each topic's name.
     topics: HashMap<String, Arc<str>>,
 }
@@ -222,6 +228,9 @@ impl Session {
             self.poll(config)?;
             if self.sought.elapsed() >= SEEK_TIMEOUT {
                 self.seek();
+            }
+            if self.topics_asked.elapsed() >= TOPICS_AGAIN && !self.metrics.missing_topics().is_empty() {
+                self.look_for_topics();
             }
             let full = self.batch.len() >= config.batch_messages || self.bytes >= BATCH_BYTES;
             let waited = !self.batch.is_empty() && self.started.elapsed() >= config.linger;
@@ -394,8 +403,25 @@ impl Session {
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 self.halt_lost()
             }
+            KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition) => {
+                self.look_for_topics();
+                Ok(())
+            }
             // Told already, with its reason, where the client reports its errors.
             _ => Ok(()),
+        }
+    }
+
+    /// Reports which of the topics to be read do not exist.
+    fn look_for_topics(&mut self) {
+        self.topics_asked = Clock::now();
+        let metadata = match self.consumer.fetch_metadata(None, SEEK_TIMEOUT) {
+            Ok(metadata) => metadata,
+            Err(error) => return tracing::warn!(%error, "cannot ask which topics there are"),
+        };
+        for topic in self.topics.keys() {
+            let exists = metadata.topics().iter().any(|it| it.name() == topic);
+            self.metrics.set_missing(topic, !exists);
         }
     }
 

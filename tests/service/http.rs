@@ -49,13 +49,17 @@ async fn ready_means_that_each_role_can_work() {
     metrics.set_connected_brokers(1);
     metrics.polled();
     assert_eq!(get(both, "/readyz").await.0, 200);
+    metrics.set_missing("usage.nix", true);
+    let (status, why) = get(both, "/readyz").await;
+    assert!(status == 503 && why.contains("topic usage.nix does not exist"), "{why}");
+    metrics.set_missing("usage.nix", false);
     metrics.set_halted("t", 0, true);
     let (status, why) = get(both, "/readyz").await;
     assert!(status == 503 && why.contains("lost their next offset: t/0"), "{why}");
     let (status, text) = get(both, "/metrics").await;
     assert_eq!(status, 200);
     assert!(text.contains(r#"apportion_consumer_partition_halted{partition="0",topic="t"} 1"#), "{text}");
-    assert!(text.contains(r#"apportion_http_requests_total{path="/readyz",status="503"} 2"#), "{text}");
+    assert!(text.contains(r#"apportion_http_requests_total{path="/readyz",status="503"} 3"#), "{text}");
     assert!(text.contains("apportion_consumer_connected_brokers 1"), "{text}");
     stop_door.cancel();
     stop_both.cancel();
