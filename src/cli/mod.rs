@@ -5,6 +5,7 @@ mod contracts;
 mod demo;
 mod generate;
 mod ingest;
+mod key;
 mod migrate;
 mod output;
 mod record;
@@ -72,6 +73,7 @@ enum Command {
     Demo(demo::Args),
     Generate(generate::Args),
     Ingest(ingest::Args),
+    Key(key::Args),
     Migrate(migrate::Args),
     Record(record::Args),
     Replay(replay::Args),
@@ -186,6 +188,7 @@ impl Cli {
                 Command::Demo(args) => demo::run(args, session).await,
                 Command::Generate(args) => generate::run(args, &session).await,
                 Command::Ingest(args) => ingest::run(args, &session).await,
+                Command::Key(args) => key::run(args, &session).await,
                 Command::Migrate(args) => migrate::run(args, &session).await,
                 Command::Record(args) => record::run(args, &session).await,
                 Command::Replay(args) => replay::run(args, &session).await,
@@ -287,7 +290,10 @@ fn contracts_status(error: &ContractsError) -> u8 {
 fn statement_status(error: &StatementError) -> u8 {
     match error {
         StatementError::Unresolved { .. } => 4,
-        StatementError::Unknown { .. } | StatementError::WrongStatus { .. } | StatementError::OwnDraft { .. } => 3,
+        StatementError::Unknown { .. }
+        | StatementError::WrongStatus { .. }
+        | StatementError::Changed { .. }
+        | StatementError::OwnDraft { .. } => 3,
         StatementError::Document(_) | StatementError::Store(_) => 1,
     }
 }

@@ -30,7 +30,7 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// What to run, separated by commas: ingest takes in usage, http answers /healthz, /readyz and /metrics
+    /// What to run, separated by commas: ingest takes in usage, http answers the API, /healthz, /readyz and /metrics
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Role::Ingest, Role::Http])]
     roles: Vec<Role>,
 }
@@ -59,7 +59,7 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
     running.spawn(expire_payloads(pool.clone(), stop.clone()));
     if roles.contains(&Role::Http) {
         let ingests = roles.contains(&Role::Ingest);
-        let (listen, state) = (session.config.http.listen, HttpState { pool, metrics, ingests });
+        let (listen, state) = (session.config.http.listen, HttpState::new(pool, metrics, ingests));
         let stop = stop.clone();
         running.spawn(async move {
             let served = http::serve(listen, state, stop).await;

@@ -114,7 +114,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             Ok(line(counted(outcomes.messages(), "message"))?)
         }
         Command::Rejections { reason, limit } => {
-            let found = reports::rejections(&pool, reason.as_deref(), i64::from(limit)).await?;
+            let found = reports::rejections(&pool, reason.as_deref(), None, i64::from(limit)).await?;
             if as_json {
                 return json(&found);
             }
@@ -131,7 +131,9 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let (taken, left) = (retried.taken.messages() - refused, retried.still_rejected + refused);
             Ok(line(format!("{taken} rejections were taken in, {left} are still rejected"))?)
         }
-        Command::Conflicts { limit } => show_conflicts(reports::conflicts(&pool, i64::from(limit)).await?, as_json),
+        Command::Conflicts { limit } => {
+            show_conflicts(reports::conflicts(&pool, None, i64::from(limit)).await?, as_json)
+        }
         Command::Unresolved => {
             let found = reports::unresolved(&pool).await?;
             if as_json { json(&found) } else { show_unresolved(found) }
