@@ -3,6 +3,8 @@
 #[path = "service/support.rs"]
 mod support;
 
+#[path = "service/availability.rs"]
+mod availability;
 #[path = "service/books.rs"]
 mod books;
 #[path = "service/consumers.rs"]
