@@ -21,6 +21,8 @@ mod known_at;
 mod outcomes;
 #[path = "service/races.rs"]
 mod races;
+#[path = "service/replays.rs"]
+mod replays;
 #[path = "service/retries.rs"]
 mod retries;
 #[path = "service/rollups.rs"]
