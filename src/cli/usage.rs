@@ -54,13 +54,14 @@ Examples:
   apportion usage unresolved";
 
 const AVAILABILITY_EXAMPLES: &str = "\
-Availability is ok / (ok + error) of the usage events of the span [from, to), after corrections. Events whose
-source reports no outcome are counted apart. In the table it is cut, never rounded up; as JSON it is exact, a
-fraction where no decimal is.
+Availability is ok / (ok + error) of the usage events from --from until before --to, as they
+stand after corrections. Events without an outcome are counted apart. The table cuts it and never
+rounds it up; as JSON it is exact, a fraction where no decimal is.
 
 Examples:
   apportion usage availability --from 2026-05-01 --to 2026-06-01
-  apportion usage availability --from 2026-05-01T00:00:00-07:00 --to 2026-06-01T00:00:00-07:00 --format json";
+  apportion usage availability --from 2026-05-01T00:00:00-07:00 \\
+    --to 2026-06-01T00:00:00-07:00 --format json";
 
 /// See what became of usage messages
 #[derive(Debug, clap::Args)]
