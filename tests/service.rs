@@ -5,6 +5,8 @@ mod support;
 
 #[path = "service/api.rs"]
 mod api;
+#[path = "service/availability.rs"]
+mod availability;
 #[path = "service/books.rs"]
 mod books;
 #[path = "service/consumers.rs"]
@@ -21,6 +23,8 @@ mod known_at;
 mod outcomes;
 #[path = "service/races.rs"]
 mod races;
+#[path = "service/replays.rs"]
+mod replays;
 #[path = "service/retries.rs"]
 mod retries;
 #[path = "service/rollups.rs"]

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod agreements;
+pub mod availability;
 pub mod books;
 pub mod contracts;
 pub mod demo_database;

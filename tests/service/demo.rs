@@ -106,6 +106,9 @@ fn every_command_explains_itself() {
         "migrate",
         "ingest",
         "replay azure-llm-2023",
+        "replay exgentic-spans",
+        "replay mooncake-conversation",
+        "replay weka-requests",
         "generate",
         "contracts check",
         "contracts apply",
@@ -119,6 +122,7 @@ fn every_command_explains_itself() {
         "statement waive",
         "config show",
         "usage outcomes",
+        "usage availability",
         "demo",
     ] {
         assert!(seen.contains(&command.to_owned()), "no {command} in {seen:?}");
