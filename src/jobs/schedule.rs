@@ -247,7 +247,7 @@ async fn perform(pool: &PgPool, schedule: &Schedule, planned: &Planned) -> (RunO
         Job::DraftStatements => draft_statements(pool, schedule, &planned.subject).await,
         Job::ExpirePayloads => match rejections::expire_payloads(pool).await {
             Ok(0) => (RunOutcome::NothingNew, String::new()),
-            Ok(expired) => (RunOutcome::Done, format!("{expired} payloads of rejections expired")),
+            Ok(expired) => (RunOutcome::Done, format!("payloads of rejections that expired: {expired}")),
             Err(error) => (RunOutcome::Failed, error.to_string()),
         },
     }
@@ -269,5 +269,7 @@ async fn draft_statements(pool: &PgPool, schedule: &Schedule, subject: &Subject)
 
 fn done(report: &SettleReport) -> String {
     let ids: Vec<String> = report.drafted.iter().map(|(id, _)| id.to_string()).collect();
-    format!("booked {} lines, drafted statements {}", report.lines.len(), ids.join(", "))
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let lines = report.lines.len();
+    format!("drafted statement{} {}, booked {lines} line{}", plural(ids.len()), ids.join(", "), plural(lines))
 }
