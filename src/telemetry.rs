@@ -1,6 +1,7 @@
 //! What the service tells of itself: every metric name once, structured logs, and traces.
 
 use crate::domain::outcome::Counts;
+use crate::domain::schedule::{Job, RunOutcome};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{Protocol, WithExportConfig};
 use opentelemetry_sdk::Resource;
@@ -43,8 +44,42 @@ pub struct Metrics {
     connected_brokers: IntGauge,
     /// Seconds since 1970. It stands still while a batch waits for Postgres, or when the consumer hangs.
     last_poll: IntGauge,
+    jobs: JobMetrics,
     /// By `path` and `status`.
     pub http_requests: IntCounterVec,
+}
+
+/// What the scheduled jobs did.
+#[derive(Clone)]
+struct JobMetrics {
+    /// By `job` and `outcome`. A job that waits needs a person, one that fails or is lost an engineer.
+    runs: IntCounterVec,
+    /// By `job`, in seconds since 1970. Of several instances the latest counts: each runs what the others do not.
+    last_success: IntGaugeVec,
+    /// Seconds since 1970. It stands still while Postgres is away, or when the scheduler hangs.
+    last_tick: IntGauge,
+}
+
+impl JobMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let runs = Opts::new("apportion_job_runs_total", "Runs of jobs by how they ended");
+        let last_success = Opts::new(
+            "apportion_job_last_success_timestamp_seconds",
+            "Unix time at which a run of a job last ended well in this process",
+        );
+        let metrics = Self {
+            runs: IntCounterVec::new(runs, &["job", "outcome"])?,
+            last_success: IntGaugeVec::new(last_success, &["job"])?,
+            last_tick: IntGauge::new(
+                "apportion_job_last_tick_timestamp_seconds",
+                "Unix time at which it was last looked, without an error, what is due; 0 before the first time",
+            )?,
+        };
+        registry.register(Box::new(metrics.runs.clone()))?;
+        registry.register(Box::new(metrics.last_success.clone()))?;
+        registry.register(Box::new(metrics.last_tick.clone()))?;
+        Ok(metrics)
+    }
 }
 
 impl Metrics {
@@ -111,6 +146,7 @@ impl Metrics {
                 partition,
             )?,
             topic_missing: gauges("apportion_consumer_topic_missing", "1 while a topic is missing", &["topic"])?,
+            jobs: JobMetrics::new(&registry)?,
             http_requests: counters(
                 "apportion_http_requests_total",
                 "Requests by path and status",
@@ -131,6 +167,19 @@ impl Metrics {
         }
         self.batch_duration.observe(took.as_secs_f64());
         self.batch_messages.observe(f64::from(u32::try_from(counts.messages()).unwrap_or(u32::MAX)));
+    }
+
+    /// A run of a job ended.
+    pub fn job_ran(&self, job: Job, outcome: RunOutcome) {
+        self.jobs.runs.with_label_values(&[job.name(), outcome.name()]).inc();
+        if outcome.is_success() {
+            self.jobs.last_success.with_label_values(&[job.name()]).set(unix_seconds());
+        }
+    }
+
+    /// It was looked what is due, without an error.
+    pub fn jobs_ticked(&self) {
+        self.jobs.last_tick.set(unix_seconds());
     }
 
     /// A batch is tried again because the database was away.
@@ -297,4 +346,23 @@ fn trace_provider(endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
         .build()?;
     let resource = Resource::builder().with_service_name("apportion").build();
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_count_by_outcome_and_only_good_ones_are_a_success() {
+        let metrics = Metrics::new().expect("metrics");
+        for outcome in [RunOutcome::Waiting, RunOutcome::Waiting, RunOutcome::Failed] {
+            metrics.job_ran(Job::DraftStatements, outcome);
+        }
+        metrics.job_ran(Job::ExpirePayloads, RunOutcome::NothingNew);
+        let text = String::from_utf8(metrics.render().expect("rendered")).expect("text");
+        assert!(text.contains(r#"apportion_job_runs_total{job="draft-statements",outcome="waiting"} 2"#), "{text}");
+        assert!(!text.contains(r#"last_success_timestamp_seconds{job="draft-statements"}"#), "{text}");
+        assert!(text.contains(r#"last_success_timestamp_seconds{job="expire-payloads"}"#), "{text}");
+        assert!(text.contains("apportion_job_last_tick_timestamp_seconds 0"), "{text}");
+    }
 }

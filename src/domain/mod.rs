@@ -33,3 +33,4 @@ pub mod sharing;
 pub mod settlement;
 pub mod statement;
 pub mod burn_down;
+pub mod schedule;

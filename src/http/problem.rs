@@ -193,6 +193,9 @@ impl From<SettleError> for Problem {
                 Self::conflict("wrong-cutoff", "The cutoff does not fit", detail)
             }
             SettleError::PeriodNotEnded { .. } => Self::conflict("not-ended", "The period has not ended", detail),
+            SettleError::Approved { .. } => {
+                Self::conflict("approved", "Somebody approved what would be drafted anew", detail)
+            }
             SettleError::Settlement(_) => Self::conflict("cannot-settle", "Something has to come first", detail),
             SettleError::Contracts(error) => error.into(),
             SettleError::Document(error) => Self::internal(&error),

@@ -4,5 +4,6 @@ pub mod availability;
 pub mod charges;
 pub mod contracts;
 pub mod records;
+pub mod schedule;
 pub mod settle;
 pub mod statements;

@@ -97,7 +97,7 @@ pub async fn run(args: Args, mut session: Session) -> anyhow::Result<()> {
             session.config.http.listen = free.local_addr()?;
         }
         line(format!("\nServing http://{} until Ctrl-C.", session.config.http.listen))?;
-        serve(&[Role::Ingest, Role::Http], &session).await?;
+        serve(&[Role::Ingest, Role::Http, Role::Jobs], &session).await?;
     } else {
         line("\nTo look around, run it in a terminal; or `make up`, and `apportion demo` again.")?;
     }
@@ -252,6 +252,7 @@ fn where_next(session: &Session) -> anyhow::Result<()> {
         "usage rejections --limit 5",
         "usage conflicts",
         "usage unresolved",
+        "jobs list",
         "usage availability --from 2026-05-01 --to 2026-06-01",
     ] {
         line(format!("  {program} {command}"))?;

@@ -96,6 +96,7 @@ pub async fn settle(
         period: parse("period", &wanted.period)?,
         cutoff: wanted.cutoff,
         by: caller.holder,
+        keep_approvals: false,
     };
     let report = settle_period(&state.pool, &request).await?;
     Ok(axum::Json(Settled::new(request.contract, request.period, report)))
