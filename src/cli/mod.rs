@@ -5,6 +5,7 @@ mod contracts;
 mod demo;
 mod generate;
 mod ingest;
+mod invoice;
 mod migrate;
 mod output;
 mod record;
@@ -21,6 +22,7 @@ use apportion::domain::settlement::SettlementError;
 use apportion::ingest::consumer::{ConsumerConfig, ConsumerError};
 use apportion::ingest::file::FileError;
 use apportion::jobs::contracts::ContractsError;
+use apportion::jobs::invoices::InvoiceError;
 use apportion::jobs::records::RecordsError;
 use apportion::jobs::settle::SettleError;
 use apportion::jobs::statements::StatementError;
@@ -72,6 +74,7 @@ enum Command {
     Demo(demo::Args),
     Generate(generate::Args),
     Ingest(ingest::Args),
+    Invoice(invoice::Args),
     Migrate(migrate::Args),
     Record(record::Args),
     Replay(replay::Args),
@@ -186,6 +189,7 @@ impl Cli {
                 Command::Demo(args) => demo::run(args, session).await,
                 Command::Generate(args) => generate::run(args, &session).await,
                 Command::Ingest(args) => ingest::run(args, &session).await,
+                Command::Invoice(args) => invoice::run(args, &session).await,
                 Command::Migrate(args) => migrate::run(args, &session).await,
                 Command::Record(args) => record::run(args, &session).await,
                 Command::Replay(args) => replay::run(args, &session).await,
@@ -277,7 +281,16 @@ fn status(error: &anyhow::Error) -> u8 {
     let of_contracts = error.downcast_ref().map(contracts_status);
     let of_statement = error.downcast_ref().map(statement_status);
     let of_settlement = error.downcast_ref().map(settle_status);
-    of_contracts.or(of_statement).or(of_settlement).unwrap_or(1)
+    let of_invoice = error.downcast_ref().map(invoice_status);
+    of_contracts.or(of_statement).or(of_settlement).or(of_invoice).unwrap_or(1)
+}
+
+fn invoice_status(error: &InvoiceError) -> u8 {
+    match error {
+        InvoiceError::EarlierFirst { .. } => 4,
+        InvoiceError::UnknownStatement { .. } | InvoiceError::NotIssued { .. } | InvoiceError::Unknown { .. } => 3,
+        InvoiceError::Drawing { .. } | InvoiceError::Document(_) | InvoiceError::Store(_) => 1,
+    }
 }
 
 fn contracts_status(error: &ContractsError) -> u8 {

@@ -2,6 +2,7 @@
 
 pub mod charges;
 pub mod contracts;
+pub mod invoices;
 pub mod records;
 pub mod settle;
 pub mod statements;
