@@ -47,7 +47,7 @@ create table invoice (
   -- positive: the payer owes it; negative: it is given back.
   total numeric not null check (case kind when 'invoice' then total > 0 else total < 0 end),
   content text not null,
-  sha256 text not null check (sha256 = encode(sha256(convert_to(content, 'UTF8')), 'hex')),
+  sha256 text not null constraint digest_of_the_content check (sha256 = encode(sha256(convert_to(content, 'UTF8')), 'hex')),
   primary key (issuer, sequence),
   foreign key (issuer, previous) references invoice (issuer, sequence),
   foreign key (statement_id, revision) references invoice_draw (statement_id, revision),

@@ -13,6 +13,8 @@ mod crash;
 mod demo;
 #[path = "service/http.rs"]
 mod http;
+#[path = "service/invoices.rs"]
+mod invoices;
 #[path = "service/known_at.rs"]
 mod known_at;
 #[path = "service/outcomes.rs"]

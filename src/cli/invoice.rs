@@ -1,15 +1,20 @@
-//! `apportion invoice`: draw invoices and credit notes from issued statements, list and show them.
+//! `apportion invoice`: draw invoices and credit notes from issued statements, list, show and write them out.
 
+use super::contracts::check_known;
 use super::output::{self, json, line, money};
-use super::{Format, Session, stated};
+use super::{Format, Session, Stop, stated};
 use apportion::domain::ids::{ContractId, InvoiceNumber, PartyId};
 use apportion::domain::invoice::{Invoice, InvoiceKind, NotDrawn, NotDrawnReason};
 use apportion::domain::period::Period;
-use apportion::jobs::invoices::{Drawn, document, draw, draw_all, list, show};
+use apportion::jobs::invoices::{Drawn, document, draw, draw_all, list, read, show};
+use apportion::render::csv::csv;
+use apportion::render::pdf::pdf;
 use apportion::store::invoices::{InvoiceFilter, InvoiceHead};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::fmt::{self, Write};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 A document is drawn once from each direction of an issued statement in which something is to be paid. Its number
@@ -18,7 +23,9 @@ is its issuer's next one, without gaps; what it says never changes.
 Examples:
   apportion invoice draw --all --by ben
   apportion invoice list
-  apportion invoice show OPENAI-000001";
+  apportion invoice show OPENAI-000001
+  apportion invoice pdf OPENAI-000001 --output OPENAI-000001.pdf
+  apportion invoice csv --period 2026-05 --output may.csv";
 
 const DRAW_EXAMPLES: &str = "\
 A statement that was drawn before gives the same documents again.
@@ -40,7 +47,20 @@ Examples:
   apportion invoice list --contract microsoft-openai --period 2026-05
   apportion invoice list --payer openai --kind credit_note";
 
-/// Draw, list and show invoices and credit notes
+const PDF_EXAMPLES: &str = "\
+The file is PDF/A-3b and carries the JSON document. The same document gives the same bytes.
+
+Example:
+  apportion invoice pdf OPENAI-000001 --output OPENAI-000001.pdf";
+
+const CSV_EXAMPLES: &str = "\
+One row a line; the amounts of a document's rows sum to its total.
+
+Examples:
+  apportion invoice csv
+  apportion invoice csv --contract microsoft-openai --period 2026-05 --output may.csv";
+
+/// Draw, list, show and write out invoices and credit notes
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -71,6 +91,24 @@ enum Command {
     Show {
         /// Its number, as `apportion invoice list` shows it
         number: String,
+    },
+    /// Write a document as PDF
+    #[command(after_help = PDF_EXAMPLES)]
+    Pdf {
+        /// Its number, as `apportion invoice list` shows it
+        number: String,
+        /// The file to write
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Write documents as CSV
+    #[command(after_help = CSV_EXAMPLES)]
+    Csv {
+        #[command(flatten)]
+        filter: Filter,
+        /// The file to write; else standard output
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
 }
 
@@ -133,11 +171,15 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             }
             let left: Vec<&str> = all.left.iter().map(|left| left.why.as_str()).collect();
             if !left.is_empty() {
-                return Err(super::Stop::Left { what: left.join("\n") }.into());
+                return Err(Stop::Left { what: left.join("\n") }.into());
             }
         }
         Command::List(filter) => {
+            let contract = filter.contract.clone();
             let rows = list(&pool, &filter.into()).await?;
+            if let (Some(contract), true) = (&contract, rows.is_empty()) {
+                check_known(&pool, contract).await?;
+            }
             match session.format {
                 Format::Json => json(&rows)?,
                 Format::Table if rows.is_empty() => {
@@ -156,8 +198,23 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                 Format::Table => line(text(&show(&pool, &number).await?.1))?,
             }
         }
+        Command::Pdf { number, output } => {
+            let (_, document) = document(&pool, &InvoiceNumber::new(number)).await?;
+            write_file(&output, &pdf(&document)?)?;
+        }
+        Command::Csv { filter, output } => {
+            let rows = csv(&read(&pool, &filter.into()).await?)?;
+            match output {
+                Some(output) => write_file(&output, rows.as_bytes())?,
+                None => std::io::stdout().lock().write_all(rows.as_bytes())?,
+            }
+        }
     }
     Ok(())
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    Ok(std::fs::write(path, bytes).map_err(|error| Stop::unusable(path, &error))?)
 }
 
 /// A document as JSON: how it is found, and what it says, byte for byte as it was stored.

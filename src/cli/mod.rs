@@ -26,6 +26,7 @@ use apportion::jobs::invoices::InvoiceError;
 use apportion::jobs::records::RecordsError;
 use apportion::jobs::settle::SettleError;
 use apportion::jobs::statements::StatementError;
+use apportion::render::pdf::PdfError;
 use apportion::store;
 use apportion::telemetry::{self, TelemetryConfig, TelemetryError, TelemetryGuard};
 use clap::{Parser, Subcommand};
@@ -273,6 +274,9 @@ fn status(error: &anyhow::Error) -> u8 {
         || matches!(error.downcast_ref(), Some(TelemetryError::Filter(_) | TelemetryError::Exporter(_)))
         || matches!(error.downcast_ref(), Some(ConsumerError::ReservedProperty { .. }))
         || error.chain().any(|cause| matches!(cause.downcast_ref(), Some(KafkaError::ClientConfig(..))));
+    if matches!(error.downcast_ref(), Some(PdfError::NoGlyph { .. })) {
+        return 3;
+    }
     let refused_input = matches!(error.downcast_ref(), Some(FileError::Read { .. }))
         || matches!(error.downcast_ref(), Some(RecordsError::Problem { .. }));
     if refused_setting || refused_input {

@@ -3,6 +3,8 @@
 //! A direction of a statement with an amount to pay gives an invoice of its payee (the issuer) to its payer; one
 //! with a credit that is paid back, a credit note. Amounts keep the statement's sign: what the payer owes is
 //! positive, so the total of a credit note is negative, and documents add up to what is owed.
+//!
+//! A credit that the contract carries gives no document: the next invoice asks for less, and says so.
 
 use super::ids::{ContractId, InvoiceNumber, PartyId, TermId};
 use super::money::{Currency, Exact};

@@ -10,7 +10,7 @@ use crate::store::StoreError;
 use crate::store::books::{StatementHead, load_document, load_statement, lock_contract};
 use crate::store::contracts::load_register;
 use crate::store::invoices::{
-    InvoiceFilter, InvoiceHead, insert_draw, insert_invoice, is_drawn, load_content, load_earlier,
+    InvoiceFilter, InvoiceHead, insert_draw, insert_invoice, is_drawn, load_contents, load_earlier,
     load_earlier_undrawn, load_invoices, load_undrawn, take_sequence,
 };
 use serde::Serialize;
@@ -173,6 +173,29 @@ pub async fn list(pool: &PgPool, filter: &InvoiceFilter) -> Result<Vec<InvoiceHe
     Ok(load_invoices(&mut *pool.acquire().await?, filter).await?)
 }
 
+/// What the documents that a filter asks for say, in the same order.
+///
+/// # Errors
+/// The database's, or a document that cannot be read.
+pub async fn read(pool: &PgPool, filter: &InvoiceFilter) -> Result<Vec<Invoice>, InvoiceError> {
+    let mut conn = pool.acquire().await?;
+    let numbers: Vec<_> = load_invoices(&mut conn, filter).await?.into_iter().map(|head| head.number).collect();
+    let contents = load_contents(&mut conn, &numbers).await?;
+    Ok(contents.iter().map(|content| serde_json::from_str(content)).collect::<Result<_, _>>()?)
+}
+
+/// A document as it is stored, byte for byte what its digest is of; [`Invoice`] reads it.
+///
+/// # Errors
+/// There is none of that number.
+pub async fn document(pool: &PgPool, number: &InvoiceNumber) -> Result<(InvoiceHead, String), InvoiceError> {
+    let mut conn = pool.acquire().await?;
+    let of_number = InvoiceFilter { number: Some(number.clone()), ..InvoiceFilter::default() };
+    let head = load_invoices(&mut conn, &of_number).await?.pop();
+    let content = load_contents(&mut conn, std::slice::from_ref(number)).await?.pop();
+    head.zip(content).ok_or_else(|| InvoiceError::Unknown { number: number.clone() })
+}
+
 /// A document with what it says.
 ///
 /// # Errors
@@ -180,18 +203,4 @@ pub async fn list(pool: &PgPool, filter: &InvoiceFilter) -> Result<Vec<InvoiceHe
 pub async fn show(pool: &PgPool, number: &InvoiceNumber) -> Result<(InvoiceHead, Invoice), InvoiceError> {
     let (head, content) = document(pool, number).await?;
     Ok((head, serde_json::from_str(&content)?))
-}
-
-/// A document as it is stored, byte for byte what its digest is of.
-///
-/// # Errors
-/// There is none of that number.
-pub async fn document(pool: &PgPool, number: &InvoiceNumber) -> Result<(InvoiceHead, String), InvoiceError> {
-    let mut conn = pool.acquire().await?;
-    let of_number = InvoiceFilter { number: Some(number.clone()), ..InvoiceFilter::default() };
-    let Some(head) = load_invoices(&mut conn, &of_number).await?.pop() else {
-        return Err(InvoiceError::Unknown { number: number.clone() });
-    };
-    let content = load_content(&mut conn, number).await?;
-    Ok((head, content))
 }

@@ -91,14 +91,19 @@ pub async fn load_invoices(conn: &mut PgConnection, filter: &InvoiceFilter) -> R
         .collect()
 }
 
-/// The document of a number, byte for byte what the head's digest is of.
+/// The documents of some numbers, by issuer and number, byte for byte what their heads' digests are of.
 ///
 /// # Errors
 /// The database's.
-pub async fn load_content(conn: &mut PgConnection, number: &InvoiceNumber) -> Result<String, StoreError> {
-    let content =
-        sqlx::query_scalar!("select content from invoice where number = $1", number.as_str()).fetch_one(conn).await?;
-    Ok(content)
+pub async fn load_contents(conn: &mut PgConnection, numbers: &[InvoiceNumber]) -> Result<Vec<String>, StoreError> {
+    let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    let contents = sqlx::query_scalar!(
+        r#"select content from invoice where number = any($1) order by issuer collate "C", sequence"#,
+        &numbers
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(contents)
 }
 
 /// What an issuer asked of a payer under the statement's contract so far, document by document.
