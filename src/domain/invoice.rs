@@ -36,8 +36,8 @@ pub struct Invoice {
     pub currency: Currency,
     /// What it was drawn from.
     pub statement: StatementReference,
-    /// Of a credit note: the invoices that asked for what it takes back.
-    pub corrects: Vec<CorrectedInvoice>,
+    /// Of a credit note: the documents that asked for what it takes back.
+    pub corrects: Vec<CorrectedDocument>,
     pub lines: Vec<InvoiceLine>,
     /// A credit of earlier periods, zero or less.
     pub carried_in: Exact,
@@ -105,7 +105,7 @@ pub struct StatementReference {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CorrectedInvoice {
+pub struct CorrectedDocument {
     pub number: InvoiceNumber,
     pub issued_on: NaiveDate,
 }
@@ -292,13 +292,14 @@ fn party(id: PartyId, register: &Register) -> Result<InvoiceParty, DrawingError>
     Ok(InvoiceParty { party: id, name: known.name, address: known.address, tax_id: known.tax_id, bank: known.bank })
 }
 
-/// The invoices with a line of the same term and origin period as a line that takes something back.
-fn corrected(lines: &[InvoiceLine], earlier: &[Invoice]) -> Vec<CorrectedInvoice> {
+/// The documents that asked for what some lines take back: of the same term and origin period.
+///
+/// That may be a credit note too, whose credit was smaller for what it asked.
+fn corrected(lines: &[InvoiceLine], earlier: &[Invoice]) -> Vec<CorrectedDocument> {
     let takes_back = |asked: &InvoiceLine| {
         let same = |line: &InvoiceLine| (&line.term, line.origin_period) == (&asked.term, asked.origin_period);
-        lines.iter().any(|line| line.amount.is_negative() && same(line))
+        !asked.amount.is_negative() && lines.iter().any(|line| line.amount.is_negative() && same(line))
     };
-    let invoices = earlier.iter().filter(|document| document.kind == InvoiceKind::Invoice);
-    let corrected = invoices.filter(|document| document.lines.iter().any(takes_back));
-    corrected.map(|it| CorrectedInvoice { number: it.number.clone(), issued_on: it.issued_on }).collect()
+    let corrected = earlier.iter().filter(|document| document.lines.iter().any(takes_back));
+    corrected.map(|it| CorrectedDocument { number: it.number.clone(), issued_on: it.issued_on }).collect()
 }

@@ -196,7 +196,11 @@ async fn a_refund_gives_a_credit_note_on_the_invoice_and_periods_come_in_order()
     // A refund of July is more than August sold.
     database.record(&[refund("r3", "july", "3.30")]).await;
     let august = issued(&database, "resale-1", "2026-08").await;
-    draw(pool, august, APPROVER).await.expect("drawn");
+    let drawn = draw(pool, august, APPROVER).await.expect("drawn");
+    // July's 2.64 had been asked for by making the credit of July's credit note smaller.
+    let (_, content) = document(pool, &drawn.invoices[0].number).await.expect("a document");
+    check_files(&content);
+    assert!(text_of(&pdf(&content).expect("a PDF")).iter().any(|line| line.starts_with("Corrects OPENAI-000002 of ")));
     let documents = read(pool, &InvoiceFilter::default()).await.expect("documents");
     let said: Vec<String> = documents.iter().map(|it| format!("{} {} {}", it.number, it.period, it.total)).collect();
     assert_eq!(said, ["OPENAI-000001 2026-05 26.4", "OPENAI-000002 2026-07 -2.64", "OPENAI-000003 2026-08 -2.64"]);
