@@ -4,7 +4,11 @@
 create table party (
   party_id text primary key,
   name text not null,
-  recorded_at timestamptz not null
+  recorded_at timestamptz not null,
+  -- what invoices show beside the name; lines of the postal address, and of where the party is paid
+  address text[] not null default '{}',
+  tax_id text,
+  bank text[] not null default '{}'
 );
 
 create table cloud (

@@ -75,7 +75,7 @@ $$;
 
 grant usage on schema public to apportion_partner;
 grant select on contract_version, contract_term, statement, statement_revision, statement_status, deployment,
-  usage_dimension, usage_rollup to apportion_partner;
+  usage_dimension, usage_rollup, invoice, invoice_draw to apportion_partner;
 
 alter table contract_version enable row level security;
 create policy of_party on contract_version for select to apportion_partner using (concerns_asking_party(contract_id));
@@ -93,6 +93,12 @@ alter table statement_status enable row level security;
 create policy of_party on statement_status for select to apportion_partner
   using (exists (select from statement s where s.statement_id = statement_status.statement_id)
     and sequence >= (select i.sequence from issued_revision(statement_id) i));
+
+alter table invoice enable row level security;
+create policy of_party on invoice for select to apportion_partner using (asking_party() in (issuer, payer));
+alter table invoice_draw enable row level security;
+create policy of_party on invoice_draw for select to apportion_partner
+  using (exists (select from statement s where s.statement_id = invoice_draw.statement_id));
 
 -- usage concerns who runs the deployment and who sells there.
 alter table deployment enable row level security;

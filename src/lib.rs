@@ -17,6 +17,8 @@ pub mod jobs;
 #[cfg(feature = "service")]
 pub mod produce;
 #[cfg(feature = "service")]
+pub mod render;
+#[cfg(feature = "service")]
 pub mod store;
 #[cfg(feature = "service")]
 pub mod telemetry;

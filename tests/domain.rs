@@ -11,6 +11,8 @@ mod documents;
 mod edges;
 #[path = "domain/histories.rs"]
 mod histories;
+#[path = "domain/invoices.rs"]
+mod invoices;
 #[path = "domain/records.rs"]
 mod records;
 #[path = "domain/settlement.rs"]

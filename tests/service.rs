@@ -17,6 +17,8 @@ mod crash;
 mod demo;
 #[path = "service/http.rs"]
 mod http;
+#[path = "service/invoices.rs"]
+mod invoices;
 #[path = "service/job_crashes.rs"]
 mod job_crashes;
 #[path = "service/jobs.rs"]

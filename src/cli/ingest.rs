@@ -1,6 +1,6 @@
 //! `apportion ingest`: files of usage through the same writer as Kafka.
 
-use super::jobs::{now, schedule};
+use super::jobs::schedule;
 use super::output::{Format, counted, json, line, table, thousands};
 use super::{Session, Stop};
 use apportion::domain::outcome::Counts;
@@ -34,8 +34,8 @@ pub struct Args {
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let pool = session.pool()?;
     // Where nothing serves, this is all that runs now and then.
-    let settings = &session.config.jobs;
-    tick(&pool, &schedule(settings), Job::ExpirePayloads, now(settings), Patience::Patient).await?;
+    let schedule = schedule(&session.config.jobs);
+    tick(&pool, &schedule, Job::ExpirePayloads, schedule.now(), Patience::Patient).await?;
     let mut writer = Writer::open(pool, Arc::new(Metrics::new()?)).await?;
     let mut total = Counts::default();
     for path in &args.files {

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 const EXAMPLES: &str = "\
 Jobs draft; people approve. draft-statements settles the open period of each contract whose books
 have begun, as `apportion settle` does, once it is over and jobs.close_delay_days have passed, and
-again every jobs.redraft_hours until it is issued; what somebody approved stays. expire-payloads
-removes what is kept of rejections in its time, expire-answers what is kept of answers to requests.
+again every jobs.redraft_hours until it is issued; what somebody approved stays.
+draw-invoices draws the invoices and credit notes of issued statements. expire-payloads removes what is kept of rejections in its time, expire-answers what is kept of answers to requests.
 
 Examples:
   apportion jobs list
@@ -51,7 +51,7 @@ enum Command {
     /// List what ran, the last first
     #[command(after_help = "Examples:\n  apportion jobs runs\n  apportion jobs runs --contract aws-openai --limit 100")]
     Runs {
-        /// Of this job alone: draft-statements, expire-payloads or expire-answers
+        /// Of this job alone: draft-statements, draw-invoices, expire-payloads or expire-answers
         #[arg(long)]
         job: Option<Job>,
         /// Of this contract alone
@@ -67,7 +67,7 @@ enum Command {
     /// Run now what is due
     #[command(after_help = RUN_EXAMPLES)]
     Run {
-        /// This job alone: draft-statements, expire-payloads or expire-answers
+        /// This job alone: draft-statements, draw-invoices, expire-payloads or expire-answers
         job: Option<Job>,
     },
 }
@@ -79,7 +79,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         Command::List => {
             let mut planned = Vec::new();
             for job in Job::ALL {
-                planned.extend(plan(&pool, &schedule, *job, now(settings), Patience::Patient).await?);
+                planned.extend(plan(&pool, &schedule, *job, schedule.now(), Patience::Patient).await?);
             }
             match session.format {
                 Format::Json => json(&planned),
@@ -101,7 +101,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         Command::Run { job } => {
             let mut ran = Vec::new();
             for job in job.as_ref().map_or(Job::ALL, std::slice::from_ref) {
-                ran.extend(tick(&pool, &schedule, *job, now(settings), Patience::Impatient).await?);
+                ran.extend(tick(&pool, &schedule, *job, schedule.now(), Patience::Impatient).await?);
             }
             match session.format {
                 Format::Json => json(&ran)?,
@@ -122,6 +122,7 @@ pub fn schedule(settings: &settings::Jobs) -> Schedule {
         redraft: TimeDelta::hours(settings.redraft_hours.into()),
         retry: TimeDelta::seconds(settings.retry_seconds.into()),
         lease: Duration::from_secs(settings.lease_seconds.into()),
+        clock_behind_days: settings.clock_behind_days,
     }
 }
 
@@ -131,12 +132,6 @@ fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
-}
-
-/// What the scheduler takes for now.
-pub fn now(settings: &settings::Jobs) -> Instant {
-    let now = Utc::now();
-    now.checked_sub_days(Days::new(settings.clock_behind_days.into())).unwrap_or(now)
 }
 
 /// Runs what is due, tick by tick, until `stop`. A fault is logged; the next tick is the retry.
@@ -157,7 +152,7 @@ pub async fn keep_running(
         let mut is_well = true;
         for job in Job::ALL {
             // One job's fault keeps no other from running.
-            if let Err(error) = run_due(&pool, &schedule, *job, &settings, &metrics, &stop).await {
+            if let Err(error) = run_due(&pool, &schedule, *job, &metrics, &stop).await {
                 tracing::warn!(%job, %error, "it could not be looked what is due, or run");
                 is_well = false;
             }
@@ -173,15 +168,14 @@ async fn run_due(
     pool: &PgPool,
     schedule: &Schedule,
     job: Job,
-    settings: &settings::Jobs,
     metrics: &Metrics,
     stop: &CancellationToken,
 ) -> Result<(), ScheduleError> {
-    for planned in plan(pool, schedule, job, now(settings), Patience::Patient).await? {
+    for planned in plan(pool, schedule, job, schedule.now(), Patience::Patient).await? {
         if stop.is_cancelled() {
             break;
         }
-        if let Some(ran) = run_planned(pool, schedule, &planned, now(settings)).await? {
+        if let Some(ran) = run_planned(pool, schedule, &planned, schedule.now()).await? {
             metrics.job_ran(job, ran.outcome);
             let Ran { run_id, subject, outcome, detail, .. } = ran;
             match outcome {

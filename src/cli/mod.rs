@@ -5,6 +5,7 @@ mod contracts;
 mod demo;
 mod generate;
 mod ingest;
+mod invoice;
 mod jobs;
 mod key;
 mod migrate;
@@ -22,9 +23,11 @@ use apportion::config::{Config, ConfigError, Setting, Sources};
 use apportion::ingest::consumer::{ConsumerConfig, ConsumerError};
 use apportion::ingest::file::FileError;
 use apportion::jobs::contracts::ContractsError;
+use apportion::jobs::invoices::InvoiceError;
 use apportion::jobs::records::RecordsError;
 use apportion::jobs::settle::SettleError;
 use apportion::jobs::statements::StatementError;
+use apportion::render::pdf::PdfError;
 use apportion::store;
 use apportion::telemetry::{self, TelemetryConfig, TelemetryError, TelemetryGuard};
 use clap::{Parser, Subcommand};
@@ -73,6 +76,7 @@ enum Command {
     Demo(demo::Args),
     Generate(generate::Args),
     Ingest(ingest::Args),
+    Invoice(invoice::Args),
     Jobs(jobs::Args),
     Key(key::Args),
     Migrate(migrate::Args),
@@ -189,6 +193,7 @@ impl Cli {
                 Command::Demo(args) => demo::run(args, session).await,
                 Command::Generate(args) => generate::run(args, &session).await,
                 Command::Ingest(args) => ingest::run(args, &session).await,
+                Command::Invoice(args) => invoice::run(args, &session).await,
                 Command::Jobs(args) => jobs::run(args, &session).await,
                 Command::Key(args) => key::run(args, &session).await,
                 Command::Migrate(args) => migrate::run(args, &session).await,
@@ -274,6 +279,9 @@ fn status(error: &anyhow::Error) -> u8 {
         || matches!(error.downcast_ref(), Some(TelemetryError::Filter(_) | TelemetryError::Exporter(_)))
         || matches!(error.downcast_ref(), Some(ConsumerError::ReservedProperty { .. }))
         || error.chain().any(|cause| matches!(cause.downcast_ref(), Some(KafkaError::ClientConfig(..))));
+    if matches!(error.downcast_ref(), Some(PdfError::NoGlyph { .. })) {
+        return 3;
+    }
     let refused_input = matches!(error.downcast_ref(), Some(FileError::Read { .. }))
         || matches!(error.downcast_ref(), Some(RecordsError::Problem { .. }));
     if refused_setting || refused_input {
@@ -282,7 +290,16 @@ fn status(error: &anyhow::Error) -> u8 {
     let of_contracts = error.downcast_ref().map(contracts_status);
     let of_statement = error.downcast_ref().map(statement_status);
     let of_settlement = error.downcast_ref().map(settle_status);
-    of_contracts.or(of_statement).or(of_settlement).unwrap_or(1)
+    let of_invoice = error.downcast_ref().map(invoice_status);
+    of_contracts.or(of_statement).or(of_settlement).or(of_invoice).unwrap_or(1)
+}
+
+fn invoice_status(error: &InvoiceError) -> u8 {
+    match error {
+        InvoiceError::EarlierFirst { .. } => 4,
+        InvoiceError::UnknownStatement { .. } | InvoiceError::NotIssued { .. } | InvoiceError::Unknown { .. } => 3,
+        InvoiceError::Drawing { .. } | InvoiceError::Document(_) | InvoiceError::Store(_) => 1,
+    }
 }
 
 fn contracts_status(error: &ContractsError) -> u8 {

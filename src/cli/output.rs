@@ -1,6 +1,6 @@
 //! How results are printed: tables for people, JSON for programs.
 
-use apportion::domain::money::{Currency, Exact, Rounding};
+pub use apportion::render::amount::{exact, money, thousands};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width};
 use serde::Serialize;
 use std::io::Write;
@@ -93,20 +93,6 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(line(text)?)
 }
 
-/// A whole number with its thousands apart: `1,234,567`.
-pub fn thousands(number: impl std::fmt::Display) -> String {
-    let text = number.to_string();
-    let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |rest| ("-", rest));
-    let mut grouped = String::from(sign);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 /// So many of a thing whose plural takes an s: `1 line`, `2,000 lines`.
 pub fn counted(number: impl std::fmt::Display, thing: &str) -> String {
     let number = thousands(number);
@@ -114,29 +100,9 @@ pub fn counted(number: impl std::fmt::Display, thing: &str) -> String {
     format!("{number} {thing}{plural}")
 }
 
-/// A rounded amount with all minor digits of its currency: `1,234.50 USD`.
-pub fn money(amount: &Exact, currency: Currency) -> String {
-    let decimal = amount.to_decimal(currency.minor_digits());
-    let text = decimal.map_or_else(|| amount.to_string(), |decimal| decimal.to_string());
-    match text.split_once('.') {
-        Some((whole, minor)) => format!("{}.{minor} {currency}", thousands(whole)),
-        None => format!("{} {currency}", thousands(text)),
-    }
-}
-
-/// An unrounded number for people: whole where it is short, else its first six fractional digits and `…`.
-pub fn exact(amount: &Exact) -> String {
-    let shown = amount.round(6, Rounding::Down);
-    let (text, rest) = (shown.to_string(), if shown == *amount { "" } else { "…" });
-    match text.split_once('.') {
-        Some((whole, fraction)) => format!("{}.{fraction}{rest}", thousands(whole)),
-        None => format!("{}{rest}", thousands(text)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{arranged, counted, exact, thousands};
+    use super::{arranged, counted};
 
     #[test]
     fn no_word_is_broken_however_narrow_the_terminal() {
@@ -153,19 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_shown_is_marked() {
-        let cases = [("1234.5", "1,234.5"), ("1/3", "0.333333…"), ("-0.0000001", "0…"), ("2000000", "2,000,000")];
-        for (number, expect) in cases {
-            assert_eq!(exact(&number.parse().expect("a number")), expect);
-        }
-    }
-
-    #[test]
-    fn thousands_stand_apart() {
-        let cases = [("0", "0"), ("999", "999"), ("1000", "1,000"), ("-1234567", "-1,234,567")];
-        for (number, expect) in cases {
-            assert_eq!(thousands(number), expect);
-        }
+    fn one_thing_has_no_plural() {
         assert_eq!((counted(1, "line"), counted(0, "line")), ("1 line".to_owned(), "0 lines".to_owned()));
     }
 }

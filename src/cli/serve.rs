@@ -68,7 +68,7 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
     }
     if roles.contains(&Role::Http) {
         let ingests = roles.contains(&Role::Ingest);
-        let (listen, state) = (session.config.http.listen, HttpState::new(pool, metrics, ingests));
+        let (listen, state) = (session.config.http.listen, HttpState::new(pool, metrics, ingests, jobs::schedule(&session.config.jobs)));
         let stop = stop.clone();
         running.spawn(async move {
             let served = http::serve(listen, state, stop).await;

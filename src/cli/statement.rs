@@ -108,7 +108,7 @@ struct Answered {
 }
 
 /// A statement's number; its contract or period is none.
-fn number(text: &str) -> Result<i64, String> {
+pub fn number(text: &str) -> Result<i64, String> {
     text.parse().map_err(|_| "a statement's number is expected, as `apportion statement list` shows it".to_owned())
 }
 

@@ -49,6 +49,8 @@ name_types! {
     ContractId,
     /// One clause as data; its identity through the versions of one contract.
     TermId,
+    /// What an invoice or credit note is called: `OPENAI-000001`.
+    InvoiceNumber,
     /// A fact, figure or parameter that a contract declares, by its own defined term.
     DefinedTerm,
 }

@@ -34,3 +34,4 @@ pub mod settlement;
 pub mod statement;
 pub mod burn_down;
 pub mod schedule;
+pub mod invoice;

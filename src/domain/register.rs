@@ -9,6 +9,21 @@ use std::collections::BTreeMap;
 #[serde(deny_unknown_fields)]
 pub struct Party {
     pub name: String,
+    /// The postal address, line by line, as invoices show it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub address: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tax_id: Option<String>,
+    /// Where it is paid, line by line, as its invoices show it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bank: Vec<String>,
+}
+
+impl Party {
+    /// What documents show of it, line by line.
+    pub fn printed(&self) -> impl Iterator<Item = &String> {
+        [&self.name].into_iter().chain(&self.address).chain(&self.tax_id).chain(&self.bank)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -59,6 +59,8 @@ names! {
         /// Settles the open period of each contract once it is over, and drafts its statements; later again, so
         /// that news get into the drafts.
         DraftStatements = "draft-statements",
+        /// Draws the invoices and credit notes of issued statements that have none.
+        DrawInvoices = "draw-invoices",
         /// Removes the payloads of rejections that have expired.
         ExpirePayloads = "expire-payloads",
         /// Removes the answers that were kept for repeated requests long enough.
@@ -111,6 +113,7 @@ impl RunOutcome {
 
 /// What a job runs on: a contract, a period of it, or neither where there is but one thing to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Subject {
     pub contract: Option<ContractId>,
     pub period: Option<Period>,
@@ -343,6 +346,6 @@ mod tests {
         assert_eq!(LastRun::next_attempt(None), 1);
         assert_eq!(LastRun::next_attempt(Some(&ended(RunOutcome::Waiting))), 5);
         assert_eq!(LastRun::next_attempt(Some(&ended(RunOutcome::NothingNew))), 1);
-        assert!("draft".parse::<Job>().expect_err("unknown").to_string().contains("draft-statements, expire-payloads, expire-answers"));
+        assert!("draft".parse::<Job>().expect_err("unknown").to_string().contains("draft-statements, draw-invoices, expire-payloads, expire-answers"));
     }
 }

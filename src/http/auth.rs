@@ -72,3 +72,14 @@ impl FromRequestParts<HttpState> for InsideReader {
         authorize(parts, state, Scope::Read, false).await.map(|_| Self)
     }
 }
+
+/// Runs jobs; they act by a name of their own.
+pub struct Admin;
+
+impl FromRequestParts<HttpState> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
+        authorize(parts, state, Scope::Admin, false).await.map(|_| Self)
+    }
+}

@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -13,6 +13,7 @@ const DEFAULT_LIMIT: i64 = 100;
 
 const MAX_LIMIT: i64 = 1000;
 
+pub const JSON: &str = "application/json";
 pub const CSV: &str = "text/csv";
 pub const JSON_LINES: &str = "application/x-ndjson";
 
@@ -60,6 +61,9 @@ enum Representation {
     JsonLines,
 }
 
+const OFFERS: [(&str, Representation); 3] =
+    [(JSON, Representation::Json), (CSV, Representation::Csv), (JSON_LINES, Representation::JsonLines)];
+
 /// How the caller wants a list, and where it stands.
 pub struct Wanted {
     representation: Representation,
@@ -70,31 +74,36 @@ impl<S: Send + Sync> FromRequestParts<S> for Wanted {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let accepted = parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
-        let representation = representation(accepted).ok_or_else(|| {
-            Problem::not_acceptable(format!("Accept: there are application/json, {CSV} and {JSON_LINES}"))
-        })?;
-        Ok(Self { representation, uri: parts.uri.clone() })
+        Ok(Self { representation: choose(&parts.headers, &OFFERS)?, uri: parts.uri.clone() })
     }
 }
 
-/// The one of ours that is named with the highest quality; of equals the first.
-fn representation(accepted: &str) -> Option<Representation> {
-    let mut best: Option<(u16, Representation)> = None;
+/// Of what we offer, by media type, what `Accept` names with the highest quality; of equals what it names first, and
+/// of what a range names what we offer first.
+///
+/// # Errors
+/// It names nothing that we offer.
+pub fn choose<T: Copy>(headers: &HeaderMap, offers: &[(&str, T)]) -> Result<T, Problem> {
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
+    let mut best: Option<(u16, T)> = None;
     for item in accepted.split(',') {
         let mut parts = item.split(';').map(str::trim);
-        let found = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
-            "application/json" | "application/*" | "*/*" => Representation::Json,
-            CSV | "text/*" => Representation::Csv,
-            JSON_LINES | "application/jsonl" | "application/json-lines" => Representation::JsonLines,
-            _ => continue,
+        let range = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let prefix = range.strip_suffix('*').filter(|prefix| prefix.ends_with('/'));
+        let names = |media_type: &str| match prefix {
+            Some("*/") => true,
+            Some(prefix) => media_type.starts_with(prefix),
+            None => media_type == range,
         };
+        let Some((_, offer)) = offers.iter().find(|(media_type, _)| names(media_type)) else { continue };
         let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(1000, thousandths);
         if quality > best.map_or(0, |(known, _)| known) {
-            best = Some((quality, found));
+            best = Some((quality, *offer));
         }
     }
-    best.map(|(_, representation)| representation)
+    let offered: Vec<&str> = offers.iter().map(|(media_type, _)| *media_type).collect();
+    let refused = || Problem::not_acceptable(format!("Accept: there is {}", offered.join(", ")));
+    best.map(|(_, offer)| offer).ok_or_else(refused)
 }
 
 /// A quality such as `0.8`, in thousandths; 0 for what is none.
@@ -173,11 +182,17 @@ mod tests {
 
     #[test]
     fn the_best_quality_wins() {
-        assert_eq!(representation("*/*"), Some(Representation::Json));
-        assert_eq!(representation("text/csv;q=0.5, application/json;q=0.4"), Some(Representation::Csv));
-        assert_eq!(representation("application/x-ndjson, */*;q=0.1"), Some(Representation::JsonLines));
-        assert_eq!(representation("text/html"), None);
-        assert_eq!(representation("application/json;q=0"), None);
+        let chosen = |accepted: &'static str| {
+            let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accepted))]);
+            choose(&headers, &OFFERS).ok()
+        };
+        assert_eq!(chosen("*/*"), Some(Representation::Json));
+        assert_eq!(chosen("text/*"), Some(Representation::Csv));
+        assert_eq!(chosen("text/csv;q=0.5, application/json;q=0.4"), Some(Representation::Csv));
+        assert_eq!(chosen("application/x-ndjson, */*;q=0.1"), Some(Representation::JsonLines));
+        assert_eq!(chosen("text/html"), None);
+        assert_eq!(chosen("application/json;q=0"), None);
+        assert_eq!(choose(&HeaderMap::new(), &OFFERS).ok(), Some(Representation::Json));
     }
 
     #[test]

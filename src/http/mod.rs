@@ -11,6 +11,7 @@ mod problem;
 mod schema;
 
 use crate::ingest::writer::Writer;
+use crate::jobs::schedule::Schedule;
 use crate::store::StoreError;
 use crate::telemetry::Metrics;
 use axum::Router;
@@ -35,13 +36,15 @@ pub struct HttpState {
     pub metrics: Arc<Metrics>,
     /// Whether this process takes in usage from Kafka, too.
     pub ingests: bool,
+    /// How jobs are run that a request starts.
+    pub schedule: Arc<Schedule>,
     /// Of events that are sent here; opened when the first come.
     writer: Arc<Mutex<Option<Writer>>>,
 }
 
 impl HttpState {
-    pub fn new(pool: PgPool, metrics: Arc<Metrics>, ingests: bool) -> Self {
-        Self { pool, metrics, ingests, writer: Arc::default() }
+    pub fn new(pool: PgPool, metrics: Arc<Metrics>, ingests: bool, schedule: Schedule) -> Self {
+        Self { pool, metrics, ingests, schedule: Arc::new(schedule), writer: Arc::default() }
     }
 
     /// The writer, while its guard lives: one batch at a time is written, the next ones wait.

@@ -3,6 +3,8 @@
 use crate::domain::access::Scope;
 use crate::domain::settlement::SettlementError;
 use crate::jobs::contracts::ContractsError;
+use crate::jobs::invoices::InvoiceError;
+use crate::jobs::schedule::ScheduleError;
 use crate::jobs::settle::SettleError;
 use crate::jobs::statements::StatementError;
 use crate::store::StoreError;
@@ -200,6 +202,32 @@ impl From<SettleError> for Problem {
             SettleError::Contracts(error) => error.into(),
             SettleError::Document(error) => Self::internal(&error),
             SettleError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<InvoiceError> for Problem {
+    fn from(error: InvoiceError) -> Self {
+        let detail = error.to_string();
+        match error {
+            InvoiceError::UnknownStatement { id } => Self::not_found(format!("there is no statement {id}")),
+            InvoiceError::Unknown { .. } => Self::not_found(detail),
+            InvoiceError::NotIssued { .. } => Self::conflict("not-issued", "The statement is not issued", detail),
+            InvoiceError::EarlierFirst { earlier, .. } => {
+                Self::conflict("earlier-first", "An earlier statement comes first", detail).fact("statement", earlier)
+            }
+            InvoiceError::Drawing { .. } => Self::conflict("cannot-draw", "The document cannot be drawn", detail),
+            InvoiceError::Document(error) => Self::internal(&error),
+            InvoiceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ScheduleError> for Problem {
+    fn from(error: ScheduleError) -> Self {
+        match error {
+            ScheduleError::Contracts(error) => error.into(),
+            ScheduleError::Store(error) => error.into(),
         }
     }
 }

@@ -39,13 +39,16 @@ pub struct ChargeSum {
     pub currency: Option<Currency>,
 }
 
+/// Quantities and amounts by currency; without one what has no price.
+type ByCurrency = BTreeMap<Option<Currency>, (Exact, Exact)>;
+
 /// Sums the charges of a span by cloud, channel, seller, product, meter and currency.
 ///
 /// # Errors
 /// The database, or a stored document that cannot be read.
 pub async fn charges(pool: &PgPool, span: Span) -> Result<Vec<ChargeSum>, ContractsError> {
     let (known, timeline, usage) = load_known_usage(pool, span).await?;
-    let mut sums: BTreeMap<[String; 5], BTreeMap<Option<Currency>, (Exact, Exact)>> = BTreeMap::new();
+    let mut sums: BTreeMap<[String; 5], ByCurrency> = BTreeMap::new();
     for charge in rate(&usage, &timeline, &known.register, &known.prices) {
         let it = charge.attributes;
         let of = sums.entry([it.cloud, it.channel, it.seller, it.product, it.meter]).or_default();
@@ -53,8 +56,8 @@ pub async fn charges(pool: &PgPool, span: Span) -> Result<Vec<ChargeSum>, Contra
         *quantity += &charge.quantity;
         *amount += &charge.rated.map(|rated| rated.amount).unwrap_or_default();
     }
-    let by_currency = |([cloud, channel, seller, product, meter], of): ([String; 5], BTreeMap<_, _>)| {
-        of.into_iter().map(move |(currency, (quantity, amount)): (Option<Currency>, _)| ChargeSum {
+    let by_currency = |([cloud, channel, seller, product, meter], of): ([String; 5], ByCurrency)| {
+        of.into_iter().map(move |(currency, (quantity, amount))| ChargeSum {
             cloud: cloud.clone(),
             channel: channel.clone(),
             seller: seller.clone(),

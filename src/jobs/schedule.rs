@@ -4,12 +4,13 @@
 //! [`Job`], what it runs on in `find`, and what it does in `perform`.
 
 use super::contracts::{self, ContractsError};
+use super::invoices::{AllDrawn, draw_all};
 use super::settle::{SettleReport, SettleRequest, settle};
 use crate::domain::period::Instant;
 use crate::domain::schedule::{Job, LastRun, RunOutcome, Standing, Subject, Waits, periods_due, standing};
 use crate::store::jobs::{self, JobRun, RunStart};
 use crate::store::{StoreError, rejections, requests};
-use chrono::TimeDelta;
+use chrono::{Days, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::PgPool;
 use std::collections::BTreeMap;
@@ -30,16 +31,24 @@ pub struct Schedule {
     pub retry: TimeDelta,
     /// How long a run that does not renew its lease still holds it.
     pub lease: Duration,
+    /// How far the schedule's clock is behind the machine's, to rehearse a close that is over.
+    pub clock_behind_days: u32,
 }
 
-/// Payloads are kept for days: an hour more does not matter.
-const EXPIRY_INTERVAL: TimeDelta = TimeDelta::hours(1);
+/// What is kept for days may be kept an hour more, and invoices are due in weeks.
+const HOURLY: TimeDelta = TimeDelta::hours(1);
 
 impl Schedule {
+    /// What the schedule takes for now.
+    pub fn now(&self) -> Instant {
+        let now = Utc::now();
+        now.checked_sub_days(Days::new(self.clock_behind_days.into())).unwrap_or(now)
+    }
+
     fn waits(&self, job: Job) -> Waits {
         let again = match job {
             Job::DraftStatements => self.redraft,
-            Job::ExpirePayloads | Job::ExpireAnswers => EXPIRY_INTERVAL,
+            Job::DrawInvoices | Job::ExpirePayloads | Job::ExpireAnswers => HOURLY,
         };
         Waits { again, retry: self.retry }
     }
@@ -55,14 +64,16 @@ pub enum Patience {
 }
 
 /// A job and what it runs on, as it stands.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Planned {
     pub job: Job,
     #[serde(flatten)]
     pub subject: Subject,
     /// From when on it is due; none where it always is, or where time alone does not tell.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub due_at: Option<Instant>,
     /// When it is run next, as things stand.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub next_at: Option<Instant>,
     pub standing: Standing,
     /// What has to come first, where something has.
@@ -71,7 +82,7 @@ pub struct Planned {
 }
 
 /// What became of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Ran {
     pub run_id: i64,
     pub job: Job,
@@ -144,7 +155,7 @@ impl Found {
 async fn find(pool: &PgPool, schedule: &Schedule, job: Job, now: Instant) -> Result<Vec<Found>, ScheduleError> {
     match job {
         Job::DraftStatements => find_periods(pool, schedule, now).await,
-        Job::ExpirePayloads | Job::ExpireAnswers => Ok(vec![Found::From(None, Subject::default())]),
+        Job::DrawInvoices | Job::ExpirePayloads | Job::ExpireAnswers => Ok(vec![Found::From(None, Subject::default())]),
     }
 }
 
@@ -245,6 +256,7 @@ async fn keep_lease(pool: &PgPool, run_id: i64, lease: Duration) -> StoreError {
 async fn perform(pool: &PgPool, schedule: &Schedule, planned: &Planned) -> (RunOutcome, String) {
     match planned.job {
         Job::DraftStatements => draft_statements(pool, schedule, &planned.subject).await,
+        Job::DrawInvoices => draw_invoices(pool, schedule).await,
         Job::ExpirePayloads => expired("payloads of rejections", rejections::expire_payloads(pool).await),
         Job::ExpireAnswers => expired("answers to requests", requests::expire(pool).await),
     }
@@ -268,6 +280,22 @@ async fn draft_statements(pool: &PgPool, schedule: &Schedule, subject: &Subject)
         Ok(report) if report.lines.is_empty() && report.drafted.is_empty() => (RunOutcome::NothingNew, String::new()),
         Ok(report) => (RunOutcome::Done, done(&report)),
         Err(error) if error.is_waiting() => (RunOutcome::Waiting, error.to_string()),
+        Err(error) => (RunOutcome::Failed, error.to_string()),
+    }
+}
+
+/// Draws what can be drawn. What is left waits for an earlier statement, or for somebody who mends what is wrong.
+async fn draw_invoices(pool: &PgPool, schedule: &Schedule) -> (RunOutcome, String) {
+    match draw_all(pool, &schedule.actor).await {
+        Ok(AllDrawn { drawn, left }) if drawn.is_empty() => match left.first() {
+            None => (RunOutcome::NothingNew, String::new()),
+            Some(first) => (RunOutcome::Waiting, first.why.clone()),
+        },
+        Ok(AllDrawn { drawn, .. }) => {
+            let numbers: Vec<String> =
+                drawn.iter().flat_map(|it| &it.invoices).map(|head| head.number.to_string()).collect();
+            (RunOutcome::Done, format!("statements: {}, documents: {}", drawn.len(), numbers.join(", ")))
+        }
         Err(error) => (RunOutcome::Failed, error.to_string()),
     }
 }

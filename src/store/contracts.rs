@@ -32,10 +32,12 @@ fn per_units(stored: i64) -> Result<NonZeroU64, std::num::TryFromIntError> {
 /// The database's.
 pub async fn load_register(conn: &mut PgConnection, known_at: Instant) -> Result<Register, StoreError> {
     let mut register = Register::default();
-    for row in
-        sqlx::query!("select party_id, name from party where recorded_at <= $1", known_at).fetch_all(&mut *conn).await?
+    for row in sqlx::query!("select party_id, name, address, tax_id, bank from party where recorded_at <= $1", known_at)
+        .fetch_all(&mut *conn)
+        .await?
     {
-        register.parties.insert(PartyId::new(row.party_id), Party { name: row.name });
+        let party = Party { name: row.name, address: row.address, tax_id: row.tax_id, bank: row.bank };
+        register.parties.insert(PartyId::new(row.party_id), party);
     }
     for row in sqlx::query!("select cloud_id, operator from cloud where recorded_at <= $1", known_at)
         .fetch_all(&mut *conn)
@@ -171,10 +173,14 @@ async fn append_register(conn: &mut PgConnection, register: &Register, at: Insta
     let mut count = |done: sqlx::postgres::PgQueryResult| added = added.saturating_add(done.rows_affected());
     for (id, party) in &register.parties {
         let insert = sqlx::query!(
-            "insert into party (party_id, name, recorded_at) values ($1, $2, $3) on conflict do nothing",
+            "insert into party (party_id, name, recorded_at, address, tax_id, bank) values ($1, $2, $3, $4, $5, $6)
+             on conflict do nothing",
             id.as_str(),
             party.name,
-            at
+            at,
+            &party.address,
+            party.tax_id,
+            &party.bank
         );
         count(insert.execute(&mut *conn).await?);
     }

@@ -43,21 +43,24 @@ pub async fn load_progress(conn: &mut PgConnection) -> Result<BTreeMap<ContractI
 }
 
 /// A run as it is listed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct JobRun {
     pub run_id: i64,
     pub job: Job,
     #[serde(flatten)]
     pub subject: Subject,
     /// By the clock of the process that ran it.
+    #[schema(value_type = String, format = DateTime)]
     pub due_at: Instant,
     /// Which try it is since one succeeded; from 1.
     pub attempt: u32,
     /// Which process ran it.
     pub holder: String,
     /// By the database's clock.
+    #[schema(value_type = String, format = DateTime)]
     pub started_at: Instant,
     /// By the database's clock; none while it runs.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Instant>,
     /// None while it runs; lost, too, where its lease ran out and nobody has taken it over yet.
     pub outcome: Option<RunOutcome>,

@@ -7,6 +7,7 @@ pub mod books;
 pub mod contracts;
 pub mod demo_database;
 pub mod dictionary;
+pub mod invoices;
 pub mod jobs;
 pub mod offsets;
 pub mod recording;

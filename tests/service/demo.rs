@@ -120,6 +120,11 @@ fn every_command_explains_itself() {
         "statement approve",
         "statement issue",
         "statement waive",
+        "invoice draw",
+        "invoice list",
+        "invoice show",
+        "invoice pdf",
+        "invoice csv",
         "config show",
         "jobs list",
         "jobs runs",
@@ -169,7 +174,7 @@ async fn exit_statuses_tell_what_is_wrong() {
         check(&["settle", "no-such", "2026-05", "--by", "ana"], 3, "there is aws-openai");
         check(&["contracts", "show", "no-such"], 3, "there is aws-openai");
         check(&["jobs", "runs", "--contract", "no-such"], 3, "there is aws-openai");
-        check(&["jobs", "run", "no-such"], 2, "there is draft-statements, expire-payloads");
+        check(&["jobs", "run", "no-such"], 2, "there is draft-statements, draw-invoices, expire-payloads");
         check(&["serve", "--set", "jobs.tick_seconds=0"], 3, "jobs.tick_seconds");
         check(&["statement", "list", "--set", "database.url=none"], 3, "database.url");
         check(&["serve", "--set", "telemetry.log_filter=a=b=c"], 3, "telemetry.log_filter");

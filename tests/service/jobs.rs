@@ -18,7 +18,7 @@ pub const CONTRACT: &str = "trace-share";
 const PATIENT: Patience = Patience::Patient;
 const IMPATIENT: Patience = Patience::Impatient;
 
-fn schedule() -> Schedule {
+pub fn schedule() -> Schedule {
     Schedule {
         actor: "scheduler".to_owned(),
         holder: "test:1".to_owned(),
@@ -26,6 +26,7 @@ fn schedule() -> Schedule {
         redraft: TimeDelta::days(1),
         retry: TimeDelta::minutes(1),
         lease: Duration::from_secs(60),
+        clock_behind_days: 0,
     }
 }
 

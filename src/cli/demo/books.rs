@@ -7,6 +7,7 @@ use apportion::domain::period::Period;
 use apportion::domain::record::Record;
 use apportion::domain::statement::Statement;
 use apportion::jobs::charges::charges_by_channel;
+use apportion::jobs::invoices::draw_all;
 use apportion::jobs::records::record;
 use apportion::jobs::settle::{SettleRequest, settle};
 use apportion::jobs::statements::{approve, issue, show, waive};
@@ -48,7 +49,7 @@ pub async fn settle_month(pool: &PgPool, month: Period) -> anyhow::Result<Vec<(i
     Ok(drafted)
 }
 
-/// Waives what is unresolved, approves and issues statements, which closes their month.
+/// Waives what is unresolved, approves and issues statements, which closes their month, and draws their invoices.
 pub async fn issue_all(pool: &PgPool, drafted: &[(i64, Statement)]) -> anyhow::Result<()> {
     for (id, statement) in drafted {
         let waived = waive(pool, *id, APPROVER, "the demo closes this month without waiting for a mapping").await?;
@@ -57,6 +58,13 @@ pub async fn issue_all(pool: &PgPool, drafted: &[(i64, Statement)]) -> anyhow::R
         approve(pool, *id, APPROVER).await?;
         issue(pool, *id, APPROVER).await?;
         line(format!("{}: issued statement {id} ({})", statement.period, statement.contract))?;
+    }
+    for invoice in draw_all(pool, APPROVER).await?.drawn.iter().flat_map(|drawn| &drawn.invoices) {
+        let total = money(&invoice.total, invoice.currency);
+        line(format!(
+            "{}: drew {} from {} to {}: {total}",
+            invoice.period, invoice.number, invoice.issuer, invoice.payer
+        ))?;
     }
     Ok(())
 }

@@ -247,6 +247,7 @@ fn where_next(session: &Session) -> anyhow::Result<()> {
         "statement list",
         "statement show 4",
         "statement show 4 --format json",
+        "invoice list",
         "contracts show",
         "usage outcomes",
         "usage rejections --limit 5",

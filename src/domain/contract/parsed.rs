@@ -94,6 +94,11 @@ impl Parsed {
                 return self.fail(&at, Problem::Name { kind, name: name.escape_debug().to_string() });
             }
         }
+        for party in raw.party.values() {
+            if let Some(line) = party.get_ref().printed().find(|line| !is_name(line)) {
+                return self.fail(&party.span(), Problem::PartyLine { line: line.escape_debug().to_string() });
+            }
+        }
         Ok(())
     }
 

@@ -77,6 +77,8 @@ pub enum Problem {
     VersionNumber { number: u32 },
     #[error("the name \"{name}\" of a {kind}; a name has 1 to 256 bytes and no control characters")]
     Name { kind: &'static str, name: String },
+    #[error("the line \"{line}\" of a party; a line that documents show has 1 to 256 bytes and no control characters")]
+    PartyLine { line: String },
     #[error("{0}; names are stated once, in the contract or anew in a version")]
     Register(#[from] RegisterConflict),
 }

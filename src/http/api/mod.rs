@@ -3,6 +3,8 @@
 mod charges;
 mod contracts;
 mod events;
+mod invoices;
+mod jobs;
 mod settlements;
 mod statements;
 mod usage;
@@ -31,6 +33,8 @@ use utoipa_axum::routes;
         (name = "charges", description = "Rated usage"),
         (name = "contracts", description = "Agreements, their versions and caps"),
         (name = "statements", description = "What two parties owe each other for a period"),
+        (name = "invoices", description = "Requests for payment, and their corrections"),
+        (name = "jobs", description = "What runs by itself"),
     ),
 )]
 struct Description;
@@ -67,6 +71,12 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(statements::agree))
         .routes(routes!(statements::dispute))
         .routes(routes!(statements::settle))
+        .routes(routes!(invoices::draw))
+        .routes(routes!(invoices::list))
+        .routes(routes!(invoices::show))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::runs))
+        .routes(routes!(jobs::run))
 }
 
 /// The API's description, as `/api/v1/openapi.json` serves it.

@@ -1,0 +1,314 @@
+//! Invoices and credit notes: requests for payment and their corrections, drawn from issued statements.
+//!
+//! A direction of a statement with an amount to pay gives an invoice of its payee (the issuer) to its payer; one
+//! with a credit that is paid back, a credit note. Amounts keep the statement's sign: what the payer owes is
+//! positive, so the total of a credit note is negative, and documents add up to what is owed.
+//!
+//! A credit that the contract carries gives no document: the next invoice asks for less, and says so.
+
+use super::ids::{ContractId, InvoiceNumber, PartyId, TermId};
+use super::money::{Currency, Exact};
+use super::period::{Instant, Period};
+use super::register::Register;
+use super::statement::{DirectionTotal, Statement, StatementLine};
+use chrono::NaiveDate;
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// A document as it is stored for ever. Amounts are decimal strings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+pub struct Invoice {
+    pub number: InvoiceNumber,
+    pub kind: InvoiceKind,
+    pub issuer: InvoiceParty,
+    pub payer: InvoiceParty,
+    /// The date of `issued_at` in the contract's zone.
+    pub issued_on: NaiveDate,
+    pub issued_at: Instant,
+    /// As the statement says; none where no term says when.
+    pub due_on: Option<NaiveDate>,
+    pub contract: ContractId,
+    pub title: String,
+    pub period: Period,
+    pub zone: String,
+    pub currency: Currency,
+    /// What it was drawn from.
+    pub statement: StatementReference,
+    /// Of a credit note: the documents that asked for what it takes back.
+    pub corrects: Vec<CorrectedDocument>,
+    pub lines: Vec<InvoiceLine>,
+    /// A credit of earlier periods, zero or less.
+    pub carried_in: Exact,
+    /// The sum of the lines and of what is carried in, exactly: what the statement says is to be paid.
+    pub total: Exact,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum InvoiceKind {
+    Invoice,
+    CreditNote,
+}
+
+impl InvoiceKind {
+    pub const ALL: [Self; 2] = [Self::Invoice, Self::CreditNote];
+
+    /// The name in the database and the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Invoice => "invoice",
+            Self::CreditNote => "credit_note",
+        }
+    }
+}
+
+impl fmt::Display for InvoiceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// No kind of document has that name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown kind \"{name}\"; a document is an invoice or a credit_note")]
+pub struct UnknownInvoiceKind {
+    pub name: String,
+}
+
+impl FromStr for InvoiceKind {
+    type Err = UnknownInvoiceKind;
+
+    fn from_str(name: &str) -> Result<Self, UnknownInvoiceKind> {
+        let named = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        named.ok_or_else(|| UnknownInvoiceKind { name: name.to_owned() })
+    }
+}
+
+/// Issuer or payer as the register knew them when the document was drawn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+pub struct InvoiceParty {
+    pub party: PartyId,
+    pub name: String,
+    pub address: Vec<String>,
+    pub tax_id: Option<String>,
+    pub bank: Vec<String>,
+}
+
+/// The revision of a statement that was issued, and the digest of its document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+pub struct StatementReference {
+    pub statement_id: i64,
+    pub revision: i32,
+    pub sha256: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+pub struct CorrectedDocument {
+    pub number: InvoiceNumber,
+    pub issued_on: NaiveDate,
+}
+
+/// One term's amount of one origin period, as the statement booked it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+pub struct InvoiceLine {
+    pub term: TermId,
+    /// The heading of the clause.
+    pub clause: String,
+    pub origin_period: Period,
+    /// What the origin period's amount is made of, by version; empty where nothing of it is left.
+    pub bases: Vec<LineBase>,
+    /// Booked for the same origin period in periods before this one.
+    pub booked_before: Exact,
+    pub amount: Exact,
+}
+
+/// A base, unrounded, and the rate taken of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+pub struct LineBase {
+    pub version: u32,
+    pub base: Exact,
+    pub rate: Exact,
+}
+
+/// What one direction of a statement comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Drawing {
+    Document(Unnumbered),
+    None(NotDrawn),
+}
+
+/// A document before it has its number and date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unnumbered {
+    pub kind: InvoiceKind,
+    pub issuer: PartyId,
+    pub payer: PartyId,
+    pub due_on: Option<NaiveDate>,
+    pub lines: Vec<InvoiceLine>,
+    pub carried_in: Exact,
+    pub total: Exact,
+}
+
+/// A direction without a document, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+pub struct NotDrawn {
+    pub payer: PartyId,
+    pub payee: PartyId,
+    #[serde(flatten)]
+    pub reason: NotDrawnReason,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum NotDrawnReason {
+    NothingToPay,
+    /// The credit is taken off later periods, zero or less.
+    CreditCarried {
+        credit: Exact,
+    },
+}
+
+/// A statement that no document can be drawn from.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DrawingError {
+    #[error("the statement says that {payer} is to pay {payee} {payable}, but its lines and credits sum to {sum}")]
+    DoesNotAddUp { payer: PartyId, payee: PartyId, payable: Exact, sum: Exact },
+    #[error("no register knows the party \"{party}\"")]
+    UnknownParty { party: PartyId },
+    #[error("no zone is called \"{zone}\"")]
+    UnknownZone { zone: String },
+}
+
+/// The number of an issuer's document: the issuer's name in capitals and a running number, which invoices and
+/// credit notes share and which goes on through the years.
+pub fn number(issuer: &PartyId, sequence: u32) -> InvoiceNumber {
+    InvoiceNumber::new(format!("{}-{sequence:06}", issuer.as_str().to_uppercase()))
+}
+
+/// What each direction of a statement comes to, in the order of its totals.
+///
+/// # Errors
+/// Totals that are not the sums of their lines and credits.
+pub fn drawings(statement: &Statement) -> Result<Vec<Drawing>, DrawingError> {
+    statement.totals.iter().map(|total| drawing(statement, total)).collect()
+}
+
+fn drawing(statement: &Statement, total: &DirectionTotal) -> Result<Drawing, DrawingError> {
+    let (payer, payee) = (total.payer.clone(), total.payee.clone());
+    let of_direction = statement.lines.iter().filter(|line| (&line.payer, &line.payee) == (&payer, &payee));
+    // What is nothing is no line of a request for payment; the statement shows it.
+    let lines: Vec<InvoiceLine> = of_direction.filter(|line| !line.amount.is_zero()).map(line).collect();
+    let amount: Exact = lines.iter().map(|line| line.amount.clone()).sum();
+    let sum = &amount + &total.carried_in;
+    let is_carried_on = !total.carried_out.is_zero();
+    if &sum - &total.carried_out != total.payable || (is_carried_on && !total.payable.is_zero()) {
+        return Err(DrawingError::DoesNotAddUp { payer, payee, payable: total.payable.clone(), sum });
+    }
+    if total.payable.is_zero() {
+        let credit = total.carried_out.clone();
+        let reason =
+            if is_carried_on { NotDrawnReason::CreditCarried { credit } } else { NotDrawnReason::NothingToPay };
+        return Ok(Drawing::None(NotDrawn { payer, payee, reason }));
+    }
+    let kind = if total.payable.is_negative() { InvoiceKind::CreditNote } else { InvoiceKind::Invoice };
+    Ok(Drawing::Document(Unnumbered {
+        kind,
+        issuer: payee,
+        payer,
+        due_on: total.due_on,
+        lines,
+        carried_in: total.carried_in.clone(),
+        total: total.payable.clone(),
+    }))
+}
+
+fn line(line: &StatementLine) -> InvoiceLine {
+    let base = |detail: &super::statement::LineDetail| LineBase {
+        version: detail.version,
+        base: detail.base.clone(),
+        rate: detail.rate.clone(),
+    };
+    InvoiceLine {
+        term: line.term.clone(),
+        clause: line.clause.heading.clone(),
+        origin_period: line.origin_period,
+        bases: line.details.iter().map(base).collect(),
+        booked_before: line.booked_before.clone(),
+        amount: line.amount.clone(),
+    }
+}
+
+/// What a document is given besides its direction of the statement.
+pub struct Circumstances<'a> {
+    /// Which of its issuer's documents it is, from 1 on.
+    pub sequence: u32,
+    pub issued_at: Instant,
+    pub statement: StatementReference,
+    pub register: &'a Register,
+    /// What its issuer asked of its payer before, under the same contract.
+    pub earlier: &'a [Invoice],
+}
+
+impl Unnumbered {
+    /// The document, complete.
+    ///
+    /// # Errors
+    /// A party or a zone that is not known.
+    pub fn numbered(self, statement: &Statement, given: &Circumstances<'_>) -> Result<Invoice, DrawingError> {
+        let fail = || DrawingError::UnknownZone { zone: statement.zone.clone() };
+        let zone: Tz = statement.zone.parse().map_err(|_| fail())?;
+        let corrects = match self.kind {
+            InvoiceKind::Invoice => Vec::new(),
+            InvoiceKind::CreditNote => corrected(&self.lines, given.earlier),
+        };
+        Ok(Invoice {
+            number: number(&self.issuer, given.sequence),
+            kind: self.kind,
+            issuer: party(self.issuer, given.register)?,
+            payer: party(self.payer, given.register)?,
+            issued_on: given.issued_at.with_timezone(&zone).date_naive(),
+            issued_at: given.issued_at,
+            due_on: self.due_on,
+            contract: statement.contract.clone(),
+            title: statement.title.clone(),
+            period: statement.period,
+            zone: statement.zone.clone(),
+            currency: statement.currency,
+            statement: given.statement.clone(),
+            corrects,
+            lines: self.lines,
+            carried_in: self.carried_in,
+            total: self.total,
+        })
+    }
+}
+
+fn party(id: PartyId, register: &Register) -> Result<InvoiceParty, DrawingError> {
+    let Some(known) = register.parties.get(&id).cloned() else {
+        return Err(DrawingError::UnknownParty { party: id });
+    };
+    Ok(InvoiceParty { party: id, name: known.name, address: known.address, tax_id: known.tax_id, bank: known.bank })
+}
+
+/// The documents that asked for what some lines take back: of the same term and origin period.
+///
+/// That may be a credit note too, whose credit was smaller for what it asked.
+fn corrected(lines: &[InvoiceLine], earlier: &[Invoice]) -> Vec<CorrectedDocument> {
+    let takes_back = |asked: &InvoiceLine| {
+        let same = |line: &InvoiceLine| (&line.term, line.origin_period) == (&asked.term, asked.origin_period);
+        !asked.amount.is_negative() && lines.iter().any(|line| line.amount.is_negative() && same(line))
+    };
+    let corrected = earlier.iter().filter(|document| document.lines.iter().any(takes_back));
+    corrected.map(|it| CorrectedDocument { number: it.number.clone(), issued_on: it.issued_on }).collect()
+}

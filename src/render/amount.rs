@@ -1,0 +1,71 @@
+//! Amounts as people read them: thousands apart, all minor digits, and a mark where digits are left out.
+
+use crate::domain::money::{Currency, Exact, Rounding};
+
+/// A whole number with its thousands apart: `1,234,567`.
+pub fn thousands(number: impl std::fmt::Display) -> String {
+    let text = number.to_string();
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |rest| ("-", rest));
+    let mut grouped = String::from(sign);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A rounded amount with all minor digits of its currency: `1,234.50`.
+pub fn minor(amount: &Exact, currency: Currency) -> String {
+    let decimal = amount.to_decimal(currency.minor_digits());
+    let text = decimal.map_or_else(|| amount.to_string(), |decimal| decimal.to_string());
+    match text.split_once('.') {
+        Some((whole, minor)) => format!("{}.{minor}", thousands(whole)),
+        None => thousands(text),
+    }
+}
+
+/// The same with its currency: `1,234.50 USD`.
+pub fn money(amount: &Exact, currency: Currency) -> String {
+    format!("{} {currency}", minor(amount, currency))
+}
+
+/// An unrounded number for people: whole where it is short, else its first six fractional digits and `…`.
+pub fn exact(amount: &Exact) -> String {
+    let shown = amount.round(6, Rounding::Down);
+    let (text, rest) = (shown.to_string(), if shown == *amount { "" } else { "…" });
+    match text.split_once('.') {
+        Some((whole, fraction)) => format!("{}.{fraction}{rest}", thousands(whole)),
+        None => format!("{}{rest}", thousands(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_shown_is_marked() {
+        let cases = [("1234.5", "1,234.5"), ("1/3", "0.333333…"), ("-0.0000001", "0…"), ("2000000", "2,000,000")];
+        for (number, expect) in cases {
+            assert_eq!(exact(&number.parse().expect("a number")), expect);
+        }
+    }
+
+    #[test]
+    fn thousands_stand_apart() {
+        let cases = [("0", "0"), ("999", "999"), ("1000", "1,000"), ("-1234567", "-1,234,567")];
+        for (number, expect) in cases {
+            assert_eq!(thousands(number), expect);
+        }
+    }
+
+    #[test]
+    fn every_minor_digit_is_shown() {
+        let cases = [("1234.5", "USD", "1,234.50"), ("-1000", "JPY", "-1,000"), ("0.5", "KWD", "0.500")];
+        for (amount, currency, expect) in cases {
+            assert_eq!(minor(&amount.parse().expect("a number"), currency.parse().expect("a currency")), expect);
+        }
+    }
+}

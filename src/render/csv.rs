@@ -1,0 +1,65 @@
+//! Invoices and credit notes as CSV: one row a line, so that the rows of a document sum to its total.
+
+use crate::domain::invoice::{Invoice, InvoiceLine};
+use crate::domain::money::Exact;
+
+/// The columns. They never change their order; new ones come last.
+const HEADER: [&str; 16] = [
+    "number",
+    "kind",
+    "issuer",
+    "payer",
+    "contract",
+    "period",
+    "issued_on",
+    "due_on",
+    "statement",
+    "line",
+    "entry",
+    "term",
+    "clause",
+    "origin_period",
+    "currency",
+    "amount",
+];
+
+/// The table of some documents, with a head.
+///
+/// # Errors
+/// None that a text in memory could meet; the writer's type has them.
+pub fn csv(invoices: &[Invoice]) -> Result<String, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(HEADER)?;
+    for invoice in invoices {
+        let lines = invoice.lines.iter().map(|line| ("line", Some(line), &line.amount));
+        let carried = (!invoice.carried_in.is_zero()).then_some(("carried_in", None, &invoice.carried_in));
+        for (number, (entry, line, amount)) in (1_usize..).zip(lines.chain(carried)) {
+            writer.write_record(record(invoice, number, entry, line, amount))?;
+        }
+    }
+    let bytes = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// `entry` is `line`, or `carried_in` for a credit of earlier periods, which is of no term.
+fn record(invoice: &Invoice, number: usize, entry: &str, line: Option<&InvoiceLine>, amount: &Exact) -> [String; 16] {
+    let decimal = amount.to_decimal(invoice.currency.minor_digits());
+    [
+        invoice.number.to_string(),
+        invoice.kind.to_string(),
+        invoice.issuer.party.to_string(),
+        invoice.payer.party.to_string(),
+        invoice.contract.to_string(),
+        invoice.period.to_string(),
+        invoice.issued_on.to_string(),
+        invoice.due_on.map(|date| date.to_string()).unwrap_or_default(),
+        invoice.statement.statement_id.to_string(),
+        number.to_string(),
+        entry.to_owned(),
+        line.map(|line| line.term.to_string()).unwrap_or_default(),
+        line.map(|line| line.clause.clone()).unwrap_or_default(),
+        line.map(|line| line.origin_period.to_string()).unwrap_or_default(),
+        invoice.currency.to_string(),
+        decimal.map_or_else(|| amount.to_string(), |decimal| decimal.to_string()),
+    ]
+}
