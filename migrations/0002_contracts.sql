@@ -85,6 +85,22 @@ end $$;
 create trigger numbers_rise before insert on contract_version
   for each row execute function refuse_number_out_of_order();
 
+-- whom a version's terms concern and when they hold, as its document says: for those who ask without reading
+-- that. a term without dates of its own holds while its version is in force.
+create table contract_term (
+  contract_id text not null,
+  number integer not null,
+  term_id text not null,
+  kind text not null check (kind in ('share')),
+  heading text not null,               -- of its clause
+  parties text[] not null check (cardinality(parties) > 0),
+  starts_at timestamptz,
+  ends_at timestamptz check (ends_at > starts_at),     -- exclusive
+  primary key (contract_id, number, term_id),
+  foreign key (contract_id, number) references contract_version
+);
+create index contract_term_parties on contract_term using gin (parties);
+
 -- figures, deductions and facts: low in number, each a dated document of its kind.
 create table record (
   sequence bigint generated always as identity unique,
@@ -109,4 +125,4 @@ create table record_conflict (
 );
 
 call make_append_only('party', 'cloud', 'product', 'product_group', 'deployment', 'price', 'contract_version',
-  'record', 'record_conflict');
+  'contract_term', 'record', 'record_conflict');

@@ -158,8 +158,9 @@ pub async fn append(
     for price in &additions.prices {
         added.prices = added.prices.saturating_add(append_price(&mut *conn, price, at).await?);
     }
-    for NewVersion { document, effective_at } in &additions.versions {
-        added.versions = added.versions.saturating_add(append_version(&mut *conn, document, *effective_at, at).await?);
+    for version in &additions.versions {
+        append_version(&mut *conn, version, at).await?;
+        added.versions = added.versions.saturating_add(1);
     }
     recording::move_watermark(conn, at).await?;
     Ok(added)
@@ -257,27 +258,39 @@ async fn append_price(conn: &mut PgConnection, price: &Price, at: Instant) -> Re
     Ok(done.rows_affected())
 }
 
-async fn append_version(
-    conn: &mut PgConnection,
-    version: &VersionDocument,
-    effective_at: Instant,
-    at: Instant,
-) -> Result<u64, StoreError> {
+async fn append_version(conn: &mut PgConnection, new: &NewVersion, at: Instant) -> Result<(), StoreError> {
+    let NewVersion { document: version, read } = new;
+    let number = StoreError::encoded::<i32, _>("contract_version.number", version.number)?;
     let digest = Sha256::new().chain_update(&version.definitions).chain_update(&version.document).finalize();
-    let done = sqlx::query!(
+    sqlx::query!(
         "insert into contract_version (contract_id, number, effective_at, recorded_at, definitions, document, sha256)
          values ($1, $2, $3, $4, $5, $6, $7)",
         version.contract.as_str(),
-        StoreError::encoded::<i32, _>("contract_version.number", version.number)?,
-        effective_at,
+        number,
+        read.effective_at,
         at,
         version.definitions,
         version.document,
         super::hex(&digest)
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(done.rows_affected())
+    for term in &read.terms {
+        sqlx::query!(
+            "insert into contract_term (contract_id, number, term_id, kind, heading, parties, starts_at, ends_at)
+             values ($1, $2, $3, 'share', $4, $5, $6, $7)",
+            version.contract.as_str(),
+            number,
+            term.id.as_str(),
+            term.clause.heading,
+            &[term.payer.to_string(), term.payee.to_string()],
+            term.from,
+            term.end
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
 }
 
 /// What became of a record.

@@ -4,7 +4,6 @@ use super::check::{CheckError, check};
 use super::folder::{Folder, VersionDocument};
 use super::{Contract, Version};
 use crate::domain::ids::ContractId;
-use crate::domain::period::Instant;
 use crate::domain::price::Price;
 
 /// What is loaded already.
@@ -24,7 +23,8 @@ pub struct Additions {
 
 pub struct NewVersion {
     pub document: VersionDocument,
-    pub effective_at: Instant,
+    /// What the document says.
+    pub read: Version,
 }
 
 /// A loaded version that never comes into force any more: a new one, with a higher number, is effective no
@@ -69,9 +69,10 @@ pub fn additions(folder: &Folder, loaded: Loaded<'_>) -> Result<Additions, Addit
 
 fn overridden(loaded: &[Contract], new: &[NewVersion]) -> Vec<Overridden> {
     let mut found = Vec::new();
-    for NewVersion { document: version, effective_at } in new {
+    for NewVersion { document: version, read } in new {
         let of_contract = loaded.iter().filter(|contract| contract.head.id == version.contract);
-        let later = of_contract.flat_map(|contract| &contract.versions).filter(|it| it.effective_at >= *effective_at);
+        let later =
+            of_contract.flat_map(|contract| &contract.versions).filter(|it| it.effective_at >= read.effective_at);
         found.extend(later.map(|it| Overridden {
             contract: version.contract.clone(),
             number: it.number,
@@ -114,8 +115,7 @@ fn new_versions(folder: &Folder, stored: &[VersionDocument]) -> Result<Vec<NewVe
                 }
                 let contract = folder.contracts.iter().find(|it| it.head.id == version.contract);
                 let read = contract.and_then(|it| it.versions.iter().find(|it| it.number == version.number));
-                let of = |read: &Version| NewVersion { document: version.clone(), effective_at: read.effective_at };
-                new.extend(read.map(of));
+                new.extend(read.map(|read| NewVersion { document: version.clone(), read: read.clone() }));
             }
         }
     }
