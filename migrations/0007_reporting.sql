@@ -44,6 +44,22 @@ create view reporting.contract as
   from contract_version group by 1;
 comment on view reporting.contract is 'contracts and the number of their versions, for choosing one';
 
+create view reporting.term as
+  with version as (
+    -- in force is the highest number that is effective
+    select contract_id, number, effective_at, min(effective_at) over (partition by contract_id order by number
+        rows between 1 following and unbounded following) as followed_at
+    from contract_version
+  )
+  select contract_id as contract, number as version, t.term_id as term, t.kind, t.heading,
+    array_to_string(t.parties, ', ') as parties, greatest(t.starts_at, v.effective_at) as starts_at,
+    least(t.ends_at, v.followed_at) as ends_at
+  from contract_term t join version v using (contract_id, number)
+  -- a term that another version followed before it began never holds
+  where v.followed_at is null or greatest(t.starts_at, v.effective_at) < v.followed_at;
+comment on view reporting.term is
+  'from when to when each term holds: its own dates within those of its version; no end where none is known';
+
 -- what mappings know today. whoever settles asks what they knew at a cutoff.
 create view reporting.usage_hour as
   select r.bucket as hour, k.cloud, k.channel, k.deployment_id as deployment, p.product_id as product, d.service_tier,
