@@ -9,6 +9,8 @@ mod books;
 mod consumers;
 #[path = "service/crash.rs"]
 mod crash;
+#[path = "service/dashboards.rs"]
+mod dashboards;
 #[path = "service/demo.rs"]
 mod demo;
 #[path = "service/http.rs"]
@@ -17,6 +19,10 @@ mod http;
 mod known_at;
 #[path = "service/outcomes.rs"]
 mod outcomes;
+#[path = "service/panels.rs"]
+mod panels;
+#[path = "service/prometheus.rs"]
+mod prometheus;
 #[path = "service/races.rs"]
 mod races;
 #[path = "service/retries.rs"]

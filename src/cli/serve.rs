@@ -52,12 +52,14 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
     check_schema(&pool).await?;
     let mut running: JoinSet<anyhow::Result<()>> = JoinSet::new();
     if roles.contains(&Role::Ingest) {
+        metrics.runs("ingest");
         let config = session.consumer(false)?;
         let consuming = consumer::run(config, pool.clone(), Arc::clone(&metrics), stop.clone());
         running.spawn(async { Ok(consuming.await.map(|_| ())?) });
     }
     running.spawn(expire_payloads(pool.clone(), stop.clone()));
     if roles.contains(&Role::Http) {
+        metrics.runs("http");
         let ingests = roles.contains(&Role::Ingest);
         let (listen, state) = (session.config.http.listen, HttpState { pool, metrics, ingests });
         let stop = stop.clone();

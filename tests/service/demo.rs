@@ -60,6 +60,7 @@ async fn the_demo_runs_again_and_again_and_touches_only_its_own() {
     let run_demo = async || tokio::task::spawn_blocking(check_demo).await.expect("the demo");
     run_demo().await;
     run_demo().await;
+    crate::dashboards::every_sql_panel_returns_rows("apportion_demo").await;
     before.retain(|name| name != "apportion_demo");
     let mut after = names(&admin).await;
     assert!(after.contains(&"apportion_demo".to_owned()));
