@@ -30,6 +30,7 @@ pub struct Config {
     pub database: Database,
     pub kafka: Kafka,
     pub http: Http,
+    pub jobs: Jobs,
     pub telemetry: Telemetry,
 }
 
@@ -55,6 +56,18 @@ pub struct Kafka {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Http {
     pub listen: SocketAddr,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Jobs {
+    /// Who makes what the jobs draft.
+    pub actor: String,
+    pub tick_seconds: u32,
+    pub close_delay_days: u32,
+    pub redraft_hours: u32,
+    pub retry_seconds: u32,
+    pub lease_seconds: u32,
+    pub clock_behind_days: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -148,6 +161,11 @@ impl Config {
         in_range("kafka.batch_messages", config.kafka.batch_messages, 1..=100_000, "from 1 to 100000")?;
         let connections = usize::try_from(config.database.max_connections).unwrap_or(usize::MAX);
         in_range("database.max_connections", connections, 1..=1000, "from 1 to 1000")?;
+        let jobs = &config.jobs;
+        for (key, value) in [("jobs.tick_seconds", jobs.tick_seconds), ("jobs.lease_seconds", jobs.lease_seconds)] {
+            in_range(key, usize::try_from(value).unwrap_or(usize::MAX), 1..=86_400, "from 1 to 86400")?;
+        }
+        in_range("jobs.actor", jobs.actor.trim().len(), 1..=256, "a name")?;
         let shown = settings.into_iter().map(|(key, (value, origin))| {
             let value = mask(&key, &value);
             Setting { key, value, origin }

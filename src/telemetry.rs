@@ -1,6 +1,7 @@
 //! What the service tells of itself: every metric name once, structured logs, and traces.
 
 use crate::domain::outcome::{Counts, Outcome};
+use crate::domain::schedule::{Job, RunOutcome};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{Protocol, WithExportConfig};
 use opentelemetry_sdk::Resource;
@@ -43,6 +44,7 @@ pub struct Metrics {
     connected_brokers: IntGauge,
     /// Seconds since 1970. It stands still while a batch waits for Postgres, or when the consumer hangs.
     last_poll: IntGauge,
+    jobs: JobMetrics,
     /// By `path` and `status`.
     pub http_requests: IntCounterVec,
     /// By `role` and `version`, 1 for each role that this process runs.
@@ -50,6 +52,34 @@ pub struct Metrics {
     /// By `state`: in_use or idle. As of the last scrape.
     database_connections: IntGaugeVec,
     database_connections_limit: IntGauge,
+}
+
+/// What the scheduled jobs did.
+#[derive(Clone)]
+struct JobMetrics {
+    /// By `job` and `outcome`. A job that waits needs a person, one that fails or is lost an engineer.
+    runs: IntCounterVec,
+    /// By `job`, in seconds since 1970. Of several instances the latest counts: each runs what the others do not.
+    last_success: IntGaugeVec,
+    /// Seconds since 1970. It stands still while Postgres is away, or when the scheduler hangs.
+    last_tick: IntGauge,
+}
+
+impl JobMetrics {
+    fn new(make: &Maker<'_>) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            runs: make.counters("apportion_job_runs_total", "Runs of jobs by how they ended", &["job", "outcome"])?,
+            last_success: make.gauges(
+                "apportion_job_last_success_timestamp_seconds",
+                "Unix time at which a run of a job last ended well in this process",
+                &["job"],
+            )?,
+            last_tick: make.gauge(
+                "apportion_job_last_tick_timestamp_seconds",
+                "Unix time at which it was last looked, without an error, what is due; 0 before the first time",
+            )?,
+        })
+    }
 }
 
 impl Metrics {
@@ -101,6 +131,7 @@ impl Metrics {
                 partition,
             )?,
             topic_missing: make.gauges("apportion_consumer_topic_missing", "1 while a topic is missing", &["topic"])?,
+            jobs: JobMetrics::new(&make)?,
             http_requests: make.counters(
                 "apportion_http_requests_total",
                 "Requests by path and status",
@@ -138,6 +169,19 @@ impl Metrics {
         }
         self.batch_duration.observe(took.as_secs_f64());
         self.batch_messages.observe(f64::from(u32::try_from(counts.messages()).unwrap_or(u32::MAX)));
+    }
+
+    /// A run of a job ended.
+    pub fn job_ran(&self, job: Job, outcome: RunOutcome) {
+        self.jobs.runs.with_label_values(&[job.name(), outcome.name()]).inc();
+        if outcome.is_success() {
+            self.jobs.last_success.with_label_values(&[job.name()]).set(unix_seconds());
+        }
+    }
+
+    /// It was looked what is due, without an error.
+    pub fn jobs_ticked(&self) {
+        self.jobs.last_tick.set(unix_seconds());
     }
 
     /// A batch is tried again because the database was away.

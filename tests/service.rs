@@ -15,6 +15,10 @@ mod dashboards;
 mod demo;
 #[path = "service/http.rs"]
 mod http;
+#[path = "service/job_crashes.rs"]
+mod job_crashes;
+#[path = "service/jobs.rs"]
+mod jobs;
 #[path = "service/known_at.rs"]
 mod known_at;
 #[path = "service/outcomes.rs"]

@@ -1,11 +1,13 @@
 //! `apportion ingest`: files of usage through the same writer as Kafka.
 
+use super::jobs::{now, schedule};
 use super::output::{Format, counted, json, line, table, thousands};
 use super::{Session, Stop};
 use apportion::domain::outcome::Counts;
+use apportion::domain::schedule::Job;
 use apportion::ingest::file::ingest_file;
 use apportion::ingest::writer::Writer;
-use apportion::store::rejections;
+use apportion::jobs::schedule::{Patience, tick};
 use apportion::telemetry::Metrics;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
@@ -32,7 +34,8 @@ pub struct Args {
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let pool = session.pool()?;
     // Where nothing serves, this is all that runs now and then.
-    rejections::expire_payloads(&pool).await?;
+    let settings = &session.config.jobs;
+    tick(&pool, &schedule(settings), Job::ExpirePayloads, now(settings), Patience::Patient).await?;
     let mut writer = Writer::open(pool, Arc::new(Metrics::new()?)).await?;
     let mut total = Counts::default();
     for path in &args.files {

@@ -5,6 +5,7 @@ mod contracts;
 mod demo;
 mod generate;
 mod ingest;
+mod jobs;
 mod migrate;
 mod output;
 mod record;
@@ -17,7 +18,6 @@ mod usage;
 
 use anyhow::Context;
 use apportion::config::{Config, ConfigError, Setting, Sources};
-use apportion::domain::settlement::SettlementError;
 use apportion::ingest::consumer::{ConsumerConfig, ConsumerError};
 use apportion::ingest::file::FileError;
 use apportion::jobs::contracts::ContractsError;
@@ -72,6 +72,7 @@ enum Command {
     Demo(demo::Args),
     Generate(generate::Args),
     Ingest(ingest::Args),
+    Jobs(jobs::Args),
     Migrate(migrate::Args),
     Record(record::Args),
     Replay(replay::Args),
@@ -186,6 +187,7 @@ impl Cli {
                 Command::Demo(args) => demo::run(args, session).await,
                 Command::Generate(args) => generate::run(args, &session).await,
                 Command::Ingest(args) => ingest::run(args, &session).await,
+                Command::Jobs(args) => jobs::run(args, &session).await,
                 Command::Migrate(args) => migrate::run(args, &session).await,
                 Command::Record(args) => record::run(args, &session).await,
                 Command::Replay(args) => replay::run(args, &session).await,
@@ -294,22 +296,15 @@ fn statement_status(error: &StatementError) -> u8 {
 
 /// 4 where something has to come first, 3 where what was asked for cannot be.
 fn settle_status(error: &SettleError) -> u8 {
+    if error.is_waiting() {
+        return 4;
+    }
     match error {
         SettleError::PeriodNotEnded { .. }
-        | SettleError::Settlement(
-            SettlementError::OutOfOrder { .. }
-            | SettlementError::PeriodClosed { .. }
-            | SettlementError::MissingFigure { .. }
-            | SettlementError::Sharing(_),
-        ) => 4,
-        SettleError::CutoffBeforeLast { .. }
+        | SettleError::Approved { .. }
+        | SettleError::CutoffBeforeLast { .. }
         | SettleError::CutoffInFuture { .. }
-        | SettleError::Settlement(
-            SettlementError::BeforeBooks { .. }
-            | SettlementError::UnknownContract { .. }
-            | SettlementError::WrongPeriodUnit { .. }
-            | SettlementError::BeforeContract { .. },
-        ) => 3,
+        | SettleError::Settlement(_) => 3,
         SettleError::Contracts(error) => contracts_status(error),
         SettleError::Document(_) | SettleError::Store(_) => 1,
     }

@@ -1,10 +1,11 @@
 //! `apportion serve`: the long-running roles, until Ctrl-C or SIGTERM.
 
+use super::jobs;
 use super::{Session, away};
 use anyhow::Context;
 use apportion::http::{self, HttpState};
 use apportion::ingest::consumer;
-use apportion::store::{self, Schema, rejections};
+use apportion::store::{self, Schema};
 use apportion::telemetry::Metrics;
 use sqlx::PgPool;
 use std::sync::Arc;
@@ -14,24 +15,24 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "\
-Ends the batch in flight and leaves the consumer group on Ctrl-C or SIGTERM.
+Ends the batch and the run in flight and leaves the consumer group on Ctrl-C or SIGTERM. Any number of instances
+may run beside each other.
 
 Examples:
   apportion serve
-  apportion serve --roles http --set http.listen=0.0.0.0:8080";
+  apportion serve --roles http --set http.listen=0.0.0.0:8080
+  apportion serve --roles jobs";
 
 /// How long a start waits for Postgres to tell its schema. One that is away is waited for later.
 const SCHEMA_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Payloads are kept for days: some minutes more do not matter.
-const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
-
-/// Consume usage from Kafka and answer over HTTP
+/// Consume usage from Kafka, answer over HTTP and run the scheduled jobs
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// What to run, separated by commas: ingest takes in usage, http answers /healthz, /readyz and /metrics
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Role::Ingest, Role::Http])]
+    /// What to run, separated by commas: ingest takes in usage, http answers /healthz, /readyz and /metrics,
+    /// jobs runs what is due
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Role::Ingest, Role::Http, Role::Jobs])]
     roles: Vec<Role>,
 }
 
@@ -39,6 +40,7 @@ pub struct Args {
 pub enum Role {
     Ingest,
     Http,
+    Jobs,
 }
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
@@ -57,7 +59,15 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
         let consuming = consumer::run(config, pool.clone(), Arc::clone(&metrics), stop.clone());
         running.spawn(async { Ok(consuming.await.map(|_| ())?) });
     }
-    running.spawn(expire_payloads(pool.clone(), stop.clone()));
+    if roles.contains(&Role::Jobs) {
+        metrics.runs("jobs");
+        running.spawn(jobs::keep_running(
+            pool.clone(),
+            session.config.jobs.clone(),
+            Arc::clone(&metrics),
+            stop.clone(),
+        ));
+    }
     if roles.contains(&Role::Http) {
         metrics.runs("http");
         let ingests = roles.contains(&Role::Ingest);
@@ -97,19 +107,4 @@ async fn check_schema(pool: &PgPool) -> anyhow::Result<()> {
         Err(_) => tracing::warn!("{}; waiting for it", away(&place)),
     }
     Ok(())
-}
-
-/// Removes the payloads of rejections that have expired, now and then. A fault is logged and tried again.
-async fn expire_payloads(pool: PgPool, stop: CancellationToken) -> anyhow::Result<()> {
-    loop {
-        match rejections::expire_payloads(&pool).await {
-            Ok(0) => {}
-            Ok(expired) => tracing::info!(expired, "payloads of rejections expired"),
-            Err(error) => tracing::warn!(%error, "payloads of rejections could not be expired"),
-        }
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(EXPIRY_INTERVAL) => {}
-        }
-    }
 }

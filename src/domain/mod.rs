@@ -30,3 +30,4 @@ pub mod deduction;
 pub mod sharing;
 pub mod settlement;
 pub mod statement;
+pub mod schedule;

@@ -197,17 +197,19 @@ fn check_period(contract: &Contract, input: &SettlementInput) -> Result<(), Sett
     if let Some(first) = input.books.settled.first().filter(|first| period < **first) {
         return Err(SettlementError::BeforeBooks { contract: id, period, first: *first });
     }
-    // The books begin with the first period that is settled. After it each period waits for the close of
-    // the one before; the last open one may be settled again and again.
-    let next = match (input.books.closed.last(), input.books.settled.last()) {
-        (Some(closed), _) => closed.next(),
-        (None, Some(open)) => *open,
-        (None, None) => period,
-    };
+    let next = open_period(input.books.closed.last().copied(), input.books.settled.last().copied()).unwrap_or(period);
     if period != next && !input.books.closed.contains(&period) {
         return Err(SettlementError::OutOfOrder { period, next });
     }
     Ok(())
+}
+
+/// The period that is to be settled next, by the last that was closed and the last that was settled.
+///
+/// The books begin with the first period that is settled: none before that. After it each period waits for the
+/// close of the one before; the last open one may be settled again and again.
+pub fn open_period(last_closed: Option<Period>, last_settled: Option<Period>) -> Option<Period> {
+    last_closed.map(|closed| closed.next()).or(last_settled)
 }
 
 /// Refuses to settle while a figure is missing that the terms in force need, since the books began.

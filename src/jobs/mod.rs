@@ -3,5 +3,6 @@
 pub mod charges;
 pub mod contracts;
 pub mod records;
+pub mod schedule;
 pub mod settle;
 pub mod statements;

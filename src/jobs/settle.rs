@@ -31,6 +31,8 @@ pub struct SettleRequest {
     pub cutoff: Option<Instant>,
     /// Who makes the draft, and therefore may not approve it.
     pub by: String,
+    /// Refuse rather than draft anew what somebody has approved.
+    pub keep_approvals: bool,
 }
 
 /// What a settlement did.
@@ -68,6 +70,11 @@ pub enum SettleError {
     CutoffBeforeLast { cutoff: Instant, last: Instant },
     #[error("period {period} has not ended yet: it ends at {end}")]
     PeriodNotEnded { period: Period, end: Instant },
+    #[error(
+        "there is news, and {}; issue what is approved, or draft it anew with `apportion settle {contract} {period} --by NAME`",
+        approved(.statements)
+    )]
+    Approved { contract: ContractId, period: Period, statements: Vec<i64> },
     #[error(transparent)]
     Settlement(#[from] SettlementError),
     #[error(transparent)]
@@ -76,6 +83,39 @@ pub enum SettleError {
     Document(#[from] serde_json::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+fn approved(statements: &[i64]) -> String {
+    let ids: Vec<String> = statements.iter().map(ToString::to_string).collect();
+    let (noun, verb) = if ids.len() == 1 { ("statement", "is") } else { ("statements", "are") };
+    format!("{noun} {} {verb} approved", ids.join(" and "))
+}
+
+impl SettleError {
+    /// Whether somebody, or time, has to do something first: then the same settlement may succeed.
+    pub fn is_waiting(&self) -> bool {
+        match self {
+            Self::PeriodNotEnded { .. }
+            | Self::Approved { .. }
+            | Self::Settlement(
+                SettlementError::OutOfOrder { .. }
+                | SettlementError::PeriodClosed { .. }
+                | SettlementError::MissingFigure { .. }
+                | SettlementError::Sharing(_),
+            ) => true,
+            Self::CutoffBeforeLast { .. }
+            | Self::CutoffInFuture { .. }
+            | Self::Settlement(
+                SettlementError::BeforeBooks { .. }
+                | SettlementError::UnknownContract { .. }
+                | SettlementError::WrongPeriodUnit { .. }
+                | SettlementError::BeforeContract { .. },
+            )
+            | Self::Contracts(_)
+            | Self::Document(_)
+            | Self::Store(_) => false,
+        }
+    }
 }
 
 impl From<sqlx::Error> for SettleError {
@@ -204,6 +244,11 @@ async fn save(
     for statement in drawn {
         all_news.extend(news(&mut *conn, input, statement).await?);
     }
+    let approved: Vec<i64> = all_news.iter().filter_map(|news| news.approved).collect();
+    if request.keep_approvals && !approved.is_empty() {
+        let (contract, period) = (request.contract.clone(), request.period);
+        return Err(SettleError::Approved { contract, period, statements: approved });
+    }
     let mut drafted = Drafted::default();
     if lines.is_empty() && all_news.is_empty() {
         return Ok(drafted);
@@ -221,10 +266,10 @@ async fn save(
         lines,
     };
     let settlement = insert_settlement(&mut *conn, &row).await?;
-    for News { statement, was_approved } in all_news {
+    for News { statement, approved } in all_news {
         let content = serde_json::to_string_pretty(&statement)?;
         let id = insert_draft(&mut *conn, &statement, &content, settlement, &request.by).await?;
-        drafted.approvals_lost.extend(was_approved.then_some(id));
+        drafted.approvals_lost.extend(approved);
         drafted.statements.push((id, statement));
     }
     Ok(drafted)
@@ -240,8 +285,8 @@ struct Drafted {
 /// A statement that says something new.
 struct News {
     statement: Statement,
-    /// Someone had approved what stood before.
-    was_approved: bool,
+    /// The statement that stands, where someone has approved that.
+    approved: Option<i64>,
 }
 
 /// Takes a statement that is to be drafted: it says something new, and nobody was told otherwise for good.
@@ -255,14 +300,14 @@ async fn news(
         return Ok(None);
     }
     let Some(before) = find_statement(&mut *conn, &statement).await? else {
-        return Ok(Some(News { statement, was_approved: false }));
+        return Ok(Some(News { statement, approved: None }));
     };
     if !before.status.may_be_drafted_anew() {
         return Ok(None);
     }
     let drafted: Statement = serde_json::from_str(&load_document(conn, &before).await?)?;
-    let was_approved = before.status == StatementStatus::Approved;
-    Ok((!says_the_same(&drafted, &statement)).then_some(News { statement, was_approved }))
+    let approved = (before.status == StatementStatus::Approved).then_some(before.statement_id);
+    Ok((!says_the_same(&drafted, &statement)).then_some(News { statement, approved }))
 }
 
 /// Whether two statements differ in their cutoff alone.

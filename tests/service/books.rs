@@ -107,6 +107,7 @@ impl TestDatabase {
             period: period.parse().expect("a period"),
             cutoff,
             by: MAKER.to_owned(),
+            keep_approvals: false,
         };
         settle(&self.pool, &request).await
     }

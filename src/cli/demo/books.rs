@@ -34,8 +34,13 @@ pub async fn record_subscriptions(pool: &PgPool, month: Period, value: &str) -> 
 pub async fn settle_month(pool: &PgPool, month: Period) -> anyhow::Result<Vec<(i64, Statement)>> {
     let mut drafted = Vec::new();
     for contract in CONTRACTS {
-        let request =
-            SettleRequest { contract: ContractId::new(contract), period: month, cutoff: None, by: MAKER.to_owned() };
+        let request = SettleRequest {
+            contract: ContractId::new(contract),
+            period: month,
+            cutoff: None,
+            by: MAKER.to_owned(),
+            keep_approvals: false,
+        };
         let report = settle(pool, &request).await?;
         line(format!("{month}: settled {contract}, {} booked", counted(report.lines.len(), "line")))?;
         drafted.extend(report.drafted);

@@ -97,7 +97,7 @@ pub async fn run(args: Args, mut session: Session) -> anyhow::Result<()> {
             session.config.http.listen = free.local_addr()?;
         }
         line(format!("\nServing http://{} until Ctrl-C.", session.config.http.listen))?;
-        serve(&[Role::Ingest, Role::Http], &session).await?;
+        serve(&[Role::Ingest, Role::Http, Role::Jobs], &session).await?;
     } else {
         line("\nTo look around, run it in a terminal; or `make up`, and `apportion demo` again.")?;
     }
@@ -246,6 +246,7 @@ fn where_next(session: &Session) -> anyhow::Result<()> {
         "usage rejections --limit 5",
         "usage conflicts",
         "usage unresolved",
+        "jobs list",
     ] {
         line(format!("  {program} {command}"))?;
     }

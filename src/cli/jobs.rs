@@ -1,0 +1,271 @@
+//! `apportion jobs`: what is due and when, what ran and how it ended, and one tick by hand.
+
+use super::output::{self, json, line};
+use super::{Format, Session, Stop};
+use apportion::config as settings;
+use apportion::domain::ids::ContractId;
+use apportion::domain::period::Instant;
+use apportion::domain::schedule::{Job, RunOutcome};
+use apportion::jobs::schedule::{Patience, Planned, Ran, Schedule, ScheduleError, plan, run as run_planned, tick};
+use apportion::store::jobs::{JobRun, RunFilter, list_runs};
+use apportion::telemetry::Metrics;
+use chrono::{Days, TimeDelta, Utc};
+use sqlx::PgPool;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+const EXAMPLES: &str = "\
+Jobs draft; people approve. draft-statements settles the open period of each contract whose books have begun, as
+`apportion settle` does, once it is over and jobs.close_delay_days have passed, and again every jobs.redraft_hours
+until it is issued; what somebody approved stays. expire-payloads removes what is kept of rejections in its time.
+
+Examples:
+  apportion jobs list
+  apportion jobs runs --job draft-statements --contract microsoft-openai --limit 5
+  apportion jobs run draft-statements";
+
+const RUN_EXAMPLES: &str = "\
+The same as a tick of `apportion serve --roles jobs`, but for the waits between tries: what was tried lately is
+tried again. Exit status 4 where something waits for somebody.
+
+Examples:
+  apportion jobs run
+  apportion jobs run draft-statements";
+
+/// See and run the scheduled jobs
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List every job with what it runs on, when that is due next, and how its last run ended
+    #[command(after_help = "Examples:\n  apportion jobs list\n  apportion jobs list --format json")]
+    List,
+    /// List what ran, the last first
+    #[command(after_help = "Examples:\n  apportion jobs runs\n  apportion jobs runs --contract aws-openai --limit 100")]
+    Runs {
+        /// Of this job alone: draft-statements or expire-payloads
+        #[arg(long)]
+        job: Option<Job>,
+        /// Of this contract alone
+        #[arg(long)]
+        contract: Option<String>,
+        /// Only those before the run of this number, to go on where a list ended
+        #[arg(long, value_name = "RUN")]
+        before: Option<i64>,
+        /// How many at most
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
+    /// Run now what is due
+    #[command(after_help = RUN_EXAMPLES)]
+    Run {
+        /// This job alone: draft-statements or expire-payloads
+        job: Option<Job>,
+    },
+}
+
+pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
+    let (pool, settings) = (session.pool()?, &session.config.jobs);
+    let schedule = schedule(settings);
+    match args.command {
+        Command::List => {
+            let mut planned = Vec::new();
+            for job in Job::ALL {
+                planned.extend(plan(&pool, &schedule, *job, now(settings), Patience::Patient).await?);
+            }
+            match session.format {
+                Format::Json => json(&planned),
+                Format::Table => Ok(line(list(&planned))?),
+            }
+        }
+        Command::Runs { job, contract, before, limit } => {
+            if let Some(contract) = &contract {
+                super::contracts::check_known(&pool, contract).await?;
+            }
+            let filter = RunFilter { job, contract: contract.map(ContractId::new), before, limit };
+            let rows = list_runs(&pool, &filter).await?;
+            match session.format {
+                Format::Json => json(&rows),
+                Format::Table if rows.is_empty() => Ok(line("No runs; `apportion jobs list` tells what is due.")?),
+                Format::Table => Ok(line(runs(&rows))?),
+            }
+        }
+        Command::Run { job } => {
+            let mut ran = Vec::new();
+            for job in job.as_ref().map_or(Job::ALL, std::slice::from_ref) {
+                ran.extend(tick(&pool, &schedule, *job, now(settings), Patience::Impatient).await?);
+            }
+            match session.format {
+                Format::Json => json(&ran)?,
+                Format::Table if ran.is_empty() => line("Nothing is due; `apportion jobs list` tells what will be.")?,
+                Format::Table => line(what_ran(&ran))?,
+            }
+            left(&ran)
+        }
+    }
+}
+
+/// How the settings say that jobs are run.
+pub fn schedule(settings: &settings::Jobs) -> Schedule {
+    Schedule {
+        actor: settings.actor.trim().to_owned(),
+        holder: format!("{}:{}", host(), std::process::id()),
+        delay_days: settings.close_delay_days,
+        redraft: TimeDelta::hours(settings.redraft_hours.into()),
+        retry: TimeDelta::seconds(settings.retry_seconds.into()),
+        lease: Duration::from_secs(settings.lease_seconds.into()),
+    }
+}
+
+/// The machine's name, for people who look which process ran a job.
+fn host() -> String {
+    // Where Linux tells it, containers included.
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
+}
+
+/// What the scheduler takes for now.
+pub fn now(settings: &settings::Jobs) -> Instant {
+    let now = Utc::now();
+    now.checked_sub_days(Days::new(settings.clock_behind_days.into())).unwrap_or(now)
+}
+
+/// Runs what is due, tick by tick, until `stop`. A fault is logged; the next tick is the retry.
+pub async fn keep_running(
+    pool: PgPool,
+    settings: settings::Jobs,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let schedule = schedule(&settings);
+    let mut every = tokio::time::interval(Duration::from_secs(settings.tick_seconds.into()));
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = every.tick() => {}
+        }
+        let mut is_well = true;
+        for job in Job::ALL {
+            // One job's fault keeps no other from running.
+            if let Err(error) = run_due(&pool, &schedule, *job, &settings, &metrics, &stop).await {
+                tracing::warn!(%job, %error, "it could not be looked what is due, or run");
+                is_well = false;
+            }
+        }
+        if is_well {
+            metrics.jobs_ticked();
+        }
+    }
+}
+
+/// Runs what is due of a job; each run is counted and logged as it ends.
+async fn run_due(
+    pool: &PgPool,
+    schedule: &Schedule,
+    job: Job,
+    settings: &settings::Jobs,
+    metrics: &Metrics,
+    stop: &CancellationToken,
+) -> Result<(), ScheduleError> {
+    for planned in plan(pool, schedule, job, now(settings), Patience::Patient).await? {
+        if stop.is_cancelled() {
+            break;
+        }
+        if let Some(ran) = run_planned(pool, schedule, &planned, now(settings)).await? {
+            metrics.job_ran(job, ran.outcome);
+            let Ran { run_id, subject, outcome, detail, .. } = ran;
+            if outcome.is_success() {
+                tracing::info!(run_id, %job, %subject, %outcome, detail, "a job ran");
+            } else {
+                tracing::warn!(run_id, %job, %subject, %outcome, detail, "a job ran");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is not done of what was run now.
+fn left(ran: &[Ran]) -> anyhow::Result<()> {
+    let told = |ran: &Ran| format!("{} of {}: {}", ran.job, ran.subject, ran.detail);
+    let failed: Vec<String> =
+        ran.iter().filter(|it| matches!(it.outcome, RunOutcome::Failed | RunOutcome::Lost)).map(told).collect();
+    anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
+    let waiting = ran.iter().filter(|it| it.outcome == RunOutcome::Waiting).count();
+    if waiting > 0 {
+        let what = format!("{} for somebody, as told above", counted_that_wait(waiting));
+        return Err(Stop::Left { what }.into());
+    }
+    Ok(())
+}
+
+fn counted_that_wait(runs: usize) -> String {
+    if runs == 1 { "1 run waits".to_owned() } else { format!("{runs} runs wait") }
+}
+
+fn list(planned: &[Planned]) -> comfy_table::Table {
+    let heading = ["job", "of", "due", "next run", "standing", "last run", "outcome", "why"];
+    let rows = planned.iter().map(|it| {
+        let last = it.last_run.as_ref();
+        let why = if it.waits_for.is_empty() {
+            last.map(|run| run.detail.clone()).unwrap_or_default()
+        } else {
+            format!("waits for {}", it.waits_for)
+        };
+        vec![
+            it.job.to_string(),
+            it.subject.to_string(),
+            it.due_at.map(minute).unwrap_or_default(),
+            it.next_at.map(minute).unwrap_or_default(),
+            it.standing.to_string().replace('_', " "),
+            last.map(|run| minute(run.started_at)).unwrap_or_default(),
+            last.map(outcome).unwrap_or_default(),
+            why,
+        ]
+    });
+    output::table(&heading, &[], rows)
+}
+
+fn runs(rows: &[JobRun]) -> comfy_table::Table {
+    let heading = ["run", "job", "of", "try", "due", "started", "seconds", "by", "outcome", "what"];
+    let rows = rows.iter().map(|run| {
+        let seconds = run.ended_at.map(|ended| (ended - run.started_at).num_milliseconds());
+        vec![
+            run.run_id.to_string(),
+            run.job.to_string(),
+            run.subject.to_string(),
+            run.attempt.to_string(),
+            minute(run.due_at),
+            minute(run.started_at),
+            seconds.map(|ms| format!("{}.{}", ms / 1000, ms % 1000 / 100)).unwrap_or_default(),
+            run.holder.clone(),
+            outcome(run),
+            run.detail.clone(),
+        ]
+    });
+    output::table(&heading, &[0, 3, 6], rows)
+}
+
+fn what_ran(ran: &[Ran]) -> comfy_table::Table {
+    let row = |it: &Ran| {
+        let outcome = it.outcome.to_string().replace('_', " ");
+        vec![it.run_id.to_string(), it.job.to_string(), it.subject.to_string(), outcome, it.detail.clone()]
+    };
+    output::table(&["run", "job", "of", "outcome", "what"], &[0], ran.iter().map(row))
+}
+
+fn outcome(run: &JobRun) -> String {
+    run.outcome.map_or_else(|| "running".to_owned(), |outcome| outcome.to_string().replace('_', " "))
+}
+
+fn minute(at: Instant) -> String {
+    at.format("%Y-%m-%d %H:%MZ").to_string()
+}

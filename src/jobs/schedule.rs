@@ -1,0 +1,275 @@
+//! Scheduled jobs: finds what is due, leases it, does it. The next tick is the retry.
+//!
+//! A job takes no input: what it does follows from what the database holds. Another one is a variant of
+//! [`Job`], what it runs on in `find`, and what it does in `perform`.
+
+use super::contracts::{self, ContractsError};
+use super::settle::{SettleReport, SettleRequest, settle};
+use crate::domain::period::Instant;
+use crate::domain::schedule::{Job, LastRun, RunOutcome, Standing, Subject, Waits, periods_due, standing};
+use crate::store::jobs::{self, JobRun, RunStart};
+use crate::store::{StoreError, rejections};
+use chrono::TimeDelta;
+use serde::Serialize;
+use sqlx::PgPool;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How the jobs are run.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// Who makes what the jobs draft, and therefore may not approve it.
+    pub actor: String,
+    /// Which process runs them, for people who look.
+    pub holder: String,
+    /// For so many days after its end a period is not drafted: late usage comes in, figures are reported.
+    pub delay_days: u32,
+    /// How long until a period that is drafted is settled again, so that news get into its draft.
+    pub redraft: TimeDelta,
+    /// How long until a run that waits or failed is tried again, for the first time.
+    pub retry: TimeDelta,
+    /// How long a run that does not renew its lease still holds it.
+    pub lease: Duration,
+}
+
+/// Payloads are kept for days: an hour more does not matter.
+const EXPIRY_INTERVAL: TimeDelta = TimeDelta::hours(1);
+
+impl Schedule {
+    fn waits(&self, job: Job) -> Waits {
+        let again = match job {
+            Job::DraftStatements => self.redraft,
+            Job::ExpirePayloads => EXPIRY_INTERVAL,
+        };
+        Waits { again, retry: self.retry }
+    }
+}
+
+/// Whether what was tried lately is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// It waits for its time.
+    Patient,
+    /// It is tried now: somebody has done what it waited for.
+    Impatient,
+}
+
+/// A job and what it runs on, as it stands.
+#[derive(Clone, Debug, Serialize)]
+pub struct Planned {
+    pub job: Job,
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// From when on it is due; none where it always is, or where time alone does not tell.
+    pub due_at: Option<Instant>,
+    /// When it is run next, as things stand.
+    pub next_at: Option<Instant>,
+    pub standing: Standing,
+    /// What has to come first, where something has.
+    pub waits_for: String,
+    pub last_run: Option<JobRun>,
+}
+
+/// What became of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ran {
+    pub run_id: i64,
+    pub job: Job,
+    #[serde(flatten)]
+    pub subject: Subject,
+    pub outcome: RunOutcome,
+    pub detail: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleError {
+    #[error(transparent)]
+    Contracts(#[from] ContractsError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for ScheduleError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Everything that a job runs on, and where each stands at `now`.
+///
+/// # Errors
+/// The database's, or a stored contract that cannot be read.
+pub async fn plan(
+    pool: &PgPool,
+    schedule: &Schedule,
+    job: Job,
+    now: Instant,
+    patience: Patience,
+) -> Result<Vec<Planned>, ScheduleError> {
+    let mut last_runs = jobs::load_last_runs(&mut *pool.acquire().await?, job).await?;
+    let waits = match patience {
+        Patience::Patient => schedule.waits(job),
+        Patience::Impatient => Waits::NONE,
+    };
+    let found = find(pool, schedule, job, now).await?;
+    Ok(found.into_iter().map(|it| it.planned(job, now, &waits, &mut last_runs)).collect())
+}
+
+/// Something that a job runs on, before its last run is looked at.
+enum Found {
+    /// From then on; always, where that is none.
+    From(Option<Instant>, Subject),
+    /// Not yet, and no time can be told.
+    Blocked { standing: Standing, due_at: Option<Instant>, waits_for: String, subject: Subject },
+}
+
+impl Found {
+    fn planned(self, job: Job, now: Instant, waits: &Waits, last_runs: &mut BTreeMap<Subject, JobRun>) -> Planned {
+        match self {
+            Self::From(due_at, subject) => {
+                let last_run = last_runs.remove(&subject);
+                let last = last_run.as_ref().map(JobRun::standing);
+                let (standing, next_at) = standing(now, due_at.unwrap_or(now), last.as_ref(), waits);
+                Planned { job, subject, due_at, next_at, standing, waits_for: String::new(), last_run }
+            }
+            Self::Blocked { standing, due_at, waits_for, subject } => {
+                let last_run = last_runs.remove(&subject);
+                Planned { job, subject, due_at, next_at: None, standing, waits_for, last_run }
+            }
+        }
+    }
+}
+
+/// What a job runs on.
+async fn find(pool: &PgPool, schedule: &Schedule, job: Job, now: Instant) -> Result<Vec<Found>, ScheduleError> {
+    match job {
+        Job::DraftStatements => find_periods(pool, schedule, now).await,
+        Job::ExpirePayloads => Ok(vec![Found::From(None, Subject::default())]),
+    }
+}
+
+async fn find_periods(pool: &PgPool, schedule: &Schedule, now: Instant) -> Result<Vec<Found>, ScheduleError> {
+    let mut conn = pool.acquire().await?;
+    let known_at = jobs::clock(&mut conn).await?;
+    let contracts = contracts::load(&mut conn, known_at).await?.contracts;
+    let progress = jobs::load_progress(&mut conn).await?;
+    let mut found = Vec::new();
+    for head in contracts.iter().map(|contract| &contract.head) {
+        let id = &head.id;
+        let periods = periods_due(head, progress.get(id).copied().unwrap_or_default(), now, schedule.delay_days);
+        if periods.is_empty() {
+            let waits_for =
+                format!("its books to begin: settle its first period, `apportion settle {id} PERIOD --by NAME`");
+            let (standing, subject) = (Standing::NotBegun, Subject::of(id));
+            found.push(Found::Blocked { standing, due_at: None, waits_for, subject });
+        }
+        found.extend(periods.into_iter().map(|due| {
+            let subject = Subject::period(id, due.period);
+            let Some(before) = due.after else { return Found::From(Some(due.due_at), subject) };
+            let waits_for = format!("{before} to be issued");
+            Found::Blocked { standing: Standing::InLine, due_at: Some(due.due_at), waits_for, subject }
+        }));
+    }
+    Ok(found)
+}
+
+/// Runs what was planned, if it is due and nobody else runs it or has run it meanwhile.
+///
+/// # Errors
+/// The database's. Then the run has no end, and counts as lost once its lease runs out.
+#[tracing::instrument(name = "job.run", skip_all, fields(job = %planned.job, subject = %planned.subject))]
+pub async fn run(
+    pool: &PgPool,
+    schedule: &Schedule,
+    planned: &Planned,
+    now: Instant,
+) -> Result<Option<Ran>, StoreError> {
+    let (Standing::Due, Some(due_at)) = (planned.standing, planned.due_at.or(planned.next_at)) else { return Ok(None) };
+    let start = RunStart {
+        job: planned.job,
+        subject: &planned.subject,
+        due_at,
+        clock_at: now,
+        attempt: LastRun::next_attempt(planned.last_run.as_ref().map(JobRun::standing).as_ref()),
+        holder: &schedule.holder,
+        follows: planned.last_run.as_ref().map(|run| run.run_id),
+        lease: schedule.lease,
+    };
+    let Some(run_id) = jobs::begin_run(pool, &start).await? else { return Ok(None) };
+    let (outcome, detail) = tokio::select! {
+        ended = perform(pool, schedule, planned) => ended,
+        error = keep_lease(pool, run_id, schedule.lease) => return Err(error),
+    };
+    let is_ours = jobs::end_run(pool, run_id, outcome, &detail).await?;
+    let (outcome, detail) = match is_ours {
+        true => (outcome, detail),
+        // What it did stands, and another run found that.
+        false => (RunOutcome::Lost, format!("taken over before it ended: {outcome} {detail}")),
+    };
+    Ok(Some(Ran { run_id, job: planned.job, subject: planned.subject.clone(), outcome, detail }))
+}
+
+/// Runs what is due of a job, one after the other; returns how each run ended.
+///
+/// # Errors
+/// The database's, or a stored contract that cannot be read.
+pub async fn tick(
+    pool: &PgPool,
+    schedule: &Schedule,
+    job: Job,
+    now: Instant,
+    patience: Patience,
+) -> Result<Vec<Ran>, ScheduleError> {
+    let mut all = Vec::new();
+    for planned in plan(pool, schedule, job, now, patience).await? {
+        all.extend(run(pool, schedule, &planned, now).await?);
+    }
+    Ok(all)
+}
+
+/// Renews a lease as long as it is asked to. One that was taken over is let go: what the run does is safe beside
+/// another, and its end will tell.
+async fn keep_lease(pool: &PgPool, run_id: i64, lease: Duration) -> StoreError {
+    loop {
+        tokio::time::sleep(lease / 3).await;
+        match jobs::renew_lease(pool, run_id, lease).await {
+            Ok(true) => {}
+            Ok(false) => std::future::pending().await,
+            Err(error) if error.is_transient() => tracing::warn!(%error, run_id, "the lease could not be renewed"),
+            Err(error) => return error,
+        }
+    }
+}
+
+/// Does a job; what it cannot do is its outcome.
+async fn perform(pool: &PgPool, schedule: &Schedule, planned: &Planned) -> (RunOutcome, String) {
+    match planned.job {
+        Job::DraftStatements => draft_statements(pool, schedule, &planned.subject).await,
+        Job::ExpirePayloads => match rejections::expire_payloads(pool).await {
+            Ok(0) => (RunOutcome::NothingNew, String::new()),
+            Ok(expired) => (RunOutcome::Done, format!("payloads of rejections that expired: {expired}")),
+            Err(error) => (RunOutcome::Failed, error.to_string()),
+        },
+    }
+}
+
+/// Settles as a person does at the command line, but for what somebody has approved: that stays.
+async fn draft_statements(pool: &PgPool, schedule: &Schedule, subject: &Subject) -> (RunOutcome, String) {
+    let (Some(contract), Some(period)) = (subject.contract.clone(), subject.period) else {
+        return (RunOutcome::Failed, format!("{subject} is no period of a contract"));
+    };
+    let request = SettleRequest { contract, period, cutoff: None, by: schedule.actor.clone(), keep_approvals: true };
+    match settle(pool, &request).await {
+        Ok(report) if report.lines.is_empty() && report.drafted.is_empty() => (RunOutcome::NothingNew, String::new()),
+        Ok(report) => (RunOutcome::Done, done(&report)),
+        Err(error) if error.is_waiting() => (RunOutcome::Waiting, error.to_string()),
+        Err(error) => (RunOutcome::Failed, error.to_string()),
+    }
+}
+
+fn done(report: &SettleReport) -> String {
+    let ids: Vec<String> = report.drafted.iter().map(|(id, _)| id.to_string()).collect();
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let lines = report.lines.len();
+    format!("drafted statement{} {}, booked {lines} line{}", plural(ids.len()), ids.join(", "), plural(lines))
+}
