@@ -60,14 +60,17 @@ create table recording_watermark (
 insert into recording_watermark (watermark) values ('-infinity');
 
 -- what reported usage has in common, folded into one number. names as reported: whether a deployment or
--- product is known is decided at reading, as known at the cutoff.
+-- product is known is decided at reading, as known at the cutoff. with the outcome in it, rollups count events
+-- by outcome; no amount is ever grouped by it.
 create table usage_dimension (
   dimension_id integer generated always as identity primary key,
   source text not null,
   deployment text not null,
   product text not null,
   service_tier text not null,
-  unique (source, deployment, product, service_tier)
+  -- null where the source reports none.
+  outcome text check (outcome in ('ok', 'error')),
+  unique nulls not distinct (source, deployment, product, service_tier, outcome)
 );
 
 -- pseudonymous customer keys; the empty one is number 0: no customer named.

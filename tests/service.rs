@@ -3,6 +3,8 @@
 #[path = "service/support.rs"]
 mod support;
 
+#[path = "service/availability.rs"]
+mod availability;
 #[path = "service/books.rs"]
 mod books;
 #[path = "service/consumers.rs"]
@@ -29,6 +31,8 @@ mod panels;
 mod prometheus;
 #[path = "service/races.rs"]
 mod races;
+#[path = "service/replays.rs"]
+mod replays;
 #[path = "service/retries.rs"]
 mod retries;
 #[path = "service/rollups.rs"]

@@ -120,6 +120,8 @@ fn show(manifest: &Manifest) -> anyhow::Result<()> {
     line(table(&["rejected for", "messages"], &[1], rejections))?;
     let deployments = manifest.events_by_deployment.iter().map(|(name, count)| row(name, *count));
     line(table(&["deployment", "events"], &[1], deployments))?;
+    let outcomes = manifest.events_by_outcome.iter().map(|(name, count)| row(name, *count));
+    line(table(&["requests", "events"], &[1], outcomes))?;
     let (messages, late) = (counted(manifest.counts.messages(), "message"), thousands(manifest.late));
     Ok(line(format!("{messages}; {late} of the stored events occurred in the month before"))?)
 }

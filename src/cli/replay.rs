@@ -1,25 +1,37 @@
 //! `apportion replay`: published traces as usage of configured deployments.
 
 use super::generate::{PARTITIONS, write_lines};
-use super::output::{Format, counted, json, line};
+use super::output::{self, counted, json, line};
 use super::{Session, Stop};
+use apportion::domain::period::{Instant, parse_instant};
 use apportion::ingest::file::unzipped;
 use apportion::produce::kafka::{Producer, ensure_topics};
 use apportion::produce::message::Message;
-use apportion::produce::replay::Replay;
+use apportion::produce::replay::{Format, LocalTimes, Replay};
 use chrono_tz::Tz;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
+A trace's rows name neither a deployment nor, in most, a product: what they stand for is said here. The ids are
+the same in every run, so that a second one gives known duplicates. contracts/trace-share.md has deployments,
+products and prices for all four; contracts/README.md lists what each format becomes.
+
 Examples:
   apportion replay azure-llm-2023 AzureLLMInferenceTrace_conv.csv.gz \\
-    --deployment azure-openai-eastus --product gpt-5.5 \\
-    --source urn:azure:trace --zone UTC --shift-days 907 \\
-    --to-kafka usage.azure
-  apportion replay azure-llm-2023 code.csv --deployment d --product p \\
-    --source urn:s --zone UTC --shift-days 0 --output code.jsonl";
+    --deployment trace-conv --product trace-model \\
+    --source urn:azure-llm-2023 --zone UTC --shift-days 907 --to-kafka usage.azure
+  apportion replay exgentic-spans llm_call_spans_2294.jsonl.gz \\
+    --deployment trace-exgentic --product azure/Kimi-K2.5=kimi-k2.5 --product azure/DeepSeek-V3.2=deepseek-v3.2 \\
+    --source urn:exgentic --zone UTC --shift-days 0 --to-kafka usage.azure
+  apportion replay mooncake-conversation conversation_trace.head2000.jsonl.gz \\
+    --deployment trace-mooncake --product kimi-k2.5 \\
+    --source urn:mooncake --start 2026-05-01T00:00:00Z --to-kafka usage.direct
+  apportion replay weka-requests requests_761.jsonl.gz \\
+    --deployment trace-weka --product trace-long-context \\
+    --source urn:weka --start 2026-05-01T00:00:00Z --output weka.jsonl";
 
 /// Replay a published trace as usage of a deployment
 #[derive(Debug, clap::Args)]
@@ -33,30 +45,56 @@ pub struct Args {
 enum Trace {
     /// The Azure LLM inference trace of 2023: TIMESTAMP,ContextTokens,GeneratedTokens
     #[command(name = "azure-llm-2023", after_help = EXAMPLES)]
-    #[command(group = clap::ArgGroup::new("to").required(true))]
-    AzureLlm2023(TraceArgs),
+    AzureLlm2023(LocalArgs),
+    /// Exgentic's agent traces: OpenTelemetry spans with the outcome of each request
+    #[command(name = "exgentic-spans", after_help = EXAMPLES)]
+    ExgenticSpans(LocalArgs),
+    /// Mooncake's conversation trace, with the input that a cache held
+    #[command(name = "mooncake-conversation", after_help = EXAMPLES)]
+    MooncakeConversation(StartArgs),
+    /// Weka's requests of coding sessions, some above 272,000 tokens of input
+    #[command(name = "weka-requests", after_help = EXAMPLES)]
+    WekaRequests(StartArgs),
 }
 
+/// Of a trace with times of day.
 #[derive(Debug, clap::Args)]
-struct TraceArgs {
-    /// Files of the trace, plain or gzipped; the ids of events start with a file's name
-    #[arg(required = true)]
-    files: Vec<PathBuf>,
-    /// The deployment that reports the usage, as the register names it
-    #[arg(long)]
-    deployment: String,
-    /// The product that was used, as the register names it
-    #[arg(long)]
-    product: String,
-    /// The CloudEvents source of the events
-    #[arg(long)]
-    source: String,
-    /// The IANA zone of the trace's times; the file names none, so it has to be said
+struct LocalArgs {
+    #[command(flatten)]
+    trace: TraceArgs,
+    /// The IANA zone of those of the trace's times that name none
     #[arg(long)]
     zone: Tz,
     /// Moves every event by so many days of 24 hours
     #[arg(long, allow_negative_numbers = true)]
     shift_days: i64,
+}
+
+/// Of a trace whose times begin at zero.
+#[derive(Debug, clap::Args)]
+struct StartArgs {
+    #[command(flatten)]
+    trace: TraceArgs,
+    /// The instant (RFC 3339) that the trace, or each of its sessions, begins at
+    #[arg(long, value_parser = parse_instant)]
+    start: Instant,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("to").required(true))]
+struct TraceArgs {
+    /// Files of the trace, plain or gzipped; ids start with a file's name where rows have none of their own
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// The deployment that reports the usage, as the register names it
+    #[arg(long)]
+    deployment: String,
+    /// The product that was used, as the register names it; of one model alone, by the trace's name of it
+    #[arg(long = "product", required = true, value_name = "[MODEL=]PRODUCT", value_parser = model_and_product)]
+    products: Vec<(Option<String>, String)>,
+    /// The CloudEvents source of the events
+    #[arg(long)]
+    source: String,
     /// Send to this topic, which is created if missing
     #[arg(long, group = "to", value_name = "TOPIC")]
     to_kafka: Option<String>,
@@ -65,19 +103,42 @@ struct TraceArgs {
     output: Option<PathBuf>,
 }
 
-pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
-    let Trace::AzureLlm2023(args) = args.trace;
-    let replay = Replay {
-        deployment: args.deployment,
-        product: args.product,
-        source: args.source,
-        zone: args.zone,
-        shift_days: args.shift_days,
-        topic: args.to_kafka.clone().unwrap_or_default(),
+fn model_and_product(text: &str) -> Result<(Option<String>, String), &'static str> {
+    let (model, product) = match text.split_once('=') {
+        Some((model, product)) => (Some(model), product),
+        None => (None, text),
     };
+    if product.is_empty() || model == Some("") {
+        return Err("write PRODUCT, or MODEL=PRODUCT");
+    }
+    Ok((model.map(str::to_owned), product.to_owned()))
+}
+
+impl Trace {
+    fn parts(self) -> (Format, TraceArgs) {
+        let times = |args: &LocalArgs| LocalTimes { zone: args.zone, shift_days: args.shift_days };
+        match self {
+            Trace::AzureLlm2023(args) => (Format::AzureLlm2023(times(&args)), args.trace),
+            Trace::ExgenticSpans(args) => (Format::ExgenticSpans(times(&args)), args.trace),
+            Trace::MooncakeConversation(args) => (Format::MooncakeConversation { start: args.start }, args.trace),
+            Trace::WekaRequests(args) => (Format::WekaRequests { start: args.start }, args.trace),
+        }
+    }
+}
+
+pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
+    let (format, args) = args.trace.parts();
+    let mut products = BTreeMap::new();
+    for (model, product) in args.products {
+        if let Some(other) = products.insert(model, product) {
+            return Err(Stop::Refused { reason: format!("--product: two for one model, one of them {other}") }.into());
+        }
+    }
+    let topic = args.to_kafka.clone().unwrap_or_default();
+    let replay = Replay { deployment: args.deployment, products, source: args.source, topic };
     let mut messages = Vec::new();
     for path in &args.files {
-        let read = replay.azure_llm_2023(&stem(path), &read_text(path)?);
+        let read = replay.messages(format, &stem(path), &read_text(path)?);
         messages.extend(read.map_err(|error| Stop::Refused { reason: format!("{}: {error}", path.display()) })?);
     }
     let count = messages.len();
@@ -87,8 +148,8 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         send(session, &replay.topic, messages).await?;
     }
     match session.format {
-        Format::Json => json(&serde_json::json!({ "messages": count })),
-        Format::Table => Ok(line(counted(count, "message"))?),
+        output::Format::Json => json(&serde_json::json!({ "messages": count })),
+        output::Format::Table => Ok(line(counted(count, "message"))?),
     }
 }
 

@@ -1,13 +1,17 @@
 //! `apportion usage`: what became of the messages.
 
-use super::Session;
-use super::output::{Format, counted, json, line, table, thousands};
-use apportion::domain::period::Instant;
+use super::output::{Format, counted, exact, json, line, table, thousands};
+use super::{Session, Stop};
+use apportion::domain::availability::CloudOutcomes;
+use apportion::domain::period::{Instant, ParseInstantError, Span, parse_instant, start_of_day};
 use apportion::ingest::retry::retry;
 use apportion::ingest::writer::Writer;
+use apportion::jobs::availability::{CloudAvailability, availability_by_cloud};
 use apportion::sources::{RejectionReason, cloudevents};
 use apportion::store::usage_reports as reports;
 use apportion::telemetry::Metrics;
+use chrono::NaiveDate;
+use chrono_tz::Tz;
 use clap::builder::PossibleValuesParser;
 use rust_decimal::Decimal;
 use serde_json::Value;
@@ -18,7 +22,8 @@ const EXAMPLES: &str = "\
 Examples:
   apportion usage outcomes
   apportion usage rejections --reason wrong_time --limit 5
-  apportion usage unresolved --format json";
+  apportion usage unresolved --format json
+  apportion usage availability --from 2026-05-01 --to 2026-06-01";
 
 const REJECTIONS_EXAMPLES: &str = "\
 A position is topic/partition@offset or file:line. What a source sent wrong it has to send again, mended.
@@ -47,6 +52,15 @@ Such usage counts from when its names are registered: add them to register.md, t
 
 Examples:
   apportion usage unresolved";
+
+const AVAILABILITY_EXAMPLES: &str = "\
+Availability is ok / (ok + error) of the usage events of the span [from, to), after corrections. Events whose
+source reports no outcome are counted apart. In the table it is cut, never rounded up; as JSON it is exact, a
+fraction where no decimal is.
+
+Examples:
+  apportion usage availability --from 2026-05-01 --to 2026-06-01
+  apportion usage availability --from 2026-05-01T00:00:00-07:00 --to 2026-06-01T00:00:00-07:00 --format json";
 
 /// See what became of usage messages
 #[derive(Debug, clap::Args)]
@@ -88,6 +102,21 @@ enum Command {
     /// Sum up usage whose deployment or product no register names
     #[command(after_help = UNRESOLVED_EXAMPLES)]
     Unresolved,
+    /// Count usage events by cloud and reported outcome, with the availability that follows
+    #[command(after_help = AVAILABILITY_EXAMPLES)]
+    Availability {
+        /// The first instant: RFC 3339, or a date for its midnight in UTC
+        #[arg(long, value_parser = instant_or_date)]
+        from: Instant,
+        /// The end, exclusive
+        #[arg(long, value_parser = instant_or_date)]
+        to: Instant,
+    },
+}
+
+fn instant_or_date(text: &str) -> Result<Instant, ParseInstantError> {
+    let date = text.parse::<NaiveDate>();
+    date.map_or_else(|_| parse_instant(text), |date| Ok(start_of_day(Tz::UTC, date)))
 }
 
 /// A reason that never occurs would look like one without rejections.
@@ -135,6 +164,13 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         Command::Unresolved => {
             let found = reports::unresolved(&pool).await?;
             if as_json { json(&found) } else { show_unresolved(found) }
+        }
+        Command::Availability { from, to } => {
+            if from >= to {
+                return Err(Stop::Refused { reason: format!("--from {from} is not before --to {to}") }.into());
+            }
+            let found = availability_by_cloud(&pool, Span { start: from, end: to }).await?;
+            if as_json { json(&found) } else { show_availability(&found) }
         }
     }
 }
@@ -205,6 +241,18 @@ pub fn show_unresolved(found: Vec<reports::UnresolvedLine>) -> anyhow::Result<()
     };
     let heading = ["source", "deployment", "product", "events", "days"];
     Ok(line(table(&heading, &[3], found.into_iter().map(row)))?)
+}
+
+/// A cloud a line.
+pub fn show_availability(found: &[CloudAvailability]) -> anyhow::Result<()> {
+    let row = |it: &CloudAvailability| {
+        let CloudOutcomes { cloud, ok, error, not_reported } = &it.outcomes;
+        let cloud = cloud.as_deref().unwrap_or("(unregistered deployments)").to_owned();
+        let share = it.availability.as_ref().map_or_else(String::new, exact);
+        vec![cloud, thousands(ok), thousands(error), thousands(not_reported), share]
+    };
+    let heading = ["cloud", "ok", "error", "not reported", "availability"];
+    Ok(line(table(&heading, &[1, 2, 3, 4], found.iter().map(row)))?)
 }
 
 #[cfg(test)]

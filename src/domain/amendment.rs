@@ -79,7 +79,7 @@ pub fn state(event_id: &str, content: &UsageContent, amendments: &[&Amendment]) 
 }
 
 fn restate(content: &mut UsageContent, restated: &Restatement) {
-    let Restatement { occurred_at, deployment, product, customer, service_tier, quantities } = restated;
+    let Restatement { occurred_at, deployment, product, customer, service_tier, outcome, quantities } = restated;
     if let Some(occurred_at) = occurred_at {
         content.occurred_at = *occurred_at;
     }
@@ -93,6 +93,9 @@ fn restate(content: &mut UsageContent, restated: &Restatement) {
         if let Some(value) = value {
             field.clone_from(value);
         }
+    }
+    if outcome.is_some() {
+        content.outcome = *outcome;
     }
     if let Some(quantities) = quantities {
         content.quantities.clone_from(quantities);
@@ -118,6 +121,7 @@ mod tests {
             product: "gpt".into(),
             customer: String::new(),
             service_tier: "default".into(),
+            outcome: None,
             quantities: quantities(1),
         }
     }

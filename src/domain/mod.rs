@@ -21,6 +21,7 @@ pub mod period;
 pub mod usage;
 pub mod outcome;
 pub mod amendment;
+pub mod availability;
 pub mod price;
 pub mod register;
 pub mod record;

@@ -92,6 +92,42 @@ pub fn context_tokens(quantities: &Quantities) -> Decimal {
     quantities.iter().filter(|(meter, _)| meter.is_context()).map(|(_, quantity)| *quantity).sum()
 }
 
+/// How a request ended, as its deployment saw it: what OpenTelemetry calls a span's status. What availability
+/// is proposed from; money never depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestOutcome {
+    /// It was answered, or refused for a fault of its caller.
+    Ok,
+    /// The deployment failed to answer it.
+    Error,
+}
+
+impl RequestOutcome {
+    pub const ALL: &[RequestOutcome] = &[Self::Ok, Self::Error];
+
+    /// The name in records and in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// No outcome of a request has that name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the outcome of a request is \"ok\" or \"error\"")]
+pub struct UnknownOutcome;
+
+impl FromStr for RequestOutcome {
+    type Err = UnknownOutcome;
+
+    fn from_str(name: &str) -> Result<Self, UnknownOutcome> {
+        Self::ALL.iter().find(|outcome| outcome.name() == name).copied().ok_or(UnknownOutcome)
+    }
+}
+
 /// What was reported of one usage event, apart from its identity: the fields that a correction may restate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageContent {
@@ -105,6 +141,8 @@ pub struct UsageContent {
     pub customer: String,
     /// `default`, `flex`, `priority`, `batch`, as reported.
     pub service_tier: String,
+    /// `None` where the source reports none, which is neither of them.
+    pub outcome: Option<RequestOutcome>,
     pub quantities: Quantities,
 }
 
@@ -129,6 +167,8 @@ pub struct Restatement {
     pub customer: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<RequestOutcome>,
     /// An event's quantities together are one field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantities: Option<Quantities>,
@@ -189,6 +229,7 @@ impl UsageMessage {
                 for text in [&content.deployment, &content.product, &content.customer, &content.service_tier] {
                     hash_text(&mut hasher, text);
                 }
+                hash_outcome(&mut hasher, content.outcome);
                 hash_quantities(&mut hasher, &content.quantities);
             }
             UsageMessage::Amendment(Amendment { target, kind, .. }) => {
@@ -203,6 +244,7 @@ impl UsageMessage {
                         hasher.update(&[u8::from(text.is_some())]);
                         hash_text(&mut hasher, text.as_deref().unwrap_or_default());
                     }
+                    hash_outcome(&mut hasher, restated.outcome);
                     hasher.update(&[u8::from(restated.quantities.is_some())]);
                     hash_quantities(&mut hasher, restated.quantities.as_ref().unwrap_or(&Quantities::new()));
                 }
@@ -221,6 +263,10 @@ fn hash_text(hasher: &mut blake3::Hasher, text: &str) {
 fn hash_instant(hasher: &mut blake3::Hasher, at: Option<Instant>) {
     hasher.update(&[u8::from(at.is_some())]);
     hasher.update(&at.map_or(0, |at| at.timestamp_micros()).to_le_bytes());
+}
+
+fn hash_outcome(hasher: &mut blake3::Hasher, outcome: Option<RequestOutcome>) {
+    hash_text(hasher, outcome.map_or("", RequestOutcome::name));
 }
 
 /// A meter that is zero is as good as absent; a trailing zero changes no value.

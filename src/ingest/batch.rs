@@ -7,7 +7,8 @@ use crate::domain::amendment::{self, Refusal, Target};
 use crate::domain::outcome::Outcome;
 use crate::domain::period::{Instant, start_of_hour};
 use crate::domain::usage::{
-    Amendment, AmendmentKind, Quantities, UsageContent, UsageEvent, UsageMessage, context_tokens, event_key,
+    Amendment, AmendmentKind, Quantities, RequestOutcome, UsageContent, UsageEvent, UsageMessage, context_tokens,
+    event_key,
 };
 use crate::sources::{Rejection, cloudevents};
 use crate::store::usage::{Lookup, Wanted};
@@ -407,6 +408,7 @@ struct RollupKey {
     bucket: Instant,
     /// Source, deployment, product, service tier, customer.
     names: [String; 5],
+    outcome: Option<RequestOutcome>,
     band: (i64, i64),
 }
 
@@ -421,7 +423,7 @@ impl Rollups<'_> {
         let bucket = start_of_hour(content.occurred_at);
         let names = [source, &content.deployment, &content.product, &content.service_tier, &content.customer];
         let band = self.band(content, as_of);
-        let key = RollupKey { bucket, names: names.map(str::to_owned), band };
+        let key = RollupKey { bucket, names: names.map(str::to_owned), outcome: content.outcome, band };
         let (events, sums) = self.sums.entry(key).or_default();
         *events = events.saturating_add(sign);
         for (meter, quantity) in &content.quantities {
@@ -455,6 +457,7 @@ impl Rollups<'_> {
                 deployment,
                 product,
                 service_tier,
+                outcome: key.outcome,
                 customer,
                 context_over,
                 context_up_to,

@@ -1,5 +1,6 @@
 //! Steps that people and schedules start: load, decide (in `domain`), save. No SQL text and no rules here.
 
+pub mod availability;
 pub mod charges;
 pub mod contracts;
 pub mod records;

@@ -153,7 +153,7 @@ impl Generator {
         let manifest = &mut self.manifest;
         let outcome = match (what, known) {
             (What::Event, _) => {
-                manifest.count_event(usage.deployment, late);
+                manifest.count_event(usage.deployment, usage.outcome, late);
                 if unresolved { Outcome::StoredUnresolved } else { Outcome::Stored }
             }
             (What::Repeat | What::SecondRepeat | What::RepeatedCorrection, _) => Outcome::Duplicate,

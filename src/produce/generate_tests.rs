@@ -39,7 +39,7 @@ fn run(plan: Plan) -> (String, Manifest, usize) {
 fn the_same_seed_gives_the_same_bytes() {
     let plan = Plan { month: month("2026-05"), events: 5_000, seed: 42, late: true, empty_messages: true };
     let (digest, manifest, binary) = run(plan);
-    assert_eq!(digest, "9f14553c30e2a338e8f91e8b4550cfc3a1738184ba65ff3151366784c159b4bd");
+    assert_eq!(digest, "72c2daa3ca3eb794eeb66c5d08f597daa5ef8124d3ea4827ca70964c6c783812");
     assert_ne!(run(Plan { seed: 43, ..plan }).0, digest);
     assert!(binary > 300, "{binary} messages in binary mode");
     assert_eq!(manifest.late, 50);
@@ -72,6 +72,10 @@ fn the_counts_are_exact_and_add_up() {
     assert_eq!(manifest.counts, expected);
     assert_eq!(manifest.rejections.values().sum::<u64>(), 40);
     assert_eq!(manifest.events_by_deployment.values().sum::<u64>(), 20_000);
+    assert_eq!(manifest.events_by_outcome.values().sum::<u64>(), 20_000);
+    // About 30 in 10,000 of those with an outcome; those of the one deployment that reports none.
+    assert!((30..90).contains(&manifest.events_by_outcome["error"]), "{:?}", manifest.events_by_outcome);
+    assert!(manifest.events_by_outcome["not reported"] >= manifest.events_by_deployment["microsoft-copilot"]);
     assert_eq!(manifest.late, 200);
     assert_eq!(manifest.rejections.len(), 10);
     let (_, early, _) =

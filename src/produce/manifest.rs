@@ -2,6 +2,7 @@
 
 use crate::domain::outcome::Counts;
 use crate::domain::period::Period;
+use crate::domain::usage::RequestOutcome;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -18,6 +19,8 @@ pub struct Manifest {
     pub late: u64,
     /// Of the stored ones, resolved or not, by deployment as first reported.
     pub events_by_deployment: BTreeMap<&'static str, u64>,
+    /// The same by the outcome of the request: `ok`, `error` and `not reported`.
+    pub events_by_outcome: BTreeMap<&'static str, u64>,
 }
 
 impl Manifest {
@@ -29,12 +32,14 @@ impl Manifest {
             rejections: BTreeMap::new(),
             late: 0,
             events_by_deployment: BTreeMap::new(),
+            events_by_outcome: BTreeMap::new(),
         }
     }
 
-    pub(super) fn count_event(&mut self, deployment: &'static str, late: bool) {
+    pub(super) fn count_event(&mut self, deployment: &'static str, outcome: Option<RequestOutcome>, late: bool) {
         self.late = self.late.saturating_add(u64::from(late));
         count(&mut self.events_by_deployment, deployment);
+        count(&mut self.events_by_outcome, outcome.map_or("not reported", RequestOutcome::name));
     }
 
     pub(super) fn count_rejection(&mut self, reason: &'static str) {

@@ -4,6 +4,7 @@
 use super::draw::Draw;
 use super::message::{CloudEvent, Mode};
 use crate::domain::period::{Instant, Period, Span};
+use crate::domain::usage::RequestOutcome;
 use chrono::{DateTime, Datelike, FixedOffset, SecondsFormat, TimeDelta, Timelike};
 use chrono_tz::Tz;
 use std::fmt::Write;
@@ -24,6 +25,8 @@ pub struct Reporter {
     /// Products with their service tier, by weight. Each is priced for this deployment, meter by meter.
     pub products: &'static [(u64, (&'static str, &'static str))],
     pub names_customers: bool,
+    /// Whether it says of each request if it was answered.
+    pub reports_outcomes: bool,
     /// Ids look like `req_...` where true, else like a UUID.
     pub request_ids: bool,
 }
@@ -53,12 +56,13 @@ pub const REPORTERS: &[(u64, Reporter)] = &[
             mode: Mode::Structured,
             products: OF_DIRECT,
             names_customers: true,
+            reports_outcomes: true,
             request_ids: true,
         },
     ),
-    (20, on_azure("azure-openai-eastus", "urn:azure:openai:eastus", OF_DIRECT, true)),
-    (12, on_azure("azure-openai-swedencentral", "urn:azure:openai:swedencentral", OF_ALL_MODELS, true)),
-    (12, on_azure("microsoft-copilot", "urn:microsoft:copilot", OF_ALL_MODELS, false)),
+    (20, on_azure("azure-openai-eastus", "urn:azure:openai:eastus", OF_DIRECT, false)),
+    (12, on_azure("azure-openai-swedencentral", "urn:azure:openai:swedencentral", OF_ALL_MODELS, false)),
+    (12, on_azure("microsoft-copilot", "urn:microsoft:copilot", OF_ALL_MODELS, true)),
     (10, elsewhere("bedrock-us-east-1", "urn:aws:bedrock:us-east-1", "usage.aws", Mode::Structured, OF_TWO_MODELS)),
     (4, elsewhere("bedrock-agents-us-east-1", "urn:aws:agents:us-east-1", "usage.aws", Mode::Structured, OF_AGENTS)),
     (5, elsewhere("vertex-us-central1", "urn:google:vertex:us-central1", "usage.google", Mode::Binary, OF_TWO_MODELS)),
@@ -72,10 +76,18 @@ const fn on_azure(
     deployment: &'static str,
     source: &'static str,
     products: &'static [(u64, (&'static str, &'static str))],
-    names_customers: bool,
+    own_use: bool,
 ) -> Reporter {
-    let mode = Mode::Structured;
-    Reporter { deployment, source, topic: "usage.azure", mode, products, names_customers, request_ids: false }
+    Reporter {
+        deployment,
+        source,
+        topic: "usage.azure",
+        mode: Mode::Structured,
+        products,
+        names_customers: !own_use,
+        reports_outcomes: !own_use,
+        request_ids: false,
+    }
 }
 
 const fn elsewhere(
@@ -85,7 +97,8 @@ const fn elsewhere(
     mode: Mode,
     products: &'static [(u64, (&'static str, &'static str))],
 ) -> Reporter {
-    Reporter { deployment, source, topic, mode, products, names_customers: true, request_ids: false }
+    let (names_customers, reports_outcomes) = (true, true);
+    Reporter { deployment, source, topic, mode, products, names_customers, reports_outcomes, request_ids: false }
 }
 
 /// Names that are in no register, with which usage stays unresolved.
@@ -106,6 +119,9 @@ const RUNTIME: &[u64] = &[350, 4_100, 11_000, 24_000, 46_000, 90_000, 180_000, 4
 const BY_HOUR: [u64; 24] =
     [30, 24, 20, 18, 18, 22, 34, 52, 78, 96, 104, 106, 98, 102, 108, 106, 100, 88, 74, 66, 60, 54, 46, 38];
 
+/// How many requests in ten thousand fail where outcomes are reported.
+const FAILED_PER_10_000: u64 = 30;
+
 /// The smallest unit of a quantity: six fractional digits, as many as a record may have.
 const UNITS_PER_ONE: u64 = 1_000_000;
 
@@ -120,6 +136,8 @@ pub struct Usage {
     pub service_tier: &'static str,
     /// The customer's number, from 1; 0 where none is named.
     pub customer: u64,
+    /// Whether the request was answered; `None` where the deployment does not say.
+    pub outcome: Option<RequestOutcome>,
     /// Quantities by meter, in millionths.
     pub quantities: Vec<(&'static str, u64)>,
 }
@@ -201,8 +219,15 @@ pub fn usage(draw: &mut Draw, occurred_at: Instant) -> Usage {
         agent_quantities(draw, &mut quantities);
     }
     quantities.push(("requests", UNITS_PER_ONE));
+    let outcome = reporter
+        .reports_outcomes
+        .then(|| if draw.happens(FAILED_PER_10_000) { RequestOutcome::Error } else { RequestOutcome::Ok });
+    if outcome == Some(RequestOutcome::Error) {
+        // Nothing was answered, so nothing but the request itself is reported.
+        quantities.retain(|(meter, _)| *meter == "requests");
+    }
     let deployment = reporter.deployment;
-    Usage { id, reporter, occurred_at, deployment, product, service_tier, customer, quantities }
+    Usage { id, reporter, occurred_at, deployment, product, service_tier, customer, outcome, quantities }
 }
 
 fn event_id(draw: &mut Draw, request_id: bool) -> String {
@@ -281,10 +306,11 @@ impl Usage {
     pub fn data_json(&self, style: Style) -> String {
         let Self { deployment, product, service_tier, .. } = self;
         let customer = self.customer_json().map_or(String::new(), |name| format!("\"customer\":{name},"));
+        let outcome = self.outcome.map_or(String::new(), |it| format!("\"outcome\":\"{}\",", it.name()));
         let quantities = self.quantities_json(style);
         format!(
             "{{\"deployment\":\"{deployment}\",\"product\":\"{product}\",{customer}\
-             \"service_tier\":\"{service_tier}\",\"quantities\":{quantities}}}"
+             \"service_tier\":\"{service_tier}\",{outcome}\"quantities\":{quantities}}}"
         )
     }
 

@@ -9,7 +9,7 @@ use super::{Fault, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, Rejection, RejectionReason
 use crate::domain::ids::EventId;
 use crate::domain::period::{Instant, parse_instant};
 use crate::domain::usage::{
-    Amendment, AmendmentKind, Meter, Quantities, Restatement, UsageContent, UsageEvent, UsageMessage,
+    Amendment, AmendmentKind, Meter, Quantities, RequestOutcome, Restatement, UsageContent, UsageEvent, UsageMessage,
 };
 use rust_decimal::Decimal;
 use serde_json::value::RawValue;
@@ -117,6 +117,9 @@ pub fn encode(message: &UsageMessage) -> Vec<u8> {
                 data.insert("customer".into(), json!(content.customer));
             }
             data.insert("service_tier".into(), json!(content.service_tier));
+            if let Some(outcome) = content.outcome {
+                data.insert("outcome".into(), json!(outcome));
+            }
             data.insert("quantities".into(), json!(content.quantities));
             put("data", Value::Object(data));
         }
@@ -273,7 +276,7 @@ fn read_message(envelope: Envelope<'_>) -> Result<UsageMessage, Fault> {
 }
 
 fn read_event(id: EventId, time: Option<String>, data: Members<'_>) -> Result<UsageMessage, Fault> {
-    let fields = Fields::read(data, &["deployment", "product", "customer", "service_tier", "quantities"])?;
+    let fields = Fields::read(data, &["deployment", "product", "customer", "service_tier", "outcome", "quantities"])?;
     let time = time.ok_or_else(|| fault(Reason::WrongAttribute, "time: missing; it says when the usage occurred"))?;
     let missing = |name: &str| fault(Reason::MissingField, format!("data.{name}: missing"));
     let content = UsageContent {
@@ -282,13 +285,15 @@ fn read_event(id: EventId, time: Option<String>, data: Members<'_>) -> Result<Us
         product: fields.name("product")?.ok_or_else(|| missing("product"))?,
         customer: fields.customer()?.unwrap_or_default(),
         service_tier: fields.name("service_tier")?.unwrap_or_else(|| "default".to_owned()),
+        outcome: fields.outcome()?,
         quantities: fields.quantities()?.ok_or_else(|| missing("quantities"))?,
     };
     Ok(UsageMessage::Event(UsageEvent { id, content }))
 }
 
 fn read_correction(id: EventId, _time: Option<String>, data: Members<'_>) -> Result<UsageMessage, Fault> {
-    let known = ["corrects", "occurred_at", "deployment", "product", "customer", "service_tier", "quantities"];
+    let known =
+        ["corrects", "occurred_at", "deployment", "product", "customer", "service_tier", "outcome", "quantities"];
     let fields = Fields::read(data, &known)?;
     let target = fields.name("corrects")?.ok_or_else(|| fault(Reason::MissingField, "data.corrects: missing"))?;
     let occurred_at = fields.text("occurred_at")?.map(|text| read_instant("data.occurred_at", &text)).transpose()?;
@@ -298,6 +303,7 @@ fn read_correction(id: EventId, _time: Option<String>, data: Members<'_>) -> Res
         product: fields.name("product")?,
         customer: fields.customer()?,
         service_tier: fields.name("service_tier")?,
+        outcome: fields.outcome()?,
         quantities: fields.quantities()?,
     };
     if restated == Restatement::default() {
@@ -368,6 +374,11 @@ impl<'a> Fields<'a> {
             return Err(fault(Reason::WrongField, format!("data.{name}: must not be empty")));
         }
         Ok(Some(text))
+    }
+
+    fn outcome(&self) -> Result<Option<RequestOutcome>, Fault> {
+        let wrong = |error| fault(Reason::WrongField, format!("data.outcome: {error}"));
+        self.text("outcome")?.map(|text| text.parse().map_err(wrong)).transpose()
     }
 
     fn quantities(&self) -> Result<Option<Quantities>, Fault> {

@@ -34,6 +34,44 @@ fn an_event_is_read_by_value() {
 }
 
 #[test]
+fn an_outcome_is_of_a_closed_list_and_part_of_the_content() {
+    let read = |outcome: &str| {
+        let data = format!(r#"{{"deployment":"d","product":"p",{outcome}"quantities":{{"requests":1}}}}"#);
+        decode_structured(event(&data).as_bytes())
+    };
+    let mut hashes = Vec::new();
+    for (outcome, expect) in [
+        ("", None),
+        (r#""outcome":"ok","#, Some(RequestOutcome::Ok)),
+        (r#""outcome":"error","#, Some(RequestOutcome::Error)),
+    ] {
+        let message = read(outcome).expect("an event");
+        let UsageMessage::Event(event) = &message else { panic!("an event") };
+        assert_eq!(event.content.outcome, expect);
+        assert_eq!(decode_structured(&encode(&message)).as_ref(), Ok(&message));
+        hashes.push(message.content_hash());
+    }
+    assert_eq!(read(r#""outcome":null,"#).expect("an event").content_hash(), hashes[0]);
+    hashes.dedup();
+    assert_eq!(hashes.len(), 3);
+    // A word that is none of them is kept, to be decoded again; a sentence is not.
+    for (outcome, reason, is_kept) in [
+        (r#""outcome":"timeout","#, Reason::WrongField, true),
+        (r#""outcome":"a word of the prompt","#, Reason::WrongField, false),
+        (r#""outcome":1,"#, Reason::WrongField, false),
+        (r#""latency":0.5,"#, Reason::UnknownField, false),
+    ] {
+        let rejection = read(outcome).expect_err("a rejection");
+        assert_eq!(rejection.reason, reason, "{outcome}");
+        let kept = String::from_utf8(rejection.redacted).expect("text");
+        assert_eq!(kept.contains(outcome), is_kept, "{kept}");
+    }
+    let restated = event(r#"{"corrects":"e1","outcome":"error"}"#).replace(USAGE_TYPE, CORRECTION_TYPE);
+    let message = decode_structured(restated.as_bytes()).expect("a correction");
+    assert_eq!(decode_structured(&encode(&message)), Ok(message));
+}
+
+#[test]
 fn quantities_are_exact_or_refused() {
     let cases = [
         ("0", Ok("0")),

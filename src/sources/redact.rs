@@ -45,6 +45,8 @@ const MAX_MASKED_BYTES: usize = 4096;
 enum Keep {
     /// A name or id, up to [`MAX_NAME_BYTES`].
     Name,
+    /// A word of a closed list, which may be longer on another day.
+    Word,
     /// An instant: digits and the few signs that RFC 3339 uses.
     Time,
     /// Quantities by meter.
@@ -112,6 +114,7 @@ fn write_value(out: &mut String, value: &RawValue, keep: Keep) {
     let fits = match keep {
         _ if text == REDACTED => true,
         Keep::Name => serde_json::from_str::<String>(text).is_ok_and(|name| name.len() <= MAX_NAME_BYTES),
+        Keep::Word => serde_json::from_str::<String>(text).is_ok_and(|word| is_identifier(&word)),
         Keep::Time => text.len() <= 64 && is_text_of(text, b"0123456789TtZz:+-. "),
         Keep::Quantities | Keep::Data => {
             return match serde_json::from_str::<Members>(text) {
@@ -127,6 +130,7 @@ fn write_value(out: &mut String, value: &RawValue, keep: Keep) {
 fn data_field(name: &str) -> Option<Keep> {
     match name {
         "deployment" | "product" | "customer" | "service_tier" | "corrects" | "voids" => Some(Keep::Name),
+        "outcome" => Some(Keep::Word),
         "occurred_at" => Some(Keep::Time),
         "quantities" => Some(Keep::Quantities),
         _ => None,

@@ -1,8 +1,10 @@
 //! Numbers for what usage rows have in common, so that the rows stay narrow.
 
 use super::StoreError;
+use crate::domain::usage::RequestOutcome;
 use sqlx::PgConnection;
 use std::collections::{BTreeSet, HashMap};
+use std::fmt::Display;
 
 /// What usage rows have in common; names as reported.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,9 +13,10 @@ pub struct Dimension<'a> {
     pub deployment: &'a str,
     pub product: &'a str,
     pub service_tier: &'a str,
+    pub outcome: Option<RequestOutcome>,
 }
 
-type OwnedDimension = [String; 4];
+type OwnedDimension = ([String; 4], Option<RequestOutcome>);
 
 /// The numbers that a writer knows. Entries are added once their transaction is committed.
 #[derive(Debug, Default)]
@@ -46,7 +49,8 @@ impl Numbers {
 }
 
 fn owned(dimension: &Dimension<'_>) -> OwnedDimension {
-    [dimension.source, dimension.deployment, dimension.product, dimension.service_tier].map(str::to_owned)
+    let names = [dimension.source, dimension.deployment, dimension.product, dimension.service_tier];
+    (names.map(str::to_owned), dimension.outcome)
 }
 
 fn missing(column: &'static str, row: &str) -> StoreError {
@@ -106,39 +110,56 @@ async fn add_dimensions(
     if new.is_empty() {
         return Ok(());
     }
-    let column = |place: usize| new.iter().map(|d| d[place].clone()).collect::<Vec<_>>();
+    let column = |place: usize| new.iter().map(|(names, _)| names[place].clone()).collect::<Vec<_>>();
     let (sources, deployments, products, tiers) = (column(0), column(1), column(2), column(3));
+    let outcomes: Vec<Option<String>> =
+        new.iter().map(|(_, outcome)| outcome.map(|outcome| outcome.name().to_owned())).collect();
     sqlx::query!(
         // what exists is left out first, so that it burns no number
-        "insert into usage_dimension (source, deployment, product, service_tier)
-         select n.source, n.deployment, n.product, n.service_tier
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as n (source, deployment, product, service_tier)
+        "insert into usage_dimension (source, deployment, product, service_tier, outcome)
+         select n.source, n.deployment, n.product, n.service_tier, n.outcome
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
+           as n (source, deployment, product, service_tier, outcome)
          where not exists (select from usage_dimension d where (d.source, d.deployment, d.product, d.service_tier)
-           = (n.source, n.deployment, n.product, n.service_tier))
-         order by 1, 2, 3, 4
+           = (n.source, n.deployment, n.product, n.service_tier) and d.outcome is not distinct from n.outcome)
+         order by 1, 2, 3, 4, 5
          on conflict do nothing",
         &sources,
         &deployments,
         &products,
-        &tiers
+        &tiers,
+        &outcomes as &[Option<String>]
     )
     .execute(&mut *connection)
     .await?;
     let rows = sqlx::query!(
-        r#"select d.dimension_id, d.source, d.deployment, d.product, d.service_tier from usage_dimension d
-         join unnest($1::text[], $2::text[], $3::text[], $4::text[]) as n (source, deployment, product, service_tier)
-           using (source, deployment, product, service_tier)"#,
+        r#"select d.dimension_id, d.source, d.deployment, d.product, d.service_tier, d.outcome from usage_dimension d
+         join unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
+           as n (source, deployment, product, service_tier, outcome)
+           on (d.source, d.deployment, d.product, d.service_tier)
+             = (n.source, n.deployment, n.product, n.service_tier) and d.outcome is not distinct from n.outcome"#,
         &sources,
         &deployments,
         &products,
-        &tiers
+        &tiers,
+        &outcomes as &[Option<String>]
     )
     .fetch_all(connection)
     .await?;
     for row in rows {
-        numbers.dimensions.insert([row.source, row.deployment, row.product, row.service_tier], row.dimension_id);
+        let outcome = outcome(row.outcome.as_deref(), row.dimension_id)?;
+        let names = [row.source, row.deployment, row.product, row.service_tier];
+        numbers.dimensions.insert((names, outcome), row.dimension_id);
     }
     Ok(())
+}
+
+/// Reads `usage_dimension.outcome` of a row.
+///
+/// # Errors
+/// It is none that we know.
+pub(super) fn outcome(name: Option<&str>, row: impl Display) -> Result<Option<RequestOutcome>, StoreError> {
+    name.map(|name| StoreError::decoded("usage_dimension.outcome", row, name.parse())).transpose()
 }
 
 async fn add_customers(connection: &mut PgConnection, new: &[String], numbers: &mut Numbers) -> Result<(), StoreError> {

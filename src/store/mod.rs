@@ -1,5 +1,6 @@
 //! Postgres: the only place that holds SQL.
 
+pub mod availability;
 pub mod books;
 pub mod contracts;
 pub mod demo_database;

@@ -64,7 +64,7 @@ pub async fn load_usage(
 }
 
 /// The hours in which an edge falls other than at their start.
-fn opened_hours(edges: &[Instant]) -> Vec<Instant> {
+pub(super) fn opened_hours(edges: &[Instant]) -> Vec<Instant> {
     let inside = edges.iter().filter(|edge| start_of_hour(**edge) != **edge);
     let hours: BTreeSet<Instant> = inside.map(|edge| start_of_hour(*edge)).collect();
     hours.into_iter().collect()

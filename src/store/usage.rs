@@ -152,7 +152,7 @@ async fn load_events(
     let keys: Vec<Uuid> = keys.iter().copied().collect();
     let rows = sqlx::query!(
         r#"select e.event_key, e.content_hash, e.event_id, e.occurred_at, d.source, d.deployment, d.product,
-             d.service_tier, c.customer, e.input_tokens, e.cached_input_tokens, e.output_tokens, e.reasoning_tokens,
+             d.service_tier, d.outcome, c.customer, e.input_tokens, e.cached_input_tokens, e.output_tokens, e.reasoning_tokens,
              e.requests, e.other_quantities,
              greatest(b.recorded_at, (select max(sb.recorded_at) from usage_state s join usage_batch sb using (batch_id)
                where s.event_key = e.event_key)) as "stated_at!"
@@ -173,6 +173,7 @@ async fn load_events(
             product: row.product,
             customer: row.customer,
             service_tier: row.service_tier,
+            outcome: super::dictionary::outcome(row.outcome.as_deref(), row.event_key)?,
             quantities: StoreError::decoded("usage_event.other_quantities", row.event_key, quantities)?,
         };
         let event = UsageEvent { id: EventId { source: row.source, id: row.event_id }, content };

@@ -109,6 +109,20 @@ pub async fn events_by_deployment(pool: &PgPool) -> Result<Vec<NameCount>, Store
     .await?)
 }
 
+/// Events by the outcome of their requests, as first reported.
+///
+/// # Errors
+/// The database's.
+pub async fn events_by_outcome(pool: &PgPool) -> Result<Vec<NameCount>, StoreError> {
+    Ok(sqlx::query_as!(
+        NameCount,
+        r#"select coalesce(d.outcome, 'not reported') as "name!", count(*) as "count!"
+        from usage_event e join usage_dimension d using (dimension_id) group by 1 order by 2 desc, 1"#
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
 /// The last rejections, newest first.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use super::rejections::mark_taken;
 use super::usage::split_quantities;
 use crate::domain::outcome::{Counts, Outcome};
 use crate::domain::period::Instant;
-use crate::domain::usage::{Amendment, AmendmentKind, Quantities, UsageContent, UsageEvent};
+use crate::domain::usage::{Amendment, AmendmentKind, Quantities, RequestOutcome, UsageContent, UsageEvent};
 use chrono::TimeDelta;
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
@@ -81,6 +81,7 @@ pub struct RollupRow {
     pub deployment: String,
     pub product: String,
     pub service_tier: String,
+    pub outcome: Option<RequestOutcome>,
     pub customer: String,
     /// Exclusive, in tokens.
     pub context_over: i64,
@@ -115,6 +116,7 @@ fn dimension_of<'a>(source: &'a str, content: &'a UsageContent) -> Dimension<'a>
         deployment: &content.deployment,
         product: &content.product,
         service_tier: &content.service_tier,
+        outcome: content.outcome,
     }
 }
 
@@ -125,6 +127,7 @@ impl RollupRow {
             deployment: &self.deployment,
             product: &self.product,
             service_tier: &self.service_tier,
+            outcome: self.outcome,
         }
     }
 }

@@ -10,7 +10,7 @@ use apportion::domain::outcome::Counts;
 use apportion::domain::rating::rate;
 use apportion::domain::sharing::timeline;
 use apportion::jobs::contracts;
-use apportion::produce::replay::Replay;
+use apportion::produce::replay::{Format, LocalTimes, Replay};
 use apportion::store::rollups::load_usage;
 use flate2::read::GzDecoder;
 use std::collections::BTreeMap;
@@ -67,16 +67,15 @@ pub fn requests() -> (Vec<String>, [u64; 2]) {
     }
     let replay = Replay {
         deployment: "east".to_owned(),
-        product: "gpt".to_owned(),
+        products: [(None, "gpt".to_owned())].into(),
         source: "trace".to_owned(),
-        zone: chrono_tz::UTC,
-        shift_days: 0,
         topic: String::new(),
     };
+    let format = Format::AzureLlm2023(LocalTimes { zone: chrono_tz::UTC, shift_days: 0 });
     let mut lines = Vec::new();
     let mut totals = [0, 0];
     for (name, _, [_, input, output]) in TOTALS {
-        let messages = replay.azure_llm_2023(name, &raw_text(name)).expect("the trace");
+        let messages = replay.messages(format, name, &raw_text(name)).expect("the trace");
         lines.extend(messages.iter().map(|message| message.line()));
         totals = [totals[0] + input, totals[1] + output];
     }

@@ -198,6 +198,9 @@ async fn compare(demo: &Demo<'_>, made: &[Manifest]) -> anyhow::Result<()> {
     for deployment in reports::events_by_deployment(&demo.pool).await? {
         count(2, format!("events of {}", deployment.name), 0, deployment.count);
     }
+    for outcome in reports::events_by_outcome(&demo.pool).await? {
+        count(3, format!("requests: {}", outcome.name), 0, outcome.count);
+    }
     let late = "late (of a closed period)";
     count(0, late.to_owned(), 0, reports::late_events(&demo.pool).await?);
     for manifest in made {
@@ -210,6 +213,9 @@ async fn compare(demo: &Demo<'_>, made: &[Manifest]) -> anyhow::Result<()> {
         }
         for (deployment, made) in &manifest.events_by_deployment {
             count(2, format!("events of {deployment}"), i64::try_from(*made)?, 0);
+        }
+        for (outcome, made) in &manifest.events_by_outcome {
+            count(3, format!("requests: {outcome}"), i64::try_from(*made)?, 0);
         }
     }
     let differing = rows.values().filter(|(made, held)| made != held).count();
@@ -246,6 +252,7 @@ fn where_next(session: &Session) -> anyhow::Result<()> {
         "usage rejections --limit 5",
         "usage conflicts",
         "usage unresolved",
+        "usage availability --from 2026-05-01 --to 2026-06-01",
         "jobs list",
     ] {
         line(format!("  {program} {command}"))?;
