@@ -92,6 +92,18 @@ create view reporting.meter_hour as
   group by 1, 2, 3, 4, 5, 6, 7 having sum(m.quantity) <> 0;
 comment on view reporting.meter_hour is 'quantities by meter and by the hour in which they occurred, after corrections';
 
+create view reporting.availability_hour as
+  select r.bucket as hour, k.cloud,
+    coalesce(sum(r.events) filter (where d.outcome = 'ok'), 0)::bigint as ok,
+    coalesce(sum(r.events) filter (where d.outcome = 'error'), 0)::bigint as error,
+    coalesce(sum(r.events) filter (where d.outcome is null), 0)::bigint as not_reported
+  from usage_rollup r
+  join usage_dimension d using (dimension_id)
+  join deployment k on k.deployment_id = d.deployment
+  group by 1, 2;
+comment on view reporting.availability_hour is
+  'usage events by the outcome that they report: availability is ok / (ok + error), where any is reported';
+
 create view reporting.unresolved_usage as
   select d.source, d.deployment, d.product,
     exists (select from deployment k where k.deployment_id = d.deployment) as deployment_known,
@@ -213,6 +225,16 @@ create view reporting.cap_use as
   from reporting.origin_line o cross join lateral jsonb_array_elements(o.details) d
   where jsonb_typeof(d -> 'cap') = 'object';
 comment on view reporting.cap_use is 'how far each cap was used up before and after each period, as settled last';
+
+create view reporting.job_run as
+  select r.run_id, r.job, r.contract_id as contract, r.period, r.due_at, r.attempt, r.holder, r.started_at, e.ended_at,
+    -- without an end: its lease is the subject's last, or somebody took that over
+    coalesce(e.outcome, case when l.leased_until > clock_timestamp() then 'running' else 'lost' end) as outcome,
+    e.detail
+  from job_run r
+  left join job_run_end e using (run_id)
+  left join job_lease l using (run_id);
+comment on view reporting.job_run is 'runs of scheduled jobs and how they ended; running or lost where they have not';
 
 create view reporting.table_size as
   select c.relname::text as "table", pg_total_relation_size(c.oid) as bytes, pg_table_size(c.oid) as table_bytes,

@@ -67,8 +67,15 @@ struct JobMetrics {
 
 impl JobMetrics {
     fn new(make: &Maker<'_>) -> Result<Self, prometheus::Error> {
+        let runs = make.counters("apportion_job_runs_total", "Runs of jobs by how they ended", &["job", "outcome"])?;
+        for job in Job::ALL {
+            for outcome in RunOutcome::ALL {
+                // As with messages: the first of a kind must not be hidden from rate().
+                runs.with_label_values(&[job.name(), outcome.name()]);
+            }
+        }
         Ok(Self {
-            runs: make.counters("apportion_job_runs_total", "Runs of jobs by how they ended", &["job", "outcome"])?,
+            runs,
             last_success: make.gauges(
                 "apportion_job_last_success_timestamp_seconds",
                 "Unix time at which a run of a job last ended well in this process",

@@ -3,6 +3,7 @@
 use crate::panels::{DASHBOARDS, Query, alerts, names, panels};
 use crate::support::*;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -168,11 +169,13 @@ async fn every_panel_and_alert_has_what_it_asks_prometheus_for() {
         }
         assert!(Instant::now() < deadline, "{panel_queries} of panels, without a value: {queries:#?}");
     }
+    // What the last messages mean to the alerts is looked at each second.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     let rules = ask(prometheus, "/api/v1/rules").expect("the rules");
     let groups = rules["groups"].as_array().expect("groups").iter();
     let rules: Vec<&Value> = groups.flat_map(|group| group["rules"].as_array().expect("rules")).collect();
-    let read: Vec<&str> = rules.iter().map(|rule| rule["name"].as_str().expect("a name")).collect();
-    assert_eq!(read, alerts().iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>());
+    let read: BTreeSet<String> = rules.iter().map(|rule| rule["name"].as_str().expect("a name").to_owned()).collect();
+    assert_eq!(read, alerts().into_iter().map(|(name, _)| name).collect());
     for rule in rules {
         assert_eq!((rule["health"].as_str(), &rule["lastError"]), (Some("ok"), &Value::Null), "{rule}");
         // What wants a person was sent above; nothing else is wrong.
