@@ -46,7 +46,9 @@ fn layout_faults(dashboard: &Value) -> Vec<String> {
             faults.push(format!("{title}: beyond the grid"));
         }
         let cells = (at("x")..at("x") + at("w")).flat_map(|x| (at("y")..at("y") + at("h")).map(move |y| (x, y)));
-        if !cells.map(|cell| taken.insert(cell)).fold(true, |free, new| free && new) {
+        let taken_before = taken.len();
+        taken.extend(cells);
+        if (taken.len() - taken_before) as u64 != at("w") * at("h") {
             faults.push(format!("{title}: lies over another panel"));
         }
         for name in [title.to_owned(), panel["id"].to_string()] {
