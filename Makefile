@@ -51,6 +51,15 @@ up: ## start Postgres and Kafka and keep them running; `scripts/services env` te
 down: ## stop what `make up` started; the data stays
 	@scripts/services down
 
+.PHONY: interop
+interop: prepare ## every route of the API against its description, by schemathesis (needs Python; not part of test)
+	@cargo build --locked
+	@scripts/interop
+
+.PHONY: openapi
+openapi: prepare ## write openapi.json anew, after a change of the API
+	@APPORTION_WRITE_OPENAPI=1 cargo test --locked --quiet --test service the_description_of_the_api
+
 .PHONY: sqlx-prepare
 sqlx-prepare: prepare ## write .sqlx anew, after a change of a query or a migration
 	@scripts/sqlx prepare

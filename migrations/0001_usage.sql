@@ -32,7 +32,7 @@ insert into installation (event_key_secret)
 create table usage_batch (
   batch_id bigint generated always as identity primary key,
   recorded_at timestamptz not null,
-  intake text not null check (intake in ('kafka', 'file', 'retry')),
+  intake text not null check (intake in ('kafka', 'http', 'file', 'retry')),
   messages integer not null check (messages >= 0),
   stored integer not null check (stored >= 0),
   -- stored, but no mapping knew the deployment or the product then.

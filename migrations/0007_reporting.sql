@@ -19,7 +19,7 @@ begin
       when insufficient_privilege then
         raise exception 'the role apportion_readonly does not exist, and % may not create it', current_user
           using errcode = 'insufficient_privilege',
-                hint = 'as an administrator: create role apportion_readonly login; then migrate again';
+                hint = 'as an administrator make it, as dashboards/README.md says, and migrate again';
     end;
   end if;
 end $$;

@@ -406,3 +406,22 @@ fn trace_provider(endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
     let resource = Resource::builder().with_service_name("apportion").build();
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_count_by_outcome_and_only_good_ones_are_a_success() {
+        let metrics = Metrics::new().expect("metrics");
+        for outcome in [RunOutcome::Waiting, RunOutcome::Waiting, RunOutcome::Failed] {
+            metrics.job_ran(Job::DraftStatements, outcome);
+        }
+        metrics.job_ran(Job::ExpirePayloads, RunOutcome::NothingNew);
+        let text = String::from_utf8(metrics.render().expect("rendered")).expect("text");
+        assert!(text.contains(r#"apportion_job_runs_total{job="draft-statements",outcome="waiting"} 2"#), "{text}");
+        assert!(!text.contains(r#"last_success_timestamp_seconds{job="draft-statements"}"#), "{text}");
+        assert!(text.contains(r#"last_success_timestamp_seconds{job="expire-payloads"}"#), "{text}");
+        assert!(text.contains("apportion_job_last_tick_timestamp_seconds 0"), "{text}");
+    }
+}

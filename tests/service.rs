@@ -3,6 +3,8 @@
 #[path = "service/support.rs"]
 mod support;
 
+#[path = "service/api.rs"]
+mod api;
 #[path = "service/availability.rs"]
 mod availability;
 #[path = "service/books.rs"]

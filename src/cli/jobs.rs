@@ -17,9 +17,10 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "\
-Jobs draft; people approve. draft-statements settles the open period of each contract whose books have begun, as
-`apportion settle` does, once it is over and jobs.close_delay_days have passed, and again every jobs.redraft_hours
-until it is issued; what somebody approved stays. expire-payloads removes what is kept of rejections in its time.
+Jobs draft; people approve. draft-statements settles the open period of each contract whose books
+have begun, as `apportion settle` does, once it is over and jobs.close_delay_days have passed, and
+again every jobs.redraft_hours until it is issued; what somebody approved stays. expire-payloads
+removes what is kept of rejections in its time, expire-answers what is kept of answers to requests.
 
 Examples:
   apportion jobs list
@@ -27,8 +28,8 @@ Examples:
   apportion jobs run draft-statements";
 
 const RUN_EXAMPLES: &str = "\
-The same as a tick of `apportion serve --roles jobs`, but for the waits between tries: what was tried lately is
-tried again. Exit status 4 where something waits for somebody.
+The same as a tick of `apportion serve --roles jobs`, but for the waits between tries: what was
+tried lately is tried again. Exit status 4 where something waits for somebody.
 
 Examples:
   apportion jobs run
@@ -50,7 +51,7 @@ enum Command {
     /// List what ran, the last first
     #[command(after_help = "Examples:\n  apportion jobs runs\n  apportion jobs runs --contract aws-openai --limit 100")]
     Runs {
-        /// Of this job alone: draft-statements or expire-payloads
+        /// Of this job alone: draft-statements, expire-payloads or expire-answers
         #[arg(long)]
         job: Option<Job>,
         /// Of this contract alone
@@ -66,7 +67,7 @@ enum Command {
     /// Run now what is due
     #[command(after_help = RUN_EXAMPLES)]
     Run {
-        /// This job alone: draft-statements or expire-payloads
+        /// This job alone: draft-statements, expire-payloads or expire-answers
         job: Option<Job>,
     },
 }
@@ -183,10 +184,13 @@ async fn run_due(
         if let Some(ran) = run_planned(pool, schedule, &planned, now(settings)).await? {
             metrics.job_ran(job, ran.outcome);
             let Ran { run_id, subject, outcome, detail, .. } = ran;
-            if outcome.is_success() {
-                tracing::info!(run_id, %job, %subject, %outcome, detail, "a job ran");
-            } else {
-                tracing::warn!(run_id, %job, %subject, %outcome, detail, "a job ran");
+            match outcome {
+                RunOutcome::Done | RunOutcome::NothingNew | RunOutcome::Waiting => {
+                    tracing::info!(run_id, %job, %subject, %outcome, detail, "a job ran");
+                }
+                RunOutcome::Failed | RunOutcome::Lost => {
+                    tracing::warn!(run_id, %job, %subject, %outcome, detail, "a job did not end well");
+                }
             }
         }
     }
@@ -212,10 +216,10 @@ fn counted_that_wait(runs: usize) -> String {
 }
 
 fn list(planned: &[Planned]) -> comfy_table::Table {
-    let heading = ["job", "of", "due", "next run", "standing", "last run", "outcome", "why"];
+    let heading = ["job", "of", "due", "next run", "standing", "last run", "outcome", "what"];
     let rows = planned.iter().map(|it| {
         let last = it.last_run.as_ref();
-        let why = if it.waits_for.is_empty() {
+        let what = if it.waits_for.is_empty() {
             last.map(|run| run.detail.clone()).unwrap_or_default()
         } else {
             format!("waits for {}", it.waits_for)
@@ -228,7 +232,7 @@ fn list(planned: &[Planned]) -> comfy_table::Table {
             it.standing.to_string().replace('_', " "),
             last.map(|run| minute(run.started_at)).unwrap_or_default(),
             last.map(outcome).unwrap_or_default(),
-            why,
+            what,
         ]
     });
     output::table(&heading, &[], rows)

@@ -6,6 +6,7 @@ mod demo;
 mod generate;
 mod ingest;
 mod jobs;
+mod key;
 mod migrate;
 mod output;
 mod record;
@@ -73,6 +74,7 @@ enum Command {
     Generate(generate::Args),
     Ingest(ingest::Args),
     Jobs(jobs::Args),
+    Key(key::Args),
     Migrate(migrate::Args),
     Record(record::Args),
     Replay(replay::Args),
@@ -188,6 +190,7 @@ impl Cli {
                 Command::Generate(args) => generate::run(args, &session).await,
                 Command::Ingest(args) => ingest::run(args, &session).await,
                 Command::Jobs(args) => jobs::run(args, &session).await,
+                Command::Key(args) => key::run(args, &session).await,
                 Command::Migrate(args) => migrate::run(args, &session).await,
                 Command::Record(args) => record::run(args, &session).await,
                 Command::Replay(args) => replay::run(args, &session).await,
@@ -289,7 +292,10 @@ fn contracts_status(error: &ContractsError) -> u8 {
 fn statement_status(error: &StatementError) -> u8 {
     match error {
         StatementError::Unresolved { .. } => 4,
-        StatementError::Unknown { .. } | StatementError::WrongStatus { .. } | StatementError::OwnDraft { .. } => 3,
+        StatementError::Unknown { .. }
+        | StatementError::WrongStatus { .. }
+        | StatementError::Changed { .. }
+        | StatementError::OwnDraft { .. } => 3,
         StatementError::Document(_) | StatementError::Store(_) => 1,
     }
 }

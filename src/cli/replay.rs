@@ -15,23 +15,52 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
-A trace's rows name neither a deployment nor, in most, a product: what they stand for is said here. The ids are
-the same in every run, so that a second one gives known duplicates. contracts/trace-share.md has deployments,
-products and prices for all four; contracts/README.md lists what each format becomes.
+A trace names no deployment, and few name a product: what its rows stand for is said here. Ids
+are the same in every run, so that a second one gives known duplicates. contracts/trace-share.md
+has deployments and products for all four, contracts/README.md what each format becomes.
+
+Examples:
+  apportion replay azure-llm-2023 --help
+  apportion replay weka-requests requests_761.jsonl.gz \\
+    --deployment trace-weka --product trace-long-context --source urn:weka \\
+    --start 2026-05-01T00:00:00Z --to-kafka usage.azure";
+
+const AZURE_EXAMPLES: &str = "\
+ContextTokens become input_tokens, GeneratedTokens output_tokens. The times name no zone.
 
 Examples:
   apportion replay azure-llm-2023 AzureLLMInferenceTrace_conv.csv.gz \\
-    --deployment trace-conv --product trace-model \\
-    --source urn:azure-llm-2023 --zone UTC --shift-days 907 --to-kafka usage.azure
-  apportion replay exgentic-spans llm_call_spans_2294.jsonl.gz \\
-    --deployment trace-exgentic --product azure/Kimi-K2.5=kimi-k2.5 --product azure/DeepSeek-V3.2=deepseek-v3.2 \\
-    --source urn:exgentic --zone UTC --shift-days 0 --to-kafka usage.azure
+    --deployment azure-openai-eastus --product gpt-5.5 --source urn:azure:trace \\
+    --zone UTC --shift-days 907 --to-kafka usage.azure
+  apportion replay azure-llm-2023 code.csv --deployment trace-code --product trace-model \\
+    --source urn:azure:trace --zone UTC --shift-days 0 --output code.jsonl";
+
+const EXGENTIC_EXAMPLES: &str = "\
+A span is one request, at its start, under its span_id: requests that a cache answered with the
+same response_id all count. A failed one has the outcome error and no tokens.
+
+Examples:
+  apportion replay exgentic-spans llm_call_spans_2294.jsonl.gz --deployment trace-exgentic \\
+    --product azure/Kimi-K2.5=kimi-k2.5 --product azure/DeepSeek-V3.2=deepseek-v3.2 \\
+    --source urn:exgentic --zone UTC --shift-days 0 --to-kafka usage.azure";
+
+const MOONCAKE_EXAMPLES: &str = "\
+Of the input, what an unbounded cache of 512-token blocks had at the front of the prompt becomes
+cached_input_tokens, the rest input_tokens. Files do not share a cache.
+
+Examples:
   apportion replay mooncake-conversation conversation_trace.head2000.jsonl.gz \\
-    --deployment trace-mooncake --product kimi-k2.5 \\
-    --source urn:mooncake --start 2026-05-01T00:00:00Z --to-kafka usage.direct
+    --deployment trace-mooncake --product kimi-k2.5 --source urn:mooncake \\
+    --start 2026-05-01T00:00:00Z --to-kafka usage.azure";
+
+const WEKA_EXAMPLES: &str = "\
+Every session begins at --start. All input becomes input_tokens; where the product has a price
+above 272,000 tokens of it, the requests beyond take that one.
+
+Examples:
   apportion replay weka-requests requests_761.jsonl.gz \\
-    --deployment trace-weka --product trace-long-context \\
-    --source urn:weka --start 2026-05-01T00:00:00Z --output weka.jsonl";
+    --deployment trace-weka --product trace-long-context --source urn:weka \\
+    --start 2026-05-01T00:00:00Z --output weka.jsonl";
 
 /// Replay a published trace as usage of a deployment
 #[derive(Debug, clap::Args)]
@@ -44,16 +73,16 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Trace {
     /// The Azure LLM inference trace of 2023: TIMESTAMP,ContextTokens,GeneratedTokens
-    #[command(name = "azure-llm-2023", after_help = EXAMPLES)]
+    #[command(name = "azure-llm-2023", after_help = AZURE_EXAMPLES)]
     AzureLlm2023(LocalArgs),
     /// Exgentic's agent traces: OpenTelemetry spans with the outcome of each request
-    #[command(name = "exgentic-spans", after_help = EXAMPLES)]
+    #[command(name = "exgentic-spans", after_help = EXGENTIC_EXAMPLES)]
     ExgenticSpans(LocalArgs),
     /// Mooncake's conversation trace, with the input that a cache held
-    #[command(name = "mooncake-conversation", after_help = EXAMPLES)]
+    #[command(name = "mooncake-conversation", after_help = MOONCAKE_EXAMPLES)]
     MooncakeConversation(StartArgs),
     /// Weka's requests of coding sessions, some above 272,000 tokens of input
-    #[command(name = "weka-requests", after_help = EXAMPLES)]
+    #[command(name = "weka-requests", after_help = WEKA_EXAMPLES)]
     WekaRequests(StartArgs),
 }
 
@@ -181,6 +210,16 @@ mod tests {
     use flate2::Compression;
     use flate2::write::GzEncoder;
     use std::io::Write;
+
+    #[test]
+    fn a_product_is_of_every_model_or_of_one() {
+        let own = |model: Option<&str>, product: &str| Ok((model.map(str::to_owned), product.to_owned()));
+        assert_eq!(model_and_product("p"), own(None, "p"));
+        assert_eq!(model_and_product("azure/Kimi-K2.5=k"), own(Some("azure/Kimi-K2.5"), "k"));
+        for wrong in ["", "=p", "m="] {
+            assert!(model_and_product(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn every_member_of_a_gzip_file_is_read() {

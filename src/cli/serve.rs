@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "\
-Ends the batch and the run in flight and leaves the consumer group on Ctrl-C or SIGTERM. Any number of instances
-may run beside each other.
+Ends the batch and the run in flight and leaves the consumer group on Ctrl-C or SIGTERM. Any number
+of instances may run beside each other.
 
 Examples:
   apportion serve
@@ -30,7 +30,7 @@ const SCHEMA_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// What to run, separated by commas: ingest takes in usage, http answers /healthz, /readyz and /metrics,
+    /// What to run, separated by commas: ingest takes in usage, http answers the API, /healthz, /readyz and /metrics,
     /// jobs runs what is due
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Role::Ingest, Role::Http, Role::Jobs])]
     roles: Vec<Role>,
@@ -71,7 +71,7 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
     if roles.contains(&Role::Http) {
         metrics.runs("http");
         let ingests = roles.contains(&Role::Ingest);
-        let (listen, state) = (session.config.http.listen, HttpState { pool, metrics, ingests });
+        let (listen, state) = (session.config.http.listen, HttpState::new(pool, metrics, ingests));
         let stop = stop.clone();
         running.spawn(async move {
             let served = http::serve(listen, state, stop).await;

@@ -1,10 +1,11 @@
-//! `apportion statement`: list, show, approve, issue, and waive what an issue waits for.
+//! `apportion statement`: list, show, approve, issue, what the other party says, and waive what an issue waits for.
 
 use super::contracts::check_known;
 use super::output::{self, counted, json, line};
 use super::{Format, Session, stated};
-use apportion::jobs::statements::{approve, document, issue, show, waive};
-use apportion::store::books::{StatementHead, list_statements};
+use apportion::domain::ids::ContractId;
+use apportion::jobs::statements::{Answer, answer, approve, document, issue, show, waive};
+use apportion::store::books::{StatementFilter, StatementHead, list_statements};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::PgPool;
@@ -68,6 +69,15 @@ enum Command {
         #[arg(long, env = "APPORTION_USER", value_parser = stated)]
         by: String,
     },
+    /// Note that the other party agrees to an issued statement
+    #[command(after_help = "Example:\n  apportion statement agree 1 --by ben --reason 'their mail of 3 June'")]
+    Agree(Answered),
+    /// Note that an issued statement is disputed; what was wrong is booked in a later period
+    #[command(after_help = "Example:\n  apportion statement dispute 1 --by ben --reason 'they miss a refund'")]
+    Dispute(Answered),
+    /// Note that a statement which was agreed to is paid
+    #[command(after_help = "Example:\n  apportion statement settle 1 --by ben --reason 'transfer of 14 July'")]
+    Settle(Answered),
     /// Decide that a period need not wait for the usage that was unresolved when it was drawn up
     #[command(after_help = "Example:\n  apportion statement waive 1 --by ben --reason 'test traffic'")]
     Waive {
@@ -83,6 +93,20 @@ enum Command {
     },
 }
 
+/// What was heard of an issued statement.
+#[derive(Debug, clap::Args)]
+struct Answered {
+    /// The statement's number
+    #[arg(value_parser = number)]
+    id: i64,
+    /// Who notes it
+    #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+    by: String,
+    /// Where it is from, or why
+    #[arg(long, value_parser = stated)]
+    reason: String,
+}
+
 /// A statement's number; its contract or period is none.
 fn number(text: &str) -> Result<i64, String> {
     text.parse().map_err(|_| "a statement's number is expected, as `apportion statement list` shows it".to_owned())
@@ -92,10 +116,13 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let pool = session.pool()?;
     match args.command {
         Command::List { contract } => {
-            let rows = list_statements(&pool, contract.as_deref()).await?;
+            let of = contract.as_deref().map(ContractId::from);
+            let filter = StatementFilter { contract: of, ..StatementFilter::default() };
+            let mut rows = list_statements(&mut *pool.acquire().await?, &filter).await?;
             if let (Some(contract), true) = (&contract, rows.is_empty()) {
                 check_known(&pool, contract).await?;
             }
+            rows.sort_by(|a, b| (&a.contract_id, a.period).cmp(&(&b.contract_id, b.period)));
             match session.format {
                 Format::Json => json(&rows)?,
                 Format::Table if rows.is_empty() => line("No statements yet; `apportion settle` drafts them.")?,
@@ -104,7 +131,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         }
         Command::Show { id } => match session.format {
             Format::Json => {
-                let (head, document) = document(&pool, id).await?;
+                let (head, document) = document(&mut *pool.acquire().await?, id).await?;
                 json(&Shown { head: &head, statement: RawValue::from_string(document)? })?;
             }
             Format::Table => {
@@ -113,13 +140,16 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             }
         },
         Command::Approve { id, by } => {
-            approve(&pool, id, &by).await?;
+            approve(&pool, id, by.as_str()).await?;
             report(&pool, id, session).await?;
         }
         Command::Issue { id, by } => {
-            issue(&pool, id, &by).await?;
+            issue(&pool, id, by.as_str()).await?;
             report(&pool, id, session).await?;
         }
+        Command::Agree(heard) => note(&pool, Answer::Agree, &heard, session).await?,
+        Command::Dispute(heard) => note(&pool, Answer::Dispute, &heard, session).await?,
+        Command::Settle(heard) => note(&pool, Answer::Settle, &heard, session).await?,
         Command::Waive { id, by, reason } => {
             let waived = waive(&pool, id, &by, &reason).await?;
             let events: i64 = waived.iter().map(|usage| usage.events).sum();
@@ -142,6 +172,11 @@ struct Shown<'a> {
     #[serde(flatten)]
     head: &'a StatementHead,
     statement: Box<RawValue>,
+}
+
+async fn note(pool: &PgPool, heard: Answer, said: &Answered, session: &Session) -> anyhow::Result<()> {
+    answer(pool, said.id, heard, said.by.as_str(), &said.reason).await?;
+    report(pool, said.id, session).await
 }
 
 async fn report(pool: &PgPool, id: i64, session: &Session) -> anyhow::Result<()> {

@@ -54,13 +54,14 @@ Examples:
   apportion usage unresolved";
 
 const AVAILABILITY_EXAMPLES: &str = "\
-Availability is ok / (ok + error) of the usage events of the span [from, to), after corrections. Events whose
-source reports no outcome are counted apart. In the table it is cut, never rounded up; as JSON it is exact, a
-fraction where no decimal is.
+Availability is ok / (ok + error) of the usage events from --from until before --to, as they
+stand after corrections. Events without an outcome are counted apart. The table cuts it and never
+rounds it up; as JSON it is exact, a fraction where no decimal is.
 
 Examples:
   apportion usage availability --from 2026-05-01 --to 2026-06-01
-  apportion usage availability --from 2026-05-01T00:00:00-07:00 --to 2026-06-01T00:00:00-07:00 --format json";
+  apportion usage availability --from 2026-05-01T00:00:00-07:00 \\
+    --to 2026-06-01T00:00:00-07:00 --format json";
 
 /// See what became of usage messages
 #[derive(Debug, clap::Args)]
@@ -143,7 +144,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             Ok(line(counted(outcomes.messages(), "message"))?)
         }
         Command::Rejections { reason, limit } => {
-            let found = reports::rejections(&pool, reason.as_deref(), i64::from(limit)).await?;
+            let found = reports::rejections(&pool, reason.as_deref(), None, i64::from(limit)).await?;
             if as_json {
                 return json(&found);
             }
@@ -160,7 +161,9 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let (taken, left) = (retried.taken.messages() - refused, retried.still_rejected + refused);
             Ok(line(format!("{taken} rejections were taken in, {left} are still rejected"))?)
         }
-        Command::Conflicts { limit } => show_conflicts(reports::conflicts(&pool, i64::from(limit)).await?, as_json),
+        Command::Conflicts { limit } => {
+            show_conflicts(reports::conflicts(&pool, None, i64::from(limit)).await?, as_json)
+        }
         Command::Unresolved => {
             let found = reports::unresolved(&pool).await?;
             if as_json { json(&found) } else { show_unresolved(found) }

@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod access;
 pub mod ids;
 pub mod money;
 pub mod period;
@@ -31,4 +32,5 @@ pub mod deduction;
 pub mod sharing;
 pub mod settlement;
 pub mod statement;
+pub mod burn_down;
 pub mod schedule;

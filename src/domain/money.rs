@@ -254,6 +254,7 @@ mod operators {
 
 /// How a booked line is rounded. The halves are symmetric about zero; `Down` is toward zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Rounding {
     HalfUp,

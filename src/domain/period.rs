@@ -79,9 +79,12 @@ pub fn end_of_day_exclusive(zone: Tz, date: NaiveDate) -> Instant {
 
 /// A half-open interval `[start, end)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Span {
+    #[cfg_attr(feature = "service", schema(value_type = String, format = DateTime))]
     pub start: Instant,
     /// Exclusive.
+    #[cfg_attr(feature = "service", schema(value_type = String, format = DateTime))]
     pub end: Instant,
 }
 

@@ -61,6 +61,8 @@ names! {
         DraftStatements = "draft-statements",
         /// Removes the payloads of rejections that have expired.
         ExpirePayloads = "expire-payloads",
+        /// Removes the answers that were kept for repeated requests long enough.
+        ExpireAnswers = "expire-answers",
     }
 
     /// How a run ended.
@@ -341,6 +343,12 @@ mod tests {
         assert_eq!(LastRun::next_attempt(None), 1);
         assert_eq!(LastRun::next_attempt(Some(&ended(RunOutcome::Waiting))), 5);
         assert_eq!(LastRun::next_attempt(Some(&ended(RunOutcome::NothingNew))), 1);
-        assert!("draft".parse::<Job>().expect_err("unknown").to_string().contains("draft-statements, expire-payloads"));
+        assert!(
+            "draft"
+                .parse::<Job>()
+                .expect_err("unknown")
+                .to_string()
+                .contains("draft-statements, expire-payloads, expire-answers")
+        );
     }
 }

@@ -44,6 +44,7 @@ pub struct Accrual {
 
 /// How far a cap was used up before and after an accrual.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct CapUse {
     pub limit: Exact,
     pub before: Exact,
@@ -52,6 +53,7 @@ pub struct CapUse {
 
 /// A part of a base, for people: what it is, where it was sold, how much.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct BasePart {
     /// `charges`, `figure Subscriptions`, `accrual aws-openai/lab-share`, `deduction refund`.
     pub what: String,

@@ -14,6 +14,7 @@ use std::str::FromStr;
 
 /// The document that two parties agree on. Amounts are decimal strings; unrounded ones may be fractions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Statement {
     pub contract: ContractId,
     pub title: String,
@@ -27,6 +28,7 @@ pub struct Statement {
     pub span: Span,
     pub zone: String,
     /// Nothing recorded after it is in the statement.
+    #[cfg_attr(feature = "service", schema(value_type = String, format = DateTime))]
     pub cutoff: Instant,
     /// Events up to the period's end whose deployment or product no mapping knew at the cutoff.
     pub unresolved_events: i64,
@@ -40,6 +42,7 @@ pub struct Statement {
 
 /// One term's amount of one origin period. Those of one origin period sum to what was booked for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct StatementLine {
     pub term: TermId,
     pub clause: Clause,
@@ -58,6 +61,7 @@ pub struct StatementLine {
 
 /// How a line came about under one version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct LineDetail {
     pub version: u32,
     /// The end is exclusive.
@@ -72,6 +76,7 @@ pub struct LineDetail {
 
 /// What one of the two owes the other in all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct DirectionTotal {
     pub payer: PartyId,
     pub payee: PartyId,
@@ -88,6 +93,7 @@ pub struct DirectionTotal {
 
 /// How far a statement has come. The database keeps the order: draft, approved, issued, agreed or disputed, settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StatementStatus {
     Draft,
@@ -110,6 +116,18 @@ impl StatementStatus {
             Self::Agreed => "agreed",
             Self::Disputed => "disputed",
             Self::Settled => "settled",
+        }
+    }
+
+    /// The statuses that this one may follow; the database keeps to the same.
+    pub fn follows(self) -> &'static [Self] {
+        match self {
+            Self::Draft => &[Self::Draft, Self::Approved],
+            Self::Approved => &[Self::Draft],
+            Self::Issued => &[Self::Approved],
+            Self::Agreed => &[Self::Issued, Self::Disputed],
+            Self::Disputed => &[Self::Issued, Self::Agreed],
+            Self::Settled => &[Self::Agreed],
         }
     }
 

@@ -118,13 +118,13 @@ impl RequestOutcome {
 /// No outcome of a request has that name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the outcome of a request is \"ok\" or \"error\"")]
-pub struct UnknownOutcome;
+pub struct UnknownRequestOutcome;
 
 impl FromStr for RequestOutcome {
-    type Err = UnknownOutcome;
+    type Err = UnknownRequestOutcome;
 
-    fn from_str(name: &str) -> Result<Self, UnknownOutcome> {
-        Self::ALL.iter().find(|outcome| outcome.name() == name).copied().ok_or(UnknownOutcome)
+    fn from_str(name: &str) -> Result<Self, UnknownRequestOutcome> {
+        Self::ALL.iter().find(|outcome| outcome.name() == name).copied().ok_or(UnknownRequestOutcome)
     }
 }
 

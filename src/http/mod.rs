@@ -1,28 +1,32 @@
-//! The HTTP door: whether the process lives, whether it is ready, and its metrics.
+//! The HTTP door: the API, whether the process lives and is ready, and its metrics.
 
-use crate::store::{self, Schema};
+mod api;
+mod auth;
+mod conditional;
+mod health;
+mod idempotency;
+mod input;
+mod listing;
+mod problem;
+mod schema;
+
+use crate::ingest::writer::Writer;
+use crate::store::StoreError;
 use crate::telemetry::Metrics;
+use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
-use axum::{Json, Router};
-use serde::Serialize;
 use sqlx::PgPool;
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-/// How long Postgres may take to answer before we are not ready: whoever asks waits about as long.
-const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How long Kafka may stay unpolled. The longest batches take seconds.
-const POLL_TIMEOUT_SECONDS: i64 = 60;
+pub use api::description;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -31,6 +35,23 @@ pub struct HttpState {
     pub metrics: Arc<Metrics>,
     /// Whether this process takes in usage from Kafka, too.
     pub ingests: bool,
+    /// Of events that are sent here; opened when the first come.
+    writer: Arc<Mutex<Option<Writer>>>,
+}
+
+impl HttpState {
+    pub fn new(pool: PgPool, metrics: Arc<Metrics>, ingests: bool) -> Self {
+        Self { pool, metrics, ingests, writer: Arc::default() }
+    }
+
+    /// The writer, while its guard lives: one batch at a time is written, the next ones wait.
+    async fn writer(&self) -> Result<tokio::sync::MappedMutexGuard<'_, Writer>, StoreError> {
+        let mut guard = self.writer.lock().await;
+        if guard.is_none() {
+            *guard = Some(Writer::open(self.pool.clone(), Arc::clone(&self.metrics)).await?);
+        }
+        tokio::sync::MutexGuard::try_map(guard, Option::as_mut).map_err(|_| sqlx::Error::PoolClosed.into())
+    }
 }
 
 /// Serves until `stop`, then lets requests in flight finish.
@@ -53,9 +74,12 @@ pub async fn serve_on(listener: TcpListener, state: HttpState, stop: Cancellatio
 
 fn router(state: HttpState) -> Router {
     Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .merge(api::router(&state))
+        .fallback(problem::no_route)
+        .method_not_allowed_fallback(problem::no_method)
         .layer(middleware::from_fn_with_state(state.clone(), count_request))
         .with_state(state)
 }
@@ -66,84 +90,4 @@ async fn count_request(State(state): State<HttpState>, request: Request, next: N
     let response = next.run(request).await;
     state.metrics.http_requests.with_label_values(&[path.as_str(), response.status().as_str()]).inc();
     response
-}
-
-/// The process lives. Says nothing about the database: restarting us would not bring that back.
-async fn healthz() -> &'static str {
-    "ok\n"
-}
-
-/// Whether the process can do its work, and what of it not.
-#[derive(Serialize)]
-struct Readiness {
-    ready: bool,
-    roles: BTreeMap<&'static str, RoleReadiness>,
-}
-
-#[derive(Serialize)]
-struct RoleReadiness {
-    ready: bool,
-    /// What keeps the role from its work; empty when it is ready.
-    why: Vec<String>,
-}
-
-/// Ready: Postgres answers and has this build's migrations; Kafka is connected and read, and no partition halted.
-async fn readyz(State(state): State<HttpState>) -> (StatusCode, Json<Readiness>) {
-    let database = database_trouble(&state.pool).await;
-    let mut why = BTreeMap::from([("http", database.clone())]);
-    if state.ingests {
-        why.insert("ingest", [database, kafka_trouble(&state.metrics)].concat());
-    }
-    let role = |why: Vec<String>| RoleReadiness { ready: why.is_empty(), why };
-    let roles: BTreeMap<_, _> = why.into_iter().map(|(name, why)| (name, role(why))).collect();
-    let ready = roles.values().all(|role| role.ready);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, roles }))
-}
-
-async fn database_trouble(pool: &PgPool) -> Vec<String> {
-    let place = store::place_of_pool(pool);
-    let trouble = match tokio::time::timeout(DATABASE_TIMEOUT, store::schema(pool)).await {
-        Ok(Ok(Schema::Current)) => return Vec::new(),
-        Ok(Ok(Schema::Behind)) => "lacks migrations; run `apportion migrate`".to_owned(),
-        Ok(Ok(Schema::Ahead)) => "has migrations of a later build".to_owned(),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "not ready");
-            "cannot be asked; the log tells why".to_owned()
-        }
-        Err(_) => format!("does not answer within {} s", DATABASE_TIMEOUT.as_secs()),
-    };
-    vec![format!("Postgres at {place} {trouble}")]
-}
-
-fn kafka_trouble(metrics: &Metrics) -> Vec<String> {
-    let mut why = Vec::new();
-    if !metrics.is_kafka_connected() {
-        why.push("no Kafka broker is connected".to_owned());
-    }
-    match metrics.seconds_since_poll() {
-        None => why.push("Kafka was not polled yet".to_owned()),
-        Some(seconds) if seconds > POLL_TIMEOUT_SECONDS => {
-            why.push(format!("Kafka was last polled without an error {seconds} s ago"));
-        }
-        Some(_) => {}
-    }
-    why.extend(metrics.missing_topics().iter().map(|topic| format!("topic {topic} does not exist")));
-    let halted = metrics.halted();
-    if !halted.is_empty() {
-        why.push(format!("halted, as the broker lost their next offset: {}", halted.join(", ")));
-    }
-    why
-}
-
-async fn metrics(State(state): State<HttpState>) -> Response {
-    let limit = state.pool.options().get_max_connections();
-    state.metrics.set_connections(state.pool.size(), state.pool.num_idle(), limit);
-    match state.metrics.render() {
-        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "metrics cannot be written");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
 }

@@ -33,6 +33,11 @@ pub enum Position {
         name: Arc<str>,
         line: u64,
     },
+    /// Sent over HTTP. Events of a request count from 1.
+    Request {
+        name: Arc<str>,
+        place: u64,
+    },
     /// A rejection that is decoded again.
     Retry {
         rejection_id: i64,
@@ -44,6 +49,7 @@ impl fmt::Display for Position {
         match self {
             Position::Kafka { topic, partition, offset } => write!(f, "{topic}/{partition}@{offset}"),
             Position::File { name, line } => write!(f, "{name}:{line}"),
+            Position::Request { name, place } => write!(f, "{name}:{place}"),
             Position::Retry { rejection_id } => write!(f, "rejection {rejection_id}"),
         }
     }

@@ -346,8 +346,8 @@ impl Session {
         let mut failures = 0;
         loop {
             match runtime.block_on(self.writer.write(&messages, Some(&offsets), Intake::Kafka)) {
-                Ok(counts) => {
-                    self.totals += counts;
+                Ok(written) => {
+                    self.totals += written.counts;
                     self.consumer.context().advanced(&offsets.advances);
                     return Ok(());
                 }

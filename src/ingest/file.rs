@@ -84,7 +84,7 @@ async fn write(writer: &mut Writer, messages: &[Message]) -> Result<Counts, Stor
                 tokio::time::sleep(backoff(failures)).await;
                 failures = failures.saturating_add(1);
             }
-            outcome => return outcome,
+            outcome => return Ok(outcome?.counts),
         }
     }
 }

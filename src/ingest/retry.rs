@@ -49,7 +49,7 @@ pub async fn retry(writer: &mut Writer, pool: &PgPool, reason: Option<&str>) -> 
             }
         }
         if !messages.is_empty() {
-            retried.taken += writer.write(&messages, None, Intake::Retry).await?;
+            retried.taken += writer.write(&messages, None, Intake::Retry).await?.counts;
         }
     }
     Ok(retried)

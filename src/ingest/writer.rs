@@ -9,7 +9,7 @@ use crate::store::dictionary::{Dictionary, Numbers};
 use crate::store::offsets::{self, Advance};
 use crate::store::recording::{self, LockMode};
 use crate::store::usage::{event_key_secret, look_up};
-use crate::store::usage_rows::{Intake, Stamp, save};
+use crate::store::usage_rows::{Intake, RejectionRow, Stamp, save};
 use crate::telemetry::Metrics;
 use chrono::TimeDelta;
 use sqlx::PgPool;
@@ -29,6 +29,14 @@ pub struct Offsets {
     pub cluster_id: String,
     /// In the order of (topic, partition).
     pub advances: Vec<Advance>,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct Written {
+    pub counts: Counts,
+    /// Where each rejected message stands, and why it was rejected.
+    pub rejections: Vec<RejectionRow>,
 }
 
 /// Writes batches. One per consumer; several may run beside each other.
@@ -70,15 +78,16 @@ impl Writer {
         messages: &[Message],
         offsets: Option<&Offsets>,
         intake: Intake,
-    ) -> Result<Counts, StoreError> {
+    ) -> Result<Written, StoreError> {
         let started = Clock::now();
         let mut races = 0;
         loop {
             match self.try_write(messages, offsets, intake).await {
-                Ok((counts, numbers, reasons)) => {
+                Ok((written, numbers)) => {
                     self.dictionary.keep(numbers);
-                    self.metrics.batch_written(&counts, &reasons, started.elapsed());
-                    return Ok(counts);
+                    let reasons: Vec<_> = written.rejections.iter().map(|row| row.reason).collect();
+                    self.metrics.batch_written(&written.counts, &reasons, started.elapsed());
+                    return Ok(written);
                 }
                 // Another writer stored one of the keys after we had looked: look again.
                 Err(error) if error.is_unique_violation() && races < MAX_KEY_RACES => races += 1,
@@ -92,7 +101,7 @@ impl Writer {
         messages: &[Message],
         offsets: Option<&Offsets>,
         intake: Intake,
-    ) -> Result<(Counts, Numbers, Vec<&'static str>), StoreError> {
+    ) -> Result<(Written, Numbers), StoreError> {
         let amends = messages.iter().any(Message::is_amendment);
         let mode = if amends { LockMode::Exclusive } else { LockMode::Shared };
         let (mut transaction, recorded_at) = recording::begin(&self.pool, mode).await?;
@@ -105,7 +114,7 @@ impl Writer {
         let stamp = Stamp { recorded_at, intake, rejections_kept: REJECTIONS_KEPT };
         let numbers = save(&mut transaction, &self.dictionary, &rows, &stamp).await?;
         transaction.commit().await?;
-        Ok((rows.counts, numbers, rows.rejections.iter().map(|row| row.reason).collect()))
+        Ok((Written { counts: rows.counts, rejections: rows.rejections }, numbers))
     }
 }
 

@@ -1,9 +1,9 @@
 //! Usage and charges of a period by cloud and channel, as known now.
 
-use super::contracts::{ContractsError, load};
+use super::contracts::{ContractsError, Known, load};
 use crate::domain::money::{Currency, Exact};
 use crate::domain::period::{Span, Timeline};
-use crate::domain::rating::rate;
+use crate::domain::rating::{UsageRollup, rate};
 use crate::store::StoreError;
 use crate::store::recording::watermark;
 use crate::store::rollups::load_usage;
@@ -25,16 +25,64 @@ pub struct ChannelCharges {
     pub unpriced: BTreeMap<String, Exact>,
 }
 
-/// Sums the usage and charges of a span by cloud, channel and seller of record.
+/// What a seller charged for a meter of a product, through one channel of one cloud.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct ChargeSum {
+    pub cloud: String,
+    pub channel: String,
+    pub seller: String,
+    pub product: String,
+    pub meter: String,
+    pub quantity: Exact,
+    /// Unrounded; absent where no price is in force.
+    pub amount: Option<Exact>,
+    pub currency: Option<Currency>,
+}
+
+/// Sums the charges of a span by cloud, channel, seller, product, meter and currency.
 ///
 /// # Errors
 /// The database, or a stored document that cannot be read.
-pub async fn charges_by_channel(pool: &PgPool, span: Span) -> Result<Vec<ChannelCharges>, ContractsError> {
+pub async fn charges(pool: &PgPool, span: Span) -> Result<Vec<ChargeSum>, ContractsError> {
+    let (known, timeline, usage) = load_known_usage(pool, span).await?;
+    let mut sums: BTreeMap<[String; 5], BTreeMap<Option<Currency>, (Exact, Exact)>> = BTreeMap::new();
+    for charge in rate(&usage, &timeline, &known.register, &known.prices) {
+        let it = charge.attributes;
+        let of = sums.entry([it.cloud, it.channel, it.seller, it.product, it.meter]).or_default();
+        let (quantity, amount) = of.entry(charge.rated.as_ref().map(|rated| rated.currency)).or_default();
+        *quantity += &charge.quantity;
+        *amount += &charge.rated.map(|rated| rated.amount).unwrap_or_default();
+    }
+    let by_currency = |([cloud, channel, seller, product, meter], of): ([String; 5], BTreeMap<_, _>)| {
+        of.into_iter().map(move |(currency, (quantity, amount)): (Option<Currency>, _)| ChargeSum {
+            cloud: cloud.clone(),
+            channel: channel.clone(),
+            seller: seller.clone(),
+            product: product.clone(),
+            meter: meter.clone(),
+            quantity,
+            amount: currency.is_some().then_some(amount),
+            currency,
+        })
+    };
+    Ok(sums.into_iter().flat_map(by_currency).collect())
+}
+
+async fn load_known_usage(pool: &PgPool, span: Span) -> Result<(Known, Timeline, Vec<UsageRollup>), ContractsError> {
     let known_at = watermark(pool).await?;
     let mut conn = pool.acquire().await.map_err(StoreError::from)?;
     let known = load(&mut conn, known_at).await?;
     let timeline = Timeline::new(span.start, span.end, known.prices.boundaries());
     let usage = load_usage(&mut conn, &timeline, &known.prices.thresholds(), known_at).await?;
+    Ok((known, timeline, usage))
+}
+
+/// Sums the usage and charges of a span by cloud, channel and seller of record.
+///
+/// # Errors
+/// The database, or a stored document that cannot be read.
+pub async fn charges_by_channel(pool: &PgPool, span: Span) -> Result<Vec<ChannelCharges>, ContractsError> {
+    let (known, timeline, usage) = load_known_usage(pool, span).await?;
     let mut sums: BTreeMap<(String, String, String), ChannelCharges> = BTreeMap::new();
     for rollup in &usage {
         let Some(deployment) = known.register.deployments.get(&rollup.deployment) else { continue };

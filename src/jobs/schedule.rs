@@ -8,7 +8,7 @@ use super::settle::{SettleReport, SettleRequest, settle};
 use crate::domain::period::Instant;
 use crate::domain::schedule::{Job, LastRun, RunOutcome, Standing, Subject, Waits, periods_due, standing};
 use crate::store::jobs::{self, JobRun, RunStart};
-use crate::store::{StoreError, rejections};
+use crate::store::{StoreError, rejections, requests};
 use chrono::TimeDelta;
 use serde::Serialize;
 use sqlx::PgPool;
@@ -39,7 +39,7 @@ impl Schedule {
     fn waits(&self, job: Job) -> Waits {
         let again = match job {
             Job::DraftStatements => self.redraft,
-            Job::ExpirePayloads => EXPIRY_INTERVAL,
+            Job::ExpirePayloads | Job::ExpireAnswers => EXPIRY_INTERVAL,
         };
         Waits { again, retry: self.retry }
     }
@@ -144,7 +144,7 @@ impl Found {
 async fn find(pool: &PgPool, schedule: &Schedule, job: Job, now: Instant) -> Result<Vec<Found>, ScheduleError> {
     match job {
         Job::DraftStatements => find_periods(pool, schedule, now).await,
-        Job::ExpirePayloads => Ok(vec![Found::From(None, Subject::default())]),
+        Job::ExpirePayloads | Job::ExpireAnswers => Ok(vec![Found::From(None, Subject::default())]),
     }
 }
 
@@ -245,11 +245,16 @@ async fn keep_lease(pool: &PgPool, run_id: i64, lease: Duration) -> StoreError {
 async fn perform(pool: &PgPool, schedule: &Schedule, planned: &Planned) -> (RunOutcome, String) {
     match planned.job {
         Job::DraftStatements => draft_statements(pool, schedule, &planned.subject).await,
-        Job::ExpirePayloads => match rejections::expire_payloads(pool).await {
-            Ok(0) => (RunOutcome::NothingNew, String::new()),
-            Ok(expired) => (RunOutcome::Done, format!("payloads of rejections that expired: {expired}")),
-            Err(error) => (RunOutcome::Failed, error.to_string()),
-        },
+        Job::ExpirePayloads => expired("payloads of rejections", rejections::expire_payloads(pool).await),
+        Job::ExpireAnswers => expired("answers to requests", requests::expire(pool).await),
+    }
+}
+
+fn expired(what: &str, count: Result<u64, StoreError>) -> (RunOutcome, String) {
+    match count {
+        Ok(0) => (RunOutcome::NothingNew, String::new()),
+        Ok(count) => (RunOutcome::Done, format!("{what} that expired: {count}")),
+        Err(error) => (RunOutcome::Failed, error.to_string()),
     }
 }
 

@@ -1,21 +1,27 @@
-//! Approves and issues statements. People do both; the one who made a draft may not approve it.
+//! What people do to statements: approve (not the one who made the draft), issue, agree, dispute, settle.
 
-use crate::domain::period::Period;
+use crate::domain::burn_down::{BurnDown, burn_down};
+use crate::domain::ids::{ContractId, TermId};
+use crate::domain::period::{Instant, Period};
 use crate::domain::statement::{Statement, StatementStatus};
 use crate::store::StoreError;
+use crate::store::agreements::list_terms;
 use crate::store::books::{
-    StatementHead, append_status, close_period, insert_waiver, load_document, load_statement, load_waived,
-    lock_contract,
+    StatementFilter, StatementHead, append_status, close_period, insert_waiver, list_statements, load_document,
+    load_statement, load_waived, lock_contract,
 };
 use crate::store::rollups::{UnresolvedUsage, load_unresolved};
 use sqlx::{PgConnection, PgPool};
+use std::collections::BTreeMap;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StatementError {
     #[error("no statement {id}; `apportion statement list` shows those there are")]
     Unknown { id: i64 },
-    #[error("statement {id} is {status}; it has to be {expected} to be {wanted}")]
-    WrongStatus { id: i64, status: StatementStatus, expected: StatementStatus, wanted: StatementStatus },
+    #[error("statement {id} is {status}; it has to be {} to be {wanted}", any_of(wanted.follows()))]
+    WrongStatus { id: i64, status: StatementStatus, wanted: StatementStatus },
+    #[error("statement {id} is \"{tag}\" by now, not \"{seen}\": look at it again")]
+    Changed { id: i64, tag: String, seen: String },
     #[error("{by} made statement {id}; someone else has to approve it")]
     OwnDraft { id: i64, by: String },
     #[error(
@@ -34,6 +40,10 @@ impl From<sqlx::Error> for StatementError {
     }
 }
 
+fn any_of(statuses: &[StatementStatus]) -> String {
+    statuses.iter().map(|status| status.name()).collect::<Vec<_>>().join(" or ")
+}
+
 async fn head(conn: &mut PgConnection, id: i64) -> Result<StatementHead, StatementError> {
     load_statement(conn, id).await?.ok_or(StatementError::Unknown { id })
 }
@@ -44,19 +54,36 @@ async fn load(conn: &mut PgConnection, id: i64) -> Result<(StatementHead, Statem
     Ok((head, statement))
 }
 
+/// Who does something to a statement, having seen it.
+#[derive(Clone, Copy, Debug)]
+pub struct Actor<'a> {
+    pub by: &'a str,
+    /// The statement's tag when they looked: it must not have changed since. Without one, whatever stands now.
+    pub seen: Option<&'a str>,
+}
+
+impl<'a> From<&'a str> for Actor<'a> {
+    fn from(by: &'a str) -> Self {
+        Self { by, seen: None }
+    }
+}
+
 /// Locks the contract of a statement, then reads where the statement stands: a settlement may have drafted it
-/// anew while this waited. Refuses one that is not what it has to be.
+/// anew while this waited. Refuses one that `wanted` may not follow, or that is not what the actor saw.
 async fn lock(
     conn: &mut PgConnection,
     id: i64,
-    expected: StatementStatus,
     wanted: StatementStatus,
+    actor: Actor<'_>,
 ) -> Result<StatementHead, StatementError> {
     let before = head(&mut *conn, id).await?;
     lock_contract(&mut *conn, &before.contract_id).await?;
     let head = head(conn, id).await?;
-    if head.status != expected {
-        return Err(StatementError::WrongStatus { id, status: head.status, expected, wanted });
+    if let Some(seen) = actor.seen.filter(|seen| *seen != head.tag()) {
+        return Err(StatementError::Changed { id, tag: head.tag(), seen: seen.to_owned() });
+    }
+    if !wanted.follows().contains(&head.status) {
+        return Err(StatementError::WrongStatus { id, status: head.status, wanted });
     }
     Ok(head)
 }
@@ -73,20 +100,38 @@ pub async fn show(pool: &PgPool, id: i64) -> Result<(StatementHead, Statement), 
 ///
 /// # Errors
 /// There is none of that id.
-pub async fn document(pool: &PgPool, id: i64) -> Result<(StatementHead, String), StatementError> {
-    let mut conn = pool.acquire().await?;
-    let head = head(&mut conn, id).await?;
-    let document = load_document(&mut conn, &head).await?;
+pub async fn document(conn: &mut PgConnection, id: i64) -> Result<(StatementHead, String), StatementError> {
+    let head = head(&mut *conn, id).await?;
+    let document = load_document(conn, &head).await?;
     Ok((head, document))
+}
+
+/// How far the caps of a contract are used up, as its statements say.
+///
+/// # Errors
+/// The database's, or a stored statement that cannot be read.
+pub async fn caps(conn: &mut PgConnection, contract: &ContractId) -> Result<Vec<BurnDown>, StatementError> {
+    let filter = StatementFilter { contract: Some(contract.clone()), ..StatementFilter::default() };
+    let mut statements = Vec::new();
+    for head in list_statements(&mut *conn, &filter).await? {
+        statements.push(serde_json::from_str(&load_document(&mut *conn, &head).await?)?);
+    }
+    // By number, rising: the last version that has a term says when it ends.
+    let terms = list_terms(conn, Some(contract)).await?;
+    let ends: BTreeMap<TermId, Option<Instant>> = terms.into_iter().map(|term| (term.term, term.ends_at)).collect();
+    let ends = ends.into_iter().filter_map(|(term, ends_at)| Some((term, ends_at?))).collect();
+    Ok(burn_down(&statements, &ends))
 }
 
 /// Approves a draft.
 ///
 /// # Errors
-/// It is no draft, or `by` made it.
-pub async fn approve(pool: &PgPool, id: i64, by: &str) -> Result<(), StatementError> {
+/// It is no draft or was changed, or the actor made it.
+pub async fn approve<'a>(pool: &PgPool, id: i64, actor: impl Into<Actor<'a>>) -> Result<(), StatementError> {
+    let actor = actor.into();
+    let by = actor.by;
     let mut tx = pool.begin().await?;
-    let head = lock(&mut tx, id, StatementStatus::Draft, StatementStatus::Approved).await?;
+    let head = lock(&mut tx, id, StatementStatus::Approved, actor).await?;
     // Of a draft the last status was set by its maker.
     if head.changed_by.trim().to_lowercase() == by.trim().to_lowercase() {
         return Err(StatementError::OwnDraft { id, by: by.to_owned() });
@@ -98,11 +143,13 @@ pub async fn approve(pool: &PgPool, id: i64, by: &str) -> Result<(), StatementEr
 /// Issues an approved statement and closes its period: from then on news is booked in the next one.
 ///
 /// # Errors
-/// It is not approved, or usage of the period is unresolved and not waived.
-#[tracing::instrument(name = "statement.issue", skip(pool))]
-pub async fn issue(pool: &PgPool, id: i64, by: &str) -> Result<(), StatementError> {
+/// It is not approved or was changed, or usage of the period is unresolved and not waived.
+#[tracing::instrument(name = "statement.issue", skip(pool, actor))]
+pub async fn issue<'a>(pool: &PgPool, id: i64, actor: impl Into<Actor<'a>>) -> Result<(), StatementError> {
+    let actor = actor.into();
+    let by = actor.by;
     let mut tx = pool.begin().await?;
-    lock(&mut tx, id, StatementStatus::Approved, StatementStatus::Issued).await?;
+    lock(&mut tx, id, StatementStatus::Issued, actor).await?;
     let (head, statement) = load(&mut tx, id).await?;
     let unresolved = unwaived(&mut tx, &statement).await?;
     let events: i64 = unresolved.iter().map(|usage| usage.events).sum();
@@ -111,6 +158,43 @@ pub async fn issue(pool: &PgPool, id: i64, by: &str) -> Result<(), StatementErro
     }
     append_status(&mut tx, id, head.revision, StatementStatus::Issued, by, "issued").await?;
     close_period(&mut tx, &statement.contract, statement.period, statement.span.start, by).await?;
+    Ok(tx.commit().await?)
+}
+
+/// What becomes of a statement once it is issued. Its content stays: what was wrong is booked in a later period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Agree,
+    Dispute,
+    /// It was paid.
+    Settle,
+}
+
+impl Answer {
+    fn status(self) -> StatementStatus {
+        match self {
+            Self::Agree => StatementStatus::Agreed,
+            Self::Dispute => StatementStatus::Disputed,
+            Self::Settle => StatementStatus::Settled,
+        }
+    }
+}
+
+/// Agrees to an issued statement, disputes it, or notes that it was paid.
+///
+/// # Errors
+/// It stands otherwise, or was changed.
+pub async fn answer<'a>(
+    pool: &PgPool,
+    id: i64,
+    answer: Answer,
+    actor: impl Into<Actor<'a>>,
+    reason: &str,
+) -> Result<(), StatementError> {
+    let actor = actor.into();
+    let mut tx = pool.begin().await?;
+    let head = lock(&mut tx, id, answer.status(), actor).await?;
+    append_status(&mut tx, id, head.revision, answer.status(), actor.by, reason).await?;
     Ok(tx.commit().await?)
 }
 

@@ -9,7 +9,7 @@ use crate::domain::settlement::{BookedLine, Books};
 use crate::domain::statement::{Statement, StatementStatus};
 use chrono_tz::Tz;
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::collections::BTreeSet;
 
 /// Serialises the settlements of one contract until the transaction ends.
@@ -138,7 +138,7 @@ pub async fn insert_settlement(conn: &mut PgConnection, row: &SettlementRow<'_>)
 }
 
 /// A statement as it stands: its last revision and status, without its document.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct StatementHead {
     pub statement_id: i64,
     pub contract_id: ContractId,
@@ -149,15 +149,45 @@ pub struct StatementHead {
     pub revision: i32,
     pub status: StatementStatus,
     pub changed_by: String,
+    #[schema(value_type = String, format = DateTime)]
     pub changed_at: Instant,
     /// The digest of the document.
     pub sha256: String,
 }
 
-/// The heads of all statements, by contract, period and parties; of one contract or id where it is named.
+impl StatementHead {
+    /// What changes whenever the statement does: its revision and status.
+    pub fn tag(&self) -> String {
+        format!("{}-{}", self.revision, self.status)
+    }
+}
+
+/// Which statements are wanted: all, where nothing is named.
+#[derive(Clone, Debug, Default)]
+pub struct StatementFilter {
+    pub contract: Option<ContractId>,
+    pub party: Option<PartyId>,
+    pub period: Option<Period>,
+    pub status: Option<StatementStatus>,
+    /// Those after this one.
+    pub after: Option<i64>,
+    pub limit: Option<i64>,
+}
+
+/// The heads of statements, in the order of their ids.
+///
+/// # Errors
+/// The database's, or a row that cannot be read.
+pub async fn list_statements(
+    conn: &mut PgConnection,
+    filter: &StatementFilter,
+) -> Result<Vec<StatementHead>, StoreError> {
+    load_heads(conn, filter, None).await
+}
+
 async fn load_heads(
     conn: &mut PgConnection,
-    contract: Option<&str>,
+    filter: &StatementFilter,
     statement_id: Option<i64>,
 ) -> Result<Vec<StatementHead>, StoreError> {
     let rows = sqlx::query!(
@@ -168,9 +198,16 @@ async fn load_heads(
                        order by sequence desc limit 1) t on true
          join statement_revision r on r.statement_id = s.statement_id and r.revision = t.revision
          where ($1::text is null or s.contract_id = $1) and ($2::bigint is null or s.statement_id = $2)
-         order by s.contract_id collate \"C\", s.period_start, s.statement_id",
-        contract,
-        statement_id
+           and ($3::text is null or $3 in (s.party_a, s.party_b)) and ($4::text is null or s.period = $4)
+           and ($5::text is null or t.status = $5) and ($6::bigint is null or s.statement_id > $6)
+         order by s.statement_id limit $7",
+        filter.contract.as_ref().map(ContractId::as_str),
+        statement_id,
+        filter.party.as_ref().map(PartyId::as_str),
+        filter.period.map(|period| period.to_string()),
+        filter.status.map(StatementStatus::name),
+        filter.after,
+        filter.limit
     )
     .fetch_all(conn)
     .await?;
@@ -194,20 +231,12 @@ async fn load_heads(
         .collect()
 }
 
-/// All statements, by contract, period and parties; of one contract where it is named.
-///
-/// # Errors
-/// The database's, or a row that cannot be read.
-pub async fn list_statements(pool: &PgPool, contract: Option<&str>) -> Result<Vec<StatementHead>, StoreError> {
-    load_heads(&mut *pool.acquire().await?, contract, None).await
-}
-
 /// One statement with its last revision and status.
 ///
 /// # Errors
 /// The database's, or a row that cannot be read.
 pub async fn load_statement(conn: &mut PgConnection, statement_id: i64) -> Result<Option<StatementHead>, StoreError> {
-    Ok(load_heads(conn, None, Some(statement_id)).await?.pop())
+    Ok(load_heads(conn, &StatementFilter::default(), Some(statement_id)).await?.pop())
 }
 
 /// The document of a statement's revision, byte for byte what the head's digest is of.

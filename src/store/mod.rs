@@ -1,5 +1,7 @@
 //! Postgres: the only place that holds SQL.
 
+pub mod access;
+pub mod agreements;
 pub mod availability;
 pub mod books;
 pub mod contracts;
@@ -9,10 +11,12 @@ pub mod jobs;
 pub mod offsets;
 pub mod recording;
 pub mod rejections;
+pub mod requests;
 pub mod rollups;
 pub mod usage;
 pub mod usage_reports;
 pub mod usage_rows;
+pub mod usage_sums;
 
 mod copy;
 
@@ -48,6 +52,8 @@ pub enum StoreError {
     /// A row holds something that no version of this program wrote.
     #[error("{column} of {row}: {problem}")]
     Corrupt { column: &'static str, row: String, problem: String },
+    #[error("this machine gives no random bytes: {problem}")]
+    Randomness { problem: String },
     #[error("{value} is too large for {column}")]
     TooLarge { column: &'static str, value: String },
 }
@@ -83,6 +89,7 @@ impl StoreError {
             StoreError::Migration(_)
             | StoreError::Fenced { .. }
             | StoreError::Corrupt { .. }
+            | StoreError::Randomness { .. }
             | StoreError::TooLarge { .. } => false,
         }
     }

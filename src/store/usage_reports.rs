@@ -16,8 +16,9 @@ pub struct NameCount {
     pub count: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RejectionLine {
+    pub rejection_id: i64,
     pub recorded_at: DateTime<Utc>,
     /// Where it stands: topic/partition@offset or file:line.
     pub position: String,
@@ -27,6 +28,7 @@ pub struct RejectionLine {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConflictLine {
+    pub conflict_id: i64,
     pub recorded_at: DateTime<Utc>,
     pub position: String,
     pub source: String,
@@ -38,7 +40,7 @@ pub struct ConflictLine {
 }
 
 /// Usage whose deployment or product no register names, as it stands after corrections.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct UnresolvedLine {
     pub source: String,
     pub deployment: String,
@@ -123,31 +125,40 @@ pub async fn events_by_outcome(pool: &PgPool) -> Result<Vec<NameCount>, StoreErr
     .await?)
 }
 
-/// The last rejections, newest first.
+/// The last rejections, newest first, of those before one where it is named.
 ///
 /// # Errors
 /// The database's.
-pub async fn rejections(pool: &PgPool, reason: Option<&str>, limit: i64) -> Result<Vec<RejectionLine>, StoreError> {
+pub async fn rejections(
+    pool: &PgPool,
+    reason: Option<&str>,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<RejectionLine>, StoreError> {
     Ok(sqlx::query_as!(
         RejectionLine,
-        "select b.recorded_at, r.position, r.reason, r.detail
+        "select r.rejection_id, b.recorded_at, r.position, r.reason, r.detail
         from usage_rejection r join usage_batch b using (batch_id)
-        where $1::text is null or r.reason = $1 order by r.rejection_id desc limit $2",
+        where ($1::text is null or r.reason = $1) and ($2::bigint is null or r.rejection_id < $2)
+        order by r.rejection_id desc limit $3",
         reason,
+        before,
         limit
     )
     .fetch_all(pool)
     .await?)
 }
 
-/// The last conflicts, newest first.
+/// The last conflicts, newest first, of those before one where it is named.
 ///
 /// # Errors
 /// The database's.
-pub async fn conflicts(pool: &PgPool, limit: i64) -> Result<Vec<ConflictLine>, StoreError> {
+pub async fn conflicts(pool: &PgPool, before: Option<i64>, limit: i64) -> Result<Vec<ConflictLine>, StoreError> {
     let rows = sqlx::query!(
-        "select b.recorded_at, c.position, c.event_key, c.source, c.event_id, c.reported
-        from usage_conflict c join usage_batch b using (batch_id) order by c.conflict_id desc limit $1",
+        "select c.conflict_id, b.recorded_at, c.position, c.event_key, c.source, c.event_id, c.reported
+        from usage_conflict c join usage_batch b using (batch_id)
+        where $1::bigint is null or c.conflict_id < $1 order by c.conflict_id desc limit $2",
+        before,
         limit
     );
     let rows = rows.fetch_all(pool).await?;
@@ -162,7 +173,8 @@ pub async fn conflicts(pool: &PgPool, limit: i64) -> Result<Vec<ConflictLine>, S
         let stands = stands(&row.event_key).ok_or("nothing stands under it");
         let stands = StoreError::decoded("usage_conflict.event_key", row.event_key, stands)?;
         let (recorded_at, position, reported) = (row.recorded_at, row.position, row.reported);
-        Ok(ConflictLine { recorded_at, position, source: row.source, event_id: row.event_id, reported, stands })
+        let (conflict_id, source, event_id) = (row.conflict_id, row.source, row.event_id);
+        Ok(ConflictLine { conflict_id, recorded_at, position, source, event_id, reported, stands })
     });
     lines.collect()
 }

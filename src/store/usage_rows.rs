@@ -17,6 +17,7 @@ use uuid::Uuid;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intake {
     Kafka,
+    Http,
     File,
     /// Rejections that are decoded again.
     Retry,
@@ -26,6 +27,7 @@ impl Intake {
     pub fn name(self) -> &'static str {
         match self {
             Intake::Kafka => "kafka",
+            Intake::Http => "http",
             Intake::File => "file",
             Intake::Retry => "retry",
         }
@@ -64,6 +66,7 @@ pub struct ConflictRow {
     pub position: String,
 }
 
+#[derive(Debug)]
 pub struct RejectionRow {
     pub position: String,
     pub reason: &'static str,

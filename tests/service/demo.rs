@@ -112,6 +112,9 @@ fn every_command_explains_itself() {
         "migrate",
         "ingest",
         "replay azure-llm-2023",
+        "replay exgentic-spans",
+        "replay mooncake-conversation",
+        "replay weka-requests",
         "generate",
         "contracts check",
         "contracts apply",
@@ -124,7 +127,11 @@ fn every_command_explains_itself() {
         "statement issue",
         "statement waive",
         "config show",
+        "jobs list",
+        "jobs runs",
+        "jobs run",
         "usage outcomes",
+        "usage availability",
         "demo",
     ] {
         assert!(seen.contains(&command.to_owned()), "no {command} in {seen:?}");
@@ -167,6 +174,9 @@ async fn exit_statuses_tell_what_is_wrong() {
         check(&["statement", "approve", "1", "--by", " "], 2, "it is empty");
         check(&["settle", "no-such", "2026-05", "--by", "ana"], 3, "there is aws-openai");
         check(&["contracts", "show", "no-such"], 3, "there is aws-openai");
+        check(&["jobs", "runs", "--contract", "no-such"], 3, "there is aws-openai");
+        check(&["jobs", "run", "no-such"], 2, "there is draft-statements, expire-payloads");
+        check(&["serve", "--set", "jobs.tick_seconds=0"], 3, "jobs.tick_seconds");
         check(&["statement", "list", "--set", "database.url=none"], 3, "database.url");
         check(&["serve", "--set", "telemetry.log_filter=a=b=c"], 3, "telemetry.log_filter");
         for command in [["ingest", "/nowhere"], ["record", "/nowhere"]] {

@@ -28,7 +28,7 @@ async fn start(pool: sqlx::PgPool, metrics: Arc<Metrics>, ingests: bool) -> (Soc
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
     let address = listener.local_addr().expect("an address");
     let stop = CancellationToken::new();
-    tokio::spawn(serve_on(listener, HttpState { pool, metrics, ingests }, stop.clone()));
+    tokio::spawn(serve_on(listener, HttpState::new(pool, metrics, ingests), stop.clone()));
     (address, stop)
 }
 

@@ -7,9 +7,10 @@ use apportion::domain::schedule::{Job, RunOutcome, Standing, Subject};
 use apportion::domain::statement::StatementStatus;
 use apportion::jobs::schedule::{Patience, Planned, Ran, Schedule, plan, run, tick};
 use apportion::jobs::statements::{approve, issue};
-use apportion::store::books::{StatementHead, list_statements};
+use apportion::store::books::{StatementFilter, StatementHead, list_statements};
 use apportion::store::jobs::{JobRun, RunFilter, RunStart, begin_run, end_run, list_runs, renew_lease};
 use chrono::TimeDelta;
+use std::process::Command;
 use std::time::Duration;
 
 /// Its books begin in November 2023, in UTC, and no figure is missing.
@@ -72,7 +73,9 @@ impl TestDatabase {
     }
 
     pub async fn statements(&self) -> Vec<StatementHead> {
-        list_statements(&self.pool, Some(CONTRACT)).await.expect("listed")
+        let filter = StatementFilter { contract: Some(CONTRACT.into()), ..StatementFilter::default() };
+        let mut conn = self.pool.acquire().await.expect("a connection");
+        list_statements(&mut conn, &filter).await.expect("listed")
     }
 
     /// What people do: every draft is approved and issued; returns the periods.
@@ -164,7 +167,9 @@ async fn a_clock_that_jumps_months_misses_none_and_one_that_goes_back_repeats_no
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_ahead_of_the_database_drafts_nothing_early() {
-    let database = begun(1).await;
+    let database = TestDatabase::empty().await;
+    database.apply(&shipped()).await;
+    database.settle(CONTRACT, "2026-05").await;
     database.issue_drafts().await;
     let head = "2099-01-10T00:00:00Z";
     let ran = loop {
@@ -179,14 +184,49 @@ async fn a_clock_ahead_of_the_database_drafts_nothing_early() {
     database.drop_it().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_waits_is_told_and_tried_again_ever_later() {
+/// April 2026 of microsoft-openai was issued, and May lacks a figure.
+async fn without_figure() -> TestDatabase {
     let database = TestDatabase::empty().await;
     database.apply(&shipped()).await;
     database.record(&[subscriptions("april", "2026-04", 30, "0")]).await;
     let april = database.settle("microsoft-openai", "2026-04").await.drafted[0].0;
     approve(&database.pool, april, APPROVER).await.expect("approved");
     issue(&database.pool, april, APPROVER).await.expect("issued");
+    database
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_runs_and_lists() {
+    let database = without_figure().await;
+    let apportion = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_apportion"));
+        let ended = command.args(arguments).env("DATABASE_URL", &database.url).output().expect("it starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (ended.status.code(), text(&ended.stdout), text(&ended.stderr))
+    };
+    let (status, told, complaint) = apportion(&["jobs", "run"]);
+    assert_eq!(status, Some(4), "{complaint}");
+    assert!(told.contains("waiting") && told.contains("figure \"Subscriptions\""), "{told}");
+    assert!(complaint.contains("1 run waits for somebody"), "{complaint}");
+    let (status, listed, _) = apportion(&["jobs", "list", "--format", "json"]);
+    assert_eq!(status, Some(0));
+    let listed: Vec<serde_json::Value> = serde_json::from_str(&listed).expect("json");
+    let may = listed.iter().find(|it| it["period"] == "2026-05").expect("May");
+    assert_eq!((&may["job"], &may["due_at"]), (&"draft-statements".into(), &"2026-06-04T07:00:00Z".into()));
+    assert_eq!((&may["standing"], &may["last_run"]["outcome"]), (&"scheduled".into(), &"waiting".into()));
+    let (_, runs, _) = apportion(&["jobs", "runs", "--contract", "microsoft-openai", "--job", "draft-statements"]);
+    assert!(runs.contains("microsoft-openai 2026-05") && !runs.contains("expire-payloads"), "{runs}");
+    let (_, runs, _) = apportion(&["jobs", "runs", "--before", "1"]);
+    assert!(runs.contains("No runs"), "{runs}");
+    database.record(&[subscriptions("may", "2026-05", 31, "0")]).await;
+    let (status, told, _) = apportion(&["jobs", "run", "draft-statements"]);
+    assert!(status == Some(0) && told.contains("drafted statement 2"), "{told}");
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_told_and_tried_again_ever_later() {
+    let database = without_figure().await;
     let now = "2026-06-10T00:00:00Z";
     assert_eq!(database.tick(now, PATIENT).await, ["microsoft-openai 2026-05 waiting"]);
     let waits = async |minutes: i64| {

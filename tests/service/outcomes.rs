@@ -78,7 +78,7 @@ async fn check_rows(database: &TestDatabase) {
 
 /// What was reported first stands, whatever corrected it since: of e1 100 input tokens, of v1 that it voids e3.
 async fn check_conflicts(database: &TestDatabase) {
-    let conflicts = reports::conflicts(&database.pool, 10).await.expect("conflicts");
+    let conflicts = reports::conflicts(&database.pool, None, 10).await.expect("conflicts");
     let both = conflicts.iter().map(|it| {
         let stands: Value = serde_json::from_slice(&cloudevents::encode(&it.stands)).expect("JSON");
         let part =

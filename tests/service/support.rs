@@ -171,7 +171,7 @@ pub async fn write_lines(writer: &mut Writer, lines: &[String]) -> Counts {
             writer.message(position, decode_structured(text.as_bytes()))
         })
         .collect();
-    writer.write(&messages, None, Intake::File).await.expect("written")
+    writer.write(&messages, None, Intake::File).await.expect("written").counts
 }
 
 fn event_json(id: &str, kind: &str, time: &str, data: &str) -> String {

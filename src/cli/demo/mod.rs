@@ -252,8 +252,8 @@ fn where_next(session: &Session) -> anyhow::Result<()> {
         "usage rejections --limit 5",
         "usage conflicts",
         "usage unresolved",
-        "usage availability --from 2026-05-01 --to 2026-06-01",
         "jobs list",
+        "usage availability --from 2026-05-01 --to 2026-06-01",
     ] {
         line(format!("  {program} {command}"))?;
     }

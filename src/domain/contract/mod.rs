@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// How well a number is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
     #[default]
@@ -116,6 +117,7 @@ pub struct Term {
 
 /// The text that a term encodes: the heading above its block and the words below that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Clause {
     pub heading: String,
     pub text: String,
@@ -123,6 +125,7 @@ pub struct Clause {
 
 /// A figure or reading that is reported or assumed, with its source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Assumption {
     /// The parameter, base or term that it is about.
     pub what: String,

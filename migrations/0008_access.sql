@@ -1,0 +1,105 @@
+-- who may ask and act over http: keys, what a partner's key sees, and requests that are answered once.
+
+-- a key is known to its holder alone: the database has the digest of its secret part. that has 256 random bits,
+-- so a slow digest would add nothing.
+create table api_key (
+  key_id text primary key check (key_id ~ '^[0-9a-f]{16}$'),
+  secret_sha256 bytea not null check (length(secret_sha256) = 32),
+  -- who acts by it: a maker and an approver are told apart by this, not by the key
+  holder text not null check (holder <> '' and holder = btrim(holder)),
+  scopes text[] not null check (cardinality(scopes) > 0
+    and scopes <@ array['read', 'ingest', 'settle', 'approve', 'admin']),
+  party text references party,         -- absent: it sees all
+  created_at timestamptz not null,
+  created_by text not null check (created_by <> ''),
+  expires_at timestamptz check (expires_at > created_at),
+  -- a partner reads what concerns it, and agrees to it or disputes it
+  constraint scopes_of_a_partner check (party is null or scopes <@ array['read', 'approve'])
+);
+
+create table api_key_revocation (
+  key_id text primary key references api_key,
+  revoked_at timestamptz not null,
+  revoked_by text not null check (revoked_by <> '')
+);
+
+call make_append_only('api_key', 'api_key_revocation');
+
+-- a write that named itself by an idempotency key, and its answer, which a repetition is given again. kept for
+-- days; one without an answer is being worked on, or its process died.
+create table api_request (
+  key_id text not null references api_key,
+  idempotency_key text not null check (length(idempotency_key) between 1 and 255),
+  request_sha256 bytea not null check (length(request_sha256) = 32),
+  claimed_at timestamptz not null,
+  status smallint check (status between 200 and 499),
+  content_type text,
+  location text,
+  body bytea,
+  primary key (key_id, idempotency_key),
+  check ((status is null) = (body is null))
+);
+create index api_request_claimed_at on api_request (claimed_at);
+
+-- the role that a partner's requests take on: it sees the rows that concern the party, and nothing else. roles
+-- belong to the whole server, so another database of it may have made this one, or be making it now.
+do $$
+begin
+  if not exists (select from pg_roles where rolname = 'apportion_partner') then
+    create role apportion_partner nologin;
+  end if;
+exception when duplicate_object or unique_violation then null;
+end $$;
+do $$
+begin
+  if not pg_has_role(current_user, 'apportion_partner', 'set') then
+    grant apportion_partner to current_user;
+  end if;
+end $$;
+
+-- the party whose key asks; set for the length of a transaction.
+create function asking_party() returns text language sql stable as $$
+  select nullif(current_setting('apportion.party', true), '')
+$$;
+
+-- these two look past the policies, which would else ask each other for ever.
+create function concerns_asking_party(contract text) returns boolean language sql stable security definer
+  set search_path from current as $$
+  select exists (select from contract_term t where t.contract_id = contract and asking_party() = any (t.parties))
+$$;
+-- which revision of a statement was issued, and at which place of its statuses; drafts are ours alone.
+create function issued_revision(statement bigint) returns table (revision integer, sequence integer)
+  language sql stable security definer set search_path from current as $$
+  select t.revision, t.sequence from statement_status t where t.statement_id = statement and t.status = 'issued'
+$$;
+
+grant usage on schema public to apportion_partner;
+grant select on contract_version, contract_term, statement, statement_revision, statement_status, deployment,
+  usage_dimension, usage_rollup to apportion_partner;
+
+alter table contract_version enable row level security;
+create policy of_party on contract_version for select to apportion_partner using (concerns_asking_party(contract_id));
+alter table contract_term enable row level security;
+create policy of_party on contract_term for select to apportion_partner using (concerns_asking_party(contract_id));
+
+alter table statement enable row level security;
+create policy of_party on statement for select to apportion_partner
+  using (asking_party() in (party_a, party_b) and exists (select from issued_revision(statement_id)));
+alter table statement_revision enable row level security;
+create policy of_party on statement_revision for select to apportion_partner
+  using (exists (select from statement s where s.statement_id = statement_revision.statement_id)
+    and revision = (select i.revision from issued_revision(statement_id) i));
+alter table statement_status enable row level security;
+create policy of_party on statement_status for select to apportion_partner
+  using (exists (select from statement s where s.statement_id = statement_status.statement_id)
+    and sequence >= (select i.sequence from issued_revision(statement_id) i));
+
+-- usage concerns who runs the deployment and who sells there.
+alter table deployment enable row level security;
+create policy of_party on deployment for select to apportion_partner using (asking_party() in (operator, seller));
+alter table usage_dimension enable row level security;
+create policy of_party on usage_dimension for select to apportion_partner
+  using (deployment in (select d.deployment_id from deployment d));
+alter table usage_rollup enable row level security;
+create policy of_party on usage_rollup for select to apportion_partner
+  using (dimension_id in (select d.dimension_id from usage_dimension d));

@@ -1,0 +1,104 @@
+//! The API: its routes, one file a resource, and its description, made of the same code.
+
+mod charges;
+mod contracts;
+mod events;
+mod settlements;
+mod statements;
+mod usage;
+
+use super::{HttpState, conditional, idempotency};
+use axum::extract::DefaultBodyLimit;
+use axum::{Json, Router, middleware, routing::get};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Components, OpenApi};
+use utoipa::{Modify, OpenApi as _};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Apportion",
+        description = "AI usage, and the money that labs and clouds owe each other for it. Amounts are exact and \
+                       written as text. Instants are UTC, spans are half-open: the end is exclusive.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    servers((url = "/")),
+    modifiers(&Keys),
+    tags(
+        (name = "usage", description = "What was used, and what became of what was reported"),
+        (name = "charges", description = "Rated usage"),
+        (name = "contracts", description = "Agreements, their versions and caps"),
+        (name = "statements", description = "What two parties owe each other for a period"),
+    ),
+)]
+struct Description;
+
+/// Every route but the description wants a key.
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, openapi: &mut OpenApi) {
+        let mut http = Http::new(HttpAuthScheme::Bearer);
+        http.description = Some("A key that `apportion key create` made".to_owned());
+        openapi.components.get_or_insert_with(Components::new).add_security_scheme("key", SecurityScheme::Http(http));
+    }
+}
+
+fn routes() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(usage::sums))
+        .routes(routes!(usage::outcomes))
+        .routes(routes!(usage::rejections))
+        .routes(routes!(usage::conflicts))
+        .routes(routes!(usage::unresolved))
+        .routes(routes!(events::send))
+        .routes(routes!(charges::list))
+        .routes(routes!(contracts::list))
+        .routes(routes!(contracts::show))
+        .routes(routes!(contracts::version))
+        .routes(routes!(contracts::caps))
+        .routes(routes!(settlements::settle))
+        .routes(routes!(statements::list))
+        .routes(routes!(statements::show))
+        .routes(routes!(statements::approve))
+        .routes(routes!(statements::issue))
+        .routes(routes!(statements::agree))
+        .routes(routes!(statements::dispute))
+        .routes(routes!(statements::settle))
+}
+
+/// The API's description, as `/api/v1/openapi.json` serves it.
+pub fn description() -> OpenApi {
+    routes().into_openapi()
+}
+
+pub fn router(state: &HttpState) -> Router<HttpState> {
+    let (router, description) = routes().split_for_parts();
+    router
+        .route("/api/v1/openapi.json", get(async || Json(description)))
+        .layer(DefaultBodyLimit::max(idempotency::MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(state.clone(), idempotency::once))
+        .layer(middleware::from_fn(conditional::tag))
+}
+
+/// Headers that every write takes.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes headers; they are read where they are used")]
+struct WriteHeaders {
+    /// Names the request: sent again with the same key it is not done again, and answered as the first time.
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
+    idempotency_key: Option<String>,
+}
+
+/// The header of a change that wants what is changed to be what was seen.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes headers; they are read where they are used")]
+struct MatchHeader {
+    /// The `ETag` of what was seen; refused with 412 if it changed since.
+    #[param(rename = "If-Match", pattern = "^(\"[!#-~]*\"|[*])$")]
+    if_match: Option<String>,
+}

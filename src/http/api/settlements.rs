@@ -1,0 +1,103 @@
+//! `/contracts/{contract}/settlements`: settle a period.
+
+use crate::domain::ids::ContractId;
+use crate::domain::money::{Currency, Exact};
+use crate::domain::period::{Instant, Period};
+use crate::http::HttpState;
+use crate::http::auth::Settler;
+use crate::http::input::{Json, Path, parse};
+use crate::http::problem::{Problem, Problems, WriteProblems};
+use crate::jobs::settle::{SettleReport, SettleRequest, settle as settle_period};
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settlement {
+    /// Such as 2026-05, of the contract's length.
+    #[schema(value_type = Period)]
+    period: String,
+    /// Nothing recorded later is seen; without it, everything recorded by now.
+    #[schema(value_type = String, format = DateTime)]
+    cutoff: Option<Instant>,
+}
+
+/// What a settlement did.
+#[derive(Serialize, ToSchema)]
+pub struct Settled {
+    contract: ContractId,
+    period: Period,
+    #[schema(value_type = String, format = DateTime)]
+    cutoff: Instant,
+    /// What was booked: nothing on a rerun without news.
+    lines: Vec<Line>,
+    /// The numbers of the statements that were drafted.
+    statements: Vec<i64>,
+    /// Those of them that had been approved: they have to be approved anew.
+    approvals_lost: Vec<i64>,
+    /// Events that count nowhere until a mapping knows them; they block the issue of the statements.
+    unresolved_events: i64,
+    /// How many deductions reduce nothing yet, as what they name is not known.
+    waiting_deductions: usize,
+}
+
+/// A rounded amount that was booked: positive where the payer owes the payee.
+#[derive(Serialize, ToSchema)]
+struct Line {
+    term: String,
+    payer: String,
+    payee: String,
+    currency: Currency,
+    origin_period: Period,
+    amount: Exact,
+}
+
+impl Settled {
+    fn new(contract: ContractId, period: Period, report: SettleReport) -> Self {
+        let lines = report.lines.into_iter().map(|line| Line {
+            term: line.term.to_string(),
+            payer: line.payer.to_string(),
+            payee: line.payee.to_string(),
+            currency: line.currency,
+            origin_period: line.origin,
+            amount: line.amount,
+        });
+        Self {
+            contract,
+            period,
+            cutoff: report.cutoff,
+            lines: lines.collect(),
+            statements: report.drafted.iter().map(|(id, _)| *id).collect(),
+            approvals_lost: report.approvals_lost,
+            unresolved_events: report.unresolved.iter().map(|usage| usage.events).sum(),
+            waiting_deductions: report.waiting_deductions.len(),
+        }
+    }
+}
+
+/// Settle a period
+///
+/// Books what differs from the books, and drafts the statements. The key's holder is the maker of the drafts.
+#[utoipa::path(
+    post, path = "/api/v1/contracts/{contract}/settlements", tag = "statements", security(("key" = ["settle"])),
+    params(("contract" = String, Path, description = "The contract's id"), super::WriteHeaders),
+    request_body = Settlement,
+    responses((status = 200, description = "What was done", body = Settled), Problems, WriteProblems),
+)]
+pub async fn settle(
+    Settler(caller): Settler,
+    State(state): State<HttpState>,
+    Path(contract): Path<String>,
+    Json(wanted): Json<Settlement>,
+) -> Result<axum::Json<Settled>, Problem> {
+    let request = SettleRequest {
+        contract: ContractId::new(contract),
+        period: parse("period", &wanted.period)?,
+        cutoff: wanted.cutoff,
+        by: caller.holder,
+        keep_approvals: false,
+    };
+    let report = settle_period(&state.pool, &request).await?;
+    Ok(axum::Json(Settled::new(request.contract, request.period, report)))
+}

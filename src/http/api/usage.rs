@@ -1,0 +1,205 @@
+//! `/usage`: sums, and what became of what was reported.
+
+use crate::domain::outcome::Outcome;
+use crate::domain::period::{Instant, Span, start_of_hour};
+use crate::http::HttpState;
+use crate::http::auth::{InsideReader, Reader};
+use crate::http::input::Query;
+use crate::http::listing::{Page, PageParams, Wanted};
+use crate::http::problem::{Problem, Problems};
+use crate::store::usage_reports::{self, RejectionLine, UnresolvedLine};
+use crate::store::usage_sums::{Bucket, UsageFilter, UsageSum, usage_sums};
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// A stretch of time.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SpanParams {
+    /// The first instant, a whole hour.
+    #[param(value_type = String, format = DateTime, example = "2026-05-01T00:00:00Z")]
+    from: Instant,
+    /// The end, exclusive, a whole hour.
+    #[param(value_type = String, format = DateTime, example = "2026-06-01T00:00:00Z")]
+    to: Instant,
+}
+
+impl SpanParams {
+    /// The span.
+    ///
+    /// # Errors
+    /// It is empty, or does not begin and end at whole hours: usage is summed by the hour.
+    pub fn span(&self) -> Result<Span, Problem> {
+        let (start, end) = (self.from, self.to);
+        if end <= start {
+            return Err(Problem::bad_request("to: it has to come after from"));
+        }
+        match [start, end].into_iter().find(|at| start_of_hour(*at) != *at) {
+            Some(at) => Err(Problem::bad_request(format!("{at} is no whole hour; usage is summed by the hour"))),
+            None => Ok(Span { start, end }),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Filter {
+    /// Into what the span is divided; one sum where it is left out.
+    #[serde(default)]
+    #[param(inline)]
+    bucket: Bucket,
+    cloud: Option<String>,
+    channel: Option<String>,
+    deployment: Option<String>,
+    product: Option<String>,
+    meter: Option<String>,
+}
+
+/// Sum usage
+///
+/// Of deployments that the register knows, after corrections and voids, as known now.
+#[utoipa::path(
+    get, path = "/api/v1/usage", tag = "usage", security(("key" = ["read"])),
+    params(SpanParams, Filter, PageParams),
+    responses(
+        (status = 200, description = "By bucket, cloud, channel, deployment, product, service tier and meter", content(
+            (Page<UsageSum> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"))),
+        Problems,
+    ),
+)]
+pub async fn sums(
+    Reader(caller): Reader,
+    State(state): State<HttpState>,
+    Query(span): Query<SpanParams>,
+    Query(filter): Query<Filter>,
+    Query(page): Query<PageParams>,
+    wanted: Wanted,
+) -> Result<Response, Problem> {
+    let (limit, offset) = (page.limit()?, page.cursor()?.unwrap_or_default());
+    let filter = UsageFilter {
+        span: span.span()?,
+        bucket: filter.bucket,
+        cloud: filter.cloud,
+        channel: filter.channel,
+        deployment: filter.deployment,
+        product: filter.product,
+        meter: filter.meter,
+        offset,
+        limit: limit.saturating_add(1),
+    };
+    let mut conn = caller.read(&state.pool).await?;
+    let sums = usage_sums(&mut conn, &filter).await?;
+    Page::cut(sums, limit, |_| offset.saturating_add(limit)).respond(&wanted)
+}
+
+/// How many messages had an outcome.
+#[derive(Serialize, ToSchema)]
+pub struct OutcomeCount {
+    outcome: &'static str,
+    messages: u64,
+}
+
+/// Count messages by outcome
+///
+/// Every message that was ever recorded, by what became of it when it came.
+#[utoipa::path(
+    get, path = "/api/v1/usage/outcomes", tag = "usage", security(("key" = ["read"])),
+    responses((status = 200, description = "Each outcome with its count", body = Page<OutcomeCount>), Problems),
+)]
+pub async fn outcomes(
+    _reader: InsideReader,
+    State(state): State<HttpState>,
+) -> Result<Json<Page<OutcomeCount>>, Problem> {
+    let counts = usage_reports::outcomes(&state.pool).await?;
+    let count = |(outcome, messages): (Outcome, u64)| OutcomeCount { outcome: outcome.name(), messages };
+    Ok(Json(Page::whole(counts.iter().map(count).collect())))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RejectionFilter {
+    /// Such as unknown_field.
+    reason: Option<String>,
+}
+
+/// List rejected messages
+///
+/// The newest first; without their content.
+#[utoipa::path(
+    get, path = "/api/v1/usage/rejections", tag = "usage", security(("key" = ["read"])),
+    params(RejectionFilter, PageParams),
+    responses(
+        (status = 200, description = "Where each stands, and why it was rejected", content(
+            (Page<RejectionLine> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"))),
+        Problems,
+    ),
+)]
+pub async fn rejections(
+    _reader: InsideReader,
+    State(state): State<HttpState>,
+    Query(filter): Query<RejectionFilter>,
+    Query(page): Query<PageParams>,
+    wanted: Wanted,
+) -> Result<Response, Problem> {
+    let limit = page.limit()?;
+    let (reason, more) = (filter.reason.as_deref(), limit.saturating_add(1));
+    let lines = usage_reports::rejections(&state.pool, reason, page.cursor()?, more).await?;
+    Page::cut(lines, limit, |line| line.rejection_id).respond(&wanted)
+}
+
+/// Two versions of what was reported under one id.
+#[derive(Serialize, ToSchema)]
+pub struct Conflict {
+    conflict_id: i64,
+    #[schema(value_type = String, format = DateTime)]
+    recorded_at: Instant,
+    /// Where the second one stands: topic/partition@offset, file:line or request.
+    position: String,
+    source: String,
+    event_id: String,
+    /// What was reported under an id that stands for something else already: kept, never counted.
+    #[schema(value_type = Object)]
+    reported: serde_json::Value,
+}
+
+/// List conflicts
+///
+/// The newest first.
+#[utoipa::path(
+    get, path = "/api/v1/usage/conflicts", tag = "usage", security(("key" = ["read"])), params(PageParams),
+    responses((status = 200, description = "What was reported under an id that stands already", body = Page<Conflict>), Problems),
+)]
+pub async fn conflicts(
+    _reader: InsideReader,
+    State(state): State<HttpState>,
+    Query(page): Query<PageParams>,
+) -> Result<Json<Page<Conflict>>, Problem> {
+    let limit = page.limit()?;
+    let lines = usage_reports::conflicts(&state.pool, page.cursor()?, limit.saturating_add(1)).await?;
+    let conflicts = lines.into_iter().map(|line| Conflict {
+        conflict_id: line.conflict_id,
+        recorded_at: line.recorded_at,
+        position: line.position,
+        source: line.source,
+        event_id: line.event_id,
+        reported: line.reported,
+    });
+    Ok(Json(Page::cut(conflicts.collect(), limit, |conflict| conflict.conflict_id)))
+}
+
+/// List unresolved usage
+///
+/// Usage whose deployment or product no register names: it counts nowhere yet, and blocks the issue of statements.
+#[utoipa::path(
+    get, path = "/api/v1/usage/unresolved", tag = "usage", security(("key" = ["read"])),
+    responses((status = 200, description = "Most events first", body = Page<UnresolvedLine>), Problems),
+)]
+pub async fn unresolved(
+    _reader: InsideReader,
+    State(state): State<HttpState>,
+) -> Result<Json<Page<UnresolvedLine>>, Problem> {
+    Ok(Json(Page::whole(usage_reports::unresolved(&state.pool).await?)))
+}

@@ -1,0 +1,248 @@
+//! Errors as RFC 9457 problem details: the one place where what went wrong becomes a status.
+
+use crate::domain::access::Scope;
+use crate::domain::settlement::SettlementError;
+use crate::jobs::contracts::ContractsError;
+use crate::jobs::settle::SettleError;
+use crate::jobs::statements::StatementError;
+use crate::store::StoreError;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::{IntoResponses, ToSchema};
+
+/// The media type of every error.
+pub const CONTENT_TYPE: &str = "application/problem+json";
+
+/// After how many seconds a request may be sent again that met a fault which passes.
+const RETRY_AFTER_SECONDS: u16 = 2;
+
+/// What went wrong (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Problem {
+    /// Names the kind of problem, the same each time: `urn:apportion:problem:wrong-status`.
+    #[serde(rename = "type")]
+    #[schema(rename = "type")]
+    kind: String,
+    /// The kind in words.
+    title: &'static str,
+    status: u16,
+    /// What went wrong this time, where, and what to do next.
+    detail: String,
+    /// Facts of this kind of problem.
+    #[serde(flatten)]
+    #[schema(additional_properties)]
+    facts: Map<String, Value>,
+    #[serde(skip)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, kind: &str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:apportion:problem:{kind}"),
+            title,
+            status: status.as_u16(),
+            detail: detail.into(),
+            facts: Map::new(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// With a fact of its kind.
+    pub fn fact(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.facts.insert(name.to_owned(), value.into());
+        self
+    }
+
+    fn header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Parameters or a body that cannot be read.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request cannot be read", detail)
+    }
+
+    /// What was named is not there, or does not concern the key's party.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", detail)
+    }
+
+    pub fn unauthorized() -> Self {
+        let detail = "send a key that holds: `Authorization: Bearer apk_...`; `apportion key create` makes one";
+        let challenge = HeaderValue::from_static("Bearer realm=\"apportion\"");
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "No key that holds was sent", detail)
+            .header(header::WWW_AUTHENTICATE, challenge)
+    }
+
+    pub fn scope_missing(scope: Scope) -> Self {
+        let detail = format!("this needs a key with the scope {scope}");
+        Self::new(StatusCode::FORBIDDEN, "scope-missing", "The key may not do this", detail).fact("scope", scope.name())
+    }
+
+    pub fn not_for_partners() -> Self {
+        let detail =
+            "a key that is bound to a party sees statements, contracts and usage that concern it; this is more";
+        Self::new(StatusCode::FORBIDDEN, "not-for-partners", "The key may not do this", detail)
+    }
+
+    pub fn precondition_failed(detail: impl Into<String>) -> Self {
+        let title = "It changed since it was looked at";
+        Self::new(StatusCode::PRECONDITION_FAILED, "changed", title, detail)
+    }
+
+    pub fn conflict(kind: &str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, kind, title, detail)
+    }
+
+    pub fn unprocessable(kind: &str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, kind, title, detail)
+    }
+
+    pub fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large", detail)
+    }
+
+    pub fn unsupported_media_type(detail: impl Into<String>) -> Self {
+        let title = "The body's content type is not read here";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", title, detail)
+    }
+
+    pub fn not_acceptable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", "There is no such representation", detail)
+    }
+
+    /// A fault on our side; its cause goes to the log, not to the caller.
+    pub fn internal(error: &dyn std::error::Error) -> Self {
+        tracing::error!(%error, "a request failed");
+        let detail = "this is our fault; the log of the service tells why";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The service failed", detail)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = (status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        if !error.is_transient() {
+            return Self::internal(&error);
+        }
+        tracing::warn!(%error, "a request met a fault that passes");
+        let detail = "the database cannot be asked now; send the request again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The service is not available", detail)
+            .header(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
+impl From<ContractsError> for Problem {
+    fn from(error: ContractsError) -> Self {
+        match error {
+            ContractsError::Store(error) => error.into(),
+            // Requests load no folders: what is stored cannot be read.
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<StatementError> for Problem {
+    fn from(error: StatementError) -> Self {
+        let detail = error.to_string();
+        match error {
+            StatementError::Unknown { id } => Self::not_found(format!("there is no statement {id}")),
+            StatementError::WrongStatus { status, .. } => {
+                let title = "The statement's status does not allow it";
+                Self::conflict("wrong-status", title, detail).fact("statement_status", status.name())
+            }
+            StatementError::Changed { tag, .. } => Self::precondition_failed(detail).fact("etag", tag),
+            StatementError::OwnDraft { .. } => {
+                Self::conflict("own-draft", "The maker of a draft may not approve it", detail)
+            }
+            StatementError::Unresolved { events, .. } => {
+                let title = "Usage of the period is not resolved";
+                Self::conflict("unresolved-usage", title, detail).fact("events", events)
+            }
+            StatementError::Document(error) => Self::internal(&error),
+            StatementError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SettleError> for Problem {
+    fn from(error: SettleError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SettleError::Settlement(SettlementError::UnknownContract { .. }) => Self::not_found(detail),
+            SettleError::CutoffInFuture { .. } | SettleError::CutoffBeforeLast { .. } => {
+                Self::conflict("wrong-cutoff", "The cutoff does not fit", detail)
+            }
+            SettleError::PeriodNotEnded { .. } => Self::conflict("not-ended", "The period has not ended", detail),
+            SettleError::Approved { .. } => {
+                Self::conflict("approved", "Somebody approved what would be drafted anew", detail)
+            }
+            SettleError::Settlement(_) => Self::conflict("cannot-settle", "Something has to come first", detail),
+            SettleError::Contracts(error) => error.into(),
+            SettleError::Document(error) => Self::internal(&error),
+            SettleError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// What every route may answer instead.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers; they are made of problems")]
+pub enum Problems {
+    #[response(status = 400, description = "Parameters, headers or a body that cannot be read", content_type = CONTENT_TYPE)]
+    BadRequest(#[to_schema] Problem),
+    #[response(status = 401, description = "No key that holds", content_type = CONTENT_TYPE)]
+    Unauthorized(#[to_schema] Problem),
+    #[response(status = 403, description = "The key may not do this", content_type = CONTENT_TYPE)]
+    Forbidden(#[to_schema] Problem),
+    #[response(status = 404, description = "No such thing, or it does not concern the key's party", content_type = CONTENT_TYPE)]
+    NotFound(#[to_schema] Problem),
+    #[response(status = 406, description = "No such representation", content_type = CONTENT_TYPE)]
+    NotAcceptable(#[to_schema] Problem),
+    #[response(status = 503, description = "The database cannot be asked now", content_type = CONTENT_TYPE)]
+    Unavailable(#[to_schema] Problem),
+}
+
+/// What every route that writes may answer instead.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers; they are made of problems")]
+pub enum WriteProblems {
+    #[response(status = 409, description = "What stands does not allow it", content_type = CONTENT_TYPE)]
+    Conflict(#[to_schema] Problem),
+    #[response(status = 412, description = "It changed since it was looked at", content_type = CONTENT_TYPE)]
+    Changed(#[to_schema] Problem),
+    #[response(status = 413, description = "The body is too large", content_type = CONTENT_TYPE)]
+    TooLarge(#[to_schema] Problem),
+    #[response(status = 415, description = "The body's content type is not read here", content_type = CONTENT_TYPE)]
+    UnsupportedMediaType(#[to_schema] Problem),
+    #[response(status = 422, description = "The body can be read and cannot be taken", content_type = CONTENT_TYPE)]
+    Unprocessable(#[to_schema] Problem),
+}
+
+pub async fn no_route() -> Problem {
+    Problem::not_found("there is no such path; /api/v1/openapi.json describes those there are")
+}
+
+pub async fn no_method() -> Problem {
+    let title = "The path does not know this method";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", title, "the Allow header names those it knows")
+}

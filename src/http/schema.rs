@@ -1,0 +1,32 @@
+//! How the domain's own kinds of values are described: each is written as text.
+
+use crate::domain::money::{Currency, Exact};
+use crate::domain::period::Period;
+use std::borrow::Cow;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+macro_rules! texts {
+    ($($kind:ty = $name:literal, $pattern:literal, $description:literal;)*) => {$(
+        impl PartialSchema for $kind {
+            fn schema() -> RefOr<Schema> {
+                let object = ObjectBuilder::new().schema_type(Type::String).pattern(Some($pattern));
+                RefOr::T(Schema::Object(object.description(Some($description)).build()))
+            }
+        }
+
+        impl ToSchema for $kind {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed($name)
+            }
+        }
+    )*};
+}
+
+texts! {
+    Exact = "Exact", "^-?[0-9]+([.][0-9]+|/[0-9]+)?$",
+        "An exact number: a decimal where there is a finite one, else a fraction such as 1/3.";
+    Currency = "Currency", "^[A-Z]{3}$", "An ISO 4217 code.";
+    Period = "Period", "^[0-9]{4}(-(0[1-9]|1[0-2]|Q[1-4]))?$", "A month 2026-05, a quarter 2026-Q2 or a year 2026.";
+}

@@ -1,0 +1,374 @@
+//! The API over a socket: who may ask what, pages and representations, ETags, idempotency keys, problems.
+
+use crate::support::*;
+use apportion::domain::access::Scope;
+use apportion::domain::ids::PartyId;
+use apportion::http::{HttpState, serve_on};
+use apportion::store::access::{NewApiKey, create_key, list_keys, revoke_key};
+use apportion::telemetry::Metrics;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// An answer, its header names in lower case.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+}
+
+/// The API of a database, at a port of its own.
+pub struct Api {
+    address: SocketAddr,
+    pool: PgPool,
+    stop: CancellationToken,
+}
+
+impl Api {
+    pub async fn of(pool: &PgPool) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+        let (address, stop) = (listener.local_addr().expect("an address"), CancellationToken::new());
+        let state = HttpState::new(pool.clone(), Arc::new(Metrics::new().expect("metrics")), false);
+        tokio::spawn(serve_on(listener, state, stop.clone()));
+        Self { address, pool: pool.clone(), stop }
+    }
+
+    pub async fn key(&self, holder: &str, scopes: &[Scope], party: Option<&str>) -> String {
+        let new = NewApiKey {
+            holder: holder.to_owned(),
+            scopes: scopes.iter().copied().collect(),
+            party: party.map(PartyId::from),
+            expires_at: None,
+            created_by: "test".to_owned(),
+        };
+        create_key(&self.pool, &new).await.expect("a key")
+    }
+
+    /// Sends a request; `headers` are whole lines.
+    pub async fn send(&self, method: &str, path: &str, headers: &[String], body: &str) -> Answer {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
+        for header in headers {
+            request.push_str(&format!("{header}\r\n"));
+        }
+        request.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+        let address = self.address;
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut stream = TcpStream::connect(address).expect("it listens");
+            stream.write_all(request.as_bytes()).expect("sent");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("an answer");
+            answer
+        });
+        let answer = asked.await.expect("asked");
+        let (head, text) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        let mut lines = head.lines();
+        let status = lines.next().expect("a status line")[9..12].parse().expect("a status");
+        let header = |line: &str| {
+            let (key, value) = line.split_once(": ").expect("a header");
+            (key.to_lowercase(), value.to_owned())
+        };
+        Answer { status, headers: lines.map(header).collect(), text: text.to_owned() }
+    }
+
+    pub async fn get(&self, path: &str, key: &str) -> Answer {
+        self.send("GET", path, &[bearer(key)], "").await
+    }
+
+    pub async fn post(&self, path: &str, key: &str, body: &Value) -> Answer {
+        let headers = [bearer(key), "content-type: application/json".to_owned()];
+        self.send("POST", path, &headers, &body.to_string()).await
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+pub fn bearer(key: &str) -> String {
+    format!("authorization: Bearer {key}")
+}
+
+/// The agreements of this checkout, with some usage on Bedrock in May 2026.
+async fn books() -> TestDatabase {
+    let database = TestDatabase::empty().await;
+    let folder = apportion::jobs::contracts::read(std::path::Path::new("contracts")).expect("the agreements");
+    apportion::jobs::contracts::apply(&database.pool, &folder).await.expect("loaded");
+    database
+}
+
+fn usage(id: &str) -> Value {
+    json!({
+        "specversion": "1.0", "type": "apportion.usage.v1", "source": "test", "id": id,
+        "time": "2026-05-03T10:00:00Z",
+        "data": {
+            "deployment": "bedrock-us-east-1", "product": "gpt-5.5", "service_tier": "default",
+            "quantities": {"input_tokens": 1_000_000, "output_tokens": 10_000, "requests": 1},
+        },
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_goes_in_and_an_agreed_statement_comes_out() {
+    let database = books().await;
+    let api = Api::of(&database.pool).await;
+    let send = api.key("collector", &[Scope::Ingest], None).await;
+    let ana = api.key("ana", &[Scope::Read, Scope::Settle, Scope::Approve], None).await;
+    let ben = api.key("ben", &[Scope::Read, Scope::Approve], None).await;
+    let aws = api.key("aws-audit", &[Scope::Read, Scope::Approve], Some("aws")).await;
+    let google = api.key("google-audit", &[Scope::Read, Scope::Approve], Some("google")).await;
+    let batch = json!([usage("e1"), usage("e2"), usage("e1")]);
+    let headers = [bearer(&send), "content-type: application/cloudevents-batch+json".to_owned()];
+    let sent = api.send("POST", "/api/v1/events", &headers, &batch.to_string()).await;
+    assert_eq!(
+        (sent.status, sent.json()),
+        (200, json!({"messages": 3, "outcomes": {"stored": 2, "duplicate": 1}})),
+        "{sent:?}"
+    );
+    // One that is wrong is told of, and the other one is taken in.
+    let batch = json!([usage("e3"), {"specversion": "1.0"}]);
+    let sent = api.send("POST", "/api/v1/events", &headers, &batch.to_string()).await;
+    assert_eq!((sent.status, sent.header("content-type")), (422, Some("application/problem+json")));
+    assert_eq!(sent.json()["outcomes"], json!({"rejected": 1, "stored": 1}));
+    assert!(sent.json()["rejections"][0]["position"].as_str().expect("a place").ends_with(":2"), "{sent:?}");
+
+    let path = "/api/v1/usage?from=2026-05-01T00:00:00Z&to=2026-06-01T00:00:00Z&meter=input_tokens";
+    let expected = json!([{
+        "starts_at": "2026-05-01T00:00:00Z", "cloud": "aws", "channel": "bedrock",
+        "deployment": "bedrock-us-east-1", "product": "gpt-5.5", "service_tier": "default",
+        "meter": "input_tokens", "quantity": "3000000",
+    }]);
+    assert_eq!(api.get(path, &ana).await.json()["items"], expected);
+    assert_eq!(api.get(path, &aws).await.json()["items"], expected);
+    assert_eq!(api.get(path, &google).await.json()["items"], json!([]));
+
+    let settled = api.post("/api/v1/contracts/aws-openai/settlements", &ana, &json!({"period": "2026-05"})).await;
+    assert_eq!(settled.status, 200, "{settled:?}");
+    let id = settled.json()["statements"][0].as_i64().expect("a statement");
+    let statement = format!("/api/v1/statements/{id}");
+    // A draft is ours alone.
+    assert_eq!((api.get(&statement, &ana).await.status, api.get(&statement, &aws).await.status), (200, 404));
+    assert_eq!(api.post(&format!("{statement}/dispute"), &aws, &json!({"reason": "why"})).await.status, 404);
+    assert_eq!(
+        api.post(&format!("{statement}/approve"), &ana, &json!(null)).await.json()["type"],
+        "urn:apportion:problem:own-draft"
+    );
+    // What was seen is approved, and nothing else.
+    let seen = api.get(&statement, &ben).await.header("etag").expect("an ETag").to_owned();
+    let stale =
+        api.send("POST", &format!("{statement}/approve"), &[bearer(&ben), "if-match: \"7-draft\"".into()], "").await;
+    assert_eq!((stale.status, stale.json()["etag"].as_str()), (412, Some(seen.trim_matches('"'))), "{stale:?}");
+    let approved =
+        api.send("POST", &format!("{statement}/approve"), &[bearer(&ben), format!("if-match: {seen}")], "").await;
+    assert_eq!((approved.status, approved.json()["status"].as_str()), (200, Some("approved")));
+    assert_eq!(api.post(&format!("{statement}/issue"), &ben, &json!(null)).await.status, 200);
+    // The two parties see what was issued, and answer it; another does not.
+    for (key, status) in [(&aws, 200), (&google, 404)] {
+        assert_eq!(api.get(&statement, key).await.status, status);
+        let listed = api.get("/api/v1/statements", key).await.json()["items"].as_array().expect("items").len();
+        assert_eq!(listed, usize::from(status == 200));
+        let disputed = api.post(&format!("{statement}/dispute"), key, &json!({"reason": "a refund is missing"})).await;
+        assert_eq!(disputed.status, status, "{disputed:?}");
+    }
+    assert_eq!(api.post(&format!("{statement}/settle"), &ben, &json!({"reason": "paid"})).await.status, 409);
+    assert_eq!(api.post(&format!("{statement}/agree"), &aws, &json!({"reason": "found it"})).await.status, 200);
+    assert_eq!(
+        api.post(&format!("{statement}/settle"), &ben, &json!({"reason": "paid"})).await.json()["status"],
+        "settled"
+    );
+    database.drop_it().await;
+}
+
+/// Every route, as its description has it, with a path that leads somewhere.
+fn routes() -> Vec<(String, String, Vec<String>)> {
+    let description = serde_json::to_value(apportion::http::description()).expect("JSON");
+    let mut routes = Vec::new();
+    for (path, methods) in description["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let scopes =
+                operation["security"][0]["key"].as_array().unwrap_or_else(|| panic!("{method} {path}: no scope"));
+            let scopes = scopes.iter().map(|scope| scope.as_str().expect("a name").to_owned()).collect();
+            let path = path.replace("{contract}", "aws-openai").replace("{id}", "1").replace("{number}", "1");
+            routes.push((method.to_uppercase(), path, scopes));
+        }
+    }
+    assert!(routes.len() > 15, "{routes:?}");
+    routes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_refuses_a_key_without_its_scope() {
+    let database = books().await;
+    let api = Api::of(&database.pool).await;
+    for (method, path, scopes) in routes() {
+        assert_eq!(api.send(&method, &path, &[], "").await.status, 401, "{method} {path} without a key");
+        let others: Vec<Scope> = Scope::ALL.into_iter().filter(|scope| !scopes.contains(&scope.to_string())).collect();
+        let key = api.key("other", &others, None).await;
+        let refused = api.send(&method, &path, &[bearer(&key)], "").await;
+        assert_eq!(refused.status, 403, "{method} {path}: {refused:?}");
+        assert_eq!(refused.json()["scope"], json!(scopes[0]), "{method} {path}");
+    }
+    let revoked = api.key("gone", &Scope::ALL, None).await;
+    let id = list_keys(&database.pool).await.expect("keys").remove(0).key_id;
+    assert!(revoke_key(&database.pool, &id, "test").await.expect("revoked"));
+    assert_eq!(api.get("/api/v1/contracts", &revoked).await.status, 401);
+    assert_eq!(api.get("/api/v1/contracts", "apk_0123456789abcdef_00").await.status, 401);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partners_key_sees_nothing_of_others_on_any_route() {
+    let database = books().await;
+    let api = Api::of(&database.pool).await;
+    let key = api.key("google-audit", &[Scope::Read, Scope::Approve], Some("google")).await;
+    for (method, path, _) in routes() {
+        let path = format!("{path}?from=2026-05-01T00:00:00Z&to=2026-06-01T00:00:00Z");
+        let headers = [bearer(&key), "content-type: application/json".to_owned()];
+        let answer = api.send(&method, &path, &headers, r#"{"reason":"why"}"#).await;
+        match answer.status {
+            // Nothing of it, or none of its business.
+            403 | 404 => {}
+            200 => {
+                let items =
+                    answer.json()["items"].as_array().unwrap_or_else(|| panic!("{method} {path}: {answer:?}")).clone();
+                let others: Vec<&Value> =
+                    items.iter().filter(|item| !item.to_string().contains("\"google\"")).collect();
+                assert!(others.is_empty(), "{method} {path}: {others:?}");
+            }
+            other => panic!("{method} {path}: {other} {answer:?}"),
+        }
+    }
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_itself_hides_what_concerns_others() {
+    let database = books().await;
+    let tables = "select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = 'public' and c.relkind = 'r' and has_table_privilege('apportion_partner', c.oid, 'select')
+          and not c.relrowsecurity";
+    assert_eq!(database.number(tables).await, 0, "a table that the role reads has no policy");
+    let writes = "select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = 'public' and c.relkind = 'r'
+          and has_table_privilege('apportion_partner', c.oid, 'insert, update, delete, truncate')";
+    assert_eq!(database.number(writes).await, 0, "the role may write");
+    let mut transaction = database.pool.begin().await.expect("a transaction");
+    sqlx::raw_sql("set local role apportion_partner").execute(&mut *transaction).await.expect("the role");
+    // Without a party nothing is seen.
+    for table in ["contract_version", "contract_term", "statement", "deployment", "usage_dimension", "usage_rollup"] {
+        let sql = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
+        let seen: i64 = sqlx::query_scalar(sql).fetch_one(&mut *transaction).await.expect("a count");
+        assert_eq!(seen, 0, "{table}");
+    }
+    drop(transaction);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_names_itself_is_done_once() {
+    let database = books().await;
+    let api = Api::of(&database.pool).await;
+    let key = api.key("ana", &[Scope::Settle, Scope::Ingest], None).await;
+    let path = "/api/v1/contracts/aws-openai/settlements";
+    let headers =
+        |name: &str| [bearer(&key), "content-type: application/json".to_owned(), format!("idempotency-key: {name}")];
+    let body = r#"{"period":"2026-05"}"#;
+    let first = api.send("POST", path, &headers("a"), body).await;
+    let again = api.send("POST", path, &headers("a"), body).await;
+    assert_eq!((first.status, again.status, &first.text), (200, 200, &again.text));
+    assert_eq!((first.header("idempotent-replayed"), again.header("idempotent-replayed")), (None, Some("true")));
+    let other = api.send("POST", path, &headers("a"), r#"{"period":"2026-06"}"#).await;
+    assert_eq!(other.json()["type"], "urn:apportion:problem:idempotency-key-reused");
+    // Side by side: one does it, the others are answered alike or told to wait.
+    let mut tries = tokio::task::JoinSet::new();
+    let api = Arc::new(api);
+    for _ in 0..8 {
+        let (api, headers) = (Arc::clone(&api), headers("b"));
+        tries.spawn(async move { api.send("POST", path, &headers, body).await.status });
+    }
+    let statuses: BTreeSet<u16> = tries.join_all().await.into_iter().collect();
+    assert!(statuses.contains(&200) && statuses.is_subset(&BTreeSet::from([200, 409])), "{statuses:?}");
+    assert_eq!(database.number("select count(*) from settlement").await, 1);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_come_in_pages_and_as_they_are_wanted() {
+    let database = books().await;
+    let api = Api::of(&database.pool).await;
+    let key = api.key("ana", &[Scope::Read, Scope::Ingest], None).await;
+    let sent = [bearer(&key), "content-type: application/cloudevents+json".to_owned()];
+    assert_eq!(api.send("POST", "/api/v1/events", &sent, &usage("e1").to_string()).await.status, 200);
+    let path = "/api/v1/usage?from=2026-05-01T00:00:00Z&to=2026-06-01T00:00:00Z&bucket=day";
+    let mut meters = Vec::new();
+    let mut next = format!("{path}&limit=2");
+    loop {
+        let page = api.get(&next, &key).await.json();
+        let items = page["items"].as_array().expect("items").clone();
+        meters.extend(items.iter().map(|item| item["meter"].as_str().expect("a meter").to_owned()));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        next = format!("{path}&limit=2&cursor={cursor}");
+    }
+    assert_eq!(meters, ["input_tokens", "output_tokens", "requests"]);
+    let csv = api.send("GET", &format!("{path}&limit=2"), &[bearer(&key), "accept: text/csv".to_owned()], "").await;
+    let lines: Vec<&str> = csv.text.lines().collect();
+    assert_eq!(lines[0], "starts_at,cloud,channel,deployment,product,service_tier,meter,quantity");
+    assert_eq!(lines[1], "2026-05-03T00:00:00Z,aws,bedrock,bedrock-us-east-1,gpt-5.5,default,input_tokens,1000000");
+    assert!(csv.header("link").expect("a link").ends_with("limit=2&cursor=2>; rel=\"next\""), "{csv:?}");
+    let rows = api.send("GET", path, &[bearer(&key), "accept: application/x-ndjson".to_owned()], "").await;
+    assert_eq!(rows.text.lines().count(), 3);
+    // What is known already is not sent again.
+    let known = api.get(path, &key).await;
+    let tag = format!("if-none-match: {}", known.header("etag").expect("an ETag"));
+    let same = api.send("GET", path, &[bearer(&key), tag], "").await;
+    assert_eq!((same.status, same.text.as_str()), (304, ""));
+    for (path, accept, status) in [
+        (path, "text/html", 406),
+        ("/api/v1/usage?from=x&to=y", "*/*", 400),
+        ("/api/v1/usage?from=2026-05-01T00:30:00Z&to=2026-06-01T00:00:00Z", "*/*", 400),
+        ("/api/v1/statements?limit=0", "*/*", 400),
+        ("/api/v1/statements?cursor=x", "*/*", 400),
+        ("/api/v1/statements?status=x", "*/*", 400),
+        ("/api/v1/statements/x", "*/*", 404),
+        ("/api/v1/statements/999", "*/*", 404),
+        ("/api/v1/contracts/x/caps", "*/*", 404),
+        ("/api/v1/x", "*/*", 404),
+    ] {
+        let answer = api.send("GET", path, &[bearer(&key), format!("accept: {accept}")], "").await;
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (status, Some("application/problem+json")),
+            "{path}"
+        );
+    }
+    let wrong = api.send("DELETE", "/api/v1/statements", &[bearer(&key)], "").await;
+    assert_eq!((wrong.status, wrong.header("allow").is_some()), (405, true));
+    database.drop_it().await;
+}
+
+#[test]
+fn the_description_of_the_api_that_is_committed_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+    let current = apportion::http::description().to_pretty_json().expect("JSON") + "\n";
+    if std::env::var_os("APPORTION_WRITE_OPENAPI").is_some() {
+        std::fs::write(path, &current).expect("written");
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(committed == current, "openapi.json is not what the code says: run `make openapi` and commit it");
+}
