@@ -24,6 +24,7 @@ demo: prepare ## the whole way on real parts: a month of usage to a statement, s
 .PHONY: test
 test: prepare ## every test, against a Postgres and a Kafka of their own
 	@cargo test --locked --no-run
+	@scripts/services prometheus
 	@scripts/services run test -- cargo test --locked
 
 .PHONY: check

@@ -1,6 +1,6 @@
 //! What the service tells of itself: every metric name once, structured logs, and traces.
 
-use crate::domain::outcome::Counts;
+use crate::domain::outcome::{Counts, Outcome};
 use crate::domain::schedule::{Job, RunOutcome};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{Protocol, WithExportConfig};
@@ -47,6 +47,11 @@ pub struct Metrics {
     jobs: JobMetrics,
     /// By `path` and `status`.
     pub http_requests: IntCounterVec,
+    /// By `role` and `version`, 1 for each role that this process runs.
+    role_info: IntGaugeVec,
+    /// By `state`: in_use or idle. As of the last scrape.
+    database_connections: IntGaugeVec,
+    database_connections_limit: IntGauge,
 }
 
 /// What the scheduled jobs did.
@@ -61,24 +66,26 @@ struct JobMetrics {
 }
 
 impl JobMetrics {
-    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let runs = Opts::new("apportion_job_runs_total", "Runs of jobs by how they ended");
-        let last_success = Opts::new(
-            "apportion_job_last_success_timestamp_seconds",
-            "Unix time at which a run of a job last ended well in this process",
-        );
-        let metrics = Self {
-            runs: IntCounterVec::new(runs, &["job", "outcome"])?,
-            last_success: IntGaugeVec::new(last_success, &["job"])?,
-            last_tick: IntGauge::new(
+    fn new(make: &Maker<'_>) -> Result<Self, prometheus::Error> {
+        let runs = make.counters("apportion_job_runs_total", "Runs of jobs by how they ended", &["job", "outcome"])?;
+        for job in Job::ALL {
+            for outcome in RunOutcome::ALL {
+                // As with messages: the first of a kind must not be hidden from rate().
+                runs.with_label_values(&[job.name(), outcome.name()]);
+            }
+        }
+        Ok(Self {
+            runs,
+            last_success: make.gauges(
+                "apportion_job_last_success_timestamp_seconds",
+                "Unix time at which a run of a job last ended well in this process",
+                &["job"],
+            )?,
+            last_tick: make.gauge(
                 "apportion_job_last_tick_timestamp_seconds",
                 "Unix time at which it was last looked, without an error, what is due; 0 before the first time",
             )?,
-        };
-        registry.register(Box::new(metrics.runs.clone()))?;
-        registry.register(Box::new(metrics.last_success.clone()))?;
-        registry.register(Box::new(metrics.last_tick.clone()))?;
-        Ok(metrics)
+        })
     }
 }
 
@@ -88,71 +95,73 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let partition: &[&str] = &["topic", "partition"];
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok::<_, prometheus::Error>(counters)
-        };
-        let gauges = |name: &str, help: &str, labels: &[&str]| {
-            let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(gauges.clone()))?;
-            Ok::<_, prometheus::Error>(gauges)
-        };
-        let histogram = |name: &str, help: &str, buckets: Vec<f64>| {
-            let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
-            registry.register(Box::new(histogram.clone()))?;
-            Ok::<_, prometheus::Error>(histogram)
-        };
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        let retries = IntCounter::new(
-            "apportion_database_retries_total",
-            "Batches that were tried again because the database was away",
-        )?;
-        registry.register(Box::new(retries.clone()))?;
+        let make = Maker { registry: &registry };
+        let messages =
+            make.counters("apportion_ingest_messages_total", "Messages by what became of them", &["outcome"])?;
+        for outcome in Outcome::ALL {
+            // A counter that begins at its first event hides that event from rate().
+            messages.with_label_values(&[outcome.name()]);
+        }
         Ok(Self {
-            messages: counters("apportion_ingest_messages_total", "Messages by what became of them", &["outcome"])?,
-            rejections: counters("apportion_ingest_rejections_total", "Rejected messages by reason", &["reason"])?,
-            batch_duration: histogram(
+            messages,
+            rejections: make.counters(
+                "apportion_ingest_rejections_total",
+                "Rejected messages by reason",
+                &["reason"],
+            )?,
+            batch_duration: make.histogram(
                 "apportion_ingest_batch_duration_seconds",
                 "Time to store one batch, from its first query to its commit",
                 prometheus::exponential_buckets(0.005, 2.0, 12)?,
             )?,
-            batch_messages: histogram(
+            batch_messages: make.histogram(
                 "apportion_ingest_batch_messages",
                 "Messages in one batch",
                 prometheus::exponential_buckets(1.0, 4.0, 9)?,
             )?,
-            consumer_lag: gauges(
+            consumer_lag: make.gauges(
                 "apportion_consumer_lag_messages",
                 "Messages of a partition that are not stored yet",
                 partition,
             )?,
-            assigned_partitions: gauge(
-                "apportion_consumer_assigned_partitions",
-                "Partitions that this process reads now",
-            )?,
-            connected_brokers: gauge("apportion_consumer_connected_brokers", "Kafka brokers with an open connection")?,
-            last_poll: gauge(
+            assigned_partitions: make
+                .gauge("apportion_consumer_assigned_partitions", "Partitions that this process reads now")?,
+            connected_brokers: make
+                .gauge("apportion_consumer_connected_brokers", "Kafka brokers with an open connection")?,
+            last_poll: make.gauge(
                 "apportion_consumer_last_poll_timestamp_seconds",
                 "Unix time at which Kafka was last polled without an error; 0 before the first time",
             )?,
-            partition_halted: gauges(
+            partition_halted: make.gauges(
                 "apportion_consumer_partition_halted",
                 "1 while a partition is halted because its next offset is gone from the broker",
                 partition,
             )?,
-            topic_missing: gauges("apportion_consumer_topic_missing", "1 while a topic is missing", &["topic"])?,
-            jobs: JobMetrics::new(&registry)?,
-            http_requests: counters(
+            topic_missing: make.gauges("apportion_consumer_topic_missing", "1 while a topic is missing", &["topic"])?,
+            jobs: JobMetrics::new(&make)?,
+            http_requests: make.counters(
                 "apportion_http_requests_total",
                 "Requests by path and status",
                 &["path", "status"],
             )?,
-            database_retries: retries,
+            database_retries: make.counter(
+                "apportion_database_retries_total",
+                "Batches that were tried again because the database was away",
+            )?,
+            role_info: make.gauges(
+                "apportion_role_info",
+                "1 for each role that the process runs",
+                &["role", "version"],
+            )?,
+            database_connections: make.gauges(
+                "apportion_database_connections",
+                "Connections of the process with the database",
+                &["state"],
+            )?,
+            database_connections_limit: make.gauge(
+                "apportion_database_connections_limit",
+                "The most connections that the process opens with the database",
+            )?,
             registry,
         })
     }
@@ -189,7 +198,11 @@ impl Metrics {
 
     /// How many messages of a partition are not stored yet.
     pub fn set_lag(&self, topic: &str, partition: i32, lag: i64) {
-        self.consumer_lag.with_label_values(&[topic, &partition.to_string()]).set(lag.max(0));
+        let partition = partition.to_string();
+        self.consumer_lag.with_label_values(&[topic, &partition]).set(lag.max(0));
+        // Makes the gauges where there are none: that nothing is halted or missing is told, too.
+        self.partition_halted.with_label_values(&[topic, &partition]);
+        self.topic_missing.with_label_values(&[topic]);
     }
 
     pub fn set_halted(&self, topic: &str, partition: i32, halted: bool) {
@@ -247,6 +260,20 @@ impl Metrics {
         (last > 0).then(|| unix_seconds().saturating_sub(last))
     }
 
+    /// This process runs a role.
+    pub fn runs(&self, role: &str) {
+        self.role_info.with_label_values(&[role, env!("CARGO_PKG_VERSION")]).set(1);
+    }
+
+    /// How many connections the pool holds, how many of them nobody uses, and how many it may hold.
+    pub fn set_connections(&self, open: u32, idle: usize, limit: u32) {
+        let (open, idle) = (i64::from(open), i64::try_from(idle).unwrap_or(i64::MAX));
+        // The two are not read at once: one may have changed in between.
+        self.database_connections.with_label_values(&["in_use"]).set(open.saturating_sub(idle).max(0));
+        self.database_connections.with_label_values(&["idle"]).set(idle);
+        self.database_connections_limit.set(i64::from(limit));
+    }
+
     /// All metrics in the text format that Prometheus scrapes.
     ///
     /// # Errors
@@ -255,6 +282,38 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
+    }
+}
+
+/// Makes metrics and registers them.
+struct Maker<'a> {
+    registry: &'a Registry,
+}
+
+impl Maker<'_> {
+    fn registered<M: Collector + Clone + 'static>(&self, metric: M) -> Result<M, prometheus::Error> {
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.registered(IntCounter::new(name, help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        self.registered(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.registered(IntGauge::new(name, help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        self.registered(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> Result<Histogram, prometheus::Error> {
+        self.registered(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?)
     }
 }
 

@@ -13,6 +13,8 @@ mod books;
 mod consumers;
 #[path = "service/crash.rs"]
 mod crash;
+#[path = "service/dashboards.rs"]
+mod dashboards;
 #[path = "service/demo.rs"]
 mod demo;
 #[path = "service/http.rs"]
@@ -27,6 +29,10 @@ mod jobs;
 mod known_at;
 #[path = "service/outcomes.rs"]
 mod outcomes;
+#[path = "service/panels.rs"]
+mod panels;
+#[path = "service/prometheus.rs"]
+mod prometheus;
 #[path = "service/races.rs"]
 mod races;
 #[path = "service/replays.rs"]

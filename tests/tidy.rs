@@ -3,12 +3,18 @@
 //! Each rule is a function from texts to findings (`file:line: what is wrong`), so that it is tested on a bad
 //! text beside the whole tree.
 
+#[path = "tidy/dashboards.rs"]
+mod dashboards;
 #[path = "tidy/imports.rs"]
 mod imports;
+#[path = "tidy/json_schema.rs"]
+mod json_schema;
 #[path = "tidy/licences.rs"]
 mod licences;
 #[path = "tidy/map.rs"]
 mod map;
+#[path = "service/panels.rs"]
+mod panels;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

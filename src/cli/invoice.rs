@@ -144,6 +144,7 @@ impl From<Filter> for InvoiceFilter {
             contract: asked.contract.map(ContractId::new),
             period: asked.period,
             statement_id: asked.statement,
+            ..Self::default()
         }
     }
 }

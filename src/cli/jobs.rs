@@ -9,7 +9,7 @@ use apportion::domain::schedule::{Job, RunOutcome};
 use apportion::jobs::schedule::{Patience, Planned, Ran, Schedule, ScheduleError, plan, run as run_planned, tick};
 use apportion::store::jobs::{JobRun, RunFilter, list_runs};
 use apportion::telemetry::Metrics;
-use chrono::{Days, TimeDelta, Utc};
+use chrono::TimeDelta;
 use sqlx::PgPool;
 use std::sync::Arc;
 use std::time::Duration;

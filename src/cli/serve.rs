@@ -54,11 +54,13 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
     check_schema(&pool).await?;
     let mut running: JoinSet<anyhow::Result<()>> = JoinSet::new();
     if roles.contains(&Role::Ingest) {
+        metrics.runs("ingest");
         let config = session.consumer(false)?;
         let consuming = consumer::run(config, pool.clone(), Arc::clone(&metrics), stop.clone());
         running.spawn(async { Ok(consuming.await.map(|_| ())?) });
     }
     if roles.contains(&Role::Jobs) {
+        metrics.runs("jobs");
         running.spawn(jobs::keep_running(
             pool.clone(),
             session.config.jobs.clone(),
@@ -67,8 +69,10 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
         ));
     }
     if roles.contains(&Role::Http) {
+        metrics.runs("http");
         let ingests = roles.contains(&Role::Ingest);
-        let (listen, state) = (session.config.http.listen, HttpState::new(pool, metrics, ingests, jobs::schedule(&session.config.jobs)));
+        let (listen, state) =
+            (session.config.http.listen, HttpState::new(pool, metrics, ingests, jobs::schedule(&session.config.jobs)));
         let stop = stop.clone();
         running.spawn(async move {
             let served = http::serve(listen, state, stop).await;

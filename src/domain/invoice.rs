@@ -27,6 +27,7 @@ pub struct Invoice {
     pub payer: InvoiceParty,
     /// The date of `issued_at` in the contract's zone.
     pub issued_on: NaiveDate,
+    #[cfg_attr(feature = "service", schema(value_type = String, format = DateTime))]
     pub issued_at: Instant,
     /// As the statement says; none where no term says when.
     pub due_on: Option<NaiveDate>,

@@ -346,6 +346,7 @@ mod tests {
         assert_eq!(LastRun::next_attempt(None), 1);
         assert_eq!(LastRun::next_attempt(Some(&ended(RunOutcome::Waiting))), 5);
         assert_eq!(LastRun::next_attempt(Some(&ended(RunOutcome::NothingNew))), 1);
-        assert!("draft".parse::<Job>().expect_err("unknown").to_string().contains("draft-statements, draw-invoices, expire-payloads, expire-answers"));
+        let refused = "draft".parse::<Job>().expect_err("unknown").to_string();
+        assert!(refused.contains("draft-statements, draw-invoices, expire-payloads, expire-answers"), "{refused}");
     }
 }

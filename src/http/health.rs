@@ -87,6 +87,8 @@ fn kafka_trouble(metrics: &Metrics) -> Vec<String> {
 }
 
 pub async fn metrics(State(state): State<HttpState>) -> Response {
+    let limit = state.pool.options().get_max_connections();
+    state.metrics.set_connections(state.pool.size(), state.pool.num_idle(), limit);
     match state.metrics.render() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
         Err(error) => {

@@ -43,7 +43,8 @@ impl Api {
     pub async fn of(pool: &PgPool) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
         let (address, stop) = (listener.local_addr().expect("an address"), CancellationToken::new());
-        let state = HttpState::new(pool.clone(), Arc::new(Metrics::new().expect("metrics")), false, crate::jobs::schedule());
+        let state =
+            HttpState::new(pool.clone(), Arc::new(Metrics::new().expect("metrics")), false, crate::jobs::schedule());
         tokio::spawn(serve_on(listener, state, stop.clone()));
         Self { address, pool: pool.clone(), stop }
     }

@@ -60,6 +60,12 @@ async fn the_demo_runs_again_and_again_and_touches_only_its_own() {
     let run_demo = async || tokio::task::spawn_blocking(check_demo).await.expect("the demo");
     run_demo().await;
     run_demo().await;
+    let (server, _) = database.url.rsplit_once('/').expect("a database");
+    let mut jobs = apportion(&["jobs", "run"]);
+    jobs.env("DATABASE_URL", format!("{server}/apportion_demo"));
+    let (status, _, complaints) = tokio::task::spawn_blocking(move || run(&mut jobs)).await.expect("it runs");
+    assert_eq!(status, Some(0), "{complaints}");
+    crate::dashboards::every_sql_panel_returns_rows("apportion_demo").await;
     before.retain(|name| name != "apportion_demo");
     let mut after = names(&admin).await;
     assert!(after.contains(&"apportion_demo".to_owned()));

@@ -105,7 +105,8 @@ pub async fn show(
         }
         Form::Pdf => {
             let title = "The document cannot be typeset";
-            let unprintable = |error: render::pdf::PdfError| Problem::unprocessable("not-typeset", title, error.to_string());
+            let unprintable =
+                |error: render::pdf::PdfError| Problem::unprocessable("not-typeset", title, error.to_string());
             (PDF, render::pdf::pdf(&content).map_err(unprintable)?)
         }
     };
