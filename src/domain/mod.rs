@@ -28,5 +28,6 @@ pub mod contract;
 pub mod rating;
 pub mod deduction;
 pub mod sharing;
+pub mod findings;
 pub mod settlement;
 pub mod statement;

@@ -10,7 +10,7 @@ use super::money::{Currency, Exact};
 use super::period::{Instant, Period, Span, Timeline, end_of_day_exclusive, last_instant_before};
 use super::price::PriceBook;
 use super::rating::{Charge, ChargeAttributes};
-use super::record::{Fact, Figure};
+use super::record::{Fact, Figure, first_fact};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -365,11 +365,6 @@ fn missing_price(
 
 fn selects(filter: &ChargeFilter, attributes: &ChargeAttributes) -> bool {
     filter.iter().all(|(attribute, values)| values.iter().any(|value| value == attributes.get(*attribute)))
-}
-
-/// When a fact happened first; a milestone is reached once.
-pub fn first_fact(facts: &[Fact], contract: &ContractId, name: &DefinedTerm) -> Option<Instant> {
-    facts.iter().filter(|fact| fact.contract == *contract && fact.name == *name).map(|fact| fact.at).min()
 }
 
 /// The figures of a contract that stand in a span: each at the last instant of its last day.

@@ -20,6 +20,7 @@ pub struct Added {
     pub register_entries: u64,
     pub prices: u64,
     pub versions: u64,
+    pub facts: u64,
 }
 
 fn per_units(stored: i64) -> Result<NonZeroU64, std::num::TryFromIntError> {
