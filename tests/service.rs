@@ -11,6 +11,8 @@ mod consumers;
 mod crash;
 #[path = "service/demo.rs"]
 mod demo;
+#[path = "service/findings.rs"]
+mod findings;
 #[path = "service/http.rs"]
 mod http;
 #[path = "service/known_at.rs"]

@@ -27,7 +27,7 @@ pub mod record;
 pub mod contract;
 pub mod rating;
 pub mod deduction;
-pub mod sharing;
 pub mod findings;
+pub mod sharing;
 pub mod settlement;
 pub mod statement;

@@ -95,6 +95,15 @@ impl Span {
         self.start <= at && at < self.end
     }
 
+    /// Every instant that can be written: the years 0 to 9999.
+    pub fn ever() -> Self {
+        let year = |year| {
+            NaiveDate::from_ymd_opt(year, 1, 1)
+                .map_or(Instant::UNIX_EPOCH, |day| day.and_time(NaiveTime::MIN).and_utc())
+        };
+        Self { start: year(0), end: year(10_000) }
+    }
+
     /// What two spans have in common; `None` where that is nothing.
     pub fn intersection(self, other: Span) -> Option<Span> {
         let both = Span { start: self.start.max(other.start), end: self.end.min(other.end) };

@@ -2,6 +2,7 @@
 
 pub mod charges;
 pub mod contracts;
+pub mod findings;
 pub mod records;
 pub mod settle;
 pub mod statements;

@@ -334,6 +334,7 @@ impl History {
             figures: figures.collect(),
             facts,
             unresolved_events: 0,
+            held: Vec::new(),
             books,
             contracts,
             register: folder.register.clone(),

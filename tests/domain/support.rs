@@ -183,6 +183,7 @@ impl History {
             figures: self.figures.clone(),
             facts: self.facts.clone(),
             unresolved_events: 0,
+            held: Vec::new(),
             books: self.books.clone(),
         }
     }

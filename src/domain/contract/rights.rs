@@ -57,6 +57,16 @@ pub enum OnBreach {
     Hold,
 }
 
+impl OnBreach {
+    /// The name in documents, the database and what people read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Report => "report",
+            Self::Hold => "hold",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FactKind {

@@ -1,0 +1,447 @@
+//! Usage that breaks rights, what people decided on it, and what is held back from a contract's bases.
+
+use super::StoreError;
+use crate::domain::contract::rights::OnBreach;
+use crate::domain::findings::{Breach, Finding, GroupKey, HeldEvents, OpenEvents, OpenUsage, Verdict};
+use crate::domain::ids::{ContractId, CustomerId, DeploymentId, EventId, ProductId, TermId};
+use crate::domain::money::Exact;
+use crate::domain::period::{Instant, Span, Timeline};
+use crate::domain::rating::UsageRollup;
+use crate::domain::usage::event_key;
+use chrono::{NaiveDate, TimeDelta};
+use sqlx::PgConnection;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Breaches of one contract as known at an instant, in the form in which queries take them.
+pub struct BreachArrays<'a> {
+    contract: &'a ContractId,
+    known_at: Instant,
+    rights: Vec<String>,
+    deployments: Vec<String>,
+    products: Vec<String>,
+    starts: Vec<Instant>,
+    ends: Vec<Instant>,
+}
+
+impl<'a> BreachArrays<'a> {
+    pub fn new<'b>(
+        contract: &'a ContractId,
+        known_at: Instant,
+        breaches: impl IntoIterator<Item = &'b Breach>,
+    ) -> Self {
+        let (rights, deployments, products) = (Vec::new(), Vec::new(), Vec::new());
+        let mut arrays =
+            Self { contract, known_at, rights, deployments, products, starts: Vec::new(), ends: Vec::new() };
+        for breach in breaches {
+            arrays.rights.push(breach.right.to_string());
+            arrays.deployments.push(breach.deployment.to_string());
+            arrays.products.push(breach.product.to_string());
+            arrays.starts.push(breach.span.start);
+            arrays.ends.push(breach.span.end);
+        }
+        arrays
+    }
+
+    /// The hours from the first to the last in which there is usage of these deployments and products.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn hours(&self, conn: &mut PgConnection) -> Result<Option<Span>, StoreError> {
+        let row = sqlx::query!(
+            r#"
+            select min(r.bucket) as first, max(r.bucket) as last
+            from usage_rollup r
+            join usage_batch b on b.batch_id = r.batch_id and b.recorded_at <= $3
+            where r.dimension_id in (
+              select d.dimension_id
+              from usage_dimension d join unnest($1::text[], $2::text[]) as w(deployment, product)
+                using (deployment, product)
+            )
+            "#,
+            &self.deployments,
+            &self.products,
+            self.known_at
+        )
+        .fetch_one(conn)
+        .await?;
+        let hour = TimeDelta::hours(1);
+        let span = |(start, last): (Instant, Instant)| Some(Span { start, end: last.checked_add_signed(hour)? });
+        Ok(row.first.zip(row.last).and_then(span))
+    }
+
+    /// The usage of each right that nobody has decided on, by segment.
+    ///
+    /// # Errors
+    /// The database's, or a row that cannot be read.
+    pub async fn load_open_usage(
+        &self,
+        conn: &mut PgConnection,
+        timeline: &Timeline,
+        thresholds: &BTreeMap<ProductId, BTreeSet<u64>>,
+    ) -> Result<Vec<OpenUsage>, StoreError> {
+        self.load_usage(conn, timeline, thresholds, false).await
+    }
+
+    /// The usage that is held back, by segment; the breaches are those of rights that hold.
+    ///
+    /// # Errors
+    /// The database's, or a row that cannot be read.
+    pub async fn load_held_usage(
+        &self,
+        conn: &mut PgConnection,
+        timeline: &Timeline,
+        thresholds: &BTreeMap<ProductId, BTreeSet<u64>>,
+    ) -> Result<Vec<UsageRollup>, StoreError> {
+        let held = self.load_usage(conn, timeline, thresholds, true).await?;
+        Ok(held.into_iter().map(|of_right| of_right.usage).collect())
+    }
+
+    async fn load_usage(
+        &self,
+        conn: &mut PgConnection,
+        timeline: &Timeline,
+        thresholds: &BTreeMap<ProductId, BTreeSet<u64>>,
+        held: bool,
+    ) -> Result<Vec<OpenUsage>, StoreError> {
+        let (products, overs) = super::rollups::threshold_arrays(thresholds);
+        let rows = sqlx::query_file!(
+            "src/store/breaching_usage.sql",
+            timeline.edges(),
+            self.contract.as_str(),
+            self.known_at,
+            &self.rights,
+            &self.deployments,
+            &self.products,
+            &self.starts,
+            &self.ends,
+            &products,
+            &overs,
+            held
+        )
+        .fetch_all(conn)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                let of = format!("the usage of {} and {}", row.deployment, row.product);
+                let usage = UsageRollup {
+                    segment: StoreError::decoded("segment", &of, usize::try_from(row.segment))?,
+                    deployment: DeploymentId::new(row.deployment),
+                    product: ProductId::new(row.product),
+                    customer: CustomerId::new(row.customer),
+                    service_tier: row.service_tier,
+                    context_over: StoreError::decoded("context_over", &of, u64::try_from(row.context_over))?,
+                    meter: StoreError::decoded("meter", &of, row.meter.parse())?,
+                    quantity: StoreError::decoded("quantity", &of, row.quantity.parse::<Exact>())?,
+                };
+                Ok(OpenUsage { right: TermId::new(row.right_id), usage })
+            })
+            .collect()
+    }
+
+    /// How many events of each right and day nobody has decided on. `days` are the first instants of local days.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn load_open_events(
+        &self,
+        conn: &mut PgConnection,
+        days: &[Instant],
+    ) -> Result<Vec<OpenEvents>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            select b.right_id as "right_id!", d.deployment, d.product, min(b.occurred_at) as "first_at!",
+                   max(b.occurred_at) as "last_at!", count(*) as "events!"
+            from breaching_event($1, $2, $3, $4, $5, $6, $7) b
+            join usage_dimension d using (dimension_id)
+            where b.decision is null
+            group by b.right_id, d.deployment, d.product, width_bucket(b.occurred_at, $8::timestamptz[])
+            "#,
+            self.contract.as_str(),
+            self.known_at,
+            &self.rights,
+            &self.deployments,
+            &self.products,
+            &self.starts,
+            &self.ends,
+            days
+        )
+        .fetch_all(conn)
+        .await?;
+        let events = rows.into_iter().map(|row| OpenEvents {
+            right: TermId::new(row.right_id),
+            deployment: DeploymentId::new(row.deployment),
+            product: ProductId::new(row.product),
+            first_at: row.first_at,
+            last_at: row.last_at,
+            events: row.events,
+        });
+        Ok(events.collect())
+    }
+
+    /// The first and the last of the events that nobody has decided on; the same twice where there is one.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn load_first_and_last(&self, conn: &mut PgConnection) -> Result<Vec<EventAt>, StoreError> {
+        let rows = sqlx::query_as!(
+            EventAt,
+            r#"
+            with found as (
+              select d.source, e.event_id, b.occurred_at
+              from breaching_event($1, $2, $3, $4, $5, $6, $7) b
+              join usage_event e using (event_key)
+              -- its source is that under which it was reported first
+              join usage_dimension d on d.dimension_id = e.dimension_id
+              where b.decision is null
+            )
+            (select source as "source!", event_id as "id!", occurred_at as "at!"
+             from found order by occurred_at, event_id collate "C", source collate "C" limit 1)
+            union all
+            (select source, event_id, occurred_at
+             from found order by occurred_at desc, event_id collate "C" desc, source collate "C" desc limit 1)
+            "#,
+            self.contract.as_str(),
+            self.known_at,
+            &self.rights,
+            &self.deployments,
+            &self.products,
+            &self.starts,
+            &self.ends
+        )
+        .fetch_all(conn)
+        .await?;
+        Ok(rows)
+    }
+
+    /// How many events before `end` are held back, by product and deployment.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn load_held_events(&self, conn: &mut PgConnection, end: Instant) -> Result<Vec<HeldEvents>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            select d.product, d.deployment, count(*) as "events!"
+            from held_event($1, $2, $3, $4, $5, $6, $7) h
+            join usage_dimension d using (dimension_id)
+            where h.occurred_at < $8
+            group by 1, 2
+            order by d.product collate "C", d.deployment collate "C"
+            "#,
+            self.contract.as_str(),
+            self.known_at,
+            &self.rights,
+            &self.deployments,
+            &self.products,
+            &self.starts,
+            &self.ends,
+            end
+        )
+        .fetch_all(conn)
+        .await?;
+        let held = rows.into_iter().map(|row| HeldEvents {
+            contract: self.contract.clone(),
+            product: ProductId::new(row.product),
+            deployment: DeploymentId::new(row.deployment),
+            events: row.events,
+        });
+        Ok(held.collect())
+    }
+
+    /// Which of some events are held back.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn load_held_of<'e>(
+        &self,
+        conn: &mut PgConnection,
+        events: impl IntoIterator<Item = &'e EventId>,
+    ) -> Result<BTreeSet<&'e EventId>, StoreError> {
+        let secret = super::usage::event_key_secret(&mut *conn).await?;
+        let asked: BTreeMap<_, _> =
+            events.into_iter().map(|event| (event_key(&secret, &event.source, &event.id), event)).collect();
+        let keys: Vec<_> = asked.keys().copied().collect();
+        let held = sqlx::query_scalar!(
+            r#"select event_key as "event_key!" from held_event($1, $2, $3, $4, $5, $6, $7)
+               where event_key = any($8)"#,
+            self.contract.as_str(),
+            self.known_at,
+            &self.rights,
+            &self.deployments,
+            &self.products,
+            &self.starts,
+            &self.ends,
+            &keys
+        )
+        .fetch_all(conn)
+        .await?;
+        Ok(held.iter().filter_map(|key| asked.get(key).copied()).collect())
+    }
+}
+
+/// An event with its instant.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct EventAt {
+    pub source: String,
+    pub id: String,
+    pub at: Instant,
+}
+
+/// Whether any usage of a contract was rejected for good by an instant.
+///
+/// # Errors
+/// The database's.
+pub async fn has_rejected(
+    conn: &mut PgConnection,
+    contract: &ContractId,
+    known_at: Instant,
+) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"select exists (select from finding_decision where contract_id = $1 and recorded_at <= $2
+             and decision = 'reject' and on_breach = 'hold') as "exists!""#,
+        contract.as_str(),
+        known_at
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// What was decided on a group of findings.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Decision {
+    pub decision_id: i64,
+    pub finding_id: String,
+    #[serde(flatten)]
+    pub key: GroupKey,
+    pub verdict: Verdict,
+    pub on_breach: OnBreach,
+    pub why: String,
+    /// How many events it covers.
+    pub events: i64,
+    /// What of the group was recorded by then is covered.
+    pub cutoff: Instant,
+    pub recorded_at: Instant,
+    pub decided_by: String,
+    pub reason: String,
+}
+
+/// A decision as it is to be written down.
+pub struct NewDecision<'a> {
+    pub finding: &'a Finding,
+    pub verdict: Verdict,
+    pub by: &'a str,
+    pub reason: &'a str,
+    pub recorded_at: Instant,
+}
+
+impl BreachArrays<'_> {
+    /// Writes a decision with the events of the group that were known then and that nobody has decided on since;
+    /// returns how many. Where that is none, nothing is written.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn insert_decision(&self, conn: &mut PgConnection, new: &NewDecision<'_>) -> Result<i64, StoreError> {
+        let key = &new.finding.key;
+        let events = sqlx::query_scalar!(
+            r#"
+            select b.event_key as "event_key!"
+            from breaching_event($1, $2, $3, $4, $5, $6, $7) b
+            where b.decision is null
+              and not exists (select from finding_decision_event f
+                where (f.contract_id, f.right_id, f.event_key) = ($1, b.right_id, b.event_key))
+            "#,
+            self.contract.as_str(),
+            self.known_at,
+            &self.rights,
+            &self.deployments,
+            &self.products,
+            &self.starts,
+            &self.ends
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        let count: i64 = StoreError::encoded("finding_decision.events", events.len())?;
+        if count == 0 {
+            return Ok(0);
+        }
+        sqlx::query!(
+            "with decision as (
+               insert into finding_decision (finding_id, contract_id, right_id, product, deployment, day, decision,
+                                             on_breach, why, events, cutoff, recorded_at, decided_by, reason)
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+               returning decision_id, contract_id, right_id
+             )
+             insert into finding_decision_event (contract_id, right_id, event_key, decision_id)
+             select d.contract_id, d.right_id, k.event_key, d.decision_id
+             from decision d cross join unnest($15::uuid[]) as k(event_key)",
+            new.finding.id,
+            key.contract.as_str(),
+            key.right.as_str(),
+            key.product.as_str(),
+            key.deployment.as_str(),
+            key.day,
+            new.verdict.name(),
+            new.finding.on_breach.name(),
+            new.finding.why.join("; "),
+            count,
+            self.known_at,
+            new.recorded_at,
+            new.by,
+            new.reason,
+            &events
+        )
+        .execute(&mut *conn)
+        .await?;
+        super::recording::move_watermark(conn, new.recorded_at).await?;
+        Ok(count)
+    }
+}
+
+/// The decisions recorded by an instant, of one contract or of all, on days of a span of dates, in their order.
+///
+/// # Errors
+/// The database's, or a row that cannot be read.
+pub async fn load_decisions(
+    conn: &mut PgConnection,
+    contract: Option<&ContractId>,
+    days: Option<[NaiveDate; 2]>,
+    known_at: Instant,
+) -> Result<Vec<Decision>, StoreError> {
+    let [first, last] = days.map_or([None, None], |[first, last]| [Some(first), Some(last)]);
+    let rows = sqlx::query!(
+        "select decision_id, finding_id, contract_id, right_id, product, deployment, day, decision, on_breach, why,
+                events, cutoff, recorded_at, decided_by, reason
+         from finding_decision
+         where recorded_at <= $1 and ($2::text is null or contract_id = $2)
+           and ($3::date is null or day >= $3) and ($4::date is null or day <= $4)
+         order by decision_id",
+        known_at,
+        contract.map(ContractId::as_str),
+        first,
+        last
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Decision {
+                decision_id: row.decision_id,
+                key: GroupKey {
+                    contract: ContractId::new(row.contract_id),
+                    right: TermId::new(row.right_id),
+                    product: ProductId::new(row.product),
+                    deployment: DeploymentId::new(row.deployment),
+                    day: row.day,
+                },
+                verdict: StoreError::decoded("finding_decision.decision", &row.finding_id, row.decision.parse())?,
+                on_breach: if row.on_breach == OnBreach::Hold.name() { OnBreach::Hold } else { OnBreach::Report },
+                finding_id: row.finding_id,
+                why: row.why,
+                events: row.events,
+                cutoff: row.cutoff,
+                recorded_at: row.recorded_at,
+                decided_by: row.decided_by,
+                reason: row.reason,
+            })
+        })
+        .collect()
+}
