@@ -4,7 +4,7 @@ use super::output::{self, json, line};
 use super::{Format, Session, Stop};
 use apportion::domain::contract::additions::Overridden;
 use apportion::domain::contract::folder::PlacedConflict;
-use apportion::domain::contract::rights::RightInVersion;
+use apportion::domain::contract::rights::{Right, RightInVersion};
 use apportion::domain::contract::{Contract, Term, Version};
 use apportion::domain::ids::ProductId;
 use apportion::domain::period::Instant;
@@ -41,7 +41,7 @@ enum Command {
         /// The folder, with all folders in it: documents (.md) and price books (.csv)
         folder: PathBuf,
     },
-    /// Show the terms that are loaded, by contract and version
+    /// Show the terms and rights that are loaded, by contract and version
     #[command(
         after_help = "Examples:\n  apportion contracts show\n  apportion contracts show microsoft-openai --format json"
     )]
@@ -63,6 +63,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                 }))?,
                 Format::Table => {
                     line(terms_table(&read.contracts))?;
+                    line(rights_table(&read.contracts))?;
                     let facts = read.facts.len();
                     line(format!("{prices} prices, {deployments} deployments, {facts} facts: all right."))?;
                     for conflict in &read.conflicts {
@@ -145,7 +146,10 @@ async fn show(id: Option<String>, session: &Session) -> anyhow::Result<()> {
     };
     match session.format {
         Format::Json => json(&shown),
-        Format::Table => Ok(line(terms_table(&shown))?),
+        Format::Table => {
+            line(terms_table(&shown))?;
+            Ok(line(rights_table(&shown))?)
+        }
     }
 }
 
@@ -171,4 +175,22 @@ fn terms_table(contracts: &[Contract]) -> comfy_table::Table {
     };
     let heading = ["contract", "version", "effective", "term", "who owes whom", "rate", "of", "cap"];
     output::table(&heading, &[1, 5, 7], terms.map(row))
+}
+
+fn rights_table(contracts: &[Contract]) -> comfy_table::Table {
+    let versions = contracts.iter().flat_map(|it| it.versions.iter().map(move |version| (it, version)));
+    let rights = versions.flat_map(|(it, version)| version.rights.iter().map(move |right| (it, version, right)));
+    let row = |(contract, version, right): (&Contract, &Version, &Right)| {
+        let products: Vec<&str> = right.products.iter().map(ProductId::as_str).collect();
+        vec![
+            contract.head.id.to_string(),
+            version.number.to_string(),
+            right.id.to_string(),
+            right.kind.to_string(),
+            products.join(", "),
+            right.on_breach.name().to_owned(),
+        ]
+    };
+    let heading = ["contract", "version", "right", "what", "products", "on breach"];
+    output::table(&heading, &[1], rights.map(row))
 }

@@ -3,12 +3,12 @@
 use super::output::{self, counted, exact, json, line, money};
 use super::{Format, Session, stated};
 use apportion::domain::contract::rights::OnBreach;
-use apportion::domain::findings::{Finding, UnknownVerdict, Verdict};
+use apportion::domain::findings::{Ended, Finding, UnknownVerdict, Verdict};
 use apportion::domain::ids::ContractId;
 use apportion::domain::money::Rounding;
 use apportion::domain::period::{Instant, Period, parse_instant};
 use apportion::jobs::findings::{DecideRequest, FindingDetails, FindingFilter, FindingList, decide, list, show};
-use apportion::store::findings::Decision;
+use apportion::store::finding_decisions::Decision;
 
 const EXAMPLES: &str = "\
 Usage that breaks a right (launch order, exclusivity, licence) is grouped by right, product, deployment and day.
@@ -24,7 +24,8 @@ What is held is left out of every base of its contract until it is released.
 Examples:
   apportion finding list
   apportion finding list microsoft-openai --period 2026-05
-  apportion finding list --known-at 2026-06-01T00:00:00Z --format json";
+  apportion finding list --known-at 2026-06-01T00:00:00Z --format json
+  apportion finding list --since 2026-06-01T00:00:00Z";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
@@ -60,6 +61,9 @@ enum Command {
         /// As known at this instant; without it, by now
         #[arg(long, value_parser = parse_instant, value_name = "INSTANT")]
         known_at: Option<Instant>,
+        /// List too what was open at this instant and has ended since, through later facts or corrections
+        #[arg(long, value_parser = parse_instant, value_name = "INSTANT")]
+        since: Option<Instant>,
     },
     /// Show a group of findings with its evidence
     #[command(after_help = SHOW_EXAMPLES)]
@@ -97,9 +101,9 @@ fn verdict(text: &str) -> Result<Verdict, UnknownVerdict> {
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let pool = session.pool()?;
     match args.command {
-        Command::List { contract, period, known_at } => {
+        Command::List { contract, period, known_at, since } => {
             let contract = contract.map(ContractId::new);
-            let found = list(&pool, &FindingFilter { contract, period, known_at }).await?;
+            let found = list(&pool, &FindingFilter { contract, period, known_at, since }).await?;
             match session.format {
                 Format::Json => json(&found)?,
                 Format::Table => print_list(&found)?,
@@ -142,6 +146,22 @@ fn print_list(found: &FindingList) -> anyhow::Result<()> {
         let heading = ["id", "contract", "right", "product", "deployment", "day", "events", "charged", "", "why"];
         line(output::table(&heading, &[6, 7], found.findings.iter().map(row)))?;
         line(format!("As known at {}; `apportion finding show ID` shows the evidence.", found.known_at))?;
+    }
+    for Ended { finding, facts } in &found.ended {
+        let key = &finding.key;
+        let facts: Vec<String> = facts.iter().map(ToString::to_string).collect();
+        let cause = if facts.is_empty() { "a correction or a version".to_owned() } else { facts.join(", ") };
+        line(format!(
+            "Ended: {} of {} at {} on {} no longer {} {}/{} ({}), since {cause} was recorded.",
+            counted(finding.events, "event"),
+            key.product,
+            key.deployment,
+            key.day,
+            if finding.events == 1 { "breaks" } else { "break" },
+            key.contract,
+            key.right,
+            finding.why.join("; "),
+        ))?;
     }
     print_decisions(&found.decisions)
 }

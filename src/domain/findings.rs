@@ -1,6 +1,6 @@
 //! Findings: which usage breaks a right, decided by where and when it ran (CONTRACTS section 5).
 
-use super::contract::rights::{OnBreach, RightKind, Stretch, allowed_elsewhere, right_ids, stretches};
+use super::contract::rights::{OnBreach, RightKind, Stretch, allowed_elsewhere, in_words, right_ids, stretches};
 use super::contract::{Attribute, ChargeFilter, Contract};
 use super::ids::{ContractId, DeploymentId, EventId, PartyId, ProductId, TermId};
 use super::money::{Currency, Exact};
@@ -118,7 +118,7 @@ fn broken(
             allowed.rest_of(stretch.span).into_iter().map(|span| (span, why.clone())).collect()
         }
         RightKind::Only(filter) if stretch.in_force && !is_at(filter, id, deployment) => {
-            whole(Why::Elsewhere { only: written(filter) })
+            whole(Why::Elsewhere { only: in_words(filter) })
         }
         RightKind::Licence { licensee, .. } if deployment.operator == *licensee => match stretch.in_force {
             true => Vec::new(),
@@ -148,13 +148,6 @@ fn is_at(filter: &ChargeFilter, id: &DeploymentId, deployment: &Deployment) -> b
         };
         values.iter().any(|it| it == value)
     })
-}
-
-/// The only place in words: `cloud aws`, `channel direct or vertex`.
-fn written(filter: &ChargeFilter) -> String {
-    let part =
-        |(attribute, values): (&Attribute, &Vec<String>)| format!("{} {}", attribute.name(), values.join(" or "));
-    filter.iter().map(part).collect::<Vec<_>>().join(", ")
 }
 
 /// What people decide on a group of findings.
@@ -246,6 +239,12 @@ impl Days {
         self.0.iter().map(|(_, start)| *start)
     }
 
+    /// The days up to `end`, cut at every instant of `cuts` too.
+    pub fn timeline(&self, end: Instant, cuts: impl Iterator<Item = Instant>) -> Timeline {
+        let begin = self.starts().next().unwrap_or(end);
+        Timeline::new(begin, end, self.starts().chain(cuts))
+    }
+
     /// The day in which an instant lies.
     pub fn day_at(&self, at: Instant) -> Option<NaiveDate> {
         let after = self.0.partition_point(|(_, start)| *start <= at);
@@ -291,6 +290,15 @@ pub struct Finding {
     pub amounts: BTreeMap<Currency, Exact>,
     /// Some of it has no price, so that the amounts are too low.
     pub unpriced: bool,
+}
+
+/// A group of findings that was open and is no more, though nobody decided: it no longer breaks the right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ended {
+    /// As it was known before, with what of it has ended.
+    pub finding: Finding,
+    /// The facts about its product that were recorded since; none where a correction or a new version ended it.
+    pub facts: Vec<EventId>,
 }
 
 /// Groups the usage that breaks the rights of a contract, as it was loaded for `breaches`.

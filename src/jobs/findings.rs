@@ -3,16 +3,17 @@
 use super::contracts::{ContractsError, Known, load};
 use crate::domain::contract::Contract;
 use crate::domain::contract::rights::OnBreach;
-use crate::domain::findings::{Breach, Days, Finding, Held, Rated, Verdict, breaches, findings};
+use crate::domain::findings::{Breach, Days, Ended, Finding, Held, Rated, Verdict, breaches, findings};
 use crate::domain::ids::{ContractId, EventId};
 use crate::domain::period::{Instant, Period, Span, Timeline};
 use crate::domain::price::PriceBook;
-use crate::domain::record::{Deduction, Fact, Record, RecordContent, Reduces};
+use crate::domain::record::{Deduction, Fact, Record, RecordContent, Reduces, Subject};
 use crate::domain::register::Register;
 use crate::domain::settlement::{SettlementError, find_contract};
 use crate::store::StoreError;
 use crate::store::contracts::load_records;
-use crate::store::findings::{BreachArrays, Decision, EventAt, NewDecision, has_rejected, load_decisions};
+use crate::store::finding_decisions::{Decision, NewDecision, load_decisions};
+use crate::store::findings::{BreachArrays, EventAt, has_rejected};
 use crate::store::recording::{self, LockMode};
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
@@ -26,6 +27,8 @@ pub struct FindingFilter {
     pub period: Option<Period>,
     /// As known at this instant; without it, by now.
     pub known_at: Option<Instant>,
+    /// Lists too what was open at this earlier instant and has ended since without a decision.
+    pub since: Option<Instant>,
 }
 
 /// What is open and what was decided, as known at an instant.
@@ -35,6 +38,8 @@ pub struct FindingList {
     /// Groups with usage that nobody has decided on, by contract, right, product, deployment and day.
     pub findings: Vec<Finding>,
     pub decisions: Vec<Decision>,
+    /// What no longer breaks a right, since the instant that was asked for.
+    pub ended: Vec<Ended>,
 }
 
 /// One group of findings with its evidence.
@@ -110,10 +115,21 @@ async fn known_by(pool: &PgPool, asked: Option<Instant>) -> Result<Instant, Find
 pub async fn list(pool: &PgPool, filter: &FindingFilter) -> Result<FindingList, FindingError> {
     let known_at = known_by(pool, filter.known_at).await?;
     let mut conn = pool.acquire().await?;
-    let findings = load_open(&mut conn, filter, known_at).await?;
+    let now = snapshot(&mut conn, known_at).await?;
+    if let Some(contract) = &filter.contract {
+        find_contract(&now.known.contracts, contract)?;
+    }
+    let findings = load_open(&mut conn, filter, &now).await?;
+    let ended = match filter.since.filter(|since| *since < known_at) {
+        Some(since) => {
+            let before = snapshot(&mut conn, since).await?;
+            load_ended(&mut conn, filter, &before, &now).await?
+        }
+        None => Vec::new(),
+    };
     let days = filter.period.map(|period| [period.first_day(), period.last_day()]);
     let decisions = load_decisions(&mut conn, filter.contract.as_ref(), days, known_at).await?;
-    Ok(FindingList { known_at, findings, decisions })
+    Ok(FindingList { known_at, findings, decisions, ended })
 }
 
 /// Shows one group of findings with its evidence and what was decided on it.
@@ -181,7 +197,8 @@ async fn find(
     id: &str,
     known_at: Instant,
 ) -> Result<(Option<Finding>, Vec<Decision>), FindingError> {
-    let open = load_open(&mut *conn, &FindingFilter::default(), known_at).await?;
+    let now = snapshot(&mut *conn, known_at).await?;
+    let open = load_open(&mut *conn, &FindingFilter::default(), &now).await?;
     let mut decisions = load_decisions(conn, None, None, known_at).await?;
     decisions.retain(|decision| decision.finding_id == id);
     let finding = open.into_iter().find(|finding| finding.id == id);
@@ -191,55 +208,106 @@ async fn find(
     }
 }
 
+/// All that decides on findings but usage, as known at an instant.
+struct Snapshot {
+    known_at: Instant,
+    known: Known,
+    records: Vec<Record>,
+    facts: Vec<Fact>,
+}
+
+async fn snapshot(conn: &mut PgConnection, known_at: Instant) -> Result<Snapshot, FindingError> {
+    let known = load(&mut *conn, known_at).await?;
+    let records = load_records(conn, known_at).await?;
+    Ok(Snapshot { known_at, known, facts: facts(&records), records })
+}
+
+impl Snapshot {
+    /// The contracts that are asked for.
+    fn contracts(&self, filter: &FindingFilter) -> impl Iterator<Item = &Contract> {
+        let asked = filter.contract.clone();
+        self.known.contracts.iter().filter(move |it| asked.as_ref().is_none_or(|id| *id == it.head.id))
+    }
+
+    fn breaches(&self, contract: &Contract, within: Span) -> Vec<Breach> {
+        breaches(contract, &self.known.register, &self.facts, within)
+    }
+}
+
+/// The stretch of time that is asked for, as the zone of a contract sees it.
+fn asked_span(filter: &FindingFilter, contract: &Contract) -> Span {
+    filter.period.map_or_else(Span::ever, |period| period.span(contract.head.zone))
+}
+
 /// The open findings of the contracts that are asked for.
 async fn load_open(
     conn: &mut PgConnection,
     filter: &FindingFilter,
-    known_at: Instant,
-) -> Result<Vec<Finding>, FindingError> {
-    let Known { register, prices, contracts } = load(&mut *conn, known_at).await?;
-    if let Some(contract) = &filter.contract {
-        find_contract(&contracts, contract)?;
-    }
-    let facts = facts(&load_records(&mut *conn, known_at).await?);
+    now: &Snapshot,
+) -> Result<Vec<Finding>, StoreError> {
+    let Known { register, prices, .. } = &now.known;
     let mut found = Vec::new();
-    for contract in contracts.iter().filter(|it| filter.contract.as_ref().is_none_or(|id| *id == it.head.id)) {
-        let within = filter.period.map_or_else(Span::ever, |period| period.span(contract.head.zone));
-        let all = breaches(contract, &register, &facts, within);
-        let of = Of { contract, register: &register, prices: &prices };
-        found.extend(load_of_contract(&mut *conn, of, &all, known_at).await?);
+    for contract in now.contracts(filter) {
+        let head = &contract.head;
+        let breaches = now.breaches(contract, asked_span(filter, contract));
+        let arrays = BreachArrays::new(&head.id, now.known_at, &breaches);
+        let Some(hours) = arrays.hours(&mut *conn).await? else { continue };
+        let days = Days::of(head.zone, hours);
+        let starts: Vec<Instant> = days.starts().collect();
+        let events = arrays.load_open_events(&mut *conn, &starts).await?;
+        if events.is_empty() {
+            continue;
+        }
+        // A day with a change of prices is cut there: within a segment one price is in force.
+        let timeline = days.timeline(hours.end, prices.boundaries());
+        let usage = arrays.load_open_usage(&mut *conn, &timeline, &prices.thresholds()).await?;
+        let rated = Rated { days: &days, timeline: &timeline, register, prices };
+        found.extend(findings(&head.id, &breaches, &events, &usage, &rated));
     }
     Ok(found)
 }
 
-#[derive(Clone, Copy)]
-struct Of<'a> {
-    contract: &'a Contract,
-    register: &'a Register,
-    prices: &'a PriceBook,
+/// What was open before and is no more, though nobody decided.
+async fn load_ended(
+    conn: &mut PgConnection,
+    filter: &FindingFilter,
+    before: &Snapshot,
+    now: &Snapshot,
+) -> Result<Vec<Ended>, StoreError> {
+    let Known { register, prices, .. } = &before.known;
+    let mut ended = Vec::new();
+    for contract in before.contracts(filter) {
+        let head = &contract.head;
+        let breaches = before.breaches(contract, asked_span(filter, contract));
+        // Contracts are never taken away; an event may break the right at another place by now.
+        let still = now.known.contracts.iter().filter(|it| it.head.id == head.id);
+        let still: Vec<Breach> = still.flat_map(|contract| now.breaches(contract, Span::ever())).collect();
+        let arrays = BreachArrays::new(&head.id, before.known_at, &breaches);
+        let Some(hours) = arrays.hours(&mut *conn).await? else { continue };
+        let days = Days::of(head.zone, hours);
+        let starts: Vec<Instant> = days.starts().collect();
+        let later = BreachArrays::new(&head.id, now.known_at, &still);
+        let events = arrays.load_ended_events(&mut *conn, &later, &starts).await?;
+        let timeline = days.timeline(hours.end, prices.boundaries());
+        let rated = Rated { days: &days, timeline: &timeline, register, prices };
+        let found = findings(&head.id, &breaches, &events, &[], &rated).into_iter();
+        ended.extend(found.map(|finding| Ended { facts: facts_since(&finding, before, now), finding }));
+    }
+    Ok(ended)
 }
 
-async fn load_of_contract(
-    conn: &mut PgConnection,
-    Of { contract, register, prices }: Of<'_>,
-    breaches: &[Breach],
-    known_at: Instant,
-) -> Result<Vec<Finding>, StoreError> {
-    let head = &contract.head;
-    let arrays = BreachArrays::new(&head.id, known_at, breaches);
-    let Some(hours) = arrays.hours(&mut *conn).await? else { return Ok(Vec::new()) };
-    let days = Days::of(head.zone, hours);
-    let starts: Vec<Instant> = days.starts().collect();
-    let begin = starts.first().copied().unwrap_or(hours.start);
-    // A day with a change of prices is cut there: within a segment one price is in force.
-    let timeline = Timeline::new(begin, hours.end, starts.iter().copied().chain(prices.boundaries()));
-    let events = arrays.load_open_events(&mut *conn, &starts).await?;
-    if events.is_empty() {
-        return Ok(Vec::new());
-    }
-    let usage = arrays.load_open_usage(conn, &timeline, &prices.thresholds()).await?;
-    let rated = Rated { days: &days, timeline: &timeline, register, prices };
-    Ok(findings(&head.id, breaches, &events, &usage, &rated))
+/// The facts about the product of a finding that were recorded since.
+fn facts_since(finding: &Finding, before: &Snapshot, now: &Snapshot) -> Vec<EventId> {
+    let key = &finding.key;
+    let known = now.known.register.products.get(&key.product);
+    let capabilities = known.map(|product| product.capabilities.as_slice()).unwrap_or_default();
+    let is_about = |fact: &Fact| {
+        let about = Subject { cloud: None, ..fact.about.clone() };
+        fact.contract == key.contract && about.covers(&key.product, capabilities, "")
+    };
+    let since = now.records.iter().skip(before.records.len());
+    let facts = since.filter(|record| matches!(&record.content, RecordContent::Fact(fact) if is_about(fact)));
+    facts.map(|record| record.id.clone()).collect()
 }
 
 /// The facts among records, in the order of their recording.

@@ -1,26 +1,25 @@
-//! Usage that breaks rights, what people decided on it, and what is held back from a contract's bases.
+//! Usage that breaks rights, summed and counted as known at an instant, and what of it is held back from bases.
 
 use super::StoreError;
-use crate::domain::contract::rights::OnBreach;
-use crate::domain::findings::{Breach, Finding, GroupKey, HeldEvents, OpenEvents, OpenUsage, Verdict};
+use crate::domain::findings::{Breach, HeldEvents, OpenEvents, OpenUsage};
 use crate::domain::ids::{ContractId, CustomerId, DeploymentId, EventId, ProductId, TermId};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span, Timeline};
 use crate::domain::rating::UsageRollup;
 use crate::domain::usage::event_key;
-use chrono::{NaiveDate, TimeDelta};
+use chrono::TimeDelta;
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Breaches of one contract as known at an instant, in the form in which queries take them.
 pub struct BreachArrays<'a> {
-    contract: &'a ContractId,
-    known_at: Instant,
-    rights: Vec<String>,
-    deployments: Vec<String>,
-    products: Vec<String>,
-    starts: Vec<Instant>,
-    ends: Vec<Instant>,
+    pub(super) contract: &'a ContractId,
+    pub(super) known_at: Instant,
+    pub(super) rights: Vec<String>,
+    pub(super) deployments: Vec<String>,
+    pub(super) products: Vec<String>,
+    pub(super) starts: Vec<Instant>,
+    pub(super) ends: Vec<Instant>,
 }
 
 impl<'a> BreachArrays<'a> {
@@ -147,7 +146,8 @@ impl<'a> BreachArrays<'a> {
         conn: &mut PgConnection,
         days: &[Instant],
     ) -> Result<Vec<OpenEvents>, StoreError> {
-        let rows = sqlx::query!(
+        let rows = sqlx::query_as!(
+            EventRow,
             r#"
             select b.right_id as "right_id!", d.deployment, d.product, min(b.occurred_at) as "first_at!",
                    max(b.occurred_at) as "last_at!", count(*) as "events!"
@@ -167,15 +167,53 @@ impl<'a> BreachArrays<'a> {
         )
         .fetch_all(conn)
         .await?;
-        let events = rows.into_iter().map(|row| OpenEvents {
-            right: TermId::new(row.right_id),
-            deployment: DeploymentId::new(row.deployment),
-            product: ProductId::new(row.product),
-            first_at: row.first_at,
-            last_at: row.last_at,
-            events: row.events,
-        });
-        Ok(events.collect())
+        Ok(rows.into_iter().map(OpenEvents::from).collect())
+    }
+
+    /// How many events of each right and day were open as known at `self`, and neither break the right as known
+    /// later, nor were decided on by then.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn load_ended_events(
+        &self,
+        conn: &mut PgConnection,
+        later: &BreachArrays<'_>,
+        days: &[Instant],
+    ) -> Result<Vec<OpenEvents>, StoreError> {
+        let rows = sqlx::query_as!(
+            EventRow,
+            r#"
+            select b.right_id as "right_id!", d.deployment, d.product, min(b.occurred_at) as "first_at!",
+                   max(b.occurred_at) as "last_at!", count(*) as "events!"
+            from breaching_event($1, $2, $3, $4, $5, $6, $7) b
+            join usage_dimension d using (dimension_id)
+            where b.decision is null
+              and (b.right_id, b.event_key) not in (
+                select l.right_id, l.event_key from breaching_event($1, $9, $10, $11, $12, $13, $14) l)
+              and not exists (
+                select from finding_decision_event f join finding_decision k using (decision_id)
+                where (f.contract_id, f.right_id, f.event_key) = ($1, b.right_id, b.event_key) and k.recorded_at <= $9)
+            group by b.right_id, d.deployment, d.product, width_bucket(b.occurred_at, $8::timestamptz[])
+            "#,
+            self.contract.as_str(),
+            self.known_at,
+            &self.rights,
+            &self.deployments,
+            &self.products,
+            &self.starts,
+            &self.ends,
+            days,
+            later.known_at,
+            &later.rights,
+            &later.deployments,
+            &later.products,
+            &later.starts,
+            &later.ends
+        )
+        .fetch_all(conn)
+        .await?;
+        Ok(rows.into_iter().map(OpenEvents::from).collect())
     }
 
     /// The first and the last of the events that nobody has decided on; the same twice where there is one.
@@ -278,6 +316,29 @@ impl<'a> BreachArrays<'a> {
     }
 }
 
+/// How many events of a right, product, deployment and day there are.
+struct EventRow {
+    right_id: String,
+    deployment: String,
+    product: String,
+    first_at: Instant,
+    last_at: Instant,
+    events: i64,
+}
+
+impl From<EventRow> for OpenEvents {
+    fn from(row: EventRow) -> Self {
+        Self {
+            right: TermId::new(row.right_id),
+            deployment: DeploymentId::new(row.deployment),
+            product: ProductId::new(row.product),
+            first_at: row.first_at,
+            last_at: row.last_at,
+            events: row.events,
+        }
+    }
+}
+
 /// An event with its instant.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct EventAt {
@@ -303,145 +364,4 @@ pub async fn has_rejected(
     )
     .fetch_one(conn)
     .await?)
-}
-
-/// What was decided on a group of findings.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Decision {
-    pub decision_id: i64,
-    pub finding_id: String,
-    #[serde(flatten)]
-    pub key: GroupKey,
-    pub verdict: Verdict,
-    pub on_breach: OnBreach,
-    pub why: String,
-    /// How many events it covers.
-    pub events: i64,
-    /// What of the group was recorded by then is covered.
-    pub cutoff: Instant,
-    pub recorded_at: Instant,
-    pub decided_by: String,
-    pub reason: String,
-}
-
-/// A decision as it is to be written down.
-pub struct NewDecision<'a> {
-    pub finding: &'a Finding,
-    pub verdict: Verdict,
-    pub by: &'a str,
-    pub reason: &'a str,
-    pub recorded_at: Instant,
-}
-
-impl BreachArrays<'_> {
-    /// Writes a decision with the events of the group that were known then and that nobody has decided on since;
-    /// returns how many. Where that is none, nothing is written.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn insert_decision(&self, conn: &mut PgConnection, new: &NewDecision<'_>) -> Result<i64, StoreError> {
-        let key = &new.finding.key;
-        let events = sqlx::query_scalar!(
-            r#"
-            select b.event_key as "event_key!"
-            from breaching_event($1, $2, $3, $4, $5, $6, $7) b
-            where b.decision is null
-              and not exists (select from finding_decision_event f
-                where (f.contract_id, f.right_id, f.event_key) = ($1, b.right_id, b.event_key))
-            "#,
-            self.contract.as_str(),
-            self.known_at,
-            &self.rights,
-            &self.deployments,
-            &self.products,
-            &self.starts,
-            &self.ends
-        )
-        .fetch_all(&mut *conn)
-        .await?;
-        let count: i64 = StoreError::encoded("finding_decision.events", events.len())?;
-        if count == 0 {
-            return Ok(0);
-        }
-        sqlx::query!(
-            "with decision as (
-               insert into finding_decision (finding_id, contract_id, right_id, product, deployment, day, decision,
-                                             on_breach, why, events, cutoff, recorded_at, decided_by, reason)
-               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-               returning decision_id, contract_id, right_id
-             )
-             insert into finding_decision_event (contract_id, right_id, event_key, decision_id)
-             select d.contract_id, d.right_id, k.event_key, d.decision_id
-             from decision d cross join unnest($15::uuid[]) as k(event_key)",
-            new.finding.id,
-            key.contract.as_str(),
-            key.right.as_str(),
-            key.product.as_str(),
-            key.deployment.as_str(),
-            key.day,
-            new.verdict.name(),
-            new.finding.on_breach.name(),
-            new.finding.why.join("; "),
-            count,
-            self.known_at,
-            new.recorded_at,
-            new.by,
-            new.reason,
-            &events
-        )
-        .execute(&mut *conn)
-        .await?;
-        super::recording::move_watermark(conn, new.recorded_at).await?;
-        Ok(count)
-    }
-}
-
-/// The decisions recorded by an instant, of one contract or of all, on days of a span of dates, in their order.
-///
-/// # Errors
-/// The database's, or a row that cannot be read.
-pub async fn load_decisions(
-    conn: &mut PgConnection,
-    contract: Option<&ContractId>,
-    days: Option<[NaiveDate; 2]>,
-    known_at: Instant,
-) -> Result<Vec<Decision>, StoreError> {
-    let [first, last] = days.map_or([None, None], |[first, last]| [Some(first), Some(last)]);
-    let rows = sqlx::query!(
-        "select decision_id, finding_id, contract_id, right_id, product, deployment, day, decision, on_breach, why,
-                events, cutoff, recorded_at, decided_by, reason
-         from finding_decision
-         where recorded_at <= $1 and ($2::text is null or contract_id = $2)
-           and ($3::date is null or day >= $3) and ($4::date is null or day <= $4)
-         order by decision_id",
-        known_at,
-        contract.map(ContractId::as_str),
-        first,
-        last
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Decision {
-                decision_id: row.decision_id,
-                key: GroupKey {
-                    contract: ContractId::new(row.contract_id),
-                    right: TermId::new(row.right_id),
-                    product: ProductId::new(row.product),
-                    deployment: DeploymentId::new(row.deployment),
-                    day: row.day,
-                },
-                verdict: StoreError::decoded("finding_decision.decision", &row.finding_id, row.decision.parse())?,
-                on_breach: if row.on_breach == OnBreach::Hold.name() { OnBreach::Hold } else { OnBreach::Report },
-                finding_id: row.finding_id,
-                why: row.why,
-                events: row.events,
-                cutoff: row.cutoff,
-                recorded_at: row.recorded_at,
-                decided_by: row.decided_by,
-                reason: row.reason,
-            })
-        })
-        .collect()
 }

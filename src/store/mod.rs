@@ -4,6 +4,7 @@ pub mod books;
 pub mod contracts;
 pub mod demo_database;
 pub mod dictionary;
+pub mod finding_decisions;
 pub mod findings;
 pub mod offsets;
 pub mod recording;

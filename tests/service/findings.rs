@@ -56,7 +56,7 @@ impl TestDatabase {
     }
 
     async fn open(&self, known_at: Option<Instant>) -> Vec<Finding> {
-        let filter = FindingFilter { contract: Some(ContractId::from(CONTRACT)), period: None, known_at };
+        let filter = FindingFilter { contract: Some(ContractId::from(CONTRACT)), known_at, ..FindingFilter::default() };
         list(&self.pool, &filter).await.unwrap_or_else(|error| panic!("{error}")).findings
     }
 
@@ -190,6 +190,21 @@ async fn later_facts_end_a_finding_without_a_decision() {
     database.record(&[release("early", "2026-05-10T10:00:00-07:00")]).await;
     assert!(database.open(None).await.is_empty());
     assert_eq!(database.open(Some(before)).await.len(), 1);
+    let trace = FindingFilter { since: Some(before), ..FindingFilter::default() };
+    let ended = list(&database.pool, &trace).await.expect("a list").ended;
+    let ended: Vec<String> = ended
+        .iter()
+        .map(|it| {
+            format!(
+                "{} {} {:?}",
+                it.finding.key.right,
+                it.finding.events,
+                it.facts.iter().map(|it| it.id.as_str()).collect::<Vec<_>>()
+            )
+        })
+        .collect();
+    assert_eq!(ended.len(), 1, "{ended:?}");
+    assert!(ended[0].starts_with("azure-first 1") && ended[0].contains("late") && ended[0].contains("early"));
     assert_eq!(booked(&database.settle(CONTRACT, "2026-06").await), ["revenue-share 2026-05 6"]);
     database.drop_it().await;
 }
@@ -258,9 +273,12 @@ async fn findings_are_listed_by_local_day_and_decisions_stand() {
     assert_eq!(june.findings.iter().map(|it| it.key.day.to_string()).collect::<Vec<_>>(), ["2026-06-01"]);
     // Reported, not held: it counts, and rejecting it is an opinion on record.
     assert_eq!(booked(&database.settle(CONTRACT, "2026-05").await), ["revenue-share 2026-05 18"]);
+    let before = database.watermark().await;
     database.decide(&june.findings[0].id, Verdict::Reject).await;
     assert_eq!(database.open(None).await.len(), 2);
     let unknown = FindingFilter { contract: Some(ContractId::from("none")), ..FindingFilter::default() };
+    let now = FindingFilter { since: Some(before), ..FindingFilter::default() };
+    assert!(list(&database.pool, &now).await.expect("a list").ended.is_empty(), "it was decided on");
     assert!(matches!(list(&database.pool, &unknown).await, Err(FindingError::Contract(_))));
     for (change, expect) in [
         ("update finding_decision set decision = 'release'", "append-only"),

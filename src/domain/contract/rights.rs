@@ -9,6 +9,7 @@ use crate::domain::register::Register;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// One right as data. Like a term it goes on through the versions under its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -93,6 +94,26 @@ impl FactAttribute {
             Self::Cloud => "cloud",
         }
     }
+}
+
+impl fmt::Display for RightKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::First { cloud, lead, .. } => write!(f, "first on {cloud}, elsewhere {lead} later"),
+            Self::Only(filter) => write!(f, "only on {}", in_words(filter)),
+            Self::Licence { licensor, licensee, exclusive } => {
+                let exclusive = if *exclusive { "exclusive" } else { "not exclusive" };
+                write!(f, "licence of {licensor} to {licensee}, {exclusive}")
+            }
+        }
+    }
+}
+
+/// A place in words: `cloud aws`, `channel direct or vertex`.
+pub fn in_words(filter: &ChargeFilter) -> String {
+    let part =
+        |(attribute, values): (&Attribute, &Vec<String>)| format!("{} {}", attribute.name(), values.join(" or "));
+    filter.iter().map(part).collect::<Vec<_>>().join(", ")
 }
 
 impl Right {
