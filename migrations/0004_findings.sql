@@ -66,8 +66,12 @@ language sql stable as $$
   ), opened as (
     -- only hours in which there is such usage are looked into
     select distinct r.bucket, r.dimension_id
-    from usage_rollup r join known_batch using (batch_id)
-    where r.dimension_id in (select dimension_id from breach)
+    from usage_rollup r
+    join known_batch using (batch_id)
+    join breach b on b.dimension_id = r.dimension_id
+      and r.bucket < b.ends_at and r.bucket + interval '1 hour' > b.starts_at
+  ), opened_span as (
+    select min(bucket) as first, max(bucket) + interval '1 hour' as last from opened
   ), event as (
     -- each event as known then: its last state recorded by then, else as first reported
     select s.* from (
@@ -83,8 +87,9 @@ language sql stable as $$
            e.output_tokens, e.reasoning_tokens, e.requests, e.other_quantities
     from usage_event e
     join known_batch using (batch_id)
-    where exists (select from opened o where o.dimension_id = e.dimension_id
-        and e.occurred_at >= o.bucket and e.occurred_at < o.bucket + interval '1 hour')
+    where e.occurred_at >= (select first from opened_span) and e.occurred_at < (select last from opened_span)
+      -- equal keys, so that it is one look into a hash
+      and (e.dimension_id, date_trunc('hour', e.occurred_at, 'UTC')) in (select dimension_id, bucket from opened)
       and not exists (select from usage_state s join known_batch using (batch_id) where s.event_key = e.event_key)
   )
   select b.right_id, e.event_key, e.occurred_at, e.dimension_id, e.customer_id, e.input_tokens,
