@@ -257,6 +257,56 @@ async fn bases_that_draw_on_what_is_held_shrink_with_it() {
     database.drop_it().await;
 }
 
+/// One hour on Vertex, in the middle of which gpt-5.5 comes out on Azure: what breaks launch order, and the rest.
+fn hour_of_release() -> [Vec<String>; 2] {
+    let at = |id: &str, time: &str, quantities: &[(&str, &str)]| {
+        usage(id, &format!("2026-05-10T10:{time}-07:00"), "vertex-us-central1", "gpt-5.5", quantities)
+    };
+    // 272,000 tokens of context are the last at the short price.
+    let (short, long) = ([("input_tokens", "272000")], [("input_tokens", "200000"), ("cached_input_tokens", "72001")]);
+    // Without a price: what is held stops nothing.
+    let unpriced = [("output_tokens", "1000"), ("state_gb_hours", "2.5")];
+    let held = vec![
+        at("held-1", "00:00", &short),
+        at("held-2", "29:59.999999", &long),
+        at("held-3", "10:00", &unpriced),
+        at("into", "50:00", &long),
+    ];
+    let free = vec![at("free-1", "30:00", &short), at("free-2", "45:00", &long), at("out-of", "10:00", &short)];
+    [held, free]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_counts_as_if_it_had_not_been() {
+    let [held, free] = hour_of_release();
+    // Corrections move one event to before the release, and one to after it; a third one is void.
+    let into = correction("c1", "into", r#""occurred_at":"2026-05-10T17:20:00Z""#);
+    let out_of = correction("c2", "out-of", r#""occurred_at":"2026-05-10T17:40:00Z""#);
+    let void = crate::support::void("v", "void");
+    let mut amounts = Vec::new();
+    for with_held in [false, true] {
+        let database = TestDatabase::with_usage_on_vertex(holding().path()).await;
+        database.record(&[release("azure", "2026-05-10T10:30:00-07:00")]).await;
+        database.ingest(&free).await;
+        database.ingest(&[million("void", "vertex-us-central1"), void.clone(), out_of.clone()]).await;
+        if with_held {
+            database.ingest(&held).await;
+            database.ingest(std::slice::from_ref(&into)).await;
+        }
+        let report = database.settle(CONTRACT, "2026-05").await;
+        let events: i64 = report.drafted[0].1.held.iter().map(|it| it.events).sum();
+        // The million at 10:00 that every such database has is held too.
+        assert_eq!(events, if with_held { 5 } else { 1 });
+        let finding = database.one().await;
+        assert_eq!((finding.events, finding.unpriced), (events, with_held));
+        amounts.push(booked(&report));
+        database.drop_it().await;
+    }
+    // 20 % of 30 + 2 x 272,000 at 5/M + 200,000 at 10/M + 72,001 at 1/M.
+    assert_eq!(amounts[0], ["revenue-share 2026-05 6.96"]);
+    assert_eq!(amounts[0], amounts[1]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn findings_are_listed_by_local_day_and_decisions_stand() {
     let folder = shipped_copy();
