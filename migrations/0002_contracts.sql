@@ -89,15 +89,15 @@ end $$;
 create trigger numbers_rise before insert on contract_version
   for each row execute function refuse_number_out_of_order();
 
--- whom a version's terms concern and when they hold, as its document says: for those who ask without reading
--- that. a term without dates of its own holds while its version is in force.
+-- whom a version's terms and rights concern and when they hold, as its document says: for those who ask without
+-- reading that. one without dates of its own holds while its version is in force.
 create table contract_term (
   contract_id text not null,
   number integer not null,
   term_id text not null,
-  kind text not null check (kind in ('share')),
+  kind text not null check (kind in ('share', 'first_availability', 'exclusivity', 'licence')),
   heading text not null,               -- of its clause
-  parties text[] not null check (cardinality(parties) > 0),
+  parties text[] not null check (cardinality(parties) > 0 or kind <> 'share'),
   starts_at timestamptz,
   ends_at timestamptz check (ends_at > starts_at),     -- exclusive
   primary key (contract_id, number, term_id),

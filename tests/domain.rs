@@ -9,6 +9,8 @@ mod auditor;
 mod documents;
 #[path = "domain/edges.rs"]
 mod edges;
+#[path = "domain/findings.rs"]
+mod findings;
 #[path = "domain/histories.rs"]
 mod histories;
 #[path = "domain/invoices.rs"]

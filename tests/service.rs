@@ -17,6 +17,8 @@ mod crash;
 mod dashboards;
 #[path = "service/demo.rs"]
 mod demo;
+#[path = "service/findings.rs"]
+mod findings;
 #[path = "service/http.rs"]
 mod http;
 #[path = "service/invoices.rs"]

@@ -3,7 +3,11 @@
 use super::output::{self, json, line};
 use super::{Format, Session, Stop};
 use apportion::domain::contract::additions::Overridden;
+use apportion::domain::contract::folder::PlacedConflict;
+use apportion::domain::contract::rights::{Right, RightInVersion};
 use apportion::domain::contract::{Contract, Term, Version};
+use apportion::domain::ids::ProductId;
+use apportion::domain::period::Instant;
 use apportion::jobs::contracts::{Known, apply, load, read};
 use apportion::store::recording::watermark;
 use sqlx::PgPool;
@@ -37,7 +41,7 @@ enum Command {
         /// The folder, with all folders in it: documents (.md) and price books (.csv)
         folder: PathBuf,
     },
-    /// Show the terms that are loaded, by contract and version
+    /// Show the terms and rights that are loaded, by contract and version
     #[command(
         after_help = "Examples:\n  apportion contracts show\n  apportion contracts show microsoft-openai --format json"
     )]
@@ -55,11 +59,16 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             match session.format {
                 Format::Json => json(&serde_json::json!({
                     "contracts": read.contracts.len(), "versions": read.versions.len(), "prices": prices,
-                    "deployments": deployments,
+                    "deployments": deployments, "facts": read.facts.len(), "conflicts": read.conflicts,
                 }))?,
                 Format::Table => {
                     line(terms_table(&read.contracts))?;
-                    line(format!("{prices} prices, {deployments} deployments: all right."))?;
+                    line(rights_table(&read.contracts))?;
+                    let facts = read.facts.len();
+                    line(format!("{prices} prices, {deployments} deployments, {facts} facts: all right."))?;
+                    for conflict in &read.conflicts {
+                        line(in_words(conflict))?;
+                    }
                 }
             }
         }
@@ -71,8 +80,8 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                 Format::Table => {
                     let added = applied.added;
                     line(format!(
-                        "Loaded {} versions, {} prices and {} entries of the register that were new.",
-                        added.versions, added.prices, added.register_entries
+                        "Loaded {} versions, {} prices, {} facts and {} entries of the register that were new.",
+                        added.versions, added.prices, added.facts, added.register_entries
                     ))?;
                     for Overridden { contract, number, by } in &applied.overridden {
                         line(format!(
@@ -86,6 +95,24 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         Command::Show { contract } => show(contract, session).await?,
     }
     Ok(())
+}
+
+/// A conflict of rights for people: who claims what, where, and when. It is reported, not refused.
+fn in_words(PlacedConflict { conflict, places }: &PlacedConflict) -> String {
+    let right = |(place, it): (usize, &RightInVersion)| {
+        let at = places.get(place).map(|at| format!(" ({at})")).unwrap_or_default();
+        format!("{}/{} of version {}{at}", it.contract, it.right, it.version)
+    };
+    let rights: Vec<String> = conflict.rights.iter().enumerate().map(right).collect();
+    let products: Vec<&str> = conflict.products.iter().map(ProductId::as_str).collect();
+    let end = conflict.span.end;
+    let until = if end == Instant::MAX_UTC { "on".to_owned() } else { format!("to {end}") };
+    format!(
+        "Conflict: {} cannot both be met for {}, from {} {until}.",
+        rights.join(" and "),
+        products.join(", "),
+        conflict.span.start
+    )
 }
 
 async fn loaded(pool: &PgPool) -> anyhow::Result<Vec<Contract>> {
@@ -119,7 +146,10 @@ async fn show(id: Option<String>, session: &Session) -> anyhow::Result<()> {
     };
     match session.format {
         Format::Json => json(&shown),
-        Format::Table => Ok(line(terms_table(&shown))?),
+        Format::Table => {
+            line(terms_table(&shown))?;
+            Ok(line(rights_table(&shown))?)
+        }
     }
 }
 
@@ -145,4 +175,22 @@ fn terms_table(contracts: &[Contract]) -> comfy_table::Table {
     };
     let heading = ["contract", "version", "effective", "term", "who owes whom", "rate", "of", "cap"];
     output::table(&heading, &[1, 5, 7], terms.map(row))
+}
+
+fn rights_table(contracts: &[Contract]) -> comfy_table::Table {
+    let versions = contracts.iter().flat_map(|it| it.versions.iter().map(move |version| (it, version)));
+    let rights = versions.flat_map(|(it, version)| version.rights.iter().map(move |right| (it, version, right)));
+    let row = |(contract, version, right): (&Contract, &Version, &Right)| {
+        let products: Vec<&str> = right.products.iter().map(ProductId::as_str).collect();
+        vec![
+            contract.head.id.to_string(),
+            version.number.to_string(),
+            right.id.to_string(),
+            right.kind.to_string(),
+            products.join(", "),
+            right.on_breach.name().to_owned(),
+        ]
+    };
+    let heading = ["contract", "version", "right", "what", "products", "on breach"];
+    output::table(&heading, &[1], rights.map(row))
 }

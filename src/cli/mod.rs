@@ -3,6 +3,7 @@
 mod config;
 mod contracts;
 mod demo;
+mod finding;
 mod generate;
 mod ingest;
 mod invoice;
@@ -23,6 +24,7 @@ use apportion::config::{Config, ConfigError, Setting, Sources};
 use apportion::ingest::consumer::{ConsumerConfig, ConsumerError};
 use apportion::ingest::file::FileError;
 use apportion::jobs::contracts::ContractsError;
+use apportion::jobs::findings::FindingError;
 use apportion::jobs::invoices::InvoiceError;
 use apportion::jobs::records::RecordsError;
 use apportion::jobs::settle::SettleError;
@@ -74,6 +76,7 @@ enum Command {
     Config(config::Args),
     Contracts(contracts::Args),
     Demo(demo::Args),
+    Finding(finding::Args),
     Generate(generate::Args),
     Ingest(ingest::Args),
     Invoice(invoice::Args),
@@ -191,6 +194,7 @@ impl Cli {
                 Command::Config(args) => config::run(&args, &session),
                 Command::Contracts(args) => contracts::run(args, &session).await,
                 Command::Demo(args) => demo::run(args, session).await,
+                Command::Finding(args) => finding::run(args, &session).await,
                 Command::Generate(args) => generate::run(args, &session).await,
                 Command::Ingest(args) => ingest::run(args, &session).await,
                 Command::Invoice(args) => invoice::run(args, &session).await,
@@ -291,7 +295,8 @@ fn status(error: &anyhow::Error) -> u8 {
     let of_statement = error.downcast_ref().map(statement_status);
     let of_settlement = error.downcast_ref().map(settle_status);
     let of_invoice = error.downcast_ref().map(invoice_status);
-    of_contracts.or(of_statement).or(of_settlement).or(of_invoice).unwrap_or(1)
+    let of_finding = error.downcast_ref().map(finding_status);
+    of_contracts.or(of_statement).or(of_settlement).or(of_invoice).or(of_finding).unwrap_or(1)
 }
 
 fn invoice_status(error: &InvoiceError) -> u8 {
@@ -314,6 +319,17 @@ fn statement_status(error: &StatementError) -> u8 {
         | StatementError::Changed { .. }
         | StatementError::OwnDraft { .. } => 3,
         StatementError::Document(_) | StatementError::Store(_) => 1,
+    }
+}
+
+fn finding_status(error: &FindingError) -> u8 {
+    match error {
+        FindingError::NotKnownYet { .. }
+        | FindingError::Unknown { .. }
+        | FindingError::Decided { .. }
+        | FindingError::Contract(_) => 3,
+        FindingError::Contracts(error) => contracts_status(error),
+        FindingError::Store(_) => 1,
     }
 }
 

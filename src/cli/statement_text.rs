@@ -1,7 +1,8 @@
 //! A statement as text for people: what is owed, and how each amount came about.
 
-use super::output::{exact, money, table};
+use super::output::{counted, exact, money, table};
 use apportion::domain::contract::Confidence;
+use apportion::domain::findings::HeldEvents;
 use apportion::domain::money::{Exact, Rounding};
 use apportion::domain::statement::{DirectionTotal, LineDetail, Statement, StatementLine};
 use apportion::store::books::StatementHead;
@@ -37,6 +38,10 @@ fn write(out: &mut String, row: &StatementHead, statement: &Statement) -> fmt::R
     }
     if statement.unresolved_events > 0 {
         writeln!(out, "Not in it: {} events of unknown deployments or products.", statement.unresolved_events)?;
+    }
+    for HeldEvents { contract, product, deployment, events } in &statement.held {
+        let events = counted(events, "event");
+        writeln!(out, "Held back from the bases of {contract}: {events} of {product} at {deployment}.")?;
     }
     write_assumptions(out, statement)
 }

@@ -29,6 +29,7 @@ pub mod record;
 pub mod contract;
 pub mod rating;
 pub mod deduction;
+pub mod findings;
 pub mod sharing;
 pub mod settlement;
 pub mod statement;

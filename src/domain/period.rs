@@ -4,7 +4,8 @@
 //! boundaries are computed here, never in SQL.
 
 use chrono::{
-    DateTime, Datelike, Days, LocalResult, Months, NaiveDate, NaiveTime, SubsecRound, TimeDelta, TimeZone, Utc,
+    DateTime, Datelike, Days, LocalResult, Months, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound, TimeDelta,
+    TimeZone, Utc,
 };
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
@@ -61,15 +62,19 @@ pub fn start_of_hour(at: Instant) -> Instant {
 /// Where the zone skips midnight, that is the first instant which exists on the date; where midnight
 /// comes twice, the earlier one.
 pub fn start_of_day(zone: Tz, date: NaiveDate) -> Instant {
-    let midnight = date.and_time(NaiveTime::MIN);
+    first_instant_at(zone, date.and_time(NaiveTime::MIN))
+}
+
+/// The first instant at which a zone's clocks show a local time, or, where they skip it, one after it.
+fn first_instant_at(zone: Tz, local: NaiveDateTime) -> Instant {
     // No zone has ever skipped more than a day; a quarter of an hour divides every gap.
     (0..=96_i64)
-        .filter_map(|quarter| midnight.checked_add_signed(TimeDelta::minutes(quarter.saturating_mul(15))))
+        .filter_map(|quarter| local.checked_add_signed(TimeDelta::minutes(quarter.saturating_mul(15))))
         .find_map(|local| match zone.from_local_datetime(&local) {
             LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => Some(at.with_timezone(&Utc)),
             LocalResult::None => None,
         })
-        .unwrap_or_else(|| midnight.and_utc())
+        .unwrap_or_else(|| local.and_utc())
 }
 
 /// The first instant after a local date: where `through` that date ends, exclusive.
@@ -92,6 +97,93 @@ impl Span {
     pub fn contains(&self, at: Instant) -> bool {
         self.start <= at && at < self.end
     }
+
+    /// Every instant that can be written: the years 0 to 9999.
+    pub fn ever() -> Self {
+        let year = |year| {
+            NaiveDate::from_ymd_opt(year, 1, 1)
+                .map_or(Instant::UNIX_EPOCH, |day| day.and_time(NaiveTime::MIN).and_utc())
+        };
+        Self { start: year(0), end: year(10_000) }
+    }
+
+    /// What two spans have in common; `None` where that is nothing.
+    pub fn intersection(self, other: Span) -> Option<Span> {
+        let both = Span { start: self.start.max(other.start), end: self.end.min(other.end) };
+        (both.start < both.end).then_some(both)
+    }
+
+    /// What of it lies outside of another.
+    pub fn without(self, other: Span) -> impl Iterator<Item = Span> {
+        let before = Span { start: self.start, end: self.end.min(other.start) };
+        let after = Span { start: self.start.max(other.end), end: self.end };
+        let [before, after] =
+            if other.start < other.end { [before, after] } else { [self, Span { end: self.start, ..self }] };
+        [before, after].into_iter().filter(|rest| rest.start < rest.end)
+    }
+}
+
+/// A length of time: hours elapse; days and months keep the wall clock of a zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Length {
+    Hours(u32),
+    Days(u32),
+    Months(u32),
+}
+
+impl Length {
+    /// The instant so much later. A month that has no such day is taken at its last day, a time that the
+    /// zone skips at the first instant after the gap, and the earlier of a time that comes twice.
+    pub fn after(self, start: Instant, zone: Tz) -> Instant {
+        let local = start.with_timezone(&zone).naive_local();
+        let later = match self {
+            Self::Hours(hours) => {
+                let hours = TimeDelta::try_hours(hours.into()).unwrap_or(TimeDelta::MAX);
+                return start.checked_add_signed(hours).unwrap_or(Instant::MAX_UTC);
+            }
+            // Of a wall time that comes twice, the second is kept too.
+            Self::Days(0) | Self::Months(0) => return start,
+            Self::Days(days) => local.checked_add_days(Days::new(days.into())),
+            Self::Months(months) => local.checked_add_months(Months::new(months)),
+        };
+        later.map_or(Instant::MAX_UTC, |later| first_instant_at(zone, later))
+    }
+}
+
+impl FromStr for Length {
+    type Err = ParseLengthError;
+
+    fn from_str(text: &str) -> Result<Self, ParseLengthError> {
+        let fail = || ParseLengthError { text: text.to_owned() };
+        let (number, unit) = text.split_once(' ').ok_or_else(fail)?;
+        // `parse` would take a sign for a digit.
+        let number: u32 = number.parse().ok().filter(|_| !number.starts_with('+')).ok_or_else(fail)?;
+        match unit {
+            "hour" | "hours" => Ok(Self::Hours(number)),
+            "day" | "days" => Ok(Self::Days(number)),
+            "month" | "months" => Ok(Self::Months(number)),
+            _ => Err(fail()),
+        }
+    }
+}
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (number, unit) = match self {
+            Self::Hours(number) => (number, "hour"),
+            Self::Days(number) => (number, "day"),
+            Self::Months(number) => (number, "month"),
+        };
+        write!(f, "{number} {unit}{}", if *number == 1 { "" } else { "s" })
+    }
+}
+
+/// The text is no length of time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{text}\" is no length of time; write \"0 days\", \"36 hours\" or \"3 months\"")]
+pub struct ParseLengthError {
+    pub text: String,
 }
 
 /// Time cut at every instant at which something that decides on money may change.
@@ -328,6 +420,23 @@ mod tests {
         }
         let before = last_instant_before(instant("2009-11-01T02:30:00Z"));
         assert_eq!(Period::at(before, zone, PeriodUnit::Month).to_string(), "2009-10");
+    }
+
+    #[test]
+    fn lengths_keep_the_wall_clock_and_hours_elapse() {
+        let check = |length: &str, start: &str, end: &str| {
+            let length: Length = length.parse().expect("a length");
+            assert_eq!(length.after(instant(start), LOS_ANGELES), instant(end), "{length}");
+        };
+        check("0 days", "2026-04-27T12:00:00-07:00", "2026-04-27T12:00:00-07:00");
+        // The clocks go forward on 8 March 2026, at 02:00.
+        check("1 day", "2026-03-07T12:00:00-08:00", "2026-03-08T12:00:00-07:00");
+        check("24 hours", "2026-03-07T12:00:00-08:00", "2026-03-08T13:00:00-07:00");
+        check("1 day", "2026-03-07T02:00:00-08:00", "2026-03-08T03:00:00-07:00");
+        check("1 month", "2026-01-31T09:00:00-08:00", "2026-02-28T09:00:00-08:00");
+        for wrong in ["", "3", "3 weeks", "-1 days", "+1 days", "1.5 days"] {
+            assert!(wrong.parse::<Length>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

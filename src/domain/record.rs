@@ -2,7 +2,7 @@
 
 use super::ids::{ContractId, DefinedTerm, DeploymentId, EventId, PartyId, ProductId, is_name};
 use super::money::{Money, ParseMoneyError};
-use super::period::{Instant, ParseInstantError, parse_instant};
+use super::period::{Instant, ParseInstantError, Span, parse_instant};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -63,15 +63,52 @@ pub enum Reduces {
     },
 }
 
-/// Something that happened and that a contract waits for, such as a milestone.
+/// Something that happened and that a contract waits for, such as a milestone, or a status that holds for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fact {
     pub contract: ContractId,
     pub name: DefinedTerm,
     pub by: PartyId,
     pub at: Instant,
+    /// When a status ends, exclusive; absent: not yet, and for what happens once.
+    pub until: Option<Instant>,
+    pub about: Subject,
     /// Where it can be verified.
     pub evidence: String,
+}
+
+/// What a fact is about; what it does not name, it does not narrow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Subject {
+    pub product: Option<ProductId>,
+    /// Every product that has it.
+    pub capability: Option<String>,
+    pub cloud: Option<String>,
+}
+
+impl Subject {
+    /// Whether it takes in a product, with what that can do, on a cloud.
+    pub fn covers(&self, product: &ProductId, capabilities: &[String], cloud: &str) -> bool {
+        self.product.as_ref().is_none_or(|it| it == product)
+            && self.capability.as_ref().is_none_or(|it| capabilities.contains(it))
+            && self.cloud.as_ref().is_none_or(|it| it == cloud)
+    }
+}
+
+/// When a fact about its contract happened first; a milestone is reached once.
+pub fn first_fact(facts: &[Fact], contract: &ContractId, name: &DefinedTerm) -> Option<Instant> {
+    facts.iter().filter(|fact| fact.contract == *contract && fact.name == *name).map(|fact| fact.at).min()
+}
+
+/// When a status holds. `statuses` stand in the order of their recording: of those of one name and subject
+/// that begin at one instant the last holds, so that an end may be told later.
+pub fn status_spans(statuses: &[&Fact]) -> Vec<Span> {
+    let same = |a: &Fact, b: &Fact| (&a.contract, &a.name, &a.about, a.at) == (&b.contract, &b.name, &b.about, b.at);
+    let last = statuses.iter().enumerate().filter(|(place, fact)| {
+        let mut later = statuses.iter().skip(place.saturating_add(1));
+        !later.any(|other| same(fact, other))
+    });
+    last.map(|(_, fact)| Span { start: fact.at, end: fact.until.unwrap_or(Instant::MAX_UTC) }).collect()
 }
 
 fn as_text<S: serde::Serializer>(money: &Money, serializer: S) -> Result<S::Ok, S::Error> {
@@ -101,6 +138,8 @@ pub enum RecordError {
     TwoTargets,
     #[error("names nothing that it reduces; write event {{source, id}}, or deployment, product and perhaps customer")]
     NoTarget,
+    #[error("until {until} is not after at {at}")]
+    EndsAtStart { at: Instant, until: Instant },
     #[error("through {through} lies before from {from}")]
     EndsBeforeStart { from: NaiveDate, through: NaiveDate },
 }
@@ -136,12 +175,16 @@ enum Raw {
         name: DefinedTerm,
         by: PartyId,
         at: String,
+        until: Option<String>,
+        product: Option<ProductId>,
+        capability: Option<String>,
+        cloud: Option<String>,
         evidence: String,
     },
 }
 
 /// The fields of records, and the form of each.
-const FORMS: [(&str, &str); 16] = [
+const FORMS: [(&str, &str); 19] = [
     ("kind", "\"figure\", \"deduction\" or \"fact\""),
     ("source", "text in quotes"),
     ("id", "text in quotes"),
@@ -156,6 +199,9 @@ const FORMS: [(&str, &str); 16] = [
     ("amount", "an amount in quotes, such as \"1_000.50 USD\""),
     ("deployment", "text in quotes"),
     ("product", "text in quotes"),
+    ("capability", "text in quotes"),
+    ("cloud", "text in quotes"),
+    ("until", "an instant in quotes, such as \"2026-04-27T00:00:00-07:00\""),
     ("customer", "text in quotes"),
     ("evidence", "text in quotes"),
 ];
@@ -163,7 +209,7 @@ const FORMS: [(&str, &str); 16] = [
 /// Names the field whose value is of another type than its own: the reader of JSON does not.
 fn named(text: &str, error: serde_json::Error) -> RecordError {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).unwrap_or_default();
-    let may_be_null = ["deployment", "product", "customer"];
+    let may_be_null = ["deployment", "product", "customer", "capability", "cloud", "until"];
     let wrong = FORMS.iter().find(|(field, _)| {
         object.get(*field).is_some_and(|it| !(it.is_string() || it.is_null() && may_be_null.contains(field)))
     });
@@ -223,8 +269,14 @@ impl Record {
                 let deduction = Deduction { category, at: instant("at", &at)?, amount: taken, reduces };
                 (source, id, RecordContent::Deduction(deduction))
             }
-            Raw::Fact { source, id, contract, name, by, at, evidence } => {
-                let fact = Fact { contract, name, by, at: instant("at", &at)?, evidence };
+            Raw::Fact { source, id, contract, name, by, at, until, product, capability, cloud, evidence } => {
+                let at = instant("at", &at)?;
+                let until = until.map(|until| instant("until", &until)).transpose()?;
+                if let Some(until) = until.filter(|until| *until <= at) {
+                    return Err(RecordError::EndsAtStart { at, until });
+                }
+                let about = Subject { product, capability, cloud };
+                let fact = Fact { contract, name, by, at, until, about, evidence };
                 (source, id, RecordContent::Fact(fact))
             }
         };
@@ -253,6 +305,7 @@ impl Record {
                 "contract": fact.contract, "name": fact.name, "by": fact.by, "at": fact.at, "evidence": fact.evidence,
             }),
         };
+        // What is absent is left out, so that a record has one form.
         let target = match &self.content {
             RecordContent::Deduction(Deduction { reduces: Reduces::Event(event), .. }) => {
                 serde_json::json!({ "event": event })
@@ -265,7 +318,16 @@ impl Record {
                 }
                 None => serde_json::json!({ "deployment": deployment, "product": product }),
             },
-            RecordContent::Figure(_) | RecordContent::Fact(_) => serde_json::json!({}),
+            RecordContent::Figure(_) => serde_json::json!({}),
+            RecordContent::Fact(Fact { until, about, .. }) => {
+                let until = until.map(|until| serde_json::json!(until));
+                let Subject { product, capability, cloud } = about;
+                let product = product.as_ref().map(|product| serde_json::json!(product));
+                let named = [("until", until), ("product", product)].into_iter();
+                let text = |name: &Option<String>| name.as_ref().map(|name| serde_json::json!(name));
+                let named = named.chain([("capability", text(capability)), ("cloud", text(cloud))]);
+                named.filter_map(|(field, value)| Some((field.to_owned(), value?))).collect()
+            }
         };
         let identity = serde_json::json!({ "source": self.id.source, "id": self.id.id, "kind": self.kind() });
         let objects = [identity, content, target].into_iter();
@@ -301,6 +363,7 @@ mod tests {
             r#"{"kind":"deduction","source":"openai","id":"d","category":"tax","at":"2026-05-02T00:00:00Z","amount":"3 USD","deployment":"d","product":"p"}"#,
             r#"{"kind":"deduction","source":"openai","id":"d","category":"tax","at":"2026-05-02T00:00:00Z","amount":"3 USD","deployment":"d","product":"p","customer":"c"}"#,
             r#"{"kind":"fact","source":"panel","id":"a","contract":"m","name":"agi-verified","by":"panel","at":"2026-05-02T00:00:00Z","evidence":"minutes"}"#,
+            r#"{"kind":"fact","source":"azure","id":"w","contract":"m","name":"azure-waiver","by":"microsoft","at":"2026-05-02T00:00:00Z","until":"2026-06-02T00:00:00Z","product":"p","capability":"agents","evidence":"letter"}"#,
         ];
         for text in texts {
             let record = Record::from_json(text).expect("a record");
@@ -334,6 +397,10 @@ mod tests {
         };
         check(&figure(r#""2026-13-01""#), "\"from\": \"2026-13-01\" is no date; write one such as 2026-05-31");
         check(&figure("20260501"), "\"from\" has to be a date in quotes");
+        check(
+            r#"{"kind":"fact","source":"s","id":"f","contract":"c","name":"n","by":"p","at":"2026-05-02T00:00:00Z","until":"2026-05-02T00:00:00Z","evidence":"e"}"#,
+            "is not after at",
+        );
         check(r#"{"kind":"fact","source":"s""#, "EOF while parsing an object, in column 27");
         check(&deduction(r#""amount":"3 USD","why":"x""#), "unknown field `why`");
     }

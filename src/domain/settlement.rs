@@ -5,14 +5,15 @@
 use super::contract::problem::there_is;
 use super::contract::{Contract, Missing, Selection, Term};
 use super::deduction::PlacedDeduction;
+use super::findings::{Held, without_held};
 use super::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use super::money::{Currency, Exact};
 use super::period::{Instant, Period, Timeline, last_instant_before};
 use super::price::PriceBook;
 use super::rating::{UsageRollup, rate};
-use super::record::{Fact, Figure};
+use super::record::{Fact, Figure, first_fact};
 use super::register::Register;
-use super::sharing::{Accrual, SharingError, SharingInput, first_fact, parties_of, share};
+use super::sharing::{Accrual, HeldBack, SharingError, SharingInput, parties_of, share};
 use chrono::NaiveDate;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +35,8 @@ pub struct SettlementInput {
     pub facts: Vec<Fact>,
     /// How many events up to the period's end no mapping knows: they count nowhere yet.
     pub unresolved_events: i64,
+    /// What each of the contracts holds back because it breaks a right.
+    pub held: Vec<Held>,
     pub books: Books,
 }
 
@@ -121,10 +124,17 @@ pub fn settle(input: &SettlementInput) -> Result<SettlementOutcome, SettlementEr
     check_period(contract, input)?;
     check_figures(input, contract)?;
     let charges = rate(&input.usage, &input.timeline, &input.register, &input.prices);
+    let left = |held: &Held| without_held(&input.usage, &held.usage);
+    let mut held = Vec::new();
+    for back in &input.held {
+        let charges = rate(&left(back), &input.timeline, &input.register, &input.prices);
+        held.push(HeldBack { contract: &back.contract, charges, deductions: &back.deductions });
+    }
     let accruals = share(&SharingInput {
         contracts: &input.contracts,
         timeline: &input.timeline,
         charges: &charges,
+        held: &held,
         deductions: &input.deductions,
         figures: &input.figures,
         facts: &input.facts,

@@ -5,14 +5,14 @@
 
 use super::contract::{Base, Cap, ChargeFilter, Contract, DeductionPlace, Selection, Term, Version};
 use super::deduction::PlacedDeduction;
-use super::ids::{ContractId, DefinedTerm, PartyId, TermId};
+use super::ids::{ContractId, DefinedTerm, EventId, PartyId, TermId};
 use super::money::{Currency, Exact};
 use super::period::{Instant, Period, Span, Timeline, end_of_day_exclusive, last_instant_before};
 use super::price::PriceBook;
 use super::rating::{Charge, ChargeAttributes};
-use super::record::{Fact, Figure};
+use super::record::{Fact, Figure, first_fact};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All that shares are computed from.
 #[derive(Clone, Copy, Debug)]
@@ -20,9 +20,21 @@ pub struct SharingInput<'a> {
     pub contracts: &'a [Contract],
     pub timeline: &'a Timeline,
     pub charges: &'a [Charge],
+    /// The contracts that hold some of it back.
+    pub held: &'a [HeldBack<'a>],
     pub deductions: &'a [PlacedDeduction],
     pub figures: &'a [Figure],
     pub facts: &'a [Fact],
+}
+
+/// What a contract does not count because it breaks a right.
+#[derive(Clone, Debug)]
+pub struct HeldBack<'a> {
+    pub contract: &'a ContractId,
+    /// The charges that are left to it.
+    pub charges: Vec<Charge>,
+    /// The deductions of what is held.
+    pub deductions: &'a BTreeSet<EventId>,
 }
 
 /// What one term makes one party owe another for one segment, unrounded.
@@ -116,11 +128,10 @@ pub fn timeline(contracts: &[Contract], facts: &[Fact], prices: &PriceBook, end:
 /// # Errors
 /// Selected quantities without a price, or an amount in another currency than its term's.
 pub fn share(input: &SharingInput<'_>) -> Result<Vec<Accrual>, SharingError> {
-    let mut charges: BTreeMap<usize, Vec<&Charge>> = BTreeMap::new();
-    for charge in input.charges {
-        charges.entry(charge.segment).or_default().push(charge);
-    }
-    let mut engine = Engine { input, charges, terms: BTreeMap::new(), accruals: Vec::new(), missing: BTreeMap::new() };
+    let charges = by_segment(input.charges);
+    let left = input.held.iter().map(|held| (held.contract, by_segment(&held.charges))).collect();
+    let mut engine =
+        Engine { input, charges, left, terms: BTreeMap::new(), accruals: Vec::new(), missing: BTreeMap::new() };
     for (index, span) in input.timeline.segments().enumerate() {
         let segment = Segment { index, span };
         for contract in input.contracts {
@@ -133,6 +144,14 @@ pub fn share(input: &SharingInput<'_>) -> Result<Vec<Accrual>, SharingError> {
         return Err(SharingError::MissingPrices { missing: engine.missing.into_values().collect() });
     }
     Ok(engine.accruals)
+}
+
+fn by_segment(charges: &[Charge]) -> BTreeMap<usize, Vec<&Charge>> {
+    let mut found: BTreeMap<usize, Vec<&Charge>> = BTreeMap::new();
+    for charge in charges {
+        found.entry(charge.segment).or_default().push(charge);
+    }
+    found
 }
 
 #[derive(Clone, Copy)]
@@ -162,6 +181,8 @@ struct CapState {
 struct Engine<'a> {
     input: &'a SharingInput<'a>,
     charges: BTreeMap<usize, Vec<&'a Charge>>,
+    /// What is left to contracts that hold some back.
+    left: BTreeMap<&'a ContractId, BTreeMap<usize, Vec<&'a Charge>>>,
     terms: BTreeMap<(ContractId, TermId), TermState>,
     accruals: Vec<Accrual>,
     /// By product, meter and service tier. All are gathered, so that one look at the price book mends them.
@@ -220,7 +241,8 @@ impl<'a> Engine<'a> {
         for selection in &term.base.select {
             match selection {
                 Selection::Charges(filter) => {
-                    let here = self.charges.get(&segment.index).map(Vec::as_slice).unwrap_or_default();
+                    let charges = self.left.get(&contract.head.id).unwrap_or(&self.charges);
+                    let here = charges.get(&segment.index).map(Vec::as_slice).unwrap_or_default();
                     for charge in here.iter().filter(|charge| selects(filter, &charge.attributes)) {
                         match &charge.rated {
                             Some(rated) => parts.add(
@@ -250,7 +272,10 @@ impl<'a> Engine<'a> {
                 }
             }
         }
-        for deduction in self.input.deductions {
+        let mut held_back = self.input.held.iter().filter(|held| *held.contract == contract.head.id);
+        let held = held_back.next().map(|held| held.deductions);
+        let counts = |id: &EventId| held.is_none_or(|held| !held.contains(id));
+        for deduction in self.input.deductions.iter().filter(|deduction| counts(&deduction.id)) {
             if self.stands_in(deduction, segment, contract, term) {
                 let what = format!("deduction {}", deduction.category);
                 parts.add(what, Some(&deduction.attributes), -deduction.amount.clone(), deduction.currency)?;
@@ -367,11 +392,6 @@ fn missing_price(
 
 fn selects(filter: &ChargeFilter, attributes: &ChargeAttributes) -> bool {
     filter.iter().all(|(attribute, values)| values.iter().any(|value| value == attributes.get(*attribute)))
-}
-
-/// When a fact happened first; a milestone is reached once.
-pub fn first_fact(facts: &[Fact], contract: &ContractId, name: &DefinedTerm) -> Option<Instant> {
-    facts.iter().filter(|fact| fact.contract == *contract && fact.name == *name).map(|fact| fact.at).min()
 }
 
 /// The figures of a contract that stand in a span: each at the last instant of its last day.

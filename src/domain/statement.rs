@@ -1,6 +1,7 @@
 //! Statements: what two parties owe each other for a period under a contract, with every amount's origin.
 
 use super::contract::{Assumption, Clause, Contract, Negative, Selection, Term, Version};
+use super::findings::HeldEvents;
 use super::ids::{ContractId, PartyId, TermId};
 use super::money::{Currency, Exact, Rounding};
 use super::period::{Instant, Period, Span};
@@ -32,6 +33,9 @@ pub struct Statement {
     pub cutoff: Instant,
     /// Events up to the period's end whose deployment or product no mapping knew at the cutoff.
     pub unresolved_events: i64,
+    /// What is held back from the bases of the contract, and of those that it draws on, because it breaks a right.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldEvents>,
     pub lines: Vec<StatementLine>,
     pub totals: Vec<DirectionTotal>,
     /// What the amounts rest on that is not official.
@@ -228,6 +232,7 @@ impl Drawer<'_> {
             zone: head.zone.name().to_owned(),
             cutoff: self.input.cutoff,
             unresolved_events: self.input.unresolved_events,
+            held: self.input.held.iter().flat_map(|held| &held.events).cloned().collect(),
             lines,
             assumptions,
             engine_version: engine_version.to_owned(),

@@ -3,6 +3,7 @@
 use crate::domain::access::Scope;
 use crate::domain::settlement::SettlementError;
 use crate::jobs::contracts::ContractsError;
+use crate::jobs::findings::FindingError;
 use crate::jobs::invoices::InvoiceError;
 use crate::jobs::schedule::ScheduleError;
 use crate::jobs::settle::SettleError;
@@ -219,6 +220,19 @@ impl From<InvoiceError> for Problem {
             InvoiceError::Drawing { .. } => Self::conflict("cannot-draw", "The document cannot be drawn", detail),
             InvoiceError::Document(error) => Self::internal(&error),
             InvoiceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<FindingError> for Problem {
+    fn from(error: FindingError) -> Self {
+        let detail = error.to_string();
+        match error {
+            FindingError::NotKnownYet { .. } => Self::conflict("not-known-yet", "The instant lies ahead", detail),
+            FindingError::Unknown { .. } | FindingError::Contract(_) => Self::not_found(detail),
+            FindingError::Decided { .. } => Self::conflict("decided", "All of it is decided on", detail),
+            FindingError::Contracts(error) => error.into(),
+            FindingError::Store(error) => error.into(),
         }
     }
 }

@@ -4,11 +4,14 @@ use crate::domain::contract::Contract;
 use crate::domain::contract::additions::{AdditionError, Loaded, Overridden, additions};
 use crate::domain::contract::folder::{Folder, FolderErrors, SourceFile, read_folder, read_versions};
 use crate::domain::contract::problem::ReadError;
+use crate::domain::ids::EventId;
 use crate::domain::period::Instant;
 use crate::domain::price::PriceBook;
 use crate::domain::register::{Register, RegisterConflict};
 use crate::store::StoreError;
-use crate::store::contracts::{Added, append, load_prices, load_register, load_versions};
+use crate::store::contracts::{
+    Added, RecordOutcome, append, append_records, load_prices, load_register, load_versions,
+};
 use crate::store::recording::{self, LockMode};
 use sqlx::{PgConnection, PgPool};
 use std::path::{Path, PathBuf};
@@ -25,6 +28,8 @@ pub enum ContractsError {
     Register(#[from] RegisterConflict),
     #[error(transparent)]
     Addition(#[from] AdditionError),
+    #[error("record {id} is loaded with other content; records never change: give the new one a new id")]
+    ChangedFact { id: EventId },
     #[error("a loaded version can no longer be read: {0}")]
     Stored(#[from] ReadError),
     #[error(transparent)]
@@ -70,7 +75,7 @@ fn gather(root: &Path, path: &Path, files: &mut Vec<SourceFile>) -> Result<(), C
         if path.is_dir() {
             gather(root, &path, files)?;
         } else if let Some(ending) = path.extension().map(|ending| ending.to_string_lossy().to_lowercase())
-            && (ending == "md" || ending == "csv")
+            && ["md", "csv", "jsonl"].iter().any(|known| ending == *known)
         {
             let text = std::fs::read_to_string(&path).map_err(fail(&path))?;
             let name = path.strip_prefix(root).unwrap_or(&path).with_extension(ending);
@@ -107,7 +112,14 @@ pub async fn apply(pool: &PgPool, folder: &Folder) -> Result<Applied, ContractsE
     let documents = load_versions(&mut tx, at).await?;
     let contracts = read_versions(&documents, &register)?;
     let additions = additions(folder, Loaded { prices: &prices, documents: &documents, contracts })?;
-    let added = append(&mut tx, &folder.register, &additions, at).await?;
+    let mut added = append(&mut tx, &folder.register, &additions, at).await?;
+    for (record, outcome) in folder.facts.iter().zip(append_records(&mut tx, &folder.facts, at).await?) {
+        match outcome {
+            RecordOutcome::Stored => added.facts = added.facts.saturating_add(1),
+            RecordOutcome::Duplicate => {}
+            RecordOutcome::Conflict => return Err(ContractsError::ChangedFact { id: record.id.clone() }),
+        }
+    }
     tx.commit().await.map_err(StoreError::from)?;
     Ok(Applied { added, overridden: additions.overridden })
 }

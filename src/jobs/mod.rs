@@ -3,6 +3,7 @@
 pub mod availability;
 pub mod charges;
 pub mod contracts;
+pub mod findings;
 pub mod invoices;
 pub mod records;
 pub mod schedule;

@@ -1,10 +1,11 @@
 //! Settles a period: load what is known at the cutoff, decide, book the differences and draft the statements.
 
 use super::contracts::{ContractsError, Known};
+use super::findings::{HeldQuery, facts, load_held};
 use crate::domain::deduction::{PlacedDeduction, place};
 use crate::domain::ids::{ContractId, EventId};
 use crate::domain::period::{Instant, Period};
-use crate::domain::record::{Fact, Figure, Record, RecordContent, Reduces};
+use crate::domain::record::{Figure, Record, RecordContent, Reduces};
 use crate::domain::register::Register;
 use crate::domain::settlement::{
     BookedLine, SettlementError, SettlementInput, find_contract, settle as decide, with_drawn_on,
@@ -169,14 +170,12 @@ async fn load_input(conn: &mut PgConnection, request: &SettleRequest, cutoff: In
     let Known { register, prices, contracts } = known;
     let contracts = with_drawn_on(contracts, &request.contract);
     let records = load_records(&mut *conn, cutoff).await?;
-    let facts: Vec<Fact> = select(&records, |content| match content {
-        RecordContent::Fact(fact) => Some(fact.clone()),
-        RecordContent::Figure(_) | RecordContent::Deduction(_) => None,
-    });
-    let figures: Vec<Figure> = select(&records, |content| match content {
+    let facts = facts(&records);
+    let figure = |record: &Record| match &record.content {
         RecordContent::Figure(figure) => Some(figure.clone()),
         RecordContent::Fact(_) | RecordContent::Deduction(_) => None,
-    });
+    };
+    let figures: Vec<Figure> = records.iter().filter_map(figure).collect();
     let Some(timeline) = timeline(&contracts, &facts, &prices, end) else {
         let (contract, period) = (request.contract.clone(), request.period);
         return Err(SettlementError::BeforeContract { contract, period }.into());
@@ -184,6 +183,16 @@ async fn load_input(conn: &mut PgConnection, request: &SettleRequest, cutoff: In
     let usage = load_usage(&mut *conn, &timeline, &prices.thresholds(), cutoff).await?;
     let (deductions, waiting_deductions) = place_deductions(&mut *conn, &records, &register, cutoff).await?;
     let unresolved = load_unresolved(&mut *conn, end, cutoff).await?;
+    let query = HeldQuery {
+        contracts: &contracts,
+        register: &register,
+        prices: &prices,
+        facts: &facts,
+        records: &records,
+        timeline: &timeline,
+        cutoff,
+    };
+    let held = load_held(&mut *conn, query).await?;
     let books = load_books(conn, &request.contract).await?;
     let input = SettlementInput {
         contract: request.contract.clone(),
@@ -198,13 +207,10 @@ async fn load_input(conn: &mut PgConnection, request: &SettleRequest, cutoff: In
         figures,
         facts,
         unresolved_events: unresolved.iter().map(|usage| usage.events).sum(),
+        held,
         books,
     };
     Ok(Loaded { input, unresolved, waiting_deductions })
-}
-
-fn select<T>(records: &[Record], pick: impl Fn(&RecordContent) -> Option<T>) -> Vec<T> {
-    records.iter().filter_map(|record| pick(&record.content)).collect()
 }
 
 /// Looks up what each deduction reduces; those for which it is not known wait.

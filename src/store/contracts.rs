@@ -2,9 +2,11 @@
 
 use super::StoreError;
 use super::recording;
+use crate::domain::contract::Clause;
 use crate::domain::contract::additions::{Additions, NewVersion};
 use crate::domain::contract::folder::VersionDocument;
-use crate::domain::ids::{ContractId, DeploymentId, PartyId, ProductId};
+use crate::domain::contract::rights::RightKind;
+use crate::domain::ids::{ContractId, DeploymentId, PartyId, ProductId, TermId};
 use crate::domain::period::Instant;
 use crate::domain::price::{Narrowing, Price};
 use crate::domain::record::Record;
@@ -12,6 +14,7 @@ use crate::domain::register::{Cloud, Deployment, Party, Product, ProductGroup, R
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
+use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 
 /// What loading a folder added.
@@ -20,6 +23,7 @@ pub struct Added {
     pub register_entries: u64,
     pub prices: u64,
     pub versions: u64,
+    pub facts: u64,
 }
 
 fn per_units(stored: i64) -> Result<NonZeroU64, std::num::TryFromIntError> {
@@ -281,21 +285,46 @@ async fn append_version(conn: &mut PgConnection, new: &NewVersion, at: Instant) 
     )
     .execute(&mut *conn)
     .await?;
+    let of_version: BTreeSet<&PartyId> = read.terms.iter().flat_map(|term| [&term.payer, &term.payee]).collect();
     for term in &read.terms {
-        sqlx::query!(
-            "insert into contract_term (contract_id, number, term_id, kind, heading, parties, starts_at, ends_at)
-             values ($1, $2, $3, 'share', $4, $5, $6, $7)",
-            version.contract.as_str(),
-            number,
-            term.id.as_str(),
-            term.clause.heading,
-            &[term.payer.to_string(), term.payee.to_string()],
-            term.from,
-            term.end
-        )
-        .execute(&mut *conn)
-        .await?;
+        let (parties, span) = (BTreeSet::from([&term.payer, &term.payee]), (term.from, term.end));
+        append_term(&mut *conn, version, number, (&term.id, "share", &term.clause), &parties, span).await?;
     }
+    for right in &read.rights {
+        let parties = match &right.kind {
+            RightKind::Licence { licensor, licensee, .. } => &BTreeSet::from([licensor, licensee]),
+            // Who may sell what first or alone concerns everybody who is in the agreement.
+            RightKind::First { .. } | RightKind::Only(_) => &of_version,
+        };
+        let named = (&right.id, right.kind.name(), &right.clause);
+        append_term(&mut *conn, version, number, named, parties, (right.from, right.end)).await?;
+    }
+    Ok(())
+}
+
+async fn append_term(
+    conn: &mut PgConnection,
+    version: &VersionDocument,
+    number: i32,
+    (id, kind, clause): (&TermId, &str, &Clause),
+    parties: &BTreeSet<&PartyId>,
+    (starts_at, ends_at): (Option<Instant>, Option<Instant>),
+) -> Result<(), StoreError> {
+    let parties: Vec<String> = parties.iter().map(ToString::to_string).collect();
+    sqlx::query!(
+        "insert into contract_term (contract_id, number, term_id, kind, heading, parties, starts_at, ends_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        version.contract.as_str(),
+        number,
+        id.as_str(),
+        kind,
+        clause.heading,
+        &parties,
+        starts_at,
+        ends_at
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

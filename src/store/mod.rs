@@ -7,6 +7,8 @@ pub mod books;
 pub mod contracts;
 pub mod demo_database;
 pub mod dictionary;
+pub mod finding_decisions;
+pub mod findings;
 pub mod invoices;
 pub mod jobs;
 pub mod offsets;

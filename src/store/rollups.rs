@@ -36,12 +36,7 @@ pub async fn load_usage(
 ) -> Result<Vec<UsageRollup>, StoreError> {
     let edges = timeline.edges();
     let opened = opened_hours(edges);
-    let (products, overs): (Vec<String>, Vec<i64>) = thresholds
-        .iter()
-        .flat_map(|(product, overs)| {
-            overs.iter().map(|over| (product.to_string(), i64::try_from(*over).unwrap_or(i64::MAX)))
-        })
-        .unzip();
+    let (products, overs) = threshold_arrays(thresholds);
     let rows = sqlx::query_file!("src/store/usage_by_segment.sql", edges, &opened, known_at, &products, &overs)
         .fetch_all(conn)
         .await?;
@@ -61,6 +56,16 @@ pub async fn load_usage(
             })
         })
         .collect()
+}
+
+/// Context thresholds in the form in which queries take them: products, and numbers of tokens.
+pub(super) fn threshold_arrays(thresholds: &BTreeMap<ProductId, BTreeSet<u64>>) -> (Vec<String>, Vec<i64>) {
+    let over = |over: &u64| i64::try_from(*over).unwrap_or(i64::MAX);
+    let of_product = |(product, overs): (&ProductId, &BTreeSet<u64>)| {
+        let product = product.to_string();
+        overs.iter().map(move |it| (product.clone(), over(it))).collect::<Vec<_>>()
+    };
+    thresholds.iter().flat_map(of_product).unzip()
 }
 
 /// The hours in which an edge falls other than at their start.

@@ -164,3 +164,50 @@ fn the_shipped_agreements_are_read_whole() {
     let expect = [("aws-openai", 1), ("microsoft-openai", 3), ("trace-share", 1)];
     assert_eq!(versions, expect.map(|(id, count)| (id.to_owned(), count)));
 }
+
+#[test]
+fn wrong_rights_are_refused_with_their_place() {
+    let version = "microsoft-openai/3.md";
+    check(version, "first = \"azure\"", "first = \"azur\"", &["3.md:", "no cloud \"azur\"; there is aws, azure"]);
+    check(version, "lead = \"0 days\"", "lead = \"0 weeks\"", &["3.md:", "no length of time"]);
+    check(version, "lead = \"0 days\"   # assumed\n", "", &["a right is first = cloud"]);
+    check(version, "release = \"release\"", "release = \"releas\"", &["no fact \"releas\"; there is", "azure-waiver"]);
+    check(version, "release = \"release\"", "release = \"azure-waiver\"", &["is a status; here stands an event"]);
+    check(version, "[\"azure-waiver\"]", "[\"release\"]", &["is an event; here stands a status"]);
+    check(version, "[\"azure-waiver\"]", "[\"agi-verified\"]", &["about the contract; here stands one about products"]);
+    check(version, "through = 2032-12-31", "until = \"release\"", &["is about products or clouds; here stands"]);
+    check(version, "through = 2032-12-31", "through = 2018-12-31", &["before the contract begins"]);
+    check(version, "exclusive = false", "exclusive = false\nlead = \"0 days\"", &["a right is first = cloud"]);
+    check(version, "exclusive = false", "exclusive = false\nwhile = \"azure-waiver\"", &["unknown field `while`"]);
+    check(version, "licensee = \"microsoft\"", "licensee = \"microsft\"", &["no party \"microsft\""]);
+    check(version, "[right.licence]", "[right.revenue-share]", &["is a term and a right"]);
+    check(version, "through = 2032-12-31", "on_breach = \"stop\"", &["stop", "report"]);
+    let other = "aws-openai.md";
+    check(other, "\"frontier\"]", "\"frontir\"]", &["aws-openai.md:", "no product or group \"frontir\""]);
+    check(other, "only = { cloud = \"aws\" }", "only = { cloud = \"amazon\" }", &["no cloud \"amazon\""]);
+    check(other, "only = { cloud = \"aws\" }", "only = { customer = \"c\" }", &["only by customer"]);
+    check(other, "only = { cloud = \"aws\" }", "only = {}", &["selects nothing"]);
+    let definitions = "microsoft-openai/contract.md";
+    check(definitions, "kind = \"status\"", "kind = \"state\"", &["state", "status"]);
+    check(definitions, "about = [\"product\", \"cloud\"]", "about = [\"region\"]", &["region", "capability"]);
+}
+
+#[test]
+fn wrong_facts_beside_agreements_are_refused_with_their_line() {
+    let facts = "microsoft-openai/facts.jsonl";
+    check(facts, "\"product\":\"gpt-5.5\"", "\"product\":\"gpt-5\"", &["facts.jsonl:1:", "no product \"gpt-5\""]);
+    check(facts, "\"cloud\":\"azure\"", "\"cloud\":\"azur\"", &["no cloud \"azur\" is registered; there is aws"]);
+    check(facts, "\"cloud\":\"azure\"", "\"capability\":\"stateless-api\"", &["cannot be about a capability"]);
+    check(
+        facts,
+        "\"capability\":\"stateful-runtime\"",
+        "\"capability\":\"x\"",
+        &["facts.jsonl:5:", "capability \"x\""],
+    );
+    check(facts, ",\"capability\":\"stateful-runtime\"", "", &["does not say what it is about"]);
+    check(facts, "\"evidence\"", "\"until\":\"2027-01-01T00:00:00Z\",\"evidence\"", &["happens once"]);
+    check(facts, "azure-gpt-5.4-mini", "azure-gpt-5.5", &["facts.jsonl:2:", "stands twice"]);
+    check(facts, "\"by\":\"openai\"", "\"by\":\"microsoft\"", &["reported by openai"]);
+    let deduction = r#"{"kind":"deduction","source":"s","id":"d","category":"tax","at":"2026-05-02T00:00:00Z","amount":"3 USD","deployment":"openai-direct","product":"gpt-5.5"}"#;
+    check(facts, "{\"kind\"", &format!("{deduction}\n{{\"kind\""), &["facts.jsonl:1:", "is a deduction"]);
+}

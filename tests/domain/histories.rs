@@ -9,7 +9,7 @@ use apportion::domain::money::Exact;
 use apportion::domain::period::{Instant, Period, PeriodUnit};
 use apportion::domain::price::{PriceBook, read_price_book};
 use apportion::domain::rating::{ChargeAttributes, UsageRollup};
-use apportion::domain::record::{Fact, Figure};
+use apportion::domain::record::{Fact, Figure, Subject};
 use apportion::domain::settlement::{BookedLine, Books, SettlementInput, settle, with_drawn_on};
 use apportion::domain::sharing::timeline;
 use apportion::domain::usage::Meter;
@@ -146,7 +146,15 @@ fn cents(amount: i64) -> Exact {
 }
 
 fn milestone(at: Instant) -> Fact {
-    Fact { contract: "share".into(), name: "milestone".into(), by: "lab".into(), at, evidence: "e".into() }
+    Fact {
+        contract: "share".into(),
+        name: "milestone".into(),
+        by: "lab".into(),
+        at,
+        until: None,
+        about: Subject::default(),
+        evidence: "e".into(),
+    }
 }
 
 impl History {
@@ -326,6 +334,7 @@ impl History {
             figures: figures.collect(),
             facts,
             unresolved_events: 0,
+            held: Vec::new(),
             books,
             contracts,
             register: folder.register.clone(),

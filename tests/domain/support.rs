@@ -7,7 +7,7 @@ use apportion::domain::money::Exact;
 use apportion::domain::period::{Instant, Period, parse_instant};
 use apportion::domain::price::PriceBook;
 use apportion::domain::rating::{ChargeAttributes, UsageRollup};
-use apportion::domain::record::{Fact, Figure, Record, RecordContent};
+use apportion::domain::record::{Fact, Figure, Record, RecordContent, Subject};
 use apportion::domain::settlement::{
     BookedLine, Books, SettlementError, SettlementInput, SettlementOutcome, settle, with_drawn_on,
 };
@@ -118,6 +118,8 @@ impl History {
             name: name.into(),
             by: "expert-panel".into(),
             at: at(when),
+            until: None,
+            about: Subject::default(),
             evidence: "test".into(),
         });
     }
@@ -181,6 +183,7 @@ impl History {
             figures: self.figures.clone(),
             facts: self.facts.clone(),
             unresolved_events: 0,
+            held: Vec::new(),
             books: self.books.clone(),
         }
     }

@@ -206,6 +206,7 @@ fn routes() -> Vec<(String, String, Vec<String>)> {
                 operation["security"][0]["key"].as_array().unwrap_or_else(|| panic!("{method} {path}: no scope"));
             let scopes = scopes.iter().map(|scope| scope.as_str().expect("a name").to_owned()).collect();
             let path = path.replace("{contract}", "aws-openai").replace("{id}", "1").replace("{number}", "1");
+            let path = path.replace("{job}", "expire-answers").replace("{finding}", "0123456789abcdef");
             routes.push((method.to_uppercase(), path, scopes));
         }
     }

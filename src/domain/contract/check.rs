@@ -60,11 +60,13 @@ fn terms(contracts: &[Contract]) -> impl Iterator<Item = (&Contract, &Term)> {
 
 fn check_versions(contract: &Contract) -> Result<(), CheckError> {
     for (index, version) in contract.versions.iter().enumerate() {
-        for term in &version.terms {
-            if let (Some(end), Some(begins)) = (term.end, contract.begins())
+        let terms = version.terms.iter().map(|term| (&term.id, term.end));
+        let rights = version.rights.iter().map(|right| (&right.id, right.end));
+        for (term, end) in terms.chain(rights) {
+            if let (Some(end), Some(begins)) = (end, contract.begins())
                 && end <= begins
             {
-                let (contract, term) = (contract.head.id.clone(), term.id.clone());
+                let (contract, term) = (contract.head.id.clone(), term.clone());
                 return Err(CheckError::EndsBeforeContract { contract, term, number: version.number, end, begins });
             }
         }
@@ -198,7 +200,7 @@ fn follow<'a>(
 }
 
 /// Whether one charge could match both: no attribute that both name has disjoint values.
-fn overlap(a: &ChargeFilter, b: &ChargeFilter) -> bool {
+pub(super) fn overlap(a: &ChargeFilter, b: &ChargeFilter) -> bool {
     let values = |filter: &ChargeFilter, attribute: Attribute| -> Option<BTreeSet<String>> {
         filter.get(&attribute).map(|values| values.iter().cloned().collect())
     };

@@ -2,11 +2,15 @@
 
 use super::Contract;
 use super::check::{CheckError, check};
+use super::document::Location;
 use super::parsed::Parsed;
 use super::problem::{ReadError, there_is};
 use super::read::read_version;
-use crate::domain::ids::{ContractId, ProductId};
+use super::records::{RecordProblem, check_record};
+use super::rights::{RightInVersion, RightsConflict, conflicts};
+use crate::domain::ids::{ContractId, EventId, ProductId};
 use crate::domain::price::{Narrowing, Price, PriceBookError, read_price_book};
+use crate::domain::record::{Fact, Record, RecordContent, RecordError};
 use crate::domain::register::{Register, RegisterConflict};
 use std::collections::BTreeSet;
 
@@ -25,6 +29,18 @@ pub struct Folder {
     pub contracts: Vec<Contract>,
     /// The documents behind each version, by contract and number.
     pub versions: Vec<VersionDocument>,
+    /// The facts that stand beside the agreements.
+    pub facts: Vec<Record>,
+    /// Rights that contradict each other: reported, not refused, as the agreements may say so.
+    pub conflicts: Vec<PlacedConflict>,
+}
+
+/// A conflict of rights, with the place of each.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct PlacedConflict {
+    #[serde(flatten)]
+    pub conflict: RightsConflict,
+    pub places: Vec<Location>,
 }
 
 /// A version as its documents, the form in which it is stored.
@@ -57,6 +73,16 @@ pub enum FolderError {
     UnknownPlace { path: String, price: String, kind: &'static str, name: String, known: Vec<String> },
     #[error("{path}: price \"{price}\" stands in another price book too; give each price an id of its own")]
     RepeatedPrice { path: String, price: String },
+    #[error("{path}:{line}: {problem}")]
+    Record { path: String, line: usize, problem: RecordError },
+    #[error("{path}:{line}: record {id}: {problem}")]
+    Fact { path: String, line: usize, id: EventId, problem: RecordProblem },
+    #[error(
+        "{path}:{line}: record {id} is a {kind}; beside agreements stand facts, and `apportion record` takes the others"
+    )]
+    NoFact { path: String, line: usize, id: EventId, kind: &'static str },
+    #[error("{path}:{line}: record {id} stands twice; give each an id of its own")]
+    RepeatedFact { path: String, line: usize, id: EventId },
     #[error("{path}: contract \"{contract}\" has no version")]
     NoVersion { path: String, contract: ContractId },
     #[error(transparent)]
@@ -80,12 +106,20 @@ struct Book<'a> {
     prices: Vec<Price>,
 }
 
-/// Reads the Markdown documents and price books (`.csv`) of a folder.
+/// A fact with the place of its line.
+struct FactLine<'a> {
+    path: &'a str,
+    line: usize,
+    record: Record,
+}
+
+/// Reads the Markdown documents, price books (`.csv`) and facts (`.jsonl`) of a folder.
 ///
 /// # Errors
 /// The first thing that is wrong in each document, with its place.
 pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
     let (mut register, mut documents, mut books) = (Register::default(), Vec::new(), Vec::new());
+    let mut facts = Vec::new();
     let mut errors = Vec::new();
     for file in files {
         if file.path.ends_with(".md") {
@@ -94,6 +128,8 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
             let (path, fail) = (file.path.as_str(), |problem| FolderError::Prices { path: file.path.clone(), problem });
             let read = read_price_book(&file.text).map_err(fail);
             read.map_or_else(|error| errors.push(error), |prices| books.push(Book { path, prices }));
+        } else if file.path.ends_with(".jsonl") {
+            read_facts(file).map_or_else(|error| errors.push(error), |read| facts.extend(read));
         }
     }
     // From here on names are looked up: without a file that cannot be read, right ones would look wrong.
@@ -104,7 +140,60 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
     let prices = gather_prices(books, &register, &mut errors);
     FolderErrors::refuse(errors)?;
     check(&contracts).map_err(|error| FolderErrors(vec![error.into()]))?;
-    Ok(Folder { register, prices, contracts, versions })
+    let facts = check_facts(facts, &contracts, &register).map_err(|error| FolderErrors(vec![error]))?;
+    let known: Vec<Fact> = facts.iter().filter_map(fact).cloned().collect();
+    let conflicts = conflicts(&contracts, &register, &known);
+    let conflicts = conflicts.into_iter().map(|conflict| placed(conflict, &documents)).collect();
+    Ok(Folder { register, prices, contracts, versions, facts, conflicts })
+}
+
+/// The records of a file, one JSON object a line; empty lines are none.
+fn read_facts(file: &SourceFile) -> Result<Vec<FactLine<'_>>, FolderError> {
+    let lines = (1..).zip(file.text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let read = |(line, text)| match Record::from_json(text) {
+        Ok(record) => Ok(FactLine { path: &file.path, line, record }),
+        Err(problem) => Err(FolderError::Record { path: file.path.clone(), line, problem }),
+    };
+    lines.map(read).collect()
+}
+
+fn fact(record: &Record) -> Option<&Fact> {
+    match &record.content {
+        RecordContent::Fact(fact) => Some(fact),
+        RecordContent::Figure(_) | RecordContent::Deduction(_) => None,
+    }
+}
+
+fn check_facts(
+    lines: Vec<FactLine<'_>>,
+    contracts: &[Contract],
+    register: &Register,
+) -> Result<Vec<Record>, FolderError> {
+    let mut facts: Vec<Record> = Vec::new();
+    for FactLine { path, line, record } in lines {
+        let (path, id) = (path.to_owned(), record.id.clone());
+        if fact(&record).is_none() {
+            return Err(FolderError::NoFact { path, line, id, kind: record.kind() });
+        }
+        if facts.iter().any(|other| other.id == id) {
+            return Err(FolderError::RepeatedFact { path, line, id });
+        }
+        let checked = check_record(&record, contracts, register, &[]);
+        checked.map_err(|problem| FolderError::Fact { path, line, id, problem })?;
+        facts.push(record);
+    }
+    Ok(facts)
+}
+
+/// Looks up where the rights of a conflict are stated.
+fn placed(conflict: RightsConflict, documents: &[Parsed]) -> PlacedConflict {
+    let place = |right: &RightInVersion| {
+        let mut versions = documents.iter().filter(|document| is_version_of(document, &right.contract));
+        let stated = versions.find(|it| it.version().is_some_and(|(number, _)| number == right.version))?;
+        stated.place_of_right(&right.right)
+    };
+    let places = conflict.rights.iter().filter_map(place).collect();
+    PlacedConflict { conflict, places }
 }
 
 fn read_document(file: &SourceFile, register: &mut Register) -> Result<Parsed, FolderError> {

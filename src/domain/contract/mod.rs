@@ -11,12 +11,15 @@ pub mod parsed;
 pub mod problem;
 mod raw;
 pub mod read;
+mod read_right;
 pub mod records;
+pub mod rights;
 
 use super::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use super::money::{Currency, Exact, Rounding};
 use super::period::{Instant, PeriodUnit, Span};
 use chrono_tz::Tz;
+use rights::{FactAttribute, FactKind, Right};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,6 +72,8 @@ pub struct Version {
     pub facts: BTreeMap<DefinedTerm, FactDefinition>,
     /// In the order of the file, which is their order at one item.
     pub terms: Vec<Term>,
+    /// Who may sell what first, alone, or at all.
+    pub rights: Vec<Right>,
 }
 
 /// A number that a party reports for a flow of time.
@@ -91,7 +96,10 @@ pub enum Missing {
 /// Something that the contract waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FactDefinition {
+    pub kind: FactKind,
     pub by: PartyId,
+    /// What its facts may be about; nothing where they are about the contract.
+    pub about: BTreeSet<FactAttribute>,
 }
 
 /// One clause as data: who owes whom which share of which base, from when to when, up to which cap.
@@ -172,6 +180,24 @@ pub enum Attribute {
     Meter,
 }
 
+impl Attribute {
+    /// The name in documents and in what people read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Seller => "seller",
+            Self::Operator => "operator",
+            Self::Cloud => "cloud",
+            Self::Channel => "channel",
+            Self::Region => "region",
+            Self::Deployment => "deployment",
+            Self::Product => "product",
+            Self::Customer => "customer",
+            Self::ServiceTier => "service_tier",
+            Self::Meter => "meter",
+        }
+    }
+}
+
 /// Categories of deductions that reduce a base.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Deductions {
@@ -227,6 +253,10 @@ impl Contract {
 impl Version {
     pub fn term(&self, id: &TermId) -> Option<&Term> {
         self.terms.iter().find(|term| term.id == *id)
+    }
+
+    pub fn right(&self, id: &TermId) -> Option<&Right> {
+        self.rights.iter().find(|right| right.id == *id)
     }
 }
 

@@ -1,10 +1,10 @@
 //! A document with its blocks as they are written: what it is, its master data, and the head of its contract.
 
-use super::document::Document;
+use super::document::{Document, Location};
 use super::problem::{Problem, ReadError};
 use super::raw::RawDocument;
 use super::{ContractHead, Currency};
-use crate::domain::ids::{ContractId, DeploymentId, PartyId, ProductId, is_name};
+use crate::domain::ids::{ContractId, DeploymentId, PartyId, ProductId, TermId, is_name};
 use crate::domain::money::UnknownCurrency;
 use crate::domain::register::Register;
 use chrono_tz::Tz;
@@ -61,6 +61,7 @@ impl Parsed {
         };
         if raw.version.is_none() {
             stray("term", raw.term.values().map(Spanned::span).next())?;
+            stray("right", raw.right.values().map(Spanned::span).next())?;
         }
         if raw.version.is_none() && raw.contract.is_none() {
             stray("base", raw.base.values().map(Spanned::span).next())?;
@@ -88,7 +89,8 @@ impl Parsed {
             .chain(of("deployment", &raw.deployment))
             .chain(of("figure", &raw.figure))
             .chain(of("fact", &raw.fact))
-            .chain(of("term", &raw.term));
+            .chain(of("term", &raw.term))
+            .chain(of("right", &raw.right));
         for (kind, name, at) in names {
             if !is_name(name) {
                 return self.fail(&at, Problem::Name { kind, name: name.escape_debug().to_string() });
@@ -110,6 +112,12 @@ impl Parsed {
     pub fn version(&self) -> Option<(u32, Option<&str>)> {
         let version = self.raw.version.as_ref()?.get_ref();
         Some((version.number, version.contract.as_ref().map(|name| name.get_ref().as_str())))
+    }
+
+    /// Where the document states a right.
+    pub fn place_of_right(&self, id: &TermId) -> Option<Location> {
+        let right = self.raw.right.get(id.as_str())?;
+        Some(self.document.location_at(right.span().start))
     }
 
     /// The id that a contract file states.

@@ -3,7 +3,7 @@
 use super::document::Location;
 use crate::domain::ids::{ContractId, PartyId};
 use crate::domain::money::{Currency, Exact, ParseExactError, ParseMoneyError, UnknownCurrency};
-use crate::domain::period::{Instant, ParseInstantError};
+use crate::domain::period::{Instant, ParseInstantError, ParseLengthError};
 use crate::domain::register::RegisterConflict;
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -45,12 +45,26 @@ pub enum Problem {
     OtherCurrency { field: &'static str, found: Currency, expected: Currency },
     #[error("the opening {opening} is above the cap {limit}")]
     OpeningAboveCap { opening: Exact, limit: Exact },
-    #[error("the term ends at {end}, before it begins at {from}")]
+    #[error("it ends at {end}, before it begins at {from}")]
     EndsBeforeStart { from: Instant, end: Instant },
     #[error("payer and payee are both \"{party}\"")]
     OwesItself { party: PartyId },
     #[error("due \"{text}\"; write it as \"45 days after period\"")]
     Due { text: String },
+    #[error(
+        "a right is first = cloud with lead and release (waivers if any), or only = {{ .. }}, or licensor with licensee and exclusive; this one is none of them alone"
+    )]
+    RightKind,
+    #[error("\"{name}\" is a term and a right; give each a name of its own")]
+    TermAndRight { name: String },
+    #[error(
+        "only by {attribute}; a right is broken by where usage runs, so name a seller, operator, cloud, channel, region or deployment"
+    )]
+    OnlyByUsage { attribute: &'static str },
+    #[error("fact \"{name}\" is {found}; here stands {expected}")]
+    WrongFact { name: String, found: &'static str, expected: &'static str },
+    #[error("lead: {0}")]
+    Lead(ParseLengthError),
     #[error("a version without a contract; write [contract] in this file, or contract = \"its-id\" in [version]")]
     NoContract,
     #[error("a contract file and its versions are of \"{expected}\"; this one says \"{found}\"")]
@@ -67,7 +81,7 @@ pub enum Problem {
     DeductionsOfPart { attribute: &'static str },
     #[error("an empty list selects nothing; name at least one, or leave the attribute out")]
     NoValues,
-    #[error("a {block} in a file without {}; nothing would read it", if *.block == "term" { "[version]" } else { "[contract] or [version]" })]
+    #[error("a {block} in a file without {}; nothing would read it", if ["term", "right"].contains(.block) { "[version]" } else { "[contract] or [version]" })]
     StrayBlock { block: &'static str },
     #[error("{found} would be passed over; write ```toml at the start of a line, or ```text for what is no block")]
     PassedOver { found: &'static str },

@@ -1,11 +1,12 @@
 //! The blocks of a document as they are written, before any name is looked up. An unknown field is an error.
 
+use super::rights::{FactAttribute, FactKind, OnBreach};
 use super::{Attribute, Confidence, DeductionPlace, Missing, Negative};
 use crate::domain::money::Rounding;
 use crate::domain::period::PeriodUnit;
 use crate::domain::register::{Cloud, Deployment, Party, Product, ProductGroup};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
 
 type Blocks<T> = BTreeMap<String, Spanned<T>>;
@@ -35,6 +36,8 @@ pub struct RawDocument {
     pub base: Blocks<RawBase>,
     #[serde(default)]
     pub term: Blocks<RawTerm>,
+    #[serde(default)]
+    pub right: Blocks<RawRight>,
 }
 
 /// Where a number or reading comes from; any block may say so.
@@ -94,15 +97,10 @@ pub enum FlowKind {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawFact {
-    pub kind: EventKind,
+    pub kind: FactKind,
     pub by: Spanned<String>,
-}
-
-/// Statuses with a from and an until are not read yet, so they are refused.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EventKind {
-    Event,
+    #[serde(default)]
+    pub about: BTreeSet<FactAttribute>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -149,6 +147,28 @@ pub struct RawTerm {
     pub until: Option<Spanned<String>>,
     pub cap: Option<Spanned<RawCap>>,
     pub due: Option<Spanned<String>>,
+    pub source: Option<String>,
+    pub confidence: Option<Confidence>,
+}
+
+/// One of three kinds: `first`, `only`, or `licensor` with `licensee`. Fields of another kind are refused.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawRight {
+    pub first: Option<Spanned<String>>,
+    pub lead: Option<Spanned<String>>,
+    pub release: Option<Spanned<String>>,
+    pub waivers: Option<Vec<Spanned<String>>>,
+    pub only: Option<Spanned<BTreeMap<Attribute, Spanned<OneOrMore>>>>,
+    pub licensor: Option<Spanned<String>>,
+    pub licensee: Option<Spanned<String>>,
+    pub exclusive: Option<bool>,
+    pub products: Spanned<OneOrMore>,
+    pub from: Option<Spanned<toml::Value>>,
+    pub through: Option<Spanned<toml::Value>>,
+    pub until: Option<Spanned<String>>,
+    #[serde(default)]
+    pub on_breach: OnBreach,
     pub source: Option<String>,
     pub confidence: Option<Confidence>,
 }

@@ -12,6 +12,7 @@ use crate::domain::register::Register;
 use crate::domain::usage::Meter;
 use chrono::NaiveDate;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::str::FromStr;
 use toml::Spanned;
 
@@ -42,12 +43,12 @@ pub fn read_version(definitions: &Parsed, file: &Parsed, register: &Register) ->
 }
 
 /// What names are looked up in while one version is read: the version's own file first, then the contract's.
-struct Scope<'a> {
-    definitions: &'a Parsed,
-    file: &'a Parsed,
+pub(super) struct Scope<'a> {
+    pub definitions: &'a Parsed,
+    pub file: &'a Parsed,
     head: &'a ContractHead,
     version: &'a RawVersion,
-    register: &'a Register,
+    pub register: &'a Register,
 }
 
 impl<'a> Scope<'a> {
@@ -75,10 +76,11 @@ impl<'a> Scope<'a> {
             figures,
             facts,
             terms: terms.into_iter().map(|(name, term)| self.term(name, term)).collect::<Result<_>>()?,
+            rights: self.rights()?,
         })
     }
 
-    fn party(&self, file: &Parsed, name: &Spanned<String>) -> Result<PartyId> {
+    pub fn party(&self, file: &Parsed, name: &Spanned<String>) -> Result<PartyId> {
         let party = PartyId::new(name.get_ref());
         match self.register.parties.contains_key(&party) {
             true => Ok(party),
@@ -97,8 +99,7 @@ impl<'a> Scope<'a> {
     }
 
     fn fact(&self, file: &Parsed, raw: &RawFact) -> Result<FactDefinition> {
-        let super::raw::EventKind::Event = raw.kind;
-        Ok(FactDefinition { by: self.party(file, &raw.by)? })
+        Ok(FactDefinition { kind: raw.kind, by: self.party(file, &raw.by)?, about: raw.about.clone() })
     }
 
     fn parameter(&self, name: &str) -> Option<&'a RawParameter> {
@@ -117,7 +118,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Notes what is not official, with the source and confidence that hold where none is stated.
-    fn note(&self, what: &str, source: Option<&String>, own: Option<Confidence>, noted: &mut Vec<Assumption>) {
+    pub fn note(&self, what: &str, source: Option<&String>, own: Option<Confidence>, noted: &mut Vec<Assumption>) {
         let contract = self.definitions.raw.contract.as_ref().map(Spanned::get_ref);
         let inherited = Provenance {
             source: self.version.source.clone().or_else(|| contract.and_then(|it| it.source.clone())),
@@ -191,16 +192,7 @@ impl<'a> Scope<'a> {
         if payer == payee {
             return self.file.fail(&raw.payee.span(), Problem::OwesItself { party: payer });
         }
-        let instant = |field, value: &Option<Spanned<toml::Value>>, edge| {
-            value.as_ref().map(|value| self.instant(field, self.file, value, edge)).transpose()
-        };
-        let from = instant("from", &raw.from, Edge::Start)?;
-        let end = instant("through", &raw.through, Edge::Through)?;
-        if let (Some(from), Some(end)) = (from, end)
-            && end <= from
-        {
-            return self.file.fail(&spanned.span(), Problem::EndsBeforeStart { from, end });
-        }
+        let (from, end) = self.dates(&spanned.span(), raw.from.as_ref(), raw.through.as_ref())?;
         let cap = raw.cap.as_ref().map(|cap| self.cap(cap, &mut assumptions)).transpose()?;
         Ok(Term {
             id: TermId::new(name),
@@ -218,12 +210,50 @@ impl<'a> Scope<'a> {
         })
     }
 
-    fn until(&self, name: &Spanned<String>) -> Result<DefinedTerm> {
-        let facts = || [self.file, self.definitions].into_iter().flat_map(|file| file.raw.fact.keys());
-        match facts().any(|fact| fact == name.get_ref()) {
-            true => Ok(DefinedTerm::new(name.get_ref())),
-            false => self.file.fail(&name.span(), unknown("fact", name.get_ref(), facts())),
+    /// When something begins, and when it ends, exclusive.
+    pub fn dates(
+        &self,
+        at: &Range<usize>,
+        from: Option<&Spanned<toml::Value>>,
+        through: Option<&Spanned<toml::Value>>,
+    ) -> Result<(Option<Instant>, Option<Instant>)> {
+        let from = from.map(|value| self.instant("from", self.file, value, Edge::Start)).transpose()?;
+        let end = through.map(|value| self.instant("through", self.file, value, Edge::Through)).transpose()?;
+        if let (Some(from), Some(end)) = (from, end)
+            && end <= from
+        {
+            return self.file.fail(at, Problem::EndsBeforeStart { from, end });
         }
+        Ok((from, end))
+    }
+
+    /// A fact that ends something: it happens once, and is about the contract.
+    pub fn until(&self, name: &Spanned<String>) -> Result<DefinedTerm> {
+        let fact = self.declared_fact(name)?;
+        let found = match (fact.kind, fact.about.is_empty()) {
+            (FactKind::Event, true) => return Ok(DefinedTerm::new(name.get_ref())),
+            (FactKind::Event, false) => "about products or clouds",
+            (FactKind::Status, _) => "a status",
+        };
+        self.wrong_fact(name, found, "an event about the contract")
+    }
+
+    /// A fact as the version's file declares it, or the contract's.
+    pub fn declared_fact(&self, name: &Spanned<String>) -> Result<&'a RawFact> {
+        let files = || [self.file, self.definitions].into_iter();
+        let found = files().find_map(|file| file.raw.fact.get(name.get_ref()));
+        found.map_or_else(
+            || {
+                let known = files().flat_map(|file| file.raw.fact.keys());
+                self.file.fail(&name.span(), unknown("fact", name.get_ref(), known))
+            },
+            |fact| Ok(fact.get_ref()),
+        )
+    }
+
+    pub fn wrong_fact<T>(&self, name: &Spanned<String>, found: &'static str, expected: &'static str) -> Result<T> {
+        let problem = Problem::WrongFact { name: name.get_ref().clone(), found, expected };
+        self.file.fail(&name.span(), problem)
     }
 
     fn due(&self, text: &Spanned<String>) -> Result<Due> {
@@ -318,7 +348,7 @@ impl<'a> Scope<'a> {
     }
 
     /// The values that an attribute may have; a name that the register does not know would never match.
-    fn attribute_values(
+    pub fn attribute_values(
         &self,
         file: &Parsed,
         attribute: Attribute,

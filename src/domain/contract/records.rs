@@ -1,11 +1,12 @@
 //! Whether a record is one that a known contract waits for: declared, by its party, in its unit, once.
 
 use super::problem::there_is;
+use super::rights::{FactAttribute, FactKind};
 use super::{Contract, FactDefinition, FigureDefinition};
 use crate::domain::ids::{ContractId, DefinedTerm, DeploymentId, EventId, PartyId, ProductId};
 use crate::domain::money::Currency;
 use crate::domain::period::Period;
-use crate::domain::record::{Deduction, Fact, Figure, Record, RecordContent, Reduces};
+use crate::domain::record::{Deduction, Fact, Figure, Record, RecordContent, Reduces, Subject};
 use crate::domain::register::Register;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +29,14 @@ pub enum RecordProblem {
     UnknownCategory { category: String, known: Vec<String> },
     #[error("deductions of the category \"{category}\" are taken in {}, not in {found}", listed(.expected))]
     DeductionCurrency { category: String, expected: Vec<Currency>, found: Currency },
+    #[error("fact \"{name}\" happens once, so it has no until; a status has")]
+    EventUntil { name: DefinedTerm },
+    #[error("fact \"{name}\" cannot be about a {found}{}", there_is(.known))]
+    OtherSubject { name: DefinedTerm, found: &'static str, known: Vec<&'static str> },
+    #[error("fact \"{name}\" does not say what it is about{}", there_is(.known))]
+    NoSubject { name: DefinedTerm, known: Vec<&'static str> },
+    #[error("no {kind} \"{name}\" is registered{}", there_is(.known))]
+    UnknownName { kind: &'static str, name: String, known: Vec<String> },
     #[error("no deployment \"{deployment}\" is registered")]
     UnknownDeployment { deployment: DeploymentId },
     #[error("no product \"{product}\" is registered")]
@@ -51,7 +60,7 @@ pub fn check_record(
     match &record.content {
         RecordContent::Figure(figure) => check_figure(&record.id, figure, contracts, others),
         RecordContent::Deduction(deduction) => check_deduction(deduction, contracts, register),
-        RecordContent::Fact(fact) => check_fact(fact, contracts),
+        RecordContent::Fact(fact) => check_fact(fact, contracts, register),
     }
 }
 
@@ -102,16 +111,55 @@ fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &
     }
 }
 
-fn check_fact(fact: &Fact, contracts: &[Contract]) -> Result<(), RecordProblem> {
+fn check_fact(fact: &Fact, contracts: &[Contract], register: &Register) -> Result<(), RecordProblem> {
     let contract = contract_of(contracts, &fact.contract)?;
     let name = fact.name.clone();
     let declared = contract.versions.iter().rev().find_map(|version| version.facts.get(&name));
-    let Some(FactDefinition { by }) = declared else {
+    let Some(FactDefinition { by, kind, about }) = declared else {
         let known = contract.versions.iter().flat_map(|version| version.facts.keys()).cloned().collect();
         return Err(RecordProblem::Undeclared { contract: fact.contract.clone(), kind: "fact", name, known });
     };
     if *by != fact.by {
         return Err(RecordProblem::OtherParty { kind: "fact", name, expected: by.clone(), found: fact.by.clone() });
+    }
+    if fact.until.is_some() && *kind == FactKind::Event {
+        return Err(RecordProblem::EventUntil { name });
+    }
+    check_subject(fact, about, register)
+}
+
+/// Checks that a fact is about what it may be about, and that there is such a thing.
+fn check_subject(fact: &Fact, about: &BTreeSet<FactAttribute>, register: &Register) -> Result<(), RecordProblem> {
+    let Subject { product, capability, cloud } = &fact.about;
+    let named = [
+        product.is_some().then_some(FactAttribute::Product),
+        capability.is_some().then_some(FactAttribute::Capability),
+        cloud.is_some().then_some(FactAttribute::Cloud),
+    ];
+    let named: Vec<FactAttribute> = named.into_iter().flatten().collect();
+    let known: Vec<&str> = about.iter().map(|attribute| attribute.name()).collect();
+    if let Some(other) = named.iter().find(|attribute| !about.contains(attribute)) {
+        let (name, found, known) = (fact.name.clone(), other.name(), known);
+        return Err(RecordProblem::OtherSubject { name, found, known });
+    }
+    if named.is_empty() && !about.is_empty() {
+        return Err(RecordProblem::NoSubject { name: fact.name.clone(), known });
+    }
+    if let Some(product) = product.as_ref().filter(|product| !register.products.contains_key(product)) {
+        return Err(RecordProblem::UnknownProduct { product: product.clone() });
+    }
+    if let Some(cloud) = cloud.as_ref().filter(|cloud| !register.clouds.contains_key(*cloud)) {
+        let known = register.clouds.keys().cloned().collect();
+        return Err(RecordProblem::UnknownName { kind: "cloud", name: cloud.clone(), known });
+    }
+    let capabilities = || register.products.values().flat_map(|product| &product.capabilities);
+    if let Some(capability) = capability.as_ref().filter(|it| !capabilities().any(|known| known == *it)) {
+        let known = capabilities().cloned().collect();
+        return Err(RecordProblem::UnknownName {
+            kind: "product with the capability",
+            name: capability.clone(),
+            known,
+        });
     }
     Ok(())
 }

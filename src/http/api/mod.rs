@@ -3,12 +3,14 @@
 mod charges;
 mod contracts;
 mod events;
+mod findings;
 mod invoices;
 mod jobs;
 mod settlements;
 mod statements;
 mod usage;
 
+use super::problem::Problem;
 use super::{HttpState, conditional, idempotency};
 use axum::extract::DefaultBodyLimit;
 use axum::{Json, Router, middleware, routing::get};
@@ -34,6 +36,7 @@ use utoipa_axum::routes;
         (name = "contracts", description = "Agreements, their versions and caps"),
         (name = "statements", description = "What two parties owe each other for a period"),
         (name = "invoices", description = "Requests for payment, and their corrections"),
+        (name = "findings", description = "Usage that breaks rights, and decisions on it"),
         (name = "jobs", description = "What runs by itself"),
     ),
 )]
@@ -74,6 +77,9 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(invoices::draw))
         .routes(routes!(invoices::list))
         .routes(routes!(invoices::show))
+        .routes(routes!(findings::list))
+        .routes(routes!(findings::show))
+        .routes(routes!(findings::decide))
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::runs))
         .routes(routes!(jobs::run))
@@ -111,4 +117,17 @@ struct MatchHeader {
     /// The `ETag` of what was seen; refused with 412 if it changed since.
     #[param(rename = "If-Match", pattern = "^(\"[!#-~]*\"|[*])$")]
     if_match: Option<String>,
+}
+
+/// A reason that somebody gives; blanks are none.
+///
+/// # Errors
+/// It is empty, or cannot be stored.
+fn stated(reason: &str) -> Result<String, Problem> {
+    let reason = reason.trim();
+    if reason.is_empty() || reason.contains('\0') {
+        let title = "The body is not what is expected";
+        return Err(Problem::unprocessable("wrong-body", title, "reason: it is empty, or has a NUL in it; say why"));
+    }
+    Ok(reason.to_owned())
 }

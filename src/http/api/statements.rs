@@ -146,13 +146,10 @@ async fn answered(
     seen: Option<&str>,
     Reason { reason }: &Reason,
 ) -> Result<Response, Problem> {
-    if reason.trim().is_empty() || reason.contains('\0') {
-        let title = "The body is not what is expected";
-        return Err(Problem::unprocessable("wrong-body", title, "reason: it is empty, or has a NUL in it; say why"));
-    }
+    let reason = super::stated(reason)?;
     // What a partner may not see it may not answer either: the database says which that is.
     statements::document(&mut *caller.read(&state.pool).await?, id).await?;
-    statements::answer(&state.pool, id, answer, Actor { by: &caller.holder, seen }, reason.trim()).await?;
+    statements::answer(&state.pool, id, answer, Actor { by: &caller.holder, seen }, &reason).await?;
     detail(caller, state, id).await
 }
 

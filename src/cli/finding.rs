@@ -1,0 +1,249 @@
+//! `apportion finding`: list and show the usage that breaks rights, and decide on it.
+
+use super::output::{self, counted, exact, json, line, money};
+use super::{Format, Session, stated};
+use apportion::domain::contract::rights::OnBreach;
+use apportion::domain::findings::{Ended, Finding, UnknownVerdict, Verdict};
+use apportion::domain::ids::ContractId;
+use apportion::domain::money::Rounding;
+use apportion::domain::period::{Instant, Period, parse_instant};
+use apportion::jobs::findings::{DecideRequest, FindingDetails, FindingFilter, FindingList, decide, list, show};
+use apportion::store::finding_decisions::Decision;
+
+const EXAMPLES: &str = "\
+Usage that breaks a right (launch order, exclusivity, licence) is grouped by right, product, deployment and day.
+
+Examples:
+  apportion finding list
+  apportion finding show 5f0c2a9d8be41376
+  apportion finding decide 5f0c2a9d8be41376 release --by ben --reason 'waived by letter'";
+
+const LIST_EXAMPLES: &str = "\
+What is held is left out of every base of its contract until it is released.
+
+Examples:
+  apportion finding list
+  apportion finding list microsoft-openai --period 2026-05
+  apportion finding list --known-at 2026-06-01T00:00:00Z --format json
+  apportion finding list --since 2026-06-01T00:00:00Z";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  apportion finding show 5f0c2a9d8be41376
+  apportion finding show 5f0c2a9d8be41376 --format json";
+
+const DECIDE_EXAMPLES: &str = "\
+A decision covers the events of the group that are known then, and stands. Released, what was held counts at its
+place, as an adjustment of its origin period; rejected, it never counts. Later events form a new group.
+
+Examples:
+  apportion finding decide 5f0c2a9d8be41376 release --by ben --reason 'waived by letter'
+  apportion finding decide 5f0c2a9d8be41376 reject --by ben --reason 'sold without a right'";
+
+/// List and show usage that breaks rights, and decide on it
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List the findings that are open, and what was decided
+    #[command(after_help = LIST_EXAMPLES)]
+    List {
+        /// Of this contract alone
+        contract: Option<String>,
+        /// Of this period alone: a month 2026-05, a quarter 2026-Q2 or a year 2026, in the contract's zone
+        #[arg(long)]
+        period: Option<Period>,
+        /// As known at this instant; without it, by now
+        #[arg(long, value_parser = parse_instant, value_name = "INSTANT")]
+        known_at: Option<Instant>,
+        /// List too what was open at this instant and has ended since, through later facts or corrections
+        #[arg(long, value_parser = parse_instant, value_name = "INSTANT")]
+        since: Option<Instant>,
+    },
+    /// Show a group of findings with its evidence
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show {
+        /// The group's id, as `apportion finding list` shows it
+        id: String,
+        /// As known at this instant; without it, by now
+        #[arg(long, value_parser = parse_instant, value_name = "INSTANT")]
+        known_at: Option<Instant>,
+    },
+    /// Release or reject a group of findings
+    #[command(after_help = DECIDE_EXAMPLES)]
+    Decide {
+        /// The group's id, as `apportion finding list` shows it
+        id: String,
+        /// release or reject
+        #[arg(value_parser = verdict)]
+        verdict: Verdict,
+        /// Who decides
+        #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+        by: String,
+        /// Why
+        #[arg(long, value_parser = stated)]
+        reason: String,
+        /// Covers what was known at this instant, such as when it was listed; without it, by now
+        #[arg(long, value_parser = parse_instant, value_name = "INSTANT")]
+        known_at: Option<Instant>,
+    },
+}
+
+fn verdict(text: &str) -> Result<Verdict, UnknownVerdict> {
+    text.parse()
+}
+
+pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
+    let pool = session.pool()?;
+    match args.command {
+        Command::List { contract, period, known_at, since } => {
+            let contract = contract.map(ContractId::new);
+            let found = list(&pool, &FindingFilter { contract, period, known_at, since }).await?;
+            match session.format {
+                Format::Json => json(&found)?,
+                Format::Table => print_list(&found)?,
+            }
+        }
+        Command::Show { id, known_at } => {
+            let details = show(&pool, &id, known_at).await?;
+            match session.format {
+                Format::Json => json(&details)?,
+                Format::Table => print_details(&details)?,
+            }
+        }
+        Command::Decide { id, verdict, by, reason, known_at } => {
+            let request = DecideRequest { finding: id, verdict, by, reason, known_at };
+            let decided = decide(&pool, &request).await?;
+            match session.format {
+                Format::Json => json(&decided)?,
+                Format::Table => {
+                    let covered = counted(decided.events, "event");
+                    let done = match decided.verdict {
+                        Verdict::Release => "Released",
+                        Verdict::Reject => "Rejected",
+                    };
+                    line(format!("{done} {covered}, as known at {}.", decided.cutoff))?;
+                    if decided.finding.on_breach == OnBreach::Hold {
+                        let contract = &decided.finding.key.contract;
+                        line(format!("The next settlement of {contract} takes it into account."))?;
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn print_list(found: &FindingList) -> anyhow::Result<()> {
+    if found.findings.is_empty() {
+        line(format!("No open finding, as known at {}.", found.known_at))?;
+    } else {
+        let heading = ["id", "contract", "right", "product", "deployment", "day", "events", "charged", "", "why"];
+        line(output::table(&heading, &[6, 7], found.findings.iter().map(row)))?;
+        line(format!("As known at {}; `apportion finding show ID` shows the evidence.", found.known_at))?;
+    }
+    for Ended { finding, facts } in &found.ended {
+        let key = &finding.key;
+        let facts: Vec<String> = facts.iter().map(ToString::to_string).collect();
+        let cause = if facts.is_empty() { "a correction or a version".to_owned() } else { facts.join(", ") };
+        line(format!(
+            "Ended: {} of {} at {} on {} no longer {} {}/{} ({}), since {cause} was recorded.",
+            counted(finding.events, "event"),
+            key.product,
+            key.deployment,
+            key.day,
+            if finding.events == 1 { "breaks" } else { "break" },
+            key.contract,
+            key.right,
+            finding.why.join("; "),
+        ))?;
+    }
+    print_decisions(&found.decisions)
+}
+
+fn row(finding: &Finding) -> Vec<String> {
+    let key = &finding.key;
+    vec![
+        finding.id.clone(),
+        key.contract.to_string(),
+        key.right.to_string(),
+        key.product.to_string(),
+        key.deployment.to_string(),
+        key.day.to_string(),
+        output::thousands(finding.events),
+        amounts(finding),
+        held(finding.on_breach).to_owned(),
+        finding.why.join("; "),
+    ]
+}
+
+fn held(on_breach: OnBreach) -> &'static str {
+    match on_breach {
+        OnBreach::Hold => "held",
+        OnBreach::Report => "",
+    }
+}
+
+/// What is charged for a group, to the minor unit.
+fn amounts(finding: &Finding) -> String {
+    let rounded = finding
+        .amounts
+        .iter()
+        .map(|(currency, amount)| money(&amount.round(currency.minor_digits(), Rounding::HalfUp), *currency));
+    let unpriced = finding.unpriced.then(|| "some without a price".to_owned());
+    rounded.chain(unpriced).collect::<Vec<_>>().join(", ")
+}
+
+fn print_decisions(decisions: &[Decision]) -> anyhow::Result<()> {
+    if decisions.is_empty() {
+        return Ok(());
+    }
+    let heading = ["decision", "finding", "right", "product", "deployment", "day", "events", "verdict", "by", "reason"];
+    let row = |it: &Decision| {
+        vec![
+            it.decision_id.to_string(),
+            it.finding_id.clone(),
+            format!("{}/{}", it.key.contract, it.key.right),
+            it.key.product.to_string(),
+            it.key.deployment.to_string(),
+            it.key.day.to_string(),
+            output::thousands(it.events),
+            it.verdict.to_string(),
+            it.decided_by.clone(),
+            it.reason.clone(),
+        ]
+    };
+    Ok(line(output::table(&heading, &[0, 6], decisions.iter().map(row)))?)
+}
+
+fn print_details(details: &FindingDetails) -> anyhow::Result<()> {
+    match &details.finding {
+        Some(finding) => {
+            let key = &finding.key;
+            line(format!(
+                "Finding {} of {}/{}, as known at {}",
+                finding.id, key.contract, key.right, details.known_at
+            ))?;
+            line(format!("{} at {} on {}: {}", key.product, key.deployment, key.day, finding.why.join("; ")))?;
+            let held = if finding.on_breach == OnBreach::Hold { ", held until it is released" } else { "" };
+            line(format!("{}{held}. Charged: {}", counted(finding.events, "event"), amounts(finding)))?;
+            for breach in &finding.breaches {
+                line(format!("Broken from {} to {} (version {})", breach.span.start, breach.span.end, breach.version))?;
+            }
+            let quantities =
+                finding.quantities.iter().map(|(meter, quantity)| vec![meter.to_string(), exact(quantity)]);
+            line(output::table(&["meter", "quantity"], &[1], quantities))?;
+            let events = ["first", "last"].iter().zip(&details.first_and_last);
+            for (which, event) in events {
+                line(format!("The {which} event: {} of {} at {}", event.id, event.source, event.at))?;
+            }
+        }
+        None => line(format!("Nothing of it is open, as known at {}.", details.known_at))?,
+    }
+    print_decisions(&details.decisions)
+}

@@ -1,0 +1,422 @@
+//! Findings: which usage breaks a right, decided by where and when it ran (CONTRACTS section 5).
+
+use super::contract::rights::{OnBreach, RightKind, Stretch, allowed_elsewhere, in_words, right_ids, stretches};
+use super::contract::{Attribute, ChargeFilter, Contract};
+use super::ids::{ContractId, DeploymentId, EventId, PartyId, ProductId, TermId};
+use super::money::{Currency, Exact};
+use super::period::{Instant, Span, Timeline, start_of_day};
+use super::price::PriceBook;
+use super::rating::{Charge, UsageRollup, rate};
+use super::record::Fact;
+use super::register::{Deployment, Register};
+use super::usage::Meter;
+use chrono::NaiveDate;
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+/// A stretch of time in which usage of a product at a deployment breaks a right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+pub struct Breach {
+    pub contract: ContractId,
+    pub right: TermId,
+    pub version: u32,
+    pub deployment: DeploymentId,
+    pub product: ProductId,
+    pub span: Span,
+    pub on_breach: OnBreach,
+    pub why: Why,
+}
+
+/// How usage breaks a right.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Why {
+    /// It is not, or not long enough, on the cloud that comes first.
+    NotFirst {
+        first: String,
+        on: String,
+        #[cfg_attr(feature = "service", schema(value_type = Option<String>, format = DateTime))]
+        released_at: Option<Instant>,
+        #[cfg_attr(feature = "service", schema(value_type = Option<String>, format = DateTime))]
+        allowed_from: Option<Instant>,
+    },
+    /// It is outside of the only place.
+    Elsewhere { only: String },
+    /// The licensee runs it while the licence is not in force.
+    Unlicensed { licensee: PartyId },
+    /// Someone else runs it while the licence is exclusive.
+    LicensedAlone { licensee: PartyId, operator: PartyId },
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFirst { first, on, released_at: None, .. } => {
+                write!(f, "on {on} without a release on {first} or a waiver")
+            }
+            Self::NotFirst { first, on, released_at: Some(released_at), allowed_from } => {
+                write!(f, "on {on} too early: released on {first} at {released_at}")?;
+                let later = allowed_from.filter(|from| from != released_at);
+                later.map_or(Ok(()), |from| write!(f, ", allowed elsewhere from {from}"))
+            }
+            Self::Elsewhere { only } => write!(f, "elsewhere than on {only} alone"),
+            Self::Unlicensed { licensee } => write!(f, "run by {licensee} outside of its licence"),
+            Self::LicensedAlone { licensee, operator } => {
+                write!(f, "run by {operator} while {licensee}'s licence is exclusive")
+            }
+        }
+    }
+}
+
+/// Every stretch of a span in which usage breaks a right of a contract, by right, product, deployment and time.
+///
+/// Exact: usage that lies in one is a finding, and no other usage is. No event is needed to say so.
+pub fn breaches(contract: &Contract, register: &Register, facts: &[Fact], within: Span) -> Vec<Breach> {
+    let mut found = Vec::new();
+    for id in right_ids(contract) {
+        for stretch in stretches(contract, id, facts, within) {
+            for product in &stretch.right.products {
+                for (deployment_id, deployment) in &register.deployments {
+                    for (span, why) in broken(contract, &stretch, product, (deployment_id, deployment), register, facts)
+                    {
+                        found.push(Breach {
+                            contract: contract.head.id.clone(),
+                            right: id.clone(),
+                            version: stretch.version,
+                            deployment: deployment_id.clone(),
+                            product: product.clone(),
+                            span,
+                            on_breach: stretch.right.on_breach,
+                            why,
+                        });
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// When in a stretch usage of a product at a deployment breaks the right, and how.
+fn broken(
+    contract: &Contract,
+    stretch: &Stretch<'_>,
+    product: &ProductId,
+    (id, deployment): (&DeploymentId, &Deployment),
+    register: &Register,
+    facts: &[Fact],
+) -> Vec<(Span, Why)> {
+    let whole = |why| vec![(stretch.span, why)];
+    match &stretch.right.kind {
+        RightKind::First { cloud, .. } if stretch.in_force && deployment.cloud != *cloud => {
+            let (head, right) = (&contract.head, stretch.right);
+            let Some(allowed) = allowed_elsewhere(&head.id, head.zone, right, product, register, facts) else {
+                return Vec::new();
+            };
+            let why = Why::NotFirst {
+                first: cloud.clone(),
+                on: deployment.cloud.clone(),
+                released_at: allowed.released_at,
+                allowed_from: allowed.from,
+            };
+            allowed.rest_of(stretch.span).into_iter().map(|span| (span, why.clone())).collect()
+        }
+        RightKind::Only(filter) if stretch.in_force && !is_at(filter, id, deployment) => {
+            whole(Why::Elsewhere { only: in_words(filter) })
+        }
+        RightKind::Licence { licensee, .. } if deployment.operator == *licensee => match stretch.in_force {
+            true => Vec::new(),
+            false => whole(Why::Unlicensed { licensee: licensee.clone() }),
+        },
+        RightKind::Licence { licensor, licensee, exclusive: true }
+            if stretch.in_force && deployment.operator != *licensor =>
+        {
+            whole(Why::LicensedAlone { licensee: licensee.clone(), operator: deployment.operator.clone() })
+        }
+        RightKind::First { .. } | RightKind::Only(_) | RightKind::Licence { .. } => Vec::new(),
+    }
+}
+
+/// Whether a deployment is in the only place that a right allows.
+fn is_at(filter: &ChargeFilter, id: &DeploymentId, deployment: &Deployment) -> bool {
+    filter.iter().all(|(attribute, values)| {
+        let value = match attribute {
+            Attribute::Seller => deployment.seller.as_ref().map(PartyId::as_str).unwrap_or_default(),
+            Attribute::Operator => deployment.operator.as_str(),
+            Attribute::Cloud => &deployment.cloud,
+            Attribute::Channel => &deployment.channel,
+            Attribute::Region => &deployment.region,
+            Attribute::Deployment => id.as_str(),
+            // The reader of rights refuses these.
+            Attribute::Product | Attribute::Customer | Attribute::ServiceTier | Attribute::Meter => return true,
+        };
+        values.iter().any(|it| it == value)
+    })
+}
+
+/// What people decide on a group of findings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// What is held counts at its place.
+    Release,
+    /// What is held never counts.
+    Reject,
+}
+
+impl Verdict {
+    pub const ALL: [Self; 2] = [Self::Release, Self::Reject];
+
+    /// The name in the database, the API and what people read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Reject => "reject",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// No verdict has that name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown verdict \"{name}\"; it is release or reject")]
+pub struct UnknownVerdict {
+    pub name: String,
+}
+
+impl FromStr for Verdict {
+    type Err = UnknownVerdict;
+
+    fn from_str(name: &str) -> Result<Self, UnknownVerdict> {
+        let named = Self::ALL.into_iter().find(|verdict| verdict.name() == name);
+        named.ok_or_else(|| UnknownVerdict { name: name.to_owned() })
+    }
+}
+
+/// What one group of findings is about: people look at and decide on a right, product, deployment and day at once.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+pub struct GroupKey {
+    pub contract: ContractId,
+    pub right: TermId,
+    pub product: ProductId,
+    pub deployment: DeploymentId,
+    /// Local to the contract's zone.
+    pub day: NaiveDate,
+}
+
+impl GroupKey {
+    /// A short name for it: the same for ever, and of no other group.
+    pub fn id(&self) -> String {
+        let Self { contract, right, product, deployment, day } = self;
+        let mut hasher = blake3::Hasher::new();
+        for part in [contract.as_str(), right.as_str(), product.as_str(), deployment.as_str(), &day.to_string()] {
+            // No name holds a NUL, so that no two groups read alike.
+            hasher.update(part.as_bytes()).update(&[0]);
+        }
+        hasher.finalize().to_hex().chars().take(16).collect()
+    }
+}
+
+/// The local days of a stretch of time, with the first instant of each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Days(Vec<(NaiveDate, Instant)>);
+
+impl Days {
+    /// Every day of a zone of which a part lies in a span.
+    pub fn of(zone: Tz, span: Span) -> Self {
+        let mut days = Vec::new();
+        // The clocks may have been put back over midnight: the day before begins no later in any case.
+        let mut day = span.start.with_timezone(&zone).date_naive().pred_opt();
+        while let Some((date, start)) = day.map(|day| (day, start_of_day(zone, day))).filter(|it| it.1 < span.end) {
+            days.push((date, start));
+            day = date.succ_opt();
+        }
+        Self(days)
+    }
+
+    pub fn starts(&self) -> impl Iterator<Item = Instant> {
+        self.0.iter().map(|(_, start)| *start)
+    }
+
+    /// The days up to `end`, cut at every instant of `cuts` too.
+    pub fn timeline(&self, end: Instant, cuts: impl Iterator<Item = Instant>) -> Timeline {
+        let begin = self.starts().next().unwrap_or(end);
+        Timeline::new(begin, end, self.starts().chain(cuts))
+    }
+
+    /// The day in which an instant lies.
+    pub fn day_at(&self, at: Instant) -> Option<NaiveDate> {
+        let after = self.0.partition_point(|(_, start)| *start <= at);
+        after.checked_sub(1).and_then(|last| self.0.get(last)).map(|(day, _)| *day)
+    }
+}
+
+/// Usage of one segment that breaks a right, summed, and that nobody has decided on.
+#[derive(Clone, Debug)]
+pub struct OpenUsage {
+    pub right: TermId,
+    pub usage: UsageRollup,
+}
+
+/// The events of a day that break a right and that nobody has decided on.
+#[derive(Clone, Debug)]
+pub struct OpenEvents {
+    pub right: TermId,
+    pub deployment: DeploymentId,
+    pub product: ProductId,
+    /// At or after the first instant of the day.
+    pub first_at: Instant,
+    pub last_at: Instant,
+    pub events: i64,
+}
+
+/// A group of findings on which nobody has decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+pub struct Finding {
+    pub id: String,
+    #[serde(flatten)]
+    pub key: GroupKey,
+    /// `hold` while the usage is left out of the contract's bases.
+    pub on_breach: OnBreach,
+    /// How the usage breaks the right.
+    pub why: Vec<String>,
+    pub breaches: Vec<Breach>,
+    pub events: i64,
+    #[cfg_attr(feature = "service", schema(value_type = String, format = DateTime))]
+    pub first_at: Instant,
+    #[cfg_attr(feature = "service", schema(value_type = String, format = DateTime))]
+    pub last_at: Instant,
+    #[cfg_attr(feature = "service", schema(value_type = BTreeMap<String, Exact>))]
+    pub quantities: BTreeMap<Meter, Exact>,
+    /// What is charged for it; nothing for what nobody charges.
+    #[cfg_attr(feature = "service", schema(value_type = BTreeMap<String, Exact>))]
+    pub amounts: BTreeMap<Currency, Exact>,
+    /// Some of it has no price, so that the amounts are too low.
+    pub unpriced: bool,
+}
+
+/// A group of findings that was open and is no more, though nobody decided: it no longer breaks the right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+pub struct Ended {
+    /// As it was known before, with what of it has ended.
+    pub finding: Finding,
+    /// The facts about its product that were recorded since; none where a correction or a new version ended it.
+    pub facts: Vec<EventId>,
+}
+
+/// Groups the usage that breaks the rights of a contract, as it was loaded for `breaches`.
+pub fn findings(
+    contract: &ContractId,
+    breaches: &[Breach],
+    events: &[OpenEvents],
+    usage: &[OpenUsage],
+    rated: &Rated<'_>,
+) -> Vec<Finding> {
+    let key = |right: &TermId, product: &ProductId, deployment: &DeploymentId, at| {
+        let day = rated.days.day_at(at)?;
+        let (right, product, deployment) = (right.clone(), product.clone(), deployment.clone());
+        Some(GroupKey { contract: contract.clone(), right, product, deployment, day })
+    };
+    let mut charges: BTreeMap<GroupKey, Vec<(&UsageRollup, Option<Charge>)>> = BTreeMap::new();
+    let segments: Vec<Span> = rated.timeline.segments().collect();
+    for OpenUsage { right, usage } in usage {
+        let Some(at) = segments.get(usage.segment).map(|span| span.start) else { continue };
+        let Some(key) = key(right, &usage.product, &usage.deployment, at) else { continue };
+        let charge = rate(std::slice::from_ref(usage), rated.timeline, rated.register, rated.prices).pop();
+        charges.entry(key).or_default().push((usage, charge));
+    }
+    let finding = |found: &OpenEvents| {
+        let key = key(&found.right, &found.product, &found.deployment, found.first_at)?;
+        let seen = Span { start: found.first_at, end: found.last_at };
+        let of_group = |it: &&Breach| {
+            (&it.right, &it.product, &it.deployment) == (&key.right, &key.product, &key.deployment)
+                && it.span.start <= seen.end
+                && seen.start < it.span.end
+        };
+        let breaches: Vec<Breach> = breaches.iter().filter(of_group).cloned().collect();
+        let why: BTreeSet<&Why> = breaches.iter().map(|breach| &breach.why).collect();
+        let mut finding = Finding {
+            id: key.id(),
+            on_breach: breaches.iter().map(|breach| breach.on_breach).max().unwrap_or_default(),
+            why: why.into_iter().map(ToString::to_string).collect(),
+            breaches,
+            events: found.events,
+            first_at: found.first_at,
+            last_at: found.last_at,
+            quantities: BTreeMap::new(),
+            amounts: BTreeMap::new(),
+            unpriced: false,
+            key,
+        };
+        for (usage, charge) in charges.get(&finding.key).into_iter().flatten() {
+            *finding.quantities.entry(usage.meter).or_default() += &usage.quantity;
+            match charge.as_ref().map(|charge| &charge.rated) {
+                Some(Some(rated)) => *finding.amounts.entry(rated.currency).or_default() += &rated.amount,
+                Some(None) => finding.unpriced = true,
+                None => {}
+            }
+        }
+        Some(finding)
+    };
+    let mut found: Vec<Finding> = events.iter().filter_map(finding).collect();
+    found.sort_by(|a, b| a.key.cmp(&b.key));
+    found
+}
+
+/// What usage is rated and told apart by.
+#[derive(Clone, Copy)]
+pub struct Rated<'a> {
+    pub days: &'a Days,
+    pub timeline: &'a Timeline,
+    pub register: &'a Register,
+    pub prices: &'a PriceBook,
+}
+
+/// What is held back from the bases of one contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Held {
+    pub contract: ContractId,
+    /// Of the usage that is known, by the same segments.
+    pub usage: Vec<UsageRollup>,
+    /// The deductions that name an event which is held.
+    pub deductions: BTreeSet<EventId>,
+    pub events: Vec<HeldEvents>,
+}
+
+/// How many events of a product at a deployment are held back from the bases of a contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+pub struct HeldEvents {
+    pub contract: ContractId,
+    pub product: ProductId,
+    pub deployment: DeploymentId,
+    pub events: i64,
+}
+
+/// Usage less what of it is held.
+pub fn without_held(usage: &[UsageRollup], held: &[UsageRollup]) -> Vec<UsageRollup> {
+    let key = |it: &UsageRollup| {
+        let (deployment, product, customer) = (it.deployment.clone(), it.product.clone(), it.customer.clone());
+        (it.segment, deployment, product, customer, it.service_tier.clone(), it.context_over, it.meter)
+    };
+    let held: BTreeMap<_, &Exact> = held.iter().map(|rollup| (key(rollup), &rollup.quantity)).collect();
+    let left = |rollup: &UsageRollup| {
+        let taken = held.get(&key(rollup)).copied().cloned().unwrap_or_default();
+        UsageRollup { quantity: &rollup.quantity - &taken, ..rollup.clone() }
+    };
+    usage.iter().map(left).collect()
+}

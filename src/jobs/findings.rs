@@ -1,0 +1,367 @@
+//! Findings: lists the usage that breaks rights, as known at an instant, takes decisions, and says what is held.
+
+use super::contracts::{ContractsError, Known, load};
+use crate::domain::contract::Contract;
+use crate::domain::contract::rights::OnBreach;
+use crate::domain::findings::{Breach, Days, Ended, Finding, Held, Rated, Verdict, breaches, findings};
+use crate::domain::ids::{ContractId, EventId};
+use crate::domain::period::{Instant, Period, Span, Timeline};
+use crate::domain::price::PriceBook;
+use crate::domain::record::{Deduction, Fact, Record, RecordContent, Reduces, Subject};
+use crate::domain::register::Register;
+use crate::domain::settlement::{SettlementError, find_contract};
+use crate::store::StoreError;
+use crate::store::contracts::load_records;
+use crate::store::finding_decisions::{Decision, NewDecision, load_decisions};
+use crate::store::findings::{BreachArrays, EventAt, has_rejected};
+use crate::store::recording::{self, LockMode};
+use serde::Serialize;
+use sqlx::{PgConnection, PgPool};
+
+/// Which findings to list.
+#[derive(Clone, Debug, Default)]
+pub struct FindingFilter {
+    /// Of this contract alone.
+    pub contract: Option<ContractId>,
+    /// Of this period alone, as the zone of each contract sees it.
+    pub period: Option<Period>,
+    /// As known at this instant; without it, by now.
+    pub known_at: Option<Instant>,
+    /// Lists too what was open at this earlier instant and has ended since without a decision.
+    pub since: Option<Instant>,
+}
+
+/// What is open and what was decided, as known at an instant.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct FindingList {
+    #[schema(value_type = String, format = DateTime)]
+    pub known_at: Instant,
+    /// Groups with usage that nobody has decided on, by contract, right, product, deployment and day.
+    pub findings: Vec<Finding>,
+    pub decisions: Vec<Decision>,
+    /// What no longer breaks a right, since the instant that was asked for.
+    pub ended: Vec<Ended>,
+}
+
+/// One group of findings with its evidence.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct FindingDetails {
+    #[schema(value_type = String, format = DateTime)]
+    pub known_at: Instant,
+    /// Absent where all of it is decided on, or no longer breaks the right.
+    pub finding: Option<Finding>,
+    /// The first and the last event of what is open.
+    pub first_and_last: Vec<EventAt>,
+    pub decisions: Vec<Decision>,
+}
+
+/// What to decide on a group of findings.
+#[derive(Clone, Debug)]
+pub struct DecideRequest {
+    /// The group's id, as it is listed.
+    pub finding: String,
+    pub verdict: Verdict,
+    pub by: String,
+    pub reason: String,
+    /// Covers what was known then, such as when it was listed; without it, what is known by now.
+    pub known_at: Option<Instant>,
+}
+
+/// What a decision covers.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct Decided {
+    pub finding: Finding,
+    pub verdict: Verdict,
+    pub events: i64,
+    #[schema(value_type = String, format = DateTime)]
+    pub cutoff: Instant,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FindingError {
+    #[error(
+        "{known_at} lies after {watermark}, up to which everything is recorded; leave it out, or take an earlier one"
+    )]
+    NotKnownYet { known_at: Instant, watermark: Instant },
+    #[error("no finding {id}, as known at {known_at}; `apportion finding list` shows those there are")]
+    Unknown { id: String, known_at: Instant },
+    #[error("every event of finding {id} is decided on, as known at {known_at}: {by} said {verdict}")]
+    Decided { id: String, known_at: Instant, by: String, verdict: Verdict },
+    #[error(transparent)]
+    Contract(#[from] SettlementError),
+    #[error(transparent)]
+    Contracts(#[from] ContractsError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for FindingError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// The instant that was asked for, if everything up to it is recorded; else now.
+async fn known_by(pool: &PgPool, asked: Option<Instant>) -> Result<Instant, FindingError> {
+    let watermark = recording::watermark(pool).await?;
+    match asked {
+        Some(known_at) if known_at > watermark => Err(FindingError::NotKnownYet { known_at, watermark }),
+        Some(known_at) => Ok(known_at),
+        None => Ok(watermark),
+    }
+}
+
+/// Lists the findings that are open, and what was decided.
+///
+/// # Errors
+/// No such contract, or an instant that lies ahead.
+pub async fn list(pool: &PgPool, filter: &FindingFilter) -> Result<FindingList, FindingError> {
+    let known_at = known_by(pool, filter.known_at).await?;
+    let mut conn = pool.acquire().await?;
+    let now = snapshot(&mut conn, known_at).await?;
+    if let Some(contract) = &filter.contract {
+        find_contract(&now.known.contracts, contract)?;
+    }
+    let findings = load_open(&mut conn, filter, &now).await?;
+    let ended = match filter.since.filter(|since| *since < known_at) {
+        Some(since) => {
+            let before = snapshot(&mut conn, since).await?;
+            load_ended(&mut conn, filter, &before, &now).await?
+        }
+        None => Vec::new(),
+    };
+    let days = filter.period.map(|period| [period.first_day(), period.last_day()]);
+    let decisions = load_decisions(&mut conn, filter.contract.as_ref(), days, known_at).await?;
+    Ok(FindingList { known_at, findings, decisions, ended })
+}
+
+/// Shows one group of findings with its evidence and what was decided on it.
+///
+/// # Errors
+/// There is no such group.
+pub async fn show(pool: &PgPool, id: &str, known_at: Option<Instant>) -> Result<FindingDetails, FindingError> {
+    let known_at = known_by(pool, known_at).await?;
+    let mut conn = pool.acquire().await?;
+    let (finding, decisions) = find(&mut conn, id, known_at).await?;
+    let first_and_last = match &finding {
+        Some(finding) => {
+            let of_group = clipped(&finding.breaches, finding);
+            let arrays = BreachArrays::new(&finding.key.contract, known_at, &of_group);
+            arrays.load_first_and_last(&mut conn).await?
+        }
+        None => Vec::new(),
+    };
+    Ok(FindingDetails { known_at, finding, first_and_last, decisions })
+}
+
+/// Decides on a group of findings: on every event of it that was known by then. Later ones form a new group.
+///
+/// # Errors
+/// There is no such group, or all of it is decided on.
+#[tracing::instrument(name = "finding.decide", skip_all, fields(finding = request.finding, verdict = %request.verdict))]
+pub async fn decide(pool: &PgPool, request: &DecideRequest) -> Result<Decided, FindingError> {
+    let cutoff = known_by(pool, request.known_at).await?;
+    let (finding, before) = find(&mut *pool.acquire().await?, &request.finding, cutoff).await?;
+    let id = || request.finding.clone();
+    let decided = |before: &[Decision]| match before.last() {
+        Some(Decision { decided_by, verdict, .. }) => {
+            FindingError::Decided { id: id(), known_at: cutoff, by: decided_by.clone(), verdict: *verdict }
+        }
+        None => FindingError::Unknown { id: id(), known_at: cutoff },
+    };
+    let Some(finding) = finding else { return Err(decided(&before)) };
+    // Alone: two decisions on one group must see each other, and no settlement may have seen this one.
+    let (mut tx, recorded_at) = recording::begin(pool, LockMode::Exclusive).await?;
+    let of_group = clipped(&finding.breaches, &finding);
+    let arrays = BreachArrays::new(&finding.key.contract, cutoff, &of_group);
+    let DecideRequest { verdict, by, reason, .. } = request;
+    let new = NewDecision { finding: &finding, verdict: *verdict, by, reason, recorded_at };
+    let events = arrays.insert_decision(&mut tx, &new).await?;
+    if events == 0 {
+        let since = load_decisions(&mut tx, Some(&finding.key.contract), None, recorded_at).await?;
+        return Err(decided(&since.into_iter().filter(|it| it.finding_id == finding.id).collect::<Vec<_>>()));
+    }
+    tx.commit().await?;
+    Ok(Decided { finding, verdict: *verdict, events, cutoff })
+}
+
+/// The parts of breaches that lie between the first and the last event of a group.
+fn clipped(breaches: &[Breach], finding: &Finding) -> Vec<Breach> {
+    // The last event is within: spans are half-open, and instants whole microseconds.
+    let last = finding.last_at.checked_add_signed(chrono::TimeDelta::microseconds(1)).unwrap_or(finding.last_at);
+    let seen = Span { start: finding.first_at, end: last };
+    let part = |it: &Breach| Some(Breach { span: it.span.intersection(seen)?, ..it.clone() });
+    breaches.iter().filter_map(part).collect()
+}
+
+/// A group by its id, where something of it is open, and what was decided on it.
+async fn find(
+    conn: &mut PgConnection,
+    id: &str,
+    known_at: Instant,
+) -> Result<(Option<Finding>, Vec<Decision>), FindingError> {
+    let now = snapshot(&mut *conn, known_at).await?;
+    let open = load_open(&mut *conn, &FindingFilter::default(), &now).await?;
+    let mut decisions = load_decisions(conn, None, None, known_at).await?;
+    decisions.retain(|decision| decision.finding_id == id);
+    let finding = open.into_iter().find(|finding| finding.id == id);
+    match (finding, decisions.is_empty()) {
+        (None, true) => Err(FindingError::Unknown { id: id.to_owned(), known_at }),
+        (finding, _) => Ok((finding, decisions)),
+    }
+}
+
+/// All that decides on findings but usage, as known at an instant.
+struct Snapshot {
+    known_at: Instant,
+    known: Known,
+    records: Vec<Record>,
+    facts: Vec<Fact>,
+}
+
+async fn snapshot(conn: &mut PgConnection, known_at: Instant) -> Result<Snapshot, FindingError> {
+    let known = load(&mut *conn, known_at).await?;
+    let records = load_records(conn, known_at).await?;
+    Ok(Snapshot { known_at, known, facts: facts(&records), records })
+}
+
+impl Snapshot {
+    /// The contracts that are asked for.
+    fn contracts(&self, filter: &FindingFilter) -> impl Iterator<Item = &Contract> {
+        let asked = filter.contract.clone();
+        self.known.contracts.iter().filter(move |it| asked.as_ref().is_none_or(|id| *id == it.head.id))
+    }
+
+    fn breaches(&self, contract: &Contract, within: Span) -> Vec<Breach> {
+        breaches(contract, &self.known.register, &self.facts, within)
+    }
+}
+
+/// The stretch of time that is asked for, as the zone of a contract sees it.
+fn asked_span(filter: &FindingFilter, contract: &Contract) -> Span {
+    filter.period.map_or_else(Span::ever, |period| period.span(contract.head.zone))
+}
+
+/// The open findings of the contracts that are asked for.
+async fn load_open(
+    conn: &mut PgConnection,
+    filter: &FindingFilter,
+    now: &Snapshot,
+) -> Result<Vec<Finding>, StoreError> {
+    let Known { register, prices, .. } = &now.known;
+    let mut found = Vec::new();
+    for contract in now.contracts(filter) {
+        let head = &contract.head;
+        let breaches = now.breaches(contract, asked_span(filter, contract));
+        let arrays = BreachArrays::new(&head.id, now.known_at, &breaches);
+        let Some(hours) = arrays.hours(&mut *conn).await? else { continue };
+        let days = Days::of(head.zone, hours);
+        let starts: Vec<Instant> = days.starts().collect();
+        let events = arrays.load_open_events(&mut *conn, &starts).await?;
+        if events.is_empty() {
+            continue;
+        }
+        // A day with a change of prices is cut there: within a segment one price is in force.
+        let timeline = days.timeline(hours.end, prices.boundaries());
+        let usage = arrays.load_open_usage(&mut *conn, &timeline, &prices.thresholds()).await?;
+        let rated = Rated { days: &days, timeline: &timeline, register, prices };
+        found.extend(findings(&head.id, &breaches, &events, &usage, &rated));
+    }
+    Ok(found)
+}
+
+/// What was open before and is no more, though nobody decided.
+async fn load_ended(
+    conn: &mut PgConnection,
+    filter: &FindingFilter,
+    before: &Snapshot,
+    now: &Snapshot,
+) -> Result<Vec<Ended>, StoreError> {
+    let Known { register, prices, .. } = &before.known;
+    let mut ended = Vec::new();
+    for contract in before.contracts(filter) {
+        let head = &contract.head;
+        let breaches = before.breaches(contract, asked_span(filter, contract));
+        // Contracts are never taken away; an event may break the right at another place by now.
+        let still = now.known.contracts.iter().filter(|it| it.head.id == head.id);
+        let still: Vec<Breach> = still.flat_map(|contract| now.breaches(contract, Span::ever())).collect();
+        let arrays = BreachArrays::new(&head.id, before.known_at, &breaches);
+        let Some(hours) = arrays.hours(&mut *conn).await? else { continue };
+        let days = Days::of(head.zone, hours);
+        let starts: Vec<Instant> = days.starts().collect();
+        let later = BreachArrays::new(&head.id, now.known_at, &still);
+        let events = arrays.load_ended_events(&mut *conn, &later, &starts).await?;
+        let timeline = days.timeline(hours.end, prices.boundaries());
+        let rated = Rated { days: &days, timeline: &timeline, register, prices };
+        let found = findings(&head.id, &breaches, &events, &[], &rated).into_iter();
+        ended.extend(found.map(|finding| Ended { facts: facts_since(&finding, before, now), finding }));
+    }
+    Ok(ended)
+}
+
+/// The facts about the product of a finding that were recorded since.
+fn facts_since(finding: &Finding, before: &Snapshot, now: &Snapshot) -> Vec<EventId> {
+    let key = &finding.key;
+    let known = now.known.register.products.get(&key.product);
+    let capabilities = known.map(|product| product.capabilities.as_slice()).unwrap_or_default();
+    let is_about = |fact: &Fact| {
+        let about = Subject { cloud: None, ..fact.about.clone() };
+        fact.contract == key.contract && about.covers(&key.product, capabilities, "")
+    };
+    let since = now.records.iter().skip(before.records.len());
+    let facts = since.filter(|record| matches!(&record.content, RecordContent::Fact(fact) if is_about(fact)));
+    facts.map(|record| record.id.clone()).collect()
+}
+
+/// The facts among records, in the order of their recording.
+pub(super) fn facts(records: &[Record]) -> Vec<Fact> {
+    let fact = |record: &Record| match &record.content {
+        RecordContent::Fact(fact) => Some(fact.clone()),
+        RecordContent::Figure(_) | RecordContent::Deduction(_) => None,
+    };
+    records.iter().filter_map(fact).collect()
+}
+
+/// What a settlement needs to know to say what is held.
+#[derive(Clone, Copy)]
+pub(super) struct HeldQuery<'a> {
+    pub contracts: &'a [Contract],
+    pub register: &'a Register,
+    pub prices: &'a PriceBook,
+    pub facts: &'a [Fact],
+    pub records: &'a [Record],
+    pub timeline: &'a Timeline,
+    pub cutoff: Instant,
+}
+
+/// What each contract holds back of the usage of a timeline, and of its deductions; only those that hold something.
+pub(super) async fn load_held(conn: &mut PgConnection, query: HeldQuery<'_>) -> Result<Vec<Held>, StoreError> {
+    let mut all = Vec::new();
+    for contract in query.contracts {
+        let id = &contract.head.id;
+        let mut spans = breaches(contract, query.register, query.facts, Span::ever());
+        spans.retain(|breach| breach.on_breach == OnBreach::Hold);
+        let arrays = BreachArrays::new(id, query.cutoff, &spans);
+        if arrays.hours(&mut *conn).await?.is_none() && !has_rejected(&mut *conn, id, query.cutoff).await? {
+            continue;
+        }
+        let end = query.timeline.edges().last().copied().unwrap_or(query.cutoff);
+        let events = arrays.load_held_events(&mut *conn, end).await?;
+        let usage = arrays.load_held_usage(&mut *conn, query.timeline, &query.prices.thresholds()).await?;
+        let named: Vec<(&EventId, &EventId)> = query.records.iter().filter_map(named_event).collect();
+        let held = arrays.load_held_of(&mut *conn, named.iter().map(|(_, event)| *event)).await?;
+        let deductions = named.iter().filter(|(_, event)| held.contains(event)).map(|(id, _)| (*id).clone()).collect();
+        if !events.is_empty() || !usage.is_empty() {
+            all.push(Held { contract: id.clone(), usage, deductions, events });
+        }
+    }
+    Ok(all)
+}
+
+/// The id of a deduction that names an event, and that event.
+fn named_event(record: &Record) -> Option<(&EventId, &EventId)> {
+    match &record.content {
+        RecordContent::Deduction(Deduction { reduces: Reduces::Event(event), .. }) => Some((&record.id, event)),
+        RecordContent::Deduction(_) | RecordContent::Figure(_) | RecordContent::Fact(_) => None,
+    }
+}

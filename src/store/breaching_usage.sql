@@ -1,0 +1,58 @@
+-- sums usage that breaks rights of a contract by segment of a timeline and by all that can decide on its price, as
+-- known at a cutoff: for each right what nobody has decided on, or, where $11 asks for it, what is held back (then
+-- without a right, each event once). opened down to its events: no bucket decides anything.
+--   $1 edges of the timeline: segment i is [edges[i], edges[i + 1])
+--   $2 the contract, $3 the cutoff
+--   $4 to $8 the spans in which usage breaks a right: right, deployment, product, start, end
+--   $9, $10 context thresholds: product and number of tokens, exclusive
+with threshold as (
+  select t.product, t.over from unnest($9::text[], $10::bigint[]) as t(product, over)
+), known_dimension as (
+  -- as known at the cutoff: a mapping recorded later does not count yet
+  select d.dimension_id, d.deployment, d.product, d.service_tier
+  from usage_dimension d
+  join deployment on deployment_id = d.deployment and deployment.recorded_at <= $3
+  join product on product_id = d.product and product.recorded_at <= $3
+), event as (
+  select b.right_id, b.occurred_at, b.dimension_id, b.customer_id, b.input_tokens, b.cached_input_tokens,
+         b.output_tokens, b.reasoning_tokens, b.requests, b.other_quantities
+  from breaching_event($2, $3, $4, $5, $6, $7, $8) b
+  where not $11 and b.decision is null
+  union all
+  select '', h.occurred_at, h.dimension_id, h.customer_id, h.input_tokens, h.cached_input_tokens,
+         h.output_tokens, h.reasoning_tokens, h.requests, h.other_quantities
+  from held_event($2, $3, $4, $5, $6, $7, $8) h
+  where $11
+), item as (
+  select e.right_id, width_bucket(e.occurred_at, $1::timestamptz[]) - 1 as segment, d.deployment, d.product,
+         d.service_tier, e.customer_id,
+         coalesce((select max(t.over) from threshold t where t.product = d.product and t.over <
+           e.input_tokens::bigint + e.cached_input_tokens + coalesce((select sum(value::numeric)
+             from jsonb_each_text(e.other_quantities) where key in ('input_tokens', 'cached_input_tokens',
+               'cache_write_5m_tokens', 'cache_write_1h_tokens', 'audio_input_tokens', 'image_input_tokens')), 0)), 0)
+           as context_over,
+         e.input_tokens, e.cached_input_tokens, e.output_tokens, e.reasoning_tokens, e.requests, e.other_quantities
+  from event e
+  join known_dimension d using (dimension_id)
+  where e.occurred_at >= ($1::timestamptz[])[1]
+    and e.occurred_at < ($1::timestamptz[])[cardinality($1::timestamptz[])]
+), metered as (
+  select i.right_id, i.segment, i.deployment, i.product, i.service_tier, i.customer_id, i.context_over, m.meter,
+         m.quantity
+  from item i cross join lateral (
+    values ('input_tokens', i.input_tokens::numeric), ('cached_input_tokens', i.cached_input_tokens),
+           ('output_tokens', i.output_tokens), ('reasoning_tokens', i.reasoning_tokens), ('requests', i.requests)
+    union all
+    select o.key, o.value::numeric from jsonb_each_text(i.other_quantities) as o
+  ) as m(meter, quantity)
+)
+select m.right_id as "right_id!", m.segment as "segment!", m.deployment as "deployment!", m.product as "product!",
+       m.service_tier as "service_tier!", c.customer as "customer!", m.context_over as "context_over!",
+       m.meter as "meter!", sum(m.quantity)::text as "quantity!"
+from metered m
+join usage_customer c using (customer_id)
+group by 1, 2, 3, 4, 5, 6, 7, 8
+having sum(m.quantity) <> 0
+-- by bytes, as the digest of a settlement's input must not depend on the server's locale
+order by m.right_id collate "C", 2, m.deployment collate "C", m.product collate "C", m.service_tier collate "C",
+  c.customer collate "C", 7, m.meter collate "C"

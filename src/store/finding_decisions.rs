@@ -1,0 +1,153 @@
+//! What people decided on findings: each decision with every event that it covers.
+
+use super::StoreError;
+use super::findings::BreachArrays;
+use crate::domain::contract::rights::OnBreach;
+use crate::domain::findings::{Finding, GroupKey, Verdict};
+use crate::domain::ids::{ContractId, DeploymentId, ProductId, TermId};
+use crate::domain::period::Instant;
+use chrono::NaiveDate;
+use sqlx::PgConnection;
+
+/// What was decided on a group of findings.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct Decision {
+    pub decision_id: i64,
+    pub finding_id: String,
+    #[serde(flatten)]
+    pub key: GroupKey,
+    pub verdict: Verdict,
+    pub on_breach: OnBreach,
+    pub why: String,
+    /// How many events it covers.
+    pub events: i64,
+    /// What of the group was recorded by then is covered.
+    #[schema(value_type = String, format = DateTime)]
+    pub cutoff: Instant,
+    #[schema(value_type = String, format = DateTime)]
+    pub recorded_at: Instant,
+    pub decided_by: String,
+    pub reason: String,
+}
+
+/// A decision as it is to be written down.
+pub struct NewDecision<'a> {
+    pub finding: &'a Finding,
+    pub verdict: Verdict,
+    pub by: &'a str,
+    pub reason: &'a str,
+    pub recorded_at: Instant,
+}
+
+impl BreachArrays<'_> {
+    /// Writes a decision with the events of the group that were known then and that nobody has decided on since;
+    /// returns how many. Where that is none, nothing is written.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn insert_decision(&self, conn: &mut PgConnection, new: &NewDecision<'_>) -> Result<i64, StoreError> {
+        let key = &new.finding.key;
+        let events = sqlx::query_scalar!(
+            r#"
+            select b.event_key as "event_key!"
+            from breaching_event($1, $2, $3, $4, $5, $6, $7) b
+            where b.decision is null
+              and not exists (select from finding_decision_event f
+                where (f.contract_id, f.right_id, f.event_key) = ($1, b.right_id, b.event_key))
+            "#,
+            self.contract.as_str(),
+            self.known_at,
+            &self.rights,
+            &self.deployments,
+            &self.products,
+            &self.starts,
+            &self.ends
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        let count: i64 = StoreError::encoded("finding_decision.events", events.len())?;
+        if count == 0 {
+            return Ok(0);
+        }
+        sqlx::query!(
+            "with decision as (
+               insert into finding_decision (finding_id, contract_id, right_id, product, deployment, day, decision,
+                                             on_breach, why, events, cutoff, recorded_at, decided_by, reason)
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+               returning decision_id, contract_id, right_id
+             )
+             insert into finding_decision_event (contract_id, right_id, event_key, decision_id)
+             select d.contract_id, d.right_id, k.event_key, d.decision_id
+             from decision d cross join unnest($15::uuid[]) as k(event_key)",
+            new.finding.id,
+            key.contract.as_str(),
+            key.right.as_str(),
+            key.product.as_str(),
+            key.deployment.as_str(),
+            key.day,
+            new.verdict.name(),
+            new.finding.on_breach.name(),
+            new.finding.why.join("; "),
+            count,
+            self.known_at,
+            new.recorded_at,
+            new.by,
+            new.reason,
+            &events
+        )
+        .execute(&mut *conn)
+        .await?;
+        super::recording::move_watermark(conn, new.recorded_at).await?;
+        Ok(count)
+    }
+}
+
+/// The decisions recorded by an instant, of one contract or of all, on days of a span of dates, in their order.
+///
+/// # Errors
+/// The database's, or a row that cannot be read.
+pub async fn load_decisions(
+    conn: &mut PgConnection,
+    contract: Option<&ContractId>,
+    days: Option<[NaiveDate; 2]>,
+    known_at: Instant,
+) -> Result<Vec<Decision>, StoreError> {
+    let [first, last] = days.map_or([None, None], |[first, last]| [Some(first), Some(last)]);
+    let rows = sqlx::query!(
+        "select decision_id, finding_id, contract_id, right_id, product, deployment, day, decision, on_breach, why,
+                events, cutoff, recorded_at, decided_by, reason
+         from finding_decision
+         where recorded_at <= $1 and ($2::text is null or contract_id = $2)
+           and ($3::date is null or day >= $3) and ($4::date is null or day <= $4)
+         order by decision_id",
+        known_at,
+        contract.map(ContractId::as_str),
+        first,
+        last
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Decision {
+                decision_id: row.decision_id,
+                key: GroupKey {
+                    contract: ContractId::new(row.contract_id),
+                    right: TermId::new(row.right_id),
+                    product: ProductId::new(row.product),
+                    deployment: DeploymentId::new(row.deployment),
+                    day: row.day,
+                },
+                verdict: StoreError::decoded("finding_decision.decision", &row.finding_id, row.decision.parse())?,
+                on_breach: if row.on_breach == OnBreach::Hold.name() { OnBreach::Hold } else { OnBreach::Report },
+                finding_id: row.finding_id,
+                why: row.why,
+                events: row.events,
+                cutoff: row.cutoff,
+                recorded_at: row.recorded_at,
+                decided_by: row.decided_by,
+                reason: row.reason,
+            })
+        })
+        .collect()
+}
