@@ -58,7 +58,7 @@ interop: prepare ## every route of the API against its description, by schemathe
 
 .PHONY: openapi
 openapi: prepare ## write openapi.json anew, after a change of the API
-	@APPORTION_WRITE_OPENAPI=1 cargo test --locked --quiet --test service the_description_of_the_api
+	@WRITE_OPENAPI=1 cargo test --locked --quiet --test service the_description_of_the_api
 
 .PHONY: sqlx-prepare
 sqlx-prepare: prepare ## write .sqlx anew, after a change of a query or a migration

@@ -368,7 +368,7 @@ async fn lists_come_in_pages_and_as_they_are_wanted() {
 fn the_description_of_the_api_that_is_committed_is_current() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
     let current = apportion::http::description().to_pretty_json().expect("JSON") + "\n";
-    if std::env::var_os("APPORTION_WRITE_OPENAPI").is_some() {
+    if std::env::var_os("WRITE_OPENAPI").is_some() {
         std::fs::write(path, &current).expect("written");
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
