@@ -7,6 +7,7 @@ mod health;
 mod idempotency;
 mod input;
 mod listing;
+mod parameters;
 mod problem;
 mod schema;
 

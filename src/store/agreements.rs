@@ -29,10 +29,10 @@ pub struct TermHead {
     /// Of its clause.
     pub heading: String,
     pub parties: Vec<PartyId>,
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub starts_at: Option<Instant>,
     /// Exclusive.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub ends_at: Option<Instant>,
 }
 

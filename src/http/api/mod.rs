@@ -11,7 +11,7 @@ mod statements;
 mod usage;
 
 use super::problem::Problem;
-use super::{HttpState, conditional, idempotency};
+use super::{HttpState, conditional, idempotency, parameters};
 use axum::extract::DefaultBodyLimit;
 use axum::{Json, Router, middleware, routing::get};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -92,8 +92,10 @@ pub fn description() -> OpenApi {
 
 pub fn router(state: &HttpState) -> Router<HttpState> {
     let (router, description) = routes().split_for_parts();
+    let known = parameters::known(&description);
     router
         .route("/api/v1/openapi.json", get(async || Json(description)))
+        .layer(middleware::from_fn_with_state(known, parameters::refuse_unknown))
         .layer(DefaultBodyLimit::max(idempotency::MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(state.clone(), idempotency::once))
         .layer(middleware::from_fn(conditional::tag))

@@ -19,7 +19,7 @@ pub struct Settlement {
     #[schema(value_type = Period)]
     period: String,
     /// Nothing recorded later is seen; without it, everything recorded by now.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     cutoff: Option<Instant>,
 }
 
