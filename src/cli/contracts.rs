@@ -1,14 +1,16 @@
-//! `apportion contracts`: check a folder of agreements, load it, show what is loaded.
+//! `apportion contracts`: check a folder of agreements, load it, show what is loaded, and how far caps are used up.
 
-use super::output::{self, json, line};
+use super::output::{self, counted, json, line, money};
 use super::{Format, Session, Stop};
+use apportion::domain::burn_down::{BurnDown, Forecast};
 use apportion::domain::contract::additions::Overridden;
 use apportion::domain::contract::folder::PlacedConflict;
 use apportion::domain::contract::rights::{Right, RightInVersion};
 use apportion::domain::contract::{Contract, Term, Version};
-use apportion::domain::ids::ProductId;
+use apportion::domain::ids::{ContractId, ProductId};
 use apportion::domain::period::Instant;
 use apportion::jobs::contracts::{Known, apply, load, read};
+use apportion::jobs::statements::caps;
 use apportion::store::recording::watermark;
 use sqlx::PgPool;
 use std::path::PathBuf;
@@ -17,7 +19,8 @@ const EXAMPLES: &str = "\
 Examples:
   apportion contracts check contracts
   apportion contracts apply contracts
-  apportion contracts show microsoft-openai";
+  apportion contracts show microsoft-openai
+  apportion contracts caps microsoft-openai";
 
 /// Check, load and show agreements, prices and deployments
 #[derive(Debug, clap::Args)]
@@ -48,6 +51,12 @@ enum Command {
     Show {
         /// This contract alone
         contract: Option<String>,
+    },
+    /// Show how far caps are used up, as the statements say, and when they will be
+    #[command(after_help = "Example:\n  apportion contracts caps microsoft-openai")]
+    Caps {
+        /// The contract
+        contract: String,
     },
 }
 
@@ -93,8 +102,45 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             }
         }
         Command::Show { contract } => show(contract, session).await?,
+        Command::Caps { contract } => {
+            let pool = session.pool()?;
+            check_known(&pool, &contract).await?;
+            let caps = caps(&mut *pool.acquire().await?, &ContractId::new(contract)).await?;
+            match session.format {
+                Format::Json => json(&caps)?,
+                Format::Table if caps.is_empty() => line("No statement says that a cap of it was used yet.")?,
+                Format::Table => line(caps_table(&caps))?,
+            }
+        }
     }
     Ok(())
+}
+
+/// How far caps are used up, and the outlook.
+pub fn caps_table(caps: &[BurnDown]) -> comfy_table::Table {
+    let row = |it: &BurnDown| {
+        let outlook = match &it.forecast {
+            Forecast::UsedUp => "used up".to_owned(),
+            Forecast::UsedUpOn { day, pace_periods } => {
+                format!("used up on {day} at the pace of the last {}", counted(pace_periods, "period"))
+            }
+            Forecast::EndsBefore { ends_at, .. } => format!("not before the term ends at {ends_at}"),
+            Forecast::NoPace => "nothing accrued lately".to_owned(),
+        };
+        let amounts = [&it.limit, &it.used, &it.remaining].map(|amount| money(amount, it.currency));
+        let [limit, used, left] = amounts;
+        vec![
+            it.term.to_string(),
+            format!("{} owes {}", it.payer, it.payee),
+            it.period.to_string(),
+            limit,
+            used,
+            left,
+            outlook,
+        ]
+    };
+    let heading = ["term", "who owes whom", "through", "cap", "used", "left", "outlook"];
+    output::table(&heading, &[3, 4, 5], caps.iter().map(row))
 }
 
 /// A conflict of rights for people: who claims what, where, and when. It is reported, not refused.

@@ -139,7 +139,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_list(found: &FindingList) -> anyhow::Result<()> {
+pub fn print_list(found: &FindingList) -> anyhow::Result<()> {
     if found.findings.is_empty() {
         line(format!("No open finding, as known at {}.", found.known_at))?;
     } else {

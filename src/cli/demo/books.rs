@@ -1,16 +1,21 @@
-//! The demo's second half: figures, settlements, statements, and revenue by cloud.
+//! The demo's second half: figures, settlements, statements, revenue by cloud, caps, findings and availability.
 
+use super::super::contracts::caps_table;
+use super::super::finding::print_list;
 use super::super::output::{counted, exact, line, money, table};
 use super::super::statement_text;
+use super::super::usage::show_availability;
 use apportion::domain::ids::ContractId;
 use apportion::domain::period::Period;
 use apportion::domain::record::Record;
 use apportion::domain::statement::Statement;
+use apportion::jobs::availability::availability_by_cloud;
 use apportion::jobs::charges::charges_by_channel;
+use apportion::jobs::findings::{self, FindingFilter};
 use apportion::jobs::invoices::draw_all;
 use apportion::jobs::records::record;
 use apportion::jobs::settle::{SettleRequest, settle};
-use apportion::jobs::statements::{approve, issue, show, waive};
+use apportion::jobs::statements::{approve, caps, issue, show, waive};
 use sqlx::PgPool;
 
 /// Who settles, and who approves and issues: two people, because the database insists.
@@ -91,6 +96,21 @@ pub async fn show_revenue(pool: &PgPool, month: Period) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// How far caps are used up, which usage breaks a right, and how available each cloud was.
+pub async fn show_watch(pool: &PgPool, month: Period) -> anyhow::Result<()> {
+    line("\nCaps, as the statements say:")?;
+    for contract in CONTRACTS {
+        let caps = caps(&mut *pool.acquire().await?, &ContractId::new(contract)).await?;
+        if !caps.is_empty() {
+            line(caps_table(&caps))?;
+        }
+    }
+    line("\nUsage that breaks a right (launch order, exclusivity, licence):")?;
+    print_list(&findings::list(pool, &FindingFilter::default()).await?)?;
+    line(format!("\nRequests of {month} by cloud, as their outcome was reported:"))?;
+    show_availability(&availability_by_cloud(pool, month.span(chrono_tz::America::Los_Angeles)).await?)
 }
 
 /// The statements in full, as a person reads them.

@@ -10,6 +10,7 @@ use super::serve::{Role, serve};
 use super::usage::show_unresolved;
 use super::{Session, Stop};
 use apportion::config::mask_url;
+use apportion::domain::access::Scope;
 use apportion::domain::contract::folder::Folder;
 use apportion::domain::period::Period;
 use apportion::ingest::consumer;
@@ -18,6 +19,7 @@ use apportion::produce::generate::{Generator, Plan};
 use apportion::produce::kafka::delete_topics;
 use apportion::produce::manifest::Manifest;
 use apportion::produce::message::TOPICS;
+use apportion::store::access::{NewApiKey, create_key};
 use apportion::store::{self, demo_database, usage_reports as reports};
 use apportion::telemetry::Metrics;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -87,21 +89,31 @@ pub async fn run(args: Args, mut session: Session) -> anyhow::Result<()> {
     compare(&demo, &made).await?;
     books::show_revenue(&demo.pool, may.month).await?;
     books::show_statements(&demo.pool, &settled).await?;
+    books::show_watch(&demo.pool, may.month).await?;
     unresolved(&demo).await?;
     line(format!("\nDone in {}.{} s.", started.elapsed().as_secs(), started.elapsed().subsec_millis() / 100))?;
     if std::io::stdout().is_terminal() {
         where_next(&session)?;
-        // Another program may hold the port that is set: a demo takes any that is free.
-        if std::net::TcpListener::bind(session.config.http.listen).is_err() {
-            let free = std::net::TcpListener::bind((session.config.http.listen.ip(), 0))?;
-            session.config.http.listen = free.local_addr()?;
-        }
-        line(format!("\nServing http://{} until Ctrl-C.", session.config.http.listen))?;
-        serve(&[Role::Ingest, Role::Http, Role::Jobs], &session).await?;
-    } else {
-        line("\nTo look around, run it in a terminal; or `make up`, and `apportion demo` again.")?;
+        return keep_serving(session).await;
     }
-    Ok(())
+    Ok(line("\nTo look around, run it in a terminal; or `make up`, and `apportion demo` again.")?)
+}
+
+/// Serves what the demo made, at the port that is set or, where another program holds that, at any that is free.
+async fn keep_serving(mut session: Session) -> anyhow::Result<()> {
+    if std::net::TcpListener::bind(session.config.http.listen).is_err() {
+        let free = std::net::TcpListener::bind((session.config.http.listen.ip(), 0))?;
+        session.config.http.listen = free.local_addr()?;
+    }
+    let key = create_key(&session.pool()?, &demo_key()).await?;
+    let door = format!("http://{}", session.config.http.listen);
+    line(format!(
+        "\nServing {door} until Ctrl-C: /readyz, /metrics, and the API that /api/v1/openapi.json describes:"
+    ))?;
+    for path in API_PATHS {
+        line(format!("  curl -H 'Authorization: Bearer {key}' '{door}/api/v1/{path}'"))?;
+    }
+    serve(&[Role::Ingest, Role::Http, Role::Jobs], &session).await
 }
 
 fn month(text: &str) -> anyhow::Result<Period> {
@@ -235,6 +247,21 @@ async fn unresolved(demo: &Demo<'_>) -> anyhow::Result<()> {
     show_unresolved(reports::unresolved(&demo.pool).await?)
 }
 
+/// What of the API is worth a look after the demo.
+const API_PATHS: [&str; 5] = [
+    "statements/4",
+    "contracts/microsoft-openai/caps",
+    "invoices",
+    "usage?from=2026-05-01T00:00:00Z&to=2026-06-01T00:00:00Z&meter=output_tokens",
+    "jobs",
+];
+
+/// A key of the demo's own database, which is gone with the next demo.
+fn demo_key() -> NewApiKey {
+    let scopes = [Scope::Read].into();
+    NewApiKey { holder: "demo".to_owned(), scopes, party: None, expires_at: None, created_by: "demo".to_owned() }
+}
+
 /// Commands that can be pasted into a shell as they are.
 fn where_next(session: &Session) -> anyhow::Result<()> {
     let (url, shown) = (session.config.database.url.as_str(), mask_url(&session.config.database.url));
@@ -249,6 +276,8 @@ fn where_next(session: &Session) -> anyhow::Result<()> {
         "statement show 4 --format json",
         "invoice list",
         "contracts show",
+        "contracts caps microsoft-openai",
+        "finding list",
         "usage outcomes",
         "usage rejections --limit 5",
         "usage conflicts",
