@@ -26,15 +26,15 @@ create table api_key_revocation (
 call make_append_only('api_key', 'api_key_revocation');
 
 -- a write that named itself by an idempotency key, and its answer, which a repetition is given again. kept for
--- days; one without an answer is being worked on, or its process died.
+-- 30 days, where something was done; one without an answer is being worked on, or its process died.
 create table api_request (
   key_id text not null references api_key,
   idempotency_key text not null check (length(idempotency_key) between 1 and 255),
   request_sha256 bytea not null check (length(request_sha256) = 32),
   claimed_at timestamptz not null,
-  status smallint check (status between 200 and 499),
+  status smallint check (status between 200 and 299 or status = 422),
   content_type text,
-  location text,
+  etag text,
   body bytea,
   primary key (key_id, idempotency_key),
   check ((status is null) = (body is null))

@@ -1,6 +1,6 @@
 //! `apportion contracts`: check a folder of agreements, load it, show what is loaded, and how far caps are used up.
 
-use super::output::{self, counted, json, line, money};
+use super::output::{self, counted, exact, json, line};
 use super::{Format, Session, Stop};
 use apportion::domain::burn_down::{BurnDown, Forecast};
 use apportion::domain::contract::additions::Overridden;
@@ -127,19 +127,12 @@ pub fn caps_table(caps: &[BurnDown]) -> comfy_table::Table {
             Forecast::EndsBefore { ends_at, .. } => format!("not before the term ends at {ends_at}"),
             Forecast::NoPace => "nothing accrued lately".to_owned(),
         };
-        let amounts = [&it.limit, &it.used, &it.remaining].map(|amount| money(amount, it.currency));
-        let [limit, used, left] = amounts;
-        vec![
-            it.term.to_string(),
-            format!("{} owes {}", it.payer, it.payee),
-            it.period.to_string(),
-            limit,
-            used,
-            left,
-            outlook,
-        ]
+        // What accrues is not rounded: the statements' booked lines are.
+        let [limit, used, left] = [&it.limit, &it.used, &it.remaining].map(exact);
+        let (term, who) = (it.term.to_string(), format!("{} owes {}", it.payer, it.payee));
+        vec![term, who, it.period.to_string(), limit, used, left, it.currency.to_string(), outlook]
     };
-    let heading = ["term", "who owes whom", "through", "cap", "used", "left", "outlook"];
+    let heading = ["term", "who owes whom", "through", "cap", "used", "left", "", "outlook"];
     output::table(&heading, &[3, 4, 5], caps.iter().map(row))
 }
 

@@ -177,6 +177,10 @@ async fn run_due(
         }
         if let Some(ran) = run_planned(pool, schedule, &planned, schedule.now()).await? {
             metrics.job_ran(job, ran.outcome);
+            // The one before it died without an end, and this one took its place.
+            if planned.last_run.as_ref().is_some_and(JobRun::is_abandoned) {
+                metrics.job_ran(job, RunOutcome::Lost);
+            }
             let Ran { run_id, subject, outcome, detail, .. } = ran;
             match outcome {
                 RunOutcome::Done | RunOutcome::NothingNew | RunOutcome::Waiting => {

@@ -1,5 +1,6 @@
 //! ETags of what is read: an answer that the caller has already is not sent again.
 
+use super::problem::Problem;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -23,8 +24,7 @@ pub async fn tag(request: Request, next: Next) -> Response {
     let body = match to_bytes(body, MAX_DIGESTED_BYTES).await {
         Ok(body) => body,
         Err(error) => {
-            tracing::error!(%error, "an answer is longer than any should be");
-            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+            return Problem::internal(&error).into_response();
         }
     };
     let given = parts.headers.get(header::ETAG).cloned();

@@ -60,17 +60,18 @@ async fn once_only(state: &HttpState, request: Request, next: Next) -> Result<Re
     keep(state, &caller.key_id, &key, response).await
 }
 
-/// Keeps the answer. What failed on our side, or was not done at all, is given up, so that it can be sent again.
+/// Keeps the answer of what was done, in part at least (422). What failed on our side, or was refused as things
+/// stood, is given up, so that it can be sent again.
 async fn keep(state: &HttpState, key_id: &str, key: &str, response: Response) -> Result<Response, Problem> {
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, MAX_BODY_BYTES).await.unwrap_or_default();
-    let is_final = parts.status.is_success() || parts.status.is_client_error();
+    let is_done = parts.status.is_success() || parts.status == StatusCode::UNPROCESSABLE_ENTITY;
     let kept = match i16::try_from(parts.status.as_u16()) {
-        Ok(status) if is_final => {
+        Ok(status) if is_done => {
             let text =
                 |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
-            let (content_type, location) = (text(header::CONTENT_TYPE), text(header::LOCATION));
-            let stored = StoredAnswer { status, content_type, location, body: body.to_vec() };
+            let (content_type, etag) = (text(header::CONTENT_TYPE), text(header::ETAG));
+            let stored = StoredAnswer { status, content_type, etag, body: body.to_vec() };
             answer(&state.pool, key_id, key, &stored).await
         }
         _ => give_up(&state.pool, key_id, key).await,
@@ -101,7 +102,7 @@ fn replay(stored: StoredAnswer) -> Response {
     let status = u16::try_from(stored.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
     let mut response = Response::new(Body::from(stored.body));
     *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let texts = [(header::CONTENT_TYPE, stored.content_type), (header::LOCATION, stored.location)];
+    let texts = [(header::CONTENT_TYPE, stored.content_type), (header::ETAG, stored.etag)];
     let values = texts.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::from_str(&text?).ok()?)));
     response.headers_mut().extend(values);
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));

@@ -199,6 +199,11 @@ impl From<SettleError> for Problem {
             SettleError::Approved { .. } => {
                 Self::conflict("approved", "Somebody approved what would be drafted anew", detail)
             }
+            SettleError::Settlement(
+                SettlementError::WrongPeriodUnit { .. }
+                | SettlementError::BeforeContract { .. }
+                | SettlementError::BeforeBooks { .. },
+            ) => Self::unprocessable("wrong-period", "The contract has no such period to settle", detail),
             SettleError::Settlement(_) => Self::conflict("cannot-settle", "Something has to come first", detail),
             SettleError::Contracts(error) => error.into(),
             SettleError::Document(error) => Self::internal(&error),
@@ -278,6 +283,14 @@ pub enum WriteProblems {
     UnsupportedMediaType(#[to_schema] Problem),
     #[response(status = 422, description = "The body can be read and cannot be taken", content_type = CONTENT_TYPE)]
     Unprocessable(#[to_schema] Problem),
+}
+
+/// What a route that reads as known at an instant may answer instead, too.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers; they are made of problems")]
+pub enum ConflictProblem {
+    #[response(status = 409, description = "The instant lies ahead", content_type = CONTENT_TYPE)]
+    Conflict(#[to_schema] Problem),
 }
 
 pub async fn no_route() -> Problem {

@@ -153,12 +153,15 @@ pub struct StatementHead {
     pub changed_at: Instant,
     /// The digest of the document.
     pub sha256: String,
+    /// The place of its last status among all that it had.
+    #[serde(skip)]
+    sequence: i32,
 }
 
 impl StatementHead {
-    /// What changes whenever the statement does: its revision and status.
+    /// What changes whenever the statement does, and never comes back.
     pub fn tag(&self) -> String {
-        format!("{}-{}", self.revision, self.status)
+        format!("{}-{}", self.sequence, self.status)
     }
 }
 
@@ -192,7 +195,7 @@ async fn load_heads(
 ) -> Result<Vec<StatementHead>, StoreError> {
     let rows = sqlx::query!(
         "select s.statement_id, s.contract_id, s.party_a, s.party_b, s.currency, s.period, t.revision, t.status,
-                t.changed_by, t.changed_at, r.sha256
+                t.sequence, t.changed_by, t.changed_at, r.sha256
          from statement s
          join lateral (select * from statement_status where statement_id = s.statement_id
                        order by sequence desc limit 1) t on true
@@ -226,6 +229,7 @@ async fn load_heads(
                 changed_by: row.changed_by,
                 changed_at: row.changed_at,
                 sha256: row.sha256,
+                sequence: row.sequence,
             })
         })
         .collect()

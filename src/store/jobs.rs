@@ -72,6 +72,13 @@ pub struct JobRun {
 }
 
 impl JobRun {
+    /// Whether its lease ran out without an end, and nobody has taken it over yet.
+    pub fn is_abandoned(&self) -> bool {
+        self.outcome == Some(RunOutcome::Lost) && self.ended_at.is_none()
+    }
+}
+
+impl JobRun {
     pub fn standing(&self) -> LastRun {
         match self.outcome {
             None => LastRun::Running,

@@ -7,14 +7,14 @@ use sqlx::PgPool;
 pub const KEPT_DAYS: i32 = 30;
 
 /// After how long, in seconds, a request without an answer is taken for one whose process died.
-const CLAIM_SECONDS: f64 = 60.0;
+const CLAIM_SECONDS: f64 = 600.0;
 
 /// What was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAnswer {
     pub status: i16,
     pub content_type: Option<String>,
-    pub location: Option<String>,
+    pub etag: Option<String>,
     pub body: Vec<u8>,
 }
 
@@ -60,7 +60,7 @@ pub async fn claim(
         return Ok(Claim::Ours);
     }
     let row = sqlx::query!(
-        "select request_sha256, status, content_type, location, body from api_request
+        "select request_sha256, status, content_type, etag, body from api_request
          where key_id = $1 and idempotency_key = $2",
         key_id,
         idempotency_key
@@ -71,7 +71,7 @@ pub async fn claim(
         Some(row) if row.request_sha256 != request_sha256 => Claim::OtherRequest,
         Some(row) => match (row.status, row.body) {
             (Some(status), Some(body)) => {
-                Claim::Answered(StoredAnswer { status, content_type: row.content_type, location: row.location, body })
+                Claim::Answered(StoredAnswer { status, content_type: row.content_type, etag: row.etag, body })
             }
             _ => Claim::InProgress,
         },
@@ -91,13 +91,13 @@ pub async fn answer(
     answer: &StoredAnswer,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "update api_request set status = $3, content_type = $4, location = $5, body = $6
+        "update api_request set status = $3, content_type = $4, etag = $5, body = $6
          where key_id = $1 and idempotency_key = $2 and status is null",
         key_id,
         idempotency_key,
         answer.status,
         answer.content_type,
-        answer.location,
+        answer.etag,
         answer.body
     )
     .execute(pool)

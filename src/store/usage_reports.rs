@@ -20,7 +20,7 @@ pub struct NameCount {
 pub struct RejectionLine {
     pub rejection_id: i64,
     pub recorded_at: DateTime<Utc>,
-    /// Where it stands: topic/partition@offset or file:line.
+    /// Where it stands: topic/partition@offset, file:line, or key and place of a request.
     pub position: String,
     pub reason: String,
     pub detail: String,

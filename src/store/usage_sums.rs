@@ -70,7 +70,7 @@ pub async fn usage_sums(conn: &mut PgConnection, filter: &UsageFilter) -> Result
           from usage_dimension d join deployment k on k.deployment_id = d.deployment
           where ($4::text is null or k.cloud = $4) and ($5::text is null or k.channel = $5)
             and ($6::text is null or d.deployment = $6) and ($7::text is null or d.product = $7)
-        ), delta as (
+        ), delta as not materialized (
           select case $3 when 'hour' then r.bucket when 'day' then date_trunc('day', r.bucket, 'UTC') else $1 end
                    as starts_at, r.*
           from usage_rollup r where r.bucket >= $1 and r.bucket < $2

@@ -71,9 +71,9 @@ impl Api {
         let asked = tokio::task::spawn_blocking(move || {
             let mut stream = TcpStream::connect(address).expect("it listens");
             stream.write_all(request.as_bytes()).expect("sent");
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).expect("an answer");
-            answer
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).expect("an answer");
+            String::from_utf8_lossy(&answer).into_owned()
         });
         let answer = asked.await.expect("asked");
         let (head, text) = answer.split_once("\r\n\r\n").expect("a head and a body");
@@ -106,7 +106,7 @@ pub fn bearer(key: &str) -> String {
     format!("authorization: Bearer {key}")
 }
 
-/// The agreements of this checkout, with some usage on Bedrock in May 2026.
+/// The agreements of this checkout.
 async fn books() -> TestDatabase {
     let database = TestDatabase::empty().await;
     let folder = apportion::jobs::contracts::read(std::path::Path::new("contracts")).expect("the agreements");
@@ -189,11 +189,64 @@ async fn usage_goes_in_and_an_agreed_statement_comes_out() {
     }
     assert_eq!(api.post(&format!("{statement}/settle"), &ben, &json!({"reason": "paid"})).await.status, 409);
     assert_eq!(api.post(&format!("{statement}/agree"), &aws, &json!({"reason": "found it"})).await.status, 200);
+    // A tag never comes back: what was seen as agreed before a dispute is not what is agreed now.
+    let agreed = api.get(&statement, &ben).await.header("etag").expect("an ETag").to_owned();
+    for step in ["dispute", "agree"] {
+        assert_eq!(api.post(&format!("{statement}/{step}"), &aws, &json!({"reason": "again"})).await.status, 200);
+    }
+    let headers = [bearer(&ben), "content-type: application/json".to_owned(), format!("if-match: {agreed}")];
+    let stale = api.send("POST", &format!("{statement}/settle"), &headers, r#"{"reason":"paid"}"#).await;
+    assert_eq!(stale.status, 412, "{stale:?}");
     assert_eq!(
         api.post(&format!("{statement}/settle"), &ben, &json!({"reason": "paid"})).await.json()["status"],
         "settled"
     );
+    check_invoices(&api, &statement, &ana, &aws, &google).await;
+    check_who_sees_what(&api, &ben, &aws, &google).await;
     database.drop_it().await;
+}
+
+/// An invoice is drawn once, and read in three forms by who is party to it.
+async fn check_invoices(api: &Api, statement: &str, ana: &str, aws: &str, google: &str) {
+    let drawn = api.post(&format!("{statement}/invoices"), ana, &json!(null)).await.json();
+    let again = api.post(&format!("{statement}/invoices"), ana, &json!(null)).await.json();
+    assert_eq!((&drawn["is_new"], &again["is_new"]), (&json!(true), &json!(false)));
+    assert_eq!(drawn["invoices"], again["invoices"]);
+    let path = format!("/api/v1/invoices/{}", drawn["invoices"][0]["number"].as_str().expect("a number"));
+    for (accept, start) in [("application/json", "{"), ("text/csv", "number,kind,issuer"), ("application/pdf", "%PDF-")]
+    {
+        let headers = |key: &str| [bearer(key), format!("accept: {accept}")];
+        let invoice = api.send("GET", &path, &headers(aws), "").await;
+        assert!(invoice.status == 200 && invoice.text.starts_with(start), "{accept}: {}", invoice.status);
+        assert_eq!(api.send("GET", &path, &headers(google), "").await.status, 404);
+    }
+}
+
+/// What there is, an unbound key sees; the partner sees its own, and another partner nothing of it.
+async fn check_who_sees_what(api: &Api, unbound: &str, aws: &str, google: &str) {
+    let span = "from=2026-05-01T00:00:00Z&to=2026-06-01T00:00:00Z";
+    let usage = format!("usage?{span}");
+    for path in
+        ["statements", "invoices", "contracts", "contracts/aws-openai", "contracts/aws-openai/versions/1", &usage]
+    {
+        let path = format!("/api/v1/{path}");
+        for key in [unbound, aws] {
+            let seen = api.get(&path, key).await;
+            assert!(seen.status == 200 && seen.text.contains("aws"), "{path}: {seen:?}");
+        }
+        let hidden = api.get(&path, google).await;
+        assert!([200, 404].contains(&hidden.status) && !hidden.text.contains("\"aws\""), "{path}: {hidden:?}");
+    }
+    let inside = ["findings", "jobs", "jobs/runs", "usage/outcomes", "usage/rejections", "usage/unresolved"];
+    for path in inside {
+        let path = format!("/api/v1/{path}");
+        assert_eq!((api.get(&path, unbound).await.status, api.get(&path, aws).await.status), (200, 403), "{path}");
+    }
+    let charges = api.get(&format!("/api/v1/charges?{span}"), unbound).await.json();
+    let of_input = |it: &&Value| it["meter"] == "input_tokens";
+    let input: Vec<&Value> = charges["items"].as_array().expect("items").iter().filter(of_input).collect();
+    // 3 x 1,000,000 tokens of input at 5 USD a million
+    assert_eq!((input.len(), &input[0]["amount"], &input[0]["currency"]), (1, &json!("15"), &json!("USD")));
 }
 
 /// Every route, as its description has it, with a path that leads somewhere.

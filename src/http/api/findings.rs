@@ -6,7 +6,7 @@ use crate::domain::period::Instant;
 use crate::http::HttpState;
 use crate::http::auth::{Approver, InsideReader};
 use crate::http::input::{Json, Path, Query, parse};
-use crate::http::problem::{Problem, Problems, WriteProblems};
+use crate::http::problem::{ConflictProblem, Problem, Problems, WriteProblems};
 use crate::jobs::findings::{self, DecideRequest, Decided, FindingDetails, FindingFilter, FindingList};
 use axum::extract::State;
 use serde::Deserialize;
@@ -31,7 +31,7 @@ pub struct Filter {
 /// Groups of usage that breaks a right and that nobody has decided on, and what was decided.
 #[utoipa::path(
     get, path = "/api/v1/findings", tag = "findings", security(("key" = ["read"])), params(Filter),
-    responses((status = 200, description = "By contract, right, product, deployment and day", body = FindingList), Problems, WriteProblems),
+    responses((status = 200, description = "By contract, right, product, deployment and day", body = FindingList), Problems, ConflictProblem),
 )]
 pub async fn list(
     _reader: InsideReader,
@@ -59,7 +59,7 @@ pub struct KnownAt {
 #[utoipa::path(
     get, path = "/api/v1/findings/{finding}", tag = "findings", security(("key" = ["read"])),
     params(("finding" = String, Path, description = "The group's id"), KnownAt),
-    responses((status = 200, description = "The group with its evidence", body = FindingDetails), Problems, WriteProblems),
+    responses((status = 200, description = "The group with its evidence", body = FindingDetails), Problems, ConflictProblem),
 )]
 pub async fn show(
     _reader: InsideReader,

@@ -76,5 +76,7 @@ pub async fn run(
 ) -> Result<Json<Page<Ran>>, Problem> {
     let job: Job = job.parse().map_err(|error| Problem::not_found(format!("{error}")))?;
     let (schedule, now) = (&state.schedule, state.schedule.now());
-    Ok(Json(Page::whole(tick(&state.pool, schedule, job, now, Patience::Impatient).await?)))
+    let ran = tick(&state.pool, schedule, job, now, Patience::Impatient).await?;
+    ran.iter().for_each(|run| state.metrics.job_ran(job, run.outcome));
+    Ok(Json(Page::whole(ran)))
 }

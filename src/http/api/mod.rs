@@ -106,7 +106,8 @@ pub fn router(state: &HttpState) -> Router<HttpState> {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes headers; they are read where they are used")]
 struct WriteHeaders {
-    /// Names the request: sent again with the same key it is not done again, and answered as the first time.
+    /// Names the request: sent again with the same key within 30 days, what was done is not done again, and answered
+    /// as the first time.
     #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
     idempotency_key: Option<String>,
 }
