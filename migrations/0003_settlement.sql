@@ -145,9 +145,11 @@ begin
       using errcode = 'check_violation';
   end if;
   if new.status = 'approved' then
+    -- of any of its drafts: what a schedule drafts anew is not for the first maker to approve either
     select s.changed_by into maker from statement_status s
-      where s.statement_id = new.statement_id and s.revision = new.revision and s.status = 'draft';
-    if lower(btrim(maker)) = lower(btrim(new.changed_by)) then
+      where s.statement_id = new.statement_id and s.status = 'draft'
+        and lower(btrim(s.changed_by)) = lower(btrim(new.changed_by)) limit 1;
+    if found then
       raise exception 'statement %: % made it; someone else has to approve it', new.statement_id, maker
         using errcode = 'check_violation';
     end if;

@@ -62,16 +62,21 @@ create function asking_party() returns text language sql stable as $$
   select nullif(current_setting('apportion.party', true), '')
 $$;
 
--- these two look past the policies, which would else ask each other for ever.
+-- these two look past the policies, which would else ask each other for ever. they run as the owner: every name in
+-- them has its schema, temporary tables of whoever asks come last, and nobody but the partner's role may call them.
 create function concerns_asking_party(contract text) returns boolean language sql stable security definer
-  set search_path from current as $$
-  select exists (select from contract_term t where t.contract_id = contract and asking_party() = any (t.parties))
+  set search_path = pg_catalog, pg_temp as $$
+  select exists (select from public.contract_term t
+    where t.contract_id = contract and public.asking_party() = any (t.parties))
 $$;
 -- which revision of a statement was issued, and at which place of its statuses; drafts are ours alone.
 create function issued_revision(statement bigint) returns table (revision integer, sequence integer)
-  language sql stable security definer set search_path from current as $$
-  select t.revision, t.sequence from statement_status t where t.statement_id = statement and t.status = 'issued'
+  language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select t.revision, t.sequence from public.statement_status t
+  where t.statement_id = statement and t.status = 'issued'
 $$;
+revoke execute on function concerns_asking_party(text), issued_revision(bigint) from public;
+grant execute on function concerns_asking_party(text), issued_revision(bigint) to apportion_partner;
 
 grant usage on schema public to apportion_partner;
 grant select on contract_version, contract_term, statement, statement_revision, statement_status, deployment,

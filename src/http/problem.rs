@@ -138,6 +138,9 @@ impl IntoResponse for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        if error.is_out_of_range() {
+            return Self::bad_request("an instant or a number lies beyond what can be stored");
+        }
         if !error.is_transient() {
             return Self::internal(&error);
         }

@@ -7,8 +7,8 @@ use crate::domain::statement::{Statement, StatementStatus};
 use crate::store::StoreError;
 use crate::store::agreements::list_terms;
 use crate::store::books::{
-    StatementFilter, StatementHead, append_status, close_period, insert_waiver, list_statements, load_document,
-    load_statement, load_waived, lock_contract,
+    StatementFilter, StatementHead, append_status, close_period, insert_waiver, is_maker, list_statements,
+    load_document, load_statement, load_waived, lock_contract,
 };
 use crate::store::rollups::{UnresolvedUsage, load_unresolved};
 use sqlx::{PgConnection, PgPool};
@@ -132,8 +132,7 @@ pub async fn approve<'a>(pool: &PgPool, id: i64, actor: impl Into<Actor<'a>>) ->
     let by = actor.by;
     let mut tx = pool.begin().await?;
     let head = lock(&mut tx, id, StatementStatus::Approved, actor).await?;
-    // Of a draft the last status was set by its maker.
-    if head.changed_by.trim().to_lowercase() == by.trim().to_lowercase() {
+    if is_maker(&mut tx, id, by).await? {
         return Err(StatementError::OwnDraft { id, by: by.to_owned() });
     }
     append_status(&mut tx, id, head.revision, StatementStatus::Approved, by, "approved").await?;

@@ -332,6 +332,20 @@ async fn insert_statement(conn: &mut PgConnection, statement: &Statement) -> Res
     Ok(id)
 }
 
+/// Whether somebody made a draft of a statement, its last or an earlier one.
+///
+/// # Errors
+/// The database's.
+pub async fn is_maker(conn: &mut PgConnection, statement_id: i64, by: &str) -> Result<bool, StoreError> {
+    let made = sqlx::query_scalar!(
+        r#"select exists (select from statement_status where statement_id = $1 and status = 'draft'
+             and lower(btrim(changed_by)) = lower(btrim($2))) as "made!""#,
+        statement_id,
+        by
+    );
+    Ok(made.fetch_one(conn).await?)
+}
+
 /// Appends a status.
 ///
 /// # Errors

@@ -97,6 +97,18 @@ impl StoreError {
         }
     }
 
+    /// Whether what was asked for lies beyond what Postgres holds: a number, or an instant.
+    pub fn is_out_of_range(&self) -> bool {
+        // https://www.postgresql.org/docs/current/errcodes-appendix.html
+        let codes = ["22003", "22008"];
+        match self {
+            StoreError::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| codes.contains(&code.as_ref()))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a key was taken meanwhile by another writer.
     pub fn is_unique_violation(&self) -> bool {
         match self {

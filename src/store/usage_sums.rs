@@ -79,7 +79,8 @@ pub async fn usage_sums(conn: &mut PgConnection, filter: &UsageFilter) -> Result
                  sum(cached_input_tokens) as cached_input_tokens, sum(output_tokens) as output_tokens,
                  sum(reasoning_tokens) as reasoning_tokens, sum(requests) as requests
           from delta join wanted using (dimension_id) group by 1, 2
-        ), metered as (
+        -- once, whatever the planner expects: it is summed from far more rows than it has
+        ), metered as materialized (
           select s.starts_at, s.dimension_id, m.meter, m.quantity
           from column_sum s cross join lateral (
             values ('input_tokens', s.input_tokens), ('cached_input_tokens', s.cached_input_tokens),

@@ -12,6 +12,7 @@ use crate::store::jobs::{JobRun, RunFilter, list_runs};
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
+use std::sync::Arc;
 use utoipa::IntoParams;
 
 /// List jobs
@@ -75,8 +76,10 @@ pub async fn run(
     Path(job): Path<String>,
 ) -> Result<Json<Page<Ran>>, Problem> {
     let job: Job = job.parse().map_err(|error| Problem::not_found(format!("{error}")))?;
-    let (schedule, now) = (&state.schedule, state.schedule.now());
-    let ran = tick(&state.pool, schedule, job, now, Patience::Impatient).await?;
+    // Apart from the request: a caller who hangs up leaves no run without an end.
+    let (pool, schedule) = (state.pool.clone(), Arc::clone(&state.schedule));
+    let ticking = tokio::spawn(async move { tick(&pool, &schedule, job, schedule.now(), Patience::Impatient).await });
+    let ran = ticking.await.map_err(|error| Problem::internal(&error))??;
     ran.iter().for_each(|run| state.metrics.job_ran(job, run.outcome));
     Ok(Json(Page::whole(ran)))
 }
