@@ -20,7 +20,8 @@ const EXAMPLES: &str = "\
 Jobs draft; people approve. draft-statements settles the open period of each contract whose books
 have begun, as `apportion settle` does, once it is over and jobs.close_delay_days have passed, and
 again every jobs.redraft_hours until it is issued; what somebody approved stays.
-draw-invoices draws the invoices and credit notes of issued statements. expire-payloads removes what is kept of rejections in its time, expire-answers what is kept of answers to requests.
+draw-invoices draws the invoices and credit notes of issued statements. expire-payloads removes what
+is kept of rejections in its time, expire-answers what is kept of answers to requests.
 
 Examples:
   apportion jobs list
