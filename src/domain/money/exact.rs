@@ -1,0 +1,513 @@
+//! Exact numbers: ratios that are two machine integers while they fit and as wide as they must be where not.
+
+use num_bigint::{BigInt, Sign};
+use num_rational::BigRational;
+use num_traits::{Signed, Zero};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::iter::Sum;
+use std::num::NonZeroU64;
+use std::ops::{Add, AddAssign, Mul, Neg, Sub};
+use std::str::FromStr;
+
+use super::Rounding;
+
+/// An exact number: an amount before rounding, a rate, a quantity.
+///
+/// A ratio, so that no sum, product or third ever loses a digit. Written as a decimal where it has a finite
+/// one (`"0.695"`), else as a reduced fraction (`"1/3"`).
+#[derive(Clone)]
+pub struct Exact(Ratio);
+
+/// Millions of events are summed as `Small`, without an allocation or a reduction: money that is rated at one
+/// price has one denominator. What does not fit becomes `Wide`, and comes back when it fits again.
+#[derive(Clone)]
+enum Ratio {
+    /// Not always reduced: `2/100` stays so until someone asks for its digits.
+    Small { numerator: i128, denominator: NonZeroU64 },
+    Wide(Box<BigRational>),
+}
+
+const ONE: NonZeroU64 = NonZeroU64::MIN;
+
+impl Exact {
+    pub fn zero() -> Self {
+        Self::small(0, ONE)
+    }
+
+    pub fn from_integer(value: i64) -> Self {
+        Self::small(value.into(), ONE)
+    }
+
+    /// `numerator / denominator`; `None` where the denominator is zero.
+    pub fn ratio(numerator: i64, denominator: i64) -> Option<Self> {
+        let divisor = NonZeroU64::new(denominator.unsigned_abs())?;
+        let numerator = i128::from(numerator);
+        Some(Self::small(if denominator < 0 { numerator.checked_neg()? } else { numerator }, divisor))
+    }
+
+    /// Reads a number that a person or another system wrote: as `from_str`, and of at most 64 characters.
+    ///
+    /// What is longer is no amount of money, and would make every sum with it slow.
+    ///
+    /// # Errors
+    /// A text that is no number, or that is longer.
+    pub fn from_written(text: &str) -> Result<Self, ParseExactError> {
+        if text.len() > 64 {
+            let text: String = text.chars().take(16).chain("...".chars()).collect();
+            return Err(ParseExactError { text });
+        }
+        text.parse()
+    }
+
+    pub fn is_zero(&self) -> bool {
+        match &self.0 {
+            Ratio::Small { numerator, .. } => *numerator == 0,
+            Ratio::Wide(wide) => wide.is_zero(),
+        }
+    }
+
+    pub fn is_negative(&self) -> bool {
+        match &self.0 {
+            Ratio::Small { numerator, .. } => *numerator < 0,
+            Ratio::Wide(wide) => wide.is_negative(),
+        }
+    }
+
+    /// The quotient; `None` where `divisor` is zero.
+    pub fn checked_div(&self, divisor: &Self) -> Option<Self> {
+        (!divisor.is_zero()).then(|| Self::from_wide(self.to_wide() / divisor.to_wide()))
+    }
+
+    /// Rounds to `digits` fractional digits. Only a booked line and what it is compared with may call this.
+    pub fn round(&self, digits: u32, mode: Rounding) -> Self {
+        let scale = BigRational::from_integer(BigInt::from(10).pow(digits));
+        let scaled = self.to_wide() * &scale;
+        let whole = scaled.trunc();
+        let twice_rest = (&scaled - &whole).abs() * BigInt::from(2);
+        let one = BigRational::from_integer(BigInt::from(1));
+        let away = match twice_rest.cmp(&one) {
+            Ordering::Less => false,
+            Ordering::Greater => mode != Rounding::Down,
+            Ordering::Equal => match mode {
+                Rounding::HalfUp => true,
+                Rounding::HalfEven => whole.to_integer().bit(0),
+                Rounding::Down => false,
+            },
+        };
+        let rounded = match (away, scaled.is_negative()) {
+            (false, _) => whole,
+            (true, false) => whole + one,
+            (true, true) => whole - one,
+        };
+        Self::from_wide(rounded / scale)
+    }
+
+    /// The number as a decimal with `digits` fractional digits, without rounding.
+    ///
+    /// `None` where it has more digits than that, or a `Decimal` cannot hold it.
+    pub fn to_decimal(&self, digits: u32) -> Option<Decimal> {
+        let scaled = self.to_wide() * BigInt::from(10).pow(digits);
+        if !scaled.is_integer() {
+            return None;
+        }
+        let units = i128::try_from(scaled.to_integer()).ok()?;
+        Decimal::try_from_i128_with_scale(units, digits).ok()
+    }
+
+    fn small(numerator: i128, denominator: NonZeroU64) -> Self {
+        Self(Ratio::Small { numerator, denominator })
+    }
+
+    /// Reduced, and small where it fits.
+    fn from_wide(wide: BigRational) -> Self {
+        let numerator = i128::try_from(wide.numer()).ok();
+        let denominator = u64::try_from(wide.denom()).ok().and_then(NonZeroU64::new);
+        match (numerator, denominator) {
+            (Some(numerator), Some(denominator)) => Self::small(numerator, denominator),
+            _ => Self(Ratio::Wide(Box::new(wide))),
+        }
+    }
+
+    /// Reduced.
+    fn to_wide(&self) -> BigRational {
+        match &self.0 {
+            Ratio::Small { numerator, denominator } => {
+                BigRational::new(BigInt::from(*numerator), BigInt::from(denominator.get()))
+            }
+            Ratio::Wide(wide) => wide.as_ref().clone(),
+        }
+    }
+
+    /// Adds without allocating; `None` where a machine integer cannot hold a step of it.
+    fn add_small(&self, other: &Self) -> Option<Self> {
+        let (Ratio::Small { numerator: a, denominator: over_a }, Ratio::Small { numerator: b, denominator: over_b }) =
+            (&self.0, &other.0)
+        else {
+            return None;
+        };
+        if over_a == over_b {
+            return Some(Self::small(a.checked_add(*b)?, *over_a));
+        }
+        // Of two denominators one mostly divides the other: a price's that of a running sum.
+        let widened = |value: &i128, by: u64| value.checked_mul(by.into());
+        if let Some(factor) = quotient(*over_a, *over_b) {
+            return Some(Self::small(a.checked_add(widened(b, factor)?)?, *over_a));
+        }
+        if let Some(factor) = quotient(*over_b, *over_a) {
+            return Some(Self::small(widened(a, factor)?.checked_add(*b)?, *over_b));
+        }
+        let common = greatest_common_divisor(*over_a, *over_b);
+        let (by_a, by_b) = (quotient(*over_b, common)?, quotient(*over_a, common)?);
+        let denominator = NonZeroU64::new(over_a.get().checked_mul(by_a)?)?;
+        Some(Self::small(widened(a, by_a)?.checked_add(widened(b, by_b)?)?, denominator))
+    }
+
+    fn mul_small(&self, other: &Self) -> Option<Self> {
+        let (Ratio::Small { numerator: a, denominator: over_a }, Ratio::Small { numerator: b, denominator: over_b }) =
+            (&self.0, &other.0)
+        else {
+            return None;
+        };
+        Some(Self::small(a.checked_mul(*b)?, over_a.checked_mul(*over_b)?))
+    }
+
+    fn cmp_small(&self, other: &Self) -> Option<Ordering> {
+        let (Ratio::Small { numerator: a, denominator: over_a }, Ratio::Small { numerator: b, denominator: over_b }) =
+            (&self.0, &other.0)
+        else {
+            return None;
+        };
+        if over_a == over_b {
+            return Some(a.cmp(b));
+        }
+        Some(a.checked_mul(over_b.get().into())?.cmp(&b.checked_mul(over_a.get().into())?))
+    }
+}
+
+/// `dividend / divisor` where that leaves no rest.
+fn quotient(dividend: NonZeroU64, divisor: NonZeroU64) -> Option<u64> {
+    let leaves_no_rest = dividend.get().checked_rem(divisor.get())? == 0;
+    leaves_no_rest.then(|| dividend.get().checked_div(divisor.get())).flatten()
+}
+
+fn greatest_common_divisor(a: NonZeroU64, b: NonZeroU64) -> NonZeroU64 {
+    let (mut larger, mut smaller) = (a, b);
+    while let Some(rest) = larger.get().checked_rem(smaller.get()).and_then(NonZeroU64::new) {
+        (larger, smaller) = (smaller, rest);
+    }
+    smaller
+}
+
+/// How many fractional digits the finite decimal form of a reduced ratio has; `None` for a third.
+fn finite_digits(reduced: &BigRational) -> Option<u32> {
+    let mut rest = reduced.denom().clone();
+    let mut count = |prime: u32| {
+        let mut digits = 0_u32;
+        while (&rest % prime).is_zero() {
+            rest /= prime;
+            digits = digits.saturating_add(1);
+        }
+        digits
+    };
+    let digits = count(2).max(count(5));
+    (rest == BigInt::from(1)).then_some(digits)
+}
+
+// Wide ratios neither overflow nor round, so the plain operators are exact.
+mod operators {
+    use super::*;
+
+    impl Add<&Exact> for &Exact {
+        type Output = Exact;
+        fn add(self, other: &Exact) -> Exact {
+            self.add_small(other).unwrap_or_else(|| Exact::from_wide(self.to_wide() + other.to_wide()))
+        }
+    }
+
+    impl Sub<&Exact> for &Exact {
+        type Output = Exact;
+        fn sub(self, other: &Exact) -> Exact {
+            self + &-other.clone()
+        }
+    }
+
+    impl Mul<&Exact> for &Exact {
+        type Output = Exact;
+        fn mul(self, other: &Exact) -> Exact {
+            self.mul_small(other).unwrap_or_else(|| Exact::from_wide(self.to_wide() * other.to_wide()))
+        }
+    }
+
+    macro_rules! of_values {
+        ($trait:ident, $method:ident, $op:tt) => {
+            impl $trait<Exact> for Exact {
+                type Output = Exact;
+                fn $method(self, other: Exact) -> Exact {
+                    &self $op &other
+                }
+            }
+        };
+    }
+    of_values!(Add, add, +);
+    of_values!(Sub, sub, -);
+    of_values!(Mul, mul, *);
+
+    impl std::ops::Div<NonZeroU64> for Exact {
+        type Output = Exact;
+        fn div(self, divisor: NonZeroU64) -> Exact {
+            match &self.0 {
+                Ratio::Small { numerator, denominator } => match denominator.checked_mul(divisor) {
+                    Some(denominator) => Exact::small(*numerator, denominator),
+                    None => Exact::from_wide(self.to_wide() / BigInt::from(divisor.get())),
+                },
+                Ratio::Wide(wide) => Exact::from_wide(wide.as_ref() / BigInt::from(divisor.get())),
+            }
+        }
+    }
+
+    impl Neg for Exact {
+        type Output = Exact;
+        fn neg(self) -> Exact {
+            match self.0 {
+                Ratio::Small { numerator, denominator } => match numerator.checked_neg() {
+                    Some(numerator) => Exact::small(numerator, denominator),
+                    None => Exact::from_wide(-BigRational::new(numerator.into(), denominator.get().into())),
+                },
+                Ratio::Wide(wide) => Exact::from_wide(-*wide),
+            }
+        }
+    }
+
+    impl AddAssign<&Exact> for Exact {
+        fn add_assign(&mut self, other: &Exact) {
+            *self = &*self + other;
+        }
+    }
+
+    impl Sum for Exact {
+        fn sum<I: Iterator<Item = Exact>>(items: I) -> Exact {
+            items.fold(Exact::zero(), |total, item| &total + &item)
+        }
+    }
+}
+
+impl Default for Exact {
+    fn default() -> Self {
+        Self::zero()
+    }
+}
+
+impl PartialEq for Exact {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Exact {}
+
+impl PartialOrd for Exact {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Exact {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.cmp_small(other).unwrap_or_else(|| self.to_wide().cmp(&other.to_wide()))
+    }
+}
+
+impl Hash for Exact {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.to_wide().hash(state);
+    }
+}
+
+impl fmt::Debug for Exact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<Decimal> for Exact {
+    fn from(value: Decimal) -> Self {
+        let scale = 10_u64.checked_pow(value.scale()).and_then(NonZeroU64::new);
+        match scale {
+            Some(scale) => Self::small(value.mantissa(), scale),
+            None => {
+                let scale = BigInt::from(10).pow(value.scale());
+                Self::from_wide(BigRational::new(BigInt::from(value.mantissa()), scale))
+            }
+        }
+    }
+}
+
+/// The text is no number.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "\"{text}\" is not an exact number of at most 64 characters; write a decimal such as \"1_000.50\" or a fraction such as \"1/3\""
+)]
+pub struct ParseExactError {
+    pub text: String,
+}
+
+impl FromStr for Exact {
+    type Err = ParseExactError;
+
+    /// Reads `-1_000.50` or `1/3`. No exponent, no float, any number of digits.
+    fn from_str(text: &str) -> Result<Self, ParseExactError> {
+        let fail = || ParseExactError { text: text.to_owned() };
+        let part = |digits: &str| parse_decimal(digits).ok_or_else(fail);
+        match text.split_once('/') {
+            None => part(text).map(Self::from_wide),
+            Some((numerator, denominator)) => {
+                let denominator = part(denominator.trim())?;
+                if denominator.is_zero() {
+                    return Err(fail());
+                }
+                Ok(Self::from_wide(part(numerator.trim())? / denominator))
+            }
+        }
+    }
+}
+
+fn parse_decimal(text: &str) -> Option<BigRational> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let well_formed = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || b == b'_');
+    let starts = whole.starts_with(|c: char| c.is_ascii_digit());
+    let fraction_ok = fraction.is_empty() != digits.contains('.') && !fraction.starts_with('_');
+    if !starts || !fraction_ok || !well_formed(whole) || !well_formed(fraction) {
+        return None;
+    }
+    let fraction_digits: String = fraction.chars().filter(|c| *c != '_').collect();
+    let all: String = whole.chars().filter(|c| *c != '_').chain(fraction_digits.chars()).collect();
+    let magnitude = BigInt::parse_bytes(all.as_bytes(), 10)?;
+    let signed = if negative { -magnitude } else { magnitude };
+    let scale = BigInt::from(10).pow(u32::try_from(fraction_digits.len()).ok()?);
+    Some(BigRational::new(signed, scale))
+}
+
+impl fmt::Display for Exact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reduced = self.to_wide();
+        let Some(digits) = finite_digits(&reduced) else {
+            return write!(f, "{}/{}", reduced.numer(), reduced.denom());
+        };
+        let scaled = (&reduced * BigInt::from(10).pow(digits)).to_integer();
+        let width = usize::try_from(digits).unwrap_or(usize::MAX);
+        let text = format!("{:0>fill$}", scaled.magnitude(), fill = width.saturating_add(1));
+        let (whole, fraction) = text.split_at(text.len().saturating_sub(width));
+        let sign = if scaled.sign() == Sign::Minus { "-" } else { "" };
+        match fraction {
+            "" => write!(f, "{sign}{whole}"),
+            _ => write!(f, "{sign}{whole}.{fraction}"),
+        }
+    }
+}
+
+impl Serialize for Exact {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Exact {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    fn exact(text: &str) -> Exact {
+        text.parse().expect("a number")
+    }
+
+    /// Numbers on both sides of what machine integers hold, reduced or not.
+    fn numbers() -> impl Strategy<Value = Exact> {
+        let wide = (any::<i128>(), 1..=u64::MAX);
+        let close = (-1_000_i128..1_000, 1_u64..60);
+        let money = (any::<i64>().prop_map(i128::from), (0_u32..19).prop_map(|digits| 10_u64.pow(digits)));
+        prop_oneof![wide, close, money].prop_map(|(numerator, denominator)| {
+            Exact::small(numerator, NonZeroU64::new(denominator).expect("not zero"))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn equals_wide_arithmetic(a in numbers(), b in numbers(), c in numbers()) {
+            let (wide_a, wide_b, wide_c) = (a.to_wide(), b.to_wide(), c.to_wide());
+            prop_assert_eq!((&(&a + &b) + &c).to_wide(), &wide_a + &wide_b + &wide_c);
+            prop_assert_eq!((&(&a - &b) * &c).to_wide(), (&wide_a - &wide_b) * &wide_c);
+            prop_assert_eq!(a.cmp(&b), wide_a.cmp(&wide_b));
+            prop_assert_eq!(a.checked_div(&b).map(|it| it.to_wide()), (!wide_b.is_zero()).then(|| &wide_a / &wide_b));
+            prop_assert_eq!(&(&(&a + &b) - &b), &a, "what was added can be taken away again");
+            let divisor = NonZeroU64::new(u64::MAX - 1).expect("not zero");
+            prop_assert_eq!((a.clone() / divisor).to_wide(), &wide_a / BigInt::from(divisor.get()));
+            prop_assert_eq!(a.to_string().parse::<Exact>().expect("its own text"), a.clone());
+            let same = Exact::from_wide(wide_a);
+            prop_assert_eq!(HashSet::from([a, same]).len(), 1, "equal numbers have equal hashes");
+        }
+    }
+
+    #[test]
+    fn what_no_machine_integer_holds_stays_exact() {
+        let largest = Exact::small(i128::MAX, ONE);
+        assert_eq!((&largest + &Exact::from_integer(1)).to_string(), "170141183460469231731687303715884105728");
+        assert_eq!(-Exact::small(i128::MIN, ONE), &largest + &Exact::from_integer(1));
+        let back = &(&largest + &Exact::from_integer(1)) - &Exact::from_integer(1);
+        assert!(matches!(back.0, Ratio::Small { .. }), "it comes back when it fits");
+        assert_eq!(Exact::ratio(1, -3).map(|it| it.to_string()).as_deref(), Some("-1/3"));
+        assert_eq!(Exact::ratio(i64::MIN, i64::MIN), Some(Exact::from_integer(1)));
+        assert_eq!(Exact::ratio(1, 0), None);
+    }
+
+    #[test]
+    fn rounding_is_symmetric_about_zero() {
+        let check = |value: &str, half_up: &str, half_even: &str, down: &str| {
+            let round = |mode| exact(value).round(2, mode).to_string();
+            assert_eq!(
+                [round(Rounding::HalfUp), round(Rounding::HalfEven), round(Rounding::Down)],
+                [half_up, half_even, down],
+                "{value}"
+            );
+        };
+        check("0.125", "0.13", "0.12", "0.12");
+        check("-0.125", "-0.13", "-0.12", "-0.12");
+        check("0.135", "0.14", "0.14", "0.13");
+        check("0.1351", "0.14", "0.14", "0.13");
+        check("2/3", "0.67", "0.67", "0.66");
+        check("-2/3", "-0.67", "-0.67", "-0.66");
+        check("5", "5", "5", "5");
+    }
+
+    #[test]
+    fn text_round_trips_exactly() {
+        for text in ["0", "-0.695", "1/3", "-7/3", "10000000000000.000000000000001", "100"] {
+            assert_eq!(exact(text).to_string(), text);
+        }
+        assert_eq!(exact("1_000.50"), exact("1000.5"));
+        for wrong in ["", ".", "1.", ".5", "1e6", "1/0", "+1", "1,5", "--1", "_1", "1._5"] {
+            assert!(wrong.parse::<Exact>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn products_beyond_28_digits_stay_exact() {
+        let product = &exact("10000000000000.01") * &exact("0.000000000000001");
+        let shared = &(&product * &exact("1.0000000001")) * &exact("0.21");
+        assert_eq!(shared.to_string(), "0.00210000000021000210000000021");
+    }
+}
