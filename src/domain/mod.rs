@@ -19,6 +19,7 @@ pub mod access;
 pub mod ids;
 pub mod money;
 pub mod period;
+pub mod calendar;
 pub mod usage;
 pub mod outcome;
 pub mod amendment;

@@ -7,6 +7,7 @@ mod exact;
 
 pub use exact::{Exact, ParseExactError};
 
+use super::ids::DefinedTerm;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -84,6 +85,39 @@ impl Serialize for Currency {
 impl<'de> Deserialize<'de> for Currency {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What a term is owed in: a currency, or a unit that the contract declares, such as cloud credits or shares.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    Currency(Currency),
+    Declared { name: DefinedTerm, digits: u32 },
+}
+
+impl Unit {
+    /// Digits after the point in which it is paid.
+    pub fn digits(&self) -> u32 {
+        match self {
+            Self::Currency(currency) => currency.minor_digits(),
+            Self::Declared { digits, .. } => *digits,
+        }
+    }
+}
+
+impl From<Currency> for Unit {
+    fn from(currency: Currency) -> Self {
+        Self::Currency(currency)
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Currency(currency) => currency.fmt(f),
+            Self::Declared { name, .. } => name.fmt(f),
+        }
     }
 }
 

@@ -14,6 +14,11 @@ pub mod read;
 mod read_right;
 pub mod records;
 pub mod rights;
+pub mod measure;
+pub mod selector;
+pub mod term;
+pub mod value;
+pub mod window;
 
 use super::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use super::money::{Currency, Exact, Rounding};

@@ -27,7 +27,10 @@ pub struct Exact(Ratio);
 #[derive(Clone)]
 enum Ratio {
     /// Not always reduced: `2/100` stays so until someone asks for its digits.
-    Small { numerator: i128, denominator: NonZeroU64 },
+    Small {
+        numerator: i128,
+        denominator: NonZeroU64,
+    },
     Wide(Box<BigRational>),
 }
 

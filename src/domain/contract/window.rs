@@ -1,0 +1,84 @@
+//! Windows of a term: over which stretch of time something is counted, compared or owed.
+
+use crate::domain::ids::DefinedTerm;
+use crate::domain::period::{Instant, Length};
+use chrono::{NaiveDate, Weekday};
+use serde::Serialize;
+use std::num::NonZeroU32;
+
+/// How a term cuts time, as it is written: an anchor may be a fact that is still to come.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WindowRule {
+    /// Each item by itself.
+    Item,
+    /// Months, quarters or years of the calendar.
+    Calendar {
+        months: NonZeroU32,
+    },
+    Anchored {
+        months: NonZeroU32,
+        from: Anchor,
+    },
+    Week {
+        first_day: Weekday,
+    },
+    Dates(Vec<NaiveDate>),
+    /// The settlement period of the contract.
+    Period,
+    /// All the time that the term is in force.
+    Term,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Anchor {
+    Date(NaiveDate),
+    Fact(DefinedTerm),
+}
+
+/// When something begins or ends, as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    At(Instant),
+    Fact(DefinedTerm),
+}
+
+/// What a counter counts over, and the date from which on: it may lie before the term's own start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Counting {
+    /// `Term`: it never resets.
+    pub each: WindowRule,
+    pub from: Moment,
+}
+
+/// What of an amount holds in a window that a start or end cuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProRata {
+    Full,
+    Days,
+    /// Months of the window whole, a rest by the days of its month.
+    Months,
+    /// Nothing holds in a cut window.
+    None,
+}
+
+/// When an amount is to be paid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Due {
+    pub after: Length,
+    pub business_days: bool,
+    pub what: DueAfter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DueAfter {
+    Period,
+    Window,
+    Receipt,
+    Invoice,
+    Fact(DefinedTerm),
+}
