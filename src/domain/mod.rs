@@ -28,6 +28,7 @@ pub mod price;
 pub mod register;
 pub mod record;
 pub mod contract;
+pub mod engine;
 pub mod rating;
 pub mod deduction;
 pub mod findings;

@@ -231,3 +231,33 @@ pub enum Missing {
     /// This part of the last one; without an earlier one the settlement stops.
     Last(Exact),
 }
+
+impl Node {
+    /// What it and the nodes in it are of.
+    pub fn measures(&self) -> Vec<&Measure> {
+        let mut found = match &self.kind {
+            NodeKind::Share { of, .. } | NodeKind::Price { of, .. } => vec![of],
+            NodeKind::Fixed(_) => Vec::new(),
+            NodeKind::GreatestOf(nodes) | NodeKind::LeastOf(nodes) | NodeKind::Sum(nodes) => {
+                nodes.iter().flat_map(Self::measures).collect()
+            }
+        };
+        found.extend(self.less.iter().flat_map(Self::measures));
+        found
+    }
+
+    /// The tables in it and in the nodes in it.
+    pub fn tables(&self) -> Vec<&Table> {
+        let mut found: Vec<&Table> = self.times.iter().collect();
+        match &self.kind {
+            NodeKind::Share { rate: table, .. } | NodeKind::Price { price: table, .. } | NodeKind::Fixed(table) => {
+                found.push(table);
+            }
+            NodeKind::GreatestOf(nodes) | NodeKind::LeastOf(nodes) | NodeKind::Sum(nodes) => {
+                found.extend(nodes.iter().flat_map(Self::tables));
+            }
+        }
+        found.extend(self.less.iter().flat_map(Self::tables));
+        found
+    }
+}

@@ -6,7 +6,9 @@
 pub mod additions;
 pub mod check;
 pub mod document;
+pub mod fact;
 pub mod folder;
+pub mod fx;
 pub mod parsed;
 pub mod problem;
 mod raw;
@@ -18,6 +20,7 @@ pub mod measure;
 pub mod selector;
 pub mod term;
 pub mod value;
+pub mod version;
 pub mod window;
 
 use super::ids::{ContractId, DefinedTerm, PartyId, TermId};

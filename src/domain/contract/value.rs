@@ -70,6 +70,18 @@ impl Table {
         found
     }
 
+    /// The conditions of every row, with those of its tables.
+    pub fn all_conditions(&self) -> Vec<&Condition> {
+        let mut found = Vec::new();
+        for row in &self.rows {
+            found.extend(&row.when);
+            if let Cell::Table(table) = &row.is {
+                found.extend(table.all_conditions());
+            }
+        }
+        found
+    }
+
     /// Whether a row asks how far the tiers have come.
     pub fn has_bands(&self) -> bool {
         self.rows.iter().any(|row| {

@@ -85,6 +85,21 @@ impl Exact {
         (!divisor.is_zero()).then(|| Self::from_wide(self.to_wide() / divisor.to_wide()))
     }
 
+    /// One over it; `None` for zero.
+    pub fn inverse(&self) -> Option<Self> {
+        Self::from_integer(1).checked_div(self)
+    }
+
+    /// The whole part, toward zero. An amount of money is never cut so: whole blocks and units are.
+    pub fn trunc(&self) -> Self {
+        Self::from_wide(self.to_wide().trunc())
+    }
+
+    /// The next whole number below.
+    pub fn floor(&self) -> Self {
+        Self::from_wide(self.to_wide().floor())
+    }
+
     /// Rounds to `digits` fractional digits. Only a booked line and what it is compared with may call this.
     pub fn round(&self, digits: u32, mode: Rounding) -> Self {
         let scale = BigRational::from_integer(BigInt::from(10).pow(digits));

@@ -1,0 +1,252 @@
+//! Bases: what of an item counts, less what reduces it (CONTRACTS section 2).
+
+use super::EngineError;
+use super::counter::part_above;
+use super::item::{Amount, AttributesId, Charge, Content, Deduction};
+use super::leaf::ItemLeaves;
+use super::node::evaluate;
+use super::outcome::Lines;
+use super::plan::Step;
+use super::run::{Engine, Passing, content, named};
+use crate::domain::contract::measure::{Base, Basis, BelowZero, Place, Reduction, Selection, Source};
+use crate::domain::contract::selector::Filter;
+use crate::domain::ids::DefinedTerm;
+use crate::domain::money::{Exact, Unit};
+use crate::domain::period::Instant;
+
+impl<'a, L: Lines> Engine<'a, L> {
+    /// What a flow figure yields where it stands.
+    pub(super) fn pass_figure(
+        &mut self,
+        step: &'a Step<'a>,
+        name: &DefinedTerm,
+        unit: &Unit,
+        passing: &Passing<'_>,
+    ) -> Result<Option<Exact>, EngineError> {
+        match content(passing) {
+            Some(Content::Figure { contract, name: reported, value })
+                if **contract == step.agreement.id && *reported == name =>
+            {
+                self.convert(step, value, unit, passing.at).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// What of an item, or of what other streams yield, a base counts.
+    pub(super) fn pass_base(
+        &mut self,
+        step: &'a Step<'a>,
+        base: &'a Base,
+        unit: &Unit,
+        passing: &Passing<'_>,
+    ) -> Result<Option<Exact>, EngineError> {
+        let mut counted: Option<Exact> = None;
+        let mut add = |amount: Exact| counted = Some(&counted.take().unwrap_or_default() + &amount);
+        for selection in &base.select {
+            if let Some(amount) = self.selected(step, (base, selection), unit, passing)? {
+                add(amount);
+                // What several selections take counts once.
+                break;
+            }
+        }
+        for less in &base.less {
+            let taken = match &less.what {
+                Reduction::Deductions(categories) => match content(passing) {
+                    Some(Content::Deduction(deduction))
+                        if categories.iter().any(|it| it == deduction.category)
+                            && self.stands(step, base, deduction, less.at)
+                            && self.selects_named(step, base, passing) =>
+                    {
+                        Some(self.convert(step, &deduction.amount, unit, passing.at)?)
+                    }
+                    _ => None,
+                },
+                Reduction::Node(node) => {
+                    let is_touched = node
+                        .measures()
+                        .iter()
+                        .any(|measure| step.input(measure).is_some_and(|stream| delta(passing, stream).is_some()));
+                    let mut leaves = ItemLeaves { engine: self, step, passing, tiers: None, group: passing.attributes };
+                    is_touched.then(|| evaluate(node, &mut leaves)).transpose()?
+                }
+            };
+            if let Some(taken) = taken {
+                add(-taken);
+            }
+        }
+        let Some(counted) = counted else { return Ok(None) };
+        let above = self.above(step, base, counted, passing)?;
+        if base.below_zero == BelowZero::Keep {
+            return Ok(Some(above));
+        }
+        // It is decided on the period's total, which is its only item then.
+        let whole = self.group(&[], step, passing.attributes, passing.at);
+        if let Some(group) = self.group_state(step.stream, whole) {
+            group.period += &above;
+        }
+        Ok(None)
+    }
+
+    /// What a selection takes of what passes.
+    fn selected(
+        &mut self,
+        step: &'a Step<'a>,
+        (base, selection): (&'a Base, &'a Selection),
+        unit: &Unit,
+        passing: &Passing<'_>,
+    ) -> Result<Option<Exact>, EngineError> {
+        if let Source::Of(measure) = &selection.of {
+            let amount = step.input(measure).and_then(|stream| delta(passing, stream)).cloned();
+            return Ok(amount.filter(|_| self.selects(step, &selection.filter, passing.attributes, passing.at)));
+        }
+        let Some(content) = content(passing) else { return Ok(None) };
+        let amount = match (&selection.of, content, base.basis) {
+            (Source::Charges, Content::Usage { quantity, charge }, Basis::Occurred) => {
+                if !self.selects(step, &selection.filter, passing.attributes, passing.at) {
+                    return Ok(None);
+                }
+                let price = selection.valued_at.as_ref();
+                if let Some(price) =
+                    price.map(|name| self.level(step, name, passing.attributes, passing.at)).transpose()?
+                {
+                    return Ok(Some(quantity * &price));
+                }
+                match charge {
+                    Charge::Rated(amount) => amount,
+                    Charge::Unsold => return Ok(None),
+                    Charge::NoPrice => {
+                        return Err(EngineError::MissingPrice {
+                            contract: step.agreement.id.clone(),
+                            base: base.name.clone(),
+                            item: passing.item.map(|item| named(&item.id)).unwrap_or_default(),
+                            at: passing.at,
+                        });
+                    }
+                }
+            }
+            (Source::Charges, Content::Billing(amount), Basis::Invoiced)
+            | (Source::Charges, Content::Receipt(amount), Basis::Received)
+            | (Source::Billings, Content::Billing(amount), Basis::Occurred | Basis::Invoiced)
+            | (Source::Billings, Content::Receipt(amount), Basis::Received) => amount,
+            (Source::Units, Content::Usage { quantity, .. }, _) => {
+                let counts = self.selects(step, &selection.filter, passing.attributes, passing.at);
+                return Ok(counts.then(|| quantity.clone()));
+            }
+            (Source::Facts(name), Content::Event { contract, name: happened }, _)
+                if **contract == step.agreement.id && *happened == name =>
+            {
+                let counts = self.selects(step, &selection.filter, passing.attributes, passing.at);
+                return Ok(counts.then(|| Exact::from_integer(1)));
+            }
+            _ => return Ok(None),
+        };
+        if !self.selects(step, &selection.filter, passing.attributes, passing.at) {
+            return Ok(None);
+        }
+        self.convert(step, amount, unit, passing.at).map(Some)
+    }
+
+    pub(super) fn selects(&self, step: &Step<'a>, filter: &Filter, of: AttributesId, at: Instant) -> bool {
+        filter.selects(|name| self.attribute(step, of, at, name))
+    }
+
+    /// Whether a deduction reduces a base in this telling of it. The definition in force at the item that it names
+    /// says where it stands: an amendment between the two neither doubles nor loses it.
+    fn stands(&self, step: &Step<'a>, base: &Base, deduction: &Deduction<'_>, at: Place) -> bool {
+        let of_basis = deduction.basis == base.basis;
+        let Some(item_at) = deduction.item_at else { return of_basis && deduction.place == Place::OwnDate };
+        let governing = step.agreement.in_force(item_at).and_then(|version| version.bases.get(&base.name));
+        let listed = governing.and_then(|base| {
+            base.less.iter().find(|less| match &less.what {
+                Reduction::Deductions(categories) => categories.iter().any(|it| it == deduction.category),
+                Reduction::Node(_) => false,
+            })
+        });
+        of_basis && deduction.place == at && listed.is_some_and(|less| less.at == at)
+    }
+
+    /// Whether a base selects what a deduction names: that has the deduction's attributes.
+    fn selects_named(&self, step: &Step<'a>, base: &Base, passing: &Passing<'_>) -> bool {
+        base.select.iter().any(|selection| {
+            matches!(selection.of, Source::Charges | Source::Billings)
+                && self.selects(step, &selection.filter, passing.attributes, passing.at)
+        })
+    }
+
+    /// The part above a threshold.
+    fn above(
+        &mut self,
+        step: &'a Step<'a>,
+        base: &'a Base,
+        counted: Exact,
+        passing: &Passing<'_>,
+    ) -> Result<Exact, EngineError> {
+        let Some(above) = &base.above else { return Ok(counted) };
+        let (known, at) = (self.known, passing.at);
+        let bands = self.bands(step, &above.is, passing.attributes, (at, None))?;
+        let edge = bands.single().flatten().cloned().unwrap_or_default();
+        let group = self.group(&above.per, step, passing.attributes, at);
+        let step_of = match above.of.as_ref().and_then(|measure| step.input(measure)) {
+            Some(stream) => delta(passing, stream).cloned().unwrap_or_default(),
+            None => counted.clone(),
+        };
+        let Some(state) = self.group_state(step.stream, group) else { return Ok(counted) };
+        let counter = &mut state.threshold;
+        if !counter.counts(step.agreement, &above.counting, known, at) {
+            return Ok(Exact::zero());
+        }
+        let part = part_above(&counter.count, &step_of, &edge);
+        let is_above = counter.count > edge;
+        counter.count += &step_of;
+        if above.of.is_none() {
+            return Ok(part);
+        }
+        // A counter other than the base splits an item in proportion to what it adds to the counter.
+        let whole = if is_above { counted.clone() } else { Exact::zero() };
+        Ok((&counted * &part).checked_div(&step_of).unwrap_or(whole))
+    }
+
+    /// An amount in a unit: converted, where it is in another, by the contract's rule.
+    pub(super) fn convert(
+        &self,
+        step: &Step<'a>,
+        amount: &Amount<'_>,
+        unit: &Unit,
+        at: Instant,
+    ) -> Result<Exact, EngineError> {
+        if amount.unit == unit {
+            return Ok(amount.value.clone());
+        }
+        let date = at.with_timezone(&step.agreement.zone).date_naive();
+        let period_end = step.agreement.period.window(date).map_or(date, |period| period.last_day());
+        let rate = self.known.rate(step.version.fx.as_ref(), (amount.unit, unit), date, period_end);
+        let rate = rate.map_err(|missing| EngineError::MissingFx {
+            contract: step.agreement.id.clone(),
+            from: missing.from,
+            to: missing.to,
+            date: missing.date,
+        })?;
+        Ok(&amount.value * &rate)
+    }
+
+    pub(super) fn level(
+        &self,
+        step: &Step<'a>,
+        name: &DefinedTerm,
+        of: AttributesId,
+        at: Instant,
+    ) -> Result<Exact, EngineError> {
+        let level = self.known.level(&step.agreement.id, name, &self.attributes[of], at);
+        level.cloned().ok_or_else(|| EngineError::MissingFigure {
+            contract: step.agreement.id.clone(),
+            figure: name.clone(),
+            at,
+        })
+    }
+}
+
+/// What a stream yields of what passes.
+pub(super) fn delta<'p>(passing: &'p Passing<'_>, stream: super::plan::StreamId) -> Option<&'p Exact> {
+    passing.deltas.get(stream.place())?.as_ref()
+}

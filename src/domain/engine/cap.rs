@@ -1,0 +1,144 @@
+//! Caps: what accrues is a function of the running sum, `T0 + min(max(0, cap - T0), sum)` (CONTRACTS section 4).
+
+use crate::domain::money::Exact;
+use crate::domain::period::Instant;
+use std::collections::VecDeque;
+
+/// How far a cap is used up in its window.
+#[derive(Clone, Debug)]
+pub struct CapState<T> {
+    pub limit: Exact,
+    /// What stood against the cap when it came into force, or was changed.
+    t0: Exact,
+    /// What terms wanted since.
+    sum: Exact,
+    pub window_end: Instant,
+    /// What found no room and is paid when room comes, the first to come first.
+    waiting: VecDeque<(T, Exact)>,
+}
+
+/// What an accrual finds, and how far the cap is used up before and after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub amount: Exact,
+    pub before: Exact,
+    pub after: Exact,
+}
+
+impl<T: Clone> CapState<T> {
+    pub fn new(limit: Exact, t0: Exact, window_end: Instant) -> Self {
+        Self { limit, t0, sum: Exact::zero(), window_end, waiting: VecDeque::new() }
+    }
+
+    /// How much has accrued under it.
+    pub fn used(&self) -> Exact {
+        let room = (&self.limit - &self.t0).max(Exact::zero());
+        &self.t0 + &self.sum.clone().min(room)
+    }
+
+    /// Takes room for what a term wants. A negative line reduces the total only as far as the sum falls under the
+    /// cap: what found no room before fills it.
+    pub fn take(&mut self, wanted: &Exact) -> Taken {
+        let before = self.used();
+        self.sum += wanted;
+        let after = self.used();
+        Taken { amount: &after - &before, before, after }
+    }
+
+    /// As `take`, but what finds no room waits; a line below zero makes room for what waits (`release` pays it).
+    pub fn take_or_wait(&mut self, term: T, wanted: &Exact) -> Taken {
+        let before = self.used();
+        let room = (&self.limit - &before).max(Exact::zero());
+        let amount = wanted.clone().min(room);
+        self.sum += &amount;
+        let rest = wanted - &amount;
+        if !rest.is_zero() {
+            self.waiting.push_back((term, rest));
+        }
+        Taken { after: self.used(), amount, before }
+    }
+
+    /// Pays what waits as far as there is room.
+    pub fn release(&mut self) -> Vec<(T, Taken)> {
+        let mut paid = Vec::new();
+        while let Some((term, rest)) = self.waiting.pop_front() {
+            let taken = {
+                let before = self.used();
+                let amount = rest.clone().min((&self.limit - &before).max(Exact::zero()));
+                self.sum += &amount;
+                Taken { after: self.used(), amount, before }
+            };
+            let left = &rest - &taken.amount;
+            let is_full = !left.is_zero();
+            if !taken.amount.is_zero() {
+                paid.push((term.clone(), taken));
+            }
+            if is_full {
+                self.waiting.push_front((term, left));
+                break;
+            }
+        }
+        paid
+    }
+
+    /// Begins a new window; what waits goes on waiting.
+    pub fn reset(&mut self, limit: Exact, window_end: Instant) {
+        (self.limit, self.window_end) = (limit, window_end);
+        (self.t0, self.sum) = (Exact::zero(), Exact::zero());
+    }
+
+    /// A later version changes the cap: what accrued stands.
+    pub fn change(&mut self, limit: Exact, t0: Exact, window_end: Instant) {
+        (self.limit, self.window_end) = (limit, window_end);
+        (self.t0, self.sum) = (t0, Exact::zero());
+    }
+
+    /// What waits, of the terms that `is_of` tells: all of it where a version drops the cap.
+    pub fn drain(&mut self, is_of: impl Fn(&T) -> bool) -> Vec<(T, Exact)> {
+        let (taken, left) = std::mem::take(&mut self.waiting).into_iter().partition(|(term, _)| is_of(term));
+        self.waiting = left;
+        let taken: VecDeque<(T, Exact)> = taken;
+        taken.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exact(value: i64) -> Exact {
+        Exact::from_integer(value)
+    }
+
+    #[test]
+    fn a_refund_is_filled_by_what_found_no_room() {
+        // Case 3: 140 wanted under 100; a refund of 20 leaves 120, of 90 more 30.
+        let mut cap: CapState<()> = CapState::new(exact(100), exact(0), Instant::MAX_UTC);
+        let amounts: Vec<Exact> = [60, 80, -20, -90].map(|it| cap.take(&exact(it)).amount).to_vec();
+        assert_eq!(amounts, [60, 40, 0, -70].map(exact));
+        assert_eq!(cap.used(), exact(30));
+    }
+
+    #[test]
+    fn what_stood_before_a_change_stands() {
+        let mut cap: CapState<()> = CapState::new(exact(50), exact(200), Instant::MAX_UTC);
+        assert_eq!(cap.take(&exact(10)).amount, exact(0));
+        assert_eq!(cap.take(&exact(-15)).amount, exact(-5), "the total returns to what stood, and falls below it");
+        assert_eq!(cap.take(&exact(100)).amount, exact(5), "and never rises above it");
+    }
+
+    #[test]
+    fn deferred_excess_is_paid_when_room_comes() {
+        let mut cap = CapState::new(exact(100), exact(0), Instant::MAX_UTC);
+        assert_eq!(cap.take_or_wait("a", &exact(150)).amount, exact(100));
+        assert_eq!(cap.take_or_wait("b", &exact(-30)).amount, exact(-30));
+        assert_eq!(
+            cap.release().into_iter().map(|(term, it)| (term, it.amount)).collect::<Vec<_>>(),
+            [("a", exact(30))]
+        );
+        cap.reset(exact(100), Instant::MAX_UTC);
+        assert_eq!(cap.release().first().map(|(_, it)| it.amount.clone()), Some(exact(20)));
+        assert_eq!(cap.take_or_wait("a", &exact(100)).amount, exact(80));
+        assert_eq!(cap.drain(|_| true), [("a", exact(20))]);
+    }
+}

@@ -1,0 +1,113 @@
+//! Items: what money is computed from, in the one order in which they count (CONTRACTS sections 2 and 4).
+
+use super::arena::{Arena, Id};
+use crate::domain::contract::measure::{Basis, Place};
+use crate::domain::contract::selector::Attribute;
+use crate::domain::ids::{ContractId, DefinedTerm};
+use crate::domain::money::{Exact, Unit};
+use crate::domain::period::Instant;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+/// What an item can be selected, grouped and told apart by. Items share them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Attributes(pub BTreeMap<Attribute, String>);
+
+impl Attributes {
+    pub fn get(&self, name: &Attribute) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+pub type AttributesId = Id<Attributes>;
+pub type AttributesList = Arena<Attributes>;
+
+/// One item, or a sum of usage whose parts no boundary tells apart.
+#[derive(Clone, Debug)]
+pub struct Item<'a> {
+    pub at: Instant,
+    pub id: ItemId<'a>,
+    pub attributes: AttributesId,
+    pub content: Content<'a>,
+    /// Of a sum: the exclusive end of the time that it was summed over, from `at` on.
+    pub summed_until: Option<Instant>,
+}
+
+/// What tells items of one instant apart, and orders them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ItemId<'a> {
+    pub id: &'a str,
+    pub source: &'a str,
+    pub kind: Kind,
+    pub meter: &'a str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Usage,
+    Billing,
+    Receipt,
+    Deduction,
+    Event,
+    Figure,
+}
+
+#[derive(Clone, Debug)]
+pub enum Content<'a> {
+    Usage {
+        quantity: Exact,
+        charge: Charge<'a>,
+    },
+    Billing(Amount<'a>),
+    /// Of what it is for: the attributes are those of the charge or billing.
+    Receipt(Amount<'a>),
+    Deduction(Deduction<'a>),
+    /// A flow, at the last instant of its last day.
+    Figure {
+        contract: &'a ContractId,
+        name: &'a DefinedTerm,
+        value: Amount<'a>,
+    },
+    /// Something that happened.
+    Event {
+        contract: &'a ContractId,
+        name: &'a DefinedTerm,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub struct Amount<'a> {
+    pub value: Exact,
+    pub unit: &'a Unit,
+}
+
+#[derive(Clone, Debug)]
+pub enum Charge<'a> {
+    Rated(Amount<'a>),
+    /// Nobody charges for it: it is counted in units alone.
+    Unsold,
+    /// That stops the contracts whose bases select it.
+    NoPrice,
+}
+
+/// What reduces a base. It is told twice where it names an item: there, and at its own date; a base counts one.
+#[derive(Clone, Debug)]
+pub struct Deduction<'a> {
+    pub category: &'a str,
+    /// What it takes away, zero or more.
+    pub amount: Amount<'a>,
+    /// Whether it reduces what was sold, invoiced or received.
+    pub basis: Basis,
+    /// Where this telling of it stands.
+    pub place: Place,
+    /// The instant of the item that it names.
+    pub item_at: Option<Instant>,
+}
+
+impl Item<'_> {
+    /// The order in which items count. A flow figure stands after every item of its last instant.
+    pub fn order(&self, other: &Self) -> Ordering {
+        let rank = |item: &Self| matches!(item.content, Content::Figure { .. });
+        (self.at, rank(self), self.id).cmp(&(other.at, rank(other), other.id))
+    }
+}

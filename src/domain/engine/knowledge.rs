@@ -1,0 +1,188 @@
+//! What is known beside the items: facts, levels, flows to look up, and exchange rates.
+
+use super::item::Attributes;
+use crate::domain::contract::fact::{FactKind, FactRule, Pick};
+use crate::domain::contract::fx::{FxDate, FxRule};
+use crate::domain::contract::selector::Attribute;
+use crate::domain::ids::{ContractId, DefinedTerm};
+use crate::domain::money::{Exact, Unit};
+use crate::domain::period::{Instant, Span};
+use chrono::{Days, NaiveDate};
+use chrono_tz::Tz;
+use std::collections::BTreeMap;
+
+/// What is known as of the cutoff. Each list is in the order of recording.
+#[derive(Clone, Debug, Default)]
+pub struct Knowledge {
+    facts: BTreeMap<(ContractId, DefinedTerm), Vec<Fact>>,
+    levels: BTreeMap<(ContractId, DefinedTerm), Vec<Level>>,
+    flows: BTreeMap<(ContractId, DefinedTerm), Vec<Flow>>,
+    rates: BTreeMap<(String, Unit, Unit), BTreeMap<NaiveDate, Exact>>,
+}
+
+/// Something that happened, or holds for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    pub at: Instant,
+    /// When it ends, exclusive.
+    pub until: Option<Instant>,
+    /// What it is about; what it does not name, it does not narrow.
+    pub about: BTreeMap<Attribute, String>,
+    /// The party that it names.
+    pub party: Option<String>,
+}
+
+/// A figure that holds from an instant until another replaces it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Level {
+    pub at: Instant,
+    pub about: BTreeMap<Attribute, String>,
+    pub value: Exact,
+}
+
+/// A figure for a stretch of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flow {
+    pub span: Span,
+    pub about: BTreeMap<Attribute, String>,
+    pub value: Exact,
+}
+
+/// No rate turns the one unit into the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoRate {
+    pub from: Unit,
+    pub to: Unit,
+    /// The date for which one is missing; none where the contract says nothing of conversion.
+    pub date: Option<NaiveDate>,
+}
+
+impl Knowledge {
+    pub fn add_fact(&mut self, contract: ContractId, name: DefinedTerm, fact: Fact) {
+        self.facts.entry((contract, name)).or_default().push(fact);
+    }
+
+    pub fn add_level(&mut self, contract: ContractId, name: DefinedTerm, level: Level) {
+        self.levels.entry((contract, name)).or_default().push(level);
+    }
+
+    pub fn add_flow(&mut self, contract: ContractId, name: DefinedTerm, flow: Flow) {
+        self.flows.entry((contract, name)).or_default().push(flow);
+    }
+
+    /// Adds a rate: so much of `to` for one of `from`. Of two for one date the last recorded holds.
+    pub fn add_rate(&mut self, source: &str, from: &Unit, to: &Unit, date: NaiveDate, rate: Exact) {
+        self.rates.entry((source.to_owned(), from.clone(), to.clone())).or_default().insert(date, rate);
+    }
+
+    /// Every instant at which a fact or level begins or ends to hold.
+    pub fn changes(&self) -> impl Iterator<Item = Instant> {
+        let facts = self.facts.values().flatten().flat_map(|fact| [Some(fact.at), fact.until]).flatten();
+        facts.chain(self.levels.values().flatten().map(|level| level.at))
+    }
+
+    /// When an event about the contract itself happened first.
+    pub fn first_event(&self, contract: &ContractId, name: &DefinedTerm) -> Option<Instant> {
+        self.facts_of(contract, name).map(|fact| fact.at).min()
+    }
+
+    /// Each happening of an event, the earliest first.
+    pub fn events(&self, contract: &ContractId, name: &DefinedTerm) -> Vec<&Fact> {
+        let mut events: Vec<&Fact> = self.facts_of(contract, name).collect();
+        events.sort_by_key(|fact| fact.at);
+        events
+    }
+
+    /// When a status about the contract itself holds.
+    pub fn status_spans(&self, contract: &ContractId, name: &DefinedTerm) -> Vec<Span> {
+        let spans = self.facts_of(contract, name).map(|fact| (fact.at, fact.until.unwrap_or(Instant::MAX_UTC)));
+        // A status that is told again from the same instant is told anew: its end may come to be known later.
+        let spans: BTreeMap<Instant, Instant> = spans.collect();
+        spans.into_iter().map(|(start, end)| Span { start, end }).collect()
+    }
+
+    /// What a fact says of something at an instant: the party that it names, else `true`; nothing where none holds.
+    pub fn fact_value(
+        &self,
+        contract: &ContractId,
+        (name, rule): (&DefinedTerm, &FactRule),
+        zone: Tz,
+        of: &Attributes,
+        at: Instant,
+    ) -> Option<&str> {
+        let counted = self.events(contract, name).into_iter().skip(usize::try_from(rule.skip).unwrap_or(usize::MAX));
+        let mut holding = counted.filter(|fact| {
+            let ends = [fact.until, rule.lasts.map(|lasts| lasts.after(fact.at, zone))].into_iter().flatten().min();
+            fact.at <= at && ends.is_none_or(|end| at < end) && covers(&fact.about, of)
+        });
+        let held = match (rule.kind, rule.pick) {
+            (FactKind::Status, _) | (FactKind::Event, Pick::Last) => holding.last(),
+            (FactKind::Event, Pick::First) => holding.next(),
+        }?;
+        Some(if rule.names_party { held.party.as_deref().unwrap_or_default() } else { "true" })
+    }
+
+    /// The level that holds at an instant: the last that began, and of those of one instant the last recorded.
+    pub fn level(&self, contract: &ContractId, name: &DefinedTerm, of: &Attributes, at: Instant) -> Option<&Exact> {
+        let levels = self.levels.get(&(contract.clone(), name.clone()))?;
+        let holding = levels.iter().filter(|level| level.at <= at && covers(&level.about, of));
+        holding.max_by_key(|level| level.at).map(|level| &level.value)
+    }
+
+    /// The flow of the stretch of time in which an instant lies.
+    pub fn flow(&self, contract: &ContractId, name: &DefinedTerm, of: &Attributes, at: Instant) -> Option<&Exact> {
+        let flows = self.flows.get(&(contract.clone(), name.clone()))?;
+        flows.iter().rev().find(|flow| flow.span.contains(at) && covers(&flow.about, of)).map(|flow| &flow.value)
+    }
+
+    /// The last flow that ended at or before an instant.
+    pub fn last_flow(&self, contract: &ContractId, name: &DefinedTerm, of: &Attributes, at: Instant) -> Option<&Exact> {
+        let flows = self.flows.get(&(contract.clone(), name.clone()))?;
+        let ended = flows.iter().filter(|flow| flow.span.end <= at && covers(&flow.about, of));
+        ended.max_by_key(|flow| flow.span.end).map(|flow| &flow.value)
+    }
+
+    /// How much of `to` one of `from` is at an item.
+    ///
+    /// # Errors
+    /// There is no such rate.
+    pub fn rate(
+        &self,
+        rule: Option<&FxRule>,
+        (from, to): (&Unit, &Unit),
+        item_date: NaiveDate,
+        period_end: NaiveDate,
+    ) -> Result<Exact, NoRate> {
+        let missing = |date| NoRate { from: from.clone(), to: to.clone(), date };
+        let rule = rule.ok_or_else(|| missing(None))?;
+        if let Some(fixed) = rule.fixed.iter().find(|fixed| (&fixed.from, &fixed.to) == (from, to)) {
+            return Ok(fixed.rate.clone());
+        }
+        let date = match rule.date {
+            FxDate::Item => item_date,
+            FxDate::PeriodEnd => period_end,
+            FxDate::On(date) => date,
+        };
+        let one_way = |from: &Unit, to: &Unit| self.stored(rule, from, to, date);
+        let either = |from: &Unit, to: &Unit| {
+            let inverse = || rule.allows_inverse.then(|| one_way(to, from)?.inverse()).flatten();
+            one_way(from, to).or_else(inverse)
+        };
+        let crossed = || rule.cross.as_ref().and_then(|over| Some(&either(from, over)? * &either(over, to)?));
+        either(from, to).or_else(crossed).ok_or_else(|| missing(Some(date)))
+    }
+
+    fn stored(&self, rule: &FxRule, from: &Unit, to: &Unit, date: NaiveDate) -> Option<Exact> {
+        let dated = self.rates.get(&(rule.source.clone(), from.clone(), to.clone()))?;
+        let earliest = date.checked_sub_days(Days::new(rule.within_days.into()))?;
+        dated.range(earliest..=date).next_back().map(|(_, rate)| rate.clone())
+    }
+
+    fn facts_of(&self, contract: &ContractId, name: &DefinedTerm) -> impl Iterator<Item = &Fact> {
+        self.facts.get(&(contract.clone(), name.clone())).into_iter().flatten()
+    }
+}
+
+fn covers(about: &BTreeMap<Attribute, String>, of: &Attributes) -> bool {
+    about.iter().all(|(name, value)| of.get(name) == Some(value))
+}

@@ -1,0 +1,258 @@
+//! Leaves of terms: a step of a measure times its rate or price, where tiers or a level may choose the rate.
+
+use super::EngineError;
+use super::base::delta;
+use super::item::AttributesId;
+use super::life::calendar;
+use super::node::{Blocks, Leaf, Leaves, blocks, tiered, tiered_by_own_amount};
+use super::outcome::Lines;
+use super::plan::Step;
+use super::run::{Engine, Passing};
+use super::table::Bands;
+use super::window::is_told_at_end;
+use crate::domain::contract::measure::{FigureKind, Measure, Missing, PartBlock};
+use crate::domain::contract::term::{Apply, Read, Tiers};
+use crate::domain::contract::value::Table;
+use crate::domain::contract::window::WindowRule;
+use crate::domain::ids::DefinedTerm;
+use crate::domain::money::Exact;
+use crate::domain::period::{Instant, end_of_day_exclusive, last_instant_before};
+use chrono::NaiveDate;
+use std::rc::Rc;
+
+/// What an item adds to a leaf.
+pub(super) enum Added {
+    Amount(Exact),
+    /// Which band holds is told at the end of the window.
+    Banded(Rc<Bands>, Exact),
+}
+
+/// The leaves of a node at an item: what the item adds to each.
+pub(super) struct ItemLeaves<'l, 'a, 'i, L> {
+    pub engine: &'l mut Engine<'a, L>,
+    pub step: &'a Step<'a>,
+    pub passing: &'l Passing<'i>,
+    pub tiers: Option<&'a Tiers>,
+    pub group: AttributesId,
+}
+
+impl<'a, L: Lines> Leaves<'a> for ItemLeaves<'_, 'a, '_, L> {
+    fn leaf(&mut self, leaf: Leaf<'a>) -> Result<Exact, EngineError> {
+        let added = self.engine.add_to_leaf(self.step, (leaf, self.tiers), self.group, self.passing, None)?;
+        Ok(match added {
+            Added::Amount(amount) => amount,
+            // Loading gives a term whose bands are told at a window's end that window.
+            Added::Banded(bands, step) => tiered(&bands, &step, &Exact::zero(), &Exact::zero()),
+        })
+    }
+
+    /// A fixed sum belongs to a window or a day; loading refuses one for each item.
+    fn fixed(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
+        self.factor(table)
+    }
+
+    fn factor(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
+        self.engine.number(self.step, table, self.passing.attributes, (self.passing.at, None))
+    }
+}
+
+impl<'a, L: Lines> Engine<'a, L> {
+    /// The number that a table says.
+    pub(super) fn number(
+        &mut self,
+        step: &Step<'a>,
+        table: &'a Table,
+        of: AttributesId,
+        when: (Instant, Option<u32>),
+    ) -> Result<Exact, EngineError> {
+        let bands = self.bands(step, table, of, when)?;
+        Ok(bands.single().flatten().cloned().unwrap_or_default())
+    }
+
+    /// What passes adds to a leaf.
+    pub(super) fn add_to_leaf(
+        &mut self,
+        step: &'a Step<'a>,
+        (leaf, tiers): (Leaf<'a>, Option<&'a Tiers>),
+        group: AttributesId,
+        passing: &Passing<'_>,
+        window: Option<u32>,
+    ) -> Result<Added, EngineError> {
+        let at = passing.at;
+        let measured = match (step.input(leaf.of), leaf.of) {
+            (Some(stream), _) => delta(passing, stream).cloned().unwrap_or_default(),
+            (None, Measure::Figure(name)) => self.figure(step, name, passing.attributes, at)?.unwrap_or_default(),
+            (None, Measure::Base(_) | Measure::Amount(_) | Measure::Accrual { .. }) => Exact::zero(),
+        };
+        let counted = match leaf.blocks {
+            Some(of) => self.blocks(step, group, &measured, of),
+            None => measured.clone(),
+        };
+        if measured.is_zero() {
+            return Ok(Added::Amount(Exact::zero()));
+        }
+        let bands = self.bands(step, leaf.table, passing.attributes, (at, window))?;
+        if let Some(rate) = bands.single() {
+            return Ok(Added::Amount(rate.map(|rate| &counted * rate).unwrap_or_default()));
+        }
+        let Some(tiers) = tiers else { return Ok(Added::Amount(Exact::zero())) };
+        if window.is_some() && is_told_at_end(tiers, step) {
+            return Ok(Added::Banded(bands, counted));
+        }
+        if tiers.apply == Apply::Marginal {
+            return self.add_marginal(step, tiers, group, passing, (&bands, &counted, measured));
+        }
+        let level = self.level_of_tiers(step, tiers, group, passing.attributes, at)?;
+        let rate = level.as_ref().and_then(|level| bands.reached(level));
+        Ok(Added::Amount(rate.map(|rate| &counted * rate).unwrap_or_default()))
+    }
+
+    /// Each part of a step at the rate of its band, as far as the counter has come.
+    fn add_marginal(
+        &mut self,
+        step: &'a Step<'a>,
+        tiers: &Tiers,
+        group: AttributesId,
+        passing: &Passing<'_>,
+        (bands, counted, measured): (&Bands, &Exact, Exact),
+    ) -> Result<Added, EngineError> {
+        let counter_of = tiers.of.as_ref().and_then(|measure| step.input(measure));
+        let is_own = counter_of == Some(step.stream);
+        let adds = match counter_of {
+            Some(other) if !is_own => delta(passing, other).cloned().unwrap_or_default(),
+            _ => measured,
+        };
+        let known = self.known;
+        let Some(state) = self.group_state(step.stream, group) else { return Ok(Added::Amount(Exact::zero())) };
+        let counter = &mut state.tiers;
+        if !counter.counts(step.agreement, &tiers.counting, known, passing.at) {
+            return Ok(Added::Amount(Exact::zero()));
+        }
+        let amount = match is_own {
+            true => tiered_by_own_amount(bands, counted, &counter.count),
+            false => tiered(bands, counted, &counter.count, &adds),
+        };
+        counter.count += if is_own { &amount } else { &adds };
+        Ok(Added::Amount(amount))
+    }
+
+    /// What tiers read that choose a rate for all: a figure, or how far a measure has come.
+    pub(super) fn level_of_tiers(
+        &mut self,
+        step: &'a Step<'a>,
+        tiers: &Tiers,
+        group: AttributesId,
+        of: AttributesId,
+        at: Instant,
+    ) -> Result<Option<Exact>, EngineError> {
+        let read = if let Apply::Level(read) = tiers.apply { read } else { Read::WindowEnd };
+        if let Some(Measure::Figure(name)) = tiers.of.as_ref().filter(|measure| step.input(measure).is_none()) {
+            let read_at = self.read_at(step, &tiers.counting.each, read, at);
+            return match read_at {
+                Some(read_at) => self.figure(step, name, of, read_at),
+                None => Ok(None),
+            };
+        }
+        if let Some(amount) = tiers.of.as_ref().and_then(|measure| step.input(measure))
+            && tiers.counting.each == WindowRule::Term
+            && let Some(state) = self.group_state(amount, group)
+        {
+            return Ok(Some(state.accrued.clone()));
+        }
+        let state = self.group_state(step.stream, group);
+        Ok(state.map(|state| match read {
+            Read::PreviousWindow => state.tiers.previous.clone(),
+            Read::AtItem | Read::WindowStart | Read::WindowEnd => state.tiers.count.clone(),
+        }))
+    }
+
+    /// The instant at which a level is read; none before there is a window.
+    fn read_at(&self, step: &Step<'a>, each: &WindowRule, read: Read, at: Instant) -> Option<Instant> {
+        let zone = step.agreement.zone;
+        let date = at.with_timezone(&zone).date_naive();
+        let window = calendar(step.agreement, each, self.known).and_then(|calendar| calendar.window(date));
+        let span = window.map(|window| window.span(zone));
+        match read {
+            Read::AtItem => Some(at),
+            Read::WindowStart => span.map(|span| span.start),
+            Read::WindowEnd => span.map(|span| last_instant_before(span.end)),
+            Read::PreviousWindow => span.map(|span| last_instant_before(span.start)),
+        }
+    }
+
+    /// A figure at an instant: a level that holds, or the flow of the time in which the instant lies. Where it is
+    /// missing, what the contract says of that; nothing where it says that nothing accrues.
+    pub(super) fn figure(
+        &self,
+        step: &Step<'a>,
+        name: &DefinedTerm,
+        of: AttributesId,
+        at: Instant,
+    ) -> Result<Option<Exact>, EngineError> {
+        let missing = || EngineError::MissingFigure { contract: step.agreement.id.clone(), figure: name.clone(), at };
+        let Some(figure) = step.version.figures.get(name) else { return Err(missing()) };
+        let (contract, attributes) = (&step.agreement.id, &self.attributes[of]);
+        let (found, last) = match &figure.kind {
+            FigureKind::Level => {
+                let level = self.known.level(contract, name, attributes, at);
+                (level.cloned(), None)
+            }
+            FigureKind::Flow => {
+                let flow = self.known.flow(contract, name, attributes, at);
+                (flow.cloned(), self.known.last_flow(contract, name, attributes, at).cloned())
+            }
+            FigureKind::Average { of: level, over } => (self.average(step, (level, over), of, at), None),
+            FigureKind::Left { of } => (self.part_left(step, of, at), None),
+            FigureKind::Ratio { .. } | FigureKind::Growth { .. } => {
+                return Err(EngineError::Undeclared { stream: name.to_string() });
+            }
+        };
+        match (found, &figure.missing) {
+            (Some(value), _) => Ok(Some(value)),
+            (None, Missing::Zero) => Ok(Some(Exact::zero())),
+            (None, Missing::Nothing) => Ok(None),
+            (None, Missing::Last(part)) => last.map(|last| Some(&last * part)).ok_or_else(missing),
+            (None, Missing::Stop) => Err(missing()),
+        }
+    }
+
+    /// The mean of a level over the days of a window up to an instant, as it holds at the end of each day.
+    fn average(
+        &self,
+        step: &Step<'a>,
+        (level, over): (&DefinedTerm, &WindowRule),
+        of: AttributesId,
+        at: Instant,
+    ) -> Option<Exact> {
+        let zone = step.agreement.zone;
+        let today = at.with_timezone(&zone).date_naive();
+        let first_day = calendar(step.agreement, over, self.known)?.window(today)?.first_day;
+        let mut sum = Exact::zero();
+        let mut days = 0_i64;
+        for day in first_day.iter_days().take_while(|day| *day <= today) {
+            let end_of_day = last_instant_before(end_of_day_exclusive(zone, day));
+            sum += self.known.level(&step.agreement.id, level, &self.attributes[of], end_of_day)?;
+            days = days.saturating_add(1);
+        }
+        sum.checked_div(&Exact::from_integer(days))
+    }
+
+    /// The part of a window's days that is left, today not counted.
+    fn part_left(&self, step: &Step<'a>, rule: &WindowRule, at: Instant) -> Option<Exact> {
+        let today = at.with_timezone(&step.agreement.zone).date_naive();
+        let window = calendar(step.agreement, rule, self.known)?.window(today)?;
+        let days = |from: NaiveDate, to: NaiveDate| Exact::from_integer(to.signed_duration_since(from).num_days());
+        days(today, window.end_day).checked_div(&days(window.first_day, window.end_day))
+    }
+
+    /// Blocks of units: of each item, or of a running count.
+    fn blocks(&mut self, step: &Step<'a>, group: AttributesId, measured: &Exact, of: Blocks<'_>) -> Exact {
+        if of.part != PartBlock::Running {
+            return blocks(measured, of);
+        }
+        let Some(state) = self.group_state(step.stream, group) else { return Exact::zero() };
+        let before = blocks(&state.blocks, of);
+        state.blocks += measured;
+        blocks(&state.blocks, of) - before
+    }
+}

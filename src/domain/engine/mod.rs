@@ -1,0 +1,53 @@
+//! The engine: items in order, term by term, become accruals (CONTRACTS sections 2 to 4). Pure and exact.
+//!
+//! `plan` lays out streams by version; `run` passes each item through them and closes windows at boundaries; `base`
+//! and `term` say what each does with an item. Nothing is rounded here.
+
+pub mod arena;
+mod base;
+mod cap;
+mod counter;
+pub mod item;
+pub mod knowledge;
+mod leaf;
+mod life;
+mod minimum;
+mod node;
+mod opening;
+pub mod outcome;
+pub mod plan;
+pub mod run;
+mod table;
+mod term;
+mod window;
+
+use super::ids::{ContractId, DefinedTerm, TermId};
+use super::money::Unit;
+use super::period::Instant;
+use chrono::NaiveDate;
+
+/// Why nothing can be said of what is owed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    #[error("{stream} draws on itself")]
+    Circle { stream: String },
+    #[error("nothing declares {stream}")]
+    Undeclared { stream: String },
+    #[error("{contract}/{term} is drawn on as received, and no payments of it are known")]
+    ReceivedAccrual { contract: ContractId, term: TermId },
+    #[error(
+        "{contract}: base {base} counts {item} at {at}, and no price is in force for it; a price of zero is written down"
+    )]
+    MissingPrice { contract: ContractId, base: DefinedTerm, item: String, at: Instant },
+    #[error(
+        "{contract}: no rate from {from} to {to}{}", .date.map(|date| format!(" for {date}")).unwrap_or_default()
+    )]
+    MissingFx { contract: ContractId, from: Unit, to: Unit, date: Option<NaiveDate> },
+    #[error("{contract}: figure {figure} is missing at {at}")]
+    MissingFigure { contract: ContractId, figure: DefinedTerm, at: Instant },
+    #[error("{contract}/{name}: no row of its table holds at {at}; end it with otherwise, or with \"none\"")]
+    NoRow { contract: ContractId, name: String, at: Instant },
+}
+
+#[cfg(test)]
+mod tests;

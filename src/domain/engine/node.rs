@@ -1,0 +1,169 @@
+//! Amounts made of measures: the value of a node, at an item or of a window.
+
+use super::EngineError;
+use super::table::Bands;
+use crate::domain::contract::measure::{Measure, Node, NodeKind, PartBlock};
+use crate::domain::contract::value::Table;
+use crate::domain::money::Exact;
+
+/// What the leaves of a node come to where it is evaluated.
+pub trait Leaves<'n> {
+    /// A measure times its table: a rate, or a price of its units.
+    ///
+    /// # Errors
+    /// The table has no row for it, or something that it needs is not known.
+    fn leaf(&mut self, leaf: Leaf<'n>) -> Result<Exact, EngineError>;
+
+    /// A fixed sum, cut where its window is.
+    ///
+    /// # Errors
+    /// As `leaf`.
+    fn fixed(&mut self, table: &'n Table) -> Result<Exact, EngineError>;
+
+    /// A factor.
+    ///
+    /// # Errors
+    /// As `leaf`.
+    fn factor(&mut self, table: &'n Table) -> Result<Exact, EngineError>;
+}
+
+/// A measure and what it is multiplied with.
+#[derive(Clone, Copy)]
+pub struct Leaf<'n> {
+    pub of: &'n Measure,
+    pub table: &'n Table,
+    pub blocks: Option<Blocks<'n>>,
+}
+
+/// A price is for so many units.
+#[derive(Clone, Copy)]
+pub struct Blocks<'n> {
+    pub size: &'n Exact,
+    pub part: PartBlock,
+}
+
+impl<'n> Leaf<'n> {
+    fn of_node(kind: &'n NodeKind) -> Option<Self> {
+        match kind {
+            NodeKind::Share { of, rate } => Some(Self { of, table: rate, blocks: None }),
+            NodeKind::Price { of, price, per_units, part_block } => {
+                Some(Self { of, table: price, blocks: Some(Blocks { size: per_units, part: *part_block }) })
+            }
+            NodeKind::Fixed(_) | NodeKind::GreatestOf(_) | NodeKind::LeastOf(_) | NodeKind::Sum(_) => None,
+        }
+    }
+}
+
+/// The value of a node.
+///
+/// # Errors
+/// A leaf has none.
+pub fn evaluate<'n>(node: &'n Node, leaves: &mut impl Leaves<'n>) -> Result<Exact, EngineError> {
+    let mut value = match &node.kind {
+        kind @ (NodeKind::Share { .. } | NodeKind::Price { .. }) => match Leaf::of_node(kind) {
+            Some(leaf) => leaves.leaf(leaf)?,
+            None => Exact::zero(),
+        },
+        NodeKind::Fixed(table) => leaves.fixed(table)?,
+        NodeKind::GreatestOf(nodes) => of_all(nodes, leaves, Exact::max)?,
+        NodeKind::LeastOf(nodes) => of_all(nodes, leaves, Exact::min)?,
+        NodeKind::Sum(nodes) => of_all(nodes, leaves, |sum, value| &sum + &value)?,
+    };
+    for factor in &node.times {
+        value = &value * &leaves.factor(factor)?;
+    }
+    for less in &node.less {
+        value = &value - &evaluate(less, leaves)?;
+    }
+    Ok(value)
+}
+
+fn of_all<'n>(
+    nodes: &'n [Node],
+    leaves: &mut impl Leaves<'n>,
+    both: impl Fn(Exact, Exact) -> Exact,
+) -> Result<Exact, EngineError> {
+    let mut found: Option<Exact> = None;
+    for node in nodes {
+        let value = evaluate(node, leaves)?;
+        found = Some(match found {
+            Some(other) => both(other, value),
+            None => value,
+        });
+    }
+    Ok(found.unwrap_or_default())
+}
+
+/// The leaves of a node in their order.
+pub fn leaves_of<'n>(node: &'n Node, found: &mut Vec<Leaf<'n>>) {
+    found.extend(Leaf::of_node(&node.kind));
+    if let NodeKind::GreatestOf(nodes) | NodeKind::LeastOf(nodes) | NodeKind::Sum(nodes) = &node.kind {
+        nodes.iter().for_each(|node| leaves_of(node, found));
+    }
+    node.less.iter().for_each(|node| leaves_of(node, found));
+}
+
+/// Blocks of so many units in a quantity, a part of one as stated. Below zero it goes the same way back.
+pub fn blocks(quantity: &Exact, blocks: Blocks<'_>) -> Exact {
+    let exact = quantity.checked_div(blocks.size).unwrap_or_default();
+    match blocks.part {
+        PartBlock::Exact => exact,
+        PartBlock::None => exact.trunc(),
+        PartBlock::Whole => {
+            let whole = exact.trunc();
+            match whole == exact {
+                true => whole,
+                false if exact.is_negative() => &whole - &Exact::from_integer(1),
+                false => &whole + &Exact::from_integer(1),
+            }
+        }
+        // Of a running count: floor, so that it fills and empties at the same edges.
+        PartBlock::Running => exact.floor(),
+    }
+}
+
+/// The amount of a step of a measure whose rate depends on how far a counter has come. `counted` is what the step
+/// adds to the counter; where that is something else than the measure, the step is split in its proportion.
+pub fn tiered(bands: &Bands, step: &Exact, before: &Exact, counted: &Exact) -> Exact {
+    let amount = |part: &Exact, rate: Option<&Exact>| rate.map(|rate| part * rate).unwrap_or_default();
+    if counted.is_zero() {
+        return amount(step, bands.reached(before));
+    }
+    let parts = bands.parts(before, counted);
+    if step == counted {
+        return parts.iter().map(|(part, rate)| amount(part, *rate)).sum();
+    }
+    let share = |part: &Exact| (step * part).checked_div(counted).unwrap_or_default();
+    parts.iter().map(|(part, rate)| amount(&share(part), *rate)).sum()
+}
+
+/// The amount of a step of a base whose rate depends on what the amount itself has come to: the step is divided
+/// where that meets an edge.
+pub fn tiered_by_own_amount(bands: &Bands, step: &Exact, before: &Exact) -> Exact {
+    let (mut left, mut reached, mut amount) = (step.clone(), before.clone(), Exact::zero());
+    let edges: Vec<_> = bands.iter().collect();
+    let is_down = step.is_negative();
+    let order: Vec<_> = if is_down { edges.iter().rev().collect() } else { edges.iter().collect() };
+    for band in order {
+        let place = edges.iter().position(|it| std::ptr::eq(*it, *band));
+        let low = place.and_then(|it| edges.get(it.checked_sub(1)?)).and_then(|it| it.edge.as_ref()).map(|it| &it.at);
+        let high = band.edge.as_ref().map(|edge| &edge.at);
+        let is_past =
+            if is_down { low.is_some_and(|low| reached <= *low) } else { high.is_some_and(|high| reached >= *high) };
+        if left.is_zero() || is_past {
+            continue;
+        }
+        let rate = band.value.clone().unwrap_or_default();
+        let wanted = &left * &rate;
+        let room = if is_down { low.map(|low| low - &reached) } else { high.map(|high| high - &reached) };
+        let fits = room.as_ref().is_none_or(|room| if is_down { wanted >= *room } else { wanted <= *room });
+        let part = match room {
+            Some(room) if !fits => room,
+            _ => wanted,
+        };
+        left = if fits { Exact::zero() } else { &left - &part.checked_div(&rate).unwrap_or_default() };
+        reached = &reached + &part;
+        amount = &amount + &part;
+    }
+    amount
+}

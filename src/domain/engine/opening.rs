@@ -1,0 +1,172 @@
+//! What begins at a boundary: new cap windows pay what waits, and fixed days and facts pay what they owe.
+
+use super::EngineError;
+use super::cap::Taken;
+use super::item::{Attributes, AttributesId};
+use super::leaf::ItemLeaves;
+use super::node::evaluate;
+use super::outcome::{CapUse, Cause, Line, Lines};
+use super::plan::{Step, StreamId, StreamName, Work};
+use super::run::{CapInForce, CapKey, Engine, Passing, Waiting};
+use super::term::Wanted;
+use crate::domain::contract::measure::Measure;
+use crate::domain::contract::term::{Excess, On, Term};
+use crate::domain::money::Exact;
+use crate::domain::period::{Instant, start_of_day};
+
+impl<'a, L: Lines> Engine<'a, L> {
+    /// The group of what is not told apart.
+    pub(super) fn root(&mut self) -> AttributesId {
+        self.group_of(Attributes::default())
+    }
+
+    /// Tells what is not owed.
+    pub(super) fn tell(&mut self, step: &Step<'a>, term: &Term, wanted: Wanted<'_>) {
+        let Wanted { group, at, cause, base, amount, .. } = wanted;
+        let (contract, version) = (&step.agreement.id, step.version.number);
+        let line = Line {
+            contract,
+            term: &term.id,
+            version,
+            group,
+            at,
+            cause,
+            base,
+            uncapped: amount,
+            amount: Exact::zero(),
+            cap: None,
+        };
+        self.lines.line(line);
+    }
+
+    /// What a measure has come to in all.
+    pub(super) fn come_to(&self, step: &Step<'a>, measure: &Measure) -> Option<Exact> {
+        let place = self.plan.streams[step.stream].agreement;
+        let name = match measure {
+            Measure::Base(name) => StreamName::Base(name.clone(), step.agreement.unit.clone()),
+            Measure::Figure(name) => StreamName::Figure(name.clone(), step.agreement.unit.clone()),
+            Measure::Amount(name) => StreamName::Amount(name.clone()),
+            Measure::Accrual { term, .. } => StreamName::Term(term.clone()),
+        };
+        let state = self.streams.get(self.plan.stream(place, &name)?.place())?;
+        Some(state.groups.values().map(|group| group.accrued.clone()).sum())
+    }
+
+    /// Caps that begin a window, or are worded anew, at a boundary: what waits is paid before the next item.
+    pub(super) fn open_caps(&mut self, at: Instant) -> Result<(), EngineError> {
+        let keys: Vec<CapKey> = self.caps.keys().cloned().collect();
+        for key in keys {
+            let (place, name, group) = &key;
+            let of_cap = |step: &&Step<'a>| {
+                let is_under = matches!(&step.work, Work::Term(term) if term.cap.as_ref() == Some(name));
+                is_under && self.plan.streams[step.stream].agreement == *place
+            };
+            match self.steps().iter().find(of_cap) {
+                Some(step) => {
+                    let Some(cap) = step.version.caps.get(name) else { continue };
+                    self.open_cap(step, name, cap, *group, at)?;
+                    if cap.excess == Excess::Deferred {
+                        self.release(&key, at)?;
+                    }
+                }
+                // No term is under it any more: all that waits is paid, unless its term has ended.
+                None => self.drop_cap(&key, at)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Pays what waits under a cap as far as it has room.
+    pub(super) fn release(&mut self, key: &CapKey, at: Instant) -> Result<(), EngineError> {
+        let Some(CapInForce { state, .. }) = self.caps.get_mut(key) else { return Ok(()) };
+        let limit = state.limit.clone();
+        for (waiting, taken) in state.release() {
+            self.pay_waiting(waiting, taken.amount.clone(), at, Some((taken, limit.clone())))?;
+        }
+        Ok(())
+    }
+
+    fn drop_cap(&mut self, key: &CapKey, at: Instant) -> Result<(), EngineError> {
+        let Some(mut dropped) = self.caps.remove(key) else { return Ok(()) };
+        for (waiting, amount) in dropped.state.drain(|_| true) {
+            self.pay_waiting(waiting, amount, at, None)?;
+        }
+        Ok(())
+    }
+
+    fn pay_waiting(
+        &mut self,
+        waiting: Waiting,
+        amount: Exact,
+        at: Instant,
+        taken: Option<(Taken, Exact)>,
+    ) -> Result<(), EngineError> {
+        let Some((step, term)) = self.term_step(waiting.stream) else { return Ok(()) };
+        let cap = taken.map(|(taken, limit)| CapUse { limit, before: taken.before, after: taken.after });
+        let (group, cause, base) = (waiting.group, Cause::Deferred, Exact::zero());
+        let wanted = Wanted { group, at, cause, base, amount: amount.clone(), is_outside_cap: false };
+        self.book(step, term, wanted, amount.clone(), cap)?;
+        self.emit(waiting.stream, group, at, amount)
+    }
+
+    /// What waits lapses with its term.
+    pub(super) fn drop_waiting(&mut self, step: &Step<'a>, end: Instant) {
+        let ends = self.streams.get(step.stream.place()).is_some_and(|state| {
+            let is_over = state.stretches.last().is_some_and(|last| last.span.end <= end);
+            // Where a version drops the term, it drops its cap with it.
+            is_over && end < self.end() && self.version_ends_later(step, end)
+        });
+        if ends {
+            for cap in self.caps.values_mut() {
+                drop(cap.state.drain(|waiting| waiting.stream == step.stream));
+            }
+        }
+    }
+
+    fn version_ends_later(&self, step: &Step<'a>, end: Instant) -> bool {
+        step.agreement.in_force(end).is_some_and(|version| version.number == step.version.number)
+    }
+
+    /// The step of a term in the present epoch.
+    pub(super) fn term_step(&self, stream: StreamId) -> Option<(&'a Step<'a>, &'a Term)> {
+        let step = self.steps().iter().find(|step| step.stream == stream)?;
+        match &step.work {
+            Work::Term(term) => Some((step, term)),
+            Work::Base(..) | Work::Figure(..) | Work::Amount(_) => None,
+        }
+    }
+
+    /// Pays what is owed on a day, or when a fact happens.
+    pub(super) fn pay_on(&mut self, at: Instant) -> Result<(), EngineError> {
+        for step in self.steps() {
+            let Work::Term(term) = &step.work else { continue };
+            let (Some(on), Some(node)) = (&term.on, &term.node) else { continue };
+            let stretches = self.streams.get(step.stream.place()).map(|state| state.stretches.as_slice());
+            if !stretches.into_iter().flatten().any(|stretch| stretch.span.contains(at)) {
+                continue;
+            }
+            let times = match on {
+                On::Dates(dates) => dates.iter().filter(|date| start_of_day(step.agreement.zone, **date) == at).count(),
+                On::Fact { name, at_most } => {
+                    let events = self.known.events(&step.agreement.id, name);
+                    let most = at_most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+                    events.into_iter().take(most).filter(|fact| fact.at == at).count()
+                }
+            };
+            for _ in 0..times {
+                let root = self.root();
+                let nothing = vec![None; self.streams.len()];
+                let passing =
+                    Passing { at, attributes: root, item: None, cause: Cause::On, deltas: nothing, taken: Vec::new() };
+                let mut leaves =
+                    ItemLeaves { engine: self, step, passing: &passing, tiers: term.tiers.as_ref(), group: root };
+                let amount = evaluate(node, &mut leaves)?;
+                let (base, cause) = (Exact::zero(), Cause::On);
+                let amount =
+                    self.accrue(step, term, Wanted { group: root, at, cause, base, amount, is_outside_cap: false })?;
+                self.emit(step.stream, root, at, amount)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! What the engine says: a line for each accrual, in the order in which they come about.
+
+use super::item::{AttributesId, ItemId};
+use crate::domain::ids::{ContractId, TermId};
+use crate::domain::money::Exact;
+use crate::domain::period::Instant;
+
+/// One accrual of a term, unrounded.
+#[derive(Clone, Debug)]
+pub struct Line<'a> {
+    pub contract: &'a ContractId,
+    pub term: &'a TermId,
+    pub version: u32,
+    /// The values that tell its counters apart (`per`).
+    pub group: AttributesId,
+    pub at: Instant,
+    pub cause: Cause<'a>,
+    /// What the term is of here.
+    pub base: Exact,
+    /// Before the cap.
+    pub uncapped: Exact,
+    pub amount: Exact,
+    pub cap: Option<CapUse>,
+}
+
+/// Why a line comes about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause<'a> {
+    Item(ItemId<'a>),
+    /// What another term or a base came to at the end of a window.
+    Drawn,
+    /// The amount of a window, to date or at its end.
+    Window,
+    /// What a minimum lacks.
+    TopUp,
+    /// What a minimum lacks, told and not owed.
+    Shortfall,
+    /// What waited under a cap.
+    Deferred,
+    /// Another term's accrual pays this one back.
+    PaidBack,
+    /// A fixed day or fact.
+    On,
+}
+
+/// How far a cap was used up before and after a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CapUse {
+    pub limit: Exact,
+    pub before: Exact,
+    pub after: Exact,
+}
+
+/// Takes lines as they come.
+pub trait Lines {
+    fn line(&mut self, line: Line<'_>);
+}
+
+impl<F: FnMut(Line<'_>)> Lines for F {
+    fn line(&mut self, line: Line<'_>) {
+        self(line);
+    }
+}

@@ -1,0 +1,316 @@
+//! What the engine does at an item, laid out before the first one: which streams there are, and in which order.
+//!
+//! A *stream* is whatever yields amounts as items pass: a base, an amount, a term. An *epoch* is a stretch of time in
+//! which no version changes; in each, every stream comes after those that it draws on.
+
+use super::EngineError;
+use super::arena::{Arena, Id};
+use super::life::versions_in_force;
+use crate::domain::contract::measure::{AccrualPlace, Amount, Base, FigureKind, Measure, Reduction, Source};
+use crate::domain::contract::term::{Apply, Payees, Term};
+use crate::domain::contract::version::{Agreement, AgreementVersion};
+use crate::domain::ids::{DefinedTerm, TermId};
+use crate::domain::money::Unit;
+use crate::domain::period::{Instant, Span};
+use std::collections::BTreeMap;
+
+/// Whatever yields amounts; the same through all versions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stream {
+    /// The agreement's place in the plan.
+    pub agreement: usize,
+    pub name: StreamName,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StreamName {
+    /// A base, in the unit of what draws on it.
+    Base(DefinedTerm, Unit),
+    /// A flow figure that something draws on by itself.
+    Figure(DefinedTerm, Unit),
+    Amount(DefinedTerm),
+    Term(TermId),
+}
+
+pub type StreamId = Id<Stream>;
+
+pub struct Plan<'a> {
+    pub agreements: &'a [Agreement],
+    pub streams: Arena<Stream>,
+    pub epochs: Vec<Epoch<'a>>,
+}
+
+/// A stretch of time in which no version changes, and what each item passes in it.
+pub struct Epoch<'a> {
+    pub span: Span,
+    pub steps: Vec<Step<'a>>,
+}
+
+/// One stream as one version words it.
+#[derive(Clone)]
+pub struct Step<'a> {
+    pub stream: StreamId,
+    pub agreement: &'a Agreement,
+    pub version: &'a AgreementVersion,
+    pub work: Work<'a>,
+    /// Each measure in its wording, with the stream that yields it. A level has none.
+    inputs: Vec<(&'a Measure, StreamId)>,
+    /// The terms that it pays back.
+    pub credits: Vec<StreamId>,
+    /// What a pool is shared by.
+    pub shared_by: Option<StreamId>,
+}
+
+#[derive(Clone)]
+pub enum Work<'a> {
+    Base(&'a Base, Unit),
+    Figure(&'a DefinedTerm, Unit),
+    Amount(&'a Amount),
+    Term(&'a Term),
+}
+
+impl Step<'_> {
+    /// What it draws on.
+    pub fn streams(&self) -> impl Iterator<Item = StreamId> {
+        self.inputs.iter().map(|(_, stream)| *stream).chain(self.shared_by)
+    }
+
+    /// The stream of a measure of this step's wording. It is found by where it stands, not by what it says.
+    pub fn input(&self, measure: &Measure) -> Option<StreamId> {
+        self.inputs.iter().find(|(of, _)| std::ptr::eq(*of, measure)).map(|(_, stream)| *stream)
+    }
+}
+
+/// Lays out everything up to `end`.
+///
+/// # Errors
+/// Streams that feed each other, or a name that nothing declares: loading refuses both.
+pub fn plan(agreements: &[Agreement], end: Instant) -> Result<Plan<'_>, EngineError> {
+    let in_force: Vec<Vec<(Span, usize)>> = agreements.iter().map(|it| versions_in_force(it, end)).collect();
+    let mut starts: Vec<Instant> = in_force.iter().flatten().map(|(span, _)| span.start).collect();
+    starts.sort();
+    starts.dedup();
+    let ends: Vec<Instant> = starts.iter().copied().skip(1).chain([end]).collect();
+    let mut ids = Ids::default();
+    let mut epochs = Vec::new();
+    for (start, end) in starts.into_iter().zip(ends) {
+        let in_force = in_force.iter().zip(agreements).map(|(spans, agreement)| {
+            let place = spans.iter().find(|(span, _)| span.contains(start))?.1;
+            agreement.versions.get(place)
+        });
+        let mut layout = Layout {
+            agreements,
+            versions: in_force.collect(),
+            ids: &mut ids,
+            steps: Vec::new(),
+            open: Vec::new(),
+            done: Vec::new(),
+        };
+        layout.terms()?;
+        let steps = layout.steps;
+        epochs.push(Epoch { span: Span { start, end }, steps });
+    }
+    Ok(Plan { agreements, streams: ids.streams, epochs })
+}
+
+impl Plan<'_> {
+    /// The stream of a name, where anything draws on it.
+    pub fn stream(&self, agreement: usize, name: &StreamName) -> Option<StreamId> {
+        self.streams.iter().find(|(_, stream)| stream.agreement == agreement && stream.name == *name).map(|(id, _)| id)
+    }
+}
+
+#[derive(Default)]
+struct Ids {
+    streams: Arena<Stream>,
+    by_stream: BTreeMap<Stream, StreamId>,
+}
+
+/// The steps of one epoch while they are laid out.
+struct Layout<'a, 'i> {
+    agreements: &'a [Agreement],
+    /// Beside the agreements: the version that is in force.
+    versions: Vec<Option<&'a AgreementVersion>>,
+    ids: &'i mut Ids,
+    steps: Vec<Step<'a>>,
+    /// What is being laid out: a stream that is met again feeds itself.
+    open: Vec<StreamId>,
+    done: Vec<StreamId>,
+}
+
+impl<'a> Layout<'a, '_> {
+    fn terms(&mut self) -> Result<(), EngineError> {
+        for (place, version) in self.versions.clone().into_iter().enumerate() {
+            for term in version.into_iter().flat_map(|version| &version.terms) {
+                self.stream(place, StreamName::Term(term.id.clone()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lays a stream out once, after what it draws on.
+    fn stream(&mut self, place: usize, name: StreamName) -> Result<StreamId, EngineError> {
+        let id = self.ids.id(Stream { agreement: place, name: name.clone() });
+        if self.done.contains(&id) {
+            return Ok(id);
+        }
+        if self.open.contains(&id) {
+            return Err(EngineError::Circle { stream: self.describe(place, &name) });
+        }
+        self.open.push(id);
+        if let Some((agreement, version)) = self.agreements.get(place).zip(self.versions.get(place).copied().flatten())
+        {
+            let missing = || EngineError::Undeclared { stream: self.describe(place, &name) };
+            let work = match &name {
+                StreamName::Base(base, unit) => {
+                    // What a later version counts from a date before itself, that version defines.
+                    let base = definition(agreement, version, |it| it.bases.get(base)).ok_or_else(missing)?;
+                    Some(Work::Base(base, unit.clone()))
+                }
+                StreamName::Figure(figure, unit) => {
+                    let figure = definition(agreement, version, |it| it.figures.get_key_value(figure));
+                    Some(Work::Figure(figure.ok_or_else(missing)?.0, unit.clone()))
+                }
+                StreamName::Amount(amount) => {
+                    Some(Work::Amount(definition(agreement, version, |it| it.amounts.get(amount)).ok_or_else(missing)?))
+                }
+                // A term that this version does not state yields nothing.
+                StreamName::Term(term) => version.terms.iter().find(|it| it.id == *term).map(Work::Term),
+            };
+            if let Some(work) = work {
+                let step = self.step(place, id, agreement, version, work)?;
+                self.steps.push(step);
+            }
+        }
+        self.open.pop();
+        self.done.push(id);
+        Ok(id)
+    }
+
+    fn step(
+        &mut self,
+        place: usize,
+        stream: StreamId,
+        agreement: &'a Agreement,
+        version: &'a AgreementVersion,
+        work: Work<'a>,
+    ) -> Result<Step<'a>, EngineError> {
+        let unit = match &work {
+            Work::Base(_, unit) | Work::Figure(_, unit) => unit.clone(),
+            Work::Amount(amount) => amount.unit.clone(),
+            Work::Term(term) => term.unit.clone(),
+        };
+        let mut inputs = Vec::new();
+        for measure in measures(&work) {
+            if !is_looked_up(measure, version, &work) {
+                inputs.push((measure, self.measure(place, measure, &unit)?));
+            }
+        }
+        let mut credits = Vec::new();
+        let mut shared_by = None;
+        if let Work::Term(term) = &work {
+            for credit in &term.credits {
+                credits.push(self.stream(place, StreamName::Term(credit.of.clone()))?);
+            }
+            if let Payees::ByUsage { of, .. } = &term.payees {
+                shared_by = Some(self.stream(place, StreamName::Base(of.clone(), unit))?);
+            }
+        }
+        Ok(Step { stream, agreement, version, work, inputs, credits, shared_by })
+    }
+
+    fn measure(&mut self, place: usize, measure: &Measure, unit: &Unit) -> Result<StreamId, EngineError> {
+        match measure {
+            Measure::Base(name) => self.stream(place, StreamName::Base(name.clone(), unit.clone())),
+            Measure::Figure(name) => self.stream(place, StreamName::Figure(name.clone(), unit.clone())),
+            Measure::Amount(name) => self.stream(place, StreamName::Amount(name.clone())),
+            Measure::Accrual { contract, term, when } => {
+                let other = self.agreements.iter().position(|it| it.id == *contract);
+                let other = other.ok_or_else(|| EngineError::Undeclared { stream: contract.to_string() })?;
+                if *when == AccrualPlace::Received {
+                    return Err(EngineError::ReceivedAccrual { contract: contract.clone(), term: term.clone() });
+                }
+                let name = StreamName::Term(term.clone());
+                // Tiers may count what their own term accrued before the line: that is no circle.
+                let id = self.ids.id(Stream { agreement: other, name: name.clone() });
+                if self.open.last() == Some(&id) { Ok(id) } else { self.stream(other, name) }
+            }
+        }
+    }
+
+    fn describe(&self, place: usize, name: &StreamName) -> String {
+        let contract = self.agreements.get(place).map(|it| it.id.to_string()).unwrap_or_default();
+        match name {
+            StreamName::Base(name, _) | StreamName::Figure(name, _) | StreamName::Amount(name) => {
+                format!("{contract}/{name}")
+            }
+            StreamName::Term(term) => format!("{contract}/{term}"),
+        }
+    }
+}
+
+impl Ids {
+    fn id(&mut self, stream: Stream) -> StreamId {
+        if let Some(id) = self.by_stream.get(&stream) {
+            return *id;
+        }
+        let id = self.streams.push(stream.clone());
+        self.by_stream.insert(stream, id);
+        id
+    }
+}
+
+/// A definition of the version in force, or else of the next one that has it.
+fn definition<'a, T>(
+    agreement: &'a Agreement,
+    version: &'a AgreementVersion,
+    find: impl Fn(&'a AgreementVersion) -> Option<T>,
+) -> Option<T> {
+    let later = agreement.versions.iter().filter(|it| it.number > version.number);
+    std::iter::once(version).chain(later).find_map(find)
+}
+
+/// The measures in the wording of a stream.
+fn measures<'a>(work: &Work<'a>) -> Vec<&'a Measure> {
+    let mut found = Vec::new();
+    match work {
+        Work::Figure(..) => {}
+        Work::Base(base, _) => {
+            for selection in &base.select {
+                found.extend(match &selection.of {
+                    Source::Of(measure) => Some(measure),
+                    Source::Charges | Source::Billings | Source::Units | Source::Facts(_) => None,
+                });
+            }
+            for less in &base.less {
+                if let Reduction::Node(node) = &less.what {
+                    found.extend(node.measures());
+                }
+            }
+            found.extend(base.above.as_ref().and_then(|above| above.of.as_ref()));
+        }
+        Work::Amount(amount) => {
+            found.extend(amount.node.measures());
+            found.extend(amount.tiers.as_ref().and_then(|tiers| tiers.of.as_ref()));
+        }
+        Work::Term(term) => {
+            found.extend(term.node.iter().flat_map(|node| node.measures()));
+            found.extend(term.tiers.as_ref().and_then(|tiers| tiers.of.as_ref()));
+            found.extend(term.minimum.iter().flat_map(|minimum| &minimum.of));
+        }
+    }
+    found
+}
+
+/// Whether a measure is a figure that is looked up where it is needed: a level, or what a level of tiers reads.
+fn is_looked_up(measure: &Measure, version: &AgreementVersion, work: &Work<'_>) -> bool {
+    let Measure::Figure(name) = measure else { return false };
+    let tiers = match work {
+        Work::Amount(amount) => amount.tiers.as_ref(),
+        Work::Term(term) => term.tiers.as_ref(),
+        Work::Base(..) | Work::Figure(..) => None,
+    };
+    let read = tiers.filter(|tiers| matches!(tiers.apply, Apply::Level(_))).and_then(|tiers| tiers.of.as_ref());
+    let is_level = version.figures.get(name).is_some_and(|figure| figure.kind != FigureKind::Flow);
+    is_level || read.is_some_and(|read| std::ptr::eq(read, measure))
+}

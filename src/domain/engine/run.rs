@@ -1,0 +1,437 @@
+//! The run: items pass through the streams in order; at boundaries windows close and versions change.
+
+use super::EngineError;
+use super::cap::CapState;
+use super::counter::Counter;
+use super::item::{Attributes, AttributesId, AttributesList, Content, Item, ItemId};
+use super::knowledge::Knowledge;
+use super::life::{Stretch, calendar, instant, lives, stretches};
+use super::minimum::MinimumState;
+use super::outcome::{Cause, Lines};
+use super::plan::{Epoch, Plan, Step, StreamId, StreamName, Work};
+use super::table::Bands;
+use super::window::OpenWindow;
+use crate::domain::calendar::Window;
+use crate::domain::contract::selector::Attribute;
+use crate::domain::contract::term::Cap;
+use crate::domain::contract::value::{Condition, Table};
+use crate::domain::contract::version::Agreement;
+use crate::domain::contract::window::WindowRule;
+use crate::domain::ids::DefinedTerm;
+use crate::domain::money::Exact;
+use crate::domain::period::{Instant, Span, last_instant_before};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+
+/// Passes items through the streams of a plan. Feed it every item in order, then `finish`.
+pub struct Engine<'a, L> {
+    pub(super) plan: &'a Plan<'a>,
+    pub(super) known: &'a Knowledge,
+    pub(super) attributes: AttributesList,
+    attribute_ids: BTreeMap<Attributes, AttributesId>,
+    /// Every instant at which anything may change, rising.
+    boundaries: std::iter::Peekable<std::vec::IntoIter<Instant>>,
+    /// Beside the agreements: where their settlement periods end.
+    pub(super) period_ends: Vec<BTreeSet<Instant>>,
+    /// Where what has accrued by then is asked for later: a cap may begin to count in the past.
+    marks: BTreeSet<Instant>,
+    epoch: usize,
+    pub(super) streams: Vec<StreamState>,
+    pub(super) caps: BTreeMap<CapKey, CapInForce>,
+    /// Tables by item attributes, until the next boundary.
+    tables: HashMap<(*const Table, AttributesId), Rc<Bands>>,
+    groups: HashMap<(*const [Attribute], AttributesId), AttributesId>,
+    /// Usage by which pools are shared: by term, period and part.
+    pub(super) shares: BTreeMap<(StreamId, Window, usize), Exact>,
+    pub(super) lines: L,
+    end: Instant,
+}
+
+/// The agreement's place, the cap's name, and the values that tell it apart.
+pub(super) type CapKey = (usize, DefinedTerm, AttributesId);
+
+pub(super) struct CapInForce {
+    pub state: CapState<Waiting>,
+    pub wording: Cap,
+}
+
+/// A term whose excess waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub stream: StreamId,
+    pub group: AttributesId,
+}
+
+/// What a stream has come to.
+#[derive(Default)]
+pub(super) struct StreamState {
+    /// Of a term: when it is in force.
+    pub stretches: Vec<Stretch>,
+    pub lives: Vec<Span>,
+    pub groups: BTreeMap<AttributesId, Group>,
+    /// Customers that bought what the term counts before its end.
+    pub customers: BTreeSet<String>,
+}
+
+/// What a stream has come to for one set of values.
+#[derive(Default)]
+pub(super) struct Group {
+    pub tiers: Counter,
+    pub threshold: Counter,
+    pub blocks: Exact,
+    /// Of a base that is decided on its total: this period's, and what earlier ones carried.
+    pub period: Exact,
+    pub carried: Exact,
+    pub window: Option<OpenWindow>,
+    pub minimum_window: Option<OpenWindow>,
+    pub minimum: MinimumState,
+    /// What has accrued in all, and at each mark before it.
+    pub accrued: Exact,
+    pub marks: Vec<(Instant, Exact)>,
+    pub paid_back: PaidBack,
+}
+
+/// How far a term is paid back by others. Since each payment, `R0 + min(balance, sum of accruals since)`.
+#[derive(Default)]
+pub(super) struct PaidBack {
+    pub before: Exact,
+    pub balance: Exact,
+    pub since: Exact,
+}
+
+impl PaidBack {
+    pub fn total(&self) -> Exact {
+        &self.before + &self.balance.clone().min(self.since.clone())
+    }
+
+    pub fn pay(&mut self, amount: &Exact) {
+        let total = self.total();
+        self.balance = &(&self.balance - &(&total - &self.before)) + amount;
+        (self.before, self.since) = (total, Exact::zero());
+    }
+}
+
+/// Something on its way through the streams: an item, or what a stream yields by itself.
+pub(super) struct Passing<'i> {
+    pub at: Instant,
+    pub attributes: AttributesId,
+    pub item: Option<&'i Item<'i>>,
+    pub cause: Cause<'i>,
+    /// What each stream yields of it, so far.
+    pub deltas: Vec<Option<Exact>>,
+    /// The groups of terms in which a term has taken it.
+    pub taken: Vec<(usize, String)>,
+}
+
+impl<'a, L: Lines> Engine<'a, L> {
+    /// Makes ready to pass items up to `end`.
+    pub fn new(plan: &'a Plan<'a>, known: &'a Knowledge, attributes: AttributesList, end: Instant, lines: L) -> Self {
+        let mut streams: Vec<StreamState> = Vec::new();
+        for (_, stream) in plan.streams.iter() {
+            let agreement = plan.agreements.get(stream.agreement);
+            let stretches = match (&stream.name, agreement) {
+                (StreamName::Term(term), Some(agreement)) => stretches(agreement, term, known, end),
+                _ => Vec::new(),
+            };
+            streams.push(StreamState { lives: lives(&stretches), stretches, ..StreamState::default() });
+        }
+        let (cuts, marks, period_ends) = boundaries(plan, known, &streams, end);
+        let boundaries: Vec<Instant> = cuts.into_iter().collect();
+        Self {
+            plan,
+            known,
+            attributes,
+            attribute_ids: BTreeMap::new(),
+            boundaries: boundaries.into_iter().peekable(),
+            period_ends,
+            marks,
+            epoch: 0,
+            streams,
+            caps: BTreeMap::new(),
+            tables: HashMap::new(),
+            groups: HashMap::new(),
+            shares: BTreeMap::new(),
+            lines,
+            end,
+        }
+    }
+
+    /// Passes the next item.
+    ///
+    /// # Errors
+    /// What stops the settlement.
+    pub fn item(&mut self, item: &Item<'_>) -> Result<(), EngineError> {
+        while self.boundaries.peek().is_some_and(|boundary| *boundary <= item.at) {
+            self.boundary()?;
+        }
+        if item.at >= self.end {
+            return Ok(());
+        }
+        let passing = Passing {
+            at: item.at,
+            attributes: item.attributes,
+            item: Some(item),
+            cause: Cause::Item(item.id),
+            deltas: vec![None; self.streams.len()],
+            taken: Vec::new(),
+        };
+        self.pass(passing, 0)
+    }
+
+    /// Closes everything up to the end.
+    ///
+    /// # Errors
+    /// What stops the settlement.
+    pub fn finish(mut self) -> Result<L, EngineError> {
+        while self.boundaries.peek().is_some() {
+            self.boundary()?;
+        }
+        Ok(self.lines)
+    }
+
+    fn epoch(&self) -> Option<&'a Epoch<'a>> {
+        self.plan.epochs.get(self.epoch)
+    }
+
+    pub(super) fn steps(&self) -> &'a [Step<'a>] {
+        self.epoch().map(|epoch| epoch.steps.as_slice()).unwrap_or_default()
+    }
+
+    fn pass(&mut self, mut passing: Passing<'_>, first: usize) -> Result<(), EngineError> {
+        for step in self.steps().iter().skip(first) {
+            let delta = match &step.work {
+                Work::Base(base, unit) => self.pass_base(step, base, unit, &passing)?,
+                Work::Figure(name, unit) => self.pass_figure(step, name, unit, &passing)?,
+                Work::Amount(amount) => self.pass_amount(step, amount, &passing)?,
+                Work::Term(term) => self.pass_term(step, term, &mut passing)?,
+            };
+            if let Some(slot) = passing.deltas.get_mut(step.stream.place()).filter(|_| delta.is_some()) {
+                *slot = delta;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the streams after `stream` take what it yields by itself.
+    pub(super) fn emit(
+        &mut self,
+        stream: StreamId,
+        group: AttributesId,
+        at: Instant,
+        amount: Exact,
+    ) -> Result<(), EngineError> {
+        let Some(place) = self.steps().iter().position(|step| step.stream == stream) else { return Ok(()) };
+        let mut deltas = vec![None; self.streams.len()];
+        if let Some(slot) = deltas.get_mut(stream.place()) {
+            *slot = Some(amount);
+        }
+        let passing = Passing { at, attributes: group, item: None, cause: Cause::Drawn, deltas, taken: Vec::new() };
+        self.pass(passing, place.saturating_add(1))
+    }
+
+    /// What ends at the next boundary ends, and what begins there begins.
+    fn boundary(&mut self) -> Result<(), EngineError> {
+        let Some(at) = self.boundaries.next() else { return Ok(()) };
+        self.close(last_instant_before(at), at)?;
+        self.tables.clear();
+        if self.marks.contains(&at) {
+            for group in self.streams.iter_mut().flat_map(|stream| stream.groups.values_mut()) {
+                group.marks.push((at, group.accrued.clone()));
+            }
+        }
+        while self.epoch().is_some_and(|epoch| epoch.span.end <= at) {
+            self.epoch = self.epoch.saturating_add(1);
+        }
+        if at < self.end {
+            self.open_caps(at)?;
+            self.pay_on(at)?;
+            self.open_windows(at);
+        }
+        Ok(())
+    }
+
+    /// The values of `names` that something has, as the name of a group.
+    pub(super) fn group(
+        &mut self,
+        names: &'a [Attribute],
+        step: &Step<'a>,
+        of: AttributesId,
+        at: Instant,
+    ) -> AttributesId {
+        let key = (std::ptr::from_ref(names), of);
+        let depends_on_facts = names.iter().any(|name| matches!(name, Attribute::Fact(_)));
+        if !depends_on_facts && let Some(group) = self.groups.get(&key) {
+            return *group;
+        }
+        let value = |name: &Attribute| self.attribute(step, of, at, name).map(|value| (name.clone(), value.to_owned()));
+        let values = Attributes(names.iter().filter_map(value).collect());
+        let group = self.group_of(values);
+        self.groups.insert(key, group);
+        group
+    }
+
+    pub(super) fn group_of(&mut self, values: Attributes) -> AttributesId {
+        if let Some(id) = self.attribute_ids.get(&values) {
+            return *id;
+        }
+        let id = self.attributes.push(values.clone());
+        self.attribute_ids.insert(values, id);
+        id
+    }
+
+    pub(super) fn end(&self) -> Instant {
+        self.end
+    }
+
+    /// An attribute of an item, or what a fact says of it.
+    pub(super) fn attribute(&self, step: &Step<'a>, of: AttributesId, at: Instant, name: &Attribute) -> Option<&str> {
+        let attributes = &self.attributes[of];
+        match name {
+            Attribute::Fact(fact) => {
+                let (fact, rule) = step.version.facts.get_key_value(fact)?;
+                self.known.fact_value(&step.agreement.id, (fact, rule), step.agreement.zone, attributes, at)
+            }
+            _ => attributes.get(name),
+        }
+    }
+
+    pub(super) fn state(&mut self, stream: StreamId) -> Option<&mut StreamState> {
+        self.streams.get_mut(stream.place())
+    }
+
+    pub(super) fn group_state(&mut self, stream: StreamId, group: AttributesId) -> Option<&mut Group> {
+        Some(self.state(stream)?.groups.entry(group).or_default())
+    }
+
+    /// The bands of a table for an item; none where it has no row for it.
+    pub(super) fn bands(
+        &mut self,
+        step: &Step<'a>,
+        table: &'a Table,
+        of: AttributesId,
+        (at, window): (Instant, Option<u32>),
+    ) -> Result<Rc<Bands>, EngineError> {
+        let key = (std::ptr::from_ref(table), of);
+        if let Some(bands) = self.tables.get(&key).filter(|_| window.is_none()) {
+            return Ok(bands.clone());
+        }
+        let circumstances = super::term::AtItem { engine: self, step, of, at, window };
+        let bands = Bands::of(table, &circumstances)?.ok_or_else(|| EngineError::NoRow {
+            contract: step.agreement.id.clone(),
+            name: self.name_of(step.stream),
+            at,
+        })?;
+        let bands = Rc::new(bands);
+        if window.is_none() {
+            self.tables.insert(key, bands.clone());
+        }
+        Ok(bands)
+    }
+
+    pub(super) fn name_of(&self, stream: StreamId) -> String {
+        match &self.plan.streams[stream].name {
+            StreamName::Base(name, _) | StreamName::Figure(name, _) | StreamName::Amount(name) => name.to_string(),
+            StreamName::Term(term) => term.to_string(),
+        }
+    }
+}
+
+/// Every instant at which anything may change; those at which accruals are noted; and where periods end.
+fn boundaries(
+    plan: &Plan<'_>,
+    known: &Knowledge,
+    streams: &[StreamState],
+    end: Instant,
+) -> (BTreeSet<Instant>, BTreeSet<Instant>, Vec<BTreeSet<Instant>>) {
+    let start = plan.epochs.first().map_or(end, |epoch| epoch.span.start);
+    let mut cuts: BTreeSet<Instant> = plan.epochs.iter().map(|epoch| epoch.span.start).collect();
+    let mut marks = BTreeSet::new();
+    cuts.extend(known.changes());
+    for stretch in streams.iter().flat_map(|stream| &stream.stretches) {
+        cuts.extend([stretch.span.start, stretch.span.end]);
+    }
+    let mut period_ends = Vec::new();
+    for agreement in plan.agreements {
+        let span = Span { start, end };
+        let ends = window_edges(agreement, &WindowRule::Period, known, span);
+        cuts.extend(&ends);
+        period_ends.push(ends);
+    }
+    for step in plan.epochs.iter().flat_map(|epoch| &epoch.steps) {
+        let agreement = step.agreement;
+        for cap in step.version.caps.values() {
+            marks.extend(instant(agreement, &cap.counting.from, known));
+            marks.extend(window_edges(agreement, &cap.counting.each, known, Span { start, end }));
+        }
+        for rule in rules(step) {
+            cuts.extend(window_edges(agreement, rule, known, Span { start, end }));
+        }
+        cuts.extend(tables(step).into_iter().flat_map(dates));
+    }
+    cuts.extend(&marks);
+    cuts.insert(end);
+    cuts.retain(|cut| start <= *cut && *cut <= end);
+    (cuts, marks, period_ends)
+}
+
+/// The starts and ends of the windows that meet a span.
+fn window_edges(agreement: &Agreement, rule: &WindowRule, known: &Knowledge, span: Span) -> BTreeSet<Instant> {
+    let mut edges = BTreeSet::new();
+    let Some(calendar) = calendar(agreement, rule, known) else { return edges };
+    let first_day = span.start.with_timezone(&agreement.zone).date_naive();
+    let mut window = calendar.window(first_day);
+    while let Some(open) = window.filter(|it| it.span(agreement.zone).start < span.end) {
+        let of_window = open.span(agreement.zone);
+        edges.extend([of_window.start, of_window.end]);
+        window = calendar.next(open);
+    }
+    edges
+}
+
+/// The windows in the wording of a step.
+fn rules<'s>(step: &'s Step<'_>) -> Vec<&'s WindowRule> {
+    match &step.work {
+        Work::Figure(..) => Vec::new(),
+        Work::Base(base, _) => base.above.iter().map(|above| &above.counting.each).collect(),
+        Work::Amount(amount) => {
+            amount.each.iter().chain(amount.tiers.iter().map(|tiers| &tiers.counting.each)).collect()
+        }
+        Work::Term(term) => {
+            let minimum = term.minimum.iter().map(|minimum| &minimum.each);
+            term.each.iter().chain(term.tiers.iter().map(|tiers| &tiers.counting.each)).chain(minimum).collect()
+        }
+    }
+}
+
+/// The tables in the wording of a step.
+fn tables<'s>(step: &'s Step<'_>) -> Vec<&'s Table> {
+    let mut found = Vec::new();
+    match &step.work {
+        Work::Figure(..) => {}
+        Work::Base(base, _) => found.extend(base.above.iter().map(|above| &above.is)),
+        Work::Amount(amount) => found.extend(amount.node.tables()),
+        Work::Term(term) => {
+            found.extend(term.node.iter().flat_map(|node| node.tables()));
+            found.extend(term.minimum.iter().map(|minimum| &minimum.is));
+        }
+    }
+    found.extend(step.version.caps.values().map(|cap| &cap.limit));
+    found
+}
+
+/// The instants at which rows of a table begin or end to hold.
+fn dates(table: &Table) -> Vec<Instant> {
+    let conditions = table.all_conditions();
+    let spans =
+        conditions.into_iter().filter_map(|it| if let Condition::Dates(span) = it { Some(*span) } else { None });
+    spans.flat_map(|span| [span.start, span.end]).collect()
+}
+
+pub(super) fn content<'i>(passing: &Passing<'i>) -> Option<&'i Content<'i>> {
+    passing.item.map(|item| &item.content)
+}
+
+/// The item that a line is of, for messages.
+pub(super) fn named(id: &ItemId<'_>) -> String {
+    format!("{} of {}", id.id, id.source)
+}

@@ -1,0 +1,345 @@
+//! Terms at an item: what they yield of it, and what of that their caps leave (CONTRACTS section 4).
+
+use super::EngineError;
+use super::base::delta;
+use super::cap::{CapState, Taken};
+use super::item::{AttributesId, Content};
+use super::leaf::ItemLeaves;
+use super::life::{calendar, instant};
+use super::node::evaluate;
+use super::outcome::{CapUse, Cause, Line, Lines};
+use super::plan::{Step, StreamId, Work};
+use super::run::{CapInForce, Engine, Passing, Waiting, content};
+use super::table::Circumstances;
+use super::window::needs_window;
+use crate::domain::contract::measure::{Amount, Measure};
+use crate::domain::contract::selector::{Attribute, Filter};
+use crate::domain::contract::term::{Cap, Excess, Payees, Tail, TailItems, Term};
+use crate::domain::ids::DefinedTerm;
+use crate::domain::money::Exact;
+use crate::domain::period::Instant;
+
+/// An accrual on its way to the books.
+pub(super) struct Wanted<'w> {
+    pub group: AttributesId,
+    pub at: Instant,
+    pub cause: Cause<'w>,
+    pub base: Exact,
+    pub amount: Exact,
+    pub is_outside_cap: bool,
+}
+
+impl<'a, L: Lines> Engine<'a, L> {
+    pub(super) fn pass_amount(
+        &mut self,
+        step: &'a Step<'a>,
+        amount: &'a Amount,
+        passing: &Passing<'_>,
+    ) -> Result<Option<Exact>, EngineError> {
+        if !amount.in_force.contains(passing.at) || !is_touched(step, passing) {
+            return Ok(None);
+        }
+        let group = self.group(&amount.per, step, passing.attributes, passing.at);
+        if needs_window(&amount.node, amount.each.as_ref(), amount.tiers.as_ref()) {
+            self.gather(step, (&amount.node, amount.tiers.as_ref()), group, passing)?;
+            return Ok(None);
+        }
+        let mut leaves = ItemLeaves { engine: self, step, passing, tiers: amount.tiers.as_ref(), group };
+        let value = evaluate(&amount.node, &mut leaves)?;
+        if let Some(state) = self.group_state(step.stream, group) {
+            state.accrued += &value;
+        }
+        Ok(Some(value))
+    }
+
+    pub(super) fn pass_term(
+        &mut self,
+        step: &'a Step<'a>,
+        term: &'a Term,
+        passing: &mut Passing<'_>,
+    ) -> Result<Option<Exact>, EngineError> {
+        if !is_touched(step, passing) || !self.is_in_force(step, term, passing) {
+            return Ok(None);
+        }
+        let group = self.group(&term.per, step, passing.attributes, passing.at);
+        self.count_toward_minimum(step, term, group, passing);
+        self.share_usage(step, term, passing);
+        let Some(node) = &term.node else { return Ok(None) };
+        if term.on.is_some() {
+            return Ok(None);
+        }
+        if let Some(once) = &term.once {
+            let key = (self.plan.streams[step.stream].agreement, once.clone());
+            if passing.taken.contains(&key) {
+                return Ok(None);
+            }
+            passing.taken.push(key);
+        }
+        if needs_window(node, term.each.as_ref(), term.tiers.as_ref()) {
+            self.gather(step, (node, term.tiers.as_ref()), group, passing)?;
+            return Ok(None);
+        }
+        let mut leaves = ItemLeaves { engine: self, step, passing, tiers: term.tiers.as_ref(), group };
+        let amount = evaluate(node, &mut leaves)?;
+        let base = node.measures().iter().filter_map(|measure| delta(passing, step.input(measure)?)).cloned().sum();
+        let (at, cause) = (passing.at, passing.cause);
+        self.accrue(step, term, Wanted { group, at, cause, base, amount, is_outside_cap: false }).map(Some)
+    }
+
+    /// Whether a term is in force for what passes, as for the item that a deduction names.
+    fn is_in_force(&mut self, step: &Step<'a>, term: &'a Term, passing: &Passing<'_>) -> bool {
+        let item_at = match content(passing) {
+            Some(Content::Deduction(deduction)) => deduction.item_at,
+            _ => None,
+        };
+        [Some(passing.at), item_at].into_iter().flatten().all(|at| self.is_in_force_at(step, term, passing, at))
+    }
+
+    fn is_in_force_at(&mut self, step: &Step<'a>, term: &'a Term, passing: &Passing<'_>, at: Instant) -> bool {
+        let customer = self.attribute(step, passing.attributes, at, &Attribute::Customer).map(str::to_owned);
+        let Some(state) = self.streams.get(step.stream.place()) else { return false };
+        let Some(stretch) = state.stretches.iter().find(|stretch| stretch.span.contains(at)) else { return false };
+        match (&term.life.tail, stretch.is_tail) {
+            (Some(Tail { of, filter, .. }), true) => {
+                let is_earlier = customer.is_some_and(|customer| state.customers.contains(&customer));
+                (*of == TailItems::All || is_earlier) && self.selects(step, filter, passing.attributes, at)
+            }
+            (None, true) => false,
+            (tail, false) => {
+                if let Some((customer, state)) = tail.as_ref().and(customer).zip(self.state(step.stream)) {
+                    state.customers.insert(customer);
+                }
+                true
+            }
+        }
+    }
+
+    fn count_toward_minimum(&mut self, step: &Step<'a>, term: &Term, group: AttributesId, passing: &Passing<'_>) {
+        let Some(minimum) = &term.minimum else { return };
+        let measures = minimum.of.iter().filter_map(|measure| delta(passing, step.input(measure)?));
+        let counted: Exact = measures.cloned().sum();
+        self.open_minimum(step, term, group, passing.at);
+        let state = self.group_state(step.stream, group);
+        if let Some(window) = state.and_then(|state| state.minimum_window.as_mut()) {
+            window.counted += &counted;
+        }
+    }
+
+    /// Counts usage by which a pool is shared.
+    fn share_usage(&mut self, step: &Step<'a>, term: &Term, passing: &Passing<'_>) {
+        let Payees::ByUsage { parts, .. } = &term.payees else { return };
+        let Some(usage) = step.shared_by.and_then(|stream| delta(passing, stream)) else { return };
+        let date = passing.at.with_timezone(&step.agreement.zone).date_naive();
+        let Some(period) = step.agreement.period.window(date) else { return };
+        let part = parts.iter().position(|(_, filter)| self.selects(step, filter, passing.attributes, passing.at));
+        if let Some(part) = part {
+            *self.shares.entry((step.stream, period, part)).or_default() += usage;
+        }
+    }
+
+    /// Books what a term wants as far as its cap leaves it, and what that pays back.
+    pub(super) fn accrue(
+        &mut self,
+        step: &'a Step<'a>,
+        term: &'a Term,
+        wanted: Wanted<'_>,
+    ) -> Result<Exact, EngineError> {
+        let cap = term.cap.as_ref().filter(|_| !wanted.is_outside_cap);
+        let (group, at) = (wanted.group, wanted.at);
+        let taken = match cap {
+            Some(name) => self.take_room(step, name, &wanted)?,
+            None => None,
+        };
+        let amount = taken.as_ref().map_or_else(|| wanted.amount.clone(), |(taken, _)| taken.amount.clone());
+        let used = taken.map(|(taken, limit)| CapUse { limit, before: taken.before, after: taken.after });
+        self.book(step, term, wanted, amount.clone(), used)?;
+        // A line below zero makes room for what waits.
+        if let Some(name) = cap.filter(|_| amount.is_negative()) {
+            let per = step.version.caps.get(name).map(|cap| cap.per.as_slice()).unwrap_or_default();
+            let group = self.group(per, step, group, at);
+            self.release(&(self.plan.streams[step.stream].agreement, name.clone(), group), at)?;
+        }
+        Ok(amount)
+    }
+
+    /// Tells a line, and lets what the term pays back know.
+    pub(super) fn book(
+        &mut self,
+        step: &'a Step<'a>,
+        term: &'a Term,
+        wanted: Wanted<'_>,
+        amount: Exact,
+        cap: Option<CapUse>,
+    ) -> Result<(), EngineError> {
+        let Wanted { group, at, cause, base, amount: uncapped, .. } = wanted;
+        if let Some(state) = self.group_state(step.stream, group) {
+            state.accrued += &amount;
+            if term.minimum.as_ref().is_some_and(|minimum| minimum.of.is_empty())
+                && cause != Cause::TopUp
+                && let Some(window) = &mut state.minimum_window
+            {
+                window.counted += &amount;
+            }
+            if cause != Cause::PaidBack {
+                state.paid_back.pay(&amount);
+            }
+        }
+        let (contract, version) = (&step.agreement.id, step.version.number);
+        let line =
+            Line { contract, term: &term.id, version, group, at, cause, base, uncapped, amount: amount.clone(), cap };
+        self.lines.line(line);
+        for advance in &step.credits {
+            self.pay_back(*advance, group, at, &amount)?;
+        }
+        Ok(())
+    }
+
+    /// An accrual pays an advance back before anything is paid out: a line of the advance, below zero.
+    fn pay_back(
+        &mut self,
+        advance: StreamId,
+        from: AttributesId,
+        at: Instant,
+        amount: &Exact,
+    ) -> Result<(), EngineError> {
+        let steps = self.steps();
+        let Some(step) = steps.iter().find(|step| step.stream == advance) else { return Ok(()) };
+        let Work::Term(term) = &step.work else { return Ok(()) };
+        let group = self.group(&term.per, step, from, at);
+        let Some(state) = self.group_state(advance, group) else { return Ok(()) };
+        let before = state.paid_back.total();
+        state.paid_back.since += amount;
+        let paid = &state.paid_back.total() - &before;
+        if paid.is_zero() {
+            return Ok(());
+        }
+        let amount = -paid;
+        let (base, wanted) = (Exact::zero(), amount.clone());
+        let wanted = Wanted { group, at, cause: Cause::PaidBack, base, amount: wanted, is_outside_cap: true };
+        self.book(step, term, wanted, amount.clone(), None)?;
+        self.emit(advance, group, at, amount)
+    }
+
+    /// The room that a cap has for what a term wants; none where the cap does not count yet.
+    fn take_room(
+        &mut self,
+        step: &'a Step<'a>,
+        name: &'a DefinedTerm,
+        wanted: &Wanted<'_>,
+    ) -> Result<Option<(Taken, Exact)>, EngineError> {
+        let Some(cap) = step.version.caps.get(name) else { return Ok(None) };
+        let group = self.group(&cap.per, step, wanted.group, wanted.at);
+        if !self.open_cap(step, name, cap, group, wanted.at)? {
+            return Ok(None);
+        }
+        let key = (self.plan.streams[step.stream].agreement, name.clone(), group);
+        let Some(CapInForce { state, .. }) = self.caps.get_mut(&key) else { return Ok(None) };
+        let waiting = Waiting { stream: step.stream, group: wanted.group };
+        let taken = match cap.excess {
+            Excess::Lost => state.take(&wanted.amount),
+            Excess::Deferred => state.take_or_wait(waiting, &wanted.amount),
+        };
+        Ok(Some((taken, state.limit.clone())))
+    }
+
+    /// Makes a cap as it is in force at an instant: new, changed by a version, or in a new window.
+    pub(super) fn open_cap(
+        &mut self,
+        step: &'a Step<'a>,
+        name: &DefinedTerm,
+        cap: &'a Cap,
+        group: AttributesId,
+        at: Instant,
+    ) -> Result<bool, EngineError> {
+        let Some(from) = instant(step.agreement, &cap.counting.from, self.known).filter(|from| *from <= at) else {
+            return Ok(false);
+        };
+        let bands = self.bands(step, &cap.limit, group, (at, None))?;
+        let limit = bands.single().flatten().cloned().unwrap_or_default();
+        let date = at.with_timezone(&step.agreement.zone).date_naive();
+        let window = calendar(step.agreement, &cap.counting.each, self.known).and_then(|it| it.window(date));
+        let (start, end) = match window.map(|window| window.span(step.agreement.zone)) {
+            Some(window) => (window.start.max(from), window.end),
+            None => (from, Instant::MAX_UTC),
+        };
+        let key = (self.plan.streams[step.stream].agreement, name.clone(), group);
+        let is_first = start == from;
+        let stood = match self.caps.get(&key) {
+            Some(it) if it.wording == *cap && it.state.limit == limit && it.state.window_end == end => return Ok(true),
+            Some(it) if it.wording == *cap && it.state.window_end <= at => None,
+            _ => Some(self.accrued_since(step, name, group, start)),
+        };
+        let t0 = match (&stood, is_first) {
+            (Some(stood), true) => &cap.opening + stood,
+            (Some(stood), false) => stood.clone(),
+            (None, true) => cap.opening.clone(),
+            (None, false) => Exact::zero(),
+        };
+        match self.caps.get_mut(&key) {
+            Some(it) => {
+                it.state.change(limit, t0, end);
+                it.wording = cap.clone();
+            }
+            None => {
+                let state = CapState::new(limit, t0, end);
+                self.caps.insert(key, CapInForce { state, wording: cap.clone() });
+            }
+        }
+        Ok(true)
+    }
+
+    /// What the terms under a cap have accrued since an instant.
+    fn accrued_since(&self, step: &Step<'a>, cap: &DefinedTerm, _group: AttributesId, since: Instant) -> Exact {
+        let place = self.plan.streams[step.stream].agreement;
+        let under = step.version.terms.iter().filter(|term| term.cap.as_ref() == Some(cap));
+        let mut sum = Exact::zero();
+        for term in under {
+            let of_term = self.plan.stream(place, &super::plan::StreamName::Term(term.id.clone()));
+            let groups = of_term.and_then(|stream| self.streams.get(stream.place())).map(|state| &state.groups);
+            for group in groups.into_iter().flat_map(|groups| groups.values()) {
+                let before = group.marks.iter().rev().find(|(at, _)| *at <= since).map(|(_, accrued)| accrued.clone());
+                sum = &sum + &(&group.accrued - &before.unwrap_or_default());
+            }
+        }
+        sum
+    }
+}
+
+/// Whether anything that a step draws on yields something of what passes.
+fn is_touched(step: &Step<'_>, passing: &Passing<'_>) -> bool {
+    step.streams().any(|stream| delta(passing, stream).is_some())
+}
+
+/// A table that is asked at an item, or for a window.
+pub(super) struct AtItem<'e, 'a, L> {
+    pub engine: &'e Engine<'a, L>,
+    pub step: &'e Step<'a>,
+    pub of: AttributesId,
+    pub at: Instant,
+    pub window: Option<u32>,
+}
+
+impl<L: Lines> Circumstances for AtItem<'_, '_, L> {
+    type Error = EngineError;
+
+    fn at(&self) -> Instant {
+        self.at
+    }
+
+    fn matches(&self, filter: &Filter) -> bool {
+        self.engine.selects(self.step, filter, self.of, self.at)
+    }
+
+    fn window(&self) -> Option<u32> {
+        self.window
+    }
+
+    fn measured(&self, measure: &Measure) -> Result<Option<Exact>, EngineError> {
+        match measure {
+            Measure::Figure(name) => self.engine.figure(self.step, name, self.of, self.at),
+            Measure::Base(_) | Measure::Amount(_) | Measure::Accrual { .. } => {
+                Ok(self.engine.come_to(self.step, measure))
+            }
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! Windows: what is made of all items of a stretch of time, and closed at its end (CONTRACTS section 4).
+
+use super::EngineError;
+use super::item::{Attributes, AttributesId};
+use super::leaf::Added;
+use super::life::calendar;
+use super::node::{Leaf, Leaves, evaluate, leaves_of};
+use super::outcome::{Cause, Lines};
+use super::plan::{Step, StreamId, Work};
+use super::run::{Engine, Passing};
+use super::table::Bands;
+use super::term::Wanted;
+use crate::domain::calendar::Window;
+use crate::domain::contract::measure::{Base, BelowZero, FigureKind, Measure, Missing, Node, NodeKind};
+use crate::domain::contract::term::{Apply, Read, Shortfall, Term, Tiers};
+use crate::domain::contract::value::Table;
+use crate::domain::contract::window::{ProRata, WindowRule};
+use crate::domain::ids::DefinedTerm;
+use crate::domain::money::Exact;
+use crate::domain::period::{Instant, Span, last_instant_before};
+use chrono::NaiveDate;
+use std::rc::Rc;
+
+/// A window that is being filled.
+#[derive(Clone, Debug)]
+pub(super) struct OpenWindow {
+    pub place: WindowPlace,
+    /// Beside the leaves of the node.
+    sums: Vec<LeafSum>,
+    /// What it yielded in earlier periods.
+    yielded: Exact,
+    /// What counts toward a minimum.
+    pub counted: Exact,
+}
+
+/// Where a window lies: cut by the start and end of its term.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WindowPlace {
+    pub span: Span,
+    /// As the calendar has it; none where it is all the time of the term.
+    whole: Option<Window>,
+    /// Its place since the term began, from 1.
+    ordinal: u32,
+    /// Whether the term ends with it.
+    is_last: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct LeafSum {
+    amount: Exact,
+    /// What is multiplied at the end with the rate that is reached then.
+    banded: Vec<(Rc<Bands>, Exact)>,
+}
+
+/// Whether an amount is made of a whole window: it compares, is fixed, or has its rate from the window's end.
+pub(super) fn needs_window(node: &Node, each: Option<&WindowRule>, tiers: Option<&Tiers>) -> bool {
+    let is_of_item = each == Some(&WindowRule::Item);
+    fn compares(node: &Node) -> bool {
+        match &node.kind {
+            NodeKind::GreatestOf(_) | NodeKind::LeastOf(_) | NodeKind::Fixed(_) => true,
+            NodeKind::Sum(nodes) => nodes.iter().any(compares),
+            NodeKind::Share { .. } | NodeKind::Price { .. } => node.less.iter().any(compares),
+        }
+    }
+    let has_bands = node.tables().iter().any(|table| table.has_bands());
+    (compares(node) && !is_of_item)
+        || (has_bands && tiers.is_some_and(|tiers| tiers.apply == Apply::Whole))
+        || (has_bands && tiers.is_some_and(is_read_at_end))
+}
+
+/// Whether the band that holds is known only once the window is over.
+pub(super) fn is_told_at_end(tiers: &Tiers, step: &Step<'_>) -> bool {
+    tiers.apply == Apply::Whole
+        || (is_read_at_end(tiers) && tiers.of.as_ref().is_some_and(|measure| step.input(measure).is_some()))
+}
+
+fn is_read_at_end(tiers: &Tiers) -> bool {
+    tiers.apply == Apply::Level(Read::WindowEnd) && !matches!(tiers.of, Some(Measure::Figure(_)))
+}
+
+impl<'a, L: Lines> Engine<'a, L> {
+    /// The window of a rule in which an instant lies, within the life of a term.
+    pub(super) fn window_place(&self, step: &Step<'a>, rule: &WindowRule, at: Instant) -> Option<WindowPlace> {
+        let zone = step.agreement.zone;
+        let life = self.life(step, at)?;
+        let first_day = life.start.with_timezone(&zone).date_naive();
+        let Some(calendar) = calendar(step.agreement, rule, self.known) else {
+            let is_all = matches!(rule, WindowRule::Term);
+            return is_all.then_some(WindowPlace { span: life, whole: None, ordinal: 1, is_last: true });
+        };
+        let whole = calendar.window(at.with_timezone(&zone).date_naive())?;
+        let span = whole.span(zone).intersection(life)?;
+        let first = calendar.window(first_day).map_or(whole.first_day, |first| first.first_day);
+        let ordinal = calendar.ordinal(whole, first).unwrap_or(1);
+        Some(WindowPlace { span, whole: Some(whole), ordinal, is_last: span.end == life.end })
+    }
+
+    /// The time that a stream is in force around an instant, with no gap in it.
+    fn life(&self, step: &Step<'a>, at: Instant) -> Option<Span> {
+        match &step.work {
+            Work::Amount(amount) => Some(amount.in_force).filter(|span| span.contains(at)),
+            Work::Base(..) | Work::Figure(..) => Some(Span { start: step.version.effective_at, end: Instant::MAX_UTC }),
+            Work::Term(_) => {
+                let state = self.streams.get(step.stream.place())?;
+                let tails = state.stretches.iter().filter(|stretch| stretch.is_tail).map(|stretch| &stretch.span);
+                state.lives.iter().chain(tails).find(|life| life.contains(at)).copied()
+            }
+        }
+    }
+
+    /// Adds what passes to the window of a node.
+    pub(super) fn gather(
+        &mut self,
+        step: &'a Step<'a>,
+        (node, tiers): (&'a Node, Option<&'a Tiers>),
+        group: AttributesId,
+        passing: &Passing<'_>,
+    ) -> Result<(), EngineError> {
+        self.open_window(step, group, passing.at);
+        let ordinal = self.group_state(step.stream, group).and_then(|it| it.window.as_ref()).map(|it| it.place.ordinal);
+        let mut leaves = Vec::new();
+        leaves_of(node, &mut leaves);
+        let mut added = Vec::new();
+        for leaf in &leaves {
+            added.push(self.add_to_leaf(step, (*leaf, tiers), group, passing, ordinal)?);
+        }
+        // What whole tiers count, where that is not a figure.
+        if let Some(tiers) = tiers.filter(|tiers| is_told_at_end(tiers, step)) {
+            let counter_of = tiers.of.as_ref().or_else(|| leaves.first().map(|leaf| leaf.of));
+            let adds = counter_of.and_then(|measure| super::base::delta(passing, step.input(measure)?)).cloned();
+            let known = self.known;
+            if let Some((adds, state)) = adds.zip(self.group_state(step.stream, group))
+                && state.tiers.counts(step.agreement, &tiers.counting, known, passing.at)
+            {
+                state.tiers.count += &adds;
+            }
+        }
+        let Some(window) = self.group_state(step.stream, group).and_then(|it| it.window.as_mut()) else {
+            return Ok(());
+        };
+        window.sums.resize_with(leaves.len(), LeafSum::default);
+        for (sum, added) in window.sums.iter_mut().zip(added) {
+            match added {
+                Added::Amount(amount) => sum.amount += &amount,
+                Added::Banded(bands, quantity) => match sum.banded.iter_mut().find(|(known, _)| *known == bands) {
+                    Some((_, sum)) => *sum += &quantity,
+                    None => sum.banded.push((bands, quantity)),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the window in which an instant lies, where none is open.
+    fn open_window(&mut self, step: &Step<'a>, group: AttributesId, at: Instant) {
+        let rule = match &step.work {
+            Work::Term(term) => window_rule(term.each.as_ref(), term.tiers.as_ref()),
+            Work::Amount(amount) => window_rule(amount.each.as_ref(), amount.tiers.as_ref()),
+            Work::Base(..) | Work::Figure(..) => return,
+        };
+        let place = self.window_place(step, rule, at);
+        let Some(state) = self.group_state(step.stream, group) else { return };
+        if state.window.is_none() {
+            state.window = place.map(OpenWindow::new);
+        }
+    }
+
+    /// Opens the window of a minimum in which an instant lies, where none is open.
+    pub(super) fn open_minimum(&mut self, step: &Step<'a>, term: &Term, group: AttributesId, at: Instant) {
+        let Some(minimum) = &term.minimum else { return };
+        // Guarantees do not go on after the end.
+        let is_tail = self
+            .streams
+            .get(step.stream.place())
+            .is_some_and(|state| state.stretches.iter().any(|stretch| stretch.is_tail && stretch.span.contains(at)));
+        let place = self.window_place(step, &minimum.each, at).filter(|_| !is_tail);
+        let Some(state) = self.group_state(step.stream, group) else { return };
+        if state.minimum_window.is_none() {
+            state.minimum_window = place.map(OpenWindow::new);
+        }
+    }
+
+    /// Opens the windows that hold something without any item: fixed sums and minima of terms that are not told apart.
+    pub(super) fn open_windows(&mut self, at: Instant) {
+        for step in self.steps() {
+            let Work::Term(term) = &step.work else { continue };
+            let is_in_force = self.life(step, at).is_some();
+            if !term.per.is_empty() || !is_in_force {
+                continue;
+            }
+            let root = self.root();
+            if term.on.is_none()
+                && term.node.as_ref().is_some_and(|it| needs_window(it, term.each.as_ref(), term.tiers.as_ref()))
+            {
+                self.open_window(step, root, at);
+            }
+            self.open_minimum(step, term, root, at);
+        }
+    }
+
+    /// Closes what ends: periods, windows and minima, in the order in which streams draw on each other.
+    ///
+    /// `last` is the last instant before the boundary at `end`.
+    pub(super) fn close(&mut self, last: Instant, end: Instant) -> Result<(), EngineError> {
+        for step in self.steps() {
+            let place = self.plan.streams[step.stream].agreement;
+            let ends_period = self.period_ends.get(place).is_some_and(|ends| ends.contains(&end));
+            match &step.work {
+                Work::Figure(name, _) if ends_period => self.close_figure(step, name, last)?,
+                Work::Base(base, _) if ends_period && base.below_zero != BelowZero::Keep => {
+                    self.close_base(step, base, last)?;
+                }
+                Work::Amount(amount) => {
+                    let node = (&amount.node, amount.tiers.as_ref());
+                    self.close_windows(step, node, (last, end), ends_period, None)?;
+                }
+                Work::Term(term) => {
+                    if let Some(node) = &term.node {
+                        self.close_windows(step, (node, term.tiers.as_ref()), (last, end), ends_period, Some(term))?;
+                    }
+                    self.close_minima(step, term, (last, end))?;
+                    self.drop_waiting(step, end);
+                }
+                Work::Figure(..) | Work::Base(..) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Of a figure that was not reported, what the contract says of that.
+    fn close_figure(&mut self, step: &'a Step<'a>, name: &DefinedTerm, last: Instant) -> Result<(), EngineError> {
+        let Some(figure) = step.version.figures.get(name).filter(|figure| figure.kind == FigureKind::Flow) else {
+            return Ok(());
+        };
+        let root = self.root();
+        let is_reported = self.known.flow(&step.agreement.id, name, &Attributes::default(), last).is_some();
+        if is_reported || !matches!(figure.missing, Missing::Last(_)) {
+            return Ok(());
+        }
+        match self.figure(step, name, root, last)? {
+            Some(value) => self.emit(step.stream, root, last, value),
+            None => Ok(()),
+        }
+    }
+
+    /// A base that is decided on its total: that is its only item, at the period's end.
+    fn close_base(&mut self, step: &'a Step<'a>, base: &Base, last: Instant) -> Result<(), EngineError> {
+        let root = self.root();
+        let Some(group) = self.group_state(step.stream, root) else { return Ok(()) };
+        let total = &std::mem::take(&mut group.period) + &std::mem::take(&mut group.carried);
+        if !total.is_negative() {
+            return self.emit(step.stream, root, last, total);
+        }
+        if base.below_zero == BelowZero::Carried {
+            group.carried = total;
+        }
+        Ok(())
+    }
+
+    fn close_windows(
+        &mut self,
+        step: &'a Step<'a>,
+        (node, tiers): (&'a Node, Option<&'a Tiers>),
+        (last, end): (Instant, Instant),
+        ends_period: bool,
+        term: Option<&'a Term>,
+    ) -> Result<(), EngineError> {
+        let groups: Vec<AttributesId> = self.groups_of(step.stream, |group| group.window.is_some());
+        for group in groups {
+            let Some(window) = self.group_state(step.stream, group).and_then(|it| it.window.clone()) else { continue };
+            let is_over = window.place.span.end <= end;
+            let to_date = ends_period && !term.is_some_and(|term| term.at_window_end);
+            if !is_over && !to_date {
+                continue;
+            }
+            let mut leaves =
+                WindowLeaves { engine: self, step, window: &window, tiers, term, group, at: last, next: 0 };
+            let value = evaluate(node, &mut leaves)?;
+            let amount = &value - &window.yielded;
+            if let Some(state) = self.group_state(step.stream, group) {
+                state.window = (!is_over).then(|| OpenWindow { yielded: value, ..window.clone() });
+            }
+            if amount.is_zero() {
+                continue;
+            }
+            match term {
+                Some(term) => {
+                    let base = window.sums.iter().map(|sum| sum.amount.clone()).sum();
+                    let wanted = Wanted { group, at: last, cause: Cause::Window, base, amount, is_outside_cap: false };
+                    let amount = self.accrue(step, term, wanted)?;
+                    self.emit(step.stream, group, last, amount)?;
+                }
+                None => {
+                    if let Some(state) = self.group_state(step.stream, group) {
+                        state.accrued += &amount;
+                    }
+                    self.emit(step.stream, group, last, amount)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn close_minima(
+        &mut self,
+        step: &'a Step<'a>,
+        term: &'a Term,
+        (last, end): (Instant, Instant),
+    ) -> Result<(), EngineError> {
+        let Some(minimum) = &term.minimum else { return Ok(()) };
+        let over = |group: &super::run::Group| group.minimum_window.as_ref().is_some_and(|it| it.place.span.end <= end);
+        for group in self.groups_of(step.stream, over) {
+            let Some(window) = self.group_state(step.stream, group).and_then(|it| it.minimum_window.take()) else {
+                continue;
+            };
+            let is = self.number(step, &minimum.is, group, (last, Some(window.place.ordinal)))?;
+            let is = &is * &part_of_window(step, &window.place, minimum.pro_rata.or(term.pro_rata));
+            let Some(state) = self.group_state(step.stream, group) else { continue };
+            let top_up = state.minimum.close(minimum, &is, &window.counted, window.place.is_last);
+            if top_up.is_zero() {
+                continue;
+            }
+            let (base, amount) = (window.counted.clone(), top_up);
+            let is_outside_cap = minimum.is_outside_cap;
+            if minimum.shortfall == Shortfall::Report {
+                let wanted = Wanted { group, at: last, cause: Cause::Shortfall, base, amount, is_outside_cap: true };
+                self.tell(step, term, wanted);
+                continue;
+            }
+            let wanted = Wanted { group, at: last, cause: Cause::TopUp, base, amount, is_outside_cap };
+            let amount = self.accrue(step, term, wanted)?;
+            self.emit(step.stream, group, last, amount)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn groups_of(
+        &self,
+        stream: StreamId,
+        is_wanted: impl Fn(&super::run::Group) -> bool,
+    ) -> Vec<AttributesId> {
+        let state = self.streams.get(stream.place());
+        let groups = state.into_iter().flat_map(|state| &state.groups);
+        groups.filter(|(_, group)| is_wanted(group)).map(|(id, _)| *id).collect()
+    }
+}
+
+impl OpenWindow {
+    fn new(place: WindowPlace) -> Self {
+        Self { place, sums: Vec::new(), yielded: Exact::zero(), counted: Exact::zero() }
+    }
+}
+
+/// The window of an amount: that of its whole tiers, else its own, else the settlement period.
+fn window_rule<'r>(each: Option<&'r WindowRule>, tiers: Option<&'r Tiers>) -> &'r WindowRule {
+    let whole = tiers.filter(|tiers| tiers.apply == Apply::Whole).map(|tiers| &tiers.counting.each);
+    whole.or(each).unwrap_or(&WindowRule::Period)
+}
+
+/// Which part of a window holds where its term cuts it.
+fn part_of_window(step: &Step<'_>, place: &WindowPlace, pro_rata: Option<ProRata>) -> Exact {
+    let one = Exact::from_integer(1);
+    let Some(whole) = place.whole else { return one };
+    let zone = step.agreement.zone;
+    let first = place.span.start.with_timezone(&zone).date_naive();
+    let last = last_instant_before(place.span.end).with_timezone(&zone).date_naive();
+    let end = last.succ_opt().unwrap_or(last);
+    if (first, end) == (whole.first_day, whole.end_day) {
+        return one;
+    }
+    let parts = |count: fn(NaiveDate, NaiveDate) -> Exact| {
+        count(first, end).checked_div(&count(whole.first_day, whole.end_day)).unwrap_or_default()
+    };
+    match pro_rata {
+        // Loading refuses a window that can be cut without one.
+        None | Some(ProRata::Full) => one,
+        Some(ProRata::None) => Exact::zero(),
+        Some(ProRata::Days) => parts(days),
+        Some(ProRata::Months) => parts(months),
+    }
+}
+
+fn days(first: NaiveDate, end: NaiveDate) -> Exact {
+    Exact::from_integer(end.signed_duration_since(first).num_days())
+}
+
+/// Whole months, and a rest by the days of its month: from 10 February to the end of March 19/28 + 1.
+fn months(first: NaiveDate, end: NaiveDate) -> Exact {
+    use chrono::{Datelike, Months};
+    let mut sum = Exact::zero();
+    let mut month = first.with_day(1).unwrap_or(first);
+    while month < end {
+        let next = month.checked_add_months(Months::new(1)).unwrap_or(end);
+        let part = days(first.max(month), end.min(next));
+        sum += &part.checked_div(&days(month, next)).unwrap_or_default();
+        month = next;
+    }
+    sum
+}
+
+/// The leaves of a node over a window.
+struct WindowLeaves<'l, 'a, L> {
+    engine: &'l mut Engine<'a, L>,
+    step: &'a Step<'a>,
+    window: &'l OpenWindow,
+    tiers: Option<&'a Tiers>,
+    term: Option<&'a Term>,
+    group: AttributesId,
+    at: Instant,
+    /// The place of the next leaf: they are met in the order of `leaves_of`.
+    next: usize,
+}
+
+impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
+    fn leaf(&mut self, _: Leaf<'a>) -> Result<Exact, EngineError> {
+        let sum = self.window.sums.get(self.next);
+        self.next = self.next.saturating_add(1);
+        let Some(sum) = sum else { return Ok(Exact::zero()) };
+        let mut amount = sum.amount.clone();
+        for (bands, quantity) in &sum.banded {
+            let Some(tiers) = self.tiers else { continue };
+            let level = self.engine.level_of_tiers(self.step, tiers, self.group, self.group, self.at)?;
+            let rate = level.as_ref().and_then(|level| bands.reached(level));
+            amount += &rate.map(|rate| quantity * rate).unwrap_or_default();
+        }
+        Ok(amount)
+    }
+
+    fn fixed(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
+        let pro_rata = self.term.and_then(|term| term.pro_rata);
+        Ok(&self.factor(table)? * &part_of_window(self.step, &self.window.place, pro_rata))
+    }
+
+    fn factor(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
+        self.engine.number(self.step, table, self.group, (self.at, Some(self.window.place.ordinal)))
+    }
+}
