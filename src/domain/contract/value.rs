@@ -58,6 +58,14 @@ impl From<Exact> for Table {
 }
 
 impl Table {
+    /// The number, where it is one without any condition.
+    pub fn plain(&self) -> Option<&Exact> {
+        match self.rows.as_slice() {
+            [Row { when, is: Cell::Number(number) }] if when.is_empty() => Some(number),
+            _ => None,
+        }
+    }
+
     /// Every cell that is not a table itself, with those of its tables.
     pub fn cells(&self) -> Vec<&Cell> {
         let mut found = Vec::new();

@@ -25,14 +25,6 @@ impl<T> Arena<T> {
         id
     }
 
-    pub fn len(&self) -> usize {
-        self.values.len()
-    }
-
-    pub fn ids(&self) -> impl Iterator<Item = Id<T>> + use<T> {
-        (0..self.values.len()).map(Id::new)
-    }
-
     pub fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
         self.values.iter().enumerate().map(|(place, value)| (Id::new(place), value))
     }

@@ -2,7 +2,7 @@
 
 use super::EngineError;
 use super::counter::part_above;
-use super::item::{Amount, AttributesId, Charge, Content, Deduction};
+use super::item::{AttributesId, Charge, Content, Deduction, InUnit};
 use super::leaf::ItemLeaves;
 use super::node::evaluate;
 use super::outcome::Lines;
@@ -98,12 +98,13 @@ impl<'a, L: Lines> Engine<'a, L> {
     ) -> Result<Option<Exact>, EngineError> {
         if let Source::Of(measure) = &selection.of {
             let amount = step.input(measure).and_then(|stream| delta(passing, stream)).cloned();
-            return Ok(amount.filter(|_| self.selects(step, &selection.filter, passing.attributes, passing.at)));
+            let is_taken = amount.is_some() && self.takes(step, &selection.filter, passing.attributes, passing.at);
+            return Ok(amount.filter(|_| is_taken));
         }
         let Some(content) = content(passing) else { return Ok(None) };
         let amount = match (&selection.of, content, base.basis) {
             (Source::Charges, Content::Usage { quantity, charge }, Basis::Occurred) => {
-                if !self.selects(step, &selection.filter, passing.attributes, passing.at) {
+                if !self.takes(step, &selection.filter, passing.attributes, passing.at) {
                     return Ok(None);
                 }
                 let price = selection.valued_at.as_ref();
@@ -130,18 +131,18 @@ impl<'a, L: Lines> Engine<'a, L> {
             | (Source::Billings, Content::Billing(amount), Basis::Occurred | Basis::Invoiced)
             | (Source::Billings, Content::Receipt(amount), Basis::Received) => amount,
             (Source::Units, Content::Usage { quantity, .. }, _) => {
-                let counts = self.selects(step, &selection.filter, passing.attributes, passing.at);
+                let counts = self.takes(step, &selection.filter, passing.attributes, passing.at);
                 return Ok(counts.then(|| quantity.clone()));
             }
             (Source::Facts(name), Content::Event { contract, name: happened }, _)
                 if **contract == step.agreement.id && *happened == name =>
             {
-                let counts = self.selects(step, &selection.filter, passing.attributes, passing.at);
+                let counts = self.takes(step, &selection.filter, passing.attributes, passing.at);
                 return Ok(counts.then(|| Exact::from_integer(1)));
             }
             _ => return Ok(None),
         };
-        if !self.selects(step, &selection.filter, passing.attributes, passing.at) {
+        if !self.takes(step, &selection.filter, passing.attributes, passing.at) {
             return Ok(None);
         }
         self.convert(step, amount, unit, passing.at).map(Some)
@@ -167,10 +168,10 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// Whether a base selects what a deduction names: that has the deduction's attributes.
-    fn selects_named(&self, step: &Step<'a>, base: &Base, passing: &Passing<'_>) -> bool {
+    fn selects_named(&mut self, step: &Step<'a>, base: &'a Base, passing: &Passing<'_>) -> bool {
         base.select.iter().any(|selection| {
             matches!(selection.of, Source::Charges | Source::Billings)
-                && self.selects(step, &selection.filter, passing.attributes, passing.at)
+                && self.takes(step, &selection.filter, passing.attributes, passing.at)
         })
     }
 
@@ -211,7 +212,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     pub(super) fn convert(
         &self,
         step: &Step<'a>,
-        amount: &Amount<'_>,
+        amount: &InUnit<'_>,
         unit: &Unit,
         at: Instant,
     ) -> Result<Exact, EngineError> {

@@ -81,13 +81,7 @@ impl<T: Clone> CapState<T> {
         paid
     }
 
-    /// Begins a new window; what waits goes on waiting.
-    pub fn reset(&mut self, limit: Exact, window_end: Instant) {
-        (self.limit, self.window_end) = (limit, window_end);
-        (self.t0, self.sum) = (Exact::zero(), Exact::zero());
-    }
-
-    /// A later version changes the cap: what accrued stands.
+    /// Begins a new window, or is changed by a later version, of which what accrued stands. What waits goes on waiting.
     pub fn change(&mut self, limit: Exact, t0: Exact, window_end: Instant) {
         (self.limit, self.window_end) = (limit, window_end);
         (self.t0, self.sum) = (t0, Exact::zero());
@@ -136,7 +130,7 @@ mod tests {
             cap.release().into_iter().map(|(term, it)| (term, it.amount)).collect::<Vec<_>>(),
             [("a", exact(30))]
         );
-        cap.reset(exact(100), Instant::MAX_UTC);
+        cap.change(exact(100), exact(0), Instant::MAX_UTC);
         assert_eq!(cap.release().first().map(|(_, it)| it.amount.clone()), Some(exact(20)));
         assert_eq!(cap.take_or_wait("a", &exact(100)).amount, exact(80));
         assert_eq!(cap.drain(|_| true), [("a", exact(20))]);

@@ -58,15 +58,15 @@ pub enum Content<'a> {
         quantity: Exact,
         charge: Charge<'a>,
     },
-    Billing(Amount<'a>),
+    Billing(InUnit<'a>),
     /// Of what it is for: the attributes are those of the charge or billing.
-    Receipt(Amount<'a>),
+    Receipt(InUnit<'a>),
     Deduction(Deduction<'a>),
     /// A flow, at the last instant of its last day.
     Figure {
         contract: &'a ContractId,
         name: &'a DefinedTerm,
-        value: Amount<'a>,
+        value: InUnit<'a>,
     },
     /// Something that happened.
     Event {
@@ -76,14 +76,14 @@ pub enum Content<'a> {
 }
 
 #[derive(Clone, Debug)]
-pub struct Amount<'a> {
+pub struct InUnit<'a> {
     pub value: Exact,
     pub unit: &'a Unit,
 }
 
 #[derive(Clone, Debug)]
 pub enum Charge<'a> {
-    Rated(Amount<'a>),
+    Rated(InUnit<'a>),
     /// Nobody charges for it: it is counted in units alone.
     Unsold,
     /// That stops the contracts whose bases select it.
@@ -95,7 +95,7 @@ pub enum Charge<'a> {
 pub struct Deduction<'a> {
     pub category: &'a str,
     /// What it takes away, zero or more.
-    pub amount: Amount<'a>,
+    pub amount: InUnit<'a>,
     /// Whether it reduces what was sold, invoiced or received.
     pub basis: Basis,
     /// Where this telling of it stands.

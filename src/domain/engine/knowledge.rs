@@ -116,7 +116,7 @@ impl Knowledge {
             fact.at <= at && ends.is_none_or(|end| at < end) && covers(&fact.about, of)
         });
         let held = match (rule.kind, rule.pick) {
-            (FactKind::Status, _) | (FactKind::Event, Pick::Last) => holding.last(),
+            (FactKind::Status, _) | (FactKind::Event, Pick::Last) => holding.next_back(),
             (FactKind::Event, Pick::First) => holding.next(),
         }?;
         Some(if rule.names_party { held.party.as_deref().unwrap_or_default() } else { "true" })

@@ -65,6 +65,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         of: AttributesId,
         when: (Instant, Option<u32>),
     ) -> Result<Exact, EngineError> {
+        if let Some(number) = table.plain() {
+            return Ok(number.clone());
+        }
         let bands = self.bands(step, table, of, when)?;
         Ok(bands.single().flatten().cloned().unwrap_or_default())
     }
@@ -90,6 +93,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         };
         if measured.is_zero() {
             return Ok(Added::Amount(Exact::zero()));
+        }
+        if let Some(rate) = leaf.table.plain() {
+            return Ok(Added::Amount(&counted * rate));
         }
         let bands = self.bands(step, leaf.table, passing.attributes, (at, window))?;
         if let Some(rate) = bands.single() {

@@ -2,7 +2,6 @@
 
 use super::EngineError;
 use super::cap::Taken;
-use super::item::{Attributes, AttributesId};
 use super::leaf::ItemLeaves;
 use super::node::evaluate;
 use super::outcome::{CapUse, Cause, Line, Lines};
@@ -15,11 +14,6 @@ use crate::domain::money::Exact;
 use crate::domain::period::{Instant, start_of_day};
 
 impl<'a, L: Lines> Engine<'a, L> {
-    /// The group of what is not told apart.
-    pub(super) fn root(&mut self) -> AttributesId {
-        self.group_of(Attributes::default())
-    }
-
     /// Tells what is not owed.
     pub(super) fn tell(&mut self, step: &Step<'a>, term: &Term, wanted: Wanted<'_>) {
         let Wanted { group, at, cause, base, amount, .. } = wanted;
@@ -54,31 +48,27 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     /// Caps that begin a window, or are worded anew, at a boundary: what waits is paid before the next item.
     pub(super) fn open_caps(&mut self, at: Instant) -> Result<(), EngineError> {
-        let keys: Vec<CapKey> = self.caps.keys().cloned().collect();
+        let keys: Vec<CapKey> = self.caps.keys().copied().collect();
         for key in keys {
-            let (place, name, group) = &key;
-            let of_cap = |step: &&Step<'a>| {
-                let is_under = matches!(&step.work, Work::Term(term) if term.cap.as_ref() == Some(name));
-                is_under && self.plan.streams[step.stream].agreement == *place
-            };
-            match self.steps().iter().find(of_cap) {
-                Some(step) => {
-                    let Some(cap) = step.version.caps.get(name) else { continue };
-                    self.open_cap(step, name, cap, *group, at)?;
+            let (id, group) = key;
+            let steps = self.steps().iter();
+            match steps.filter_map(|step| Some((step, step.cap.filter(|(cap, _)| *cap == id)?.1))).next() {
+                Some((step, cap)) => {
+                    self.open_cap(step, (id, cap), group, at)?;
                     if cap.excess == Excess::Deferred {
-                        self.release(&key, at)?;
+                        self.release(key, at)?;
                     }
                 }
                 // No term is under it any more: all that waits is paid, unless its term has ended.
-                None => self.drop_cap(&key, at)?,
+                None => self.drop_cap(key, at)?,
             }
         }
         Ok(())
     }
 
     /// Pays what waits under a cap as far as it has room.
-    pub(super) fn release(&mut self, key: &CapKey, at: Instant) -> Result<(), EngineError> {
-        let Some(CapInForce { state, .. }) = self.caps.get_mut(key) else { return Ok(()) };
+    pub(super) fn release(&mut self, key: CapKey, at: Instant) -> Result<(), EngineError> {
+        let Some(CapInForce { state, .. }) = self.caps.get_mut(&key) else { return Ok(()) };
         let limit = state.limit.clone();
         for (waiting, taken) in state.release() {
             self.pay_waiting(waiting, taken.amount.clone(), at, Some((taken, limit.clone())))?;
@@ -86,8 +76,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         Ok(())
     }
 
-    fn drop_cap(&mut self, key: &CapKey, at: Instant) -> Result<(), EngineError> {
-        let Some(mut dropped) = self.caps.remove(key) else { return Ok(()) };
+    fn drop_cap(&mut self, key: CapKey, at: Instant) -> Result<(), EngineError> {
+        let Some(mut dropped) = self.caps.remove(&key) else { return Ok(()) };
         for (waiting, amount) in dropped.state.drain(|_| true) {
             self.pay_waiting(waiting, amount, at, None)?;
         }
@@ -155,7 +145,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             };
             for _ in 0..times {
                 let root = self.root();
-                let nothing = vec![None; self.streams.len()];
+                let nothing = self.no_deltas();
                 let passing =
                     Passing { at, attributes: root, item: None, cause: Cause::On, deltas: nothing, taken: Vec::new() };
                 let mut leaves =

@@ -7,7 +7,7 @@ use super::EngineError;
 use super::arena::{Arena, Id};
 use super::life::versions_in_force;
 use crate::domain::contract::measure::{AccrualPlace, Amount, Base, FigureKind, Measure, Reduction, Source};
-use crate::domain::contract::term::{Apply, Payees, Term};
+use crate::domain::contract::term::{Apply, Cap, Payees, Term};
 use crate::domain::contract::version::{Agreement, AgreementVersion};
 use crate::domain::ids::{DefinedTerm, TermId};
 use crate::domain::money::Unit;
@@ -34,9 +34,20 @@ pub enum StreamName {
 
 pub type StreamId = Id<Stream>;
 
+/// A cap by its name, through all versions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CapName {
+    /// The agreement's place in the plan.
+    pub agreement: usize,
+    pub name: DefinedTerm,
+}
+
+pub type CapId = Id<CapName>;
+
 pub struct Plan<'a> {
     pub agreements: &'a [Agreement],
     pub streams: Arena<Stream>,
+    pub caps: Arena<CapName>,
     pub epochs: Vec<Epoch<'a>>,
 }
 
@@ -55,6 +66,10 @@ pub struct Step<'a> {
     pub work: Work<'a>,
     /// Each measure in its wording, with the stream that yields it. A level has none.
     inputs: Vec<(&'a Measure, StreamId)>,
+    /// Of a term: what its amount is of.
+    pub of: Vec<StreamId>,
+    /// The cap that it is under.
+    pub cap: Option<(CapId, &'a Cap)>,
     /// The terms that it pays back.
     pub credits: Vec<StreamId>,
     /// What a pool is shared by.
@@ -110,7 +125,7 @@ pub fn plan(agreements: &[Agreement], end: Instant) -> Result<Plan<'_>, EngineEr
         let steps = layout.steps;
         epochs.push(Epoch { span: Span { start, end }, steps });
     }
-    Ok(Plan { agreements, streams: ids.streams, epochs })
+    Ok(Plan { agreements, streams: ids.streams, caps: ids.caps, epochs })
 }
 
 impl Plan<'_> {
@@ -124,6 +139,7 @@ impl Plan<'_> {
 struct Ids {
     streams: Arena<Stream>,
     by_stream: BTreeMap<Stream, StreamId>,
+    caps: Arena<CapName>,
 }
 
 /// The steps of one epoch while they are laid out.
@@ -207,8 +223,16 @@ impl<'a> Layout<'a, '_> {
             }
         }
         let mut credits = Vec::new();
-        let mut shared_by = None;
+        let (mut shared_by, mut cap, mut of) = (None, None, Vec::new());
         if let Work::Term(term) = &work {
+            let measures = term.node.iter().flat_map(|node| node.measures());
+            let streams = measures.filter_map(|it| inputs.iter().find(|(other, _)| std::ptr::eq(*other, it)));
+            of.extend(streams.map(|(_, stream)| *stream));
+            if let Some(name) = &term.cap {
+                let wording = version.caps.get(name);
+                let missing = || EngineError::Undeclared { stream: format!("{}/{name}", agreement.id) };
+                cap = Some((self.ids.cap(place, name), wording.ok_or_else(missing)?));
+            }
             for credit in &term.credits {
                 credits.push(self.stream(place, StreamName::Term(credit.of.clone()))?);
             }
@@ -216,7 +240,7 @@ impl<'a> Layout<'a, '_> {
                 shared_by = Some(self.stream(place, StreamName::Base(of.clone(), unit))?);
             }
         }
-        Ok(Step { stream, agreement, version, work, inputs, credits, shared_by })
+        Ok(Step { stream, agreement, version, work, inputs, of, cap, credits, shared_by })
     }
 
     fn measure(&mut self, place: usize, measure: &Measure, unit: &Unit) -> Result<StreamId, EngineError> {
@@ -250,6 +274,12 @@ impl<'a> Layout<'a, '_> {
 }
 
 impl Ids {
+    fn cap(&mut self, agreement: usize, name: &DefinedTerm) -> CapId {
+        let cap = CapName { agreement, name: name.clone() };
+        let known = self.caps.iter().find(|(_, other)| **other == cap).map(|(id, _)| id);
+        known.unwrap_or_else(|| self.caps.push(cap))
+    }
+
     fn id(&mut self, stream: Stream) -> StreamId {
         if let Some(id) = self.by_stream.get(&stream) {
             return *id;

@@ -8,16 +8,15 @@ use super::knowledge::Knowledge;
 use super::life::{Stretch, calendar, instant, lives, stretches};
 use super::minimum::MinimumState;
 use super::outcome::{Cause, Lines};
-use super::plan::{Epoch, Plan, Step, StreamId, StreamName, Work};
+use super::plan::{CapId, Epoch, Plan, Step, StreamId, StreamName, Work};
 use super::table::Bands;
 use super::window::OpenWindow;
 use crate::domain::calendar::Window;
-use crate::domain::contract::selector::Attribute;
+use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::Cap;
 use crate::domain::contract::value::{Condition, Table};
 use crate::domain::contract::version::Agreement;
 use crate::domain::contract::window::WindowRule;
-use crate::domain::ids::DefinedTerm;
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span, last_instant_before};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -38,8 +37,15 @@ pub struct Engine<'a, L> {
     epoch: usize,
     pub(super) streams: Vec<StreamState>,
     pub(super) caps: BTreeMap<CapKey, CapInForce>,
+    /// How many boundaries are passed.
+    pub(super) passed: u64,
+    root: AttributesId,
+    /// Room for what streams yield of an item.
+    spare: Vec<Vec<Option<Exact>>>,
     /// Tables by item attributes, until the next boundary.
     tables: HashMap<(*const Table, AttributesId), Rc<Bands>>,
+    /// Beside the attributes: which filters select them, until the next boundary.
+    selected: Vec<Vec<(*const Filter, bool)>>,
     groups: HashMap<(*const [Attribute], AttributesId), AttributesId>,
     /// Usage by which pools are shared: by term, period and part.
     pub(super) shares: BTreeMap<(StreamId, Window, usize), Exact>,
@@ -47,12 +53,14 @@ pub struct Engine<'a, L> {
     end: Instant,
 }
 
-/// The agreement's place, the cap's name, and the values that tell it apart.
-pub(super) type CapKey = (usize, DefinedTerm, AttributesId);
+/// A cap, and the values that tell it apart.
+pub(super) type CapKey = (CapId, AttributesId);
 
 pub(super) struct CapInForce {
     pub state: CapState<Waiting>,
     pub wording: Cap,
+    /// The boundary at which it was last brought up to date.
+    pub as_of: u64,
 }
 
 /// A term whose excess waits.
@@ -125,7 +133,14 @@ pub(super) struct Passing<'i> {
 
 impl<'a, L: Lines> Engine<'a, L> {
     /// Makes ready to pass items up to `end`.
-    pub fn new(plan: &'a Plan<'a>, known: &'a Knowledge, attributes: AttributesList, end: Instant, lines: L) -> Self {
+    pub fn new(
+        plan: &'a Plan<'a>,
+        known: &'a Knowledge,
+        mut attributes: AttributesList,
+        end: Instant,
+        lines: L,
+    ) -> Self {
+        let root = attributes.push(Attributes::default());
         let mut streams: Vec<StreamState> = Vec::new();
         for (_, stream) in plan.streams.iter() {
             let agreement = plan.agreements.get(stream.agreement);
@@ -141,7 +156,10 @@ impl<'a, L: Lines> Engine<'a, L> {
             plan,
             known,
             attributes,
-            attribute_ids: BTreeMap::new(),
+            attribute_ids: BTreeMap::from([(Attributes::default(), root)]),
+            passed: 0,
+            root,
+            spare: Vec::new(),
             boundaries: boundaries.into_iter().peekable(),
             period_ends,
             marks,
@@ -149,6 +167,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             streams,
             caps: BTreeMap::new(),
             tables: HashMap::new(),
+            selected: Vec::new(),
             groups: HashMap::new(),
             shares: BTreeMap::new(),
             lines,
@@ -172,7 +191,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             attributes: item.attributes,
             item: Some(item),
             cause: Cause::Item(item.id),
-            deltas: vec![None; self.streams.len()],
+            deltas: self.no_deltas(),
             taken: Vec::new(),
         };
         self.pass(passing, 0)
@@ -209,7 +228,13 @@ impl<'a, L: Lines> Engine<'a, L> {
                 *slot = delta;
             }
         }
+        passing.deltas.fill(None);
+        self.spare.push(passing.deltas);
         Ok(())
+    }
+
+    pub(super) fn no_deltas(&mut self) -> Vec<Option<Exact>> {
+        self.spare.pop().unwrap_or_else(|| vec![None; self.streams.len()])
     }
 
     /// Lets the streams after `stream` take what it yields by itself.
@@ -221,7 +246,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         amount: Exact,
     ) -> Result<(), EngineError> {
         let Some(place) = self.steps().iter().position(|step| step.stream == stream) else { return Ok(()) };
-        let mut deltas = vec![None; self.streams.len()];
+        let mut deltas = self.no_deltas();
         if let Some(slot) = deltas.get_mut(stream.place()) {
             *slot = Some(amount);
         }
@@ -233,7 +258,9 @@ impl<'a, L: Lines> Engine<'a, L> {
     fn boundary(&mut self) -> Result<(), EngineError> {
         let Some(at) = self.boundaries.next() else { return Ok(()) };
         self.close(last_instant_before(at), at)?;
+        self.passed = self.passed.saturating_add(1);
         self.tables.clear();
+        self.selected.clear();
         if self.marks.contains(&at) {
             for group in self.streams.iter_mut().flat_map(|stream| stream.groups.values_mut()) {
                 group.marks.push((at, group.accrued.clone()));
@@ -258,6 +285,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         of: AttributesId,
         at: Instant,
     ) -> AttributesId {
+        if names.is_empty() {
+            return self.root;
+        }
         let key = (std::ptr::from_ref(names), of);
         let depends_on_facts = names.iter().any(|name| matches!(name, Attribute::Fact(_)));
         if !depends_on_facts && let Some(group) = self.groups.get(&key) {
@@ -279,8 +309,29 @@ impl<'a, L: Lines> Engine<'a, L> {
         id
     }
 
+    /// The group of what is not told apart.
+    pub(super) fn root(&self) -> AttributesId {
+        self.root
+    }
+
     pub(super) fn end(&self) -> Instant {
         self.end
+    }
+
+    /// Whether a filter selects an item; it says the same until the next boundary.
+    pub(super) fn takes(&mut self, step: &Step<'a>, filter: &'a Filter, of: AttributesId, at: Instant) -> bool {
+        let key = std::ptr::from_ref(filter);
+        if let Some((_, is_taken)) = self.selected.get(of.place()).and_then(|it| it.iter().find(|it| it.0 == key)) {
+            return *is_taken;
+        }
+        let is_taken = self.selects(step, filter, of, at);
+        if self.selected.len() <= of.place() {
+            self.selected.resize_with(of.place().saturating_add(1), Vec::new);
+        }
+        if let Some(known) = self.selected.get_mut(of.place()) {
+            known.push((key, is_taken));
+        }
+        is_taken
     }
 
     /// An attribute of an item, or what a fact says of it.

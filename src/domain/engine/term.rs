@@ -8,14 +8,13 @@ use super::leaf::ItemLeaves;
 use super::life::{calendar, instant};
 use super::node::evaluate;
 use super::outcome::{CapUse, Cause, Line, Lines};
-use super::plan::{Step, StreamId, Work};
+use super::plan::{CapId, Step, StreamId, Work};
 use super::run::{CapInForce, Engine, Passing, Waiting, content};
 use super::table::Circumstances;
 use super::window::needs_window;
 use crate::domain::contract::measure::{Amount, Measure};
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::{Cap, Excess, Payees, Tail, TailItems, Term};
-use crate::domain::ids::DefinedTerm;
 use crate::domain::money::Exact;
 use crate::domain::period::Instant;
 
@@ -81,7 +80,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         let mut leaves = ItemLeaves { engine: self, step, passing, tiers: term.tiers.as_ref(), group };
         let amount = evaluate(node, &mut leaves)?;
-        let base = node.measures().iter().filter_map(|measure| delta(passing, step.input(measure)?)).cloned().sum();
+        let base = step.of.iter().filter_map(|stream| delta(passing, *stream)).cloned().sum();
         let (at, cause) = (passing.at, passing.cause);
         self.accrue(step, term, Wanted { group, at, cause, base, amount, is_outside_cap: false }).map(Some)
     }
@@ -96,7 +95,9 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     fn is_in_force_at(&mut self, step: &Step<'a>, term: &'a Term, passing: &Passing<'_>, at: Instant) -> bool {
-        let customer = self.attribute(step, passing.attributes, at, &Attribute::Customer).map(str::to_owned);
+        let named = |tail: &Tail| (tail.of == TailItems::EarlierCustomers).then_some(&Attribute::Customer);
+        let customer = term.life.tail.as_ref().and_then(named);
+        let customer = customer.and_then(|name| self.attribute(step, passing.attributes, at, name)).map(str::to_owned);
         let Some(state) = self.streams.get(step.stream.place()) else { return false };
         let Some(stretch) = state.stretches.iter().find(|stretch| stretch.span.contains(at)) else { return false };
         match (&term.life.tail, stretch.is_tail) {
@@ -144,20 +145,19 @@ impl<'a, L: Lines> Engine<'a, L> {
         term: &'a Term,
         wanted: Wanted<'_>,
     ) -> Result<Exact, EngineError> {
-        let cap = term.cap.as_ref().filter(|_| !wanted.is_outside_cap);
+        let cap = step.cap.filter(|_| !wanted.is_outside_cap);
         let (group, at) = (wanted.group, wanted.at);
         let taken = match cap {
-            Some(name) => self.take_room(step, name, &wanted)?,
+            Some(cap) => self.take_room(step, cap, &wanted)?,
             None => None,
         };
         let amount = taken.as_ref().map_or_else(|| wanted.amount.clone(), |(taken, _)| taken.amount.clone());
         let used = taken.map(|(taken, limit)| CapUse { limit, before: taken.before, after: taken.after });
         self.book(step, term, wanted, amount.clone(), used)?;
         // A line below zero makes room for what waits.
-        if let Some(name) = cap.filter(|_| amount.is_negative()) {
-            let per = step.version.caps.get(name).map(|cap| cap.per.as_slice()).unwrap_or_default();
-            let group = self.group(per, step, group, at);
-            self.release(&(self.plan.streams[step.stream].agreement, name.clone(), group), at)?;
+        if let Some((id, cap)) = cap.filter(|(_, cap)| cap.excess == Excess::Deferred && amount.is_negative()) {
+            let group = self.group(&cap.per, step, group, at);
+            self.release((id, group), at)?;
         }
         Ok(amount)
     }
@@ -224,16 +224,15 @@ impl<'a, L: Lines> Engine<'a, L> {
     fn take_room(
         &mut self,
         step: &'a Step<'a>,
-        name: &'a DefinedTerm,
+        (id, cap): (CapId, &'a Cap),
         wanted: &Wanted<'_>,
     ) -> Result<Option<(Taken, Exact)>, EngineError> {
-        let Some(cap) = step.version.caps.get(name) else { return Ok(None) };
         let group = self.group(&cap.per, step, wanted.group, wanted.at);
-        if !self.open_cap(step, name, cap, group, wanted.at)? {
+        let is_up_to_date = self.caps.get(&(id, group)).is_some_and(|cap| cap.as_of == self.passed);
+        if !is_up_to_date && !self.open_cap(step, (id, cap), group, wanted.at)? {
             return Ok(None);
         }
-        let key = (self.plan.streams[step.stream].agreement, name.clone(), group);
-        let Some(CapInForce { state, .. }) = self.caps.get_mut(&key) else { return Ok(None) };
+        let Some(CapInForce { state, .. }) = self.caps.get_mut(&(id, group)) else { return Ok(None) };
         let waiting = Waiting { stream: step.stream, group: wanted.group };
         let taken = match cap.excess {
             Excess::Lost => state.take(&wanted.amount),
@@ -246,8 +245,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     pub(super) fn open_cap(
         &mut self,
         step: &'a Step<'a>,
-        name: &DefinedTerm,
-        cap: &'a Cap,
+        (id, cap): (CapId, &'a Cap),
         group: AttributesId,
         at: Instant,
     ) -> Result<bool, EngineError> {
@@ -262,12 +260,15 @@ impl<'a, L: Lines> Engine<'a, L> {
             Some(window) => (window.start.max(from), window.end),
             None => (from, Instant::MAX_UTC),
         };
-        let key = (self.plan.streams[step.stream].agreement, name.clone(), group);
+        let (key, as_of) = ((id, group), self.passed);
         let is_first = start == from;
-        let stood = match self.caps.get(&key) {
-            Some(it) if it.wording == *cap && it.state.limit == limit && it.state.window_end == end => return Ok(true),
+        let stood = match self.caps.get_mut(&key) {
+            Some(it) if it.wording == *cap && it.state.limit == limit && it.state.window_end == end => {
+                it.as_of = as_of;
+                return Ok(true);
+            }
             Some(it) if it.wording == *cap && it.state.window_end <= at => None,
-            _ => Some(self.accrued_since(step, name, group, start)),
+            _ => Some(self.accrued_since(step, id, start)),
         };
         let t0 = match (&stood, is_first) {
             (Some(stood), true) => &cap.opening + stood,
@@ -278,20 +279,20 @@ impl<'a, L: Lines> Engine<'a, L> {
         match self.caps.get_mut(&key) {
             Some(it) => {
                 it.state.change(limit, t0, end);
-                it.wording = cap.clone();
+                (it.wording, it.as_of) = (cap.clone(), as_of);
             }
             None => {
                 let state = CapState::new(limit, t0, end);
-                self.caps.insert(key, CapInForce { state, wording: cap.clone() });
+                self.caps.insert(key, CapInForce { state, wording: cap.clone(), as_of });
             }
         }
         Ok(true)
     }
 
     /// What the terms under a cap have accrued since an instant.
-    fn accrued_since(&self, step: &Step<'a>, cap: &DefinedTerm, _group: AttributesId, since: Instant) -> Exact {
+    fn accrued_since(&self, step: &Step<'a>, cap: CapId, since: Instant) -> Exact {
         let place = self.plan.streams[step.stream].agreement;
-        let under = step.version.terms.iter().filter(|term| term.cap.as_ref() == Some(cap));
+        let under = step.version.terms.iter().filter(|term| term.cap.as_ref() == Some(&self.plan.caps[cap].name));
         let mut sum = Exact::zero();
         for term in under {
             let of_term = self.plan.stream(place, &super::plan::StreamName::Term(term.id.clone()));

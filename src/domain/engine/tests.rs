@@ -1,6 +1,6 @@
 //! The engine on small agreements, with figures worked out by hand.
 
-use super::item::{Amount, Attributes, AttributesList, Charge, Content, Deduction, Item, ItemId, Kind};
+use super::item::{Attributes, AttributesList, Charge, Content, Deduction, InUnit, Item, ItemId, Kind};
 use super::knowledge::Knowledge;
 use super::outcome::{Cause, Line};
 use super::plan::plan;
@@ -153,7 +153,7 @@ impl History {
         let unit = usd();
         let mut engine = Engine::new(&plan, &known, self.attributes.clone(), at(end), lines);
         for (at, id, attributes, amount) in &self.items {
-            let value = |value: Exact| Amount { value, unit: &unit };
+            let value = |value: Exact| InUnit { value, unit: &unit };
             let content = match amount.is_negative() {
                 false => Content::Usage { quantity: amount.clone(), charge: Charge::Rated(value(amount.clone())) },
                 true => Content::Deduction(Deduction {
@@ -167,7 +167,7 @@ impl History {
             let id = ItemId { id, source: "test", kind: Kind::Usage, meter: "requests" };
             engine.item(&Item { at: *at, id, attributes: *attributes, content, summed_until: None }).expect("an item");
         }
-        engine.finish().expect("an end");
+        let _ = engine.finish().expect("an end");
         let shown = found.into_iter().filter(|(_, amount)| !amount.is_zero());
         shown.map(|((term, month), amount)| format!("{term} {month} {amount}")).collect()
     }
