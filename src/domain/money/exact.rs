@@ -85,9 +85,11 @@ impl Exact {
         (!divisor.is_zero()).then(|| Self::from_wide(self.to_wide() / divisor.to_wide()))
     }
 
-    pub fn from_millionths(v: i64) -> Self {
-        Self::small(v.into(), NonZeroU64::new(1_000_000).unwrap_or(ONE))
+    /// `10^exponent`.
+    pub fn power_of_ten(exponent: u32) -> Self {
+        Self::from_wide(BigRational::from_integer(BigInt::from(10).pow(exponent)))
     }
+
     /// One over it; `None` for zero.
     pub fn inverse(&self) -> Option<Self> {
         Self::from_integer(1).checked_div(self)
