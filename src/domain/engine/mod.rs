@@ -8,6 +8,7 @@ pub mod arena;
 mod base;
 mod cap;
 mod counter;
+pub mod entitlement;
 pub mod item;
 pub mod knowledge;
 mod leaf;

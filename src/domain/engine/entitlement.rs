@@ -1,0 +1,205 @@
+//! Entitlements: what each term yields by period, with how that came about; and what of it is owed, rounded.
+
+use super::allocation::allocate;
+use super::outcome::{CapUse, Cause, Line, Lines};
+use super::plan::StreamName;
+use super::run::Engine;
+use crate::domain::calendar::{Calendar, Window};
+use crate::domain::contract::term::{IfNone, Payees, Term};
+use crate::domain::contract::version::Agreement;
+use crate::domain::ids::{ContractId, PartyId, TermId};
+use crate::domain::money::{Exact, Rounding, Unit};
+use crate::domain::period::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What terms yield by period, gathered from the engine's lines.
+#[derive(Clone, Debug, Default)]
+pub struct Entitlements {
+    /// The zones and periods in which lines fall.
+    calendars: BTreeMap<ContractId, (chrono_tz::Tz, Calendar)>,
+    pub terms: BTreeMap<(ContractId, TermId), BTreeMap<Window, Yield>>,
+}
+
+/// What a term yields in one period, unrounded.
+#[derive(Clone, Debug, Default)]
+pub struct Yield {
+    pub base: Exact,
+    pub uncapped: Exact,
+    pub amount: Exact,
+    /// How far its cap was used up before the first line and after the last.
+    pub cap: Option<CapUse>,
+    /// What a minimum lacked that is told and not owed.
+    pub shortfall: Exact,
+    /// By version.
+    pub versions: BTreeSet<u32>,
+    /// Lines of which the cap left a part.
+    pub crossings: Vec<Crossing>,
+    /// The ids of items of which the cap left nothing.
+    pub without_room: Vec<String>,
+}
+
+/// The line at which a cap is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crossing {
+    /// The item's id; none where a window's amount crosses.
+    pub item: Option<String>,
+    pub at: Instant,
+    pub base: Exact,
+    pub found_room: Exact,
+    pub found_none: Exact,
+}
+
+/// What is owed for a period to one payee, rounded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owed {
+    pub payer: PartyId,
+    pub payee: PartyId,
+    pub unit: Unit,
+    pub amount: Exact,
+}
+
+/// A pool cannot be shared.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{contract}/{term}: nothing was used in {first_day} by which its pool could be shared")]
+pub struct NothingUsed {
+    pub contract: ContractId,
+    pub term: TermId,
+    pub first_day: chrono::NaiveDate,
+}
+
+impl Entitlements {
+    pub fn new(agreements: &[Agreement]) -> Self {
+        let calendars = agreements.iter().map(|it| (it.id.clone(), (it.zone, it.period.clone()))).collect();
+        Self { calendars, terms: BTreeMap::new() }
+    }
+
+    /// The sum of what a term yields up to and with a period.
+    pub fn cumulative(&self, contract: &ContractId, term: &TermId, through: Window) -> Exact {
+        let periods = self.terms.get(&(contract.clone(), term.clone()));
+        periods.into_iter().flatten().filter(|(period, _)| **period <= through).map(|(_, it)| it.amount.clone()).sum()
+    }
+}
+
+impl Lines for Entitlements {
+    fn line(&mut self, line: Line<'_>) {
+        let Some((zone, calendar)) = self.calendars.get(line.contract) else { return };
+        let Some(period) = calendar.window(line.at.with_timezone(zone).date_naive()) else { return };
+        let of_term = self.terms.entry((line.contract.clone(), line.term.clone())).or_default();
+        let entry = of_term.entry(period).or_default();
+        entry.versions.insert(line.version);
+        if line.cause == Cause::Shortfall {
+            entry.shortfall += &line.uncapped;
+            return;
+        }
+        entry.base += &line.base;
+        entry.uncapped += &line.uncapped;
+        entry.amount += &line.amount;
+        let Some(cap) = line.cap else { return };
+        let lost = &line.uncapped - &line.amount;
+        if !lost.is_zero() && !line.uncapped.is_negative() {
+            let item = if let Cause::Item(id) = line.cause { Some(id.id.to_owned()) } else { None };
+            match line.amount.is_zero() {
+                true => entry.without_room.extend(item),
+                false => entry.crossings.push(Crossing {
+                    item,
+                    at: line.at,
+                    base: line.base,
+                    found_room: line.amount,
+                    found_none: lost,
+                }),
+            }
+        }
+        entry.cap = match entry.cap.take() {
+            Some(first) => Some(CapUse { before: first.before, ..cap }),
+            None => Some(cap),
+        };
+    }
+}
+
+/// What a term owes for each period: the rounded cumulative total through it less that through the one before, so that
+/// rounding never drifts. With several payees the rounded cumulative total is allocated, and each is owed the
+/// difference (CONTRACTS section 6).
+///
+/// `usage` is what a pool is shared by, by period and part.
+///
+/// # Errors
+/// A pool of a period in which nothing was used, where the contract stops at that.
+pub fn owed(
+    agreement: &Agreement,
+    term: &Term,
+    yields: &BTreeMap<Window, Yield>,
+    usage: &BTreeMap<(Window, usize), Exact>,
+    rounding: Rounding,
+) -> Result<BTreeMap<Window, Vec<Owed>>, NothingUsed> {
+    let digits = term.unit.digits();
+    let payees: Vec<&PartyId> = match &term.payees {
+        Payees::One(payee) => vec![payee],
+        Payees::Parts(parts) => parts.iter().map(|(payee, _)| payee).collect(),
+        Payees::ByUsage { parts, .. } => parts.iter().map(|(payee, _)| payee).collect(),
+    };
+    let mut total = Exact::zero();
+    // What each payee's part has come to, unrounded, and what of the rounded total was allocated to it.
+    let mut weights = vec![Exact::zero(); payees.len()];
+    let mut allocated = vec![Exact::zero(); payees.len()];
+    let mut found = BTreeMap::new();
+    for (period, it) in yields {
+        total += &it.amount;
+        let rounded = total.round(digits, rounding);
+        match &term.payees {
+            Payees::One(_) => weights = vec![Exact::from_integer(1)],
+            Payees::Parts(parts) => weights = parts.iter().map(|(_, part)| part.clone()).collect(),
+            Payees::ByUsage { if_none, .. } => {
+                let parts = pool_parts(usage, *period, payees.len(), *if_none);
+                let parts = parts.ok_or_else(|| NothingUsed {
+                    contract: agreement.id.clone(),
+                    term: term.id.clone(),
+                    first_day: period.first_day,
+                })?;
+                for (weight, part) in weights.iter_mut().zip(parts) {
+                    *weight += &(&it.amount * &part);
+                }
+            }
+        }
+        let now = allocate(&rounded, digits, &weights).unwrap_or_else(|| vec![Exact::zero(); payees.len()]);
+        let differences = payees.iter().zip(now.iter().zip(&allocated)).map(|(payee, (now, before))| Owed {
+            payer: term.payer.clone(),
+            payee: (*payee).clone(),
+            unit: term.unit.clone(),
+            amount: now - before,
+        });
+        found.insert(*period, differences.filter(|owed| !owed.amount.is_zero()).collect());
+        allocated = now;
+    }
+    Ok(found)
+}
+
+/// The parts of a pool in a period, which sum to one; none where nothing was used and the contract stops at that.
+fn pool_parts(
+    usage: &BTreeMap<(Window, usize), Exact>,
+    period: Window,
+    parts: usize,
+    if_none: IfNone,
+) -> Option<Vec<Exact>> {
+    let used: Vec<Exact> = (0..parts).map(|part| usage.get(&(period, part)).cloned().unwrap_or_default()).collect();
+    let whole: Exact = used.iter().cloned().sum();
+    if !whole.is_zero() {
+        return used.iter().map(|used| used.checked_div(&whole)).collect();
+    }
+    match if_none {
+        IfNone::Stop => None,
+        IfNone::Nothing => Some(vec![Exact::zero(); parts]),
+        IfNone::Equal => {
+            let part = Exact::from_integer(i64::try_from(parts).ok()?).inverse()?;
+            Some(vec![part; parts])
+        }
+    }
+}
+
+impl<L: Lines> Engine<'_, L> {
+    /// What the pool of a term is shared by, by period and part.
+    pub fn usage_of_pool(&self, agreement: usize, term: &TermId) -> BTreeMap<(Window, usize), Exact> {
+        let stream = self.plan.stream(agreement, &StreamName::Term(term.clone()));
+        let of_term = self.shares.iter().filter(|((of, _, _), _)| Some(*of) == stream);
+        of_term.map(|((_, period, part), used)| ((*period, *part), used.clone())).collect()
+    }
+}
