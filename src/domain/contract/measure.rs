@@ -219,6 +219,13 @@ pub enum FigureKind {
     },
 }
 
+impl FigureKind {
+    /// Whether it is computed of what streams come to over a window.
+    pub fn is_gauged(&self) -> bool {
+        matches!(self, Self::Ratio { .. } | Self::Growth { .. })
+    }
+}
+
 /// What holds while a figure is missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

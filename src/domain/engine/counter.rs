@@ -5,7 +5,7 @@ use super::life::{calendar, instant};
 use crate::domain::contract::version::Agreement;
 use crate::domain::contract::window::Counting;
 use crate::domain::money::Exact;
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, Span};
 
 /// What was counted since the window began.
 #[derive(Clone, Debug, Default)]
@@ -13,8 +13,8 @@ pub struct Counter {
     pub count: Exact,
     /// What the window before came to.
     pub previous: Exact,
-    /// When it resets.
-    window_end: Option<Instant>,
+    /// The window that it counts in.
+    window: Option<Span>,
 }
 
 impl Counter {
@@ -23,15 +23,24 @@ impl Counter {
         if instant(agreement, &counting.from, known).is_none_or(|from| at < from) {
             return false;
         }
-        if self.window_end.is_some_and(|end| end <= at) {
+        if self.window.is_some_and(|window| window.end <= at) {
             *self = Self { previous: std::mem::take(&mut self.count), ..Self::default() };
         }
-        if self.window_end.is_none() {
+        if self.window.is_none() {
             let date = at.with_timezone(&agreement.zone).date_naive();
             let window = calendar(agreement, &counting.each, known).and_then(|calendar| calendar.window(date));
-            self.window_end = Some(window.map_or(Instant::MAX_UTC, |window| window.span(agreement.zone).end));
+            let ever = Span { start: at, end: Instant::MAX_UTC };
+            self.window = Some(window.map_or(ever, |window| window.span(agreement.zone)));
         }
         true
+    }
+
+    /// What the window of an instant came to, where that is the present one or the one before.
+    pub fn in_window_of(&self, at: Instant) -> &Exact {
+        match self.window {
+            Some(window) if at < window.start => &self.previous,
+            _ => &self.count,
+        }
     }
 }
 

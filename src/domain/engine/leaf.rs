@@ -209,9 +209,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             FigureKind::Average { of: level, over } => (self.average(step, (level, over), of, at), None),
             FigureKind::Left { of } => (self.part_left(step, of, at), None),
-            FigureKind::Ratio { .. } | FigureKind::Growth { .. } => {
-                return Err(EngineError::Undeclared { stream: name.to_string() });
-            }
+            FigureKind::Ratio { .. } | FigureKind::Growth { .. } => (self.gauge(step, (name, figure), of, at)?, None),
         };
         match (found, &figure.missing) {
             (Some(value), _) => Ok(Some(value)),

@@ -9,6 +9,7 @@ mod base;
 mod cap;
 mod counter;
 pub mod entitlement;
+mod gauge;
 pub mod item;
 pub mod knowledge;
 mod leaf;

@@ -122,7 +122,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let step = self.steps().iter().find(|step| step.stream == stream)?;
         match &step.work {
             Work::Term(term) => Some((step, term)),
-            Work::Base(..) | Work::Figure(..) | Work::Amount(_) => None,
+            Work::Base(..) | Work::Figure(..) | Work::Amount(_) | Work::Gauge(_) => None,
         }
     }
 

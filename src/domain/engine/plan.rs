@@ -6,7 +6,9 @@
 use super::EngineError;
 use super::arena::{Arena, Id};
 use super::life::versions_in_force;
-use crate::domain::contract::measure::{AccrualPlace, Amount, Base, FigureKind, Measure, Reduction, Source};
+use crate::domain::contract::measure::{
+    AccrualPlace, Amount, Base, FigureDefinition, FigureKind, Measure, Reduction, Source,
+};
 use crate::domain::contract::term::{Apply, Cap, Payees, Term};
 use crate::domain::contract::version::{Agreement, AgreementVersion};
 use crate::domain::ids::{DefinedTerm, TermId};
@@ -30,6 +32,8 @@ pub enum StreamName {
     Figure(DefinedTerm, Unit),
     Amount(DefinedTerm),
     Term(TermId),
+    /// A figure that is computed of others over a window: it yields nothing, and is asked.
+    Gauge(DefinedTerm),
 }
 
 pub type StreamId = Id<Stream>;
@@ -82,6 +86,7 @@ pub enum Work<'a> {
     Figure(&'a DefinedTerm, Unit),
     Amount(&'a Amount),
     Term(&'a Term),
+    Gauge(&'a FigureDefinition),
 }
 
 impl Step<'_> {
@@ -157,6 +162,10 @@ struct Layout<'a, 'i> {
 impl<'a> Layout<'a, '_> {
     fn terms(&mut self) -> Result<(), EngineError> {
         for (place, version) in self.versions.clone().into_iter().enumerate() {
+            let figures = version.into_iter().flat_map(|version| &version.figures);
+            for (name, _) in figures.filter(|(_, figure)| figure.kind.is_gauged()) {
+                self.stream(place, StreamName::Gauge(name.clone()))?;
+            }
             for term in version.into_iter().flat_map(|version| &version.terms) {
                 self.stream(place, StreamName::Term(term.id.clone()))?;
             }
@@ -190,6 +199,7 @@ impl<'a> Layout<'a, '_> {
                 StreamName::Amount(amount) => {
                     Some(Work::Amount(definition(agreement, version, |it| it.amounts.get(amount)).ok_or_else(missing)?))
                 }
+                StreamName::Gauge(figure) => version.figures.get(figure).map(Work::Gauge),
                 // A term that this version does not state yields nothing.
                 StreamName::Term(term) => version.terms.iter().find(|it| it.id == *term).map(Work::Term),
             };
@@ -215,6 +225,8 @@ impl<'a> Layout<'a, '_> {
             Work::Base(_, unit) | Work::Figure(_, unit) => unit.clone(),
             Work::Amount(amount) => amount.unit.clone(),
             Work::Term(term) => term.unit.clone(),
+            // A ratio of two bases has no unit: both are taken in the contract's.
+            Work::Gauge(_) => agreement.unit.clone(),
         };
         let mut inputs = Vec::new();
         for measure in measures(&work) {
@@ -265,7 +277,10 @@ impl<'a> Layout<'a, '_> {
     fn describe(&self, place: usize, name: &StreamName) -> String {
         let contract = self.agreements.get(place).map(|it| it.id.to_string()).unwrap_or_default();
         match name {
-            StreamName::Base(name, _) | StreamName::Figure(name, _) | StreamName::Amount(name) => {
+            StreamName::Base(name, _)
+            | StreamName::Figure(name, _)
+            | StreamName::Amount(name)
+            | StreamName::Gauge(name) => {
                 format!("{contract}/{name}")
             }
             StreamName::Term(term) => format!("{contract}/{term}"),
@@ -319,6 +334,11 @@ fn measures<'a>(work: &Work<'a>) -> Vec<&'a Measure> {
             }
             found.extend(base.above.as_ref().and_then(|above| above.of.as_ref()));
         }
+        Work::Gauge(figure) => match &figure.kind {
+            FigureKind::Ratio { of, to, .. } => found.extend([of, to]),
+            FigureKind::Growth { of, .. } => found.push(of),
+            FigureKind::Flow | FigureKind::Level | FigureKind::Average { .. } | FigureKind::Left { .. } => {}
+        },
         Work::Amount(amount) => {
             found.extend(amount.node.measures());
             found.extend(amount.tiers.as_ref().and_then(|tiers| tiers.of.as_ref()));
@@ -338,7 +358,7 @@ fn is_looked_up(measure: &Measure, version: &AgreementVersion, work: &Work<'_>) 
     let tiers = match work {
         Work::Amount(amount) => amount.tiers.as_ref(),
         Work::Term(term) => term.tiers.as_ref(),
-        Work::Base(..) | Work::Figure(..) => None,
+        Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => None,
     };
     let read = tiers.filter(|tiers| matches!(tiers.apply, Apply::Level(_))).and_then(|tiers| tiers.of.as_ref());
     let is_level = version.figures.get(name).is_some_and(|figure| figure.kind != FigureKind::Flow);

@@ -12,6 +12,7 @@ use super::plan::{CapId, Epoch, Plan, Step, StreamId, StreamName, Work};
 use super::table::Bands;
 use super::window::OpenWindow;
 use crate::domain::calendar::Window;
+use crate::domain::contract::measure::FigureKind;
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::Cap;
 use crate::domain::contract::value::{Condition, Table};
@@ -86,6 +87,8 @@ pub(super) struct StreamState {
 pub(super) struct Group {
     pub tiers: Counter,
     pub threshold: Counter,
+    /// Of a gauge: what its measures come to.
+    pub gauged: [Counter; 2],
     pub blocks: Exact,
     /// Of a base that is decided on its total: this period's, and what earlier ones carried.
     pub period: Exact,
@@ -223,6 +226,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 Work::Figure(name, unit) => self.pass_figure(step, name, unit, &passing)?,
                 Work::Amount(amount) => self.pass_amount(step, amount, &passing)?,
                 Work::Term(term) => self.pass_term(step, term, &mut passing)?,
+                Work::Gauge(figure) => self.pass_gauge(step, figure, &passing)?,
             };
             if let Some(slot) = passing.deltas.get_mut(step.stream.place()).filter(|_| delta.is_some()) {
                 *slot = delta;
@@ -314,6 +318,11 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.root
     }
 
+    /// The group of values that something had before.
+    pub(super) fn known_group(&self, values: &Attributes) -> Option<AttributesId> {
+        self.attribute_ids.get(values).copied()
+    }
+
     pub(super) fn end(&self) -> Instant {
         self.end
     }
@@ -381,7 +390,10 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     pub(super) fn name_of(&self, stream: StreamId) -> String {
         match &self.plan.streams[stream].name {
-            StreamName::Base(name, _) | StreamName::Figure(name, _) | StreamName::Amount(name) => name.to_string(),
+            StreamName::Base(name, _)
+            | StreamName::Figure(name, _)
+            | StreamName::Amount(name)
+            | StreamName::Gauge(name) => name.to_string(),
             StreamName::Term(term) => term.to_string(),
         }
     }
@@ -443,6 +455,10 @@ fn window_edges(agreement: &Agreement, rule: &WindowRule, known: &Knowledge, spa
 fn rules<'s>(step: &'s Step<'_>) -> Vec<&'s WindowRule> {
     match &step.work {
         Work::Figure(..) => Vec::new(),
+        Work::Gauge(figure) => match &figure.kind {
+            FigureKind::Ratio { over, .. } | FigureKind::Growth { over, .. } => vec![over],
+            FigureKind::Flow | FigureKind::Level | FigureKind::Average { .. } | FigureKind::Left { .. } => Vec::new(),
+        },
         Work::Base(base, _) => base.above.iter().map(|above| &above.counting.each).collect(),
         Work::Amount(amount) => {
             amount.each.iter().chain(amount.tiers.iter().map(|tiers| &tiers.counting.each)).collect()
@@ -458,7 +474,7 @@ fn rules<'s>(step: &'s Step<'_>) -> Vec<&'s WindowRule> {
 fn tables<'s>(step: &'s Step<'_>) -> Vec<&'s Table> {
     let mut found = Vec::new();
     match &step.work {
-        Work::Figure(..) => {}
+        Work::Figure(..) | Work::Gauge(_) => {}
         Work::Base(base, _) => found.extend(base.above.iter().map(|above| &above.is)),
         Work::Amount(amount) => found.extend(amount.node.tables()),
         Work::Term(term) => {

@@ -99,7 +99,9 @@ impl<'a, L: Lines> Engine<'a, L> {
     fn life(&self, step: &Step<'a>, at: Instant) -> Option<Span> {
         match &step.work {
             Work::Amount(amount) => Some(amount.in_force).filter(|span| span.contains(at)),
-            Work::Base(..) | Work::Figure(..) => Some(Span { start: step.version.effective_at, end: Instant::MAX_UTC }),
+            Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => {
+                Some(Span { start: step.version.effective_at, end: Instant::MAX_UTC })
+            }
             Work::Term(_) => {
                 let state = self.streams.get(step.stream.place())?;
                 let tails = state.stretches.iter().filter(|stretch| stretch.is_tail).map(|stretch| &stretch.span);
@@ -156,7 +158,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let rule = match &step.work {
             Work::Term(term) => window_rule(term.each.as_ref(), term.tiers.as_ref()),
             Work::Amount(amount) => window_rule(amount.each.as_ref(), amount.tiers.as_ref()),
-            Work::Base(..) | Work::Figure(..) => return,
+            Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => return,
         };
         let place = self.window_place(step, rule, at);
         let Some(state) = self.group_state(step.stream, group) else { return };
@@ -221,7 +223,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                     self.close_minima(step, term, (last, end))?;
                     self.drop_waiting(step, end);
                 }
-                Work::Figure(..) | Work::Base(..) => {}
+                Work::Figure(..) | Work::Base(..) | Work::Gauge(_) => {}
             }
         }
         Ok(())
