@@ -1,0 +1,85 @@
+//! Scenarios: small histories with figures worked out by hand, translated into the product's files and compared.
+//!
+//! `SCENARIOS=DIR` names another folder than `../shared/scenarios`; `SCENARIOS_OUT=DIR` gets every translated
+//! scenario, as a folder and as one file.
+
+#[path = "scenarios/json.rs"]
+mod json;
+#[path = "scenarios/toml_text.rs"]
+mod toml_text;
+#[path = "scenarios/translate/mod.rs"]
+mod translate;
+
+use apportion::domain::simulate::Scenario;
+use std::path::{Path, PathBuf};
+use translate::{Translated, translate};
+
+/// The scenario files of the folder, by name; none where there is no such folder.
+fn scenario_files() -> Vec<PathBuf> {
+    let named = std::env::var_os("SCENARIOS").map(PathBuf::from);
+    let folder = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/scenarios"));
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        println!("no scenarios: {} is no folder; SCENARIOS=DIR names another", folder.display());
+        return Vec::new();
+    };
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|it| it == "json"));
+    files.sort();
+    files
+}
+
+fn translated(path: &Path) -> Result<Translated, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let json = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    translate(&json)
+}
+
+fn write_out(folder: &Path, scenario: &Translated, one_file: &str) {
+    let root = folder.join(&scenario.name);
+    for file in &scenario.files {
+        let path = root.join(&file.path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, &file.text).expect("a file");
+    }
+    std::fs::write(folder.join(format!("{}.md", scenario.name)), one_file).expect("a file");
+}
+
+#[test]
+fn every_scenario_is_translated_and_read() {
+    let files = scenario_files();
+    let mut faults = Vec::new();
+    for path in &files {
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let scenario = match translated(path) {
+            Ok(scenario) => scenario,
+            Err(fault) => {
+                faults.push(format!("{name}: {fault}"));
+                continue;
+            }
+        };
+        let read = match Scenario::read(&scenario.files) {
+            Ok(read) => read,
+            Err(errors) => {
+                faults.extend(errors.0.iter().map(|error| format!("{name}: {error}")));
+                continue;
+            }
+        };
+        for document in &read.documents {
+            let parsed = apportion::domain::contract::document::Document::parse(&document.path, &document.text);
+            if let Err(error) = parsed.toml.parse::<toml::Table>() {
+                faults.push(format!("{name}: {}: {error}", document.path));
+            }
+        }
+        let one_file = read.write_one_file(&scenario.description);
+        let again = apportion::domain::contract::folder::SourceFile { path: "seed.md".into(), text: one_file.clone() };
+        match Scenario::read(&[again]) {
+            Ok(again) => assert_eq!(again.write_one_file(&scenario.description), one_file, "{name}"),
+            Err(errors) => faults.push(format!("{name}: as one file: {errors}")),
+        }
+        if let Some(folder) = std::env::var_os("SCENARIOS_OUT") {
+            write_out(Path::new(&folder), &scenario, &one_file);
+        }
+    }
+    println!("{} scenarios translated, {} faults", files.len(), faults.len());
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
