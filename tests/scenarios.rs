@@ -3,6 +3,12 @@
 //! `SCENARIOS=DIR` names another folder than `../shared/scenarios`; `SCENARIOS_OUT=DIR` gets every translated
 //! scenario, as a folder and as one file.
 
+#[path = "scenarios/answers.rs"]
+mod answers;
+#[path = "scenarios/hand.rs"]
+mod hand;
+#[path = "scenarios/hand_tests.rs"]
+mod hand_tests;
 #[path = "scenarios/json.rs"]
 mod json;
 #[path = "scenarios/toml_text.rs"]
@@ -12,7 +18,7 @@ mod translate;
 
 use apportion::domain::simulate::Scenario;
 use std::path::{Path, PathBuf};
-use translate::{Translated, translate};
+use translate::{Asked, Translated, translate};
 
 /// The scenario files of the folder, by name; none where there is no such folder.
 fn scenario_files() -> Vec<PathBuf> {
@@ -64,6 +70,12 @@ fn every_scenario_is_translated_and_read() {
                 continue;
             }
         };
+        let refused = scenario.hand.pointer("/load/error").is_some();
+        let by_hand = scenario.hand.get("steps").and_then(|it| it.as_array()).map_or(0, Vec::len);
+        let simulated = scenario.asked.iter().filter(|it| **it == Asked::Simulate).count();
+        if !refused && by_hand != scenario.asked.len() || simulated != read.steps.len() {
+            faults.push(format!("{name}: {by_hand} answers of {} steps", scenario.asked.len()));
+        }
         for document in &read.documents {
             let parsed = apportion::domain::contract::document::Document::parse(&document.path, &document.text);
             if let Err(error) = parsed.toml.parse::<toml::Table>() {

@@ -85,10 +85,6 @@ impl Block {
         self
     }
 
-    pub fn has(&self, name: &str) -> bool {
-        self.fields.iter().any(|(field, _)| field == name)
-    }
-
     pub fn text(&self) -> String {
         let fields: String = self.fields.iter().map(|(name, value)| format!("{} = {value}\n", key(name))).collect();
         format!("{}\n{fields}", self.head)

@@ -22,6 +22,8 @@ pub struct Entry {
     pub what: What,
     /// Its fields, without who it is and when it was recorded: what a correction restates.
     pub(super) fields: Fields,
+    /// Whether it reports or restates a quantity below zero, which is refused.
+    pub(super) has_negative_quantity: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +99,9 @@ impl Entry {
             _ => (read_what(&kind, &fields)?, fields),
         };
         let recorded_at = recorded_at.or_else(|| what.own_instant()).ok_or(EntryError::NoRecordedAt { kind })?;
-        Ok(Self { id, recorded_at, place: (path.to_owned(), line), what, fields })
+        let quantities = read_quantities(&fields)?;
+        let has_negative_quantity = quantities.is_some_and(|it| it.values().any(Decimal::is_sign_negative));
+        Ok(Self { id, recorded_at, place: (path.to_owned(), line), what, fields, has_negative_quantity })
     }
 
     /// What it is with the fields of corrections in place of its own; they stand in order, and the last one of a field holds.
@@ -105,10 +109,11 @@ impl Entry {
     /// # Errors
     /// A field that it does not have, or what does not fit together any more.
     pub fn restated<'a>(&self, corrections: impl IntoIterator<Item = &'a Entry>) -> Result<What, EntryError> {
-        let mut fields = self.fields.clone();
-        for correction in corrections {
-            fields = fields.restated(&correction.fields);
+        let mut corrections = corrections.into_iter().peekable();
+        if corrections.peek().is_none() {
+            return Ok(self.what.clone());
         }
+        let fields = corrections.fold(self.fields.clone(), |fields, it| fields.restated(&it.fields));
         read_what(&fields.required("kind", TEXT)?, &fields)
     }
 
@@ -119,12 +124,6 @@ impl Entry {
                 What::Correction { .. } => same_fields(&self.fields, &other.fields),
                 What::Usage(_) | What::Record(_) | What::Void { .. } => true,
             }
-    }
-
-    /// Whether it restates or reports a quantity below zero, which is refused.
-    pub(super) fn has_negative_quantity(&self) -> bool {
-        let quantities = read_quantities(&self.fields);
-        quantities.is_ok_and(|it| it.is_some_and(|it| it.values().any(Decimal::is_sign_negative)))
     }
 }
 

@@ -133,7 +133,7 @@ impl<'a> Taken<'a> {
 fn take<'a>(entries: &[&'a Entry], known: &mut Known) -> Taken<'a> {
     let mut taken = Taken::default();
     for entry in entries {
-        if entry.has_negative_quantity() {
+        if entry.has_negative_quantity {
             known.reject(entry, Reason::NegativeQuantity);
             continue;
         }

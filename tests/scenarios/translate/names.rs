@@ -53,22 +53,25 @@ pub struct Names {
     pub refusal: Option<String>,
 }
 
-/// What facts of a kind are called, and what they are about beside their `attrs`.
-pub fn fact_of(kind: &str, record: &Object<'_>) -> Result<Option<(String, bool, Vec<&'static str>)>, Fault> {
-    let named = || record.text("name");
-    let all = [("product", "product"), ("capability", "capability"), ("cloud", "cloud"), ("customer", "customer")];
-    let about = |may: &[&'static str]| -> Vec<&'static str> {
-        all.iter().map(|(_, name)| *name).filter(|name| may.contains(name) && record.has(name)).collect()
-    };
-    let any = ["product", "capability", "cloud", "customer"];
-    Ok(match kind {
-        "release" => Some(("release".to_owned(), false, about(&any))),
+/// What a record of a fact is called, and what it is about beside its `attrs`.
+pub struct FactRecord {
+    pub name: String,
+    pub is_status: bool,
+    pub about: Vec<&'static str>,
+}
+
+/// Reads which fact a record of a kind is; none where the kind is no fact with a name.
+pub fn fact_of(kind: &str, record: &Object<'_>) -> Result<Option<FactRecord>, Fault> {
+    let (name, is_status) = match kind {
+        "release" => ("release".to_owned(), false),
         // One name for all: the rights of the format take any waiver.
-        "waiver" => Some(("waiver".to_owned(), true, about(&any))),
-        "milestone" | "fact" => Some((named()?, false, about(&any))),
-        "status" => Some((named()?, true, about(&any))),
-        _ => None,
-    })
+        "waiver" => ("waiver".to_owned(), true),
+        "milestone" | "fact" => (record.text("name")?, false),
+        "status" => (record.text("name")?, true),
+        _ => return Ok(None),
+    };
+    let about = ["product", "capability", "cloud", "customer"].into_iter().filter(|key| record.has(key)).collect();
+    Ok(Some(FactRecord { name, is_status, about }))
 }
 
 impl Names {
@@ -103,7 +106,7 @@ impl Names {
                     figure.about.extend(own);
                 }
                 kind => {
-                    if let Some((name, is_status, about)) = fact_of(kind, &record)? {
+                    if let Some(FactRecord { name, is_status, about }) = fact_of(kind, &record)? {
                         let fact = names.facts.entry(name).or_default();
                         fact.is_status |= is_status;
                         fact.about.extend(about.into_iter().map(str::to_owned).chain(own));

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// The source of records that name none.
 const SOURCE: &str = "main";
 
-type Line = Map<String, Value>;
+pub type Line = Map<String, Value>;
 
 /// One line that a record became: the contract that it is of decides on the zone of its dates.
 #[derive(Clone)]
@@ -57,8 +57,17 @@ pub fn records(names: &Names, contracts: &[Contract], scenario: &Object<'_>) -> 
             record.finish()?;
         }
     }
-    let text = lines.into_values().flatten().map(|line| format!("{}\n", Value::Object(line))).collect();
+    let text = lines.into_values().flatten().map(|line| written(&line)).collect();
     Ok(SourceFile { path: "records.jsonl".to_owned(), text })
+}
+
+/// A line as people would write it: what it is and who, before all else.
+pub fn written(line: &Line) -> String {
+    let first = ["step", "kind", "source", "id", "corrects", "voids", "contract", "name", "by", "occurred_at", "at"];
+    let rest = line.keys().map(String::as_str).filter(|key| !first.contains(key));
+    let given = first.into_iter().filter_map(|key| line.get_key_value(key).map(|(key, _)| key.as_str()));
+    let fields: Vec<String> = given.chain(rest).map(|key| format!("{}:{}", json!(key), line[key])).collect();
+    format!("{{{}}}\n", fields.join(","))
 }
 
 impl Records<'_> {
@@ -130,7 +139,7 @@ impl Records<'_> {
     fn facts(&self, record: &Object<'_>, kind: &str) -> Result<Vec<(Written, Line)>, Fault> {
         let introduces = kind == "introduction";
         let name = match fact_of(kind, record)? {
-            Some((name, ..)) => name,
+            Some(fact) => fact.name,
             None if introduces => String::new(),
             None => return record.fault(format!("kind \"{kind}\"")),
         };

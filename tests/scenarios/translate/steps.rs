@@ -1,8 +1,9 @@
 //! Steps as JSON lines; rounding and allocation are questions to the rules of money alone.
 
+use super::records::{Line, written};
 use crate::json::{Fault, Object};
 use apportion::domain::contract::folder::SourceFile;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 /// Who answers a step of a scenario.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,7 +13,7 @@ pub enum Asked {
     /// What an amount is when it is booked.
     Round { amounts: Vec<String>, currency: String, mode: String },
     /// How a rounded total is parted.
-    Allocate { total: String, weights: Vec<String>, currency: String, mode: String },
+    Allocate { total: String, names: Vec<String>, weights: Vec<String>, currency: String, mode: String },
 }
 
 pub fn steps(scenario: &Object<'_>) -> Result<(SourceFile, Vec<Asked>), Fault> {
@@ -31,12 +32,12 @@ pub fn steps(scenario: &Object<'_>) -> Result<(SourceFile, Vec<Asked>), Fault> {
             }
             other => return step.fault(format!("op \"{other}\"")),
         };
-        let mut line = Map::from_iter([("step".to_owned(), json!(op))]);
+        let mut line = Line::from_iter([("step".to_owned(), json!(op))]);
         for key in keys {
             line.insert((*key).to_owned(), json!(step.text(key)?));
         }
         step.finish()?;
-        text.push_str(&format!("{}\n", Value::Object(line)));
+        text.push_str(&written(&line));
         asked.push(Asked::Simulate);
     }
     Ok((SourceFile { path: "steps.jsonl".to_owned(), text }, asked))
@@ -60,10 +61,11 @@ fn of_money(op: &str, step: &Object<'_>) -> Result<Asked, Fault> {
     }
     let total = one(&["total", "amount", "value"], "0")?;
     let mut weights = first(&["weights"])?;
+    let mut names = step.texts("names")?;
     for part in if weights.is_empty() { step.objects("payees")? } else { Vec::new() } {
-        part.pass(&["party"]);
+        names.push(part.text("party")?);
         weights.push(part.text("weight")?);
         part.finish()?;
     }
-    Ok(Asked::Allocate { total, weights, currency, mode })
+    Ok(Asked::Allocate { total, names, weights, currency, mode })
 }
