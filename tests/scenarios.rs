@@ -15,6 +15,8 @@ mod json;
 mod toml_text;
 #[path = "scenarios/translate/mod.rs"]
 mod translate;
+#[path = "scenarios/translate_tests.rs"]
+mod translate_tests;
 
 use apportion::domain::simulate::Scenario;
 use std::path::{Path, PathBuf};

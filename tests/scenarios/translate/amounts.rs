@@ -26,6 +26,7 @@ impl Terms<'_> {
     pub fn comparison(
         &mut self,
         way: &str,
+        id: &str,
         comparison: &Object<'_>,
         block: &mut Block,
         unit: Option<&str>,
@@ -33,10 +34,16 @@ impl Terms<'_> {
         let per = comparison.text("per")?;
         block.set("each", quoted(&self.declared.window(&per, comparison, self.anchor.as_deref())?));
         let mut nodes = Vec::new();
-        for of in comparison.objects("of")? {
+        for (place, of) in comparison.objects("of")?.iter().enumerate() {
             let node = if of.has("amount") {
                 let unit = of.opt("currency")?.or(unit.map(str::to_owned));
                 field("fixed", quoted(&amount(&of.text("amount")?, unit.as_deref())))
+            } else if let Some(base) = of.object("base")? {
+                let written = self.base(&format!("{id} part {}", place + 1), &base, None)?;
+                let Some(rated) = self.rated(of, Number::Part, unit)? else { return of.fault("no rate") };
+                nodes.push(table(&[field("rate", rated.value), field("of", quoted(&written.name))]));
+                of.finish()?;
+                continue;
             } else if of.has("figure") {
                 let missing = of.opt("missing")?.unwrap_or_else(|| "stop".to_owned());
                 let figure = of.text("figure")?;
@@ -48,7 +55,11 @@ impl Terms<'_> {
             nodes.push(table(&[node]));
         }
         block.set(way, list(nodes));
-        block.set_if("pro_rata", partial(comparison)?.as_deref().map(quoted));
+        let cut = partial(comparison)?;
+        match self.is_input {
+            true => self.declared.cut(comparison, cut)?,
+            false => drop(block.set_if("pro_rata", cut.as_deref().map(quoted))),
+        }
         if comparison.has("at_window_end") {
             block.set("at_window_end", comparison.flag("at_window_end")?.to_string());
         }
@@ -169,7 +180,11 @@ impl Terms<'_> {
                 let per = sum.text("per")?;
                 let window = self.declared.window(&per, &sum, self.anchor.as_deref())?;
                 block.set("fixed", quoted(&amount(&text, unit))).set("each", quoted(&window));
-                block.set_if("pro_rata", partial(&sum)?.as_deref().map(quoted));
+                let cut = partial(&sum)?;
+                match self.is_input {
+                    true => self.declared.cut(&sum, cut)?,
+                    false => drop(block.set_if("pro_rata", cut.as_deref().map(quoted))),
+                }
             }
             sum.finish()?;
         }
@@ -198,7 +213,7 @@ impl Terms<'_> {
         let (outer, inner) = (term.object("base")?, credit.object("base")?);
         let Some(base) = outer.as_ref().or(inner.as_ref()) else { return term.fault("no base") };
         let written = self.base(&format!("{} base", term.text("id")?), base, None)?;
-        let edge_in = self.declared.figures[&figure].unit.clone();
+        let edge_in = self.declared.unit_of(&figure);
         block.set("of", quoted(&written.name));
         block.set("rate", self.steps(credit, Number::Part, edge_in.as_deref())?);
         let tiers = [

@@ -1,7 +1,7 @@
 //! Bases: what is selected, less what reduces it.
 
 use super::declared::length;
-use super::term::Terms;
+use super::term::{Terms, finish};
 use crate::json::{Fault, Object};
 use crate::toml_text::{Block, field, list, one_or_more, quoted, table};
 
@@ -63,7 +63,7 @@ impl Terms<'_> {
         block.set_if("basis", base.opt("basis")?.as_deref().map(quoted));
         block.set_if("below_zero", base.opt("below_zero")?.as_deref().map(quoted));
         block.set_if("above", above);
-        self.finish(base, &mut block)?;
+        finish(self.names, base, &mut block)?;
         self.blocks.push(block);
         Ok(Written { name: name.to_owned(), is_units })
     }

@@ -2,7 +2,7 @@
 
 use super::declared::{Declared, length, moment};
 use super::names::Names;
-use super::term::Terms;
+use super::term::{Terms, finish};
 use crate::json::{Fault, Object};
 use crate::toml_text::{Block, fenced, field, one_or_more, quoted, table};
 use apportion::domain::contract::folder::SourceFile;
@@ -52,6 +52,7 @@ pub fn contract(names: &Names, contract: &Object<'_>) -> Result<Contract, Fault>
             credits: BTreeMap::new(),
             caps: BTreeMap::new(),
             payer: String::new(),
+            is_input: false,
             blocks: Vec::new(),
         };
         let text = self::version(terms, &version)?;
@@ -60,9 +61,7 @@ pub fn contract(names: &Names, contract: &Object<'_>) -> Result<Contract, Fault>
     // What the format leaves out is whole; where the loader has to refuse that, nothing is added.
     let pro_rata = declared.pro_rata.clone().or(names.refusal.is_none().then(|| "full".to_owned()));
     head.set_if("pro_rata", pro_rata.as_deref().map(quoted));
-    if names.refusal.is_none() {
-        contract.finish()?;
-    }
+    finish(names, contract, &mut head)?;
     let mut text = format!("# {id}\n\n{}", fenced(&[head]));
     let blocks = declared.blocks(names);
     if !blocks.is_empty() {
@@ -108,7 +107,7 @@ fn version(mut terms: Terms<'_>, version: &Object<'_>) -> Result<String, Fault> 
         let blocks = if term.has("right") { vec![right(&mut terms, term)?] } else { terms.term(term)? };
         parts.push((heading, blocks));
     }
-    terms.finish(version, &mut head)?;
+    finish(terms.names, version, &mut head)?;
     text.push_str(&fenced(&[head]));
     for (heading, blocks) in parts {
         text.push_str(&format!("\n## {heading}\n\n{}", fenced(&blocks)));
@@ -210,6 +209,6 @@ fn right(terms: &mut Terms<'_>, right: &Object<'_>) -> Result<Block, Fault> {
     }
     block.set_if("on_breach", right.opt("consequence")?.as_deref().map(quoted));
     right.pass(&["clause"]);
-    terms.finish(right, &mut block)?;
+    finish(terms.names, right, &mut block)?;
     Ok(block)
 }

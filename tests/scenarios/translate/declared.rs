@@ -59,6 +59,9 @@ impl Declared {
         level_unless_seen: bool,
     ) -> String {
         let seen = names.figures.get(of);
+        if seen.is_none() && names.expects_unknown("figure") {
+            return of.to_owned();
+        }
         let figure = DeclaredFigure {
             of: of.to_owned(),
             is_level: seen.map_or(level_unless_seen, |it| it.is_level),
@@ -164,6 +167,11 @@ impl Declared {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What a figure is in; none: a plain number.
+    pub fn unit_of(&self, figure: &str) -> Option<String> {
+        self.figures.get(figure).and_then(|it| it.unit.clone())
     }
 
     /// The blocks of all that is declared.

@@ -136,7 +136,7 @@ impl Terms<'_> {
         let Some(band) = rate.object("band")? else { return rate.fault("no band") };
         let missing = band.opt("missing")?.or(rate.opt("missing")?).unwrap_or_else(|| "stop".to_owned());
         let figure = self.declared.figure(self.names, &band.text("figure")?, &missing, None, true);
-        let edge_in = self.declared.figures[&figure].unit.clone();
+        let edge_in = self.declared.unit_of(&figure);
         let read = match band.opt("when")?.as_deref() {
             Some("period_end" | "window_end") => "window_end",
             Some("period_start" | "window_start") => "window_start",

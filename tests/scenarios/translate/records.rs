@@ -105,7 +105,10 @@ impl Records<'_> {
 
     /// Usage, receipts, deductions, decisions and billings, which are of no contract.
     fn plain(&self, record: &Object<'_>, kind: &str) -> Result<(Written, Line), Fault> {
-        let (unit, amount) = (record.opt("currency")?, record.opt("amount")?);
+        // Usage has no amount of its own: one that is written there is unknown, and so named.
+        let has_amount = kind != "usage" && kind != "decision";
+        let unit = if has_amount { record.opt("currency")? } else { None };
+        let amount = if has_amount { record.opt("amount")? } else { None };
         let written = Written { id: String::new(), kind: kind.to_owned(), zone: self.zone(), unit, amount };
         let mut line = Line::new();
         line.insert("kind".to_owned(), json!(kind));

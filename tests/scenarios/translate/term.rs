@@ -23,8 +23,9 @@ pub struct Terms<'a> {
     pub credits: BTreeMap<String, Vec<String>>,
     /// By term, the cap that it shares.
     pub caps: BTreeMap<String, String>,
-    /// The payer of the term that is translated.
+    /// The payer of the term that is translated, and whether it is only an input.
     pub payer: String,
+    pub is_input: bool,
     /// The blocks of the term that is translated: what it refers to before itself.
     pub blocks: Vec<Block>,
 }
@@ -40,19 +41,19 @@ fn passed_on(value: &Value) -> String {
     }
 }
 
-impl Terms<'_> {
-    /// Fails on a key that nobody asked for, or passes it on to the loader where that has to refuse the scenario.
-    pub fn finish(&self, object: &Object<'_>, block: &mut Block) -> Result<(), Fault> {
-        if self.names.refusal.is_some() {
-            for key in object.unasked() {
-                if let Some(value) = object.get(key) {
-                    block.set(key, passed_on(value));
-                }
+/// Fails on a key that nobody asked for, or passes it on to the loader where that has to refuse the scenario.
+pub fn finish(names: &Names, object: &Object<'_>, block: &mut Block) -> Result<(), Fault> {
+    if names.refusal.is_some() {
+        for key in object.unasked() {
+            if let Some(value) = object.get(key) {
+                block.set(key, passed_on(value));
             }
         }
-        object.finish()
     }
+    object.finish()
+}
 
+impl Terms<'_> {
     /// Translates a term into its blocks.
     pub fn term(&mut self, term: &Object<'_>) -> Result<Vec<Block>, Fault> {
         let id = term.text("id")?;
@@ -63,8 +64,14 @@ impl Terms<'_> {
         if let Some(unit) = unit.as_deref().filter(|unit| self.names.units.contains_key(*unit)) {
             self.declared.unit(unit, None)?;
         }
+        self.is_input = is_input;
         if is_input {
             term.pass(&["payer", "payee"]);
+            // An amount of the language is computed and not owed: it has none of these.
+            let owed = ["cap", "minimum", "commitment", "advance", "tail", "once", "payees", "at_window_end"];
+            if let Some(key) = owed.into_iter().find(|key| term.has(key)) {
+                return term.fault(format!("{key} of a term that is only an input"));
+            }
         } else {
             block.set_if("payer", term.opt("payer")?.as_deref().map(quoted));
             let payee = self.payee(term, &id)?;
@@ -105,7 +112,7 @@ impl Terms<'_> {
             block.set("at_window_end", term.flag("at_window_end")?.to_string());
         }
         term.pass(&["clause"]);
-        self.finish(term, &mut block)?;
+        finish(self.names, term, &mut block)?;
         let mut blocks = std::mem::take(&mut self.blocks);
         blocks.push(block);
         Ok(blocks)
@@ -230,9 +237,10 @@ impl Terms<'_> {
         unit: Option<&str>,
         per: &[String],
     ) -> Result<(), Fault> {
+        let id = term.text("id")?;
         for way in ["greater_of", "lesser_of"] {
             if let Some(comparison) = term.object(way)? {
-                return self.comparison(way, &comparison, block, unit);
+                return self.comparison(way, &id, &comparison, block, unit);
             }
         }
         if let Some(commitment) = term.object("commitment")? {
