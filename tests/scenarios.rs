@@ -22,12 +22,15 @@ use apportion::domain::simulate::Scenario;
 use std::path::{Path, PathBuf};
 use translate::{Asked, Translated, translate};
 
-/// The scenario files of the folder, by name; none where there is no such folder.
+/// The scenario files of the folder, by name; none where there is no such folder and nobody named one.
 fn scenario_files() -> Vec<PathBuf> {
     let named = std::env::var_os("SCENARIOS").map(PathBuf::from);
+    let is_named = named.is_some();
     let folder = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/scenarios"));
     let Ok(entries) = std::fs::read_dir(&folder) else {
-        println!("no scenarios: {} is no folder; SCENARIOS=DIR names another", folder.display());
+        let missing = format!("no scenarios: {} is no folder; SCENARIOS=DIR names another", folder.display());
+        assert!(!is_named, "{missing}");
+        println!("{missing}");
         return Vec::new();
     };
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();

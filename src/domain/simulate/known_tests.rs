@@ -283,6 +283,42 @@ fn one_file_is_read_as_its_folder() {
 }
 
 #[test]
+fn the_lines_of_the_documentation_are_read() {
+    let text = include_str!("../../../contracts/README.md");
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("{\"kind\":")).collect();
+    let known = at(&scenario_with_figures_recorded(&lines), "2030-01-01T00:00:00Z");
+    assert_eq!((lines.len(), known.usage.len(), known.rejected.len(), known.waiting.len()), (14, 1, 0, 0));
+    let steps: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `{\"step\""))
+        .map(|rest| format!("{{\"step\"{}", rest.split('`').next().unwrap_or_default()))
+        .collect();
+    let read = Scenario::read(&[file("steps.jsonl", &steps.join("\n"))]).expect("steps");
+    assert_eq!(read.steps.len(), 6);
+}
+
+/// Figures as `apportion record` takes them are stamped when they are recorded: here at their last day.
+fn scenario_with_figures_recorded(lines: &[&str]) -> Scenario {
+    let stamped = |line: &&str| match line.contains("\"through\"") {
+        true => line.replacen('{', "{\"recorded_at\":\"2026-06-01T00:00:00Z\",", 1),
+        false => (*line).to_owned(),
+    };
+    let lines: Vec<String> = lines.iter().map(stamped).collect();
+    scenario(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "[\\PC\n]{0,120}", quoted in "[a-z0-9:{}\"\\[\\], .-]{0,80}") {
+        for path in ["a.jsonl", "steps.jsonl", "fx.csv", "prices.csv", "a.md"] {
+            drop(Scenario::read(&[file(path, &text)]));
+            drop(Scenario::read(&[file(path, &format!("{{\"kind\":\"usage\",{quoted}}}"))]));
+            drop(Scenario::read(&[file("one.md", &format!("```jsonl {path}\n{text}\n```\n"))]));
+        }
+    }
+}
+
+#[test]
 fn what_is_wrong_is_named_with_its_place() {
     let check = |path: &str, text: &str, expect: &str| {
         let error = Scenario::read(&[file(path, text)]).expect_err("a refusal").to_string();
