@@ -50,6 +50,15 @@ pub struct Usage {
     pub attributes: BTreeMap<String, String>,
 }
 
+impl Usage {
+    /// A quantity that is zero is as good as absent.
+    fn without_zeros(&self) -> Self {
+        let mut usage = self.clone();
+        usage.content.quantities.retain(|_, quantity| !quantity.is_zero());
+        usage
+    }
+}
+
 /// Why a line cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum EntryError {
@@ -119,11 +128,13 @@ impl Entry {
 
     /// Whether another entry says the same, by value: everything but when it was recorded.
     pub fn says_the_same(&self, other: &Self) -> bool {
-        self.what == other.what
-            && match self.what {
-                What::Correction { .. } => same_fields(&self.fields, &other.fields),
-                What::Usage(_) | What::Record(_) | What::Void { .. } => true,
+        match (&self.what, &other.what) {
+            (What::Usage(one), What::Usage(another)) => one.without_zeros() == another.without_zeros(),
+            (What::Correction { target }, What::Correction { target: another }) => {
+                target == another && same_fields(&self.fields, &other.fields)
             }
+            (one, another) => one == another,
+        }
     }
 }
 
@@ -185,7 +196,7 @@ fn read_usage(fields: &Fields) -> Result<Usage, EntryError> {
     Ok(Usage { content, ended_at, attributes })
 }
 
-/// The quantities that are given; one that is zero is as good as absent.
+/// The quantities that are given.
 fn read_quantities(fields: &Fields) -> Result<Option<Quantities>, EntryError> {
     let Some(given) = fields.parsed::<Fields>("quantities", QUANTITIES)? else { return Ok(None) };
     let mut quantities = Quantities::new();
@@ -194,11 +205,7 @@ fn read_quantities(fields: &Fields) -> Result<Option<Quantities>, EntryError> {
         let wrong = || EntryError::Quantity { meter: name.to_owned(), text: text.to_owned() };
         let exact = Exact::from_written(text).map_err(|_| wrong())?;
         let quantity = (0..=Decimal::MAX_SCALE).find_map(|digits| exact.to_decimal(digits)).ok_or_else(wrong)?;
-        if !quantity.is_zero() {
-            quantities.insert(name.parse()?, quantity.normalize());
-        } else {
-            name.parse::<crate::domain::usage::Meter>()?;
-        }
+        quantities.insert(name.parse()?, quantity.normalize());
     }
     Ok(Some(quantities))
 }

@@ -60,7 +60,7 @@ fn of_one_id_with_two_contents_the_first_recorded_stands() {
     let first = usage("e1", "01-10", "01-11", "100");
     // By value the same as the first, in another zone and with another zero: one event.
     let again = first.replace("2026-01-10T00:00:00Z", "2026-01-10T01:00:00+01:00").replace("\"100\"", "100.0");
-    let again = again.replace("2026-01-11", "2026-01-13");
+    let again = again.replace("2026-01-11", "2026-01-13").replace("100.0", "100.0,\"tool_calls\":0");
     let scenario = scenario(&[&second, &first, &again]);
     let early = at(&scenario, "2026-01-11T12:00:00Z");
     assert_eq!((requests(&early), conflicts(&early)), (vec![("e1", "100".into())], vec![]));

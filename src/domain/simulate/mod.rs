@@ -6,6 +6,7 @@
 
 pub mod entry;
 pub mod known;
+pub mod charges;
 #[cfg(test)]
 mod known_tests;
 mod one_file;
