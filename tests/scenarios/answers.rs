@@ -4,7 +4,7 @@ use crate::translate::Asked;
 use apportion::domain::money::{Currency, Exact, Rounding};
 use apportion::domain::period::Instant;
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A run of a scenario.
 #[derive(Default)]
@@ -54,6 +54,7 @@ pub struct Booked {
     pub term: String,
     pub payer: String,
     pub payee: String,
+    pub currency: String,
     /// By origin period.
     pub lines: BTreeMap<String, Exact>,
 }
@@ -161,11 +162,9 @@ fn all<T>(items: &[T], one: impl Fn(&T) -> Value) -> Value {
 fn settled(settlements: &[Settlement], findings: &[Finding]) -> Value {
     let named = settlements.last().map(|it| it.period.clone()).unwrap_or_default();
     let mut booked: BTreeMap<(String, String), Booked> = BTreeMap::new();
-    let mut payees: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut statements: BTreeMap<&String, Exact> = BTreeMap::new();
     for settlement in settlements {
         for it in &settlement.booked {
-            payees.entry(it.term.as_str()).or_default().insert(&it.payee);
             let key = (it.term.clone(), it.payee.clone());
             let sum = booked.entry(key).or_insert_with(|| Booked { lines: BTreeMap::new(), ..it.clone() });
             for (origin, amount) in &it.lines {
@@ -193,6 +192,7 @@ impl Booked {
         let adjustments: BTreeMap<_, _> = self.lines.iter().filter(|(origin, _)| *origin != named).collect();
         json!({
             "booked": booked, "lines": self.lines, "adjustments": adjustments, "payer": self.payer, "payee": self.payee,
+            "currency": self.currency,
         })
     }
 }

@@ -23,7 +23,13 @@ fn amounts(pairs: &[(&str, &str)]) -> BTreeMap<String, Exact> {
 }
 
 fn booked(term: &str, payee: &str, lines: &[(&str, &str)]) -> Booked {
-    Booked { term: term.into(), payer: "lab".into(), payee: payee.into(), lines: amounts(lines) }
+    Booked {
+        term: term.into(),
+        payer: "lab".into(),
+        payee: payee.into(),
+        currency: "USD".into(),
+        lines: amounts(lines),
+    }
 }
 
 fn settlement(period: &str, booked: Vec<Booked>, statements: &[(&str, &str)]) -> Settlement {
@@ -58,7 +64,7 @@ fn a_settlement_is_compared_by_value() {
         json!({"terms": {}}),
         answer(),
         &[
-            "s: step 1: terms: rs: by hand absent, found {\"adjustments\":{},\"booked\":\"80\",\"lines\":{\"2026-01\":\"80\"},\"payee\":\"ms\",\"payer\":\"lab\"}",
+            "s: step 1: terms: rs: by hand absent, found {\"adjustments\":{},\"booked\":\"80\",\"currency\":\"USD\",\"lines\":{\"2026-01\":\"80\"},\"payee\":\"ms\",\"payer\":\"lab\"}",
         ],
     );
     check(
@@ -85,7 +91,7 @@ fn only_keys_that_are_closed_refuse_others() {
     check(json!({"terms": {"rs": {"booked": "1"}}}), two(), &[]);
     // A statement of zero is as good as none.
     check(json!({"statements=": {"lab|ms|USD": "3.00"}}), two(), &[]);
-    let found = "s: step 1: terms: t2: by hand absent, found {\"adjustments\":{},\"booked\":\"2\",\"lines\":{\"2026-01\":\"2\"},\"payee\":\"ms\",\"payer\":\"lab\"}";
+    let found = "s: step 1: terms: t2: by hand absent, found {\"adjustments\":{},\"booked\":\"2\",\"currency\":\"USD\",\"lines\":{\"2026-01\":\"2\"},\"payee\":\"ms\",\"payer\":\"lab\"}";
     check(json!({"terms=": {"rs": {"booked": "1"}}}), two(), &[found]);
     check(json!({"statements=": {}}), two(), &["s: step 1: statements: lab|ms|USD: by hand absent, found 3"]);
 }

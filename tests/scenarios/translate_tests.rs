@@ -400,7 +400,8 @@ fn records_have_the_products_names() {
         {"kind": "receipt", "id": "p", "event": "u", "at": "2026-02-03", "amount": "4", "currency": "USD", "recorded_at": "2026-02-03T00:00:00Z"},
         {"kind": "status", "id": "st", "name": "managed", "from": "2026-02-01", "to": "2026-03-01", "recorded_at": "2026-02-03T00:00:00Z"},
         {"kind": "decision", "id": "d", "contract": "main", "term": "first", "event": "u", "decision": "reject", "reason": "r", "recorded_at": "2026-02-03T00:00:00Z"},
-        {"kind": "correction", "id": "x", "source": "s", "corrects": "u", "tier": "flex", "attrs": {"segment": "y"}, "recorded_at": "2026-02-03T00:00:00Z"},
+        {"kind": "correction", "id": "x", "corrects": "u", "tier": "flex", "attrs": {"segment": "y"}, "recorded_at": "2026-02-03T00:00:00Z"},
+        {"kind": "void", "id": "y", "voids": "x", "recorded_at": "2026-02-04T00:00:00Z"},
         {"kind": "deduction", "id": "w", "category": "tax", "deployment": "own", "product": "a", "at": "2026-02-03T00:00:00Z", "amount": "1", "currency": "USD", "recorded_at": "2026-02-03T00:00:00Z"},
     ]);
     let all = scenario(terms, records);
@@ -413,6 +414,7 @@ fn records_have_the_products_names() {
             r#"{"kind":"decision","source":"main","id":"d","contract":"main","decision":"reject","event":{"id":"u","source":"s"},"reason":"r","recorded_at":"2026-02-03T00:00:00Z","right":"first"}"#,
             r#"{"kind":"correction","source":"s","id":"x","corrects":"u","country":"y","recorded_at":"2026-02-03T00:00:00Z","service_tier":"flex"}"#,
             r#"{"kind":"deduction","source":"main","id":"w","at":"2026-02-03T00:00:00Z","amount":"1 USD","category":"tax","deployment":"own","product":"a","recorded_at":"2026-02-03T00:00:00Z"}"#,
+            r#"{"kind":"void","source":"s","id":"y","voids":"x","recorded_at":"2026-02-04T00:00:00Z"}"#,
             "per = [\"country\"]",
         ],
     );

@@ -40,13 +40,12 @@ struct Records<'a> {
 pub fn records(names: &Names, contracts: &[Contract], scenario: &Object<'_>) -> Result<SourceFile, Fault> {
     let all = scenario.objects("records")?;
     let mut records = Records { names, contracts, written: BTreeMap::new(), sources: BTreeMap::new() };
-    for record in &all {
-        let source = record.opt("source")?.unwrap_or_else(|| SOURCE.to_owned());
+    for record in all.iter().filter(|record| !is(record, "correction") && !is(record, "void")) {
+        let source = records.source(record)?;
         records.sources.entry(record.text("id")?).or_default().push(source);
     }
     // What is corrected or voided is known before what does it, wherever it stands.
     let mut lines: BTreeMap<usize, Vec<Line>> = BTreeMap::new();
-    let is = |record: &Object<'_>, kind: &str| record.text("kind").is_ok_and(|it| it == kind);
     let passes: [&dyn Fn(&Object<'_>) -> bool; 3] =
         [&|record| !is(record, "correction") && !is(record, "void"), &|record| is(record, "correction"), &|record| {
             is(record, "void")
@@ -59,6 +58,10 @@ pub fn records(names: &Names, contracts: &[Contract], scenario: &Object<'_>) -> 
     }
     let text = lines.into_values().flatten().map(|line| written(&line)).collect();
     Ok(SourceFile { path: "records.jsonl".to_owned(), text })
+}
+
+fn is(record: &Object<'_>, kind: &str) -> bool {
+    record.text("kind").is_ok_and(|it| it == kind)
 }
 
 /// A line as people would write it: what it is and who, before all else.
@@ -80,8 +83,11 @@ impl Records<'_> {
             "usage" | "receipt" | "deduction" | "decision" | "billing" => vec![self.plain(record, &kind)?],
             _ => self.facts(record, &kind)?,
         };
-        let source = record.opt("source")?.unwrap_or_else(|| SOURCE.to_owned());
+        let source = self.source(record)?;
         let (id, recorded_at) = (record.text("id")?, record.opt("recorded_at")?);
+        if is(record, "correction") || is(record, "void") {
+            self.sources.entry(id.clone()).or_default().push(source.clone());
+        }
         let known = self.written.entry((source.clone(), id.clone())).or_default();
         let mut lines = Vec::new();
         for (place, (mut written, mut line)) in made.into_iter().enumerate() {
@@ -173,8 +179,7 @@ impl Records<'_> {
 
     /// Corrections and voids, one for each line that what they name became.
     fn amendments(&self, record: &Object<'_>, key: &str) -> Result<Vec<(Written, Line)>, Fault> {
-        let source = record.opt("source")?.unwrap_or_else(|| SOURCE.to_owned());
-        let target = record.text(key)?;
+        let (source, target) = (self.source(record)?, record.text(key)?);
         let unknown =
             Written { id: target.clone(), kind: "usage".to_owned(), zone: self.zone(), unit: None, amount: None };
         let targets = self.written.get(&(source, target));
@@ -272,6 +277,14 @@ impl Records<'_> {
             _ => drop(line.insert("events".to_owned(), json!(named))),
         }
         Ok(())
+    }
+
+    /// Its source; a correction or void that says none is of the source of what it names.
+    fn source(&self, record: &Object<'_>) -> Result<String, Fault> {
+        let target = record.opt("corrects")?.or(record.opt("voids")?);
+        let sources = target.and_then(|target| self.sources.get(&target)).cloned().unwrap_or_default();
+        let of_target = sources.iter().find(|source| *source == SOURCE).or(sources.first()).cloned();
+        Ok(record.opt("source")?.or(of_target).unwrap_or_else(|| SOURCE.to_owned()))
     }
 
     /// An event of the record's own source, or else of the only one that has the id.
