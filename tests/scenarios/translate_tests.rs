@@ -276,7 +276,16 @@ fn sums_and_comparisons() {
             "digits = 2",
         ],
     );
-    refused(json!({"set_off": {"against": ["rs"]}}), "does not say what a set_off holds");
+    let mut paid = term(json!({"rate": "0.1"}));
+    paid["id"] = json!("rs");
+    let set_off =
+        term(json!({"rate": "0.05", "payer": "ms", "payee": "lab", "set_off": {"against": ["rs"], "limit": "9"}}));
+    has(
+        &files(&scenario(json!([set_off, paid]), json!([]))).expect("files"),
+        &["credits = [{ of = \"t\", rest = \"carried\", limit = \"9 USD\" }]", "rate = \"5%\""],
+    );
+    refused(json!({"base": null, "set_off": {"against": ["rs"]}}), "no way to yield");
+    refused(json!({"rate": "0.1", "set_off": {"against": ["rs"], "until": "x"}}), "set_off: unknown key \"until\"");
 }
 
 #[test]

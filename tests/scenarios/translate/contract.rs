@@ -143,9 +143,10 @@ fn prepare(terms: &mut Terms<'_>, term: &Object<'_>) -> Result<(), Fault> {
     if term.flag("input_only")? {
         terms.inputs.insert(id.clone());
     }
-    let Some(advance) = term.object("advance")? else { return Ok(()) };
+    let (advance, set_off) = (term.object("advance")?, term.object("set_off")?);
     let unit = term.opt("currency")?.or(terms.currency.clone());
-    for from in advance.texts("recoup_from")? {
+    let Some(advance) = advance.or(set_off) else { return Ok(()) };
+    for from in [advance.texts("recoup_from")?, advance.texts("against")?].concat() {
         let rest = advance.opt("rest")?.unwrap_or_else(|| "carried".to_owned());
         let mut fields = vec![field("of", quoted(&id)), field("rest", quoted(&rest))];
         let limit = advance.opt("limit")?.map(|text| super::rate::amount(&text, unit.as_deref()));

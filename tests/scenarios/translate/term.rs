@@ -243,6 +243,12 @@ impl Terms<'_> {
                 return self.comparison(way, &id, &comparison, block, unit);
             }
         }
+        if let Some(set_off) = term.object("set_off")? {
+            // The README does not say what it holds: here, what the terms that it is set off against pay back first.
+            // What is set off is the term's own yield, said beside it.
+            set_off.pass(&["against", "rest", "limit"]);
+            set_off.finish()?;
+        }
         if let Some(commitment) = term.object("commitment")? {
             let base = self.own_base(term, None)?;
             let minimum = self.minimum(&commitment, unit, Some(&base.name))?;
@@ -257,9 +263,6 @@ impl Terms<'_> {
         }
         if let Some(credit) = term.object("credit")? {
             return self.service_credit(term, &credit, block);
-        }
-        if let Some(set_off) = term.object("set_off")? {
-            return set_off.fault("the README does not say what a set_off holds");
         }
         self.share(term, block, unit, per)
     }
