@@ -39,20 +39,26 @@ pub enum Target {
     Void,
 }
 
-/// Decides whether a correction or void may name its target.
+/// Decides whether a correction or void of usage may name its target.
 ///
 /// # Errors
 /// The refusal, if it may not.
 pub fn check(kind: &AmendmentKind, target: Target) -> Result<(), Refusal> {
-    match (kind, target) {
+    may_name(matches!(kind, AmendmentKind::Void), target)
+}
+
+/// Decides whether a void, or else a correction, may name its target, whatever that is of.
+///
+/// # Errors
+/// The refusal, if it may not.
+pub fn may_name(is_void: bool, target: Target) -> Result<(), Refusal> {
+    match (is_void, target) {
         // Whatever a voided unknown turns out to be, nothing about it can be corrected any more.
-        (AmendmentKind::Correction(_), Target::Event { voided: true } | Target::Unknown { voided: true }) => {
-            Err(Refusal::CorrectionOfVoided)
-        }
-        (AmendmentKind::Correction(_), Target::Correction | Target::Void) => Err(Refusal::CorrectionOfAmendment),
-        (AmendmentKind::Void, Target::Void) => Err(Refusal::VoidOfVoid),
-        (AmendmentKind::Correction(_), Target::Event { voided: false } | Target::Unknown { voided: false })
-        | (AmendmentKind::Void, Target::Event { .. } | Target::Unknown { .. } | Target::Correction) => Ok(()),
+        (false, Target::Event { voided: true } | Target::Unknown { voided: true }) => Err(Refusal::CorrectionOfVoided),
+        (false, Target::Correction | Target::Void) => Err(Refusal::CorrectionOfAmendment),
+        (true, Target::Void) => Err(Refusal::VoidOfVoid),
+        (false, Target::Event { voided: false } | Target::Unknown { voided: false })
+        | (true, Target::Event { .. } | Target::Unknown { .. } | Target::Correction) => Ok(()),
     }
 }
 

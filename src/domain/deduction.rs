@@ -42,6 +42,8 @@ pub enum WaitsFor {
     Product { product: ProductId },
     #[error("a charge, and {deployment} is a licence without one")]
     Charge { deployment: DeploymentId },
+    #[error("an engine that spreads it over the events that it names")]
+    Spreading,
 }
 
 /// Places a deduction at what it reduces; `event` is what is known of the event that it names, if it does.
@@ -57,6 +59,8 @@ pub fn place(
     let (item_at, place) = match (&deduction.reduces, event) {
         (Reduces::Event(_), Some(place)) => (Some(place.occurred_at), place),
         (Reduces::Event(event), None) => return Err(WaitsFor::Event { event: event.clone() }),
+        // Not taken into the database yet, see `check_record`.
+        (Reduces::Events(_), _) => return Err(WaitsFor::Spreading),
         (Reduces::Usage { deployment, product, customer }, _) => {
             let (deployment, product) = (deployment.clone(), product.clone());
             let customer = customer.clone().unwrap_or_default();

@@ -153,6 +153,8 @@ pub enum PriceProblem {
     SeveralNarrowings,
     #[error("ends at or before it begins")]
     EndsBeforeStart,
+    #[error("recorded_at is stamped when a price book is loaded; only the prices of a scenario state it")]
+    RecordedAt,
 }
 
 #[derive(Deserialize)]
@@ -172,7 +174,11 @@ struct Row {
     from: String,
     to: String,
     source: String,
+    recorded_at: Option<String>,
 }
+
+/// A price with the time at which it was recorded; none where it was known from the start.
+pub type RecordedPrice = (Option<Instant>, Price);
 
 /// Reads a price book: CSV with the header
 /// `id,product,meter,service_tier,customer,region,channel,context_over,price,per,currency,from,to,source`.
@@ -180,6 +186,19 @@ struct Row {
 /// # Errors
 /// The first line that is wrong.
 pub fn read_price_book(text: &str) -> Result<Vec<Price>, PriceBookError> {
+    let prices = read_recorded_price_book(text)?;
+    // When a price is recorded is told by the clock of the database.
+    if prices.iter().any(|(recorded_at, _)| recorded_at.is_some()) {
+        return Err(PriceBookError { line: 1, problem: PriceProblem::RecordedAt });
+    }
+    Ok(prices.into_iter().map(|(_, price)| price).collect())
+}
+
+/// Reads a price book that may have one more column, `recorded_at`, as a scenario's has.
+///
+/// # Errors
+/// The first line that is wrong.
+pub fn read_recorded_price_book(text: &str) -> Result<Vec<RecordedPrice>, PriceBookError> {
     let mut ids = BTreeSet::new();
     let mut prices = Vec::new();
     let mut reader = csv::Reader::from_reader(text.as_bytes());
@@ -191,11 +210,13 @@ pub fn read_price_book(text: &str) -> Result<Vec<Price>, PriceBookError> {
             record.map_err(|error| PriceBookError { line: line_of(error.position()), problem: error.into() })?;
         let fail = |problem| PriceBookError { line: line_of(record.position()), problem };
         let row: Row = record.deserialize(Some(&header)).map_err(|error| fail(error.into()))?;
+        let recorded_at = row.recorded_at.as_deref().filter(|text| !text.is_empty()).map(parse_instant).transpose();
+        let recorded_at = recorded_at.map_err(|problem| fail(problem.into()))?;
         let price = price_of_row(row).map_err(fail)?;
         if !ids.insert(price.id.clone()) {
             return Err(fail(PriceProblem::RepeatedId { id: price.id }));
         }
-        prices.push(price);
+        prices.push((recorded_at, price));
     }
     Ok(prices)
 }
@@ -299,6 +320,17 @@ mod tests {
         let before = |query: &mut PriceQuery<'_>| query.at = crate::domain::period::last_instant_before(query.at);
         assert_eq!(in_force(rows, before).as_deref(), Some("old"));
         assert_eq!(in_force(rows, |query| query.service_tier = "batch"), None);
+    }
+
+    #[test]
+    fn only_a_scenario_states_when_a_price_was_recorded() {
+        let header = HEADER.trim_end();
+        let text = format!(
+            "{header},recorded_at\na,m,input_tokens,default,,,,,1,1,USD,,,s,2026-05-01T00:00:00Z\nb,m,input_tokens,default,,,,,1,1,USD,,,s,\n"
+        );
+        let recorded: Vec<_> = read_recorded_price_book(&text).expect("prices").into_iter().map(|(at, _)| at).collect();
+        assert_eq!(recorded, [parse_instant("2026-05-01T00:00:00Z").ok(), None]);
+        assert!(matches!(read_price_book(&text), Err(PriceBookError { problem: PriceProblem::RecordedAt, .. })));
     }
 
     #[test]

@@ -1,10 +1,19 @@
-//! Dated, evidenced records beside usage: figures that a party reports, deductions, and facts.
+//! Dated, evidenced records beside usage: figures, deductions, receipts, billings, facts and decisions.
 
-use super::ids::{ContractId, DefinedTerm, DeploymentId, EventId, PartyId, ProductId, is_name};
-use super::money::{Money, ParseMoneyError};
-use super::period::{Instant, ParseInstantError, Span, parse_instant};
+pub mod fields;
+mod read;
+
+pub use read::read_content;
+
+use super::ids::{ContractId, DefinedTerm, DeploymentId, EventId, PartyId, ProductId, TermId, is_name};
+use super::money::{Currency, Exact, Money, ParseExactError, ParseMoneyError};
+use super::period::{Instant, ParseInstantError, Span};
 use chrono::NaiveDate;
-use serde::{Deserialize, Serialize};
+use fields::Fields;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 use uuid::Uuid;
 
 /// One record with its identity: unique within its source, for ever.
@@ -17,8 +26,55 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordContent {
     Figure(Figure),
+    Level(Level),
     Deduction(Deduction),
+    Receipt(Receipt),
+    Billing(Billing),
     Fact(Fact),
+    Decision(Decision),
+}
+
+/// A number that a party reports: an amount of a currency or declared unit, or a plain number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reported {
+    pub amount: Exact,
+    /// As it is written; none for a plain number. A percentage is one: `99.5%` is `0.995`.
+    pub unit: Option<String>,
+}
+
+impl Reported {
+    /// The currency that it is in, if that is what its unit names.
+    pub fn currency(&self) -> Option<Currency> {
+        self.unit.as_ref()?.parse().ok()
+    }
+}
+
+impl From<Money> for Reported {
+    fn from(money: Money) -> Self {
+        Self { amount: money.amount, unit: Some(money.currency.to_string()) }
+    }
+}
+
+impl FromStr for Reported {
+    type Err = ParseExactError;
+
+    fn from_str(text: &str) -> Result<Self, ParseExactError> {
+        if let Some(number) = text.strip_suffix('%') {
+            let hundredth = Exact::ratio(1, 100).unwrap_or_default();
+            return Ok(Self { amount: &Exact::from_written(number.trim_end())? * &hundredth, unit: None });
+        }
+        let (amount, unit) = text.split_once(' ').map_or((text, None), |(amount, unit)| (amount, Some(unit)));
+        Ok(Self { amount: Exact::from_written(amount)?, unit: unit.map(str::to_owned) })
+    }
+}
+
+impl fmt::Display for Reported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.unit {
+            Some(unit) => write!(f, "{} {unit}", self.amount),
+            None => self.amount.fmt(f),
+        }
+    }
 }
 
 /// A flow that a party reports for a stretch of days, such as the subscriptions of a month.
@@ -34,7 +90,62 @@ pub struct Figure {
     /// Includes the whole day.
     pub through: NaiveDate,
     #[serde(serialize_with = "as_text")]
-    pub value: Money,
+    pub value: Reported,
+    pub about: Subject,
+}
+
+/// A number that holds from an instant until it is replaced, such as a headcount or an index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Level {
+    /// The contract that declares it.
+    pub contract: ContractId,
+    pub name: DefinedTerm,
+    pub by: PartyId,
+    pub at: Instant,
+    #[serde(serialize_with = "as_text")]
+    pub value: Reported,
+    pub about: Subject,
+}
+
+/// Cash that was received for charges or billings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Receipt {
+    pub at: Instant,
+    #[serde(serialize_with = "as_text")]
+    pub amount: Money,
+    pub pays: Vec<Paid>,
+}
+
+/// What a receipt pays: a part that it names, or what is open in proportion. All of them name one, or none does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Paid {
+    #[serde(flatten)]
+    pub event: EventId,
+    #[serde(serialize_with = "as_text_if_some", skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Money>,
+}
+
+/// A line of a seller's invoice: of charges that it names, or standing alone, such as a subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Billing {
+    /// The invoice's date.
+    pub at: Instant,
+    #[serde(serialize_with = "as_text")]
+    pub amount: Money,
+    pub names: Vec<EventId>,
+    /// Of one that stands alone: seller, customer, product and whatever else it can be selected by.
+    pub about: Subject,
+}
+
+/// What people decided on usage that a right holds back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    pub contract: ContractId,
+    pub right: TermId,
+    pub event: EventId,
+    /// It counts at its place from then on; else never.
+    pub releases: bool,
+    pub reason: String,
 }
 
 /// A refund, credit or tax: what reduces a base. The amount is what it takes away, positive.
@@ -52,8 +163,10 @@ pub struct Deduction {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reduces {
-    /// The charge of one usage event.
+    /// The charge of one usage event, or what was received for it where it names a receipt.
     Event(EventId),
+    /// Several of them, in proportion.
+    Events(Vec<EventId>),
     /// The charges of a product at a deployment, standing at the deduction's own date.
     Usage {
         deployment: DeploymentId,
@@ -73,17 +186,24 @@ pub struct Fact {
     /// When a status ends, exclusive; absent: not yet, and for what happens once.
     pub until: Option<Instant>,
     pub about: Subject,
+    /// Whom it names, such as who introduced a customer.
+    pub party: Option<PartyId>,
     /// Where it can be verified.
     pub evidence: String,
 }
 
-/// What a fact is about; what it does not name, it does not narrow.
+/// Further attributes by their names, such as `customer` and `country`.
+pub type Others = BTreeMap<String, String>;
+
+/// What a figure or fact is about; what it does not name, it does not narrow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Subject {
     pub product: Option<ProductId>,
     /// Every product that has it.
     pub capability: Option<String>,
     pub cloud: Option<String>,
+    #[serde(flatten)]
+    pub others: Others,
 }
 
 impl Subject {
@@ -111,8 +231,15 @@ pub fn status_spans(statuses: &[&Fact]) -> Vec<Span> {
     last.map(|(_, fact)| Span { start: fact.at, end: fact.until.unwrap_or(Instant::MAX_UTC) }).collect()
 }
 
-fn as_text<S: serde::Serializer>(money: &Money, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(money)
+fn as_text<T: fmt::Display, S: serde::Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn as_text_if_some<S: serde::Serializer>(value: &Option<Money>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// Why a record cannot be read.
@@ -126,97 +253,36 @@ pub enum RecordError {
     Json(serde_json::Error),
     #[error("\"{field}\" has to be {form}")]
     WrongType { field: &'static str, form: &'static str },
+    #[error("\"{field}\" has to be {form}: {problem}")]
+    Within { field: &'static str, form: &'static str, problem: String },
+    #[error("missing field \"{field}\"; write {form}")]
+    Missing { field: &'static str, form: &'static str },
+    #[error("unknown field \"{field}\"; the fields are {known}")]
+    UnknownField { field: String, known: String },
     #[error("\"{field}\": \"{text}\" is no date; write one such as 2026-05-31")]
     Date { field: &'static str, text: String },
     #[error("\"{field}\": {problem}")]
     Instant { field: &'static str, problem: ParseInstantError },
     #[error("\"{field}\": {problem}")]
     Money { field: &'static str, problem: ParseMoneyError },
+    #[error("\"{field}\": {problem}")]
+    Number { field: &'static str, problem: ParseExactError },
+    #[error("a figure is a flow with from and through, or a level with at")]
+    FlowOrLevel,
+    #[error("the parts of a receipt are its amount together, in its currency; write all parts, or none")]
+    PartsOfReceipt,
     #[error("a deduction is of zero or more: {amount}")]
     NegativeDeduction { amount: String },
-    #[error("names both an event and a deployment with a product; write one of the two")]
+    #[error("names charges and what they are about; write one of the two")]
     TwoTargets,
-    #[error("names nothing that it reduces; write event {{source, id}}, or deployment, product and perhaps customer")]
+    #[error(
+        "names nothing that it reduces; write event {{source, id}}, or events, or deployment, product and perhaps customer"
+    )]
     NoTarget,
     #[error("until {until} is not after at {at}")]
     EndsAtStart { at: Instant, until: Instant },
     #[error("through {through} lies before from {from}")]
     EndsBeforeStart { from: NaiveDate, through: NaiveDate },
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-enum Raw {
-    Figure {
-        source: String,
-        id: String,
-        contract: ContractId,
-        name: DefinedTerm,
-        by: PartyId,
-        from: String,
-        through: String,
-        value: String,
-    },
-    Deduction {
-        source: String,
-        id: String,
-        category: String,
-        at: String,
-        amount: String,
-        event: Option<EventId>,
-        deployment: Option<DeploymentId>,
-        product: Option<ProductId>,
-        customer: Option<String>,
-    },
-    Fact {
-        source: String,
-        id: String,
-        contract: ContractId,
-        name: DefinedTerm,
-        by: PartyId,
-        at: String,
-        until: Option<String>,
-        product: Option<ProductId>,
-        capability: Option<String>,
-        cloud: Option<String>,
-        evidence: String,
-    },
-}
-
-/// The fields of records, and the form of each.
-const FORMS: [(&str, &str); 19] = [
-    ("kind", "\"figure\", \"deduction\" or \"fact\""),
-    ("source", "text in quotes"),
-    ("id", "text in quotes"),
-    ("contract", "text in quotes"),
-    ("name", "text in quotes"),
-    ("by", "text in quotes"),
-    ("from", "a date in quotes, such as \"2026-05-01\""),
-    ("through", "a date in quotes, such as \"2026-05-31\""),
-    ("value", "an amount in quotes, such as \"1_000.50 USD\""),
-    ("category", "text in quotes"),
-    ("at", "an instant in quotes, such as \"2026-04-27T00:00:00-07:00\""),
-    ("amount", "an amount in quotes, such as \"1_000.50 USD\""),
-    ("deployment", "text in quotes"),
-    ("product", "text in quotes"),
-    ("capability", "text in quotes"),
-    ("cloud", "text in quotes"),
-    ("until", "an instant in quotes, such as \"2026-04-27T00:00:00-07:00\""),
-    ("customer", "text in quotes"),
-    ("evidence", "text in quotes"),
-];
-
-/// Names the field whose value is of another type than its own: the reader of JSON does not.
-fn named(text: &str, error: serde_json::Error) -> RecordError {
-    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).unwrap_or_default();
-    let may_be_null = ["deployment", "product", "customer", "capability", "cloud", "until"];
-    let wrong = FORMS.iter().find(|(field, _)| {
-        object.get(*field).is_some_and(|it| !(it.is_string() || it.is_null() && may_be_null.contains(field)))
-    });
-    match wrong {
-        Some((field, form)) => RecordError::WrongType { field, form },
-        None => RecordError::Json(error),
-    }
 }
 
 /// A record is one line: its place in the file is told by whoever reads that, and only the column is news.
@@ -226,16 +292,22 @@ fn without_line(error: &serde_json::Error) -> String {
     text.strip_suffix(&told).map_or_else(|| text.clone(), |words| format!("{words}, in column {column}"))
 }
 
-fn date(field: &'static str, text: &str) -> Result<NaiveDate, RecordError> {
-    text.parse().map_err(|_| RecordError::Date { field, text: text.to_owned() })
-}
-
-fn instant(field: &'static str, text: &str) -> Result<Instant, RecordError> {
-    parse_instant(text).map_err(|problem| RecordError::Instant { field, problem })
-}
-
-fn money(field: &'static str, text: &str) -> Result<Money, RecordError> {
-    text.parse().map_err(|problem| RecordError::Money { field, problem })
+impl EventId {
+    /// Reads who a record is.
+    ///
+    /// # Errors
+    /// A source or id that is missing or no name.
+    pub fn of_fields(fields: &Fields) -> Result<Self, RecordError> {
+        let read = |field| {
+            let text = fields.required(field, "text in quotes")?;
+            if is_name(&text) {
+                Ok(text)
+            } else {
+                Err(RecordError::Name { field, text: text.escape_debug().to_string() })
+            }
+        };
+        Ok(Self { source: read("source")?, id: read("id")? })
+    }
 }
 
 impl Record {
@@ -244,104 +316,61 @@ impl Record {
     /// # Errors
     /// What is missing, unknown or wrong in it.
     pub fn from_json(text: &str) -> Result<Self, RecordError> {
-        let (source, id, content) = match serde_json::from_str(text).map_err(|error| named(text, error))? {
-            Raw::Figure { source, id, contract, name, by, from, through, value } => {
-                let (from, through) = (date("from", &from)?, date("through", &through)?);
-                if through < from {
-                    return Err(RecordError::EndsBeforeStart { from, through });
-                }
-                let figure = Figure { contract, name, by, from, through, value: money("value", &value)? };
-                (source, id, RecordContent::Figure(figure))
-            }
-            Raw::Deduction { source, id, category, at, amount, event, deployment, product, customer } => {
-                let reduces = match (event, deployment, product, customer) {
-                    (Some(event), None, None, None) => Reduces::Event(event),
-                    (None, Some(deployment), Some(product), customer) => {
-                        Reduces::Usage { deployment, product, customer }
-                    }
-                    (Some(_), ..) => return Err(RecordError::TwoTargets),
-                    (None, ..) => return Err(RecordError::NoTarget),
-                };
-                let taken = money("amount", &amount)?;
-                if taken.amount.is_negative() {
-                    return Err(RecordError::NegativeDeduction { amount });
-                }
-                let deduction = Deduction { category, at: instant("at", &at)?, amount: taken, reduces };
-                (source, id, RecordContent::Deduction(deduction))
-            }
-            Raw::Fact { source, id, contract, name, by, at, until, product, capability, cloud, evidence } => {
-                let at = instant("at", &at)?;
-                let until = until.map(|until| instant("until", &until)).transpose()?;
-                if let Some(until) = until.filter(|until| *until <= at) {
-                    return Err(RecordError::EndsAtStart { at, until });
-                }
-                let about = Subject { product, capability, cloud };
-                let fact = Fact { contract, name, by, at, until, about, evidence };
-                (source, id, RecordContent::Fact(fact))
-            }
-        };
-        for (field, text) in [("source", &source), ("id", &id)] {
-            if !is_name(text) {
-                return Err(RecordError::Name { field, text: text.escape_debug().to_string() });
-            }
-        }
-        if matches!(&content, RecordContent::Fact(fact) if fact.evidence.contains('\0')) {
-            return Err(RecordError::Nul);
-        }
-        Ok(Self { id: EventId { source, id }, content })
+        let fields = Fields::parse(text)?;
+        let kind = fields.required("kind", "text in quotes")?;
+        let content = read_content(&kind, &fields)?;
+        Ok(Self { id: EventId::of_fields(&fields)?, content })
     }
 
     /// The record as one JSON object, in the form that `from_json` reads, amounts and instants normalised.
     pub fn to_json(&self) -> serde_json::Value {
-        let content = match &self.content {
-            RecordContent::Figure(figure) => serde_json::json!({
-                "contract": figure.contract, "name": figure.name, "by": figure.by,
-                "from": figure.from, "through": figure.through, "value": figure.value.to_string(),
-            }),
-            RecordContent::Deduction(deduction) => serde_json::json!({
-                "category": deduction.category, "at": deduction.at, "amount": deduction.amount.to_string(),
-            }),
-            RecordContent::Fact(fact) => serde_json::json!({
-                "contract": fact.contract, "name": fact.name, "by": fact.by, "at": fact.at, "evidence": fact.evidence,
-            }),
+        use serde_json::{Map, Value, json, to_value};
+        let own = match &self.content {
+            RecordContent::Figure(figure) => to_value(figure),
+            RecordContent::Level(level) => to_value(level),
+            RecordContent::Fact(fact) => to_value(fact),
+            RecordContent::Deduction(deduction) => to_value(deduction),
+            RecordContent::Receipt(receipt) => to_value(receipt),
+            RecordContent::Billing(billing) => to_value(billing),
+            RecordContent::Decision(decision) => to_value(decision),
         };
-        // What is absent is left out, so that a record has one form.
-        let target = match &self.content {
-            RecordContent::Deduction(Deduction { reduces: Reduces::Event(event), .. }) => {
-                serde_json::json!({ "event": event })
-            }
-            RecordContent::Deduction(Deduction {
-                reduces: Reduces::Usage { deployment, product, customer }, ..
-            }) => match customer {
-                Some(customer) => {
-                    serde_json::json!({ "deployment": deployment, "product": product, "customer": customer })
+        let mut object = Map::new();
+        // These structs hold nothing but text, dates and lists of such, so that none fails to be written.
+        for (name, value) in own.ok().and_then(|it| it.as_object().cloned()).unwrap_or_default() {
+            match (name.as_str(), value) {
+                ("about", Value::Object(inner)) => object.extend(inner),
+                ("reduces", Value::Object(inner)) => match inner.get("usage") {
+                    Some(Value::Object(usage)) => object.extend(usage.clone()),
+                    _ => object.extend(inner),
+                },
+                ("pays" | "names", value) => drop(object.insert("for".to_owned(), value)),
+                ("releases", value) => {
+                    let decision = if value == json!(true) { "release" } else { "reject" };
+                    object.insert("decision".to_owned(), json!(decision));
                 }
-                None => serde_json::json!({ "deployment": deployment, "product": product }),
-            },
-            RecordContent::Figure(_) => serde_json::json!({}),
-            RecordContent::Fact(Fact { until, about, .. }) => {
-                let until = until.map(|until| serde_json::json!(until));
-                let Subject { product, capability, cloud } = about;
-                let product = product.as_ref().map(|product| serde_json::json!(product));
-                let named = [("until", until), ("product", product)].into_iter();
-                let text = |name: &Option<String>| name.as_ref().map(|name| serde_json::json!(name));
-                let named = named.chain([("capability", text(capability)), ("cloud", text(cloud))]);
-                named.filter_map(|(field, value)| Some((field.to_owned(), value?))).collect()
+                (_, value) => drop(object.insert(name, value)),
             }
-        };
-        let identity = serde_json::json!({ "source": self.id.source, "id": self.id.id, "kind": self.kind() });
-        let objects = [identity, content, target].into_iter();
-        objects.filter_map(|part| part.as_object().cloned()).flatten().collect()
+        }
+        // What is absent is left out, so that a record has one form.
+        object.retain(|name, value| !(value.is_null() || name == "for" && *value == json!([])));
+        object.extend([
+            ("source".to_owned(), json!(self.id.source)),
+            ("id".to_owned(), json!(self.id.id)),
+            ("kind".to_owned(), json!(self.kind())),
+        ]);
+        Value::Object(object)
     }
 
     pub fn kind(&self) -> &'static str {
         match self.content {
-            RecordContent::Figure(_) => "figure",
+            RecordContent::Figure(_) | RecordContent::Level(_) => "figure",
             RecordContent::Deduction(_) => "deduction",
+            RecordContent::Receipt(_) => "receipt",
+            RecordContent::Billing(_) => "billing",
             RecordContent::Fact(_) => "fact",
+            RecordContent::Decision(_) => "decision",
         }
     }
-
     /// Equal for equal content by value: the hash is of the normalised form.
     pub fn content_hash(&self) -> Uuid {
         let hash = blake3::hash(self.to_json().to_string().as_bytes());
@@ -364,6 +393,15 @@ mod tests {
             r#"{"kind":"deduction","source":"openai","id":"d","category":"tax","at":"2026-05-02T00:00:00Z","amount":"3 USD","deployment":"d","product":"p","customer":"c"}"#,
             r#"{"kind":"fact","source":"panel","id":"a","contract":"m","name":"agi-verified","by":"panel","at":"2026-05-02T00:00:00Z","evidence":"minutes"}"#,
             r#"{"kind":"fact","source":"azure","id":"w","contract":"m","name":"azure-waiver","by":"microsoft","at":"2026-05-02T00:00:00Z","until":"2026-06-02T00:00:00Z","product":"p","capability":"agents","evidence":"letter"}"#,
+            r#"{"kind":"fact","source":"crm","id":"i","contract":"m","name":"introduced","by":"p","at":"2026-05-02T00:00:00Z","customer":"c","party":"p","evidence":"mail"}"#,
+            r#"{"kind":"figure","source":"ops","id":"a","contract":"m","name":"Availability","by":"p","from":"2026-05-01","through":"2026-05-31","value":"99.5%","country":"DE"}"#,
+            r#"{"kind":"figure","source":"ops","id":"l","contract":"m","name":"Subscribers","by":"p","at":"2026-05-01T00:00:00Z","value":"5_000"}"#,
+            r#"{"kind":"deduction","source":"openai","id":"d","category":"tax","at":"2026-05-02T00:00:00Z","amount":"3 USD","events":[{"source":"s","id":"e"},{"source":"s","id":"f"}]}"#,
+            r#"{"kind":"receipt","source":"bank","id":"r","at":"2026-05-02T00:00:00Z","amount":"3 USD","for":[{"source":"s","id":"e","amount":"1 USD"},{"source":"s","id":"f","amount":"2 USD"}]}"#,
+            r#"{"kind":"receipt","source":"bank","id":"r","at":"2026-05-02T00:00:00Z","amount":"3 USD","for":[{"source":"s","id":"e"}]}"#,
+            r#"{"kind":"billing","source":"b","id":"b","at":"2026-05-02T00:00:00Z","amount":"3 USD","for":[{"source":"s","id":"e"}]}"#,
+            r#"{"kind":"billing","source":"b","id":"b","at":"2026-05-02T00:00:00Z","amount":"3 USD","seller":"p","customer":"c","label":"seats"}"#,
+            r#"{"kind":"decision","source":"d","id":"d","contract":"m","right":"azure-first","event":{"source":"s","id":"e"},"decision":"reject","reason":"agreed"}"#,
         ];
         for text in texts {
             let record = Record::from_json(text).expect("a record");
@@ -402,6 +440,16 @@ mod tests {
             "is not after at",
         );
         check(r#"{"kind":"fact","source":"s""#, "EOF while parsing an object, in column 27");
-        check(&deduction(r#""amount":"3 USD","why":"x""#), "unknown field `why`");
+        check(&deduction(r#""amount":"3 USD","why":"x""#), "unknown field \"why\"");
+        let receipt = |rest: &str| {
+            format!(r#"{{"kind":"receipt","source":"s","id":"r","at":"2026-05-02T00:00:00Z","amount":"3 USD",{rest}}}"#)
+        };
+        check(
+            &receipt(r#""for":[{"source":"s","id":"e","amount":"1 USD"},{"source":"s","id":"f"}]"#),
+            "all parts, or none",
+        );
+        check(&receipt(r#""for":[{"source":"s","id":"e","amount":"1 USD"}]"#), "its amount together");
+        check(&receipt(r#""for":[]"#), "missing field \"for\"");
+        check(&figure(r#""2026-05-01","at":"2026-05-01T00:00:00Z""#), "a level with at");
     }
 }

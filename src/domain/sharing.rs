@@ -257,12 +257,9 @@ impl<'a> Engine<'a> {
                 }
                 Selection::Figure(name) => {
                     for figure in figures_in(self.input.figures, contract, name, segment.span) {
-                        parts.add(
-                            format!("figure {name}"),
-                            None,
-                            figure.value.amount.clone(),
-                            figure.value.currency,
-                        )?;
+                        // Recorded figures are of the unit that their contract declares.
+                        let currency = figure.value.currency().unwrap_or(contract.head.currency);
+                        parts.add(format!("figure {name}"), None, figure.value.amount.clone(), currency)?;
                     }
                 }
                 Selection::Accrual { contract: drawn, term: drawn_term } => {

@@ -173,7 +173,7 @@ async fn load_input(conn: &mut PgConnection, request: &SettleRequest, cutoff: In
     let facts = facts(&records);
     let figure = |record: &Record| match &record.content {
         RecordContent::Figure(figure) => Some(figure.clone()),
-        RecordContent::Fact(_) | RecordContent::Deduction(_) => None,
+        _ => None,
     };
     let figures: Vec<Figure> = records.iter().filter_map(figure).collect();
     let Some(timeline) = timeline(&contracts, &facts, &prices, end) else {
@@ -226,7 +226,7 @@ async fn place_deductions(
         let RecordContent::Deduction(deduction) = &record.content else { continue };
         let event = match &deduction.reduces {
             Reduces::Event(event) => load_event_place(&mut *conn, event, cutoff).await?,
-            Reduces::Usage { .. } => None,
+            Reduces::Events(_) | Reduces::Usage { .. } => None,
         };
         match place(&record.id, deduction, event, register) {
             Ok(deduction) => placed.push(deduction),

@@ -153,6 +153,7 @@ fn milestone(at: Instant) -> Fact {
         at,
         until: None,
         about: Subject::default(),
+        party: None,
         evidence: "e".into(),
     }
 }
@@ -321,7 +322,8 @@ impl History {
             by: "lab".into(),
             from: date(figure.through),
             through: date(figure.through),
-            value: apportion::domain::money::Money { amount: cents(figure.cents), currency },
+            value: apportion::domain::money::Money { amount: cents(figure.cents), currency }.into(),
+            about: Subject::default(),
         });
         SettlementInput {
             contract: id,

@@ -120,6 +120,7 @@ impl History {
             at: at(when),
             until: None,
             about: Subject::default(),
+            party: None,
             evidence: "test".into(),
         });
     }

@@ -160,7 +160,7 @@ fn read_facts(file: &SourceFile) -> Result<Vec<FactLine<'_>>, FolderError> {
 fn fact(record: &Record) -> Option<&Fact> {
     match &record.content {
         RecordContent::Fact(fact) => Some(fact),
-        RecordContent::Figure(_) | RecordContent::Deduction(_) => None,
+        _ => None,
     }
 }
 

@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Why a record would never count, or count twice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordProblem {
+    #[error("a {kind} cannot be recorded here yet; `apportion simulate` reads it")]
+    NotStored { kind: &'static str },
     #[error("no contract \"{contract}\" is loaded{}", there_is(.known))]
     UnknownContract { contract: ContractId, known: Vec<ContractId> },
     #[error("contract {contract} declares no {kind} \"{name}\"{}", there_is(.known))]
@@ -20,7 +22,7 @@ pub enum RecordProblem {
     #[error("{kind} \"{name}\" is reported by {expected}, not by {found}")]
     OtherParty { kind: &'static str, name: DefinedTerm, expected: PartyId, found: PartyId },
     #[error("figure \"{name}\" is in {expected}, not in {found}")]
-    OtherCurrency { name: DefinedTerm, expected: Currency, found: Currency },
+    OtherCurrency { name: DefinedTerm, expected: Currency, found: String },
     #[error("figure \"{name}\" lies across periods; report one for each of {first} to {last}")]
     AcrossPeriods { name: DefinedTerm, first: Period, last: Period },
     #[error("figure \"{name}\" is reported for some of these days already: record {other}")]
@@ -32,7 +34,7 @@ pub enum RecordProblem {
     #[error("fact \"{name}\" happens once, so it has no until; a status has")]
     EventUntil { name: DefinedTerm },
     #[error("fact \"{name}\" cannot be about a {found}{}", there_is(.known))]
-    OtherSubject { name: DefinedTerm, found: &'static str, known: Vec<&'static str> },
+    OtherSubject { name: DefinedTerm, found: String, known: Vec<&'static str> },
     #[error("fact \"{name}\" does not say what it is about{}", there_is(.known))]
     NoSubject { name: DefinedTerm, known: Vec<&'static str> },
     #[error("no {kind} \"{name}\" is registered{}", there_is(.known))]
@@ -61,6 +63,10 @@ pub fn check_record(
         RecordContent::Figure(figure) => check_figure(&record.id, figure, contracts, others),
         RecordContent::Deduction(deduction) => check_deduction(deduction, contracts, register),
         RecordContent::Fact(fact) => check_fact(fact, contracts, register),
+        RecordContent::Level(_)
+        | RecordContent::Receipt(_)
+        | RecordContent::Billing(_)
+        | RecordContent::Decision(_) => Err(RecordProblem::NotStored { kind: record.kind() }),
     }
 }
 
@@ -73,6 +79,9 @@ fn contract_of<'a>(contracts: &'a [Contract], id: &ContractId) -> Result<&'a Con
 }
 
 fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &[Record]) -> Result<(), RecordProblem> {
+    if figure.about != Subject::default() {
+        return Err(RecordProblem::NotStored { kind: "figure about something" });
+    }
     let contract = contract_of(contracts, &figure.contract)?;
     let name = figure.name.clone();
     let declared = contract.versions.iter().rev().find_map(|version| version.figures.get(&name));
@@ -88,8 +97,9 @@ fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &
     if *by != figure.by {
         return Err(RecordProblem::OtherParty { kind: "figure", name, expected: by.clone(), found: figure.by.clone() });
     }
-    if *currency != figure.value.currency {
-        return Err(RecordProblem::OtherCurrency { name, expected: *currency, found: figure.value.currency });
+    if figure.value.currency() != Some(*currency) {
+        let found = figure.value.unit.clone().unwrap_or_else(|| "plain numbers".to_owned());
+        return Err(RecordProblem::OtherCurrency { name, expected: *currency, found });
     }
     let period = |date| Period::containing(date, contract.head.period);
     let (first, last) = (period(figure.from), period(figure.through));
@@ -103,7 +113,7 @@ fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &
                 && known.from <= figure.through
                 && figure.from <= known.through
         }
-        RecordContent::Deduction(_) | RecordContent::Fact(_) => false,
+        _ => false,
     };
     match others.iter().find(overlaps) {
         Some(other) => Err(RecordProblem::Overlap { name, other: other.id.clone() }),
@@ -112,6 +122,9 @@ fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &
 }
 
 fn check_fact(fact: &Fact, contracts: &[Contract], register: &Register) -> Result<(), RecordProblem> {
+    if fact.party.is_some() {
+        return Err(RecordProblem::NotStored { kind: "fact that names a party" });
+    }
     let contract = contract_of(contracts, &fact.contract)?;
     let name = fact.name.clone();
     let declared = contract.versions.iter().rev().find_map(|version| version.facts.get(&name));
@@ -130,7 +143,11 @@ fn check_fact(fact: &Fact, contracts: &[Contract], register: &Register) -> Resul
 
 /// Checks that a fact is about what it may be about, and that there is such a thing.
 fn check_subject(fact: &Fact, about: &BTreeSet<FactAttribute>, register: &Register) -> Result<(), RecordProblem> {
-    let Subject { product, capability, cloud } = &fact.about;
+    let Subject { product, capability, cloud, others } = &fact.about;
+    if let Some(other) = others.keys().next() {
+        let known = about.iter().map(|attribute| attribute.name()).collect();
+        return Err(RecordProblem::OtherSubject { name: fact.name.clone(), found: other.clone(), known });
+    }
     let named = [
         product.is_some().then_some(FactAttribute::Product),
         capability.is_some().then_some(FactAttribute::Capability),
@@ -139,7 +156,7 @@ fn check_subject(fact: &Fact, about: &BTreeSet<FactAttribute>, register: &Regist
     let named: Vec<FactAttribute> = named.into_iter().flatten().collect();
     let known: Vec<&str> = about.iter().map(|attribute| attribute.name()).collect();
     if let Some(other) = named.iter().find(|attribute| !about.contains(attribute)) {
-        let (name, found, known) = (fact.name.clone(), other.name(), known);
+        let (name, found) = (fact.name.clone(), other.name().to_owned());
         return Err(RecordProblem::OtherSubject { name, found, known });
     }
     if named.is_empty() && !about.is_empty() {
@@ -183,6 +200,7 @@ fn check_deduction(deduction: &Deduction, contracts: &[Contract], register: &Reg
     match &deduction.reduces {
         // An event may come after its refund; until then the deduction waits, and settlements count it.
         Reduces::Event(_) => Ok(()),
+        Reduces::Events(_) => Err(RecordProblem::NotStored { kind: "deduction of several events" }),
         Reduces::Usage { deployment, .. } if !register.deployments.contains_key(deployment) => {
             Err(RecordProblem::UnknownDeployment { deployment: deployment.clone() })
         }

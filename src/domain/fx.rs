@@ -1,0 +1,116 @@
+//! Exchange rates as their source states them: for a date, from one unit to another, to be multiplied with.
+
+use super::ids::is_name;
+use super::money::{Exact, ParseExactError};
+use super::period::{Instant, ParseInstantError, parse_instant};
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+/// So much of `to` for one of `from` on a date. Of several of one source, pair and date the last recorded holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FxRate {
+    pub date: NaiveDate,
+    /// A currency, or a unit that a contract declares.
+    pub from: String,
+    pub to: String,
+    pub rate: Exact,
+    pub source: String,
+    /// None: known from the start.
+    pub recorded_at: Option<Instant>,
+}
+
+/// Why a table of rates cannot be read, and in which line.
+#[derive(Debug, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct FxError {
+    pub line: u64,
+    pub problem: FxProblem,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FxProblem {
+    #[error("{0}")]
+    Csv(#[from] csv::Error),
+    #[error("\"{text}\" is no date; write one such as 2026-05-31")]
+    Date { text: String },
+    #[error(transparent)]
+    Rate(#[from] ParseExactError),
+    #[error("a rate is above zero: {rate}")]
+    NotPositive { rate: Exact },
+    #[error(transparent)]
+    Instant(#[from] ParseInstantError),
+    #[error("{field} \"{text}\"; a name has 1 to 256 bytes and no control characters")]
+    Name { field: &'static str, text: String },
+    #[error("from {unit} to {unit} there is nothing to convert")]
+    SameUnit { unit: String },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    date: String,
+    from: String,
+    to: String,
+    rate: String,
+    source: String,
+    recorded_at: Option<String>,
+}
+
+/// Reads rates: CSV with the header `date,from,to,rate,source,recorded_at`.
+///
+/// # Errors
+/// The first line that is wrong.
+pub fn read_fx_rates(text: &str) -> Result<Vec<FxRate>, FxError> {
+    let mut rates = Vec::new();
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let header = reader.headers().map_err(|problem| FxError { line: 1, problem: problem.into() })?.clone();
+    for record in reader.into_records() {
+        let line_of = |position: Option<&csv::Position>| position.map_or(1, csv::Position::line);
+        let record = record.map_err(|error| FxError { line: line_of(error.position()), problem: error.into() })?;
+        let fail = |problem| FxError { line: line_of(record.position()), problem };
+        let row: Row = record.deserialize(Some(&header)).map_err(|error| fail(error.into()))?;
+        rates.push(rate_of_row(row).map_err(fail)?);
+    }
+    Ok(rates)
+}
+
+fn rate_of_row(row: Row) -> Result<FxRate, FxProblem> {
+    for (field, text) in [("from", &row.from), ("to", &row.to), ("source", &row.source)] {
+        if !is_name(text) {
+            return Err(FxProblem::Name { field, text: text.escape_debug().to_string() });
+        }
+    }
+    if row.from == row.to {
+        return Err(FxProblem::SameUnit { unit: row.from });
+    }
+    let rate = Exact::from_written(&row.rate)?;
+    if rate.is_negative() || rate.is_zero() {
+        return Err(FxProblem::NotPositive { rate });
+    }
+    let date = row.date.parse().map_err(|_| FxProblem::Date { text: row.date })?;
+    let recorded_at = row.recorded_at.filter(|text| !text.is_empty()).map(|text| parse_instant(&text)).transpose()?;
+    Ok(FxRate { date, from: row.from, to: row.to, rate, source: row.source, recorded_at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_exact_and_wrong_rows_named() {
+        let header = "date,from,to,rate,source,recorded_at\n";
+        let rates = read_fx_rates(&format!("{header}2026-03-10,EUR,USD,1.1000000001,ECB,2026-03-10T16:00:00Z\n"));
+        let rates = rates.expect("rates");
+        assert_eq!((rates[0].rate.to_string(), rates[0].recorded_at.is_some()), ("1.1000000001".to_owned(), true));
+        let check = |row: &str, expect: &str| {
+            let error = read_fx_rates(&format!("{header}{row}\n")).expect_err("a refusal").to_string();
+            assert!(error.starts_with("line 2: ") && error.contains(expect), "{error}");
+        };
+        check("2026-03-32,EUR,USD,1,ECB,", "no date");
+        check("2026-03-10,EUR,USD,0,ECB,", "above zero");
+        check("2026-03-10,EUR,EUR,1,ECB,", "nothing to convert");
+        check("2026-03-10,EUR,USD,1,,", "source \"\"");
+        check("2026-03-10,EUR,USD,1,ECB,today", "instant");
+        check("2026-03-10,EUR,USD,1", "found record with 4 fields");
+    }
+}

@@ -1,0 +1,243 @@
+//! Entries: usage, records, and corrections and voids of any of them, each with its time of recording.
+//!
+//! A line is a JSON object: a record as `apportion record` takes it; usage with the canonical fields of a usage
+//! event; `{"kind":"correction","corrects":ID, ..}` with the fields that it restates; `{"kind":"void","voids":ID}`.
+
+use crate::domain::ids::EventId;
+use crate::domain::money::Exact;
+use crate::domain::period::Instant;
+use crate::domain::record::fields::Fields;
+use crate::domain::record::{RecordContent, RecordError, Reported, read_content};
+use crate::domain::usage::{Quantities, UnknownMeter, UnknownRequestOutcome, UsageContent};
+use rust_decimal::Decimal;
+use std::collections::BTreeMap;
+
+/// One line of a scenario's records.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub id: EventId,
+    pub recorded_at: Instant,
+    /// Where it stands: the file and the line in it.
+    pub place: (String, usize),
+    pub what: What,
+    /// Its fields, without who it is and when it was recorded: what a correction restates.
+    pub(super) fields: Fields,
+    /// Whether it reports or restates a quantity below zero, which is refused.
+    pub(super) has_negative_quantity: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    Usage(Usage),
+    Record(RecordContent),
+    /// Restates fields of another of its source.
+    Correction {
+        target: String,
+    },
+    Void {
+        target: String,
+    },
+}
+
+/// A usage event with all that it can be selected by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// What the event reports.
+    pub content: UsageContent,
+    /// Where it is a record of an interval: its end, exclusive.
+    pub ended_at: Option<Instant>,
+    /// `buyer`, `buyer_class`, `country` and `label`, as far as the source tells them.
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl Usage {
+    /// A quantity that is zero is as good as absent.
+    fn without_zeros(&self) -> Self {
+        let mut usage = self.clone();
+        usage.content.quantities.retain(|_, quantity| !quantity.is_zero());
+        usage
+    }
+}
+
+/// Why a line cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryError {
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error("\"quantities\": {0}")]
+    Meter(#[from] UnknownMeter),
+    #[error("\"quantities\": {meter} is {text}; write a decimal with at most 28 digits, such as \"1000.5\"")]
+    Quantity { meter: String, text: String },
+    #[error(transparent)]
+    Outcome(#[from] UnknownRequestOutcome),
+    #[error("a {kind} says when it was recorded; write \"recorded_at\"")]
+    NoRecordedAt { kind: String },
+    #[error("a correction restates at least one field")]
+    NothingRestated,
+    #[error("ended_at {ended_at} lies before occurred_at {occurred_at}")]
+    EndsBeforeStart { occurred_at: Instant, ended_at: Instant },
+}
+
+const TEXT: &str = "text in quotes";
+const ATTRIBUTES: [&str; 4] = ["buyer", "buyer_class", "country", "label"];
+const QUANTITIES: &str = "an object of numbers by meter, such as {\"requests\": \"1\"}";
+
+impl Entry {
+    /// Reads one JSON object.
+    ///
+    /// # Errors
+    /// What is missing, unknown or wrong in it.
+    pub fn from_json(text: &str, path: &str, line: usize) -> Result<Self, EntryError> {
+        let all = Fields::parse(text)?;
+        let (id, kind) = (EventId::of_fields(&all)?, all.required("kind", TEXT)?);
+        let recorded_at = all.instant("recorded_at")?;
+        let fields = all.without(&["source", "id", "recorded_at"]);
+        let (what, fields) = match kind.as_str() {
+            "correction" => {
+                let target = fields.required("corrects", TEXT)?;
+                let restated = fields.without(&["kind", "corrects"]);
+                if restated.names().next().is_none() {
+                    return Err(EntryError::NothingRestated);
+                }
+                (What::Correction { target }, restated)
+            }
+            "void" => {
+                fields.refuse_others(&["kind", "voids"])?;
+                (What::Void { target: fields.required("voids", TEXT)? }, Fields::default())
+            }
+            _ => (read_what(&kind, &fields)?, fields),
+        };
+        let recorded_at = recorded_at.or_else(|| what.own_instant()).ok_or(EntryError::NoRecordedAt { kind })?;
+        let quantities = read_quantities(&fields)?;
+        let has_negative_quantity = quantities.is_some_and(|it| it.values().any(Decimal::is_sign_negative));
+        Ok(Self { id, recorded_at, place: (path.to_owned(), line), what, fields, has_negative_quantity })
+    }
+
+    /// What it is with the fields of corrections in place of its own; they stand in order, and the last one of a field holds.
+    ///
+    /// # Errors
+    /// A field that it does not have, or what does not fit together any more.
+    pub fn restated<'a>(&self, corrections: impl IntoIterator<Item = &'a Entry>) -> Result<What, EntryError> {
+        let mut corrections = corrections.into_iter().peekable();
+        if corrections.peek().is_none() {
+            return Ok(self.what.clone());
+        }
+        let fields = corrections.fold(self.fields.clone(), |fields, it| fields.restated(&it.fields));
+        read_what(&fields.required("kind", TEXT)?, &fields)
+    }
+
+    /// Whether another entry says the same, by value: everything but when it was recorded.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        match (&self.what, &other.what) {
+            (What::Usage(one), What::Usage(another)) => one.without_zeros() == another.without_zeros(),
+            (What::Correction { target }, What::Correction { target: another }) => {
+                target == another && same_fields(&self.fields, &other.fields)
+            }
+            (one, another) => one == another,
+        }
+    }
+}
+
+impl What {
+    /// When it happened: what is recorded at once needs no time of recording.
+    fn own_instant(&self) -> Option<Instant> {
+        match self {
+            Self::Usage(usage) => Some(usage.content.occurred_at),
+            Self::Record(RecordContent::Level(level)) => Some(level.at),
+            Self::Record(RecordContent::Deduction(deduction)) => Some(deduction.at),
+            Self::Record(RecordContent::Receipt(receipt)) => Some(receipt.at),
+            Self::Record(RecordContent::Billing(billing)) => Some(billing.at),
+            Self::Record(RecordContent::Fact(fact)) => Some(fact.at),
+            Self::Record(RecordContent::Figure(_) | RecordContent::Decision(_))
+            | Self::Correction { .. }
+            | Self::Void { .. } => None,
+        }
+    }
+}
+
+fn read_what(kind: &str, fields: &Fields) -> Result<What, EntryError> {
+    if kind == "usage" { read_usage(fields).map(What::Usage) } else { Ok(What::Record(read_content(kind, fields)?)) }
+}
+
+fn read_usage(fields: &Fields) -> Result<Usage, EntryError> {
+    let own = [
+        "kind",
+        "source",
+        "id",
+        "occurred_at",
+        "ended_at",
+        "deployment",
+        "product",
+        "customer",
+        "service_tier",
+        "outcome",
+        "quantities",
+    ];
+    fields.refuse_others(&[&own[..], &ATTRIBUTES].concat())?;
+    let content = UsageContent {
+        occurred_at: fields.required_instant("occurred_at")?,
+        deployment: fields.required("deployment", TEXT)?,
+        product: fields.required("product", TEXT)?,
+        customer: fields.text("customer")?.unwrap_or_default(),
+        service_tier: fields.text("service_tier")?.unwrap_or_else(|| "default".to_owned()),
+        outcome: fields.text("outcome")?.map(|text| text.parse()).transpose()?,
+        quantities: read_quantities(fields)?.ok_or(RecordError::Missing { field: "quantities", form: QUANTITIES })?,
+    };
+    let ended_at = fields.instant("ended_at")?;
+    if let Some(ended_at) = ended_at.filter(|end| *end < content.occurred_at) {
+        return Err(EntryError::EndsBeforeStart { occurred_at: content.occurred_at, ended_at });
+    }
+    let mut attributes = BTreeMap::new();
+    for name in ATTRIBUTES {
+        if let Some(value) = fields.text(name)? {
+            attributes.insert(name.to_owned(), value);
+        }
+    }
+    Ok(Usage { content, ended_at, attributes })
+}
+
+/// The quantities that are given.
+fn read_quantities(fields: &Fields) -> Result<Option<Quantities>, EntryError> {
+    let Some(given) = fields.parsed::<Fields>("quantities", QUANTITIES)? else { return Ok(None) };
+    let mut quantities = Quantities::new();
+    for (name, text) in given.iter() {
+        let text = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+        let wrong = || EntryError::Quantity { meter: name.to_owned(), text: text.to_owned() };
+        let exact = Exact::from_written(text).map_err(|_| wrong())?;
+        let quantity = (0..=Decimal::MAX_SCALE).find_map(|digits| exact.to_decimal(digits)).ok_or_else(wrong)?;
+        quantities.insert(name.parse()?, quantity.normalize());
+    }
+    Ok(Some(quantities))
+}
+
+/// Whether two corrections restate the same fields with equal values.
+fn same_fields(a: &Fields, b: &Fields) -> bool {
+    let names = |fields: &Fields| fields.names().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+    names(a) == names(b)
+        && a.iter().all(|(name, value)| b.iter().any(|(other, it)| other == name && same(name, value, it)))
+}
+
+fn same(field: &str, a: &str, b: &str) -> bool {
+    let text = |json: &str| serde_json::from_str::<String>(json).ok();
+    match field {
+        "occurred_at" | "ended_at" | "at" | "until" => {
+            let read = |json| text(json).and_then(|text| crate::domain::period::parse_instant(&text).ok());
+            read(a).is_some() && read(a) == read(b)
+        }
+        "amount" | "value" => {
+            let read = |json| text(json).and_then(|text| text.parse::<Reported>().ok());
+            read(a).is_some() && read(a) == read(b)
+        }
+        "quantities" => {
+            let read = |json: &str| {
+                let fields = Fields::parse(&format!("{{\"quantities\":{json}}}")).ok()?;
+                read_quantities(&fields).ok().flatten()
+            };
+            read(a).is_some() && read(a) == read(b)
+        }
+        _ => {
+            let read = |json| serde_json::from_str::<serde_json::Value>(json).ok();
+            read(a) == read(b)
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Scenarios: a history with the time at which each part was recorded, and what is asked of it.
+//!
+//! A scenario is a folder, or one Markdown document whose fenced blocks hold the files. Its files are those of the
+//! product: contracts, registers, price books, records; those that the database would stamp with a time of
+//! recording state it as `recorded_at`.
+
+pub mod entry;
+pub mod known;
+pub mod charges;
+#[cfg(test)]
+mod known_tests;
+mod one_file;
+pub mod read;
+pub mod step;
+
+use super::contract::folder::SourceFile;
+use super::fx::FxRate;
+use super::price::RecordedPrice;
+use entry::Entry;
+use step::Step;
+
+/// A history, and the questions and settlements to be made of it, in order, against one set of books.
+#[derive(Clone, Debug, Default)]
+pub struct Scenario {
+    /// Every file, as it was given.
+    files: Vec<SourceFile>,
+    /// Contracts and registers, in the language of `contracts/README.md`.
+    pub documents: Vec<SourceFile>,
+    pub prices: Vec<RecordedPrice>,
+    pub rates: Vec<FxRate>,
+    /// Usage and records, in the order of the files.
+    pub entries: Vec<Entry>,
+    pub steps: Vec<Step>,
+}

@@ -1,0 +1,180 @@
+//! Reads a scenario: which file holds what, and everything that is wrong, with its place.
+
+use super::Scenario;
+use super::entry::{Entry, EntryError, What};
+use super::one_file::{Part, PassedOver, parts};
+use super::step::Step;
+use crate::domain::contract::folder::SourceFile;
+use crate::domain::fx::{FxProblem, read_fx_rates};
+use crate::domain::ids::EventId;
+use crate::domain::price::{PriceProblem, read_recorded_price_book};
+use std::collections::BTreeMap;
+
+/// Why a scenario is refused, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}:{line}: {problem}")]
+pub struct ScenarioError {
+    pub path: String,
+    pub line: usize,
+    pub problem: ScenarioProblem,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioProblem {
+    #[error(
+        "no part of a scenario; it has documents (.md), price books (.csv), rates (fx.csv), records (.jsonl) and steps (steps.jsonl)"
+    )]
+    NoPart,
+    #[error("two files have this path; write one")]
+    Repeated,
+    #[error("a block without a path would be passed over; write its file after the language: ```jsonl records.jsonl")]
+    NoPath,
+    #[error(transparent)]
+    Prices(#[from] PriceProblem),
+    #[error("price \"{id}\" stands in another price book too; give each price an id of its own")]
+    RepeatedPrice { id: String },
+    #[error(transparent)]
+    Fx(#[from] FxProblem),
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    #[error("what it restates does not fit {id}: {problem}")]
+    Misfit { id: EventId, problem: EntryError },
+    #[error("{0}")]
+    Step(serde_json::Error),
+}
+
+/// Everything that was found wrong in a scenario.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct ScenarioErrors(pub Vec<ScenarioError>);
+
+impl Scenario {
+    /// Reads the files of a folder, or one document that holds them, paths within it.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its file and line. Contracts are read by their own reader.
+    pub fn read(files: &[SourceFile]) -> Result<Self, ScenarioErrors> {
+        let parts = match files {
+            [file] if file.path.ends_with(".md") => parts(file).map_err(|PassedOver { line }| {
+                ScenarioErrors(vec![ScenarioError { path: file.path.clone(), line, problem: ScenarioProblem::NoPath }])
+            })?,
+            _ => Vec::new(),
+        };
+        let parts = if parts.is_empty() { files.iter().map(Part::whole).collect() } else { parts };
+        let mut reader = Reader::default();
+        for (place, part) in parts.iter().enumerate() {
+            if parts.iter().take(place).any(|earlier| earlier.file.path == part.file.path) {
+                reader.fail(part, 1, ScenarioProblem::Repeated);
+            }
+            reader.read(part);
+        }
+        reader.check_corrections();
+        if !reader.errors.is_empty() {
+            return Err(ScenarioErrors(reader.errors));
+        }
+        Ok(Self { files: parts.into_iter().map(|part| part.file).collect(), ..reader.scenario })
+    }
+
+    /// The files that it was read of.
+    pub fn files(&self) -> &[SourceFile] {
+        &self.files
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    scenario: Scenario,
+    errors: Vec<ScenarioError>,
+}
+
+impl Reader {
+    fn fail(&mut self, part: &Part, line: usize, problem: ScenarioProblem) {
+        self.errors.push(ScenarioError {
+            path: part.shown.clone(),
+            line: part.lines_above.saturating_add(line),
+            problem,
+        });
+    }
+
+    fn read(&mut self, part: &Part) {
+        let path = part.file.path.as_str();
+        let name = path.rsplit('/').next().unwrap_or(path);
+        match (name, name.rsplit_once('.').map(|(_, extension)| extension)) {
+            (_, Some("md")) => self.scenario.documents.push(part.file.clone()),
+            ("fx.csv", _) => self.read_rates(part),
+            (_, Some("csv")) => self.read_prices(part),
+            ("steps.jsonl", _) => self.read_steps(part),
+            (_, Some("jsonl")) => self.read_entries(part),
+            _ => self.fail(part, 1, ScenarioProblem::NoPart),
+        }
+    }
+
+    fn read_rates(&mut self, part: &Part) {
+        match read_fx_rates(&part.file.text) {
+            Ok(rates) => self.scenario.rates.extend(rates),
+            Err(error) => self.fail(part, line_number(error.line), error.problem.into()),
+        }
+    }
+
+    fn read_prices(&mut self, part: &Part) {
+        let prices = match read_recorded_price_book(&part.file.text) {
+            Ok(prices) => prices,
+            Err(error) => return self.fail(part, line_number(error.line), error.problem.into()),
+        };
+        let known = |id: &str| self.scenario.prices.iter().any(|(_, price)| price.id == id);
+        if let Some((_, price)) = prices.iter().find(|(_, price)| known(&price.id)) {
+            let id = price.id.clone();
+            self.fail(part, 1, ScenarioProblem::RepeatedPrice { id });
+        }
+        self.scenario.prices.extend(prices);
+    }
+
+    fn read_steps(&mut self, part: &Part) {
+        for (line, text) in lines(&part.file.text) {
+            match Step::from_json(text) {
+                Ok(step) => self.scenario.steps.push(step),
+                Err(problem) => self.fail(part, line, ScenarioProblem::Step(problem)),
+            }
+        }
+    }
+
+    fn read_entries(&mut self, part: &Part) {
+        for (line, text) in lines(&part.file.text) {
+            match Entry::from_json(text, &part.shown, part.lines_above.saturating_add(line)) {
+                Ok(entry) => self.scenario.entries.push(entry),
+                Err(problem) => self.fail(part, line, problem.into()),
+            }
+        }
+    }
+
+    /// Checks that what a correction restates is a field of what it corrects, where that is in the scenario.
+    fn check_corrections(&mut self) {
+        let mut first: BTreeMap<&EventId, &Entry> = BTreeMap::new();
+        let mut in_order: Vec<&Entry> = self.scenario.entries.iter().collect();
+        in_order.sort_by_key(|entry| entry.recorded_at);
+        for entry in in_order {
+            first.entry(&entry.id).or_insert(entry);
+        }
+        for entry in &self.scenario.entries {
+            let What::Correction { target } = &entry.what else { continue };
+            let id = EventId { source: entry.id.source.clone(), id: target.clone() };
+            let Some(corrected) = first.get(&id) else { continue };
+            if matches!(corrected.what, What::Correction { .. } | What::Void { .. }) {
+                continue;
+            }
+            if let Err(problem) = corrected.restated([entry]) {
+                let (path, line) = entry.place.clone();
+                self.errors.push(ScenarioError { path, line, problem: ScenarioProblem::Misfit { id, problem } });
+            }
+        }
+    }
+}
+
+/// The lines that are not empty, with their numbers.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
+}
+
+fn line_number(line: u64) -> usize {
+    usize::try_from(line).unwrap_or(usize::MAX)
+}

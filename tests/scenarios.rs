@@ -1,0 +1,159 @@
+//! Scenarios: small histories with figures worked out by hand, translated into the product's files and compared.
+//!
+//! `SCENARIOS=DIR` names another folder than `../shared/scenarios`; `SCENARIOS_OUT=DIR` gets every translated
+//! scenario, as a folder and as one file.
+
+#[path = "scenarios/answers.rs"]
+mod answers;
+#[path = "scenarios/hand.rs"]
+mod hand;
+#[path = "scenarios/hand_tests.rs"]
+mod hand_tests;
+#[path = "scenarios/json.rs"]
+mod json;
+#[path = "scenarios/toml_text.rs"]
+mod toml_text;
+#[path = "scenarios/translate/mod.rs"]
+mod translate;
+#[path = "scenarios/translate_tests.rs"]
+mod translate_tests;
+
+use answers::{Answer, Answers};
+use apportion::domain::contract::folder::{SourceFile, read_folder};
+use apportion::domain::simulate::Scenario;
+use apportion::domain::simulate::charges::{Charge, charges};
+use apportion::domain::simulate::known::{Known, known_at};
+use apportion::domain::simulate::step::Step;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use translate::{Asked, Translated, translate};
+
+/// The scenario files of the folder, by name; none where there is no such folder and nobody named one.
+fn scenario_files() -> Vec<PathBuf> {
+    let named = std::env::var_os("SCENARIOS").map(PathBuf::from);
+    let is_named = named.is_some();
+    let folder = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/scenarios"));
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        let missing = format!("no scenarios: {} is no folder; SCENARIOS=DIR names another", folder.display());
+        assert!(!is_named, "{missing}");
+        println!("{missing}");
+        return Vec::new();
+    };
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|it| it == "json"));
+    files.sort();
+    files
+}
+
+fn translated(path: &Path) -> Result<Translated, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let json = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    translate(&json)
+}
+
+fn write_out(folder: &Path, scenario: &Translated, one_file: &str) {
+    let root = folder.join(&scenario.name);
+    for file in &scenario.files {
+        let path = root.join(&file.path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, &file.text).expect("a file");
+    }
+    std::fs::write(folder.join(format!("{}.md", scenario.name)), one_file).expect("a file");
+}
+
+#[test]
+fn every_scenario_is_translated_and_read() {
+    let files = scenario_files();
+    let mut faults = Vec::new();
+    for path in &files {
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let scenario = match translated(path) {
+            Ok(scenario) => scenario,
+            Err(fault) => {
+                faults.push(format!("{name}: {fault}"));
+                continue;
+            }
+        };
+        let read = match Scenario::read(&scenario.files) {
+            Ok(read) => read,
+            Err(errors) => {
+                faults.extend(errors.0.iter().map(|error| format!("{name}: {error}")));
+                continue;
+            }
+        };
+        let refused = scenario.hand.pointer("/load/error").is_some();
+        let by_hand = scenario.hand.get("steps").and_then(|it| it.as_array()).map_or(0, Vec::len);
+        let simulated = scenario.asked.iter().filter(|it| **it == Asked::Simulate).count();
+        if !refused && by_hand != scenario.asked.len() || simulated != read.steps.len() {
+            faults.push(format!("{name}: {by_hand} answers of {} steps", scenario.asked.len()));
+        }
+        for document in &read.documents {
+            let parsed = apportion::domain::contract::document::Document::parse(&document.path, &document.text);
+            if let Err(error) = parsed.toml.parse::<toml::Table>() {
+                faults.push(format!("{name}: {}: {error}", document.path));
+            }
+        }
+        let one_file = read.write_one_file(&scenario.description);
+        let again = SourceFile { path: "seed.md".into(), text: one_file.clone() };
+        match Scenario::read(&[again]) {
+            Ok(again) => assert_eq!(again.write_one_file(&scenario.description), one_file, "{name}"),
+            Err(errors) => faults.push(format!("{name}: as one file: {errors}")),
+        }
+        if let Some(folder) = std::env::var_os("SCENARIOS_OUT") {
+            write_out(Path::new(&folder), &scenario, &one_file);
+        }
+    }
+    println!("{} scenarios translated, {} faults", files.len(), faults.len());
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+/// What each event costs as known at an instant, and what does not count.
+fn charged(read: &Scenario, known: &Known) -> Answer {
+    let register: Vec<SourceFile> =
+        read.documents.iter().filter(|it| it.path.ends_with("register.md")).cloned().collect();
+    let register = read_folder(&register).expect("a register").register;
+    let listed = |mention: &apportion::domain::simulate::known::Mention, reason: Option<String>| answers::Listed {
+        id: mention.id.id.clone(),
+        recorded_at: mention.recorded_at,
+        reason,
+    };
+    let rated = charges(known, &register).into_iter().filter_map(|event| match event.charge {
+        Charge::Rated { amounts, .. } => {
+            Some((event.id.id, amounts.into_iter().map(|(currency, it)| (currency.to_string(), it)).collect()))
+        }
+        Charge::Unsold | Charge::Unresolved => None,
+    });
+    Answer::Charges(answers::Charges {
+        charges: rated.collect(),
+        conflicts: known.conflicts.iter().map(|it| listed(it, None)).collect(),
+        rejected: known.rejected.iter().map(|it| listed(&it.what, Some(it.reason.name().to_owned()))).collect(),
+        waiting: known.waiting.iter().map(|it| listed(&it.what, Some(it.waits_for.id.clone()))).collect(),
+    })
+}
+
+/// The steps that ask for nothing but prices and records.
+#[test]
+fn charges_are_as_by_hand() {
+    let mut runs = Vec::new();
+    for path in scenario_files() {
+        let scenario = translated(&path).expect("a scenario");
+        let read = Scenario::read(&scenario.files).expect("a scenario");
+        let by_hand = scenario.hand.get("steps").and_then(|it| it.as_array()).cloned().unwrap_or_default();
+        let (mut steps, mut hand) = (Vec::new(), Vec::new());
+        let simulated = scenario.asked.iter().zip(by_hand).filter(|(asked, _)| **asked == Asked::Simulate);
+        for (step, (_, by_hand)) in read.steps.iter().zip(simulated) {
+            if let Step::Charges { known_at: at } = step {
+                steps.push(charged(&read, &known_at(&read, *at)));
+                hand.push(by_hand);
+            }
+        }
+        if !steps.is_empty() {
+            let run = Answers { steps, ..Answers::default() };
+            let lines = hand::differences(&scenario.name, &json!({ "steps": hand }), &run);
+            runs.push((scenario.name, lines));
+        }
+    }
+    let report = hand::report(&runs);
+    println!("charges: {report}");
+    assert!(runs.iter().all(|(_, lines)| lines.is_empty()), "\n{report}");
+}

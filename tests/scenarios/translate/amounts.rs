@@ -1,0 +1,329 @@
+//! Comparisons, minima, commitments, caps, advances, fixed sums, service credits, baselines, and conversion.
+
+use super::base::Written;
+use super::declared::{Declared, moment};
+use super::names::Names;
+use super::rate::{Number, amount};
+use super::term::{Terms, exact, is_text};
+use crate::json::{Fault, Object};
+use crate::toml_text::{Block, field, list, quoted, table};
+use apportion::domain::money::Exact;
+
+/// How a window that is cut is treated, in the language's words.
+fn partial(object: &Object<'_>) -> Result<Option<String>, Fault> {
+    Ok(match object.opt("partial")?.as_deref() {
+        None => None,
+        Some("full") => Some("full".to_owned()),
+        Some("days" | "prorata_days") => Some("days".to_owned()),
+        Some("months" | "prorata_months") => Some("months".to_owned()),
+        Some("none") => Some("none".to_owned()),
+        Some(other) => return object.fault(format!("partial \"{other}\"")),
+    })
+}
+
+impl Terms<'_> {
+    /// The greater or lesser of amounts, terms and figures over a window.
+    pub fn comparison(
+        &mut self,
+        way: &str,
+        id: &str,
+        comparison: &Object<'_>,
+        block: &mut Block,
+        unit: Option<&str>,
+    ) -> Result<(), Fault> {
+        let per = comparison.text("per")?;
+        block.set("each", quoted(&self.declared.window(&per, comparison, self.anchor.as_deref())?));
+        let mut nodes = Vec::new();
+        for (place, of) in comparison.objects("of")?.iter().enumerate() {
+            let node = if of.has("amount") {
+                let unit = of.opt("currency")?.or(unit.map(str::to_owned));
+                field("fixed", quoted(&amount(&of.text("amount")?, unit.as_deref())))
+            } else if let Some(base) = of.object("base")? {
+                let written = self.base(&format!("{id} part {}", place + 1), &base, None)?;
+                let Some(rated) = self.rated(of, Number::Part, unit)? else { return of.fault("no rate") };
+                nodes.push(table(&[field("rate", rated.value), field("of", quoted(&written.name))]));
+                of.finish()?;
+                continue;
+            } else if of.has("figure") {
+                let missing = of.opt("missing")?.unwrap_or_else(|| "stop".to_owned());
+                let figure = of.text("figure")?;
+                field("of", quoted(&self.declared.figure(self.names, &figure, &missing, unit, false)))
+            } else {
+                field("of", quoted(&of.text("term")?))
+            };
+            of.finish()?;
+            nodes.push(table(&[node]));
+        }
+        block.set(way, list(nodes));
+        let cut = partial(comparison)?;
+        match self.is_input {
+            true => self.declared.cut(comparison, cut)?,
+            false => drop(block.set_if("pro_rata", cut.as_deref().map(quoted))),
+        }
+        if comparison.has("at_window_end") {
+            block.set("at_window_end", comparison.flag("at_window_end")?.to_string());
+        }
+        comparison.finish()
+    }
+
+    /// A minimum of the term's own accruals, or of the spend of a base.
+    pub fn minimum(&mut self, minimum: &Object<'_>, unit: Option<&str>, of: Option<&str>) -> Result<String, Fault> {
+        let per = minimum.text("per")?;
+        let mut fields = vec![field("each", quoted(&self.declared.window(&per, minimum, self.anchor.as_deref())?))];
+        let amounts = minimum.texts("amounts")?;
+        let is = if is_text(minimum.get("amount")) || amounts.is_empty() {
+            quoted(&amount(&minimum.text("amount")?, unit))
+        } else {
+            // The first window's, the second's, and the last one's from then on.
+            let rows = amounts.iter().enumerate().map(|(at, text)| {
+                let value = quoted(&amount(text, unit));
+                if at + 1 == amounts.len() {
+                    return table(&[field("otherwise", value)]);
+                }
+                table(&[field("period", (at + 1).to_string()), field("is", value)])
+            });
+            list(rows)
+        };
+        fields.push(field("is", is));
+        fields.extend(of.map(|base| field("of", quoted(base))));
+        match minimum.opt("mode")?.as_deref() {
+            None | Some("period" | "per_period") => {}
+            Some("cumulative") => fields.push(field("cumulative", "true")),
+            Some(other) => return minimum.fault(format!("mode \"{other}\"")),
+        }
+        match minimum.opt("carry_forward")?.as_deref() {
+            None | Some("none") => {}
+            Some(carry @ ("excess" | "shortfall")) => fields.push(field("carry", quoted(carry))),
+            Some(other) => return minimum.fault(format!("carry_forward \"{other}\"")),
+        }
+        if let Some(limit) = minimum.opt("limit")? {
+            let limit = if limit.ends_with('%') { limit } else { amount(&limit, unit) };
+            fields.push(field("carry_limit", quoted(&limit)));
+        }
+        for key in ["windows", "carry_for", "for_windows"] {
+            fields.extend(minimum.opt(key)?.map(|count| field("carry_for", count)));
+        }
+        if minimum.flag("outside_cap")? {
+            fields.push(field("outside_cap", "true"));
+        }
+        fields.extend(partial(minimum)?.map(|it| field("pro_rata", quoted(&it))));
+        minimum.finish()?;
+        Ok(table(&fields))
+    }
+
+    /// A cap, of one term or shared.
+    pub fn cap(&mut self, cap: &Object<'_>, unit: Option<&str>) -> Result<Vec<(String, String)>, Fault> {
+        let unit = cap.opt("currency")?.or(unit.map(str::to_owned));
+        let unit = unit.as_deref();
+        let reset = cap.opt("reset")?.unwrap_or_else(|| "never".to_owned());
+        let opening = cap.opt("opening")?.unwrap_or_else(|| "0".to_owned());
+        let mut fields = vec![
+            field("is", quoted(&amount(&cap.text("amount")?, unit))),
+            field("each", quoted(&self.declared.window(&reset, cap, self.anchor.as_deref())?)),
+        ];
+        fields.extend(moment(cap, "counts_from")?.map(|from| field("from", from)));
+        fields.push(field("opening", quoted(&amount(&opening, unit))));
+        let excess = cap.opt("excess")?.unwrap_or_else(|| "lost".to_owned());
+        fields.push(field("excess", quoted(&excess)));
+        fields.extend(partial(cap)?.map(|it| field("pro_rata", quoted(&it))));
+        cap.finish()?;
+        Ok(fields)
+    }
+
+    /// What is paid in advance; the terms that pay it back were told before.
+    pub fn advance(&mut self, advance: &Object<'_>, block: &mut Block, unit: Option<&str>) -> Result<(), Fault> {
+        let mut paid = Vec::new();
+        for payment in advance.objects("paid")? {
+            let Some(on) = moment(&payment, "on")? else { return payment.fault("no on") };
+            paid.push((on, payment.text("amount")?));
+            payment.finish()?;
+        }
+        paid.sort();
+        self.dated_sums(&paid, block, unit);
+        advance.pass(&["recoup_from", "rest", "limit"]);
+        advance.finish()
+    }
+
+    /// Sums at dates: one number, or a row for each date.
+    fn dated_sums(&self, paid: &[(String, String)], block: &mut Block, unit: Option<&str>) {
+        let value = |text: &str| quoted(&amount(text, unit));
+        let same = paid.iter().all(|(_, text)| Some(text) == paid.first().map(|(_, first)| first));
+        let fixed = match paid.last() {
+            Some((_, last)) if same => value(last),
+            Some((_, last)) => {
+                let before = &paid[..paid.len() - 1];
+                let rows = before.iter().map(|(on, text)| table(&[field("through", on), field("is", value(text))]));
+                list(rows.chain([table(&[field("otherwise", value(last))])]))
+            }
+            None => value("0"),
+        };
+        let dates: Vec<String> = paid.iter().map(|(on, _)| on.clone()).collect();
+        let on = if let [one] = dates.as_slice() { one.clone() } else { list(dates) };
+        block.set("fixed", fixed).set("on", on);
+    }
+
+    /// Sums once at a fact, at dates, or each window.
+    pub fn fixed(&mut self, term: &Object<'_>, block: &mut Block, unit: Option<&str>) -> Result<(), Fault> {
+        let (mut dated, mut others) = (Vec::new(), 0);
+        for sum in term.objects("fixed")? {
+            let text = sum.text("amount")?;
+            if sum.has("on") || sum.has("date") {
+                let on = moment(&sum, "on")?.or(moment(&sum, "date")?);
+                dated.extend(on.map(|on| (on, text)));
+            } else if sum.has("fact") {
+                others += 1;
+                let fact = self.declared.fact(self.names, &sum.text("fact")?, false);
+                block.set("fixed", quoted(&amount(&text, unit))).set("on", quoted(&fact));
+                block.set_if("at_most", sum.opt("max")?);
+            } else {
+                others += 1;
+                let per = sum.text("per")?;
+                let window = self.declared.window(&per, &sum, self.anchor.as_deref())?;
+                block.set("fixed", quoted(&amount(&text, unit))).set("each", quoted(&window));
+                let cut = partial(&sum)?;
+                match self.is_input {
+                    true => self.declared.cut(&sum, cut)?,
+                    false => drop(block.set_if("pro_rata", cut.as_deref().map(quoted))),
+                }
+            }
+            sum.finish()?;
+        }
+        match (dated.is_empty(), others) {
+            (true, 1) => {}
+            (false, 0) => {
+                dated.sort();
+                self.dated_sums(&dated, block, unit);
+            }
+            _ => return term.fault("fixed: sums at several facts or windows are several terms in the language"),
+        }
+        Ok(())
+    }
+
+    /// A rate by the band of a reported figure; without the figure there is no credit.
+    pub fn service_credit<'o>(
+        &mut self,
+        term: &Object<'o>,
+        credit: &Object<'o>,
+        block: &mut Block,
+    ) -> Result<(), Fault> {
+        let missing = credit.opt("missing")?.unwrap_or_else(|| "nothing".to_owned());
+        let figure = self.declared.figure(self.names, &credit.text("figure")?, &missing, None, false);
+        let per = credit.opt("per")?.unwrap_or_else(|| "period".to_owned());
+        let window = self.declared.window(&per, credit, self.anchor.as_deref())?;
+        let (outer, inner) = (term.object("base")?, credit.object("base")?);
+        let Some(base) = outer.as_ref().or(inner.as_ref()) else { return term.fault("no base") };
+        let written = self.base(&format!("{} base", term.text("id")?), base, None)?;
+        let edge_in = self.declared.unit_of(&figure);
+        block.set("of", quoted(&written.name));
+        block.set("rate", self.steps(credit, Number::Part, edge_in.as_deref())?);
+        let tiers = [
+            field("apply", quoted("level")),
+            field("of", quoted(&figure)),
+            field("read", quoted("window_end")),
+            field("each", quoted(&window)),
+        ];
+        block.set("tiers", table(&tiers)).set("each", quoted(&window));
+        block.set_if("above_one", term.flag("above_one")?.then(|| "true".to_owned()));
+        credit.finish()
+    }
+
+    /// Only what lies over a baseline counts: a base less it, and nothing below zero.
+    pub fn baseline(
+        &mut self,
+        over: &Written,
+        baseline: &Object<'_>,
+        unit: Option<&str>,
+        per: &[String],
+    ) -> Result<Written, Fault> {
+        let name = format!("{} over baseline", over.name);
+        let less = if baseline.has("figure") {
+            let missing = baseline.opt("missing")?.unwrap_or_else(|| "stop".to_owned());
+            let figure = baseline.text("figure")?;
+            field("figure", quoted(&self.declared.figure(self.names, &figure, &missing, unit, false)))
+        } else {
+            let window = baseline.opt("per")?.or(baseline.opt("reset")?).unwrap_or_else(|| "period".to_owned());
+            let window = self.declared.window(&window, baseline, self.anchor.as_deref())?;
+            let mut block = Block::new("amount", &format!("{name} amount"));
+            block.set("fixed", quoted(&amount(&baseline.text("amount")?, unit))).set("each", quoted(&window));
+            block.set_if("from", moment(baseline, "counts_from")?);
+            if !per.is_empty() {
+                block.set("per", list(per.iter().map(|it| quoted(it))));
+            }
+            self.blocks.push(block);
+            self.declared.cut(baseline, partial(baseline)?)?;
+            field("amount", quoted(&format!("{name} amount")))
+        };
+        let mut block = Block::new("base", &name);
+        block.set("select", table(&[field("base", quoted(&over.name))]));
+        block.set("less", list([table(&[less, field("at", quoted("own_date"))])]));
+        block.set("below_zero", quoted(&baseline.opt("below_zero")?.unwrap_or_else(|| "zero".to_owned())));
+        baseline.finish()?;
+        self.blocks.push(block);
+        Ok(Written { name, is_units: over.is_units })
+    }
+}
+
+impl Declared {
+    /// How cut windows of amounts are treated: the contract says it for all of them.
+    fn cut(&mut self, object: &Object<'_>, partial: Option<String>) -> Result<(), Fault> {
+        match (&self.pro_rata, &partial) {
+            (Some(known), Some(other)) if known != other => object.fault(format!("partial {other} beside {known}")),
+            (None, Some(_)) => {
+                self.pro_rata = partial;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Conversion: rates by source and date, or stated ones.
+    pub fn convert(&mut self, names: &Names, contract: &str, fx: &Object<'_>) -> Result<(), Fault> {
+        let rule = fx.opt("date_rule")?;
+        let mut stated = false;
+        if let Some(rates) = fx.object("rates")? {
+            for pair in rates.keys() {
+                let rate = exact(&rates, pair)?;
+                let Some((from, to)) = pair.split_once(['/', '>']) else { return rates.fault(format!("pair {pair}")) };
+                if names.units.contains_key(to) {
+                    // So many for one of money is the worth of one the other way round.
+                    let worth = Exact::from_integer(1).checked_div(&rate);
+                    self.unit(to, worth.map(|worth| format!("{worth} {from}")))?;
+                } else {
+                    stated = true;
+                    self.stated_rates.push(format!("{STATED},{from},{to},{rate},stated by {contract},"));
+                }
+            }
+            rates.finish()?;
+        }
+        let date = match rule.as_deref() {
+            Some("occurrence_date") | None => quoted("item"),
+            Some("period_end") => quoted("period_end"),
+            Some("fixed") if fx.has("date") => moment(fx, "date")?.unwrap_or_default(),
+            Some("fixed") if stated => STATED.to_owned(),
+            Some("fixed") => return fx.finish(),
+            Some(other) => return fx.fault(format!("date_rule \"{other}\"")),
+        };
+        let source = if stated { Some(format!("stated by {contract}")) } else { fx.opt("source")? };
+        let mut block = Block::unnamed("fx");
+        block.set_if("source", source.as_deref().map(quoted)).set("date", date);
+        let within = fx.opt("fallback_days")?.filter(|days| days != "0");
+        block.set_if("within", within.map(|days| quoted(&format!("{days} day{}", if days == "1" { "" } else { "s" }))));
+        for (key, name) in
+            [("inverse", "inverse"), ("cross", "cross"), ("allow_inverse", "inverse"), ("allow_cross", "cross")]
+        {
+            block.set_if(name, fx.flag(key)?.then(|| "true".to_owned()));
+        }
+        fx.pass(&["source"]);
+        fx.finish()?;
+        match &self.fx {
+            Some(known) if *known != block => Err(format!("{}: a contract of the language has one [fx]", fx.place)),
+            _ => {
+                self.fx = Some(block);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The date of rates that a contract states itself: before every contract.
+const STATED: &str = "1999-01-01";

@@ -1,0 +1,215 @@
+//! Contracts and their versions as documents: one file with the definitions, and one for each version.
+
+use super::declared::{Declared, length, moment};
+use super::names::Names;
+use super::term::{Terms, finish};
+use crate::json::{Fault, Object};
+use crate::toml_text::{Block, fenced, field, one_or_more, quoted, table};
+use apportion::domain::contract::folder::SourceFile;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A contract as it was translated.
+pub struct Contract {
+    pub id: String,
+    pub zone: Option<chrono_tz::Tz>,
+    pub declared: Declared,
+    pub files: Vec<SourceFile>,
+}
+
+/// Translates a contract with all its versions.
+pub fn contract(names: &Names, contract: &Object<'_>) -> Result<Contract, Fault> {
+    let id = contract.text("id")?;
+    let mut declared = Declared::default();
+    let mut head = Block::unnamed("contract");
+    head.set_text("id", &id);
+    let (zone, currency) = (contract.opt("zone")?, contract.opt("currency")?);
+    head.set_if("zone", zone.as_deref().map(quoted)).set_if("currency", currency.as_deref().map(quoted));
+    let mut anchor = None;
+    if let Some(period) = contract.object("period")? {
+        anchor = period.opt("anchor")?;
+        let window = declared.window(&period.text("unit")?, &period, None)?;
+        period.pass(&["first_day", "dates"]);
+        period.finish()?;
+        head.set_text("period", &window);
+    }
+    head.set_if("rounding", contract.opt("rounding")?.as_deref().map(quoted));
+    // The format has neither; a negative total has no effect on what is booked.
+    head.set_text("negative", "carry");
+    head.set_if("straddling", contract.opt("straddling")?.as_deref().map(quoted));
+    if let Some(fx) = contract.object("fx")? {
+        declared.convert(names, &id, &fx)?;
+    }
+    let mut files = Vec::new();
+    for (place, version) in contract.objects("versions")?.into_iter().enumerate() {
+        let anchor = anchor.clone().or(version.opt("effective_at")?.map(|at| at.chars().take(10).collect()));
+        let terms = Terms {
+            names,
+            declared: &mut declared,
+            contract: id.clone(),
+            currency: currency.clone(),
+            anchor,
+            inputs: BTreeSet::new(),
+            credits: BTreeMap::new(),
+            caps: BTreeMap::new(),
+            payer: String::new(),
+            is_input: false,
+            blocks: Vec::new(),
+        };
+        let text = self::version(terms, &version)?;
+        files.push(SourceFile { path: format!("contracts/{id}/{}.md", place + 1), text });
+    }
+    // What the format leaves out is whole; where the loader has to refuse that, nothing is added.
+    let pro_rata = declared.pro_rata.clone().or(names.refusal.is_none().then(|| "full".to_owned()));
+    head.set_if("pro_rata", pro_rata.as_deref().map(quoted));
+    finish(names, contract, &mut head)?;
+    let mut text = format!("# {id}\n\n{}", fenced(&[head]));
+    let blocks = declared.blocks(names);
+    if !blocks.is_empty() {
+        text.push_str(&format!("\n## Definitions\n\n{}", fenced(&blocks)));
+    }
+    files.insert(0, SourceFile { path: format!("contracts/{id}/contract.md"), text });
+    let zone = zone.and_then(|zone| zone.parse().ok());
+    Ok(Contract { id, zone, declared, files })
+}
+
+fn version(mut terms: Terms<'_>, version: &Object<'_>) -> Result<String, Fault> {
+    let mut head = Block::unnamed("version");
+    let number = version.text("number")?;
+    head.set_text("contract", &terms.contract).set("number", number.clone());
+    head.set_if("effective", moment(version, "effective_at")?);
+    head.set_if("recorded_at", moment(version, "recorded_at")?);
+    let mut caps = Vec::new();
+    for cap in version.objects("caps")? {
+        let id = cap.text("id")?;
+        for term in cap.texts("terms")? {
+            terms.caps.insert(term, id.clone());
+        }
+        caps.push((id, cap));
+    }
+    let written = in_order(version.objects("terms")?)?;
+    for term in &written {
+        prepare(&mut terms, term)?;
+    }
+    let mut text = format!("# Version {number}\n\n");
+    let mut parts = Vec::new();
+    for (id, cap) in caps {
+        let unit = shared_unit(&terms, &written, &id)?;
+        let mut block = Block::new("cap", &id);
+        if unit != terms.currency {
+            block.set_if("in", unit.as_deref().map(quoted));
+        }
+        block.extend(terms.cap(&cap, unit.as_deref())?);
+        parts.push((format!("Cap {id}"), vec![block]));
+    }
+    for term in &written {
+        let clause = term.opt("clause")?.unwrap_or_default();
+        let heading = format!("{clause} {}", term.text("id")?).trim().to_owned();
+        let blocks = if term.has("right") { vec![right(&mut terms, term)?] } else { terms.term(term)? };
+        parts.push((heading, blocks));
+    }
+    finish(terms.names, version, &mut head)?;
+    text.push_str(&fenced(&[head]));
+    for (heading, blocks) in parts {
+        text.push_str(&format!("\n## {heading}\n\n{}", fenced(&blocks)));
+    }
+    Ok(text)
+}
+
+/// The terms in the order of the file, those of one `once` group in the order that the group states.
+fn in_order(terms: Vec<Object<'_>>) -> Result<Vec<Object<'_>>, Fault> {
+    let mut groups: BTreeMap<String, Vec<(i64, usize)>> = BTreeMap::new();
+    for (place, term) in terms.iter().enumerate() {
+        if let Some(once) = term.object("once")? {
+            let order = once.opt("order")?.unwrap_or_else(|| "0".to_owned());
+            let Ok(order) = order.parse() else { return once.fault(format!("order {order}")) };
+            groups.entry(once.text("group")?).or_default().push((order, place));
+        }
+    }
+    let mut from: Vec<usize> = (0..terms.len()).collect();
+    for members in groups.values() {
+        let mut ordered = members.clone();
+        ordered.sort();
+        for ((_, slot), (_, member)) in members.iter().zip(ordered) {
+            from[*slot] = member;
+        }
+    }
+    let mut terms: Vec<Option<Object<'_>>> = terms.into_iter().map(Some).collect();
+    Ok(from.into_iter().filter_map(|place| terms[place].take()).collect())
+}
+
+/// What other terms have to know of one: whether it is only an input, and what pays it back.
+fn prepare(terms: &mut Terms<'_>, term: &Object<'_>) -> Result<(), Fault> {
+    let id = term.text("id")?;
+    if term.flag("input_only")? {
+        terms.inputs.insert(id.clone());
+    }
+    let (advance, set_off) = (term.object("advance")?, term.object("set_off")?);
+    let unit = term.opt("currency")?.or(terms.currency.clone());
+    let Some(advance) = advance.or(set_off) else { return Ok(()) };
+    for from in [advance.texts("recoup_from")?, advance.texts("against")?].concat() {
+        let rest = advance.opt("rest")?.unwrap_or_else(|| "carried".to_owned());
+        let mut fields = vec![field("of", quoted(&id)), field("rest", quoted(&rest))];
+        let limit = advance.opt("limit")?.map(|text| super::rate::amount(&text, unit.as_deref()));
+        fields.extend(limit.map(|limit| field("limit", quoted(&limit))));
+        terms.credits.entry(from).or_default().push(table(&fields));
+    }
+    Ok(())
+}
+
+/// What the terms under a shared cap are owed in.
+fn shared_unit(terms: &Terms<'_>, written: &[Object<'_>], cap: &str) -> Result<Option<String>, Fault> {
+    for term in written {
+        if terms.caps.get(&term.text("id")?).is_some_and(|shared| shared == cap) {
+            return Ok(term.opt("currency")?.or(terms.currency.clone()));
+        }
+    }
+    Ok(terms.currency.clone())
+}
+
+/// A right; its releases and waivers have one name each, as the format's have.
+fn right(terms: &mut Terms<'_>, right: &Object<'_>) -> Result<Block, Fault> {
+    let mut block = Block::new("right", &right.text("id")?);
+    match right.text("right")?.as_str() {
+        "first_availability" => {
+            block.set_text("first", &right.text("cloud")?);
+            let lead = right.object("lead_time")?;
+            let text = lead.as_ref().map(length).transpose()?.unwrap_or_else(|| "0 days".to_owned());
+            lead.map_or(Ok(()), |lead| lead.finish())?;
+            block.set_text("lead", &text);
+            let release = terms.declared.subject_fact("release", false, &["product", "cloud"]);
+            let waiver = terms.declared.subject_fact("waiver", true, &["product", "capability"]);
+            block.set_text("release", &release).set("waivers", format!("[{}]", quoted(&waiver)));
+        }
+        "exclusivity" => {
+            let mut only = Vec::new();
+            for (key, attribute) in [("only_cloud", "cloud"), ("only_channel", "channel")] {
+                let texts = right.texts(key)?;
+                if !texts.is_empty() {
+                    only.push(field(attribute, one_or_more(&texts)));
+                }
+            }
+            block.set("only", table(&only));
+        }
+        "licence" => {
+            block.set_text("licensor", &right.text("licensor")?).set_text("licensee", &right.text("licensee")?);
+            block.set("exclusive", right.flag("exclusive")?.to_string());
+        }
+        other => return right.fault(format!("right \"{other}\"")),
+    }
+    let products = right.texts("products")?;
+    let products = if products == ["all"] { vec!["all-products".to_owned()] } else { products };
+    block.set("products", one_or_more(&products));
+    match (moment(right, "from")?, right.opt("starts_at")?) {
+        (Some(_), Some(_)) | (None, Some(_)) => return right.fault("a right of the language begins at a date"),
+        (from, None) => block.set_if("from", from),
+    };
+    block.set_if("through", moment(right, "through")?);
+    if let Some(fact) = right.opt("ends_at")? {
+        let fact = terms.declared.fact(terms.names, &fact, false);
+        block.set_text("until", &fact);
+    }
+    block.set_if("on_breach", right.opt("consequence")?.as_deref().map(quoted));
+    right.pass(&["clause"]);
+    finish(terms.names, right, &mut block)?;
+    Ok(block)
+}

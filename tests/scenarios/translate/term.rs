@@ -1,0 +1,319 @@
+//! Terms of money: who, when, of what, and which one way to yield.
+
+use super::base::Written;
+use super::declared::{Declared, length, moment};
+use super::names::Names;
+use super::rate::{Number, Rated};
+use crate::json::{Fault, Object, text_of};
+use crate::toml_text::{Block, field, list, one_or_more, quoted, table};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The terms of one version, while they are translated.
+pub struct Terms<'a> {
+    pub names: &'a Names,
+    pub declared: &'a mut Declared,
+    pub contract: String,
+    pub currency: Option<String>,
+    /// From which date contract years count where nothing else says.
+    pub anchor: Option<String>,
+    /// Terms that are only inputs of others.
+    pub inputs: BTreeSet<String>,
+    /// By term, what it pays back first.
+    pub credits: BTreeMap<String, Vec<String>>,
+    /// By term, the cap that it shares.
+    pub caps: BTreeMap<String, String>,
+    /// The payer of the term that is translated, and whether it is only an input.
+    pub payer: String,
+    pub is_input: bool,
+    /// The blocks of the term that is translated: what it refers to before itself.
+    pub blocks: Vec<Block>,
+}
+
+/// JSON as TOML: what is unknown is passed on where the loader has to refuse it.
+fn passed_on(value: &Value) -> String {
+    match value {
+        Value::String(text) => quoted(text),
+        Value::Array(items) => list(items.iter().map(passed_on)),
+        Value::Object(map) => table(&map.iter().map(|(name, it)| field(name, passed_on(it))).collect::<Vec<_>>()),
+        Value::Null => quoted(""),
+        other => other.to_string(),
+    }
+}
+
+/// Fails on a key that nobody asked for, or passes it on to the loader where that has to refuse the scenario.
+pub fn finish(names: &Names, object: &Object<'_>, block: &mut Block) -> Result<(), Fault> {
+    if names.refusal.is_some() {
+        for key in object.unasked() {
+            if let Some(value) = object.get(key) {
+                block.set(key, passed_on(value));
+            }
+        }
+    }
+    object.finish()
+}
+
+impl Terms<'_> {
+    /// Translates a term into its blocks.
+    pub fn term(&mut self, term: &Object<'_>) -> Result<Vec<Block>, Fault> {
+        let id = term.text("id")?;
+        let is_input = term.flag("input_only")?;
+        let mut block = Block::new(if is_input { "amount" } else { "term" }, &id);
+        self.payer = term.opt("payer")?.unwrap_or_default();
+        let unit = term.opt("currency")?.or(self.currency.clone());
+        if let Some(unit) = unit.as_deref().filter(|unit| self.names.units.contains_key(*unit)) {
+            self.declared.unit(unit, None)?;
+        }
+        self.is_input = is_input;
+        if is_input {
+            term.pass(&["payer", "payee"]);
+            // An amount of the language is computed and not owed: it has none of these.
+            let owed = ["cap", "minimum", "commitment", "advance", "tail", "once", "payees", "at_window_end"];
+            if let Some(key) = owed.into_iter().find(|key| term.has(key)) {
+                return term.fault(format!("{key} of a term that is only an input"));
+            }
+        } else {
+            block.set_if("payer", term.opt("payer")?.as_deref().map(quoted));
+            let payee = self.payee(term, &id)?;
+            block.set_if("payee", payee);
+        }
+        self.life(term, &mut block)?;
+        if unit != self.currency {
+            block.set_if("in", unit.as_deref().map(quoted));
+        }
+        let per = self.per(term)?;
+        if !per.is_empty() {
+            block.set("per", list(per.iter().map(|it| quoted(it))));
+        }
+        if let Some(fx) = term.object("fx")? {
+            self.declared.convert(self.names, &self.contract, &fx)?;
+        }
+        self.yields(term, &mut block, unit.as_deref(), &per)?;
+        if let Some(minimum) = term.object("minimum")? {
+            let minimum = self.minimum(&minimum, unit.as_deref(), None)?;
+            block.set("minimum", minimum);
+        }
+        if let Some(cap) = term.object("cap")? {
+            let cap = self.cap(&cap, unit.as_deref())?;
+            block.set("cap", table(&cap));
+        } else if let Some(shared) = self.caps.get(&id) {
+            block.set("cap", quoted(shared));
+        }
+        if let Some(credits) = self.credits.get(&id) {
+            block.set("credits", list(credits.iter().cloned()));
+        }
+        if let Some(once) = term.object("once")? {
+            // Its order is the order of the file, in which the terms were put before.
+            once.pass(&["order"]);
+            block.set("once", quoted(&once.text("group")?));
+            once.finish()?;
+        }
+        if term.has("at_window_end") {
+            block.set("at_window_end", term.flag("at_window_end")?.to_string());
+        }
+        term.pass(&["clause"]);
+        finish(self.names, term, &mut block)?;
+        let mut blocks = std::mem::take(&mut self.blocks);
+        blocks.push(block);
+        Ok(blocks)
+    }
+
+    /// The attributes whose values have counters of their own.
+    fn per(&mut self, term: &Object<'_>) -> Result<Vec<String>, Fault> {
+        let named = term.texts("group_by")?;
+        let found = named.iter().map(|name| match self.names.attribute(name) {
+            Some(attribute) => Ok(attribute),
+            None if name == "introduced_by" => Ok(self.declared.introduction(None, false)),
+            None => term.fault(format!("group_by: unknown attribute \"{name}\"")),
+        });
+        found.collect()
+    }
+
+    /// One payee, fixed parts, or parts by usage.
+    fn payee(&mut self, term: &Object<'_>, id: &str) -> Result<Option<String>, Fault> {
+        let payees = term.objects("payees")?;
+        if let Some(split) = term.object("split")? {
+            return self.pool(id, &payees, &split).map(Some);
+        }
+        if payees.is_empty() {
+            return Ok(term.opt("payee")?.as_deref().map(quoted));
+        }
+        let mut parts = Vec::new();
+        for payee in &payees {
+            parts.push((payee.text("party")?, exact(payee, "weight")?));
+            payee.finish()?;
+        }
+        let whole: apportion::domain::money::Exact = parts.iter().map(|(_, weight)| weight.clone()).sum();
+        let part = |(party, weight): &(String, apportion::domain::money::Exact)| {
+            let part = weight.checked_div(&whole).map_or_else(|| weight.to_string(), |part| part.to_string());
+            table(&[field("party", quoted(party)), field("part", quoted(&part))])
+        };
+        Ok(Some(list(parts.iter().map(part))))
+    }
+
+    /// A pool that is shared by usage: what belongs to whom is told by one attribute.
+    fn pool(&mut self, id: &str, payees: &[Object<'_>], split: &Object<'_>) -> Result<String, Fault> {
+        let (mut each, mut parties) = (None, Vec::new());
+        for payee in payees {
+            let party = payee.text("party")?;
+            let Some(of) = payee.object("of")? else { return payee.fault("no of") };
+            for key in of.keys() {
+                let attribute = self.names.attribute(key).filter(|it| each.get_or_insert(it.clone()) == it);
+                if attribute.is_none() {
+                    return of.fault(format!("\"{key}\": the language shares a pool by one attribute"));
+                }
+                parties.extend(of.texts(key)?.into_iter().map(|value| field(&value, quoted(&party))));
+            }
+            of.finish()?;
+            payee.finish()?;
+        }
+        let meters: Vec<String> = split.texts("meters")?.iter().map(|it| self.names.meter(it)).collect();
+        let counted = table(&[field("units", table(&[field("meter", one_or_more(&meters))]))]);
+        let mut block = Block::new("base", &format!("{id} usage"));
+        block.set("select", counted);
+        self.blocks.push(block);
+        let if_none = match split.opt("no_usage")?.as_deref() {
+            Some("equal") => "equal",
+            Some("stop" | "error") | None => "stop",
+            Some("nothing" | "none" | "payer") => "nothing",
+            Some(other) => return split.fault(format!("no_usage \"{other}\"")),
+        };
+        split.finish()?;
+        Ok(table(&[
+            field("each", quoted(each.as_deref().unwrap_or("product"))),
+            field("by", quoted(&format!("{id} usage"))),
+            field("parties", table(&parties)),
+            field("if_none", quoted(if_none)),
+        ]))
+    }
+
+    /// From when to when it is in force.
+    fn life(&mut self, term: &Object<'_>, block: &mut Block) -> Result<(), Fault> {
+        let from = moment(term, "from")?;
+        match (from, term.opt("starts_at")?) {
+            (Some(_), Some(_)) => return term.fault("from and starts_at: the language has one beginning"),
+            (None, Some(fact)) => {
+                let fact = self.declared.fact(self.names, &fact, false);
+                block.set("from", quoted(&fact));
+            }
+            (from, None) => {
+                block.set_if("from", from);
+            }
+        }
+        block.set_if("through", moment(term, "through")?);
+        let ends = term.texts("ends_at")?;
+        if !ends.is_empty() {
+            let ends: Vec<String> = ends.iter().map(|it| self.declared.fact(self.names, it, false)).collect();
+            block.set("until", one_or_more(&ends));
+        }
+        let Some(tail) = term.object("tail")? else { return Ok(()) };
+        let Some(lasts) = tail.object("for")? else { return tail.fault("no for") };
+        let mut fields = vec![field("lasts", quoted(&length(&lasts)?))];
+        lasts.finish()?;
+        match tail.opt("items")?.as_deref() {
+            None | Some("all") => fields.push(field("of", quoted("all"))),
+            Some("customers" | "earlier_customers") => fields.push(field("of", quoted("earlier customers"))),
+            Some("introduced" | "introductions") => {
+                let payee = term.text("payee")?;
+                let introduced = self.declared.introduction(None, false);
+                fields.push(field("of", quoted("all")));
+                fields.push(field("where", table(&[field(&introduced, quoted(&payee))])));
+            }
+            Some(other) => return tail.fault(format!("items \"{other}\"")),
+        }
+        if let Some(filter) = tail.object("where")? {
+            fields.push(field("where", table(&self.filter(&filter)?)));
+        }
+        tail.finish()?;
+        block.set("tail", table(&fields));
+        Ok(())
+    }
+
+    /// The one way to yield.
+    fn yields(
+        &mut self,
+        term: &Object<'_>,
+        block: &mut Block,
+        unit: Option<&str>,
+        per: &[String],
+    ) -> Result<(), Fault> {
+        let id = term.text("id")?;
+        for way in ["greater_of", "lesser_of"] {
+            if let Some(comparison) = term.object(way)? {
+                return self.comparison(way, &id, &comparison, block, unit);
+            }
+        }
+        if let Some(set_off) = term.object("set_off")? {
+            // The README does not say what it holds: here, what the terms that it is set off against pay back first.
+            // What is set off is the term's own yield, said beside it.
+            set_off.pass(&["against", "rest", "limit"]);
+            set_off.finish()?;
+        }
+        if let Some(commitment) = term.object("commitment")? {
+            let base = self.own_base(term, None)?;
+            let minimum = self.minimum(&commitment, unit, Some(&base.name))?;
+            block.set("minimum", minimum);
+            return Ok(());
+        }
+        if let Some(advance) = term.object("advance")? {
+            return self.advance(&advance, block, unit);
+        }
+        if term.has("fixed") {
+            return self.fixed(term, block, unit);
+        }
+        if let Some(credit) = term.object("credit")? {
+            return self.service_credit(term, &credit, block);
+        }
+        self.share(term, block, unit, per)
+    }
+
+    /// A part of a base, or a price for its units.
+    fn share(&mut self, term: &Object<'_>, block: &mut Block, unit: Option<&str>, per: &[String]) -> Result<(), Fault> {
+        let Some(base) = term.object("base")? else { return term.fault("no way to yield that the README names") };
+        let is_units = !base.objects("quantities")?.is_empty();
+        let edge_in = if is_units { None } else { unit };
+        let above = self.threshold(term, edge_in, per)?;
+        let mut written = self.own_base(term, above)?;
+        if let Some(baseline) = term.object("baseline")? {
+            written = self.baseline(&written, &baseline, edge_in, per)?;
+        }
+        let number = if is_units { Number::Price(unit) } else { Number::Part };
+        let Some(Rated { value, tiers }) = self.rated(term, number, unit)? else {
+            return term.fault("a base without rate or tiers");
+        };
+        block.set(if is_units { "price" } else { "rate" }, value).set("of", quoted(&written.name));
+        block.set_if("tiers", tiers);
+        let above_one = term.flag("above_one")?;
+        // A price is no part of anything.
+        block.set_if("above_one", (above_one && !is_units).then(|| "true".to_owned()));
+        let Some(blocks) = term.object("block")? else { return Ok(()) };
+        block.set("per_units", quoted(&blocks.text("size")?));
+        let running = blocks.opt("of")?.as_deref() == Some("counter");
+        let part = match (blocks.opt("part")?.as_deref(), running) {
+            (Some("exact") | None, _) => "exact",
+            (Some("none"), false) => "none",
+            (Some("full" | "whole"), false) => "whole",
+            (Some("none"), true) => "running",
+            (Some(other), _) => return blocks.fault(format!("part blocks {other} on a running counter")),
+        };
+        block.set("part_block", quoted(part));
+        let from = moment(&blocks, "counts_from")?;
+        block.set_if("block_from", from.filter(|_| part == "running"));
+        blocks.finish()
+    }
+
+    fn own_base(&mut self, term: &Object<'_>, above: Option<String>) -> Result<Written, Fault> {
+        let Some(base) = term.object("base")? else { return term.fault("no base") };
+        self.base(&format!("{} base", term.text("id")?), &base, above)
+    }
+}
+
+pub fn exact(object: &Object<'_>, key: &str) -> Result<apportion::domain::money::Exact, Fault> {
+    let text = object.text(key)?;
+    text.parse().or_else(|_| object.fault(format!("{key}: {text} is no number")))
+}
+
+/// Whether a JSON value is one text.
+pub fn is_text(value: Option<&Value>) -> bool {
+    value.is_some_and(|value| text_of(value).is_some())
+}
