@@ -7,6 +7,8 @@ mod agreements;
 mod auditor;
 #[path = "domain/documents.rs"]
 mod documents;
+#[path = "domain/drafts.rs"]
+mod drafts;
 #[path = "domain/edges.rs"]
 mod edges;
 #[path = "domain/findings.rs"]

@@ -132,7 +132,7 @@ fn check_together(folder: &Folder, known: Vec<Contract>) -> Result<(), AdditionE
         };
         let fixed = |contract: &Contract| {
             let head = &contract.head;
-            (head.zone, head.currency, head.period, head.rounding, head.negative)
+            (head.zone, head.currency, head.settlement.clone(), head.rounding, head.negative)
         };
         if fixed(stated) != fixed(&loaded) {
             return Err(AdditionError::ChangedHead { contract: loaded.head.id });

@@ -2,11 +2,15 @@
 
 use super::measure::Measure;
 use super::selector::Filter;
+use super::term::Tiers;
+use crate::domain::ids::{DefinedTerm, PartyId};
 use crate::domain::money::Exact;
-use crate::domain::period::Span;
+use crate::domain::period::{Length, Span};
 use serde::Serialize;
 
 /// A number of a term: a rate, an amount, a price, a factor. A plain number is one row without conditions.
+///
+/// The first row that matches holds; where none does the settlement stops, as the document says on purpose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Table {
     pub rows: Vec<Row>,
@@ -49,6 +53,23 @@ pub enum Cell {
     /// A figure or an amount, as it stands at the item or at the window's last instant.
     Measured(Measure),
     Table(Table),
+    /// A table whose bands measure something of its own.
+    Tiered { table: Table, tiers: Box<Tiers> },
+    /// What a party sets by notice.
+    Noticed(Box<Notice>),
+}
+
+/// A number that one party sets: facts of its name bring new values. One out of bounds does not count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    pub name: DefinedTerm,
+    pub by: PartyId,
+    pub least: Exact,
+    pub most: Exact,
+    /// How long after the notice its value holds.
+    pub notice: Length,
+    /// What holds before any notice.
+    pub initial: Exact,
 }
 
 impl From<Exact> for Table {
@@ -58,13 +79,38 @@ impl From<Exact> for Table {
 }
 
 impl Table {
+    /// The number, where no condition decides on it.
+    pub fn number(&self) -> Option<&Exact> {
+        match self.rows.as_slice() {
+            [Row { when, is: Cell::Number(number) }] if when.is_empty() => Some(number),
+            _ => None,
+        }
+    }
+
     /// Every cell that is not a table itself, with those of its tables.
     pub fn cells(&self) -> Vec<&Cell> {
         let mut found = Vec::new();
         for row in &self.rows {
             match &row.is {
-                Cell::Table(table) => found.extend(table.cells()),
+                Cell::Table(table) | Cell::Tiered { table, .. } => found.extend(table.cells()),
                 cell => found.push(cell),
+            }
+        }
+        found
+    }
+
+    /// The figures and amounts that stand for numbers in it, and what its own tiers measure.
+    pub fn measures(&self) -> Vec<&Measure> {
+        let mut found = Vec::new();
+        for row in &self.rows {
+            match &row.is {
+                Cell::Measured(measure) => found.push(measure),
+                Cell::Table(table) => found.extend(table.measures()),
+                Cell::Tiered { table, tiers } => {
+                    found.extend(table.measures());
+                    found.extend(&tiers.of);
+                }
+                Cell::Number(_) | Cell::Nothing | Cell::Noticed(_) => {}
             }
         }
         found
