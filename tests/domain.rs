@@ -17,6 +17,12 @@ mod findings;
 mod histories;
 #[path = "domain/invoices.rs"]
 mod invoices;
+#[path = "domain/language.rs"]
+mod language;
+#[path = "domain/language_terms.rs"]
+mod language_terms;
+#[path = "domain/language_whole.rs"]
+mod language_whole;
 #[path = "domain/records.rs"]
 mod records;
 #[path = "domain/settlement.rs"]

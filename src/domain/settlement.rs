@@ -2,9 +2,9 @@
 //!
 //! One path for the first run, a rerun, late usage, corrections and amendments.
 
-use super::contract::problem::there_is;
 use super::contract::Contract as AnyContract;
-use super::contract::simple::{Contract, Missing, Selection, Term};
+use super::contract::problem::there_is;
+use super::contract::simple::{Contract, Missing, NotSimple, Selection, Term};
 use super::deduction::PlacedDeduction;
 use super::findings::{Held, without_held};
 use super::ids::{ContractId, DefinedTerm, PartyId, TermId};
@@ -112,6 +112,8 @@ pub enum SettlementError {
         "figure \"{figure}\" of {contract} is missing for {period}, and it says missing = \"stop\"; record it with `apportion record`"
     )]
     MissingFigure { contract: ContractId, figure: DefinedTerm, period: Period },
+    #[error(transparent)]
+    NotYet(#[from] NotSimple),
     #[error(transparent)]
     Sharing(#[from] SharingError),
 }

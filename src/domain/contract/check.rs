@@ -173,8 +173,9 @@ impl<'a> Place<'a> {
     fn check_accruals(&self) -> Result<(), CheckError> {
         for (place, measure) in self.measured() {
             let Measure::Accrual { contract: drawn, term, .. } = measure else { continue };
-            let versions = self.versions(drawn);
-            let terms: Vec<&Term> = versions.into_iter().filter_map(|version| version.term(term)).collect();
+            let of_contract = self.contracts.iter().filter(|it| it.head.id == *drawn);
+            let versions = of_contract.flat_map(|contract| &contract.versions);
+            let terms: Vec<&Term> = versions.filter_map(|version| version.term(term)).collect();
             let (contract, number) = (self.contract.head.id.clone(), self.version.number);
             let (drawn_contract, drawn_term) = (drawn.clone(), term.clone());
             if terms.is_empty() {
@@ -248,7 +249,8 @@ impl<'a> Place<'a> {
             let found = behind(self, &self.contract.head.id, selection);
             let of = matches!(selection.of, Source::Of(_));
             // Sales that two selections share count once.
-            let is_twice = |money: &Behind<'a>| before.iter().any(|other| (of || other.is_passed_on) && money.may_be(other));
+            let is_twice =
+                |money: &Behind<'a>| before.iter().any(|other| (of || other.is_passed_on) && money.may_be(other));
             if found.iter().any(is_twice) {
                 let drawn = match &selection.of {
                     Source::Of(Measure::Accrual { contract, term, .. }) => format!("{contract}/{term}"),

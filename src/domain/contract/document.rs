@@ -65,14 +65,8 @@ impl Document {
                 almost_toml.get_or_insert((range.start, found));
             }
             match event {
-                Event::Start(Tag::Table(_)) => tables.push(TextTable::default()),
-                Event::Start(Tag::TableHead | Tag::TableRow) => {
-                    tables.iter_mut().next_back().into_iter().for_each(|table| table.rows.push(Vec::new()));
-                }
-                Event::Start(Tag::TableCell) => {
-                    let row = tables.last_mut().and_then(|table| table.rows.last_mut());
-                    let words = text.get(range.clone()).unwrap_or_default().trim_matches(['|', ' ', '`']);
-                    row.into_iter().for_each(|row| row.push(TextCell { at: range.start, text: words.to_owned() }));
+                Event::Start(Tag::Table(_) | Tag::TableHead | Tag::TableRow | Tag::TableCell) => {
+                    gather_cell(&mut tables, &event, range.start, text.get(range.clone()).unwrap_or_default());
                 }
                 Event::Start(Tag::Heading { .. }) => {
                     in_heading = true;
@@ -134,11 +128,13 @@ impl Document {
 
     /// The block in which a position lies: `term revenue-share`; empty where it lies in none.
     pub fn block_at(&self, offset: usize) -> String {
-        let before = self.toml.get(..offset).unwrap_or_default();
-        let line = self.toml.get(offset..).unwrap_or_default().lines().next().unwrap_or_default();
+        let start =
+            self.toml.get(..offset).and_then(|before| before.rfind('\n')).map_or(0, |end| end.saturating_add(1));
+        let before = self.toml.get(..start).unwrap_or_default();
+        let line = self.toml.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
         let in_block = !line.trim().is_empty() || before.lines().next_back().is_some_and(|it| !it.trim().is_empty());
-        let own = [line].into_iter().filter(|line| line.starts_with('['));
-        let head = own.chain(before.lines().rev()).map(str::trim).find(|it| is_table_head(it));
+        let is_block = |line: &&str| is_table_head(line) && !line.contains(['=', '{', ',']);
+        let head = [line].into_iter().chain(before.lines().rev()).map(str::trim).find(is_block);
         let name = head.filter(|_| in_block).map(|head| head.trim_matches(['[', ']']).replacen('.', " ", 1));
         name.map(|name| name.replace('"', "")).unwrap_or_default()
     }
@@ -179,6 +175,21 @@ impl Document {
             line: before.matches('\n').count().saturating_add(1),
             column: before.get(line_start..).map_or(0, |line| line.chars().count()).saturating_add(1),
         }
+    }
+}
+
+/// Takes in the beginning of a table, of a row of it, or a cell.
+fn gather_cell(tables: &mut Vec<TextTable>, event: &Event<'_>, at: usize, text: &str) {
+    match event {
+        Event::Start(Tag::Table(_)) => tables.push(TextTable::default()),
+        Event::Start(Tag::TableCell) => {
+            let begun = text.trim_start_matches(['|', ' ', '`']);
+            let at = at.saturating_add(text.len().saturating_sub(begun.len()));
+            let words = begun.trim_end_matches(['|', ' ', '`']).to_owned();
+            let row = tables.last_mut().and_then(|table| table.rows.last_mut());
+            row.into_iter().for_each(|row| row.push(TextCell { at, text: words.clone() }));
+        }
+        _ => tables.last_mut().into_iter().for_each(|table| table.rows.push(Vec::new())),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::document::{Location, TextCell, TextTable};
 use super::parsed::Parsed;
-use super::read::RELEASE;
 use super::problem::{Problem, ReadError, there_is};
+use super::read::RELEASE;
 use super::selector::Attribute;
 use crate::domain::ids::{ContractId, DefinedTerm, TermId};
 use crate::domain::money::{Currency, Exact, ParseExactError};
@@ -53,16 +53,27 @@ pub struct Given {
 pub enum What {
     Charge,
     Usage,
-    Billing { of: Vec<String> },
-    Receipt { of: Vec<String> },
-    Deduction { category: String, of: Vec<String> },
+    Billing {
+        of: Vec<String>,
+    },
+    Receipt {
+        of: Vec<String>,
+    },
+    Deduction {
+        category: String,
+        of: Vec<String>,
+    },
     Figure(DefinedTerm),
     Fact(DefinedTerm),
     Status(DefinedTerm),
     /// A new value of a parameter that is set by notice.
     Notice(DefinedTerm),
-    Correction { of: String },
-    Void { of: String },
+    Correction {
+        of: String,
+    },
+    Void {
+        of: String,
+    },
 }
 
 /// What is to come out for a term or right.
@@ -100,7 +111,10 @@ pub enum When {
     /// `2026-05`, `2026-Q2`, `2026`.
     Period(Period),
     /// `contract-year 2`: the window of a `[period]`, by its place.
-    Window { name: String, ordinal: u32 },
+    Window {
+        name: String,
+        ordinal: u32,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -111,9 +125,13 @@ pub enum ExampleProblem {
     UnknownColumn { name: String, known: Vec<String> },
     #[error("the column \"{name}\" is missing")]
     MissingColumn { name: &'static str },
-    #[error("\"{text}\" is no item; write charge a, usage u, billing b, receipt p of a, refund r of a, figure NAME f, fact NAME, status NAME, notice NAME n, correction of f or void of a")]
+    #[error(
+        "\"{text}\" is no item; write charge a, usage u, billing b, receipt p of a, refund r of a, figure NAME f, fact NAME, status NAME, notice NAME n, correction of f or void of a"
+    )]
     What { text: String },
-    #[error("\"{text}\" is no time; write 2026-04-27, 2026-04-27T00:00:00-07:00, 2026-04, 2026-Q2, 2026 or \"contract-year 2\"")]
+    #[error(
+        "\"{text}\" is no time; write 2026-04-27, 2026-04-27T00:00:00-07:00, 2026-04, 2026-Q2, 2026 or \"contract-year 2\""
+    )]
     When { text: String },
     #[error("\"{text}\" is no amount; write 1_000.50 USD, 300 sfg-share, 99.5% or 12")]
     Amount { text: String },
@@ -237,9 +255,9 @@ impl<'a> Reader<'a> {
                 return self.fail(start, ExampleProblem::MissingColumn { name: "at" });
             };
             let when = |name: &str| row.get(name).map(|cell| self.when(cell)).transpose();
-            let values = row.iter().filter(|(name, _)| {
-                **name != head && !["at", "until", "recorded", "amount", "why"].contains(name)
-            });
+            let values = row
+                .iter()
+                .filter(|(name, _)| **name != head && !["at", "until", "recorded", "amount", "why"].contains(name));
             items.push(Given {
                 place: self.file.document.location_at(first.at),
                 what,
@@ -258,10 +276,12 @@ impl<'a> Reader<'a> {
     fn what(&self, cell: &TextCell) -> Result<(What, Option<String>)> {
         let fail = || self.fail(cell.at, ExampleProblem::What { text: cell.text.clone() });
         let Some((kind, rest)) = cell.text.split_once(' ') else { return fail() };
-        let (named, of) = rest.split_once("of ").filter(|(before, _)| before.is_empty() || before.ends_with(' ')).map_or(
-            (rest, Vec::new()),
-            |(named, of)| (named.trim_end(), of.split(", ").map(str::to_owned).collect::<Vec<String>>()),
-        );
+        let (named, of) = rest
+            .split_once("of ")
+            .filter(|(before, _)| before.is_empty() || before.ends_with(' '))
+            .map_or((rest, Vec::new()), |(named, of)| {
+                (named.trim_end(), of.split(", ").map(str::to_owned).collect::<Vec<String>>())
+            });
         let id = || Some(named.to_owned());
         let declared = |kind, known: BTreeSet<&'a String>| self.declared_in(cell, kind, named, &known);
         match (kind, of.as_slice(), named.is_empty()) {
@@ -420,12 +440,7 @@ impl<'a> Reader<'a> {
             let named: &[String] = match &given.what {
                 What::Billing { of } | What::Receipt { of } | What::Deduction { of, .. } => of,
                 What::Correction { of } | What::Void { of } => std::slice::from_ref(of),
-                What::Charge
-                | What::Usage
-                | What::Figure(_)
-                | What::Fact(_)
-                | What::Status(_)
-                | What::Notice(_) => &[],
+                What::Charge | What::Usage | What::Figure(_) | What::Fact(_) | What::Status(_) | What::Notice(_) => &[],
             };
             if let Some(name) = named.iter().find(|id| !ids.contains(id)) {
                 let known = ids.iter().map(|it| (*it).clone()).collect();

@@ -1,6 +1,5 @@
 //! A folder of documents: which is a register, a contract, a version, and all of them read and checked together.
 
-use super::{Contract, Version};
 use super::check::{CheckError, check};
 use super::document::Location;
 use super::example::{VersionExamples, read_examples};
@@ -9,6 +8,7 @@ use super::problem::{ReadError, there_is};
 use super::read::read_version;
 use super::records::{RecordProblem, check_record};
 use super::rights::{RightInVersion, RightsConflict, conflicts};
+use super::{Contract, Version};
 use crate::domain::ids::{ContractId, EventId, ProductId, TermId};
 use crate::domain::price::{Narrowing, Price, PriceBookError, read_price_book};
 use crate::domain::record::{Fact, Record, RecordContent, RecordError};
@@ -100,7 +100,10 @@ pub enum FolderError {
 pub struct FolderErrors(pub Vec<FolderError>);
 
 impl FolderErrors {
-    fn refuse(errors: Vec<FolderError>) -> Result<(), Self> {
+    fn refuse(mut errors: Vec<FolderError>) -> Result<(), Self> {
+        // Definitions are read with each of their versions.
+        let mut seen = BTreeSet::new();
+        errors.retain(|error| seen.insert(error.to_string()));
         if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
     }
 }

@@ -9,6 +9,7 @@ use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::{Exact, Unit};
 use crate::domain::period::Length;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Something that has a value at each item or window: a name that a node, a tier or a cell refers to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -346,5 +347,34 @@ impl FigureKind {
             Self::Growth { of, .. } => vec![of],
             Self::Flow | Self::Level | Self::Average { .. } | Self::Left { .. } => Vec::new(),
         }
+    }
+}
+
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Base(name) | Self::Amount(name) | Self::Figure(name) => name.fmt(f),
+            Self::Accrual { contract, term, .. } => write!(f, "{contract}/{term}"),
+        }
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |f: &mut fmt::Formatter<'_>, name: &str, nodes: &[Node]| {
+            let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+            write!(f, "{name} of ({})", nodes.join("; "))
+        };
+        match &self.kind {
+            NodeKind::Share { of, rate } => write!(f, "{rate} of {of}"),
+            NodeKind::Yearly { of, rate, .. } => write!(f, "{rate} a year of {of}"),
+            NodeKind::Price { of, price, .. } => write!(f, "{price} per unit of {of}"),
+            NodeKind::Fixed(sum) => sum.fmt(f),
+            NodeKind::GreatestOf(nodes) => list(f, "the greatest", nodes),
+            NodeKind::LeastOf(nodes) => list(f, "the least", nodes),
+            NodeKind::Sum(nodes) => list(f, "the sum", nodes),
+        }?;
+        self.times.iter().try_for_each(|factor| write!(f, " times {factor}"))?;
+        self.less.iter().try_for_each(|less| write!(f, " less {less}"))
     }
 }

@@ -8,7 +8,7 @@ use super::window::BusinessDays;
 use super::{ContractHead, Currency};
 use crate::domain::calendar::Calendar;
 use crate::domain::ids::{ContractId, DeploymentId, PartyId, ProductId, TermId, is_name};
-use crate::domain::money::UnknownCurrency;
+use crate::domain::money::{Exact, UnknownCurrency};
 use crate::domain::period::PeriodUnit;
 use crate::domain::register::Register;
 use chrono::Weekday;
@@ -43,7 +43,7 @@ impl Parsed {
             Ok(raw) => Ok(Self { document, raw }),
             Err(error) => {
                 let at = error.span().unwrap_or(0..0);
-                Err(refuse(&document, &at, Problem::Toml(error.message().to_owned())))
+                Err(refuse(&document, &at, of_toml(error.message(), &document.fault_at(&at))))
             }
         }
     }
@@ -251,6 +251,23 @@ impl Parsed {
         };
         let holidays = raw.holidays.iter().map(|day| date(self, day)).collect::<Result<_>>()?;
         Ok(Some(BusinessDays { holidays, weekend }))
+    }
+}
+
+/// What the reader of TOML says, in our words where it lists all fields, or finds a float.
+fn of_toml(message: &str, fault: &str) -> Problem {
+    if message.starts_with("invalid type: floating point") {
+        let (key, found) = fault.split_once(" = ").unwrap_or(("", fault));
+        let percent = Exact::from_written(found).map(|number| number * Exact::from_integer(100));
+        return match percent {
+            Ok(percent) if key == "rate" => Problem::Unquoted { field: "rate", write: format!("\"{percent}%\"") },
+            _ => Problem::Unquoted { field: "value", write: format!("\"{found}\", with its currency if it has one") },
+        };
+    }
+    let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<String>>();
+    match message.strip_prefix("unknown field ").map(quoted).as_deref() {
+        Some([name, known @ ..]) => Problem::UnknownField { name: name.clone(), known: known.to_vec() },
+        _ => Problem::Toml(message.to_owned()),
     }
 }
 

@@ -45,6 +45,8 @@ pub enum Problem {
     // The document.
     #[error("{0}")]
     Toml(String),
+    #[error("unknown field `{name}`{}", there_is(&nearest(.name, .known)))]
+    UnknownField { name: String, known: Vec<String> },
     #[error("a {block} in a file without {}; nothing would read it", if *.in_version { "[version]" } else { "[contract] or [version]" })]
     StrayBlock { block: &'static str, in_version: bool },
     #[error("{found} would be passed over; write ```toml at the start of a line, or ```text for what is no block")]
@@ -67,7 +69,7 @@ pub enum Problem {
     Unknown { kind: &'static str, name: String, known: Vec<String> },
     #[error("the name \"{name}\" of a {kind}; a name has 1 to 256 bytes and no control characters")]
     Name { kind: &'static str, name: String },
-    #[error("\"{name}\" is a {kind} and a {other}; give each a name of its own")]
+    #[error("\"{name}\" is a {other} and a {kind}; give each a name of its own")]
     TwoKinds { name: String, kind: &'static str, other: &'static str },
     #[error("the line \"{line}\" of a party; a line that documents show has 1 to 256 bytes and no control characters")]
     PartyLine { line: String },
@@ -95,9 +97,13 @@ pub enum Problem {
     Length,
     #[error("lead: {0}")]
     Lead(ParseLengthError),
-    #[error("write \"45 days after period\"; or after window, receipt, invoice or a fact, in days, business days or months")]
+    #[error(
+        "write \"45 days after period\"; or after window, receipt, invoice or a fact, in days, business days or months"
+    )]
     Due,
-    #[error("business days are counted by a calendar; write calendar = \"its-name\" in [contract], and [calendar.its-name] with holidays")]
+    #[error(
+        "business days are counted by a calendar; write calendar = \"its-name\" in [contract], and [calendar.its-name] with holidays"
+    )]
     NoCalendar,
     #[error("a period is every = \"12 months\" with from, every = \"1 week\" with first_day, or starts = [dates]")]
     Period,
@@ -129,7 +135,9 @@ pub enum Problem {
     UnknownUnit { field: &'static str, found: String },
     #[error("{field} is a plain number, a percentage or a fraction, not an amount in {found}")]
     UnitOfNumber { field: &'static str, found: String },
-    #[error("rate {rate} is above 1; a rate is a percentage or fraction, such as \"20%\"; if it is meant, write above_one = true")]
+    #[error(
+        "rate {rate} is above 1; a rate is a percentage or fraction, such as \"20%\"; if it is meant, write above_one = true"
+    )]
     RateAboveOne { rate: Exact },
     #[error("rate {rate} is negative; a flipped direction is another term")]
     RateNegative { rate: Exact },
@@ -149,9 +157,13 @@ pub enum Problem {
     Unreachable,
     #[error("bands rise: after {after} comes {found}, which never holds")]
     BandsFall { after: String, found: String },
-    #[error("{field} stops at {edge}: what holds above it? end with {{ otherwise = \"{example}\" }}, or with {{ otherwise = \"none\" }}")]
+    #[error(
+        "{field} stops at {edge}: what holds above it? end with {{ otherwise = \"{example}\" }}, or with {{ otherwise = \"none\" }}"
+    )]
     BandsEnd { field: &'static str, edge: String, example: String },
-    #[error("what is {field} for all others? end with {{ otherwise = \"{example}\" }}, with {{ otherwise = \"none\" }}, or with {{ otherwise = \"stop\" }}")]
+    #[error(
+        "what is {field} for all others? end with {{ otherwise = \"{example}\" }}, with {{ otherwise = \"none\" }}, or with {{ otherwise = \"stop\" }}"
+    )]
     RowsEnd { field: &'static str, example: String },
     #[error("a band ends by up_to (its edge included) or below (excluded), not by both")]
     TwoEdges,
@@ -189,23 +201,29 @@ pub enum Problem {
     RepeatedDeduction { category: String },
     #[error("does {what} count where its sale did (at = \"item\") or on its own date (at = \"own_date\")?")]
     NoPlace { what: String },
-    #[error("what reduces a base is deductions = [..], a figure, accrual, base or amount, or a node such as {{ rate, of }}; sales are named as a [base] first")]
+    #[error(
+        "what reduces a base is deductions = [..], a figure, accrual, base or amount, or a node such as {{ rate, of }}; sales are named as a [base] first"
+    )]
     LessKind,
     #[error("a base with `above` is above zero; below_zero says nothing there")]
     AboveAndBelowZero,
     #[error("{one} and {other} cannot be one base; make two")]
     MixedUnits { one: String, other: String },
-    #[error("it is in {found}, where {wanted} is needed")]
+    #[error("it is {found}, where {wanted} is needed")]
     OtherMeasure { found: String, wanted: String },
-    #[error("it is in {found}, where {wanted} is needed; write [fx] with source and date, by which one becomes the other")]
+    #[error("it is {found}, where {wanted} is needed; write [fx] with source and date, by which one becomes the other")]
     NoFx { found: String, wanted: String },
     #[error("missing is \"stop\", \"zero\", \"nothing\", \"last\" or \"120% of last\"")]
     Missing,
-    #[error("what holds while it is missing? write missing = \"stop\", \"zero\", \"nothing\", \"last\" or \"120% of last\"")]
+    #[error(
+        "what holds while it is missing? write missing = \"stop\", \"zero\", \"nothing\", \"last\" or \"120% of last\""
+    )]
     NoMissing,
     #[error("a figure that is made of others is missing when they are; they say what holds then")]
     MissingOfDerived,
-    #[error("a figure is reported, or average_of or growth_of one, ratio_of = [a, b], each with over = window; or left_of = window")]
+    #[error(
+        "a figure is reported, or average_of or growth_of one, ratio_of = [a, b], each with over = window; or left_of = window"
+    )]
     DerivedFigure,
     #[error("a ratio is a plain number: unit = \"%\"")]
     RatioUnit,
@@ -215,9 +233,13 @@ pub enum Problem {
     StatusCounts,
 
     // Nodes.
-    #[error("what is owed? write rate and of, price and of, fixed, greater_of, lesser_of or sum; or a minimum with `of`")]
+    #[error(
+        "what is owed? write rate and of, price and of, fixed, greater_of, lesser_of or sum; or a minimum with `of`"
+    )]
     NoNode,
-    #[error("one of: of with or without rate; price and of; fixed; greater_of; lesser_of; sum. Several nest, as in sum = [{{ .. }}, {{ .. }}]")]
+    #[error(
+        "one of: of with or without rate; price and of; fixed; greater_of; lesser_of; sum. Several nest, as in sum = [{{ .. }}, {{ .. }}]"
+    )]
     NodeKinds,
     #[error("a rate of what? write of = \"a base\"")]
     RateOfNothing,
@@ -229,7 +251,9 @@ pub enum Problem {
     BlocksWithoutPrice,
     #[error("per_units is above zero")]
     PerUnits,
-    #[error("what does a part of a block count? write part_block = \"whole\", \"none\", \"exact\", or \"running\" with block_from")]
+    #[error(
+        "what does a part of a block count? write part_block = \"whole\", \"none\", \"exact\", or \"running\" with block_from"
+    )]
     NoPartBlock,
     #[error("part_block = \"running\" goes with block_from = date, from when on units fill blocks; no other does")]
     RunningBlocks,
@@ -247,7 +271,9 @@ pub enum Problem {
     Payees,
     #[error("the parts make {total}, not 1")]
     PartsSum { total: Exact },
-    #[error("a pool is {{ each = attribute, by = base, if_none = \"equal\"|\"stop\"|\"nothing\" }}, with parties where the values are none")]
+    #[error(
+        "a pool is {{ each = attribute, by = base, if_none = \"equal\"|\"stop\"|\"nothing\" }}, with parties where the values are none"
+    )]
     Pool,
     #[error("equal among whom? list them: parties = {{ value = \"party\" }}")]
     EqualAmongWhom,
@@ -257,7 +283,9 @@ pub enum Problem {
     EachAndOn,
     #[error("at_most counts how often a fact is paid for; write on = \"a fact\"")]
     AtMost,
-    #[error("what holds of {what} in a window that a start or end cuts? write pro_rata = \"full\", \"days\", \"months\" or \"none\" there or in [contract]")]
+    #[error(
+        "what holds of {what} in a window that a start or end cuts? write pro_rata = \"full\", \"days\", \"months\" or \"none\" there or in [contract]"
+    )]
     NoProRata { what: &'static str },
     #[error("tiers of what? write of = a base, amount, figure or term")]
     TiersOfNothing,
@@ -295,9 +323,13 @@ pub enum Problem {
     CreditOfOthers,
 
     // Rights, and what stands beside terms.
-    #[error("a right is first = cloud with lead (release and waivers if any), or only = {{ .. }}, or licensor with licensee and exclusive; this one is none of them alone")]
+    #[error(
+        "a right is first = cloud with lead (release and waivers if any), or only = {{ .. }}, or licensor with licensee and exclusive; this one is none of them alone"
+    )]
     RightKind,
-    #[error("only by {attribute}; a right is broken by where usage runs, so name a seller, operator, cloud, channel, region or deployment")]
+    #[error(
+        "only by {attribute}; a right is broken by where usage runs, so name a seller, operator, cloud, channel, region or deployment"
+    )]
     OnlyByUsage { attribute: String },
     #[error("fact \"{name}\" is {found}; here stands {expected}")]
     WrongFact { name: String, found: &'static str, expected: &'static str },
@@ -305,7 +337,9 @@ pub enum Problem {
     EffectTest,
     #[error("an open point says agree = what is to be agreed, or elsewhere = where it is written")]
     OpenWhat,
-    #[error("an audit's threshold stands with edge = \"over\"|\"at_least\", against = \"due\"|\"reported\" and cost = party")]
+    #[error(
+        "an audit's threshold stands with edge = \"over\"|\"at_least\", against = \"due\"|\"reported\" and cost = party"
+    )]
     AuditThreshold,
     #[error("whose rates of exchange? write source = \"ECB\" or the like")]
     FxSource,

@@ -1,9 +1,9 @@
 //! Whether a record is one that a known contract waits for: declared, by its party, in its unit, once.
 
-use super::problem::there_is;
-use super::rights::{FactAttribute, FactKind};
 use super::Contract;
 use super::measure::{FigureDefinition, Reduction};
+use super::problem::there_is;
+use super::rights::{FactAttribute, FactKind};
 use super::version::FactDefinition;
 use crate::domain::ids::{ContractId, DefinedTerm, DeploymentId, EventId, PartyId, ProductId};
 use crate::domain::money::{Currency, Unit};

@@ -87,7 +87,8 @@ pub fn overlap(a: &Values, b: &Values) -> bool {
 
 /// A place in words: `cloud aws`, `channel direct or vertex`.
 pub fn in_words(values: &Values) -> String {
-    let part = |(attribute, values): (&Attribute, &Vec<String>)| format!("{} {}", attribute.name(), values.join(" or "));
+    let part =
+        |(attribute, values): (&Attribute, &Vec<String>)| format!("{} {}", attribute.name(), values.join(" or "));
     values.iter().map(part).collect::<Vec<_>>().join(", ")
 }
 

@@ -5,7 +5,7 @@ use super::measure::{AccrualPlace, Basis, BelowZero, FigureKind, Measure, Node, 
 use super::selector::{Attribute as Named, Filter};
 use super::term::{Excess, Payees};
 use super::window::{DueAfter, Moment, WindowRule};
-use super::{Assumption, Clause, Effective, measure, term, version};
+use super::{Assumed, Assumption, Clause, Effective, Straddling, measure, term, version};
 use crate::domain::calendar::Calendar;
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::{Exact, Unit};
@@ -123,7 +123,6 @@ pub struct Due {
     pub days_after_period: u32,
 }
 
-
 impl Effective for Version {
     fn number(&self) -> u32 {
         self.number
@@ -198,11 +197,18 @@ fn simple(contract: &super::Contract) -> Result<Contract, NotSimple> {
             place: place.to_owned(),
             what,
         };
+        if (contract.head.straddling, contract.head.assumed) != (Straddling::Whole, Assumed::Allow) {
+            return Err(fail("contract", "what refuses straddling or assumed items"));
+        }
         if of_calendar.as_ref() != Some(&contract.head.settlement) {
             return Err(fail("period", "a period that is no month, quarter or year of the calendar"));
         }
         if !version.end.is_empty() || version.fx.is_some() {
             return Err(fail("version", "an end, or rates of exchange,"));
+        }
+        let stops = version.opens.iter().any(|open| open.meanwhile == version::Meanwhile::Stop);
+        if stops || !version.effects.is_empty() || version.interest.is_some() {
+            return Err(fail("version", "an open point that stops, an effect, or interest"));
         }
         let mut terms = Vec::new();
         for term in &version.terms {
@@ -232,7 +238,8 @@ fn simple_term(of: &version::Version, it: &term::Term, contract: &super::Contrac
         || it.once.is_some()
         || !it.per.is_empty()
         || it.on.is_some()
-        || it.each.is_some();
+        || it.each.is_some()
+        || it.tax.is_some();
     if has_more || it.unit != Unit::Currency(contract.head.currency) {
         return Err("more than a share of a base in the contract's currency");
     }
@@ -251,10 +258,15 @@ fn simple_term(of: &version::Version, it: &term::Term, contract: &super::Contrac
         Some(Moment::At(at)) => Some(*at),
         None => None,
     };
-    let facts: Vec<&DefinedTerm> = it.life.until.iter().filter_map(|moment| match moment {
-        Moment::Fact(name) => Some(name),
-        Moment::At(_) => None,
-    }).collect();
+    let facts: Vec<&DefinedTerm> = it
+        .life
+        .until
+        .iter()
+        .filter_map(|moment| match moment {
+            Moment::Fact(name) => Some(name),
+            Moment::At(_) => None,
+        })
+        .collect();
     if facts.len() > 1 {
         return Err("several facts that end it");
     }
@@ -349,7 +361,8 @@ fn simple_base(base: &measure::Base, contract: &super::Contract) -> Shape<Base> 
     });
     let less: Vec<Deductions> = less.collect::<Shape<_>>()?;
     let parts = [Attribute::Meter, Attribute::ServiceTier];
-    let by_part = |it: &Selection| matches!(it, Selection::Charges(filter) if parts.iter().any(|part| filter.contains_key(part)));
+    let by_part =
+        |it: &Selection| matches!(it, Selection::Charges(filter) if parts.iter().any(|part| filter.contains_key(part)));
     if !less.is_empty() && select.iter().any(by_part) {
         return Err("a base that selects by meter or service_tier, with deductions,");
     }

@@ -10,6 +10,7 @@ use crate::domain::money::{Exact, Unit};
 use crate::domain::period::{Instant, Length};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// One clause as data. Its parts are independent of each other, and each is optional.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -99,6 +100,20 @@ pub struct Instalment {
 pub enum Tax {
     Included,
     Added,
+}
+
+impl fmt::Display for Payees {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(party) => party.fmt(f),
+            Self::Parts(_) | Self::ByUsage { .. } => f.write_str(&listed(&self.named(), ", ")),
+            Self::EachParty { attribute, .. } => write!(f, "each {}", attribute.name()),
+        }
+    }
+}
+
+fn listed<T: ToString>(items: &[T], separator: &str) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(separator)
 }
 
 /// How a pool is shared in a period without usage.
@@ -287,6 +302,20 @@ pub enum Rest {
 }
 
 impl Term {
+    /// The parties that the document names.
+    pub fn parties(&self) -> Vec<&PartyId> {
+        [&self.payer].into_iter().chain(self.payees.named()).collect()
+    }
+
+    /// What it yields: `20% of Revenue`.
+    pub fn in_words(&self) -> String {
+        match (&self.node, &self.minimum) {
+            (Some(node), _) => node.to_string(),
+            (None, Some(minimum)) => format!("what {} lacks of {}", listed(&minimum.of, " and "), minimum.is),
+            (None, None) => String::new(),
+        }
+    }
+
     /// Everything that it measures; what its own tiers count of itself left aside.
     pub fn measures(&self) -> Vec<&Measure> {
         let is_own = |measure: &&Measure| matches!(measure, Measure::Accrual { term, .. } if *term == self.id);

@@ -7,6 +7,7 @@ use crate::domain::ids::{DefinedTerm, PartyId};
 use crate::domain::money::Exact;
 use crate::domain::period::{Length, Span};
 use serde::Serialize;
+use std::fmt;
 
 /// A number of a term: a rate, an amount, a price, a factor. A plain number is one row without conditions.
 ///
@@ -54,7 +55,10 @@ pub enum Cell {
     Measured(Measure),
     Table(Table),
     /// A table whose bands measure something of its own.
-    Tiered { table: Table, tiers: Box<Tiers> },
+    Tiered {
+        table: Table,
+        tiers: Box<Tiers>,
+    },
     /// What a party sets by notice.
     Noticed(Box<Notice>),
 }
@@ -122,5 +126,20 @@ impl Table {
             let inner = matches!(&row.is, Cell::Table(table) if table.has_bands());
             inner || row.when.iter().any(|it| matches!(it, Condition::Band(_)))
         })
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rows.as_slice() {
+            [Row { when, is }] if when.is_empty() => match is {
+                Cell::Number(number) => number.fmt(f),
+                Cell::Nothing => f.write_str("none"),
+                Cell::Measured(measure) => measure.fmt(f),
+                Cell::Noticed(notice) => write!(f, "{} by notice", notice.name),
+                Cell::Table(_) | Cell::Tiered { .. } => f.write_str("by rows"),
+            },
+            _ => f.write_str("by rows"),
+        }
     }
 }

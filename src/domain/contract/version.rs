@@ -66,7 +66,10 @@ pub struct UnitDefinition {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Worth {
-    Money { amount: Exact, currency: Currency },
+    Money {
+        amount: Exact,
+        currency: Currency,
+    },
     /// An amount or a figure, as it stands at the item.
     Measured(Measure),
 }

@@ -1,10 +1,10 @@
 //! Terms, amounts and rights as they are written; the fields of a node stand in each block that is one.
 
+use super::super::Confidence;
 use super::super::measure::{DayCount, Place};
 use super::super::rights::OnBreach;
 use super::super::term::{Carry, Excess, IfNone, Read, Rest, Shortfall, TailItems, Tax};
 use super::super::window::ProRata;
-use super::super::Confidence;
 use super::{Named, OneOrMore, Provenance, RawFilter, RawValue, with_source};
 use serde::Deserialize;
 use toml::Spanned;

@@ -1,8 +1,8 @@
 //! Values as they are written: words, dates, rows of conditions; and what may be one thing or a list.
 
+use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, StringDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -164,10 +164,6 @@ impl<'de> Deserialize<'de> for RawValue {
             }
 
             fn visit_u64<E>(self, _: u64) -> Result<RawValue, E> {
-                Ok(RawValue::Other)
-            }
-
-            fn visit_f64<E>(self, _: f64) -> Result<RawValue, E> {
                 Ok(RawValue::Other)
             }
 

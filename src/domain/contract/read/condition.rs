@@ -1,9 +1,9 @@
 //! Reads the conditions of rows, and tells which of two covers the other.
 
+use super::super::measure::Measure;
 use super::super::parsed::Parsed;
 use super::super::problem::Problem;
-use super::super::raw::{RawRow, RawTiers, RawApply};
-use super::super::measure::Measure;
+use super::super::raw::{RawApply, RawRow, RawTiers};
 use super::super::term::{Apply, Read, Tiers};
 use super::super::value::{Condition, Edge as BandEdge};
 use super::super::window::{Counting, Moment, WindowRule};

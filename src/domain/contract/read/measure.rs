@@ -136,15 +136,7 @@ impl<'a> Scope<'a> {
         if above.is_some() && raw.below_zero != super::super::measure::BelowZero::Keep {
             return file.fail(&at, Problem::AboveAndBelowZero);
         }
-        Ok(Base {
-            name: defined(name),
-            select,
-            less,
-            basis: raw.basis,
-            below_zero: raw.below_zero,
-            above,
-            assumptions,
-        })
+        Ok(Base { name: defined(name), select, less, basis: raw.basis, below_zero: raw.below_zero, above, assumptions })
     }
 
     fn less(
@@ -239,12 +231,12 @@ impl<'a> Scope<'a> {
         if each.is_none() && (node.compares() || node.has_fixed()) {
             return file.fail(&at, Problem::NoWindow);
         }
-        let mut life = Life::default();
-        life.from = raw.from.as_ref().map(|value| self.moment("from", file, value)).transpose()?;
+        let from = raw.from.as_ref().map(|value| self.moment("from", file, value)).transpose()?;
+        let mut until = self.until(file, raw.until.as_ref())?;
         if let Some(through) = &raw.through {
-            life.until.push(Moment::At(self.instant("through", file, through, Edge::Through)?));
+            until.push(Moment::At(self.instant("through", file, through, Edge::Through)?));
         }
-        life.until.extend(self.until(file, raw.until.as_ref())?);
+        let life = Life { from, until, ..Life::default() };
         Ok(Amount {
             name: defined(name),
             node,

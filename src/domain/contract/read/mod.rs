@@ -1,6 +1,7 @@
 //! Reads documents into versions: every name is looked up, every value parsed, nothing ignored.
 
 mod condition;
+mod limits;
 mod measure;
 mod node;
 mod other;
@@ -18,11 +19,11 @@ use super::version::Version;
 use super::{Assumption, Confidence, ContractHead};
 use crate::domain::ids::{DefinedTerm, PartyId};
 use crate::domain::register::Register;
+pub(super) use right::RELEASE;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
 use window::{Edge, length};
-pub(super) use right::RELEASE;
 pub(super) use window::{calendar, date, weekday};
 
 pub(super) type Result<T> = std::result::Result<T, ReadError>;

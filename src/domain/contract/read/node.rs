@@ -52,11 +52,8 @@ impl<'a> Scope<'a> {
         want: &NodeWant,
         noted: &mut Notes,
     ) -> Result<Node> {
-        let number = |field| Want {
-            bands: want.bands.clone(),
-            windows: want.windows,
-            ..Want::plain(field, Kind::Number)
-        };
+        let number =
+            |field| Want { bands: want.bands.clone(), windows: want.windows, ..Want::plain(field, Kind::Number) };
         let mut times = Vec::new();
         for factor in fields.times {
             times.push(self.table(file, factor, &number("times"), noted)?);
@@ -112,11 +109,7 @@ impl<'a> Scope<'a> {
     }
 
     fn sums(&self, field: &'static str, want: &NodeWant) -> Want {
-        Want {
-            bands: want.bands.clone(),
-            windows: want.windows,
-            ..Want::plain(field, Kind::of(want.unit.clone()))
-        }
+        Want { bands: want.bands.clone(), windows: want.windows, ..Want::plain(field, Kind::of(want.unit.clone())) }
     }
 
     fn share(
@@ -133,8 +126,7 @@ impl<'a> Scope<'a> {
         let rate = match rate {
             Some(rate) => {
                 let kind = Kind::Rate { above_one: want.above_one };
-                let rates =
-                    Want { bands: want.bands.clone(), windows: want.windows, ..Want::plain("rate", kind) };
+                let rates = Want { bands: want.bands.clone(), windows: want.windows, ..Want::plain("rate", kind) };
                 self.table(file, rate, &rates, noted)?
             }
             None => Table::from(Exact::from_integer(1)),

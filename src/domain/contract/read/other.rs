@@ -110,9 +110,7 @@ impl<'a> Scope<'a> {
         let windows = each.as_ref().is_some_and(|each| *each != WindowRule::Term);
         let want = |field| Want { windows, ..Want::plain(field, Kind::of(unit.clone())) };
         let test = match (&when.reaches, &when.falls_below) {
-            (Some(value), None) => {
-                Reaches::AtLeast(self.table(file, value, &want("reaches"), &mut assumptions)?)
-            }
+            (Some(value), None) => Reaches::AtLeast(self.table(file, value, &want("reaches"), &mut assumptions)?),
             (None, Some(value)) => {
                 Reaches::LessThan(self.table(file, value, &want("falls_below"), &mut assumptions)?)
             }

@@ -87,10 +87,8 @@ impl<'a> Scope<'a> {
         at: &Range<usize>,
         name: &str,
     ) -> Result<(&'a Parsed, &'a Spanned<RawFact>)> {
-        self.find(|raw| &raw.fact, name).map_or_else(
-            || file.fail(at, unknown("fact", name, self.all(|raw| &raw.fact).into_keys())),
-            Ok,
-        )
+        self.find(|raw| &raw.fact, name)
+            .map_or_else(|| file.fail(at, unknown("fact", name, self.all(|raw| &raw.fact).into_keys())), Ok)
     }
 
     /// The values that an attribute may have; a name that nothing declares would never match.
@@ -168,7 +166,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Names that are one or a list, with their places.
-    pub fn names<'n>(written: &'n Spanned<OneOrMore<String>>) -> Vec<(Range<usize>, &'n str)> {
+    pub fn names(written: &Spanned<OneOrMore<String>>) -> Vec<(Range<usize>, &str)> {
         written.get_ref().items(&written.span()).map(|(at, name)| (at, name.as_str())).collect()
     }
 
@@ -261,10 +259,18 @@ impl<'a> Scope<'a> {
     }
 
     pub fn accrual(&self, file: &Parsed, name: &Spanned<String>, when: AccrualPlace) -> Result<Measure> {
-        let (contract, term) = name.get_ref().split_once('/').unwrap_or((self.head.id.as_str(), name.get_ref()));
-        if contract == self.head.id.as_str() && !self.file.raw.term.contains_key(term) {
-            return file.fail(&name.span(), unknown("term", term, self.file.raw.term.keys()));
+        // A term that is named with its contract may be one of other versions, and brings nothing in this one.
+        let accrual = |contract: &str, term: &str| {
+            Ok(Measure::Accrual { contract: ContractId::new(contract), term: TermId::new(term), when })
+        };
+        match name.get_ref().split_once('/') {
+            Some((contract, term)) => accrual(contract, term),
+            None if self.file.raw.term.contains_key(name.get_ref()) => accrual(self.head.id.as_str(), name.get_ref()),
+            None => {
+                let known = self.file.raw.term.keys().cloned().chain(["contract/term".to_owned()]);
+                let known: Vec<String> = known.collect();
+                file.fail(&name.span(), unknown("term", name.get_ref(), known.iter()))
+            }
         }
-        Ok(Measure::Accrual { contract: ContractId::new(contract), term: TermId::new(term), when })
     }
 }

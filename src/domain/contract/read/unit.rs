@@ -92,12 +92,7 @@ impl<'a> Scope<'a> {
         }
         match name.split_once('/') {
             // Whether that term exists is known only once all contracts are read: see `check`.
-            Some((contract, term)) if contract != self.head.id.as_str() => {
-                Ok(accrual(ContractId::new(contract), TermId::new(term)))
-            }
-            Some((_, term)) if self.file.raw.term.contains_key(term) => {
-                Ok(accrual(self.head.id.clone(), TermId::new(term)))
-            }
+            Some((contract, term)) => Ok(accrual(ContractId::new(contract), TermId::new(term))),
             _ => {
                 fn of<'a, T>(
                     kind: &'static str,
@@ -203,10 +198,13 @@ impl<'a> Scope<'a> {
 
     /// What two things are in together: currencies become the contract's.
     fn common(&self, file: &Parsed, at: &Range<usize>, a: MeasuredIn, b: MeasuredIn) -> Result<MeasuredIn> {
-        match (a, b) {
-            (a, b) if a == b => Ok(a),
-            (Some(Unit::Currency(_)), Some(Unit::Currency(_))) => Ok(Some(self.currency())),
-            (a, b) => file.fail(at, Problem::MixedUnits { one: in_words(&a), other: in_words(&b) }),
+        match (&a, &b) {
+            (one, other) if one == other => Ok(a),
+            (Some(Unit::Currency(_)), Some(Unit::Currency(_))) if self.has_fx() => Ok(Some(self.currency())),
+            (Some(Unit::Currency(_)), Some(Unit::Currency(_))) => {
+                file.fail(at, Problem::NoFx { found: is_in(&b), wanted: in_words(&a) })
+            }
+            _ => file.fail(at, Problem::MixedUnits { one: in_words(&a), other: in_words(&b) }),
         }
     }
 
@@ -249,19 +247,13 @@ impl<'a> Scope<'a> {
     }
 
     /// Refuses a measure that cannot become what is wanted: counts are no money, and other currencies need rates.
-    pub fn check_fits(
-        &self,
-        file: &Parsed,
-        at: &Range<usize>,
-        found: &MeasuredIn,
-        wanted: &MeasuredIn,
-    ) -> Result<()> {
+    pub fn check_fits(&self, file: &Parsed, at: &Range<usize>, found: &MeasuredIn, wanted: &MeasuredIn) -> Result<()> {
         let fits = match (found, wanted) {
             (a, b) if a == b => true,
             (Some(Unit::Currency(_)), Some(Unit::Currency(_))) => {
                 return match self.has_fx() {
                     true => Ok(()),
-                    false => file.fail(at, Problem::NoFx { found: in_words(found), wanted: in_words(wanted) }),
+                    false => file.fail(at, Problem::NoFx { found: is_in(found), wanted: in_words(wanted) }),
                 };
             }
             (Some(Unit::Currency(_)), Some(Unit::Declared { name, .. })) => {
@@ -272,7 +264,7 @@ impl<'a> Scope<'a> {
         };
         match fits {
             true => Ok(()),
-            false => file.fail(at, Problem::OtherMeasure { found: in_words(found), wanted: in_words(wanted) }),
+            false => file.fail(at, Problem::OtherMeasure { found: is_in(found), wanted: in_words(wanted) }),
         }
     }
 
@@ -281,6 +273,10 @@ impl<'a> Scope<'a> {
     }
 }
 
-pub fn in_words(unit: &MeasuredIn) -> String {
+fn is_in(unit: &MeasuredIn) -> String {
+    unit.as_ref().map_or_else(|| in_words(unit), |unit| format!("in {unit}"))
+}
+
+fn in_words(unit: &MeasuredIn) -> String {
     unit.as_ref().map_or_else(|| "a plain number".to_owned(), ToString::to_string)
 }

@@ -15,7 +15,9 @@ use toml::Spanned;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A part of something: not negative, and at most the whole unless stated.
-    Rate { above_one: bool },
+    Rate {
+        above_one: bool,
+    },
     /// A plain number, or a percentage.
     Number,
     In(Unit),

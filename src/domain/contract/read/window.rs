@@ -73,9 +73,9 @@ impl<'a> Scope<'a> {
     pub fn recorded_at(&self) -> Result<Option<Instant>> {
         let Some(value) = &self.version.recorded_at else { return Ok(None) };
         match value.get_ref() {
-            RawValue::Date(at) => {
-                parse_instant(&at.to_string()).or_else(|problem| self.file.fail(&value.span(), problem.into())).map(Some)
-            }
+            RawValue::Date(at) => parse_instant(&at.to_string())
+                .or_else(|problem| self.file.fail(&value.span(), problem.into()))
+                .map(Some),
             _ => self.file.fail(&value.span(), Problem::NoDate { field: "recorded_at" }),
         }
     }
@@ -160,12 +160,7 @@ impl<'a> Scope<'a> {
     }
 
     /// What a counter counts over, and from when on.
-    pub fn counting(
-        &self,
-        file: &'a Parsed,
-        each: &Spanned<String>,
-        from: &'a Spanned<RawValue>,
-    ) -> Result<Counting> {
+    pub fn counting(&self, file: &'a Parsed, each: &Spanned<String>, from: &'a Spanned<RawValue>) -> Result<Counting> {
         Ok(Counting { each: self.window(file, each)?, from: self.moment("from", file, from)? })
     }
 
@@ -300,6 +295,7 @@ pub fn ordinals(file: &Parsed, ordinals: &Spanned<RawOrdinals>) -> Result<(u32, 
             text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)))
         }
     };
-    found.filter(|(first, last)| 0 < *first && first <= last)
+    found
+        .filter(|(first, last)| 0 < *first && first <= last)
         .map_or_else(|| file.fail(&ordinals.span(), Problem::Ordinals), Ok)
 }
