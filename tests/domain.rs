@@ -25,6 +25,8 @@ mod language_terms;
 mod language_whole;
 #[path = "domain/records.rs"]
 mod records;
+#[path = "domain/reference.rs"]
+mod reference;
 #[path = "domain/settlement.rs"]
 mod settlement;
 #[path = "domain/support.rs"]

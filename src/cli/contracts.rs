@@ -202,7 +202,7 @@ fn terms_table(contracts: &[Contract]) -> comfy_table::Table {
     });
     let row = |(contract, version, term): (&Contract, &Version, &Term)| {
         let cap = term.cap.as_ref().and_then(|name| version.caps.get(name));
-        let cap = cap.map(|cap| match cap.limit.number() {
+        let cap = cap.map(|cap| match cap.limit.plain() {
             Some(limit) => output::money(limit, contract.head.currency),
             None => "by rows".to_owned(),
         });

@@ -288,7 +288,7 @@ async fn append_version(conn: &mut PgConnection, new: &NewVersion, at: Instant) 
     .await?;
     let of_version: BTreeSet<&PartyId> = read.terms.iter().flat_map(Term::parties).collect();
     for term in &read.terms {
-        let (parties, span) = (term.parties().into_iter().collect(), term.life.dates());
+        let (parties, span): (BTreeSet<&PartyId>, _) = (term.parties().into_iter().collect(), term.life.dates());
         append_term(&mut *conn, version, number, (&term.id, "share", &term.clause), &parties, span).await?;
     }
     for right in &read.rights {

@@ -1,9 +1,9 @@
 //! Checks across versions and contracts: every accrual drawn on exists, nothing feeds itself, no money counts twice.
 
+use super::Version;
 use super::measure::{Base, Measure, Source};
 use super::money_twice::{Behind, behind};
 use super::term::{On, Payees, Term};
-use super::version::Version;
 use super::{Contract, Effective};
 use crate::domain::ids::{ContractId, DefinedTerm, TermId};
 use crate::domain::money::Unit;
@@ -158,13 +158,13 @@ impl<'a> Place<'a> {
         let version = self.version;
         let mut found = Vec::new();
         for base in version.bases.values() {
-            found.extend(base.measures().into_iter().map(|it| (format!("base {}", base.name), it)));
+            found.extend(base.mentions().into_iter().map(|it| (format!("base {}", base.name), it)));
         }
         for amount in version.amounts.values() {
-            found.extend(amount.measures().into_iter().map(|it| (format!("amount {}", amount.name), it)));
+            found.extend(amount.mentions().into_iter().map(|it| (format!("amount {}", amount.name), it)));
         }
         for term in &version.terms {
-            found.extend(term.measures().into_iter().map(|it| (format!("term {}", term.id), it)));
+            found.extend(term.mentions().into_iter().map(|it| (format!("term {}", term.id), it)));
         }
         found.extend(version.effects.iter().map(|effect| (format!("effect {}", effect.name), &effect.of)));
         found
@@ -226,10 +226,10 @@ impl<'a> Place<'a> {
         | Thing::Figure(contract, _)) = thing;
         for version in self.versions(contract) {
             let measures = match thing {
-                Thing::Term(_, id) => version.term(id).map(Term::measures),
-                Thing::Base(_, name) => version.bases.get(name).map(Base::measures),
-                Thing::Amount(_, name) => version.amounts.get(name).map(super::measure::Amount::measures),
-                Thing::Figure(_, name) => version.figures.get(name).map(|figure| figure.kind.measures()),
+                Thing::Term(_, id) => version.term(id).map(Term::mentions),
+                Thing::Base(_, name) => version.bases.get(name).map(Base::mentions),
+                Thing::Amount(_, name) => version.amounts.get(name).map(super::measure::Amount::mentions),
+                Thing::Figure(_, name) => version.figures.get(name).map(|figure| figure.kind.mentions()),
             };
             found.extend(measures.unwrap_or_default().into_iter().map(|measure| of(contract, measure)));
             if let Thing::Term(_, id) = thing

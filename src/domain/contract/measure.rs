@@ -277,9 +277,9 @@ impl Node {
     }
 
     /// Everything that it measures, in its tables too.
-    pub fn measures(&self) -> Vec<&Measure> {
+    pub fn mentions(&self) -> Vec<&Measure> {
         let of = self.all().into_iter().filter_map(|node| node.kind.of());
-        of.chain(self.tables().into_iter().flat_map(Table::measures)).collect()
+        of.chain(self.tables().into_iter().flat_map(Table::mentions)).collect()
     }
 
     pub fn has_bands(&self) -> bool {
@@ -318,30 +318,30 @@ impl NodeKind {
 
 impl Base {
     /// What it is made of beside items.
-    pub fn measures(&self) -> Vec<&Measure> {
+    pub fn mentions(&self) -> Vec<&Measure> {
         let selected = self.select.iter().filter_map(|it| match &it.of {
             Source::Of(measure) => Some(measure),
             Source::Charges | Source::Billings | Source::Units | Source::Facts(_) => None,
         });
         let less = self.less.iter().flat_map(|less| match &less.what {
-            Reduction::Node(node) => node.measures(),
+            Reduction::Node(node) => node.mentions(),
             Reduction::Deductions(_) => Vec::new(),
         });
-        let above = self.above.iter().flat_map(|it| it.of.iter().chain(it.is.measures()));
+        let above = self.above.iter().flat_map(|it| it.of.iter().chain(it.is.mentions()));
         selected.chain(less).chain(above).collect()
     }
 }
 
 impl Amount {
-    pub fn measures(&self) -> Vec<&Measure> {
+    pub fn mentions(&self) -> Vec<&Measure> {
         let tiers = self.tiers.iter().filter_map(|tiers| tiers.of.as_ref());
-        self.node.measures().into_iter().chain(tiers).collect()
+        self.node.mentions().into_iter().chain(tiers).collect()
     }
 }
 
 impl FigureKind {
     /// What it is made of, where it is not reported.
-    pub fn measures(&self) -> Vec<&Measure> {
+    pub fn mentions(&self) -> Vec<&Measure> {
         match self {
             Self::Ratio { of, to, .. } => vec![of, to],
             Self::Growth { of, .. } => vec![of],

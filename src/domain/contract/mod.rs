@@ -4,10 +4,12 @@
 //! on (CONTRACTS sections 1 to 3). `contracts/README.md` documents the language.
 
 pub mod additions;
+pub mod beside;
 pub mod check;
 pub mod document;
 pub mod example;
 pub mod folder;
+pub mod fx;
 pub mod measure;
 mod money_twice;
 pub mod parsed;
@@ -20,17 +22,21 @@ pub mod selector;
 pub mod simple;
 pub mod term;
 pub mod value;
-pub mod version;
 pub mod window;
 
 use super::calendar::Calendar;
-use super::ids::ContractId;
+use super::ids::{ContractId, DefinedTerm, TermId};
 use super::money::{Currency, Rounding};
 use super::period::{Instant, PeriodUnit, Span};
+use beside::{Audit, Effect, FactDefinition, Interest, Open, UnitDefinition, VersionEnd};
+use chrono::NaiveDate;
 use chrono_tz::Tz;
+use fx::FxRule;
+use measure::{Amount, Base, FigureDefinition};
+use rights::Right;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
-pub use version::Version;
+use std::collections::{BTreeMap, BTreeSet};
+use term::{Cap, Term};
 use window::{BusinessDays, ProRata};
 
 /// How well a number is known.
@@ -102,6 +108,38 @@ pub struct Contract<V = Version> {
     pub versions: Vec<V>,
 }
 
+/// The full set of terms in force from an instant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Version {
+    pub number: u32,
+    pub effective_at: Instant,
+    /// When it was agreed: examples take it as recorded then.
+    pub signed: Option<NaiveDate>,
+    /// Given in the file for imports of history; else loading it stamps it.
+    pub recorded_at: Option<Instant>,
+    /// When it ends; the first whose facts hold. Empty: when another version replaces it.
+    pub end: Vec<VersionEnd>,
+    pub units: BTreeMap<DefinedTerm, UnitDefinition>,
+    pub figures: BTreeMap<DefinedTerm, FigureDefinition>,
+    pub facts: BTreeMap<DefinedTerm, FactDefinition>,
+    pub bases: BTreeMap<DefinedTerm, Base>,
+    pub amounts: BTreeMap<DefinedTerm, Amount>,
+    /// A term's own cap has the term's name.
+    pub caps: BTreeMap<DefinedTerm, Cap>,
+    /// In the order of the file, which is their order at one item.
+    pub terms: Vec<Term>,
+    /// Who may sell what first, alone, or at all.
+    pub rights: Vec<Right>,
+    pub effects: Vec<Effect>,
+    /// What is still to be agreed.
+    pub opens: Vec<Open>,
+    pub audit: Option<Audit>,
+    pub interest: Option<Interest>,
+    pub fx: Option<FxRule>,
+    /// What else is stated not to be official: units, periods, calendars, figures, facts, open points.
+    pub assumptions: Vec<Assumption>,
+}
+
 /// The text that a term encodes: the heading above its block and the words below that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
@@ -143,5 +181,25 @@ impl<V: Effective> Contract<V> {
     /// The earliest instant at which any version is effective.
     pub fn begins(&self) -> Option<Instant> {
         self.versions.iter().map(|version| version.effective_at()).min()
+    }
+}
+
+impl Effective for Version {
+    fn number(&self) -> u32 {
+        self.number
+    }
+
+    fn effective_at(&self) -> Instant {
+        self.effective_at
+    }
+}
+
+impl Version {
+    pub fn term(&self, id: &TermId) -> Option<&Term> {
+        self.terms.iter().find(|term| term.id == *id)
+    }
+
+    pub fn right(&self, id: &TermId) -> Option<&Right> {
+        self.rights.iter().find(|right| right.id == *id)
     }
 }

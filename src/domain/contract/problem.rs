@@ -345,6 +345,8 @@ pub enum Problem {
     FxSource,
     #[error("the date of a rate is \"item\", \"period_end\" or a date")]
     FxDate,
+    #[error("a rate of exchange is above zero, from one currency or unit to another")]
+    FxRate,
     #[error("within is in days")]
     FxWithin,
 }

@@ -1,10 +1,10 @@
 //! Whether a record is one that a known contract waits for: declared, by its party, in its unit, once.
 
 use super::Contract;
+use super::beside::FactDefinition;
 use super::measure::{FigureDefinition, Reduction};
 use super::problem::there_is;
 use super::rights::{FactAttribute, FactKind};
-use super::version::FactDefinition;
 use crate::domain::ids::{ContractId, DefinedTerm, DeploymentId, EventId, PartyId, ProductId};
 use crate::domain::money::{Currency, Unit};
 use crate::domain::period::Period;

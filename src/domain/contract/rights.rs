@@ -1,7 +1,7 @@
 //! Rights: who may sell what first, alone, or at all; when each is in force, and which contradict each other.
 
+use super::Version;
 use super::selector::{Attribute, Values, in_words, overlap};
-use super::version::Version;
 use super::{Assumption, Clause, Contract};
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, ProductId, TermId};
 use crate::domain::period::{Instant, Length, Span, Timeline};

@@ -5,7 +5,7 @@ use super::measure::{AccrualPlace, Basis, BelowZero, FigureKind, Measure, Node, 
 use super::selector::{Attribute as Named, Filter};
 use super::term::{Excess, Payees};
 use super::window::{DueAfter, Moment, WindowRule};
-use super::{Assumed, Assumption, Clause, Effective, Straddling, measure, term, version};
+use super::{Assumed, Assumption, Clause, Effective, Straddling, beside, measure, term};
 use crate::domain::calendar::Calendar;
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::{Exact, Unit};
@@ -206,7 +206,7 @@ fn simple(contract: &super::Contract) -> Result<Contract, NotSimple> {
         if !version.end.is_empty() || version.fx.is_some() {
             return Err(fail("version", "an end, or rates of exchange,"));
         }
-        let stops = version.opens.iter().any(|open| open.meanwhile == version::Meanwhile::Stop);
+        let stops = version.opens.iter().any(|open| open.meanwhile == beside::Meanwhile::Stop);
         if stops || !version.effects.is_empty() || version.interest.is_some() {
             return Err(fail("version", "an open point that stops, an effect, or interest"));
         }
@@ -230,7 +230,7 @@ fn simple(contract: &super::Contract) -> Result<Contract, NotSimple> {
 
 type Shape<T> = Result<T, &'static str>;
 
-fn simple_term(of: &version::Version, it: &term::Term, contract: &super::Contract) -> Shape<Term> {
+fn simple_term(of: &super::Version, it: &term::Term, contract: &super::Contract) -> Shape<Term> {
     let Payees::One(payee) = &it.payees else { return Err("several payees") };
     let has_more = it.tiers.is_some()
         || it.minimum.is_some()
@@ -249,7 +249,7 @@ fn simple_term(of: &version::Version, it: &term::Term, contract: &super::Contrac
     let Some(Node { kind: NodeKind::Share { of: Measure::Base(base), rate }, times, less }) = &it.node else {
         return Err("what is not a share of a base");
     };
-    let Some(rate) = rate.number().filter(|_| times.is_empty() && less.is_empty()) else {
+    let Some(rate) = rate.plain().filter(|_| times.is_empty() && less.is_empty()) else {
         return Err("a rate by rows");
     };
     let base = of.bases.get(base).ok_or("a base of another contract")?;
@@ -304,7 +304,7 @@ fn simple_cap(cap: &term::Cap) -> Shape<Cap> {
     else {
         return Err("a cap that resets, waits for a fact or defers");
     };
-    let limit = cap.limit.number().filter(|_| cap.per.is_empty()).ok_or("a cap by rows or attributes")?;
+    let limit = cap.limit.plain().filter(|_| cap.per.is_empty()).ok_or("a cap by rows or attributes")?;
     Ok(Cap { limit: limit.clone(), counts_from: *counts_from, opening: cap.opening.clone() })
 }
 

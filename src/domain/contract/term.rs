@@ -317,10 +317,10 @@ impl Term {
     }
 
     /// Everything that it measures; what its own tiers count of itself left aside.
-    pub fn measures(&self) -> Vec<&Measure> {
+    pub fn mentions(&self) -> Vec<&Measure> {
         let is_own = |measure: &&Measure| matches!(measure, Measure::Accrual { term, .. } if *term == self.id);
         let tiers = self.tiers.iter().filter_map(|tiers| tiers.of.as_ref()).filter(|measure| !is_own(measure));
-        let minimum = self.minimum.iter().flat_map(|it| it.of.iter().chain(it.is.measures()));
-        self.node.iter().flat_map(Node::measures).chain(tiers).chain(minimum).collect()
+        let minimum = self.minimum.iter().flat_map(|it| it.of.iter().chain(it.is.mentions()));
+        self.node.iter().flat_map(Node::mentions).chain(tiers).chain(minimum).collect()
     }
 }

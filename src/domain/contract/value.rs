@@ -83,8 +83,8 @@ impl From<Exact> for Table {
 }
 
 impl Table {
-    /// The number, where no condition decides on it.
-    pub fn number(&self) -> Option<&Exact> {
+    /// The number, where it is one without any condition.
+    pub fn plain(&self) -> Option<&Exact> {
         match self.rows.as_slice() {
             [Row { when, is: Cell::Number(number) }] if when.is_empty() => Some(number),
             _ => None,
@@ -104,14 +104,14 @@ impl Table {
     }
 
     /// The figures and amounts that stand for numbers in it, and what its own tiers measure.
-    pub fn measures(&self) -> Vec<&Measure> {
+    pub fn mentions(&self) -> Vec<&Measure> {
         let mut found = Vec::new();
         for row in &self.rows {
             match &row.is {
                 Cell::Measured(measure) => found.push(measure),
-                Cell::Table(table) => found.extend(table.measures()),
+                Cell::Table(table) => found.extend(table.mentions()),
                 Cell::Tiered { table, tiers } => {
-                    found.extend(table.measures());
+                    found.extend(table.mentions());
                     found.extend(&tiers.of);
                 }
                 Cell::Number(_) | Cell::Nothing | Cell::Noticed(_) => {}

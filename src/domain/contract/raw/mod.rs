@@ -6,9 +6,9 @@ mod value;
 pub use term::*;
 pub use value::*;
 
+use super::beside::{Against, AuditEdge, Meanwhile, Pick};
 use super::measure::{Basis, BelowZero, DayCount};
 use super::rights::{FactAttribute, FactKind};
-use super::version::{Against, AuditEdge, Meanwhile, Pick};
 use super::window::ProRata;
 use super::{Assumed, Confidence, Negative, Straddling};
 use crate::domain::money::Rounding;
@@ -203,9 +203,19 @@ with_source! {
         pub within: Option<Spanned<String>>,
         #[serde(default)]
         pub inverse: bool,
+        pub cross: Option<Spanned<String>>,
         #[serde(default)]
-        pub cross: bool,
+        pub rates: Vec<Spanned<RawFxRate>>,
     }
+}
+
+/// A rate that the contract states itself: so many of `to` for one of `from`.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawFxRate {
+    pub from: Spanned<String>,
+    pub to: Spanned<String>,
+    pub rate: Spanned<RawValue>,
 }
 
 fn two() -> u32 {

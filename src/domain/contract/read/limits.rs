@@ -1,11 +1,11 @@
 //! Reads what limits terms: caps, minima, and credits against what they yield.
 
+use super::super::Version;
 use super::super::parsed::{Parsed, unknown};
 use super::super::problem::Problem;
 use super::super::raw::{Named, RawCap, RawMinimum, RawTerm, RawValue};
 use super::super::term::{Cap, Carry, CarryLimit, Credit, Minimum, Mix};
 use super::super::value::Cell;
-use super::super::version::Version;
 use super::super::window::WindowRule;
 use super::value::{Kind, Want};
 use super::{Notes, Result, Scope, defined};

@@ -1,19 +1,20 @@
 //! Reads what stands beside terms: facts, effects, open points, audit, interest, exchange rates, a version's end.
 
+use super::super::beside::{
+    Audit, AuditThreshold, Effect, FactDefinition, Interest, InterestFrom, Open, OpenWhat, Pick, Reaches, VersionEnd,
+};
+use super::super::fx::{FixedRate, FxDate, FxRule};
 use super::super::problem::Problem;
-use super::super::raw::{RawEffect, RawFact, RawFx, RawOpen, RawValue};
+use super::super::raw::{RawEffect, RawFact, RawFx, RawFxRate, RawOpen, RawValue};
 use super::super::rights::{FactAttribute, FactKind};
 use super::super::selector::Filter;
-use super::super::version::{
-    Audit, AuditThreshold, Effect, FactDefinition, FxDate, FxRule, Interest, InterestFrom, Open, OpenWhat, Pick,
-    Reaches, VersionEnd,
-};
 use super::super::window::WindowRule;
 use super::right::RELEASE;
 use super::value::{Kind, Want};
 use super::window::{Edge, ordinals};
 use super::{Parsed, Result, Scope, defined, length};
 use crate::domain::ids::{DefinedTerm, TermId};
+use crate::domain::money::Exact;
 use crate::domain::period::Length;
 use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
@@ -222,14 +223,25 @@ impl<'a> Scope<'a> {
         let date = match raw.date.get_ref() {
             RawValue::Text(text) if text == "item" => FxDate::Item,
             RawValue::Text(text) if text == "period_end" => FxDate::PeriodEnd,
-            RawValue::Date(_) => FxDate::Fixed(self.date(file, &raw.date)?),
+            RawValue::Date(_) => FxDate::On(self.date(file, &raw.date)?),
             _ => return file.fail(&raw.date.span(), Problem::FxDate),
         };
-        let days_before = match raw.within.as_ref().map(|text| Ok((text, length(file, text)?))).transpose()? {
+        let within_days = match raw.within.as_ref().map(|text| Ok((text, length(file, text)?))).transpose()? {
             None => 0,
             Some((_, Length::Days(days))) => days,
             Some((text, _)) => return file.fail(&text.span(), Problem::FxWithin),
         };
-        Ok(FxRule { source, date, days_before, inverse: raw.inverse, cross: raw.cross })
+        let mut fixed = Vec::new();
+        for written in &raw.rates {
+            let RawFxRate { from, to, rate } = written.get_ref();
+            let (from, to) = (self.unit(file, from)?, self.unit(file, to)?);
+            let number = self.number(file, rate, &Want::plain("rate", Kind::Number), &mut Vec::new())?;
+            if from == to || number <= Exact::zero() {
+                return file.fail(&written.span(), Problem::FxRate);
+            }
+            fixed.push(FixedRate { from, to, rate: number });
+        }
+        let cross = raw.cross.as_ref().map(|unit| self.unit(file, unit)).transpose()?;
+        Ok(FxRule { source, date, within_days, allows_inverse: raw.inverse, cross, fixed })
     }
 }

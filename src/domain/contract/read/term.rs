@@ -1,5 +1,6 @@
 //! Reads terms: the parties, when, what is yielded, and what stands around it.
 
+use super::super::Version;
 use super::super::measure::{Measure, Node, NodeKind};
 use super::super::parsed::Parsed;
 use super::super::problem::Problem;
@@ -7,7 +8,6 @@ use super::super::raw::{Named, OneOrMore, RawInstalment, RawPayee, RawTail, RawT
 use super::super::rights::FactKind;
 use super::super::selector::{Filter, Values};
 use super::super::term::{IfNone, Instalment, Life, On, Payees, Tail, Term};
-use super::super::version::Version;
 use super::super::window::{Due, Moment, ProRata, WindowRule};
 use super::node::NodeWant;
 use super::value::{Kind, Want};
@@ -59,7 +59,7 @@ impl<'a> Scope<'a> {
         self.check_windows(&at, raw, node.as_ref(), each.as_ref(), on.as_ref())?;
         let minimum = raw.minimum.as_ref().map(|it| self.minimum(it, raw, &unit, &mut noted)).transpose()?;
         let by_window = node.as_ref().is_some_and(Node::has_fixed);
-        let measures = node.iter().flat_map(Node::measures).chain(minimum.iter().flat_map(|it| &it.of));
+        let measures = node.iter().flat_map(Node::mentions).chain(minimum.iter().flat_map(|it| &it.of));
         self.note_behind(measures.cloned().collect(), version, &mut noted);
         Ok(Term {
             id: TermId::new(name),
@@ -95,11 +95,11 @@ impl<'a> Scope<'a> {
             }
             let assumptions = match &measure {
                 Measure::Base(name) => version.bases.get(name).map(|base| {
-                    measures.extend(base.measures().into_iter().cloned());
+                    measures.extend(base.mentions().into_iter().cloned());
                     &base.assumptions
                 }),
                 Measure::Amount(name) => version.amounts.get(name).map(|amount| {
-                    measures.extend(amount.measures().into_iter().cloned());
+                    measures.extend(amount.mentions().into_iter().cloned());
                     &amount.assumptions
                 }),
                 Measure::Figure(_) | Measure::Accrual { .. } => None,

@@ -1,10 +1,10 @@
 //! What things are measured in: currencies, declared units, plain numbers; and that they fit each other.
 
+use super::super::beside::{UnitDefinition, Worth};
 use super::super::measure::{AccrualPlace, Measure};
 use super::super::parsed::{Parsed, unknown};
 use super::super::problem::Problem;
 use super::super::raw::{NodeFields, RawNode, RawSelector, RawValue};
-use super::super::version::{UnitDefinition, Worth};
 use super::{Result, Scope, defined};
 use crate::domain::ids::{ContractId, DefinedTerm, TermId};
 use crate::domain::money::{Money, Unit};

@@ -1,50 +1,16 @@
-//! A version of an agreement: every definition, term and right in force from its effective instant on.
+//! What a version states beside bases and terms: units, facts, effects, open points, audit, interest, its end.
 
-use super::measure::{Amount, Base, DayCount, FigureDefinition, Measure};
-use super::rights::{FactAttribute, FactKind, Right};
+use super::measure::{DayCount, Measure};
+use super::rights::{FactAttribute, FactKind};
 use super::selector::Filter;
-use super::term::{Cap, Term};
 use super::value::Table;
 use super::window::{DueAfter, WindowRule};
-use super::{Assumption, Clause, Effective};
+use super::{Assumption, Clause};
 use crate::domain::ids::{DefinedTerm, PartyId, TermId};
 use crate::domain::money::{Currency, Exact, Rounding};
 use crate::domain::period::{Instant, Length};
-use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// The full set of terms in force from an instant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Version {
-    pub number: u32,
-    pub effective_at: Instant,
-    /// When it was agreed: examples take it as recorded then.
-    pub signed: Option<NaiveDate>,
-    /// Given in the file for imports of history; else loading it stamps it.
-    pub recorded_at: Option<Instant>,
-    /// When it ends; the first whose facts hold. Empty: when another version replaces it.
-    pub end: Vec<VersionEnd>,
-    pub units: BTreeMap<DefinedTerm, UnitDefinition>,
-    pub figures: BTreeMap<DefinedTerm, FigureDefinition>,
-    pub facts: BTreeMap<DefinedTerm, FactDefinition>,
-    pub bases: BTreeMap<DefinedTerm, Base>,
-    pub amounts: BTreeMap<DefinedTerm, Amount>,
-    /// A term's own cap has the term's name.
-    pub caps: BTreeMap<DefinedTerm, Cap>,
-    /// In the order of the file, which is their order at one item.
-    pub terms: Vec<Term>,
-    /// Who may sell what first, alone, or at all.
-    pub rights: Vec<Right>,
-    pub effects: Vec<Effect>,
-    /// What is still to be agreed.
-    pub opens: Vec<Open>,
-    pub audit: Option<Audit>,
-    pub interest: Option<Interest>,
-    pub fx: Option<FxRule>,
-    /// What else is stated not to be official: units, periods, calendars, figures, facts, open points.
-    pub assumptions: Vec<Assumption>,
-}
+use std::collections::BTreeSet;
 
 /// When a version ends if its facts hold then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -205,43 +171,4 @@ pub struct Interest {
 pub enum InterestFrom {
     Due,
     Fact(DefinedTerm),
-}
-
-/// At which rates one currency becomes another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FxRule {
-    pub source: String,
-    pub date: FxDate,
-    /// How many days before the date a rate may be of; zero: that date alone.
-    pub days_before: u32,
-    pub inverse: bool,
-    pub cross: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FxDate {
-    Item,
-    PeriodEnd,
-    Fixed(NaiveDate),
-}
-
-impl Effective for Version {
-    fn number(&self) -> u32 {
-        self.number
-    }
-
-    fn effective_at(&self) -> Instant {
-        self.effective_at
-    }
-}
-
-impl Version {
-    pub fn term(&self, id: &TermId) -> Option<&Term> {
-        self.terms.iter().find(|term| term.id == *id)
-    }
-
-    pub fn right(&self, id: &TermId) -> Option<&Right> {
-        self.rights.iter().find(|right| right.id == *id)
-    }
 }
