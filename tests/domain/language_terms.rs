@@ -219,6 +219,10 @@ fn bases_say_where_deductions_stand() {
         "1:1: base A (\"Clause\"): they are made of each other in a circle: base A -> base B -> base A",
     );
     check(
+        "[amount.A]\nof = \"B\"\n\n[amount.B]\nsum = [{ of = \"A\" }, { of = \"Sales\" }]",
+        "1:1: amount A (\"Clause\"): they are made of each other in a circle: amount A -> amount B -> amount A",
+    );
+    check(
         "[base.B]\nselect = { charges = {}, figure = \"Cost\" }",
         "2:10: base B (\"Clause\"): select = { charges = {}, figure = \"Cost\" }\n  select = { .. } names one of \
          charges, billings, units, facts, figure, accrual, base and amount",

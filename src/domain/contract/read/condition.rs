@@ -76,7 +76,9 @@ impl<'a> Scope<'a> {
         let found = self.measured_in(counted, &mut Vec::new())?;
         // Counters of money are in the currency of the term, whatever its base is in.
         let kind = match (found, own) {
-            (Some(Unit::Currency(_)), Some((_, Some(unit @ Unit::Currency(_))))) => Kind::In(unit.clone()),
+            (Some(Unit::Currency(_)), Some((_, Some(unit @ Unit::Currency(_))))) if raw.apply != RawApply::Level => {
+                Kind::In(unit.clone())
+            }
             (found, _) => Kind::of(found),
         };
         let (apply, counting) = match (raw.apply, raw.read) {

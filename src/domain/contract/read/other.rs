@@ -15,7 +15,7 @@ use super::window::{Edge, ordinals};
 use super::{Parsed, Result, Scope, defined, length};
 use crate::domain::ids::{DefinedTerm, TermId};
 use crate::domain::money::Exact;
-use crate::domain::period::Length;
+use crate::domain::period::{Instant, Length};
 use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
 
@@ -61,8 +61,7 @@ impl<'a> Scope<'a> {
     /// A date, or rows of which the first whose facts hold decides.
     pub fn version_end(&self, value: &'a Spanned<RawValue>) -> Result<Vec<VersionEnd>> {
         let RawValue::List(rows) = value.get_ref() else {
-            let end = self.instant("through", self.file, value, Edge::Through)?;
-            return Ok(vec![VersionEnd { when: Filter::default(), end }]);
+            return Ok(vec![VersionEnd { when: Filter::default(), end: self.end_after_effective(value)? }]);
         };
         let mut ends = Vec::new();
         let mut is_whole = false;
@@ -84,7 +83,7 @@ impl<'a> Scope<'a> {
                 }
                 _ => return self.file.fail(&written.span(), Problem::Row),
             };
-            ends.push(VersionEnd { when, end: self.instant("through", self.file, end, Edge::Through)? });
+            ends.push(VersionEnd { when, end: self.end_after_effective(end)? });
         }
         match is_whole {
             true => Ok(ends),
@@ -92,6 +91,15 @@ impl<'a> Scope<'a> {
                 let problem = Problem::RowsEnd { field: "through", example: "2030-12-31".to_owned() };
                 self.file.fail(&value.span(), problem)
             }
+        }
+    }
+
+    fn end_after_effective(&self, value: &'a Spanned<RawValue>) -> Result<Instant> {
+        let from = self.instant("effective", self.file, &self.version.effective, Edge::Start)?;
+        let end = self.instant("through", self.file, value, Edge::Through)?;
+        match end <= from {
+            true => self.file.fail(&value.span(), Problem::EndsBeforeStart { from, end }),
+            false => Ok(end),
         }
     }
 
