@@ -228,6 +228,11 @@ fn bases_say_where_deductions_stand() {
          charges, billings, units, facts, figure, accrual, base and amount",
     );
     check(
+        "[base.B]\nselect = []",
+        "2:10: base B (\"Clause\"): select = []\n  base selects nothing; name charges, a figure or an accrual",
+    );
+    accept("[base.B]\nselect = []\nless = [{ figure = \"Cost\", at = \"own_date\" }]");
+    check(
         "[figure.F]\nunit = \"USD\"\nkind = \"flow\"",
         "1:1: figure F (\"Clause\"): what holds while it is missing? write missing = \"stop\", \"zero\", \"nothing\", \
          \"last\" or \"120% of last\"",

@@ -108,7 +108,7 @@ impl<'a> Scope<'a> {
         let (raw, at) = (spanned.get_ref(), spanned.span());
         let mut assumptions = Vec::new();
         self.note(&format!("base {name}"), raw.provenance(), &mut assumptions);
-        if raw.select.get_ref().is_empty() {
+        if raw.select.get_ref().is_empty() && raw.less.is_empty() {
             return file.fail(&raw.select.span(), Problem::EmptyBase);
         }
         let unit = self.measured_in(&Measure::Base(defined(name)), &mut Vec::new())?;

@@ -141,7 +141,8 @@ impl<'a> Scope<'a> {
                             None => found,
                         });
                     }
-                    Ok(common.flatten())
+                    // A base may be what reduces it alone, such as a cost.
+                    Ok(common.unwrap_or_else(|| Some(self.currency())))
                 })
             }
             Measure::Amount(name) => {
@@ -250,11 +251,9 @@ impl<'a> Scope<'a> {
     pub fn check_fits(&self, file: &Parsed, at: &Range<usize>, found: &MeasuredIn, wanted: &MeasuredIn) -> Result<()> {
         let fits = match (found, wanted) {
             (a, b) if a == b => true,
+            (Some(_), Some(_)) if self.has_fx() => true,
             (Some(Unit::Currency(_)), Some(Unit::Currency(_))) => {
-                return match self.has_fx() {
-                    true => Ok(()),
-                    false => file.fail(at, Problem::NoFx { found: is_in(found), wanted: in_words(wanted) }),
-                };
+                return file.fail(at, Problem::NoFx { found: is_in(found), wanted: in_words(wanted) });
             }
             (Some(Unit::Currency(_)), Some(Unit::Declared { name, .. })) => {
                 let unit = self.find(|raw| &raw.unit, name.as_str());
