@@ -15,4 +15,5 @@ fn every_draft_is_read() {
     assert_eq!(read.contracts.len(), 22);
     let examples: usize = read.examples.iter().map(|it| it.examples.len()).sum();
     assert_eq!(examples, 11);
+    serde_json::to_string(&read.contracts).expect("what people and programs may look at");
 }

@@ -106,6 +106,13 @@ fn loaded_versions_do_not_change() {
         "version 2 of chain gives its recorded_at; loading stamps it, and only a history that is imported as a whole \
          gives it",
     );
+    let record = "\n```\n\n| record | at |\n| --- | --- |\n| fact launch | 2026-06-01 |\n\n```text";
+    let launch = "[fact.launch]\nkind = \"event\"\n\n";
+    refuse(
+        read(base, &[(1, chain.clone()), (2, format!("\n{launch}{chain}{record}"))]),
+        "version 2 of chain has a table headed `record`, which loading does not record yet; write its facts as JSON \
+         lines beside the agreement, in a file .jsonl",
+    );
 }
 
 #[test]

@@ -53,6 +53,10 @@ pub enum AdditionError {
         "version {number} of {contract} gives its recorded_at; loading stamps it, and only a history that is imported as a whole gives it"
     )]
     RecordedInFile { contract: ContractId, number: u32 },
+    #[error(
+        "version {number} of {contract} has a table headed `record`, which loading does not record yet; write its facts as JSON lines beside the agreement, in a file .jsonl"
+    )]
+    RecordsInFile { contract: ContractId, number: u32 },
     #[error("{contract} changes its zone, currency, period, rounding or negative; these hold through all versions")]
     ChangedHead { contract: ContractId },
     #[error(transparent)]
@@ -122,6 +126,11 @@ fn new_versions(folder: &Folder, stored: &[VersionDocument]) -> Result<Vec<NewVe
                 if read.is_some_and(|read| read.recorded_at.is_some()) {
                     let (contract, number) = (version.contract.clone(), version.number);
                     return Err(AdditionError::RecordedInFile { contract, number });
+                }
+                let beside = folder.examples.iter().filter(|it| it.contract == version.contract);
+                if beside.into_iter().any(|it| it.version == version.number && !it.records.is_empty()) {
+                    let (contract, number) = (version.contract.clone(), version.number);
+                    return Err(AdditionError::RecordsInFile { contract, number });
                 }
                 new.extend(read.map(|read| NewVersion { document: version.clone(), read: read.clone() }));
             }

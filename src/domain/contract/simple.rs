@@ -270,6 +270,13 @@ fn simple_term(of: &super::Version, it: &term::Term, contract: &super::Contract)
     if facts.len() > 1 {
         return Err("several facts that end it");
     }
+    let is_plain = |name: &&DefinedTerm| {
+        let fact = of.facts.get(*name);
+        fact.is_some_and(|fact| fact.skip == 0 && fact.lasts.is_none() && fact.pick == beside::Pick::First)
+    };
+    if !facts.iter().all(is_plain) {
+        return Err("a fact of which not the first counts, for ever,");
+    }
     let cap = it.cap.as_ref().and_then(|name| Some((name, of.caps.get(name)?)));
     let is_own = |name: &DefinedTerm| name.as_str() == it.id.as_str();
     if cap.is_some_and(|(name, _)| !is_own(name)) {
@@ -286,16 +293,20 @@ fn simple_term(of: &super::Version, it: &term::Term, contract: &super::Contract)
         end: it.life.dates().1,
         until: facts.first().map(|name| (*name).clone()),
         cap: cap.map(|(_, cap)| simple_cap(cap)).transpose()?,
-        due: match it.due.as_slice() {
-            [] => None,
-            [whole] => match (&whole.due.after, &whole.due.what, whole.due.business_days) {
-                (Length::Days(days), DueAfter::Period, false) => Some(Due { days_after_period: *days }),
-                _ => return Err("when it is due"),
-            },
-            _ => return Err("instalments"),
-        },
+        due: simple_due(&it.due)?,
         assumptions: it.assumptions.clone(),
     })
+}
+
+fn simple_due(due: &[term::Instalment]) -> Shape<Option<Due>> {
+    match due {
+        [] => Ok(None),
+        [whole] => match (&whole.due.after, &whole.due.what, whole.due.business_days) {
+            (Length::Days(days), DueAfter::Period, false) => Ok(Some(Due { days_after_period: *days })),
+            _ => Err("when it is due"),
+        },
+        _ => Err("instalments"),
+    }
 }
 
 fn simple_cap(cap: &term::Cap) -> Shape<Cap> {
