@@ -9,6 +9,7 @@ use apportion::domain::contract::rights::{Right, RightInVersion};
 use apportion::domain::contract::term::Term;
 use apportion::domain::contract::{Contract, Version};
 use apportion::domain::ids::{ContractId, ProductId};
+use apportion::domain::money::Unit;
 use apportion::domain::period::Instant;
 use apportion::jobs::contracts::{Known, apply, load, read};
 use apportion::jobs::statements::caps;
@@ -202,9 +203,10 @@ fn terms_table(contracts: &[Contract]) -> comfy_table::Table {
     });
     let row = |(contract, version, term): (&Contract, &Version, &Term)| {
         let cap = term.cap.as_ref().and_then(|name| version.caps.get(name));
-        let cap = cap.map(|cap| match cap.limit.plain() {
-            Some(limit) => output::money(limit, contract.head.currency),
-            None => "by rows".to_owned(),
+        let cap = cap.map(|cap| match (cap.limit.plain(), &cap.unit) {
+            (Some(limit), Unit::Currency(currency)) => output::money(limit, *currency),
+            (Some(limit), unit @ Unit::Declared { .. }) => format!("{limit} {unit}"),
+            (None, _) => "by rows".to_owned(),
         });
         vec![
             contract.head.id.to_string(),
