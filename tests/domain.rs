@@ -7,6 +7,8 @@ mod agreements;
 mod auditor;
 #[path = "domain/documents.rs"]
 mod documents;
+#[path = "domain/drafts.rs"]
+mod drafts;
 #[path = "domain/edges.rs"]
 mod edges;
 #[path = "domain/findings.rs"]
@@ -15,8 +17,16 @@ mod findings;
 mod histories;
 #[path = "domain/invoices.rs"]
 mod invoices;
+#[path = "domain/language.rs"]
+mod language;
+#[path = "domain/language_terms.rs"]
+mod language_terms;
+#[path = "domain/language_whole.rs"]
+mod language_whole;
 #[path = "domain/records.rs"]
 mod records;
+#[path = "domain/reference.rs"]
+mod reference;
 #[path = "domain/settlement.rs"]
 mod settlement;
 #[path = "domain/support.rs"]

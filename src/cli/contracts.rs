@@ -6,8 +6,10 @@ use apportion::domain::burn_down::{BurnDown, Forecast};
 use apportion::domain::contract::additions::Overridden;
 use apportion::domain::contract::folder::PlacedConflict;
 use apportion::domain::contract::rights::{Right, RightInVersion};
-use apportion::domain::contract::{Contract, Term, Version};
+use apportion::domain::contract::term::Term;
+use apportion::domain::contract::{Contract, Version};
 use apportion::domain::ids::{ContractId, ProductId};
+use apportion::domain::money::Unit;
 use apportion::domain::period::Instant;
 use apportion::jobs::contracts::{Known, apply, load, read};
 use apportion::jobs::statements::caps;
@@ -200,20 +202,24 @@ fn terms_table(contracts: &[Contract]) -> comfy_table::Table {
             .flat_map(move |version| version.terms.iter().map(move |term| (contract, version, term)))
     });
     let row = |(contract, version, term): (&Contract, &Version, &Term)| {
-        let cap = term.cap.as_ref().map(|cap| output::money(&cap.limit, contract.head.currency));
+        let cap = term.cap.as_ref().and_then(|name| version.caps.get(name));
+        let cap = cap.map(|cap| match (cap.limit.plain(), &cap.unit) {
+            (Some(limit), Unit::Currency(currency)) => output::money(limit, *currency),
+            (Some(limit), unit @ Unit::Declared { .. }) => format!("{limit} {unit}"),
+            (None, _) => "by rows".to_owned(),
+        });
         vec![
             contract.head.id.to_string(),
             version.number.to_string(),
             version.effective_at.with_timezone(&contract.head.zone).format("%Y-%m-%d").to_string(),
             term.id.to_string(),
-            format!("{} owes {}", term.payer, term.payee),
-            term.rate.to_string(),
-            term.base.name.to_string(),
+            format!("{} owes {}", term.payer, term.payees),
+            term.in_words(),
             cap.unwrap_or_default(),
         ]
     };
-    let heading = ["contract", "version", "effective", "term", "who owes whom", "rate", "of", "cap"];
-    output::table(&heading, &[1, 5, 7], terms.map(row))
+    let heading = ["contract", "version", "effective", "term", "who owes whom", "what", "cap"];
+    output::table(&heading, &[1, 6], terms.map(row))
 }
 
 fn rights_table(contracts: &[Contract]) -> comfy_table::Table {

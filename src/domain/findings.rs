@@ -1,7 +1,8 @@
 //! Findings: which usage breaks a right, decided by where and when it ran (CONTRACTS section 5).
 
-use super::contract::rights::{OnBreach, RightKind, Stretch, allowed_elsewhere, in_words, right_ids, stretches};
-use super::contract::{Attribute, ChargeFilter, Contract};
+use super::contract::Contract;
+use super::contract::rights::{OnBreach, RightKind, Stretch, allowed_elsewhere, right_ids, stretches};
+use super::contract::selector::{Attribute, Values, in_words};
 use super::ids::{ContractId, DeploymentId, EventId, PartyId, ProductId, TermId};
 use super::money::{Currency, Exact};
 use super::period::{Instant, Span, Timeline, start_of_day};
@@ -143,7 +144,7 @@ fn broken(
 }
 
 /// Whether a deployment is in the only place that a right allows.
-fn is_at(filter: &ChargeFilter, id: &DeploymentId, deployment: &Deployment) -> bool {
+fn is_at(filter: &Values, id: &DeploymentId, deployment: &Deployment) -> bool {
     filter.iter().all(|(attribute, values)| {
         let value = match attribute {
             Attribute::Seller => deployment.seller.as_ref().map(PartyId::as_str).unwrap_or_default(),
@@ -152,8 +153,8 @@ fn is_at(filter: &ChargeFilter, id: &DeploymentId, deployment: &Deployment) -> b
             Attribute::Channel => &deployment.channel,
             Attribute::Region => &deployment.region,
             Attribute::Deployment => id.as_str(),
-            // The reader of rights refuses these.
-            Attribute::Product | Attribute::Customer | Attribute::ServiceTier | Attribute::Meter => return true,
+            // The reader of rights refuses all others.
+            _ => return true,
         };
         values.iter().any(|it| it == value)
     })

@@ -1,6 +1,6 @@
 //! Rating: usage of a stretch of time becomes charges, quantity x price, exact.
 
-use super::contract::Attribute;
+use super::contract::simple::Attribute;
 use super::ids::{CustomerId, DeploymentId, ProductId};
 use super::money::{Currency, Exact};
 use super::period::Timeline;

@@ -244,10 +244,12 @@ pub fn periods_due(head: &ContractHead, progress: Progress, now: Instant, delay_
 
 #[cfg(test)]
 mod tests {
-    use super::super::contract::Negative;
+    use super::super::calendar::Calendar;
+    use super::super::contract::{Assumed, Negative, Straddling};
     use super::super::money::Rounding;
     use super::super::period::{PeriodUnit, parse_instant};
     use super::*;
+    use std::num::NonZeroU32;
 
     const WAITS: Waits = Waits { again: TimeDelta::days(1), retry: TimeDelta::minutes(1) };
 
@@ -265,9 +267,14 @@ mod tests {
             title: String::new(),
             zone: chrono_tz::America::Los_Angeles,
             currency: "USD".parse().expect("a currency"),
+            settlement: Calendar::of_months(NonZeroU32::MIN),
             period: PeriodUnit::Month,
             rounding: Rounding::HalfUp,
             negative: Negative::Carry,
+            pro_rata: None,
+            straddling: Straddling::Whole,
+            assumed: Assumed::Allow,
+            business_days: None,
         }
     }
 

@@ -2,8 +2,9 @@
 //!
 //! One path for the first run, a rerun, late usage, corrections and amendments.
 
+use super::contract::Contract as AnyContract;
 use super::contract::problem::there_is;
-use super::contract::{Contract, Missing, Selection, Term};
+use super::contract::simple::{Contract, Missing, NotSimple, Selection, Term};
 use super::deduction::PlacedDeduction;
 use super::findings::{Held, without_held};
 use super::ids::{ContractId, DefinedTerm, PartyId, TermId};
@@ -112,6 +113,8 @@ pub enum SettlementError {
     )]
     MissingFigure { contract: ContractId, figure: DefinedTerm, period: Period },
     #[error(transparent)]
+    NotYet(#[from] NotSimple),
+    #[error(transparent)]
     Sharing(#[from] SharingError),
 }
 
@@ -152,7 +155,10 @@ pub fn settle(input: &SettlementInput) -> Result<SettlementOutcome, SettlementEr
 ///
 /// # Errors
 /// There is none.
-pub fn find_contract<'a>(contracts: &'a [Contract], id: &ContractId) -> Result<&'a Contract, SettlementError> {
+pub fn find_contract<'a, V>(
+    contracts: &'a [AnyContract<V>],
+    id: &ContractId,
+) -> Result<&'a AnyContract<V>, SettlementError> {
     let found = contracts.iter().find(|contract| contract.head.id == *id);
     found.ok_or_else(|| {
         let known = contracts.iter().map(|contract| contract.head.id.clone()).collect();
@@ -256,7 +262,7 @@ fn needed_figures<'a>(
     let selections = terms.filter(move |term| term.in_force(at, ended_at(term))).flat_map(|term| &term.base.select);
     selections.filter_map(move |selection| match selection {
         Selection::Figure(name) => {
-            let stops = version.and_then(|it| it.figures.get(name)).is_some_and(|it| it.missing == Missing::Stop);
+            let stops = version.and_then(|it| it.figures.get(name)).is_some_and(|missing| *missing == Missing::Stop);
             stops.then_some(name)
         }
         Selection::Charges(_) | Selection::Accrual { .. } => None,

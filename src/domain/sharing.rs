@@ -3,7 +3,7 @@
 //! A cap is a function of the running sum, `min(cap, opening + sum)`, so sums per segment give what each
 //! item alone and in order would give.
 
-use super::contract::{Base, Cap, ChargeFilter, Contract, DeductionPlace, Selection, Term, Version};
+use super::contract::simple::{Base, Cap, ChargeFilter, Contract, DeductionPlace, Selection, Term, Version};
 use super::deduction::PlacedDeduction;
 use super::ids::{ContractId, DefinedTerm, EventId, PartyId, TermId};
 use super::money::{Currency, Exact};

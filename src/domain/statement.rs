@@ -1,6 +1,7 @@
 //! Statements: what two parties owe each other for a period under a contract, with every amount's origin.
 
-use super::contract::{Assumption, Clause, Contract, Negative, Selection, Term, Version};
+use super::contract::simple::{Contract, Selection, Term, Version};
+use super::contract::{Assumption, Clause, Negative};
 use super::findings::HeldEvents;
 use super::ids::{ContractId, PartyId, TermId};
 use super::money::{Currency, Exact, Rounding};

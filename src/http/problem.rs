@@ -205,7 +205,8 @@ impl From<SettleError> for Problem {
             SettleError::Settlement(
                 SettlementError::WrongPeriodUnit { .. }
                 | SettlementError::BeforeContract { .. }
-                | SettlementError::BeforeBooks { .. },
+                | SettlementError::BeforeBooks { .. }
+                | SettlementError::NotYet(_),
             ) => Self::unprocessable("wrong-period", "The contract has no such period to settle", detail),
             SettleError::Settlement(_) => Self::conflict("cannot-settle", "Something has to come first", detail),
             SettleError::Contracts(error) => error.into(),

@@ -2,6 +2,7 @@
 
 use super::contracts::{ContractsError, Known};
 use super::findings::{HeldQuery, facts, load_held};
+use crate::domain::contract::simple;
 use crate::domain::deduction::{PlacedDeduction, place};
 use crate::domain::ids::{ContractId, EventId};
 use crate::domain::period::{Instant, Period};
@@ -110,7 +111,8 @@ impl SettleError {
                 SettlementError::BeforeBooks { .. }
                 | SettlementError::UnknownContract { .. }
                 | SettlementError::WrongPeriodUnit { .. }
-                | SettlementError::BeforeContract { .. },
+                | SettlementError::BeforeContract { .. }
+                | SettlementError::NotYet(_),
             )
             | Self::Contracts(_)
             | Self::Document(_)
@@ -168,7 +170,8 @@ async fn load_input(conn: &mut PgConnection, request: &SettleRequest, cutoff: In
         return Err(SettleError::PeriodNotEnded { period: request.period, end });
     }
     let Known { register, prices, contracts } = known;
-    let contracts = with_drawn_on(contracts, &request.contract);
+    let simple = simple::contracts(&contracts, &request.contract).map_err(SettlementError::from)?;
+    let simple = with_drawn_on(simple, &request.contract);
     let records = load_records(&mut *conn, cutoff).await?;
     let facts = facts(&records);
     let figure = |record: &Record| match &record.content {
@@ -176,13 +179,15 @@ async fn load_input(conn: &mut PgConnection, request: &SettleRequest, cutoff: In
         _ => None,
     };
     let figures: Vec<Figure> = records.iter().filter_map(figure).collect();
-    let Some(timeline) = timeline(&contracts, &facts, &prices, end) else {
+    let Some(timeline) = timeline(&simple, &facts, &prices, end) else {
         let (contract, period) = (request.contract.clone(), request.period);
         return Err(SettlementError::BeforeContract { contract, period }.into());
     };
     let usage = load_usage(&mut *conn, &timeline, &prices.thresholds(), cutoff).await?;
     let (deductions, waiting_deductions) = place_deductions(&mut *conn, &records, &register, cutoff).await?;
     let unresolved = load_unresolved(&mut *conn, end, cutoff).await?;
+    let contracts: Vec<_> =
+        contracts.into_iter().filter(|it| simple.iter().any(|other| other.head.id == it.head.id)).collect();
     let query = HeldQuery {
         contracts: &contracts,
         register: &register,
@@ -198,7 +203,7 @@ async fn load_input(conn: &mut PgConnection, request: &SettleRequest, cutoff: In
         contract: request.contract.clone(),
         period: request.period,
         cutoff,
-        contracts,
+        contracts: simple,
         register,
         prices,
         timeline,

@@ -6,6 +6,7 @@ use crate::domain::contract::Clause;
 use crate::domain::contract::additions::{Additions, NewVersion};
 use crate::domain::contract::folder::VersionDocument;
 use crate::domain::contract::rights::RightKind;
+use crate::domain::contract::term::Term;
 use crate::domain::ids::{ContractId, DeploymentId, PartyId, ProductId, TermId};
 use crate::domain::period::Instant;
 use crate::domain::price::{Narrowing, Price};
@@ -285,9 +286,9 @@ async fn append_version(conn: &mut PgConnection, new: &NewVersion, at: Instant) 
     )
     .execute(&mut *conn)
     .await?;
-    let of_version: BTreeSet<&PartyId> = read.terms.iter().flat_map(|term| [&term.payer, &term.payee]).collect();
+    let of_version: BTreeSet<&PartyId> = read.terms.iter().flat_map(Term::parties).collect();
     for term in &read.terms {
-        let (parties, span) = (BTreeSet::from([&term.payer, &term.payee]), (term.from, term.end));
+        let (parties, span): (BTreeSet<&PartyId>, _) = (term.parties().into_iter().collect(), term.life.dates());
         append_term(&mut *conn, version, number, (&term.id, "share", &term.clause), &parties, span).await?;
     }
     for right in &read.rights {

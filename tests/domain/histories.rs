@@ -3,6 +3,7 @@
 use crate::agreements::{CURRENCIES, Plan, RESALE, SHARE, date, midnight, plan};
 use crate::auditor::{Auditor, Books as AuditedBooks, Item, Micros, ONE, Sold, due};
 use apportion::domain::contract::folder::{Folder, read_folder};
+use apportion::domain::contract::simple;
 use apportion::domain::deduction::PlacedDeduction;
 use apportion::domain::ids::{ContractId, EventId};
 use apportion::domain::money::Exact;
@@ -273,7 +274,8 @@ impl History {
     /// The engine's input at a step. Each quantity is handed over in `pieces` events of the same instant.
     fn input(&self, folder: &Folder, agreement: usize, step: usize, pieces: i64, books: Books) -> SettlementInput {
         let id = ContractId::from(NAMES[agreement]);
-        let mut contracts = with_drawn_on(folder.contracts.clone(), &id);
+        let simple = simple::contracts(&folder.contracts, &id).unwrap_or_else(|error| panic!("{error}"));
+        let mut contracts = with_drawn_on(simple, &id);
         for contract in &mut contracts {
             let plans = if contract.head.id.as_str() == "share" { &self.plan.share } else { &self.plan.resale };
             contract.versions.retain(|version| plans[version.number as usize - 1].known <= step);

@@ -1,6 +1,7 @@
 //! A history in memory: usage, figures and deductions, settled under the agreements of `contracts/`.
 
 use apportion::domain::contract::folder::{Folder, SourceFile, read_folder};
+use apportion::domain::contract::simple;
 use apportion::domain::deduction::PlacedDeduction;
 use apportion::domain::ids::{ContractId, CustomerId, EventId};
 use apportion::domain::money::Exact;
@@ -30,9 +31,13 @@ pub fn exact(text: &str) -> Exact {
 
 /// The files of `contracts/` as the product ships them.
 pub fn shipped_files() -> Vec<SourceFile> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("contracts");
+    files_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("contracts"))
+}
+
+/// The files of a folder and the folders in it.
+pub fn files_in(root: &Path) -> Vec<SourceFile> {
     let mut files = Vec::new();
-    let mut folders = vec![root.clone()];
+    let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
@@ -40,7 +45,7 @@ pub fn shipped_files() -> Vec<SourceFile> {
                 folders.push(path);
             } else {
                 let text = std::fs::read_to_string(&path).expect("a text");
-                files.push(SourceFile { path: path.strip_prefix(&root).expect("a path").display().to_string(), text });
+                files.push(SourceFile { path: path.strip_prefix(root).expect("a path").display().to_string(), text });
             }
         }
     }
@@ -131,7 +136,8 @@ impl History {
 
     fn input(&self, contract: &str, settled: Period) -> SettlementInput {
         let id = ContractId::from(contract);
-        let contracts = with_drawn_on(self.folder.contracts.clone(), &id);
+        let contracts = simple::contracts(&self.folder.contracts, &id).unwrap_or_else(|error| panic!("{error}"));
+        let contracts = with_drawn_on(contracts, &id);
         let prices = PriceBook::new(self.folder.prices.clone());
         let zone = contracts.iter().find(|it| it.head.id == id).expect("the contract").head.zone;
         let timeline = timeline(&contracts, &self.facts, &prices, settled.span(zone).end).expect("a timeline");

@@ -5,6 +5,7 @@
 
 use crate::books::{at, usage};
 use crate::support::{TestDatabase, correction, void, write_lines};
+use apportion::domain::contract::simple;
 use apportion::domain::money::Exact;
 use apportion::domain::period::{Instant, Timeline};
 use apportion::domain::sharing::timeline;
@@ -338,7 +339,8 @@ async fn check(database: &TestDatabase, log: &Log, step: &Step) -> usize {
     let mut conn = database.pool.acquire().await.expect("a connection");
     let known = contracts::load(&mut conn, step.at).await.expect("agreements");
     let end = at("2026-05-02T18:30:00Z");
-    let cut = timeline(&known.contracts, &[], &known.prices, end).expect("a version");
+    let simple = simple::contracts(&known.contracts, &"c".into()).expect("shares");
+    let cut = timeline(&simple, &[], &known.prices, end).expect("a version");
     let whole_hours = Timeline::new(at("2026-05-01T10:00:00Z"), at("2026-05-02T20:00:00Z"), []);
     let mut compared = 0;
     for timeline in [cut, whole_hours] {

@@ -5,6 +5,7 @@
 
 use crate::books::*;
 use crate::support::*;
+use apportion::domain::contract::simple;
 use apportion::domain::money::Exact;
 use apportion::domain::outcome::Counts;
 use apportion::domain::rating::rate;
@@ -134,7 +135,8 @@ async fn charges(database: &TestDatabase) -> BTreeMap<String, Exact> {
     let now = database.watermark().await;
     let mut conn = database.pool.acquire().await.expect("a connection");
     let known = contracts::load(&mut conn, now).await.expect("agreements");
-    let timeline = timeline(&known.contracts, &[], &known.prices, at("2023-12-01T00:00:00Z")).expect("a version");
+    let simple = simple::contracts(&known.contracts, &"trace-share".into()).expect("a share");
+    let timeline = timeline(&simple, &[], &known.prices, at("2023-12-01T00:00:00Z")).expect("a version");
     let usage = load_usage(&mut conn, &timeline, &known.prices.thresholds(), now).await.expect("usage");
     let mut sums: BTreeMap<String, Exact> = BTreeMap::new();
     for charge in rate(&usage, &timeline, &known.register, &known.prices) {

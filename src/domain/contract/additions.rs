@@ -49,6 +49,14 @@ pub enum AdditionError {
         "a definition that version {number} of {contract} uses has changed; state the new one in a new version's file"
     )]
     ChangedDefinition { contract: ContractId, number: u32 },
+    #[error(
+        "version {number} of {contract} gives its recorded_at; loading stamps it, and only a history that is imported as a whole gives it"
+    )]
+    RecordedInFile { contract: ContractId, number: u32 },
+    #[error(
+        "version {number} of {contract} has a table headed `record`, which loading does not record yet; write its facts as JSON lines beside the agreement, in a file .jsonl"
+    )]
+    RecordsInFile { contract: ContractId, number: u32 },
     #[error("{contract} changes its zone, currency, period, rounding or negative; these hold through all versions")]
     ChangedHead { contract: ContractId },
     #[error(transparent)]
@@ -115,6 +123,15 @@ fn new_versions(folder: &Folder, stored: &[VersionDocument]) -> Result<Vec<NewVe
                 }
                 let contract = folder.contracts.iter().find(|it| it.head.id == version.contract);
                 let read = contract.and_then(|it| it.versions.iter().find(|it| it.number == version.number));
+                if read.is_some_and(|read| read.recorded_at.is_some()) {
+                    let (contract, number) = (version.contract.clone(), version.number);
+                    return Err(AdditionError::RecordedInFile { contract, number });
+                }
+                let beside = folder.examples.iter().filter(|it| it.contract == version.contract);
+                if beside.into_iter().any(|it| it.version == version.number && !it.records.is_empty()) {
+                    let (contract, number) = (version.contract.clone(), version.number);
+                    return Err(AdditionError::RecordsInFile { contract, number });
+                }
                 new.extend(read.map(|read| NewVersion { document: version.clone(), read: read.clone() }));
             }
         }
@@ -132,7 +149,7 @@ fn check_together(folder: &Folder, known: Vec<Contract>) -> Result<(), AdditionE
         };
         let fixed = |contract: &Contract| {
             let head = &contract.head;
-            (head.zone, head.currency, head.period, head.rounding, head.negative)
+            (head.zone, head.currency, head.settlement.clone(), head.rounding, head.negative)
         };
         if fixed(stated) != fixed(&loaded) {
             return Err(AdditionError::ChangedHead { contract: loaded.head.id });

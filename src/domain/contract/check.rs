@@ -1,41 +1,51 @@
-//! Checks across contracts: every accrual drawn on exists, nothing feeds itself, no money counts twice.
+//! Checks across versions and contracts: every accrual drawn on exists, nothing feeds itself, no money counts twice.
 
-use super::{Attribute, Base, ChargeFilter, Contract, Selection, Term};
+use super::Version;
+use super::measure::{Base, Measure, Source};
+use super::money_twice::{Behind, behind};
+use super::term::{On, Payees, Term};
+use super::{Contract, Effective};
 use crate::domain::ids::{ContractId, DefinedTerm, TermId};
-use crate::domain::money::Currency;
-use crate::domain::period::Instant;
-use std::collections::BTreeSet;
+use crate::domain::money::Unit;
+use crate::domain::period::{Instant, start_of_day};
 
 /// What is wrong between terms that are each right alone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckError {
     #[error("term {contract}/{term} of version {number} ends at {end}, before the contract begins at {begins}")]
     EndsBeforeContract { contract: ContractId, term: TermId, number: u32, end: Instant, begins: Instant },
+    #[error("term {contract}/{term} of version {number} is owed on {on}, before the contract begins at {begins}")]
+    OwedBeforeContract { contract: ContractId, term: TermId, number: u32, on: Instant, begins: Instant },
     #[error("contract {contract}: two versions with the number {number}")]
     RepeatedNumber { contract: ContractId, number: u32 },
+    #[error("contract {contract}: version {number} is recorded before version {before}; numbers rise with recorded_at")]
+    RecordedBefore { contract: ContractId, number: u32, before: u32 },
     #[error(
         "term {contract}/{term} of version {number} has another payer or payee than version {before}; a flipped direction is another term, under another name"
     )]
     OtherParties { contract: ContractId, term: TermId, number: u32, before: u32 },
-    #[error("term {contract}/{term} draws on {drawn_contract}/{drawn_term}, which no version of a known contract has")]
-    UnknownAccrual { contract: ContractId, term: TermId, drawn_contract: ContractId, drawn_term: TermId },
     #[error(
-        "term {contract}/{term} in {currency} draws on {drawn_contract}/{drawn_term} in {found}; rates of exchange are not read yet"
+        "{place} of {contract} version {number} draws on {drawn_contract}/{drawn_term}, which no version of a known contract has"
+    )]
+    UnknownAccrual { contract: ContractId, number: u32, place: String, drawn_contract: ContractId, drawn_term: TermId },
+    #[error(
+        "{place} of {contract} version {number} draws on {drawn_contract}/{drawn_term} in {found}, and the contract is in {currency}; write [fx] with source and date, by which one becomes the other"
     )]
     OtherCurrency {
         contract: ContractId,
-        term: TermId,
-        currency: Currency,
+        number: u32,
+        place: String,
+        currency: String,
         drawn_contract: ContractId,
         drawn_term: TermId,
-        found: Currency,
+        found: String,
     },
     #[error("terms feed each other in a circle: {}", path.join(" -> "))]
     Circle { path: Vec<String> },
     #[error(
-        "base {base} of term {contract}/{term} counts the same money twice: what {drawn} brings may also be in a selection above it; name attributes that tell them apart"
+        "base {base} of {contract} version {number} counts the same money twice: what {drawn} brings may also be in a selection above it; name attributes that tell them apart"
     )]
-    Twice { contract: ContractId, term: TermId, base: String, drawn: String },
+    Twice { contract: ContractId, number: u32, base: DefinedTerm, drawn: String },
 }
 
 /// Checks all contracts together.
@@ -46,166 +56,231 @@ pub fn check(contracts: &[Contract]) -> Result<(), CheckError> {
     for contract in contracts {
         check_versions(contract)?;
     }
-    for (contract, term) in terms(contracts) {
-        check_accruals(contracts, contract, term)?;
+    for contract in contracts {
+        for version in &contract.versions {
+            let of = Place { contracts, contract, version };
+            of.check_accruals()?;
+            for term in &version.terms {
+                of.check_circle(Thing::Term(&contract.head.id, &term.id), &mut Vec::new())?;
+            }
+            for base in version.bases.values() {
+                of.check_money(base)?;
+            }
+        }
     }
     Ok(())
-}
-
-fn terms(contracts: &[Contract]) -> impl Iterator<Item = (&Contract, &Term)> {
-    contracts.iter().flat_map(|contract| {
-        contract.versions.iter().flat_map(move |version| version.terms.iter().map(move |term| (contract, term)))
-    })
 }
 
 fn check_versions(contract: &Contract) -> Result<(), CheckError> {
+    let id = || contract.head.id.clone();
     for (index, version) in contract.versions.iter().enumerate() {
-        let terms = version.terms.iter().map(|term| (&term.id, term.end));
+        let number = version.number;
+        let terms = version.terms.iter().map(|term| (&term.id, term.life.dates().1));
         let rights = version.rights.iter().map(|right| (&right.id, right.end));
+        let Some(begins) = contract.begins() else { continue };
         for (term, end) in terms.chain(rights) {
-            if let (Some(end), Some(begins)) = (end, contract.begins())
-                && end <= begins
-            {
-                let (contract, term) = (contract.head.id.clone(), term.clone());
-                return Err(CheckError::EndsBeforeContract { contract, term, number: version.number, end, begins });
+            if let Some(end) = end.filter(|end| *end <= begins) {
+                return Err(CheckError::EndsBeforeContract { contract: id(), term: term.clone(), number, end, begins });
+            }
+        }
+        for term in &version.terms {
+            let Some(On::Dates(dates)) = &term.on else { continue };
+            let mut days = dates.iter().map(|date| start_of_day(contract.head.zone, *date));
+            if let Some(on) = days.find(|on| *on < begins) {
+                let term = term.id.clone();
+                return Err(CheckError::OwedBeforeContract { contract: id(), term, number, on, begins });
             }
         }
         for before in contract.versions.iter().take(index) {
-            if before.number == version.number {
-                return Err(CheckError::RepeatedNumber { contract: contract.head.id.clone(), number: version.number });
-            }
-            for term in &version.terms {
-                let flipped =
-                    before.term(&term.id).is_some_and(|old| (&old.payer, &old.payee) != (&term.payer, &term.payee));
-                if flipped {
-                    return Err(CheckError::OtherParties {
-                        contract: contract.head.id.clone(),
-                        term: term.id.clone(),
-                        number: version.number,
-                        before: before.number,
-                    });
-                }
-            }
+            check_pair(contract, before, version)?;
         }
     }
     Ok(())
 }
 
-/// The bases of a term through all versions of its contract.
-fn bases_of<'a>(contracts: &'a [Contract], contract: &ContractId, term: &TermId) -> Vec<&'a Base> {
-    terms(contracts).filter(|(it, t)| it.head.id == *contract && t.id == *term).map(|(_, t)| &t.base).collect()
-}
-
-fn check_accruals(contracts: &[Contract], contract: &Contract, term: &Term) -> Result<(), CheckError> {
-    let mut before: Vec<Money<'_>> = Vec::new();
-    for selection in &term.base.select {
-        let mut found = Vec::new();
-        let what = match selection {
-            Selection::Charges(filter) => {
-                found.push(Money::Charges(filter));
-                "its own charges".to_owned()
-            }
-            Selection::Figure(name) => {
-                found.push(Money::Figure(&contract.head.id, name));
-                format!("figure {name}")
-            }
-            Selection::Accrual { contract: drawn, term: drawn_term } => {
-                if bases_of(contracts, drawn, drawn_term).is_empty() {
-                    return Err(CheckError::UnknownAccrual {
-                        contract: contract.head.id.clone(),
-                        term: term.id.clone(),
-                        drawn_contract: drawn.clone(),
-                        drawn_term: drawn_term.clone(),
-                    });
-                }
-                let heads = contracts.iter().map(|it| &it.head);
-                if let Some(other) = heads.clone().find(|it| it.id == *drawn && it.currency != contract.head.currency) {
-                    return Err(CheckError::OtherCurrency {
-                        contract: contract.head.id.clone(),
-                        term: term.id.clone(),
-                        currency: contract.head.currency,
-                        drawn_contract: drawn.clone(),
-                        drawn_term: drawn_term.clone(),
-                        found: other.currency,
-                    });
-                }
-                let mut path = vec![format!("{}/{}", contract.head.id, term.id)];
-                follow(contracts, (drawn, drawn_term), &mut path, &mut found)?;
-                format!("{drawn}/{drawn_term}")
-            }
-        };
-        // Within one selection only versions of one term meet, of which one is in force at a time.
-        if found.iter().any(|money| before.iter().any(|other| money.may_be(other))) {
-            return Err(CheckError::Twice {
-                contract: contract.head.id.clone(),
-                term: term.id.clone(),
-                base: term.base.name.to_string(),
-                drawn: what,
-            });
-        }
-        before.extend(found);
+fn check_pair(contract: &Contract, before: &Version, version: &Version) -> Result<(), CheckError> {
+    let (id, number) = (contract.head.id.clone(), version.number);
+    if before.number == number {
+        return Err(CheckError::RepeatedNumber { contract: id, number });
     }
-    Ok(())
+    if let (Some(earlier), Some(later)) = (before.recorded_at, version.recorded_at)
+        && later < earlier
+    {
+        return Err(CheckError::RecordedBefore { contract: id, number, before: before.number });
+    }
+    let is_flipped = |term: &&Term| {
+        let old = before.term(&term.id);
+        old.is_some_and(|old| (&old.payer, parties(&old.payees)) != (&term.payer, parties(&term.payees)))
+    };
+    match version.terms.iter().find(is_flipped) {
+        Some(term) => {
+            Err(CheckError::OtherParties { contract: id, term: term.id.clone(), number, before: before.number })
+        }
+        None => Ok(()),
+    }
 }
 
-/// What lies behind a selection, directly or through the accruals that it draws on.
-#[derive(Clone, Copy)]
-enum Money<'a> {
-    Charges(&'a ChargeFilter),
+/// Parts may change through the versions; who is paid may not.
+fn parties(payees: &Payees) -> Vec<&str> {
+    let mut names: Vec<&str> = payees.named().into_iter().map(|party| party.as_str()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// A version among all contracts: of its own contract it alone is in force, of others any version may be.
+pub(super) struct Place<'a> {
+    pub contracts: &'a [Contract],
+    pub contract: &'a Contract,
+    pub version: &'a Version,
+}
+
+/// What may feed another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Thing<'a> {
+    Term(&'a ContractId, &'a TermId),
+    Base(&'a ContractId, &'a DefinedTerm),
+    Amount(&'a ContractId, &'a DefinedTerm),
     Figure(&'a ContractId, &'a DefinedTerm),
 }
 
-impl Money<'_> {
-    fn may_be(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Money::Charges(a), Money::Charges(b)) => overlap(a, b),
-            (Money::Figure(contract, a), Money::Figure(other, b)) => (contract, a) == (other, b),
-            (Money::Charges(_), Money::Figure(..)) | (Money::Figure(..), Money::Charges(_)) => false,
+impl<'a> Place<'a> {
+    /// The versions in which a name of a contract is looked up.
+    pub fn versions(&self, contract: &ContractId) -> Vec<&'a Version> {
+        if *contract == self.contract.head.id {
+            return vec![self.version];
+        }
+        let others = self.contracts.iter().filter(|it| it.head.id == *contract);
+        others.flat_map(|it| &it.versions).collect()
+    }
+
+    /// Everything that the version measures, with the part that does.
+    fn measured(&self) -> Vec<(String, &'a Measure)> {
+        let version = self.version;
+        let mut found = Vec::new();
+        for base in version.bases.values() {
+            found.extend(base.mentions().into_iter().map(|it| (format!("base {}", base.name), it)));
+        }
+        for amount in version.amounts.values() {
+            found.extend(amount.mentions().into_iter().map(|it| (format!("amount {}", amount.name), it)));
+        }
+        for term in &version.terms {
+            found.extend(term.mentions().into_iter().map(|it| (format!("term {}", term.id), it)));
+        }
+        found.extend(version.effects.iter().map(|effect| (format!("effect {}", effect.name), &effect.of)));
+        found
+    }
+
+    fn check_accruals(&self) -> Result<(), CheckError> {
+        for (place, measure) in self.measured() {
+            let Measure::Accrual { contract: drawn, term, .. } = measure else { continue };
+            let of_contract = self.contracts.iter().filter(|it| it.head.id == *drawn);
+            let versions = of_contract.flat_map(|contract| &contract.versions);
+            let terms: Vec<&Term> = versions.filter_map(|version| version.term(term)).collect();
+            let (contract, number) = (self.contract.head.id.clone(), self.version.number);
+            let (drawn_contract, drawn_term) = (drawn.clone(), term.clone());
+            if terms.is_empty() {
+                return Err(CheckError::UnknownAccrual { contract, number, place, drawn_contract, drawn_term });
+            }
+            let own = Unit::Currency(self.contract.head.currency);
+            let is_other = |term: &&Term| term.unit != own && *drawn != contract && self.version.fx.is_none();
+            if let Some(term) = terms.into_iter().find(is_other) {
+                let (currency, found) = (own.to_string(), term.unit.to_string());
+                return Err(CheckError::OtherCurrency {
+                    contract,
+                    number,
+                    place,
+                    currency,
+                    drawn_contract,
+                    drawn_term,
+                    found,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_circle(&self, thing: Thing<'a>, path: &mut Vec<Thing<'a>>) -> Result<(), CheckError> {
+        let is_circle = path.contains(&thing);
+        path.push(thing);
+        if is_circle {
+            return Err(CheckError::Circle { path: path.iter().map(Thing::to_string).collect() });
+        }
+        for next in self.fed_by(thing) {
+            self.check_circle(next, path)?;
+        }
+        path.pop();
+        Ok(())
+    }
+
+    fn fed_by(&self, thing: Thing<'a>) -> Vec<Thing<'a>> {
+        let mut found = Vec::new();
+        let of = |contract: &'a ContractId, measure: &'a Measure| match measure {
+            Measure::Base(name) => Thing::Base(contract, name),
+            Measure::Amount(name) => Thing::Amount(contract, name),
+            Measure::Figure(name) => Thing::Figure(contract, name),
+            Measure::Accrual { contract, term, .. } => Thing::Term(contract, term),
+        };
+        let (Thing::Term(contract, _)
+        | Thing::Base(contract, _)
+        | Thing::Amount(contract, _)
+        | Thing::Figure(contract, _)) = thing;
+        for version in self.versions(contract) {
+            let measures = match thing {
+                Thing::Term(_, id) => version.term(id).map(Term::mentions),
+                Thing::Base(_, name) => version.bases.get(name).map(Base::mentions),
+                Thing::Amount(_, name) => version.amounts.get(name).map(super::measure::Amount::mentions),
+                Thing::Figure(_, name) => version.figures.get(name).map(|figure| figure.kind.mentions()),
+            };
+            found.extend(measures.unwrap_or_default().into_iter().map(|measure| of(contract, measure)));
+            if let Thing::Term(_, id) = thing
+                && let Some(term) = version.term(id)
+            {
+                found.extend(term.credits.iter().map(|credit| Thing::Term(contract, &credit.of)));
+                found.extend(term.payees.shared_by().map(|name| Thing::Base(contract, name)));
+            }
+        }
+        found
+    }
+
+    /// Refuses a base of which one selection brings what may be in another.
+    fn check_money(&self, base: &'a Base) -> Result<(), CheckError> {
+        let mut before: Vec<Behind<'a>> = Vec::new();
+        for selection in &base.select {
+            let found = behind(self, &self.contract.head.id, selection);
+            let of = matches!(selection.of, Source::Of(_));
+            // Sales that two selections share count once.
+            let is_twice =
+                |money: &Behind<'a>| before.iter().any(|other| (of || other.is_passed_on) && money.may_be(other));
+            if found.iter().any(is_twice) {
+                let drawn = match &selection.of {
+                    Source::Of(Measure::Accrual { contract, term, .. }) => format!("{contract}/{term}"),
+                    Source::Of(Measure::Figure(name)) => format!("figure {name}"),
+                    Source::Of(Measure::Base(name)) => format!("base {name}"),
+                    Source::Of(Measure::Amount(name)) => format!("amount {name}"),
+                    Source::Charges | Source::Billings | Source::Units | Source::Facts(_) => {
+                        "its own charges".to_owned()
+                    }
+                };
+                return Err(CheckError::Twice {
+                    contract: self.contract.head.id.clone(),
+                    number: self.version.number(),
+                    base: base.name.clone(),
+                    drawn,
+                });
+            }
+            before.extend(found);
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Thing<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Term(contract, term) => write!(f, "{contract}/{term}"),
+            Self::Base(contract, name) => write!(f, "base {name} of {contract}"),
+            Self::Amount(contract, name) => write!(f, "amount {name} of {contract}"),
+            Self::Figure(contract, name) => write!(f, "figure {name} of {contract}"),
         }
     }
-}
-
-fn drawn_by(base: &Base) -> impl Iterator<Item = (&ContractId, &TermId)> {
-    base.select.iter().filter_map(|selection| match selection {
-        Selection::Accrual { contract, term } => Some((contract, term)),
-        Selection::Charges(_) | Selection::Figure(_) => None,
-    })
-}
-
-/// Gathers what lies behind an accrual and those that it draws on in turn; refuses a circle.
-fn follow<'a>(
-    contracts: &'a [Contract],
-    drawn: (&'a ContractId, &'a TermId),
-    path: &mut Vec<String>,
-    behind: &mut Vec<Money<'a>>,
-) -> Result<(), CheckError> {
-    let name = format!("{}/{}", drawn.0, drawn.1);
-    let is_circle = path.contains(&name);
-    path.push(name);
-    if is_circle {
-        return Err(CheckError::Circle { path: path.clone() });
-    }
-    for base in bases_of(contracts, drawn.0, drawn.1) {
-        behind.extend(base.select.iter().filter_map(|selection| match selection {
-            Selection::Charges(filter) => Some(Money::Charges(filter)),
-            Selection::Figure(name) => Some(Money::Figure(drawn.0, name)),
-            Selection::Accrual { .. } => None,
-        }));
-        for next in drawn_by(base) {
-            follow(contracts, next, path, behind)?;
-        }
-    }
-    path.pop();
-    Ok(())
-}
-
-/// Whether one charge could match both: no attribute that both name has disjoint values.
-pub(super) fn overlap(a: &ChargeFilter, b: &ChargeFilter) -> bool {
-    let values = |filter: &ChargeFilter, attribute: Attribute| -> Option<BTreeSet<String>> {
-        filter.get(&attribute).map(|values| values.iter().cloned().collect())
-    };
-    a.keys().all(|attribute| match (values(a, *attribute), values(b, *attribute)) {
-        (Some(mine), Some(theirs)) => !mine.is_disjoint(&theirs),
-        _ => true,
-    })
 }

@@ -3,6 +3,7 @@
 use super::Clause;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use std::fmt;
+use std::ops::Range;
 
 /// A place in a document, for people: lines and columns count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -31,7 +32,21 @@ pub struct Document {
     /// The first code that would be passed over although it looks like a block, and its position: a fence of
     /// a language such as `TOML`, or tables in a fence without a language, in indented code or within HTML.
     pub almost_toml: Option<(usize, &'static str)>,
+    /// The tables of the text, in order.
+    pub tables: Vec<TextTable>,
     clauses: Vec<(usize, Clause)>,
+}
+
+/// A table of the text: its cells with their positions, the first row the heads of its columns.
+#[derive(Clone, Debug, Default)]
+pub struct TextTable {
+    pub rows: Vec<Vec<TextCell>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct TextCell {
+    pub at: usize,
+    pub text: String,
 }
 
 impl Document {
@@ -42,6 +57,7 @@ impl Document {
         let (mut in_heading, mut in_toml) = (false, false);
         let mut paragraph: Option<String> = None;
         let mut almost_toml = None;
+        let mut tables: Vec<TextTable> = Vec::new();
         for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
             if let Event::Start(tag) = &event
                 && let Some(found) = passed_over(tag, text.get(range.clone()).unwrap_or_default())
@@ -49,6 +65,9 @@ impl Document {
                 almost_toml.get_or_insert((range.start, found));
             }
             match event {
+                Event::Start(Tag::Table(_) | Tag::TableHead | Tag::TableRow | Tag::TableCell) => {
+                    gather_cell(&mut tables, &event, range.start, text.get(range.clone()).unwrap_or_default());
+                }
                 Event::Start(Tag::Heading { .. }) => {
                     in_heading = true;
                     clauses.push((range.start, Clause { heading: String::new(), text: String::new() }));
@@ -96,6 +115,7 @@ impl Document {
             // Blanking writes ASCII and copies whole lines of valid text, so this never fails.
             toml: String::from_utf8(toml).unwrap_or_default(),
             almost_toml,
+            tables,
             clauses,
         }
     }
@@ -104,6 +124,46 @@ impl Document {
     pub fn clause_at(&self, offset: usize) -> Clause {
         let above = self.clauses.iter().rev().find(|(start, _)| *start <= offset);
         above.map(|(_, clause)| clause.clone()).unwrap_or(Clause { heading: String::new(), text: String::new() })
+    }
+
+    /// The block in which a position lies: `term revenue-share`; empty where it lies in none.
+    pub fn block_at(&self, offset: usize) -> String {
+        let start =
+            self.toml.get(..offset).and_then(|before| before.rfind('\n')).map_or(0, |end| end.saturating_add(1));
+        let before = self.toml.get(..start).unwrap_or_default();
+        let line = self.toml.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
+        let in_block = !line.trim().is_empty() || before.lines().next_back().is_some_and(|it| !it.trim().is_empty());
+        let is_block = |line: &&str| is_table_head(line) && !line.contains(['=', '{', ',']);
+        let head = [line].into_iter().chain(before.lines().rev()).map(str::trim).find(is_block);
+        let name = head.filter(|_| in_block).map(|head| head.trim_matches(['[', ']']).replacen('.', " ", 1));
+        name.map(|name| name.replace('"', "")).unwrap_or_default()
+    }
+
+    /// The text at a place with the key before it: `of = "Revenu"`; empty for what is a whole block.
+    pub fn fault_at(&self, at: &Range<usize>) -> String {
+        let found = self.toml.get(at.clone()).unwrap_or_default();
+        let first = found.lines().next().unwrap_or_default().trim_end();
+        let before = self.toml.get(..at.start).unwrap_or_default();
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        if first.is_empty() || line.is_empty() && is_table_head(first) {
+            return String::new();
+        }
+        let shown: String = first.chars().take(100).collect();
+        let dots = if shown.len() < found.trim_end().len() { " .." } else { "" };
+        let key = line.trim_end().strip_suffix('=').map(|key| {
+            let key = key.trim_end();
+            let start = key.rfind([' ', '{', ',', '[']).map_or(0, |space| space.saturating_add(1));
+            key.get(start..).unwrap_or_default()
+        });
+        key.map_or_else(|| format!("{shown}{dots}"), |key| format!("{key} = {shown}{dots}"))
+    }
+
+    /// The position of a line and column.
+    pub fn offset_of(&self, at: &Location) -> usize {
+        let before = self.text.split_inclusive('\n').take(at.line.saturating_sub(1)).map(str::len).sum::<usize>();
+        let line = self.text.get(before..).unwrap_or_default();
+        let column = line.char_indices().nth(at.column.saturating_sub(1)).map_or(0, |(column, _)| column);
+        before.saturating_add(column)
     }
 
     /// The line and column of a position.
@@ -115,6 +175,21 @@ impl Document {
             line: before.matches('\n').count().saturating_add(1),
             column: before.get(line_start..).map_or(0, |line| line.chars().count()).saturating_add(1),
         }
+    }
+}
+
+/// Takes in the beginning of a table, of a row of it, or a cell.
+fn gather_cell(tables: &mut Vec<TextTable>, event: &Event<'_>, at: usize, text: &str) {
+    match event {
+        Event::Start(Tag::Table(_)) => tables.push(TextTable::default()),
+        Event::Start(Tag::TableCell) => {
+            let begun = text.trim_start_matches(['|', ' ', '`']);
+            let at = at.saturating_add(text.len().saturating_sub(begun.len()));
+            let words = begun.trim_end_matches(['|', ' ', '`']).to_owned();
+            let row = tables.last_mut().and_then(|table| table.rows.last_mut());
+            row.into_iter().for_each(|row| row.push(TextCell { at, text: words.clone() }));
+        }
+        _ => tables.last_mut().into_iter().for_each(|table| table.rows.push(Vec::new())),
     }
 }
 
@@ -136,9 +211,13 @@ fn passed_over(tag: &Tag<'_>, text: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a line is the head of a TOML table, such as `[term.share]`.
 fn has_table(code: &str) -> bool {
-    code.lines().map(str::trim).any(|line| line.starts_with('[') && line.ends_with(']'))
+    code.lines().map(str::trim).any(is_table_head)
+}
+
+/// Whether a line is the head of a TOML table, such as `[term.share]`.
+fn is_table_head(line: &str) -> bool {
+    line.starts_with('[') && line.ends_with(']')
 }
 
 /// Whether the first word of a fence's language is `toml`, in whatever case and braces.

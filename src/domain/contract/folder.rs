@@ -1,14 +1,15 @@
 //! A folder of documents: which is a register, a contract, a version, and all of them read and checked together.
 
-use super::Contract;
 use super::check::{CheckError, check};
 use super::document::Location;
+use super::example::{VersionExamples, read_examples};
 use super::parsed::Parsed;
 use super::problem::{ReadError, there_is};
 use super::read::read_version;
 use super::records::{RecordProblem, check_record};
 use super::rights::{RightInVersion, RightsConflict, conflicts};
-use crate::domain::ids::{ContractId, EventId, ProductId};
+use super::{Contract, Version};
+use crate::domain::ids::{ContractId, EventId, ProductId, TermId};
 use crate::domain::price::{Narrowing, Price, PriceBookError, read_price_book};
 use crate::domain::record::{Fact, Record, RecordContent, RecordError};
 use crate::domain::register::{Register, RegisterConflict};
@@ -29,6 +30,8 @@ pub struct Folder {
     pub contracts: Vec<Contract>,
     /// The documents behind each version, by contract and number.
     pub versions: Vec<VersionDocument>,
+    /// What runs with the versions, in the same order.
+    pub examples: Vec<VersionExamples>,
     /// The facts that stand beside the agreements.
     pub facts: Vec<Record>,
     /// Rights that contradict each other: reported, not refused, as the agreements may say so.
@@ -85,6 +88,8 @@ pub enum FolderError {
     RepeatedFact { path: String, line: usize, id: EventId },
     #[error("{path}: contract \"{contract}\" has no version")]
     NoVersion { path: String, contract: ContractId },
+    #[error("{at}: no term or right \"{name}\" of \"{contract}\"{}", there_is(.known))]
+    UnknownExpected { at: Location, contract: ContractId, name: TermId, known: Vec<TermId> },
     #[error(transparent)]
     Check(#[from] CheckError),
 }
@@ -95,7 +100,10 @@ pub enum FolderError {
 pub struct FolderErrors(pub Vec<FolderError>);
 
 impl FolderErrors {
-    fn refuse(errors: Vec<FolderError>) -> Result<(), Self> {
+    fn refuse(mut errors: Vec<FolderError>) -> Result<(), Self> {
+        // Definitions are read with each of their versions.
+        let mut seen = BTreeSet::new();
+        errors.retain(|error| seen.insert(error.to_string()));
         if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
     }
 }
@@ -135,16 +143,37 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
     // From here on names are looked up: without a file that cannot be read, right ones would look wrong.
     FolderErrors::refuse(errors)?;
     let wrong = documents.iter().filter_map(|parsed| parsed.check_register(&register).err());
-    let mut errors: Vec<FolderError> = wrong.map(FolderError::from).collect();
-    let (contracts, versions) = read_contracts(&documents, &register, &mut errors);
+    let astray = documents.iter().filter(|it| it.version().is_none());
+    let astray = astray.filter_map(|parsed| read_examples(parsed, parsed).err());
+    let mut errors: Vec<FolderError> = wrong.chain(astray).map(FolderError::from).collect();
+    let (contracts, versions, examples) = read_contracts(&documents, &register, &mut errors);
     let prices = gather_prices(books, &register, &mut errors);
     FolderErrors::refuse(errors)?;
     check(&contracts).map_err(|error| FolderErrors(vec![error.into()]))?;
+    check_examples(&examples, &contracts)?;
     let facts = check_facts(facts, &contracts, &register).map_err(|error| FolderErrors(vec![error]))?;
     let known: Vec<Fact> = facts.iter().filter_map(fact).cloned().collect();
     let conflicts = conflicts(&contracts, &register, &known);
     let conflicts = conflicts.into_iter().map(|conflict| placed(conflict, &documents)).collect();
-    Ok(Folder { register, prices, contracts, versions, facts, conflicts })
+    Ok(Folder { register, prices, contracts, versions, examples, facts, conflicts })
+}
+
+/// Refuses an example that expects something of a term or right which no version states.
+fn check_examples(all: &[VersionExamples], contracts: &[Contract]) -> Result<(), FolderErrors> {
+    let mut errors = Vec::new();
+    for expect in all.iter().flat_map(|it| &it.examples).flat_map(|example| &example.expect) {
+        let versions = contracts.iter().filter(|it| it.head.id == expect.contract).flat_map(|it| &it.versions);
+        let names = |version: &Version| {
+            let rights = version.rights.iter().map(|right| right.id.clone());
+            version.terms.iter().map(|term| term.id.clone()).chain(rights).collect::<Vec<TermId>>()
+        };
+        let known: Vec<TermId> = versions.flat_map(names).collect();
+        if !known.contains(&expect.name) {
+            let (contract, name) = (expect.contract.clone(), expect.name.clone());
+            errors.push(FolderError::UnknownExpected { at: expect.place.clone(), contract, name, known });
+        }
+    }
+    FolderErrors::refuse(errors)
 }
 
 /// The records of a file, one JSON object a line; empty lines are none.
@@ -242,15 +271,16 @@ fn read_contracts(
     documents: &[Parsed],
     register: &Register,
     errors: &mut Vec<FolderError>,
-) -> (Vec<Contract>, Vec<VersionDocument>) {
+) -> (Vec<Contract>, Vec<VersionDocument>, Vec<VersionExamples>) {
     let heads: Vec<&Parsed> = documents.iter().filter(|it| it.is_contract()).collect();
     let mut contracts = Vec::new();
-    let mut versions = Vec::new();
+    let (mut versions, mut examples) = (Vec::new(), Vec::new());
     for definitions in &heads {
         match read_contract(definitions, &heads, documents, register) {
-            Ok((contract, documents)) => {
+            Ok((contract, documents, ran)) => {
                 contracts.push(contract);
                 versions.extend(documents);
+                examples.extend(ran);
             }
             Err(found) => errors.extend(found),
         }
@@ -265,7 +295,8 @@ fn read_contracts(
     }
     contracts.sort_by(|a, b| a.head.id.cmp(&b.head.id));
     versions.sort_by(|a, b| (&a.contract, a.number).cmp(&(&b.contract, b.number)));
-    (contracts, versions)
+    examples.sort_by(|a, b| (&a.contract, a.version).cmp(&(&b.contract, b.version)));
+    (contracts, versions, examples)
 }
 
 /// A contract with its versions, or the first thing that is wrong in each of its documents.
@@ -274,7 +305,7 @@ fn read_contract(
     heads: &[&Parsed],
     documents: &[Parsed],
     register: &Register,
-) -> Result<(Contract, Vec<VersionDocument>), Vec<FolderError>> {
+) -> Result<(Contract, Vec<VersionDocument>, Vec<VersionExamples>), Vec<FolderError>> {
     let head = definitions.head().map_err(|error| vec![error.into()])?;
     let path = definitions.document.file.clone();
     if let Some(other) = heads.iter().find(|it| it.document.file != path && it.contract_id().as_ref() == Some(&head.id))
@@ -282,7 +313,8 @@ fn read_contract(
         let other = other.document.file.clone();
         return Err(vec![FolderError::RepeatedContract { path, contract: head.id, other }]);
     }
-    let (mut contract, mut sources, mut errors) = (Contract { head, versions: Vec::new() }, Vec::new(), Vec::new());
+    let mut contract = Contract { head, versions: Vec::new() };
+    let (mut sources, mut examples, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for document in documents.iter().filter(|it| is_version_of(it, &contract.head.id)) {
         match read_version(definitions, document, register) {
             Ok(version) => {
@@ -296,6 +328,10 @@ fn read_contract(
             }
             Err(error) => errors.push(error.into()),
         }
+        match read_examples(definitions, document) {
+            Ok(read) => examples.extend(read),
+            Err(error) => errors.push(error.into()),
+        }
     }
     if !errors.is_empty() {
         return Err(errors);
@@ -304,7 +340,7 @@ fn read_contract(
         return Err(vec![FolderError::NoVersion { path, contract: contract.head.id }]);
     }
     contract.versions.sort_by_key(|version| version.number);
-    Ok((contract, sources))
+    Ok((contract, sources, examples))
 }
 
 fn is_version_of(document: &Parsed, id: &ContractId) -> bool {

@@ -2,12 +2,14 @@
 
 use super::Assumption;
 use super::selector::{Attribute, Filter};
+use super::term::{Life, Tiers};
 use super::value::Table;
-use super::window::{Counting, WindowRule};
+use super::window::{Counting, Due, Moment, WindowRule};
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::{Exact, Unit};
-use crate::domain::period::Span;
-use serde::Serialize;
+use crate::domain::period::Length;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Something that has a value at each item or window: a name that a node, a tier or a cell refers to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -25,7 +27,7 @@ pub enum Measure {
 }
 
 /// Where an accrual that is drawn on stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AccrualPlace {
     /// At the item behind it.
@@ -69,7 +71,7 @@ pub enum Source {
 }
 
 /// When a sale counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
     #[default]
@@ -79,7 +81,7 @@ pub enum Basis {
 }
 
 /// What a base does whose total in a settlement period is below zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BelowZero {
     #[default]
@@ -104,7 +106,7 @@ pub enum Reduction {
     Node(Node),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
     /// At what it reduces: that item's rate and period.
@@ -129,11 +131,15 @@ pub struct Threshold {
 pub struct Amount {
     pub name: DefinedTerm,
     pub node: Node,
-    pub unit: Unit,
-    pub in_force: Span,
+    /// None: a plain number, such as a count.
+    pub unit: Option<Unit>,
+    pub life: Life,
     pub each: Option<WindowRule>,
+    /// The time before each window's end, or each item, of which it is the sum.
+    pub over: Option<Length>,
     pub per: Vec<Attribute>,
-    pub tiers: Option<super::term::Tiers>,
+    pub tiers: Option<Tiers>,
+    pub assumptions: Vec<Assumption>,
 }
 
 /// How an amount is made. Nodes nest.
@@ -153,6 +159,12 @@ pub enum NodeKind {
         of: Measure,
         rate: Table,
     },
+    /// A yearly part of a measure: for the days of each window, or from each item to the date at which it is owed.
+    Yearly {
+        of: Measure,
+        rate: Table,
+        day_count: DayCount,
+    },
     /// So much for each unit, or block of units, of a quantity.
     Price {
         of: Measure,
@@ -166,8 +178,21 @@ pub enum NodeKind {
     Sum(Vec<Node>),
 }
 
+/// Which part of a year days are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DayCount {
+    #[serde(rename = "actual/actual")]
+    ActualActual,
+    #[serde(rename = "actual/365")]
+    Actual365,
+    #[serde(rename = "actual/360")]
+    Actual360,
+    #[serde(rename = "30/360")]
+    Thirty360,
+}
+
 /// What a part of a block counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PartBlock {
     /// In proportion.
@@ -176,19 +201,22 @@ pub enum PartBlock {
     Whole,
     /// Of each item: nothing.
     None,
-    /// Nothing until the blocks of all items since a date fill it.
-    Running,
+    /// Nothing until the blocks of all items since then fill it.
+    Running(Moment),
 }
 
 /// A number that a party reports, or that is derived from others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FigureDefinition {
-    pub unit: Unit,
+    /// None: a plain number, such as a percentage.
+    pub unit: Option<Unit>,
     pub kind: FigureKind,
     pub by: Option<PartyId>,
     /// By what its values are told apart.
     pub about: Vec<Attribute>,
     pub missing: Missing,
+    /// When it is to be reported.
+    pub due: Option<Due>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -240,31 +268,124 @@ pub enum Missing {
 }
 
 impl Node {
-    /// What it and the nodes in it are of.
-    pub fn measures(&self) -> Vec<&Measure> {
-        let mut found = match &self.kind {
-            NodeKind::Share { of, .. } | NodeKind::Price { of, .. } => vec![of],
-            NodeKind::Fixed(_) => Vec::new(),
-            NodeKind::GreatestOf(nodes) | NodeKind::LeastOf(nodes) | NodeKind::Sum(nodes) => {
-                nodes.iter().flat_map(Self::measures).collect()
-            }
+    /// The nodes within it, itself first.
+    pub fn all(&self) -> Vec<&Node> {
+        let inner: &[Node] = match &self.kind {
+            NodeKind::GreatestOf(nodes) | NodeKind::LeastOf(nodes) | NodeKind::Sum(nodes) => nodes,
+            NodeKind::Share { .. } | NodeKind::Yearly { .. } | NodeKind::Price { .. } | NodeKind::Fixed(_) => &[],
         };
-        found.extend(self.less.iter().flat_map(Self::measures));
-        found
+        let nested = inner.iter().chain(&self.less).flat_map(Node::all);
+        [self].into_iter().chain(nested).collect()
     }
 
-    /// The tables in it and in the nodes in it.
+    /// What it and the nodes in it are of.
+    pub fn measures(&self) -> Vec<&Measure> {
+        self.all().into_iter().filter_map(|node| node.kind.of()).collect()
+    }
+
+    /// Every table in it.
     pub fn tables(&self) -> Vec<&Table> {
-        let mut found: Vec<&Table> = self.times.iter().collect();
-        match &self.kind {
-            NodeKind::Share { rate: table, .. } | NodeKind::Price { price: table, .. } | NodeKind::Fixed(table) => {
-                found.push(table);
-            }
-            NodeKind::GreatestOf(nodes) | NodeKind::LeastOf(nodes) | NodeKind::Sum(nodes) => {
-                found.extend(nodes.iter().flat_map(Self::tables));
-            }
+        self.all().into_iter().flat_map(|node| node.kind.table().into_iter().chain(&node.times)).collect()
+    }
+
+    /// Everything that it measures, in its tables too.
+    pub fn mentions(&self) -> Vec<&Measure> {
+        self.measures().into_iter().chain(self.tables().into_iter().flat_map(Table::mentions)).collect()
+    }
+
+    pub fn has_bands(&self) -> bool {
+        self.tables().into_iter().any(Table::has_bands)
+    }
+
+    /// Whether it compares, which it does over a window.
+    pub fn compares(&self) -> bool {
+        self.all().iter().any(|node| matches!(node.kind, NodeKind::GreatestOf(_) | NodeKind::LeastOf(_)))
+    }
+
+    /// Whether a part of it is owed whatever is sold.
+    pub fn has_fixed(&self) -> bool {
+        self.all().iter().any(|node| matches!(node.kind, NodeKind::Fixed(_)))
+    }
+}
+
+impl NodeKind {
+    /// What it is a part of.
+    pub fn of(&self) -> Option<&Measure> {
+        match self {
+            Self::Share { of, .. } | Self::Yearly { of, .. } | Self::Price { of, .. } => Some(of),
+            Self::Fixed(_) | Self::GreatestOf(_) | Self::LeastOf(_) | Self::Sum(_) => None,
         }
-        found.extend(self.less.iter().flat_map(Self::tables));
-        found
+    }
+
+    fn table(&self) -> Option<&Table> {
+        match self {
+            Self::Share { rate, .. } | Self::Yearly { rate, .. } => Some(rate),
+            Self::Price { price, .. } => Some(price),
+            Self::Fixed(sum) => Some(sum),
+            Self::GreatestOf(_) | Self::LeastOf(_) | Self::Sum(_) => None,
+        }
+    }
+}
+
+impl Base {
+    /// What it is made of beside items.
+    pub fn mentions(&self) -> Vec<&Measure> {
+        let selected = self.select.iter().filter_map(|it| match &it.of {
+            Source::Of(measure) => Some(measure),
+            Source::Charges | Source::Billings | Source::Units | Source::Facts(_) => None,
+        });
+        let less = self.less.iter().flat_map(|less| match &less.what {
+            Reduction::Node(node) => node.mentions(),
+            Reduction::Deductions(_) => Vec::new(),
+        });
+        let above = self.above.iter().flat_map(|it| it.of.iter().chain(it.is.mentions()));
+        selected.chain(less).chain(above).collect()
+    }
+}
+
+impl Amount {
+    pub fn mentions(&self) -> Vec<&Measure> {
+        let tiers = self.tiers.iter().filter_map(|tiers| tiers.of.as_ref());
+        self.node.mentions().into_iter().chain(tiers).collect()
+    }
+}
+
+impl FigureKind {
+    /// What it is made of, where it is not reported.
+    pub fn mentions(&self) -> Vec<&Measure> {
+        match self {
+            Self::Ratio { of, to, .. } => vec![of, to],
+            Self::Growth { of, .. } => vec![of],
+            Self::Flow | Self::Level | Self::Average { .. } | Self::Left { .. } => Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Base(name) | Self::Amount(name) | Self::Figure(name) => name.fmt(f),
+            Self::Accrual { contract, term, .. } => write!(f, "{contract}/{term}"),
+        }
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |f: &mut fmt::Formatter<'_>, name: &str, nodes: &[Node]| {
+            let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+            write!(f, "{name} of ({})", nodes.join("; "))
+        };
+        match &self.kind {
+            NodeKind::Share { of, rate } => write!(f, "{rate} of {of}"),
+            NodeKind::Yearly { of, rate, .. } => write!(f, "{rate} a year of {of}"),
+            NodeKind::Price { of, price, .. } => write!(f, "{price} per unit of {of}"),
+            NodeKind::Fixed(sum) => sum.fmt(f),
+            NodeKind::GreatestOf(nodes) => list(f, "the greatest", nodes),
+            NodeKind::LeastOf(nodes) => list(f, "the least", nodes),
+            NodeKind::Sum(nodes) => list(f, "the sum", nodes),
+        }?;
+        self.times.iter().try_for_each(|factor| write!(f, " times {factor}"))?;
+        self.less.iter().try_for_each(|less| write!(f, " less {less}"))
     }
 }

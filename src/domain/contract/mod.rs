@@ -4,32 +4,40 @@
 //! on (CONTRACTS sections 1 to 3). `contracts/README.md` documents the language.
 
 pub mod additions;
+pub mod beside;
 pub mod check;
 pub mod document;
-pub mod fact;
+pub mod example;
 pub mod folder;
 pub mod fx;
+pub mod measure;
+mod money_twice;
 pub mod parsed;
 pub mod problem;
 mod raw;
 pub mod read;
-mod read_right;
 pub mod records;
 pub mod rights;
-pub mod measure;
 pub mod selector;
+pub mod simple;
 pub mod term;
 pub mod value;
-pub mod version;
 pub mod window;
 
-use super::ids::{ContractId, DefinedTerm, PartyId, TermId};
-use super::money::{Currency, Exact, Rounding};
+use super::calendar::Calendar;
+use super::ids::{ContractId, DefinedTerm, TermId};
+use super::money::{Currency, Rounding};
 use super::period::{Instant, PeriodUnit, Span};
+use beside::{Audit, Effect, FactDefinition, Interest, Open, UnitDefinition, VersionEnd};
+use chrono::NaiveDate;
 use chrono_tz::Tz;
-use rights::{FactAttribute, FactKind, Right};
+use fx::FxRule;
+use measure::{Amount, Base, FigureDefinition};
+use rights::Right;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use term::{Cap, Term};
+use window::{BusinessDays, ProRata};
 
 /// How well a number is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -52,6 +60,26 @@ pub enum Negative {
     Pay,
 }
 
+/// What becomes of an interval record that lies across a boundary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Straddling {
+    /// It stands whole at its start, and the statement says so.
+    #[default]
+    Whole,
+    Refuse,
+}
+
+/// What becomes of a settlement that rests on assumed numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Assumed {
+    /// It says so.
+    #[default]
+    Allow,
+    Refuse,
+}
+
 /// What holds through all versions of an agreement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ContractHead {
@@ -59,16 +87,25 @@ pub struct ContractHead {
     pub title: String,
     pub zone: Tz,
     pub currency: Currency,
+    /// The periods in which it is settled.
+    pub settlement: Calendar,
+    /// Those periods where they are months, quarters or years of the calendar; else the longest of these that is no
+    /// longer. What settles by it refuses other calendars (`simple`).
     pub period: PeriodUnit,
     pub rounding: Rounding,
     pub negative: Negative,
+    /// For windows that a start or end cuts, where a part does not say it itself.
+    pub pro_rata: Option<ProRata>,
+    pub straddling: Straddling,
+    pub assumed: Assumed,
+    pub business_days: Option<BusinessDays>,
 }
 
 /// An agreement with the versions that are known, numbers rising.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Contract {
+pub struct Contract<V = Version> {
     pub head: ContractHead,
-    pub versions: Vec<Version>,
+    pub versions: Vec<V>,
 }
 
 /// The full set of terms in force from an instant.
@@ -76,58 +113,30 @@ pub struct Contract {
 pub struct Version {
     pub number: u32,
     pub effective_at: Instant,
+    /// When it was agreed: examples take it as recorded then.
+    pub signed: Option<NaiveDate>,
+    /// Given in the file for imports of history; else loading it stamps it.
+    pub recorded_at: Option<Instant>,
+    /// When it ends; the first whose facts hold. Empty: when another version replaces it.
+    pub end: Vec<VersionEnd>,
+    pub units: BTreeMap<DefinedTerm, UnitDefinition>,
     pub figures: BTreeMap<DefinedTerm, FigureDefinition>,
     pub facts: BTreeMap<DefinedTerm, FactDefinition>,
+    pub bases: BTreeMap<DefinedTerm, Base>,
+    pub amounts: BTreeMap<DefinedTerm, Amount>,
+    /// A term's own cap has the term's name.
+    pub caps: BTreeMap<DefinedTerm, Cap>,
     /// In the order of the file, which is their order at one item.
     pub terms: Vec<Term>,
     /// Who may sell what first, alone, or at all.
     pub rights: Vec<Right>,
-}
-
-/// A number that a party reports for a flow of time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FigureDefinition {
-    pub currency: Currency,
-    pub by: PartyId,
-    pub missing: Missing,
-}
-
-/// What holds while a figure is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Missing {
-    /// The settlement stops.
-    Stop,
-    Zero,
-}
-
-/// Something that the contract waits for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FactDefinition {
-    pub kind: FactKind,
-    pub by: PartyId,
-    /// What its facts may be about; nothing where they are about the contract.
-    pub about: BTreeSet<FactAttribute>,
-}
-
-/// One clause as data: who owes whom which share of which base, from when to when, up to which cap.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Term {
-    pub id: TermId,
-    pub clause: Clause,
-    pub payer: PartyId,
-    pub payee: PartyId,
-    pub rate: Exact,
-    pub base: Base,
-    /// Inclusive; absent: while its version is in force.
-    pub from: Option<Instant>,
-    /// Exclusive.
-    pub end: Option<Instant>,
-    /// The fact that ends it.
-    pub until: Option<DefinedTerm>,
-    pub cap: Option<Cap>,
-    pub due: Option<Due>,
-    /// What in it is not official.
+    pub effects: Vec<Effect>,
+    /// What is still to be agreed.
+    pub opens: Vec<Open>,
+    pub audit: Option<Audit>,
+    pub interest: Option<Interest>,
+    pub fx: Option<FxRule>,
+    /// What else is stated not to be official: units, periods, calendars, figures, facts, open points.
     pub assumptions: Vec<Assumption>,
 }
 
@@ -149,112 +158,39 @@ pub struct Assumption {
     pub source: String,
 }
 
-/// A named selection of items, less its deductions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Base {
-    pub name: DefinedTerm,
-    pub select: Vec<Selection>,
-    pub less: Vec<Deductions>,
+/// A version has a number and an instant from which on it is effective.
+pub trait Effective {
+    fn number(&self) -> u32;
+    fn effective_at(&self) -> Instant;
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Selection {
-    Charges(ChargeFilter),
-    Figure(DefinedTerm),
-    /// What another term yields, as it accrues, after its cap.
-    Accrual {
-        contract: ContractId,
-        term: TermId,
-    },
-}
-
-/// Each attribute that is named must have one of the values.
-pub type ChargeFilter = BTreeMap<Attribute, Vec<String>>;
-
-/// By what charges can be selected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Attribute {
-    Seller,
-    Operator,
-    Cloud,
-    Channel,
-    Region,
-    Deployment,
-    Product,
-    Customer,
-    ServiceTier,
-    Meter,
-}
-
-impl Attribute {
-    /// The name in documents and in what people read.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Seller => "seller",
-            Self::Operator => "operator",
-            Self::Cloud => "cloud",
-            Self::Channel => "channel",
-            Self::Region => "region",
-            Self::Deployment => "deployment",
-            Self::Product => "product",
-            Self::Customer => "customer",
-            Self::ServiceTier => "service_tier",
-            Self::Meter => "meter",
-        }
-    }
-}
-
-/// Categories of deductions that reduce a base.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Deductions {
-    pub categories: Vec<String>,
-    pub at: DeductionPlace,
-}
-
-/// Where a deduction that names a charge stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeductionPlace {
-    /// At that charge: its rate, its period.
-    Item,
-    /// At its own date: the rate then; nothing once the term has ended.
-    OwnDate,
-}
-
-/// The most that a term yields in all from a date on; what exceeds it is lost.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Cap {
-    pub limit: Exact,
-    pub counts_from: Instant,
-    /// What had accrued before our books began; at most the limit.
-    pub opening: Exact,
-}
-
-/// When an amount is to be paid: days after the period's last day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Due {
-    pub days_after_period: u32,
-}
-
-impl Contract {
+impl<V: Effective> Contract<V> {
     /// The version in force at an instant: of those effective by then the one with the highest number.
-    pub fn in_force(&self, at: Instant) -> Option<&Version> {
-        self.versions.iter().rev().find(|version| version.effective_at <= at)
+    pub fn in_force(&self, at: Instant) -> Option<&V> {
+        self.versions.iter().rev().find(|version| version.effective_at() <= at)
     }
 
     /// The versions that are in force at some time of a span, numbers rising.
-    pub fn in_force_within(&self, span: Span) -> impl Iterator<Item = &Version> {
-        let begins = self.versions.iter().map(|version| version.effective_at).filter(move |at| span.contains(*at));
+    pub fn in_force_within(&self, span: Span) -> impl Iterator<Item = &V> {
+        let begins = self.versions.iter().map(|version| version.effective_at()).filter(move |at| span.contains(*at));
         let in_force = [span.start].into_iter().chain(begins).filter_map(|at| self.in_force(at));
-        let numbers: BTreeSet<u32> = in_force.map(|version| version.number).collect();
-        self.versions.iter().filter(move |version| numbers.contains(&version.number))
+        let numbers: BTreeSet<u32> = in_force.map(|version| version.number()).collect();
+        self.versions.iter().filter(move |version| numbers.contains(&version.number()))
     }
 
     /// The earliest instant at which any version is effective.
     pub fn begins(&self) -> Option<Instant> {
-        self.versions.iter().map(|version| version.effective_at).min()
+        self.versions.iter().map(|version| version.effective_at()).min()
+    }
+}
+
+impl Effective for Version {
+    fn number(&self) -> u32 {
+        self.number
+    }
+
+    fn effective_at(&self) -> Instant {
+        self.effective_at
     }
 }
 
@@ -265,14 +201,5 @@ impl Version {
 
     pub fn right(&self, id: &TermId) -> Option<&Right> {
         self.rights.iter().find(|right| right.id == *id)
-    }
-}
-
-impl Term {
-    /// Whether its own dates and its fact, where it happened at `ended_at`, leave it in force.
-    pub fn in_force(&self, at: Instant, ended_at: Option<Instant>) -> bool {
-        self.from.is_none_or(|from| from <= at)
-            && self.end.is_none_or(|end| at < end)
-            && ended_at.is_none_or(|end| at < end)
     }
 }

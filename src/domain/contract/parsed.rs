@@ -2,11 +2,16 @@
 
 use super::document::{Document, Location};
 use super::problem::{Problem, ReadError};
-use super::raw::RawDocument;
+use super::raw::{Blocks, RawContract, RawDocument};
+use super::read::{self, date};
+use super::window::BusinessDays;
 use super::{ContractHead, Currency};
+use crate::domain::calendar::Calendar;
 use crate::domain::ids::{ContractId, DeploymentId, PartyId, ProductId, TermId, is_name};
-use crate::domain::money::UnknownCurrency;
+use crate::domain::money::{Exact, UnknownCurrency};
+use crate::domain::period::PeriodUnit;
 use crate::domain::register::Register;
+use chrono::Weekday;
 use chrono_tz::Tz;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -38,7 +43,7 @@ impl Parsed {
             Ok(raw) => Ok(Self { document, raw }),
             Err(error) => {
                 let at = error.span().unwrap_or(0..0);
-                Err(refuse(&document, &at, Problem::Toml(error.message().to_owned())))
+                Err(refuse(&document, &at, of_toml(error.message(), &document.fault_at(&at))))
             }
         }
     }
@@ -55,19 +60,37 @@ impl Parsed {
         {
             return self.fail(&version.span(), Problem::VersionNumber { number: version.get_ref().number });
         }
-        let stray = |block: &'static str, at: Option<Range<usize>>| match at {
-            Some(at) => self.fail(&at, Problem::StrayBlock { block }),
-            None => Ok(()),
-        };
-        if raw.version.is_none() {
-            stray("term", raw.term.values().map(Spanned::span).next())?;
-            stray("right", raw.right.values().map(Spanned::span).next())?;
+        fn first<T>(blocks: &Blocks<T>) -> Option<Range<usize>> {
+            blocks.values().map(Spanned::span).min_by_key(|at| at.start)
         }
-        if raw.version.is_none() && raw.contract.is_none() {
-            stray("base", raw.base.values().map(Spanned::span).next())?;
-            stray("parameter", raw.parameter.values().map(Spanned::span).next())?;
-            stray("figure", raw.figure.values().map(Spanned::span).next())?;
-            stray("fact", raw.fact.values().map(Spanned::span).next())?;
+        let of_version = [
+            ("term", first(&raw.term)),
+            ("right", first(&raw.right)),
+            ("effect", first(&raw.effect)),
+            ("open", first(&raw.open)),
+        ];
+        let of_contract = [
+            ("base", first(&raw.base)),
+            ("amount", first(&raw.amount)),
+            ("parameter", first(&raw.parameter)),
+            ("figure", first(&raw.figure)),
+            ("fact", first(&raw.fact)),
+            ("cap", first(&raw.cap)),
+            ("unit", first(&raw.unit)),
+            ("period", first(&raw.period)),
+            ("calendar", first(&raw.calendar)),
+            ("audit", raw.audit.as_ref().map(Spanned::span)),
+            ("interest", raw.interest.as_ref().map(Spanned::span)),
+            ("fx", raw.fx.as_ref().map(Spanned::span)),
+        ];
+        let is_stray = |(_, is_there): &(bool, bool)| !is_there;
+        let (in_version, in_either) = (raw.version.is_some(), raw.version.is_some() || raw.contract.is_some());
+        let stray = of_version.map(|it| (it, (true, in_version))).into_iter();
+        let stray = stray.chain(of_contract.map(|it| (it, (false, in_either))));
+        for ((block, at), place) in stray {
+            if let Some(at) = at.filter(|_| is_stray(&place)) {
+                return self.fail(&at, Problem::StrayBlock { block, in_version: place.0 });
+            }
         }
         Ok(())
     }
@@ -89,6 +112,14 @@ impl Parsed {
             .chain(of("deployment", &raw.deployment))
             .chain(of("figure", &raw.figure))
             .chain(of("fact", &raw.fact))
+            .chain(of("unit", &raw.unit))
+            .chain(of("period", &raw.period))
+            .chain(of("parameter", &raw.parameter))
+            .chain(of("base", &raw.base))
+            .chain(of("amount", &raw.amount))
+            .chain(of("cap", &raw.cap))
+            .chain(of("effect", &raw.effect))
+            .chain(of("open", &raw.open))
             .chain(of("term", &raw.term))
             .chain(of("right", &raw.right));
         for (kind, name, at) in names {
@@ -191,21 +222,68 @@ impl Parsed {
         let zone = Tz::from_str(raw.zone.get_ref())
             .or_else(|_| self.fail(&raw.zone.span(), Problem::UnknownZone { zone: raw.zone.get_ref().clone() }))?;
         let currency = currency(self, &raw.currency)?;
+        let settlement = read::calendar(self, &raw.period)?;
         Ok(ContractHead {
             id: ContractId::new(&raw.id),
             title: self.document.title.clone(),
             zone,
             currency,
-            period: raw.period,
+            period: unit_of(&settlement),
+            settlement,
             rounding: raw.rounding,
             negative: raw.negative,
+            pro_rata: raw.pro_rata,
+            straddling: raw.straddling,
+            assumed: raw.assumed,
+            business_days: self.business_days(raw)?,
         })
+    }
+
+    fn business_days(&self, raw: &RawContract) -> Result<Option<BusinessDays>> {
+        let Some(name) = &raw.calendar else { return Ok(None) };
+        let Some(calendar) = self.raw.calendar.get(name.get_ref()) else {
+            return self.fail(&name.span(), unknown("calendar", name.get_ref(), self.raw.calendar.keys()));
+        };
+        let raw = calendar.get_ref();
+        let weekend = match &raw.weekend {
+            Some(days) => days.iter().map(|day| read::weekday(self, day)).collect::<Result<_>>()?,
+            None => vec![Weekday::Sat, Weekday::Sun],
+        };
+        let holidays = raw.holidays.iter().map(|day| date(self, day)).collect::<Result<_>>()?;
+        Ok(Some(BusinessDays { holidays, weekend }))
+    }
+}
+
+/// What the reader of TOML says, in our words where it lists all fields, or finds a float.
+fn of_toml(message: &str, fault: &str) -> Problem {
+    if message.starts_with("invalid type: floating point") {
+        let (key, found) = fault.split_once(" = ").unwrap_or(("", fault));
+        let percent = Exact::from_written(found).map(|number| number * Exact::from_integer(100));
+        return match percent {
+            Ok(percent) if key == "rate" => Problem::Unquoted { field: "rate", write: format!("\"{percent}%\"") },
+            _ => Problem::Unquoted { field: "value", write: format!("\"{found}\", with its currency if it has one") },
+        };
+    }
+    let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<String>>();
+    match message.strip_prefix("unknown field ").map(quoted).as_deref() {
+        Some([name, known @ ..]) => Problem::UnknownField { name: name.clone(), known: known.to_vec() },
+        _ => Problem::Toml(message.to_owned()),
+    }
+}
+
+/// The unit of the calendar by which a contract is settled, or the longest that is no longer.
+fn unit_of(calendar: &Calendar) -> PeriodUnit {
+    match calendar {
+        Calendar::Months { months, .. } if months.get() >= 12 => PeriodUnit::Year,
+        Calendar::Months { months, .. } if months.get() >= 3 => PeriodUnit::Quarter,
+        _ => PeriodUnit::Month,
     }
 }
 
 fn refuse(document: &Document, at: &Range<usize>, problem: Problem) -> ReadError {
     let clause = document.clause_at(at.start).heading;
-    ReadError { at: document.location_at(at.start), clause, problem }
+    let (block, found) = (document.block_at(at.start), document.fault_at(at));
+    ReadError { at: document.location_at(at.start), block, clause, found, problem }
 }
 
 pub(super) fn unknown<'a, N: ToString + 'a>(

@@ -1,10 +1,12 @@
 //! Whether a record is one that a known contract waits for: declared, by its party, in its unit, once.
 
+use super::Contract;
+use super::beside::FactDefinition;
+use super::measure::{FigureDefinition, Reduction};
 use super::problem::there_is;
 use super::rights::{FactAttribute, FactKind};
-use super::{Contract, FactDefinition, FigureDefinition};
 use crate::domain::ids::{ContractId, DefinedTerm, DeploymentId, EventId, PartyId, ProductId};
-use crate::domain::money::Currency;
+use crate::domain::money::{Currency, Unit};
 use crate::domain::period::Period;
 use crate::domain::record::{Deduction, Fact, Figure, Record, RecordContent, Reduces, Subject};
 use crate::domain::register::Register;
@@ -22,7 +24,7 @@ pub enum RecordProblem {
     #[error("{kind} \"{name}\" is reported by {expected}, not by {found}")]
     OtherParty { kind: &'static str, name: DefinedTerm, expected: PartyId, found: PartyId },
     #[error("figure \"{name}\" is in {expected}, not in {found}")]
-    OtherCurrency { name: DefinedTerm, expected: Currency, found: String },
+    OtherCurrency { name: DefinedTerm, expected: String, found: String },
     #[error("figure \"{name}\" lies across periods; report one for each of {first} to {last}")]
     AcrossPeriods { name: DefinedTerm, first: Period, last: Period },
     #[error("figure \"{name}\" is reported for some of these days already: record {other}")]
@@ -85,7 +87,7 @@ fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &
     let contract = contract_of(contracts, &figure.contract)?;
     let name = figure.name.clone();
     let declared = contract.versions.iter().rev().find_map(|version| version.figures.get(&name));
-    let Some(FigureDefinition { currency, by, .. }) = declared else {
+    let Some(FigureDefinition { unit, by, .. }) = declared else {
         let known = contract.versions.iter().flat_map(|version| version.figures.keys());
         return Err(RecordProblem::Undeclared {
             contract: figure.contract.clone(),
@@ -94,12 +96,13 @@ fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &
             known: known.cloned().collect(),
         });
     };
-    if *by != figure.by {
+    if let Some(by) = by.as_ref().filter(|by| **by != figure.by) {
         return Err(RecordProblem::OtherParty { kind: "figure", name, expected: by.clone(), found: figure.by.clone() });
     }
-    if figure.value.currency() != Some(*currency) {
-        let found = figure.value.unit.clone().unwrap_or_else(|| "plain numbers".to_owned());
-        return Err(RecordProblem::OtherCurrency { name, expected: *currency, found });
+    if *unit != figure.value.currency().map(Unit::Currency) {
+        let in_words = |unit: Option<String>| unit.unwrap_or_else(|| "plain numbers".to_owned());
+        let (expected, found) = (unit.as_ref().map(ToString::to_string), figure.value.unit.clone());
+        return Err(RecordProblem::OtherCurrency { name, expected: in_words(expected), found: in_words(found) });
     }
     let period = |date| Period::containing(date, contract.head.period);
     let (first, last) = (period(figure.from), period(figure.through));
@@ -128,11 +131,11 @@ fn check_fact(fact: &Fact, contracts: &[Contract], register: &Register) -> Resul
     let contract = contract_of(contracts, &fact.contract)?;
     let name = fact.name.clone();
     let declared = contract.versions.iter().rev().find_map(|version| version.facts.get(&name));
-    let Some(FactDefinition { by, kind, about }) = declared else {
+    let Some(FactDefinition { by, kind, about, .. }) = declared else {
         let known = contract.versions.iter().flat_map(|version| version.facts.keys()).cloned().collect();
         return Err(RecordProblem::Undeclared { contract: fact.contract.clone(), kind: "fact", name, known });
     };
-    if *by != fact.by {
+    if let Some(by) = by.as_ref().filter(|by| **by != fact.by) {
         return Err(RecordProblem::OtherParty { kind: "fact", name, expected: by.clone(), found: fact.by.clone() });
     }
     if fact.until.is_some() && *kind == FactKind::Event {
@@ -185,9 +188,12 @@ fn check_deduction(deduction: &Deduction, contracts: &[Contract], register: &Reg
     let (category, found) = (deduction.category.clone(), deduction.amount.currency);
     let mut known: BTreeMap<&String, BTreeSet<Currency>> = BTreeMap::new();
     for contract in contracts {
-        let terms = contract.versions.iter().flat_map(|version| &version.terms);
-        for taken in terms.flat_map(|term| &term.base.less).flat_map(|less| &less.categories) {
-            known.entry(taken).or_default().insert(contract.head.currency);
+        let bases = contract.versions.iter().flat_map(|version| version.bases.values());
+        for less in bases.flat_map(|base| &base.less) {
+            let Reduction::Deductions(categories) = &less.what else { continue };
+            for taken in categories {
+                known.entry(taken).or_default().insert(contract.head.currency);
+            }
         }
     }
     let Some(currencies) = known.get(&category) else {

@@ -1,7 +1,8 @@
 //! Rights: who may sell what first, alone, or at all; when each is in force, and which contradict each other.
 
-use super::check::overlap;
-use super::{Assumption, Attribute, ChargeFilter, Clause, Contract, Version};
+use super::Version;
+use super::selector::{Attribute, Values, in_words, overlap};
+use super::{Assumption, Clause, Contract};
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, ProductId, TermId};
 use crate::domain::period::{Instant, Length, Span, Timeline};
 use crate::domain::record::{Fact, first_fact, status_spans};
@@ -42,7 +43,7 @@ pub enum RightKind {
         waivers: Vec<DefinedTerm>,
     },
     /// Usage is where this matches, and nowhere else.
-    Only(ChargeFilter),
+    Only(Values),
     /// The licensee may run the products while it is in force; while it is exclusive, nobody but the two may.
     Licence { licensor: PartyId, licensee: PartyId, exclusive: bool },
 }
@@ -96,6 +97,14 @@ pub enum FactAttribute {
     Product,
     Capability,
     Cloud,
+    Channel,
+    Region,
+    Country,
+    Deployment,
+    Seller,
+    Buyer,
+    Customer,
+    Label,
 }
 
 impl FactAttribute {
@@ -104,6 +113,14 @@ impl FactAttribute {
             Self::Product => "product",
             Self::Capability => "capability",
             Self::Cloud => "cloud",
+            Self::Channel => "channel",
+            Self::Region => "region",
+            Self::Country => "country",
+            Self::Deployment => "deployment",
+            Self::Seller => "seller",
+            Self::Buyer => "buyer",
+            Self::Customer => "customer",
+            Self::Label => "label",
         }
     }
 }
@@ -119,13 +136,6 @@ impl fmt::Display for RightKind {
             }
         }
     }
-}
-
-/// A place in words: `cloud aws`, `channel direct or vertex`.
-pub fn in_words(filter: &ChargeFilter) -> String {
-    let part =
-        |(attribute, values): (&Attribute, &Vec<String>)| format!("{} {}", attribute.name(), values.join(" or "));
-    filter.iter().map(part).collect::<Vec<_>>().join(", ")
 }
 
 impl Right {
@@ -279,7 +289,7 @@ fn contradiction(
     }
     let first = |contract: &Contract, right: &Right, only: &Right| -> Option<Vec<Span>> {
         let RightKind::First { cloud, .. } = &right.kind else { return None };
-        let on_first = ChargeFilter::from([(Attribute::Cloud, vec![cloud.clone()])]);
+        let on_first = Values::from([(Attribute::Cloud, vec![cloud.clone()])]);
         if overlap(&on_first, &places(&only.kind)?) {
             return None;
         }
@@ -292,12 +302,12 @@ fn contradiction(
 }
 
 /// Where alone a right lets usage be; `None` for one that only orders it.
-fn places(kind: &RightKind) -> Option<ChargeFilter> {
+fn places(kind: &RightKind) -> Option<Values> {
     match kind {
         RightKind::Only(filter) => Some(filter.clone()),
         RightKind::Licence { licensor, licensee, exclusive: true } => {
             let operators = [licensor, licensee].map(ToString::to_string);
-            Some(ChargeFilter::from([(Attribute::Operator, operators.to_vec())]))
+            Some(Values::from([(Attribute::Operator, operators.to_vec())]))
         }
         RightKind::Licence { exclusive: false, .. } | RightKind::First { .. } => None,
     }

@@ -7,9 +7,10 @@ use super::window::{Counting, Due, Moment, ProRata, WindowRule};
 use super::{Assumption, Clause};
 use crate::domain::ids::{DefinedTerm, PartyId, TermId};
 use crate::domain::money::{Exact, Unit};
-use crate::domain::period::Length;
+use crate::domain::period::{Instant, Length};
 use chrono::NaiveDate;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// One clause as data. Its parts are independent of each other, and each is optional.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,7 +39,10 @@ pub struct Term {
     /// Whether a window's amount is one line at its end; else each period has what came to date less what was before.
     pub at_window_end: bool,
     pub pro_rata: Option<ProRata>,
-    pub due: Option<Due>,
+    /// Its parts sum to one; empty: not stated.
+    pub due: Vec<Instalment>,
+    /// Whether tax is part of what it yields, where the agreement says so.
+    pub tax: Option<Tax>,
     /// Computed and never booked.
     pub is_input: bool,
     pub assumptions: Vec<Assumption>,
@@ -56,16 +60,81 @@ pub enum Payees {
         parts: Vec<(PartyId, Filter)>,
         if_none: IfNone,
     },
+    /// The same where the value of an attribute of the base's items is the party itself.
+    EachParty {
+        of: DefinedTerm,
+        attribute: Attribute,
+        if_none: IfNone,
+    },
+}
+
+impl Payees {
+    /// The base by which a pool is shared.
+    pub fn shared_by(&self) -> Option<&DefinedTerm> {
+        match self {
+            Self::ByUsage { of, .. } | Self::EachParty { of, .. } => Some(of),
+            Self::One(_) | Self::Parts(_) => None,
+        }
+    }
+
+    /// The parties that the document names.
+    pub fn named(&self) -> Vec<&PartyId> {
+        match self {
+            Self::One(party) => vec![party],
+            Self::Parts(parts) => parts.iter().map(|(party, _)| party).collect(),
+            Self::ByUsage { parts, .. } => parts.iter().map(|(party, _)| party).collect(),
+            Self::EachParty { .. } => Vec::new(),
+        }
+    }
+}
+
+/// A part of what is owed, and when it is to be paid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Instalment {
+    pub part: Exact,
+    pub due: Due,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tax {
+    Included,
+    Added,
+}
+
+impl fmt::Display for Payees {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(party) => party.fmt(f),
+            Self::Parts(_) | Self::ByUsage { .. } => f.write_str(&listed(&self.named(), ", ")),
+            Self::EachParty { attribute, .. } => write!(f, "each {}", attribute.name()),
+        }
+    }
+}
+
+fn listed<T: ToString>(items: &[T], separator: &str) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(separator)
 }
 
 /// How a pool is shared in a period without usage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IfNone {
     Equal,
     Stop,
     /// It stays with the payer.
     Nothing,
+}
+
+impl Life {
+    /// The dates between which it is in force, whatever the facts say; the end is exclusive.
+    pub fn dates(&self) -> (Option<Instant>, Option<Instant>) {
+        let at = |moment: &Moment| match moment {
+            Moment::At(at) => Some(*at),
+            Moment::Fact(_) => None,
+        };
+        (self.from.as_ref().and_then(at), self.until.iter().filter_map(at).min())
+    }
 }
 
 /// When a term is in force, within the time of its version.
@@ -88,11 +157,12 @@ pub struct Tail {
     pub filter: Filter,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TailItems {
     All,
     /// Of customers who bought what the term counts before its end.
+    #[serde(rename = "earlier customers")]
     EarlierCustomers,
 }
 
@@ -117,7 +187,7 @@ pub enum Apply {
 }
 
 /// When a level is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Read {
     AtItem,
@@ -151,7 +221,7 @@ pub struct Cap {
     pub pro_rata: Option<ProRata>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Excess {
     Lost,
@@ -175,11 +245,12 @@ pub struct Minimum {
     pub carry_windows: Option<u32>,
     pub shortfall: Shortfall,
     pub is_outside_cap: bool,
+    pub mix: Option<Mix>,
     pub pro_rata: Option<ProRata>,
     pub due: Option<Due>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Carry {
     #[default]
@@ -190,6 +261,13 @@ pub enum Carry {
     Shortfall,
 }
 
+/// The most of what counts toward a minimum that may have one value of an attribute, as a part of the minimum.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mix {
+    pub by: Attribute,
+    pub at_most: Exact,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CarryLimit {
@@ -197,7 +275,7 @@ pub enum CarryLimit {
     Part(Exact),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shortfall {
     Due,
@@ -215,10 +293,34 @@ pub struct Credit {
 }
 
 /// What becomes of what is not paid back when the term ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rest {
     Lost,
     Carried,
     Repaid,
+}
+
+impl Term {
+    /// The parties that the document names.
+    pub fn parties(&self) -> Vec<&PartyId> {
+        [&self.payer].into_iter().chain(self.payees.named()).collect()
+    }
+
+    /// What it yields: `20% of Revenue`.
+    pub fn in_words(&self) -> String {
+        match (&self.node, &self.minimum) {
+            (Some(node), _) => node.to_string(),
+            (None, Some(minimum)) => format!("what {} lacks of {}", listed(&minimum.of, " and "), minimum.is),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// Everything that it measures; what its own tiers count of itself left aside.
+    pub fn mentions(&self) -> Vec<&Measure> {
+        let is_own = |measure: &&Measure| matches!(measure, Measure::Accrual { term, .. } if *term == self.id);
+        let tiers = self.tiers.iter().filter_map(|tiers| tiers.of.as_ref()).filter(|measure| !is_own(measure));
+        let minimum = self.minimum.iter().flat_map(|it| it.of.iter().chain(it.is.mentions()));
+        self.node.iter().flat_map(Node::mentions).chain(tiers).chain(minimum).collect()
+    }
 }

@@ -2,11 +2,16 @@
 
 use super::measure::Measure;
 use super::selector::Filter;
+use super::term::Tiers;
+use crate::domain::ids::{DefinedTerm, PartyId};
 use crate::domain::money::Exact;
-use crate::domain::period::Span;
+use crate::domain::period::{Length, Span};
 use serde::Serialize;
+use std::fmt;
 
 /// A number of a term: a rate, an amount, a price, a factor. A plain number is one row without conditions.
+///
+/// The first row that matches holds; where none does the settlement stops, as the document says on purpose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Table {
     pub rows: Vec<Row>,
@@ -49,6 +54,26 @@ pub enum Cell {
     /// A figure or an amount, as it stands at the item or at the window's last instant.
     Measured(Measure),
     Table(Table),
+    /// A table whose bands measure something of its own.
+    Tiered {
+        table: Table,
+        tiers: Box<Tiers>,
+    },
+    /// What a party sets by notice.
+    Noticed(Box<Notice>),
+}
+
+/// A number that one party sets: facts of its name bring new values. One out of bounds does not count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    pub name: DefinedTerm,
+    pub by: PartyId,
+    pub least: Exact,
+    pub most: Exact,
+    /// How long after the notice its value holds.
+    pub notice: Length,
+    /// What holds before any notice.
+    pub initial: Exact,
 }
 
 impl From<Exact> for Table {
@@ -71,7 +96,7 @@ impl Table {
         let mut found = Vec::new();
         for row in &self.rows {
             match &row.is {
-                Cell::Table(table) => found.extend(table.cells()),
+                Cell::Table(table) | Cell::Tiered { table, .. } => found.extend(table.cells()),
                 cell => found.push(cell),
             }
         }
@@ -83,8 +108,25 @@ impl Table {
         let mut found = Vec::new();
         for row in &self.rows {
             found.extend(&row.when);
-            if let Cell::Table(table) = &row.is {
+            if let Cell::Table(table) | Cell::Tiered { table, .. } = &row.is {
                 found.extend(table.all_conditions());
+            }
+        }
+        found
+    }
+
+    /// The figures and amounts that stand for numbers in it, and what its own tiers measure.
+    pub fn mentions(&self) -> Vec<&Measure> {
+        let mut found = Vec::new();
+        for row in &self.rows {
+            match &row.is {
+                Cell::Measured(measure) => found.push(measure),
+                Cell::Table(table) => found.extend(table.mentions()),
+                Cell::Tiered { table, tiers } => {
+                    found.extend(table.mentions());
+                    found.extend(&tiers.of);
+                }
+                Cell::Number(_) | Cell::Nothing | Cell::Noticed(_) => {}
             }
         }
         found
@@ -96,5 +138,20 @@ impl Table {
             let inner = matches!(&row.is, Cell::Table(table) if table.has_bands());
             inner || row.when.iter().any(|it| matches!(it, Condition::Band(_)))
         })
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rows.as_slice() {
+            [Row { when, is }] if when.is_empty() => match is {
+                Cell::Number(number) => number.fmt(f),
+                Cell::Nothing => f.write_str("none"),
+                Cell::Measured(measure) => measure.fmt(f),
+                Cell::Noticed(notice) => write!(f, "{} by notice", notice.name),
+                Cell::Table(_) | Cell::Tiered { .. } => f.write_str("by rows"),
+            },
+            _ => f.write_str("by rows"),
+        }
     }
 }

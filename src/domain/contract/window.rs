@@ -3,7 +3,8 @@
 use crate::domain::ids::DefinedTerm;
 use crate::domain::period::{Instant, Length};
 use chrono::{NaiveDate, Weekday};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 /// How a term cuts time, as it is written: an anchor may be a fact that is still to come.
@@ -54,7 +55,7 @@ pub struct Counting {
 }
 
 /// What of an amount holds in a window that a start or end cuts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProRata {
     Full,
@@ -63,6 +64,13 @@ pub enum ProRata {
     Months,
     /// Nothing holds in a cut window.
     None,
+}
+
+/// The days on which business is done: all but weekends and holidays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BusinessDays {
+    pub holidays: BTreeSet<NaiveDate>,
+    pub weekend: Vec<Weekday>,
 }
 
 /// When an amount is to be paid.

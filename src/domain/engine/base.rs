@@ -25,7 +25,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     ) -> Result<Option<Exact>, EngineError> {
         match content(passing) {
             Some(Content::Figure { contract, name: reported, value })
-                if **contract == step.agreement.id && *reported == name =>
+                if **contract == step.agreement.head.id && *reported == name =>
             {
                 self.convert(step, value, unit, passing.at).map(Some)
             }
@@ -118,7 +118,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                     Charge::Unsold => return Ok(None),
                     Charge::NoPrice => {
                         return Err(EngineError::MissingPrice {
-                            contract: step.agreement.id.clone(),
+                            contract: step.agreement.head.id.clone(),
                             base: base.name.clone(),
                             item: passing.item.map(|item| named(&item.id)).unwrap_or_default(),
                             at: passing.at,
@@ -135,7 +135,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 return Ok(counts.then(|| quantity.clone()));
             }
             (Source::Facts(name), Content::Event { contract, name: happened }, _)
-                if **contract == step.agreement.id && *happened == name =>
+                if **contract == step.agreement.head.id && *happened == name =>
             {
                 let counts = self.takes(step, &selection.filter, passing.attributes, passing.at);
                 return Ok(counts.then(|| Exact::from_integer(1)));
@@ -219,11 +219,11 @@ impl<'a, L: Lines> Engine<'a, L> {
         if amount.unit == unit {
             return Ok(amount.value.clone());
         }
-        let date = at.with_timezone(&step.agreement.zone).date_naive();
-        let period_end = step.agreement.period.window(date).map_or(date, |period| period.last_day());
+        let date = at.with_timezone(&step.agreement.head.zone).date_naive();
+        let period_end = step.agreement.head.settlement.window(date).map_or(date, |period| period.last_day());
         let rate = self.known.rate(step.version.fx.as_ref(), (amount.unit, unit), date, period_end);
         let rate = rate.map_err(|missing| EngineError::MissingFx {
-            contract: step.agreement.id.clone(),
+            contract: step.agreement.head.id.clone(),
             from: missing.from,
             to: missing.to,
             date: missing.date,
@@ -238,9 +238,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         of: AttributesId,
         at: Instant,
     ) -> Result<Exact, EngineError> {
-        let level = self.known.level(&step.agreement.id, name, &self.attributes[of], at);
+        let level = self.known.level(&step.agreement.head.id, name, &self.attributes[of], at);
         level.cloned().ok_or_else(|| EngineError::MissingFigure {
-            contract: step.agreement.id.clone(),
+            contract: step.agreement.head.id.clone(),
             figure: name.clone(),
             at,
         })

@@ -2,7 +2,7 @@
 
 use super::knowledge::Knowledge;
 use super::life::{calendar, instant};
-use crate::domain::contract::version::Agreement;
+use crate::domain::contract::Contract;
 use crate::domain::contract::window::Counting;
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span};
@@ -19,7 +19,7 @@ pub struct Counter {
 
 impl Counter {
     /// Whether anything counts at an instant; a window that is over begins anew.
-    pub fn counts(&mut self, agreement: &Agreement, counting: &Counting, known: &Knowledge, at: Instant) -> bool {
+    pub fn counts(&mut self, agreement: &Contract, counting: &Counting, known: &Knowledge, at: Instant) -> bool {
         if instant(agreement, &counting.from, known).is_none_or(|from| at < from) {
             return false;
         }
@@ -27,10 +27,10 @@ impl Counter {
             *self = Self { previous: std::mem::take(&mut self.count), ..Self::default() };
         }
         if self.window.is_none() {
-            let date = at.with_timezone(&agreement.zone).date_naive();
+            let date = at.with_timezone(&agreement.head.zone).date_naive();
             let window = calendar(agreement, &counting.each, known).and_then(|calendar| calendar.window(date));
             let ever = Span { start: at, end: Instant::MAX_UTC };
-            self.window = Some(window.map_or(ever, |window| window.span(agreement.zone)));
+            self.window = Some(window.map_or(ever, |window| window.span(agreement.head.zone)));
         }
         true
     }

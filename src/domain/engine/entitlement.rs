@@ -5,8 +5,8 @@ use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::StreamName;
 use super::run::Engine;
 use crate::domain::calendar::{Calendar, Window};
+use crate::domain::contract::Contract;
 use crate::domain::contract::term::{IfNone, Payees, Term};
-use crate::domain::contract::version::Agreement;
 use crate::domain::ids::{ContractId, PartyId, TermId};
 use crate::domain::money::{Exact, Rounding, Unit};
 use crate::domain::period::Instant;
@@ -68,8 +68,9 @@ pub struct NothingUsed {
 }
 
 impl Entitlements {
-    pub fn new(agreements: &[Agreement]) -> Self {
-        let calendars = agreements.iter().map(|it| (it.id.clone(), (it.zone, it.period.clone()))).collect();
+    pub fn new(agreements: &[Contract]) -> Self {
+        let calendars =
+            agreements.iter().map(|it| (it.head.id.clone(), (it.head.zone, it.head.settlement.clone()))).collect();
         Self { calendars, terms: BTreeMap::new() }
     }
 
@@ -125,10 +126,10 @@ impl Lines for Entitlements {
 /// # Errors
 /// A pool of a period in which nothing was used, where the contract stops at that.
 pub fn owed(
-    agreement: &Agreement,
+    agreement: &Contract,
     term: &Term,
     yields: &BTreeMap<Window, Yield>,
-    usage: &BTreeMap<(Window, usize), Exact>,
+    usage: &BTreeMap<(Window, PartyId), Exact>,
     rounding: Rounding,
 ) -> Result<BTreeMap<Window, Vec<Owed>>, NothingUsed> {
     let digits = term.unit.digits();
@@ -136,6 +137,10 @@ pub fn owed(
         Payees::One(payee) => vec![payee],
         Payees::Parts(parts) => parts.iter().map(|(payee, _)| payee).collect(),
         Payees::ByUsage { parts, .. } => parts.iter().map(|(payee, _)| payee).collect(),
+        Payees::EachParty { .. } => {
+            let all: BTreeSet<&PartyId> = usage.keys().map(|(_, party)| party).collect();
+            all.into_iter().collect()
+        }
     };
     let mut total = Exact::zero();
     // What each payee's part has come to, unrounded, and what of the rounded total was allocated to it.
@@ -148,10 +153,10 @@ pub fn owed(
         match &term.payees {
             Payees::One(_) => weights = vec![Exact::from_integer(1)],
             Payees::Parts(parts) => weights = parts.iter().map(|(_, part)| part.clone()).collect(),
-            Payees::ByUsage { if_none, .. } => {
-                let parts = pool_parts(usage, *period, payees.len(), *if_none);
+            Payees::ByUsage { if_none, .. } | Payees::EachParty { if_none, .. } => {
+                let parts = pool_parts(usage, *period, &payees, *if_none);
                 let parts = parts.ok_or_else(|| NothingUsed {
-                    contract: agreement.id.clone(),
+                    contract: agreement.head.id.clone(),
                     term: term.id.clone(),
                     first_day: period.first_day,
                 })?;
@@ -175,31 +180,32 @@ pub fn owed(
 
 /// The parts of a pool in a period, which sum to one; none where nothing was used and the contract stops at that.
 fn pool_parts(
-    usage: &BTreeMap<(Window, usize), Exact>,
+    usage: &BTreeMap<(Window, PartyId), Exact>,
     period: Window,
-    parts: usize,
+    payees: &[&PartyId],
     if_none: IfNone,
 ) -> Option<Vec<Exact>> {
-    let used: Vec<Exact> = (0..parts).map(|part| usage.get(&(period, part)).cloned().unwrap_or_default()).collect();
+    let used = payees.iter().map(|payee| usage.get(&(period, (*payee).clone())).cloned().unwrap_or_default());
+    let used: Vec<Exact> = used.collect();
     let whole: Exact = used.iter().cloned().sum();
     if !whole.is_zero() {
         return used.iter().map(|used| used.checked_div(&whole)).collect();
     }
     match if_none {
         IfNone::Stop => None,
-        IfNone::Nothing => Some(vec![Exact::zero(); parts]),
+        IfNone::Nothing => Some(vec![Exact::zero(); payees.len()]),
         IfNone::Equal => {
-            let part = Exact::from_integer(i64::try_from(parts).ok()?).inverse()?;
-            Some(vec![part; parts])
+            let part = Exact::from_integer(i64::try_from(payees.len()).ok()?).inverse()?;
+            Some(vec![part; payees.len()])
         }
     }
 }
 
 impl<L: Lines> Engine<'_, L> {
     /// What the pool of a term is shared by, by period and part.
-    pub fn usage_of_pool(&self, agreement: usize, term: &TermId) -> BTreeMap<(Window, usize), Exact> {
+    pub fn usage_of_pool(&self, agreement: usize, term: &TermId) -> BTreeMap<(Window, PartyId), Exact> {
         let stream = self.plan.stream(agreement, &StreamName::Term(term.clone()));
         let of_term = self.shares.iter().filter(|((of, _, _), _)| Some(*of) == stream);
-        of_term.map(|((_, period, part), used)| ((*period, *part), used.clone())).collect()
+        of_term.map(|((_, period, payee), used)| ((*period, payee.clone()), used.clone())).collect()
     }
 }

@@ -1,8 +1,9 @@
 //! What is known beside the items: facts, levels, flows to look up, and exchange rates.
 
 use super::item::Attributes;
-use crate::domain::contract::fact::{FactKind, FactRule, Pick};
+use crate::domain::contract::beside::{FactDefinition, Pick};
 use crate::domain::contract::fx::{FxDate, FxRule};
+use crate::domain::contract::rights::FactKind;
 use crate::domain::contract::selector::Attribute;
 use crate::domain::ids::{ContractId, DefinedTerm};
 use crate::domain::money::{Exact, Unit};
@@ -105,7 +106,7 @@ impl Knowledge {
     pub fn fact_value(
         &self,
         contract: &ContractId,
-        (name, rule): (&DefinedTerm, &FactRule),
+        (name, rule): (&DefinedTerm, &FactDefinition),
         zone: Tz,
         of: &Attributes,
         at: Instant,
@@ -127,6 +128,11 @@ impl Knowledge {
         let levels = self.levels.get(&(contract.clone(), name.clone()))?;
         let holding = levels.iter().filter(|level| level.at <= at && covers(&level.about, of));
         holding.max_by_key(|level| level.at).map(|level| &level.value)
+    }
+
+    /// Every level of a name, in the order of recording.
+    pub fn levels(&self, contract: &ContractId, name: &DefinedTerm) -> impl Iterator<Item = &Level> {
+        self.levels.get(&(contract.clone(), name.clone())).into_iter().flatten()
     }
 
     /// The flow of the stretch of time in which an instant lies.

@@ -3,7 +3,7 @@
 use super::EngineError;
 use super::base::delta;
 use super::item::AttributesId;
-use super::life::calendar;
+use super::life::{calendar, instant};
 use super::node::{Blocks, Leaf, Leaves, blocks, tiered, tiered_by_own_amount};
 use super::outcome::Lines;
 use super::plan::Step;
@@ -88,7 +88,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             (None, Measure::Base(_) | Measure::Amount(_) | Measure::Accrual { .. }) => Exact::zero(),
         };
         let counted = match leaf.blocks {
-            Some(of) => self.blocks(step, group, &measured, of),
+            Some(of) => self.blocks(step, (group, at), &measured, of),
             None => measured.clone(),
         };
         if measured.is_zero() {
@@ -172,9 +172,28 @@ impl<'a, L: Lines> Engine<'a, L> {
         }))
     }
 
+    /// What the tiers of a cell read: a figure, or how far a measure has come in all.
+    pub(super) fn level_of(
+        &self,
+        step: &Step<'a>,
+        tiers: &Tiers,
+        of: AttributesId,
+        at: Instant,
+    ) -> Result<Option<Exact>, EngineError> {
+        let read = if let Apply::Level(read) = tiers.apply { read } else { Read::AtItem };
+        match &tiers.of {
+            Some(Measure::Figure(name)) => match self.read_at(step, &tiers.counting.each, read, at) {
+                Some(read_at) => self.figure(step, name, of, read_at),
+                None => Ok(None),
+            },
+            Some(measure) => Ok(self.come_to(step, measure)),
+            None => Ok(None),
+        }
+    }
+
     /// The instant at which a level is read; none before there is a window.
     fn read_at(&self, step: &Step<'a>, each: &WindowRule, read: Read, at: Instant) -> Option<Instant> {
-        let zone = step.agreement.zone;
+        let zone = step.agreement.head.zone;
         let date = at.with_timezone(&zone).date_naive();
         let window = calendar(step.agreement, each, self.known).and_then(|calendar| calendar.window(date));
         let span = window.map(|window| window.span(zone));
@@ -195,9 +214,10 @@ impl<'a, L: Lines> Engine<'a, L> {
         of: AttributesId,
         at: Instant,
     ) -> Result<Option<Exact>, EngineError> {
-        let missing = || EngineError::MissingFigure { contract: step.agreement.id.clone(), figure: name.clone(), at };
+        let missing =
+            || EngineError::MissingFigure { contract: step.agreement.head.id.clone(), figure: name.clone(), at };
         let Some(figure) = step.version.figures.get(name) else { return Err(missing()) };
-        let (contract, attributes) = (&step.agreement.id, &self.attributes[of]);
+        let (contract, attributes) = (&step.agreement.head.id, &self.attributes[of]);
         let (found, last) = match &figure.kind {
             FigureKind::Level => {
                 let level = self.known.level(contract, name, attributes, at);
@@ -228,14 +248,14 @@ impl<'a, L: Lines> Engine<'a, L> {
         of: AttributesId,
         at: Instant,
     ) -> Option<Exact> {
-        let zone = step.agreement.zone;
+        let zone = step.agreement.head.zone;
         let today = at.with_timezone(&zone).date_naive();
         let first_day = calendar(step.agreement, over, self.known)?.window(today)?.first_day;
         let mut sum = Exact::zero();
         let mut days = 0_i64;
         for day in first_day.iter_days().take_while(|day| *day <= today) {
             let end_of_day = last_instant_before(end_of_day_exclusive(zone, day));
-            sum += self.known.level(&step.agreement.id, level, &self.attributes[of], end_of_day)?;
+            sum += self.known.level(&step.agreement.head.id, level, &self.attributes[of], end_of_day)?;
             days = days.saturating_add(1);
         }
         sum.checked_div(&Exact::from_integer(days))
@@ -243,16 +263,23 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     /// The part of a window's days that is left, today not counted.
     fn part_left(&self, step: &Step<'a>, rule: &WindowRule, at: Instant) -> Option<Exact> {
-        let today = at.with_timezone(&step.agreement.zone).date_naive();
+        let today = at.with_timezone(&step.agreement.head.zone).date_naive();
         let window = calendar(step.agreement, rule, self.known)?.window(today)?;
         let days = |from: NaiveDate, to: NaiveDate| Exact::from_integer(to.signed_duration_since(from).num_days());
         days(today, window.end_day).checked_div(&days(window.first_day, window.end_day))
     }
 
     /// Blocks of units: of each item, or of a running count.
-    fn blocks(&mut self, step: &Step<'a>, group: AttributesId, measured: &Exact, of: Blocks<'_>) -> Exact {
-        if of.part != PartBlock::Running {
-            return blocks(measured, of);
+    fn blocks(
+        &mut self,
+        step: &Step<'a>,
+        (group, at): (AttributesId, Instant),
+        measured: &Exact,
+        of: Blocks<'_>,
+    ) -> Exact {
+        let PartBlock::Running(from) = of.part else { return blocks(measured, of) };
+        if instant(step.agreement, from, self.known).is_none_or(|from| at < from) {
+            return Exact::zero();
         }
         let Some(state) = self.group_state(step.stream, group) else { return Exact::zero() };
         let before = blocks(&state.blocks, of);

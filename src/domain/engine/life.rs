@@ -1,12 +1,15 @@
 //! When each term is in force: by its versions, its own dates, the facts that it waits for, and its tail.
 
+use super::item::Attributes;
 use super::knowledge::Knowledge;
 use crate::domain::calendar::Calendar;
-use crate::domain::contract::term::Term;
-use crate::domain::contract::version::{Agreement, AgreementVersion};
+use crate::domain::contract::beside::VersionEnd;
+use crate::domain::contract::selector::Attribute;
+use crate::domain::contract::term::Life;
 use crate::domain::contract::window::{Anchor, Moment, WindowRule};
-use crate::domain::ids::TermId;
-use crate::domain::period::{Instant, Span};
+use crate::domain::contract::{Contract, Version};
+use crate::domain::ids::{DefinedTerm, TermId};
+use crate::domain::period::{Instant, Span, last_instant_before};
 
 /// A stretch of time in which one version's wording of a term is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +22,7 @@ pub struct Stretch {
 }
 
 /// The spans in which each version of an agreement is in force, in the order of time, up to `end`.
-pub fn versions_in_force(agreement: &Agreement, end: Instant) -> Vec<(Span, usize)> {
+pub fn versions_in_force(agreement: &Contract, end: Instant) -> Vec<(Span, usize)> {
     let mut starts: Vec<Instant> = agreement.versions.iter().map(|version| version.effective_at).collect();
     starts.sort();
     starts.dedup();
@@ -36,15 +39,30 @@ pub fn versions_in_force(agreement: &Agreement, end: Instant) -> Vec<(Span, usiz
     found
 }
 
-/// The stretches in which a term is in force, in the order of time.
-pub fn stretches(agreement: &Agreement, id: &TermId, known: &Knowledge, end: Instant) -> Vec<Stretch> {
+/// A term or an amount, by its name.
+pub enum Named<'n> {
+    Term(&'n TermId),
+    Amount(&'n DefinedTerm),
+}
+
+impl Named<'_> {
+    fn life<'v>(&self, version: &'v Version) -> Option<&'v Life> {
+        match self {
+            Self::Term(id) => version.terms.iter().find(|term| term.id == **id).map(|term| &term.life),
+            Self::Amount(name) => version.amounts.get(*name).map(|amount| &amount.life),
+        }
+    }
+}
+
+/// The stretches in which a term or amount is in force, in the order of time.
+pub fn stretches(agreement: &Contract, named: &Named<'_>, known: &Knowledge, end: Instant) -> Vec<Stretch> {
     let mut found = Vec::new();
     for (span, place) in versions_in_force(agreement, end) {
         let Some(version) = agreement.versions.get(place) else { continue };
-        let Some(term) = version.terms.iter().find(|term| term.id == *id) else { continue };
-        let own = OwnTime::of(agreement, version, term, known);
-        let during = match &term.life.during {
-            Some(status) => known.status_spans(&agreement.id, status),
+        let Some(life) = named.life(version) else { continue };
+        let own = OwnTime::of(agreement, version, named, life, known);
+        let during = match &life.during {
+            Some(status) => known.status_spans(&agreement.head.id, status),
             None => vec![span],
         };
         let parts = during.into_iter().filter_map(|during| during.intersection(own.main)?.intersection(span));
@@ -69,15 +87,15 @@ pub fn lives(stretches: &[Stretch]) -> Vec<Span> {
 }
 
 /// When a moment is; none for a fact that has not come.
-pub fn instant(agreement: &Agreement, moment: &Moment, known: &Knowledge) -> Option<Instant> {
+pub fn instant(agreement: &Contract, moment: &Moment, known: &Knowledge) -> Option<Instant> {
     match moment {
         Moment::At(at) => Some(*at),
-        Moment::Fact(name) => known.first_event(&agreement.id, name),
+        Moment::Fact(name) => known.first_event(&agreement.head.id, name),
     }
 }
 
 /// The calendar of a window; none for a window of an item or of the whole term, and before its fact has come.
-pub fn calendar(agreement: &Agreement, rule: &WindowRule, known: &Knowledge) -> Option<Calendar> {
+pub fn calendar(agreement: &Contract, rule: &WindowRule, known: &Knowledge) -> Option<Calendar> {
     match rule {
         WindowRule::Item | WindowRule::Term => None,
         WindowRule::Calendar { months } => Some(Calendar::of_months(*months)),
@@ -85,13 +103,29 @@ pub fn calendar(agreement: &Agreement, rule: &WindowRule, known: &Knowledge) -> 
             Some(Calendar::Months { months: *months, anchor: *anchor })
         }
         WindowRule::Anchored { months, from: Anchor::Fact(name) } => {
-            let at = known.first_event(&agreement.id, name)?;
-            Some(Calendar::Months { months: *months, anchor: at.with_timezone(&agreement.zone).date_naive() })
+            let at = known.first_event(&agreement.head.id, name)?;
+            Some(Calendar::Months { months: *months, anchor: at.with_timezone(&agreement.head.zone).date_naive() })
         }
         WindowRule::Week { first_day } => Some(Calendar::Weeks { first_day: *first_day }),
         WindowRule::Dates(dates) => Some(Calendar::Dates(dates.clone())),
-        WindowRule::Period => Some(agreement.period.clone()),
+        WindowRule::Period => Some(agreement.head.settlement.clone()),
     }
+}
+
+/// When a version ends by itself: the first of its rows whose facts hold then.
+fn version_end(agreement: &Contract, version: &Version, known: &Knowledge) -> Option<Instant> {
+    let nothing = Attributes::default();
+    let holds = |end: &&VersionEnd| {
+        let at = last_instant_before(end.end);
+        end.when.selects(|name| match name {
+            Attribute::Fact(fact) => {
+                let fact = version.facts.get_key_value(fact)?;
+                known.fact_value(&agreement.head.id, fact, agreement.head.zone, &nothing, at)
+            }
+            _ => None,
+        })
+    };
+    version.end.iter().find(holds).map(|end| end.end)
 }
 
 /// When a term is in force by itself, whatever the version's time.
@@ -101,12 +135,12 @@ struct OwnTime {
 }
 
 impl OwnTime {
-    fn of(agreement: &Agreement, version: &AgreementVersion, term: &Term, known: &Knowledge) -> Self {
+    fn of(agreement: &Contract, version: &Version, named: &Named<'_>, life: &Life, known: &Knowledge) -> Self {
         let never = Span { start: Instant::MAX_UTC, end: Instant::MAX_UTC };
-        let start = match &term.life.from {
+        let start = match &life.from {
             // A length counts from where the term first began, not anew from each version that restates it.
             None => {
-                let stating = agreement.versions.iter().filter(|it| it.terms.iter().any(|other| other.id == term.id));
+                let stating = agreement.versions.iter().filter(|it| named.life(it).is_some());
                 stating.map(|it| it.effective_at).min().unwrap_or(version.effective_at)
             }
             Some(from) => match instant(agreement, from, known) {
@@ -114,13 +148,14 @@ impl OwnTime {
                 None => return Self { main: never, tail: None },
             },
         };
-        let moments = version.until.iter().chain(&term.life.until).filter_map(|it| instant(agreement, it, known));
-        let lasts = term.life.lasts.map(|lasts| lasts.after(start, agreement.zone));
+        let moments = life.until.iter().filter_map(|it| instant(agreement, it, known));
+        let moments = moments.chain(version_end(agreement, version, known));
+        let lasts = life.lasts.map(|lasts| lasts.after(start, agreement.head.zone));
         let end = moments.chain(lasts).min();
-        let tail = end.zip(term.life.tail.as_ref());
+        let tail = end.zip(life.tail.as_ref());
         Self {
             main: Span { start, end: end.unwrap_or(Instant::MAX_UTC) },
-            tail: tail.map(|(end, tail)| Span { start: end, end: tail.lasts.after(end, agreement.zone) }),
+            tail: tail.map(|(end, tail)| Span { start: end, end: tail.lasts.after(end, agreement.head.zone) }),
         }
     }
 }

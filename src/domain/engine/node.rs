@@ -2,7 +2,7 @@
 
 use super::EngineError;
 use super::table::Bands;
-use crate::domain::contract::measure::{Measure, Node, NodeKind, PartBlock};
+use crate::domain::contract::measure::{DayCount, Measure, Node, NodeKind, PartBlock};
 use crate::domain::contract::value::Table;
 use crate::domain::money::Exact;
 
@@ -33,21 +33,27 @@ pub struct Leaf<'n> {
     pub of: &'n Measure,
     pub table: &'n Table,
     pub blocks: Option<Blocks<'n>>,
+    /// A yearly part: for the days of the window.
+    pub yearly: Option<DayCount>,
 }
 
 /// A price is for so many units.
 #[derive(Clone, Copy)]
 pub struct Blocks<'n> {
     pub size: &'n Exact,
-    pub part: PartBlock,
+    pub part: &'n PartBlock,
 }
 
 impl<'n> Leaf<'n> {
     fn of_node(kind: &'n NodeKind) -> Option<Self> {
         match kind {
-            NodeKind::Share { of, rate } => Some(Self { of, table: rate, blocks: None }),
+            NodeKind::Share { of, rate } => Some(Self { of, table: rate, blocks: None, yearly: None }),
+            NodeKind::Yearly { of, rate, day_count } => {
+                Some(Self { of, table: rate, blocks: None, yearly: Some(*day_count) })
+            }
             NodeKind::Price { of, price, per_units, part_block } => {
-                Some(Self { of, table: price, blocks: Some(Blocks { size: per_units, part: *part_block }) })
+                let blocks = Some(Blocks { size: per_units, part: part_block });
+                Some(Self { of, table: price, blocks, yearly: None })
             }
             NodeKind::Fixed(_) | NodeKind::GreatestOf(_) | NodeKind::LeastOf(_) | NodeKind::Sum(_) => None,
         }
@@ -60,7 +66,8 @@ impl<'n> Leaf<'n> {
 /// A leaf has none.
 pub fn evaluate<'n>(node: &'n Node, leaves: &mut impl Leaves<'n>) -> Result<Exact, EngineError> {
     let mut value = match &node.kind {
-        kind @ (NodeKind::Share { .. } | NodeKind::Price { .. }) => match Leaf::of_node(kind) {
+        kind @ (NodeKind::Share { .. } | NodeKind::Yearly { .. } | NodeKind::Price { .. }) => match Leaf::of_node(kind)
+        {
             Some(leaf) => leaves.leaf(leaf)?,
             None => Exact::zero(),
         },
@@ -118,7 +125,7 @@ pub fn blocks(quantity: &Exact, blocks: Blocks<'_>) -> Exact {
             }
         }
         // Of a running count: floor, so that it fills and empties at the same edges.
-        PartBlock::Running => exact.floor(),
+        PartBlock::Running(_) => exact.floor(),
     }
 }
 

@@ -10,14 +10,14 @@ use super::run::{CapInForce, CapKey, Engine, Passing, Waiting};
 use super::term::Wanted;
 use crate::domain::contract::measure::Measure;
 use crate::domain::contract::term::{Excess, On, Term};
-use crate::domain::money::Exact;
+use crate::domain::money::{Exact, Unit};
 use crate::domain::period::{Instant, start_of_day};
 
 impl<'a, L: Lines> Engine<'a, L> {
     /// Tells what is not owed.
     pub(super) fn tell(&mut self, step: &Step<'a>, term: &Term, wanted: Wanted<'_>) {
         let Wanted { group, at, cause, base, amount, .. } = wanted;
-        let (contract, version) = (&step.agreement.id, step.version.number);
+        let (contract, version) = (&step.agreement.head.id, step.version.number);
         let line = Line {
             contract,
             term: &term.id,
@@ -36,9 +36,10 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// What a measure has come to in all.
     pub(super) fn come_to(&self, step: &Step<'a>, measure: &Measure) -> Option<Exact> {
         let place = self.plan.streams[step.stream].agreement;
+        let unit = Unit::Currency(step.agreement.head.currency);
         let name = match measure {
-            Measure::Base(name) => StreamName::Base(name.clone(), step.agreement.unit.clone()),
-            Measure::Figure(name) => StreamName::Figure(name.clone(), step.agreement.unit.clone()),
+            Measure::Base(name) => StreamName::Base(name.clone(), unit.clone()),
+            Measure::Figure(name) => StreamName::Figure(name.clone(), unit.clone()),
             Measure::Amount(name) => StreamName::Amount(name.clone()),
             Measure::Accrual { term, .. } => StreamName::Term(term.clone()),
         };
@@ -136,9 +137,11 @@ impl<'a, L: Lines> Engine<'a, L> {
                 continue;
             }
             let times = match on {
-                On::Dates(dates) => dates.iter().filter(|date| start_of_day(step.agreement.zone, **date) == at).count(),
+                On::Dates(dates) => {
+                    dates.iter().filter(|date| start_of_day(step.agreement.head.zone, **date) == at).count()
+                }
                 On::Fact { name, at_most } => {
-                    let events = self.known.events(&step.agreement.id, name);
+                    let events = self.known.events(&step.agreement.head.id, name);
                     let most = at_most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
                     events.into_iter().take(most).filter(|fact| fact.at == at).count()
                 }

@@ -9,8 +9,8 @@ use super::life::versions_in_force;
 use crate::domain::contract::measure::{
     AccrualPlace, Amount, Base, FigureDefinition, FigureKind, Measure, Reduction, Source,
 };
-use crate::domain::contract::term::{Apply, Cap, Payees, Term};
-use crate::domain::contract::version::{Agreement, AgreementVersion};
+use crate::domain::contract::term::{Apply, Cap, Term};
+use crate::domain::contract::{Contract, Version};
 use crate::domain::ids::{DefinedTerm, TermId};
 use crate::domain::money::Unit;
 use crate::domain::period::{Instant, Span};
@@ -49,7 +49,7 @@ pub struct CapName {
 pub type CapId = Id<CapName>;
 
 pub struct Plan<'a> {
-    pub agreements: &'a [Agreement],
+    pub agreements: &'a [Contract],
     pub streams: Arena<Stream>,
     pub caps: Arena<CapName>,
     pub epochs: Vec<Epoch<'a>>,
@@ -65,8 +65,8 @@ pub struct Epoch<'a> {
 #[derive(Clone)]
 pub struct Step<'a> {
     pub stream: StreamId,
-    pub agreement: &'a Agreement,
-    pub version: &'a AgreementVersion,
+    pub agreement: &'a Contract,
+    pub version: &'a Version,
     pub work: Work<'a>,
     /// Each measure in its wording, with the stream that yields it. A level has none.
     inputs: Vec<(&'a Measure, StreamId)>,
@@ -105,7 +105,7 @@ impl Step<'_> {
 ///
 /// # Errors
 /// Streams that feed each other, or a name that nothing declares: loading refuses both.
-pub fn plan(agreements: &[Agreement], end: Instant) -> Result<Plan<'_>, EngineError> {
+pub fn plan(agreements: &[Contract], end: Instant) -> Result<Plan<'_>, EngineError> {
     let in_force: Vec<Vec<(Span, usize)>> = agreements.iter().map(|it| versions_in_force(it, end)).collect();
     let mut starts: Vec<Instant> = in_force.iter().flatten().map(|(span, _)| span.start).collect();
     starts.sort();
@@ -149,9 +149,9 @@ struct Ids {
 
 /// The steps of one epoch while they are laid out.
 struct Layout<'a, 'i> {
-    agreements: &'a [Agreement],
+    agreements: &'a [Contract],
     /// Beside the agreements: the version that is in force.
-    versions: Vec<Option<&'a AgreementVersion>>,
+    versions: Vec<Option<&'a Version>>,
     ids: &'i mut Ids,
     steps: Vec<Step<'a>>,
     /// What is being laid out: a stream that is met again feeds itself.
@@ -217,16 +217,17 @@ impl<'a> Layout<'a, '_> {
         &mut self,
         place: usize,
         stream: StreamId,
-        agreement: &'a Agreement,
-        version: &'a AgreementVersion,
+        agreement: &'a Contract,
+        version: &'a Version,
         work: Work<'a>,
     ) -> Result<Step<'a>, EngineError> {
         let unit = match &work {
             Work::Base(_, unit) | Work::Figure(_, unit) => unit.clone(),
-            Work::Amount(amount) => amount.unit.clone(),
+            // A plain number, such as a count, is of quantities: their unit is never asked for.
+            Work::Amount(amount) => amount.unit.clone().unwrap_or(Unit::Currency(agreement.head.currency)),
             Work::Term(term) => term.unit.clone(),
             // A ratio of two bases has no unit: both are taken in the contract's.
-            Work::Gauge(_) => agreement.unit.clone(),
+            Work::Gauge(_) => Unit::Currency(agreement.head.currency),
         };
         let mut inputs = Vec::new();
         for measure in measures(&work) {
@@ -242,13 +243,13 @@ impl<'a> Layout<'a, '_> {
             of.extend(streams.map(|(_, stream)| *stream));
             if let Some(name) = &term.cap {
                 let wording = version.caps.get(name);
-                let missing = || EngineError::Undeclared { stream: format!("{}/{name}", agreement.id) };
+                let missing = || EngineError::Undeclared { stream: format!("{}/{name}", agreement.head.id) };
                 cap = Some((self.ids.cap(place, name), wording.ok_or_else(missing)?));
             }
             for credit in &term.credits {
                 credits.push(self.stream(place, StreamName::Term(credit.of.clone()))?);
             }
-            if let Payees::ByUsage { of, .. } = &term.payees {
+            if let Some(of) = term.payees.shared_by() {
                 shared_by = Some(self.stream(place, StreamName::Base(of.clone(), unit))?);
             }
         }
@@ -261,7 +262,7 @@ impl<'a> Layout<'a, '_> {
             Measure::Figure(name) => self.stream(place, StreamName::Figure(name.clone(), unit.clone())),
             Measure::Amount(name) => self.stream(place, StreamName::Amount(name.clone())),
             Measure::Accrual { contract, term, when } => {
-                let other = self.agreements.iter().position(|it| it.id == *contract);
+                let other = self.agreements.iter().position(|it| it.head.id == *contract);
                 let other = other.ok_or_else(|| EngineError::Undeclared { stream: contract.to_string() })?;
                 if *when == AccrualPlace::Received {
                     return Err(EngineError::ReceivedAccrual { contract: contract.clone(), term: term.clone() });
@@ -275,7 +276,7 @@ impl<'a> Layout<'a, '_> {
     }
 
     fn describe(&self, place: usize, name: &StreamName) -> String {
-        let contract = self.agreements.get(place).map(|it| it.id.to_string()).unwrap_or_default();
+        let contract = self.agreements.get(place).map(|it| it.head.id.to_string()).unwrap_or_default();
         match name {
             StreamName::Base(name, _)
             | StreamName::Figure(name, _)
@@ -307,9 +308,9 @@ impl Ids {
 
 /// A definition of the version in force, or else of the next one that has it.
 fn definition<'a, T>(
-    agreement: &'a Agreement,
-    version: &'a AgreementVersion,
-    find: impl Fn(&'a AgreementVersion) -> Option<T>,
+    agreement: &'a Contract,
+    version: &'a Version,
+    find: impl Fn(&'a Version) -> Option<T>,
 ) -> Option<T> {
     let later = agreement.versions.iter().filter(|it| it.number > version.number);
     std::iter::once(version).chain(later).find_map(find)
@@ -353,7 +354,7 @@ fn measures<'a>(work: &Work<'a>) -> Vec<&'a Measure> {
 }
 
 /// Whether a measure is a figure that is looked up where it is needed: a level, or what a level of tiers reads.
-fn is_looked_up(measure: &Measure, version: &AgreementVersion, work: &Work<'_>) -> bool {
+fn is_looked_up(measure: &Measure, version: &Version, work: &Work<'_>) -> bool {
     let Measure::Figure(name) = measure else { return false };
     let tiers = match work {
         Work::Amount(amount) => amount.tiers.as_ref(),

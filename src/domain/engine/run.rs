@@ -5,19 +5,20 @@ use super::cap::CapState;
 use super::counter::Counter;
 use super::item::{Attributes, AttributesId, AttributesList, Content, Item, ItemId};
 use super::knowledge::Knowledge;
-use super::life::{Stretch, calendar, instant, lives, stretches};
+use super::life::{Named, Stretch, calendar, instant, lives, stretches};
 use super::minimum::MinimumState;
 use super::outcome::{Cause, Lines};
 use super::plan::{CapId, Epoch, Plan, Step, StreamId, StreamName, Work};
 use super::table::Bands;
 use super::window::OpenWindow;
 use crate::domain::calendar::Window;
+use crate::domain::contract::Contract;
 use crate::domain::contract::measure::FigureKind;
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::Cap;
 use crate::domain::contract::value::{Condition, Table};
-use crate::domain::contract::version::Agreement;
 use crate::domain::contract::window::WindowRule;
+use crate::domain::ids::PartyId;
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span, last_instant_before};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -48,8 +49,8 @@ pub struct Engine<'a, L> {
     /// Beside the attributes: which filters select them, until the next boundary.
     selected: Vec<Vec<(*const Filter, bool)>>,
     groups: HashMap<(*const [Attribute], AttributesId), AttributesId>,
-    /// Usage by which pools are shared: by term, period and part.
-    pub(super) shares: BTreeMap<(StreamId, Window, usize), Exact>,
+    /// Usage by which pools are shared: by term, period and payee.
+    pub(super) shares: BTreeMap<(StreamId, Window, PartyId), Exact>,
     pub(super) lines: L,
     end: Instant,
 }
@@ -148,7 +149,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         for (_, stream) in plan.streams.iter() {
             let agreement = plan.agreements.get(stream.agreement);
             let stretches = match (&stream.name, agreement) {
-                (StreamName::Term(term), Some(agreement)) => stretches(agreement, term, known, end),
+                (StreamName::Term(term), Some(agreement)) => stretches(agreement, &Named::Term(term), known, end),
+                (StreamName::Amount(name), Some(agreement)) => stretches(agreement, &Named::Amount(name), known, end),
                 _ => Vec::new(),
             };
             streams.push(StreamState { lives: lives(&stretches), stretches, ..StreamState::default() });
@@ -349,7 +351,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         match name {
             Attribute::Fact(fact) => {
                 let (fact, rule) = step.version.facts.get_key_value(fact)?;
-                self.known.fact_value(&step.agreement.id, (fact, rule), step.agreement.zone, attributes, at)
+                self.known.fact_value(&step.agreement.head.id, (fact, rule), step.agreement.head.zone, attributes, at)
             }
             _ => attributes.get(name),
         }
@@ -377,7 +379,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         let circumstances = super::term::AtItem { engine: self, step, of, at, window };
         let bands = Bands::of(table, &circumstances)?.ok_or_else(|| EngineError::NoRow {
-            contract: step.agreement.id.clone(),
+            contract: step.agreement.head.id.clone(),
             name: self.name_of(step.stream),
             at,
         })?;
@@ -438,13 +440,13 @@ fn boundaries(
 }
 
 /// The starts and ends of the windows that meet a span.
-fn window_edges(agreement: &Agreement, rule: &WindowRule, known: &Knowledge, span: Span) -> BTreeSet<Instant> {
+fn window_edges(agreement: &Contract, rule: &WindowRule, known: &Knowledge, span: Span) -> BTreeSet<Instant> {
     let mut edges = BTreeSet::new();
     let Some(calendar) = calendar(agreement, rule, known) else { return edges };
-    let first_day = span.start.with_timezone(&agreement.zone).date_naive();
+    let first_day = span.start.with_timezone(&agreement.head.zone).date_naive();
     let mut window = calendar.window(first_day);
-    while let Some(open) = window.filter(|it| it.span(agreement.zone).start < span.end) {
-        let of_window = open.span(agreement.zone);
+    while let Some(open) = window.filter(|it| it.span(agreement.head.zone).start < span.end) {
+        let of_window = open.span(agreement.head.zone);
         edges.extend([of_window.start, of_window.end]);
         window = calendar.next(open);
     }

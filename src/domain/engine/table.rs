@@ -2,7 +2,8 @@
 
 use crate::domain::contract::measure::Measure;
 use crate::domain::contract::selector::Filter;
-use crate::domain::contract::value::{Cell, Condition, Edge, Row, Table};
+use crate::domain::contract::term::Tiers;
+use crate::domain::contract::value::{Cell, Condition, Edge, Notice, Row, Table};
 use crate::domain::money::Exact;
 use crate::domain::period::Instant;
 
@@ -34,6 +35,15 @@ pub trait Circumstances {
     /// # Errors
     /// It is not known, and the contract does not say what holds then.
     fn measured(&self, measure: &Measure) -> Result<Option<Exact>, Self::Error>;
+
+    /// The value of bands that measure something of their own.
+    ///
+    /// # Errors
+    /// As `measured`.
+    fn tiered(&self, bands: &Bands, tiers: &Tiers) -> Result<Option<Exact>, Self::Error>;
+
+    /// What was set by notice.
+    fn noticed(&self, notice: &Notice) -> Exact;
 }
 
 impl Bands {
@@ -103,6 +113,11 @@ fn gather<C: Circumstances>(
                 let value = match cell {
                     Cell::Number(number) => Some(number.clone()),
                     Cell::Measured(measure) => circumstances.measured(measure)?,
+                    Cell::Noticed(notice) => Some(circumstances.noticed(notice)),
+                    Cell::Tiered { table, tiers } => match Bands::of(table, circumstances)? {
+                        Some(bands) => circumstances.tiered(&bands, tiers)?,
+                        None => return Ok(false),
+                    },
                     Cell::Nothing | Cell::Table(_) => None,
                 };
                 bands.push(Band { edge: edge.cloned(), value });

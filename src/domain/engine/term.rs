@@ -10,11 +10,13 @@ use super::node::evaluate;
 use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::{CapId, Step, StreamId, Work};
 use super::run::{CapInForce, Engine, Passing, Waiting, content};
-use super::table::Circumstances;
+use super::table::{Bands, Circumstances};
 use super::window::needs_window;
 use crate::domain::contract::measure::{Amount, Measure};
 use crate::domain::contract::selector::{Attribute, Filter};
-use crate::domain::contract::term::{Cap, Excess, Payees, Tail, TailItems, Term};
+use crate::domain::contract::term::{Cap, Excess, Payees, Tail, TailItems, Term, Tiers};
+use crate::domain::contract::value::Notice;
+use crate::domain::ids::PartyId;
 use crate::domain::money::Exact;
 use crate::domain::period::Instant;
 
@@ -35,7 +37,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         amount: &'a Amount,
         passing: &Passing<'_>,
     ) -> Result<Option<Exact>, EngineError> {
-        if !amount.in_force.contains(passing.at) || !is_touched(step, passing) {
+        if !is_touched(step, passing) || self.life(step, passing.at).is_none() {
             return Ok(None);
         }
         let group = self.group(&amount.per, step, passing.attributes, passing.at);
@@ -128,13 +130,21 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     /// Counts usage by which a pool is shared.
     fn share_usage(&mut self, step: &Step<'a>, term: &Term, passing: &Passing<'_>) {
-        let Payees::ByUsage { parts, .. } = &term.payees else { return };
         let Some(usage) = step.shared_by.and_then(|stream| delta(passing, stream)) else { return };
-        let date = passing.at.with_timezone(&step.agreement.zone).date_naive();
-        let Some(period) = step.agreement.period.window(date) else { return };
-        let part = parts.iter().position(|(_, filter)| self.selects(step, filter, passing.attributes, passing.at));
-        if let Some(part) = part {
-            *self.shares.entry((step.stream, period, part)).or_default() += usage;
+        let date = passing.at.with_timezone(&step.agreement.head.zone).date_naive();
+        let Some(period) = step.agreement.head.settlement.window(date) else { return };
+        let party = match &term.payees {
+            Payees::One(_) | Payees::Parts(_) => None,
+            Payees::ByUsage { parts, .. } => {
+                let part = parts.iter().find(|(_, of)| self.selects(step, of, passing.attributes, passing.at));
+                part.map(|(party, _)| party.clone())
+            }
+            Payees::EachParty { attribute, .. } => {
+                self.attribute(step, passing.attributes, passing.at, attribute).map(PartyId::from)
+            }
+        };
+        if let Some(party) = party {
+            *self.shares.entry((step.stream, period, party)).or_default() += usage;
         }
     }
 
@@ -184,7 +194,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 state.paid_back.pay(&amount);
             }
         }
-        let (contract, version) = (&step.agreement.id, step.version.number);
+        let (contract, version) = (&step.agreement.head.id, step.version.number);
         let line =
             Line { contract, term: &term.id, version, group, at, cause, base, uncapped, amount: amount.clone(), cap };
         self.lines.line(line);
@@ -254,9 +264,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         };
         let bands = self.bands(step, &cap.limit, group, (at, None))?;
         let limit = bands.single().flatten().cloned().unwrap_or_default();
-        let date = at.with_timezone(&step.agreement.zone).date_naive();
+        let date = at.with_timezone(&step.agreement.head.zone).date_naive();
         let window = calendar(step.agreement, &cap.counting.each, self.known).and_then(|it| it.window(date));
-        let (start, end) = match window.map(|window| window.span(step.agreement.zone)) {
+        let (start, end) = match window.map(|window| window.span(step.agreement.head.zone)) {
             Some(window) => (window.start.max(from), window.end),
             None => (from, Instant::MAX_UTC),
         };
@@ -342,5 +352,18 @@ impl<L: Lines> Circumstances for AtItem<'_, '_, L> {
                 Ok(self.engine.come_to(self.step, measure))
             }
         }
+    }
+
+    fn tiered(&self, bands: &Bands, tiers: &Tiers) -> Result<Option<Exact>, EngineError> {
+        let level = self.engine.level_of(self.step, tiers, self.of, self.at)?;
+        Ok(level.as_ref().and_then(|level| bands.reached(level)).cloned())
+    }
+
+    fn noticed(&self, notice: &Notice) -> Exact {
+        let (engine, zone) = (self.engine, self.step.agreement.head.zone);
+        let set = engine.known.levels(&self.step.agreement.head.id, &notice.name);
+        let is_within = |value: &Exact| *value >= notice.least && *value <= notice.most;
+        let holding = set.filter(|level| is_within(&level.value) && notice.notice.after(level.at, zone) <= self.at);
+        holding.max_by_key(|level| level.at).map_or_else(|| notice.initial.clone(), |level| level.value.clone())
     }
 }

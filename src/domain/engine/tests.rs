@@ -11,8 +11,8 @@ use crate::domain::contract::measure::*;
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::*;
 use crate::domain::contract::value::{Cell, Condition, Edge, Row, Table};
-use crate::domain::contract::version::{Agreement, AgreementVersion};
 use crate::domain::contract::window::{Counting, Moment, ProRata, WindowRule};
+use crate::domain::contract::{Contract, Version};
 use crate::domain::money::{Currency, Exact, Unit};
 use crate::domain::period::{Instant, Length, parse_instant};
 use std::collections::BTreeMap;
@@ -98,8 +98,8 @@ fn cap(limit: &str, each: WindowRule, excess: Excess) -> Cap {
     }
 }
 
-fn version(terms: Vec<Term>, caps: &[(&str, Cap)]) -> AgreementVersion {
-    AgreementVersion {
+fn version(terms: Vec<Term>, caps: &[(&str, Cap)]) -> Version {
+    Version {
         number: 1,
         effective_at: at("2026-01-01"),
         until: Vec::new(),
@@ -113,9 +113,9 @@ fn version(terms: Vec<Term>, caps: &[(&str, Cap)]) -> AgreementVersion {
     }
 }
 
-fn agreement(id: &str, versions: Vec<AgreementVersion>) -> Agreement {
+fn agreement(id: &str, versions: Vec<Version>) -> Contract {
     let period = Calendar::of_months(NonZeroU32::MIN);
-    Agreement { id: id.into(), zone: chrono_tz::UTC, unit: usd(), period, versions }
+    Contract { id: id.into(), zone: chrono_tz::UTC, unit: usd(), period, versions }
 }
 
 /// Sales by the lab and others: `("2026-01-05", "100")`; below zero a refund at its own date.
@@ -140,7 +140,7 @@ impl History {
     }
 
     /// What each term yields by month, unrounded: `rs 2026-01 80`.
-    fn yields(&self, agreements: &[Agreement], end: &str) -> Vec<String> {
+    fn yields(&self, agreements: &[Contract], end: &str) -> Vec<String> {
         let mut found: BTreeMap<(String, String), Exact> = BTreeMap::new();
         let lines = |line: Line<'_>| {
             if line.cause != Cause::Shortfall {
@@ -374,7 +374,7 @@ fn a_version_drops_a_term_and_a_tail_goes_on_for_earlier_customers() {
     let history = History::new(&[("2026-03-10", "100"), ("2026-05-31T23:59:59Z", "100"), ("2026-06-01", "100")]);
     let agreements = [agreement("main", vec![first.clone()])];
     assert_eq!(history.yields(&agreements, "2026-07-01"), ["rs 2026-03 20", "rs 2026-05 20"]);
-    let dropped = AgreementVersion { number: 2, effective_at: at("2026-05-01"), ..version(Vec::new(), &[]) };
+    let dropped = Version { number: 2, effective_at: at("2026-05-01"), ..version(Vec::new(), &[]) };
     let agreements = [agreement("main", vec![first, dropped])];
     assert_eq!(history.yields(&agreements, "2026-07-01"), ["rs 2026-03 20"], "no tail once a version drops the term");
 }

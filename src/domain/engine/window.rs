@@ -11,7 +11,7 @@ use super::run::{Engine, Passing};
 use super::table::Bands;
 use super::term::Wanted;
 use crate::domain::calendar::Window;
-use crate::domain::contract::measure::{Base, BelowZero, FigureKind, Measure, Missing, Node, NodeKind};
+use crate::domain::contract::measure::{Base, BelowZero, DayCount, FigureKind, Measure, Missing, Node, NodeKind};
 use crate::domain::contract::term::{Apply, Read, Shortfall, Term, Tiers};
 use crate::domain::contract::value::Table;
 use crate::domain::contract::window::{ProRata, WindowRule};
@@ -57,7 +57,7 @@ pub(super) fn needs_window(node: &Node, each: Option<&WindowRule>, tiers: Option
     let is_of_item = each == Some(&WindowRule::Item);
     fn compares(node: &Node) -> bool {
         match &node.kind {
-            NodeKind::GreatestOf(_) | NodeKind::LeastOf(_) | NodeKind::Fixed(_) => true,
+            NodeKind::GreatestOf(_) | NodeKind::LeastOf(_) | NodeKind::Fixed(_) | NodeKind::Yearly { .. } => true,
             NodeKind::Sum(nodes) => nodes.iter().any(compares),
             NodeKind::Share { .. } | NodeKind::Price { .. } => node.less.iter().any(compares),
         }
@@ -81,7 +81,7 @@ fn is_read_at_end(tiers: &Tiers) -> bool {
 impl<'a, L: Lines> Engine<'a, L> {
     /// The window of a rule in which an instant lies, within the life of a term.
     pub(super) fn window_place(&self, step: &Step<'a>, rule: &WindowRule, at: Instant) -> Option<WindowPlace> {
-        let zone = step.agreement.zone;
+        let zone = step.agreement.head.zone;
         let life = self.life(step, at)?;
         let first_day = life.start.with_timezone(&zone).date_naive();
         let Some(calendar) = calendar(step.agreement, rule, self.known) else {
@@ -96,13 +96,12 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// The time that a stream is in force around an instant, with no gap in it.
-    fn life(&self, step: &Step<'a>, at: Instant) -> Option<Span> {
+    pub(super) fn life(&self, step: &Step<'a>, at: Instant) -> Option<Span> {
         match &step.work {
-            Work::Amount(amount) => Some(amount.in_force).filter(|span| span.contains(at)),
             Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => {
                 Some(Span { start: step.version.effective_at, end: Instant::MAX_UTC })
             }
-            Work::Term(_) => {
+            Work::Amount(_) | Work::Term(_) => {
                 let state = self.streams.get(step.stream.place())?;
                 let tails = state.stretches.iter().filter(|stretch| stretch.is_tail).map(|stretch| &stretch.span);
                 state.lives.iter().chain(tails).find(|life| life.contains(at)).copied()
@@ -235,7 +234,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(());
         };
         let root = self.root();
-        let is_reported = self.known.flow(&step.agreement.id, name, &Attributes::default(), last).is_some();
+        let is_reported = self.known.flow(&step.agreement.head.id, name, &Attributes::default(), last).is_some();
         if is_reported || !matches!(figure.missing, Missing::Last(_)) {
             return Ok(());
         }
@@ -363,7 +362,7 @@ fn window_rule<'r>(each: Option<&'r WindowRule>, tiers: Option<&'r Tiers>) -> &'
 fn part_of_window(step: &Step<'_>, place: &WindowPlace, pro_rata: Option<ProRata>) -> Exact {
     let one = Exact::from_integer(1);
     let Some(whole) = place.whole else { return one };
-    let zone = step.agreement.zone;
+    let zone = step.agreement.head.zone;
     let first = place.span.start.with_timezone(&zone).date_naive();
     let last = last_instant_before(place.span.end).with_timezone(&zone).date_naive();
     let end = last.succ_opt().unwrap_or(last);
@@ -384,6 +383,31 @@ fn part_of_window(step: &Step<'_>, place: &WindowPlace, pro_rata: Option<ProRata
 
 fn days(first: NaiveDate, end: NaiveDate) -> Exact {
     Exact::from_integer(end.signed_duration_since(first).num_days())
+}
+
+/// Which part of a year a window is.
+fn part_of_year(step: &Step<'_>, span: Span, day_count: DayCount) -> Exact {
+    use chrono::Datelike;
+    let zone = step.agreement.head.zone;
+    let first = span.start.with_timezone(&zone).date_naive();
+    let last = last_instant_before(span.end).with_timezone(&zone).date_naive();
+    let end = last.succ_opt().unwrap_or(last);
+    let year = |days: i64| Exact::from_integer(days);
+    match day_count {
+        DayCount::Actual365 => days(first, end).checked_div(&year(365)).unwrap_or_default(),
+        DayCount::Actual360 => days(first, end).checked_div(&year(360)).unwrap_or_default(),
+        DayCount::ActualActual => first.iter_days().take_while(|day| *day < end).fold(Exact::zero(), |sum, day| {
+            let length = if day.leap_year() { 366 } else { 365 };
+            &sum + &year(length).inverse().unwrap_or_default()
+        }),
+        DayCount::Thirty360 => {
+            let thirtieths = |day: NaiveDate| {
+                let months = i64::from(day.year()).saturating_mul(12).saturating_add(day.month0().into());
+                months.saturating_mul(30).saturating_add(i64::from(day.day().min(30)))
+            };
+            year(thirtieths(end).saturating_sub(thirtieths(first))).checked_div(&year(360)).unwrap_or_default()
+        }
+    }
 }
 
 /// Whole months, and a rest by the days of its month: from 10 February to the end of March 19/28 + 1.
@@ -414,12 +438,21 @@ struct WindowLeaves<'l, 'a, L> {
 }
 
 impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
-    fn leaf(&mut self, _: Leaf<'a>) -> Result<Exact, EngineError> {
+    fn leaf(&mut self, leaf: Leaf<'a>) -> Result<Exact, EngineError> {
         let sum = self.window.sums.get(self.next);
         self.next = self.next.saturating_add(1);
-        let Some(sum) = sum else { return Ok(Exact::zero()) };
-        let mut amount = sum.amount.clone();
-        for (bands, quantity) in &sum.banded {
+        let mut amount = match (leaf.of, self.step.input(leaf.of)) {
+            // What is looked up is looked up once: at the window's end.
+            (Measure::Figure(name), None) => {
+                let figure = self.engine.figure(self.step, name, self.group, self.at)?.unwrap_or_default();
+                &figure * &self.factor(leaf.table)?
+            }
+            _ => sum.map(|sum| sum.amount.clone()).unwrap_or_default(),
+        };
+        if let Some(day_count) = leaf.yearly {
+            amount = &amount * &part_of_year(self.step, self.window.place.span, day_count);
+        }
+        for (bands, quantity) in sum.into_iter().flat_map(|sum| &sum.banded) {
             let Some(tiers) = self.tiers else { continue };
             let level = self.engine.level_of_tiers(self.step, tiers, self.group, self.group, self.at)?;
             let rate = level.as_ref().and_then(|level| bands.reached(level));

@@ -1,37 +1,35 @@
 //! Reads the rights of a version: who may sell what first, alone, or at all.
 
-use super::parsed::unknown;
-use super::problem::{Problem, ReadError};
-use super::raw::{OneOrMore, RawRight};
-use super::read::Scope;
-use super::rights::{FactKind, Right, RightKind};
-use super::{Attribute, ChargeFilter, DefinedTerm, TermId};
-use crate::domain::ids::ProductId;
-use std::collections::{BTreeMap, BTreeSet};
+use super::super::parsed::unknown;
+use super::super::problem::Problem;
+use super::super::raw::{RawFilter, RawRight};
+use super::super::rights::{FactKind, Right, RightKind};
+use super::super::selector::{Attribute, Values};
+use super::{Result, Scope, defined};
+use crate::domain::ids::{DefinedTerm, ProductId, TermId};
+use std::collections::BTreeSet;
 use toml::Spanned;
 
-type Result<T> = std::result::Result<T, ReadError>;
+/// The fact that tells of a release where a right does not name another.
+pub const RELEASE: &str = "release";
 
-impl Scope<'_> {
+impl<'a> Scope<'a> {
     /// The rights of the version, in the order of its file.
     pub fn rights(&self) -> Result<Vec<Right>> {
-        let mut rights: Vec<(&String, &Spanned<RawRight>)> = self.file.raw.right.iter().collect();
-        rights.sort_by_key(|(_, right)| right.span().start);
+        let rights = self.in_order(&self.file.raw.right);
         rights.into_iter().map(|(name, right)| self.right(name, right)).collect()
     }
 
-    fn right(&self, name: &str, spanned: &Spanned<RawRight>) -> Result<Right> {
+    fn right(&self, name: &str, spanned: &'a Spanned<RawRight>) -> Result<Right> {
         let raw = spanned.get_ref();
-        // Both are clauses of one agreement, and lists of either name them alike.
-        if self.file.raw.term.contains_key(name) {
-            return self.file.fail(&spanned.span(), Problem::TermAndRight { name: name.to_owned() });
-        }
         let mut assumptions = Vec::new();
-        self.note(&format!("right {name}"), raw.source.as_ref(), raw.confidence, &mut assumptions);
+        self.note(&format!("right {name}"), raw.provenance(), &mut assumptions);
         let (from, end) = self.dates(&spanned.span(), raw.from.as_ref(), raw.through.as_ref())?;
+        let named = Self::names(&raw.products);
         // A product that is named beside its group counts once.
-        let products = self.attribute_values(self.file, Attribute::Product, &raw.products)?;
+        let products = self.attribute_values(self.file, &Attribute::Product, &raw.products.span(), &named)?;
         let products: BTreeSet<ProductId> = products.into_iter().map(ProductId::new).collect();
+        let until = raw.until.as_ref().map(|it| self.event_of_contract(self.file, &it.span(), it.get_ref()));
         Ok(Right {
             id: TermId::new(name),
             clause: self.file.document.clause_at(spanned.span().start),
@@ -39,19 +37,19 @@ impl Scope<'_> {
             products: products.into_iter().collect(),
             from,
             end,
-            until: raw.until.as_ref().map(|name| self.until(name)).transpose()?,
+            until: until.transpose()?,
             on_breach: raw.on_breach,
             assumptions,
         })
     }
 
     /// Which of the kinds a right is; what belongs to another is never passed over.
-    fn right_kind(&self, spanned: &Spanned<RawRight>) -> Result<RightKind> {
+    fn right_kind(&self, spanned: &'a Spanned<RawRight>) -> Result<RightKind> {
         let raw = spanned.get_ref();
         let first = (&raw.first, &raw.lead, &raw.release);
         let licence = (&raw.licensor, &raw.licensee, raw.exclusive);
         match (first, &raw.waivers, &raw.only, licence) {
-            ((Some(cloud), Some(lead), Some(release)), waivers, None, (None, None, None)) => {
+            ((Some(cloud), Some(lead), release), waivers, None, (None, None, None)) => {
                 if !self.register.clouds.contains_key(cloud.get_ref()) {
                     let known = self.register.clouds.keys();
                     return self.file.fail(&cloud.span(), unknown("cloud", cloud.get_ref(), known));
@@ -63,7 +61,10 @@ impl Scope<'_> {
                         .get_ref()
                         .parse()
                         .or_else(|problem| self.file.fail(&lead.span(), Problem::Lead(problem)))?,
-                    release: self.fact_of(release, FactKind::Event)?,
+                    release: match release {
+                        Some(name) => self.fact_of(name, FactKind::Event)?,
+                        None => defined(RELEASE),
+                    },
                     waivers: waivers.collect::<Result<_>>()?,
                 })
             }
@@ -81,29 +82,37 @@ impl Scope<'_> {
 
     /// A fact that a right waits for: about products or clouds, or it would hold for everything.
     fn fact_of(&self, name: &Spanned<String>, kind: FactKind) -> Result<DefinedTerm> {
-        let fact = self.declared_fact(name)?;
+        let (_, fact) = self.fact_named(self.file, &name.span(), name.get_ref())?;
+        let fact = fact.get_ref();
         let (found, expected) = match (fact.kind, kind) {
             _ if fact.about.is_empty() => ("about the contract", "one about products, capabilities or clouds"),
             (FactKind::Event, FactKind::Status) => ("an event", "a status"),
             (FactKind::Status, FactKind::Event) => ("a status", "an event"),
             (FactKind::Event, FactKind::Event) | (FactKind::Status, FactKind::Status) => {
-                return Ok(DefinedTerm::new(name.get_ref()));
+                return Ok(defined(name.get_ref()));
             }
         };
-        self.wrong_fact(name, found, expected)
+        self.file.fail(&name.span(), Problem::WrongFact { name: name.get_ref().clone(), found, expected })
     }
 
-    fn only(&self, spanned: &Spanned<BTreeMap<Attribute, Spanned<OneOrMore>>>) -> Result<ChargeFilter> {
-        let mut only = ChargeFilter::new();
-        for (attribute, values) in spanned.get_ref() {
-            if let Attribute::Product | Attribute::Customer | Attribute::ServiceTier | Attribute::Meter = attribute {
-                return self.file.fail(&values.span(), Problem::OnlyByUsage { attribute: attribute.name() });
-            }
-            only.insert(*attribute, self.attribute_values(self.file, *attribute, values)?);
+    fn only(&self, written: &'a Spanned<RawFilter>) -> Result<Values> {
+        let places = [
+            Attribute::Seller,
+            Attribute::Operator,
+            Attribute::Cloud,
+            Attribute::Channel,
+            Attribute::Region,
+            Attribute::Deployment,
+        ];
+        let filter = self.filter(self.file, written)?;
+        let named = filter.all.keys().chain(filter.none.iter().flat_map(|none| none.keys()));
+        if let Some(attribute) = named.into_iter().find(|it| !places.contains(it)) {
+            let attribute = attribute.name().to_owned();
+            return self.file.fail(&written.span(), Problem::OnlyByUsage { attribute });
         }
-        match only.is_empty() {
-            true => self.file.fail(&spanned.span(), Problem::NoValues),
-            false => Ok(only),
+        match filter.all.is_empty() {
+            true => self.file.fail(&written.span(), Problem::NoValues),
+            false => Ok(filter.all),
         }
     }
 }

@@ -1,0 +1,19 @@
+//! The drafts of real agreements, which stand in a folder `shared` beside the checkout, are read whole.
+
+use crate::support::files_in;
+use apportion::domain::contract::folder::read_folder;
+use std::path::Path;
+
+#[test]
+fn every_draft_is_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/contracts-draft");
+    if !folder.is_dir() {
+        println!("skipped: no folder {}", folder.display());
+        return;
+    }
+    let read = read_folder(&files_in(&folder)).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(read.contracts.len(), 22);
+    let examples: usize = read.examples.iter().map(|it| it.examples.len()).sum();
+    assert_eq!(examples, 11);
+    serde_json::to_string(&read.contracts).expect("what people and programs may look at");
+}

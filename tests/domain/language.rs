@@ -1,0 +1,279 @@
+//! What the contract language refuses, with the whole message: place, block, text at fault, and what would be right.
+
+use apportion::domain::contract::folder::{Folder, SourceFile, read_folder};
+
+const REGISTER: &str = r#"# Register
+```toml
+[party]
+lab.name = "Lab"
+cloud.name = "Cloud"
+other.name = "Other"
+[cloud.azure]
+operator = "cloud"
+[product.api]
+maker = "lab"
+[product.agents]
+maker = "lab"
+```
+"#;
+
+/// What stands before the block of a test: the contract, and definitions that tests refer to.
+const DEFINITIONS: &str = r#"# Agreement
+```toml
+[contract]
+id = "deal"
+zone = "UTC"
+currency = "USD"
+period = "month"
+rounding = "half_up"
+negative = "carry"
+
+[version]
+number = 1
+effective = 2026-01-01
+
+[base.Sales]
+select = { charges = { seller = "lab" } }
+
+[base.Units]
+select = { units = { meter = "requests" } }
+
+[figure.Cost]
+unit = "USD"
+kind = "flow"
+missing = "stop"
+
+[figure.Index]
+unit = "%"
+kind = "level"
+missing = "last"
+
+[fact.launch]
+kind = "event"
+
+[fact.paused]
+kind = "status"
+
+[fact.introduced]
+kind = "event"
+about = ["customer"]
+value = "party"
+
+[unit.credit]
+worth = "1 USD"
+
+[unit.point]
+```
+
+## Clause
+
+```toml
+"#;
+
+fn read(block: &str) -> Result<Folder, String> {
+    read_with(block, &[])
+}
+
+/// Reads the agreement with a block, and other files beside it.
+pub fn read_with(block: &str, others: &[(&str, &str)]) -> Result<Folder, String> {
+    let file = |path: &str, text: String| SourceFile { path: path.to_owned(), text };
+    let own = [("register.md", REGISTER.to_owned()), ("deal.md", format!("{DEFINITIONS}{}\n```\n", block.trim()))];
+    let others = others.iter().map(|(path, text)| (*path, (*text).to_owned()));
+    let files: Vec<SourceFile> = own.into_iter().chain(others).map(|(path, text)| file(path, text)).collect();
+    read_folder(&files).map_err(|error| error.to_string())
+}
+
+/// The message with its line counted from the block's first.
+fn refusal(block: &str) -> String {
+    let message = read(block).err().unwrap_or_else(|| panic!("accepted:\n{block}"));
+    let Some(rest) = message.strip_prefix("deal.md:") else { return message };
+    let (line, rest) = rest.split_once(':').expect("a line");
+    let line: usize = line.parse().expect("a line");
+    format!("{}:{rest}", line - DEFINITIONS.lines().count())
+}
+
+pub fn check(block: &str, expect: &str) {
+    assert_eq!(refusal(block), expect, "for:\n{block}");
+}
+
+/// A term of a lab that pays a cloud, with these fields.
+pub fn term(fields: &str) -> String {
+    format!("[term.share]\npayer = \"lab\"\npayee = \"cloud\"\n{fields}")
+}
+
+/// Refuses a term with these fields; lines count from the first of them.
+pub fn check_term(fields: &str, expect: &str) {
+    let found = refusal(&term(fields));
+    let (line, rest) = found.split_once(':').expect("a line");
+    let line: i64 = line.parse().expect("a line");
+    assert_eq!(format!("{}:{rest}", line - 3), expect, "for:\n{fields}");
+}
+
+pub fn accept(block: &str) -> Folder {
+    read(block).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn a_plain_share_is_five_lines() {
+    let folder = accept(&term("rate = \"20%\"\nof = \"Sales\""));
+    let version = &folder.contracts[0].versions[0];
+    assert_eq!(version.terms.len(), 1);
+    assert!(version.terms[0].assumptions.is_empty());
+}
+
+#[test]
+fn numbers_are_written_as_text() {
+    check_term(
+        "rate = 0.0175\nof = \"Sales\"",
+        "1:8: term share (\"Clause\"): rate = 0.0175\n  an unquoted number is inexact, and a rate is a percentage or \
+         fraction: write \"1.75%\"",
+    );
+    check_term(
+        "fixed = 500.5\neach = \"month\"",
+        "1:9: term share (\"Clause\"): fixed = 500.5\n  an unquoted number is inexact: write \"500.5\", with its \
+         currency if it has one",
+    );
+    check_term(
+        "fixed = 500\neach = \"month\"",
+        "1:9: term share (\"Clause\"): fixed = 500\n  an unquoted number is inexact: write \"500 USD\"",
+    );
+    check_term(
+        "rate = \"120%\"\nof = \"Sales\"",
+        "1:8: term share (\"Clause\"): rate = \"120%\"\n  rate 1.2 is above 1; a rate is a percentage or fraction, such \
+         as \"20%\"; if it is meant, write above_one = true",
+    );
+    accept(&term("rate = \"120%\"\nof = \"Sales\"\nabove_one = true"));
+    check_term(
+        "rate = \"-1%\"\nof = \"Sales\"",
+        "1:8: term share (\"Clause\"): rate = \"-1%\"\n  rate -0.01 is negative; a flipped direction is another term",
+    );
+    check_term(
+        "rate = \"20 USD\"\nof = \"Sales\"",
+        "1:8: term share (\"Clause\"): rate = \"20 USD\"\n  rate is a plain number, a percentage or a fraction, not an \
+         amount in USD",
+    );
+    check_term(
+        "fixed = \"500\"\neach = \"month\"",
+        "1:9: term share (\"Clause\"): fixed = \"500\"\n  fixed has no currency; write an amount such as \"1_000.50 USD\"",
+    );
+    check_term(
+        "fixed = \"500 EUR\"\neach = \"month\"",
+        "1:9: term share (\"Clause\"): fixed = \"500 EUR\"\n  fixed is in EUR, and has to be in USD",
+    );
+    check_term(
+        "fixed = \"500 bananas\"\neach = \"month\"",
+        "1:9: term share (\"Clause\"): fixed = \"500 bananas\"\n  fixed is in \"bananas\", which is no currency and no \
+         [unit] of the contract",
+    );
+    check_term(
+        "rate = 2026-01-01\nof = \"Sales\"",
+        "1:8: term share (\"Clause\"): rate = 2026-01-01\n  rate is a number, not a date",
+    );
+}
+
+#[test]
+fn tables_end_rise_and_are_reached() {
+    let bands = |rows: &str| {
+        format!("of = \"Sales\"\nrate = {rows}\ntiers = {{ apply = \"marginal\", each = \"year\", from = 2026-01-01 }}")
+    };
+    check_term(
+        &bands(r#"[{ up_to = "50_000_000 USD", is = "2.25%" }]"#),
+        "2:8: term share (\"Clause\"): rate = [{ up_to = \"50_000_000 USD\", is = \"2.25%\" }]\n  rate stops at \
+         50_000_000 USD: what holds above it? end with { otherwise = \"2.25%\" }, or with { otherwise = \"none\" }",
+    );
+    check_term(
+        &bands(r#"[{ up_to = "50 USD", is = "2%" }, { up_to = "20 USD", is = "3%" }, { otherwise = "none" }]"#),
+        "2:42: term share (\"Clause\"): { up_to = \"20 USD\", is = \"3%\" }\n  bands rise: after 50 comes 20, which \
+         never holds",
+    );
+    check_term(
+        &bands(r#"[{ below = "50%", is = "2%" }, { otherwise = "none" }]"#),
+        "2:19: term share (\"Clause\"): below = \"50%\"\n  edge has no currency; write an amount such as \"1_000.50 USD\"",
+    );
+    check_term(
+        "of = \"Sales\"\nrate = [{ where = { product = \"api\" }, is = \"2%\" }]",
+        "2:8: term share (\"Clause\"): rate = [{ where = { product = \"api\" }, is = \"2%\" }]\n  what is rate for all \
+         others? end with { otherwise = \"2%\" }, with { otherwise = \"none\" }, or with { otherwise = \"stop\" }",
+    );
+    accept(&term("of = \"Sales\"\nrate = [{ where = { product = \"api\" }, is = \"2%\" }, { otherwise = \"stop\" }]"));
+    check_term(
+        "of = \"Sales\"\nrate = [{ otherwise = \"2%\" }, { otherwise = \"3%\" }]",
+        "2:31: term share (\"Clause\"): { otherwise = \"3%\" }\n  no row after `otherwise` ever holds",
+    );
+    check_term(
+        "of = \"Sales\"\nrate = [{ through = 2026-12-31, is = \"1%\" }, { through = 2026-06-30, is = \"2%\" }, { \
+         otherwise = \"3%\" }]",
+        "2:46: term share (\"Clause\"): { through = 2026-06-30, is = \"2%\" }\n  a row before it holds whenever it \
+         would, so it never does",
+    );
+    check_term(
+        "of = \"Sales\"\nrate = [{ up_to = \"1 USD\", is = \"1%\" }, { otherwise = \"2%\" }]",
+        "2:19: term share (\"Clause\"): up_to = \"1 USD\"\n  bands of what? write tiers = { apply = \"marginal\", each = \
+         \"year\", from = 2026-01-01 } beside them",
+    );
+    check_term(&bands("\"20%\""), "-2:1: term share (\"Clause\"): tiers, and no row with up_to or below beside them");
+    check_term(
+        "of = \"Sales\"\nrate = [{ period = 1, is = \"1%\" }, { otherwise = \"2%\" }]",
+        "2:20: term share (\"Clause\"): period = 1\n  the place of a window, where there are none; write each = \
+         \"month\" or another window",
+    );
+}
+
+#[test]
+fn names_are_declared() {
+    check_term(
+        "rate = \"20%\"\nof = \"Sale\"",
+        "2:6: term share (\"Clause\"): of = \"Sale\"\n  no base, amount, figure or term \"Sale\"; there is base \
+         \"Sales\" (deal.md:15), base \"Units\" (deal.md:18), figure \"Cost\" (deal.md:21), figure \"Index\" \
+         (deal.md:26), term \"share\"",
+    );
+    check_term(
+        "rate = \"rat\"\nof = \"Sales\"",
+        "1:8: term share (\"Clause\"): rate = \"rat\"\n  no parameter, figure or amount \"rat\"; there is Cost, Index",
+    );
+    check_term(
+        "rate = \"20%\"\nof = \"Sales\"\nuntil = \"lunch\"",
+        "3:9: term share (\"Clause\"): until = \"lunch\"\n  no fact \"lunch\"; there is introduced, launch, paused",
+    );
+    check_term(
+        "rate = \"20%\"\nof = \"Sales\"\nwhile = \"launch\"",
+        "3:9: term share (\"Clause\"): while = \"launch\"\n  fact \"launch\" is an event; here stands a status of the \
+         contract",
+    );
+    check_term(
+        "rate = \"20%\"\nof = \"Sales\"\ncap = \"total\"",
+        "3:7: term share (\"Clause\"): cap = \"total\"\n  no cap \"total\"",
+    );
+    check_term(
+        "fixed = \"1 USD\"\neach = \"fortnight\"\npro_rata = \"full\"",
+        "2:8: term share (\"Clause\"): each = \"fortnight\"\n  no window \"fortnight\"; there is item, month, period, \
+         quarter, term, week, year",
+    );
+    check(
+        "[base.B]\nselect = { charges = { sellr = \"lab\" } }",
+        "2:24: base B (\"Clause\"): sellr\n  no attribute or fact \"sellr\"; there is seller",
+    );
+    check(
+        "[base.B]\nselect = { charges = { seller = \"lap\" } }",
+        "2:33: base B (\"Clause\"): seller = \"lap\"\n  no party \"lap\"; there is cloud, lab, other",
+    );
+    check(
+        "[base.B]\nselect = { units = { meter = \"output_token\" } }",
+        "2:30: base B (\"Clause\"): meter = \"output_token\"\n  no meter \"output_token\"; there is output_tokens",
+    );
+    check(
+        "[base.B]\nselect = { charges = { introduced = true } }",
+        "2:37: base B (\"Clause\"): introduced = true\n  this fact names a party; write which",
+    );
+    check(
+        "[base.B]\nselect = { charges = { paused = \"lab\" } }",
+        "2:33: base B (\"Clause\"): paused = \"lab\"\n  this fact holds or does not; write true or false",
+    );
+    check_term(
+        "rate = \"20%\"\nof = \"Sales\"\nfloor = \"1 USD\"",
+        "3:1: term share (\"Clause\"): floor\n  unknown field `floor`; there is above_one, annual, at_most, \
+         at_window_end, block_from, cap, confidence, credits, due, each, fixed, from, greater_of, in, lasts, less, \
+         lesser_of, minimum, note, of, on, once, part_block, payee, payer, per, per_units, price, pro_rata, rate, \
+         source, sum, tail, tax, through, tiers, times, until, while",
+    );
+}

@@ -1,0 +1,241 @@
+//! What the reader refuses across terms, versions and contracts, and in examples, with the whole message.
+
+use crate::language::{accept, read_with, term};
+use apportion::domain::contract::additions::{Loaded, additions};
+use apportion::domain::contract::example::{Expected, What, When};
+use apportion::domain::contract::folder::{Folder, read_versions};
+use apportion::domain::contract::simple;
+use apportion::domain::contract::value::{Cell, Condition};
+use apportion::domain::ids::ContractId;
+
+fn check(block: &str, others: &[(&str, &str)], expect: &str) {
+    let found = read_with(block, others).err().unwrap_or_else(|| panic!("accepted:\n{block}"));
+    assert_eq!(found, expect, "for:\n{block}");
+}
+
+fn version(number: u32, rest: &str) -> String {
+    format!("# V\n```toml\n[version]\ncontract = \"deal\"\nnumber = {number}\neffective = 2026-06-01\n{rest}\n```\n")
+}
+
+const SHARE: &str = "[term.share]\npayer = \"lab\"\npayee = \"cloud\"\nrate = \"20%\"\nof = \"Sales\"";
+
+const OTHER: &str = r#"# Other
+```toml
+[contract]
+id = "chain"
+zone = "UTC"
+currency = "USD"
+period = "month"
+rounding = "half_up"
+negative = "carry"
+
+[version]
+number = 1
+effective = 2026-01-01
+
+[base.Sales]
+select = { charges = { seller = "lab" } }
+
+[term.pass-on]
+payer = "lab"
+payee = "cloud"
+rate = "50%"
+of = "Sales"
+```
+"#;
+
+#[test]
+fn versions_agree_with_each_other() {
+    check(SHARE, &[("2.md", &version(1, SHARE))], "contract deal: two versions with the number 1");
+    let flipped = SHARE.replace("\"lab\"", "\"x\"").replace("\"cloud\"", "\"lab\"").replace("\"x\"", "\"cloud\"");
+    check(
+        SHARE,
+        &[("2.md", &version(2, &flipped))],
+        "term deal/share of version 2 has another payer or payee than version 1; a flipped direction is another term, \
+         under another name",
+    );
+    check(
+        SHARE,
+        &[
+            ("2.md", &version(2, &format!("recorded_at = 2026-05-02T00:00:00Z\n{SHARE}"))),
+            ("3.md", &version(3, &format!("recorded_at = 2026-05-01T00:00:00Z\n{SHARE}"))),
+        ],
+        "contract deal: version 3 is recorded before version 2; numbers rise with recorded_at",
+    );
+    check(
+        &format!("{SHARE}\nthrough = 2025-06-30"),
+        &[],
+        "term deal/share of version 1 ends at 2025-07-01 00:00:00 UTC, before the contract begins at 2026-01-01 \
+         00:00:00 UTC",
+    );
+    check(
+        &term("fixed = \"1 USD\"\non = 2025-06-30"),
+        &[],
+        "term deal/share of version 1 is owed on 2025-06-30 00:00:00 UTC, before the contract begins at 2026-01-01 \
+         00:00:00 UTC",
+    );
+}
+
+#[test]
+fn loaded_versions_do_not_change() {
+    let definitions = OTHER.split("[version]").next().expect("definitions");
+    let base = "[base.Sold]\nselect = { charges = { seller = \"lab\" } }\n```\n";
+    let chain = SHARE.replace("Sales", "Sold");
+    let version = |number, rest: &str| version(number, rest).replace("\"deal\"", "\"chain\"");
+    let read = |base: &str, versions: &[(u32, String)]| {
+        let definitions = format!("{definitions}{base}");
+        let texts: Vec<(String, String)> =
+            versions.iter().map(|(number, rest)| (format!("{number}.md"), version(*number, rest))).collect();
+        let mut files = vec![("chain.md", definitions.as_str())];
+        files.extend(texts.iter().map(|(path, text)| (path.as_str(), text.as_str())));
+        read_with("", &files).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let loaded = read(base, &[(1, chain.clone())]);
+    let refuse = |folder: Folder, expect: &str| {
+        let contracts = read_versions(&loaded.versions, &loaded.register).expect("what was read before");
+        let loaded = Loaded { prices: &[], documents: &loaded.versions, contracts };
+        let found = additions(&folder, loaded).err().unwrap_or_else(|| panic!("accepted"));
+        assert_eq!(found.to_string(), expect);
+    };
+    refuse(
+        read(&base.replace("seller", "operator"), &[(1, chain.clone())]),
+        "a definition that version 1 of chain uses has changed; state the new one in a new version's file",
+    );
+    refuse(
+        read(base, &[(1, chain.clone()), (2, format!("recorded_at = 2026-05-02T00:00:00Z\n{chain}"))]),
+        "version 2 of chain gives its recorded_at; loading stamps it, and only a history that is imported as a whole \
+         gives it",
+    );
+    let record = "\n```\n\n| record | at |\n| --- | --- |\n| fact launch | 2026-06-01 |\n\n```text";
+    let launch = "[fact.launch]\nkind = \"event\"\n\n";
+    refuse(
+        read(base, &[(1, chain.clone()), (2, format!("\n{launch}{chain}{record}"))]),
+        "version 2 of chain has a table headed `record`, which loading does not record yet; write its facts as JSON \
+         lines beside the agreement, in a file .jsonl",
+    );
+}
+
+#[test]
+fn nothing_feeds_itself() {
+    let base = "[base.Fed]\nselect = { accrual = \"share\" }\n\n";
+    check(
+        &format!("{base}{}", SHARE.replace("Sales", "Fed")),
+        &[],
+        "terms feed each other in a circle: deal/share -> base Fed of deal -> deal/share",
+    );
+    check(
+        &format!("[base.Fed]\nselect = {{ accrual = \"chain/pass-on\" }}\n\n{}", SHARE.replace("Sales", "Fed")),
+        &[("chain.md", &OTHER.replace("{ charges = { seller = \"lab\" } }", "{ accrual = \"deal/share\" }"))],
+        "terms feed each other in a circle: chain/pass-on -> base Sales of chain -> deal/share -> base Fed of deal -> \
+         chain/pass-on",
+    );
+    check(
+        &format!("[base.Fed]\nselect = {{ accrual = \"chain/passed\" }}\n\n{}", SHARE.replace("Sales", "Fed")),
+        &[("chain.md", OTHER)],
+        "base Fed of deal version 1 draws on chain/passed, which no version of a known contract has",
+    );
+    let fee = "tiers = { apply = \"marginal\", of = \"share\", each = \"year\", from = 2026-01-01 }";
+    let rows = "[{ up_to = \"1 USD\", is = \"10%\" }, { otherwise = \"5%\" }]";
+    accept(&format!("{}\n{fee}", SHARE.replace("\"20%\"", rows)));
+}
+
+#[test]
+fn no_money_counts_twice() {
+    let both = "[base.Both]\nselect = [{ charges = { cloud = \"azure\" } }, { accrual = \"chain/pass-on\" }]";
+    check(
+        &format!("{both}\n\n{}", SHARE.replace("Sales", "Both")),
+        &[("chain.md", OTHER)],
+        "base Both of deal version 1 counts the same money twice: what chain/pass-on brings may also be in a selection \
+         above it; name attributes that tell them apart",
+    );
+    let apart = both.replace("cloud = \"azure\"", "seller = \"cloud\"");
+    let left_out = both.replace("{ cloud = \"azure\" }", "{}, not = { seller = \"lab\" }");
+    for block in [apart, left_out] {
+        let read = read_with(&block, &[("chain.md", OTHER)]);
+        read.unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn what_is_not_computed_yet_is_told() {
+    let of = |block: &str| {
+        let folder = accept(block);
+        simple::contracts(&folder.contracts, &ContractId::from("deal")).err().map(|error| error.to_string())
+    };
+    assert_eq!(of(SHARE), None);
+    let refusal =
+        "deal version 1: term share: more than a share of a base in the contract's currency cannot be settled yet";
+    assert_eq!(of(&format!("{SHARE}\nonce = \"sale\"")), Some(refusal.to_owned()));
+}
+
+#[test]
+fn rows_and_parameters_become_cells() {
+    let rows = "[{ through = 2026-12-31, is = \"1%\" }, { where = { paused = true }, is = \"none\" }, { otherwise = [{ \
+                where = { product = \"api\" }, is = \"set\" }, { otherwise = \"stop\" }] }]";
+    let set = "[parameter.set]\nvalue = \"2%\"\nset_by = \"lab\"\nbetween = [\"0%\", \"5%\"]\nconfidence = \"assumed\"";
+    let folder = accept(&format!("{set}\n\n{}", SHARE.replace("\"20%\"", rows)));
+    let term = &folder.contracts[0].versions[0].terms[0];
+    let tables = term.node.as_ref().expect("a node").tables();
+    let [first, second, third] = tables[0].rows.as_slice() else { panic!("{tables:?}") };
+    assert!(matches!(first.when.as_slice(), [Condition::Dates(_)]));
+    assert_eq!(second.is, Cell::Nothing);
+    let Cell::Table(inner) = &third.is else { panic!("{third:?}") };
+    assert!(matches!(inner.rows.as_slice(), [row] if matches!(row.is, Cell::Noticed(_))), "{inner:?}");
+    let assumed: Vec<&str> = term.assumptions.iter().map(|it| it.what.as_str()).collect();
+    assert_eq!(assumed, ["set"]);
+}
+
+fn example(given: &str, expect: &str) -> String {
+    format!(
+        "{SHARE}\n```\n\n## Example\n\n| given | at | amount | seller |\n| --- | --- | --- | --- |\n{given}\n\n| expect | period | amount |\n| --- | --- | --- |\n{expect}\n\n```text\n"
+    )
+}
+
+#[test]
+fn examples_are_read_as_data() {
+    let folder = accept(&example(
+        "| charge a | 2026-02-01 | 1_000 USD | lab |\n| refund r of a | 2026-03-01T00:00:00Z | 5 USD | |\n| figure Cost f \
+         | 2026-02 | 9 USD | |",
+        "| share | 2026-02 | 200 USD |\n| share | year 1 | 2 findings |",
+    ));
+    let example = &folder.examples[0].examples[0];
+    assert_eq!(example.title, "Example");
+    let [charge, refund, figure] = example.given.as_slice() else { panic!("{example:?}") };
+    assert_eq!((&charge.what, charge.id.as_deref()), (&What::Charge, Some("a")));
+    assert_eq!(charge.values.get("seller").map(String::as_str), Some("lab"));
+    assert_eq!(refund.what, What::Deduction { category: "refund".into(), of: vec!["a".into()] });
+    assert!(matches!(refund.at, When::Instant(_)));
+    assert_eq!((&figure.what, figure.id.as_deref()), (&What::Figure("Cost".into()), Some("f")));
+    assert!(matches!(&example.expect[0].expected, Expected::Amount(amount) if amount.unit.as_deref() == Some("USD")));
+    assert_eq!(example.expect[1].expected, Expected::Findings(2));
+    assert_eq!(example.expect[1].period, When::Window { name: "year".into(), ordinal: 1 });
+}
+
+#[test]
+fn wrong_examples_are_refused() {
+    let given = "| charge a | 2026-02-01 | 1_000 USD | lab |";
+    let expect = "| share | 2026-02 | 200 USD |";
+    let refuse = |given: &str, expect: &str, message: &str| {
+        check(&example(given, expect), &[], message);
+    };
+    refuse(
+        &given.replace("1_000 USD", "1_000 bananas"),
+        expect,
+        "deal.md:62:27: \"Example\": \"1_000 bananas\" is no amount; write 1_000.50 USD, 300 sfg-share, 99.5% or 12",
+    );
+    refuse(
+        &given.replace("2026-02-01", "soon"),
+        expect,
+        "deal.md:62:14: \"Example\": \"soon\" is no time; write 2026-04-27, 2026-04-27T00:00:00-07:00, 2026-04, 2026-Q2, \
+         2026 or \"contract-year 2\"",
+    );
+    refuse("| refund r of a | 2026-02-01 | 1 USD | |", expect, "deal.md:62:3: \"Example\": no item \"a\"; there is r");
+    refuse(given, "| shar | 2026-02 | 1 USD |", "deal.md:66:3: \"Example\": no term or right \"shar\"; there is share");
+    refuse(given, "| chain/share | 2026-02 | 1 USD |", "deal.md:66:3: no term or right \"share\" of \"chain\"");
+    refuse(
+        &given.replace("charge a", "charged"),
+        expect,
+        "deal.md:62:3: \"Example\": \"charged\" is no item; write charge a, usage u, billing b, receipt p of a, refund r of \
+         a, figure NAME f, fact NAME, status NAME, notice NAME n, correction of f or void of a",
+    );
+}

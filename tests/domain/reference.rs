@@ -1,0 +1,47 @@
+//! Every example of `contracts/README.md` is read.
+
+use crate::support::shipped_files;
+use apportion::domain::contract::folder::{SourceFile, read_folder};
+
+/// What the examples refer to.
+const DEFINITIONS: &str = r#"# Example
+```toml
+[contract]
+id = "example"
+zone = "UTC"
+currency = "USD"
+period = "month"
+rounding = "half_up"
+negative = "carry"
+
+[version]
+number = 1
+effective = 2026-01-01
+
+[base.Sales]
+select = { charges = { seller = "openai" } }
+
+[base.Requests]
+select = { units = { meter = "requests" } }
+```
+
+```toml
+"#;
+
+#[test]
+fn every_example_of_the_reference_is_read() {
+    let mut files = shipped_files();
+    let readme = files.iter().find(|file| file.path == "README.md").expect("the reference").text.clone();
+    let from = readme.find("## Parts, each with an example").expect("the examples");
+    let to = readme.find("## Worked examples").expect("their end");
+    files.retain(|file| file.path == "register.md");
+    let examples: Vec<&str> =
+        readme[from..to].split("```text\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() > 10, "{examples:?}");
+    for example in examples {
+        let text = format!("{DEFINITIONS}{example}```\n");
+        let document = SourceFile { path: "example.md".into(), text };
+        let all: Vec<SourceFile> = files.iter().cloned().chain([document]).collect();
+        read_folder(&all).unwrap_or_else(|error| panic!("{error}\n{example}"));
+    }
+}
