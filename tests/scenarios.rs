@@ -11,6 +11,8 @@ mod hand;
 mod hand_tests;
 #[path = "scenarios/json.rs"]
 mod json;
+#[path = "scenarios/simulated.rs"]
+mod simulated;
 #[path = "scenarios/toml_text.rs"]
 mod toml_text;
 #[path = "scenarios/translate/mod.rs"]
@@ -18,13 +20,8 @@ mod translate;
 #[path = "scenarios/translate_tests.rs"]
 mod translate_tests;
 
-use answers::{Answer, Answers};
-use apportion::domain::contract::folder::{SourceFile, read_folder};
+use apportion::domain::contract::folder::SourceFile;
 use apportion::domain::simulate::Scenario;
-use apportion::domain::simulate::charges::{Charge, charges};
-use apportion::domain::simulate::known::{Known, known_at};
-use apportion::domain::simulate::step::Step;
-use serde_json::json;
 use std::path::{Path, PathBuf};
 use translate::{Asked, Translated, translate};
 
@@ -107,53 +104,16 @@ fn every_scenario_is_translated_and_read() {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
-/// What each event costs as known at an instant, and what does not count.
-fn charged(read: &Scenario, known: &Known) -> Answer {
-    let register: Vec<SourceFile> =
-        read.documents.iter().filter(|it| it.path.ends_with("register.md")).cloned().collect();
-    let register = read_folder(&register).expect("a register").register;
-    let listed = |mention: &apportion::domain::simulate::known::Mention, reason: Option<String>| answers::Listed {
-        id: mention.id.id.clone(),
-        recorded_at: mention.recorded_at,
-        reason,
-    };
-    let rated = charges(known, &register).into_iter().filter_map(|event| match event.charge {
-        Charge::Rated { amounts, .. } => {
-            Some((event.id.id, amounts.into_iter().map(|(currency, it)| (currency.to_string(), it)).collect()))
-        }
-        Charge::Unsold | Charge::Unresolved => None,
-    });
-    Answer::Charges(answers::Charges {
-        charges: rated.collect(),
-        conflicts: known.conflicts.iter().map(|it| listed(it, None)).collect(),
-        rejected: known.rejected.iter().map(|it| listed(&it.what, Some(it.reason.name().to_owned()))).collect(),
-        waiting: known.waiting.iter().map(|it| listed(&it.what, Some(it.waits_for.id.clone()))).collect(),
-    })
-}
-
-/// The steps that ask for nothing but prices and records.
+/// Every figure of every scenario, through `simulate`.
 #[test]
-fn charges_are_as_by_hand() {
+fn every_scenario_gives_the_figures_by_hand() {
     let mut runs = Vec::new();
     for path in scenario_files() {
-        let scenario = translated(&path).expect("a scenario");
-        let read = Scenario::read(&scenario.files).expect("a scenario");
-        let by_hand = scenario.hand.get("steps").and_then(|it| it.as_array()).cloned().unwrap_or_default();
-        let (mut steps, mut hand) = (Vec::new(), Vec::new());
-        let simulated = scenario.asked.iter().zip(by_hand).filter(|(asked, _)| **asked == Asked::Simulate);
-        for (step, (_, by_hand)) in read.steps.iter().zip(simulated) {
-            if let Step::Charges { known_at: at } = step {
-                steps.push(charged(&read, &known_at(&read, *at)));
-                hand.push(by_hand);
-            }
-        }
-        if !steps.is_empty() {
-            let run = Answers { steps, ..Answers::default() };
-            let lines = hand::differences(&scenario.name, &json!({ "steps": hand }), &run);
-            runs.push((scenario.name, lines));
-        }
+        let scenario = translated(&path).unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));
+        let lines = hand::differences(&scenario.name, &scenario.hand, &simulated::simulated(&scenario));
+        runs.push((scenario.name, lines));
     }
     let report = hand::report(&runs);
-    println!("charges: {report}");
+    println!("{report}");
     assert!(runs.iter().all(|(_, lines)| lines.is_empty()), "\n{report}");
 }

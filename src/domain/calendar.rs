@@ -1,6 +1,6 @@
 //! Calendars: how an agreement cuts time into windows of whole local days.
 
-use super::period::{Span, start_of_day};
+use super::period::{Period, PeriodUnit, Span, start_of_day};
 use chrono::{Datelike, Days, Months, NaiveDate, Weekday};
 use chrono_tz::Tz;
 use serde::Serialize;
@@ -72,6 +72,33 @@ impl Calendar {
     /// The window after one of its own; none after the last of listed dates.
     pub fn next(&self, window: Window) -> Option<Window> {
         self.window(window.end_day)
+    }
+
+    /// What people call a window: `2026-05`, `2026-Q2` or `2026` in the calendar of all, else its first day.
+    pub fn name(&self, window: Window) -> String {
+        match self.period_unit() {
+            Some(unit) => Period::containing(window.first_day, unit).to_string(),
+            None => window.first_day.to_string(),
+        }
+    }
+
+    /// The window of a name, or of its first day.
+    pub fn named(&self, name: &str) -> Option<Window> {
+        let of_period = name.parse::<Period>().ok().filter(|period| Some(period.unit()) == self.period_unit());
+        let first_day = of_period.map(|period| period.first_day()).or_else(|| name.parse().ok())?;
+        self.window(first_day).filter(|window| window.first_day == first_day)
+    }
+
+    /// Whether its windows are months, quarters or years of the calendar of all.
+    fn period_unit(&self) -> Option<PeriodUnit> {
+        let Self::Months { months, .. } = self else { return None };
+        let unit = match months.get() {
+            1 => PeriodUnit::Month,
+            3 => PeriodUnit::Quarter,
+            12 => PeriodUnit::Year,
+            _ => return None,
+        };
+        (*self == Self::of_months(*months)).then_some(unit)
     }
 
     /// The place of a window, 1 for the one that contains `first`; none before it.
@@ -151,6 +178,22 @@ mod tests {
                 at = next;
             }
         }
+    }
+
+    #[test]
+    fn windows_have_names() {
+        let of_all = |length| Calendar::of_months(NonZeroU32::new(length).expect("some"));
+        let check = |calendar: &Calendar, date: &str, name: &str| {
+            let window = calendar.window(day(date)).expect("a window");
+            assert_eq!((calendar.name(window), calendar.named(name)), (name.to_owned(), Some(window)));
+        };
+        check(&of_all(1), "2026-05-31", "2026-05");
+        check(&of_all(3), "2026-05-31", "2026-Q2");
+        check(&of_all(12), "2026-05-31", "2026");
+        check(&of_all(5), "2000-06-30", "2000-06-01");
+        check(&months(3, "2026-05-31"), "2026-12-01", "2026-11-30");
+        assert_eq!(months(3, "2026-05-31").named("2026-12-01"), None, "no first day");
+        assert_eq!(of_all(1).named("2026-Q2"), None);
     }
 
     #[test]

@@ -47,6 +47,12 @@ pub struct UnknownCurrency {
 }
 
 impl Currency {
+    /// Every currency that we know.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let lists = [(CODES_OF_0_DIGITS, 0), (CODES_OF_2_DIGITS, 2), (CODES_OF_3_DIGITS, 3)];
+        lists.into_iter().flat_map(|(codes, digits)| codes.iter().map(move |code| Self { code, digits }))
+    }
+
     pub fn code(&self) -> &'static str {
         self.code
     }
@@ -61,12 +67,7 @@ impl FromStr for Currency {
     type Err = UnknownCurrency;
 
     fn from_str(code: &str) -> Result<Self, UnknownCurrency> {
-        [(CODES_OF_0_DIGITS, 0), (CODES_OF_2_DIGITS, 2), (CODES_OF_3_DIGITS, 3)]
-            .into_iter()
-            .find_map(|(codes, digits)| {
-                codes.iter().find(|known| **known == code).map(|known| Self { code: known, digits })
-            })
-            .ok_or_else(|| UnknownCurrency { code: code.to_owned() })
+        Self::all().find(|known| known.code == code).ok_or_else(|| UnknownCurrency { code: code.to_owned() })
     }
 }
 

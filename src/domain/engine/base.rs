@@ -8,7 +8,9 @@ use super::node::evaluate;
 use super::outcome::Lines;
 use super::plan::Step;
 use super::run::{Engine, Passing, content, named};
-use crate::domain::contract::measure::{Base, Basis, BelowZero, Place, Reduction, Selection, Source};
+use crate::domain::contract::Straddling;
+use crate::domain::contract::beside::Worth;
+use crate::domain::contract::measure::{Base, Basis, BelowZero, Measure, Place, Reduction, Selection, Source};
 use crate::domain::contract::selector::Filter;
 use crate::domain::ids::DefinedTerm;
 use crate::domain::money::{Exact, Unit};
@@ -23,11 +25,12 @@ impl<'a, L: Lines> Engine<'a, L> {
         unit: &Unit,
         passing: &Passing<'_>,
     ) -> Result<Option<Exact>, EngineError> {
-        match content(passing) {
-            Some(Content::Figure { contract, name: reported, value })
+        match content(step, passing) {
+            Some(Content::Figure { contract, name: reported, value, unit: reported_in })
                 if **contract == step.agreement.head.id && *reported == name =>
             {
-                self.convert(step, value, unit, passing.at).map(Some)
+                let Some(reported_in) = reported_in else { return Ok(Some(value.clone())) };
+                self.convert(step, &InUnit { value: value.clone(), unit: reported_in }, unit, passing).map(Some)
             }
             _ => Ok(None),
         }
@@ -52,13 +55,13 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         for less in &base.less {
             let taken = match &less.what {
-                Reduction::Deductions(categories) => match content(passing) {
+                Reduction::Deductions(categories) => match content(step, passing) {
                     Some(Content::Deduction(deduction))
                         if categories.iter().any(|it| it == deduction.category)
                             && self.stands(step, base, deduction, less.at)
-                            && self.selects_named(step, base, passing) =>
+                            && self.selects_named(step, base, deduction, passing) =>
                     {
-                        Some(self.convert(step, &deduction.amount, unit, passing.at)?)
+                        Some(self.convert(step, &deduction.amount, unit, passing)?)
                     }
                     _ => None,
                 },
@@ -97,16 +100,17 @@ impl<'a, L: Lines> Engine<'a, L> {
         passing: &Passing<'_>,
     ) -> Result<Option<Exact>, EngineError> {
         if let Source::Of(measure) = &selection.of {
-            let amount = step.input(measure).and_then(|stream| delta(passing, stream)).cloned();
+            let amount = self.drawn(step, measure, unit, passing)?;
             let is_taken = amount.is_some() && self.takes(step, &selection.filter, passing.attributes, passing.at);
             return Ok(amount.filter(|_| is_taken));
         }
-        let Some(content) = content(passing) else { return Ok(None) };
+        let Some(content) = content(step, passing) else { return Ok(None) };
         let amount = match (&selection.of, content, base.basis) {
-            (Source::Charges, Content::Usage { quantity, charge }, Basis::Occurred) => {
+            (Source::Charges, Content::Usage { quantity, charge, meets_prices }, Basis::Occurred) => {
                 if !self.takes(step, &selection.filter, passing.attributes, passing.at) {
                     return Ok(None);
                 }
+                self.refuse_straddling(step, passing, *meets_prices)?;
                 let price = selection.valued_at.as_ref();
                 if let Some(price) =
                     price.map(|name| self.level(step, name, passing.attributes, passing.at)).transpose()?
@@ -131,8 +135,11 @@ impl<'a, L: Lines> Engine<'a, L> {
             | (Source::Billings, Content::Billing(amount), Basis::Occurred | Basis::Invoiced)
             | (Source::Billings, Content::Receipt(amount), Basis::Received) => amount,
             (Source::Units, Content::Usage { quantity, .. }, _) => {
-                let counts = self.takes(step, &selection.filter, passing.attributes, passing.at);
-                return Ok(counts.then(|| quantity.clone()));
+                if !self.takes(step, &selection.filter, passing.attributes, passing.at) {
+                    return Ok(None);
+                }
+                self.refuse_straddling(step, passing, false)?;
+                return Ok(Some(quantity.clone()));
             }
             (Source::Facts(name), Content::Event { contract, name: happened }, _)
                 if **contract == step.agreement.head.id && *happened == name =>
@@ -145,7 +152,46 @@ impl<'a, L: Lines> Engine<'a, L> {
         if !self.takes(step, &selection.filter, passing.attributes, passing.at) {
             return Ok(None);
         }
-        self.convert(step, amount, unit, passing.at).map(Some)
+        self.convert(step, amount, unit, passing).map(Some)
+    }
+
+    /// Refuses a record of an interval that lies across a boundary, where the contract says so.
+    fn refuse_straddling(&self, step: &Step<'a>, passing: &Passing<'_>, meets_prices: bool) -> Result<(), EngineError> {
+        let Some((item, until)) = passing.item.and_then(|item| Some((item, item.until?))) else { return Ok(()) };
+        let place = self.plan.streams[step.stream].agreement;
+        let is_within = |at: Instant| item.at < at && at < until;
+        let versions = step.agreement.versions.iter().map(|version| version.effective_at);
+        let periods = self.period_ends.get(place).into_iter().flatten().copied();
+        let lives = self.streams.iter().zip(self.plan.streams.iter()).filter(|(_, (_, it))| it.agreement == place);
+        let lives = lives.flat_map(|(state, _)| &state.stretches).flat_map(|it| [it.span.start, it.span.end]);
+        let meets = meets_prices || versions.chain(periods).chain(lives).any(is_within);
+        match step.agreement.head.straddling {
+            Straddling::Refuse if meets => Err(EngineError::Straddling {
+                contract: step.agreement.head.id.clone(),
+                item: named(&item.id),
+                from: item.at,
+                until,
+            }),
+            Straddling::Refuse | Straddling::Whole => Ok(()),
+        }
+    }
+
+    /// What a measure yields of what passes, in a unit.
+    pub(super) fn drawn(
+        &self,
+        step: &Step<'a>,
+        measure: &Measure,
+        unit: &Unit,
+        passing: &Passing<'_>,
+    ) -> Result<Option<Exact>, EngineError> {
+        let Some(stream) = step.input(measure) else { return Ok(None) };
+        let Some(value) = delta(passing, stream) else { return Ok(None) };
+        match self.plan.unit_of(stream) {
+            Some(found) if found != unit => {
+                self.convert(step, &InUnit { value: value.clone(), unit: found }, unit, passing).map(Some)
+            }
+            _ => Ok(Some(value.clone())),
+        }
     }
 
     pub(super) fn selects(&self, step: &Step<'a>, filter: &Filter, of: AttributesId, at: Instant) -> bool {
@@ -167,11 +213,12 @@ impl<'a, L: Lines> Engine<'a, L> {
         of_basis && deduction.place == at && listed.is_some_and(|less| less.at == at)
     }
 
-    /// Whether a base selects what a deduction names: that has the deduction's attributes.
-    fn selects_named(&mut self, step: &Step<'a>, base: &'a Base, passing: &Passing<'_>) -> bool {
+    /// Whether a base selects what a deduction names, as it did there: that has the deduction's attributes.
+    fn selects_named(&self, step: &Step<'a>, base: &Base, deduction: &Deduction<'_>, passing: &Passing<'_>) -> bool {
+        let at = deduction.item_at.unwrap_or(passing.at);
         base.select.iter().any(|selection| {
             matches!(selection.of, Source::Charges | Source::Billings)
-                && self.takes(step, &selection.filter, passing.attributes, passing.at)
+                && self.selects(step, &selection.filter, passing.attributes, at)
         })
     }
 
@@ -214,10 +261,14 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &Step<'a>,
         amount: &InUnit<'_>,
         unit: &Unit,
-        at: Instant,
+        passing: &Passing<'_>,
     ) -> Result<Exact, EngineError> {
+        let at = passing.at;
         if amount.unit == unit {
             return Ok(amount.value.clone());
+        }
+        if let Some(worth) = worth_of(step, unit) {
+            return self.convert_by_worth(step, amount, (unit, worth), passing);
         }
         let date = at.with_timezone(&step.agreement.head.zone).date_naive();
         let period_end = step.agreement.head.settlement.window(date).map_or(date, |period| period.last_day());
@@ -229,6 +280,33 @@ impl<'a, L: Lines> Engine<'a, L> {
             date: missing.date,
         })?;
         Ok(&amount.value * &rate)
+    }
+
+    /// Money as a declared unit of which it is stated what one is worth.
+    fn convert_by_worth(
+        &self,
+        step: &Step<'a>,
+        amount: &InUnit<'_>,
+        (unit, worth): (&Unit, &Worth),
+        passing: &Passing<'_>,
+    ) -> Result<Exact, EngineError> {
+        let own = Unit::Currency(step.agreement.head.currency);
+        let (one, of_unit) = match worth {
+            Worth::Money { amount, currency } => (Some(amount.clone()), Unit::Currency(*currency)),
+            Worth::Measured(Measure::Figure(name)) => {
+                let figure = self.figure(step, name, passing.attributes, passing.at)?;
+                let money = step.version.figures.get(name).and_then(|figure| figure.unit.clone());
+                (figure, money.unwrap_or(own))
+            }
+            Worth::Measured(measure) => (self.come_to(step, measure), own),
+        };
+        let money = self.convert(step, amount, &of_unit, passing)?;
+        one.and_then(|one| money.checked_div(&one)).ok_or_else(|| EngineError::MissingFx {
+            contract: step.agreement.head.id.clone(),
+            from: of_unit,
+            to: unit.clone(),
+            date: None,
+        })
     }
 
     pub(super) fn level(
@@ -244,6 +322,14 @@ impl<'a, L: Lines> Engine<'a, L> {
             figure: name.clone(),
             at,
         })
+    }
+}
+
+/// What one of a declared unit is worth, where that is stated.
+fn worth_of<'s>(step: &Step<'s>, unit: &Unit) -> Option<&'s Worth> {
+    match unit {
+        Unit::Declared { name, .. } => step.version.units.get(name)?.worth.as_ref(),
+        Unit::Currency(_) => None,
     }
 }
 

@@ -1,9 +1,8 @@
 //! Entitlements: what each term yields by period, with how that came about; and what of it is owed, rounded.
 
+use super::EngineError;
 use super::allocation::allocate;
 use super::outcome::{CapUse, Cause, Line, Lines};
-use super::plan::StreamName;
-use super::run::Engine;
 use crate::domain::calendar::{Calendar, Window};
 use crate::domain::contract::Contract;
 use crate::domain::contract::term::{IfNone, Payees, Term};
@@ -56,15 +55,6 @@ pub struct Owed {
     pub payee: PartyId,
     pub unit: Unit,
     pub amount: Exact,
-}
-
-/// A pool cannot be shared.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{contract}/{term}: nothing was used in {first_day} by which its pool could be shared")]
-pub struct NothingUsed {
-    pub contract: ContractId,
-    pub term: TermId,
-    pub first_day: chrono::NaiveDate,
 }
 
 impl Entitlements {
@@ -131,7 +121,7 @@ pub fn owed(
     yields: &BTreeMap<Window, Yield>,
     usage: &BTreeMap<(Window, PartyId), Exact>,
     rounding: Rounding,
-) -> Result<BTreeMap<Window, Vec<Owed>>, NothingUsed> {
+) -> Result<BTreeMap<Window, Vec<Owed>>, EngineError> {
     let digits = term.unit.digits();
     let payees: Vec<&PartyId> = match &term.payees {
         Payees::One(payee) => vec![payee],
@@ -153,9 +143,10 @@ pub fn owed(
         match &term.payees {
             Payees::One(_) => weights = vec![Exact::from_integer(1)],
             Payees::Parts(parts) => weights = parts.iter().map(|(_, part)| part.clone()).collect(),
+            Payees::ByUsage { .. } | Payees::EachParty { .. } if it.amount.is_zero() => {}
             Payees::ByUsage { if_none, .. } | Payees::EachParty { if_none, .. } => {
                 let parts = pool_parts(usage, *period, &payees, *if_none);
-                let parts = parts.ok_or_else(|| NothingUsed {
+                let parts = parts.ok_or_else(|| EngineError::NothingUsed {
                     contract: agreement.head.id.clone(),
                     term: term.id.clone(),
                     first_day: period.first_day,
@@ -198,14 +189,5 @@ fn pool_parts(
             let part = Exact::from_integer(i64::try_from(payees.len()).ok()?).inverse()?;
             Some(vec![part; payees.len()])
         }
-    }
-}
-
-impl<L: Lines> Engine<'_, L> {
-    /// What the pool of a term is shared by, by period and part.
-    pub fn usage_of_pool(&self, agreement: usize, term: &TermId) -> BTreeMap<(Window, PartyId), Exact> {
-        let stream = self.plan.stream(agreement, &StreamName::Term(term.clone()));
-        let of_term = self.shares.iter().filter(|((of, _, _), _)| Some(*of) == stream);
-        of_term.map(|((_, period, payee), used)| ((*period, payee.clone()), used.clone())).collect()
     }
 }

@@ -7,7 +7,7 @@ use crate::domain::ids::{ContractId, DefinedTerm};
 use crate::domain::money::{Exact, Unit};
 use crate::domain::period::Instant;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What an item can be selected, grouped and told apart by. Items share them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,15 +22,17 @@ impl Attributes {
 pub type AttributesId = Id<Attributes>;
 pub type AttributesList = Arena<Attributes>;
 
-/// One item, or a sum of usage whose parts no boundary tells apart.
+/// One item.
 #[derive(Clone, Debug)]
 pub struct Item<'a> {
     pub at: Instant,
     pub id: ItemId<'a>,
     pub attributes: AttributesId,
     pub content: Content<'a>,
-    /// Of a sum: the exclusive end of the time that it was summed over, from `at` on.
-    pub summed_until: Option<Instant>,
+    /// Of a record of an interval: its exclusive end.
+    pub until: Option<Instant>,
+    /// The contracts that leave it out: it breaks rights of theirs, and nobody has released it.
+    pub left_out_by: Option<&'a BTreeSet<ContractId>>,
 }
 
 /// What tells items of one instant apart, and orders them.
@@ -57,6 +59,8 @@ pub enum Content<'a> {
     Usage {
         quantity: Exact,
         charge: Charge<'a>,
+        /// Of a record of an interval: whether another price begins within it.
+        meets_prices: bool,
     },
     Billing(InUnit<'a>),
     /// Of what it is for: the attributes are those of the charge or billing.
@@ -66,7 +70,9 @@ pub enum Content<'a> {
     Figure {
         contract: &'a ContractId,
         name: &'a DefinedTerm,
-        value: InUnit<'a>,
+        value: Exact,
+        /// None: a plain number.
+        unit: Option<&'a Unit>,
     },
     /// Something that happened.
     Event {

@@ -83,7 +83,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     ) -> Result<Added, EngineError> {
         let at = passing.at;
         let measured = match (step.input(leaf.of), leaf.of) {
-            (Some(stream), _) => delta(passing, stream).cloned().unwrap_or_default(),
+            (Some(_), of) => self.drawn(step, of, &step.unit, passing)?.unwrap_or_default(),
             (None, Measure::Figure(name)) => self.figure(step, name, passing.attributes, at)?.unwrap_or_default(),
             (None, Measure::Base(_) | Measure::Amount(_) | Measure::Accrual { .. }) => Exact::zero(),
         };

@@ -55,9 +55,9 @@ impl Named<'_> {
 }
 
 /// The stretches in which a term or amount is in force, in the order of time.
-pub fn stretches(agreement: &Contract, named: &Named<'_>, known: &Knowledge, end: Instant) -> Vec<Stretch> {
+pub fn stretches(agreement: &Contract, named: &Named<'_>, known: &Knowledge) -> Vec<Stretch> {
     let mut found = Vec::new();
-    for (span, place) in versions_in_force(agreement, end) {
+    for (span, place) in versions_in_force(agreement, Span::ever().end) {
         let Some(version) = agreement.versions.get(place) else { continue };
         let Some(life) = named.life(version) else { continue };
         let own = OwnTime::of(agreement, version, named, life, known);

@@ -6,9 +6,11 @@
 pub mod allocation;
 pub mod arena;
 mod base;
+pub mod books;
 mod cap;
 mod counter;
 pub mod entitlement;
+pub mod feed;
 mod gauge;
 pub mod item;
 pub mod knowledge;
@@ -20,6 +22,7 @@ mod opening;
 pub mod outcome;
 pub mod plan;
 pub mod run;
+mod spread;
 mod table;
 mod term;
 mod window;
@@ -48,6 +51,12 @@ pub enum EngineError {
     MissingFx { contract: ContractId, from: Unit, to: Unit, date: Option<NaiveDate> },
     #[error("{contract}: figure {figure} is missing at {at}")]
     MissingFigure { contract: ContractId, figure: DefinedTerm, at: Instant },
+    #[error("{contract}: {item} lies across a boundary from {from} to {until}; the contract refuses that")]
+    Straddling { contract: ContractId, item: String, from: Instant, until: Instant },
+    #[error("{contract}/{name}: {what} is not computed yet")]
+    NotComputed { contract: ContractId, name: String, what: &'static str },
+    #[error("{contract}/{term}: nothing was used in the period from {first_day} by which its pool could be shared")]
+    NothingUsed { contract: ContractId, term: TermId, first_day: NaiveDate },
     #[error("{contract}/{name}: no row of its table holds at {at}; end it with otherwise, or with \"none\"")]
     NoRow { contract: ContractId, name: String, at: Instant },
 }

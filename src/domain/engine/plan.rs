@@ -68,6 +68,8 @@ pub struct Step<'a> {
     pub agreement: &'a Contract,
     pub version: &'a Version,
     pub work: Work<'a>,
+    /// What it yields amounts in.
+    pub unit: Unit,
     /// Each measure in its wording, with the stream that yields it. A level has none.
     inputs: Vec<(&'a Measure, StreamId)>,
     /// Of a term: what its amount is of.
@@ -101,11 +103,12 @@ impl Step<'_> {
     }
 }
 
-/// Lays out everything up to `end`.
+/// Lays out everything that the versions say.
 ///
 /// # Errors
 /// Streams that feed each other, or a name that nothing declares: loading refuses both.
-pub fn plan(agreements: &[Contract], end: Instant) -> Result<Plan<'_>, EngineError> {
+pub fn plan(agreements: &[Contract]) -> Result<Plan<'_>, EngineError> {
+    let end = Span::ever().end;
     let in_force: Vec<Vec<(Span, usize)>> = agreements.iter().map(|it| versions_in_force(it, end)).collect();
     let mut starts: Vec<Instant> = in_force.iter().flatten().map(|(span, _)| span.start).collect();
     starts.sort();
@@ -134,6 +137,18 @@ pub fn plan(agreements: &[Contract], end: Instant) -> Result<Plan<'_>, EngineErr
 }
 
 impl Plan<'_> {
+    /// What a stream yields amounts in; none for plain numbers.
+    pub fn unit_of(&self, stream: StreamId) -> Option<&Unit> {
+        let Stream { agreement, name } = &self.streams[stream];
+        let versions = &self.agreements.get(*agreement)?.versions;
+        match name {
+            StreamName::Base(_, unit) | StreamName::Figure(_, unit) => Some(unit),
+            StreamName::Amount(name) => versions.iter().rev().find_map(|it| it.amounts.get(name))?.unit.as_ref(),
+            StreamName::Term(id) => versions.iter().rev().find_map(|it| it.term(id)).map(|term| &term.unit),
+            StreamName::Gauge(_) => None,
+        }
+    }
+
     /// The stream of a name, where anything draws on it.
     pub fn stream(&self, agreement: usize, name: &StreamName) -> Option<StreamId> {
         self.streams.iter().find(|(_, stream)| stream.agreement == agreement && stream.name == *name).map(|(id, _)| id)
@@ -250,10 +265,10 @@ impl<'a> Layout<'a, '_> {
                 credits.push(self.stream(place, StreamName::Term(credit.of.clone()))?);
             }
             if let Some(of) = term.payees.shared_by() {
-                shared_by = Some(self.stream(place, StreamName::Base(of.clone(), unit))?);
+                shared_by = Some(self.stream(place, StreamName::Base(of.clone(), unit.clone()))?);
             }
         }
-        Ok(Step { stream, agreement, version, work, inputs, of, cap, credits, shared_by })
+        Ok(Step { stream, agreement, version, work, unit, inputs, of, cap, credits, shared_by })
     }
 
     fn measure(&mut self, place: usize, measure: &Measure, unit: &Unit) -> Result<StreamId, EngineError> {

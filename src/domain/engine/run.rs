@@ -8,7 +8,7 @@ use super::knowledge::Knowledge;
 use super::life::{Named, Stretch, calendar, instant, lives, stretches};
 use super::minimum::MinimumState;
 use super::outcome::{Cause, Lines};
-use super::plan::{CapId, Epoch, Plan, Step, StreamId, StreamName, Work};
+use super::plan::{CapId, Epoch, Plan, Step, Stream, StreamId, StreamName, Work};
 use super::table::Bands;
 use super::window::OpenWindow;
 use crate::domain::calendar::Window;
@@ -18,7 +18,7 @@ use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::Cap;
 use crate::domain::contract::value::{Condition, Table};
 use crate::domain::contract::window::WindowRule;
-use crate::domain::ids::PartyId;
+use crate::domain::ids::{ContractId, PartyId, TermId};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span, last_instant_before};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -54,6 +54,9 @@ pub struct Engine<'a, L> {
     pub(super) lines: L,
     end: Instant,
 }
+
+/// Usage by which the pools of terms are shared, by period and party.
+pub type Shares = BTreeMap<(ContractId, TermId), BTreeMap<(Window, PartyId), Exact>>;
 
 /// A cap, and the values that tell it apart.
 pub(super) type CapKey = (CapId, AttributesId);
@@ -149,8 +152,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         for (_, stream) in plan.streams.iter() {
             let agreement = plan.agreements.get(stream.agreement);
             let stretches = match (&stream.name, agreement) {
-                (StreamName::Term(term), Some(agreement)) => stretches(agreement, &Named::Term(term), known, end),
-                (StreamName::Amount(name), Some(agreement)) => stretches(agreement, &Named::Amount(name), known, end),
+                (StreamName::Term(term), Some(agreement)) => stretches(agreement, &Named::Term(term), known),
+                (StreamName::Amount(name), Some(agreement)) => stretches(agreement, &Named::Amount(name), known),
                 _ => Vec::new(),
             };
             streams.push(StreamState { lives: lives(&stretches), stretches, ..StreamState::default() });
@@ -206,11 +209,19 @@ impl<'a, L: Lines> Engine<'a, L> {
     ///
     /// # Errors
     /// What stops the settlement.
-    pub fn finish(mut self) -> Result<L, EngineError> {
+    pub fn finish(mut self) -> Result<(L, Shares), EngineError> {
         while self.boundaries.peek().is_some() {
             self.boundary()?;
         }
-        Ok(self.lines)
+        let mut shares = Shares::new();
+        for ((stream, period, party), used) in self.shares {
+            let Stream { agreement, name } = &self.plan.streams[stream];
+            if let (Some(agreement), StreamName::Term(term)) = (self.plan.agreements.get(*agreement), name) {
+                let of_term = shares.entry((agreement.head.id.clone(), term.clone())).or_default();
+                of_term.insert((period, party), used);
+            }
+        }
+        Ok((self.lines, shares))
     }
 
     fn epoch(&self) -> Option<&'a Epoch<'a>> {
@@ -496,8 +507,10 @@ fn dates(table: &Table) -> Vec<Instant> {
     spans.flat_map(|span| [span.start, span.end]).collect()
 }
 
-pub(super) fn content<'i>(passing: &Passing<'i>) -> Option<&'i Content<'i>> {
-    passing.item.map(|item| &item.content)
+/// What the item that passes is made of, where the contract does not leave it out.
+pub(super) fn content<'i>(step: &Step<'_>, passing: &Passing<'i>) -> Option<&'i Content<'i>> {
+    let leaves_out = |item: &Item<'_>| item.left_out_by.is_some_and(|it| it.contains(&step.agreement.head.id));
+    passing.item.filter(|item| !leaves_out(item)).map(|item| &item.content)
 }
 
 /// The item that a line is of, for messages.

@@ -1,23 +1,23 @@
 //! What each event costs: quantity times the price in force, meter by meter, exact (CONTRACTS section 2).
 
 use super::known::{Known, KnownUsage};
+use crate::domain::engine::feed::price_query;
 use crate::domain::ids::{DeploymentId, EventId, ProductId};
 use crate::domain::money::{Currency, Exact};
-use crate::domain::price::PriceQuery;
-use crate::domain::register::{Deployment, Register};
-use crate::domain::usage::{Meter, context_tokens};
-use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive;
+use crate::domain::register::Register;
+use crate::domain::usage::Meter;
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// What one event costs, or what it lacks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EventCharge {
     pub id: EventId,
     pub charge: Charge,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Charge {
     /// By currency; meters without a price beside it.
     Rated { amounts: BTreeMap<Currency, Exact>, without_price: Vec<Meter> },
@@ -48,7 +48,7 @@ fn charge(event: &KnownUsage, known: &Known, register: &Register) -> Charge {
     }
     let (mut amounts, mut without_price) = (BTreeMap::<Currency, Exact>::new(), Vec::new());
     for (meter, quantity) in &content.quantities {
-        match known.prices.in_force(&query(event, *meter, &product, deployment)) {
+        match known.prices.in_force(&price_query(content, *meter, &product, deployment)) {
             Some(price) => {
                 *amounts.entry(price.currency).or_default() += &(&Exact::from(*quantity) * &price.unit_price());
             }
@@ -57,25 +57,4 @@ fn charge(event: &KnownUsage, known: &Known, register: &Register) -> Charge {
         }
     }
     Charge::Rated { amounts, without_price }
-}
-
-fn query<'a>(
-    event: &'a KnownUsage,
-    meter: Meter,
-    product: &'a ProductId,
-    deployment: &'a Deployment,
-) -> PriceQuery<'a> {
-    let content = &event.usage.content;
-    // The highest whole number that the context exceeds: thresholds are whole.
-    let context = context_tokens(&content.quantities).ceil().saturating_sub(Decimal::ONE);
-    PriceQuery {
-        product,
-        meter,
-        service_tier: &content.service_tier,
-        customer: &content.customer,
-        region: &deployment.region,
-        channel: &deployment.channel,
-        context_exceeds: context.to_u64().unwrap_or(0),
-        at: content.occurred_at,
-    }
 }

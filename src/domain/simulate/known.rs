@@ -8,6 +8,7 @@ use crate::domain::ids::EventId;
 use crate::domain::period::Instant;
 use crate::domain::price::PriceBook;
 use crate::domain::record::Record;
+use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a scenario says as known at an instant; each list is in the order of recording.
@@ -34,19 +35,20 @@ pub struct KnownUsage {
     pub usage: Usage,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Mention {
     pub id: EventId,
     pub recorded_at: Instant,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rejected {
     pub what: Mention,
+    #[serde(serialize_with = "as_text")]
     pub reason: Reason,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Waiting {
     pub what: Mention,
     pub waits_for: EventId,
@@ -62,6 +64,10 @@ pub enum Reason {
     /// What corrections make of a record does not fit together.
     #[error("{0}")]
     Misfit(String),
+}
+
+fn as_text<S: Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(reason)
 }
 
 impl Reason {

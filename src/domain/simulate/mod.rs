@@ -4,6 +4,8 @@
 //! product: contracts, registers, price books, records; those that the database would stamp with a time of
 //! recording state it as `recorded_at`.
 
+pub mod answer;
+mod breaches;
 pub mod entry;
 pub mod known;
 pub mod charges;
@@ -11,6 +13,7 @@ pub mod charges;
 mod known_tests;
 mod one_file;
 pub mod read;
+pub mod run;
 pub mod step;
 
 use super::contract::folder::SourceFile;

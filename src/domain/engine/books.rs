@@ -1,0 +1,254 @@
+//! Books: what is due is what is owed for all periods up to one, less what was booked for them (CONTRACTS section 7).
+
+use super::EngineError;
+use super::entitlement::{Entitlements, owed};
+use super::feed::{Feed, Known};
+use super::plan::plan;
+use super::run::{Engine, Shares};
+use crate::domain::calendar::Window;
+use crate::domain::contract::measure::Measure;
+use crate::domain::contract::{Contract, Version};
+use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
+use crate::domain::money::{Exact, Rounding, Unit};
+use crate::domain::period::Instant;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where amounts are booked: each has its own sum by origin period.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Account {
+    pub contract: ContractId,
+    pub term: TermId,
+    pub payer: PartyId,
+    pub payee: PartyId,
+    pub unit: Unit,
+}
+
+/// By origin period.
+pub type ByPeriod = BTreeMap<Window, Exact>;
+
+/// What was booked, and which periods are closed.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    booked: BTreeMap<Account, ByPeriod>,
+    contracts: BTreeMap<ContractId, Progress>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    /// The last period that was settled, and as known at when.
+    settled: Option<(Window, Instant)>,
+    /// The last one that is closed, and all before it.
+    closed: Option<Window>,
+}
+
+/// What settling a period books.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    pub period: Window,
+    pub lines: BTreeMap<Account, ByPeriod>,
+}
+
+/// Why nothing is booked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BooksError {
+    #[error("{contract}: {} is closed, and there is news for it; settle the open period, which adjusts it", .period.first_day)]
+    PeriodClosed { contract: ContractId, period: Window },
+    #[error("{contract}: {} was settled as known at {settled}; a later settlement knows no less", .period.first_day)]
+    KnowsLess { contract: ContractId, period: Window, settled: Instant },
+    #[error("{contract}: {} is not settled; settle it before it is closed", .period.first_day)]
+    NotSettled { contract: ContractId, period: Window },
+}
+
+impl Books {
+    /// Books what is due for a period and for the open ones before it, which are closed then.
+    ///
+    /// # Errors
+    /// The period is closed and there is news for it, or less is known than at an earlier settlement.
+    pub fn settle(
+        &mut self,
+        contract: &Contract,
+        period: Window,
+        cutoff: Instant,
+        owed: &BTreeMap<Account, ByPeriod>,
+    ) -> Result<Vec<Settlement>, BooksError> {
+        let id = &contract.head.id;
+        let progress = self.contracts.get(id).copied().unwrap_or_default();
+        if let Some((period, settled)) = progress.settled.filter(|(_, settled)| cutoff < *settled) {
+            return Err(BooksError::KnowsLess { contract: id.clone(), period, settled });
+        }
+        if progress.closed.is_some_and(|closed| period <= closed) {
+            let lines = self.due(id, period, owed);
+            return match lines.is_empty() {
+                true => Ok(vec![Settlement { period, lines }]),
+                false => Err(BooksError::PeriodClosed { contract: id.clone(), period }),
+            };
+        }
+        let calendar = &contract.head.settlement;
+        let zone = contract.head.zone;
+        let begins = contract.begins().and_then(|at| calendar.window(at.with_timezone(&zone).date_naive()));
+        let open = match progress.closed {
+            Some(closed) => calendar.next(closed),
+            None => begins,
+        };
+        let mut settlements = Vec::new();
+        let mut at = open.filter(|open| *open < period);
+        while let Some(earlier) = at.filter(|earlier| *earlier < period) {
+            let lines = self.book(id, earlier, owed);
+            if !lines.is_empty() {
+                settlements.push(Settlement { period: earlier, lines });
+            }
+            self.contracts.entry(id.clone()).or_default().closed = Some(earlier);
+            at = calendar.next(earlier);
+        }
+        let lines = self.book(id, period, owed);
+        settlements.push(Settlement { period, lines });
+        let settled = progress.settled.map_or(period, |(settled, _)| settled.max(period));
+        self.contracts.entry(id.clone()).or_default().settled = Some((settled, cutoff));
+        Ok(settlements)
+    }
+
+    /// From then on a period, and those before it, refuse news.
+    ///
+    /// # Errors
+    /// It is not settled.
+    pub fn close(&mut self, contract: &ContractId, period: Window) -> Result<(), BooksError> {
+        let progress = self.contracts.entry(contract.clone()).or_default();
+        if progress.closed.is_some_and(|closed| period <= closed) {
+            return Ok(());
+        }
+        if progress.settled.is_none_or(|(settled, _)| settled < period) {
+            return Err(BooksError::NotSettled { contract: contract.clone(), period });
+        }
+        progress.closed = Some(period);
+        Ok(())
+    }
+
+    /// The sum of everything booked, by account.
+    pub fn totals(&self) -> impl Iterator<Item = (&Account, Exact)> {
+        self.booked.iter().map(|(account, by_period)| (account, by_period.values().cloned().sum()))
+    }
+
+    fn book(
+        &mut self,
+        contract: &ContractId,
+        period: Window,
+        owed: &BTreeMap<Account, ByPeriod>,
+    ) -> BTreeMap<Account, ByPeriod> {
+        let due = self.due(contract, period, owed);
+        for (account, by_period) in &due {
+            let booked = self.booked.entry(account.clone()).or_default();
+            for (origin, amount) in by_period {
+                *booked.entry(*origin).or_default() += amount;
+            }
+        }
+        due
+    }
+
+    /// `owed for all origin periods up to one - everything booked for them`. What a version removed is returned.
+    fn due(
+        &self,
+        contract: &ContractId,
+        period: Window,
+        owed: &BTreeMap<Account, ByPeriod>,
+    ) -> BTreeMap<Account, ByPeriod> {
+        let of_contract = |account: &&Account| account.contract == *contract;
+        let accounts: BTreeSet<&Account> = owed.keys().chain(self.booked.keys()).filter(of_contract).collect();
+        let nothing = ByPeriod::new();
+        let mut found = BTreeMap::new();
+        for account in accounts {
+            let owed = owed.get(account).unwrap_or(&nothing);
+            let booked = self.booked.get(account).unwrap_or(&nothing);
+            let origins: BTreeSet<&Window> = owed.keys().chain(booked.keys()).filter(|it| **it <= period).collect();
+            let amount = |of: &ByPeriod, origin: &Window| of.get(origin).cloned().unwrap_or_default();
+            let due = origins.into_iter().map(|origin| (*origin, amount(owed, origin) - amount(booked, origin)));
+            let due: ByPeriod = due.filter(|(_, amount)| !amount.is_zero()).collect();
+            if !due.is_empty() {
+                found.insert(account.clone(), due);
+            }
+        }
+        found
+    }
+}
+
+/// What the terms of a contract yield, as far as they and those that they draw on have come.
+pub struct Run {
+    pub entitlements: Entitlements,
+    shares: Shares,
+}
+
+/// Runs a contract, and those that it draws on, up to an instant.
+///
+/// # Errors
+/// What stops the settlement.
+pub fn run(known: &Known<'_>, feed: &Feed<'_>, contract: &ContractId, through: Instant) -> Result<Run, EngineError> {
+    let contracts = drawn_on(known.contracts, contract);
+    let plan = plan(&contracts)?;
+    let lines = Entitlements::new(&contracts);
+    let mut engine = Engine::new(&plan, &feed.knowledge, feed.attributes.clone(), through, lines);
+    for item in &feed.items {
+        engine.item(item)?;
+    }
+    let (entitlements, shares) = engine.finish()?;
+    Ok(Run { entitlements, shares })
+}
+
+/// A contract with all on whose terms it draws.
+fn drawn_on(contracts: &[Contract], id: &ContractId) -> Vec<Contract> {
+    let mut found = BTreeSet::from([id.clone()]);
+    let mut open = vec![id.clone()];
+    while let Some(id) = open.pop() {
+        let versions = contracts.iter().filter(|it| it.head.id == id).flat_map(|it| &it.versions);
+        for measure in versions.flat_map(mentions) {
+            if let Measure::Accrual { contract, .. } = measure
+                && found.insert(contract.clone())
+            {
+                open.push(contract.clone());
+            }
+        }
+    }
+    contracts.iter().filter(|it| found.contains(&it.head.id)).cloned().collect()
+}
+
+/// Everything that a version measures.
+fn mentions(version: &Version) -> Vec<&Measure> {
+    let bases = version.bases.values().flat_map(|base| base.mentions());
+    let amounts = version.amounts.values().flat_map(|amount| amount.mentions());
+    let figures = version.figures.values().flat_map(|figure| figure.kind.mentions());
+    let caps = version.caps.values().flat_map(|cap| cap.limit.mentions());
+    let terms = version.terms.iter().flat_map(|term| term.mentions());
+    bases.chain(amounts).chain(figures).chain(caps).chain(terms).collect()
+}
+
+impl Run {
+    /// What is owed of a contract, by account and origin period, rounded.
+    ///
+    /// # Errors
+    /// A pool of a period in which nothing was used, where the contract stops at that.
+    pub fn owed(&self, contract: &Contract) -> Result<BTreeMap<Account, ByPeriod>, EngineError> {
+        let mut found: BTreeMap<Account, ByPeriod> = BTreeMap::new();
+        let nothing = BTreeMap::new();
+        for ((of, id), yields) in self.entitlements.terms.iter().filter(|((of, _), _)| *of == contract.head.id) {
+            let stated = contract.versions.iter().rev().find_map(|version| version.term(id));
+            let Some(term) = stated.filter(|term| !term.is_input) else { continue };
+            let usage = self.shares.get(&(of.clone(), id.clone())).unwrap_or(&nothing);
+            for (origin, owed) in owed(contract, term, yields, usage, rounding(contract, &term.unit))? {
+                for owed in owed {
+                    let (contract, term) = (of.clone(), id.clone());
+                    let account = Account { contract, term, payer: owed.payer, payee: owed.payee, unit: owed.unit };
+                    found.entry(account).or_default().insert(origin, owed.amount);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// How amounts of a unit are rounded: a declared one by its own mode.
+pub fn rounding(contract: &Contract, unit: &Unit) -> Rounding {
+    let of_unit = |name: &DefinedTerm| contract.versions.iter().rev().find_map(|it| it.units.get(name));
+    match unit {
+        Unit::Declared { name, .. } => of_unit(name).map_or(contract.head.rounding, |unit| unit.rounding),
+        Unit::Currency(_) => contract.head.rounding,
+    }
+}

@@ -1,0 +1,329 @@
+//! From what is known to what the engine takes: items in their order, and what stands beside them (CONTRACTS section 2).
+
+use super::item::{Attributes, AttributesId, AttributesList, Charge, Content, InUnit, Item, ItemId, Kind};
+use super::knowledge::{Fact, Flow, Knowledge, Level};
+use super::spread::Sold;
+use crate::domain::contract::rights::FactKind;
+use crate::domain::contract::selector::Attribute;
+use crate::domain::contract::{Contract, Version};
+use crate::domain::fx::FxRate;
+use crate::domain::ids::{ContractId, DeploymentId, EventId, ProductId};
+use crate::domain::money::{Currency, Exact, Unit};
+use crate::domain::period::{Instant, Span, end_of_day_exclusive, last_instant_before, start_of_day};
+use crate::domain::price::{Price, PriceBook, PriceQuery};
+use crate::domain::record::{self, Record, RecordContent, Subject};
+use crate::domain::register::{Deployment, Register};
+use crate::domain::usage::{Meter, Quantities, UsageContent, context_tokens};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A usage event that stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    pub id: &'a EventId,
+    pub content: &'a UsageContent,
+    /// Of a record of an interval: its exclusive end.
+    pub until: Option<Instant>,
+    /// What it can be selected by beside what it reports: by the attributes' names.
+    pub attributes: &'a BTreeMap<String, String>,
+}
+
+/// Everything that is known at an instant. Lists are in the order of recording.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    pub contracts: &'a [Contract],
+    pub register: &'a Register,
+    pub prices: &'a PriceBook,
+    pub rates: &'a [FxRate],
+    pub usage: &'a [Event<'a>],
+    pub records: &'a [Record],
+    /// By usage event, the contracts that leave it out.
+    pub held: &'a BTreeMap<EventId, BTreeSet<ContractId>>,
+    pub units: &'a Units,
+}
+
+/// Every unit that amounts can be in, by its name: items refer to them.
+#[derive(Clone, Debug)]
+pub struct Units {
+    currencies: BTreeMap<Currency, Unit>,
+    declared: BTreeMap<String, BTreeSet<Unit>>,
+}
+
+/// What the engine runs on.
+pub struct Feed<'a> {
+    /// In the order in which they count.
+    pub items: Vec<Item<'a>>,
+    pub attributes: AttributesList,
+    pub knowledge: Knowledge,
+}
+
+impl Units {
+    pub fn of(contracts: &[Contract]) -> Self {
+        let mut declared: BTreeMap<String, BTreeSet<Unit>> = BTreeMap::new();
+        for version in contracts.iter().flat_map(|contract| &contract.versions) {
+            for (name, unit) in &version.units {
+                let unit = Unit::Declared { name: name.clone(), digits: unit.digits };
+                declared.entry(name.to_string()).or_default().insert(unit);
+            }
+        }
+        Self { currencies: Currency::all().map(|it| (it, Unit::Currency(it))).collect(), declared }
+    }
+
+    pub fn currency(&self, currency: Currency) -> Option<&Unit> {
+        self.currencies.get(&currency)
+    }
+
+    /// What has a name: contracts may give units of one name different digits.
+    fn named(&self, name: &str) -> Vec<&Unit> {
+        let currency = name.parse().ok().and_then(|currency| self.currency(currency));
+        currency.into_iter().chain(self.declared.get(name).into_iter().flatten()).collect()
+    }
+}
+
+/// Makes items of everything that is known.
+pub fn feed(known: Known<'_>) -> Feed<'_> {
+    let mut builder =
+        Builder { known, items: Vec::new(), attributes: Interned::default(), knowledge: Knowledge::default() };
+    let mut sold = Sold::default();
+    for event in known.usage {
+        builder.usage(event, &mut sold);
+    }
+    super::spread::add_money(&mut builder, &mut sold);
+    for record in known.records {
+        match &record.content {
+            RecordContent::Figure(figure) => builder.flow(record, figure),
+            RecordContent::Level(level) => builder.level(level),
+            RecordContent::Fact(fact) => builder.fact(record, fact),
+            RecordContent::Deduction(_)
+            | RecordContent::Receipt(_)
+            | RecordContent::Billing(_)
+            // What they leave out or let in is told by `held`.
+            | RecordContent::Decision(_) => {}
+        }
+    }
+    for rate in known.rates {
+        for from in known.units.named(&rate.from) {
+            for to in known.units.named(&rate.to) {
+                builder.knowledge.add_rate(&rate.source, from, to, rate.date, rate.rate.clone());
+            }
+        }
+    }
+    // Sorting is stable: what one record is spread over stays in the order of that.
+    builder.items.sort_by(Item::order);
+    Feed { items: builder.items, attributes: builder.attributes.list, knowledge: builder.knowledge }
+}
+
+/// Attributes of which each combination is kept once.
+#[derive(Default)]
+struct Interned {
+    list: AttributesList,
+    known: BTreeMap<Attributes, AttributesId>,
+}
+
+pub(super) struct Builder<'a> {
+    pub known: Known<'a>,
+    pub items: Vec<Item<'a>>,
+    attributes: Interned,
+    knowledge: Knowledge,
+}
+
+impl<'a> Builder<'a> {
+    pub fn attributes(&mut self, attributes: Attributes) -> AttributesId {
+        if let Some(known) = self.attributes.known.get(&attributes) {
+            return *known;
+        }
+        let id = self.attributes.list.push(attributes.clone());
+        self.attributes.known.insert(attributes, id);
+        id
+    }
+
+    pub fn left_out_by(&self, sale: Option<&EventId>) -> Option<&'a BTreeSet<ContractId>> {
+        sale.and_then(|sale| self.known.held.get(sale))
+    }
+
+    /// A charge for each meter. What no register names does not count until it does.
+    fn usage(&mut self, event: &Event<'a>, sold: &mut Sold<'a>) {
+        let content = event.content;
+        let Some(place) = of_place(self.known.register, &content.deployment, &content.product) else { return };
+        let product = ProductId::from(content.product.as_str());
+        let Some(deployment) = self.known.register.deployments.get(&DeploymentId::from(content.deployment.as_str()))
+        else {
+            return;
+        };
+        for (meter, quantity) in content.quantities.iter().filter(|(_, quantity)| !quantity.is_zero()) {
+            let mut attributes = place.clone();
+            let own =
+                event.attributes.iter().filter_map(|(name, value)| Some((Attribute::plain(name)?, value.clone())));
+            attributes.0.extend(own);
+            let told = [(Attribute::Customer, &content.customer), (Attribute::ServiceTier, &content.service_tier)];
+            attributes.0.extend(told.into_iter().map(|(name, value)| (name, value.clone())));
+            attributes.0.insert(Attribute::Meter, meter.name().to_owned());
+            let attributes = self.attributes(attributes);
+            let quantity = Exact::from(*quantity);
+            let query = price_query(content, *meter, &product, deployment);
+            let price = self.known.prices.in_force(&query);
+            let charge = match (deployment.seller.is_some(), price) {
+                (false, _) => Charge::Unsold,
+                (true, None) => Charge::NoPrice,
+                (true, Some(price)) => match self.known.units.currency(price.currency) {
+                    Some(unit) => Charge::Rated(InUnit { value: &quantity * &price.unit_price(), unit }),
+                    None => Charge::NoPrice,
+                },
+            };
+            if let Charge::Rated(amount) = &charge {
+                sold.add(event.id, (attributes, content.occurred_at), amount.value.clone());
+            }
+            let meets_prices = event.until.is_some_and(|until| self.changes_price(&query, price, until));
+            self.items.push(Item {
+                at: content.occurred_at,
+                id: ItemId { id: &event.id.id, source: &event.id.source, kind: Kind::Usage, meter: meter.name() },
+                attributes,
+                content: Content::Usage { quantity, charge, meets_prices },
+                until: event.until,
+                left_out_by: self.left_out_by(Some(event.id)),
+            });
+        }
+    }
+
+    /// Whether another price begins between an item and an instant.
+    fn changes_price(&self, query: &PriceQuery<'_>, price: Option<&Price>, until: Instant) -> bool {
+        let within = self.known.prices.boundaries().filter(|at| query.at < *at && *at < until);
+        within.into_iter().any(|at| self.known.prices.in_force(&PriceQuery { at, ..*query }) != price)
+    }
+
+    fn contract(&self, id: &ContractId) -> Option<&'a Contract> {
+        self.known.contracts.iter().find(|contract| contract.head.id == *id)
+    }
+
+    /// A flow figure stands at the last instant of its last day.
+    fn flow(&mut self, record: &'a Record, figure: &'a record::Figure) {
+        let Some(contract) = self.contract(&figure.contract) else { return };
+        let zone = contract.head.zone;
+        let end = end_of_day_exclusive(zone, figure.through);
+        let about = about(&figure.about);
+        let span = Span { start: start_of_day(zone, figure.from), end };
+        let flow = Flow { span, about: about.clone(), value: figure.value.amount.clone() };
+        self.knowledge.add_flow(figure.contract.clone(), figure.name.clone(), flow);
+        let attributes = self.attributes(Attributes(about));
+        let unit = figure.value.unit.as_ref().and_then(|name| self.unit_of(contract, name));
+        self.items.push(Item {
+            at: last_instant_before(end),
+            id: ItemId { id: &record.id.id, source: &record.id.source, kind: Kind::Figure, meter: "" },
+            attributes,
+            content: Content::Figure {
+                contract: &figure.contract,
+                name: &figure.name,
+                value: figure.value.amount.clone(),
+                unit,
+            },
+            until: None,
+            left_out_by: None,
+        });
+    }
+
+    /// The unit that a contract means by a name.
+    fn unit_of(&self, contract: &Contract, name: &str) -> Option<&'a Unit> {
+        let declares = |version: &Version, unit: &Unit| match unit {
+            Unit::Declared { name, digits } => version.units.get(name).is_some_and(|it| it.digits == *digits),
+            Unit::Currency(_) => true,
+        };
+        let mut named = self.known.units.named(name).into_iter();
+        named.find(|unit| contract.versions.iter().any(|version| declares(version, unit)))
+    }
+
+    fn level(&mut self, level: &record::Level) {
+        let told = Level { at: level.at, about: about(&level.about), value: level.value.amount.clone() };
+        self.knowledge.add_level(level.contract.clone(), level.name.clone(), told);
+    }
+
+    /// A fact about a capability is one about each product that has it.
+    fn fact(&mut self, record: &'a Record, fact: &'a record::Fact) {
+        let Some(contract) = self.contract(&fact.contract) else { return };
+        let about = about(&fact.about);
+        let products = fact.about.capability.as_ref().map(|capability| {
+            let has = |(_, product): &(&ProductId, &crate::domain::register::Product)| {
+                product.capabilities.iter().any(|it| it == capability)
+            };
+            self.known.register.products.iter().filter(has).map(|(id, _)| id.to_string()).collect::<Vec<_>>()
+        });
+        let told = Fact {
+            at: fact.at,
+            until: fact.until,
+            about: about.clone(),
+            party: fact.party.as_ref().map(ToString::to_string),
+        };
+        match products {
+            None => self.knowledge.add_fact(fact.contract.clone(), fact.name.clone(), told),
+            Some(products) => {
+                for product in products {
+                    let mut told = told.clone();
+                    told.about.insert(Attribute::Product, product);
+                    self.knowledge.add_fact(fact.contract.clone(), fact.name.clone(), told);
+                }
+            }
+        }
+        let is_event = |version: &Version| version.facts.get(&fact.name).is_some_and(|it| it.kind == FactKind::Event);
+        if !contract.versions.iter().any(is_event) {
+            return;
+        }
+        let attributes = self.attributes(Attributes(about));
+        self.items.push(Item {
+            at: fact.at,
+            id: ItemId { id: &record.id.id, source: &record.id.source, kind: Kind::Event, meter: "" },
+            attributes,
+            content: Content::Event { contract: &fact.contract, name: &fact.name },
+            until: None,
+            left_out_by: None,
+        });
+    }
+}
+
+/// What is told of a deployment and a product; none where no register names them.
+pub(super) fn of_place(register: &Register, deployment: &str, product: &str) -> Option<Attributes> {
+    let known = register.deployments.get(&DeploymentId::from(deployment))?;
+    register.products.get(&ProductId::from(product))?;
+    let Deployment { cloud, channel, region, operator, seller } = known;
+    let mut attributes = BTreeMap::from([
+        (Attribute::Cloud, cloud.clone()),
+        (Attribute::Channel, channel.clone()),
+        (Attribute::Region, region.clone()),
+        (Attribute::Operator, operator.to_string()),
+        (Attribute::Deployment, deployment.to_owned()),
+        (Attribute::Product, product.to_owned()),
+    ]);
+    attributes.extend(seller.as_ref().map(|seller| (Attribute::Seller, seller.to_string())));
+    Some(Attributes(attributes))
+}
+
+/// What a record is about, capabilities left aside.
+pub(super) fn about(subject: &Subject) -> BTreeMap<Attribute, String> {
+    let others = subject.others.iter().filter_map(|(name, value)| Some((Attribute::plain(name)?, value.clone())));
+    let product = subject.product.iter().map(|product| (Attribute::Product, product.to_string()));
+    let cloud = subject.cloud.iter().map(|cloud| (Attribute::Cloud, cloud.clone()));
+    others.chain(product).chain(cloud).collect()
+}
+
+/// What the price of a meter of an event is asked for.
+pub fn price_query<'q>(
+    content: &'q UsageContent,
+    meter: Meter,
+    product: &'q ProductId,
+    deployment: &'q Deployment,
+) -> PriceQuery<'q> {
+    PriceQuery {
+        product,
+        meter,
+        service_tier: &content.service_tier,
+        customer: &content.customer,
+        region: &deployment.region,
+        channel: &deployment.channel,
+        context_exceeds: context_exceeds(&content.quantities),
+        at: content.occurred_at,
+    }
+}
+
+/// The highest whole number that the context of a request exceeds: thresholds are whole.
+fn context_exceeds(quantities: &Quantities) -> u64 {
+    context_tokens(quantities).ceil().saturating_sub(Decimal::ONE).to_u64().unwrap_or(0)
+}

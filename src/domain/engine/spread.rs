@@ -1,0 +1,286 @@
+//! Money that names other items: billings, receipts and deductions, spread exactly over what they name.
+
+use super::feed::{Builder, about, of_place};
+use super::item::{Attributes, AttributesId, Content, Deduction, InUnit, Item, ItemId, Kind};
+use crate::domain::contract::measure::{Basis, Place};
+use crate::domain::contract::selector::Attribute;
+use crate::domain::ids::EventId;
+use crate::domain::money::{Exact, Unit};
+use crate::domain::period::Instant;
+use crate::domain::record::{self, Record, RecordContent, Reduces};
+use std::collections::BTreeMap;
+
+/// One amount that others may name: a charge of one meter, or a part of a billing or receipt.
+#[derive(Clone, Debug)]
+struct Part<'a> {
+    /// The charge, billing or receipt that it is a part of.
+    item: &'a EventId,
+    /// The charge or billing behind it.
+    sale: &'a EventId,
+    attributes: AttributesId,
+    at: Instant,
+    amount: Exact,
+    /// What was neither received nor taken off yet.
+    open: Exact,
+}
+
+/// What can be named, by its id.
+#[derive(Default)]
+pub(super) struct Sold<'a> {
+    charges: BTreeMap<&'a EventId, Vec<Part<'a>>>,
+    billings: BTreeMap<&'a EventId, Vec<Part<'a>>>,
+    receipts: BTreeMap<&'a EventId, Vec<Part<'a>>>,
+    /// By charge: the parts of billings and receipts that are of it.
+    billed: BTreeMap<&'a EventId, Vec<Part<'a>>>,
+    /// By charge or billing.
+    received: BTreeMap<&'a EventId, Vec<Part<'a>>>,
+}
+
+impl<'a> Sold<'a> {
+    pub fn add(&mut self, id: &'a EventId, (attributes, at): (AttributesId, Instant), amount: Exact) {
+        let part = Part { item: id, sale: id, attributes, at, open: amount.clone(), amount };
+        self.charges.entry(id).or_default().push(part);
+    }
+
+    /// A charge or billing.
+    fn sales(&mut self, id: &EventId) -> Option<&mut Vec<Part<'a>>> {
+        match self.charges.get_mut(id) {
+            Some(parts) => Some(parts),
+            None => self.billings.get_mut(id),
+        }
+    }
+}
+
+/// Adds the items of billings, receipts and deductions. What names something that is not known waits for it.
+pub(super) fn add_money<'a>(builder: &mut Builder<'a>, sold: &mut Sold<'a>) {
+    let records = builder.known.records;
+    for record in records {
+        if let RecordContent::Billing(billing) = &record.content {
+            add_billing(builder, sold, record, billing);
+        }
+    }
+    // What is open at a receipt is what earlier receipts and deductions have left.
+    let mut dated: Vec<(Instant, &'a Record)> = records.iter().filter_map(|it| Some((dated_at(it)?, it))).collect();
+    dated.sort_by_key(|(at, record)| (*at, &record.id.id, &record.id.source));
+    for (_, record) in &dated {
+        match &record.content {
+            RecordContent::Receipt(receipt) => add_receipt(builder, sold, record, receipt),
+            RecordContent::Deduction(deduction) => close_open(sold, deduction),
+            _ => {}
+        }
+    }
+    for record in records {
+        if let RecordContent::Deduction(deduction) = &record.content {
+            add_deduction(builder, sold, record, deduction);
+        }
+    }
+}
+
+fn dated_at(record: &Record) -> Option<Instant> {
+    match &record.content {
+        RecordContent::Receipt(receipt) => Some(receipt.at),
+        RecordContent::Deduction(deduction) => Some(deduction.at),
+        _ => None,
+    }
+}
+
+/// Parts of an amount in proportion to weights, exactly; where all weigh nothing, equal parts.
+fn spread(amount: &Exact, weights: &[Exact]) -> Vec<Exact> {
+    let total: Exact = weights.iter().cloned().sum();
+    let count = i64::try_from(weights.len()).unwrap_or(i64::MAX);
+    let equal = || Exact::ratio(1, count).unwrap_or_default();
+    weights.iter().map(|weight| amount * &weight.checked_div(&total).unwrap_or_else(equal)).collect()
+}
+
+fn amounts(parts: &[Part<'_>]) -> Vec<Exact> {
+    parts.iter().map(|part| part.amount.clone()).collect()
+}
+
+/// What is open of each part; where nothing is, the parts themselves.
+fn open_amounts(parts: &[Part<'_>]) -> Vec<Exact> {
+    let open: Vec<Exact> = parts.iter().map(|part| part.open.clone().max(Exact::zero())).collect();
+    if open.iter().all(Exact::is_zero) { amounts(parts) } else { open }
+}
+
+/// All that several ids name; none while one of them is not known.
+fn all_named<'a>(sold: &mut Sold<'a>, ids: &[EventId]) -> Option<Vec<Part<'a>>> {
+    let mut found = Vec::new();
+    for id in ids {
+        found.extend(sold.sales(id)?.iter().cloned());
+    }
+    Some(found).filter(|found| !found.is_empty())
+}
+
+fn add_billing<'a>(builder: &mut Builder<'a>, sold: &mut Sold<'a>, record: &'a Record, billing: &'a record::Billing) {
+    let Some(unit) = builder.known.units.currency(billing.amount.currency) else { return };
+    let parts: Vec<Part<'a>> = if billing.names.is_empty() {
+        let attributes = builder.attributes(Attributes(about(&billing.about)));
+        let amount = billing.amount.amount.clone();
+        vec![Part { item: &record.id, sale: &record.id, attributes, at: billing.at, open: amount.clone(), amount }]
+    } else {
+        let Some(named) = all_named(sold, &billing.names) else { return };
+        let shares = spread(&billing.amount.amount, &amounts(&named));
+        let part = |(part, amount): (Part<'a>, Exact)| Part {
+            item: &record.id,
+            at: billing.at,
+            open: amount.clone(),
+            amount,
+            ..part
+        };
+        named.into_iter().zip(shares).map(part).collect()
+    };
+    for part in &parts {
+        let content = Content::Billing(InUnit { value: part.amount.clone(), unit });
+        builder.items.push(item(builder, record, Kind::Billing, part, content));
+        if part.sale != &record.id {
+            sold.billed.entry(part.sale).or_default().push(part.clone());
+        }
+    }
+    sold.billings.insert(&record.id, parts);
+}
+
+fn item<'a>(builder: &Builder<'a>, record: &'a Record, kind: Kind, part: &Part<'a>, content: Content<'a>) -> Item<'a> {
+    Item {
+        at: part.at,
+        id: ItemId { id: &record.id.id, source: &record.id.source, kind, meter: "" },
+        attributes: part.attributes,
+        content,
+        until: None,
+        left_out_by: builder.left_out_by(Some(part.sale)),
+    }
+}
+
+/// Cash is of what it names: in the parts that it states, or in proportion to what is open.
+fn add_receipt<'a>(builder: &mut Builder<'a>, sold: &mut Sold<'a>, record: &'a Record, receipt: &'a record::Receipt) {
+    let Some(unit) = builder.known.units.currency(receipt.amount.currency) else { return };
+    let stated = receipt.pays.iter().all(|paid| paid.amount.is_some());
+    let groups: Vec<(Vec<&'a EventId>, Exact)> = if stated {
+        let part = |paid: &'a record::Paid| Some((vec![&paid.event], paid.amount.as_ref()?.amount.clone()));
+        receipt.pays.iter().filter_map(part).collect()
+    } else {
+        vec![(receipt.pays.iter().map(|paid| &paid.event).collect(), receipt.amount.amount.clone())]
+    };
+    for (ids, amount) in groups {
+        let named: Option<Vec<(&'a EventId, Vec<Part<'a>>)>> =
+            ids.into_iter().map(|id| Some((id, sold.sales(id)?.clone()))).collect();
+        let Some(named) = named else { continue };
+        let all: Vec<Part<'a>> = named.iter().flat_map(|(_, parts)| parts.iter().cloned()).collect();
+        let mut shares = spread(&amount, &open_amounts(&all)).into_iter();
+        for (id, parts) in named {
+            for (place, part) in parts.into_iter().enumerate() {
+                let share = shares.next().unwrap_or_default();
+                if let Some(paid) = sold.sales(id).and_then(|parts| parts.get_mut(place)) {
+                    paid.open = &paid.open - &share;
+                }
+                let received = Part { item: &record.id, at: receipt.at, amount: share.clone(), open: share, ..part };
+                let content = Content::Receipt(InUnit { value: received.amount.clone(), unit });
+                builder.items.push(item(builder, record, Kind::Receipt, &received, content));
+                sold.received.entry(id).or_default().push(received.clone());
+                if received.sale != id {
+                    sold.received.entry(received.sale).or_default().push(received.clone());
+                }
+                sold.receipts.entry(&record.id).or_default().push(received);
+            }
+        }
+    }
+}
+
+/// The ids that a deduction names.
+fn named(deduction: &record::Deduction) -> &[EventId] {
+    match &deduction.reduces {
+        Reduces::Event(event) => std::slice::from_ref(event),
+        Reduces::Events(events) => events,
+        Reduces::Usage { .. } => &[],
+    }
+}
+
+/// Takes a deduction off what is open.
+fn close_open(sold: &mut Sold<'_>, deduction: &record::Deduction) {
+    let ids = named(deduction);
+    let Some(all) = all_named(sold, ids) else { return };
+    let mut shares = spread(&deduction.amount.amount, &amounts(&all)).into_iter();
+    for id in ids {
+        for part in sold.sales(id).into_iter().flatten() {
+            part.open = &part.open - &shares.next().unwrap_or_default();
+        }
+    }
+}
+
+/// A deduction is told for each basis on which what it names counts, and where it names items twice: there, and at
+/// its own date.
+fn add_deduction<'a>(
+    builder: &mut Builder<'a>,
+    sold: &mut Sold<'a>,
+    record: &'a Record,
+    deduction: &'a record::Deduction,
+) {
+    let Some(unit) = builder.known.units.currency(deduction.amount.currency) else { return };
+    if let Reduces::Usage { deployment, product, customer } = &deduction.reduces {
+        let Some(mut attributes) = of_place(builder.known.register, deployment.as_str(), product.as_str()) else {
+            return;
+        };
+        attributes.0.extend(customer.clone().map(|customer| (Attribute::Customer, customer)));
+        let attributes = builder.attributes(attributes);
+        for basis in [Basis::Occurred, Basis::Invoiced, Basis::Received] {
+            let (part, amount) = (None, deduction.amount.amount.clone());
+            tell(builder, record, deduction, Told { basis, part, attributes, amount, unit });
+        }
+        return;
+    }
+    let ids = named(deduction);
+    let mut tellings: Vec<(Basis, Vec<Part<'a>>)> = Vec::new();
+    let of_all = |parts: &BTreeMap<&'a EventId, Vec<Part<'a>>>| -> Vec<Part<'a>> {
+        ids.iter().filter_map(|id| parts.get(id)).flatten().cloned().collect()
+    };
+    if ids.iter().all(|id| sold.receipts.contains_key(id)) {
+        tellings.push((Basis::Received, of_all(&sold.receipts)));
+    } else {
+        if all_named(sold, ids).is_none() {
+            return;
+        }
+        let stand_alone: Vec<Part<'a>> =
+            of_all(&sold.billings).into_iter().filter(|part| sold.billings.contains_key(part.sale)).collect();
+        let of_charges = of_all(&sold.charges);
+        tellings.push((Basis::Occurred, [of_charges, stand_alone].concat()));
+        tellings.push((Basis::Invoiced, [of_all(&sold.billings), of_all(&sold.billed)].concat()));
+        tellings.push((Basis::Received, of_all(&sold.received)));
+    }
+    for (basis, parts) in tellings {
+        for (part, amount) in parts.iter().zip(spread(&deduction.amount.amount, &amounts(&parts))) {
+            let told = Told { basis, part: Some(part), attributes: part.attributes, amount, unit };
+            tell(builder, record, deduction, told);
+        }
+    }
+}
+
+/// One telling of a deduction.
+struct Told<'t, 'a> {
+    basis: Basis,
+    part: Option<&'t Part<'a>>,
+    attributes: AttributesId,
+    amount: Exact,
+    unit: &'a Unit,
+}
+
+fn tell<'a>(builder: &mut Builder<'a>, record: &'a Record, deduction: &'a record::Deduction, told: Told<'_, 'a>) {
+    let Told { basis, part, attributes, amount, unit } = told;
+    let content = |place| {
+        Content::Deduction(Deduction {
+            category: &deduction.category,
+            amount: InUnit { value: amount.clone(), unit },
+            basis,
+            place,
+            item_at: part.map(|part| part.at),
+        })
+    };
+    let (left_out_by, kind) = (builder.left_out_by(part.map(|part| part.sale)), Kind::Deduction);
+    let own = ItemId { id: &record.id.id, source: &record.id.source, kind, meter: "" };
+    let item =
+        Item { at: deduction.at, id: own, attributes, content: content(Place::OwnDate), until: None, left_out_by };
+    if let Some(part) = part {
+        // Right after what it names, before the next item: that has another id.
+        let there = ItemId { id: &part.item.id, source: &part.item.source, kind, meter: &record.id.id };
+        builder.items.push(Item { at: part.at, id: there, content: content(Place::Item), ..item.clone() });
+    }
+    builder.items.push(item);
+}

@@ -1,0 +1,153 @@
+//! What a run of a scenario answers to its steps, in a form that programs read.
+
+use super::charges::EventCharge;
+use super::known::{Rejected, Waiting};
+use crate::domain::contract::rights::OnBreach;
+use crate::domain::findings::Why;
+use crate::domain::ids::{ContractId, EventId, PartyId, TermId};
+use crate::domain::money::{Exact, Unit};
+use crate::domain::period::Instant;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// A run of a scenario.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Answers {
+    pub steps: Vec<Answer>,
+    /// Everything that was booked.
+    pub booked_in_all: Vec<BookedInAll>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct BookedInAll {
+    pub contract: ContractId,
+    pub term: TermId,
+    pub payer: PartyId,
+    pub payee: PartyId,
+    #[serde(serialize_with = "as_text")]
+    pub unit: Unit,
+    pub amount: Exact,
+}
+
+/// The answer to one step.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// Each period that the step settled and that had something to book, the named one last.
+    Settled {
+        settlements: Vec<Settlement>,
+        findings: Vec<Finding>,
+    },
+    Closed,
+    /// Nothing was booked.
+    Failed {
+        /// For programs: `missing_price`, `period_closed` and others.
+        code: &'static str,
+        message: String,
+    },
+    Entitled {
+        terms: BTreeMap<TermId, Entitled>,
+    },
+    Findings {
+        findings: Vec<Finding>,
+    },
+    Charges(Charges),
+    Period {
+        start: Instant,
+        end: Instant,
+        hours: Exact,
+    },
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Settlement {
+    pub period: String,
+    pub booked: Vec<Booked>,
+}
+
+/// What a settlement books for a term and payee.
+#[derive(Clone, Debug, Serialize)]
+pub struct Booked {
+    pub term: TermId,
+    pub payer: PartyId,
+    pub payee: PartyId,
+    /// Whether the term has several payees.
+    pub is_shared: bool,
+    #[serde(serialize_with = "as_text")]
+    pub unit: Unit,
+    pub amount: Exact,
+    /// By origin period; those of others than the settled one are adjustments.
+    pub lines: BTreeMap<String, Exact>,
+}
+
+/// What a term yields, by period.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Entitled {
+    pub periods: BTreeMap<String, EntitledPeriod>,
+    pub cumulative: Exact,
+    pub crossings: Vec<Crossing>,
+    /// Items of which the cap left nothing.
+    pub without_room: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct EntitledPeriod {
+    pub base: Exact,
+    pub uncapped: Exact,
+    pub accrued: Exact,
+    /// The rounded sum through the period less that through the one before.
+    pub rounded: Exact,
+    pub cap: Option<Cap>,
+    /// What a minimum lacked that is told and not owed.
+    pub shortfall: Exact,
+    pub versions: Vec<u32>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Cap {
+    pub limit: Exact,
+    pub before: Exact,
+    pub after: Exact,
+}
+
+/// Where a cap is reached.
+#[derive(Clone, Debug, Serialize)]
+pub struct Crossing {
+    /// None where a window's amount crosses.
+    pub item: Option<String>,
+    pub at: Instant,
+    pub found_room: Exact,
+    pub found_none: Exact,
+}
+
+/// Usage that breaks a right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub right: TermId,
+    pub event: EventId,
+    pub occurred_at: Instant,
+    pub on_breach: OnBreach,
+    pub why: Why,
+    pub state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Open,
+    Released,
+    Rejected,
+}
+
+/// What each event costs, and what of the records does not count.
+#[derive(Clone, Debug, Serialize)]
+pub struct Charges {
+    pub charges: Vec<EventCharge>,
+    pub conflicts: Vec<super::known::Mention>,
+    pub rejected: Vec<Rejected>,
+    pub waiting: Vec<Waiting>,
+}
+
+fn as_text<T: std::fmt::Display, S: serde::Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}

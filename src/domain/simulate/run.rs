@@ -1,0 +1,261 @@
+//! Runs the steps of a scenario, in order, against one set of books.
+
+use super::Scenario;
+use super::answer::{
+    Answer, Answers, Booked, BookedInAll, Cap, Charges, Crossing, Entitled, EntitledPeriod, Finding, Settlement,
+};
+use super::breaches::{findings, held};
+use super::charges::charges;
+use super::known::{Known, KnownUsage, known_at};
+use super::step::Step;
+use crate::domain::calendar::{Calendar, Window};
+use crate::domain::contract::Contract;
+use crate::domain::contract::folder::{FolderErrors, read_folder};
+use crate::domain::contract::term::Payees;
+use crate::domain::engine::EngineError;
+use crate::domain::engine::books::{self, Account, Books, BooksError, ByPeriod, Run, rounding};
+use crate::domain::engine::entitlement::Yield;
+use crate::domain::engine::feed::{self, Event, Units};
+use crate::domain::engine::outcome::CapUse;
+use crate::domain::ids::{ContractId, TermId};
+use crate::domain::money::Exact;
+use crate::domain::period::Instant;
+use crate::domain::register::Register;
+use std::collections::BTreeMap;
+
+/// Why a step has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StepError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Books(#[from] BooksError),
+    #[error("no contract \"{contract}\" is known")]
+    UnknownContract { contract: ContractId },
+    #[error("{contract} has no period \"{period}\"")]
+    UnknownPeriod { contract: ContractId, period: String },
+}
+
+impl StepError {
+    /// The name for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Engine(EngineError::MissingFx { .. }) => "missing_fx",
+            Self::Engine(EngineError::MissingPrice { .. }) => "missing_price",
+            Self::Engine(EngineError::MissingFigure { .. }) => "missing_figure",
+            Self::Engine(EngineError::NoRow { .. }) => "no_rate_for_item",
+            Self::Engine(EngineError::Straddling { .. }) => "straddling",
+            Self::Engine(EngineError::NothingUsed { .. }) => "nothing_used",
+            Self::Engine(EngineError::NotComputed { .. } | EngineError::ReceivedAccrual { .. }) => "not_computed",
+            Self::Engine(EngineError::Circle { .. } | EngineError::Undeclared { .. }) => "refused",
+            Self::Books(BooksError::PeriodClosed { .. }) => "period_closed",
+            Self::Books(BooksError::KnowsLess { .. } | BooksError::NotSettled { .. }) => "out_of_order",
+            Self::UnknownContract { .. } => "unknown_contract",
+            Self::UnknownPeriod { .. } => "unknown_period",
+        }
+    }
+}
+
+/// Answers every step of a scenario.
+///
+/// # Errors
+/// The contracts are refused.
+pub fn run(scenario: &Scenario) -> Result<Answers, FolderErrors> {
+    let folder = read_folder(&scenario.documents)?;
+    let mut simulation =
+        Simulation { scenario, contracts: folder.contracts, register: folder.register, books: Books::default() };
+    let mut answers = Answers::default();
+    for step in &scenario.steps {
+        let answer = simulation.answer(step);
+        answers
+            .steps
+            .push(answer.unwrap_or_else(|error| Answer::Failed { code: error.code(), message: error.to_string() }));
+    }
+    let booked = simulation.books.totals().map(|(account, amount)| {
+        let Account { contract, term, payer, payee, unit } = account.clone();
+        BookedInAll { contract, term, payer, payee, unit, amount }
+    });
+    answers.booked_in_all = booked.collect();
+    Ok(answers)
+}
+
+struct Simulation<'a> {
+    scenario: &'a Scenario,
+    contracts: Vec<Contract>,
+    register: Register,
+    books: Books,
+}
+
+/// What is known at an instant.
+struct View {
+    contracts: Vec<Contract>,
+    known: Known,
+}
+
+impl Simulation<'_> {
+    fn answer(&mut self, step: &Step) -> Result<Answer, StepError> {
+        match step {
+            Step::Settle { contract, period, cutoff } => self.settle(contract, period, *cutoff),
+            Step::Close { contract, period } => {
+                let window = self.window(contract, period)?;
+                self.books.close(contract, window)?;
+                Ok(Answer::Closed)
+            }
+            Step::Entitlement { contract, through, known_at } => self.entitlement(contract, through, *known_at),
+            Step::Findings { contract, through, known_at } => {
+                let end = self.end_of(contract, self.window(contract, through)?)?;
+                let findings = self.findings(&self.view(*known_at), contract, end);
+                Ok(Answer::Findings { findings })
+            }
+            Step::Charges { known_at: at } => {
+                let known = known_at(self.scenario, *at);
+                let charges = charges(&known, &self.register);
+                let Known { conflicts, rejected, waiting, .. } = known;
+                Ok(Answer::Charges(Charges { charges, conflicts, rejected, waiting }))
+            }
+            Step::Period { contract, period } => {
+                let zone = self.contract(contract)?.head.zone;
+                let span = self.window(contract, period)?.span(zone);
+                let micros = span.end.timestamp_micros().saturating_sub(span.start.timestamp_micros());
+                let hours = Exact::ratio(micros, 3_600_000_000).unwrap_or_default();
+                Ok(Answer::Period { start: span.start, end: span.end, hours })
+            }
+        }
+    }
+
+    fn contract(&self, id: &ContractId) -> Result<&Contract, StepError> {
+        let found = self.contracts.iter().find(|contract| contract.head.id == *id);
+        found.ok_or_else(|| StepError::UnknownContract { contract: id.clone() })
+    }
+
+    fn calendar(&self, id: &ContractId) -> Result<&Calendar, StepError> {
+        Ok(&self.contract(id)?.head.settlement)
+    }
+
+    fn window(&self, contract: &ContractId, period: &str) -> Result<Window, StepError> {
+        let window = self.calendar(contract)?.named(period);
+        window.ok_or_else(|| StepError::UnknownPeriod { contract: contract.clone(), period: period.to_owned() })
+    }
+
+    fn end_of(&self, contract: &ContractId, window: Window) -> Result<Instant, StepError> {
+        Ok(window.span(self.contract(contract)?.head.zone).end)
+    }
+
+    /// What was recorded at or before an instant.
+    fn view(&self, at: Instant) -> View {
+        let mut contracts = self.contracts.clone();
+        for contract in &mut contracts {
+            contract.versions.retain(|version| version.recorded_at.is_none_or(|recorded_at| recorded_at <= at));
+        }
+        contracts.retain(|contract| !contract.versions.is_empty());
+        View { contracts, known: known_at(self.scenario, at) }
+    }
+
+    fn findings(&self, view: &View, contract: &ContractId, end: Instant) -> Vec<Finding> {
+        let contract = view.contracts.iter().find(|it| it.head.id == *contract);
+        contract.map(|contract| findings(contract, &self.register, &view.known, end)).unwrap_or_default()
+    }
+
+    /// Runs a contract as it was known, up to an instant.
+    fn run(&self, view: &View, contract: &ContractId, through: Instant) -> Result<Run, StepError> {
+        let held = held(&view.contracts, &self.register, &view.known);
+        let units = Units::of(&view.contracts);
+        let usage: Vec<Event<'_>> = view.known.usage.iter().map(event).collect();
+        let known = feed::Known {
+            contracts: &view.contracts,
+            register: &self.register,
+            prices: &view.known.prices,
+            rates: &view.known.rates,
+            usage: &usage,
+            records: &view.known.records,
+            held: &held,
+            units: &units,
+        };
+        let feed = feed::feed(known);
+        Ok(books::run(&known, &feed, contract, through)?)
+    }
+
+    fn settle(&mut self, id: &ContractId, period: &str, cutoff: Instant) -> Result<Answer, StepError> {
+        let window = self.window(id, period)?;
+        let end = self.end_of(id, window)?;
+        let view = self.view(cutoff);
+        let findings = self.findings(&view, id, end);
+        let known = view.contracts.iter().find(|contract| contract.head.id == *id);
+        let owed: BTreeMap<Account, ByPeriod> = match known {
+            Some(contract) => self.run(&view, id, end)?.owed(contract)?,
+            None => BTreeMap::new(),
+        };
+        let contract = self.contract(id)?.clone();
+        let calendar = &contract.head.settlement;
+        let settled = self.books.settle(&contract, window, cutoff, &owed)?;
+        let settlements = settled.into_iter().map(|it| Settlement {
+            period: calendar.name(it.period),
+            booked: it.lines.into_iter().map(|(account, lines)| booked(&contract, account, lines)).collect(),
+        });
+        Ok(Answer::Settled { settlements: settlements.collect(), findings })
+    }
+
+    fn entitlement(&self, id: &ContractId, through: &str, known_at: Instant) -> Result<Answer, StepError> {
+        let window = self.window(id, through)?;
+        let view = self.view(known_at);
+        let Some(contract) = view.contracts.iter().find(|contract| contract.head.id == *id) else {
+            return Ok(Answer::Entitled { terms: BTreeMap::new() });
+        };
+        let run = self.run(&view, id, self.end_of(id, window)?)?;
+        let of_contract = run.entitlements.terms.iter().filter(|((of, _), _)| of == id);
+        let terms = of_contract.map(|((_, term), yields)| (term.clone(), entitled(contract, term, yields)));
+        Ok(Answer::Entitled { terms: terms.collect() })
+    }
+}
+
+fn booked(contract: &Contract, account: Account, lines: ByPeriod) -> Booked {
+    let calendar = &contract.head.settlement;
+    let Account { term, payer, payee, unit, .. } = account;
+    let stated = contract.versions.iter().rev().find_map(|version| version.term(&term));
+    Booked {
+        is_shared: stated.is_some_and(|term| !matches!(term.payees, Payees::One(_))),
+        term,
+        payer,
+        payee,
+        unit,
+        amount: lines.values().cloned().sum(),
+        lines: lines.into_iter().map(|(origin, amount)| (calendar.name(origin), amount)).collect(),
+    }
+}
+
+fn entitled(contract: &Contract, id: &TermId, yields: &BTreeMap<Window, Yield>) -> Entitled {
+    let unit = contract.versions.iter().rev().find_map(|version| version.term(id)).map(|term| &term.unit);
+    let round = |amount: &Exact| match unit {
+        Some(unit) => amount.round(unit.digits(), rounding(contract, unit)),
+        None => amount.clone(),
+    };
+    let mut found = Entitled::default();
+    for (window, it) in yields {
+        let before = round(&found.cumulative);
+        found.cumulative += &it.amount;
+        let cap = it.cap.clone().map(|CapUse { limit, before, after }| Cap { limit, before, after });
+        let period = EntitledPeriod {
+            base: it.base.clone(),
+            uncapped: it.uncapped.clone(),
+            accrued: it.amount.clone(),
+            rounded: round(&found.cumulative) - before,
+            cap,
+            shortfall: it.shortfall.clone(),
+            versions: it.versions.iter().copied().collect(),
+        };
+        found.periods.insert(contract.head.settlement.name(*window), period);
+        found.crossings.extend(it.crossings.iter().map(|crossing| Crossing {
+            item: crossing.item.clone(),
+            at: crossing.at,
+            found_room: crossing.found_room.clone(),
+            found_none: crossing.found_none.clone(),
+        }));
+        found.without_room.extend(it.without_room.iter().cloned());
+    }
+    found
+}
+
+fn event(event: &KnownUsage) -> Event<'_> {
+    let KnownUsage { id, usage, .. } = event;
+    Event { id, content: &usage.content, until: usage.ended_at, attributes: &usage.attributes }
+}
