@@ -7,7 +7,7 @@ use crate::domain::contract::rights::FactKind;
 use crate::domain::contract::selector::Attribute;
 use crate::domain::ids::{ContractId, DefinedTerm};
 use crate::domain::money::{Exact, Unit};
-use crate::domain::period::{Instant, Span};
+use crate::domain::period::{Instant, Length, Span};
 use chrono::{Days, NaiveDate};
 use chrono_tz::Tz;
 use std::collections::BTreeMap;
@@ -76,10 +76,16 @@ impl Knowledge {
         self.rates.entry((source.to_owned(), from.clone(), to.clone())).or_default().insert(date, rate);
     }
 
-    /// Every instant at which a fact or level begins or ends to hold.
+    /// Every instant at which a fact or figure begins or ends to hold.
     pub fn changes(&self) -> impl Iterator<Item = Instant> {
         let facts = self.facts.values().flatten().flat_map(|fact| [Some(fact.at), fact.until]).flatten();
-        facts.chain(self.levels.values().flatten().map(|level| level.at))
+        let flows = self.flows.values().flatten().flat_map(|flow| [flow.span.start, flow.span.end]);
+        facts.chain(self.levels.values().flatten().map(|level| level.at)).chain(flows)
+    }
+
+    /// When the facts of a name end to hold by themselves, each so long after it happened.
+    pub fn lapses(&self, contract: &ContractId, name: &DefinedTerm, lasts: Length, zone: Tz) -> Vec<Instant> {
+        self.facts_of(contract, name).map(|fact| lasts.after(fact.at, zone)).collect()
     }
 
     /// When an event about the contract itself happened first.

@@ -7,6 +7,7 @@ pub mod allocation;
 pub mod arena;
 mod base;
 pub mod books;
+mod boundaries;
 mod cap;
 mod counter;
 pub mod entitlement;

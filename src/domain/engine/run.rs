@@ -1,23 +1,21 @@
 //! The run: items pass through the streams in order; at boundaries windows close and versions change.
 
 use super::EngineError;
+use super::boundaries::{Boundaries, boundaries, is_steady};
 use super::cap::CapState;
 use super::counter::Counter;
 use super::item::{Attributes, AttributesId, AttributesList, Content, Item, ItemId};
 use super::knowledge::Knowledge;
-use super::life::{Named, Stretch, calendar, instant, lives, stretches};
+use super::life::{Named, Stretch, lives, stretches};
 use super::minimum::MinimumState;
 use super::outcome::{Cause, Lines};
 use super::plan::{CapId, Epoch, Plan, Step, Stream, StreamId, StreamName, Work};
 use super::table::Bands;
 use super::window::OpenWindow;
 use crate::domain::calendar::Window;
-use crate::domain::contract::Contract;
-use crate::domain::contract::measure::FigureKind;
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::Cap;
-use crate::domain::contract::value::{Condition, Table};
-use crate::domain::contract::window::WindowRule;
+use crate::domain::contract::value::Table;
 use crate::domain::ids::{ContractId, PartyId, TermId};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span, last_instant_before};
@@ -158,7 +156,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             };
             streams.push(StreamState { lives: lives(&stretches), stretches, ..StreamState::default() });
         }
-        let (cuts, marks, period_ends) = boundaries(plan, known, &streams, end);
+        let Boundaries { cuts, marks, period_ends } = boundaries(plan, known, &streams, end);
         let boundaries: Vec<Instant> = cuts.into_iter().collect();
         Self {
             plan,
@@ -385,7 +383,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         (at, window): (Instant, Option<u32>),
     ) -> Result<Rc<Bands>, EngineError> {
         let key = (std::ptr::from_ref(table), of);
-        if let Some(bands) = self.tables.get(&key).filter(|_| window.is_none()) {
+        let is_steady = window.is_none() && is_steady(step, table);
+        if let Some(bands) = self.tables.get(&key).filter(|_| is_steady) {
             return Ok(bands.clone());
         }
         let circumstances = super::term::AtItem { engine: self, step, of, at, window };
@@ -395,7 +394,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             at,
         })?;
         let bands = Rc::new(bands);
-        if window.is_none() {
+        if is_steady {
             self.tables.insert(key, bands.clone());
         }
         Ok(bands)
@@ -410,101 +409,6 @@ impl<'a, L: Lines> Engine<'a, L> {
             StreamName::Term(term) => term.to_string(),
         }
     }
-}
-
-/// Every instant at which anything may change; those at which accruals are noted; and where periods end.
-fn boundaries(
-    plan: &Plan<'_>,
-    known: &Knowledge,
-    streams: &[StreamState],
-    end: Instant,
-) -> (BTreeSet<Instant>, BTreeSet<Instant>, Vec<BTreeSet<Instant>>) {
-    let start = plan.epochs.first().map_or(end, |epoch| epoch.span.start);
-    let mut cuts: BTreeSet<Instant> = plan.epochs.iter().map(|epoch| epoch.span.start).collect();
-    let mut marks = BTreeSet::new();
-    cuts.extend(known.changes());
-    for stretch in streams.iter().flat_map(|stream| &stream.stretches) {
-        cuts.extend([stretch.span.start, stretch.span.end]);
-    }
-    let mut period_ends = Vec::new();
-    for agreement in plan.agreements {
-        let span = Span { start, end };
-        let ends = window_edges(agreement, &WindowRule::Period, known, span);
-        cuts.extend(&ends);
-        period_ends.push(ends);
-    }
-    for step in plan.epochs.iter().flat_map(|epoch| &epoch.steps) {
-        let agreement = step.agreement;
-        for cap in step.version.caps.values() {
-            marks.extend(instant(agreement, &cap.counting.from, known));
-            marks.extend(window_edges(agreement, &cap.counting.each, known, Span { start, end }));
-        }
-        for rule in rules(step) {
-            cuts.extend(window_edges(agreement, rule, known, Span { start, end }));
-        }
-        cuts.extend(tables(step).into_iter().flat_map(dates));
-    }
-    cuts.extend(&marks);
-    cuts.insert(end);
-    cuts.retain(|cut| start <= *cut && *cut <= end);
-    (cuts, marks, period_ends)
-}
-
-/// The starts and ends of the windows that meet a span.
-fn window_edges(agreement: &Contract, rule: &WindowRule, known: &Knowledge, span: Span) -> BTreeSet<Instant> {
-    let mut edges = BTreeSet::new();
-    let Some(calendar) = calendar(agreement, rule, known) else { return edges };
-    let first_day = span.start.with_timezone(&agreement.head.zone).date_naive();
-    let mut window = calendar.window(first_day);
-    while let Some(open) = window.filter(|it| it.span(agreement.head.zone).start < span.end) {
-        let of_window = open.span(agreement.head.zone);
-        edges.extend([of_window.start, of_window.end]);
-        window = calendar.next(open);
-    }
-    edges
-}
-
-/// The windows in the wording of a step.
-fn rules<'s>(step: &'s Step<'_>) -> Vec<&'s WindowRule> {
-    match &step.work {
-        Work::Figure(..) => Vec::new(),
-        Work::Gauge(figure) => match &figure.kind {
-            FigureKind::Ratio { over, .. } | FigureKind::Growth { over, .. } => vec![over],
-            FigureKind::Flow | FigureKind::Level | FigureKind::Average { .. } | FigureKind::Left { .. } => Vec::new(),
-        },
-        Work::Base(base, _) => base.above.iter().map(|above| &above.counting.each).collect(),
-        Work::Amount(amount) => {
-            amount.each.iter().chain(amount.tiers.iter().map(|tiers| &tiers.counting.each)).collect()
-        }
-        Work::Term(term) => {
-            let minimum = term.minimum.iter().map(|minimum| &minimum.each);
-            term.each.iter().chain(term.tiers.iter().map(|tiers| &tiers.counting.each)).chain(minimum).collect()
-        }
-    }
-}
-
-/// The tables in the wording of a step.
-fn tables<'s>(step: &'s Step<'_>) -> Vec<&'s Table> {
-    let mut found = Vec::new();
-    match &step.work {
-        Work::Figure(..) | Work::Gauge(_) => {}
-        Work::Base(base, _) => found.extend(base.above.iter().map(|above| &above.is)),
-        Work::Amount(amount) => found.extend(amount.node.tables()),
-        Work::Term(term) => {
-            found.extend(term.node.iter().flat_map(|node| node.tables()));
-            found.extend(term.minimum.iter().map(|minimum| &minimum.is));
-        }
-    }
-    found.extend(step.version.caps.values().map(|cap| &cap.limit));
-    found
-}
-
-/// The instants at which rows of a table begin or end to hold.
-fn dates(table: &Table) -> Vec<Instant> {
-    let conditions = table.all_conditions();
-    let spans =
-        conditions.into_iter().filter_map(|it| if let Condition::Dates(span) = it { Some(*span) } else { None });
-    spans.flat_map(|span| [span.start, span.end]).collect()
 }
 
 /// What the item that passes is made of, where the contract does not leave it out.

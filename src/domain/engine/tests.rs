@@ -12,9 +12,9 @@ use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::*;
 use crate::domain::contract::value::{Cell, Condition, Edge, Row, Table};
 use crate::domain::contract::window::{Counting, Moment, ProRata, WindowRule};
-use crate::domain::contract::{Contract, Version};
-use crate::domain::money::{Currency, Exact, Unit};
-use crate::domain::period::{Instant, Length, parse_instant};
+use crate::domain::contract::{Assumed, Contract, ContractHead, Negative, Straddling, Version};
+use crate::domain::money::{Currency, Exact, Rounding, Unit};
+use crate::domain::period::{Instant, Length, PeriodUnit, parse_instant};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
@@ -80,7 +80,8 @@ fn term(id: &str, node: Option<Node>) -> Term {
         once: None,
         at_window_end: false,
         pro_rata: Some(ProRata::Full),
-        due: None,
+        due: Vec::new(),
+        tax: None,
         is_input: false,
         assumptions: Vec::new(),
     }
@@ -102,7 +103,16 @@ fn version(terms: Vec<Term>, caps: &[(&str, Cap)]) -> Version {
     Version {
         number: 1,
         effective_at: at("2026-01-01"),
-        until: Vec::new(),
+        signed: None,
+        recorded_at: None,
+        end: Vec::new(),
+        units: BTreeMap::new(),
+        rights: Vec::new(),
+        effects: Vec::new(),
+        opens: Vec::new(),
+        audit: None,
+        interest: None,
+        assumptions: Vec::new(),
         bases: ["lab", "aws"].map(|seller| (seller.into(), base(seller))).into(),
         amounts: BTreeMap::new(),
         figures: BTreeMap::new(),
@@ -114,8 +124,21 @@ fn version(terms: Vec<Term>, caps: &[(&str, Cap)]) -> Version {
 }
 
 fn agreement(id: &str, versions: Vec<Version>) -> Contract {
-    let period = Calendar::of_months(NonZeroU32::MIN);
-    Contract { id: id.into(), zone: chrono_tz::UTC, unit: usd(), period, versions }
+    let head = ContractHead {
+        id: id.into(),
+        title: String::new(),
+        zone: chrono_tz::UTC,
+        currency: "USD".parse().expect("a currency"),
+        settlement: Calendar::of_months(NonZeroU32::MIN),
+        period: PeriodUnit::Month,
+        rounding: Rounding::HalfUp,
+        negative: Negative::Carry,
+        pro_rata: None,
+        straddling: Straddling::Whole,
+        assumed: Assumed::Allow,
+        business_days: None,
+    };
+    Contract { head, versions }
 }
 
 /// Sales by the lab and others: `("2026-01-05", "100")`; below zero a refund at its own date.
@@ -148,14 +171,18 @@ impl History {
                 *found.entry(key).or_default() += &line.amount;
             }
         };
-        let plan = plan(agreements, at(end)).expect("a plan");
+        let plan = plan(agreements).expect("a plan");
         let known = Knowledge::default();
         let unit = usd();
         let mut engine = Engine::new(&plan, &known, self.attributes.clone(), at(end), lines);
         for (at, id, attributes, amount) in &self.items {
             let value = |value: Exact| InUnit { value, unit: &unit };
             let content = match amount.is_negative() {
-                false => Content::Usage { quantity: amount.clone(), charge: Charge::Rated(value(amount.clone())) },
+                false => Content::Usage {
+                    quantity: amount.clone(),
+                    charge: Charge::Rated(value(amount.clone())),
+                    meets_prices: false,
+                },
                 true => Content::Deduction(Deduction {
                     category: "refund",
                     amount: value(-amount.clone()),
@@ -165,7 +192,9 @@ impl History {
                 }),
             };
             let id = ItemId { id, source: "test", kind: Kind::Usage, meter: "requests" };
-            engine.item(&Item { at: *at, id, attributes: *attributes, content, summed_until: None }).expect("an item");
+            engine
+                .item(&Item { at: *at, id, attributes: *attributes, content, until: None, left_out_by: None })
+                .expect("an item");
         }
         let _ = engine.finish().expect("an end");
         let shown = found.into_iter().filter(|(_, amount)| !amount.is_zero());
@@ -304,6 +333,7 @@ fn a_commitment_owes_what_is_not_spent() {
         carry_windows: None,
         shortfall: Shortfall::Due,
         is_outside_cap: false,
+        mix: None,
         pro_rata: Some(ProRata::Full),
         due: None,
     };
