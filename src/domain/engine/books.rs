@@ -6,11 +6,12 @@ use super::feed::{Feed, Known};
 use super::plan::plan;
 use super::run::{Engine, Shares};
 use crate::domain::calendar::Window;
+use crate::domain::contract::beside::Meanwhile;
 use crate::domain::contract::measure::Measure;
-use crate::domain::contract::{Contract, Version};
+use crate::domain::contract::{Assumed, Assumption, Confidence, Contract, Version};
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::{Exact, Rounding, Unit};
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, Span};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -183,6 +184,8 @@ pub struct Run {
 /// What stops the settlement.
 pub fn run(known: &Known<'_>, feed: &Feed<'_>, contract: &ContractId, through: Instant) -> Result<Run, EngineError> {
     let contracts = drawn_on(known.contracts, contract);
+    let settled = contracts.iter().find(|it| it.head.id == *contract);
+    settled.map_or(Ok(()), |settled| check_agreed(settled, through))?;
     let plan = plan(&contracts)?;
     let lines = Entitlements::new(&contracts);
     let mut engine = Engine::new(&plan, &feed.knowledge, feed.attributes.clone(), through, lines);
@@ -190,7 +193,52 @@ pub fn run(known: &Known<'_>, feed: &Feed<'_>, contract: &ContractId, through: I
         engine.item(item)?;
     }
     let (entitlements, shares) = engine.finish()?;
+    settled.map_or(Ok(()), |settled| check_official(settled, &entitlements))?;
     Ok(Run { entitlements, shares })
+}
+
+/// Refuses to settle while something is to be agreed first.
+fn check_agreed(contract: &Contract, through: Instant) -> Result<(), EngineError> {
+    let within = Span { start: Span::ever().start, end: through };
+    let opens = contract.in_force_within(within).flat_map(|version| &version.opens);
+    match opens.into_iter().find(|open| open.meanwhile == Meanwhile::Stop) {
+        Some(open) => Err(EngineError::ToBeAgreed { contract: contract.head.id.clone(), name: open.name.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses amounts that rest on assumed numbers, where the contract says so.
+fn check_official(contract: &Contract, entitlements: &Entitlements) -> Result<(), EngineError> {
+    if contract.head.assumed == Assumed::Allow {
+        return Ok(());
+    }
+    for ((of, id), yields) in entitlements.terms.iter().filter(|((of, _), _)| *of == contract.head.id) {
+        let numbers: BTreeSet<u32> = yields.values().flat_map(|it| &it.versions).copied().collect();
+        let versions = contract.versions.iter().filter(|version| numbers.contains(&version.number));
+        for (version, term) in versions.filter_map(|version| Some((version, version.term(id)?))) {
+            let behind = term.mentions().into_iter().flat_map(|measure| behind(of, version, measure));
+            let mut all = term.assumptions.iter().chain(behind);
+            if let Some(assumed) = all.find(|it| it.confidence == Confidence::Assumed) {
+                let what = assumed.what.clone();
+                return Err(EngineError::Assumed { contract: of.clone(), term: id.clone(), what });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is not official in what a measure is made of. Loading refuses circles.
+fn behind<'v>(contract: &ContractId, version: &'v Version, measure: &Measure) -> Vec<&'v Assumption> {
+    let (own, within) = match measure {
+        Measure::Base(name) => version.bases.get(name).map(|base| (&base.assumptions, base.mentions())),
+        Measure::Amount(name) => version.amounts.get(name).map(|amount| (&amount.assumptions, amount.mentions())),
+        Measure::Accrual { contract: of, .. } if of != contract => None,
+        Measure::Accrual { term, .. } => version.term(term).map(|term| (&term.assumptions, term.mentions())),
+        Measure::Figure(_) => None,
+    }
+    .unzip();
+    let within = within.into_iter().flatten().flat_map(|inner| behind(contract, version, inner));
+    own.into_iter().flatten().chain(within).collect()
 }
 
 /// A contract with all on whose terms it draws.

@@ -147,6 +147,15 @@ impl Knowledge {
         flows.iter().rev().find(|flow| flow.span.contains(at) && covers(&flow.about, of)).map(|flow| &flow.value)
     }
 
+    /// Whether flows of a name are reported for all of a stretch of time, whatever they are about.
+    pub fn is_covered(&self, contract: &ContractId, name: &DefinedTerm, span: Span) -> bool {
+        let flows = self.flows.get(&(contract.clone(), name.clone())).map(Vec::as_slice).unwrap_or_default();
+        let left = flows.iter().fold(vec![span], |left, flow| {
+            left.into_iter().flat_map(|it| it.without(flow.span).collect::<Vec<_>>()).collect()
+        });
+        left.is_empty()
+    }
+
     /// The last flow that ended at or before an instant.
     pub fn last_flow(&self, contract: &ContractId, name: &DefinedTerm, of: &Attributes, at: Instant) -> Option<&Exact> {
         let flows = self.flows.get(&(contract.clone(), name.clone()))?;

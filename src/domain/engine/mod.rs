@@ -10,6 +10,7 @@ pub mod books;
 mod boundaries;
 mod cap;
 mod counter;
+mod credit;
 pub mod entitlement;
 pub mod feed;
 mod gauge;
@@ -22,6 +23,7 @@ mod node;
 mod opening;
 pub mod outcome;
 pub mod plan;
+mod reported;
 pub mod run;
 mod spread;
 mod table;
@@ -54,10 +56,14 @@ pub enum EngineError {
     MissingFigure { contract: ContractId, figure: DefinedTerm, at: Instant },
     #[error("{contract}: {item} lies across a boundary from {from} to {until}; the contract refuses that")]
     Straddling { contract: ContractId, item: String, from: Instant, until: Instant },
-    #[error("{contract}/{name}: {what} is not computed yet")]
+    #[error("{name}: {what} is not computed yet")]
     NotComputed { contract: ContractId, name: String, what: &'static str },
     #[error("{contract}/{term}: nothing was used in the period from {first_day} by which its pool could be shared")]
     NothingUsed { contract: ContractId, term: TermId, first_day: NaiveDate },
+    #[error("{contract}: \"{name}\" is still to be agreed, and the contract is not settled until it is")]
+    ToBeAgreed { contract: ContractId, name: DefinedTerm },
+    #[error("{contract}/{term} rests on {what}, which is assumed, and the contract refuses that")]
+    Assumed { contract: ContractId, term: TermId, what: String },
     #[error("{contract}/{name}: no row of its table holds at {at}; end it with otherwise, or with \"none\"")]
     NoRow { contract: ContractId, name: String, at: Instant },
 }

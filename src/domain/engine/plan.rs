@@ -244,6 +244,10 @@ impl<'a> Layout<'a, '_> {
             // A ratio of two bases has no unit: both are taken in the contract's.
             Work::Gauge(_) => Unit::Currency(agreement.head.currency),
         };
+        if let Some(what) = not_computed(&work) {
+            let (contract, name) = (agreement.head.id.clone(), self.describe(place, &self.ids.streams[stream].name));
+            return Err(EngineError::NotComputed { contract, name, what });
+        }
         let mut inputs = Vec::new();
         for measure in measures(&work) {
             if !is_looked_up(measure, version, &work) {
@@ -329,6 +333,17 @@ fn definition<'a, T>(
 ) -> Option<T> {
     let later = agreement.versions.iter().filter(|it| it.number > version.number);
     std::iter::once(version).chain(later).find_map(find)
+}
+
+/// What of a wording the engine does not compute: it is refused, and never passed over.
+fn not_computed(work: &Work<'_>) -> Option<&'static str> {
+    match work {
+        Work::Amount(amount) => amount.over.map(|_| "an amount over the time before each window's end"),
+        Work::Term(term) => {
+            term.minimum.as_ref().and_then(|it| it.mix.as_ref()).map(|_| "a minimum of which one value may be a part")
+        }
+        Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => None,
+    }
 }
 
 /// The measures in the wording of a stream.

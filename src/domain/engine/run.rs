@@ -4,6 +4,7 @@ use super::EngineError;
 use super::boundaries::{Boundaries, boundaries, is_steady};
 use super::cap::CapState;
 use super::counter::Counter;
+use super::credit::PaidBack;
 use super::item::{Attributes, AttributesId, AttributesList, Content, Item, ItemId};
 use super::knowledge::Knowledge;
 use super::life::{Named, Stretch, lives, stretches};
@@ -102,26 +103,6 @@ pub(super) struct Group {
     pub accrued: Exact,
     pub marks: Vec<(Instant, Exact)>,
     pub paid_back: PaidBack,
-}
-
-/// How far a term is paid back by others. Since each payment, `R0 + min(balance, sum of accruals since)`.
-#[derive(Default)]
-pub(super) struct PaidBack {
-    pub before: Exact,
-    pub balance: Exact,
-    pub since: Exact,
-}
-
-impl PaidBack {
-    pub fn total(&self) -> Exact {
-        &self.before + &self.balance.clone().min(self.since.clone())
-    }
-
-    pub fn pay(&mut self, amount: &Exact) {
-        let total = self.total();
-        self.balance = &(&self.balance - &(&total - &self.before)) + amount;
-        (self.before, self.since) = (total, Exact::zero());
-    }
 }
 
 /// Something on its way through the streams: an item, or what a stream yields by itself.

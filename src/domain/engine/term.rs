@@ -8,7 +8,7 @@ use super::leaf::ItemLeaves;
 use super::life::{calendar, instant};
 use super::node::evaluate;
 use super::outcome::{CapUse, Cause, Line, Lines};
-use super::plan::{CapId, Step, StreamId, Work};
+use super::plan::{CapId, Step};
 use super::run::{CapInForce, Engine, Passing, Waiting, content};
 use super::table::{Bands, Circumstances};
 use super::window::needs_window;
@@ -198,36 +198,10 @@ impl<'a, L: Lines> Engine<'a, L> {
         let line =
             Line { contract, term: &term.id, version, group, at, cause, base, uncapped, amount: amount.clone(), cap };
         self.lines.line(line);
-        for advance in &step.credits {
-            self.pay_back(*advance, group, at, &amount)?;
+        for (credit, of) in term.credits.iter().zip(&step.credits) {
+            self.pay_back(step, (credit, *of), group, at, &amount)?;
         }
         Ok(())
-    }
-
-    /// An accrual pays an advance back before anything is paid out: a line of the advance, below zero.
-    fn pay_back(
-        &mut self,
-        advance: StreamId,
-        from: AttributesId,
-        at: Instant,
-        amount: &Exact,
-    ) -> Result<(), EngineError> {
-        let steps = self.steps();
-        let Some(step) = steps.iter().find(|step| step.stream == advance) else { return Ok(()) };
-        let Work::Term(term) = &step.work else { return Ok(()) };
-        let group = self.group(&term.per, step, from, at);
-        let Some(state) = self.group_state(advance, group) else { return Ok(()) };
-        let before = state.paid_back.total();
-        state.paid_back.since += amount;
-        let paid = &state.paid_back.total() - &before;
-        if paid.is_zero() {
-            return Ok(());
-        }
-        let amount = -paid;
-        let (base, wanted) = (Exact::zero(), amount.clone());
-        let wanted = Wanted { group, at, cause: Cause::PaidBack, base, amount: wanted, is_outside_cap: true };
-        self.book(step, term, wanted, amount.clone(), None)?;
-        self.emit(advance, group, at, amount)
     }
 
     /// The room that a cap has for what a term wants; none where the cap does not count yet.

@@ -1,7 +1,7 @@
 //! Windows: what is made of all items of a stretch of time, and closed at its end (CONTRACTS section 4).
 
 use super::EngineError;
-use super::item::{Attributes, AttributesId};
+use super::item::AttributesId;
 use super::leaf::Added;
 use super::life::calendar;
 use super::node::{Leaf, Leaves, evaluate, leaves_of};
@@ -11,11 +11,10 @@ use super::run::{Engine, Passing};
 use super::table::Bands;
 use super::term::Wanted;
 use crate::domain::calendar::Window;
-use crate::domain::contract::measure::{Base, BelowZero, DayCount, FigureKind, Measure, Missing, Node, NodeKind};
+use crate::domain::contract::measure::{Base, BelowZero, DayCount, Measure, Node, NodeKind};
 use crate::domain::contract::term::{Apply, Read, Shortfall, Term, Tiers};
 use crate::domain::contract::value::Table;
 use crate::domain::contract::window::{ProRata, WindowRule};
-use crate::domain::ids::DefinedTerm;
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span, last_instant_before};
 use chrono::NaiveDate;
@@ -207,7 +206,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             let place = self.plan.streams[step.stream].agreement;
             let ends_period = self.period_ends.get(place).is_some_and(|ends| ends.contains(&end));
             match &step.work {
-                Work::Figure(name, _) if ends_period => self.close_figure(step, name, last)?,
+                Work::Figure(name, _) if ends_period => self.close_figure(step, name, (last, end))?,
                 Work::Base(base, _) if ends_period && base.below_zero != BelowZero::Keep => {
                     self.close_base(step, base, last)?;
                 }
@@ -220,28 +219,13 @@ impl<'a, L: Lines> Engine<'a, L> {
                         self.close_windows(step, (node, term.tiers.as_ref()), (last, end), ends_period, Some(term))?;
                     }
                     self.close_minima(step, term, (last, end))?;
+                    self.repay(step, term, (last, end))?;
                     self.drop_waiting(step, end);
                 }
                 Work::Figure(..) | Work::Base(..) | Work::Gauge(_) => {}
             }
         }
         Ok(())
-    }
-
-    /// Of a figure that was not reported, what the contract says of that.
-    fn close_figure(&mut self, step: &'a Step<'a>, name: &DefinedTerm, last: Instant) -> Result<(), EngineError> {
-        let Some(figure) = step.version.figures.get(name).filter(|figure| figure.kind == FigureKind::Flow) else {
-            return Ok(());
-        };
-        let root = self.root();
-        let is_reported = self.known.flow(&step.agreement.head.id, name, &Attributes::default(), last).is_some();
-        if is_reported || !matches!(figure.missing, Missing::Last(_)) {
-            return Ok(());
-        }
-        match self.figure(step, name, root, last)? {
-            Some(value) => self.emit(step.stream, root, last, value),
-            None => Ok(()),
-        }
     }
 
     /// A base that is decided on its total: that is its only item, at the period's end.
@@ -353,7 +337,7 @@ impl OpenWindow {
 }
 
 /// The window of an amount: that of its whole tiers, else its own, else the settlement period.
-fn window_rule<'r>(each: Option<&'r WindowRule>, tiers: Option<&'r Tiers>) -> &'r WindowRule {
+pub(super) fn window_rule<'r>(each: Option<&'r WindowRule>, tiers: Option<&'r Tiers>) -> &'r WindowRule {
     let whole = tiers.filter(|tiers| tiers.apply == Apply::Whole).map(|tiers| &tiers.counting.each);
     whole.or(each).unwrap_or(&WindowRule::Period)
 }

@@ -47,6 +47,8 @@ impl StepError {
             Self::Engine(EngineError::Straddling { .. }) => "straddling",
             Self::Engine(EngineError::NothingUsed { .. }) => "nothing_used",
             Self::Engine(EngineError::NotComputed { .. } | EngineError::ReceivedAccrual { .. }) => "not_computed",
+            Self::Engine(EngineError::ToBeAgreed { .. }) => "to_be_agreed",
+            Self::Engine(EngineError::Assumed { .. }) => "assumed",
             Self::Engine(EngineError::Circle { .. } | EngineError::Undeclared { .. }) => "refused",
             Self::Books(BooksError::PeriodClosed { .. }) => "period_closed",
             Self::Books(BooksError::KnowsLess { .. } | BooksError::NotSettled { .. }) => "out_of_order",

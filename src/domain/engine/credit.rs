@@ -1,0 +1,133 @@
+//! Credits: what a term accrues pays others back first, such as an advance or what is owed the other way.
+
+use super::EngineError;
+use super::item::AttributesId;
+use super::outcome::{Cause, Lines};
+use super::plan::{Step, StreamId, Work};
+use super::run::Engine;
+use super::term::Wanted;
+use crate::domain::contract::term::{Credit, Rest, Term};
+use crate::domain::money::Exact;
+use crate::domain::period::Instant;
+use std::collections::BTreeMap;
+
+/// How far a term is paid back by others. Since each payment, `R0 + min(balance, sum of accruals since)`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PaidBack {
+    before: Exact,
+    balance: Exact,
+    since: Exact,
+    /// What each of the others accrued in all: a limit is of that.
+    by: BTreeMap<StreamId, Exact>,
+}
+
+impl PaidBack {
+    fn total(&self) -> Exact {
+        &self.before + &self.balance.clone().min(self.since.clone())
+    }
+
+    /// What is still to be paid back.
+    fn left(&self) -> Exact {
+        &self.balance - &self.balance.clone().min(self.since.clone())
+    }
+
+    /// So much more was paid, and is to be paid back.
+    pub fn pay(&mut self, amount: &Exact) {
+        let total = self.total();
+        self.balance = &(&self.balance - &(&total - &self.before)) + amount;
+        (self.before, self.since) = (total, Exact::zero());
+    }
+
+    /// Pays back out of what another accrues, up to a limit of all that it accrues; how much that is.
+    fn pay_back(&mut self, by: StreamId, amount: &Exact, limit: Option<&Exact>) -> Exact {
+        let within = |sum: &Exact| limit.map_or_else(|| sum.clone(), |limit| sum.clone().min(limit.clone()));
+        let sum = self.by.entry(by).or_default();
+        let counted_before = within(sum);
+        *sum += amount;
+        let counted = &within(sum) - &counted_before;
+        let before = self.total();
+        self.since += &counted;
+        &self.total() - &before
+    }
+}
+
+impl<'a, L: Lines> Engine<'a, L> {
+    /// An accrual pays another term back before anything is paid out: a line of that term, below zero.
+    pub(super) fn pay_back(
+        &mut self,
+        by: &'a Step<'a>,
+        (credit, of): (&'a Credit, StreamId),
+        from: AttributesId,
+        at: Instant,
+        amount: &Exact,
+    ) -> Result<(), EngineError> {
+        let Some((step, term)) = self.term_step(of) else { return Ok(()) };
+        let limit = match &credit.limit {
+            Some(limit) => Some(self.number(by, limit, from, (at, None))?),
+            None => None,
+        };
+        let group = self.group(&term.per, step, from, at);
+        let Some(state) = self.group_state(of, group) else { return Ok(()) };
+        let paid = state.paid_back.pay_back(by.stream, amount, limit.as_ref());
+        self.book_paid_back(step, term, group, at, paid)
+    }
+
+    fn book_paid_back(
+        &mut self,
+        step: &'a Step<'a>,
+        term: &'a Term,
+        group: AttributesId,
+        at: Instant,
+        paid: Exact,
+    ) -> Result<(), EngineError> {
+        if paid.is_zero() {
+            return Ok(());
+        }
+        let (base, amount) = (Exact::zero(), -paid);
+        let wanted = Wanted { group, at, cause: Cause::PaidBack, base, amount: amount.clone(), is_outside_cap: true };
+        self.book(step, term, wanted, amount.clone(), None)?;
+        self.emit(step.stream, group, at, amount)
+    }
+
+    /// What is not paid back when a term ends that paid back, where it is to be repaid.
+    pub(super) fn repay(
+        &mut self,
+        step: &'a Step<'a>,
+        term: &'a Term,
+        (last, end): (Instant, Instant),
+    ) -> Result<(), EngineError> {
+        let state = self.streams.get(step.stream.place());
+        let is_over = state.and_then(|it| it.stretches.last()).is_some_and(|stretch| stretch.span.end == end);
+        let repaid = term.credits.iter().zip(&step.credits).filter(|(credit, _)| credit.rest == Rest::Repaid);
+        for (_, of) in repaid.filter(|_| is_over) {
+            let found = self.steps().iter().find(|step| step.stream == *of);
+            let Some((step, Work::Term(term))) = found.map(|step| (step, &step.work)) else { continue };
+            for group in self.groups_of(*of, |group| !group.paid_back.left().is_zero()) {
+                let Some(state) = self.group_state(*of, group) else { continue };
+                let left = state.paid_back.left();
+                let paid = state.paid_back.pay_back(step.stream, &left, None);
+                self.book_paid_back(step, term, group, last, paid)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::engine::arena::Arena;
+
+    #[test]
+    fn a_limit_is_of_all_that_accrues() {
+        let mut streams = Arena::default();
+        let by = streams
+            .push(super::super::plan::Stream { agreement: 0, name: super::super::plan::StreamName::Term("rs".into()) });
+        let exact = Exact::from_integer;
+        let mut state = PaidBack::default();
+        state.pay(&exact(100));
+        let mut paid = |amount| state.pay_back(by, &exact(amount), Some(&exact(50)));
+        assert_eq!([30, 40, -30, 100].map(&mut paid), [30, 20, -10, 10].map(exact));
+        assert_eq!((state.total(), state.left()), (exact(50), exact(50)));
+    }
+}
