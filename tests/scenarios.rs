@@ -109,7 +109,14 @@ fn every_scenario_is_translated_and_read() {
 fn every_scenario_gives_the_figures_by_hand() {
     let mut runs = Vec::new();
     for path in scenario_files() {
-        let scenario = translated(&path).unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));
+        let scenario = match translated(&path) {
+            Ok(scenario) => scenario,
+            Err(fault) => {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                runs.push((name.clone(), vec![format!("{name}: not translated: {fault}")]));
+                continue;
+            }
+        };
         let lines = hand::differences(&scenario.name, &scenario.hand, &simulated::simulated(&scenario));
         runs.push((scenario.name, lines));
     }

@@ -16,37 +16,61 @@ use std::collections::BTreeMap;
 pub(super) struct PaidBack {
     before: Exact,
     balance: Exact,
+    by: BTreeMap<StreamId, Payer>,
+}
+
+/// What one of the others has paid back, and what it accrued since the last payment.
+#[derive(Clone, Debug, Default)]
+struct Payer {
+    before: Exact,
     since: Exact,
-    /// What each of the others accrued in all: a limit is of that.
-    by: BTreeMap<StreamId, Exact>,
+    /// The most that it pays back in all.
+    limit: Option<Exact>,
+}
+
+impl Payer {
+    fn counted(&self) -> Exact {
+        match &self.limit {
+            Some(limit) => self.since.clone().min(limit - &self.before),
+            None => self.since.clone(),
+        }
+    }
 }
 
 impl PaidBack {
+    /// What was paid back since the last payment.
+    fn since(&self) -> Exact {
+        self.balance.clone().min(self.by.values().map(Payer::counted).sum())
+    }
+
     fn total(&self) -> Exact {
-        &self.before + &self.balance.clone().min(self.since.clone())
+        &self.before + &self.since()
     }
 
     /// What is still to be paid back.
     fn left(&self) -> Exact {
-        &self.balance - &self.balance.clone().min(self.since.clone())
+        &self.balance - &self.since()
     }
 
     /// So much more was paid, and is to be paid back.
     pub fn pay(&mut self, amount: &Exact) {
-        let total = self.total();
-        self.balance = &(&self.balance - &(&total - &self.before)) + amount;
-        (self.before, self.since) = (total, Exact::zero());
+        let mut since = self.since();
+        self.before += &since;
+        self.balance = &(&self.balance - &since) + amount;
+        for payer in self.by.values_mut() {
+            let part = payer.counted().min(since.clone());
+            since = &since - &part;
+            payer.before += &part;
+            payer.since = Exact::zero();
+        }
     }
 
-    /// Pays back out of what another accrues, up to a limit of all that it accrues; how much that is.
-    fn pay_back(&mut self, by: StreamId, amount: &Exact, limit: Option<&Exact>) -> Exact {
-        let within = |sum: &Exact| limit.map_or_else(|| sum.clone(), |limit| sum.clone().min(limit.clone()));
-        let sum = self.by.entry(by).or_default();
-        let counted_before = within(sum);
-        *sum += amount;
-        let counted = &within(sum) - &counted_before;
+    /// Pays back out of what another accrues; how much that is.
+    fn pay_back(&mut self, by: StreamId, amount: &Exact, limit: Option<Exact>) -> Exact {
         let before = self.total();
-        self.since += &counted;
+        let payer = self.by.entry(by).or_default();
+        payer.since += amount;
+        payer.limit = limit;
         &self.total() - &before
     }
 }
@@ -68,7 +92,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         };
         let group = self.group(&term.per, step, from, at);
         let Some(state) = self.group_state(of, group) else { return Ok(()) };
-        let paid = state.paid_back.pay_back(by.stream, amount, limit.as_ref());
+        let paid = state.paid_back.pay_back(by.stream, amount, limit);
         self.book_paid_back(step, term, group, at, paid)
     }
 
@@ -119,15 +143,17 @@ mod tests {
     use crate::domain::engine::arena::Arena;
 
     #[test]
-    fn a_limit_is_of_all_that_accrues() {
+    fn a_limit_is_of_all_that_is_paid_back() {
         let mut streams = Arena::default();
-        let by = streams
-            .push(super::super::plan::Stream { agreement: 0, name: super::super::plan::StreamName::Term("rs".into()) });
+        let name = super::super::plan::StreamName::Term("rs".into());
+        let by = streams.push(super::super::plan::Stream { agreement: 0, name });
         let exact = Exact::from_integer;
         let mut state = PaidBack::default();
+        state.pay(&exact(20));
+        let paid = |state: &mut PaidBack, amount| state.pay_back(by, &exact(amount), Some(exact(50)));
+        assert_eq!([15, 15, -15].map(|it| paid(&mut state, it)), [15, 5, -5].map(exact));
         state.pay(&exact(100));
-        let mut paid = |amount| state.pay_back(by, &exact(amount), Some(&exact(50)));
-        assert_eq!([30, 40, -30, 100].map(&mut paid), [30, 20, -10, 10].map(exact));
-        assert_eq!((state.total(), state.left()), (exact(50), exact(50)));
+        assert_eq!([30, 40, -50, 100].map(|it| paid(&mut state, it)), [30, 5, -15, 15].map(exact), "15 + 35 is 50");
+        assert_eq!((state.total(), state.left()), (exact(50), exact(70)));
     }
 }

@@ -35,6 +35,7 @@ pub struct Yield {
     pub crossings: Vec<Crossing>,
     /// The ids of items of which the cap left nothing.
     pub without_room: Vec<String>,
+    last_at_cap: Option<Crossing>,
 }
 
 /// The line at which a cap is reached.
@@ -86,24 +87,38 @@ impl Lines for Entitlements {
         entry.uncapped += &line.uncapped;
         entry.amount += &line.amount;
         let Some(cap) = line.cap else { return };
-        let lost = &line.uncapped - &line.amount;
-        if !lost.is_zero() && !line.uncapped.is_negative() {
-            let item = if let Cause::Item(id) = line.cause { Some(id.id.to_owned()) } else { None };
-            match line.amount.is_zero() {
-                true => entry.without_room.extend(item),
-                false => entry.crossings.push(Crossing {
-                    item,
-                    at: line.at,
-                    base: line.base,
-                    found_room: line.amount,
-                    found_none: lost,
-                }),
-            }
-        }
+        entry.add_at_cap(Crossing {
+            item: if let Cause::Item(id) = line.cause { Some(id.id.to_owned()) } else { None },
+            at: line.at,
+            base: line.base,
+            found_none: &line.uncapped - &line.amount,
+            found_room: line.amount,
+        });
         entry.cap = match entry.cap.take() {
             Some(first) => Some(CapUse { before: first.before, ..cap }),
             None => Some(cap),
         };
+    }
+}
+
+impl Yield {
+    /// Tells what found no room. An item of several meters has several lines: it crosses once.
+    fn add_at_cap(&mut self, mut line: Crossing) {
+        let is_same = |last: &&Crossing| last.item.is_some() && (&last.item, last.at) == (&line.item, line.at);
+        if let Some(last) = self.last_at_cap.as_ref().filter(is_same) {
+            line.base += &last.base;
+            line.found_room += &last.found_room;
+            line.found_none += &last.found_none;
+            self.crossings.pop_if(|crossing| (&crossing.item, crossing.at) == (&line.item, line.at));
+            self.without_room.pop_if(|item| Some(&*item) == line.item.as_ref());
+        }
+        let has_lost = !line.found_none.is_zero() && !line.found_none.is_negative() && !line.found_room.is_negative();
+        match (has_lost, line.found_room.is_zero()) {
+            (true, true) => self.without_room.extend(line.item.clone()),
+            (true, false) => self.crossings.push(line.clone()),
+            (false, _) => {}
+        }
+        self.last_at_cap = Some(line);
     }
 }
 

@@ -94,8 +94,9 @@ impl<'a, L: Lines> Engine<'a, L> {
     ) -> Result<(), EngineError> {
         let Some((step, term)) = self.term_step(waiting.stream) else { return Ok(()) };
         let cap = taken.map(|(taken, limit)| CapUse { limit, before: taken.before, after: taken.after });
-        let (group, cause, base) = (waiting.group, Cause::Deferred, Exact::zero());
-        let wanted = Wanted { group, at, cause, base, amount: amount.clone(), is_outside_cap: false };
+        let (group, cause, nothing) = (waiting.group, Cause::Deferred, Exact::zero());
+        // What was wanted was told when it found no room.
+        let wanted = Wanted { group, at, cause, base: nothing.clone(), amount: nothing, is_outside_cap: false };
         self.book(step, term, wanted, amount.clone(), cap)?;
         self.emit(waiting.stream, group, at, amount)
     }

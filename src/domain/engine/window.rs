@@ -28,6 +28,8 @@ pub(super) struct OpenWindow {
     sums: Vec<LeafSum>,
     /// What it yielded in earlier periods.
     yielded: Exact,
+    /// What it is of, since then.
+    base: Exact,
     /// What counts toward a minimum.
     pub counted: Exact,
 }
@@ -139,6 +141,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(());
         };
         window.sums.resize_with(leaves.len(), LeafSum::default);
+        window.base += &step.of.iter().filter_map(|stream| super::base::delta(passing, *stream)).cloned().sum();
         for (sum, added) in window.sums.iter_mut().zip(added) {
             match added {
                 Added::Amount(amount) => sum.amount += &amount,
@@ -183,12 +186,18 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// Opens the windows that hold something without any item: fixed sums and minima of terms that are not told apart.
     pub(super) fn open_windows(&mut self, at: Instant) {
         for step in self.steps() {
+            let (root, is_in_force) = (self.root(), self.life(step, at).is_some());
+            if let Work::Amount(amount) = &step.work
+                && is_in_force
+                && amount.per.is_empty()
+                && needs_window(&amount.node, amount.each.as_ref(), amount.tiers.as_ref())
+            {
+                self.open_window(step, root, at);
+            }
             let Work::Term(term) = &step.work else { continue };
-            let is_in_force = self.life(step, at).is_some();
             if !term.per.is_empty() || !is_in_force {
                 continue;
             }
-            let root = self.root();
             if term.on.is_none()
                 && term.node.as_ref().is_some_and(|it| needs_window(it, term.each.as_ref(), term.tiers.as_ref()))
             {
@@ -263,14 +272,15 @@ impl<'a, L: Lines> Engine<'a, L> {
             let value = evaluate(node, &mut leaves)?;
             let amount = &value - &window.yielded;
             if let Some(state) = self.group_state(step.stream, group) {
-                state.window = (!is_over).then(|| OpenWindow { yielded: value, ..window.clone() });
+                let left = OpenWindow { yielded: value, base: Exact::zero(), ..window.clone() };
+                state.window = (!is_over).then_some(left);
             }
-            if amount.is_zero() {
+            let base = window.base;
+            if amount.is_zero() && base.is_zero() {
                 continue;
             }
             match term {
                 Some(term) => {
-                    let base = window.sums.iter().map(|sum| sum.amount.clone()).sum();
                     let wanted = Wanted { group, at: last, cause: Cause::Window, base, amount, is_outside_cap: false };
                     let amount = self.accrue(step, term, wanted)?;
                     self.emit(step.stream, group, last, amount)?;
@@ -305,7 +315,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             if top_up.is_zero() {
                 continue;
             }
-            let (base, amount) = (window.counted.clone(), top_up);
+            // Of a commitment the base is what was spent; else the lines before have told it.
+            let base = if term.node.is_some() { Exact::zero() } else { window.counted.clone() };
+            let amount = top_up;
             let is_outside_cap = minimum.is_outside_cap;
             if minimum.shortfall == Shortfall::Report {
                 let wanted = Wanted { group, at: last, cause: Cause::Shortfall, base, amount, is_outside_cap: true };
@@ -332,7 +344,7 @@ impl<'a, L: Lines> Engine<'a, L> {
 
 impl OpenWindow {
     fn new(place: WindowPlace) -> Self {
-        Self { place, sums: Vec::new(), yielded: Exact::zero(), counted: Exact::zero() }
+        Self { place, sums: Vec::new(), yielded: Exact::zero(), base: Exact::zero(), counted: Exact::zero() }
     }
 }
 
@@ -356,7 +368,7 @@ fn part_of_window(step: &Step<'_>, place: &WindowPlace, pro_rata: Option<ProRata
     let parts = |count: fn(NaiveDate, NaiveDate) -> Exact| {
         count(first, end).checked_div(&count(whole.first_day, whole.end_day)).unwrap_or_default()
     };
-    match pro_rata {
+    match pro_rata.or(step.agreement.head.pro_rata) {
         // Loading refuses a window that can be cut without one.
         None | Some(ProRata::Full) => one,
         Some(ProRata::None) => Exact::zero(),

@@ -272,9 +272,13 @@ impl Terms<'_> {
         let Some(base) = term.object("base")? else { return term.fault("no way to yield that the README names") };
         let is_units = !base.objects("quantities")?.is_empty();
         let edge_in = if is_units { None } else { unit };
-        let above = self.threshold(term, edge_in, per)?;
+        let grouped = term.object("baseline")?.filter(|baseline| baseline.has("amount") && !per.is_empty());
+        let above = match &grouped {
+            Some(baseline) => Some(self.grouped_baseline(baseline, edge_in, per)?),
+            None => self.threshold(term, edge_in, per)?,
+        };
         let mut written = self.own_base(term, above)?;
-        if let Some(baseline) = term.object("baseline")? {
+        if let Some(baseline) = term.object("baseline")?.filter(|_| grouped.is_none()) {
             written = self.baseline(&written, &baseline, edge_in, per)?;
         }
         let number = if is_units { Number::Price(unit) } else { Number::Part };
