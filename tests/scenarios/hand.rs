@@ -143,7 +143,7 @@ impl Differences<'_> {
     fn others(&mut self, place: &str, hand: &Map<String, Value>, found: &Map<String, Value>) {
         let is_named = |key: &String| hand.contains_key(key) || hand.contains_key(&format!("{key}="));
         for (key, value) in found.iter().filter(|(key, _)| !is_named(key)) {
-            if !is_same(&Value::from("0"), value) {
+            if !is_nothing(value) {
                 self.add(&format!("{place}: {key}"), format!("by hand absent, found {}", text(Some(value))));
             }
         }
@@ -176,6 +176,15 @@ impl Differences<'_> {
             }
         }
     }
+}
+
+/// Zero, or a period in which nothing accrued.
+fn is_nothing(value: &Value) -> bool {
+    let is_zero = |value: &Value| is_same(&Value::from("0"), value);
+    let is_idle = |value: &Value| {
+        ["base", "uncapped", "accrued", "rounded"].iter().all(|key| value.get(key).is_some_and(is_zero))
+    };
+    is_zero(value) || is_idle(value)
 }
 
 fn text(value: Option<&Value>) -> String {

@@ -75,15 +75,15 @@ impl Books {
     ) -> Result<Vec<Settlement>, BooksError> {
         let id = &contract.head.id;
         let progress = self.contracts.get(id).copied().unwrap_or_default();
-        if let Some((period, settled)) = progress.settled.filter(|(_, settled)| cutoff < *settled) {
-            return Err(BooksError::KnowsLess { contract: id.clone(), period, settled });
-        }
         if progress.closed.is_some_and(|closed| period <= closed) {
             let lines = self.due(id, period, owed);
             return match lines.is_empty() {
                 true => Ok(vec![Settlement { period, lines }]),
                 false => Err(BooksError::PeriodClosed { contract: id.clone(), period }),
             };
+        }
+        if let Some((period, settled)) = progress.settled.filter(|(_, settled)| cutoff < *settled) {
+            return Err(BooksError::KnowsLess { contract: id.clone(), period, settled });
         }
         let calendar = &contract.head.settlement;
         let zone = contract.head.zone;

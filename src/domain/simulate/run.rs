@@ -12,6 +12,7 @@ use crate::domain::calendar::{Calendar, Window};
 use crate::domain::contract::Contract;
 use crate::domain::contract::folder::{FolderErrors, read_folder};
 use crate::domain::contract::term::Payees;
+use crate::domain::contract::window::WindowRule;
 use crate::domain::engine::EngineError;
 use crate::domain::engine::books::{self, Account, Books, BooksError, ByPeriod, Run, rounding};
 use crate::domain::engine::entitlement::Yield;
@@ -205,7 +206,7 @@ impl Simulation<'_> {
         };
         let run = self.run(&view, id, self.end_of(id, window)?)?;
         let of_contract = run.entitlements.terms.iter().filter(|((of, _), _)| of == id);
-        let terms = of_contract.map(|((_, term), yields)| (term.clone(), entitled(contract, term, yields)));
+        let terms = of_contract.map(|((_, term), yields)| (term.clone(), entitled(contract, term, yields, window)));
         Ok(Answer::Entitled { terms: terms.collect() })
     }
 }
@@ -225,17 +226,22 @@ fn booked(contract: &Contract, account: Account, lines: ByPeriod) -> Booked {
     }
 }
 
-fn entitled(contract: &Contract, id: &TermId, yields: &BTreeMap<Window, Yield>) -> Entitled {
+fn entitled(contract: &Contract, id: &TermId, yields: &BTreeMap<Window, Yield>, through: Window) -> Entitled {
     let unit = contract.versions.iter().rev().find_map(|version| version.term(id)).map(|term| &term.unit);
     let round = |amount: &Exact| match unit {
         Some(unit) => amount.round(unit.digits(), rounding(contract, unit)),
         None => amount.clone(),
     };
+    let never_resets = never_resets(contract, id);
     let mut found = Entitled::default();
-    for (window, it) in yields {
+    let mut used: Option<Cap> = None;
+    for (window, it) in filled(contract, yields, through) {
         let before = round(&found.cumulative);
         found.cumulative += &it.amount;
         let cap = it.cap.clone().map(|CapUse { limit, before, after }| Cap { limit, before, after });
+        let unused = || used.take().filter(|_| never_resets).map(|cap| Cap { before: cap.after.clone(), ..cap });
+        let cap = cap.or_else(unused);
+        used.clone_from(&cap);
         let period = EntitledPeriod {
             base: it.base.clone(),
             uncapped: it.uncapped.clone(),
@@ -245,7 +251,7 @@ fn entitled(contract: &Contract, id: &TermId, yields: &BTreeMap<Window, Yield>) 
             shortfall: it.shortfall.clone(),
             versions: it.versions.iter().copied().collect(),
         };
-        found.periods.insert(contract.head.settlement.name(*window), period);
+        found.periods.insert(contract.head.settlement.name(window), period);
         found.crossings.extend(it.crossings.iter().map(|crossing| Crossing {
             item: crossing.item.clone(),
             at: crossing.at,
@@ -255,6 +261,23 @@ fn entitled(contract: &Contract, id: &TermId, yields: &BTreeMap<Window, Yield>) 
         found.without_room.extend(it.without_room.iter().cloned());
     }
     found
+}
+
+/// A yield for each period from the first with one on.
+fn filled(contract: &Contract, yields: &BTreeMap<Window, Yield>, through: Window) -> BTreeMap<Window, Yield> {
+    let mut all = yields.clone();
+    let mut at = yields.keys().next().copied();
+    while let Some(window) = at.filter(|window| *window <= through) {
+        all.entry(window).or_default();
+        at = contract.head.settlement.next(window);
+    }
+    all
+}
+
+/// Whether a term has one cap for all time, so that a period without a line leaves it as it was.
+fn never_resets(contract: &Contract, id: &TermId) -> bool {
+    let caps = contract.versions.iter().filter_map(|version| version.caps.get(version.term(id)?.cap.as_ref()?));
+    caps.into_iter().all(|cap| cap.counting.each == WindowRule::Term && cap.per.is_empty())
 }
 
 fn event(event: &KnownUsage) -> Event<'_> {

@@ -246,7 +246,8 @@ impl Terms<'_> {
             field("is", quoted(&amount(&baseline.text("amount")?, unit))),
             field("each", quoted(&self.declared.window(&window, baseline, self.anchor.as_deref())?)),
         ];
-        fields.extend(moment(baseline, "counts_from")?.map(|from| field("from", from)));
+        let from = moment(baseline, "counts_from")?.or(self.anchor.clone());
+        fields.extend(from.map(|from| field("from", from)));
         fields.push(field("per", list(per.iter().map(|it| quoted(it)))));
         baseline.finish()?;
         Ok(table(&fields))
