@@ -69,4 +69,4 @@ pub enum EngineError {
 }
 
 #[cfg(test)]
-mod tests;
+mod engine_tests;

@@ -35,7 +35,7 @@ impl Terms<'_> {
             }
         }
         let is_units = base.objects("quantities")?.len() == select.len() && !select.is_empty();
-        let (added, mut less) = self.base_figures(base)?;
+        let (added, mut less) = self.base_figures(name, base)?;
         select.extend(added);
         for accrual in base.objects("accruals")? {
             select.push(table(&self.accrual(&accrual)?));
@@ -69,7 +69,7 @@ impl Terms<'_> {
     }
 
     /// Figures that are added to a base, and those that reduce it.
-    fn base_figures(&mut self, base: &Object<'_>) -> Result<(Vec<String>, Vec<String>), Fault> {
+    fn base_figures(&mut self, of: &str, base: &Object<'_>) -> Result<(Vec<String>, Vec<String>), Fault> {
         let (mut added, mut less) = (Vec::new(), Vec::new());
         for figure in base.objects("figures")? {
             // A figure that is missing counts zero in a base, unless it says otherwise.
@@ -83,6 +83,14 @@ impl Terms<'_> {
             match figure.opt("sign")?.as_deref() {
                 None | Some("+") => added.push(table(&fields)),
                 Some("-") => {
+                    if fields.len() > 1 {
+                        // Only what is selected can be narrowed: it is a base of its own.
+                        let own = format!("{of} less {name}");
+                        let mut block = Block::new("base", &own);
+                        block.set("select", table(&fields));
+                        self.blocks.push(block);
+                        fields = vec![field("base", quoted(&own))];
+                    }
                     fields.push(field("at", quoted("own_date")));
                     less.push(table(&fields));
                 }
