@@ -69,4 +69,4 @@ pub enum EngineError {
 }
 
 #[cfg(test)]
-mod engine_tests;
+mod run_tests;
