@@ -14,7 +14,7 @@ const REFUSALS: [(&str, &[&str]); 8] = [
     ("circular_terms", &["circle", "each other", "feeds itself"]),
     ("rate_out_of_range", &["above 1", "negative"]),
     ("tier_gap", &["otherwise", "what holds", "gap"]),
-    ("tier_overlap", &["otherwise", "falls", "overlap"]),
+    ("tier_overlap", &["otherwise", "falls", "overlap", "bands rise"]),
     ("deduction_place_not_written", &["at ="]),
     ("unknown_field", &["unknown field"]),
     ("unknown_party", &["no party"]),

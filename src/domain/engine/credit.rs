@@ -76,7 +76,7 @@ impl PaidBack {
 }
 
 impl<'a, L: Lines> Engine<'a, L> {
-    /// An accrual pays another term back before anything is paid out: a line of that term, below zero.
+    /// An accrual pays another term back before anything is paid out: a line of that term, below zero. How much that is.
     pub(super) fn pay_back(
         &mut self,
         by: &'a Step<'a>,
@@ -84,16 +84,17 @@ impl<'a, L: Lines> Engine<'a, L> {
         from: AttributesId,
         at: Instant,
         amount: &Exact,
-    ) -> Result<(), EngineError> {
-        let Some((step, term)) = self.term_step(of) else { return Ok(()) };
+    ) -> Result<Exact, EngineError> {
+        let Some((step, term)) = self.term_step(of) else { return Ok(Exact::zero()) };
         let limit = match &credit.limit {
             Some(limit) => Some(self.number(by, limit, from, (at, None))?),
             None => None,
         };
         let group = self.group(&term.per, step, from, at);
-        let Some(state) = self.group_state(of, group) else { return Ok(()) };
+        let Some(state) = self.group_state(of, group) else { return Ok(Exact::zero()) };
         let paid = state.paid_back.pay_back(by.stream, amount, limit);
-        self.book_paid_back(step, term, group, at, paid)
+        self.book_paid_back(step, term, group, at, paid.clone())?;
+        Ok(paid)
     }
 
     fn book_paid_back(

@@ -198,8 +198,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         let line =
             Line { contract, term: &term.id, version, group, at, cause, base, uncapped, amount: amount.clone(), cap };
         self.lines.line(line);
+        let mut left = amount;
         for (credit, of) in term.credits.iter().zip(&step.credits) {
-            self.pay_back(step, (credit, *of), group, at, &amount)?;
+            left = &left - &self.pay_back(step, (credit, *of), group, at, &left)?;
         }
         Ok(())
     }
