@@ -111,8 +111,10 @@ fn versions(most: usize) -> impl Strategy<Value = Vec<VersionPlan>> {
             // A term that ends before its contract begins is refused.
             let begins = plans.iter().map(|plan| plan.effective).min().expect("a version");
             let terms = plans.iter_mut().flat_map(|plan| [&mut plan.main, &mut plan.back, &mut plan.fee]).flatten();
-            for through in terms.filter_map(|term| term.through.as_mut()) {
-                *through = (*through).max(begins);
+            for term in terms {
+                // So is one that begins before it: at first only the first version may be known.
+                term.from = term.from.map(|from| from.max(effective));
+                term.through = term.through.map(|through| through.max(begins).max(term.from.unwrap_or(begins)));
             }
             plans
         },

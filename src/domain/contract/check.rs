@@ -14,6 +14,8 @@ use crate::domain::period::{Instant, start_of_day};
 pub enum CheckError {
     #[error("term {contract}/{term} of version {number} ends at {end}, before the contract begins at {begins}")]
     EndsBeforeContract { contract: ContractId, term: TermId, number: u32, end: Instant, begins: Instant },
+    #[error("term {contract}/{term} of version {number} begins at {from}, before the contract begins at {begins}")]
+    BeginsBeforeContract { contract: ContractId, term: TermId, number: u32, from: Instant, begins: Instant },
     #[error("term {contract}/{term} of version {number} is owed on {on}, before the contract begins at {begins}")]
     OwedBeforeContract { contract: ContractId, term: TermId, number: u32, on: Instant, begins: Instant },
     #[error("contract {contract}: two versions with the number {number}")]
@@ -84,6 +86,10 @@ fn check_versions(contract: &Contract) -> Result<(), CheckError> {
             }
         }
         for term in &version.terms {
+            if let Some(from) = term.life.dates().0.filter(|from| *from < begins) {
+                let term = term.id.clone();
+                return Err(CheckError::BeginsBeforeContract { contract: id(), term, number, from, begins });
+            }
             let Some(On::Dates(dates)) = &term.on else { continue };
             let mut days = dates.iter().map(|date| start_of_day(contract.head.zone, *date));
             if let Some(on) = days.find(|on| *on < begins) {

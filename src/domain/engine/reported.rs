@@ -23,7 +23,10 @@ impl<'a, L: Lines> Engine<'a, L> {
         };
         let (contract, root) = (&step.agreement.head.id, self.root());
         match figure.missing {
-            Missing::Last(_) if self.known.flow(contract, name, &Attributes::default(), last).is_none() => {
+            Missing::Last(_)
+                if !self.needed(step.stream, (last, end)).is_empty()
+                    && self.known.flow(contract, name, &Attributes::default(), last).is_none() =>
+            {
                 match self.figure(step, name, root, last)? {
                     Some(value) => self.emit(step.stream, root, last, value),
                     None => Ok(()),

@@ -253,7 +253,10 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// What ends at the next boundary ends, and what begins there begins.
     fn boundary(&mut self) -> Result<(), EngineError> {
         let Some(at) = self.boundaries.next() else { return Ok(()) };
-        self.close(last_instant_before(at), at)?;
+        // Before the first version there is nothing to close.
+        if self.epoch().is_some_and(|epoch| epoch.span.start < at) {
+            self.close(last_instant_before(at), at)?;
+        }
         self.passed = self.passed.saturating_add(1);
         self.tables.clear();
         self.selected.clear();

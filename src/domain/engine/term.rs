@@ -253,7 +253,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 return Ok(true);
             }
             Some(it) if it.wording == *cap && it.state.window_end <= at => None,
-            _ => Some(self.accrued_since(step, id, start)),
+            _ => Some(self.accrued_since(step, (id, cap), group, start)),
         };
         let t0 = match (&stood, is_first) {
             (Some(stood), true) => &cap.opening + stood,
@@ -274,15 +274,24 @@ impl<'a, L: Lines> Engine<'a, L> {
         Ok(true)
     }
 
-    /// What the terms under a cap have accrued since an instant.
-    fn accrued_since(&self, step: &Step<'a>, cap: CapId, since: Instant) -> Exact {
-        let place = self.plan.streams[step.stream].agreement;
-        let under = step.version.terms.iter().filter(|term| term.cap.as_ref() == Some(&self.plan.caps[cap].name));
+    /// What the terms under a cap have accrued since an instant, of the values that it tells apart.
+    fn accrued_since(
+        &mut self,
+        step: &'a Step<'a>,
+        (id, cap): (CapId, &'a Cap),
+        of: AttributesId,
+        since: Instant,
+    ) -> Exact {
+        let (plan, place) = (self.plan, self.plan.streams[step.stream].agreement);
+        let under = step.version.terms.iter().filter(|term| term.cap.as_ref() == Some(&plan.caps[id].name));
         let mut sum = Exact::zero();
         for term in under {
-            let of_term = self.plan.stream(place, &super::plan::StreamName::Term(term.id.clone()));
-            let groups = of_term.and_then(|stream| self.streams.get(stream.place())).map(|state| &state.groups);
-            for group in groups.into_iter().flat_map(|groups| groups.values()) {
+            let Some(stream) = plan.stream(place, &super::plan::StreamName::Term(term.id.clone())) else { continue };
+            for group in self.groups_of(stream, |_| true) {
+                if self.group(&cap.per, step, group, since) != of {
+                    continue;
+                }
+                let Some(group) = self.group_state(stream, group) else { continue };
                 let before = group.marks.iter().rev().find(|(at, _)| *at <= since).map(|(_, accrued)| accrued.clone());
                 sum = &sum + &(&group.accrued - &before.unwrap_or_default());
             }
