@@ -18,6 +18,7 @@ use crate::domain::contract::window::{ProRata, WindowRule};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span, last_instant_before};
 use chrono::NaiveDate;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// A window that is being filled.
@@ -49,8 +50,8 @@ pub(super) struct WindowPlace {
 #[derive(Clone, Debug, Default)]
 struct LeafSum {
     amount: Exact,
-    /// What is multiplied at the end with the rate that is reached then.
-    banded: Vec<(Rc<Bands>, Exact)>,
+    /// What is multiplied at the end with the rate that is reached then: by the wording and attributes of the items.
+    banded: BTreeMap<(*const Table, AttributesId), (Rc<Bands>, Exact)>,
 }
 
 /// Whether an amount is made of a whole window: it compares, is fixed, or has its rate from the window's end.
@@ -142,13 +143,14 @@ impl<'a, L: Lines> Engine<'a, L> {
         };
         window.sums.resize_with(leaves.len(), LeafSum::default);
         window.base += &step.of.iter().filter_map(|stream| super::base::delta(passing, *stream)).cloned().sum();
-        for (sum, added) in window.sums.iter_mut().zip(added) {
+        for (sum, (leaf, added)) in window.sums.iter_mut().zip(leaves.iter().zip(added)) {
             match added {
                 Added::Amount(amount) => sum.amount += &amount,
-                Added::Banded(bands, quantity) => match sum.banded.iter_mut().find(|(known, _)| *known == bands) {
-                    Some((_, sum)) => *sum += &quantity,
-                    None => sum.banded.push((bands, quantity)),
-                },
+                Added::Banded(bands, quantity) => {
+                    let key = (std::ptr::from_ref(leaf.table), passing.attributes);
+                    let (_, sum) = sum.banded.entry(key).or_insert_with(|| (bands, Exact::zero()));
+                    *sum += &quantity;
+                }
             }
         }
         Ok(())
@@ -448,8 +450,13 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
         if let Some(day_count) = leaf.yearly {
             amount = &amount * &part_of_year(self.step, self.window.place.span, day_count);
         }
-        for (bands, quantity) in sum.into_iter().flat_map(|sum| &sum.banded) {
+        for ((wording, of), (bands, quantity)) in sum.into_iter().flat_map(|sum| &sum.banded) {
             let Some(tiers) = self.tiers else { continue };
+            // What a window is rated by is as the version at its end words it.
+            let is_worded_so = std::ptr::eq(*wording, leaf.table);
+            let when = (self.at, Some(self.window.place.ordinal));
+            let bands =
+                if is_worded_so { bands.clone() } else { self.engine.bands(self.step, leaf.table, *of, when)? };
             let level = self.engine.level_of_tiers(self.step, tiers, self.group, self.group, self.at)?;
             let rate = level.as_ref().and_then(|level| bands.reached(level));
             amount += &rate.map(|rate| quantity * rate).unwrap_or_default();
