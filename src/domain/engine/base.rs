@@ -78,7 +78,15 @@ impl<'a, L: Lines> Engine<'a, L> {
                 add(-taken);
             }
         }
-        let Some(counted) = counted else { return Ok(None) };
+        let counts_other = || base.above.as_ref()?.of.as_ref().and_then(|of| delta(passing, step.input(of)?));
+        let counted = match counted {
+            Some(counted) => counted,
+            // What the base does not count may count toward its threshold.
+            None if counts_other().is_some() => {
+                return self.above(step, base, Exact::zero(), passing).map(|_| None);
+            }
+            None => return Ok(None),
+        };
         let above = self.above(step, base, counted, passing)?;
         if base.below_zero == BelowZero::Keep {
             return Ok(Some(above));
@@ -120,6 +128,10 @@ impl<'a, L: Lines> Engine<'a, L> {
                 match charge {
                     Charge::Rated(amount) => amount,
                     Charge::Unsold => return Ok(None),
+                    Charge::NoContext => {
+                        let item = passing.item.map(|item| named(&item.id)).unwrap_or_default();
+                        return Err(EngineError::NoContext { contract: step.agreement.head.id.clone(), item });
+                    }
                     Charge::NoPrice => {
                         return Err(EngineError::MissingPrice {
                             contract: step.agreement.head.id.clone(),

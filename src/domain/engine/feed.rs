@@ -151,6 +151,7 @@ impl<'a> Builder<'a> {
         else {
             return;
         };
+        let thresholds = if event.until.is_some() { self.known.prices.thresholds() } else { BTreeMap::new() };
         for (meter, quantity) in content.quantities.iter().filter(|(_, quantity)| !quantity.is_zero()) {
             let mut attributes = place.clone();
             let own =
@@ -165,6 +166,7 @@ impl<'a> Builder<'a> {
             let price = self.known.prices.in_force(&query);
             let charge = match (deployment.seller.is_some(), price) {
                 (false, _) => Charge::Unsold,
+                _ if thresholds.contains_key(&product) => Charge::NoContext,
                 (true, None) => Charge::NoPrice,
                 (true, Some(price)) => match self.known.units.currency(price.currency) {
                     Some(unit) => Charge::Rated(InUnit { value: &quantity * &price.unit_price(), unit }),

@@ -94,6 +94,8 @@ pub enum Charge<'a> {
     Unsold,
     /// That stops the contracts whose bases select it.
     NoPrice,
+    /// A record of an interval whose price depends on the context of each request: so does that.
+    NoContext,
 }
 
 /// What reduces a base. It is told twice where it names an item: there, and at its own date; a base counts one.

@@ -92,6 +92,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             None => measured.clone(),
         };
         if measured.is_zero() {
+            if let Some(tiers) = tiers.filter(|tiers| tiers.apply == Apply::Marginal && leaf.table.has_bands()) {
+                self.count_beside(step, tiers, group, passing);
+            }
             return Ok(Added::Amount(Exact::zero()));
         }
         if let Some(rate) = leaf.table.plain() {
@@ -111,6 +114,18 @@ impl<'a, L: Lines> Engine<'a, L> {
         let level = self.level_of_tiers(step, tiers, group, passing.attributes, at)?;
         let rate = level.as_ref().and_then(|level| bands.reached(level));
         Ok(Added::Amount(rate.map(|rate| &counted * rate).unwrap_or_default()))
+    }
+
+    /// Counts toward tiers what the term itself yields nothing of.
+    fn count_beside(&mut self, step: &'a Step<'a>, tiers: &Tiers, group: AttributesId, passing: &Passing<'_>) {
+        let counter_of = tiers.of.as_ref().and_then(|measure| step.input(measure)).filter(|of| *of != step.stream);
+        let adds = counter_of.and_then(|of| delta(passing, of)).cloned();
+        let known = self.known;
+        if let Some((adds, state)) = adds.zip(self.group_state(step.stream, group))
+            && state.tiers.counts(step.agreement, &tiers.counting, known, passing.at)
+        {
+            state.tiers.count += &adds;
+        }
     }
 
     /// Each part of a step at the rate of its band, as far as the counter has come.

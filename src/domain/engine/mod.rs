@@ -49,6 +49,10 @@ pub enum EngineError {
     )]
     MissingPrice { contract: ContractId, base: DefinedTerm, item: String, at: Instant },
     #[error(
+        "{contract}: {item} is a record of an interval, and its price has context thresholds; report each request, or give each band a price without one"
+    )]
+    NoContext { contract: ContractId, item: String },
+    #[error(
         "{contract}: no rate from {from} to {to}{}", .date.map(|date| format!(" for {date}")).unwrap_or_default()
     )]
     MissingFx { contract: ContractId, from: Unit, to: Unit, date: Option<NaiveDate> },

@@ -185,27 +185,30 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
     }
 
-    /// Opens the windows that hold something without any item: fixed sums and minima of terms that are not told apart.
+    /// Opens the windows that hold something without any item: fixed sums and minima.
     pub(super) fn open_windows(&mut self, at: Instant) {
         for step in self.steps() {
-            let (root, is_in_force) = (self.root(), self.life(step, at).is_some());
-            if let Work::Amount(amount) = &step.work
-                && is_in_force
-                && amount.per.is_empty()
-                && needs_window(&amount.node, amount.each.as_ref(), amount.tiers.as_ref())
-            {
-                self.open_window(step, root, at);
-            }
-            let Work::Term(term) = &step.work else { continue };
-            if !term.per.is_empty() || !is_in_force {
+            if self.life(step, at).is_none() {
                 continue;
             }
-            if term.on.is_none()
-                && term.node.as_ref().is_some_and(|it| needs_window(it, term.each.as_ref(), term.tiers.as_ref()))
-            {
-                self.open_window(step, root, at);
+            let (node, each, tiers, per) = match &step.work {
+                Work::Amount(it) => (Some(&it.node), it.each.as_ref(), it.tiers.as_ref(), &it.per),
+                Work::Term(it) => (it.node.as_ref(), it.each.as_ref(), it.tiers.as_ref(), &it.per),
+                Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => continue,
+            };
+            let term = if let Work::Term(term) = &step.work { Some(term) } else { None };
+            let has_window =
+                node.is_some_and(|node| needs_window(node, each, tiers)) && term.is_none_or(|term| term.on.is_none());
+            // Of what is told apart those that have come up go on.
+            let groups = if per.is_empty() { vec![self.root()] } else { self.groups_of(step.stream, |_| true) };
+            for group in groups {
+                if has_window {
+                    self.open_window(step, group, at);
+                }
+                if let Some(term) = term {
+                    self.open_minimum(step, term, group, at);
+                }
             }
-            self.open_minimum(step, term, root, at);
         }
     }
 

@@ -44,6 +44,7 @@ impl StepError {
             Self::Engine(EngineError::MissingFx { .. }) => "missing_fx",
             Self::Engine(EngineError::MissingPrice { .. }) => "missing_price",
             Self::Engine(EngineError::MissingFigure { .. }) => "missing_figure",
+            Self::Engine(EngineError::NoContext { .. }) => "no_context",
             Self::Engine(EngineError::NoRow { .. }) => "no_rate_for_item",
             Self::Engine(EngineError::Straddling { .. }) => "straddling",
             Self::Engine(EngineError::NothingUsed { .. }) => "nothing_used",
