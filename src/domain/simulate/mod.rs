@@ -14,6 +14,8 @@ mod known_tests;
 mod one_file;
 pub mod read;
 pub mod run;
+#[cfg(test)]
+mod run_tests;
 pub mod step;
 
 use super::contract::folder::SourceFile;
