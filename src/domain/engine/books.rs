@@ -5,7 +5,7 @@ use super::entitlement::{Entitlements, owed};
 use super::feed::{Feed, Known};
 use super::plan::plan;
 use super::run::{Engine, Shares};
-use crate::domain::calendar::Window;
+use crate::domain::calendar::{Calendar, Window};
 use crate::domain::contract::beside::Meanwhile;
 use crate::domain::contract::measure::Measure;
 use crate::domain::contract::{Assumed, Assumption, Confidence, Contract, Version};
@@ -90,7 +90,10 @@ impl Books {
         let begins = contract.begins().and_then(|at| calendar.window(at.with_timezone(&zone).date_naive()));
         let open = match progress.closed {
             Some(closed) => calendar.next(closed),
-            None => begins,
+            None => begins.or_else(|| match calendar {
+                Calendar::Dates(starts) => starts.first().and_then(|first| calendar.window(*first)),
+                Calendar::Months { .. } | Calendar::Weeks { .. } => None,
+            }),
         };
         let mut settlements = Vec::new();
         let mut at = open.filter(|open| *open < period);
@@ -193,6 +196,7 @@ pub fn run(known: &Known<'_>, feed: &Feed<'_>, contract: &ContractId, through: I
         engine.item(item)?;
     }
     let (entitlements, shares) = engine.finish()?;
+    let entitlements = entitlements.checked(contract)?;
     settled.map_or(Ok(()), |settled| check_official(settled, &entitlements))?;
     Ok(Run { entitlements, shares })
 }

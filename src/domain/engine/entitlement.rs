@@ -17,6 +17,8 @@ pub struct Entitlements {
     /// The zones and periods in which lines fall.
     calendars: BTreeMap<ContractId, (chrono_tz::Tz, Calendar)>,
     pub terms: BTreeMap<(ContractId, TermId), BTreeMap<Window, Yield>>,
+    /// The first amount that lies in no period: before the first listed date, or after the last.
+    outside: Option<(ContractId, TermId, Instant)>,
 }
 
 /// What a term yields in one period, unrounded.
@@ -62,7 +64,20 @@ impl Entitlements {
     pub fn new(agreements: &[Contract]) -> Self {
         let calendars =
             agreements.iter().map(|it| (it.head.id.clone(), (it.head.zone, it.head.settlement.clone()))).collect();
-        Self { calendars, terms: BTreeMap::new() }
+        Self { calendars, terms: BTreeMap::new(), outside: None }
+    }
+
+    /// What was gathered of a contract, where every amount of it lies in a period.
+    ///
+    /// # Errors
+    /// One does not.
+    pub fn checked(self, contract: &ContractId) -> Result<Self, EngineError> {
+        match &self.outside {
+            Some((of, term, at)) if of == contract => {
+                Err(EngineError::NoPeriod { contract: of.clone(), term: term.clone(), at: *at })
+            }
+            _ => Ok(self),
+        }
     }
 
     /// The sum of what a term yields up to and with a period.
@@ -75,7 +90,12 @@ impl Entitlements {
 impl Lines for Entitlements {
     fn line(&mut self, line: Line<'_>) {
         let Some((zone, calendar)) = self.calendars.get(line.contract) else { return };
-        let Some(period) = calendar.window(line.at.with_timezone(zone).date_naive()) else { return };
+        let Some(period) = calendar.window(line.at.with_timezone(zone).date_naive()) else {
+            if !line.amount.is_zero() && self.outside.is_none() {
+                self.outside = Some((line.contract.clone(), line.term.clone(), line.at));
+            }
+            return;
+        };
         let of_term = self.terms.entry((line.contract.clone(), line.term.clone())).or_default();
         let entry = of_term.entry(period).or_default();
         entry.versions.insert(line.version);

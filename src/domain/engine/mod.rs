@@ -62,6 +62,8 @@ pub enum EngineError {
     Straddling { contract: ContractId, item: String, from: Instant, until: Instant },
     #[error("{name}: {what} is not computed yet")]
     NotComputed { contract: ContractId, name: String, what: &'static str },
+    #[error("{contract}/{term} yields something at {at}, which lies in no period; list the dates around it")]
+    NoPeriod { contract: ContractId, term: TermId, at: Instant },
     #[error("{contract}/{term}: nothing was used in the period from {first_day} by which its pool could be shared")]
     NothingUsed { contract: ContractId, term: TermId, first_day: NaiveDate },
     #[error("{contract}: \"{name}\" is still to be agreed, and the contract is not settled until it is")]

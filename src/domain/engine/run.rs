@@ -269,9 +269,10 @@ impl<'a, L: Lines> Engine<'a, L> {
             self.epoch = self.epoch.saturating_add(1);
         }
         if at < self.end {
+            // What is paid at the boundary counts in the windows that begin there.
+            self.open_windows(at);
             self.open_caps(at)?;
             self.pay_on(at)?;
-            self.open_windows(at);
         }
         Ok(())
     }
@@ -342,6 +343,8 @@ impl<'a, L: Lines> Engine<'a, L> {
     pub(super) fn attribute(&self, step: &Step<'a>, of: AttributesId, at: Instant, name: &Attribute) -> Option<&str> {
         let attributes = &self.attributes[of];
         match name {
+            // What is told apart by a fact has what it said as an attribute.
+            Attribute::Fact(_) if attributes.get(name).is_some() => attributes.get(name),
             Attribute::Fact(fact) => {
                 let (fact, rule) = step.version.facts.get_key_value(fact)?;
                 self.known.fact_value(&step.agreement.head.id, (fact, rule), step.agreement.head.zone, attributes, at)

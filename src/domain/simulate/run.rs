@@ -47,6 +47,7 @@ impl StepError {
             Self::Engine(EngineError::NoContext { .. }) => "no_context",
             Self::Engine(EngineError::NoRow { .. }) => "no_rate_for_item",
             Self::Engine(EngineError::Straddling { .. }) => "straddling",
+            Self::Engine(EngineError::NoPeriod { .. }) => "no_period",
             Self::Engine(EngineError::NothingUsed { .. }) => "nothing_used",
             Self::Engine(EngineError::NotComputed { .. } | EngineError::ReceivedAccrual { .. }) => "not_computed",
             Self::Engine(EngineError::ToBeAgreed { .. }) => "to_be_agreed",

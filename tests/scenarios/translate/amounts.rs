@@ -227,28 +227,24 @@ impl Terms<'_> {
         credit.finish()
     }
 
-    /// A baseline of each group: what lies above it in each window.
-    pub fn grouped_baseline(
+    /// A stated baseline: what lies above it in each window.
+    pub fn stated_baseline(
         &mut self,
         baseline: &Object<'_>,
         unit: Option<&str>,
         per: &[String],
     ) -> Result<String, Fault> {
         let window = baseline.opt("per")?.or(baseline.opt("reset")?).unwrap_or_else(|| "period".to_owned());
-        if baseline.opt("below_zero")?.is_some_and(|it| it != "zero") {
-            return baseline.fault("below_zero of a baseline of each group");
-        }
-        // Thresholds stay whole.
-        if partial(baseline)?.is_some_and(|it| it != "full") {
-            return baseline.fault("a baseline of each group that is cut");
-        }
+        baseline.pass(&["partial"]);
         let mut fields = vec![
             field("is", quoted(&amount(&baseline.text("amount")?, unit))),
             field("each", quoted(&self.declared.window(&window, baseline, self.anchor.as_deref())?)),
         ];
         let from = moment(baseline, "counts_from")?.or(self.anchor.clone());
         fields.extend(from.map(|from| field("from", from)));
-        fields.push(field("per", list(per.iter().map(|it| quoted(it)))));
+        if !per.is_empty() {
+            fields.push(field("per", list(per.iter().map(|it| quoted(it)))));
+        }
         baseline.finish()?;
         Ok(table(&fields))
     }

@@ -272,13 +272,18 @@ impl Terms<'_> {
         let Some(base) = term.object("base")? else { return term.fault("no way to yield that the README names") };
         let is_units = !base.objects("quantities")?.is_empty();
         let edge_in = if is_units { None } else { unit };
-        let grouped = term.object("baseline")?.filter(|baseline| baseline.has("amount") && !per.is_empty());
-        let above = match &grouped {
-            Some(baseline) => Some(self.grouped_baseline(baseline, edge_in, per)?),
+        // A stated baseline is a threshold, unless it is cut or says what holds below zero.
+        let is_whole = |baseline: &Object<'_>| {
+            let is_cut = baseline.opt("partial").is_ok_and(|it| it.is_some_and(|it| it != "full"));
+            baseline.has("amount") && !baseline.has("below_zero") && !is_cut
+        };
+        let stated = term.object("baseline")?.filter(is_whole);
+        let above = match &stated {
+            Some(baseline) => Some(self.stated_baseline(baseline, edge_in, per)?),
             None => self.threshold(term, edge_in, per)?,
         };
         let mut written = self.own_base(term, above)?;
-        if let Some(baseline) = term.object("baseline")?.filter(|_| grouped.is_none()) {
+        if let Some(baseline) = term.object("baseline")?.filter(|_| stated.is_none()) {
             written = self.baseline(&written, &baseline, edge_in, per)?;
         }
         let number = if is_units { Number::Price(unit) } else { Number::Part };
