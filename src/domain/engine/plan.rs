@@ -10,6 +10,7 @@ use crate::domain::contract::measure::{
     AccrualPlace, Amount, Base, FigureDefinition, FigureKind, Measure, Reduction, Source,
 };
 use crate::domain::contract::term::{Apply, Cap, Term};
+use crate::domain::contract::window::Moment;
 use crate::domain::contract::{Contract, Version};
 use crate::domain::ids::{DefinedTerm, TermId};
 use crate::domain::money::Unit;
@@ -59,6 +60,8 @@ pub struct Plan<'a> {
 pub struct Epoch<'a> {
     pub span: Span,
     pub steps: Vec<Step<'a>>,
+    /// Terms of later versions whose tiers count from a date before these, and count here already.
+    pub counting: Vec<Step<'a>>,
 }
 
 /// One stream as one version words it.
@@ -130,8 +133,9 @@ pub fn plan(agreements: &[Contract]) -> Result<Plan<'_>, EngineError> {
             done: Vec::new(),
         };
         layout.terms()?;
+        let counting = layout.counting()?;
         let steps = layout.steps;
-        epochs.push(Epoch { span: Span { start, end }, steps });
+        epochs.push(Epoch { span: Span { start, end }, steps, counting });
     }
     Ok(Plan { agreements, streams: ids.streams, caps: ids.caps, epochs })
 }
@@ -186,6 +190,36 @@ impl<'a> Layout<'a, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Terms that the version in force does not state, or without tiers, and that a later version lets count from
+    /// before itself.
+    fn counting(&mut self) -> Result<Vec<Step<'a>>, EngineError> {
+        let mut found = Vec::new();
+        let agreements = self.agreements;
+        for (place, (agreement, version)) in agreements.iter().zip(self.versions.clone()).enumerate() {
+            let Some(now) = version else { continue };
+            let mut known: Vec<&TermId> = agreement
+                .versions
+                .iter()
+                .filter(|it| it.number <= now.number)
+                .flat_map(|it| it.terms.iter().filter(|term| term.tiers.is_some()).map(|term| &term.id))
+                .collect();
+            for version in agreement.versions.iter().filter(|it| it.number > now.number) {
+                for term in version.terms.iter().filter(|term| term.tiers.is_some()) {
+                    let from = term.tiers.as_ref().map(|tiers| &tiers.counting.from);
+                    let is_before = matches!(from, Some(Moment::At(from)) if *from < version.effective_at);
+                    if is_before && !known.contains(&&term.id) {
+                        let id = self.ids.id(Stream { agreement: place, name: StreamName::Term(term.id.clone()) });
+                        self.open.push(id);
+                        found.push(self.step(place, id, agreement, version, Work::Term(term))?);
+                        self.open.pop();
+                    }
+                    known.push(&term.id);
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Lays a stream out once, after what it draws on.

@@ -170,7 +170,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         while self.boundaries.peek().is_some_and(|boundary| *boundary <= item.at) {
             self.boundary()?;
         }
-        if item.at >= self.end {
+        let is_before = self.epoch().is_none_or(|epoch| item.at < epoch.span.start);
+        if is_before || item.at >= self.end {
             return Ok(());
         }
         let passing = Passing {
@@ -222,6 +223,11 @@ impl<'a, L: Lines> Engine<'a, L> {
             };
             if let Some(slot) = passing.deltas.get_mut(step.stream.place()).filter(|_| delta.is_some()) {
                 *slot = delta;
+            }
+        }
+        for step in self.epoch().map(|epoch| epoch.counting.as_slice()).unwrap_or_default() {
+            if let Work::Term(term) = &step.work {
+                self.count_only(step, term, &passing);
             }
         }
         passing.deltas.fill(None);

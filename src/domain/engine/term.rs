@@ -14,7 +14,7 @@ use super::table::{Bands, Circumstances};
 use super::window::needs_window;
 use crate::domain::contract::measure::{Amount, Measure};
 use crate::domain::contract::selector::{Attribute, Filter};
-use crate::domain::contract::term::{Cap, Excess, Payees, Tail, TailItems, Term, Tiers};
+use crate::domain::contract::term::{Apply, Cap, Excess, Payees, Tail, TailItems, Term, Tiers};
 use crate::domain::contract::value::Notice;
 use crate::domain::ids::PartyId;
 use crate::domain::money::Exact;
@@ -59,7 +59,14 @@ impl<'a, L: Lines> Engine<'a, L> {
         term: &'a Term,
         passing: &mut Passing<'_>,
     ) -> Result<Option<Exact>, EngineError> {
-        if !is_touched(step, passing) || !self.is_in_force(step, term, passing) {
+        if !is_touched(step, passing) {
+            return Ok(None);
+        }
+        if !self.is_in_force(step, term, passing) {
+            let begins = self.streams.get(step.stream.place()).and_then(|state| state.lives.first()).map(|it| it.start);
+            if begins.is_some_and(|begins| passing.at < begins) {
+                self.count_only(step, term, passing);
+            }
             return Ok(None);
         }
         let group = self.group(&term.per, step, passing.attributes, passing.at);
@@ -85,6 +92,22 @@ impl<'a, L: Lines> Engine<'a, L> {
         let base = step.of.iter().filter_map(|stream| delta(passing, *stream)).cloned().sum();
         let (at, cause) = (passing.at, passing.cause);
         self.accrue(step, term, Wanted { group, at, cause, base, amount, is_outside_cap: false }).map(Some)
+    }
+
+    /// Counts toward the tiers of a term before it begins, from the date on that it states.
+    pub(super) fn count_only(&mut self, step: &'a Step<'a>, term: &'a Term, passing: &Passing<'_>) {
+        let Some(tiers) = term.tiers.as_ref().filter(|tiers| !matches!(tiers.apply, Apply::Level(_))) else { return };
+        let counter_of = match &tiers.of {
+            Some(measure) => step.input(measure).filter(|of| *of != step.stream),
+            None => step.of.first().copied(),
+        };
+        let Some(adds) = counter_of.and_then(|of| delta(passing, of)).cloned() else { return };
+        let (known, group) = (self.known, self.group(&term.per, step, passing.attributes, passing.at));
+        if let Some(state) = self.group_state(step.stream, group)
+            && state.tiers.counts(step.agreement, &tiers.counting, known, passing.at)
+        {
+            state.tiers.count += &adds;
+        }
     }
 
     /// Whether a term is in force for what passes, as for the item that a deduction names.
