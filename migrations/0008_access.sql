@@ -82,6 +82,9 @@ grant usage on schema public to apportion_partner;
 grant select on contract_version, contract_term, statement, statement_revision, statement_status, deployment,
   usage_dimension, usage_rollup, invoice, invoice_draw to apportion_partner;
 
+-- when a batch was recorded, which says what counts as known then; nothing of what came in it.
+grant select (batch_id, recorded_at) on usage_batch to apportion_partner;
+
 alter table contract_version enable row level security;
 create policy of_party on contract_version for select to apportion_partner using (concerns_asking_party(contract_id));
 alter table contract_term enable row level security;

@@ -56,6 +56,8 @@ pub struct Kafka {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Http {
     pub listen: SocketAddr,
+    /// How long one read of the API may take in the database.
+    pub read_timeout_seconds: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -161,6 +163,8 @@ impl Config {
         in_range("kafka.batch_messages", config.kafka.batch_messages, 1..=100_000, "from 1 to 100000")?;
         let connections = usize::try_from(config.database.max_connections).unwrap_or(usize::MAX);
         in_range("database.max_connections", connections, 1..=1000, "from 1 to 1000")?;
+        let read_timeout = usize::try_from(config.http.read_timeout_seconds).unwrap_or(usize::MAX);
+        in_range("http.read_timeout_seconds", read_timeout, 1..=3600, "from 1 to 3600")?;
         let jobs = &config.jobs;
         for (key, value) in [("jobs.tick_seconds", jobs.tick_seconds), ("jobs.lease_seconds", jobs.lease_seconds)] {
             in_range(key, usize::try_from(value).unwrap_or(usize::MAX), 1..=86_400, "from 1 to 86400")?;
@@ -457,6 +461,7 @@ mod tests {
         check("", &[("APPORTION_KAFKA__LINGER_MS", "soon")], &[], "must be a whole number");
         check("[telemetry]\nlog_format = \"xml\"\n", &[], &[], "telemetry.log_format");
         check("[http]\nlisten = \"nowhere\"\n", &[], &[], "http.listen");
+        check("", &[], &["http.read_timeout_seconds=0"], "from 1 to 3600");
     }
 
     #[test]

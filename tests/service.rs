@@ -29,6 +29,8 @@ mod job_crashes;
 mod jobs;
 #[path = "service/known_at.rs"]
 mod known_at;
+#[path = "service/lists.rs"]
+mod lists;
 #[path = "service/outcomes.rs"]
 mod outcomes;
 #[path = "service/panels.rs"]

@@ -4,7 +4,6 @@ use super::output::{self, json, line};
 use super::{Format, Session, Stop};
 use apportion::config as settings;
 use apportion::domain::ids::ContractId;
-use apportion::domain::period::Instant;
 use apportion::domain::schedule::{Job, RunOutcome};
 use apportion::jobs::schedule::{Patience, Planned, Ran, Schedule, ScheduleError, plan, run as run_planned, tick};
 use apportion::store::jobs::{JobRun, RunFilter, list_runs};
@@ -226,10 +225,10 @@ fn list(planned: &[Planned]) -> comfy_table::Table {
         vec![
             it.job.to_string(),
             it.subject.to_string(),
-            it.due_at.map(minute).unwrap_or_default(),
-            it.next_at.map(minute).unwrap_or_default(),
+            it.due_at.map(output::instant).unwrap_or_default(),
+            it.next_at.map(output::instant).unwrap_or_default(),
             it.standing.to_string().replace('_', " "),
-            last.map(|run| minute(run.started_at)).unwrap_or_default(),
+            last.map(|run| output::instant(run.started_at)).unwrap_or_default(),
             last.map(outcome).unwrap_or_default(),
             what,
         ]
@@ -246,8 +245,8 @@ fn runs(rows: &[JobRun]) -> comfy_table::Table {
             run.job.to_string(),
             run.subject.to_string(),
             run.attempt.to_string(),
-            minute(run.due_at),
-            minute(run.started_at),
+            output::instant(run.due_at),
+            output::instant(run.started_at),
             seconds.map(|ms| format!("{}.{}", ms / 1000, ms % 1000 / 100)).unwrap_or_default(),
             run.holder.clone(),
             outcome(run),
@@ -267,8 +266,4 @@ fn what_ran(ran: &[Ran]) -> comfy_table::Table {
 
 fn outcome(run: &JobRun) -> String {
     run.outcome.map_or_else(|| "running".to_owned(), |outcome| outcome.to_string().replace('_', " "))
-}
-
-fn minute(at: Instant) -> String {
-    at.format("%Y-%m-%d %H:%MZ").to_string()
 }

@@ -134,7 +134,7 @@ fn refused(error: StoreError, new: &NewApiKey) -> anyhow::Error {
 fn table(keys: &[ApiKey]) -> comfy_table::Table {
     let heading = ["id", "holder", "scopes", "party", "made", "by", "expires", "revoked"];
     let row = |key: &ApiKey| {
-        let at = |at: Option<Instant>| at.map(|at| at.format("%Y-%m-%d %H:%M").to_string()).unwrap_or_default();
+        let at = |at: Option<Instant>| at.map(output::instant).unwrap_or_default();
         let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.name()).collect();
         vec![
             key.key_id.clone(),

@@ -5,6 +5,7 @@ mod contracts;
 mod demo;
 mod finding;
 mod generate;
+mod hints;
 mod ingest;
 mod invoice;
 mod jobs;
@@ -251,7 +252,7 @@ impl DatabaseSetting {
     }
 }
 
-/// An error with its causes; a cause that the words before it quote already is not repeated.
+/// An error with its causes, and what helps; a cause that the words before it quote already is not repeated.
 pub fn explain(error: &anyhow::Error) -> String {
     let mut text = String::new();
     if error.chain().any(|cause| cause.downcast_ref().is_some_and(store::is_undefined_table)) {
@@ -264,7 +265,7 @@ pub fn explain(error: &anyhow::Error) -> String {
             text = format!("{text}: {cause}");
         }
     }
-    text
+    hints::hint(error).map_or(text.clone(), |hint| format!("{text}; {hint}"))
 }
 
 /// The exit status of an error, as `apportion --help` lists them.

@@ -1,5 +1,6 @@
 //! How results are printed: tables for people, JSON for programs.
 
+use apportion::domain::period::Instant;
 pub use apportion::render::amount::{exact, money, thousands};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width};
 use serde::Serialize;
@@ -91,6 +92,11 @@ pub fn line(text: impl std::fmt::Display) -> std::io::Result<()> {
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(value)?;
     Ok(line(text)?)
+}
+
+/// An instant for people, in UTC to the second; JSON has all of it.
+pub fn instant(at: Instant) -> String {
+    at.format("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 /// So many of a thing whose plural takes an s: `1 line`, `2,000 lines`.

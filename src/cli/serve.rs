@@ -71,8 +71,10 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
     if roles.contains(&Role::Http) {
         metrics.runs("http");
         let ingests = roles.contains(&Role::Ingest);
-        let (listen, state) =
-            (session.config.http.listen, HttpState::new(pool, metrics, ingests, jobs::schedule(&session.config.jobs)));
+        let http = &session.config.http;
+        let reads = store::for_reading(&pool, Duration::from_secs(http.read_timeout_seconds.into()));
+        let schedule = jobs::schedule(&session.config.jobs);
+        let (listen, state) = (http.listen, HttpState::new(pool, reads, metrics, ingests, schedule));
         let stop = stop.clone();
         running.spawn(async move {
             let served = http::serve(listen, state, stop).await;

@@ -10,6 +10,7 @@ mod listing;
 mod parameters;
 mod problem;
 mod schema;
+mod table;
 
 use crate::ingest::writer::Writer;
 use crate::jobs::schedule::Schedule;
@@ -34,6 +35,8 @@ pub use api::description;
 #[derive(Clone)]
 pub struct HttpState {
     pub pool: PgPool,
+    /// For requests that only read, made by [`store::for_reading`](crate::store::for_reading).
+    pub reads: PgPool,
     pub metrics: Arc<Metrics>,
     /// Whether this process takes in usage from Kafka, too.
     pub ingests: bool,
@@ -44,8 +47,8 @@ pub struct HttpState {
 }
 
 impl HttpState {
-    pub fn new(pool: PgPool, metrics: Arc<Metrics>, ingests: bool, schedule: Schedule) -> Self {
-        Self { pool, metrics, ingests, schedule: Arc::new(schedule), writer: Arc::default() }
+    pub fn new(pool: PgPool, reads: PgPool, metrics: Arc<Metrics>, ingests: bool, schedule: Schedule) -> Self {
+        Self { pool, reads, metrics, ingests, schedule: Arc::new(schedule), writer: Arc::default() }
     }
 
     /// The writer, while its guard lives: one batch at a time is written, the next ones wait.

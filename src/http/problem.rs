@@ -75,7 +75,7 @@ impl Problem {
     }
 
     pub fn unauthorized() -> Self {
-        let detail = "send a key that holds: `Authorization: Bearer apk_...`; `apportion key create` makes one";
+        let detail = "send a key that holds: `Authorization: Bearer apk_...`; who runs the service makes them";
         let challenge = HeaderValue::from_static("Bearer realm=\"apportion\"");
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "No key that holds was sent", detail)
             .header(header::WWW_AUTHENTICATE, challenge)
@@ -141,6 +141,11 @@ impl From<StoreError> for Problem {
         if error.is_out_of_range() {
             return Self::bad_request("an instant or a number lies beyond what can be stored");
         }
+        if error.is_timeout() {
+            let detail = "the database ended what took longer than http.read_timeout_seconds allows; ask for less: a \
+                          shorter span, or one deployment, product or contract";
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-slow", "The read took too long", detail);
+        }
         if !error.is_transient() {
             return Self::internal(&error);
         }
@@ -171,7 +176,7 @@ impl From<StatementError> for Problem {
     fn from(error: StatementError) -> Self {
         let detail = error.to_string();
         match error {
-            StatementError::Unknown { id } => Self::not_found(format!("there is no statement {id}")),
+            StatementError::Unknown { .. } => Self::not_found(detail),
             StatementError::WrongStatus { status, .. } => {
                 let title = "The statement's status does not allow it";
                 Self::conflict("wrong-status", title, detail).fact("statement_status", status.name())
@@ -182,6 +187,7 @@ impl From<StatementError> for Problem {
             }
             StatementError::Unresolved { events, .. } => {
                 let title = "Usage of the period is not resolved";
+                let detail = format!("{detail}; GET /api/v1/usage/unresolved lists it");
                 Self::conflict("unresolved-usage", title, detail).fact("events", events)
             }
             StatementError::Document(error) => Self::internal(&error),
@@ -219,10 +225,13 @@ impl From<InvoiceError> for Problem {
     fn from(error: InvoiceError) -> Self {
         let detail = error.to_string();
         match error {
-            InvoiceError::UnknownStatement { id } => Self::not_found(format!("there is no statement {id}")),
-            InvoiceError::Unknown { .. } => Self::not_found(detail),
-            InvoiceError::NotIssued { .. } => Self::conflict("not-issued", "The statement is not issued", detail),
+            InvoiceError::UnknownStatement { .. } | InvoiceError::Unknown { .. } => Self::not_found(detail),
+            InvoiceError::NotIssued { id, .. } => {
+                let detail = format!("{detail}: POST /api/v1/statements/{id}/issue");
+                Self::conflict("not-issued", "The statement is not issued", detail)
+            }
             InvoiceError::EarlierFirst { earlier, .. } => {
+                let detail = format!("{detail}: POST /api/v1/statements/{earlier}/invoices");
                 Self::conflict("earlier-first", "An earlier statement comes first", detail).fact("statement", earlier)
             }
             InvoiceError::Drawing { .. } => Self::conflict("cannot-draw", "The document cannot be drawn", detail),
@@ -237,7 +246,12 @@ impl From<FindingError> for Problem {
         let detail = error.to_string();
         match error {
             FindingError::NotKnownYet { .. } => Self::conflict("not-known-yet", "The instant lies ahead", detail),
-            FindingError::Unknown { .. } | FindingError::Contract(_) => Self::not_found(detail),
+            FindingError::Unknown { id, known_at } => {
+                let detail =
+                    format!("no finding {id}, as known at {known_at}; GET /api/v1/findings lists those there are");
+                Self::not_found(detail)
+            }
+            FindingError::Contract(_) => Self::not_found(detail),
             FindingError::Decided { .. } => Self::conflict("decided", "All of it is decided on", detail),
             FindingError::Contracts(error) => error.into(),
             FindingError::Store(error) => error.into(),
@@ -268,7 +282,7 @@ pub enum Problems {
     NotFound(#[to_schema] Problem),
     #[response(status = 406, description = "No such representation", content_type = CONTENT_TYPE)]
     NotAcceptable(#[to_schema] Problem),
-    #[response(status = 503, description = "The database cannot be asked now", content_type = CONTENT_TYPE)]
+    #[response(status = 503, description = "The database cannot be asked now, or not for so much at once", content_type = CONTENT_TYPE)]
     Unavailable(#[to_schema] Problem),
 }
 

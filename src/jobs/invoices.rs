@@ -43,15 +43,15 @@ pub struct Left {
 
 #[derive(Debug, thiserror::Error)]
 pub enum InvoiceError {
-    #[error("no statement {id}; `apportion statement list` shows those there are")]
+    #[error("no statement {id}")]
     UnknownStatement { id: i64 },
-    #[error("statement {id} is {status}; invoices are drawn once it is issued (`apportion statement issue {id}`)")]
+    #[error("statement {id} is {status}; invoices are drawn once it is issued")]
     NotIssued { id: i64, status: StatementStatus },
     #[error(
-        "statement {earlier} of {period}, which is {status}, comes before statement {id}: issue it if it is not, then draw its invoices (`apportion invoice draw {earlier}`)"
+        "statement {earlier} of {period}, which is {status}, comes before statement {id}: issue it if it is not, then draw its invoices"
     )]
     EarlierFirst { id: i64, earlier: i64, period: String, status: StatementStatus },
-    #[error("no invoice or credit note {number}; `apportion invoice list` shows those there are")]
+    #[error("no invoice or credit note {number}")]
     Unknown { number: InvoiceNumber },
     #[error("statement {id}: {problem}")]
     Drawing { id: i64, problem: DrawingError },

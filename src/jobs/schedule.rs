@@ -169,8 +169,7 @@ async fn find_periods(pool: &PgPool, schedule: &Schedule, now: Instant) -> Resul
         let id = &head.id;
         let periods = periods_due(head, progress.get(id).copied().unwrap_or_default(), now, schedule.delay_days);
         if periods.is_empty() {
-            let waits_for =
-                format!("its books to begin: settle its first period, `apportion settle {id} PERIOD --by NAME`");
+            let waits_for = "its books to begin: somebody settles its first period".to_owned();
             let (standing, subject) = (Standing::NotBegun, Subject::of(id));
             found.push(Found::Blocked { standing, due_at: None, waits_for, subject });
         }

@@ -72,7 +72,7 @@ pub enum SettleError {
     #[error("period {period} has not ended yet: it ends at {end}")]
     PeriodNotEnded { period: Period, end: Instant },
     #[error(
-        "there is news, and {}; issue what is approved, or draft it anew with `apportion settle {contract} {period} --by NAME`",
+        "there is news, and {}; issue what is approved, or draft it anew",
         approved(.statements)
     )]
     Approved { contract: ContractId, period: Period, statements: Vec<i64> },

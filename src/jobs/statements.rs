@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StatementError {
-    #[error("no statement {id}; `apportion statement list` shows those there are")]
+    #[error("no statement {id}")]
     Unknown { id: i64 },
     #[error("statement {id} is {status}; it has to be {} to be {wanted}", any_of(wanted.follows()))]
     WrongStatus { id: i64, status: StatementStatus, wanted: StatementStatus },
@@ -25,7 +25,7 @@ pub enum StatementError {
     #[error("{by} made statement {id}; someone else has to approve it")]
     OwnDraft { id: i64, by: String },
     #[error(
-        "{events} events of {period} are of deployments or products that no register knows; register them with `apportion contracts apply` and settle again, or waive them with `apportion statement waive {id} --by NAME --reason WHY`"
+        "{events} events of {period} are of deployments or products that no register knows; register them and settle again, or waive them"
     )]
     Unresolved { id: i64, period: Period, events: i64 },
     #[error("the stored statement cannot be read: {0}")]

@@ -43,8 +43,9 @@ pub struct InvoiceFilter {
     pub contract: Option<ContractId>,
     pub period: Option<Period>,
     pub statement_id: Option<i64>,
-    /// How many to pass over, and how many to return at most.
-    pub offset: i64,
+    /// Only those after the document of this number.
+    pub after: Option<InvoiceNumber>,
+    /// How many at most.
     pub limit: Option<i64>,
 }
 
@@ -61,7 +62,9 @@ pub async fn load_invoices(conn: &mut PgConnection, filter: &InvoiceFilter) -> R
              and ($3::text is null or i.issuer = $3) and ($4::text is null or i.payer = $4)
              and ($5::text is null or s.contract_id = $5) and ($6::text is null or s.period = $6)
              and ($7::bigint is null or i.statement_id = $7)
-           order by i.issuer collate "C", i.sequence limit $8 offset $9"#,
+             and ($8::text is null or (i.issuer collate "C", i.sequence)
+               > (select p.issuer collate "C", p.sequence from invoice p where p.number = $8))
+           order by i.issuer collate "C", i.sequence limit $9"#,
         filter.number.as_ref().map(InvoiceNumber::as_str),
         filter.kind.map(InvoiceKind::name),
         filter.issuer.as_ref().map(PartyId::as_str),
@@ -69,8 +72,8 @@ pub async fn load_invoices(conn: &mut PgConnection, filter: &InvoiceFilter) -> R
         filter.contract.as_ref().map(ContractId::as_str),
         filter.period.map(|period| period.to_string()),
         filter.statement_id,
-        filter.limit,
-        filter.offset
+        filter.after.as_ref().map(InvoiceNumber::as_str),
+        filter.limit
     )
     .fetch_all(conn)
     .await?;

@@ -5,6 +5,7 @@ use apportion::domain::access::Scope;
 use apportion::domain::ids::PartyId;
 use apportion::http::{HttpState, serve_on};
 use apportion::store::access::{NewApiKey, create_key, list_keys, revoke_key};
+use apportion::store::for_reading;
 use apportion::telemetry::Metrics;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -12,6 +13,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// An answer, its header names in lower case.
@@ -41,10 +43,14 @@ pub struct Api {
 
 impl Api {
     pub async fn of(pool: &PgPool) -> Self {
+        Self::with_read_timeout(pool, Duration::from_secs(30)).await
+    }
+
+    pub async fn with_read_timeout(pool: &PgPool, timeout: Duration) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
         let (address, stop) = (listener.local_addr().expect("an address"), CancellationToken::new());
-        let state =
-            HttpState::new(pool.clone(), Arc::new(Metrics::new().expect("metrics")), false, crate::jobs::schedule());
+        let (reads, metrics) = (for_reading(pool, timeout), Arc::new(Metrics::new().expect("metrics")));
+        let state = HttpState::new(pool.clone(), reads, metrics, false, crate::jobs::schedule());
         tokio::spawn(serve_on(listener, state, stop.clone()));
         Self { address, pool: pool.clone(), stop }
     }
@@ -107,7 +113,7 @@ pub fn bearer(key: &str) -> String {
 }
 
 /// The agreements of this checkout.
-async fn books() -> TestDatabase {
+pub async fn books() -> TestDatabase {
     let database = TestDatabase::empty().await;
     let folder = apportion::jobs::contracts::read(std::path::Path::new("contracts")).expect("the agreements");
     apportion::jobs::contracts::apply(&database.pool, &folder).await.expect("loaded");
@@ -250,7 +256,7 @@ async fn check_who_sees_what(api: &Api, unbound: &str, aws: &str, google: &str) 
 }
 
 /// Every route, as its description has it, with a path that leads somewhere.
-fn routes() -> Vec<(String, String, Vec<String>)> {
+pub fn routes() -> Vec<(String, String, Vec<String>)> {
     let description = serde_json::to_value(apportion::http::description()).expect("JSON");
     let mut routes = Vec::new();
     for (path, methods) in description["paths"].as_object().expect("paths") {
@@ -391,7 +397,10 @@ async fn lists_come_in_pages_and_as_they_are_wanted() {
     let lines: Vec<&str> = csv.text.lines().collect();
     assert_eq!(lines[0], "starts_at,cloud,channel,deployment,product,service_tier,meter,quantity");
     assert_eq!(lines[1], "2026-05-03T00:00:00Z,aws,bedrock,bedrock-us-east-1,gpt-5.5,default,input_tokens,1000000");
-    assert!(csv.header("link").expect("a link").ends_with("limit=2&cursor=2>; rel=\"next\""), "{csv:?}");
+    let cursor =
+        api.get(&format!("{path}&limit=2"), &key).await.json()["next_cursor"].as_str().expect("one").to_owned();
+    let link = csv.header("link").expect("a link");
+    assert!(link.ends_with(&format!("limit=2&cursor={cursor}>; rel=\"next\"")), "{csv:?}");
     let rows = api.send("GET", path, &[bearer(&key), "accept: application/x-ndjson".to_owned()], "").await;
     assert_eq!(rows.text.lines().count(), 3);
     // What is known already is not sent again.

@@ -28,7 +28,9 @@ async fn start(pool: sqlx::PgPool, metrics: Arc<Metrics>, ingests: bool) -> (Soc
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
     let address = listener.local_addr().expect("an address");
     let stop = CancellationToken::new();
-    tokio::spawn(serve_on(listener, HttpState::new(pool, metrics, ingests, crate::jobs::schedule()), stop.clone()));
+    let reads = store::for_reading(&pool, Duration::from_secs(30));
+    let state = HttpState::new(pool, reads, metrics, ingests, crate::jobs::schedule());
+    tokio::spawn(serve_on(listener, state, stop.clone()));
     (address, stop)
 }
 

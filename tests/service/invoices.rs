@@ -31,11 +31,11 @@ fn agreements(copies: usize) -> tempfile::TempDir {
 }
 
 /// A sale of 33 USD on Bedrock: 80% of it, 26.40, are OpenAI's.
-fn sale(id: &str, day: &str) -> String {
+pub fn sale(id: &str, day: &str) -> String {
     usage(id, &format!("{day}T12:00:00Z"), "bedrock-us-east-1", "gpt-5.5", &[("output_tokens", "1000000")])
 }
 
-async fn resale(copies: usize, lines: &[String]) -> TestDatabase {
+pub async fn resale(copies: usize, lines: &[String]) -> TestDatabase {
     let database = TestDatabase::empty().await;
     database.apply(agreements(copies).path()).await;
     database.ingest(lines).await;
@@ -43,7 +43,7 @@ async fn resale(copies: usize, lines: &[String]) -> TestDatabase {
 }
 
 /// Settles and issues; returns the statement's number.
-async fn issued(database: &TestDatabase, contract: &str, period: &str) -> i64 {
+pub async fn issued(database: &TestDatabase, contract: &str, period: &str) -> i64 {
     let drafted = database.settle(contract, period).await.drafted;
     let [(id, _)] = drafted.as_slice() else { panic!("one pair of parties") };
     approve(&database.pool, *id, APPROVER).await.expect("approved");

@@ -7,7 +7,7 @@ mod books;
 use super::generate::producer;
 use super::output::{line, table, thousands};
 use super::serve::{Role, serve};
-use super::usage::show_unresolved;
+use super::usage::{show_unresolved, unresolved as unresolved_usage};
 use super::{Session, Stop};
 use apportion::config::mask_url;
 use apportion::domain::access::Scope;
@@ -244,7 +244,7 @@ async fn compare(demo: &Demo<'_>, made: &[Manifest]) -> anyhow::Result<()> {
 /// What blocks the close until it is registered or waived.
 async fn unresolved(demo: &Demo<'_>) -> anyhow::Result<()> {
     line("\nUsage that no register names; it blocks the close until it is registered or waived:")?;
-    show_unresolved(reports::unresolved(&demo.pool).await?)
+    show_unresolved(unresolved_usage(&demo.pool).await?)
 }
 
 /// What of the API is worth a look after the demo.

@@ -2,6 +2,7 @@
 
 use crate::http::HttpState;
 use crate::http::auth::Ingester;
+use crate::http::input::Body;
 use crate::http::problem::{Problem, Problems, WriteProblems};
 use crate::ingest::batch::{Message, Position};
 use crate::sources::cloudevents::{self, decode_structured};
@@ -46,7 +47,7 @@ pub async fn send(
     Ingester(caller): Ingester,
     State(state): State<HttpState>,
     headers: HeaderMap,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Json<Taken>, Problem> {
     let events = split(&headers, &body)?;
     let name: Arc<str> = format!("key {}", caller.key_id).into();

@@ -36,11 +36,7 @@ pub struct Filter {
 #[utoipa::path(
     get, path = "/api/v1/invoices", tag = "invoices", security(("key" = ["read"])),
     params(Filter, PageParams),
-    responses(
-        (status = 200, description = "By issuer and number", content(
-            (Page<InvoiceHead> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"))),
-        Problems,
-    ),
+    responses((status = 200, description = "By issuer and number", body = Page<InvoiceHead>), Problems),
 )]
 pub async fn list(
     Reader(caller): Reader,
@@ -49,7 +45,7 @@ pub async fn list(
     Query(page): Query<PageParams>,
     wanted: Wanted,
 ) -> Result<Response, Problem> {
-    let (limit, offset) = (page.limit()?, page.cursor()?.unwrap_or_default());
+    let limit = page.limit()?;
     let filter = InvoiceFilter {
         number: None,
         kind: filter.kind.map(|text| parse("kind", &text)).transpose()?,
@@ -58,12 +54,12 @@ pub async fn list(
         contract: filter.contract.map(ContractId::new),
         period: filter.period.map(|text| parse("period", &text)).transpose()?,
         statement_id: filter.statement,
-        offset,
+        after: page.cursor::<String>()?.map(InvoiceNumber::new),
         limit: Some(limit.saturating_add(1)),
     };
-    let mut conn = caller.read(&state.pool).await?;
+    let mut conn = caller.read(&state.reads).await?;
     let heads = load_invoices(&mut conn, &filter).await?;
-    Page::cut(heads, limit, |_| offset.saturating_add(limit)).respond(&wanted)
+    Page::cut(heads, limit, |head| head.number.to_string()).respond(&wanted)
 }
 
 #[derive(Clone, Copy)]
@@ -93,7 +89,7 @@ pub async fn show(
 ) -> Result<Response, Problem> {
     let form = choose(&headers, &[(JSON, Form::Json), (CSV, Form::Csv), (PDF, Form::Pdf)])?;
     let number = InvoiceNumber::new(number);
-    let mut conn = caller.read(&state.pool).await?;
+    let mut conn = caller.read(&state.reads).await?;
     let content = load_contents(&mut conn, std::slice::from_ref(&number)).await?.pop();
     let content = content.ok_or_else(|| Problem::not_found(format!("there is no invoice or credit note {number}")))?;
     let (content_type, bytes) = match form {

@@ -5,12 +5,13 @@ use crate::domain::schedule::Job;
 use crate::http::HttpState;
 use crate::http::auth::{Admin, InsideReader};
 use crate::http::input::{Path, Query, parse};
-use crate::http::listing::{Page, PageParams};
+use crate::http::listing::{Page, PageParams, Wanted};
 use crate::http::problem::{Problem, Problems, WriteProblems};
 use crate::jobs::schedule::{Patience, Planned, Ran, plan, tick};
 use crate::store::jobs::{JobRun, RunFilter, list_runs};
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use serde::Deserialize;
 use std::sync::Arc;
 use utoipa::IntoParams;
@@ -22,13 +23,13 @@ use utoipa::IntoParams;
     get, path = "/api/v1/jobs", tag = "jobs", security(("key" = ["read"])),
     responses((status = 200, description = "As things stand", body = Page<Planned>), Problems),
 )]
-pub async fn list(_reader: InsideReader, State(state): State<HttpState>) -> Result<Json<Page<Planned>>, Problem> {
+pub async fn list(_reader: InsideReader, State(state): State<HttpState>, wanted: Wanted) -> Result<Response, Problem> {
     let mut planned = Vec::new();
     for job in Job::ALL {
         let (schedule, now) = (&state.schedule, state.schedule.now());
-        planned.extend(plan(&state.pool, schedule, *job, now, Patience::Patient).await?);
+        planned.extend(plan(&state.reads, schedule, *job, now, Patience::Patient).await?);
     }
-    Ok(Json(Page::whole(planned)))
+    Page::whole(planned).respond(&wanted)
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -51,7 +52,8 @@ pub async fn runs(
     State(state): State<HttpState>,
     Query(filter): Query<Filter>,
     Query(page): Query<PageParams>,
-) -> Result<Json<Page<JobRun>>, Problem> {
+    wanted: Wanted,
+) -> Result<Response, Problem> {
     let limit = page.limit()?;
     let filter = RunFilter {
         job: filter.job.map(|text| parse("job", &text)).transpose()?,
@@ -59,7 +61,7 @@ pub async fn runs(
         before: page.cursor()?,
         limit: u32::try_from(limit).unwrap_or(u32::MAX).saturating_add(1),
     };
-    Ok(Json(Page::cut(list_runs(&state.pool, &filter).await?, limit, |run| run.run_id)))
+    Page::cut(list_runs(&state.reads, &filter).await?, limit, |run| run.run_id).respond(&wanted)
 }
 
 /// Run a job now

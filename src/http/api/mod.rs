@@ -11,7 +11,7 @@ mod statements;
 mod usage;
 
 use super::problem::Problem;
-use super::{HttpState, conditional, idempotency, parameters};
+use super::{HttpState, conditional, idempotency, listing, parameters};
 use axum::extract::DefaultBodyLimit;
 use axum::{Json, Router, middleware, routing::get};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -25,7 +25,12 @@ use utoipa_axum::routes;
     info(
         title = "Apportion",
         description = "AI usage, and the money that labs and clouds owe each other for it. Amounts are exact and \
-                       written as text. Instants are UTC, spans are half-open: the end is exclusive.",
+                       written as text. Instants are UTC, spans are half-open: the end is exclusive.\n\nLists come as \
+                       JSON, CSV or JSON lines, by `Accept`; where there is more, `next_cursor` and the header \
+                       `Link` lead on, and each page begins after the last item of the one before. The CSV has a \
+                       column for each field, `a.b` for a field of a field; a list in a field is one cell, as JSON. \
+                       A text that begins with =, +, -, @, a tab or a carriage return and is no number has an \
+                       apostrophe before it, so that no spreadsheet takes it for a formula.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/")),
@@ -48,7 +53,7 @@ struct Keys;
 impl Modify for Keys {
     fn modify(&self, openapi: &mut OpenApi) {
         let mut http = Http::new(HttpAuthScheme::Bearer);
-        http.description = Some("A key that `apportion key create` made".to_owned());
+        http.description = Some("A key, which who runs the service makes".to_owned());
         openapi.components.get_or_insert_with(Components::new).add_security_scheme("key", SecurityScheme::Http(http));
     }
 }
@@ -64,6 +69,7 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(charges::list))
         .routes(routes!(contracts::list))
         .routes(routes!(contracts::show))
+        .routes(routes!(contracts::versions))
         .routes(routes!(contracts::version))
         .routes(routes!(contracts::caps))
         .routes(routes!(settlements::settle))
@@ -87,11 +93,13 @@ fn routes() -> OpenApiRouter<HttpState> {
 
 /// The API's description, as `/api/v1/openapi.json` serves it.
 pub fn description() -> OpenApi {
-    routes().into_openapi()
+    let mut description = routes().into_openapi();
+    listing::describe(&mut description);
+    description
 }
 
 pub fn router(state: &HttpState) -> Router<HttpState> {
-    let (router, description) = routes().split_for_parts();
+    let (router, description) = (Router::from(routes()), description());
     let known = parameters::known(&description);
     router
         .route("/api/v1/openapi.json", get(async || Json(description)))

@@ -33,11 +33,7 @@ pub struct Filter {
 #[utoipa::path(
     get, path = "/api/v1/statements", tag = "statements", security(("key" = ["read"])),
     params(Filter, PageParams),
-    responses(
-        (status = 200, description = "By number, rising", content(
-            (Page<StatementHead> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"))),
-        Problems,
-    ),
+    responses((status = 200, description = "By number, rising", body = Page<StatementHead>), Problems),
 )]
 pub async fn list(
     Reader(caller): Reader,
@@ -55,7 +51,7 @@ pub async fn list(
         after: page.cursor()?,
         limit: Some(limit.saturating_add(1)),
     };
-    let mut conn = caller.read(&state.pool).await?;
+    let mut conn = caller.read(&state.reads).await?;
     let heads = list_statements(&mut conn, &filter).await?;
     Page::cut(heads, limit, |head| head.statement_id).respond(&wanted)
 }
@@ -71,7 +67,7 @@ pub struct StatementDetail {
 }
 
 async fn detail(caller: &Caller, state: &HttpState, id: i64) -> Result<Response, Problem> {
-    let mut conn = caller.read(&state.pool).await?;
+    let mut conn = caller.read(&state.reads).await?;
     let (head, document) = statements::document(&mut conn, id).await?;
     let tag = format!("\"{}\"", head.tag());
     let statement = RawValue::from_string(document).map_err(statements::StatementError::from)?;
@@ -148,7 +144,7 @@ async fn answered(
 ) -> Result<Response, Problem> {
     let reason = super::stated(reason)?;
     // What a partner may not see it may not answer either: the database says which that is.
-    statements::document(&mut *caller.read(&state.pool).await?, id).await?;
+    statements::document(&mut *caller.read(&state.reads).await?, id).await?;
     statements::answer(&state.pool, id, answer, Actor { by: &caller.holder, seen }, &reason).await?;
     detail(caller, state, id).await
 }
