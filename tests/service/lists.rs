@@ -17,7 +17,7 @@ fn usage(id: &str, time: &str, deployment: &str, product: &str) -> Value {
         "specversion": "1.0", "type": "apportion.usage.v1", "source": "test", "id": id, "time": time,
         "data": {
             "deployment": deployment, "product": product, "service_tier": "default",
-            "quantities": {"input_tokens": 1000, "output_tokens": 10, "requests": 1, "web_search_calls": 2},
+            "quantities": {"input_tokens": 1000, "output_tokens": 10, "requests": 1, "cache_write_5m_tokens": 2},
         },
     })
 }
@@ -55,7 +55,7 @@ async fn some_usage() -> (TestDatabase, Api, String) {
     let key = api.key("ana", &[Scope::Read, Scope::Ingest], None).await;
     let mut events = Vec::new();
     for (day, hour) in [(3, 4), (3, 5), (3, 6), (3, 23), (4, 0), (4, 13), (5, 23), (6, 0)] {
-        for deployment in ["bedrock-us-east-1", "azure-foundry-api-global", "openai-direct"] {
+        for deployment in ["bedrock-us-east-1", "azure-openai-eastus", "openai-direct"] {
             let id = format!("{deployment}-{day}-{hour}");
             events.push(usage(&id, &format!("2026-05-0{day}T{hour:02}:30:00Z"), deployment, "gpt-5.5"));
         }
@@ -95,7 +95,7 @@ async fn the_pages_of_usage_and_charges_are_one_answer_while_usage_comes_in() {
                     &key,
                     vec![
                         new("bedrock-us-east-1", "2026-05-03T06:10:00Z"),
-                        new("azure-foundry-api-global", "2026-05-03T05:10:00Z"),
+                        new("azure-openai-eastus", "2026-05-03T05:10:00Z"),
                         new("openai-direct", "2026-05-05T22:10:00Z"),
                     ],
                 )
@@ -121,6 +121,7 @@ async fn every_other_list_goes_on_after_the_last_item_of_its_page() {
     let database = resale(4, &lines).await;
     let api = Api::of(&database.pool).await;
     let key = api.key("ana", &[Scope::Read, Scope::Ingest], None).await;
+    let last = issued(&database, "resale-4", "2026-05").await;
     for copy in [2, 1, 3] {
         let id = issued(&database, &format!("resale-{copy}"), "2026-05").await;
         draw(&database.pool, id, APPROVER).await.expect("drawn");
@@ -132,23 +133,22 @@ async fn every_other_list_goes_on_after_the_last_item_of_its_page() {
         let headers = [bearer(&key), "content-type: application/cloudevents+json".to_owned()];
         assert_eq!(api.send("POST", "/api/v1/events", &headers, "{}").await.status, 422);
     }
-    for (list, unique) in [
-        ("statements", "statement_id"),
-        ("invoices", "number"),
-        ("usage/conflicts", "conflict_id"),
-        ("usage/rejections", "rejection_id"),
-        ("usage/unresolved", "deployment"),
+    for (list, unique, count) in [
+        ("statements", "statement_id", 4),
+        ("invoices", "number", 3),
+        ("usage/conflicts", "conflict_id", 3),
+        ("usage/rejections", "rejection_id", 3),
+        ("usage/unresolved", "deployment", 3),
     ] {
         let path = format!("/api/v1/{list}?limit=1");
         let paged = pages(&api, &key, &path, &mut async || {}).await;
         let keys: BTreeSet<String> = paged.iter().map(|item| item[unique].to_string()).collect();
-        assert_eq!((paged.len(), keys.len()), (3, 3), "{list}: {paged:?}");
+        assert_eq!((paged.len(), keys.len()), (count, count), "{list}: {paged:?}");
         assert_eq!(paged, items(&api, &key, &format!("/api/v1/{list}?limit=1000")).await, "{list}");
     }
     // A document that is drawn while somebody reads the pages moves none of the others.
     let first = api.get("/api/v1/invoices?limit=2", &key).await.json();
-    let id = issued(&database, "resale-4", "2026-05").await;
-    draw(&database.pool, id, APPROVER).await.expect("drawn");
+    draw(&database.pool, last, APPROVER).await.expect("drawn");
     let cursor = first["next_cursor"].as_str().expect("a cursor");
     let rest = items(&api, &key, &format!("/api/v1/invoices?limit=2&cursor={cursor}")).await;
     let numbers: Vec<&str> = rest.iter().map(|it| it["number"].as_str().expect("a number")).collect();
@@ -217,7 +217,13 @@ async fn every_list_is_json_csv_or_json_lines() {
         let items = as_wanted(path, "application/json").await.json()["items"].as_array().expect("items").clone();
         let lines = as_wanted(path, "application/x-ndjson").await;
         let of_lines: Vec<Value> = lines.text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-        assert_eq!(of_lines, items, "{path}");
+        // When a job that is due runs next is now, each time it is asked.
+        let still = |items: &[Value]| {
+            let mut items = items.to_vec();
+            items.iter_mut().filter_map(Value::as_object_mut).for_each(|item| drop(item.remove("next_at")));
+            items
+        };
+        assert_eq!(still(&of_lines), still(&items), "{path}");
         assert!(!items.is_empty() || path.contains("/findings") || path.contains("/caps"), "{path} lists nothing");
         let csv = as_wanted(path, "text/csv").await.text;
         assert_eq!(csv.lines().next(), Some(head.as_str()), "{path}");
