@@ -56,7 +56,7 @@ pub struct Kafka {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Http {
     pub listen: SocketAddr,
-    /// How long one read of the API may take in the database.
+    /// How long a read of the API waits for one answer of the database.
     pub read_timeout_seconds: u32,
 }
 

@@ -55,3 +55,23 @@ fn invoice(error: &InvoiceError) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::explain;
+
+    #[test]
+    fn an_error_of_a_job_names_the_command_that_helps_at_the_command_line_alone() {
+        let unknown = SettlementError::UnknownContract { contract: "x".into(), known: Vec::new() };
+        let errors: [(anyhow::Error, &str); 3] = [
+            (StatementError::Unknown { id: 7 }.into(), "no statement 7; `apportion statement list`"),
+            (SettleError::Settlement(unknown.clone()).into(), "`apportion contracts apply`"),
+            (FindingError::Contract(unknown).into(), "`apportion contracts apply`"),
+        ];
+        for (error, expected) in errors {
+            assert!(!error.to_string().contains("`apportion"), "{error}");
+            assert!(explain(&error).contains(expected), "{}", explain(&error));
+        }
+    }
+}
