@@ -72,6 +72,14 @@ impl fmt::Display for EventId {
     }
 }
 
+/// The longest reason, in characters; the database keeps to the same.
+pub const MAX_REASON_CHARS: usize = 2000;
+
+/// Whether a text can say why: not empty, not longer than people read, and storable.
+pub fn is_reason(text: &str) -> bool {
+    !text.contains('\0') && (1..=MAX_REASON_CHARS).contains(&text.chars().count())
+}
+
 /// Whether a text can name something: not empty, not longer than an index holds, and of letters that a
 /// terminal shows and Postgres stores.
 pub fn is_name(text: &str) -> bool {

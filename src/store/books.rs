@@ -1,6 +1,7 @@
 //! The books of a contract: settlements, booked lines, closed periods, statements and their statuses.
 
 use super::StoreError;
+use super::access::Signature;
 use super::rollups::UnresolvedUsage;
 use crate::domain::ids::{ContractId, PartyId, TermId};
 use crate::domain::money::Currency;
@@ -87,6 +88,8 @@ pub struct SettlementRow<'a> {
     pub cutoff: Instant,
     pub settled_by: &'a str,
     pub engine_version: &'a str,
+    /// Usage up to the period's end that no mapping knew at the cutoff.
+    pub unresolved_events: i64,
     pub input_sha256: &'a str,
     pub lines: &'a [BookedLine],
 }
@@ -99,8 +102,8 @@ pub async fn insert_settlement(conn: &mut PgConnection, row: &SettlementRow<'_>)
     let span = row.period.span(row.zone);
     let id = sqlx::query_scalar!(
         "insert into settlement (contract_id, period, period_start, period_end, cutoff, settled_at, settled_by,
-                                 engine_version, time_zone_data_version, input_sha256)
-         values ($1, $2, $3, $4, $5, clock_timestamp(), $6, $7, $8, $9) returning settlement_id",
+                                 engine_version, time_zone_data_version, unresolved_events, input_sha256)
+         values ($1, $2, $3, $4, $5, clock_timestamp(), $6, $7, $8, $9, $10) returning settlement_id",
         row.contract.as_str(),
         row.period.to_string(),
         span.start,
@@ -109,6 +112,7 @@ pub async fn insert_settlement(conn: &mut PgConnection, row: &SettlementRow<'_>)
         row.settled_by,
         row.engine_version,
         chrono_tz::IANA_TZDB_VERSION,
+        row.unresolved_events,
         row.input_sha256
     )
     .fetch_one(&mut *conn)
@@ -141,7 +145,7 @@ pub async fn insert_settlement(conn: &mut PgConnection, row: &SettlementRow<'_>)
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct StatementHead {
     pub statement_id: i64,
-    pub contract_id: ContractId,
+    pub contract: ContractId,
     pub party_a: PartyId,
     pub party_b: PartyId,
     pub currency: Currency,
@@ -219,7 +223,7 @@ async fn load_heads(
             let id = row.statement_id;
             Ok(StatementHead {
                 statement_id: id,
-                contract_id: ContractId::new(row.contract_id),
+                contract: ContractId::new(row.contract_id),
                 party_a: PartyId::new(row.party_a),
                 party_b: PartyId::new(row.party_b),
                 currency: StoreError::decoded("statement.currency", id, row.currency.parse())?,
@@ -258,6 +262,81 @@ pub async fn load_document(conn: &mut PgConnection, head: &StatementHead) -> Res
     Ok(document)
 }
 
+/// The documents of a contract's statements, of the last revision of each, period after period.
+///
+/// # Errors
+/// The database's, or a document that cannot be read.
+pub async fn load_documents(conn: &mut PgConnection, contract: &ContractId) -> Result<Vec<Statement>, StoreError> {
+    let rows = sqlx::query!(
+        "select s.statement_id, r.content
+         from statement s
+         join lateral (select content from statement_revision where statement_id = s.statement_id
+                       order by revision desc limit 1) r on true
+         where s.contract_id = $1 order by s.period_start, s.statement_id",
+        contract.as_str()
+    )
+    .fetch_all(conn)
+    .await?;
+    let read =
+        |id: i64, content: &str| StoreError::decoded("statement_revision.content", id, serde_json::from_str(content));
+    rows.iter().map(|row| read(row.statement_id, &row.content)).collect()
+}
+
+/// How many events up to the period's end no mapping knew when a statement's last revision was drawn up.
+///
+/// # Errors
+/// The database's.
+pub async fn load_unresolved_events(conn: &mut PgConnection, head: &StatementHead) -> Result<i64, StoreError> {
+    let events = sqlx::query_scalar!(
+        "select g.unresolved_events from statement_revision r join settlement g using (settlement_id)
+         where r.statement_id = $1 and r.revision = $2",
+        head.statement_id,
+        head.revision
+    );
+    Ok(events.fetch_one(conn).await?)
+}
+
+/// One status of a statement, and who set it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct StatusChange {
+    pub status: StatementStatus,
+    pub revision: i32,
+    #[schema(value_type = String, format = DateTime)]
+    pub changed_at: Instant,
+    pub changed_by: String,
+    /// The key that it was set with; none where it was set at the command line.
+    pub key_id: Option<String>,
+    /// The party that the key is bound to.
+    pub party: Option<PartyId>,
+    pub reason: String,
+}
+
+/// The statuses that a statement has had, in their order; to a partner's key those since its issue.
+///
+/// # Errors
+/// The database's, or a row that cannot be read.
+pub async fn load_history(conn: &mut PgConnection, statement_id: i64) -> Result<Vec<StatusChange>, StoreError> {
+    let rows = sqlx::query!(
+        "select status, revision, changed_at, changed_by, key_id, party, reason from statement_status
+         where statement_id = $1 order by sequence",
+        statement_id
+    )
+    .fetch_all(conn)
+    .await?;
+    let changes = rows.into_iter().map(|row| {
+        Ok(StatusChange {
+            status: StoreError::decoded("statement_status.status", statement_id, row.status.parse())?,
+            revision: row.revision,
+            changed_at: row.changed_at,
+            changed_by: row.changed_by,
+            key_id: row.key_id,
+            party: row.party.map(PartyId::new),
+            reason: row.reason,
+        })
+    });
+    changes.collect()
+}
+
 /// The statement of the same contract, parties, currency and period, if there is one.
 ///
 /// # Errors
@@ -293,7 +372,7 @@ pub async fn insert_draft(
     statement: &Statement,
     content: &str,
     settlement_id: i64,
-    maker: &str,
+    maker: &Signature,
 ) -> Result<i64, StoreError> {
     let before = find_statement(&mut *conn, statement).await?;
     let id = match &before {
@@ -355,18 +434,21 @@ pub async fn append_status(
     statement_id: i64,
     revision: i32,
     status: StatementStatus,
-    by: &str,
+    by: &Signature,
     reason: &str,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "insert into statement_status (statement_id, revision, sequence, status, changed_by, changed_at, reason)
-         select $1, $2, coalesce(max(sequence), 0) + 1, $3, $4, clock_timestamp(), $5
+        "insert into statement_status (statement_id, revision, sequence, status, changed_by, changed_at, reason,
+                                       key_id, party)
+         select $1, $2, coalesce(max(sequence), 0) + 1, $3, $4, clock_timestamp(), $5, $6, $7
          from statement_status where statement_id = $1",
         statement_id,
         revision,
         status.name(),
-        by,
-        reason
+        by.name,
+        reason,
+        by.key_id,
+        by.party.as_ref().map(PartyId::as_str)
     )
     .execute(conn)
     .await?;

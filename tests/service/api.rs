@@ -187,7 +187,7 @@ async fn usage_goes_in_and_an_agreed_statement_comes_out() {
         let disputed = api.post(&format!("{statement}/dispute"), key, &json!({"reason": "a refund is missing"})).await;
         assert_eq!(disputed.status, status, "{disputed:?}");
     }
-    assert_eq!(api.post(&format!("{statement}/settle"), &ben, &json!({"reason": "paid"})).await.status, 409);
+    assert_eq!(api.post(&format!("{statement}/pay"), &ben, &json!({"reason": "paid"})).await.status, 409);
     assert_eq!(api.post(&format!("{statement}/agree"), &aws, &json!({"reason": "found it"})).await.status, 200);
     // A tag never comes back: what was seen as agreed before a dispute is not what is agreed now.
     let agreed = api.get(&statement, &ben).await.header("etag").expect("an ETag").to_owned();
@@ -195,10 +195,10 @@ async fn usage_goes_in_and_an_agreed_statement_comes_out() {
         assert_eq!(api.post(&format!("{statement}/{step}"), &aws, &json!({"reason": "again"})).await.status, 200);
     }
     let headers = [bearer(&ben), "content-type: application/json".to_owned(), format!("if-match: {agreed}")];
-    let stale = api.send("POST", &format!("{statement}/settle"), &headers, r#"{"reason":"paid"}"#).await;
+    let stale = api.send("POST", &format!("{statement}/pay"), &headers, r#"{"reason":"paid"}"#).await;
     assert_eq!(stale.status, 412, "{stale:?}");
     assert_eq!(
-        api.post(&format!("{statement}/settle"), &ben, &json!({"reason": "paid"})).await.json()["status"],
+        api.post(&format!("{statement}/pay"), &ben, &json!({"reason": "paid"})).await.json()["status"],
         "settled"
     );
     check_invoices(&api, &statement, &ana, &aws, &google).await;
