@@ -55,6 +55,13 @@ name_types! {
     DefinedTerm,
 }
 
+impl PartyId {
+    /// In capitals, as invoices are numbered by it.
+    pub fn in_capitals(&self) -> String {
+        self.0.to_uppercase()
+    }
+}
+
 /// What identifies a usage event, a correction, a void or a record for ever: its id within its source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
