@@ -14,7 +14,8 @@ create table api_key (
   created_by text not null check (created_by <> ''),
   expires_at timestamptz check (expires_at > created_at),
   -- a partner reads what concerns it, and agrees to it or disputes it
-  constraint scopes_of_a_partner check (party is null or scopes <@ array['read', 'approve'])
+  constraint scopes_of_a_partner check (party is null or scopes <@ array['read', 'approve']),
+  unique (key_id, party)
 );
 
 create table api_key_revocation (
@@ -51,8 +52,9 @@ create index job_run_request on job_run (key_id, idempotency_key) where key_id i
 -- the key that a status was set with, and the party that it is bound to; none where it was set at the command line.
 alter table statement_status
   add column key_id text references api_key,
-  add column party text references party,
-  add constraint party_of_a_key check (party is null or key_id is not null);
+  add column party text,
+  add constraint party_of_a_key check (party is null or key_id is not null),
+  add constraint party_is_the_keys foreign key (key_id, party) references api_key (key_id, party);
 
 -- the role that a partner's requests take on: it sees the rows that concern the party, and nothing else. roles
 -- belong to the whole server, so another database of it may have made this one, or be making it now.

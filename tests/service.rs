@@ -49,3 +49,5 @@ mod settlement;
 mod trace;
 #[path = "service/traces.rs"]
 mod traces;
+#[path = "service/writes.rs"]
+mod writes;

@@ -264,7 +264,7 @@ impl Drawer<'_> {
                 found.into_iter().for_each(|assumption| note(assumption, into));
             } else if let Some(confidence) = found.iter().map(|assumption| assumption.confidence).max() {
                 let source = "an agreement that does not concern both parties".to_owned();
-                note(Assumption { what: format!("{drawn} of {contract}"), confidence, source }, into);
+                note(Assumption { what: format!("accrual {contract}/{drawn}"), confidence, source }, into);
             }
         }
     }

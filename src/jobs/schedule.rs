@@ -226,10 +226,11 @@ pub async fn run(
     Ok(Some(Ran { run_id, job: planned.job, subject: planned.subject.clone(), outcome, detail }))
 }
 
-/// Runs what is due of a job, one after the other; returns how each run ended.
+/// Runs what is due of a job, one after the other; returns how each run ended, with those that the same request ran
+/// before its process died.
 ///
 /// # Errors
-/// The database's, or a stored contract that cannot be read.
+/// The database's, a stored contract that cannot be read, or a run of the request that has not ended.
 pub async fn tick(
     pool: &PgPool,
     schedule: &Schedule,

@@ -8,10 +8,11 @@ use crate::store::StoreError;
 use crate::store::access::Signature;
 use crate::store::agreements::list_terms;
 use crate::store::books::{
-    StatementHead, StatusChange, append_status, close_period, insert_waiver, is_maker, load_document, load_documents,
-    load_history, load_statement, load_unresolved_events, load_waived, lock_contract,
+    StatementHead, close_period, insert_waiver, load_document, load_documents, load_statement, load_unresolved_events,
+    load_waived, lock_contract,
 };
 use crate::store::rollups::{UnresolvedUsage, load_unresolved};
+use crate::store::statement_statuses::{StatusChange, append_status, is_maker, load_history};
 use sqlx::{Acquire, PgConnection, PgPool, Postgres};
 use std::collections::BTreeMap;
 
