@@ -18,7 +18,7 @@ create table finding_decision (
   cutoff timestamptz not null,
   recorded_at timestamptz not null check (recorded_at > cutoff),
   decided_by text not null check (decided_by <> ''),
-  reason text not null check (reason <> ''),
+  reason text not null check (reason <> '' and char_length(reason) <= 2000),
   unique (decision_id, contract_id, right_id)
 );
 create index finding_decision_contract on finding_decision (contract_id, day);

@@ -154,16 +154,17 @@ comment on view reporting.settled_period is 'periods that were settled, how ofte
 -- a statement as it stands: its last revision. not for readers, as documents name clauses in full.
 create view reporting.statement_document as
   select s.statement_id, s.contract_id, s.party_a, s.party_b, s.currency, s.period, s.period_start, t.revision, t.status,
-    t.changed_by, t.changed_at, r.content::jsonb as document
+    t.changed_by, t.changed_at, g.unresolved_events, r.content::jsonb as document
   from statement s
   join lateral (select * from statement_status where statement_id = s.statement_id
     order by sequence desc limit 1) t on true
-  join statement_revision r on r.statement_id = s.statement_id and r.revision = t.revision;
+  join statement_revision r on r.statement_id = s.statement_id and r.revision = t.revision
+  join settlement g using (settlement_id);
 revoke select on reporting.statement_document from apportion_readonly;
 
 create view reporting.statement as
   select statement_id, contract_id as contract, party_a, party_b, currency, period, period_start, revision, status,
-    changed_by, changed_at, (document ->> 'unresolved_events')::bigint as unresolved_events
+    changed_by, changed_at, unresolved_events
   from reporting.statement_document;
 comment on view reporting.statement is 'statements with their last status';
 

@@ -51,3 +51,5 @@ mod settlement;
 mod trace;
 #[path = "service/traces.rs"]
 mod traces;
+#[path = "service/writes.rs"]
+mod writes;

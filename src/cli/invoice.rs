@@ -250,7 +250,7 @@ fn table(rows: &[InvoiceHead]) -> comfy_table::Table {
             row.number.to_string(),
             row.kind.to_string(),
             row.payer.to_string(),
-            row.contract_id.to_string(),
+            row.contract.to_string(),
             row.period.to_string(),
             row.issued_on.to_string(),
             row.due_on.map(|date| date.to_string()).unwrap_or_default(),

@@ -123,6 +123,7 @@ pub fn schedule(settings: &settings::Jobs) -> Schedule {
         retry: TimeDelta::seconds(settings.retry_seconds.into()),
         lease: Duration::from_secs(settings.lease_seconds.into()),
         clock_behind_days: settings.clock_behind_days,
+        request: None,
     }
 }
 

@@ -22,6 +22,7 @@ mod usage;
 
 use anyhow::Context;
 use apportion::config::{Config, ConfigError, Setting, Sources};
+use apportion::domain::ids::{MAX_REASON_CHARS, is_reason};
 use apportion::ingest::consumer::{ConsumerConfig, ConsumerError};
 use apportion::ingest::file::FileError;
 use apportion::jobs::contracts::ContractsError;
@@ -176,7 +177,10 @@ impl Stop {
 /// A name or reason that a person has to give: blanks are none.
 pub fn stated(text: &str) -> Result<String, String> {
     let text = text.trim();
-    if text.is_empty() { Err("it is empty; say who acts, or why".to_owned()) } else { Ok(text.to_owned()) }
+    match is_reason(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("it is empty, or longer than {MAX_REASON_CHARS} characters; say who acts, or why")),
+    }
 }
 
 impl Cli {

@@ -28,7 +28,13 @@ pub struct Args {
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let Args { contract, period, by, cutoff } = args;
-    let request = SettleRequest { contract: ContractId::new(contract), period, cutoff, by, keep_approvals: false };
+    let request = SettleRequest {
+        contract: ContractId::new(contract),
+        period,
+        cutoff,
+        by: by.as_str().into(),
+        keep_approvals: false,
+    };
     let report = settle(&session.pool()?, &request).await?;
     match session.format {
         Format::Json => json(&serde_json::json!({

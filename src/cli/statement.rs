@@ -4,8 +4,10 @@ use super::contracts::check_known;
 use super::output::{self, counted, json, line};
 use super::{Format, Session, stated};
 use apportion::domain::ids::ContractId;
-use apportion::jobs::statements::{Answer, answer, approve, document, issue, show, waive};
+use apportion::domain::statement::Statement;
+use apportion::jobs::statements::{Answer, Full, answer, approve, issue, read, show, unresolved_events, waive};
 use apportion::store::books::{StatementFilter, StatementHead, list_statements};
+use apportion::store::statement_statuses::StatusChange;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::PgPool;
@@ -75,9 +77,9 @@ enum Command {
     /// Note that an issued statement is disputed; what was wrong is booked in a later period
     #[command(after_help = "Example:\n  apportion statement dispute 1 --by ben --reason 'they miss a refund'")]
     Dispute(Answered),
-    /// Note that a statement which was agreed to is paid
-    #[command(after_help = "Example:\n  apportion statement settle 1 --by ben --reason 'transfer of 14 July'")]
-    Settle(Answered),
+    /// Note that a statement which was agreed to is paid, which settles it
+    #[command(after_help = "Example:\n  apportion statement pay 1 --by ben --reason 'transfer of 14 July'")]
+    Pay(Answered),
     /// Decide that a period need not wait for the usage that was unresolved when it was drawn up
     #[command(after_help = "Example:\n  apportion statement waive 1 --by ben --reason 'test traffic'")]
     Waive {
@@ -122,23 +124,29 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             if let (Some(contract), true) = (&contract, rows.is_empty()) {
                 check_known(&pool, contract).await?;
             }
-            rows.sort_by(|a, b| (&a.contract_id, a.period).cmp(&(&b.contract_id, b.period)));
+            rows.sort_by(|a, b| (&a.contract, a.period).cmp(&(&b.contract, b.period)));
             match session.format {
                 Format::Json => json(&rows)?,
                 Format::Table if rows.is_empty() => line("No statements yet; `apportion settle` drafts them.")?,
                 Format::Table => line(list(&rows))?,
             }
         }
-        Command::Show { id } => match session.format {
-            Format::Json => {
-                let (head, document) = document(&mut *pool.acquire().await?, id).await?;
-                json(&Shown { head: &head, statement: RawValue::from_string(document)? })?;
+        Command::Show { id } => {
+            let mut conn = pool.acquire().await?;
+            let Full { head, document, history } = read(&mut conn, id).await?;
+            let unresolved_events = unresolved_events(&mut conn, id).await?;
+            match session.format {
+                Format::Json => {
+                    let statement = RawValue::from_string(document)?;
+                    json(&Shown { head: &head, history: &history, unresolved_events, statement })?;
+                }
+                Format::Table => {
+                    let statement: Statement = serde_json::from_str(&document)?;
+                    line(super::statement_text::text(&head, &statement, unresolved_events))?;
+                    line(changes(&history))?;
+                }
             }
-            Format::Table => {
-                let (head, statement) = show(&pool, id).await?;
-                line(super::statement_text::text(&head, &statement))?;
-            }
-        },
+        }
         Command::Approve { id, by } => {
             approve(&pool, id, by.as_str()).await?;
             report(&pool, id, session).await?;
@@ -149,7 +157,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         }
         Command::Agree(heard) => note(&pool, Answer::Agree, &heard, session).await?,
         Command::Dispute(heard) => note(&pool, Answer::Dispute, &heard, session).await?,
-        Command::Settle(heard) => note(&pool, Answer::Settle, &heard, session).await?,
+        Command::Pay(heard) => note(&pool, Answer::Pay, &heard, session).await?,
         Command::Waive { id, by, reason } => {
             let waived = waive(&pool, id, &by, &reason).await?;
             let events: i64 = waived.iter().map(|usage| usage.events).sum();
@@ -166,11 +174,13 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A statement as JSON: how it stands, and the document byte for byte as it was stored.
+/// A statement as JSON: how it stands, how it came there, and the document byte for byte as it was stored.
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]
     head: &'a StatementHead,
+    history: &'a [StatusChange],
+    unresolved_events: i64,
     statement: Box<RawValue>,
 }
 
@@ -187,13 +197,30 @@ async fn report(pool: &PgPool, id: i64, session: &Session) -> anyhow::Result<()>
     }
 }
 
+/// The statuses that a statement had, as a table.
+fn changes(history: &[StatusChange]) -> comfy_table::Table {
+    let heading = ["status", "revision", "at", "by", "key", "party", "reason"];
+    let row = |change: &StatusChange| {
+        vec![
+            change.status.to_string(),
+            change.revision.to_string(),
+            change.changed_at.to_string(),
+            change.changed_by.clone(),
+            change.key_id.clone().unwrap_or_default(),
+            change.party.as_ref().map(ToString::to_string).unwrap_or_default(),
+            change.reason.clone(),
+        ]
+    };
+    output::table(&heading, &[1], history.iter().map(row))
+}
+
 /// The statements as a table.
 pub fn list(rows: &[StatementHead]) -> comfy_table::Table {
     let heading = ["id", "contract", "period", "between", "currency", "status", "revision", "by"];
     let row = |row: &StatementHead| {
         vec![
             row.statement_id.to_string(),
-            row.contract_id.to_string(),
+            row.contract.to_string(),
             row.period.to_string(),
             format!("{} and {}", row.party_a, row.party_b),
             row.currency.to_string(),

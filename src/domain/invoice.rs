@@ -194,7 +194,7 @@ pub enum DrawingError {
 /// The number of an issuer's document: the issuer's name in capitals and a running number, which invoices and
 /// credit notes share and which goes on through the years.
 pub fn number(issuer: &PartyId, sequence: u32) -> InvoiceNumber {
-    InvoiceNumber::new(format!("{}-{sequence:06}", issuer.as_str().to_uppercase()))
+    InvoiceNumber::new(format!("{}-{sequence:06}", issuer.in_capitals()))
 }
 
 /// What each direction of a statement comes to, in the order of its totals.

@@ -31,14 +31,14 @@ pub struct Statement {
     /// Nothing recorded after it is in the statement.
     #[cfg_attr(feature = "service", schema(value_type = String, format = DateTime))]
     pub cutoff: Instant,
-    /// Events up to the period's end whose deployment or product no mapping knew at the cutoff.
-    pub unresolved_events: i64,
-    /// What is held back from the bases of the contract, and of those that it draws on, because it breaks a right.
+    /// What is held back from the bases of the contract, and of those that it draws on and that concern both parties,
+    /// because it breaks a right.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldEvents>,
     pub lines: Vec<StatementLine>,
     pub totals: Vec<DirectionTotal>,
-    /// What the amounts rest on that is not official.
+    /// What the amounts rest on that is not official. Of an agreement that does not concern both parties it says no
+    /// more than that.
     pub assumptions: Vec<Assumption>,
     pub engine_version: String,
     pub time_zone_data_version: String,
@@ -191,6 +191,12 @@ pub fn statements(
     Ok(pairs.into_iter().map(|parties| drawer.statement(parties, engine_version)).collect())
 }
 
+fn note(assumption: Assumption, into: &mut Vec<Assumption>) {
+    if !into.contains(&assumption) {
+        into.push(assumption);
+    }
+}
+
 fn pair(a: &PartyId, b: &PartyId) -> [PartyId; 2] {
     let mut parties = [a.clone(), b.clone()];
     parties.sort();
@@ -218,8 +224,10 @@ impl Drawer<'_> {
         let span = Span { start: origins.min().unwrap_or(period.start), end: period.end };
         let mut assumptions = Vec::new();
         for term in own {
-            self.gather_assumptions(term, span, &mut assumptions);
+            self.gather_assumptions(term, span, &parties, &mut assumptions);
         }
+        let held = self.input.held.iter().filter(|held| self.is_known_to(&held.contract, &parties));
+        let held = held.flat_map(|held| &held.events).cloned().collect();
         Statement {
             contract: head.id.clone(),
             title: head.title.clone(),
@@ -231,8 +239,7 @@ impl Drawer<'_> {
             span: self.input.period.span(head.zone),
             zone: head.zone.name().to_owned(),
             cutoff: self.input.cutoff,
-            unresolved_events: self.input.unresolved_events,
-            held: self.input.held.iter().flat_map(|held| &held.events).cloned().collect(),
+            held,
             lines,
             assumptions,
             engine_version: engine_version.to_owned(),
@@ -242,19 +249,30 @@ impl Drawer<'_> {
 
     /// What a term rests on, and the terms that it draws on in versions that are in force at some time of the
     /// span. (Nothing feeds itself: that is refused at load.)
-    fn gather_assumptions(&self, term: &Term, span: Span, into: &mut Vec<Assumption>) {
+    fn gather_assumptions(&self, term: &Term, span: Span, parties: &[PartyId; 2], into: &mut Vec<Assumption>) {
         for assumption in &term.assumptions {
-            if !into.contains(assumption) {
-                into.push(assumption.clone());
-            }
+            note(assumption.clone(), into);
         }
         for selection in &term.base.select {
             let Selection::Accrual { contract, term: drawn } = selection else { continue };
             let others = self.input.contracts.iter().filter(|other| other.head.id == *contract);
+            let mut found = Vec::new();
             for other in others.flat_map(|other| other.in_force_within(span)).filter_map(|it| it.term(drawn)) {
-                self.gather_assumptions(other, span, into);
+                self.gather_assumptions(other, span, parties, &mut found);
+            }
+            if self.is_known_to(contract, parties) {
+                found.into_iter().for_each(|assumption| note(assumption, into));
+            } else if let Some(confidence) = found.iter().map(|assumption| assumption.confidence).max() {
+                let source = "an agreement that does not concern both parties".to_owned();
+                note(Assumption { what: format!("accrual {contract}/{drawn}"), confidence, source }, into);
             }
         }
+    }
+
+    /// Whether a contract is this one, or concerns both parties, so that both may know what it says.
+    fn is_known_to(&self, id: &ContractId, parties: &[PartyId; 2]) -> bool {
+        let mut of_id = self.input.contracts.iter().filter(|it| it.head.id == *id);
+        *id == self.contract.head.id || of_id.any(|contract| parties.iter().all(|party| contract.concerns(party)))
     }
 
     /// The terms of the versions that are in force at some time of the period.

@@ -262,6 +262,9 @@ impl From<FindingError> for Problem {
 impl From<ScheduleError> for Problem {
     fn from(error: ScheduleError) -> Self {
         match error {
+            ScheduleError::Running { .. } => {
+                Self::conflict("in-progress", "The request is being worked on", error.to_string())
+            }
             ScheduleError::Contracts(error) => error.into(),
             ScheduleError::Store(error) => error.into(),
         }

@@ -16,7 +16,7 @@ use crate::store::finding_decisions::{Decision, NewDecision, load_decisions};
 use crate::store::findings::{BreachArrays, EventAt, has_rejected};
 use crate::store::recording::{self, LockMode};
 use serde::Serialize;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Acquire, PgConnection, PgPool, Postgres};
 
 /// Which findings to list.
 #[derive(Clone, Debug, Default)]
@@ -101,8 +101,11 @@ impl From<sqlx::Error> for FindingError {
     }
 }
 
-/// The instant that was asked for, if everything up to it is recorded; else now.
-async fn known_by(pool: &PgPool, asked: Option<Instant>) -> Result<Instant, FindingError> {
+/// The instant that was asked for, or now; everything up to it is recorded.
+///
+/// # Errors
+/// An instant that lies ahead.
+pub async fn known_by(pool: &PgPool, asked: Option<Instant>) -> Result<Instant, FindingError> {
     let watermark = recording::watermark(pool).await?;
     match asked {
         Some(known_at) if known_at > watermark => Err(FindingError::NotKnownYet { known_at, watermark }),
@@ -158,10 +161,23 @@ pub async fn show(pool: &PgPool, id: &str, known_at: Option<Instant>) -> Result<
 ///
 /// # Errors
 /// There is no such group, or all of it is decided on.
-#[tracing::instrument(name = "finding.decide", skip_all, fields(finding = request.finding, verdict = %request.verdict))]
 pub async fn decide(pool: &PgPool, request: &DecideRequest) -> Result<Decided, FindingError> {
     let cutoff = known_by(pool, request.known_at).await?;
-    let (finding, before) = find(&mut *pool.acquire().await?, &request.finding, cutoff).await?;
+    decide_known(pool, request, cutoff).await
+}
+
+/// As [`decide`], on what was known at an instant that [`known_by`] gave.
+///
+/// # Errors
+/// There is no such group, or all of it is decided on.
+#[tracing::instrument(name = "finding.decide", skip_all, fields(finding = request.finding, verdict = %request.verdict))]
+pub async fn decide_known<'c>(
+    database: impl Acquire<'c, Database = Postgres>,
+    request: &DecideRequest,
+    cutoff: Instant,
+) -> Result<Decided, FindingError> {
+    let mut tx = database.begin().await?;
+    let (finding, before) = find(&mut tx, &request.finding, cutoff).await?;
     let id = || request.finding.clone();
     let decided = |before: &[Decision]| match before.last() {
         Some(Decision { decided_by, verdict, .. }) => {
@@ -171,7 +187,7 @@ pub async fn decide(pool: &PgPool, request: &DecideRequest) -> Result<Decided, F
     };
     let Some(finding) = finding else { return Err(decided(&before)) };
     // Alone: two decisions on one group must see each other, and no settlement may have seen this one.
-    let (mut tx, recorded_at) = recording::begin(pool, LockMode::Exclusive).await?;
+    let recorded_at = recording::lock(&mut tx, LockMode::Exclusive).await?;
     let of_group = clipped(&finding.breaches, &finding);
     let arrays = BreachArrays::new(&finding.key.contract, cutoff, &of_group);
     let DecideRequest { verdict, by, reason, .. } = request;

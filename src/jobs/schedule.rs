@@ -4,16 +4,17 @@
 //! [`Job`], what it runs on in `find`, and what it does in `perform`.
 
 use super::contracts::{self, ContractsError};
-use super::invoices::{AllDrawn, draw_all};
+use super::invoices::{AllDrawn, Left, draw_all};
 use super::settle::{SettleReport, SettleRequest, settle};
 use crate::domain::period::Instant;
 use crate::domain::schedule::{Job, LastRun, RunOutcome, Standing, Subject, Waits, periods_due, standing};
 use crate::store::jobs::{self, JobRun, RunStart};
+use crate::store::requests::RequestName;
 use crate::store::{StoreError, rejections, requests};
 use chrono::{Days, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::PgPool;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How the jobs are run.
@@ -33,6 +34,8 @@ pub struct Schedule {
     pub lease: Duration,
     /// How far the schedule's clock is behind the machine's, to rehearse a close that is over.
     pub clock_behind_days: u32,
+    /// The request that asks for the runs, where one does that names itself.
+    pub request: Option<RequestName>,
 }
 
 /// What is kept for days may be kept an hour more, and invoices are due in weeks.
@@ -94,6 +97,8 @@ pub struct Ran {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ScheduleError {
+    #[error("run {run_id} of this request has not ended; if its process died, it is lost once its lease runs out")]
+    Running { run_id: i64 },
     #[error(transparent)]
     Contracts(#[from] ContractsError),
     #[error(transparent)]
@@ -204,6 +209,7 @@ pub async fn run(
         holder: &schedule.holder,
         follows: planned.last_run.as_ref().map(|run| run.run_id),
         lease: schedule.lease,
+        request: schedule.request.as_ref(),
     };
     let Some(run_id) = jobs::begin_run(pool, &start).await? else { return Ok(None) };
     let (outcome, detail) = tokio::select! {
@@ -219,10 +225,11 @@ pub async fn run(
     Ok(Some(Ran { run_id, job: planned.job, subject: planned.subject.clone(), outcome, detail }))
 }
 
-/// Runs what is due of a job, one after the other; returns how each run ended.
+/// Runs what is due of a job, one after the other; returns how each run ended, with those that the same request ran
+/// before its process died.
 ///
 /// # Errors
-/// The database's, or a stored contract that cannot be read.
+/// The database's, a stored contract that cannot be read, or a run of the request that has not ended.
 pub async fn tick(
     pool: &PgPool,
     schedule: &Schedule,
@@ -230,11 +237,26 @@ pub async fn tick(
     now: Instant,
     patience: Patience,
 ) -> Result<Vec<Ran>, ScheduleError> {
-    let mut all = Vec::new();
-    for planned in plan(pool, schedule, job, now, patience).await? {
-        all.extend(run(pool, schedule, &planned, now).await?);
+    let mut all = match &schedule.request {
+        Some(request) => ran_before(pool, job, request).await?,
+        None => Vec::new(),
+    };
+    let is_done = |ran: &Ran| ran.outcome != RunOutcome::Lost;
+    let done: BTreeSet<Subject> = all.iter().filter(|ran| is_done(ran)).map(|ran| ran.subject.clone()).collect();
+    let planned = plan(pool, schedule, job, now, patience).await?;
+    for planned in planned.iter().filter(|planned| !done.contains(&planned.subject)) {
+        all.extend(run(pool, schedule, planned, now).await?);
     }
     Ok(all)
+}
+
+/// What a request ran before its process died: that is not run again for it.
+async fn ran_before(pool: &PgPool, job: Job, request: &RequestName) -> Result<Vec<Ran>, ScheduleError> {
+    let ended = |run: JobRun| match run.outcome {
+        Some(outcome) => Ok(Ran { run_id: run.run_id, job, subject: run.subject, outcome, detail: run.detail }),
+        None => Err(ScheduleError::Running { run_id: run.run_id }),
+    };
+    jobs::load_runs_of(pool, request).await?.into_iter().map(ended).collect()
 }
 
 /// Renews a lease as long as it is asked to. One that was taken over is let go: what the run does is safe beside
@@ -274,7 +296,8 @@ async fn draft_statements(pool: &PgPool, schedule: &Schedule, subject: &Subject)
     let (Some(contract), Some(period)) = (subject.contract.clone(), subject.period) else {
         return (RunOutcome::Failed, format!("{subject} is no period of a contract"));
     };
-    let request = SettleRequest { contract, period, cutoff: None, by: schedule.actor.clone(), keep_approvals: true };
+    let request =
+        SettleRequest { contract, period, cutoff: None, by: schedule.actor.as_str().into(), keep_approvals: true };
     match settle(pool, &request).await {
         Ok(report) if report.lines.is_empty() && report.drafted.is_empty() => (RunOutcome::NothingNew, String::new()),
         Ok(report) => (RunOutcome::Done, done(&report)),
@@ -288,15 +311,21 @@ async fn draw_invoices(pool: &PgPool, schedule: &Schedule) -> (RunOutcome, Strin
     match draw_all(pool, &schedule.actor).await {
         Ok(AllDrawn { drawn, left }) if drawn.is_empty() => match left.first() {
             None => (RunOutcome::NothingNew, String::new()),
-            Some(first) => (RunOutcome::Waiting, first.why.clone()),
+            Some(_) => (RunOutcome::Waiting, reasons(&left)),
         },
-        Ok(AllDrawn { drawn, .. }) => {
+        Ok(AllDrawn { drawn, left }) => {
             let numbers: Vec<String> =
                 drawn.iter().flat_map(|it| &it.invoices).map(|head| head.number.to_string()).collect();
-            (RunOutcome::Done, format!("statements: {}, documents: {}", drawn.len(), numbers.join(", ")))
+            let done = format!("statements: {}, documents: {}", drawn.len(), numbers.join(", "));
+            let left = if left.is_empty() { String::new() } else { format!("; left: {}", reasons(&left)) };
+            (RunOutcome::Done, done + &left)
         }
         Err(error) => (RunOutcome::Failed, error.to_string()),
     }
+}
+
+fn reasons(left: &[Left]) -> String {
+    left.iter().map(|left| left.why.as_str()).collect::<Vec<_>>().join("; ")
 }
 
 fn done(report: &SettleReport) -> String {

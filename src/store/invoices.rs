@@ -18,7 +18,7 @@ pub struct InvoiceHead {
     pub kind: InvoiceKind,
     pub issuer: PartyId,
     pub payer: PartyId,
-    pub contract_id: ContractId,
+    pub contract: ContractId,
     pub period: Period,
     pub statement_id: i64,
     pub issued_on: NaiveDate,
@@ -84,7 +84,7 @@ pub async fn load_invoices(conn: &mut PgConnection, filter: &InvoiceFilter) -> R
                 kind: StoreError::decoded("invoice.kind", &number, row.kind.parse())?,
                 issuer: PartyId::new(row.issuer),
                 payer: PartyId::new(row.payer),
-                contract_id: ContractId::new(row.contract_id),
+                contract: ContractId::new(row.contract_id),
                 period: StoreError::decoded("statement.period", &number, row.period.parse())?,
                 statement_id: row.statement_id,
                 issued_on: row.issued_on,
@@ -131,7 +131,7 @@ pub async fn load_earlier(
         issuer.as_str(),
         statement.party_a.as_str(),
         statement.party_b.as_str(),
-        statement.contract_id.as_str(),
+        statement.contract.as_str(),
         statement.currency.code()
     )
     .fetch_all(conn)

@@ -1,6 +1,7 @@
 //! Runs of scheduled jobs, and the leases that keep two instances from running the same subject at once.
 
 use super::StoreError;
+use super::requests::RequestName;
 use crate::domain::ids::ContractId;
 use crate::domain::period::{Instant, Period};
 use crate::domain::schedule::{Job, LastRun, Progress, RunOutcome, Subject};
@@ -87,7 +88,7 @@ impl JobRun {
     }
 }
 
-/// A row of a run, as both queries below select it.
+/// A row of a run, as the queries below select it.
 struct JobRunRow {
     run_id: i64,
     job: String,
@@ -190,6 +191,30 @@ pub async fn list_runs(pool: &PgPool, filter: &RunFilter) -> Result<Vec<JobRun>,
     rows.into_iter().map(JobRun::try_from).collect()
 }
 
+/// The runs that a request asked for, the first first.
+///
+/// # Errors
+/// The database's, or a row that cannot be read.
+pub async fn load_runs_of(pool: &PgPool, request: &RequestName) -> Result<Vec<JobRun>, StoreError> {
+    let rows = sqlx::query_as!(
+        JobRunRow,
+        r#"select r.run_id, r.job, r.contract_id, r.period, r.due_at, r.attempt, r.holder, r.started_at,
+             e.ended_at as "ended_at?",
+             coalesce(e.outcome, case when not is_held(l) then 'lost' end) as outcome,
+             coalesce(e.detail, '') as "detail!",
+             coalesce(extract(epoch from clock_timestamp() - coalesce(e.ended_at, l.leased_until)) * 1000000, 0)::bigint
+               as "ended_ago_micros!"
+           from job_run r left join job_run_end e using (run_id) left join job_lease l using (run_id)
+           where (r.key_id, r.idempotency_key) = ($1, $2)
+           order by r.run_id"#,
+        request.key_id,
+        request.idempotency_key
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(JobRun::try_from).collect()
+}
+
 /// A run that is to begin.
 #[derive(Clone, Debug)]
 pub struct RunStart<'a> {
@@ -204,6 +229,8 @@ pub struct RunStart<'a> {
     pub follows: Option<i64>,
     /// How long the lease lasts unless it is renewed.
     pub lease: Duration,
+    /// The request that asks for it, where one does that names itself.
+    pub request: Option<&'a RequestName>,
 }
 
 /// Takes the lease of a subject and writes down that its run begins; returns the run's number, the fencing token.
@@ -235,15 +262,17 @@ pub async fn begin_run(pool: &PgPool, start: &RunStart<'_>) -> Result<Option<i64
         insert_end(&mut tx, last.run_id, RunOutcome::Lost, "its lease ran out before it ended").await?;
     }
     let run_id = sqlx::query_scalar!(
-        "insert into job_run (job, contract_id, period, due_at, clock_at, attempt, holder)
-         values ($1, $2, $3, $4, $5, $6, $7) returning run_id",
+        "insert into job_run (job, contract_id, period, due_at, clock_at, attempt, holder, key_id, idempotency_key)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning run_id",
         job,
         contract,
         period,
         start.due_at,
         start.clock_at,
         StoreError::encoded::<i32, _>("job_run.attempt", start.attempt)?,
-        start.holder
+        start.holder,
+        start.request.map(|name| name.key_id.as_str()),
+        start.request.map(|name| name.idempotency_key.as_str())
     )
     .fetch_one(&mut *tx)
     .await?;

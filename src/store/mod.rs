@@ -16,6 +16,7 @@ pub mod recording;
 pub mod rejections;
 pub mod requests;
 pub mod rollups;
+pub mod statement_statuses;
 pub mod usage;
 pub mod usage_reports;
 pub mod usage_rows;

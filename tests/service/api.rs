@@ -55,6 +55,18 @@ impl Api {
         Self { address, pool: pool.clone(), stop }
     }
 
+    /// One that another process serves.
+    pub fn at(address: SocketAddr, pool: &PgPool) -> Self {
+        Self { address, pool: pool.clone(), stop: CancellationToken::new() }
+    }
+
+    /// Sends a request and keeps the connection, so that it can be hung up.
+    pub fn begin(&self, method: &str, path: &str, headers: &[String], body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).expect("it listens");
+        stream.write_all(request(method, path, headers, body).as_bytes()).expect("sent");
+        stream
+    }
+
     pub async fn key(&self, holder: &str, scopes: &[Scope], party: Option<&str>) -> String {
         let new = NewApiKey {
             holder: holder.to_owned(),
@@ -66,17 +78,16 @@ impl Api {
         create_key(&self.pool, &new).await.expect("a key")
     }
 
+    /// The keys of two partners.
+    async fn partners(&self) -> [String; 2] {
+        let scopes = [Scope::Read, Scope::Approve];
+        [self.key("aws-audit", &scopes, Some("aws")).await, self.key("google-audit", &scopes, Some("google")).await]
+    }
+
     /// Sends a request; `headers` are whole lines.
     pub async fn send(&self, method: &str, path: &str, headers: &[String], body: &str) -> Answer {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
-        for header in headers {
-            request.push_str(&format!("{header}\r\n"));
-        }
-        request.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
-        let address = self.address;
+        let mut stream = self.begin(method, path, headers, body);
         let asked = tokio::task::spawn_blocking(move || {
-            let mut stream = TcpStream::connect(address).expect("it listens");
-            stream.write_all(request.as_bytes()).expect("sent");
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer).expect("an answer");
             String::from_utf8_lossy(&answer).into_owned()
@@ -102,6 +113,14 @@ impl Api {
     }
 }
 
+fn request(method: &str, path: &str, headers: &[String], body: &str) -> String {
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let length = body.len();
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
+    )
+}
+
 impl Drop for Api {
     fn drop(&mut self) {
         self.stop.cancel();
@@ -120,7 +139,7 @@ pub async fn books() -> TestDatabase {
     database
 }
 
-fn usage(id: &str) -> Value {
+pub fn usage(id: &str) -> Value {
     json!({
         "specversion": "1.0", "type": "apportion.usage.v1", "source": "test", "id": id,
         "time": "2026-05-03T10:00:00Z",
@@ -138,8 +157,7 @@ async fn usage_goes_in_and_an_agreed_statement_comes_out() {
     let send = api.key("collector", &[Scope::Ingest], None).await;
     let ana = api.key("ana", &[Scope::Read, Scope::Settle, Scope::Approve], None).await;
     let ben = api.key("ben", &[Scope::Read, Scope::Approve], None).await;
-    let aws = api.key("aws-audit", &[Scope::Read, Scope::Approve], Some("aws")).await;
-    let google = api.key("google-audit", &[Scope::Read, Scope::Approve], Some("google")).await;
+    let [aws, google] = api.partners().await;
     let batch = json!([usage("e1"), usage("e2"), usage("e1")]);
     let headers = [bearer(&send), "content-type: application/cloudevents-batch+json".to_owned()];
     let sent = api.send("POST", "/api/v1/events", &headers, &batch.to_string()).await;
@@ -193,7 +211,7 @@ async fn usage_goes_in_and_an_agreed_statement_comes_out() {
         let disputed = api.post(&format!("{statement}/dispute"), key, &json!({"reason": "a refund is missing"})).await;
         assert_eq!(disputed.status, status, "{disputed:?}");
     }
-    assert_eq!(api.post(&format!("{statement}/settle"), &ben, &json!({"reason": "paid"})).await.status, 409);
+    assert_eq!(api.post(&format!("{statement}/pay"), &ben, &json!({"reason": "paid"})).await.status, 409);
     assert_eq!(api.post(&format!("{statement}/agree"), &aws, &json!({"reason": "found it"})).await.status, 200);
     // A tag never comes back: what was seen as agreed before a dispute is not what is agreed now.
     let agreed = api.get(&statement, &ben).await.header("etag").expect("an ETag").to_owned();
@@ -201,15 +219,41 @@ async fn usage_goes_in_and_an_agreed_statement_comes_out() {
         assert_eq!(api.post(&format!("{statement}/{step}"), &aws, &json!({"reason": "again"})).await.status, 200);
     }
     let headers = [bearer(&ben), "content-type: application/json".to_owned(), format!("if-match: {agreed}")];
-    let stale = api.send("POST", &format!("{statement}/settle"), &headers, r#"{"reason":"paid"}"#).await;
+    let stale = api.send("POST", &format!("{statement}/pay"), &headers, r#"{"reason":"paid"}"#).await;
     assert_eq!(stale.status, 412, "{stale:?}");
     assert_eq!(
-        api.post(&format!("{statement}/settle"), &ben, &json!({"reason": "paid"})).await.json()["status"],
+        api.post(&format!("{statement}/pay"), &ben, &json!({"reason": "paid"})).await.json()["status"],
         "settled"
     );
+    check_history(&api, &statement, &ana, &aws).await;
     check_invoices(&api, &statement, &ana, &aws, &google).await;
     check_who_sees_what(&api, &ben, &aws, &google).await;
     database.drop_it().await;
+}
+
+/// Each status tells who set it and with which key; the partner sees those since the issue, and nothing of others.
+async fn check_history(api: &Api, statement: &str, ana: &str, aws: &str) {
+    let long = json!({"reason": "x".repeat(2001)});
+    let refused = api.post(&format!("{statement}/dispute"), aws, &long).await;
+    assert_eq!((refused.status, refused.json()["type"].as_str()), (422, Some("urn:apportion:problem:wrong-body")));
+    let told = |seen: &Value| -> Vec<String> {
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let changes = seen["history"].as_array().expect("a history").iter();
+        changes.map(|it| [&it["status"], &it["changed_by"], &it["party"]].map(text).join(" ")).collect()
+    };
+    let ours = api.get(statement, ana).await.json();
+    let theirs = api.get(statement, aws).await.json();
+    let answers = ["disputed aws-audit aws", "agreed aws-audit aws", "disputed aws-audit aws", "agreed aws-audit aws"];
+    let since_issue = [&["issued ben -"], answers.as_slice(), &["settled ben -"]].concat();
+    assert_eq!(told(&ours), [&["draft ana -", "approved ben -"], since_issue.as_slice()].concat());
+    assert_eq!(told(&theirs), since_issue);
+    let keys: BTreeSet<&str> =
+        ours["history"].as_array().expect("a history").iter().filter_map(|it| it["key_id"].as_str()).collect();
+    assert_eq!(keys.len(), 3);
+    // What no mapping knows, of whatever source, is ours alone.
+    assert_eq!((&ours["unresolved_events"], theirs.get("unresolved_events")), (&json!(0), None));
+    assert_eq!(theirs["statement"].get("unresolved_events"), None);
+    assert_eq!((&ours["contract"], ours.get("contract_id")), (&json!("aws-openai"), None));
 }
 
 /// An invoice is drawn once, and read in three forms by who is party to it.

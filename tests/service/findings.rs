@@ -245,8 +245,13 @@ async fn bases_that_draw_on_what_is_held_shrink_with_it() {
     );
     database.ingest(&[codex]).await;
     // 20 % of 60; nothing of what AWS would owe for codex.
-    assert_eq!(booked(&database.settle(CONTRACT, "2026-05").await), ["revenue-share 2026-05 12"]);
-    assert_eq!(booked(&database.settle("aws-openai", "2026-05").await), Vec::<String>::new());
+    let shared = database.settle(CONTRACT, "2026-05").await;
+    assert_eq!(booked(&shared), ["revenue-share 2026-05 12"]);
+    let resale = database.settle("aws-openai", "2026-05").await;
+    assert_eq!(booked(&resale), Vec::<String>::new());
+    // What is held under an agreement is told to its own parties.
+    assert!(shared.drafted[0].1.held.is_empty());
+    assert_eq!(resale.drafted[0].1.held[0].events, 1);
     let all = list(&database.pool, &FindingFilter::default()).await.expect("a list").findings;
     let [finding] = all.as_slice() else { panic!("{all:#?}") };
     assert_eq!(finding.key.contract.as_str(), "aws-openai");

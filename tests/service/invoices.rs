@@ -5,7 +5,9 @@ use crate::support::TestDatabase;
 use apportion::domain::ids::{InvoiceNumber, PartyId};
 use apportion::domain::invoice::{Invoice, InvoiceKind, NotDrawnReason};
 use apportion::domain::money::Exact;
+use apportion::domain::schedule::{Job, RunOutcome};
 use apportion::jobs::invoices::{InvoiceError, document, draw, draw_all, list, read, show};
+use apportion::jobs::schedule::{Patience, tick};
 use apportion::jobs::statements::{approve, issue};
 use apportion::render::amount::money;
 use apportion::render::csv::csv;
@@ -204,6 +206,31 @@ async fn a_refund_gives_a_credit_note_on_the_invoice_and_periods_come_in_order()
     let documents = read(pool, &InvoiceFilter::default()).await.expect("documents");
     let said: Vec<String> = documents.iter().map(|it| format!("{} {} {}", it.number, it.period, it.total)).collect();
     assert_eq!(said, ["OPENAI-000001 2026-05 26.4", "OPENAI-000002 2026-07 -2.64", "OPENAI-000003 2026-08 -2.64"]);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_cannot_be_drawn_is_told_of_and_the_others_are_drawn() {
+    let database = resale(3, &[sale("s", "2026-05-10")]).await;
+    let pool = &database.pool;
+    let mut statements = Vec::new();
+    for copy in 1..=3 {
+        statements.push(issued(&database, &format!("resale-{copy}"), "2026-05").await);
+    }
+    // The database refuses one of them, whatever is tried again.
+    let refusing = format!("alter table invoice add constraint not_this check (statement_id <> {})", statements[1]);
+    sqlx::raw_sql(sqlx::AssertSqlSafe(refusing)).execute(pool).await.expect("a constraint");
+    let now = chrono::Utc::now();
+    let ran = tick(pool, &crate::jobs::schedule(), Job::DrawInvoices, now, Patience::Impatient).await.expect("a run");
+    let [run] = ran.as_slice() else { panic!("{ran:?}") };
+    assert_eq!(run.outcome, RunOutcome::Done);
+    assert!(run.detail.contains("OPENAI-000001, OPENAI-000002; left: ") && run.detail.contains("not_this"), "{run:?}");
+    let all = draw_all(pool, APPROVER).await.expect("the rest");
+    assert_eq!(all.drawn, []);
+    let left: Vec<i64> = all.left.iter().map(|left| left.statement_id).collect();
+    assert_eq!(left, [statements[1]]);
+    let drawn = list(pool, &InvoiceFilter::default()).await.expect("a list");
+    assert_eq!(drawn.iter().map(|head| head.statement_id).collect::<Vec<_>>(), [statements[0], statements[2]]);
     database.drop_it().await;
 }
 

@@ -51,7 +51,7 @@ impl Drop for Scheduler {
     }
 }
 
-async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + TIME_LIMIT;
     while !done().await {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
@@ -97,14 +97,14 @@ const STEPS: &[Step] = &[
     },
 ];
 
-async fn hold(database: &TestDatabase, lock: &'static str) -> Transaction<'static, Postgres> {
+pub async fn hold(database: &TestDatabase, lock: &'static str) -> Transaction<'static, Postgres> {
     let mut held = database.pool.begin().await.expect("a transaction");
     sqlx::query(lock).execute(&mut *held).await.expect("locked");
     held
 }
 
 /// Whether a query that begins so waits for a lock that somebody else holds.
-async fn waits(database: &TestDatabase, query: &str) -> bool {
+pub async fn waits(database: &TestDatabase, query: &str) -> bool {
     let sql = "select exists (select from pg_stat_activity where datname = current_database()
                and wait_event_type = 'Lock' and starts_with(query, $1))";
     sqlx::query_scalar(sql).bind(query).fetch_one(&database.pool).await.expect("asked")

@@ -27,6 +27,7 @@ pub fn schedule() -> Schedule {
         retry: TimeDelta::minutes(1),
         lease: Duration::from_secs(60),
         clock_behind_days: 0,
+        request: None,
     }
 }
 
@@ -318,7 +319,7 @@ async fn of_two_that_found_the_same_due_one_runs_it() {
 fn start<'a>(subject: &'a Subject, follows: Option<i64>, lease: u64) -> RunStart<'a> {
     let at: Instant = at("2023-12-10T00:00:00Z");
     let (job, lease) = (Job::DraftStatements, Duration::from_secs(lease));
-    RunStart { job, subject, due_at: at, clock_at: at, attempt: 1, holder: "test:2", follows, lease }
+    RunStart { job, subject, due_at: at, clock_at: at, attempt: 1, holder: "test:2", follows, lease, request: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]

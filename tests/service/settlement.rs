@@ -278,9 +278,9 @@ async fn the_database_itself_refuses() {
     refused(&close("some day", "now()"), "never settled").await;
     refused(&close("2026-07", "'2026-07-01T07:00:00Z'"), "never settled").await;
     let odd = "insert into settlement (contract_id, period, period_start, period_end, cutoff, settled_at, settled_by,
-                 engine_version, time_zone_data_version, input_sha256)
+                 engine_version, time_zone_data_version, unresolved_events, input_sha256)
                select contract_id, '2026-13', period_start, period_end, cutoff, now(), settled_by,
-                 engine_version, time_zone_data_version, input_sha256 from settlement limit 1";
+                 engine_version, time_zone_data_version, 0, input_sha256 from settlement limit 1";
     refused(odd, "settlement_period_check").await;
     refused("update recording_watermark set watermark = watermark - interval '1 day'", "only moves forward").await;
     refused("delete from recording_watermark", "only moves forward").await;

@@ -15,7 +15,7 @@ use apportion::jobs::findings::{self, FindingFilter};
 use apportion::jobs::invoices::draw_all;
 use apportion::jobs::records::record;
 use apportion::jobs::settle::{SettleRequest, settle};
-use apportion::jobs::statements::{approve, caps, issue, show, waive};
+use apportion::jobs::statements::{approve, caps, issue, show, unresolved_events, waive};
 use sqlx::PgPool;
 
 /// Who settles, and who approves and issues: two people, because the database insists.
@@ -44,7 +44,7 @@ pub async fn settle_month(pool: &PgPool, month: Period) -> anyhow::Result<Vec<(i
             contract: ContractId::new(contract),
             period: month,
             cutoff: None,
-            by: MAKER.to_owned(),
+            by: MAKER.into(),
             keep_approvals: false,
         };
         let report = settle(pool, &request).await?;
@@ -117,7 +117,8 @@ pub async fn show_watch(pool: &PgPool, month: Period) -> anyhow::Result<()> {
 pub async fn show_statements(pool: &PgPool, drafted: &[(i64, Statement)]) -> anyhow::Result<()> {
     for (id, _) in drafted {
         let (row, statement) = show(pool, *id).await?;
-        line(format!("\n{}", statement_text::text(&row, &statement)))?;
+        let unresolved_events = unresolved_events(&mut *pool.acquire().await?, *id).await?;
+        line(format!("\n{}", statement_text::text(&row, &statement, unresolved_events)))?;
     }
     for total in drafted.iter().flat_map(|(_, statement)| statement.totals.iter().map(move |it| (statement, it))) {
         let (statement, it) = total;

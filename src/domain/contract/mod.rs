@@ -244,6 +244,11 @@ impl Contract {
         self.versions.iter().filter(move |version| numbers.contains(&version.number))
     }
 
+    /// Whether some term of some version is between a party and another one.
+    pub fn concerns(&self, party: &PartyId) -> bool {
+        self.versions.iter().flat_map(|version| &version.terms).any(|term| [&term.payer, &term.payee].contains(&party))
+    }
+
     /// The earliest instant at which any version is effective.
     pub fn begins(&self) -> Option<Instant> {
         self.versions.iter().map(|version| version.effective_at).min()

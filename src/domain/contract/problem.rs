@@ -4,7 +4,7 @@ use super::document::Location;
 use crate::domain::ids::{ContractId, PartyId};
 use crate::domain::money::{Currency, Exact, ParseExactError, ParseMoneyError, UnknownCurrency};
 use crate::domain::period::{Instant, ParseInstantError, ParseLengthError};
-use crate::domain::register::RegisterConflict;
+use crate::domain::register::{Namesake, RegisterConflict};
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
@@ -91,8 +91,12 @@ pub enum Problem {
     VersionNumber { number: u32 },
     #[error("the name \"{name}\" of a {kind}; a name has 1 to 256 bytes and no control characters")]
     Name { kind: &'static str, name: String },
+    #[error("{field} \"{text}\" of a {kind}; it has 1 to 256 bytes and no control characters")]
+    Text { kind: &'static str, field: &'static str, text: String },
     #[error("the line \"{line}\" of a party; a line that documents show has 1 to 256 bytes and no control characters")]
     PartyLine { line: String },
+    #[error(transparent)]
+    Namesake(#[from] Namesake),
     #[error("{0}; names are stated once, in the contract or anew in a version")]
     Register(#[from] RegisterConflict),
 }

@@ -5,10 +5,12 @@ use crate::domain::ids::ContractId;
 use crate::domain::period::Instant;
 use crate::http::HttpState;
 use crate::http::auth::{Approver, InsideReader};
+use crate::http::idempotency::Write;
 use crate::http::input::{Json, Path, Query, parse};
 use crate::http::problem::{ConflictProblem, Problem, Problems, WriteProblems};
 use crate::jobs::findings::{self, DecideRequest, Decided, FindingDetails, FindingFilter, FindingList};
 use axum::extract::State;
+use axum::response::Response;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -74,7 +76,7 @@ pub async fn show(
 #[serde(deny_unknown_fields)]
 pub struct Decision {
     verdict: Verdict,
-    #[schema(min_length = 1, pattern = "[^ ]")]
+    #[schema(min_length = 1, max_length = 2000, pattern = "[^ ]")]
     reason: String,
     /// Covers what was known then, such as when it was looked at; now where it is left out.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -95,10 +97,14 @@ pub async fn decide(
     Approver(caller): Approver,
     State(state): State<HttpState>,
     Path(finding): Path<String>,
+    write: Write,
     Json(decision): Json<Decision>,
-) -> Result<axum::Json<Decided>, Problem> {
+) -> Result<Response, Problem> {
     let reason = super::stated(&decision.reason)?;
     let (verdict, known_at) = (decision.verdict, decision.known_at);
+    let cutoff = findings::known_by(&state.pool, known_at).await?;
     let request = DecideRequest { finding, verdict, by: caller.holder, reason, known_at };
-    Ok(axum::Json(findings::decide(&state.pool, &request).await?))
+    let mut writing = write.begin().await?;
+    let decided = findings::decide_known(&mut *writing, &request, cutoff).await?;
+    writing.end(axum::Json(decided)).await
 }

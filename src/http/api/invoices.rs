@@ -1,21 +1,23 @@
 //! `/invoices`: invoices and credit notes, as JSON, CSV or PDF; drawn from issued statements.
 
+use super::statements::StatementPath;
 use crate::domain::ids::{ContractId, InvoiceNumber, PartyId};
-use crate::domain::invoice::{Invoice, NotDrawn};
+use crate::domain::invoice::Invoice;
 use crate::http::HttpState;
 use crate::http::auth::{Reader, Settler};
+use crate::http::idempotency::Write;
 use crate::http::input::{Path, Query, parse};
 use crate::http::listing::{CSV, JSON, Page, PageParams, Wanted, choose};
 use crate::http::problem::{Problem, Problems, WriteProblems};
-use crate::jobs::invoices::{InvoiceError, draw as draw_invoices};
+use crate::jobs::invoices::{Drawn, InvoiceError, draw as draw_invoices};
 use crate::render;
 use crate::store::invoices::{InvoiceFilter, InvoiceHead, load_contents, load_invoices};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 const PDF: &str = "application/pdf";
 
@@ -103,7 +105,9 @@ pub async fn show(
             let title = "The document cannot be typeset";
             let unprintable =
                 |error: render::pdf::PdfError| Problem::unprocessable("not-typeset", title, error.to_string());
-            (PDF, render::pdf::pdf(&content).map_err(unprintable)?)
+            // Typesetting takes the processor for a while, which other requests share.
+            let typeset = tokio::task::spawn_blocking(move || render::pdf::pdf(&content)).await;
+            (PDF, typeset.map_err(|error| Problem::internal(&error))?.map_err(unprintable)?)
         }
     };
     let mut response = ([(header::CONTENT_TYPE, content_type)], bytes).into_response();
@@ -111,29 +115,20 @@ pub async fn show(
     Ok(response)
 }
 
-/// The documents of a statement.
-#[derive(Serialize, ToSchema)]
-pub struct Drawn {
-    /// Whether they were drawn now; else they had been before.
-    is_new: bool,
-    invoices: Vec<InvoiceHead>,
-    /// The directions without a document, and why.
-    not_drawn: Vec<NotDrawn>,
-}
-
 /// Draw a statement's invoices and credit notes
 ///
 /// Once it is issued. Drawn again, the same documents are answered.
 #[utoipa::path(
     post, path = "/api/v1/statements/{id}/invoices", tag = "invoices", security(("key" = ["settle"])),
-    params(("id" = i64, Path, description = "The statement's number"), super::WriteHeaders),
+    params(StatementPath, super::WriteHeaders),
     responses((status = 200, description = "The documents", body = Drawn), Problems, WriteProblems),
 )]
 pub async fn draw(
     Settler(caller): Settler,
-    State(state): State<HttpState>,
-    Path(id): Path<i64>,
-) -> Result<Json<Drawn>, Problem> {
-    let drawn = draw_invoices(&state.pool, id, &caller.holder).await?;
-    Ok(Json(Drawn { is_new: drawn.is_new, invoices: drawn.invoices, not_drawn: drawn.not_drawn }))
+    Path(StatementPath { id }): Path<StatementPath>,
+    write: Write,
+) -> Result<Response, Problem> {
+    let mut writing = write.begin().await?;
+    let drawn = draw_invoices(&mut *writing, id, &caller.holder).await?;
+    writing.end(Json(drawn)).await
 }

@@ -4,16 +4,16 @@ use crate::domain::ids::ContractId;
 use crate::domain::schedule::Job;
 use crate::http::HttpState;
 use crate::http::auth::{Admin, InsideReader};
+use crate::http::idempotency::Write;
 use crate::http::input::{Path, Query, parse};
 use crate::http::listing::{Page, PageParams, Wanted};
 use crate::http::problem::{Problem, Problems, WriteProblems};
-use crate::jobs::schedule::{Patience, Planned, Ran, plan, tick};
+use crate::jobs::schedule::{Patience, Planned, Ran, Schedule, plan, tick};
 use crate::store::jobs::{JobRun, RunFilter, list_runs};
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
-use std::sync::Arc;
 use utoipa::IntoParams;
 
 /// List jobs
@@ -76,12 +76,13 @@ pub async fn run(
     _admin: Admin,
     State(state): State<HttpState>,
     Path(job): Path<String>,
-) -> Result<Json<Page<Ran>>, Problem> {
+    write: Write,
+) -> Result<Response, Problem> {
     let job: Job = job.parse().map_err(|error| Problem::not_found(format!("{error}")))?;
-    // Apart from the request: a caller who hangs up leaves no run without an end.
-    let (pool, schedule) = (state.pool.clone(), Arc::clone(&state.schedule));
-    let ticking = tokio::spawn(async move { tick(&pool, &schedule, job, schedule.now(), Patience::Impatient).await });
-    let ran = ticking.await.map_err(|error| Problem::internal(&error))??;
+    // Each run is a transaction of its own, as always. This one holds the request's name and keeps its answer.
+    let writing = write.begin().await?;
+    let schedule = Schedule { request: writing.name().cloned(), ..Schedule::clone(&state.schedule) };
+    let ran = tick(&state.pool, &schedule, job, schedule.now(), Patience::Impatient).await?;
     ran.iter().for_each(|run| state.metrics.job_ran(job, run.outcome));
-    Ok(Json(Page::whole(ran)))
+    writing.end(Json(Page::whole(ran))).await
 }

@@ -12,6 +12,7 @@ mod usage;
 
 use super::problem::Problem;
 use super::{HttpState, conditional, idempotency, listing, parameters};
+use crate::domain::ids::{MAX_REASON_CHARS, is_reason};
 use axum::extract::DefaultBodyLimit;
 use axum::{Json, Router, middleware, routing::get};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -79,7 +80,7 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(statements::issue))
         .routes(routes!(statements::agree))
         .routes(routes!(statements::dispute))
-        .routes(routes!(statements::settle))
+        .routes(routes!(statements::pay))
         .routes(routes!(invoices::draw))
         .routes(routes!(invoices::list))
         .routes(routes!(invoices::show))
@@ -133,12 +134,13 @@ struct MatchHeader {
 /// A reason that somebody gives; blanks are none.
 ///
 /// # Errors
-/// It is empty, or cannot be stored.
+/// It is empty, too long, or cannot be stored.
 fn stated(reason: &str) -> Result<String, Problem> {
     let reason = reason.trim();
-    if reason.is_empty() || reason.contains('\0') {
+    if !is_reason(reason) {
         let title = "The body is not what is expected";
-        return Err(Problem::unprocessable("wrong-body", title, "reason: it is empty, or has a NUL in it; say why"));
+        let detail = format!("reason: say why, in 1 to {MAX_REASON_CHARS} characters without a NUL");
+        return Err(Problem::unprocessable("wrong-body", title, detail));
     }
     Ok(reason.to_owned())
 }

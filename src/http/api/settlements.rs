@@ -5,10 +5,14 @@ use crate::domain::money::{Currency, Exact};
 use crate::domain::period::{Instant, Period};
 use crate::http::HttpState;
 use crate::http::auth::Settler;
+use crate::http::idempotency::Write;
 use crate::http::input::{Json, Path, parse};
 use crate::http::problem::{Problem, Problems, WriteProblems};
-use crate::jobs::settle::{SettleReport, SettleRequest, settle as settle_period};
+use crate::jobs::settle::{SettleReport, SettleRequest, settle_known};
+use crate::store::access::Signature;
+use crate::store::recording::watermark;
 use axum::extract::State;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -89,15 +93,18 @@ pub async fn settle(
     Settler(caller): Settler,
     State(state): State<HttpState>,
     Path(contract): Path<String>,
+    write: Write,
     Json(wanted): Json<Settlement>,
-) -> Result<axum::Json<Settled>, Problem> {
+) -> Result<Response, Problem> {
     let request = SettleRequest {
         contract: ContractId::new(contract),
         period: parse("period", &wanted.period)?,
         cutoff: wanted.cutoff,
-        by: caller.holder,
+        by: Signature::from(&caller),
         keep_approvals: false,
     };
-    let report = settle_period(&state.pool, &request).await?;
-    Ok(axum::Json(Settled::new(request.contract, request.period, report)))
+    let watermark = watermark(&state.pool).await?;
+    let mut writing = write.begin().await?;
+    let report = settle_known(&mut *writing, &request, watermark).await?;
+    writing.end(axum::Json(Settled::new(request.contract, request.period, report))).await
 }
