@@ -3,7 +3,7 @@
 use super::output::{self, counted, exact, json, line, money};
 use super::{Format, Session, stated};
 use apportion::domain::contract::rights::OnBreach;
-use apportion::domain::findings::{Ended, Finding, UnknownVerdict, Verdict};
+use apportion::domain::findings::{Ended, Finding, Verdict};
 use apportion::domain::ids::ContractId;
 use apportion::domain::money::Rounding;
 use apportion::domain::period::{Instant, Period, parse_instant};
@@ -80,7 +80,6 @@ enum Command {
         /// The group's id, as `apportion finding list` shows it
         id: String,
         /// release or reject
-        #[arg(value_parser = verdict)]
         verdict: Verdict,
         /// Who decides
         #[arg(long, env = "APPORTION_USER", value_parser = stated)]
@@ -92,10 +91,6 @@ enum Command {
         #[arg(long, value_parser = parse_instant, value_name = "INSTANT")]
         known_at: Option<Instant>,
     },
-}
-
-fn verdict(text: &str) -> Result<Verdict, UnknownVerdict> {
-    text.parse()
 }
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ use super::contract::rights::{OnBreach, RightKind, Stretch, allowed_elsewhere, i
 use super::contract::{Attribute, ChargeFilter, Contract};
 use super::ids::{ContractId, DeploymentId, EventId, PartyId, ProductId, TermId};
 use super::money::{Currency, Exact};
+use super::names::names;
 use super::period::{Instant, Span, Timeline, start_of_day};
 use super::price::PriceBook;
 use super::rating::{Charge, UsageRollup, rate};
@@ -15,7 +16,6 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::str::FromStr;
 
 /// A stretch of time in which usage of a product at a deployment breaks a right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -159,48 +159,13 @@ fn is_at(filter: &ChargeFilter, id: &DeploymentId, deployment: &Deployment) -> b
     })
 }
 
-/// What people decide on a group of findings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// What is held counts at its place.
-    Release,
-    /// What is held never counts.
-    Reject,
-}
-
-impl Verdict {
-    pub const ALL: [Self; 2] = [Self::Release, Self::Reject];
-
-    /// The name in the database, the API and what people read.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Release => "release",
-            Self::Reject => "reject",
-        }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// No verdict has that name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown verdict \"{name}\"; it is release or reject")]
-pub struct UnknownVerdict {
-    pub name: String,
-}
-
-impl FromStr for Verdict {
-    type Err = UnknownVerdict;
-
-    fn from_str(name: &str) -> Result<Self, UnknownVerdict> {
-        let named = Self::ALL.into_iter().find(|verdict| verdict.name() == name);
-        named.ok_or_else(|| UnknownVerdict { name: name.to_owned() })
+names! {
+    /// What people decide on a group of findings.
+    Verdict as "verdict" {
+        /// What is held counts at its place.
+        Release = "release",
+        /// What is held never counts.
+        Reject = "reject",
     }
 }
 

@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod names;
 pub mod access;
 pub mod ids;
 pub mod money;

@@ -139,7 +139,7 @@ pub async fn load_decisions(
                     day: row.day,
                 },
                 verdict: StoreError::decoded("finding_decision.decision", &row.finding_id, row.decision.parse())?,
-                on_breach: if row.on_breach == OnBreach::Hold.name() { OnBreach::Hold } else { OnBreach::Report },
+                on_breach: StoreError::decoded("finding_decision.on_breach", &row.finding_id, row.on_breach.parse())?,
                 finding_id: row.finding_id,
                 why: row.why,
                 events: row.events,

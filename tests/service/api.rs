@@ -273,7 +273,8 @@ async fn every_route_refuses_a_key_without_its_scope() {
     let api = Api::of(&database.pool).await;
     for (method, path, scopes) in routes() {
         assert_eq!(api.send(&method, &path, &[], "").await.status, 401, "{method} {path} without a key");
-        let others: Vec<Scope> = Scope::ALL.into_iter().filter(|scope| !scopes.contains(&scope.to_string())).collect();
+        let others: Vec<Scope> =
+            Scope::ALL.iter().copied().filter(|scope| !scopes.contains(&scope.to_string())).collect();
         let key = api.key("other", &others, None).await;
         let refused = api.send(&method, &path, &[bearer(&key)], "").await;
         assert_eq!(refused.status, 403, "{method} {path}: {refused:?}");
