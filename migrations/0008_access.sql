@@ -25,6 +25,8 @@ create table api_key_revocation (
 
 call make_append_only('api_key', 'api_key_revocation');
 
+alter table job_run add foreign key (key_id) references api_key;
+
 -- a write that named itself by an idempotency key, and its answer, which a repetition is given again. kept for
 -- 30 days, where something was done; one without an answer is being worked on, or its process died.
 create table api_request (

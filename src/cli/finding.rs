@@ -98,7 +98,11 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     match args.command {
         Command::List { contract, period, known_at, since } => {
             let contract = contract.map(ContractId::new);
-            let found = list(&pool, &FindingFilter { contract, period, known_at, since }).await?;
+            let mut filter = FindingFilter { contract, known_at, since, ..FindingFilter::default() };
+            if let Some(period) = period {
+                filter = filter.in_period(period);
+            }
+            let found = list(&pool, &filter).await?;
             match session.format {
                 Format::Json => json(&found)?,
                 Format::Table => print_list(&found)?,

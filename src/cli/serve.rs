@@ -71,8 +71,11 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
     if roles.contains(&Role::Http) {
         metrics.runs("http");
         let ingests = roles.contains(&Role::Ingest);
-        let (listen, state) =
-            (session.config.http.listen, HttpState::new(pool, metrics, ingests, jobs::schedule(&session.config.jobs)));
+        let (listen, settings) = (session.config.http.listen, &session.config.jobs);
+        let mut state = HttpState::new(pool, metrics, ingests, jobs::schedule(settings));
+        if roles.contains(&Role::Jobs) {
+            state = state.with_jobs(Duration::from_secs(settings.tick_seconds.into()));
+        }
         let stop = stop.clone();
         running.spawn(async move {
             let served = http::serve(listen, state, stop).await;

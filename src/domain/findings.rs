@@ -194,9 +194,28 @@ impl GroupKey {
     }
 }
 
+/// The group of that id, if it is one of usage that breaks a right on one of these days, and the span of its day.
+pub fn find_group(id: &str, breaches: &[Breach], days: &Days) -> Option<(GroupKey, Span)> {
+    let places: BTreeSet<_> =
+        breaches.iter().map(|it| (&it.contract, &it.right, &it.product, &it.deployment)).collect();
+    places.into_iter().find_map(|(contract, right, product, deployment)| {
+        let (contract, right) = (contract.clone(), right.clone());
+        let mut key =
+            GroupKey { contract, right, product: product.clone(), deployment: deployment.clone(), day: NaiveDate::MIN };
+        days.spans().find_map(|(day, span)| {
+            key.day = day;
+            (key.id() == id).then(|| (key.clone(), span))
+        })
+    })
+}
+
 /// The local days of a stretch of time, with the first instant of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Days(Vec<(NaiveDate, Instant)>);
+pub struct Days {
+    starts: Vec<(NaiveDate, Instant)>,
+    /// Of the stretch of time.
+    end: Instant,
+}
 
 impl Days {
     /// Every day of a zone of which a part lies in a span.
@@ -208,23 +227,29 @@ impl Days {
             days.push((date, start));
             day = date.succ_opt();
         }
-        Self(days)
+        Self { starts: days, end: span.end }
     }
 
     pub fn starts(&self) -> impl Iterator<Item = Instant> {
-        self.0.iter().map(|(_, start)| *start)
+        self.starts.iter().map(|(_, start)| *start)
     }
 
-    /// The days up to `end`, cut at every instant of `cuts` too.
-    pub fn timeline(&self, end: Instant, cuts: impl Iterator<Item = Instant>) -> Timeline {
-        let begin = self.starts().next().unwrap_or(end);
-        Timeline::new(begin, end, self.starts().chain(cuts))
+    /// Each day with its span; the last ends with the stretch of time.
+    pub fn spans(&self) -> impl Iterator<Item = (NaiveDate, Span)> {
+        let ends = self.starts().skip(1).chain([self.end]);
+        self.starts.iter().zip(ends).map(|((day, start), end)| (*day, Span { start: *start, end }))
+    }
+
+    /// The days, cut at every instant of `cuts` too.
+    pub fn timeline(&self, cuts: impl Iterator<Item = Instant>) -> Timeline {
+        let begin = self.starts().next().unwrap_or(self.end);
+        Timeline::new(begin, self.end, self.starts().chain(cuts))
     }
 
     /// The day in which an instant lies.
     pub fn day_at(&self, at: Instant) -> Option<NaiveDate> {
-        let after = self.0.partition_point(|(_, start)| *start <= at);
-        after.checked_sub(1).and_then(|last| self.0.get(last)).map(|(day, _)| *day)
+        let after = self.starts.partition_point(|(_, start)| *start <= at);
+        after.checked_sub(1).and_then(|last| self.starts.get(last)).map(|(day, _)| *day)
     }
 }
 

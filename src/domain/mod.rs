@@ -31,6 +31,7 @@ pub mod contract;
 pub mod rating;
 pub mod deduction;
 pub mod findings;
+pub mod finding_watch;
 pub mod sharing;
 pub mod settlement;
 pub mod statement;

@@ -13,9 +13,11 @@ pub struct UnknownName {
 macro_rules! names {
     ($(
         $(#[doc = $doc:literal])*
+        $(#[derive($($more:ident),*)])?
         $kind:ident as $what:literal { $($(#[$of:meta])* $variant:ident = $name:literal),* $(,)? }
     )*) => {$(
         $(#[doc = $doc])*
+        $(#[derive($($more),*)])?
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum $kind { $($(#[$of])* $variant,)* }
 

@@ -20,10 +20,14 @@ names! {
         DraftStatements = "draft-statements",
         /// Draws the invoices and credit notes of issued statements that have none.
         DrawInvoices = "draw-invoices",
+        /// Looks at which findings of each contract are open, and writes down what differs.
+        WatchFindings = "watch-findings",
         /// Removes the payloads of rejections that have expired.
         ExpirePayloads = "expire-payloads",
         /// Removes the answers that were kept for repeated requests long enough.
         ExpireAnswers = "expire-answers",
+        /// Removes runs that ended long ago, but for the last of each subject.
+        ExpireRuns = "expire-runs",
     }
 
     /// How a run ended.
@@ -297,6 +301,11 @@ mod tests {
         assert_eq!(LastRun::next_attempt(Some(&ended(RunOutcome::Waiting))), 5);
         assert_eq!(LastRun::next_attempt(Some(&ended(RunOutcome::NothingNew))), 1);
         let refused = "draft".parse::<Job>().expect_err("unknown").to_string();
-        assert!(refused.contains("draft-statements, draw-invoices, expire-payloads, expire-answers"), "{refused}");
+        assert!(
+            refused.contains(
+                "draft-statements, draw-invoices, watch-findings, expire-payloads, expire-answers, expire-runs"
+            ),
+            "{refused}"
+        );
     }
 }

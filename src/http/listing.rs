@@ -1,10 +1,12 @@
 //! Lists: in pages, as JSON, CSV or JSON lines by `Accept`.
 
 use super::problem::Problem;
+use crate::domain::period::Instant;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -12,6 +14,9 @@ use utoipa::{IntoParams, ToSchema};
 const DEFAULT_LIMIT: i64 = 100;
 
 const MAX_LIMIT: i64 = 1000;
+
+/// The longest cursor that is read, in letters. Those that we give hold names as long as a register has them.
+const MAX_CURSOR: usize = 8192;
 
 pub const JSON: &str = "application/json";
 pub const CSV: &str = "text/csv";
@@ -25,7 +30,7 @@ pub struct PageParams {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
     /// The `next_cursor` of the page before.
-    #[param(pattern = "^[0-9]{1,18}$")]
+    #[param(pattern = "^([0-9a-f]{2})+$")]
     cursor: Option<String>,
 }
 
@@ -40,17 +45,28 @@ impl PageParams {
         (1..=MAX_LIMIT).contains(&limit).then_some(limit).ok_or_else(fail)
     }
 
-    /// Where the page before ended.
+    /// Where the page before ended: what [`Page::cut`] was given as the key of its last item.
     ///
     /// # Errors
     /// It is none that we gave.
-    pub fn cursor(&self) -> Result<Option<i64>, Problem> {
+    pub fn cursor<K: DeserializeOwned>(&self) -> Result<Option<K>, Problem> {
         let Some(text) = &self.cursor else { return Ok(None) };
-        let ours = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-        let cursor = ours.then(|| text.parse().ok()).flatten();
+        let key = unhex(text).and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let fail = || Problem::bad_request("cursor: take the next_cursor of the page before, as it is");
-        cursor.map(Some).ok_or_else(fail)
+        key.map(Some).ok_or_else(fail)
     }
+}
+
+/// A key as the text of a cursor: nobody should read anything into it.
+fn encode(key: &impl Serialize) -> Option<String> {
+    serde_json::to_vec(key).ok().map(|bytes| crate::store::hex(&bytes))
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let fits = rest.is_empty() && text.len() <= MAX_CURSOR && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    fits.then(|| pairs.iter().map(|it| pair(it)).collect()).flatten()
 }
 
 /// How a list is wanted.
@@ -121,21 +137,31 @@ pub struct Page<T> {
     /// What the next page is asked for by; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
+    /// As known at which instant the items are; all pages that lead on from this one are as known then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub known_at: Option<Instant>,
 }
 
 impl<T: Serialize> Page<T> {
-    /// The first `limit` of items of which one more was asked for; `key` says where a page ends.
-    pub fn cut(mut items: Vec<T>, limit: i64, key: impl Fn(&T) -> i64) -> Self {
+    /// The first `limit` of items of which one more was asked for; the `key` of the last one says where the next page
+    /// begins, whatever is recorded meanwhile. It is unique, and what the list is ordered by.
+    pub fn cut<K: Serialize>(mut items: Vec<T>, limit: i64, key: impl Fn(&T) -> K) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = items.len() > limit;
         items.truncate(limit);
-        let next_cursor = items.last().filter(|_| more).map(|last| key(last).to_string());
-        Self { items, next_cursor }
+        let next_cursor = items.last().filter(|_| more).and_then(|last| encode(&key(last)));
+        Self { items, next_cursor, known_at: None }
     }
 
     /// A list that is short enough to be one page.
     pub fn whole(items: Vec<T>) -> Self {
-        Self { items, next_cursor: None }
+        Self { items, next_cursor: None, known_at: None }
+    }
+
+    /// Says as known at which instant the items are.
+    pub fn with_known_at(self, known_at: Instant) -> Self {
+        Self { known_at: Some(known_at), ..self }
     }
 
     /// The answer as the caller wants it.
@@ -198,7 +224,12 @@ mod tests {
     #[test]
     fn a_page_says_where_the_next_begins() {
         let page = Page::cut(vec![1, 2, 3], 2, |item| *item);
-        assert_eq!((page.items, page.next_cursor.as_deref()), (vec![1, 2], Some("2")));
+        assert_eq!(page.items, [1, 2]);
+        let asked = |cursor: Option<String>| PageParams { limit: None, cursor };
+        assert_eq!(asked(page.next_cursor).cursor::<i64>().expect("ours"), Some(2));
+        for cursor in ["", "3", "zz", "+1+1", "22", "é0"] {
+            assert!(asked(Some(cursor.to_owned())).cursor::<i64>().is_err(), "{cursor}");
+        }
         assert_eq!(Page::cut(vec![1, 2], 2, |item| *item).next_cursor, None);
         let uri: Uri = "/api/v1/statements?limit=2&cursor=7".parse().expect("a URI");
         let link = next_link(&uri, "9").expect("a link");

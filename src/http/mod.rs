@@ -24,6 +24,7 @@ use sqlx::PgPool;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -39,13 +40,20 @@ pub struct HttpState {
     pub ingests: bool,
     /// How jobs are run that a request starts.
     pub schedule: Arc<Schedule>,
+    /// How often this process looks what is due, where it runs the jobs, too.
+    pub tick: Option<Duration>,
     /// Of events that are sent here; opened when the first come.
     writer: Arc<Mutex<Option<Writer>>>,
 }
 
 impl HttpState {
     pub fn new(pool: PgPool, metrics: Arc<Metrics>, ingests: bool, schedule: Schedule) -> Self {
-        Self { pool, metrics, ingests, schedule: Arc::new(schedule), writer: Arc::default() }
+        Self { pool, metrics, ingests, schedule: Arc::new(schedule), tick: None, writer: Arc::default() }
+    }
+
+    /// Of a process that looks each `tick` what is due, too.
+    pub fn with_jobs(self, tick: Duration) -> Self {
+        Self { tick: Some(tick), ..self }
     }
 
     /// The writer, while its guard lives: one batch at a time is written, the next ones wait.

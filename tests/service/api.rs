@@ -280,7 +280,7 @@ async fn every_route_refuses_a_key_without_its_scope() {
         assert_eq!(refused.status, 403, "{method} {path}: {refused:?}");
         assert_eq!(refused.json()["scope"], json!(scopes[0]), "{method} {path}");
     }
-    let revoked = api.key("gone", &Scope::ALL, None).await;
+    let revoked = api.key("gone", Scope::ALL, None).await;
     let id = list_keys(&database.pool).await.expect("keys").remove(0).key_id;
     assert!(revoke_key(&database.pool, &id, "test").await.expect("revoked"));
     assert_eq!(api.get("/api/v1/contracts", &revoked).await.status, 401);

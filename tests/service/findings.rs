@@ -318,8 +318,8 @@ async fn findings_are_listed_by_local_day_and_decisions_stand() {
     database.ingest(&edges).await;
     let days: Vec<String> = database.open(None).await.iter().map(|it| it.key.day.to_string()).collect();
     assert_eq!(days, ["2026-05-10", "2026-05-31", "2026-06-01"]);
-    let period = Some("2026-06".parse().expect("a period"));
-    let june = list(&database.pool, &FindingFilter { period, ..FindingFilter::default() }).await.expect("a list");
+    let june = FindingFilter::default().in_period("2026-06".parse().expect("a period"));
+    let june = list(&database.pool, &june).await.expect("a list");
     assert_eq!(june.findings.iter().map(|it| it.key.day.to_string()).collect::<Vec<_>>(), ["2026-06-01"]);
     // Reported, not held: it counts, and rejecting it is an opinion on record.
     assert_eq!(booked(&database.settle(CONTRACT, "2026-05").await), ["revenue-share 2026-05 18"]);
@@ -331,7 +331,7 @@ async fn findings_are_listed_by_local_day_and_decisions_stand() {
     assert!(list(&database.pool, &now).await.expect("a list").ended.is_empty(), "it was decided on");
     assert!(matches!(list(&database.pool, &unknown).await, Err(FindingError::Contract(_))));
     for (change, expect) in [
-        ("update finding_decision set decision = 'release'", "append-only"),
+        ("update finding_decision set verdict = 'release'", "append-only"),
         ("delete from finding_decision_event", "append-only"),
         ("truncate finding_decision cascade", "append-only"),
         (

@@ -5,18 +5,18 @@ use crate::support::*;
 use apportion::domain::period::Instant;
 use apportion::domain::schedule::{Job, RunOutcome, Standing, Subject};
 use apportion::domain::statement::StatementStatus;
-use apportion::jobs::schedule::{Patience, Planned, Ran, Schedule, plan, run, tick};
+use apportion::jobs::schedule::{Planned, Ran, Schedule, Trigger, plan, run, tick};
 use apportion::jobs::statements::{approve, issue};
 use apportion::store::books::{StatementFilter, StatementHead, list_statements};
-use apportion::store::jobs::{JobRun, RunFilter, RunStart, begin_run, end_run, list_runs, renew_lease};
+use apportion::store::jobs::{JobRun, RunFilter, RunStart, Starter, begin_run, end_run, list_runs, renew_lease};
 use chrono::TimeDelta;
 use std::process::Command;
 use std::time::Duration;
 
 /// Its books begin in November 2023, in UTC, and no figure is missing.
 pub const CONTRACT: &str = "trace-share";
-const PATIENT: Patience = Patience::Patient;
-const IMPATIENT: Patience = Patience::Impatient;
+const PATIENT: Trigger<'static> = Trigger::Schedule;
+const IMPATIENT: Trigger<'static> = Trigger::Person(Starter { name: "ana", key_id: None });
 
 pub fn schedule() -> Schedule {
     Schedule {
@@ -26,6 +26,7 @@ pub fn schedule() -> Schedule {
         redraft: TimeDelta::days(1),
         retry: TimeDelta::minutes(1),
         lease: Duration::from_secs(60),
+        keep_runs_days: 90,
         clock_behind_days: 0,
     }
 }
@@ -47,8 +48,8 @@ pub async fn begun(count: u32) -> TestDatabase {
 }
 
 impl TestDatabase {
-    async fn plan(&self, now: &str, patience: Patience) -> Vec<Planned> {
-        plan(&self.pool, &schedule(), Job::DraftStatements, at(now), patience).await.expect("planned")
+    async fn plan(&self, now: &str, trigger: Trigger<'_>) -> Vec<Planned> {
+        plan(&self.pool, &schedule(), Job::DraftStatements, at(now), trigger).await.expect("planned")
     }
 
     /// "subject standing", and what it waits for.
@@ -58,13 +59,13 @@ impl TestDatabase {
         self.plan(now, PATIENT).await.into_iter().filter(of_contract).map(told).collect()
     }
 
-    async fn tick_at(&self, now: &str, patience: Patience) -> Vec<Ran> {
-        tick(&self.pool, &schedule(), Job::DraftStatements, at(now), patience).await.expect("a tick")
+    async fn tick_at(&self, now: &str, trigger: Trigger<'_>) -> Vec<Ran> {
+        tick(&self.pool, &schedule(), Job::DraftStatements, at(now), trigger).await.expect("a tick")
     }
 
     /// "subject outcome" of each run of a tick.
-    async fn tick(&self, now: &str, patience: Patience) -> Vec<String> {
-        let ran = self.tick_at(now, patience).await;
+    async fn tick(&self, now: &str, trigger: Trigger<'_>) -> Vec<String> {
+        let ran = self.tick_at(now, trigger).await;
         ran.into_iter().map(|it| format!("{} {}", it.subject, it.outcome)).collect()
     }
 
@@ -306,7 +307,7 @@ async fn of_two_that_found_the_same_due_one_runs_it() {
         let due = database.plan("2023-12-10T00:00:00Z", IMPATIENT).await;
         let due = due.iter().find(|it| it.standing == Standing::Due).expect("due");
         let (now, schedule) = (at("2023-12-10T00:00:00Z"), schedule());
-        let run = || run(&database.pool, &schedule, due, now);
+        let run = || run(&database.pool, &schedule, due, now, PATIENT);
         let (a, b, c) = tokio::join!(run(), run(), run());
         let ran = [a, b, c].into_iter().filter(|it| it.as_ref().expect("asked").is_some()).count();
         assert_eq!(ran, 1, "round {round}");
@@ -318,7 +319,7 @@ async fn of_two_that_found_the_same_due_one_runs_it() {
 fn start<'a>(subject: &'a Subject, follows: Option<i64>, lease: u64) -> RunStart<'a> {
     let at: Instant = at("2023-12-10T00:00:00Z");
     let (job, lease) = (Job::DraftStatements, Duration::from_secs(lease));
-    RunStart { job, subject, due_at: at, clock_at: at, attempt: 1, holder: "test:2", follows, lease }
+    RunStart { job, subject, due_at: at, clock_at: at, attempt: 1, holder: "test:2", starter: None, follows, lease }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,17 +61,13 @@ impl RightKind {
 
 names! {
     /// What follows from usage that breaks a right.
+    #[derive(Default)]
     OnBreach as "consequence" {
         /// It is reported.
+        #[default]
         Report = "report",
         /// It is left out of every base of the contract until someone decides.
         Hold = "hold",
-    }
-}
-
-impl Default for OnBreach {
-    fn default() -> Self {
-        Self::Report
     }
 }
 

@@ -7,8 +7,8 @@ use crate::http::auth::{Admin, InsideReader};
 use crate::http::input::{Path, Query, parse};
 use crate::http::listing::{Page, PageParams};
 use crate::http::problem::{Problem, Problems, WriteProblems};
-use crate::jobs::schedule::{Patience, Planned, Ran, plan, tick};
-use crate::store::jobs::{JobRun, RunFilter, list_runs};
+use crate::jobs::schedule::{Planned, Ran, Trigger, plan, tick};
+use crate::store::jobs::{JobRun, RunFilter, Starter, list_runs};
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
@@ -26,7 +26,7 @@ pub async fn list(_reader: InsideReader, State(state): State<HttpState>) -> Resu
     let mut planned = Vec::new();
     for job in Job::ALL {
         let (schedule, now) = (&state.schedule, state.schedule.now());
-        planned.extend(plan(&state.pool, schedule, *job, now, Patience::Patient).await?);
+        planned.extend(plan(&state.pool, schedule, *job, now, Trigger::Schedule).await?);
     }
     Ok(Json(Page::whole(planned)))
 }
@@ -64,22 +64,28 @@ pub async fn runs(
 
 /// Run a job now
 ///
-/// What is due of it, without waiting between tries; the same as when its time comes.
+/// What is due of it, without waiting between tries; the same as when its time comes. The runs say whose key it was.
 #[utoipa::path(
     post, path = "/api/v1/jobs/{job}/run", tag = "jobs", security(("key" = ["admin"])),
     params(("job" = String, Path, description = "Such as draft-statements"), super::WriteHeaders),
     responses((status = 200, description = "What ran, and how it ended", body = Page<Ran>), Problems, WriteProblems),
 )]
 pub async fn run(
-    _admin: Admin,
+    Admin(caller): Admin,
     State(state): State<HttpState>,
     Path(job): Path<String>,
 ) -> Result<Json<Page<Ran>>, Problem> {
     let job: Job = job.parse().map_err(|error| Problem::not_found(format!("{error}")))?;
     // Apart from the request: a caller who hangs up leaves no run without an end.
     let (pool, schedule) = (state.pool.clone(), Arc::clone(&state.schedule));
-    let ticking = tokio::spawn(async move { tick(&pool, &schedule, job, schedule.now(), Patience::Impatient).await });
+    let ticking = tokio::spawn(async move {
+        let starter = Starter { name: &caller.holder, key_id: Some(&caller.key_id) };
+        tick(&pool, &schedule, job, schedule.now(), Trigger::Person(starter)).await
+    });
     let ran = ticking.await.map_err(|error| Problem::internal(&error))??;
-    ran.iter().for_each(|run| state.metrics.job_ran(job, run.outcome));
+    for run in &ran {
+        state.metrics.job_ran(job, run.outcome);
+        state.metrics.findings_opened(run.findings_opened);
+    }
     Ok(Json(Page::whole(ran)))
 }
