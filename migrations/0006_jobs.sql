@@ -15,9 +15,10 @@ create table job_run (
   holder text not null check (holder <> ''),
   -- the person who had it run, by which key if over http; absent where its time had come
   started_by text check (started_by <> ''),
-  key_id text check (key_id ~ '^[0-9a-f]{16}$' and started_by is not null),
+  key_id text check (key_id ~ '^[0-9a-f]{16}$'),
   started_at timestamptz not null default clock_timestamp(),
-  check (contract_id is not null or period is null)
+  check (contract_id is not null or period is null),
+  check (started_by is not null or key_id is null)
 );
 create index job_run_subject on job_run (contract_id, job);
 

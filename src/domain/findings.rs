@@ -300,7 +300,6 @@ pub struct Finding {
 
 /// A group of findings that was open and is no more, though nobody decided: it no longer breaks the right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Ended {
     /// As it was known before, with what of it has ended.
     pub finding: Finding,

@@ -52,9 +52,8 @@ impl FindingFilter {
 }
 
 /// What is open and what was decided, as known at an instant.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
 pub struct FindingList {
-    #[schema(value_type = String, format = DateTime)]
     pub known_at: Instant,
     /// Groups with usage that nobody has decided on, by contract, right, product, deployment and day.
     pub findings: Vec<Finding>,

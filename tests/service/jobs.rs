@@ -397,3 +397,32 @@ async fn payloads_expire_as_a_job_and_once_an_hour() {
     assert!(left > TimeDelta::minutes(59) && left <= TimeDelta::hours(1), "{left}");
     database.drop_it().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_say_who_started_them_and_are_removed_in_time() {
+    let database = TestDatabase::new().await;
+    let (pool, now) = (&database.pool, at("2026-06-10T00:00:00Z"));
+    let tick = async |job, trigger| tick(pool, &schedule(), job, now, trigger).await.expect("a tick");
+    for trigger in [PATIENT, IMPATIENT, IMPATIENT] {
+        assert_eq!(tick(Job::ExpirePayloads, trigger).await.len(), 1);
+    }
+    let all = RunFilter { job: None, contract: None, before: None, limit: 10 };
+    let runs = list_runs(pool, &all).await.expect("listed");
+    let starters: Vec<Option<&str>> = runs.iter().map(|run| run.started_by.as_deref()).collect();
+    assert_eq!(starters, [Some("ana"), Some("ana"), None]);
+    let refused = async |sql: &'static str| sqlx::query(sql).execute(pool).await.expect_err("refused").to_string();
+    assert!(refused("delete from job_run").await.contains("has not ended 7 days ago"));
+    assert!(refused("delete from job_run_end").await.contains("stays as long as the run"));
+    assert!(refused("update job_run set started_by = 'ben'").await.contains("append-only"));
+    // Of the two that ended long ago the last of the subject stays, as does one that ended since.
+    let aged = "alter table job_run_end disable trigger append_only;
+                update job_run_end set ended_at = ended_at - interval '91 days';
+                alter table job_run_end enable trigger append_only";
+    sqlx::raw_sql(aged).execute(pool).await.expect("aged");
+    assert_eq!(tick(Job::ExpireAnswers, IMPATIENT).await.len(), 1);
+    assert_eq!(tick(Job::ExpireRuns, IMPATIENT).await[0].detail, "runs that expired: 2");
+    let left: Vec<Job> = list_runs(pool, &all).await.expect("listed").iter().map(|run| run.job).collect();
+    assert_eq!(left, [Job::ExpireRuns, Job::ExpireAnswers, Job::ExpirePayloads]);
+    assert_eq!(tick(Job::ExpireRuns, IMPATIENT).await[0].outcome, RunOutcome::NothingNew);
+    database.drop_it().await;
+}

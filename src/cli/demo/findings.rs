@@ -27,7 +27,7 @@ pub async fn sell_elsewhere(pool: &PgPool) -> anyhow::Result<()> {
             "specversion": "1.0", "type": "apportion.usage.v1", "source": "vertex-us-central1",
             "id": format!("agents-{place}"), "time": time, "data": {
                 "deployment": "vertex-us-central1", "product": "bedrock-managed-agents", "customer": "c-17",
-                "outcome": "ok", "quantities": {"output_tokens": 1_000_000, "runtime_seconds": "3600"},
+                "outcome": "ok", "quantities": {"output_tokens": 1_000_000, "runtime_seconds": 3600},
             },
         });
         writer.message(
