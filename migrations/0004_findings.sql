@@ -63,7 +63,8 @@ returns table (right_id text, event_key uuid, occurred_at timestamptz, dimension
   requests integer, other_quantities jsonb, verdict text)
 language sql stable as $$
   with breach as (
-    select d.dimension_id, b.right_id, b.starts_at, b.ends_at
+    -- of bare columns, so that an index answers for each
+    select d.dimension_id, b.right_id, b.starts_at, b.starts_at - interval '1 hour' as hour_before, b.ends_at
     from unnest(breaches) as b
     join usage_dimension d using (deployment, product)
   ), known_batch as (
@@ -74,8 +75,8 @@ language sql stable as $$
     from usage_rollup r
     join known_batch using (batch_id)
     join breach b on b.dimension_id = r.dimension_id
-      and r.bucket < b.ends_at and r.bucket + interval '1 hour' > b.starts_at
-    where r.bucket > (select min(starts_at) - interval '1 hour' from breach)
+      and r.bucket > b.hour_before and r.bucket < b.ends_at
+    where r.bucket > (select min(hour_before) from breach)
       and r.bucket < (select max(ends_at) from breach)
   ), opened_span as (
     select min(bucket) as first, max(bucket) + interval '1 hour' as last from opened

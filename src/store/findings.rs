@@ -71,7 +71,8 @@ impl<'a> BreachQuery<'a> {
         let row = sqlx::query!(
             r#"
             with breach as (
-              select d.dimension_id, b.starts_at, b.ends_at
+              -- of bare columns, so that an index answers for each
+              select d.dimension_id, b.starts_at - interval '1 hour' as hour_before, b.ends_at
               from unnest($1::breach_span[]) as b join usage_dimension d using (deployment, product)
             )
             select min(r.bucket) as first, max(r.bucket) as last
@@ -79,8 +80,8 @@ impl<'a> BreachQuery<'a> {
             join usage_batch u on u.batch_id = r.batch_id and u.recorded_at <= $2
               and ($3::timestamptz is null or u.recorded_at > $3)
             join breach b on b.dimension_id = r.dimension_id
-              and r.bucket < b.ends_at and r.bucket + interval '1 hour' > b.starts_at
-            where r.bucket > (select min(starts_at) - interval '1 hour' from breach)
+              and r.bucket > b.hour_before and r.bucket < b.ends_at
+            where r.bucket > (select min(hour_before) from breach)
               and r.bucket < (select max(ends_at) from breach)
               and r.batch_id >= coalesce((select min(batch_id) from usage_batch where recorded_at > $3), 0)
             "#,
