@@ -462,6 +462,6 @@ async fn pages_of_findings_are_one_answer() {
     database.record(&[release("azure", "2026-05-10T00:00:00Z")]).await;
     let since = since.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
     let ended = api.get(&format!("/api/v1/findings/ended?since={since}&period=2026-05"), &key).await.json();
-    assert_eq!((days(&ended), &ended["items"][0]["facts"]), (days(&first), &"test:azure".into()));
+    assert_eq!((days(&ended), &ended["items"][0]["facts"]), (days(&first), &"azure of test".into()));
     database.drop_it().await;
 }
