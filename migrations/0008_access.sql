@@ -42,12 +42,11 @@ create table api_request (
 );
 create index api_request_answered_at on api_request (answered_at);
 
--- the request that asked for a run, where one that named itself did: a repetition finds what ran for it.
+-- what the request that asked for a run calls itself, where it does: a repetition finds what ran for it.
 alter table job_run
-  add column key_id text references api_key,
-  add column idempotency_key text,
-  add constraint whole_name check ((key_id is null) = (idempotency_key is null));
-create index job_run_request on job_run (key_id, idempotency_key) where key_id is not null;
+  add foreign key (key_id) references api_key,
+  add column idempotency_key text check (idempotency_key is null or key_id is not null);
+create index job_run_request on job_run (key_id, idempotency_key) where idempotency_key is not null;
 
 -- the key that a status was set with, and the party that it is bound to; none where it was set at the command line.
 alter table statement_status

@@ -69,6 +69,7 @@ pub struct Jobs {
     pub redraft_hours: u32,
     pub retry_seconds: u32,
     pub lease_seconds: u32,
+    pub keep_runs_days: u32,
     pub clock_behind_days: u32,
 }
 
@@ -166,8 +167,17 @@ impl Config {
         let read_timeout = usize::try_from(config.http.read_timeout_seconds).unwrap_or(usize::MAX);
         in_range("http.read_timeout_seconds", read_timeout, 1..=3600, "from 1 to 3600")?;
         let jobs = &config.jobs;
-        for (key, value) in [("jobs.tick_seconds", jobs.tick_seconds), ("jobs.lease_seconds", jobs.lease_seconds)] {
-            in_range(key, usize::try_from(value).unwrap_or(usize::MAX), 1..=86_400, "from 1 to 86400")?;
+        for (key, value, range, expected) in [
+            ("jobs.tick_seconds", jobs.tick_seconds, 1..=86_400, "from 1 to 86400"),
+            ("jobs.lease_seconds", jobs.lease_seconds, 1..=86_400, "from 1 to 86400"),
+            // No wait between tries is longer than an hour.
+            ("jobs.retry_seconds", jobs.retry_seconds, 1..=3600, "from 1 to 3600"),
+            ("jobs.redraft_hours", jobs.redraft_hours, 1..=744, "from 1 to 744, a month"),
+            ("jobs.close_delay_days", jobs.close_delay_days, 0..=366, "from 0 to 366"),
+            ("jobs.keep_runs_days", jobs.keep_runs_days, 8..=36_525, "from 8 to 36525"),
+            ("jobs.clock_behind_days", jobs.clock_behind_days, 0..=36_525, "from 0 to 36525"),
+        ] {
+            in_range(key, usize::try_from(value).unwrap_or(usize::MAX), range, expected)?;
         }
         in_range("jobs.actor", jobs.actor.trim().len(), 1..=256, "a name")?;
         let shown = settings.into_iter().map(|(key, (value, origin))| {

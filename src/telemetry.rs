@@ -63,6 +63,7 @@ struct JobMetrics {
     last_success: IntGaugeVec,
     /// Seconds since 1970. It stands still while Postgres is away, or when the scheduler hangs.
     last_tick: IntGauge,
+    findings_opened: IntCounter,
 }
 
 impl JobMetrics {
@@ -84,6 +85,10 @@ impl JobMetrics {
             last_tick: make.gauge(
                 "apportion_job_last_tick_timestamp_seconds",
                 "Unix time at which it was last looked, without an error, what is due; 0 before the first time",
+            )?,
+            findings_opened: make.counter(
+                "apportion_findings_opened_total",
+                "Groups of findings that were seen open and had not been before",
             )?,
         })
     }
@@ -186,6 +191,16 @@ impl Metrics {
         }
     }
 
+    /// Usage breaks rights that was not known to before.
+    pub fn findings_opened(&self, groups: u64) {
+        self.jobs.findings_opened.inc_by(groups);
+    }
+
+    /// Seconds since it was looked what is due, without an error; none before the first time.
+    pub fn seconds_since_tick(&self) -> Option<i64> {
+        seconds_since(&self.jobs.last_tick)
+    }
+
     /// It was looked what is due, without an error.
     pub fn jobs_ticked(&self) {
         self.jobs.last_tick.set(unix_seconds());
@@ -256,8 +271,7 @@ impl Metrics {
 
     /// Seconds since the last poll without an error; none before the first.
     pub fn seconds_since_poll(&self) -> Option<i64> {
-        let last = self.last_poll.get();
-        (last > 0).then(|| unix_seconds().saturating_sub(last))
+        seconds_since(&self.last_poll)
     }
 
     /// This process runs a role.
@@ -326,6 +340,12 @@ fn labels_that_are_set(gauges: &IntGaugeVec) -> Vec<BTreeMap<String, String>> {
         metric.get_label().iter().map(|label| (label.name().to_owned(), label.value().to_owned())).collect()
     };
     set.map(labels).collect()
+}
+
+/// Seconds since the instant that a gauge holds; none before it was set.
+fn seconds_since(gauge: &IntGauge) -> Option<i64> {
+    let at = gauge.get();
+    (at > 0).then(|| unix_seconds().saturating_sub(at))
 }
 
 fn unix_seconds() -> i64 {

@@ -3,7 +3,7 @@
 use super::output::{self, counted, exact, json, line, money};
 use super::{Format, Session, stated};
 use apportion::domain::contract::rights::OnBreach;
-use apportion::domain::findings::{Ended, Finding, UnknownVerdict, Verdict};
+use apportion::domain::findings::{Ended, Finding, Verdict};
 use apportion::domain::ids::ContractId;
 use apportion::domain::money::Rounding;
 use apportion::domain::period::{Instant, Period, parse_instant};
@@ -80,7 +80,6 @@ enum Command {
         /// The group's id, as `apportion finding list` shows it
         id: String,
         /// release or reject
-        #[arg(value_parser = verdict)]
         verdict: Verdict,
         /// Who decides
         #[arg(long, env = "APPORTION_USER", value_parser = stated)]
@@ -94,16 +93,16 @@ enum Command {
     },
 }
 
-fn verdict(text: &str) -> Result<Verdict, UnknownVerdict> {
-    text.parse()
-}
-
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let pool = session.pool()?;
     match args.command {
         Command::List { contract, period, known_at, since } => {
             let contract = contract.map(ContractId::new);
-            let found = list(&pool, &FindingFilter { contract, period, known_at, since }).await?;
+            let mut filter = FindingFilter { contract, known_at, since, ..FindingFilter::default() };
+            if let Some(period) = period {
+                filter = filter.in_period(period);
+            }
+            let found = list(&pool, &filter).await?;
             match session.format {
                 Format::Json => json(&found)?,
                 Format::Table => print_list(&found)?,

@@ -1,12 +1,12 @@
 //! `apportion jobs`: what is due and when, what ran and how it ended, and one tick by hand.
 
 use super::output::{self, json, line};
-use super::{Format, Session, Stop};
+use super::{Format, Session, Stop, stated};
 use apportion::config as settings;
 use apportion::domain::ids::ContractId;
 use apportion::domain::schedule::{Job, RunOutcome};
-use apportion::jobs::schedule::{Patience, Planned, Ran, Schedule, ScheduleError, plan, run as run_planned, tick};
-use apportion::store::jobs::{JobRun, RunFilter, list_runs};
+use apportion::jobs::schedule::{Planned, Ran, Schedule, ScheduleError, Trigger, plan, run as run_planned, tick};
+use apportion::store::jobs::{JobRun, RunFilter, Starter, list_runs};
 use apportion::telemetry::Metrics;
 use chrono::TimeDelta;
 use sqlx::PgPool;
@@ -19,8 +19,10 @@ const EXAMPLES: &str = "\
 Jobs draft; people approve. draft-statements settles the open period of each contract whose books
 have begun, as `apportion settle` does, once it is over and jobs.close_delay_days have passed, and
 again every jobs.redraft_hours until it is issued; what somebody approved stays.
-draw-invoices draws the invoices and credit notes of issued statements. expire-payloads removes what
-is kept of rejections in its time, expire-answers what is kept of answers to requests.
+draw-invoices draws the invoices and credit notes of issued statements. watch-findings writes down
+which findings of each contract are open, for the dashboards. expire-payloads removes what is kept of
+rejections in its time, expire-answers what is kept of answers to requests, expire-runs the runs that
+ended jobs.keep_runs_days ago, but for the last of each job and subject.
 
 Examples:
   apportion jobs list
@@ -33,7 +35,7 @@ tried lately is tried again. Exit status 4 where something waits for somebody.
 
 Examples:
   apportion jobs run
-  apportion jobs run draft-statements";
+  apportion jobs run draft-statements --by ana";
 
 /// See and run the scheduled jobs
 #[derive(Debug, clap::Args)]
@@ -51,7 +53,7 @@ enum Command {
     /// List what ran, the last first
     #[command(after_help = "Examples:\n  apportion jobs runs\n  apportion jobs runs --contract aws-openai --limit 100")]
     Runs {
-        /// Of this job alone: draft-statements, draw-invoices, expire-payloads or expire-answers
+        /// Of this job alone, such as draft-statements
         #[arg(long)]
         job: Option<Job>,
         /// Of this contract alone
@@ -67,8 +69,11 @@ enum Command {
     /// Run now what is due
     #[command(after_help = RUN_EXAMPLES)]
     Run {
-        /// This job alone: draft-statements, draw-invoices, expire-payloads or expire-answers
+        /// This job alone, such as draft-statements
         job: Option<Job>,
+        /// Who has it run
+        #[arg(long, env = "APPORTION_USER", value_parser = stated, default_value = "command line")]
+        by: String,
     },
 }
 
@@ -79,7 +84,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         Command::List => {
             let mut planned = Vec::new();
             for job in Job::ALL {
-                planned.extend(plan(&pool, &schedule, *job, schedule.now(), Patience::Patient).await?);
+                planned.extend(plan(&pool, &schedule, *job, schedule.now(), Trigger::Schedule).await?);
             }
             match session.format {
                 Format::Json => json(&planned),
@@ -98,10 +103,11 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                 Format::Table => Ok(line(runs(&rows))?),
             }
         }
-        Command::Run { job } => {
+        Command::Run { job, by } => {
+            let trigger = Trigger::Person(Starter { name: &by, key_id: None, idempotency_key: None });
             let mut ran = Vec::new();
             for job in job.as_ref().map_or(Job::ALL, std::slice::from_ref) {
-                ran.extend(tick(&pool, &schedule, *job, schedule.now(), Patience::Impatient).await?);
+                ran.extend(tick(&pool, &schedule, *job, schedule.now(), trigger).await?);
             }
             match session.format {
                 Format::Json => json(&ran)?,
@@ -122,8 +128,8 @@ pub fn schedule(settings: &settings::Jobs) -> Schedule {
         redraft: TimeDelta::hours(settings.redraft_hours.into()),
         retry: TimeDelta::seconds(settings.retry_seconds.into()),
         lease: Duration::from_secs(settings.lease_seconds.into()),
+        keep_runs_days: settings.keep_runs_days,
         clock_behind_days: settings.clock_behind_days,
-        request: None,
     }
 }
 
@@ -172,12 +178,13 @@ async fn run_due(
     metrics: &Metrics,
     stop: &CancellationToken,
 ) -> Result<(), ScheduleError> {
-    for planned in plan(pool, schedule, job, schedule.now(), Patience::Patient).await? {
+    for planned in plan(pool, schedule, job, schedule.now(), Trigger::Schedule).await? {
         if stop.is_cancelled() {
             break;
         }
-        if let Some(ran) = run_planned(pool, schedule, &planned, schedule.now()).await? {
+        if let Some(ran) = run_planned(pool, schedule, &planned, schedule.now(), Trigger::Schedule).await? {
             metrics.job_ran(job, ran.outcome);
+            metrics.findings_opened(ran.findings_opened);
             // The one before it died without an end, and this one took its place.
             if planned.last_run.as_ref().is_some_and(JobRun::is_abandoned) {
                 metrics.job_ran(job, RunOutcome::Lost);
@@ -238,7 +245,7 @@ fn list(planned: &[Planned]) -> comfy_table::Table {
 }
 
 fn runs(rows: &[JobRun]) -> comfy_table::Table {
-    let heading = ["run", "job", "of", "try", "due", "started", "seconds", "by", "outcome", "what"];
+    let heading = ["run", "job", "of", "try", "due", "started", "seconds", "process", "by", "outcome", "what"];
     let rows = rows.iter().map(|run| {
         let seconds = run.ended_at.map(|ended| (ended - run.started_at).num_milliseconds());
         vec![
@@ -250,6 +257,7 @@ fn runs(rows: &[JobRun]) -> comfy_table::Table {
             output::instant(run.started_at),
             seconds.map(|ms| format!("{}.{}", ms / 1000, ms % 1000 / 100)).unwrap_or_default(),
             run.holder.clone(),
+            run.started_by.clone().unwrap_or_else(|| "schedule".to_owned()),
             outcome(run),
             run.detail.clone(),
         ]

@@ -71,10 +71,13 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
     if roles.contains(&Role::Http) {
         metrics.runs("http");
         let ingests = roles.contains(&Role::Ingest);
-        let http = &session.config.http;
+        let (http, settings) = (&session.config.http, &session.config.jobs);
         let reads = store::for_reading(&pool, Duration::from_secs(http.read_timeout_seconds.into()));
-        let schedule = jobs::schedule(&session.config.jobs);
-        let (listen, state) = (http.listen, HttpState::new(pool, reads, metrics, ingests, schedule));
+        let mut state = HttpState::new(pool, reads, metrics, ingests, jobs::schedule(settings));
+        if roles.contains(&Role::Jobs) {
+            state = state.with_jobs(Duration::from_secs(settings.tick_seconds.into()));
+        }
+        let listen = http.listen;
         let stop = stop.clone();
         running.spawn(async move {
             let served = http::serve(listen, state, stop).await;

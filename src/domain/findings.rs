@@ -4,6 +4,7 @@ use super::contract::rights::{OnBreach, RightKind, Stretch, allowed_elsewhere, i
 use super::contract::{Attribute, ChargeFilter, Contract};
 use super::ids::{ContractId, DeploymentId, EventId, PartyId, ProductId, TermId};
 use super::money::{Currency, Exact};
+use super::names::names;
 use super::period::{Instant, Span, Timeline, start_of_day};
 use super::price::PriceBook;
 use super::rating::{Charge, UsageRollup, rate};
@@ -15,7 +16,6 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::str::FromStr;
 
 /// A stretch of time in which usage of a product at a deployment breaks a right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -159,48 +159,13 @@ fn is_at(filter: &ChargeFilter, id: &DeploymentId, deployment: &Deployment) -> b
     })
 }
 
-/// What people decide on a group of findings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// What is held counts at its place.
-    Release,
-    /// What is held never counts.
-    Reject,
-}
-
-impl Verdict {
-    pub const ALL: [Self; 2] = [Self::Release, Self::Reject];
-
-    /// The name in the database, the API and what people read.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Release => "release",
-            Self::Reject => "reject",
-        }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// No verdict has that name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown verdict \"{name}\"; it is release or reject")]
-pub struct UnknownVerdict {
-    pub name: String,
-}
-
-impl FromStr for Verdict {
-    type Err = UnknownVerdict;
-
-    fn from_str(name: &str) -> Result<Self, UnknownVerdict> {
-        let named = Self::ALL.into_iter().find(|verdict| verdict.name() == name);
-        named.ok_or_else(|| UnknownVerdict { name: name.to_owned() })
+names! {
+    /// What people decide on a group of findings.
+    Verdict as "verdict" {
+        /// What is held counts at its place.
+        Release = "release",
+        /// What is held never counts.
+        Reject = "reject",
     }
 }
 
@@ -229,9 +194,28 @@ impl GroupKey {
     }
 }
 
+/// The group of that id, if it is one of usage that breaks a right on one of these days, and the span of its day.
+pub fn find_group(id: &str, breaches: &[Breach], days: &Days) -> Option<(GroupKey, Span)> {
+    let places: BTreeSet<_> =
+        breaches.iter().map(|it| (&it.contract, &it.right, &it.product, &it.deployment)).collect();
+    places.into_iter().find_map(|(contract, right, product, deployment)| {
+        let (contract, right) = (contract.clone(), right.clone());
+        let mut key =
+            GroupKey { contract, right, product: product.clone(), deployment: deployment.clone(), day: NaiveDate::MIN };
+        days.spans().find_map(|(day, span)| {
+            key.day = day;
+            (key.id() == id).then(|| (key.clone(), span))
+        })
+    })
+}
+
 /// The local days of a stretch of time, with the first instant of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Days(Vec<(NaiveDate, Instant)>);
+pub struct Days {
+    starts: Vec<(NaiveDate, Instant)>,
+    /// Of the stretch of time.
+    end: Instant,
+}
 
 impl Days {
     /// Every day of a zone of which a part lies in a span.
@@ -243,23 +227,29 @@ impl Days {
             days.push((date, start));
             day = date.succ_opt();
         }
-        Self(days)
+        Self { starts: days, end: span.end }
     }
 
     pub fn starts(&self) -> impl Iterator<Item = Instant> {
-        self.0.iter().map(|(_, start)| *start)
+        self.starts.iter().map(|(_, start)| *start)
     }
 
-    /// The days up to `end`, cut at every instant of `cuts` too.
-    pub fn timeline(&self, end: Instant, cuts: impl Iterator<Item = Instant>) -> Timeline {
-        let begin = self.starts().next().unwrap_or(end);
-        Timeline::new(begin, end, self.starts().chain(cuts))
+    /// Each day with its span; the last ends with the stretch of time.
+    pub fn spans(&self) -> impl Iterator<Item = (NaiveDate, Span)> {
+        let ends = self.starts().skip(1).chain([self.end]);
+        self.starts.iter().zip(ends).map(|((day, start), end)| (*day, Span { start: *start, end }))
+    }
+
+    /// The days, cut at every instant of `cuts` too.
+    pub fn timeline(&self, cuts: impl Iterator<Item = Instant>) -> Timeline {
+        let begin = self.starts().next().unwrap_or(self.end);
+        Timeline::new(begin, self.end, self.starts().chain(cuts))
     }
 
     /// The day in which an instant lies.
     pub fn day_at(&self, at: Instant) -> Option<NaiveDate> {
-        let after = self.0.partition_point(|(_, start)| *start <= at);
-        after.checked_sub(1).and_then(|last| self.0.get(last)).map(|(day, _)| *day)
+        let after = self.starts.partition_point(|(_, start)| *start <= at);
+        after.checked_sub(1).and_then(|last| self.starts.get(last)).map(|(day, _)| *day)
     }
 }
 
@@ -310,7 +300,6 @@ pub struct Finding {
 
 /// A group of findings that was open and is no more, though nobody decided: it no longer breaks the right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Ended {
     /// As it was known before, with what of it has ended.
     pub finding: Finding,

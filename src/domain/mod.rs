@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod names;
 pub mod access;
 pub mod ids;
 pub mod money;
@@ -30,6 +31,7 @@ pub mod contract;
 pub mod rating;
 pub mod deduction;
 pub mod findings;
+pub mod finding_watch;
 pub mod sharing;
 pub mod settlement;
 pub mod statement;

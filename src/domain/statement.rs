@@ -4,14 +4,13 @@ use super::contract::{Assumption, Clause, Contract, Negative, Selection, Term, V
 use super::findings::HeldEvents;
 use super::ids::{ContractId, PartyId, TermId};
 use super::money::{Currency, Exact, Rounding};
+use super::names::names;
 use super::period::{Instant, Period, Span};
 use super::settlement::{BookedLine, Entitlement, SettlementError, SettlementInput, SettlementOutcome, find_contract};
 use super::sharing::{BasePart, CapUse};
 use chrono::{Days, NaiveDate};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 
 /// The document that two parties agree on. Amounts are decimal strings; unrounded ones may be fractions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,34 +94,19 @@ pub struct DirectionTotal {
     pub due_on: Option<NaiveDate>,
 }
 
-/// How far a statement has come. The database keeps the order: draft, approved, issued, agreed or disputed, settled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum StatementStatus {
-    Draft,
-    Approved,
-    Issued,
-    Agreed,
-    Disputed,
-    Settled,
+names! {
+    /// How far a statement has come. The database keeps the order: draft, approved, issued, agreed or disputed, settled.
+    StatementStatus as "status" {
+        Draft = "draft",
+        Approved = "approved",
+        Issued = "issued",
+        Agreed = "agreed",
+        Disputed = "disputed",
+        Settled = "settled",
+    }
 }
 
 impl StatementStatus {
-    pub const ALL: [Self; 6] = [Self::Draft, Self::Approved, Self::Issued, Self::Agreed, Self::Disputed, Self::Settled];
-
-    /// The name in the database, the API and what people read.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Draft => "draft",
-            Self::Approved => "approved",
-            Self::Issued => "issued",
-            Self::Agreed => "agreed",
-            Self::Disputed => "disputed",
-            Self::Settled => "settled",
-        }
-    }
-
     /// The statuses that this one may follow; the database keeps to the same.
     pub fn follows(self) -> &'static [Self] {
         match self {
@@ -141,28 +125,6 @@ impl StatementStatus {
             Self::Draft | Self::Approved => true,
             Self::Issued | Self::Agreed | Self::Disputed | Self::Settled => false,
         }
-    }
-}
-
-impl fmt::Display for StatementStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// No status has that name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown status \"{name}\"")]
-pub struct UnknownStatus {
-    pub name: String,
-}
-
-impl FromStr for StatementStatus {
-    type Err = UnknownStatus;
-
-    fn from_str(name: &str) -> Result<Self, UnknownStatus> {
-        let named = Self::ALL.into_iter().find(|status| status.name() == name);
-        named.ok_or_else(|| UnknownStatus { name: name.to_owned() })
     }
 }
 

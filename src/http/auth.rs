@@ -60,6 +60,8 @@ callers! {
     Approver = Scope::Approve, partners: false;
     /// Agrees to statements or disputes them: we, or a partner.
     Answerer = Scope::Approve, partners: true;
+    /// Runs jobs; they act by a name of their own.
+    Admin = Scope::Admin, partners: false;
 }
 
 /// Reads what is no partner's business; who it is makes no difference.
@@ -70,16 +72,5 @@ impl FromRequestParts<HttpState> for InsideReader {
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
         authorize(parts, state, Scope::Read, false).await.map(|_| Self)
-    }
-}
-
-/// Runs jobs; they act by a name of their own.
-pub struct Admin;
-
-impl FromRequestParts<HttpState> for Admin {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
-        authorize(parts, state, Scope::Admin, false).await.map(|_| Self)
     }
 }

@@ -25,6 +25,7 @@ use sqlx::PgPool;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +44,10 @@ pub struct HttpState {
     pub ingests: bool,
     /// How jobs are run that a request starts.
     pub schedule: Arc<Schedule>,
+    /// How often this process looks what is due, where it runs the jobs, too.
+    pub tick: Option<Duration>,
+    /// Of jobs that requests start: one at a time, as each holds a connection beside those of its runs.
+    runs: Arc<Mutex<()>>,
     /// Of events that are sent here; opened when the first come. One batch at a time is written, the next ones wait.
     writer: Arc<OnceCell<Mutex<Writer>>>,
     /// The writes that are going on.
@@ -57,9 +62,16 @@ impl HttpState {
             metrics,
             ingests,
             schedule: Arc::new(schedule),
+            tick: None,
+            runs: Arc::default(),
             writer: Arc::default(),
             writes: TaskTracker::new(),
         }
+    }
+
+    /// Of a process that looks each `tick` what is due, too.
+    pub fn with_jobs(self, tick: Duration) -> Self {
+        Self { tick: Some(tick), ..self }
     }
 
     async fn writer(&self) -> Result<&Mutex<Writer>, StoreError> {

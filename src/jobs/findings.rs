@@ -3,18 +3,20 @@
 use super::contracts::{ContractsError, Known, load};
 use crate::domain::contract::Contract;
 use crate::domain::contract::rights::OnBreach;
-use crate::domain::findings::{Breach, Days, Ended, Finding, Held, Rated, Verdict, breaches, findings};
+use crate::domain::findings::{Breach, Days, Ended, Finding, Held, Rated, Verdict, breaches, find_group, findings};
 use crate::domain::ids::{ContractId, EventId};
-use crate::domain::period::{Instant, Period, Span, Timeline};
+use crate::domain::period::{Instant, Period, Span, Timeline, end_of_day_exclusive, start_of_day};
 use crate::domain::price::PriceBook;
 use crate::domain::record::{Deduction, Fact, Record, RecordContent, Reduces, Subject};
 use crate::domain::register::Register;
 use crate::domain::settlement::{SettlementError, find_contract};
 use crate::store::StoreError;
 use crate::store::contracts::load_records;
-use crate::store::finding_decisions::{Decision, NewDecision, load_decisions};
-use crate::store::findings::{BreachArrays, EventAt, has_rejected};
+use crate::store::finding_decisions::{Decision, DecisionFilter, NewDecision, load_decisions};
+use crate::store::findings::{BreachQuery, EventAt, has_rejected};
 use crate::store::recording::{self, LockMode};
+use chrono::NaiveDate;
+use chrono_tz::Tz;
 use serde::Serialize;
 use sqlx::{Acquire, PgConnection, PgPool, Postgres};
 
@@ -23,18 +25,35 @@ use sqlx::{Acquire, PgConnection, PgPool, Postgres};
 pub struct FindingFilter {
     /// Of this contract alone.
     pub contract: Option<ContractId>,
-    /// Of this period alone, as the zone of each contract sees it.
-    pub period: Option<Period>,
+    /// From this day on, in the zone of each contract.
+    pub from: Option<NaiveDate>,
+    /// Through this day.
+    pub through: Option<NaiveDate>,
     /// As known at this instant; without it, by now.
     pub known_at: Option<Instant>,
     /// Lists too what was open at this earlier instant and has ended since without a decision.
     pub since: Option<Instant>,
 }
 
+impl FindingFilter {
+    /// Of a period alone.
+    pub fn in_period(self, period: Period) -> Self {
+        Self { from: Some(period.first_day()), through: Some(period.last_day()), ..self }
+    }
+
+    /// The stretch of time that is asked for, as a zone sees it.
+    fn span(&self, zone: Tz) -> Span {
+        let Span { start, end } = Span::ever();
+        Span {
+            start: self.from.map_or(start, |day| start_of_day(zone, day)),
+            end: self.through.map_or(end, |day| end_of_day_exclusive(zone, day)),
+        }
+    }
+}
+
 /// What is open and what was decided, as known at an instant.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
 pub struct FindingList {
-    #[schema(value_type = String, format = DateTime)]
     pub known_at: Instant,
     /// Groups with usage that nobody has decided on, by contract, right, product, deployment and day.
     pub findings: Vec<Finding>,
@@ -101,10 +120,10 @@ impl From<sqlx::Error> for FindingError {
     }
 }
 
-/// The instant that was asked for, or now; everything up to it is recorded.
+/// The instant that was asked for, if everything up to it is recorded; without one, now.
 ///
 /// # Errors
-/// An instant that lies ahead.
+/// It lies ahead.
 pub async fn known_by(pool: &PgPool, asked: Option<Instant>) -> Result<Instant, FindingError> {
     let watermark = recording::watermark(pool).await?;
     match asked {
@@ -114,28 +133,46 @@ pub async fn known_by(pool: &PgPool, asked: Option<Instant>) -> Result<Instant, 
     }
 }
 
-/// Lists the findings that are open, and what was decided.
+/// Lists the findings that are open, what was decided, and what has ended since an instant.
 ///
 /// # Errors
 /// No such contract, or an instant that lies ahead.
 pub async fn list(pool: &PgPool, filter: &FindingFilter) -> Result<FindingList, FindingError> {
     let known_at = known_by(pool, filter.known_at).await?;
     let mut conn = pool.acquire().await?;
-    let now = snapshot(&mut conn, known_at).await?;
-    if let Some(contract) = &filter.contract {
-        find_contract(&now.known.contracts, contract)?;
-    }
+    let now = snapshot_of(&mut conn, filter, known_at).await?;
     let findings = load_open(&mut conn, filter, &now).await?;
-    let ended = match filter.since.filter(|since| *since < known_at) {
-        Some(since) => {
-            let before = snapshot(&mut conn, since).await?;
-            load_ended(&mut conn, filter, &before, &now).await?
-        }
+    let ended = match filter.since {
+        Some(since) => load_ended_since(&mut conn, filter, since, &now).await?,
         None => Vec::new(),
     };
-    let days = filter.period.map(|period| [period.first_day(), period.last_day()]);
-    let decisions = load_decisions(&mut conn, filter.contract.as_ref(), days, known_at).await?;
+    let FindingFilter { contract, from, through, .. } = filter;
+    let decisions =
+        DecisionFilter { contract: contract.as_ref(), from: *from, through: *through, ..DecisionFilter::default() };
+    let decisions = load_decisions(&mut *conn, &decisions, Some(known_at)).await?;
     Ok(FindingList { known_at, findings, decisions, ended })
+}
+
+/// Lists the findings that are open alone.
+///
+/// # Errors
+/// As [`list`].
+pub async fn list_open(pool: &PgPool, filter: &FindingFilter) -> Result<Vec<Finding>, FindingError> {
+    let known_at = known_by(pool, filter.known_at).await?;
+    let mut conn = pool.acquire().await?;
+    let now = snapshot_of(&mut conn, filter, known_at).await?;
+    Ok(load_open(&mut conn, filter, &now).await?)
+}
+
+/// Lists what was open at an instant and has ended since without a decision.
+///
+/// # Errors
+/// As [`list`].
+pub async fn list_ended(pool: &PgPool, filter: &FindingFilter, since: Instant) -> Result<Vec<Ended>, FindingError> {
+    let known_at = known_by(pool, filter.known_at).await?;
+    let mut conn = pool.acquire().await?;
+    let now = snapshot_of(&mut conn, filter, known_at).await?;
+    load_ended_since(&mut conn, filter, since, &now).await
 }
 
 /// Shows one group of findings with its evidence and what was decided on it.
@@ -147,11 +184,7 @@ pub async fn show(pool: &PgPool, id: &str, known_at: Option<Instant>) -> Result<
     let mut conn = pool.acquire().await?;
     let (finding, decisions) = find(&mut conn, id, known_at).await?;
     let first_and_last = match &finding {
-        Some(finding) => {
-            let of_group = clipped(&finding.breaches, finding);
-            let arrays = BreachArrays::new(&finding.key.contract, known_at, &of_group);
-            arrays.load_first_and_last(&mut conn).await?
-        }
+        Some(finding) => query_of(finding, known_at).load_first_and_last(&mut conn).await?,
         None => Vec::new(),
     };
     Ok(FindingDetails { known_at, finding, first_and_last, decisions })
@@ -188,26 +221,26 @@ pub async fn decide_known<'c>(
     let Some(finding) = finding else { return Err(decided(&before)) };
     // Alone: two decisions on one group must see each other, and no settlement may have seen this one.
     let recorded_at = recording::lock(&mut tx, LockMode::Exclusive).await?;
-    let of_group = clipped(&finding.breaches, &finding);
-    let arrays = BreachArrays::new(&finding.key.contract, cutoff, &of_group);
     let DecideRequest { verdict, by, reason, .. } = request;
     let new = NewDecision { finding: &finding, verdict: *verdict, by, reason, recorded_at };
-    let events = arrays.insert_decision(&mut tx, &new).await?;
+    let events = query_of(&finding, cutoff).insert_decision(&mut tx, &new).await?;
     if events == 0 {
-        let since = load_decisions(&mut tx, Some(&finding.key.contract), None, recorded_at).await?;
-        return Err(decided(&since.into_iter().filter(|it| it.finding_id == finding.id).collect::<Vec<_>>()));
+        return Err(decided(&load_decisions(&mut *tx, &decisions_on(&finding.id), Some(recorded_at)).await?));
     }
     tx.commit().await?;
     Ok(Decided { finding, verdict: *verdict, events, cutoff })
 }
 
-/// The parts of breaches that lie between the first and the last event of a group.
-fn clipped(breaches: &[Breach], finding: &Finding) -> Vec<Breach> {
+/// What is asked about a group: its breaches between its first and its last event.
+fn query_of(finding: &Finding, known_at: Instant) -> BreachQuery<'_> {
     // The last event is within: spans are half-open, and instants whole microseconds.
     let last = finding.last_at.checked_add_signed(chrono::TimeDelta::microseconds(1)).unwrap_or(finding.last_at);
     let seen = Span { start: finding.first_at, end: last };
-    let part = |it: &Breach| Some(Breach { span: it.span.intersection(seen)?, ..it.clone() });
-    breaches.iter().filter_map(part).collect()
+    BreachQuery::new(&finding.key.contract, known_at, &finding.breaches, seen)
+}
+
+fn decisions_on(finding: &str) -> DecisionFilter<'_> {
+    DecisionFilter { finding: Some(finding), ..DecisionFilter::default() }
 }
 
 /// A group by its id, where something of it is open, and what was decided on it.
@@ -217,10 +250,18 @@ async fn find(
     known_at: Instant,
 ) -> Result<(Option<Finding>, Vec<Decision>), FindingError> {
     let now = snapshot(&mut *conn, known_at).await?;
-    let open = load_open(&mut *conn, &FindingFilter::default(), &now).await?;
-    let mut decisions = load_decisions(conn, None, None, known_at).await?;
-    decisions.retain(|decision| decision.finding_id == id);
-    let finding = open.into_iter().find(|finding| finding.id == id);
+    let mut finding = None;
+    for contract in &now.known.contracts {
+        let mut breaches = now.breaches(contract, Span::ever());
+        let query = BreachQuery::new(&contract.head.id, known_at, &breaches, Span::ever());
+        let Some(hours) = query.hours(&mut *conn).await? else { continue };
+        // An id tells nothing of its group; the ids of those that there may be are computed without looking at usage.
+        let Some((key, day)) = find_group(id, &breaches, &Days::of(contract.head.zone, hours)) else { continue };
+        breaches.retain(|it| (&it.right, &it.product, &it.deployment) == (&key.right, &key.product, &key.deployment));
+        finding = load_open_of(&mut *conn, &now, contract, &breaches, day).await?.into_iter().find(|it| it.id == id);
+        break;
+    }
+    let decisions = load_decisions(conn, &decisions_on(id), Some(known_at)).await?;
     match (finding, decisions.is_empty()) {
         (None, true) => Err(FindingError::Unknown { id: id.to_owned(), known_at }),
         (finding, _) => Ok((finding, decisions)),
@@ -228,17 +269,30 @@ async fn find(
 }
 
 /// All that decides on findings but usage, as known at an instant.
-struct Snapshot {
+pub(super) struct Snapshot {
     known_at: Instant,
-    known: Known,
+    pub(super) known: Known,
     records: Vec<Record>,
     facts: Vec<Fact>,
 }
 
-async fn snapshot(conn: &mut PgConnection, known_at: Instant) -> Result<Snapshot, FindingError> {
+pub(super) async fn snapshot(conn: &mut PgConnection, known_at: Instant) -> Result<Snapshot, FindingError> {
     let known = load(&mut *conn, known_at).await?;
     let records = load_records(conn, known_at).await?;
     Ok(Snapshot { known_at, known, facts: facts(&records), records })
+}
+
+/// As [`snapshot`], where the contract that is asked for is known then.
+async fn snapshot_of(
+    conn: &mut PgConnection,
+    filter: &FindingFilter,
+    known_at: Instant,
+) -> Result<Snapshot, FindingError> {
+    let now = snapshot(conn, known_at).await?;
+    if let Some(contract) = &filter.contract {
+        find_contract(&now.known.contracts, contract)?;
+    }
+    Ok(now)
 }
 
 impl Snapshot {
@@ -248,14 +302,9 @@ impl Snapshot {
         self.known.contracts.iter().filter(move |it| asked.as_ref().is_none_or(|id| *id == it.head.id))
     }
 
-    fn breaches(&self, contract: &Contract, within: Span) -> Vec<Breach> {
+    pub(super) fn breaches(&self, contract: &Contract, within: Span) -> Vec<Breach> {
         breaches(contract, &self.known.register, &self.facts, within)
     }
-}
-
-/// The stretch of time that is asked for, as the zone of a contract sees it.
-fn asked_span(filter: &FindingFilter, contract: &Contract) -> Span {
-    filter.period.map_or_else(Span::ever, |period| period.span(contract.head.zone))
 }
 
 /// The open findings of the contracts that are asked for.
@@ -264,26 +313,50 @@ async fn load_open(
     filter: &FindingFilter,
     now: &Snapshot,
 ) -> Result<Vec<Finding>, StoreError> {
-    let Known { register, prices, .. } = &now.known;
     let mut found = Vec::new();
     for contract in now.contracts(filter) {
-        let head = &contract.head;
-        let breaches = now.breaches(contract, asked_span(filter, contract));
-        let arrays = BreachArrays::new(&head.id, now.known_at, &breaches);
-        let Some(hours) = arrays.hours(&mut *conn).await? else { continue };
-        let days = Days::of(head.zone, hours);
-        let starts: Vec<Instant> = days.starts().collect();
-        let events = arrays.load_open_events(&mut *conn, &starts).await?;
-        if events.is_empty() {
-            continue;
-        }
-        // A day with a change of prices is cut there: within a segment one price is in force.
-        let timeline = days.timeline(hours.end, prices.boundaries());
-        let usage = arrays.load_open_usage(&mut *conn, &timeline, &prices.thresholds()).await?;
-        let rated = Rated { days: &days, timeline: &timeline, register, prices };
-        found.extend(findings(&head.id, &breaches, &events, &usage, &rated));
+        let within = filter.span(contract.head.zone);
+        let breaches = now.breaches(contract, within);
+        found.extend(load_open_of(&mut *conn, now, contract, &breaches, within).await?);
     }
     Ok(found)
+}
+
+/// The open findings of a contract whose usage lies within a span.
+pub(super) async fn load_open_of(
+    conn: &mut PgConnection,
+    now: &Snapshot,
+    contract: &Contract,
+    breaches: &[Breach],
+    within: Span,
+) -> Result<Vec<Finding>, StoreError> {
+    let (head, Known { register, prices, .. }) = (&contract.head, &now.known);
+    let query = BreachQuery::new(&head.id, now.known_at, breaches, within);
+    let Some(hours) = query.hours(&mut *conn).await? else { return Ok(Vec::new()) };
+    let days = Days::of(head.zone, hours);
+    let starts: Vec<Instant> = days.starts().collect();
+    let events = query.load_open_events(&mut *conn, &starts).await?;
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    // A day with a change of prices is cut there: within a segment one price is in force.
+    let timeline = days.timeline(prices.boundaries());
+    let usage = query.load_open_usage(conn, &timeline, &prices.thresholds()).await?;
+    let rated = Rated { days: &days, timeline: &timeline, register, prices };
+    Ok(findings(&head.id, breaches, &events, &usage, &rated))
+}
+
+async fn load_ended_since(
+    conn: &mut PgConnection,
+    filter: &FindingFilter,
+    since: Instant,
+    now: &Snapshot,
+) -> Result<Vec<Ended>, FindingError> {
+    if since >= now.known_at {
+        return Ok(Vec::new());
+    }
+    let before = snapshot(&mut *conn, since).await?;
+    Ok(load_ended(conn, filter, &before, now).await?)
 }
 
 /// What was open before and is no more, though nobody decided.
@@ -297,17 +370,17 @@ async fn load_ended(
     let mut ended = Vec::new();
     for contract in before.contracts(filter) {
         let head = &contract.head;
-        let breaches = before.breaches(contract, asked_span(filter, contract));
+        let breaches = before.breaches(contract, filter.span(contract.head.zone));
         // Contracts are never taken away; an event may break the right at another place by now.
         let still = now.known.contracts.iter().filter(|it| it.head.id == head.id);
         let still: Vec<Breach> = still.flat_map(|contract| now.breaches(contract, Span::ever())).collect();
-        let arrays = BreachArrays::new(&head.id, before.known_at, &breaches);
-        let Some(hours) = arrays.hours(&mut *conn).await? else { continue };
+        let query = BreachQuery::new(&head.id, before.known_at, &breaches, Span::ever());
+        let Some(hours) = query.hours(&mut *conn).await? else { continue };
         let days = Days::of(head.zone, hours);
         let starts: Vec<Instant> = days.starts().collect();
-        let later = BreachArrays::new(&head.id, now.known_at, &still);
-        let events = arrays.load_ended_events(&mut *conn, &later, &starts).await?;
-        let timeline = days.timeline(hours.end, prices.boundaries());
+        let later = BreachQuery::new(&head.id, now.known_at, &still, Span::ever());
+        let events = query.load_ended_events(&mut *conn, &later, &starts).await?;
+        let timeline = days.timeline(prices.boundaries());
         let rated = Rated { days: &days, timeline: &timeline, register, prices };
         let found = findings(&head.id, &breaches, &events, &[], &rated).into_iter();
         ended.extend(found.map(|finding| Ended { facts: facts_since(&finding, before, now), finding }));
@@ -357,15 +430,15 @@ pub(super) async fn load_held(conn: &mut PgConnection, query: HeldQuery<'_>) -> 
         let id = &contract.head.id;
         let mut spans = breaches(contract, query.register, query.facts, Span::ever());
         spans.retain(|breach| breach.on_breach == OnBreach::Hold);
-        let arrays = BreachArrays::new(id, query.cutoff, &spans);
-        if arrays.hours(&mut *conn).await?.is_none() && !has_rejected(&mut *conn, id, query.cutoff).await? {
+        let of_contract = BreachQuery::new(id, query.cutoff, &spans, Span::ever());
+        if of_contract.hours(&mut *conn).await?.is_none() && !has_rejected(&mut *conn, id, query.cutoff).await? {
             continue;
         }
         let end = query.timeline.edges().last().copied().unwrap_or(query.cutoff);
-        let events = arrays.load_held_events(&mut *conn, end).await?;
-        let usage = arrays.load_held_usage(&mut *conn, query.timeline, &query.prices.thresholds()).await?;
+        let events = of_contract.load_held_events(&mut *conn, end).await?;
+        let usage = of_contract.load_held_usage(&mut *conn, query.timeline, &query.prices.thresholds()).await?;
         let named: Vec<(&EventId, &EventId)> = query.records.iter().filter_map(named_event).collect();
-        let held = arrays.load_held_of(&mut *conn, named.iter().map(|(_, event)| *event)).await?;
+        let held = of_contract.load_held_of(&mut *conn, named.iter().map(|(_, event)| *event)).await?;
         let deductions = named.iter().filter(|(_, event)| held.contains(event)).map(|(id, _)| (*id).clone()).collect();
         if !events.is_empty() || !usage.is_empty() {
             all.push(Held { contract: id.clone(), usage, deductions, events });

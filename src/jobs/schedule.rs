@@ -4,12 +4,13 @@
 //! [`Job`], what it runs on in `find`, and what it does in `perform`.
 
 use super::contracts::{self, ContractsError};
+use super::finding_watch::watch;
 use super::invoices::{AllDrawn, Left, draw_all};
 use super::settle::{SettleReport, SettleRequest, settle};
+use crate::domain::contract::rights::right_ids;
 use crate::domain::period::Instant;
 use crate::domain::schedule::{Job, LastRun, RunOutcome, Standing, Subject, Waits, periods_due, standing};
-use crate::store::jobs::{self, JobRun, RunStart};
-use crate::store::requests::RequestName;
+use crate::store::jobs::{self, JobRun, RunStart, Starter};
 use crate::store::{StoreError, rejections, requests};
 use chrono::{Days, TimeDelta, Utc};
 use serde::Serialize;
@@ -32,14 +33,17 @@ pub struct Schedule {
     pub retry: TimeDelta,
     /// How long a run that does not renew its lease still holds it.
     pub lease: Duration,
+    /// For how many days runs are kept that ended.
+    pub keep_runs_days: u32,
     /// How far the schedule's clock is behind the machine's, to rehearse a close that is over.
     pub clock_behind_days: u32,
-    /// The request that asks for the runs, where one does that names itself.
-    pub request: Option<RequestName>,
 }
 
 /// What is kept for days may be kept an hour more, and invoices are due in weeks.
 const HOURLY: TimeDelta = TimeDelta::hours(1);
+
+/// Who looks at findings wants those of today.
+const BETWEEN_WATCHES: TimeDelta = TimeDelta::minutes(15);
 
 impl Schedule {
     /// What the schedule takes for now.
@@ -51,19 +55,20 @@ impl Schedule {
     fn waits(&self, job: Job) -> Waits {
         let again = match job {
             Job::DraftStatements => self.redraft,
-            Job::DrawInvoices | Job::ExpirePayloads | Job::ExpireAnswers => HOURLY,
+            Job::WatchFindings => BETWEEN_WATCHES,
+            Job::DrawInvoices | Job::ExpirePayloads | Job::ExpireAnswers | Job::ExpireRuns => HOURLY,
         };
         Waits { again, retry: self.retry }
     }
 }
 
-/// Whether what was tried lately is tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// It waits for its time.
-    Patient,
-    /// It is tried now: somebody has done what it waited for.
-    Impatient,
+/// Why jobs are run.
+#[derive(Clone, Copy, Debug)]
+pub enum Trigger<'a> {
+    /// Their time has come.
+    Schedule,
+    /// Somebody asks for it, who has done what they waited for: what was tried lately is tried again.
+    Person(Starter<'a>),
 }
 
 /// A job and what it runs on, as it stands.
@@ -93,6 +98,9 @@ pub struct Ran {
     pub subject: Subject,
     pub outcome: RunOutcome,
     pub detail: String,
+    /// How many groups of findings it saw that were not open before.
+    #[serde(skip)]
+    pub findings_opened: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -120,12 +128,12 @@ pub async fn plan(
     schedule: &Schedule,
     job: Job,
     now: Instant,
-    patience: Patience,
+    trigger: Trigger<'_>,
 ) -> Result<Vec<Planned>, ScheduleError> {
     let mut last_runs = jobs::load_last_runs(&mut *pool.acquire().await?, job).await?;
-    let waits = match patience {
-        Patience::Patient => schedule.waits(job),
-        Patience::Impatient => Waits::NONE,
+    let waits = match trigger {
+        Trigger::Schedule => schedule.waits(job),
+        Trigger::Person(_) => Waits::NONE,
     };
     let found = find(pool, schedule, job, now).await?;
     Ok(found.into_iter().map(|it| it.planned(job, now, &waits, &mut last_runs)).collect())
@@ -160,7 +168,10 @@ impl Found {
 async fn find(pool: &PgPool, schedule: &Schedule, job: Job, now: Instant) -> Result<Vec<Found>, ScheduleError> {
     match job {
         Job::DraftStatements => find_periods(pool, schedule, now).await,
-        Job::DrawInvoices | Job::ExpirePayloads | Job::ExpireAnswers => Ok(vec![Found::From(None, Subject::default())]),
+        Job::WatchFindings => find_contracts_with_rights(pool).await,
+        Job::DrawInvoices | Job::ExpirePayloads | Job::ExpireAnswers | Job::ExpireRuns => {
+            Ok(vec![Found::From(None, Subject::default())])
+        }
     }
 }
 
@@ -188,6 +199,14 @@ async fn find_periods(pool: &PgPool, schedule: &Schedule, now: Instant) -> Resul
     Ok(found)
 }
 
+async fn find_contracts_with_rights(pool: &PgPool) -> Result<Vec<Found>, ScheduleError> {
+    let mut conn = pool.acquire().await?;
+    let known_at = jobs::clock(&mut conn).await?;
+    let contracts = contracts::load(&mut conn, known_at).await?.contracts;
+    let with_rights = contracts.iter().filter(|contract| !right_ids(contract).is_empty());
+    Ok(with_rights.map(|contract| Found::From(None, Subject::of(&contract.head.id))).collect())
+}
+
 /// Runs what was planned, if it is due and nobody else runs it or has run it meanwhile.
 ///
 /// # Errors
@@ -198,6 +217,7 @@ pub async fn run(
     schedule: &Schedule,
     planned: &Planned,
     now: Instant,
+    trigger: Trigger<'_>,
 ) -> Result<Option<Ran>, StoreError> {
     let (Standing::Due, Some(due_at)) = (planned.standing, planned.due_at.or(planned.next_at)) else { return Ok(None) };
     let start = RunStart {
@@ -207,12 +227,15 @@ pub async fn run(
         clock_at: now,
         attempt: LastRun::next_attempt(planned.last_run.as_ref().map(JobRun::standing).as_ref()),
         holder: &schedule.holder,
+        starter: match trigger {
+            Trigger::Schedule => None,
+            Trigger::Person(starter) => Some(starter),
+        },
         follows: planned.last_run.as_ref().map(|run| run.run_id),
         lease: schedule.lease,
-        request: schedule.request.as_ref(),
     };
     let Some(run_id) = jobs::begin_run(pool, &start).await? else { return Ok(None) };
-    let (outcome, detail) = tokio::select! {
+    let Ended { outcome, detail, findings_opened } = tokio::select! {
         ended = perform(pool, schedule, planned) => ended,
         error = keep_lease(pool, run_id, schedule.lease) => return Err(error),
     };
@@ -222,7 +245,7 @@ pub async fn run(
         // What it did stands, and another run found that.
         false => (RunOutcome::Lost, format!("taken over before it ended: {outcome} {detail}")),
     };
-    Ok(Some(Ran { run_id, job: planned.job, subject: planned.subject.clone(), outcome, detail }))
+    Ok(Some(Ran { run_id, job: planned.job, subject: planned.subject.clone(), outcome, detail, findings_opened }))
 }
 
 /// Runs what is due of a job, one after the other; returns how each run ended, with those that the same request ran
@@ -235,28 +258,31 @@ pub async fn tick(
     schedule: &Schedule,
     job: Job,
     now: Instant,
-    patience: Patience,
+    trigger: Trigger<'_>,
 ) -> Result<Vec<Ran>, ScheduleError> {
-    let mut all = match &schedule.request {
-        Some(request) => ran_before(pool, job, request).await?,
-        None => Vec::new(),
+    let mut all = match trigger {
+        Trigger::Person(starter) => ran_before(pool, job, starter).await?,
+        Trigger::Schedule => Vec::new(),
     };
     let is_done = |ran: &Ran| ran.outcome != RunOutcome::Lost;
     let done: BTreeSet<Subject> = all.iter().filter(|ran| is_done(ran)).map(|ran| ran.subject.clone()).collect();
-    let planned = plan(pool, schedule, job, now, patience).await?;
+    let planned = plan(pool, schedule, job, now, trigger).await?;
     for planned in planned.iter().filter(|planned| !done.contains(&planned.subject)) {
-        all.extend(run(pool, schedule, planned, now).await?);
+        all.extend(run(pool, schedule, planned, now, trigger).await?);
     }
     Ok(all)
 }
 
 /// What a request ran before its process died: that is not run again for it.
-async fn ran_before(pool: &PgPool, job: Job, request: &RequestName) -> Result<Vec<Ran>, ScheduleError> {
+async fn ran_before(pool: &PgPool, job: Job, starter: Starter<'_>) -> Result<Vec<Ran>, ScheduleError> {
     let ended = |run: JobRun| match run.outcome {
-        Some(outcome) => Ok(Ran { run_id: run.run_id, job, subject: run.subject, outcome, detail: run.detail }),
+        Some(outcome) => {
+            let (run_id, subject, detail) = (run.run_id, run.subject, run.detail);
+            Ok(Ran { run_id, job, subject, outcome, detail, findings_opened: 0 })
+        }
         None => Err(ScheduleError::Running { run_id: run.run_id }),
     };
-    jobs::load_runs_of(pool, request).await?.into_iter().map(ended).collect()
+    jobs::load_runs_of(pool, starter).await?.into_iter().map(ended).collect()
 }
 
 /// Renews a lease as long as it is asked to. One that was taken over is let go: what the run does is safe beside
@@ -274,12 +300,39 @@ async fn keep_lease(pool: &PgPool, run_id: i64, lease: Duration) -> StoreError {
 }
 
 /// Does a job; what it cannot do is its outcome.
-async fn perform(pool: &PgPool, schedule: &Schedule, planned: &Planned) -> (RunOutcome, String) {
-    match planned.job {
+async fn perform(pool: &PgPool, schedule: &Schedule, planned: &Planned) -> Ended {
+    let (outcome, detail) = match planned.job {
         Job::DraftStatements => draft_statements(pool, schedule, &planned.subject).await,
         Job::DrawInvoices => draw_invoices(pool, schedule).await,
+        Job::WatchFindings => return watch_findings(pool, &planned.subject).await,
         Job::ExpirePayloads => expired("payloads of rejections", rejections::expire_payloads(pool).await),
         Job::ExpireAnswers => expired("answers to requests", requests::expire(pool).await),
+        Job::ExpireRuns => expired("runs", jobs::expire_runs(pool, schedule.keep_runs_days).await),
+    };
+    Ended { outcome, detail, findings_opened: 0 }
+}
+
+/// How a job ended.
+struct Ended {
+    outcome: RunOutcome,
+    detail: String,
+    findings_opened: u64,
+}
+
+async fn watch_findings(pool: &PgPool, subject: &Subject) -> Ended {
+    let ended = |outcome, detail| Ended { outcome, detail, findings_opened: 0 };
+    let Some(contract) = &subject.contract else {
+        return ended(RunOutcome::Failed, format!("{subject} is no contract"));
+    };
+    match watch(pool, contract).await {
+        Ok(news) if news.is_empty() => ended(RunOutcome::NothingNew, String::new()),
+        Ok(news) => {
+            let counts = [("new", &news.opened), ("changed", &news.changed), ("no longer open", &news.gone)];
+            let told: Vec<String> = counts.iter().map(|(what, of)| format!("{what}: {}", of.len())).collect();
+            let findings_opened = u64::try_from(news.opened.len()).unwrap_or(u64::MAX);
+            Ended { outcome: RunOutcome::Done, detail: format!("findings {}", told.join(", ")), findings_opened }
+        }
+        Err(error) => ended(RunOutcome::Failed, error.to_string()),
     }
 }
 

@@ -1,13 +1,13 @@
 //! What people decided on findings: each decision with every event that it covers.
 
 use super::StoreError;
-use super::findings::BreachArrays;
+use super::findings::BreachQuery;
 use crate::domain::contract::rights::OnBreach;
 use crate::domain::findings::{Finding, GroupKey, Verdict};
 use crate::domain::ids::{ContractId, DeploymentId, ProductId, TermId};
 use crate::domain::period::Instant;
 use chrono::NaiveDate;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 
 /// What was decided on a group of findings.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
@@ -39,7 +39,7 @@ pub struct NewDecision<'a> {
     pub recorded_at: Instant,
 }
 
-impl BreachArrays<'_> {
+impl BreachQuery<'_> {
     /// Writes a decision with the events of the group that were known then and that nobody has decided on since;
     /// returns how many. Where that is none, nothing is written.
     ///
@@ -50,18 +50,14 @@ impl BreachArrays<'_> {
         let events = sqlx::query_scalar!(
             r#"
             select b.event_key as "event_key!"
-            from breaching_event($1, $2, $3, $4, $5, $6, $7) b
-            where b.decision is null
+            from breaching_event($1, $2, $3) b
+            where b.verdict is null
               and not exists (select from finding_decision_event f
                 where (f.contract_id, f.right_id, f.event_key) = ($1, b.right_id, b.event_key))
             "#,
             self.contract.as_str(),
             self.known_at,
-            &self.rights,
-            &self.deployments,
-            &self.products,
-            &self.starts,
-            &self.ends
+            &self.spans as _
         )
         .fetch_all(&mut *conn)
         .await?;
@@ -71,7 +67,7 @@ impl BreachArrays<'_> {
         }
         sqlx::query!(
             "with decision as (
-               insert into finding_decision (finding_id, contract_id, right_id, product, deployment, day, decision,
+               insert into finding_decision (finding_id, contract_id, right_id, product, deployment, day, verdict,
                                              on_breach, why, events, cutoff, recorded_at, decided_by, reason)
                values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
                returning decision_id, contract_id, right_id
@@ -102,28 +98,47 @@ impl BreachArrays<'_> {
     }
 }
 
-/// The decisions recorded by an instant, of one contract or of all, on days of a span of dates, in their order.
+/// Which decisions to load.
+#[derive(Clone, Debug, Default)]
+pub struct DecisionFilter<'a> {
+    pub contract: Option<&'a ContractId>,
+    /// Of findings of this day and later.
+    pub from: Option<NaiveDate>,
+    /// Of findings of this day and earlier.
+    pub through: Option<NaiveDate>,
+    /// Of this group of findings alone.
+    pub finding: Option<&'a str>,
+    /// Those after this decision, to go on where a list ended.
+    pub after: Option<i64>,
+    /// How many at most.
+    pub limit: Option<i64>,
+}
+
+/// Decisions recorded by an instant, or all by now, in their order.
 ///
 /// # Errors
 /// The database's, or a row that cannot be read.
 pub async fn load_decisions(
-    conn: &mut PgConnection,
-    contract: Option<&ContractId>,
-    days: Option<[NaiveDate; 2]>,
-    known_at: Instant,
+    conn: impl PgExecutor<'_>,
+    filter: &DecisionFilter<'_>,
+    known_at: Option<Instant>,
 ) -> Result<Vec<Decision>, StoreError> {
-    let [first, last] = days.map_or([None, None], |[first, last]| [Some(first), Some(last)]);
     let rows = sqlx::query!(
-        "select decision_id, finding_id, contract_id, right_id, product, deployment, day, decision, on_breach, why,
+        "select decision_id, finding_id, contract_id, right_id, product, deployment, day, verdict, on_breach, why,
                 events, cutoff, recorded_at, decided_by, reason
          from finding_decision
-         where recorded_at <= $1 and ($2::text is null or contract_id = $2)
+         where ($1::timestamptz is null or recorded_at <= $1) and ($2::text is null or contract_id = $2)
            and ($3::date is null or day >= $3) and ($4::date is null or day <= $4)
-         order by decision_id",
+           and ($5::text is null or finding_id = $5) and ($6::bigint is null or decision_id > $6)
+         order by decision_id
+         limit $7",
         known_at,
-        contract.map(ContractId::as_str),
-        first,
-        last
+        filter.contract.map(ContractId::as_str),
+        filter.from,
+        filter.through,
+        filter.finding,
+        filter.after,
+        filter.limit
     )
     .fetch_all(conn)
     .await?;
@@ -138,8 +153,8 @@ pub async fn load_decisions(
                     deployment: DeploymentId::new(row.deployment),
                     day: row.day,
                 },
-                verdict: StoreError::decoded("finding_decision.decision", &row.finding_id, row.decision.parse())?,
-                on_breach: if row.on_breach == OnBreach::Hold.name() { OnBreach::Hold } else { OnBreach::Report },
+                verdict: StoreError::decoded("finding_decision.verdict", &row.finding_id, row.verdict.parse())?,
+                on_breach: StoreError::decoded("finding_decision.on_breach", &row.finding_id, row.on_breach.parse())?,
                 finding_id: row.finding_id,
                 why: row.why,
                 events: row.events,

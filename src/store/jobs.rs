@@ -1,7 +1,6 @@
 //! Runs of scheduled jobs, and the leases that keep two instances from running the same subject at once.
 
 use super::StoreError;
-use super::requests::RequestName;
 use crate::domain::ids::ContractId;
 use crate::domain::period::{Instant, Period};
 use crate::domain::schedule::{Job, LastRun, Progress, RunOutcome, Subject};
@@ -57,6 +56,10 @@ pub struct JobRun {
     pub attempt: u32,
     /// Which process ran it.
     pub holder: String,
+    /// Who had it run; none where its time had come.
+    pub started_by: Option<String>,
+    /// The key by which that was asked for over HTTP.
+    pub key_id: Option<String>,
     /// By the database's clock.
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Instant,
@@ -97,6 +100,8 @@ struct JobRunRow {
     due_at: Instant,
     attempt: i32,
     holder: String,
+    started_by: Option<String>,
+    key_id: Option<String>,
     started_at: Instant,
     ended_at: Option<Instant>,
     outcome: Option<String>,
@@ -121,6 +126,8 @@ impl TryFrom<JobRunRow> for JobRun {
             due_at: row.due_at,
             attempt: StoreError::decoded("job_run.attempt", id, u32::try_from(row.attempt))?,
             holder: row.holder,
+            started_by: row.started_by,
+            key_id: row.key_id,
             started_at: row.started_at,
             ended_at: row.ended_at,
             outcome: StoreError::decoded("job_run_end.outcome", id, outcome)?,
@@ -137,8 +144,8 @@ impl TryFrom<JobRunRow> for JobRun {
 pub async fn load_last_runs(conn: &mut PgConnection, job: Job) -> Result<BTreeMap<Subject, JobRun>, StoreError> {
     let rows = sqlx::query_as!(
         JobRunRow,
-        r#"select r.run_id, r.job, r.contract_id, r.period, r.due_at, r.attempt, r.holder, r.started_at,
-             e.ended_at as "ended_at?",
+        r#"select r.run_id, r.job, r.contract_id, r.period, r.due_at, r.attempt, r.holder, r.started_by,
+             r.key_id, r.started_at, e.ended_at as "ended_at?",
              coalesce(e.outcome, case when not is_held(l) then 'lost' end) as outcome,
              coalesce(e.detail, '') as "detail!",
              (extract(epoch from clock_timestamp() - coalesce(e.ended_at, l.leased_until)) * 1000000)::bigint
@@ -170,8 +177,8 @@ pub struct RunFilter {
 pub async fn list_runs(pool: &PgPool, filter: &RunFilter) -> Result<Vec<JobRun>, StoreError> {
     let rows = sqlx::query_as!(
         JobRunRow,
-        r#"select r.run_id, r.job, r.contract_id, r.period, r.due_at, r.attempt, r.holder, r.started_at,
-             e.ended_at as "ended_at?",
+        r#"select r.run_id, r.job, r.contract_id, r.period, r.due_at, r.attempt, r.holder, r.started_by,
+             r.key_id, r.started_at, e.ended_at as "ended_at?",
              -- one whose lease was taken over has an end
              coalesce(e.outcome, case when not is_held(l) then 'lost' end) as outcome,
              coalesce(e.detail, '') as "detail!",
@@ -191,15 +198,15 @@ pub async fn list_runs(pool: &PgPool, filter: &RunFilter) -> Result<Vec<JobRun>,
     rows.into_iter().map(JobRun::try_from).collect()
 }
 
-/// The runs that a request asked for, the first first.
+/// The runs that a request asked for which named itself, the first first.
 ///
 /// # Errors
 /// The database's, or a row that cannot be read.
-pub async fn load_runs_of(pool: &PgPool, request: &RequestName) -> Result<Vec<JobRun>, StoreError> {
+pub async fn load_runs_of(pool: &PgPool, starter: Starter<'_>) -> Result<Vec<JobRun>, StoreError> {
     let rows = sqlx::query_as!(
         JobRunRow,
-        r#"select r.run_id, r.job, r.contract_id, r.period, r.due_at, r.attempt, r.holder, r.started_at,
-             e.ended_at as "ended_at?",
+        r#"select r.run_id, r.job, r.contract_id, r.period, r.due_at, r.attempt, r.holder, r.started_by,
+             r.key_id, r.started_at, e.ended_at as "ended_at?",
              coalesce(e.outcome, case when not is_held(l) then 'lost' end) as outcome,
              coalesce(e.detail, '') as "detail!",
              coalesce(extract(epoch from clock_timestamp() - coalesce(e.ended_at, l.leased_until)) * 1000000, 0)::bigint
@@ -207,12 +214,22 @@ pub async fn load_runs_of(pool: &PgPool, request: &RequestName) -> Result<Vec<Jo
            from job_run r left join job_run_end e using (run_id) left join job_lease l using (run_id)
            where (r.key_id, r.idempotency_key) = ($1, $2)
            order by r.run_id"#,
-        request.key_id,
-        request.idempotency_key
+        starter.key_id,
+        starter.idempotency_key
     )
     .fetch_all(pool)
     .await?;
     rows.into_iter().map(JobRun::try_from).collect()
+}
+
+/// A person who has jobs run.
+#[derive(Clone, Copy, Debug)]
+pub struct Starter<'a> {
+    pub name: &'a str,
+    /// The key by which it is asked for over HTTP.
+    pub key_id: Option<&'a str>,
+    /// What the request calls itself, where it does.
+    pub idempotency_key: Option<&'a str>,
 }
 
 /// A run that is to begin.
@@ -225,12 +242,12 @@ pub struct RunStart<'a> {
     pub clock_at: Instant,
     pub attempt: u32,
     pub holder: &'a str,
+    /// Who has it run; none where its time has come.
+    pub starter: Option<Starter<'a>>,
     /// The last run of the subject that was known when this one was found due.
     pub follows: Option<i64>,
     /// How long the lease lasts unless it is renewed.
     pub lease: Duration,
-    /// The request that asks for it, where one does that names itself.
-    pub request: Option<&'a RequestName>,
 }
 
 /// Takes the lease of a subject and writes down that its run begins; returns the run's number, the fencing token.
@@ -262,8 +279,9 @@ pub async fn begin_run(pool: &PgPool, start: &RunStart<'_>) -> Result<Option<i64
         insert_end(&mut tx, last.run_id, RunOutcome::Lost, "its lease ran out before it ended").await?;
     }
     let run_id = sqlx::query_scalar!(
-        "insert into job_run (job, contract_id, period, due_at, clock_at, attempt, holder, key_id, idempotency_key)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning run_id",
+        "insert into job_run (job, contract_id, period, due_at, clock_at, attempt, holder, started_by, key_id,
+           idempotency_key)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning run_id",
         job,
         contract,
         period,
@@ -271,8 +289,9 @@ pub async fn begin_run(pool: &PgPool, start: &RunStart<'_>) -> Result<Option<i64
         start.clock_at,
         StoreError::encoded::<i32, _>("job_run.attempt", start.attempt)?,
         start.holder,
-        start.request.map(|name| name.key_id.as_str()),
-        start.request.map(|name| name.idempotency_key.as_str())
+        start.starter.map(|starter| starter.name),
+        start.starter.and_then(|starter| starter.key_id),
+        start.starter.and_then(|starter| starter.idempotency_key)
     )
     .fetch_one(&mut *tx)
     .await?;
@@ -363,4 +382,18 @@ async fn insert_end(conn: &mut PgConnection, run_id: i64, outcome: RunOutcome, d
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Removes the runs that ended so many days ago, but for the last of each subject; returns how many.
+///
+/// # Errors
+/// The database's.
+pub async fn expire_runs(pool: &PgPool, keep_days: u32) -> Result<u64, StoreError> {
+    let removed = sqlx::query!(
+        "delete from job_run r using job_run_end e
+         where e.run_id = r.run_id and e.ended_at < clock_timestamp() - make_interval(days => $1)
+           and not exists (select from job_lease l where l.run_id = r.run_id)",
+        StoreError::encoded::<i32, _>("job_run_end.ended_at", keep_days)?
+    );
+    Ok(removed.execute(pool).await?.rows_affected())
 }

@@ -8,6 +8,7 @@ pub mod contracts;
 pub mod demo_database;
 pub mod dictionary;
 pub mod finding_decisions;
+pub mod finding_states;
 pub mod findings;
 pub mod invoices;
 pub mod jobs;

@@ -323,13 +323,14 @@ async fn every_route_refuses_a_key_without_its_scope() {
     let api = Api::of(&database.pool).await;
     for (method, path, scopes) in routes() {
         assert_eq!(api.send(&method, &path, &[], "").await.status, 401, "{method} {path} without a key");
-        let others: Vec<Scope> = Scope::ALL.into_iter().filter(|scope| !scopes.contains(&scope.to_string())).collect();
+        let others: Vec<Scope> =
+            Scope::ALL.iter().copied().filter(|scope| !scopes.contains(&scope.to_string())).collect();
         let key = api.key("other", &others, None).await;
         let refused = api.send(&method, &path, &[bearer(&key)], "").await;
         assert_eq!(refused.status, 403, "{method} {path}: {refused:?}");
         assert_eq!(refused.json()["scope"], json!(scopes[0]), "{method} {path}");
     }
-    let revoked = api.key("gone", &Scope::ALL, None).await;
+    let revoked = api.key("gone", Scope::ALL, None).await;
     let id = list_keys(&database.pool).await.expect("keys").remove(0).key_id;
     assert!(revoke_key(&database.pool, &id, "test").await.expect("revoked"));
     assert_eq!(api.get("/api/v1/contracts", &revoked).await.status, 401);

@@ -2,13 +2,16 @@
 //!
 //! A million output tokens of gpt-5.5 are charged 30 USD, of gpt-5.3-codex 14 USD; the share is 20 %.
 
+use crate::api::Api;
 use crate::books::*;
 use crate::support::{TestDatabase, correction};
+use apportion::domain::access::Scope;
 use apportion::domain::contract::rights::OnBreach;
 use apportion::domain::findings::{Finding, Verdict};
 use apportion::domain::ids::ContractId;
 use apportion::domain::period::Instant;
 use apportion::domain::record::Record;
+use apportion::jobs::finding_watch::watch;
 use apportion::jobs::findings::{DecideRequest, Decided, FindingError, FindingFilter, decide, list, show};
 use apportion::jobs::statements::{approve, issue};
 
@@ -323,8 +326,8 @@ async fn findings_are_listed_by_local_day_and_decisions_stand() {
     database.ingest(&edges).await;
     let days: Vec<String> = database.open(None).await.iter().map(|it| it.key.day.to_string()).collect();
     assert_eq!(days, ["2026-05-10", "2026-05-31", "2026-06-01"]);
-    let period = Some("2026-06".parse().expect("a period"));
-    let june = list(&database.pool, &FindingFilter { period, ..FindingFilter::default() }).await.expect("a list");
+    let june = FindingFilter::default().in_period("2026-06".parse().expect("a period"));
+    let june = list(&database.pool, &june).await.expect("a list");
     assert_eq!(june.findings.iter().map(|it| it.key.day.to_string()).collect::<Vec<_>>(), ["2026-06-01"]);
     // Reported, not held: it counts, and rejecting it is an opinion on record.
     assert_eq!(booked(&database.settle(CONTRACT, "2026-05").await), ["revenue-share 2026-05 18"]);
@@ -336,7 +339,7 @@ async fn findings_are_listed_by_local_day_and_decisions_stand() {
     assert!(list(&database.pool, &now).await.expect("a list").ended.is_empty(), "it was decided on");
     assert!(matches!(list(&database.pool, &unknown).await, Err(FindingError::Contract(_))));
     for (change, expect) in [
-        ("update finding_decision set decision = 'release'", "append-only"),
+        ("update finding_decision set verdict = 'release'", "append-only"),
         ("delete from finding_decision_event", "append-only"),
         ("truncate finding_decision cascade", "append-only"),
         (
@@ -355,5 +358,115 @@ async fn findings_are_listed_by_local_day_and_decisions_stand() {
         let error = outcome.map_or_else(|error| error.to_string(), |_| panic!("accepted: {change}"));
         assert!(error.contains(expect), "{change}: {error}");
     }
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_writes_down_what_differs_from_its_last_look_and_nothing_else() {
+    let database = TestDatabase::with_usage_on_vertex(holding().path()).await;
+    let look = async || {
+        let news = watch(&database.pool, &CONTRACT.into()).await.unwrap_or_else(|error| panic!("{error}"));
+        [news.opened, news.changed, news.gone].map(|states| states.iter().map(|it| it.events).collect::<Vec<_>>())
+    };
+    // What dashboards show is what is open.
+    let shown = async || -> Vec<String> {
+        let sql = "select f.day || ' ' || f.events || ' ' || a.amount || ' ' || f.on_breach || ' ' || f.kind
+            from reporting.finding f join reporting.finding_amount a using (finding_id) where f.events > 0 order by 1";
+        sqlx::query_scalar(sql).fetch_all(&database.pool).await.expect("findings")
+    };
+    let nothing: [Vec<i64>; 3] = [vec![], vec![], vec![]];
+    assert_eq!(look().await, [vec![1], vec![], vec![]]);
+    assert_eq!(look().await, nothing);
+    assert_eq!(shown().await, ["2026-05-10 1 30 hold first_availability"]);
+    // Late usage of the same day, and of one before all that was seen.
+    let early =
+        usage("early", "2026-04-28T00:00:00-07:00", "vertex-us-central1", "gpt-5.5", &[("output_tokens", "1000000")]);
+    database.ingest(&[million("late", "vertex-us-central1"), early]).await;
+    assert_eq!(look().await, [vec![1], vec![2], vec![]]);
+    let first = "2026-04-28 1 30 hold first_availability";
+    assert_eq!(shown().await, [first, "2026-05-10 2 60 hold first_availability"]);
+    let ids: Vec<String> = database.open(None).await.into_iter().map(|it| it.id).collect();
+    database.decide(&ids[1], Verdict::Release).await;
+    assert_eq!(look().await, [vec![], vec![], vec![0]]);
+    assert_eq!(shown().await, [first]);
+    // What usage nowhere near brings is looked at, and is none.
+    database.ingest(&[million("elsewhere", "openai-direct")]).await;
+    assert_eq!(look().await, nothing);
+    // A fact that comes to light ends what is left; it opens again where that is corrected to another day.
+    database.record(&[release("azure", "2026-04-27T12:00:00-07:00")]).await;
+    assert_eq!(look().await, [vec![], vec![], vec![0]]);
+    database.ingest(&[correction("c", "early", r#""occurred_at":"2026-04-27T17:00:00Z""#)]).await;
+    assert_eq!(look().await, [vec![1], vec![], vec![]]);
+    assert_eq!(shown().await, ["2026-04-27 1 30 hold first_availability"]);
+    assert_eq!(database.number("select count(*) from finding_state").await, 6);
+    for (change, expect) in [
+        ("update finding_watch set known_at = known_at", "only moves forward"),
+        ("delete from finding_watch", "only moves forward"),
+        ("update finding_state set events = 1", "append-only"),
+        (
+            "insert into finding_state select finding_id, known_at - interval '1 second', contract_id, right_id, product,
+               deployment, day, on_breach, why, events, first_at, last_at, quantities, amounts, unpriced
+             from finding_state limit 1",
+            "is not watched as known at",
+        ),
+    ] {
+        let error = sqlx::query(change).execute(&database.pool).await.expect_err(change).to_string();
+        assert!(error.contains(expect), "{change}: {error}");
+    }
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_findings_are_one_answer() {
+    let folder = holding();
+    let database = TestDatabase::with_usage_on_vertex(folder.path()).await;
+    let at =
+        |day: &str| usage(day, &format!("{day}T12:00:00Z"), "vertex-us-central1", "gpt-5.5", &[("output_tokens", "5")]);
+    database.ingest(&["2026-05-11", "2026-05-12", "2025-05-01"].map(at)).await;
+    let api = Api::of(&database.pool).await;
+    let key = api.key("ana", &[Scope::Read, Scope::Approve], None).await;
+    let days = |page: &serde_json::Value| -> Vec<String> {
+        page["items"]
+            .as_array()
+            .expect("items")
+            .iter()
+            .map(|it| it["day"].as_str().expect("a day").to_owned())
+            .collect()
+    };
+    let first = api.get("/api/v1/findings?period=2026-05&limit=2", &key).await.json();
+    assert_eq!(days(&first), ["2026-05-10", "2026-05-11"]);
+    assert_eq!((&first["items"][0]["amounts"], &first["items"][0]["on_breach"]), (&"30 USD".into(), &"hold".into()));
+    // Decided meanwhile: the second page is as known at the first.
+    let of_day = |it: &Finding| it.key.day.to_string() == "2026-05-12";
+    let last = database.open(None).await.into_iter().find(of_day).expect("a finding");
+    database.decide(&last.id, Verdict::Reject).await;
+    let cursor = first["next_cursor"].as_str().expect("a cursor");
+    let second = api.get(&format!("/api/v1/findings?period=2026-05&limit=2&cursor={cursor}"), &key).await.json();
+    assert_eq!((days(&second), &second["known_at"]), (vec!["2026-05-12".to_owned()], &first["known_at"]));
+    assert!(second["next_cursor"].is_null(), "{second}");
+    assert_eq!(days(&api.get("/api/v1/findings?period=2026-05", &key).await.json()), ["2026-05-10", "2026-05-11"]);
+    let other = api.get(&format!("/api/v1/findings?period=2026-05&contract=aws-openai&cursor={cursor}"), &key).await;
+    assert_eq!(other.status, 400, "{other:?}");
+    let csv = ["accept: text/csv".to_owned(), crate::api::bearer(&key)];
+    let csv = api.send("GET", "/api/v1/findings?period=2026-05", &csv, "").await.text;
+    assert!(
+        csv.starts_with("id,contract,right,product,deployment,day,on_breach,why,events,") && csv.lines().count() == 3
+    );
+    let decisions = api.get("/api/v1/findings/decisions?period=2026-05", &key).await.json();
+    assert_eq!(
+        (days(&decisions), &decisions["items"][0]["verdict"]),
+        (vec!["2026-05-12".to_owned()], &"reject".into())
+    );
+    // Without a period it is the last 12 months.
+    let lately = (chrono::Utc::now() - chrono::TimeDelta::days(40)).format("%Y-%m-%d").to_string();
+    database.ingest(&[at(&lately)]).await;
+    let listed = days(&api.get("/api/v1/findings", &key).await.json());
+    assert!(listed.contains(&lately) && !listed.contains(&"2025-05-01".to_owned()), "{listed:?}");
+    assert_eq!(days(&api.get("/api/v1/findings?period=2025", &key).await.json()), ["2025-05-01"; 2], "two rights");
+    let since = database.watermark().await;
+    database.record(&[release("azure", "2026-05-10T00:00:00Z")]).await;
+    let since = since.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let ended = api.get(&format!("/api/v1/findings/ended?since={since}&period=2026-05"), &key).await.json();
+    assert_eq!((days(&ended), &ended["items"][0]["facts"]), (days(&first), &"azure of test".into()));
     database.drop_it().await;
 }

@@ -1,13 +1,14 @@
 //! Invoices and credit notes on a real database: numbers without gaps, drawn once, never changed, and their files.
 
 use crate::books::*;
+use crate::jobs::IMPATIENT;
 use crate::support::TestDatabase;
 use apportion::domain::ids::{InvoiceNumber, PartyId};
 use apportion::domain::invoice::{Invoice, InvoiceKind, NotDrawnReason};
 use apportion::domain::money::Exact;
 use apportion::domain::schedule::{Job, RunOutcome};
 use apportion::jobs::invoices::{InvoiceError, document, draw, draw_all, list, read, show};
-use apportion::jobs::schedule::{Patience, tick};
+use apportion::jobs::schedule::tick;
 use apportion::jobs::statements::{approve, issue};
 use apportion::render::amount::money;
 use apportion::render::csv::csv;
@@ -221,7 +222,7 @@ async fn a_document_that_cannot_be_drawn_is_told_of_and_the_others_are_drawn() {
     let refusing = format!("alter table invoice add constraint not_this check (statement_id <> {})", statements[1]);
     sqlx::raw_sql(sqlx::AssertSqlSafe(refusing)).execute(pool).await.expect("a constraint");
     let now = chrono::Utc::now();
-    let ran = tick(pool, &crate::jobs::schedule(), Job::DrawInvoices, now, Patience::Impatient).await.expect("a run");
+    let ran = tick(pool, &crate::jobs::schedule(), Job::DrawInvoices, now, IMPATIENT).await.expect("a run");
     let [run] = ran.as_slice() else { panic!("{ran:?}") };
     assert_eq!(run.outcome, RunOutcome::Done);
     assert!(run.detail.contains("OPENAI-000001, OPENAI-000002; left: ") && run.detail.contains("not_this"), "{run:?}");

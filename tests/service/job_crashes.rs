@@ -24,7 +24,7 @@ impl Scheduler {
             .env("APPORTION_JOBS__CLOCK_BEHIND_DAYS", behind.to_string())
             .env("APPORTION_JOBS__TICK_SECONDS", "1")
             .env("APPORTION_JOBS__LEASE_SECONDS", "1")
-            .env("APPORTION_JOBS__RETRY_SECONDS", "0")
+            .env("APPORTION_JOBS__RETRY_SECONDS", "1")
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

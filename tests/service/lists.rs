@@ -205,7 +205,7 @@ async fn every_list_is_json_csv_or_json_lines() {
         &crate::jobs::schedule(),
         apportion::domain::schedule::Job::ExpireAnswers,
         chrono::Utc::now(),
-        apportion::jobs::schedule::Patience::Impatient,
+        crate::jobs::IMPATIENT,
     )
     .await
     .expect("it ran");

@@ -2,6 +2,8 @@
 
 use crate::panels::{DASHBOARDS, Query, alerts, names, panels};
 use crate::support::*;
+use apportion::domain::schedule::{Job, Subject};
+use apportion::store::jobs::{RunStart, begin_run};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -51,6 +53,8 @@ fn serve(database: &TestDatabase, topic: &TestTopic) -> (Running, SocketAddr) {
         .env("APPORTION_KAFKA__GROUP_ID", &topic.name)
         .env("APPORTION_KAFKA__TOPICS", &topic.name)
         .env("APPORTION_HTTP__LISTEN", "127.0.0.1:0")
+        .env("APPORTION_JOBS__TICK_SECONDS", "1")
+        .env("APPORTION_JOBS__RETRY_SECONDS", "1")
         .env("APPORTION_TELEMETRY__LOG_FORMAT", "json")
         .env_remove("APPORTION_CONFIG")
         .stderr(Stdio::piped())
@@ -86,14 +90,19 @@ fn watch(address: SocketAddr, folder: &Path) -> (Running, SocketAddr) {
     (Running(prometheus), free)
 }
 
-/// What Prometheus answers; nothing while it does not.
-fn ask(prometheus: SocketAddr, path: &str) -> Option<Value> {
-    let mut stream = TcpStream::connect(prometheus).ok()?;
+/// The body of an answer; nothing where there is none.
+fn get(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
     // An answer of HTTP/1.0 comes in one piece.
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
-    let answer: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
+    Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+}
+
+/// What Prometheus answers; nothing while it does not.
+fn ask(prometheus: SocketAddr, path: &str) -> Option<Value> {
+    let answer: Value = serde_json::from_str(&get(prometheus, path)?).ok()?;
     assert!(answer["status"] == "success", "{path}: {answer}");
     Some(answer["data"].clone())
 }
@@ -186,6 +195,45 @@ async fn every_panel_and_alert_has_what_it_asks_prometheus_for() {
         };
         assert_eq!(rule["state"], expect, "{rule}");
     }
+    topic.delete().await;
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_process_died_counts_as_lost_and_is_done_again() {
+    let (database, topic) = (TestDatabase::new().await, TestTopic::new(1).await);
+    let (at, subject) = (chrono::Utc::now(), Subject::default());
+    let died = RunStart {
+        job: Job::ExpireAnswers,
+        subject: &subject,
+        due_at: at,
+        clock_at: at,
+        attempt: 1,
+        holder: "died",
+        starter: None,
+        follows: None,
+        lease: Duration::from_secs(1),
+    };
+    assert!(begin_run(&database.pool, &died).await.expect("asked").is_some());
+    let outcomes = async || -> Vec<String> {
+        let runs = "select outcome from reporting.job_run where job = 'expire-answers' order by run_id";
+        sqlx::query_scalar(runs).fetch_all(&database.pool).await.expect("runs")
+    };
+    assert_eq!(outcomes().await, ["running"]);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(outcomes().await, ["lost"]);
+    let (_service, address) = serve(&database, &topic);
+    let counted = |text: &str, outcome: &str| {
+        text.contains(&format!("apportion_job_runs_total{{job=\"expire-answers\",outcome=\"{outcome}\"}} 1"))
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !get(address, "/metrics").is_some_and(|text| counted(&text, "lost") && counted(&text, "nothing_new")) {
+        assert!(Instant::now() < deadline, "{:?}", outcomes().await);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(outcomes().await, ["lost", "nothing_new"]);
+    let ready = get(address, "/readyz").expect("an answer");
+    assert!(ready.contains(r#""jobs":{"ready":true"#), "{ready}");
     topic.delete().await;
     database.drop_it().await;
 }

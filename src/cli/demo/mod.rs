@@ -3,6 +3,7 @@
 //! Each step is one function, in the order in which `run` calls them.
 
 mod books;
+mod findings;
 
 use super::generate::producer;
 use super::output::{line, table, thousands};
@@ -89,6 +90,7 @@ pub async fn run(args: Args, mut session: Session) -> anyhow::Result<()> {
     compare(&demo, &made).await?;
     books::show_revenue(&demo.pool, may.month).await?;
     books::show_statements(&demo.pool, &settled).await?;
+    findings::sell_elsewhere(&demo.pool).await?;
     books::show_watch(&demo.pool, may.month).await?;
     unresolved(&demo).await?;
     line(format!("\nDone in {}.{} s.", started.elapsed().as_secs(), started.elapsed().subsec_millis() / 100))?;

@@ -8,8 +8,8 @@ use crate::http::idempotency::Write;
 use crate::http::input::{Path, Query, parse};
 use crate::http::listing::{Page, PageParams, Wanted};
 use crate::http::problem::{Problem, Problems, WriteProblems};
-use crate::jobs::schedule::{Patience, Planned, Ran, Schedule, plan, tick};
-use crate::store::jobs::{JobRun, RunFilter, list_runs};
+use crate::jobs::schedule::{Planned, Ran, Trigger, plan, tick};
+use crate::store::jobs::{JobRun, RunFilter, Starter, list_runs};
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
@@ -27,7 +27,7 @@ pub async fn list(_reader: InsideReader, State(state): State<HttpState>, wanted:
     let mut planned = Vec::new();
     for job in Job::ALL {
         let (schedule, now) = (&state.schedule, state.schedule.now());
-        planned.extend(plan(&state.reads, schedule, *job, now, Patience::Patient).await?);
+        planned.extend(plan(&state.reads, schedule, *job, now, Trigger::Schedule).await?);
     }
     Page::whole(planned).respond(&wanted)
 }
@@ -66,23 +66,32 @@ pub async fn runs(
 
 /// Run a job now
 ///
-/// What is due of it, without waiting between tries; the same as when its time comes.
+/// What is due of it, without waiting between tries; the same as when its time comes. The runs say whose key it was.
 #[utoipa::path(
     post, path = "/api/v1/jobs/{job}/run", tag = "jobs", security(("key" = ["admin"])),
     params(("job" = String, Path, description = "Such as draft-statements"), super::WriteHeaders),
     responses((status = 200, description = "What ran, and how it ended", body = Page<Ran>), Problems, WriteProblems),
 )]
 pub async fn run(
-    _admin: Admin,
+    Admin(caller): Admin,
     State(state): State<HttpState>,
     Path(job): Path<String>,
     write: Write,
 ) -> Result<Response, Problem> {
     let job: Job = job.parse().map_err(|error| Problem::not_found(format!("{error}")))?;
     // Each run is a transaction of its own, as always. This one holds the request's name and keeps its answer.
+    let _alone = state.runs.lock().await;
     let writing = write.begin().await?;
-    let schedule = Schedule { request: writing.name().cloned(), ..Schedule::clone(&state.schedule) };
-    let ran = tick(&state.pool, &schedule, job, schedule.now(), Patience::Impatient).await?;
-    ran.iter().for_each(|run| state.metrics.job_ran(job, run.outcome));
+    let starter = Starter {
+        name: &caller.holder,
+        key_id: Some(&caller.key_id),
+        idempotency_key: writing.name().map(|name| name.idempotency_key.as_str()),
+    };
+    let schedule = &state.schedule;
+    let ran = tick(&state.pool, schedule, job, schedule.now(), Trigger::Person(starter)).await?;
+    for run in &ran {
+        state.metrics.job_ran(job, run.outcome);
+        state.metrics.findings_opened(run.findings_opened);
+    }
     writing.end(Json(Page::whole(ran))).await
 }

@@ -85,6 +85,8 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(invoices::list))
         .routes(routes!(invoices::show))
         .routes(routes!(findings::list))
+        .routes(routes!(findings::ended))
+        .routes(routes!(findings::decisions))
         .routes(routes!(findings::show))
         .routes(routes!(findings::decide))
         .routes(routes!(jobs::list))
