@@ -278,23 +278,7 @@ pub async fn begin_run(pool: &PgPool, start: &RunStart<'_>) -> Result<Option<i64
     if let Some(last) = last.as_ref().filter(|last| !last.has_ended) {
         insert_end(&mut tx, last.run_id, RunOutcome::Lost, "its lease ran out before it ended").await?;
     }
-    let run_id = sqlx::query_scalar!(
-        "insert into job_run (job, contract_id, period, due_at, clock_at, attempt, holder, started_by, key_id,
-           idempotency_key)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning run_id",
-        job,
-        contract,
-        period,
-        start.due_at,
-        start.clock_at,
-        StoreError::encoded::<i32, _>("job_run.attempt", start.attempt)?,
-        start.holder,
-        start.starter.map(|starter| starter.name),
-        start.starter.and_then(|starter| starter.key_id),
-        start.starter.and_then(|starter| starter.idempotency_key)
-    )
-    .fetch_one(&mut *tx)
-    .await?;
+    let run_id = insert_run(&mut tx, start).await?;
     let taken = match last {
         Some(last) => {
             sqlx::query!(
@@ -328,6 +312,27 @@ pub async fn begin_run(pool: &PgPool, start: &RunStart<'_>) -> Result<Option<i64
     }
     tx.commit().await?;
     Ok(Some(run_id))
+}
+
+async fn insert_run(conn: &mut PgConnection, start: &RunStart<'_>) -> Result<i64, StoreError> {
+    let run_id = sqlx::query_scalar!(
+        "insert into job_run (job, contract_id, period, due_at, clock_at, attempt, holder, started_by, key_id,
+           idempotency_key)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning run_id",
+        start.job.name(),
+        start.subject.contract.as_ref().map(ContractId::as_str),
+        start.subject.period.map(|period| period.to_string()),
+        start.due_at,
+        start.clock_at,
+        StoreError::encoded::<i32, _>("job_run.attempt", start.attempt)?,
+        start.holder,
+        start.starter.map(|starter| starter.name),
+        start.starter.and_then(|starter| starter.key_id),
+        start.starter.and_then(|starter| starter.idempotency_key)
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(run_id)
 }
 
 fn lease_seconds(lease: Duration) -> Result<i32, StoreError> {
