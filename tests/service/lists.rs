@@ -178,7 +178,11 @@ fn lists() -> Vec<String> {
         content["schema"]["$ref"].as_str().is_some_and(|name| name.contains("/Page_"))
     };
     let paths = description["paths"].as_object().expect("paths").keys().filter(|path| is_list(path));
-    let span = |path: &str| if path.ends_with("/usage") || path.ends_with("/charges") { SPAN } else { "" };
+    let span = |path: &str| match path.rsplit_once('/').map(|(_, name)| name) {
+        Some("usage" | "charges") => SPAN,
+        Some("ended") => "since=2026-05-01T00:00:00Z",
+        _ => "",
+    };
     paths.map(|path| format!("{}?{}", path.replace("{contract}", "resale-1"), span(path))).collect()
 }
 
@@ -254,7 +258,7 @@ fn is_problem(answer: &Answer, status: u16, what: &str) {
 async fn whatever_is_refused_is_a_problem() {
     let database = books().await;
     let api = Api::of(&database.pool).await;
-    let key = api.key("ana", &Scope::ALL, None).await;
+    let key = api.key("ana", Scope::ALL, None).await;
     let event = "content-type: application/cloudevents+json".to_owned();
     // One byte more than a body may have.
     let long = " ".repeat((16 << 20) + 1);

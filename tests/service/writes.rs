@@ -201,8 +201,8 @@ async fn a_run_whose_caller_hangs_up_ends_and_one_that_was_not_answered_is_not_r
 async fn every_write_is_answered_alike_and_what_is_refused_keeps_no_answer() {
     let database = books().await;
     let api = Api::of(&database.pool).await;
-    let ana = api.key("ana", &Scope::ALL, None).await;
-    let ben = api.key("ben", &Scope::ALL, None).await;
+    let ana = api.key("ana", Scope::ALL, None).await;
+    let ben = api.key("ben", Scope::ALL, None).await;
     let twice = async |path: &str, key: &str, content_type: &str, body: &Value| -> Answer {
         let headers = [bearer(key), format!("content-type: {content_type}"), "idempotency-key: k".to_owned() + path];
         let first = api.send("POST", path, &headers, &body.to_string()).await;
