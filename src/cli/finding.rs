@@ -6,7 +6,7 @@ use apportion::domain::contract::rights::OnBreach;
 use apportion::domain::findings::{Ended, Finding, Verdict};
 use apportion::domain::ids::ContractId;
 use apportion::domain::money::Rounding;
-use apportion::domain::period::{Instant, Period, parse_instant};
+use apportion::domain::period::{Instant, Period, Span, parse_instant};
 use apportion::jobs::findings::{DecideRequest, FindingDetails, FindingFilter, FindingList, decide, list, show};
 use apportion::store::finding_decisions::Decision;
 
@@ -33,7 +33,7 @@ Examples:
   apportion finding show 5f0c2a9d8be41376 --format json";
 
 const DECIDE_EXAMPLES: &str = "\
-A decision covers the events of the group that are known then, and stands. Released, what was held counts at its
+A decision covers the events of the group that are known then, and stands. Released, what was held counts at its \
 place, as an adjustment of its origin period; rejected, it never counts. Later events form a new group.
 
 Examples:
@@ -142,7 +142,7 @@ pub fn print_list(found: &FindingList) -> anyhow::Result<()> {
     if found.findings.is_empty() {
         line(format!("No open finding, as known at {}.", found.known_at))?;
     } else {
-        let heading = ["id", "contract", "right", "product", "deployment", "day", "events", "charged", "", "why"];
+        let heading = ["id", "contract", "right", "product", "deployment", "day", "events", "charged", "held", "why"];
         line(output::table(&heading, &[6, 7], found.findings.iter().map(row)))?;
         line(format!("As known at {}; `apportion finding show ID` shows the evidence.", found.known_at))?;
     }
@@ -232,7 +232,9 @@ fn print_details(details: &FindingDetails) -> anyhow::Result<()> {
             let held = if finding.on_breach == OnBreach::Hold { ", held until it is released" } else { "" };
             line(format!("{}{held}. Charged: {}", counted(finding.events, "event"), amounts(finding)))?;
             for breach in &finding.breaches {
-                line(format!("Broken from {} to {} (version {})", breach.span.start, breach.span.end, breach.version))?;
+                let end = breach.span.end;
+                let until = if end >= Span::ever().end { "on".to_owned() } else { format!("to {end}") };
+                line(format!("Broken from {} {until} (version {})", breach.span.start, breach.version))?;
             }
             let quantities =
                 finding.quantities.iter().map(|(meter, quantity)| vec![meter.to_string(), exact(quantity)]);

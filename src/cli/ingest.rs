@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 const EXAMPLES: &str = "\
-A file read twice, or once in part and once whole, counts once: what is known already is a duplicate.
-Ends with status 4 where messages were rejected, or conflict with what stands under their id: both are kept,
+A file read twice, or once in part and once whole, counts once: what is known already is a duplicate. \
+Ends with status 4 where messages were rejected, or conflict with what stands under their id: both are kept, \
 rejections redacted, and the others are taken in.
 
 Examples:

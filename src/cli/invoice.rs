@@ -13,11 +13,10 @@ use apportion::store::invoices::{InvoiceFilter, InvoiceHead};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::fmt::{self, Write};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
-A document is drawn once from each direction of an issued statement in which something is to be paid. Its number
+A document is drawn once from each direction of an issued statement in which something is to be paid. Its number \
 is its issuer's next one, without gaps; what it says never changes.
 
 Examples:
@@ -207,7 +206,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let rows = csv(&read(&pool, &filter.into()).await?)?;
             match output {
                 Some(output) => write_file(&output, rows.as_bytes())?,
-                None => std::io::stdout().lock().write_all(rows.as_bytes())?,
+                None => output::text(&rows)?,
             }
         }
     }
@@ -226,7 +225,7 @@ struct Shown<'a> {
     invoice: Box<RawValue>,
 }
 
-fn show_drawn(drawn: &Drawn) -> std::io::Result<()> {
+fn show_drawn(drawn: &Drawn) -> anyhow::Result<()> {
     let when = if drawn.is_new { "drawn" } else { "was drawn before" };
     line(format!("Statement {}: {when}.", drawn.statement_id))?;
     if !drawn.invoices.is_empty() {

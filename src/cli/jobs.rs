@@ -16,12 +16,12 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "\
-Jobs draft; people approve. draft-statements settles the open period of each contract whose books
-have begun, as `apportion settle` does, once it is over and jobs.close_delay_days have passed, and
-again every jobs.redraft_hours until it is issued; what somebody approved stays.
-draw-invoices draws the invoices and credit notes of issued statements. watch-findings writes down
-which findings of each contract are open, for the dashboards. expire-payloads removes what is kept of
-rejections in its time, expire-answers what is kept of answers to requests, expire-runs the runs that
+Jobs draft; people approve. draft-statements settles the open period of each contract whose books \
+have begun, as `apportion settle` does, once it is over and jobs.close_delay_days have passed, and \
+again every jobs.redraft_hours until it is issued; what somebody approved stays. \
+draw-invoices draws the invoices and credit notes of issued statements. watch-findings writes down \
+which findings of each contract are open, for the dashboards. expire-payloads removes what is kept of \
+rejections in its time, expire-answers what is kept of answers to requests, expire-runs the runs that \
 ended jobs.keep_runs_days ago, but for the last of each job and subject.
 
 Examples:
@@ -30,7 +30,7 @@ Examples:
   apportion jobs run draft-statements";
 
 const RUN_EXAMPLES: &str = "\
-The same as a tick of `apportion serve --roles jobs`, but for the waits between tries: what was
+The same as a tick of `apportion serve --roles jobs`, but for the waits between tries: what was \
 tried lately is tried again. Exit status 4 where something waits for somebody.
 
 Examples:

@@ -11,7 +11,7 @@ use apportion::store::access::{ApiKey, NewApiKey, create_key, list_keys, revoke_
 use serde::Serialize;
 
 const EXAMPLES: &str = "\
-A key is shown once, when it is made; the database has its digest alone. Who holds it is who acts by it: the
+A key is shown once, when it is made; the database has its digest alone. Who holds it is who acts by it: the \
 holder who makes a draft cannot approve it by another key either.
 
 Examples:
@@ -21,7 +21,7 @@ Examples:
   apportion key revoke 0123456789abcdef --by ben";
 
 const CREATE_EXAMPLES: &str = "\
-Scopes: read, ingest (send usage), settle, approve (approve and issue), admin (run jobs). With a party the key sees
+Scopes: read, ingest (send usage), settle, approve (approve and issue), admin (run jobs). With a party the key sees \
 what concerns that alone, and may have read and approve (agree to its statements, or dispute them).
 
 Example:
@@ -89,7 +89,11 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let key = create_key(&pool, &new).await.map_err(|error| refused(error, &new))?;
             match session.format {
                 Format::Json => json(&Made { key })?,
-                Format::Table => line(format!("{key}\nIt is shown this once: keep it where it is used."))?,
+                Format::Table => {
+                    line(&key)?;
+                    // Apart from the key, so that a script takes that alone.
+                    eprintln!("It is shown this once: keep it where it is used.");
+                }
             }
         }
         Command::List => {

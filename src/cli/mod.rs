@@ -272,6 +272,11 @@ pub fn explain(error: &anyhow::Error) -> String {
     hints::hint(error).map_or(text.clone(), |hint| format!("{text}; {hint}"))
 }
 
+/// Whether whoever reads the output has gone away, such as `head`: it has what it wanted.
+pub fn is_reader_gone(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_some_and(output::OutputError::is_reader_gone)
+}
+
 /// The exit status of an error, as `apportion --help` lists them.
 pub fn exit_status(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(status(error))

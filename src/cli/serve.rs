@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "\
-Ends the batch and the run in flight and leaves the consumer group on Ctrl-C or SIGTERM. Any number
+Ends the batch and the run in flight and leaves the consumer group on Ctrl-C or SIGTERM. Any number \
 of instances may run beside each other.
 
 Examples:

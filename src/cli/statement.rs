@@ -5,12 +5,14 @@ use super::output::{self, counted, json, line};
 use super::{Format, Session, stated};
 use apportion::domain::ids::ContractId;
 use apportion::domain::statement::Statement;
-use apportion::jobs::statements::{Answer, Full, answer, approve, issue, read, show, unresolved_events, waive};
+use apportion::jobs::statements::{
+    Answer, Full, answer, approve, events_since_cutoff, issue, read, show, unresolved_events, waive,
+};
 use apportion::store::books::{StatementFilter, StatementHead, list_statements};
 use apportion::store::statement_statuses::StatusChange;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 const EXAMPLES: &str = "\
 A statement is a draft, then approved by someone else than its maker, then issued, which closes its period.
@@ -95,6 +97,18 @@ enum Command {
     },
 }
 
+/// Says what of the period's usage came in since the cutoff: it is still time to have it in the statement.
+async fn tell_news(conn: &mut PgConnection, id: i64, session: &Session) -> anyhow::Result<()> {
+    let events = events_since_cutoff(conn, id).await?;
+    if events > 0 && session.format == Format::Table {
+        line(format!(
+            "Since its cutoff {} of the period came in: settle it again before it is issued, or they are booked in the next one.",
+            counted(events, "event")
+        ))?;
+    }
+    Ok(())
+}
+
 /// What was heard of an issued statement.
 #[derive(Debug, clap::Args)]
 struct Answered {
@@ -144,12 +158,16 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                     let statement: Statement = serde_json::from_str(&document)?;
                     line(super::statement_text::text(&head, &statement, unresolved_events))?;
                     line(changes(&history))?;
+                    if head.status.may_be_drafted_anew() {
+                        tell_news(&mut conn, id, session).await?;
+                    }
                 }
             }
         }
         Command::Approve { id, by } => {
             approve(&pool, id, by.as_str()).await?;
             report(&pool, id, session).await?;
+            tell_news(&mut *pool.acquire().await?, id, session).await?;
         }
         Command::Issue { id, by } => {
             issue(&pool, id, by.as_str()).await?;

@@ -41,7 +41,7 @@ Examples:
   apportion usage retry --reason unknown_field";
 
 const CONFLICTS_EXAMPLES: &str = "\
-The first content stands. A source that meant to change it sends a correction, with an id of its own. As JSON,
+The first content stands. A source that meant to change it sends a correction, with an id of its own. As JSON, \
 with the whole of what was reported and of what stands.
 
 Examples:
@@ -55,8 +55,8 @@ Examples:
   apportion usage unresolved";
 
 const AVAILABILITY_EXAMPLES: &str = "\
-Availability is ok / (ok + error) of the usage events from --from until before --to, as they
-stand after corrections. Events without an outcome are counted apart. The table cuts it and never
+Availability is ok / (ok + error) of the usage events from --from until before --to, as they \
+stand after corrections. Events without an outcome are counted apart. The table cuts it and never \
 rounds it up; as JSON it is exact, a fraction where no decimal is.
 
 Examples:

@@ -13,6 +13,7 @@ use crate::store::books::{
 };
 use crate::store::rollups::{UnresolvedUsage, load_unresolved};
 use crate::store::statement_statuses::{StatusChange, append_status, is_maker, load_history};
+use crate::store::usage_reports;
 use sqlx::{Acquire, PgConnection, PgPool, Postgres};
 use std::collections::BTreeMap;
 
@@ -245,4 +246,14 @@ pub async fn waive(pool: &PgPool, id: i64, by: &str, reason: &str) -> Result<Vec
     }
     tx.commit().await?;
     Ok(unresolved)
+}
+
+/// How many events of a statement's period were recorded since its cutoff. Until it is issued, another settlement
+/// takes them in; from then on they are news of the next period.
+///
+/// # Errors
+/// There is no statement of that id, or it cannot be read.
+pub async fn events_since_cutoff(conn: &mut PgConnection, id: i64) -> Result<i64, StatementError> {
+    let (_, statement) = load(conn, id).await?;
+    Ok(usage_reports::events_since(conn, statement.span, statement.cutoff).await?)
 }

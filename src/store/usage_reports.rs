@@ -3,10 +3,11 @@
 use super::StoreError;
 use super::usage::{Wanted, look_up};
 use crate::domain::outcome::Counts;
+use crate::domain::period::{Instant, Span};
 use crate::domain::usage::UsageMessage;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 /// A name with how many stand under it: a rejection reason, a deployment.
@@ -104,6 +105,22 @@ pub async fn rejections_by_reason(pool: &PgPool) -> Result<Vec<NameCount>, Store
 /// The database's.
 pub async fn taken_by_retries(pool: &PgPool) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(r#"select count(*) as "count!" from usage_rejection_retry"#).fetch_one(pool).await?)
+}
+
+/// How many events of a span were recorded after an instant, to the hour.
+///
+/// # Errors
+/// The database's.
+pub async fn events_since(conn: &mut PgConnection, span: Span, known_at: Instant) -> Result<i64, StoreError> {
+    let events = sqlx::query_scalar!(
+        r#"select coalesce(sum(r.events), 0) as "events!"
+        from usage_rollup r join usage_batch b using (batch_id)
+        where r.bucket >= $1 and r.bucket < $2 and b.recorded_at > $3 and r.events > 0"#,
+        span.start,
+        span.end,
+        known_at
+    );
+    Ok(events.fetch_one(conn).await?)
 }
 
 /// Events by deployment, as first reported.

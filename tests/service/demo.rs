@@ -39,7 +39,7 @@ fn check_demo() {
         ("Usage and list-price charges of 2026-05 by cloud", 1),
         ("Done in ", 1),
         ("Serving", 0),
-        ("To look around, run it in a terminal", 1),
+        ("To look around, run `make demo` in a terminal", 1),
         ("export DATABASE_URL", 0),
     ] {
         assert_eq!(shown.matches(part).count(), count, "{part:?} in\n{shown}");

@@ -86,11 +86,13 @@ pub async fn run(args: Args, mut session: Session) -> anyhow::Result<()> {
     made.push(produce(&demo, may).await?);
     consume(&demo, &made).await?;
     books::record_subscriptions(&demo.pool, may.month, "1_250_000_000.00 USD").await?;
-    let settled = books::settle_month(&demo.pool, may.month).await?;
+    books::settle_month(&demo.pool, may.month).await?;
     compare(&demo, &made).await?;
+    // News: the drafts are drawn up again with them.
+    findings::sell_elsewhere(&demo.pool).await?;
+    let settled = books::settle_month(&demo.pool, may.month).await?;
     books::show_revenue(&demo.pool, may.month).await?;
     books::show_statements(&demo.pool, &settled).await?;
-    findings::sell_elsewhere(&demo.pool).await?;
     books::show_watch(&demo.pool, may.month).await?;
     unresolved(&demo).await?;
     line(format!("\nDone in {}.{} s.", started.elapsed().as_secs(), started.elapsed().subsec_millis() / 100))?;
@@ -98,7 +100,7 @@ pub async fn run(args: Args, mut session: Session) -> anyhow::Result<()> {
         where_next(&session)?;
         return keep_serving(session).await;
     }
-    Ok(line("\nTo look around, run it in a terminal; or `make up`, and `apportion demo` again.")?)
+    Ok(line("\nTo look around, run `make demo` in a terminal.")?)
 }
 
 /// Serves what the demo made, at the port that is set or, where another program holds that, at any that is free.
@@ -285,7 +287,7 @@ fn where_next(session: &Session) -> anyhow::Result<()> {
         "usage conflicts",
         "usage unresolved",
         "jobs list",
-        "usage availability --from 2026-05-01 --to 2026-06-01",
+        "usage availability --from 2026-05-01T00:00:00-07:00 --to 2026-06-01T00:00:00-07:00",
     ] {
         line(format!("  {program} {command}"))?;
     }
