@@ -5,13 +5,13 @@ use super::contract::{Attribute, ChargeFilter, Contract};
 use super::ids::{ContractId, DeploymentId, EventId, PartyId, ProductId, TermId};
 use super::money::{Currency, Exact};
 use super::names::names;
-use super::period::{Instant, Span, Timeline, start_of_day};
+use super::period::{Instant, Span, Timeline, end_of_day_exclusive, start_of_day};
 use super::price::PriceBook;
 use super::rating::{Charge, UsageRollup, rate};
 use super::record::Fact;
 use super::register::{Deployment, Register};
 use super::usage::Meter;
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -209,47 +209,46 @@ pub fn find_group(id: &str, breaches: &[Breach], days: &Days) -> Option<(GroupKe
     })
 }
 
-/// The local days of a stretch of time, with the first instant of each.
+/// The local days in which something happened, however far they lie from each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Days {
-    starts: Vec<(NaiveDate, Instant)>,
-    /// Of the stretch of time.
-    end: Instant,
+    spans: BTreeMap<Instant, (NaiveDate, Instant)>,
 }
 
 impl Days {
-    /// Every day of a zone of which a part lies in a span.
-    pub fn of(zone: Tz, span: Span) -> Self {
-        let mut days = Vec::new();
-        // The clocks may have been put back over midnight: the day before begins no later in any case.
-        let mut day = span.start.with_timezone(&zone).date_naive().pred_opt();
-        while let Some((date, start)) = day.map(|day| (day, start_of_day(zone, day))).filter(|it| it.1 < span.end) {
-            days.push((date, start));
-            day = date.succ_opt();
-        }
-        Self { starts: days, end: span.end }
+    /// Every day of a zone of which a part lies in one of these hours, each told by its first instant.
+    pub fn of_hours(zone: Tz, hours: &[Instant]) -> Self {
+        let day_of = |at: Instant| {
+            let named = at.with_timezone(&zone).date_naive();
+            // Where clocks are put back over midnight, the local date of an instant can be that of the day before.
+            named.succ_opt().filter(|next| start_of_day(zone, *next) <= at).unwrap_or(named)
+        };
+        let last = |hour: Instant| hour.checked_add_signed(TimeDelta::minutes(59)).unwrap_or(hour);
+        let days: BTreeSet<NaiveDate> = hours.iter().flat_map(|hour| [day_of(*hour), day_of(last(*hour))]).collect();
+        let span = |day| (start_of_day(zone, day), (day, end_of_day_exclusive(zone, day)));
+        Self { spans: days.into_iter().map(span).collect() }
     }
 
     pub fn starts(&self) -> impl Iterator<Item = Instant> {
-        self.starts.iter().map(|(_, start)| *start)
+        self.spans.keys().copied()
     }
 
-    /// Each day with its span; the last ends with the stretch of time.
     pub fn spans(&self) -> impl Iterator<Item = (NaiveDate, Span)> {
-        let ends = self.starts().skip(1).chain([self.end]);
-        self.starts.iter().zip(ends).map(|((day, start), end)| (*day, Span { start: *start, end }))
+        self.spans.iter().map(|(start, (day, end))| (*day, Span { start: *start, end: *end }))
     }
 
-    /// The days, cut at every instant of `cuts` too.
+    /// The days and what lies between them, cut at every instant of `cuts` too.
     pub fn timeline(&self, cuts: impl Iterator<Item = Instant>) -> Timeline {
-        let begin = self.starts().next().unwrap_or(self.end);
-        Timeline::new(begin, self.end, self.starts().chain(cuts))
+        let begin = self.starts().next().unwrap_or(Instant::UNIX_EPOCH);
+        let ends = self.spans.values().map(|(_, end)| *end);
+        let end = ends.clone().next_back().unwrap_or(begin);
+        Timeline::new(begin, end, self.starts().chain(ends).chain(cuts))
     }
 
-    /// The day in which an instant lies.
+    /// The day in which an instant lies, if it is one of these.
     pub fn day_at(&self, at: Instant) -> Option<NaiveDate> {
-        let after = self.starts.partition_point(|(_, start)| *start <= at);
-        after.checked_sub(1).and_then(|last| self.starts.get(last)).map(|(day, _)| *day)
+        let (_, (day, end)) = self.spans.range(..=at).next_back()?;
+        (at < *end).then_some(*day)
     }
 }
 

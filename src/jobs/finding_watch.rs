@@ -25,7 +25,7 @@ pub async fn watch(pool: &PgPool, contract: &ContractId) -> Result<FindingNews, 
     let within = match seen_at {
         Some(seen_at) if !agreements_differ(&mut conn, seen_at, known_at).await? => {
             let query = BreachQuery::new(id, known_at, &breaches, Span::ever());
-            to_look_at(&seen, query.hours_recorded_after(&mut conn, Some(seen_at)).await?, zone)
+            to_look_at(&seen, query.hours_recorded_after(&mut conn, seen_at).await?, zone)
         }
         // The first look, or one after which anything may break a right, or break it no more.
         Some(_) | None => Some(Span::ever()),

@@ -254,9 +254,9 @@ async fn find(
     for contract in &now.known.contracts {
         let mut breaches = now.breaches(contract, Span::ever());
         let query = BreachQuery::new(&contract.head.id, known_at, &breaches, Span::ever());
-        let Some(hours) = query.hours(&mut *conn).await? else { continue };
+        let days = Days::of_hours(contract.head.zone, &query.hours(&mut *conn).await?);
         // An id tells nothing of its group; the ids of those that there may be are computed without looking at usage.
-        let Some((key, day)) = find_group(id, &breaches, &Days::of(contract.head.zone, hours)) else { continue };
+        let Some((key, day)) = find_group(id, &breaches, &days) else { continue };
         breaches.retain(|it| (&it.right, &it.product, &it.deployment) == (&key.right, &key.product, &key.deployment));
         finding = load_open_of(&mut *conn, &now, contract, &breaches, day).await?.into_iter().find(|it| it.id == id);
         break;
@@ -332,8 +332,7 @@ pub(super) async fn load_open_of(
 ) -> Result<Vec<Finding>, StoreError> {
     let (head, Known { register, prices, .. }) = (&contract.head, &now.known);
     let query = BreachQuery::new(&head.id, now.known_at, breaches, within);
-    let Some(hours) = query.hours(&mut *conn).await? else { return Ok(Vec::new()) };
-    let days = Days::of(head.zone, hours);
+    let days = Days::of_hours(head.zone, &query.hours(&mut *conn).await?);
     let starts: Vec<Instant> = days.starts().collect();
     let events = query.load_open_events(&mut *conn, &starts).await?;
     if events.is_empty() {
@@ -375,8 +374,7 @@ async fn load_ended(
         let still = now.known.contracts.iter().filter(|it| it.head.id == head.id);
         let still: Vec<Breach> = still.flat_map(|contract| now.breaches(contract, Span::ever())).collect();
         let query = BreachQuery::new(&head.id, before.known_at, &breaches, Span::ever());
-        let Some(hours) = query.hours(&mut *conn).await? else { continue };
-        let days = Days::of(head.zone, hours);
+        let days = Days::of_hours(head.zone, &query.hours(&mut *conn).await?);
         let starts: Vec<Instant> = days.starts().collect();
         let later = BreachQuery::new(&head.id, now.known_at, &still, Span::ever());
         let events = query.load_ended_events(&mut *conn, &later, &starts).await?;
@@ -431,7 +429,7 @@ pub(super) async fn load_held(conn: &mut PgConnection, query: HeldQuery<'_>) -> 
         let mut spans = breaches(contract, query.register, query.facts, Span::ever());
         spans.retain(|breach| breach.on_breach == OnBreach::Hold);
         let of_contract = BreachQuery::new(id, query.cutoff, &spans, Span::ever());
-        if of_contract.hours(&mut *conn).await?.is_none() && !has_rejected(&mut *conn, id, query.cutoff).await? {
+        if of_contract.hours(&mut *conn).await?.is_empty() && !has_rejected(&mut *conn, id, query.cutoff).await? {
             continue;
         }
         let end = query.timeline.edges().last().copied().unwrap_or(query.cutoff);

@@ -51,22 +51,46 @@ impl<'a> BreachQuery<'a> {
         Self { contract, known_at, spans: breaches.into_iter().filter_map(span).collect() }
     }
 
-    /// The hours from the first to the last in which there may be usage that breaks a right.
+    /// The hours in which there may be usage that breaks a right, each by its first instant, rising.
     ///
     /// # Errors
     /// The database's.
-    pub async fn hours(&self, conn: &mut PgConnection) -> Result<Option<Span>, StoreError> {
-        self.hours_recorded_after(conn, None).await
+    pub async fn hours(&self, conn: &mut PgConnection) -> Result<Vec<Instant>, StoreError> {
+        let hours = sqlx::query_scalar!(
+            r#"
+            with breach as (
+              select d.dimension_id, b.starts_at - interval '1 hour' as hour_before, b.ends_at
+              from unnest($1::breach_span[]) as b join usage_dimension d using (deployment, product)
+            )
+            select r.bucket
+            from usage_rollup r
+            join usage_batch u on u.batch_id = r.batch_id and u.recorded_at <= $2
+            where exists (select from breach b where b.dimension_id = r.dimension_id
+                and r.bucket > b.hour_before and r.bucket < b.ends_at)
+              and r.bucket > (select min(hour_before) from breach)
+              and r.bucket < (select max(ends_at) from breach)
+            group by r.bucket, r.dimension_id
+            -- what was voided, or moved to another hour by a correction, is here no more
+            having sum(r.events) <> 0
+            order by r.bucket
+            "#,
+            &self.spans as _,
+            self.known_at
+        );
+        let mut hours = hours.fetch_all(conn).await?;
+        hours.dedup();
+        Ok(hours)
     }
 
-    /// As [`Self::hours`], of usage alone that was recorded after an instant: news, corrections among them.
+    /// The hours from the first to the last of such usage that was recorded after an instant: news, corrections
+    /// and voids among them.
     ///
     /// # Errors
     /// The database's.
     pub async fn hours_recorded_after(
         &self,
         conn: &mut PgConnection,
-        after: Option<Instant>,
+        after: Instant,
     ) -> Result<Option<Span>, StoreError> {
         let row = sqlx::query!(
             r#"
@@ -78,7 +102,7 @@ impl<'a> BreachQuery<'a> {
             select min(r.bucket) as first, max(r.bucket) as last
             from usage_rollup r
             join usage_batch u on u.batch_id = r.batch_id and u.recorded_at <= $2
-              and ($3::timestamptz is null or u.recorded_at > $3)
+              and u.recorded_at > $3
             join breach b on b.dimension_id = r.dimension_id
               and r.bucket > b.hour_before and r.bucket < b.ends_at
             where r.bucket > (select min(hour_before) from breach)
