@@ -94,6 +94,15 @@ pub async fn last_recorded(pool: &PgPool) -> Result<Instant, StoreError> {
     Ok(last)
 }
 
+/// Whether an instant was handed out as a watermark, or lies before one: nothing is recorded at or below it any more.
+///
+/// # Errors
+/// The database's.
+pub async fn was_handed_out(pool: &PgPool, at: Instant) -> Result<bool, StoreError> {
+    let was = sqlx::query_scalar!(r#"select watermark >= $1 as "was!" from recording_watermark"#, at);
+    Ok(was.fetch_one(pool).await?)
+}
+
 /// Moves the watermark up to `at`, so that whatever is recorded later gets a later time; returns where it stands.
 ///
 /// Batches are ordered by their own rows. What is recorded otherwise (contracts, prices, figures) calls this.

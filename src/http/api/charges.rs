@@ -1,14 +1,12 @@
 //! `/charges`: rated usage.
 
 use super::usage::SpanParams;
-use crate::domain::period::Instant;
 use crate::http::HttpState;
 use crate::http::auth::InsideReader;
 use crate::http::input::Query;
 use crate::http::listing::{Page, PageParams, Wanted};
 use crate::http::problem::{Problem, Problems};
 use crate::jobs::charges::{ChargeKey, ChargeSum, charges};
-use crate::store::recording::last_recorded;
 use axum::extract::State;
 use axum::response::Response;
 
@@ -28,10 +26,7 @@ pub async fn list(
     wanted: Wanted,
 ) -> Result<Response, Problem> {
     let (limit, span) = (page.limit()?, span.span()?);
-    let (known_at, after) = match page.cursor::<(Instant, ChargeKey)>()? {
-        Some((known_at, after)) => (known_at, Some(after)),
-        None => (last_recorded(&state.reads).await?, None),
-    };
+    let (known_at, after) = super::as_known::<ChargeKey>(&state, page.cursor()?).await?;
     // There are few sums, of much usage that each of them may rest on: a page is cut from all of them.
     let mut sums = charges(&state.reads, span, known_at).await?;
     sums.retain(|sum| after.as_ref().is_none_or(|after| sum.key() > *after));

@@ -13,6 +13,8 @@ mod usage;
 use super::problem::Problem;
 use super::{HttpState, conditional, idempotency, listing, parameters};
 use crate::domain::ids::{MAX_REASON_CHARS, is_reason};
+use crate::domain::period::Instant;
+use crate::store::recording::{last_recorded, was_handed_out};
 use axum::extract::DefaultBodyLimit;
 use axum::{Json, Router, middleware, routing::get};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -131,6 +133,19 @@ struct MatchHeader {
     /// The `ETag` of what was seen; refused with 412 if it changed since.
     #[param(rename = "If-Match", pattern = "^(\"[!#-~]*\"|[*])$")]
     if_match: Option<String>,
+}
+
+/// As known at which instant the pages of a list are one answer, and after which item this one begins.
+///
+/// # Errors
+/// The database's, or a cursor that is none of ours.
+async fn as_known<K>(state: &HttpState, cursor: Option<(Instant, K)>) -> Result<(Instant, Option<K>), Problem> {
+    match cursor {
+        None => Ok((last_recorded(&state.reads).await?, None)),
+        Some((known_at, after)) if was_handed_out(&state.reads, known_at).await? => Ok((known_at, Some(after))),
+        // Such as one of a database that was restored to an earlier state since.
+        Some(_) => Err(Problem::bad_request("cursor: it is of a later time than anything that is known; begin anew")),
+    }
 }
 
 /// A reason that somebody gives; blanks are none.

@@ -7,7 +7,6 @@ use crate::http::auth::{InsideReader, Reader};
 use crate::http::input::Query;
 use crate::http::listing::{Page, PageParams, Wanted};
 use crate::http::problem::{Problem, Problems};
-use crate::store::recording::last_recorded;
 use crate::store::usage_reports::{self, RejectionLine, UnresolvedLine};
 use crate::store::usage_sums::{Bucket, UsageFilter, UsageKey, UsageSum, usage_sums};
 use axum::extract::State;
@@ -79,10 +78,7 @@ pub async fn sums(
     wanted: Wanted,
 ) -> Result<Response, Problem> {
     let (limit, span) = (page.limit()?, span.span()?);
-    let (known_at, after) = match page.cursor::<(Instant, UsageKey)>()? {
-        Some((known_at, after)) => (known_at, Some(after)),
-        None => (last_recorded(&state.reads).await?, None),
-    };
+    let (known_at, after) = super::as_known::<UsageKey>(&state, page.cursor()?).await?;
     let filter = UsageFilter {
         span,
         bucket: filter.bucket,
