@@ -95,7 +95,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             if let Some(contract) = &contract {
                 super::contracts::check_known(&pool, contract).await?;
             }
-            let filter = RunFilter { job, contract: contract.map(ContractId::new), before, limit };
+            let filter = RunFilter { job, contract: contract.map(ContractId::new), request: None, before, limit };
             let rows = list_runs(&pool, &filter).await?;
             match session.format {
                 Format::Json => json(&rows),

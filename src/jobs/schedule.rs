@@ -10,7 +10,7 @@ use super::settle::{SettleReport, SettleRequest, settle};
 use crate::domain::contract::rights::right_ids;
 use crate::domain::period::Instant;
 use crate::domain::schedule::{Job, LastRun, RunOutcome, Standing, Subject, Waits, periods_due, standing};
-use crate::store::jobs::{self, JobRun, RunStart, Starter};
+use crate::store::jobs::{self, JobRun, RunFilter, RunStart, Starter};
 use crate::store::{StoreError, rejections, requests};
 use chrono::{Days, TimeDelta, Utc};
 use serde::Serialize;
@@ -275,14 +275,17 @@ pub async fn tick(
 
 /// What a request ran before its process died: that is not run again for it.
 async fn ran_before(pool: &PgPool, job: Job, starter: Starter<'_>) -> Result<Vec<Ran>, ScheduleError> {
+    let Some(request) = starter.key_id.zip(starter.idempotency_key) else { return Ok(Vec::new()) };
+    let of_request =
+        RunFilter { job: Some(job), contract: None, request: Some(request), before: None, limit: u32::MAX };
     let ended = |run: JobRun| match run.outcome {
         Some(outcome) => {
-            let (run_id, subject, detail) = (run.run_id, run.subject, run.detail);
+            let JobRun { run_id, job, subject, detail, .. } = run;
             Ok(Ran { run_id, job, subject, outcome, detail, findings_opened: 0 })
         }
         None => Err(ScheduleError::Running { run_id: run.run_id }),
     };
-    jobs::load_runs_of(pool, starter).await?.into_iter().map(ended).collect()
+    jobs::list_runs(pool, &of_request).await?.into_iter().rev().map(ended).collect()
 }
 
 /// Renews a lease as long as it is asked to. One that was taken over is let go: what the run does is safe beside

@@ -58,6 +58,7 @@ pub async fn runs(
     let filter = RunFilter {
         job: filter.job.map(|text| parse("job", &text)).transpose()?,
         contract: filter.contract.map(ContractId::new),
+        request: None,
         before: page.cursor()?,
         limit: u32::try_from(limit).unwrap_or(u32::MAX).saturating_add(1),
     };
