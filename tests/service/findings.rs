@@ -14,6 +14,7 @@ use apportion::domain::record::Record;
 use apportion::jobs::finding_watch::watch;
 use apportion::jobs::findings::{DecideRequest, Decided, FindingError, FindingFilter, decide, list, show};
 use apportion::jobs::statements::{approve, issue};
+use apportion::store::finding_states::count_open;
 
 const CONTRACT: &str = "microsoft-openai";
 
@@ -374,21 +375,31 @@ async fn a_job_writes_down_what_differs_from_its_last_look_and_nothing_else() {
             from reporting.finding f join reporting.finding_amount a using (finding_id) where f.events > 0 order by 1";
         sqlx::query_scalar(sql).fetch_all(&database.pool).await.expect("findings")
     };
+    let counted = async || {
+        let counts = count_open(&database.pool).await.expect("counts");
+        assert!(
+            counts.len() > 2 && counts.iter().all(|(contract, groups)| *groups == 0 || contract.as_str() == CONTRACT)
+        );
+        counts.iter().map(|(_, groups)| groups).sum::<i64>()
+    };
     let nothing: [Vec<i64>; 3] = [vec![], vec![], vec![]];
+    assert_eq!(counted().await, 0);
     assert_eq!(look().await, [vec![1], vec![], vec![]]);
     assert_eq!(look().await, nothing);
+    assert_eq!(counted().await, 1);
     assert_eq!(shown().await, ["2026-05-10 1 30 hold first_availability"]);
     // Late usage of the same day, and of one before all that was seen.
     let early =
         usage("early", "2026-04-28T00:00:00-07:00", "vertex-us-central1", "gpt-5.5", &[("output_tokens", "1000000")]);
     database.ingest(&[million("late", "vertex-us-central1"), early]).await;
     assert_eq!(look().await, [vec![1], vec![2], vec![]]);
+    assert_eq!(counted().await, 2);
     let first = "2026-04-28 1 30 hold first_availability";
     assert_eq!(shown().await, [first, "2026-05-10 2 60 hold first_availability"]);
     let ids: Vec<String> = database.open(None).await.into_iter().map(|it| it.id).collect();
     database.decide(&ids[1], Verdict::Release).await;
     assert_eq!(look().await, [vec![], vec![], vec![0]]);
-    assert_eq!(shown().await, [first]);
+    assert_eq!((shown().await, counted().await), (vec![first.to_owned()], 1));
     // What usage nowhere near brings is looked at, and is none.
     database.ingest(&[million("elsewhere", "openai-direct")]).await;
     assert_eq!(look().await, nothing);

@@ -92,7 +92,6 @@ pub async fn run(
     let ran = tick(&state.pool, schedule, job, schedule.now(), Trigger::Person(starter)).await?;
     for run in &ran {
         state.metrics.job_ran(job, run.outcome);
-        state.metrics.findings_opened(run.findings_opened);
     }
     writing.end(Json(Page::whole(ran))).await
 }
