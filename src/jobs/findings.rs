@@ -27,16 +27,12 @@ pub struct FindingFilter {
     pub from: Option<NaiveDate>,
     /// Through this day.
     pub through: Option<NaiveDate>,
-    /// As known at this instant; without it, by now.
-    pub known_at: Option<Instant>,
-    /// Lists too what was open at this earlier instant and has ended since without a decision.
-    pub since: Option<Instant>,
 }
 
 impl FindingFilter {
     /// Of a period alone.
     pub fn in_period(self, period: Period) -> Self {
-        Self { from: Some(period.first_day()), through: Some(period.last_day()), ..self }
+        Self { from: Some(period.first_day()), through: Some(period.last_day()), contract: self.contract }
     }
 
     /// The stretch of time that is asked for, as a zone sees it.
@@ -84,23 +80,13 @@ pub struct DecideRequest {
     pub known_at: Option<Instant>,
 }
 
-/// What a decision covers.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct Decided {
-    pub finding: Finding,
-    pub verdict: Verdict,
-    pub events: i64,
-    #[schema(value_type = String, format = DateTime)]
-    pub cutoff: Instant,
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum FindingError {
     #[error(
         "{known_at} lies after {watermark}, up to which everything is recorded; leave it out, or take an earlier one"
     )]
     NotKnownYet { known_at: Instant, watermark: Instant },
-    #[error("no finding {id}, as known at {known_at}; `apportion finding list` shows those there are")]
+    #[error("no finding {id}, as known at {known_at}")]
     Unknown { id: String, known_at: Instant },
     #[error("every event of finding {id} is decided on, as known at {known_at}: {by} said {verdict}")]
     Decided { id: String, known_at: Instant, by: String, verdict: Verdict },
@@ -131,46 +117,62 @@ pub async fn known_by(pool: &PgPool, asked: Option<Instant>) -> Result<Instant, 
     }
 }
 
-/// Lists the findings that are open, what was decided, and what has ended since an instant.
+/// Lists the findings that are open, what was decided, and what was open at `since` and has ended without a decision.
 ///
 /// # Errors
 /// No such contract, or an instant that lies ahead.
-pub async fn list(pool: &PgPool, filter: &FindingFilter) -> Result<FindingList, FindingError> {
-    let known_at = known_by(pool, filter.known_at).await?;
-    let mut conn = pool.acquire().await?;
-    let now = snapshot_of(&mut conn, filter, known_at).await?;
-    let findings = load_open(&mut conn, filter, &now).await?;
-    let ended = match filter.since {
-        Some(since) => load_ended_since(&mut conn, filter, since, &now).await?,
+pub async fn list(
+    pool: &PgPool,
+    filter: &FindingFilter,
+    known_at: Option<Instant>,
+    since: Option<Instant>,
+) -> Result<FindingList, FindingError> {
+    let known_at = known_by(pool, known_at).await?;
+    let findings = list_open(pool, filter, known_at).await?;
+    let ended = match since {
+        Some(since) => list_ended(pool, filter, since, known_at).await?,
         None => Vec::new(),
     };
-    let FindingFilter { contract, from, through, .. } = filter;
+    let FindingFilter { contract, from, through } = filter;
     let decisions =
         DecisionFilter { contract: contract.as_ref(), from: *from, through: *through, ..DecisionFilter::default() };
-    let decisions = load_decisions(&mut *conn, &decisions, Some(known_at)).await?;
+    let decisions = load_decisions(pool, &decisions, Some(known_at)).await?;
     Ok(FindingList { known_at, findings, decisions, ended })
 }
 
-/// Lists the findings that are open alone.
+/// Lists the findings that are open, as known at an instant that [`known_by`] gave.
 ///
 /// # Errors
-/// As [`list`].
-pub async fn list_open(pool: &PgPool, filter: &FindingFilter) -> Result<Vec<Finding>, FindingError> {
-    let known_at = known_by(pool, filter.known_at).await?;
+/// No such contract.
+pub async fn list_open(pool: &PgPool, filter: &FindingFilter, known_at: Instant) -> Result<Vec<Finding>, FindingError> {
     let mut conn = pool.acquire().await?;
     let now = snapshot_of(&mut conn, filter, known_at).await?;
-    Ok(load_open(&mut conn, filter, &now).await?)
+    let mut found = Vec::new();
+    for contract in now.contracts(filter) {
+        let within = filter.span(contract.head.zone);
+        let breaches = now.breaches(contract, within);
+        found.extend(load_open_of(&mut conn, &now, contract, &breaches, within).await?);
+    }
+    Ok(found)
 }
 
-/// Lists what was open at an instant and has ended since without a decision.
+/// Lists what was open at an instant and, as known at one that [`known_by`] gave, has ended without a decision.
 ///
 /// # Errors
-/// As [`list`].
-pub async fn list_ended(pool: &PgPool, filter: &FindingFilter, since: Instant) -> Result<Vec<Ended>, FindingError> {
-    let known_at = known_by(pool, filter.known_at).await?;
+/// No such contract.
+pub async fn list_ended(
+    pool: &PgPool,
+    filter: &FindingFilter,
+    since: Instant,
+    known_at: Instant,
+) -> Result<Vec<Ended>, FindingError> {
     let mut conn = pool.acquire().await?;
     let now = snapshot_of(&mut conn, filter, known_at).await?;
-    load_ended_since(&mut conn, filter, since, &now).await
+    if since >= known_at {
+        return Ok(Vec::new());
+    }
+    let before = snapshot(&mut conn, since).await?;
+    Ok(load_ended(&mut conn, filter, &before, &now).await?)
 }
 
 /// Shows one group of findings with its evidence and what was decided on it.
@@ -192,7 +194,7 @@ pub async fn show(pool: &PgPool, id: &str, known_at: Option<Instant>) -> Result<
 ///
 /// # Errors
 /// There is no such group, or all of it is decided on.
-pub async fn decide(pool: &PgPool, request: &DecideRequest) -> Result<Decided, FindingError> {
+pub async fn decide(pool: &PgPool, request: &DecideRequest) -> Result<Decision, FindingError> {
     let cutoff = known_by(pool, request.known_at).await?;
     decide_known(pool, request, cutoff).await
 }
@@ -206,7 +208,7 @@ pub async fn decide_known<'c>(
     database: impl Acquire<'c, Database = Postgres>,
     request: &DecideRequest,
     cutoff: Instant,
-) -> Result<Decided, FindingError> {
+) -> Result<Decision, FindingError> {
     let mut tx = database.begin().await?;
     let (finding, before) = find(&mut tx, &request.finding, cutoff).await?;
     let id = || request.finding.clone();
@@ -221,12 +223,11 @@ pub async fn decide_known<'c>(
     let recorded_at = recording::lock(&mut tx, LockMode::Exclusive).await?;
     let DecideRequest { verdict, by, reason, .. } = request;
     let new = NewDecision { finding: &finding, verdict: *verdict, by, reason, recorded_at };
-    let events = query_of(&finding, cutoff).insert_decision(&mut tx, &new).await?;
-    if events == 0 {
+    let Some(decision) = query_of(&finding, cutoff).insert_decision(&mut tx, &new).await? else {
         return Err(decided(&load_decisions(&mut *tx, &decisions_on(&finding.id), Some(recorded_at)).await?));
-    }
+    };
     tx.commit().await?;
-    Ok(Decided { finding, verdict: *verdict, events, cutoff })
+    Ok(decision)
 }
 
 /// What is asked about a group: its breaches between its first and its last event.
@@ -305,21 +306,6 @@ impl Snapshot {
     }
 }
 
-/// The open findings of the contracts that are asked for.
-async fn load_open(
-    conn: &mut PgConnection,
-    filter: &FindingFilter,
-    now: &Snapshot,
-) -> Result<Vec<Finding>, StoreError> {
-    let mut found = Vec::new();
-    for contract in now.contracts(filter) {
-        let within = filter.span(contract.head.zone);
-        let breaches = now.breaches(contract, within);
-        found.extend(load_open_of(&mut *conn, now, contract, &breaches, within).await?);
-    }
-    Ok(found)
-}
-
 /// The open findings of a contract whose usage lies within a span.
 pub(super) async fn load_open_of(
     conn: &mut PgConnection,
@@ -342,19 +328,6 @@ pub(super) async fn load_open_of(
     let usage = query.load_open_usage(conn, &timeline, &prices.thresholds()).await?;
     let rated = Rated { days: &days, timeline: &timeline, register, prices };
     Ok(findings(&head.id, breaches, &events, &usage, &rated))
-}
-
-async fn load_ended_since(
-    conn: &mut PgConnection,
-    filter: &FindingFilter,
-    since: Instant,
-    now: &Snapshot,
-) -> Result<Vec<Ended>, FindingError> {
-    if since >= now.known_at {
-        return Ok(Vec::new());
-    }
-    let before = snapshot(&mut *conn, since).await?;
-    Ok(load_ended(conn, filter, &before, now).await?)
 }
 
 /// What was open before and is no more, though nobody decided.
