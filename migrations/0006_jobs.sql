@@ -15,7 +15,7 @@ create table job_run (
   holder text not null check (holder <> ''),
   -- the person who had it run, by which key if over http; absent where its time had come
   started_by text check (started_by <> ''),
-  key_id text check (key_id ~ '^[0-9a-f]{16}$'),
+  key_id text,
   started_at timestamptz not null default clock_timestamp(),
   check (contract_id is not null or period is null),
   check (started_by is not null or key_id is null)
@@ -47,6 +47,11 @@ create table job_lease (
 -- nobody could tell how long it would last.
 create function is_held(lease job_lease) returns boolean language sql volatile
   return lease.leased_until > clock_timestamp() and lease.renewed_at < clock_timestamp() + interval '1 minute';
+
+-- how a run ended, by its end where it has one. else its lease is the last of its subject, as whoever takes that over
+-- ends it: lost where that ran out, absent while the run goes on.
+create function outcome_of(ended job_run_end, lease job_lease) returns text language sql volatile
+  return coalesce(ended.outcome, case when not is_held(lease) then 'lost' end);
 
 create function refuse_wrong_lease() returns trigger language plpgsql as $$
 begin

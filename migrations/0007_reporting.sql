@@ -276,10 +276,7 @@ comment on view reporting.invoice is
 
 create view reporting.job_run as
   select r.run_id, r.job, r.contract_id as contract, r.period, r.due_at, r.attempt, r.holder, r.started_by, r.started_at,
-    e.ended_at,
-    -- without an end: its lease is the subject's last, as whoever takes that over ends it
-    coalesce(e.outcome, case when is_held(l) then 'running' else 'lost' end) as outcome,
-    e.detail
+    e.ended_at, coalesce(outcome_of(e, l), 'running') as outcome, e.detail
   from job_run r
   left join job_run_end e using (run_id)
   left join job_lease l using (run_id);

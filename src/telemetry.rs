@@ -63,7 +63,8 @@ struct JobMetrics {
     last_success: IntGaugeVec,
     /// Seconds since 1970. It stands still while Postgres is away, or when the scheduler hangs.
     last_tick: IntGauge,
-    findings_opened: IntCounter,
+    /// By `contract`. Each process that runs the jobs tells the same, as the database has it.
+    findings_open: IntGaugeVec,
 }
 
 impl JobMetrics {
@@ -86,9 +87,10 @@ impl JobMetrics {
                 "apportion_job_last_tick_timestamp_seconds",
                 "Unix time at which it was last looked, without an error, what is due; 0 before the first time",
             )?,
-            findings_opened: make.counter(
-                "apportion_findings_opened_total",
-                "Groups of findings that were seen open and had not been before",
+            findings_open: make.gauges(
+                "apportion_findings_open",
+                "Groups of findings of a contract on which nobody has decided, as a job saw them last",
+                &["contract"],
             )?,
         })
     }
@@ -191,9 +193,9 @@ impl Metrics {
         }
     }
 
-    /// Usage breaks rights that was not known to before.
-    pub fn findings_opened(&self, groups: u64) {
-        self.jobs.findings_opened.inc_by(groups);
+    /// How many groups of findings of a contract are open.
+    pub fn set_findings_open(&self, contract: &str, groups: i64) {
+        self.jobs.findings_open.with_label_values(&[contract]).set(groups);
     }
 
     /// Seconds since it was looked what is due, without an error; none before the first time.

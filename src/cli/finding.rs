@@ -98,11 +98,11 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     match args.command {
         Command::List { contract, period, known_at, since } => {
             let contract = contract.map(ContractId::new);
-            let mut filter = FindingFilter { contract, known_at, since, ..FindingFilter::default() };
+            let mut filter = FindingFilter { contract, ..FindingFilter::default() };
             if let Some(period) = period {
                 filter = filter.in_period(period);
             }
-            let found = list(&pool, &filter).await?;
+            let found = list(&pool, &filter, known_at, since).await?;
             match session.format {
                 Format::Json => json(&found)?,
                 Format::Table => print_list(&found)?,
@@ -117,18 +117,18 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         }
         Command::Decide { id, verdict, by, reason, known_at } => {
             let request = DecideRequest { finding: id, verdict, by, reason, known_at };
-            let decided = decide(&pool, &request).await?;
+            let decision = decide(&pool, &request).await?;
             match session.format {
-                Format::Json => json(&decided)?,
+                Format::Json => json(&decision)?,
                 Format::Table => {
-                    let covered = counted(decided.events, "event");
-                    let done = match decided.verdict {
+                    let covered = counted(decision.events, "event");
+                    let done = match decision.verdict {
                         Verdict::Release => "Released",
                         Verdict::Reject => "Rejected",
                     };
-                    line(format!("{done} {covered}, as known at {}.", decided.cutoff))?;
-                    if decided.finding.on_breach == OnBreach::Hold {
-                        let contract = &decided.finding.key.contract;
+                    line(format!("{done} {covered}, as known at {}.", decision.cutoff))?;
+                    if decision.on_breach == OnBreach::Hold {
+                        let contract = &decision.key.contract;
                         line(format!("The next settlement of {contract} takes it into account."))?;
                     }
                 }
@@ -206,7 +206,7 @@ fn print_decisions(decisions: &[Decision]) -> anyhow::Result<()> {
     let row = |it: &Decision| {
         vec![
             it.decision_id.to_string(),
-            it.finding_id.clone(),
+            it.finding.clone(),
             format!("{}/{}", it.key.contract, it.key.right),
             it.key.product.to_string(),
             it.key.deployment.to_string(),

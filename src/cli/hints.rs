@@ -11,10 +11,7 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
     let of_statement = error.downcast_ref().and_then(statement);
     let of_settlement = error.downcast_ref().and_then(settle);
     let of_invoice = error.downcast_ref().and_then(invoice);
-    let of_finding = match error.downcast_ref() {
-        Some(FindingError::Contract(error)) => settlement(error),
-        _ => None,
-    };
+    let of_finding = error.downcast_ref().and_then(finding);
     of_statement.or(of_settlement).or(of_invoice).or(of_finding)
 }
 
@@ -56,6 +53,14 @@ fn invoice(error: &InvoiceError) -> Option<String> {
     }
 }
 
+fn finding(error: &FindingError) -> Option<String> {
+    match error {
+        FindingError::Unknown { .. } => Some("`apportion finding list` shows those there are".to_owned()),
+        FindingError::Contract(error) => settlement(error),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,9 +69,13 @@ mod tests {
     #[test]
     fn an_error_of_a_job_names_the_command_that_helps_at_the_command_line_alone() {
         let unknown = SettlementError::UnknownContract { contract: "x".into(), known: Vec::new() };
-        let errors: [(anyhow::Error, &str); 3] = [
+        let errors: [(anyhow::Error, &str); 4] = [
             (StatementError::Unknown { id: 7 }.into(), "no statement 7; `apportion statement list`"),
             (SettleError::Settlement(unknown.clone()).into(), "`apportion contracts apply`"),
+            (
+                FindingError::Unknown { id: "a".to_owned(), known_at: chrono::Utc::now() }.into(),
+                "`apportion finding list`",
+            ),
             (FindingError::Contract(unknown).into(), "`apportion contracts apply`"),
         ];
         for (error, expected) in errors {

@@ -6,6 +6,7 @@ use apportion::config as settings;
 use apportion::domain::ids::ContractId;
 use apportion::domain::schedule::{Job, RunOutcome};
 use apportion::jobs::schedule::{Planned, Ran, Schedule, ScheduleError, Trigger, plan, run as run_planned, tick};
+use apportion::store::finding_states::count_open;
 use apportion::store::jobs::{JobRun, RunFilter, Starter, list_runs};
 use apportion::telemetry::Metrics;
 use chrono::TimeDelta;
@@ -95,7 +96,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             if let Some(contract) = &contract {
                 super::contracts::check_known(&pool, contract).await?;
             }
-            let filter = RunFilter { job, contract: contract.map(ContractId::new), before, limit };
+            let filter = RunFilter { job, contract: contract.map(ContractId::new), request: None, before, limit };
             let rows = list_runs(&pool, &filter).await?;
             match session.format {
                 Format::Json => json(&rows),
@@ -156,7 +157,7 @@ pub async fn keep_running(
             () = stop.cancelled() => return Ok(()),
             _ = every.tick() => {}
         }
-        let mut is_well = true;
+        let mut is_well = tell_open_findings(&pool, &metrics).await;
         for job in Job::ALL {
             // One job's fault keeps no other from running.
             if let Err(error) = run_due(&pool, &schedule, *job, &metrics, &stop).await {
@@ -166,6 +167,20 @@ pub async fn keep_running(
         }
         if is_well {
             metrics.jobs_ticked();
+        }
+    }
+}
+
+/// Before the jobs look anew: what they find open then is a rise, for the first of a contract too.
+async fn tell_open_findings(pool: &PgPool, metrics: &Metrics) -> bool {
+    match count_open(pool).await {
+        Ok(counts) => {
+            counts.iter().for_each(|(contract, groups)| metrics.set_findings_open(contract.as_str(), *groups));
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "it could not be told which findings are open");
+            false
         }
     }
 }
@@ -184,7 +199,6 @@ async fn run_due(
         }
         if let Some(ran) = run_planned(pool, schedule, &planned, schedule.now(), Trigger::Schedule).await? {
             metrics.job_ran(job, ran.outcome);
-            metrics.findings_opened(ran.findings_opened);
             // The one before it died without an end, and this one took its place.
             if planned.last_run.as_ref().is_some_and(JobRun::is_abandoned) {
                 metrics.job_ran(job, RunOutcome::Lost);

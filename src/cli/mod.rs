@@ -337,6 +337,7 @@ fn finding_status(error: &FindingError) -> u8 {
         FindingError::NotKnownYet { .. }
         | FindingError::Unknown { .. }
         | FindingError::Decided { .. }
+        | FindingError::Ended { .. }
         | FindingError::Contract(_) => 3,
         FindingError::Contracts(error) => contracts_status(error),
         FindingError::Store(_) => 1,

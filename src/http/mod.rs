@@ -37,7 +37,8 @@ pub use api::description;
 #[derive(Clone)]
 pub struct HttpState {
     pub pool: PgPool,
-    /// For requests that only read, made by [`store::for_reading`](crate::store::for_reading).
+    /// For requests that change nothing that is told, made by [`store::for_reading`](crate::store::for_reading); what
+    /// is read as known now moves the watermark.
     pub reads: PgPool,
     pub metrics: Arc<Metrics>,
     /// Whether this process takes in usage from Kafka, too.

@@ -142,8 +142,9 @@ impl From<StoreError> for Problem {
             return Self::bad_request("an instant or a number lies beyond what can be stored");
         }
         if error.is_timeout() {
-            let detail = "the database ended what took longer than http.read_timeout_seconds allows; ask for less: a \
-                          shorter span, or one deployment, product or contract";
+            let detail = "the database ended what took longer than http.read_timeout_seconds allows, or waited so \
+                          long for usage that comes in; send it again, or ask for less: a shorter span, or one \
+                          deployment, product or contract";
             return Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-slow", "The read took too long", detail);
         }
         if !error.is_transient() {
@@ -246,13 +247,9 @@ impl From<FindingError> for Problem {
         let detail = error.to_string();
         match error {
             FindingError::NotKnownYet { .. } => Self::conflict("not-known-yet", "The instant lies ahead", detail),
-            FindingError::Unknown { id, known_at } => {
-                let detail =
-                    format!("no finding {id}, as known at {known_at}; GET /api/v1/findings lists those there are");
-                Self::not_found(detail)
-            }
-            FindingError::Contract(_) => Self::not_found(detail),
+            FindingError::Unknown { .. } | FindingError::Contract(_) => Self::not_found(detail),
             FindingError::Decided { .. } => Self::conflict("decided", "All of it is decided on", detail),
+            FindingError::Ended { .. } => Self::conflict("ended", "It breaks the right no more", detail),
             FindingError::Contracts(error) => error.into(),
             FindingError::Store(error) => error.into(),
         }

@@ -1,19 +1,17 @@
-//! Findings: lists the usage that breaks rights, as known at an instant, takes decisions, and says what is held.
+//! Findings: lists the usage that breaks rights, as known at an instant, and takes decisions.
 
 use super::contracts::{ContractsError, Known, load};
+use super::held::facts;
 use crate::domain::contract::Contract;
-use crate::domain::contract::rights::OnBreach;
-use crate::domain::findings::{Breach, Days, Ended, Finding, Held, Rated, Verdict, breaches, find_group, findings};
+use crate::domain::findings::{Breach, Days, Ended, Finding, Rated, Verdict, breaches, find_group, findings};
 use crate::domain::ids::{ContractId, EventId};
-use crate::domain::period::{Instant, Period, Span, Timeline, end_of_day_exclusive, start_of_day};
-use crate::domain::price::PriceBook;
-use crate::domain::record::{Deduction, Fact, Record, RecordContent, Reduces, Subject};
-use crate::domain::register::Register;
+use crate::domain::period::{Instant, Period, Span, end_of_day_exclusive, start_of_day};
+use crate::domain::record::{Fact, Record, RecordContent, Subject};
 use crate::domain::settlement::{SettlementError, find_contract};
 use crate::store::StoreError;
 use crate::store::contracts::load_records;
 use crate::store::finding_decisions::{Decision, DecisionFilter, NewDecision, load_decisions};
-use crate::store::findings::{BreachQuery, EventAt, has_rejected};
+use crate::store::findings::{BreachQuery, EventAt};
 use crate::store::recording::{self, LockMode};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -29,16 +27,12 @@ pub struct FindingFilter {
     pub from: Option<NaiveDate>,
     /// Through this day.
     pub through: Option<NaiveDate>,
-    /// As known at this instant; without it, by now.
-    pub known_at: Option<Instant>,
-    /// Lists too what was open at this earlier instant and has ended since without a decision.
-    pub since: Option<Instant>,
 }
 
 impl FindingFilter {
     /// Of a period alone.
     pub fn in_period(self, period: Period) -> Self {
-        Self { from: Some(period.first_day()), through: Some(period.last_day()), ..self }
+        Self { from: Some(period.first_day()), through: Some(period.last_day()), contract: self.contract }
     }
 
     /// The stretch of time that is asked for, as a zone sees it.
@@ -86,24 +80,18 @@ pub struct DecideRequest {
     pub known_at: Option<Instant>,
 }
 
-/// What a decision covers.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct Decided {
-    pub finding: Finding,
-    pub verdict: Verdict,
-    pub events: i64,
-    #[schema(value_type = String, format = DateTime)]
-    pub cutoff: Instant,
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum FindingError {
     #[error(
         "{known_at} lies after {watermark}, up to which everything is recorded; leave it out, or take an earlier one"
     )]
     NotKnownYet { known_at: Instant, watermark: Instant },
-    #[error("no finding {id}, as known at {known_at}; `apportion finding list` shows those there are")]
+    #[error("no finding {id}, as known at {known_at}")]
     Unknown { id: String, known_at: Instant },
+    #[error(
+        "finding {id} has ended since {known_at}: facts or corrections that came later leave nothing that breaks the right"
+    )]
+    Ended { id: String, known_at: Instant },
     #[error("every event of finding {id} is decided on, as known at {known_at}: {by} said {verdict}")]
     Decided { id: String, known_at: Instant, by: String, verdict: Verdict },
     #[error(transparent)]
@@ -133,46 +121,62 @@ pub async fn known_by(pool: &PgPool, asked: Option<Instant>) -> Result<Instant, 
     }
 }
 
-/// Lists the findings that are open, what was decided, and what has ended since an instant.
+/// Lists the findings that are open, what was decided, and what was open at `since` and has ended without a decision.
 ///
 /// # Errors
 /// No such contract, or an instant that lies ahead.
-pub async fn list(pool: &PgPool, filter: &FindingFilter) -> Result<FindingList, FindingError> {
-    let known_at = known_by(pool, filter.known_at).await?;
-    let mut conn = pool.acquire().await?;
-    let now = snapshot_of(&mut conn, filter, known_at).await?;
-    let findings = load_open(&mut conn, filter, &now).await?;
-    let ended = match filter.since {
-        Some(since) => load_ended_since(&mut conn, filter, since, &now).await?,
+pub async fn list(
+    pool: &PgPool,
+    filter: &FindingFilter,
+    known_at: Option<Instant>,
+    since: Option<Instant>,
+) -> Result<FindingList, FindingError> {
+    let known_at = known_by(pool, known_at).await?;
+    let findings = list_open(pool, filter, known_at).await?;
+    let ended = match since {
+        Some(since) => list_ended(pool, filter, since, known_at).await?,
         None => Vec::new(),
     };
-    let FindingFilter { contract, from, through, .. } = filter;
+    let FindingFilter { contract, from, through } = filter;
     let decisions =
         DecisionFilter { contract: contract.as_ref(), from: *from, through: *through, ..DecisionFilter::default() };
-    let decisions = load_decisions(&mut *conn, &decisions, Some(known_at)).await?;
+    let decisions = load_decisions(pool, &decisions, Some(known_at)).await?;
     Ok(FindingList { known_at, findings, decisions, ended })
 }
 
-/// Lists the findings that are open alone.
+/// Lists the findings that are open, as known at an instant that [`known_by`] gave.
 ///
 /// # Errors
-/// As [`list`].
-pub async fn list_open(pool: &PgPool, filter: &FindingFilter) -> Result<Vec<Finding>, FindingError> {
-    let known_at = known_by(pool, filter.known_at).await?;
+/// No such contract.
+pub async fn list_open(pool: &PgPool, filter: &FindingFilter, known_at: Instant) -> Result<Vec<Finding>, FindingError> {
     let mut conn = pool.acquire().await?;
     let now = snapshot_of(&mut conn, filter, known_at).await?;
-    Ok(load_open(&mut conn, filter, &now).await?)
+    let mut found = Vec::new();
+    for contract in now.contracts(filter) {
+        let within = filter.span(contract.head.zone);
+        let breaches = now.breaches(contract, within);
+        found.extend(load_open_of(&mut conn, &now, contract, &breaches, within).await?);
+    }
+    Ok(found)
 }
 
-/// Lists what was open at an instant and has ended since without a decision.
+/// Lists what was open at an instant and, as known at one that [`known_by`] gave, has ended without a decision.
 ///
 /// # Errors
-/// As [`list`].
-pub async fn list_ended(pool: &PgPool, filter: &FindingFilter, since: Instant) -> Result<Vec<Ended>, FindingError> {
-    let known_at = known_by(pool, filter.known_at).await?;
+/// No such contract.
+pub async fn list_ended(
+    pool: &PgPool,
+    filter: &FindingFilter,
+    since: Instant,
+    known_at: Instant,
+) -> Result<Vec<Ended>, FindingError> {
     let mut conn = pool.acquire().await?;
     let now = snapshot_of(&mut conn, filter, known_at).await?;
-    load_ended_since(&mut conn, filter, since, &now).await
+    if since >= known_at {
+        return Ok(Vec::new());
+    }
+    let before = snapshot(&mut conn, since).await?;
+    Ok(load_ended(&mut conn, filter, &before, &now).await?)
 }
 
 /// Shows one group of findings with its evidence and what was decided on it.
@@ -194,7 +198,7 @@ pub async fn show(pool: &PgPool, id: &str, known_at: Option<Instant>) -> Result<
 ///
 /// # Errors
 /// There is no such group, or all of it is decided on.
-pub async fn decide(pool: &PgPool, request: &DecideRequest) -> Result<Decided, FindingError> {
+pub async fn decide(pool: &PgPool, request: &DecideRequest) -> Result<Decision, FindingError> {
     let cutoff = known_by(pool, request.known_at).await?;
     decide_known(pool, request, cutoff).await
 }
@@ -202,13 +206,13 @@ pub async fn decide(pool: &PgPool, request: &DecideRequest) -> Result<Decided, F
 /// As [`decide`], on what was known at an instant that [`known_by`] gave.
 ///
 /// # Errors
-/// There is no such group, or all of it is decided on.
+/// There is no such group, all of it is decided on, or it has ended since.
 #[tracing::instrument(name = "finding.decide", skip_all, fields(finding = request.finding, verdict = %request.verdict))]
 pub async fn decide_known<'c>(
     database: impl Acquire<'c, Database = Postgres>,
     request: &DecideRequest,
     cutoff: Instant,
-) -> Result<Decided, FindingError> {
+) -> Result<Decision, FindingError> {
     let mut tx = database.begin().await?;
     let (finding, before) = find(&mut tx, &request.finding, cutoff).await?;
     let id = || request.finding.clone();
@@ -221,14 +225,21 @@ pub async fn decide_known<'c>(
     let Some(finding) = finding else { return Err(decided(&before)) };
     // Alone: two decisions on one group must see each other, and no settlement may have seen this one.
     let recorded_at = recording::lock(&mut tx, LockMode::Exclusive).await?;
+    // A release or waiver may have ended it since it was looked at: what breaks no right is not rejected for good.
+    let still = match find(&mut tx, &request.finding, recorded_at).await {
+        Ok((Some(still), _)) => still,
+        Ok((None, since)) if !since.is_empty() => return Err(decided(&since)),
+        Ok(_) | Err(FindingError::Unknown { .. }) => return Err(FindingError::Ended { id: id(), known_at: cutoff }),
+        Err(error) => return Err(error),
+    };
+    let finding = Finding { breaches: still.breaches, ..finding };
     let DecideRequest { verdict, by, reason, .. } = request;
     let new = NewDecision { finding: &finding, verdict: *verdict, by, reason, recorded_at };
-    let events = query_of(&finding, cutoff).insert_decision(&mut tx, &new).await?;
-    if events == 0 {
+    let Some(decision) = query_of(&finding, cutoff).insert_decision(&mut tx, &new).await? else {
         return Err(decided(&load_decisions(&mut *tx, &decisions_on(&finding.id), Some(recorded_at)).await?));
-    }
+    };
     tx.commit().await?;
-    Ok(Decided { finding, verdict: *verdict, events, cutoff })
+    Ok(decision)
 }
 
 /// What is asked about a group: its breaches between its first and its last event.
@@ -307,21 +318,6 @@ impl Snapshot {
     }
 }
 
-/// The open findings of the contracts that are asked for.
-async fn load_open(
-    conn: &mut PgConnection,
-    filter: &FindingFilter,
-    now: &Snapshot,
-) -> Result<Vec<Finding>, StoreError> {
-    let mut found = Vec::new();
-    for contract in now.contracts(filter) {
-        let within = filter.span(contract.head.zone);
-        let breaches = now.breaches(contract, within);
-        found.extend(load_open_of(&mut *conn, now, contract, &breaches, within).await?);
-    }
-    Ok(found)
-}
-
 /// The open findings of a contract whose usage lies within a span.
 pub(super) async fn load_open_of(
     conn: &mut PgConnection,
@@ -343,19 +339,6 @@ pub(super) async fn load_open_of(
     let usage = query.load_open_usage(conn, &timeline, &prices.thresholds()).await?;
     let rated = Rated { days: &days, timeline: &timeline, register, prices };
     Ok(findings(&head.id, breaches, &events, &usage, &rated))
-}
-
-async fn load_ended_since(
-    conn: &mut PgConnection,
-    filter: &FindingFilter,
-    since: Instant,
-    now: &Snapshot,
-) -> Result<Vec<Ended>, FindingError> {
-    if since >= now.known_at {
-        return Ok(Vec::new());
-    }
-    let before = snapshot(&mut *conn, since).await?;
-    Ok(load_ended(conn, filter, &before, now).await?)
 }
 
 /// What was open before and is no more, though nobody decided.
@@ -398,57 +381,4 @@ fn facts_since(finding: &Finding, before: &Snapshot, now: &Snapshot) -> Vec<Even
     let since = now.records.iter().skip(before.records.len());
     let facts = since.filter(|record| matches!(&record.content, RecordContent::Fact(fact) if is_about(fact)));
     facts.map(|record| record.id.clone()).collect()
-}
-
-/// The facts among records, in the order of their recording.
-pub(super) fn facts(records: &[Record]) -> Vec<Fact> {
-    let fact = |record: &Record| match &record.content {
-        RecordContent::Fact(fact) => Some(fact.clone()),
-        RecordContent::Figure(_) | RecordContent::Deduction(_) => None,
-    };
-    records.iter().filter_map(fact).collect()
-}
-
-/// What a settlement needs to know to say what is held.
-#[derive(Clone, Copy)]
-pub(super) struct HeldQuery<'a> {
-    pub contracts: &'a [Contract],
-    pub register: &'a Register,
-    pub prices: &'a PriceBook,
-    pub facts: &'a [Fact],
-    pub records: &'a [Record],
-    pub timeline: &'a Timeline,
-    pub cutoff: Instant,
-}
-
-/// What each contract holds back of the usage of a timeline, and of its deductions; only those that hold something.
-pub(super) async fn load_held(conn: &mut PgConnection, query: HeldQuery<'_>) -> Result<Vec<Held>, StoreError> {
-    let mut all = Vec::new();
-    for contract in query.contracts {
-        let id = &contract.head.id;
-        let mut spans = breaches(contract, query.register, query.facts, Span::ever());
-        spans.retain(|breach| breach.on_breach == OnBreach::Hold);
-        let of_contract = BreachQuery::new(id, query.cutoff, &spans, Span::ever());
-        if of_contract.hours(&mut *conn).await?.is_empty() && !has_rejected(&mut *conn, id, query.cutoff).await? {
-            continue;
-        }
-        let end = query.timeline.edges().last().copied().unwrap_or(query.cutoff);
-        let events = of_contract.load_held_events(&mut *conn, end).await?;
-        let usage = of_contract.load_held_usage(&mut *conn, query.timeline, &query.prices.thresholds()).await?;
-        let named: Vec<(&EventId, &EventId)> = query.records.iter().filter_map(named_event).collect();
-        let held = of_contract.load_held_of(&mut *conn, named.iter().map(|(_, event)| *event)).await?;
-        let deductions = named.iter().filter(|(_, event)| held.contains(event)).map(|(id, _)| (*id).clone()).collect();
-        if !events.is_empty() || !usage.is_empty() {
-            all.push(Held { contract: id.clone(), usage, deductions, events });
-        }
-    }
-    Ok(all)
-}
-
-/// The id of a deduction that names an event, and that event.
-fn named_event(record: &Record) -> Option<(&EventId, &EventId)> {
-    match &record.content {
-        RecordContent::Deduction(Deduction { reduces: Reduces::Event(event), .. }) => Some((&record.id, event)),
-        RecordContent::Deduction(_) | RecordContent::Figure(_) | RecordContent::Fact(_) => None,
-    }
 }

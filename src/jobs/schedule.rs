@@ -1,17 +1,15 @@
 //! Scheduled jobs: finds what is due, leases it, does it. The next tick is the retry.
 //!
 //! A job takes no input: what it does follows from what the database holds. Another one is a variant of
-//! [`Job`], what it runs on in `find`, and what it does in `perform`.
+//! [`Job`], what it runs on in `find`, and what it does in `jobs/perform.rs`.
 
 use super::contracts::{self, ContractsError};
-use super::finding_watch::watch;
-use super::invoices::{AllDrawn, Left, draw_all};
-use super::settle::{SettleReport, SettleRequest, settle};
+use super::perform::{RunEnd, perform};
 use crate::domain::contract::rights::right_ids;
 use crate::domain::period::Instant;
 use crate::domain::schedule::{Job, LastRun, RunOutcome, Standing, Subject, Waits, periods_due, standing};
-use crate::store::jobs::{self, JobRun, RunStart, Starter};
-use crate::store::{StoreError, rejections, requests};
+use crate::store::StoreError;
+use crate::store::jobs::{self, JobRun, RunFilter, RunStart, Starter};
 use chrono::{Days, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::PgPool;
@@ -98,9 +96,6 @@ pub struct Ran {
     pub subject: Subject,
     pub outcome: RunOutcome,
     pub detail: String,
-    /// How many groups of findings it saw that were not open before.
-    #[serde(skip)]
-    pub findings_opened: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -235,8 +230,8 @@ pub async fn run(
         lease: schedule.lease,
     };
     let Some(run_id) = jobs::begin_run(pool, &start).await? else { return Ok(None) };
-    let Ended { outcome, detail, findings_opened } = tokio::select! {
-        ended = perform(pool, schedule, planned) => ended,
+    let RunEnd { outcome, detail } = tokio::select! {
+        end = perform(pool, schedule, planned.job, &planned.subject) => end,
         error = keep_lease(pool, run_id, schedule.lease) => return Err(error),
     };
     let is_ours = jobs::end_run(pool, run_id, outcome, &detail).await?;
@@ -245,7 +240,7 @@ pub async fn run(
         // What it did stands, and another run found that.
         false => (RunOutcome::Lost, format!("taken over before it ended: {outcome} {detail}")),
     };
-    Ok(Some(Ran { run_id, job: planned.job, subject: planned.subject.clone(), outcome, detail, findings_opened }))
+    Ok(Some(Ran { run_id, job: planned.job, subject: planned.subject.clone(), outcome, detail }))
 }
 
 /// Runs what is due of a job, one after the other; returns how each run ended, with those that the same request ran
@@ -275,14 +270,17 @@ pub async fn tick(
 
 /// What a request ran before its process died: that is not run again for it.
 async fn ran_before(pool: &PgPool, job: Job, starter: Starter<'_>) -> Result<Vec<Ran>, ScheduleError> {
+    let Some(request) = starter.key_id.zip(starter.idempotency_key) else { return Ok(Vec::new()) };
+    let of_request =
+        RunFilter { job: Some(job), contract: None, request: Some(request), before: None, limit: u32::MAX };
     let ended = |run: JobRun| match run.outcome {
         Some(outcome) => {
-            let (run_id, subject, detail) = (run.run_id, run.subject, run.detail);
-            Ok(Ran { run_id, job, subject, outcome, detail, findings_opened: 0 })
+            let JobRun { run_id, job, subject, detail, .. } = run;
+            Ok(Ran { run_id, job, subject, outcome, detail })
         }
         None => Err(ScheduleError::Running { run_id: run.run_id }),
     };
-    jobs::load_runs_of(pool, starter).await?.into_iter().map(ended).collect()
+    jobs::list_runs(pool, &of_request).await?.into_iter().rev().map(ended).collect()
 }
 
 /// Renews a lease as long as it is asked to. One that was taken over is let go: what the run does is safe beside
@@ -297,93 +295,4 @@ async fn keep_lease(pool: &PgPool, run_id: i64, lease: Duration) -> StoreError {
             Err(error) => return error,
         }
     }
-}
-
-/// Does a job; what it cannot do is its outcome.
-async fn perform(pool: &PgPool, schedule: &Schedule, planned: &Planned) -> Ended {
-    let (outcome, detail) = match planned.job {
-        Job::DraftStatements => draft_statements(pool, schedule, &planned.subject).await,
-        Job::DrawInvoices => draw_invoices(pool, schedule).await,
-        Job::WatchFindings => return watch_findings(pool, &planned.subject).await,
-        Job::ExpirePayloads => expired("payloads of rejections", rejections::expire_payloads(pool).await),
-        Job::ExpireAnswers => expired("answers to requests", requests::expire(pool).await),
-        Job::ExpireRuns => expired("runs", jobs::expire_runs(pool, schedule.keep_runs_days).await),
-    };
-    Ended { outcome, detail, findings_opened: 0 }
-}
-
-/// How a job ended.
-struct Ended {
-    outcome: RunOutcome,
-    detail: String,
-    findings_opened: u64,
-}
-
-async fn watch_findings(pool: &PgPool, subject: &Subject) -> Ended {
-    let ended = |outcome, detail| Ended { outcome, detail, findings_opened: 0 };
-    let Some(contract) = &subject.contract else {
-        return ended(RunOutcome::Failed, format!("{subject} is no contract"));
-    };
-    match watch(pool, contract).await {
-        Ok(news) if news.is_empty() => ended(RunOutcome::NothingNew, String::new()),
-        Ok(news) => {
-            let counts = [("new", &news.opened), ("changed", &news.changed), ("no longer open", &news.gone)];
-            let told: Vec<String> = counts.iter().map(|(what, of)| format!("{what}: {}", of.len())).collect();
-            let findings_opened = u64::try_from(news.opened.len()).unwrap_or(u64::MAX);
-            Ended { outcome: RunOutcome::Done, detail: format!("findings {}", told.join(", ")), findings_opened }
-        }
-        Err(error) => ended(RunOutcome::Failed, error.to_string()),
-    }
-}
-
-fn expired(what: &str, count: Result<u64, StoreError>) -> (RunOutcome, String) {
-    match count {
-        Ok(0) => (RunOutcome::NothingNew, String::new()),
-        Ok(count) => (RunOutcome::Done, format!("{what} that expired: {count}")),
-        Err(error) => (RunOutcome::Failed, error.to_string()),
-    }
-}
-
-/// Settles as a person does at the command line, but for what somebody has approved: that stays.
-async fn draft_statements(pool: &PgPool, schedule: &Schedule, subject: &Subject) -> (RunOutcome, String) {
-    let (Some(contract), Some(period)) = (subject.contract.clone(), subject.period) else {
-        return (RunOutcome::Failed, format!("{subject} is no period of a contract"));
-    };
-    let request =
-        SettleRequest { contract, period, cutoff: None, by: schedule.actor.as_str().into(), keep_approvals: true };
-    match settle(pool, &request).await {
-        Ok(report) if report.lines.is_empty() && report.drafted.is_empty() => (RunOutcome::NothingNew, String::new()),
-        Ok(report) => (RunOutcome::Done, done(&report)),
-        Err(error) if error.is_waiting() => (RunOutcome::Waiting, error.to_string()),
-        Err(error) => (RunOutcome::Failed, error.to_string()),
-    }
-}
-
-/// Draws what can be drawn. What is left waits for an earlier statement, or for somebody who mends what is wrong.
-async fn draw_invoices(pool: &PgPool, schedule: &Schedule) -> (RunOutcome, String) {
-    match draw_all(pool, &schedule.actor).await {
-        Ok(AllDrawn { drawn, left }) if drawn.is_empty() => match left.first() {
-            None => (RunOutcome::NothingNew, String::new()),
-            Some(_) => (RunOutcome::Waiting, reasons(&left)),
-        },
-        Ok(AllDrawn { drawn, left }) => {
-            let numbers: Vec<String> =
-                drawn.iter().flat_map(|it| &it.invoices).map(|head| head.number.to_string()).collect();
-            let done = format!("statements: {}, documents: {}", drawn.len(), numbers.join(", "));
-            let left = if left.is_empty() { String::new() } else { format!("; left: {}", reasons(&left)) };
-            (RunOutcome::Done, done + &left)
-        }
-        Err(error) => (RunOutcome::Failed, error.to_string()),
-    }
-}
-
-fn reasons(left: &[Left]) -> String {
-    left.iter().map(|left| left.why.as_str()).collect::<Vec<_>>().join("; ")
-}
-
-fn done(report: &SettleReport) -> String {
-    let ids: Vec<String> = report.drafted.iter().map(|(id, _)| id.to_string()).collect();
-    let plural = |count: usize| if count == 1 { "" } else { "s" };
-    let lines = report.lines.len();
-    format!("drafted statement{} {}, booked {lines} line{}", plural(ids.len()), ids.join(", "), plural(lines))
 }

@@ -1,7 +1,7 @@
 //! Settles a period: load what is known at the cutoff, decide, book the differences and draft the statements.
 
 use super::contracts::{ContractsError, Known};
-use super::findings::{HeldQuery, facts, load_held};
+use super::held::{HeldQuery, facts, load_held};
 use crate::domain::deduction::{PlacedDeduction, place};
 use crate::domain::ids::{ContractId, EventId};
 use crate::domain::period::{Instant, Period};

@@ -13,7 +13,8 @@ use sqlx::{PgConnection, PgExecutor};
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Decision {
     pub decision_id: i64,
-    pub finding_id: String,
+    /// The group's id.
+    pub finding: String,
     #[serde(flatten)]
     pub key: GroupKey,
     pub verdict: Verdict,
@@ -40,13 +41,17 @@ pub struct NewDecision<'a> {
 }
 
 impl BreachQuery<'_> {
-    /// Writes a decision with the events of the group that were known then and that nobody has decided on since;
-    /// returns how many. Where that is none, nothing is written.
+    /// Writes a decision with the events of the group that were known then and that nobody has decided on since.
+    /// Where there are none, nothing is written.
     ///
     /// # Errors
     /// The database's.
-    pub async fn insert_decision(&self, conn: &mut PgConnection, new: &NewDecision<'_>) -> Result<i64, StoreError> {
-        let key = &new.finding.key;
+    pub async fn insert_decision(
+        &self,
+        conn: &mut PgConnection,
+        new: &NewDecision<'_>,
+    ) -> Result<Option<Decision>, StoreError> {
+        let (finding, key) = (new.finding, &new.finding.key);
         let events = sqlx::query_scalar!(
             r#"
             select b.event_key as "event_key!"
@@ -61,29 +66,32 @@ impl BreachQuery<'_> {
         )
         .fetch_all(&mut *conn)
         .await?;
-        let count: i64 = StoreError::encoded("finding_decision.events", events.len())?;
-        if count == 0 {
-            return Ok(0);
+        if events.is_empty() {
+            return Ok(None);
         }
-        sqlx::query!(
+        let count: i64 = StoreError::encoded("finding_decision.events", events.len())?;
+        let why = finding.why.join("; ");
+        let decision_id = sqlx::query_scalar!(
             "with decision as (
                insert into finding_decision (finding_id, contract_id, right_id, product, deployment, day, verdict,
                                              on_breach, why, events, cutoff, recorded_at, decided_by, reason)
                values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
                returning decision_id, contract_id, right_id
+             ), covered as (
+               insert into finding_decision_event (contract_id, right_id, event_key, decision_id)
+               select d.contract_id, d.right_id, k.event_key, d.decision_id
+               from decision d cross join unnest($15::uuid[]) as k(event_key)
              )
-             insert into finding_decision_event (contract_id, right_id, event_key, decision_id)
-             select d.contract_id, d.right_id, k.event_key, d.decision_id
-             from decision d cross join unnest($15::uuid[]) as k(event_key)",
-            new.finding.id,
+             select decision_id from decision",
+            finding.id,
             key.contract.as_str(),
             key.right.as_str(),
             key.product.as_str(),
             key.deployment.as_str(),
             key.day,
             new.verdict.name(),
-            new.finding.on_breach.name(),
-            new.finding.why.join("; "),
+            finding.on_breach.name(),
+            why,
             count,
             self.known_at,
             new.recorded_at,
@@ -91,10 +99,22 @@ impl BreachQuery<'_> {
             new.reason,
             &events
         )
-        .execute(&mut *conn)
+        .fetch_one(&mut *conn)
         .await?;
         super::recording::move_watermark(conn, new.recorded_at).await?;
-        Ok(count)
+        Ok(Some(Decision {
+            decision_id,
+            finding: finding.id.clone(),
+            key: key.clone(),
+            verdict: new.verdict,
+            on_breach: finding.on_breach,
+            why,
+            events: count,
+            cutoff: self.known_at,
+            recorded_at: new.recorded_at,
+            decided_by: new.by.to_owned(),
+            reason: new.reason.to_owned(),
+        }))
     }
 }
 
@@ -155,7 +175,7 @@ pub async fn load_decisions(
                 },
                 verdict: StoreError::decoded("finding_decision.verdict", &row.finding_id, row.verdict.parse())?,
                 on_breach: StoreError::decoded("finding_decision.on_breach", &row.finding_id, row.on_breach.parse())?,
-                finding_id: row.finding_id,
+                finding: row.finding_id,
                 why: row.why,
                 events: row.events,
                 cutoff: row.cutoff,

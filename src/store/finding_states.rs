@@ -61,6 +61,23 @@ pub async fn load_seen(conn: &mut PgConnection, contract: &ContractId) -> Result
     Ok(Seen { known_at, open: states.collect::<Result<_, StoreError>>()? })
 }
 
+/// How many groups of findings of each contract were seen open last; none before the first look.
+///
+/// # Errors
+/// The database's.
+pub async fn count_open(pool: &PgPool) -> Result<Vec<(ContractId, i64)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select c.contract_id as "contract_id!", count(*) filter (where s.events > 0) as "groups!"
+           from (select distinct contract_id from contract_version) c
+           left join (select distinct on (contract_id, finding_id) contract_id, events from finding_state
+                      order by contract_id, finding_id, known_at desc) s using (contract_id)
+           group by c.contract_id"#
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|row| (ContractId::new(row.contract_id), row.groups)).collect())
+}
+
 /// Whether anything but usage and decisions that findings follow from was recorded after `after` and by `until`.
 ///
 /// # Errors

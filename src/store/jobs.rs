@@ -80,9 +80,7 @@ impl JobRun {
     pub fn is_abandoned(&self) -> bool {
         self.outcome == Some(RunOutcome::Lost) && self.ended_at.is_none()
     }
-}
 
-impl JobRun {
     pub fn standing(&self) -> LastRun {
         match self.outcome {
             None => LastRun::Running,
@@ -145,8 +143,7 @@ pub async fn load_last_runs(conn: &mut PgConnection, job: Job) -> Result<BTreeMa
     let rows = sqlx::query_as!(
         JobRunRow,
         r#"select r.run_id, r.job, r.contract_id, r.period, r.due_at, r.attempt, r.holder, r.started_by,
-             r.key_id, r.started_at, e.ended_at as "ended_at?",
-             coalesce(e.outcome, case when not is_held(l) then 'lost' end) as outcome,
+             r.key_id, r.started_at, e.ended_at as "ended_at?", outcome_of(e, l) as outcome,
              coalesce(e.detail, '') as "detail!",
              (extract(epoch from clock_timestamp() - coalesce(e.ended_at, l.leased_until)) * 1000000)::bigint
                as "ended_ago_micros!"
@@ -162,9 +159,11 @@ pub async fn load_last_runs(conn: &mut PgConnection, job: Job) -> Result<BTreeMa
 
 /// Which runs to list.
 #[derive(Clone, Debug)]
-pub struct RunFilter {
+pub struct RunFilter<'a> {
     pub job: Option<Job>,
     pub contract: Option<ContractId>,
+    /// Those that a request asked for which named itself: its key, and what it calls itself.
+    pub request: Option<(&'a str, &'a str)>,
     /// Those before this run, to go on where a list ended.
     pub before: Option<i64>,
     pub limit: u32,
@@ -174,48 +173,25 @@ pub struct RunFilter {
 ///
 /// # Errors
 /// The database's, or a row that cannot be read.
-pub async fn list_runs(pool: &PgPool, filter: &RunFilter) -> Result<Vec<JobRun>, StoreError> {
+pub async fn list_runs(pool: &PgPool, filter: &RunFilter<'_>) -> Result<Vec<JobRun>, StoreError> {
     let rows = sqlx::query_as!(
         JobRunRow,
         r#"select r.run_id, r.job, r.contract_id, r.period, r.due_at, r.attempt, r.holder, r.started_by,
-             r.key_id, r.started_at, e.ended_at as "ended_at?",
-             -- one whose lease was taken over has an end
-             coalesce(e.outcome, case when not is_held(l) then 'lost' end) as outcome,
+             r.key_id, r.started_at, e.ended_at as "ended_at?", outcome_of(e, l) as outcome,
              coalesce(e.detail, '') as "detail!",
              coalesce(extract(epoch from clock_timestamp() - coalesce(e.ended_at, l.leased_until)) * 1000000, 0)::bigint
                as "ended_ago_micros!"
            from job_run r left join job_run_end e using (run_id) left join job_lease l using (run_id)
            where ($1::text is null or r.job = $1) and ($2::text is null or r.contract_id = $2)
              and ($3::bigint is null or r.run_id < $3)
-           order by r.run_id desc limit $4"#,
+             and ($4::text is null or (r.key_id, r.idempotency_key) = ($4, $5))
+           order by r.run_id desc limit $6"#,
         filter.job.map(Job::name),
         filter.contract.as_ref().map(ContractId::as_str),
         filter.before,
+        filter.request.map(|(key_id, _)| key_id),
+        filter.request.map(|(_, idempotency_key)| idempotency_key),
         i64::from(filter.limit)
-    )
-    .fetch_all(pool)
-    .await?;
-    rows.into_iter().map(JobRun::try_from).collect()
-}
-
-/// The runs that a request asked for which named itself, the first first.
-///
-/// # Errors
-/// The database's, or a row that cannot be read.
-pub async fn load_runs_of(pool: &PgPool, starter: Starter<'_>) -> Result<Vec<JobRun>, StoreError> {
-    let rows = sqlx::query_as!(
-        JobRunRow,
-        r#"select r.run_id, r.job, r.contract_id, r.period, r.due_at, r.attempt, r.holder, r.started_by,
-             r.key_id, r.started_at, e.ended_at as "ended_at?",
-             coalesce(e.outcome, case when not is_held(l) then 'lost' end) as outcome,
-             coalesce(e.detail, '') as "detail!",
-             coalesce(extract(epoch from clock_timestamp() - coalesce(e.ended_at, l.leased_until)) * 1000000, 0)::bigint
-               as "ended_ago_micros!"
-           from job_run r left join job_run_end e using (run_id) left join job_lease l using (run_id)
-           where (r.key_id, r.idempotency_key) = ($1, $2)
-           order by r.run_id"#,
-        starter.key_id,
-        starter.idempotency_key
     )
     .fetch_all(pool)
     .await?;

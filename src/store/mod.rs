@@ -175,7 +175,7 @@ pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, StoreError> {
 }
 
 /// A pool beside another, to the same database and of as many connections, in which no statement takes longer than
-/// `timeout`: whoever asks for much keeps no connection from those who write.
+/// `timeout`: whoever asks for much keeps no connection from those who write. A wait for the recording lock counts, too.
 pub fn for_reading(pool: &PgPool, timeout: Duration) -> PgPool {
     let settings = [
         ("statement_timeout", format!("{}ms", timeout.as_millis())),

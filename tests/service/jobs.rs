@@ -9,7 +9,7 @@ use apportion::jobs::schedule::{Planned, Ran, Schedule, Trigger, plan, run, tick
 use apportion::jobs::statements::{approve, issue};
 use apportion::store::books::{StatementFilter, StatementHead, list_statements};
 use apportion::store::jobs::{JobRun, RunFilter, RunStart, Starter, begin_run, end_run, list_runs, renew_lease};
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Utc};
 use std::process::Command;
 use std::time::Duration;
 
@@ -70,7 +70,8 @@ impl TestDatabase {
     }
 
     async fn runs(&self) -> Vec<JobRun> {
-        let filter = RunFilter { job: Some(Job::DraftStatements), contract: None, before: None, limit: 1000 };
+        let filter =
+            RunFilter { job: Some(Job::DraftStatements), contract: None, request: None, before: None, limit: 1000 };
         list_runs(&self.pool, &filter).await.expect("listed")
     }
 
@@ -406,7 +407,7 @@ async fn runs_say_who_started_them_and_are_removed_in_time() {
     for trigger in [PATIENT, IMPATIENT, IMPATIENT] {
         assert_eq!(tick(Job::ExpirePayloads, trigger).await.len(), 1);
     }
-    let all = RunFilter { job: None, contract: None, before: None, limit: 10 };
+    let all = RunFilter { job: None, contract: None, request: None, before: None, limit: 10 };
     let runs = list_runs(pool, &all).await.expect("listed");
     let starters: Vec<Option<&str>> = runs.iter().map(|run| run.started_by.as_deref()).collect();
     assert_eq!(starters, [Some("ana"), Some("ana"), None]);
@@ -424,5 +425,26 @@ async fn runs_say_who_started_them_and_are_removed_in_time() {
     let left: Vec<Job> = list_runs(pool, &all).await.expect("listed").iter().map(|run| run.job).collect();
     assert_eq!(left, [Job::ExpireRuns, Job::ExpireAnswers, Job::ExpirePayloads]);
     assert_eq!(tick(Job::ExpireRuns, IMPATIENT).await[0].outcome, RunOutcome::NothingNew);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_answered_with_the_runs_of_its_own_job() {
+    let database = TestDatabase::new().await;
+    let pool = &database.pool;
+    let key = "insert into api_key (key_id, secret_sha256, holder, scopes, created_at, created_by)
+               values ('00000000000000aa', sha256('x'), 'ana', array['admin'], now(), 'test')";
+    sqlx::query(key).execute(pool).await.expect("a key");
+    let ask = async |job, idempotency_key| {
+        let starter = Starter { name: "ana", key_id: Some("00000000000000aa"), idempotency_key };
+        let ran = tick(pool, &schedule(), job, Utc::now(), Trigger::Person(starter)).await.expect("a tick");
+        ran.into_iter().map(|it| (it.run_id, it.job)).collect::<Vec<_>>()
+    };
+    let first = ask(Job::ExpirePayloads, Some("a")).await;
+    assert_eq!(first, [(1, Job::ExpirePayloads)]);
+    assert_eq!(ask(Job::ExpireAnswers, Some("a")).await, [(2, Job::ExpireAnswers)], "another job");
+    assert_eq!(ask(Job::ExpirePayloads, Some("a")).await, first, "the same request");
+    assert_eq!(ask(Job::ExpirePayloads, Some("b")).await, [(3, Job::ExpirePayloads)], "another request");
+    assert_eq!(ask(Job::ExpirePayloads, None).await, [(4, Job::ExpirePayloads)], "a request without a name");
     database.drop_it().await;
 }

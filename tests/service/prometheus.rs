@@ -1,5 +1,6 @@
 //! Alerts and panels on a real Prometheus, which scrapes a real `apportion serve`.
 
+use crate::books::shipped_copy;
 use crate::panels::{DASHBOARDS, Query, alerts, names, panels};
 use crate::support::*;
 use apportion::domain::schedule::{Job, Subject};
@@ -147,7 +148,12 @@ fn messages(round: usize) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_panel_and_alert_has_what_it_asks_prometheus_for() {
-    let (database, topic) = (TestDatabase::new().await, TestTopic::new(2).await);
+    let (database, topic) = (TestDatabase::empty().await, TestTopic::new(2).await);
+    // Findings are told by contract.
+    database.apply(shipped_copy().path()).await;
+    let named = "insert into product values ('gpt', 'openai', '{}', now());
+        insert into deployment values ('east', 'azure', 'api', 'r', 'openai', 'openai', now())";
+    sqlx::raw_sql(named).execute(&database.pool).await.expect("master data");
     let folder = tempfile::tempdir().expect("a folder");
     let (_service, address) = serve(&database, &topic);
     let (_prometheus, prometheus) = watch(address, folder.path());

@@ -246,11 +246,16 @@ async fn every_write_is_answered_alike_and_what_is_refused_keeps_no_answer() {
     assert_eq!(database.number("select count(*) from statement_status").await, 6);
     assert_eq!(database.number("select count(*) from invoice").await, 1);
     twice("/api/v1/jobs/expire-answers/run", &ana, json, &json!(null)).await;
-    let open = list(&database.pool, &FindingFilter::default()).await.expect("a list").findings;
+    let open = list(&database.pool, &FindingFilter::default(), None, None).await.expect("a list").findings;
     let finding = open.first().expect("usage that breaks a right");
     let path = format!("/api/v1/findings/{}/decisions", finding.id);
     let verdict = json!({"verdict": Verdict::Release, "reason": "seen"});
-    assert_eq!(twice(&path, &ben, json, &verdict).await.status, 200);
+    let decided = twice(&path, &ben, json, &verdict).await;
+    assert_eq!(decided.status, 200, "{decided:?}");
+    // As it is recorded, and as it is listed.
+    let listed = api.get("/api/v1/findings/decisions", &ben).await.json();
+    assert_eq!(listed["items"], json!([decided.json()]));
+    assert_eq!((&decided.json()["decided_by"], &decided.json()["reason"]), (&json!("ben"), &json!("seen")));
     assert_eq!(database.number("select count(*) from finding_decision").await, 1);
     database.drop_it().await;
 }

@@ -20,7 +20,7 @@ use sqlx::PgPool;
 
 /// Who settles, and who approves and issues: two people, because the database insists.
 const MAKER: &str = "demo-accountant";
-const APPROVER: &str = "demo-controller";
+pub const APPROVER: &str = "demo-controller";
 
 /// Settled in this order, because the second draws on the first.
 const CONTRACTS: [&str; 2] = ["aws-openai", "microsoft-openai"];
@@ -108,7 +108,7 @@ pub async fn show_watch(pool: &PgPool, month: Period) -> anyhow::Result<()> {
         }
     }
     line("\nUsage that breaks a right (launch order, exclusivity, licence):")?;
-    print_list(&findings::list(pool, &FindingFilter::default()).await?)?;
+    print_list(&findings::list(pool, &FindingFilter::default(), None, None).await?)?;
     line(format!("\nRequests of {month} by cloud, as their outcome was reported:"))?;
     show_availability(&availability_by_cloud(pool, month.span(chrono_tz::America::Los_Angeles)).await?)
 }

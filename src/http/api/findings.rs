@@ -1,8 +1,9 @@
 //! `/findings`: usage that breaks rights, and what people decide on it.
 
 use crate::domain::contract::rights::OnBreach;
-use crate::domain::findings::{Ended, Finding, Verdict};
-use crate::domain::ids::{ContractId, DeploymentId, ProductId, TermId};
+use crate::domain::findings::{Ended, Finding, GroupKey, Verdict};
+use crate::domain::ids::{ContractId, EventId};
+use crate::domain::money::{Currency, Exact};
 use crate::domain::period::{Instant, Period};
 use crate::http::HttpState;
 use crate::http::auth::{Approver, InsideReader};
@@ -10,12 +11,13 @@ use crate::http::idempotency::Write;
 use crate::http::input::{Json, Path, Query, parse};
 use crate::http::listing::{Page, PageParams, Wanted};
 use crate::http::problem::{ConflictProblem, Problem, Problems, WriteProblems};
-use crate::jobs::findings::{self, DecideRequest, Decided, FindingDetails, FindingFilter};
+use crate::jobs::findings::{self, DecideRequest, FindingDetails, FindingFilter};
 use crate::store::finding_decisions::{Decision, DecisionFilter, load_decisions};
 use axum::extract::State;
 use axum::response::Response;
-use chrono::{Months, NaiveDate};
+use chrono::Months;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
 /// How far back a list goes that names no period.
@@ -34,8 +36,7 @@ pub struct Filter {
 
 impl Filter {
     fn at(self, known_at: Instant) -> Result<FindingFilter, Problem> {
-        let contract = self.contract.map(ContractId::new);
-        let filter = FindingFilter { contract, known_at: Some(known_at), ..FindingFilter::default() };
+        let filter = FindingFilter { contract: self.contract.map(ContractId::new), ..FindingFilter::default() };
         Ok(match self.period {
             Some(text) => filter.in_period(parse("period", &text)?),
             None => FindingFilter { from: known_at.date_naive().checked_sub_months(DEFAULT_SPAN), ..filter },
@@ -55,10 +56,9 @@ struct Asked {
 impl Asked {
     async fn new(state: &HttpState, filter: &Filter, page: &PageParams) -> Result<Self, Problem> {
         let limit = page.limit()?;
-        Ok(match page.cursor::<(Instant, String)>()? {
-            Some((known_at, after)) => Self { known_at, after: Some(after), limit },
-            None => Self { known_at: findings::known_by(&state.pool, filter.known_at).await?, after: None, limit },
-        })
+        let (known_at, after) = page.cursor::<(Instant, String)>()?.unzip();
+        let known_at = findings::known_by(&state.reads, known_at.or(filter.known_at)).await?;
+        Ok(Self { known_at, after, limit })
     }
 
     /// The page of a whole list. As known then, the list is what it was for the page before.
@@ -76,45 +76,28 @@ impl Asked {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FindingRow {
     id: String,
-    contract: ContractId,
-    right: TermId,
-    product: ProductId,
-    deployment: DeploymentId,
-    /// Local to the contract's zone.
-    day: NaiveDate,
+    #[serde(flatten)]
+    key: GroupKey,
     /// `hold` while the usage is left out of the contract's bases.
     on_breach: OnBreach,
     /// How the usage breaks the right.
-    why: String,
+    why: Vec<String>,
     events: i64,
     #[schema(value_type = String, format = DateTime)]
     first_at: Instant,
     #[schema(value_type = String, format = DateTime)]
     last_at: Instant,
-    /// What is charged for it in each currency, such as `30 USD`; empty for what nobody charges.
-    amounts: String,
+    /// What is charged for it, by currency; nothing for what nobody charges.
+    #[schema(value_type = BTreeMap<String, Exact>)]
+    amounts: BTreeMap<Currency, Exact>,
     /// Some of it has no price, so that the amounts are too low.
     unpriced: bool,
 }
 
 impl From<Finding> for FindingRow {
     fn from(finding: Finding) -> Self {
-        let amounts: Vec<String> = finding.amounts.iter().map(|(currency, it)| format!("{it} {currency}")).collect();
-        Self {
-            id: finding.id,
-            contract: finding.key.contract,
-            right: finding.key.right,
-            product: finding.key.product,
-            deployment: finding.key.deployment,
-            day: finding.key.day,
-            on_breach: finding.on_breach,
-            why: finding.why.join("; "),
-            events: finding.events,
-            first_at: finding.first_at,
-            last_at: finding.last_at,
-            amounts: amounts.join(", "),
-            unpriced: finding.unpriced,
-        }
+        let Finding { id, key, on_breach, why, events, first_at, last_at, amounts, unpriced, .. } = finding;
+        Self { id, key, on_breach, why, events, first_at, last_at, amounts, unpriced }
     }
 }
 
@@ -137,7 +120,7 @@ pub async fn list(
     wanted: Wanted,
 ) -> Result<Response, Problem> {
     let asked = Asked::new(&state, &filter, &page).await?;
-    let open = findings::list_open(&state.reads, &filter.at(asked.known_at)?).await?;
+    let open = findings::list_open(&state.reads, &filter.at(asked.known_at)?, asked.known_at).await?;
     asked.page(open.into_iter().map(FindingRow::from).collect(), |row| &row.id)?.respond(&wanted)
 }
 
@@ -153,34 +136,19 @@ pub struct Since {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EndedRow {
     id: String,
-    contract: ContractId,
-    right: TermId,
-    product: ProductId,
-    deployment: DeploymentId,
-    /// Local to the contract's zone.
-    day: NaiveDate,
+    #[serde(flatten)]
+    key: GroupKey,
     /// How the usage broke the right, as known before.
-    why: String,
+    why: Vec<String>,
     /// How many events no longer break it.
     events: i64,
-    /// The facts about its product that were recorded since; empty where a correction or a new version ended it.
-    facts: String,
+    /// The facts about its product that were recorded since; none where a correction or a new version ended it.
+    facts: Vec<EventId>,
 }
 
 impl From<Ended> for EndedRow {
-    fn from(Ended { finding, facts }: Ended) -> Self {
-        let facts: Vec<String> = facts.iter().map(ToString::to_string).collect();
-        Self {
-            id: finding.id,
-            contract: finding.key.contract,
-            right: finding.key.right,
-            product: finding.key.product,
-            deployment: finding.key.deployment,
-            day: finding.key.day,
-            why: finding.why.join("; "),
-            events: finding.events,
-            facts: facts.join(", "),
-        }
+    fn from(Ended { finding: Finding { id, key, why, events, .. }, facts }: Ended) -> Self {
+        Self { id, key, why, events, facts }
     }
 }
 
@@ -204,7 +172,7 @@ pub async fn ended(
     wanted: Wanted,
 ) -> Result<Response, Problem> {
     let asked = Asked::new(&state, &filter, &page).await?;
-    let ended = findings::list_ended(&state.reads, &filter.at(asked.known_at)?, since).await?;
+    let ended = findings::list_ended(&state.reads, &filter.at(asked.known_at)?, since, asked.known_at).await?;
     asked.page(ended.into_iter().map(EndedRow::from).collect(), |row| &row.id)?.respond(&wanted)
 }
 
@@ -218,53 +186,6 @@ pub struct DecisionParams {
     finding: Option<String>,
 }
 
-/// A decision on a group of findings.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct DecisionRow {
-    decision_id: i64,
-    finding: String,
-    contract: ContractId,
-    right: TermId,
-    product: ProductId,
-    deployment: DeploymentId,
-    /// Local to the contract's zone.
-    day: NaiveDate,
-    verdict: Verdict,
-    on_breach: OnBreach,
-    why: String,
-    /// How many events it covers.
-    events: i64,
-    /// What of the group was recorded by then is covered.
-    #[schema(value_type = String, format = DateTime)]
-    cutoff: Instant,
-    #[schema(value_type = String, format = DateTime)]
-    recorded_at: Instant,
-    decided_by: String,
-    reason: String,
-}
-
-impl From<Decision> for DecisionRow {
-    fn from(decision: Decision) -> Self {
-        Self {
-            decision_id: decision.decision_id,
-            finding: decision.finding_id,
-            contract: decision.key.contract,
-            right: decision.key.right,
-            product: decision.key.product,
-            deployment: decision.key.deployment,
-            day: decision.key.day,
-            verdict: decision.verdict,
-            on_breach: decision.on_breach,
-            why: decision.why,
-            events: decision.events,
-            cutoff: decision.cutoff,
-            recorded_at: decision.recorded_at,
-            decided_by: decision.decided_by,
-            reason: decision.reason,
-        }
-    }
-}
-
 /// List decisions on findings
 ///
 /// In the order in which they were made.
@@ -272,7 +193,7 @@ impl From<Decision> for DecisionRow {
     get, path = "/api/v1/findings/decisions", tag = "findings", security(("key" = ["read"])),
     params(DecisionParams, PageParams),
     responses(
-        (status = 200, description = "What was decided, by whom and why", body = Page<DecisionRow>),
+        (status = 200, description = "What was decided, by whom and why", body = Page<Decision>),
         Problems,
     ),
 )]
@@ -295,8 +216,7 @@ pub async fn decisions(
         limit: Some(limit.saturating_add(1)),
     };
     let decisions = load_decisions(&state.reads, &filter, None).await?;
-    let rows = decisions.into_iter().map(DecisionRow::from).collect();
-    Page::cut(rows, limit, |row: &DecisionRow| row.decision_id).respond(&wanted)
+    Page::cut(decisions, limit, |decision| decision.decision_id).respond(&wanted)
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -341,7 +261,7 @@ pub struct NewDecision {
     post, path = "/api/v1/findings/{finding}/decisions", tag = "findings", security(("key" = ["approve"])),
     params(("finding" = String, Path, description = "The group's id"), super::WriteHeaders),
     request_body = NewDecision,
-    responses((status = 200, description = "What was decided", body = Decided), Problems, WriteProblems),
+    responses((status = 200, description = "What was decided", body = Decision), Problems, WriteProblems),
 )]
 pub async fn decide(
     Approver(caller): Approver,
@@ -355,6 +275,6 @@ pub async fn decide(
     let cutoff = findings::known_by(&state.pool, known_at).await?;
     let request = DecideRequest { finding, verdict, by: caller.holder, reason, known_at };
     let mut writing = write.begin().await?;
-    let decided = findings::decide_known(&mut *writing, &request, cutoff).await?;
-    writing.end(axum::Json(decided)).await
+    let decision = findings::decide_known(&mut *writing, &request, cutoff).await?;
+    writing.end(axum::Json(decision)).await
 }
