@@ -484,6 +484,19 @@ async fn lists_come_in_pages_and_as_they_are_wanted() {
 }
 
 #[test]
+fn each_operation_has_a_name_of_its_own() {
+    let description = serde_json::to_value(apportion::http::description()).expect("JSON");
+    let paths = description["paths"].as_object().expect("paths").values();
+    let operations: Vec<&Value> = paths.flat_map(|methods| methods.as_object().expect("methods").values()).collect();
+    let names: BTreeSet<&str> = operations.iter().filter_map(|it| it["operationId"].as_str()).collect();
+    assert_eq!(names.len(), operations.len(), "{names:?}");
+    for operation in operations {
+        let (name, tag) = (&operation["operationId"], operation["tags"][0].as_str().expect("a tag"));
+        assert!(name.as_str().is_some_and(|name| name.starts_with(&format!("{tag}_"))), "{name} of {tag}");
+    }
+}
+
+#[test]
 fn the_description_of_the_api_that_is_committed_is_current() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
     let current = apportion::http::description().to_pretty_json().expect("JSON") + "\n";
