@@ -11,6 +11,7 @@ use chrono::Utc;
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 const SETTLE: &str = "/api/v1/contracts/aws-openai/settlements";
@@ -194,6 +195,54 @@ async fn a_run_whose_caller_hangs_up_ends_and_one_that_was_not_answered_is_not_r
     assert_eq!(items.len() as i64, runs);
     assert_eq!(database.number("select count(*) from job_run").await, runs, "nothing ran again");
     drop(service);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_waited_while_another_of_its_name_was_answered_is_answered_alike() {
+    let database = books().await;
+    let api = Arc::new(Api::of(&database.pool).await);
+    let key = api.key("collector", &[Scope::Ingest], None).await;
+    let send = |body: Value| {
+        let api = Arc::clone(&api);
+        let headers = [bearer(&key), "content-type: application/cloudevents+json".into(), "idempotency-key: a".into()];
+        tokio::spawn(async move { api.send("POST", "/api/v1/events", &headers, &body.to_string()).await })
+    };
+    let held = hold(&database, ANSWER_LOCK).await;
+    let first = send(usage("e1"));
+    until("its answer is written", async || waits(&database, KEEPS).await).await;
+    let others = [send(usage("e1")), send(usage("e1")), send(usage("e2"))];
+    // Time for the others to come as far as where they wait for the first.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    held.rollback().await.expect("let go");
+    let first = first.await.expect("answered");
+    assert_eq!((first.status, is_replay(&first)), (200, false), "{first:?}");
+    let [again, once_more, other] = others;
+    for again in [again, once_more] {
+        let again = again.await.expect("answered");
+        assert_eq!((again.status, is_replay(&again), &again.text), (200, true, &first.text));
+    }
+    let other = other.await.expect("answered");
+    assert_eq!(other.json()["type"], "urn:apportion:problem:idempotency-key-reused");
+    assert_eq!(database.counts().await["messages"], 1);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_breaks_off_or_is_too_large_is_told_as_what_it_is() {
+    let database = books().await;
+    let api = Api::of(&database.pool).await;
+    let key = api.key("ana", &[Scope::Settle], None).await;
+    let json = "content-type: application/json".to_owned();
+    let large = " ".repeat((16 << 20) + 1);
+    for name in [None, Some("idempotency-key: a".to_owned())] {
+        let headers: Vec<String> = [bearer(&key), json.clone()].into_iter().chain(name).collect();
+        let chunked = [headers.as_slice(), &["transfer-encoding: chunked".to_owned()]].concat();
+        let broken = api.send("POST", SETTLE, &chunked, "no chunk\r\n").await;
+        assert_eq!(broken.json()["type"], "urn:apportion:problem:bad-request", "{broken:?}");
+        let refused = api.send("POST", SETTLE, &headers, &large).await;
+        assert_eq!(refused.json()["type"], "urn:apportion:problem:too-large", "{refused:?}");
+    }
     database.drop_it().await;
 }
 
