@@ -80,7 +80,7 @@ pub async fn show_revenue(pool: &PgPool, month: Period) -> anyhow::Result<()> {
     let rows = charges_by_channel(pool, month.span(chrono_tz::America::Los_Angeles)).await?;
     let row = |it: &apportion::jobs::charges::ChannelCharges| {
         let gross: Vec<String> = it.gross.iter().map(|(currency, sum)| format!("{} {currency}", exact(sum))).collect();
-        let seller = if it.seller.is_empty() { "none" } else { it.seller.as_str() };
+        let seller = it.seller.as_deref().unwrap_or("none");
         vec![it.cloud.clone(), it.channel.clone(), seller.to_owned(), exact(&it.tokens), gross.join(", ")]
     };
     let heading = ["cloud", "channel", "seller of record", "tokens", "gross charges"];
