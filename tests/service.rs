@@ -5,6 +5,8 @@ mod support;
 
 #[path = "service/api.rs"]
 mod api;
+#[path = "service/api_client.rs"]
+mod api_client;
 #[path = "service/availability.rs"]
 mod availability;
 #[path = "service/books.rs"]

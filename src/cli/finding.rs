@@ -1,7 +1,7 @@
 //! `apportion finding`: list and show the usage that breaks rights, and decide on it.
 
 use super::output::{self, counted, exact, json, line, money};
-use super::{Format, Session, stated};
+use super::{Format, Session, named, stated};
 use apportion::domain::contract::rights::OnBreach;
 use apportion::domain::findings::{Ended, Finding, Verdict};
 use apportion::domain::ids::ContractId;
@@ -82,7 +82,7 @@ enum Command {
         /// release or reject
         verdict: Verdict,
         /// Who decides
-        #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+        #[arg(long, env = "APPORTION_USER", value_parser = named)]
         by: String,
         /// Why
         #[arg(long, value_parser = stated)]

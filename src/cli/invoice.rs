@@ -2,7 +2,7 @@
 
 use super::contracts::check_known;
 use super::output::{self, json, line, money};
-use super::{Format, Session, Stop, stated};
+use super::{Format, Session, Stop, named};
 use apportion::domain::ids::{ContractId, InvoiceNumber, PartyId};
 use apportion::domain::invoice::{Invoice, InvoiceKind, NotDrawn, NotDrawnReason};
 use apportion::domain::period::Period;
@@ -79,7 +79,7 @@ enum Command {
         #[arg(long)]
         all: bool,
         /// Who draws
-        #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+        #[arg(long, env = "APPORTION_USER", value_parser = named)]
         by: String,
     },
     /// List the documents

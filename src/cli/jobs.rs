@@ -1,7 +1,7 @@
 //! `apportion jobs`: what is due and when, what ran and how it ended, and one tick by hand.
 
 use super::output::{self, json, line};
-use super::{Format, Session, Stop, stated};
+use super::{Format, Session, Stop, named};
 use apportion::config as settings;
 use apportion::domain::ids::ContractId;
 use apportion::domain::schedule::{Job, RunOutcome};
@@ -73,7 +73,7 @@ enum Command {
         /// This job alone, such as draft-statements
         job: Option<Job>,
         /// Who has it run
-        #[arg(long, env = "APPORTION_USER", value_parser = stated, default_value = "command line")]
+        #[arg(long, env = "APPORTION_USER", value_parser = named, default_value = "command line")]
         by: String,
     },
 }

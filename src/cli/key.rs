@@ -1,7 +1,7 @@
 //! `apportion key`: keys for the HTTP door, made, listed and revoked.
 
 use super::output::{self, json, line};
-use super::{Format, Session, Stop, stated};
+use super::{Format, Session, Stop, named};
 use anyhow::Context;
 use apportion::domain::access::Scope;
 use apportion::domain::ids::PartyId;
@@ -41,7 +41,7 @@ enum Command {
     #[command(after_help = CREATE_EXAMPLES)]
     Create {
         /// Who acts by it: a person or a program
-        #[arg(long, value_parser = stated)]
+        #[arg(long, value_parser = named)]
         holder: String,
         /// What it is good for; may be given more than once
         #[arg(long = "scope", required = true, value_parser = str::parse::<Scope>)]
@@ -53,7 +53,7 @@ enum Command {
         #[arg(long, value_name = "INSTANT")]
         expires: Option<Instant>,
         /// Who makes it
-        #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+        #[arg(long, env = "APPORTION_USER", value_parser = named)]
         by: String,
     },
     /// List the keys, without their secrets
@@ -65,7 +65,7 @@ enum Command {
         /// The key's id, as `apportion key list` shows it
         key_id: String,
         /// Who revokes it
-        #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+        #[arg(long, env = "APPORTION_USER", value_parser = named)]
         by: String,
     },
 }

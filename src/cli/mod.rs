@@ -22,7 +22,7 @@ mod usage;
 
 use anyhow::Context;
 use apportion::config::{Config, ConfigError, Setting, Sources};
-use apportion::domain::ids::{MAX_REASON_CHARS, is_reason};
+use apportion::domain::ids::{MAX_REASON_CHARS, is_name, is_reason};
 use apportion::ingest::consumer::{ConsumerConfig, ConsumerError};
 use apportion::ingest::file::FileError;
 use apportion::jobs::contracts::ContractsError;
@@ -174,12 +174,21 @@ impl Stop {
     }
 }
 
-/// A name or reason that a person has to give: blanks are none.
+/// The name of who acts: blanks are none.
+pub fn named(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    match is_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err("it is empty, longer than 256 bytes, or no line of text; say who acts".to_owned()),
+    }
+}
+
+/// A reason that a person has to give: blanks are none.
 pub fn stated(text: &str) -> Result<String, String> {
     let text = text.trim();
     match is_reason(text) {
         true => Ok(text.to_owned()),
-        false => Err(format!("it is empty, or longer than {MAX_REASON_CHARS} characters; say who acts, or why")),
+        false => Err(format!("it is empty, or longer than {MAX_REASON_CHARS} characters; say why")),
     }
 }
 
@@ -406,8 +415,12 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_more_than_blanks() {
-        assert_eq!(stated(" ana "), Ok("ana".to_owned()));
-        assert!(stated("").is_err() && stated(" \t").is_err());
+    fn names_and_reasons_are_more_than_blanks_and_a_name_is_a_line() {
+        for read in [named, stated] {
+            assert_eq!(read(" ana "), Ok("ana".to_owned()));
+            assert!(read("").is_err() && read(" \t").is_err());
+        }
+        let reason = format!("two\nlines, {}", "x".repeat(300));
+        assert!(stated(&reason).is_ok() && named("two\nlines").is_err() && named(&"x".repeat(257)).is_err());
     }
 }

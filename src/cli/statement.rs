@@ -2,11 +2,10 @@
 
 use super::contracts::check_known;
 use super::output::{self, counted, json, line};
-use super::{Format, Session, stated};
+use super::{Format, Session, named, stated};
 use apportion::domain::ids::ContractId;
-use apportion::domain::statement::Statement;
 use apportion::jobs::statements::{
-    Answer, Full, answer, approve, events_since_cutoff, issue, read, show, unresolved_events, waive,
+    Reply, approve, events_since_cutoff, head, issue, read, reply, unresolved_events, waive,
 };
 use apportion::store::books::{StatementFilter, StatementHead, list_statements};
 use apportion::store::statement_statuses::StatusChange;
@@ -60,7 +59,7 @@ enum Command {
         #[arg(value_parser = number)]
         id: i64,
         /// Who approves; not the one who made the draft
-        #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+        #[arg(long, env = "APPORTION_USER", value_parser = named)]
         by: String,
     },
     /// Issue an approved statement; this closes its period
@@ -70,18 +69,18 @@ enum Command {
         #[arg(value_parser = number)]
         id: i64,
         /// Who issues
-        #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+        #[arg(long, env = "APPORTION_USER", value_parser = named)]
         by: String,
     },
     /// Note that the other party agrees to an issued statement
     #[command(after_help = "Example:\n  apportion statement agree 1 --by ben --reason 'their mail of 3 June'")]
-    Agree(Answered),
+    Agree(Replied),
     /// Note that an issued statement is disputed; what was wrong is booked in a later period
     #[command(after_help = "Example:\n  apportion statement dispute 1 --by ben --reason 'they miss a refund'")]
-    Dispute(Answered),
+    Dispute(Replied),
     /// Note that a statement which was agreed to is paid, which settles it
     #[command(after_help = "Example:\n  apportion statement pay 1 --by ben --reason 'transfer of 14 July'")]
-    Pay(Answered),
+    Pay(Replied),
     /// Decide that a period need not wait for the usage that was unresolved when it was drawn up
     #[command(after_help = "Example:\n  apportion statement waive 1 --by ben --reason 'test traffic'")]
     Waive {
@@ -89,7 +88,7 @@ enum Command {
         #[arg(value_parser = number)]
         id: i64,
         /// Who decides
-        #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+        #[arg(long, env = "APPORTION_USER", value_parser = named)]
         by: String,
         /// Why the usage need not be in the statement
         #[arg(long, value_parser = stated)]
@@ -111,12 +110,12 @@ async fn tell_news(conn: &mut PgConnection, id: i64, session: &Session) -> anyho
 
 /// What was heard of an issued statement.
 #[derive(Debug, clap::Args)]
-struct Answered {
+struct Replied {
     /// The statement's number
     #[arg(value_parser = number)]
     id: i64,
     /// Who notes it
-    #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+    #[arg(long, env = "APPORTION_USER", value_parser = named)]
     by: String,
     /// Where it is from, or why
     #[arg(long, value_parser = stated)]
@@ -147,18 +146,17 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         }
         Command::Show { id } => {
             let mut conn = pool.acquire().await?;
-            let Full { head, document, history } = read(&mut conn, id).await?;
-            let unresolved_events = unresolved_events(&mut conn, id).await?;
+            let record = read(&mut conn, id).await?;
+            let unresolved_events = unresolved_events(&mut conn, &record.head).await?;
             match session.format {
                 Format::Json => {
-                    let statement = RawValue::from_string(document)?;
-                    json(&Shown { head: &head, history: &history, unresolved_events, statement })?;
+                    let statement = RawValue::from_string(record.document)?;
+                    json(&Shown { head: &record.head, history: &record.history, unresolved_events, statement })?;
                 }
                 Format::Table => {
-                    let statement: Statement = serde_json::from_str(&document)?;
-                    line(super::statement_text::text(&head, &statement, unresolved_events))?;
-                    line(changes(&history))?;
-                    if head.status.may_be_drafted_anew() {
+                    line(super::statement_text::text(&record.head, &record.statement()?, unresolved_events))?;
+                    line(changes(&record.history))?;
+                    if record.head.status.may_be_drafted_anew() {
                         tell_news(&mut conn, id, session).await?;
                     }
                 }
@@ -173,9 +171,9 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             issue(&pool, id, by.as_str()).await?;
             report(&pool, id, session).await?;
         }
-        Command::Agree(heard) => note(&pool, Answer::Agree, &heard, session).await?,
-        Command::Dispute(heard) => note(&pool, Answer::Dispute, &heard, session).await?,
-        Command::Pay(heard) => note(&pool, Answer::Pay, &heard, session).await?,
+        Command::Agree(heard) => note(&pool, Reply::Agree, &heard, session).await?,
+        Command::Dispute(heard) => note(&pool, Reply::Dispute, &heard, session).await?,
+        Command::Pay(heard) => note(&pool, Reply::Pay, &heard, session).await?,
         Command::Waive { id, by, reason } => {
             let waived = waive(&pool, id, &by, &reason).await?;
             let events: i64 = waived.iter().map(|usage| usage.events).sum();
@@ -202,13 +200,13 @@ struct Shown<'a> {
     statement: Box<RawValue>,
 }
 
-async fn note(pool: &PgPool, heard: Answer, said: &Answered, session: &Session) -> anyhow::Result<()> {
-    answer(pool, said.id, heard, said.by.as_str(), &said.reason).await?;
+async fn note(pool: &PgPool, heard: Reply, said: &Replied, session: &Session) -> anyhow::Result<()> {
+    reply(pool, said.id, heard, said.by.as_str(), &said.reason).await?;
     report(pool, said.id, session).await
 }
 
 async fn report(pool: &PgPool, id: i64, session: &Session) -> anyhow::Result<()> {
-    let (row, _) = show(pool, id).await?;
+    let row = head(&mut *pool.acquire().await?, id).await?;
     match session.format {
         Format::Json => json(&row),
         Format::Table => Ok(line(format!("Statement {id} is {}, revision {}.", row.status, row.revision))?),

@@ -16,6 +16,7 @@
 )]
 
 pub mod names;
+pub mod hex;
 pub mod access;
 pub mod ids;
 pub mod money;

@@ -59,7 +59,7 @@ callers! {
     /// Approves and issues.
     Approver = Scope::Approve, partners: false;
     /// Agrees to statements or disputes them: we, or a partner.
-    Answerer = Scope::Approve, partners: true;
+    Replier = Scope::Approve, partners: true;
     /// Runs jobs; they act by a name of their own.
     Admin = Scope::Admin, partners: false;
 }

@@ -3,10 +3,11 @@
 
 use super::HttpState;
 use super::auth::caller;
+use super::input;
 use super::problem::Problem;
 use crate::store::requests::{Known, RequestName, StoredAnswer, claim, find, keep};
 use axum::body::{Body, to_bytes};
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -51,17 +52,25 @@ async fn named(state: &HttpState, request: Request, next: Next) -> Result<Respon
         return Err(Problem::bad_request(format!("Idempotency-Key: write 1 to {MAX_KEY_BYTES} visible letters")));
     }
     let caller = caller(&mut parts, state).await?;
-    let body = to_bytes(body, MAX_BODY_BYTES)
-        .await
-        .map_err(|_| Problem::too_large(format!("a body has at most {MAX_BODY_BYTES} bytes")))?;
+    let input::Body(body) = input::Body::from_request(Request::from_parts(parts.clone(), body), state).await?;
     let name = RequestName { key_id: caller.key_id, idempotency_key: key, sha256: request_digest(&parts, &body) };
-    let known = find(&mut *state.pool.acquire().await?, &name).await?;
-    match known {
-        Known::Nothing => {
-            parts.extensions.insert(name);
-            Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
-        }
-        Known::Answered(stored) => Ok(replay(stored)),
+    if let Some(answer) = answered(state, &name).await? {
+        return Ok(answer);
+    }
+    parts.extensions.insert(name.clone());
+    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    if response.status() != StatusCode::CONFLICT {
+        return Ok(response);
+    }
+    // Another of its name was at work, and may have been answered while this one waited for its turn.
+    Ok(answered(state, &name).await?.unwrap_or(response))
+}
+
+/// What a request of that name was answered, if one was.
+async fn answered(state: &HttpState, name: &RequestName) -> Result<Option<Response>, Problem> {
+    match find(&mut *state.pool.acquire().await?, name).await? {
+        Known::Nothing => Ok(None),
+        Known::Answered(stored) => Ok(Some(replay(stored))),
         Known::OtherRequest => {
             let title = "The key was used for another request";
             let detail = "take a new Idempotency-Key for each request; send the same key with the same request alone";

@@ -2,6 +2,7 @@
 
 use super::problem::Problem;
 use super::table::table;
+use crate::domain::hex::{hex, unhex};
 use crate::domain::period::Instant;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -57,8 +58,9 @@ impl PageParams {
     /// It is none that we gave.
     pub fn cursor<K: DeserializeOwned>(&self) -> Result<Option<K>, Problem> {
         let Some(text) = &self.cursor else { return Ok(None) };
+        let bytes = if text.len() <= MAX_CURSOR { unhex(text) } else { None };
         // Nothing that we give has a NUL in its name, and Postgres takes none.
-        let json = unhex(text).and_then(|bytes| String::from_utf8(bytes).ok()).filter(|json| !json.contains("\\u0000"));
+        let json = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|json| !json.contains("\\u0000"));
         let key = json.and_then(|json| serde_json::from_str(&json).ok());
         let fail = || Problem::bad_request("cursor: take the next_cursor of the page before, as it is");
         key.map(Some).ok_or_else(fail)
@@ -67,14 +69,7 @@ impl PageParams {
 
 /// A key as the text of a cursor: nobody should read anything into it.
 fn encode(key: &impl Serialize) -> Option<String> {
-    serde_json::to_vec(key).ok().map(|bytes| crate::store::hex(&bytes))
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let fits = rest.is_empty() && text.len() <= MAX_CURSOR && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    fits.then(|| pairs.iter().map(|it| pair(it)).collect()).flatten()
+    serde_json::to_vec(key).ok().map(|bytes| hex(&bytes))
 }
 
 /// Describes what else than JSON there is, wherever a list is read.

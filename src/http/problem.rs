@@ -292,14 +292,28 @@ pub enum Problems {
 pub enum WriteProblems {
     #[response(status = 409, description = "What stands does not allow it", content_type = CONTENT_TYPE)]
     Conflict(#[to_schema] Problem),
-    #[response(status = 412, description = "It changed since it was looked at", content_type = CONTENT_TYPE)]
-    Changed(#[to_schema] Problem),
     #[response(status = 413, description = "The body is too large", content_type = CONTENT_TYPE)]
     TooLarge(#[to_schema] Problem),
     #[response(status = 415, description = "The body's content type is not read here", content_type = CONTENT_TYPE)]
     UnsupportedMediaType(#[to_schema] Problem),
     #[response(status = 422, description = "The body can be read and cannot be taken", content_type = CONTENT_TYPE)]
     Unprocessable(#[to_schema] Problem),
+}
+
+/// What a route that takes `If-Match` may answer instead, too.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers; they are made of problems")]
+pub enum ChangedProblem {
+    #[response(status = 412, description = "It changed since it was looked at", content_type = CONTENT_TYPE)]
+    Changed(#[to_schema] Problem),
+}
+
+/// What a route that typesets may answer instead, too.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers; they are made of problems")]
+pub enum TypesetProblem {
+    #[response(status = 422, description = "The document cannot be typeset", content_type = CONTENT_TYPE)]
+    NotTypeset(#[to_schema] Problem),
 }
 
 /// What a route that reads as known at an instant may answer instead, too.

@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 pub struct ChannelCharges {
     pub cloud: String,
     pub channel: String,
-    /// Empty where nobody charges: a licence.
-    pub seller: String,
+    /// None where nobody charges: a licence.
+    pub seller: Option<String>,
     /// All token meters together.
     pub tokens: Exact,
     /// Gross charges at list price by currency, unrounded.
@@ -100,10 +100,10 @@ async fn load_known_usage(
 /// The database, or a stored document that cannot be read.
 pub async fn charges_by_channel(pool: &PgPool, span: Span) -> Result<Vec<ChannelCharges>, ContractsError> {
     let (known, timeline, usage) = load_known_usage(pool, span, watermark(pool).await?).await?;
-    let mut sums: BTreeMap<(String, String, String), ChannelCharges> = BTreeMap::new();
+    let mut sums: BTreeMap<(String, String, Option<String>), ChannelCharges> = BTreeMap::new();
     for rollup in &usage {
         let Some(deployment) = known.register.deployments.get(&rollup.deployment) else { continue };
-        let seller = deployment.seller.as_ref().map(ToString::to_string).unwrap_or_default();
+        let seller = deployment.seller.as_ref().map(ToString::to_string);
         let sum = sums.entry((deployment.cloud.clone(), deployment.channel.clone(), seller)).or_default();
         if rollup.meter.is_token() {
             sum.tokens += &rollup.quantity;
@@ -111,7 +111,7 @@ pub async fn charges_by_channel(pool: &PgPool, span: Span) -> Result<Vec<Channel
     }
     for charge in rate(&usage, &timeline, &known.register, &known.prices) {
         let it = charge.attributes;
-        let sum = sums.entry((it.cloud, it.channel, it.seller)).or_default();
+        let sum = sums.entry((it.cloud, it.channel, Some(it.seller))).or_default();
         match charge.rated {
             Some(rated) => *sum.gross.entry(rated.currency).or_default() += &rated.amount,
             None => {

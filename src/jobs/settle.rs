@@ -3,6 +3,7 @@
 use super::contracts::{ContractsError, Known};
 use super::held::{HeldQuery, facts, load_held};
 use crate::domain::deduction::{PlacedDeduction, place};
+use crate::domain::hex::hex;
 use crate::domain::ids::{ContractId, EventId};
 use crate::domain::period::{Instant, Period};
 use crate::domain::record::{Figure, Record, RecordContent, Reduces};
@@ -282,7 +283,7 @@ async fn save(
         settled_by: &request.by.name,
         unresolved_events: input.unresolved_events,
         engine_version: env!("CARGO_PKG_VERSION"),
-        input_sha256: &crate::store::hex(&digest),
+        input_sha256: &hex(&digest),
         lines,
     };
     let settlement = insert_settlement(&mut *conn, &row).await?;

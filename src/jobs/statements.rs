@@ -47,7 +47,11 @@ fn any_of(statuses: &[StatementStatus]) -> String {
     statuses.iter().map(|status| status.name()).collect::<Vec<_>>().join(" or ")
 }
 
-async fn head(conn: &mut PgConnection, id: i64) -> Result<StatementHead, StatementError> {
+/// Where a statement stands, without its content.
+///
+/// # Errors
+/// There is none of that id.
+pub async fn head(conn: &mut PgConnection, id: i64) -> Result<StatementHead, StatementError> {
     load_statement(conn, id).await?.ok_or(StatementError::Unknown { id })
 }
 
@@ -91,41 +95,42 @@ async fn lock(
     Ok(head)
 }
 
-/// A statement with its status and its content.
-///
-/// # Errors
-/// There is none of that id, or it cannot be read.
-pub async fn show(pool: &PgPool, id: i64) -> Result<(StatementHead, Statement), StatementError> {
-    load(&mut *pool.acquire().await?, id).await
-}
-
 /// A statement with all that is known of it.
 #[derive(Clone, Debug)]
-pub struct Full {
+pub struct StatementRecord {
     pub head: StatementHead,
-    /// As it is stored, byte for byte what the head's digest is of; [`Statement`] reads it.
+    /// As it is stored, byte for byte what the head's digest is of.
     pub document: String,
     pub history: Vec<StatusChange>,
+}
+
+impl StatementRecord {
+    /// What the document says.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn statement(&self) -> Result<Statement, StatementError> {
+        Ok(serde_json::from_str(&self.document)?)
+    }
 }
 
 /// A statement with its document and its history.
 ///
 /// # Errors
 /// There is none of that id.
-pub async fn read(conn: &mut PgConnection, id: i64) -> Result<Full, StatementError> {
+pub async fn read(conn: &mut PgConnection, id: i64) -> Result<StatementRecord, StatementError> {
     let head = head(&mut *conn, id).await?;
     let document = load_document(&mut *conn, &head).await?;
     let history = load_history(conn, id).await?;
-    Ok(Full { head, document, history })
+    Ok(StatementRecord { head, document, history })
 }
 
 /// How many events up to the period's end no mapping knew when a statement was drawn up.
 ///
 /// # Errors
-/// There is no statement of that id.
-pub async fn unresolved_events(conn: &mut PgConnection, id: i64) -> Result<i64, StatementError> {
-    let head = head(&mut *conn, id).await?;
-    Ok(load_unresolved_events(conn, &head).await?)
+/// The database's.
+pub async fn unresolved_events(conn: &mut PgConnection, head: &StatementHead) -> Result<i64, StatementError> {
+    Ok(load_unresolved_events(conn, head).await?)
 }
 
 /// How far the caps of a contract are used up, as its statements say.
@@ -187,14 +192,14 @@ pub async fn issue<'a, 'c>(
 
 /// What becomes of a statement once it is issued. Its content stays: what was wrong is booked in a later period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Reply {
     Agree,
     Dispute,
     /// It was paid, which settles it.
     Pay,
 }
 
-impl Answer {
+impl Reply {
     fn status(self) -> StatementStatus {
         match self {
             Self::Agree => StatementStatus::Agreed,
@@ -208,17 +213,17 @@ impl Answer {
 ///
 /// # Errors
 /// It stands otherwise, or was changed.
-pub async fn answer<'a, 'c>(
+pub async fn reply<'a, 'c>(
     database: impl Acquire<'c, Database = Postgres>,
     id: i64,
-    answer: Answer,
+    reply: Reply,
     actor: impl Into<Actor<'a>>,
     reason: &str,
 ) -> Result<(), StatementError> {
     let actor = actor.into();
     let mut tx = database.begin().await?;
-    let head = lock(&mut tx, id, answer.status(), &actor).await?;
-    append_status(&mut tx, id, head.revision, answer.status(), &actor.by, reason).await?;
+    let head = lock(&mut tx, id, reply.status(), &actor).await?;
+    append_status(&mut tx, id, head.revision, reply.status(), &actor.by, reason).await?;
     Ok(tx.commit().await?)
 }
 

@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use crate::domain::access::Scope;
+use crate::domain::hex::hex;
 use crate::domain::ids::PartyId;
 use crate::domain::period::Instant;
 use sha2::{Digest, Sha256};
@@ -44,7 +45,7 @@ pub async fn create_key(pool: &PgPool, new: &NewApiKey) -> Result<String, StoreE
     let mut random = [0_u8; 40];
     getrandom::fill(&mut random).map_err(|error| StoreError::Randomness { problem: error.to_string() })?;
     let (id, secret) = random.split_at(8);
-    let (id, secret) = (super::hex(id), super::hex(secret));
+    let (id, secret) = (hex(id), hex(secret));
     let digest = Sha256::digest(&secret);
     let scopes: Vec<String> = new.scopes.iter().map(ToString::to_string).collect();
     sqlx::query!(

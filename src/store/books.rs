@@ -4,6 +4,7 @@ use super::StoreError;
 use super::access::Signature;
 use super::rollups::UnresolvedUsage;
 use super::statement_statuses::append_status;
+use crate::domain::hex::hex;
 use crate::domain::ids::{ContractId, PartyId, TermId};
 use crate::domain::money::Currency;
 use crate::domain::period::{Instant, Period};
@@ -346,7 +347,7 @@ pub async fn insert_draft(
         revision,
         settlement_id,
         content,
-        super::hex(&Sha256::digest(content))
+        hex(&Sha256::digest(content))
     )
     .execute(&mut *conn)
     .await?;

@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use super::books::StatementHead;
+use crate::domain::hex::hex;
 use crate::domain::ids::{ContractId, InvoiceNumber, PartyId};
 use crate::domain::invoice::{Invoice, InvoiceKind};
 use crate::domain::money::{Currency, Exact};
@@ -267,7 +268,7 @@ pub async fn insert_invoice(
         invoice.due_on,
         invoice.total.to_string(),
         content,
-        super::hex(&Sha256::digest(content))
+        hex(&Sha256::digest(content))
     )
     .execute(conn)
     .await?;

@@ -27,7 +27,7 @@ mod copy;
 
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -131,15 +131,6 @@ impl StoreError {
             _ => false,
         }
     }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Where a URL points, without user and password: `host:port/database`.

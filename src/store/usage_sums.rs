@@ -2,32 +2,26 @@
 
 use super::StoreError;
 use crate::domain::money::Exact;
+use crate::domain::names::names;
 use crate::domain::period::{Instant, Span};
 use chrono::{Duration, DurationRound};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
-/// Into what stretches of time a span is divided.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Bucket {
-    /// One sum for the whole span.
-    #[default]
-    Total,
-    Hour,
-    /// From midnight to midnight, UTC.
-    Day,
+names! {
+    /// Into what stretches of time a span is divided.
+    #[derive(Default)]
+    Bucket as "bucket" {
+        /// One sum for the whole span.
+        #[default]
+        Total = "total",
+        Hour = "hour",
+        /// From midnight to midnight, UTC.
+        Day = "day",
+    }
 }
 
 impl Bucket {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Total => "total",
-            Self::Hour => "hour",
-            Self::Day => "day",
-        }
-    }
-
     /// How long one is; none where it is the whole span.
     fn length(self) -> Option<Duration> {
         match self {

@@ -6,13 +6,13 @@ use crate::jobs::{CONTRACT, begun};
 use crate::support::*;
 use chrono::Utc;
 use sqlx::{Postgres, Transaction};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const TIME_LIMIT: Duration = Duration::from_secs(120);
 
-/// `apportion serve --roles jobs`; killed when it is dropped, also when a test fails.
-struct Scheduler(Child);
+/// `apportion serve --roles jobs`.
+struct Scheduler(Process);
 
 impl Scheduler {
     /// Its clock stands at about a day of the past: the drafts of months are due one after the other.
@@ -29,25 +29,11 @@ impl Scheduler {
             .stderr(Stdio::null())
             .spawn()
             .expect("it starts");
-        Self(child)
-    }
-
-    fn kill(&mut self) {
-        // SIGKILL: it can put nothing in order.
-        self.0.kill().expect("killed");
-        self.0.wait().expect("ended");
+        Self(Process::of(child))
     }
 
     fn is_holder(&self, holder: &str) -> bool {
-        holder.ends_with(&format!(":{}", self.0.id()))
-    }
-}
-
-impl Drop for Scheduler {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        holder.ends_with(&format!(":{}", self.0.child.id()))
     }
 }
 
@@ -159,7 +145,7 @@ async fn a_run_that_is_killed_at_any_step_is_taken_over_and_drafts_once() {
         for scheduler in &mut schedulers {
             // Before it holds a lease nobody can tell which of the two it is.
             if holder.as_deref().is_none_or(|holder| scheduler.is_holder(holder)) {
-                scheduler.kill();
+                scheduler.0.kill();
             }
         }
         held.rollback().await.expect("let go");
@@ -216,7 +202,7 @@ async fn kills_at_random_and_clocks_that_disagree_by_months_miss_nothing_and_dou
             tokio::time::sleep(Duration::from_millis(random(120).into())).await;
             amid_runs += u32::from(running.is_some());
             let victim = &mut schedulers[running.unwrap_or(random(2) as usize)];
-            victim.kill();
+            victim.0.kill();
             *victim = start();
             kills += 1;
         } else if kills == KILLS {
@@ -250,15 +236,16 @@ async fn one_that_is_told_to_end_ends_its_run_and_begins_no_other() {
     let mut scheduler = Scheduler::start(&database, "2024-01-10T00:00:00Z");
     until("it settles", async || waits(&database, "select pg_advisory").await).await;
     // The shell's own: a small Debian has no other.
-    let told = Command::new("sh").args(["-c", &format!("kill -TERM {}", scheduler.0.id())]).status().expect("a shell");
+    let told =
+        Command::new("sh").args(["-c", &format!("kill -TERM {}", scheduler.0.child.id())]).status().expect("a shell");
     assert!(told.success());
     // Longer than its lease: it holds that as long as it runs.
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    assert_eq!(scheduler.0.try_wait().expect("its status"), None, "it does not leave its run");
+    assert_eq!(scheduler.0.child.try_wait().expect("its status"), None, "it does not leave its run");
     held.rollback().await.expect("let go");
     let mut ended = None;
     until("it ends", async || {
-        ended = scheduler.0.try_wait().expect("its status");
+        ended = scheduler.0.child.try_wait().expect("its status");
         ended.is_some()
     })
     .await;

@@ -7,10 +7,10 @@ use apportion::domain::schedule::{Job, Subject};
 use apportion::store::jobs::{RunStart, begin_run};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Debian's Prometheus or promtool: on PATH, or where `scripts/services prometheus` put it.
@@ -35,45 +35,21 @@ fn alerts_fire_when_they_should_and_only_then() {
     promtool(&["test", "rules", "alerts_test.yaml"]);
 }
 
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Either fails only where it has ended already.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-/// Starts the service on a free port and returns where it answers.
-fn serve(database: &TestDatabase, topic: &TestTopic) -> (Running, SocketAddr) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_apportion"))
+/// Starts the service and returns where it answers.
+fn serve(database: &TestDatabase, topic: &TestTopic) -> (Process, SocketAddr) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_apportion"));
+    command
         .arg("serve")
         .env("DATABASE_URL", &database.url)
         .env("APPORTION_KAFKA__GROUP_ID", &topic.name)
         .env("APPORTION_KAFKA__TOPICS", &topic.name)
-        .env("APPORTION_HTTP__LISTEN", "127.0.0.1:0")
         .env("APPORTION_JOBS__TICK_SECONDS", "1")
-        .env("APPORTION_JOBS__RETRY_SECONDS", "1")
-        .env("APPORTION_TELEMETRY__LOG_FORMAT", "json")
-        .env_remove("APPORTION_CONFIG")
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the service starts");
-    let mut log = BufReader::new(child.stderr.take().expect("a log")).lines();
-    let running = Running(child);
-    let address = log.by_ref().find_map(|line| {
-        let line: Value = serde_json::from_str(&line.expect("a line")).ok()?;
-        line["fields"]["address"].as_str().and_then(|address| address.parse().ok())
-    });
-    // Nobody else reads the log: a full pipe would stop the service.
-    std::thread::spawn(move || log.for_each(drop));
-    (running, address.expect("it listens"))
+        .env("APPORTION_JOBS__RETRY_SECONDS", "1");
+    Process::serving(command)
 }
 
 /// Starts a Prometheus that scrapes `address` each second and watches our alerts.
-fn watch(address: SocketAddr, folder: &Path) -> (Running, SocketAddr) {
+fn watch(address: SocketAddr, folder: &Path) -> (Process, SocketAddr) {
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards/alerts.yaml");
     let config = format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [{rules:?}]\n\
@@ -88,7 +64,7 @@ fn watch(address: SocketAddr, folder: &Path) -> (Running, SocketAddr) {
         .stderr(Stdio::null())
         .spawn()
         .expect("Prometheus starts");
-    (Running(prometheus), free)
+    (Process::of(prometheus), free)
 }
 
 /// The body of an answer; nothing where there is none.

@@ -1,16 +1,17 @@
 //! Writes over HTTP that name themselves: done once and answered alike, whoever hangs up and whatever is killed.
 
-use crate::api::{Answer, Api, bearer, books, usage};
+use crate::api_client::{Answer, Api, bearer, books, usage};
 use crate::books::at;
 use crate::job_crashes::{hold, until, waits};
-use crate::support::TestDatabase;
+use crate::support::{Process, TestDatabase};
 use apportion::domain::access::Scope;
 use apportion::domain::findings::Verdict;
 use apportion::jobs::findings::{FindingFilter, list};
 use chrono::Utc;
 use serde_json::{Value, json};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 const SETTLE: &str = "/api/v1/contracts/aws-openai/settlements";
@@ -22,44 +23,23 @@ const SETTLES: &str = "select pg_advisory_xact_lock(hash";
 const ANSWER_LOCK: &str = "lock table api_request in share mode";
 const KEEPS: &str = "insert into api_request";
 
-/// `apportion serve --roles http`; killed when it is dropped.
+/// `apportion serve --roles http`.
 struct Service {
-    child: Child,
+    process: Process,
     address: SocketAddr,
 }
 
 impl Service {
-    async fn start(database: &TestDatabase) -> Self {
-        // Free a moment ago; nobody else asks for it by number.
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
+    fn start(database: &TestDatabase) -> Self {
         let behind = (Utc::now() - at("2024-01-10T00:00:00Z")).num_days();
-        let child = Command::new(env!("CARGO_BIN_EXE_apportion"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_apportion"));
+        command
             .args(["serve", "--roles", "http"])
             .env("DATABASE_URL", &database.url)
-            .env("APPORTION_HTTP__LISTEN", address.to_string())
             .env("APPORTION_JOBS__CLOCK_BEHIND_DAYS", behind.to_string())
-            .env("APPORTION_JOBS__LEASE_SECONDS", "1")
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts");
-        let service = Self { child, address };
-        until("it listens", async || TcpStream::connect(address).is_ok()).await;
-        service
-    }
-
-    /// SIGKILL: it can put nothing in order.
-    fn kill(&mut self) {
-        self.child.kill().expect("killed");
-        self.child.wait().expect("ended");
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+            .env("APPORTION_JOBS__LEASE_SECONDS", "1");
+        let (process, address) = Process::serving(command);
+        Self { process, address }
     }
 }
 
@@ -84,26 +64,26 @@ const KEPT: &str = "select count(*) from api_request";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_is_killed_before_or_after_its_commit_is_done_once() {
     let database = books().await;
-    let mut service = Service::start(&database).await;
+    let mut service = Service::start(&database);
     let api = Api::at(service.address, &database.pool);
     let key = api.key("ana", &[Scope::Settle], None).await;
     // All is written, and nothing committed.
     let held = hold(&database, ANSWER_LOCK).await;
     let caller = api.begin("POST", SETTLE, &headers(&key, "a"), MAY);
     until("its answer is written", async || waits(&database, KEEPS).await).await;
-    service.kill();
+    service.process.kill();
     held.rollback().await.expect("let go");
     drop(caller);
     rolled_back(&database).await;
     assert_eq!((database.number(SETTLEMENTS).await, database.number(KEPT).await), (0, 0));
     // It is committed, and nobody has heard its answer.
-    let mut service = Service::start(&database).await;
+    let mut service = Service::start(&database);
     let api = Api::at(service.address, &database.pool);
     let caller = api.begin("POST", SETTLE, &headers(&key, "a"), MAY);
     until("it is committed", async || database.number(KEPT).await == 1).await;
-    service.kill();
+    service.process.kill();
     drop(caller);
-    let service = Service::start(&database).await;
+    let service = Service::start(&database);
     let api = Api::at(service.address, &database.pool);
     let again = api.send("POST", SETTLE, &headers(&key, "a"), MAY).await;
     assert_eq!((again.status, is_replay(&again)), (200, true), "{again:?}");
@@ -136,7 +116,7 @@ async fn a_write_whose_caller_hangs_up_goes_on_to_its_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_is_told_to_end_waits_for_a_write_whose_caller_hung_up() {
     let database = books().await;
-    let mut service = Service::start(&database).await;
+    let mut service = Service::start(&database);
     let api = Api::at(service.address, &database.pool);
     let key = api.key("ana", &[Scope::Settle], None).await;
     let held = hold(&database, SETTLE_LOCK).await;
@@ -144,15 +124,15 @@ async fn a_service_that_is_told_to_end_waits_for_a_write_whose_caller_hung_up() 
     until("it settles", async || waits(&database, SETTLES).await).await;
     drop(caller);
     // The shell's own: a small Debian has no other.
-    let told = Command::new("sh").args(["-c", &format!("kill -TERM {}", service.child.id())]).status();
+    let told = Command::new("sh").args(["-c", &format!("kill -TERM {}", service.process.child.id())]).status();
     assert!(told.expect("a shell").success());
     until("it listens no more", async || TcpStream::connect(service.address).is_err()).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(service.child.try_wait().expect("its status"), None, "it does not leave its write");
+    assert_eq!(service.process.child.try_wait().expect("its status"), None, "it does not leave its write");
     held.rollback().await.expect("let go");
     let mut ended = None;
     until("it ends", async || {
-        ended = service.child.try_wait().expect("its status");
+        ended = service.process.child.try_wait().expect("its status");
         ended.is_some()
     })
     .await;
@@ -167,7 +147,7 @@ async fn a_run_whose_caller_hangs_up_ends_and_one_that_was_not_answered_is_not_r
                          where contract_id = 'trace-share' and outcome in ('done', 'nothing_new')";
     let database = crate::jobs::begun(2).await;
     assert_eq!(database.issue_drafts().await, ["2023-11"]);
-    let mut service = Service::start(&database).await;
+    let mut service = Service::start(&database);
     let api = Api::at(service.address, &database.pool);
     let key = api.key("ops", &[Scope::Admin], None).await;
     let held = hold(&database, DRAFT_LOCK).await;
@@ -179,11 +159,11 @@ async fn a_run_whose_caller_hangs_up_ends_and_one_that_was_not_answered_is_not_r
     held.rollback().await.expect("let go");
     until("its answer is written", async || waits(&database, KEEPS).await).await;
     assert_eq!(database.number(ENDED).await, 1);
-    service.kill();
+    service.process.kill();
     answers.rollback().await.expect("let go");
     rolled_back(&database).await;
     let runs = database.number("select count(*) from job_run").await;
-    let service = Service::start(&database).await;
+    let service = Service::start(&database);
     let api = Api::at(service.address, &database.pool);
     let answered = api.send("POST", DRAFT, &headers(&key, "a"), "").await;
     let again = api.send("POST", DRAFT, &headers(&key, "a"), "").await;
@@ -194,6 +174,54 @@ async fn a_run_whose_caller_hangs_up_ends_and_one_that_was_not_answered_is_not_r
     assert_eq!(items.len() as i64, runs);
     assert_eq!(database.number("select count(*) from job_run").await, runs, "nothing ran again");
     drop(service);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_waited_while_another_of_its_name_was_answered_is_answered_alike() {
+    let database = books().await;
+    let api = Arc::new(Api::of(&database.pool).await);
+    let key = api.key("collector", &[Scope::Ingest], None).await;
+    let send = |body: Value| {
+        let api = Arc::clone(&api);
+        let headers = [bearer(&key), "content-type: application/cloudevents+json".into(), "idempotency-key: a".into()];
+        tokio::spawn(async move { api.send("POST", "/api/v1/events", &headers, &body.to_string()).await })
+    };
+    let held = hold(&database, ANSWER_LOCK).await;
+    let first = send(usage("e1"));
+    until("its answer is written", async || waits(&database, KEEPS).await).await;
+    let others = [send(usage("e1")), send(usage("e1")), send(usage("e2"))];
+    // Time for the others to come as far as where they wait for the first.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    held.rollback().await.expect("let go");
+    let first = first.await.expect("answered");
+    assert_eq!((first.status, is_replay(&first)), (200, false), "{first:?}");
+    let [again, once_more, other] = others;
+    for again in [again, once_more] {
+        let again = again.await.expect("answered");
+        assert_eq!((again.status, is_replay(&again), &again.text), (200, true, &first.text));
+    }
+    let other = other.await.expect("answered");
+    assert_eq!(other.json()["type"], "urn:apportion:problem:idempotency-key-reused");
+    assert_eq!(database.counts().await["messages"], 1);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_breaks_off_or_is_too_large_is_told_as_what_it_is() {
+    let database = books().await;
+    let api = Api::of(&database.pool).await;
+    let key = api.key("ana", &[Scope::Settle], None).await;
+    let json = "content-type: application/json".to_owned();
+    let large = " ".repeat((16 << 20) + 1);
+    for name in [None, Some("idempotency-key: a".to_owned())] {
+        let headers: Vec<String> = [bearer(&key), json.clone()].into_iter().chain(name).collect();
+        let chunked = [headers.as_slice(), &["transfer-encoding: chunked".to_owned()]].concat();
+        let broken = api.send("POST", SETTLE, &chunked, "no chunk\r\n").await;
+        assert_eq!(broken.json()["type"], "urn:apportion:problem:bad-request", "{broken:?}");
+        let refused = api.send("POST", SETTLE, &headers, &large).await;
+        assert_eq!(refused.json()["type"], "urn:apportion:problem:too-large", "{refused:?}");
+    }
     database.drop_it().await;
 }
 

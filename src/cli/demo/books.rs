@@ -15,7 +15,7 @@ use apportion::jobs::findings::{self, FindingFilter};
 use apportion::jobs::invoices::draw_all;
 use apportion::jobs::records::record;
 use apportion::jobs::settle::{SettleRequest, settle};
-use apportion::jobs::statements::{approve, caps, issue, show, unresolved_events, waive};
+use apportion::jobs::statements::{approve, caps, issue, read, unresolved_events, waive};
 use sqlx::PgPool;
 
 /// Who settles, and who approves and issues: two people, because the database insists.
@@ -80,7 +80,7 @@ pub async fn show_revenue(pool: &PgPool, month: Period) -> anyhow::Result<()> {
     let rows = charges_by_channel(pool, month.span(chrono_tz::America::Los_Angeles)).await?;
     let row = |it: &apportion::jobs::charges::ChannelCharges| {
         let gross: Vec<String> = it.gross.iter().map(|(currency, sum)| format!("{} {currency}", exact(sum))).collect();
-        let seller = if it.seller.is_empty() { "none" } else { it.seller.as_str() };
+        let seller = it.seller.as_deref().unwrap_or("none");
         vec![it.cloud.clone(), it.channel.clone(), seller.to_owned(), exact(&it.tokens), gross.join(", ")]
     };
     let heading = ["cloud", "channel", "seller of record", "tokens", "gross charges"];
@@ -116,9 +116,10 @@ pub async fn show_watch(pool: &PgPool, month: Period) -> anyhow::Result<()> {
 /// The statements in full, as a person reads them.
 pub async fn show_statements(pool: &PgPool, drafted: &[(i64, Statement)]) -> anyhow::Result<()> {
     for (id, _) in drafted {
-        let (row, statement) = show(pool, *id).await?;
-        let unresolved_events = unresolved_events(&mut *pool.acquire().await?, *id).await?;
-        line(format!("\n{}", statement_text::text(&row, &statement, unresolved_events)))?;
+        let mut conn = pool.acquire().await?;
+        let record = read(&mut conn, *id).await?;
+        let unresolved_events = unresolved_events(&mut conn, &record.head).await?;
+        line(format!("\n{}", statement_text::text(&record.head, &record.statement()?, unresolved_events)))?;
     }
     for total in drafted.iter().flat_map(|(_, statement)| statement.totals.iter().map(move |it| (statement, it))) {
         let (statement, it) = total;

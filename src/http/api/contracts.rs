@@ -86,7 +86,7 @@ pub async fn show(
 #[utoipa::path(
     get, path = "/api/v1/contracts/{contract}/versions", tag = "contracts", security(("key" = ["read"])),
     params(("contract" = String, Path, description = "The contract's id")),
-    responses((status = 200, description = "By number", body = Page<VersionHead>), Problems),
+    responses((status = 200, description = "By version", body = Page<VersionHead>), Problems),
 )]
 pub async fn versions(
     Reader(caller): Reader,
@@ -102,22 +102,22 @@ pub async fn versions(
 
 /// Read the text of a version
 #[utoipa::path(
-    get, path = "/api/v1/contracts/{contract}/versions/{number}", tag = "contracts", security(("key" = ["read"])),
+    get, path = "/api/v1/contracts/{contract}/versions/{version}", tag = "contracts", security(("key" = ["read"])),
     params(
         ("contract" = String, Path, description = "The contract's id"),
-        ("number" = i32, Path, description = "The version's number"),
+        ("version" = i32, Path, description = "The version's number"),
     ),
     responses((status = 200, description = "Markdown with its blocks of terms", body = VersionText), Problems),
 )]
 pub async fn version(
     Reader(caller): Reader,
     State(state): State<HttpState>,
-    Path((contract, number)): Path<(String, i32)>,
+    Path((contract, version)): Path<(String, i32)>,
 ) -> Result<Json<VersionText>, Problem> {
     let contract = ContractId::new(contract);
     let mut conn = caller.read(&state.reads).await?;
-    let text = load_text(&mut conn, &contract, number).await?;
-    text.map(Json).ok_or_else(|| Problem::not_found(format!("there is no version {number} of \"{contract}\"")))
+    let text = load_text(&mut conn, &contract, version).await?;
+    text.map(Json).ok_or_else(|| Problem::not_found(format!("there is no version {version} of \"{contract}\"")))
 }
 
 /// How far the caps are used up

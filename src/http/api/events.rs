@@ -29,7 +29,7 @@ const MAX_EVENTS: usize = 10_000;
 
 /// What became of the events of a request.
 #[derive(Serialize, ToSchema)]
-pub struct Taken {
+pub struct EventsTaken {
     messages: u64,
     /// Those that any event had, with how many.
     outcomes: BTreeMap<&'static str, u64>,
@@ -44,7 +44,7 @@ pub struct Taken {
     post, path = "/api/v1/events", tag = "usage", security(("key" = ["ingest"])), params(super::WriteHeaders),
     request_body(description = "CloudEvents 1.0 with usage as their data", content(
         (Object = "application/cloudevents+json"), (Vec<Object> = "application/cloudevents-batch+json"))),
-    responses((status = 200, description = "What became of each", body = Taken), Problems, WriteProblems),
+    responses((status = 200, description = "What became of each", body = EventsTaken), Problems, WriteProblems),
 )]
 pub async fn send(
     Ingester(caller): Ingester,
@@ -72,7 +72,7 @@ pub async fn send(
 fn answer(written: &Written) -> Response {
     let nonzero = written.counts.iter().filter(|(_, count)| *count > 0);
     let outcomes = nonzero.map(|(outcome, count)| (outcome.name(), count)).collect();
-    let taken = Taken { messages: written.counts.messages(), outcomes };
+    let taken = EventsTaken { messages: written.counts.messages(), outcomes };
     if written.rejections.is_empty() {
         return Json(taken).into_response();
     }

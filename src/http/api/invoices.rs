@@ -8,7 +8,7 @@ use crate::http::auth::{Reader, Settler};
 use crate::http::idempotency::Write;
 use crate::http::input::{Path, Query, parse};
 use crate::http::listing::{CSV, JSON, Page, PageParams, Wanted, choose};
-use crate::http::problem::{Problem, Problems, WriteProblems};
+use crate::http::problem::{Problem, Problems, TypesetProblem, WriteProblems};
 use crate::jobs::invoices::{Drawn, InvoiceError, draw as draw_invoices};
 use crate::render;
 use crate::store::invoices::{InvoiceFilter, InvoiceHead, load_contents, load_invoices};
@@ -80,7 +80,7 @@ enum Form {
     responses(
         (status = 200, description = "The document", content(
             (Invoice = "application/json"), (String = "text/csv"), (String = "application/pdf"))),
-        Problems, WriteProblems,
+        Problems, TypesetProblem,
     ),
 )]
 pub async fn show(

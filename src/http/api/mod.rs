@@ -100,7 +100,19 @@ fn routes() -> OpenApiRouter<HttpState> {
 pub fn description() -> OpenApi {
     let mut description = routes().into_openapi();
     listing::describe(&mut description);
+    name_operations(&mut description);
     description
+}
+
+/// Names each operation by its tag, too, as in `findings_list`: a client that is made of the description has one
+/// function for each name.
+fn name_operations(api: &mut OpenApi) {
+    for item in api.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            let words = operation.tags.iter().flatten().take(1).chain(&operation.operation_id);
+            operation.operation_id = Some(words.cloned().collect::<Vec<_>>().join("_"));
+        }
+    }
 }
 
 pub fn router(state: &HttpState) -> Router<HttpState> {
@@ -109,8 +121,9 @@ pub fn router(state: &HttpState) -> Router<HttpState> {
     router
         .route("/api/v1/openapi.json", get(async || Json(description)))
         .layer(middleware::from_fn_with_state(known, parameters::refuse_unknown))
-        .layer(DefaultBodyLimit::max(idempotency::MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(state.clone(), idempotency::once))
+        // Around the one that reads bodies, too: it takes its limit from here.
+        .layer(DefaultBodyLimit::max(idempotency::MAX_BODY_BYTES))
         .layer(middleware::from_fn(conditional::tag))
 }
 

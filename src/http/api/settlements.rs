@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Settlement {
+pub struct NewSettlement {
     /// Such as 2026-05, of the contract's length.
     #[schema(value_type = Period)]
     period: String,
@@ -29,13 +29,13 @@ pub struct Settlement {
 
 /// What a settlement did.
 #[derive(Serialize, ToSchema)]
-pub struct Settled {
+pub struct Settlement {
     contract: ContractId,
     period: Period,
     #[schema(value_type = String, format = DateTime)]
     cutoff: Instant,
     /// What was booked: nothing on a rerun without news.
-    lines: Vec<Line>,
+    lines: Vec<BookedLine>,
     /// The numbers of the statements that were drafted.
     statements: Vec<i64>,
     /// Those of them that had been approved: they have to be approved anew.
@@ -48,7 +48,7 @@ pub struct Settled {
 
 /// A rounded amount that was booked: positive where the payer owes the payee.
 #[derive(Serialize, ToSchema)]
-struct Line {
+struct BookedLine {
     term: String,
     payer: String,
     payee: String,
@@ -57,9 +57,9 @@ struct Line {
     amount: Exact,
 }
 
-impl Settled {
+impl Settlement {
     fn new(contract: ContractId, period: Period, report: SettleReport) -> Self {
-        let lines = report.lines.into_iter().map(|line| Line {
+        let lines = report.lines.into_iter().map(|line| BookedLine {
             term: line.term.to_string(),
             payer: line.payer.to_string(),
             payee: line.payee.to_string(),
@@ -86,15 +86,15 @@ impl Settled {
 #[utoipa::path(
     post, path = "/api/v1/contracts/{contract}/settlements", tag = "statements", security(("key" = ["settle"])),
     params(("contract" = String, Path, description = "The contract's id"), super::WriteHeaders),
-    request_body = Settlement,
-    responses((status = 200, description = "What was done", body = Settled), Problems, WriteProblems),
+    request_body = NewSettlement,
+    responses((status = 200, description = "What was done", body = Settlement), Problems, WriteProblems),
 )]
 pub async fn settle(
     Settler(caller): Settler,
     State(state): State<HttpState>,
     Path(contract): Path<String>,
     write: Write,
-    Json(wanted): Json<Settlement>,
+    Json(wanted): Json<NewSettlement>,
 ) -> Result<Response, Problem> {
     let request = SettleRequest {
         contract: ContractId::new(contract),
@@ -106,5 +106,5 @@ pub async fn settle(
     let watermark = watermark(&state.pool).await?;
     let mut writing = write.begin().await?;
     let report = settle_known(&mut *writing, &request, watermark).await?;
-    writing.end(axum::Json(Settled::new(request.contract, request.period, report))).await
+    writing.end(axum::Json(Settlement::new(request.contract, request.period, report))).await
 }

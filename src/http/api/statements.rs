@@ -3,12 +3,12 @@
 use crate::domain::ids::{ContractId, PartyId};
 use crate::domain::statement::Statement;
 use crate::http::HttpState;
-use crate::http::auth::{Answerer, Approver, Reader};
+use crate::http::auth::{Approver, Reader, Replier};
 use crate::http::idempotency::Write;
 use crate::http::input::{Json, Path, Query, Seen, parse};
 use crate::http::listing::{Page, PageParams, Wanted};
-use crate::http::problem::{Problem, Problems, WriteProblems};
-use crate::jobs::statements::{self, Actor, Answer, Full, StatementError};
+use crate::http::problem::{ChangedProblem, Problem, Problems, WriteProblems};
+use crate::jobs::statements::{self, Actor, Reply, StatementError, StatementRecord};
 use crate::store::access::{Caller, Signature, look_away};
 use crate::store::books::{StatementFilter, StatementHead, list_statements};
 use crate::store::statement_statuses::StatusChange;
@@ -97,10 +97,10 @@ enum Answered {
 /// What a caller may see of a statement.
 async fn detail(caller: &Caller, conn: &mut PgConnection, id: i64) -> Result<Response, Problem> {
     caller.look(conn).await?;
-    let Full { head, document, history } = statements::read(conn, id).await?;
+    let StatementRecord { head, document, history } = statements::read(conn, id).await?;
     look_away(conn).await?;
     let unresolved_events = match caller.party {
-        None => Some(statements::unresolved_events(conn, id).await?),
+        None => Some(statements::unresolved_events(conn, &head).await?),
         Some(_) => None,
     };
     let tag = format!("\"{}\"", head.tag());
@@ -127,7 +127,8 @@ pub async fn show(
 /// Not by the one who made it. With `If-Match`, only what the caller saw is approved.
 #[utoipa::path(
     post, path = "/api/v1/statements/{id}/approve", tag = "statements", security(("key" = ["approve"])),
-    params(StatementPath, super::WriteHeaders, super::MatchHeader), responses(Answered, Problems, WriteProblems),
+    params(StatementPath, super::WriteHeaders, super::MatchHeader),
+    responses(Answered, Problems, WriteProblems, ChangedProblem),
 )]
 pub async fn approve(
     Approver(caller): Approver,
@@ -146,7 +147,8 @@ pub async fn approve(
 /// This closes its period: news that comes later is booked in the next one.
 #[utoipa::path(
     post, path = "/api/v1/statements/{id}/issue", tag = "statements", security(("key" = ["approve"])),
-    params(StatementPath, super::WriteHeaders, super::MatchHeader), responses(Answered, Problems, WriteProblems),
+    params(StatementPath, super::WriteHeaders, super::MatchHeader),
+    responses(Answered, Problems, WriteProblems, ChangedProblem),
 )]
 pub async fn issue(
     Approver(caller): Approver,
@@ -160,27 +162,27 @@ pub async fn issue(
     writing.end(answer).await
 }
 
-/// Why a statement is answered so.
+/// Why a party replies so to a statement.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Reason {
+pub struct StatementReason {
     #[schema(min_length = 1, max_length = 2000, pattern = "[^ ]")]
     reason: String,
 }
 
-async fn answered(
+async fn replied(
     caller: &Caller,
     write: Write,
     id: i64,
-    answer: Answer,
+    reply: Reply,
     seen: Option<&str>,
-    Reason { reason }: &Reason,
+    StatementReason { reason }: &StatementReason,
 ) -> Result<Response, Problem> {
     let reason = super::stated(reason)?;
     let mut writing = write.begin().await?;
-    // What a partner may not see it may not answer either: the database says which that is.
+    // To what a partner may not see it may not reply either: the database says which that is.
     detail(caller, &mut writing, id).await?;
-    statements::answer(&mut *writing, id, answer, Actor { by: Signature::from(caller), seen }, &reason).await?;
+    statements::reply(&mut *writing, id, reply, Actor { by: Signature::from(caller), seen }, &reason).await?;
     let answer = detail(caller, &mut writing, id).await?;
     writing.end(answer).await
 }
@@ -188,17 +190,17 @@ async fn answered(
 /// Agree to an issued statement
 #[utoipa::path(
     post, path = "/api/v1/statements/{id}/agree", tag = "statements", security(("key" = ["approve"])),
-    params(StatementPath, super::WriteHeaders, super::MatchHeader), request_body = Reason,
-    responses(Answered, Problems, WriteProblems),
+    params(StatementPath, super::WriteHeaders, super::MatchHeader), request_body = StatementReason,
+    responses(Answered, Problems, WriteProblems, ChangedProblem),
 )]
 pub async fn agree(
-    Answerer(caller): Answerer,
+    Replier(caller): Replier,
     Path(StatementPath { id }): Path<StatementPath>,
     Seen(seen): Seen,
     write: Write,
-    Json(reason): Json<Reason>,
+    Json(reason): Json<StatementReason>,
 ) -> Result<Response, Problem> {
-    answered(&caller, write, id, Answer::Agree, seen.as_deref(), &reason).await
+    replied(&caller, write, id, Reply::Agree, seen.as_deref(), &reason).await
 }
 
 /// Dispute an issued statement
@@ -206,17 +208,17 @@ pub async fn agree(
 /// Its content stays, and so do its invoices: what was wrong is booked in a later period.
 #[utoipa::path(
     post, path = "/api/v1/statements/{id}/dispute", tag = "statements", security(("key" = ["approve"])),
-    params(StatementPath, super::WriteHeaders, super::MatchHeader), request_body = Reason,
-    responses(Answered, Problems, WriteProblems),
+    params(StatementPath, super::WriteHeaders, super::MatchHeader), request_body = StatementReason,
+    responses(Answered, Problems, WriteProblems, ChangedProblem),
 )]
 pub async fn dispute(
-    Answerer(caller): Answerer,
+    Replier(caller): Replier,
     Path(StatementPath { id }): Path<StatementPath>,
     Seen(seen): Seen,
     write: Write,
-    Json(reason): Json<Reason>,
+    Json(reason): Json<StatementReason>,
 ) -> Result<Response, Problem> {
-    answered(&caller, write, id, Answer::Dispute, seen.as_deref(), &reason).await
+    replied(&caller, write, id, Reply::Dispute, seen.as_deref(), &reason).await
 }
 
 /// Note that a statement which was agreed to is paid
@@ -224,15 +226,15 @@ pub async fn dispute(
 /// Then it is settled.
 #[utoipa::path(
     post, path = "/api/v1/statements/{id}/pay", tag = "statements", security(("key" = ["approve"])),
-    params(StatementPath, super::WriteHeaders, super::MatchHeader), request_body = Reason,
-    responses(Answered, Problems, WriteProblems),
+    params(StatementPath, super::WriteHeaders, super::MatchHeader), request_body = StatementReason,
+    responses(Answered, Problems, WriteProblems, ChangedProblem),
 )]
 pub async fn pay(
     Approver(caller): Approver,
     Path(StatementPath { id }): Path<StatementPath>,
     Seen(seen): Seen,
     write: Write,
-    Json(reason): Json<Reason>,
+    Json(reason): Json<StatementReason>,
 ) -> Result<Response, Problem> {
-    answered(&caller, write, id, Answer::Pay, seen.as_deref(), &reason).await
+    replied(&caller, write, id, Reply::Pay, seen.as_deref(), &reason).await
 }

@@ -7,11 +7,13 @@ use crate::http::auth::{InsideReader, Reader};
 use crate::http::input::Query;
 use crate::http::listing::{Page, PageParams, Wanted};
 use crate::http::problem::{Problem, Problems};
-use crate::store::usage_reports::{self, RejectionLine, UnresolvedLine};
+use crate::sources::cloudevents;
+use crate::store::usage_reports::{self, ConflictLine, RejectionLine, UnresolvedLine};
 use crate::store::usage_sums::{Bucket, UsageFilter, UsageKey, UsageSum, usage_sums};
 use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 /// A stretch of time.
@@ -148,7 +150,7 @@ pub async fn rejections(
     Page::cut(lines, limit, |line| line.rejection_id).respond(&wanted)
 }
 
-/// Two versions of what was reported under one id.
+/// Another content that was reported under an id that is taken, and what stands for it.
 #[derive(Serialize, ToSchema)]
 pub struct Conflict {
     conflict_id: i64,
@@ -160,7 +162,24 @@ pub struct Conflict {
     event_id: String,
     /// What was reported under an id that stands for something else already: kept, never counted.
     #[schema(value_type = Object)]
-    reported: serde_json::Value,
+    reported: Value,
+    /// What stands for that id: what was reported first.
+    #[schema(value_type = Object)]
+    stands: Value,
+}
+
+impl Conflict {
+    fn new(line: ConflictLine) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            conflict_id: line.conflict_id,
+            recorded_at: line.recorded_at,
+            position: line.position,
+            source: line.source,
+            event_id: line.event_id,
+            reported: line.reported,
+            stands: serde_json::from_slice(&cloudevents::encode(&line.stands))?,
+        })
+    }
 }
 
 /// List conflicts
@@ -178,15 +197,9 @@ pub async fn conflicts(
 ) -> Result<Response, Problem> {
     let limit = page.limit()?;
     let lines = usage_reports::conflicts(&state.reads, page.cursor()?, limit.saturating_add(1)).await?;
-    let conflicts = lines.into_iter().map(|line| Conflict {
-        conflict_id: line.conflict_id,
-        recorded_at: line.recorded_at,
-        position: line.position,
-        source: line.source,
-        event_id: line.event_id,
-        reported: line.reported,
-    });
-    Page::cut(conflicts.collect(), limit, |conflict| conflict.conflict_id).respond(&wanted)
+    let conflicts: Result<Vec<Conflict>, _> = lines.into_iter().map(Conflict::new).collect();
+    let conflicts = conflicts.map_err(|error| Problem::internal(&error))?;
+    Page::cut(conflicts, limit, |conflict| conflict.conflict_id).respond(&wanted)
 }
 
 /// List unresolved usage
