@@ -19,6 +19,8 @@ mod crash;
 mod dashboards;
 #[path = "service/demo.rs"]
 mod demo;
+#[path = "service/finding_faults.rs"]
+mod finding_faults;
 #[path = "service/findings.rs"]
 mod findings;
 #[path = "service/http.rs"]

@@ -1,6 +1,6 @@
 //! The API over a socket: who may ask what, pages and representations, ETags, idempotency keys, problems.
 
-pub use crate::api_client::{Answer, Api, bearer, books, routes};
+use crate::api_client::{Api, bearer, books, routes};
 
 use crate::api_client::usage;
 use apportion::domain::access::Scope;
@@ -109,6 +109,9 @@ async fn check_history(api: &Api, statement: &str, ana: &str, aws: &str) {
     let keys: BTreeSet<&str> =
         ours["history"].as_array().expect("a history").iter().filter_map(|it| it["key_id"].as_str()).collect();
     assert_eq!(keys.len(), 3);
+    for change in theirs["history"].as_array().expect("a history") {
+        assert_eq!(change["key_id"].is_string(), change["party"] == json!("aws"), "{change}");
+    }
     // What no mapping knows, of whatever source, is ours alone.
     assert_eq!((&ours["unresolved_events"], theirs.get("unresolved_events")), (&json!(0), None));
     assert_eq!(theirs["statement"].get("unresolved_events"), None);

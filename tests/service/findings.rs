@@ -2,7 +2,7 @@
 //!
 //! A million output tokens of gpt-5.5 are charged 30 USD, of gpt-5.3-codex 14 USD; the share is 20 %.
 
-use crate::api::Api;
+use crate::api_client::Api;
 use crate::books::*;
 use crate::support::{TestDatabase, correction};
 use apportion::domain::access::Scope;
@@ -28,7 +28,7 @@ fn edit(folder: &std::path::Path, path: &str, from: &str, to: &str) {
 }
 
 /// A copy of the agreements under which usage before Azure is held, and gpt-5.5 is not released there yet.
-fn holding() -> tempfile::TempDir {
+pub fn holding() -> tempfile::TempDir {
     let folder = shipped_copy();
     edit(folder.path(), "microsoft-openai/3.md", "first = \"azure\"", "first = \"azure\"\non_breach = \"hold\"");
     let facts = folder.path().join("microsoft-openai/facts.jsonl");
@@ -43,7 +43,7 @@ fn million(id: &str, deployment: &str) -> String {
     usage(id, "2026-05-10T10:00:00-07:00", deployment, "gpt-5.5", &[("output_tokens", "1000000")])
 }
 
-fn release(id: &str, at: &str) -> Record {
+pub fn release(id: &str, at: &str) -> Record {
     let json = format!(
         r#"{{"kind":"fact","source":"test","id":"{id}","contract":"{CONTRACT}","name":"release","by":"openai","at":"{at}","product":"gpt-5.5","cloud":"azure","evidence":"test"}}"#
     );
@@ -52,7 +52,7 @@ fn release(id: &str, at: &str) -> Record {
 
 impl TestDatabase {
     /// Agreements, one million tokens that the lab may sell and one on Vertex, May and June without subscriptions.
-    async fn with_usage_on_vertex(folder: &std::path::Path) -> Self {
+    pub async fn with_usage_on_vertex(folder: &std::path::Path) -> Self {
         let database = TestDatabase::empty().await;
         database.apply(folder).await;
         database.ingest(&[million("direct", "openai-direct"), million("vertex", "vertex-us-central1")]).await;
@@ -61,7 +61,7 @@ impl TestDatabase {
         database
     }
 
-    async fn open(&self, known_at: Option<Instant>) -> Vec<Finding> {
+    pub async fn open(&self, known_at: Option<Instant>) -> Vec<Finding> {
         let filter = FindingFilter { contract: Some(ContractId::from(CONTRACT)), ..FindingFilter::default() };
         list(&self.pool, &filter, known_at, None).await.unwrap_or_else(|error| panic!("{error}")).findings
     }
@@ -466,7 +466,7 @@ async fn pages_of_findings_are_one_answer() {
     assert_eq!(days(&api.get("/api/v1/findings?period=2026-05", &key).await.json()), ["2026-05-10", "2026-05-11"]);
     let other = api.get(&format!("/api/v1/findings?period=2026-05&contract=aws-openai&cursor={cursor}"), &key).await;
     assert_eq!(other.status, 400, "{other:?}");
-    let csv = ["accept: text/csv".to_owned(), crate::api::bearer(&key)];
+    let csv = ["accept: text/csv".to_owned(), crate::api_client::bearer(&key)];
     let csv = api.send("GET", "/api/v1/findings?period=2026-05", &csv, "").await.text;
     assert!(
         csv.starts_with("contract,right,product,deployment,day,id,on_breach,why,events,") && csv.lines().count() == 3

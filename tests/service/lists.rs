@@ -1,6 +1,6 @@
 //! Lists over HTTP: pages that are one answer whatever comes in meanwhile, three representations, and what is refused.
 
-use crate::api::{Answer, Api, bearer, books, routes};
+use crate::api_client::{Answer, Api, bearer, books, routes};
 use crate::books::{APPROVER, subscriptions};
 use crate::invoices::{issued, resale, sale};
 use crate::support::{TestDatabase, correction};
@@ -323,6 +323,25 @@ async fn whatever_is_refused_is_a_problem() {
     }
     for path in ["/api/v1/statements/7", "/api/v1/invoices/X-1", "/api/v1/findings/0123456789abcdef"] {
         is_problem(&api.get(path, &key).await, 404, path);
+    }
+    database.drop_it().await;
+}
+
+/// Such as one of a database that was restored to an earlier state since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_of_a_later_time_is_refused() {
+    let database = books().await;
+    let api = Api::of(&database.pool).await;
+    let key = api.key("ana", &[Scope::Read], None).await;
+    database.ingest(&[sale("s", "2026-05-10")]).await;
+    for route in ["usage", "charges"] {
+        let page = api.get(&format!("/api/v1/{route}?{SPAN}&limit=1"), &key).await.json();
+        let cursor = apportion::domain::hex::unhex(page["next_cursor"].as_str().expect("more")).expect("hex");
+        let mut cursor: Value = serde_json::from_slice(&cursor).expect("JSON");
+        cursor[0] = json!("2999-01-01T00:00:00Z");
+        let cursor = apportion::domain::hex::hex(cursor.to_string().as_bytes());
+        let answer = api.get(&format!("/api/v1/{route}?{SPAN}&cursor={cursor}"), &key).await;
+        assert!(answer.status == 400 && answer.text.contains("of a later time"), "{route}: {answer:?}");
     }
     database.drop_it().await;
 }

@@ -97,8 +97,13 @@ enum Answered {
 /// What a caller may see of a statement.
 async fn detail(caller: &Caller, conn: &mut PgConnection, id: i64) -> Result<Response, Problem> {
     caller.look(conn).await?;
-    let StatementRecord { head, document, history } = statements::read(conn, id).await?;
+    let StatementRecord { head, document, mut history } = statements::read(conn, id).await?;
     look_away(conn).await?;
+    if caller.party.is_some() {
+        // Who may do what with us is not theirs to know: they are told the ids of their own keys alone.
+        let others = history.iter_mut().filter(|change| change.party != caller.party);
+        others.for_each(|change| change.key_id = None);
+    }
     let unresolved_events = match caller.party {
         None => Some(statements::unresolved_events(conn, &head).await?),
         Some(_) => None,
