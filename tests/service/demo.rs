@@ -33,7 +33,7 @@ fn check_demo() {
         ("DIFFERENT", 0),
         ("2026-04: issued statement", 2),
         ("2026-04: settled microsoft-openai", 1),
-        ("2026-05: settled aws-openai", 1),
+        ("2026-05: settled aws-openai", 2),
         ("2026-05: openai pays microsoft ", 1),
         ("2026-05: aws pays openai ", 1),
         ("Usage and list-price charges of 2026-05 by cloud", 1),

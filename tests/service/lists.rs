@@ -333,7 +333,8 @@ async fn a_cursor_of_a_later_time_is_refused() {
     let database = books().await;
     let api = Api::of(&database.pool).await;
     let key = api.key("ana", &[Scope::Read], None).await;
-    database.ingest(&[sale("s", "2026-05-10")]).await;
+    let meters = [("input_tokens", "1"), ("output_tokens", "1")];
+    database.ingest(&[crate::books::usage("a", "2026-05-03T05:00:00Z", "bedrock-us-east-1", "gpt-5.5", &meters)]).await;
     for route in ["usage", "charges"] {
         let page = api.get(&format!("/api/v1/{route}?{SPAN}&limit=1"), &key).await.json();
         let cursor = apportion::domain::hex::unhex(page["next_cursor"].as_str().expect("more")).expect("hex");
