@@ -113,6 +113,12 @@ impl From<sqlx::Error> for FindingError {
 /// # Errors
 /// It lies ahead.
 pub async fn known_by(pool: &PgPool, asked: Option<Instant>) -> Result<Instant, FindingError> {
+    // What was handed out before needs no wait for those who record.
+    if let Some(known_at) = asked
+        && recording::was_handed_out(pool, known_at).await?
+    {
+        return Ok(known_at);
+    }
     let watermark = recording::watermark(pool).await?;
     match asked {
         Some(known_at) if known_at > watermark => Err(FindingError::NotKnownYet { known_at, watermark }),
@@ -197,7 +203,7 @@ pub async fn show(pool: &PgPool, id: &str, known_at: Option<Instant>) -> Result<
 /// Decides on a group of findings: on every event of it that was known by then. Later ones form a new group.
 ///
 /// # Errors
-/// There is no such group, or all of it is decided on.
+/// There is no such group, all of it is decided on, or it has ended since.
 pub async fn decide(pool: &PgPool, request: &DecideRequest) -> Result<Decision, FindingError> {
     let cutoff = known_by(pool, request.known_at).await?;
     decide_known(pool, request, cutoff).await
@@ -232,10 +238,10 @@ pub async fn decide_known<'c>(
         Ok(_) | Err(FindingError::Unknown { .. }) => return Err(FindingError::Ended { id: id(), known_at: cutoff }),
         Err(error) => return Err(error),
     };
-    let finding = Finding { breaches: still.breaches, ..finding };
     let DecideRequest { verdict, by, reason, .. } = request;
     let new = NewDecision { finding: &finding, verdict: *verdict, by, reason, recorded_at };
-    let Some(decision) = query_of(&finding, cutoff).insert_decision(&mut tx, &new).await? else {
+    let now = BreachQuery::new(&finding.key.contract, recorded_at, &still.breaches, Span::ever());
+    let Some(decision) = query_of(&finding, cutoff).insert_decision(&mut tx, &new, &now).await? else {
         return Err(decided(&load_decisions(&mut *tx, &decisions_on(&finding.id), Some(recorded_at)).await?));
     };
     tx.commit().await?;

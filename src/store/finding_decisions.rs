@@ -41,8 +41,8 @@ pub struct NewDecision<'a> {
 }
 
 impl BreachQuery<'_> {
-    /// Writes a decision with the events of the group that were known then and that nobody has decided on since.
-    /// Where there are none, nothing is written.
+    /// Writes a decision with the events of the group that were known then, that nobody has decided on since, and that
+    /// break the right as known `now` too. Where there are none, nothing is written.
     ///
     /// # Errors
     /// The database's.
@@ -50,6 +50,7 @@ impl BreachQuery<'_> {
         &self,
         conn: &mut PgConnection,
         new: &NewDecision<'_>,
+        now: &BreachQuery<'_>,
     ) -> Result<Option<Decision>, StoreError> {
         let (finding, key) = (new.finding, &new.finding.key);
         let events = sqlx::query_scalar!(
@@ -59,10 +60,14 @@ impl BreachQuery<'_> {
             where b.verdict is null
               and not exists (select from finding_decision_event f
                 where (f.contract_id, f.right_id, f.event_key) = ($1, b.right_id, b.event_key))
+              -- a decision follows its event for ever: what a correction has put right since is not covered
+              and (b.right_id, b.event_key) in (select n.right_id, n.event_key from breaching_event($1, $4, $5) n)
             "#,
             self.contract.as_str(),
             self.known_at,
-            &self.spans as _
+            &self.spans as _,
+            now.known_at,
+            &now.spans as _
         )
         .fetch_all(&mut *conn)
         .await?;

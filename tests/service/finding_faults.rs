@@ -1,7 +1,7 @@
 //! Findings where things go wrong: news between a look and a decision, and usage of a far year.
 
 use crate::api_client::{Api, books};
-use crate::findings::{holding, release};
+use crate::findings::{holding, million, release};
 use crate::support::TestDatabase;
 use apportion::domain::access::Scope;
 use serde_json::{Value, json};
@@ -19,6 +19,30 @@ async fn what_has_ended_since_it_was_looked_at_is_not_rejected_for_good() {
     let body = json!({"verdict": "reject", "reason": "no", "known_at": looked});
     let decided = api.post(&format!("/api/v1/findings/{}/decisions", finding.id), &key, &body).await;
     assert_eq!((decided.status, decided.json()["type"].as_str()), (409, Some("urn:apportion:problem:ended")));
+    let settled = database.settle("microsoft-openai", "2026-05").await;
+    assert_eq!(crate::books::booked(&settled), ["revenue-share 2026-05 12"]);
+    database.drop_it().await;
+}
+
+/// One of two events turns out to have run elsewhere, after somebody looked and before they decided.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_put_right_since_is_not_rejected_with_the_rest_of_its_group() {
+    let database = TestDatabase::with_usage_on_vertex(holding().path()).await;
+    database.ingest(&[million("other", "vertex-us-central1")]).await;
+    let api = Api::of(&database.pool).await;
+    let key = api.key("ben", Scope::ALL, None).await;
+    let looked = database.watermark().await;
+    let finding = database.open(None).await.remove(0);
+    assert_eq!(finding.events, 2);
+    let correction = json!({
+        "specversion": "1.0", "type": "apportion.usage.correction.v1", "source": "test", "id": "c",
+        "time": "2026-05-11T00:00:00Z", "data": {"corrects": "vertex", "deployment": "openai-direct"},
+    });
+    database.ingest(&[correction.to_string()]).await;
+    let body = json!({"verdict": "reject", "reason": "no", "known_at": looked});
+    let decided = api.post(&format!("/api/v1/findings/{}/decisions", finding.id), &key, &body).await;
+    assert_eq!((decided.status, &decided.json()["events"]), (200, &json!(1)), "{}", decided.text);
+    // Two million tokens ran where they may: the one that always did, and the one that was put right.
     let settled = database.settle("microsoft-openai", "2026-05").await;
     assert_eq!(crate::books::booked(&settled), ["revenue-share 2026-05 12"]);
     database.drop_it().await;

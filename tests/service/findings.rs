@@ -39,7 +39,7 @@ pub fn holding() -> tempfile::TempDir {
 }
 
 /// A million output tokens of gpt-5.5 at a deployment, on 10 May 2026.
-fn million(id: &str, deployment: &str) -> String {
+pub fn million(id: &str, deployment: &str) -> String {
     usage(id, "2026-05-10T10:00:00-07:00", deployment, "gpt-5.5", &[("output_tokens", "1000000")])
 }
 
