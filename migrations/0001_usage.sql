@@ -117,7 +117,7 @@ create table usage_amendment (
   target_id text not null,
   kind text not null check (kind in ('correction', 'void')),
   restated jsonb not null,
-  position text not null,              -- topic/partition@offset or file:line
+  position text not null,              -- topic/partition@offset, file:line, or key and place of a request
   unique (batch_id, place)
 );
 create index usage_amendment_target on usage_amendment (target_key);
@@ -150,7 +150,7 @@ create table usage_conflict (
   event_id text not null,
   content_hash uuid not null,
   reported jsonb not null,
-  position text not null               -- topic/partition@offset or file:line
+  position text not null               -- topic/partition@offset, file:line, or key and place of a request
 );
 create index usage_conflict_event on usage_conflict (event_key);
 

@@ -103,7 +103,6 @@ create table contract_term (
   primary key (contract_id, number, term_id),
   foreign key (contract_id, number) references contract_version
 );
-create index contract_term_parties on contract_term using gin (parties);
 
 -- figures, deductions and facts: low in number, each a dated document of its kind.
 create table record (

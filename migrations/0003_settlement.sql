@@ -16,6 +16,9 @@ create table settlement (
   settled_by text not null,
   engine_version text not null,
   time_zone_data_version text not null,
+  -- events up to the period's end whose deployment or product no mapping knew at the cutoff, of any source: ours to
+  -- resolve, so no part of the statements
+  unresolved_events bigint not null check (unresolved_events >= 0),
   input_sha256 text not null check (input_sha256 ~ '^[0-9a-f]{64}$')
 );
 create index settlement_contract on settlement (contract_id, period_start);
@@ -113,7 +116,7 @@ create table statement_status (
   status text not null check (status in ('draft', 'approved', 'issued', 'agreed', 'disputed', 'settled')),
   changed_by text not null check (changed_by <> ''),
   changed_at timestamptz not null,
-  reason text not null,
+  reason text not null check (char_length(reason) <= 2000),
   primary key (statement_id, sequence),
   foreign key (statement_id, revision) references statement_revision
 );
@@ -169,7 +172,7 @@ create table unresolved_waiver (
   cutoff timestamptz not null,
   waived_at timestamptz not null,
   waived_by text not null check (waived_by <> ''),
-  reason text not null check (reason <> ''),
+  reason text not null check (reason <> '' and char_length(reason) <= 2000),
   primary key (contract_id, period, dimension_id, cutoff)
 );
 

@@ -10,7 +10,7 @@ create table finding_decision (
   product text not null references product,
   deployment text not null references deployment,
   day date not null,                   -- local to the contract's zone
-  decision text not null check (decision in ('release', 'reject')),
+  verdict text not null check (verdict in ('release', 'reject')),
   on_breach text not null check (on_breach in ('report', 'hold')),
   why text not null,                   -- how the usage broke the right, as known at the cutoff
   events bigint not null check (events > 0),
@@ -18,10 +18,11 @@ create table finding_decision (
   cutoff timestamptz not null,
   recorded_at timestamptz not null check (recorded_at > cutoff),
   decided_by text not null check (decided_by <> ''),
-  reason text not null check (reason <> ''),
+  reason text not null check (reason <> '' and char_length(reason) <= 2000),
   unique (decision_id, contract_id, right_id)
 );
 create index finding_decision_contract on finding_decision (contract_id, day);
+create index finding_decision_finding on finding_decision (finding_id);
 
 -- a finding is a right and an event: it is decided once, and the decision follows the event's corrections.
 create table finding_decision_event (
@@ -48,18 +49,23 @@ create trigger as_many_as_it_says after insert on finding_decision_event
 
 call make_append_only('finding_decision', 'finding_decision_event');
 
--- the events that break rights of a contract, as known at an instant: one row for each right and event, with what
--- was decided by then. the spans of time in which usage of a product at a deployment breaks a right come in as
--- arrays of equal length; those of one right do not overlap.
-create function breaching_event(of_contract text, known_at timestamptz, rights text[], deployments text[],
-  products text[], starts timestamptz[], ends timestamptz[])
+-- a span of time in which usage of a product at a deployment breaks a right. those of one right do not overlap.
+create type breach_span as (right_id text, deployment text, product text, starts_at timestamptz, ends_at timestamptz);
+
+-- which usage was recorded in some batches: rows come batch by batch, so that a narrow index finds them.
+create index usage_rollup_batch on usage_rollup using brin (batch_id);
+
+-- the events that break rights of a contract, as known at an instant: one row for each right and event, with the
+-- verdict on it by then.
+create function breaching_event(of_contract text, known_at timestamptz, breaches breach_span[])
 returns table (right_id text, event_key uuid, occurred_at timestamptz, dimension_id integer, customer_id integer,
   input_tokens integer, cached_input_tokens integer, output_tokens integer, reasoning_tokens integer,
-  requests integer, other_quantities jsonb, decision text)
+  requests integer, other_quantities jsonb, verdict text)
 language sql stable as $$
   with breach as (
-    select d.dimension_id, b.right_id, b.starts_at, b.ends_at
-    from unnest(rights, deployments, products, starts, ends) as b(right_id, deployment, product, starts_at, ends_at)
+    -- of bare columns, so that an index answers for each
+    select d.dimension_id, b.right_id, b.starts_at, b.starts_at - interval '1 hour' as hour_before, b.ends_at
+    from unnest(breaches) as b
     join usage_dimension d using (deployment, product)
   ), known_batch as (
     select batch_id from usage_batch where recorded_at <= known_at
@@ -69,7 +75,9 @@ language sql stable as $$
     from usage_rollup r
     join known_batch using (batch_id)
     join breach b on b.dimension_id = r.dimension_id
-      and r.bucket < b.ends_at and r.bucket + interval '1 hour' > b.starts_at
+      and r.bucket > b.hour_before and r.bucket < b.ends_at
+    where r.bucket > (select min(hour_before) from breach)
+      and r.bucket < (select max(ends_at) from breach)
   ), opened_span as (
     select min(bucket) as first, max(bucket) + interval '1 hour' as last from opened
   ), event as (
@@ -78,7 +86,9 @@ language sql stable as $$
       select distinct on (event_key) event_key, voided, occurred_at, dimension_id, customer_id, input_tokens,
              cached_input_tokens, output_tokens, reasoning_tokens, requests, other_quantities
       from usage_state join known_batch using (batch_id)
-      where exists (select from opened)
+      -- of those alone that some state puts there
+      where event_key in (select p.event_key from usage_state p
+        where p.occurred_at >= (select first from opened_span) and p.occurred_at < (select last from opened_span))
       order by event_key, batch_id desc
     ) s
     where not s.voided
@@ -93,7 +103,7 @@ language sql stable as $$
       and not exists (select from usage_state s join known_batch using (batch_id) where s.event_key = e.event_key)
   )
   select b.right_id, e.event_key, e.occurred_at, e.dimension_id, e.customer_id, e.input_tokens,
-         e.cached_input_tokens, e.output_tokens, e.reasoning_tokens, e.requests, e.other_quantities, d.decision
+         e.cached_input_tokens, e.output_tokens, e.reasoning_tokens, e.requests, e.other_quantities, d.verdict
   from event e
   join breach b on b.dimension_id = e.dimension_id and e.occurred_at >= b.starts_at and e.occurred_at < b.ends_at
   left join finding_decision_event f
@@ -104,8 +114,7 @@ $$;
 
 -- the events that are held back from the bases of a contract, each once: those that break a right which holds them
 -- and were not released of it, and those that were rejected, wherever corrections have moved them.
-create function held_event(of_contract text, known_at timestamptz, rights text[], deployments text[],
-  products text[], starts timestamptz[], ends timestamptz[])
+create function held_event(of_contract text, known_at timestamptz, breaches breach_span[])
 returns table (event_key uuid, occurred_at timestamptz, dimension_id integer, customer_id integer,
   input_tokens integer, cached_input_tokens integer, output_tokens integer, reasoning_tokens integer,
   requests integer, other_quantities jsonb)
@@ -113,14 +122,14 @@ language sql stable as $$
   with rejected as (
     select distinct f.event_key
     from finding_decision d join finding_decision_event f using (decision_id)
-    where d.contract_id = of_contract and d.decision = 'reject' and d.on_breach = 'hold' and d.recorded_at <= known_at
+    where d.contract_id = of_contract and d.verdict = 'reject' and d.on_breach = 'hold' and d.recorded_at <= known_at
   )
   select distinct on (h.event_key) h.*
   from (
     select b.event_key, b.occurred_at, b.dimension_id, b.customer_id, b.input_tokens, b.cached_input_tokens,
            b.output_tokens, b.reasoning_tokens, b.requests, b.other_quantities
-    from breaching_event(of_contract, known_at, rights, deployments, products, starts, ends) b
-    where b.decision is distinct from 'release'
+    from breaching_event(of_contract, known_at, breaches) b
+    where b.verdict is distinct from 'release'
     union all
     select e.event_key, coalesce(s.occurred_at, e.occurred_at), coalesce(s.dimension_id, e.dimension_id),
            coalesce(s.customer_id, e.customer_id), coalesce(s.input_tokens, e.input_tokens),
@@ -138,3 +147,55 @@ language sql stable as $$
   ) h
   order by h.event_key
 $$;
+
+-- what people watch of findings over time: a job looks at those of a contract as known at a watermark, and writes
+-- down each group that is not as it was seen last. what is owed never follows from these two tables.
+create table finding_watch (
+  contract_id text primary key,
+  -- all that was recorded by then was looked at
+  known_at timestamptz not null
+);
+create trigger moves_forward before update on finding_watch for each row
+  when (new.known_at <= old.known_at or new.contract_id <> old.contract_id) execute function refuse_moving_back();
+create trigger stays before delete or truncate on finding_watch
+  for each statement execute function refuse_moving_back();
+
+-- a group of findings as it was from then on: what of it nobody had decided on.
+create table finding_state (
+  finding_id text not null check (finding_id ~ '^[0-9a-f]{16}$'),
+  known_at timestamptz not null,
+  contract_id text not null references finding_watch,
+  right_id text not null,
+  product text not null references product,
+  deployment text not null references deployment,
+  day date not null,                   -- local to the contract's zone
+  on_breach text not null check (on_breach in ('report', 'hold')),
+  why text not null,
+  -- none where all of it was decided on, or no longer breaks the right
+  events bigint not null check (events >= 0),
+  first_at timestamptz not null,
+  last_at timestamptz not null check (last_at >= first_at),
+  -- exact, as text: by meter, and what is charged by currency
+  quantities jsonb not null check (jsonb_typeof(quantities) = 'object'),
+  amounts jsonb not null check (jsonb_typeof(amounts) = 'object'),
+  -- some of it has no price, so that the amounts are too low
+  unpriced boolean not null,
+  primary key (finding_id, known_at),
+  check (events > 0 or (quantities = '{}' and amounts = '{}' and not unpriced))
+);
+create index finding_state_contract on finding_state (contract_id, finding_id, known_at desc);
+
+-- states are written as they are seen, none for an instant that the watch has passed.
+create function refuse_past_state() returns trigger language plpgsql as $$
+begin
+  if not exists (select from finding_watch w
+      where (w.contract_id, w.known_at) = (new.contract_id, new.known_at)) then
+    raise exception 'finding %: contract % is not watched as known at %', new.finding_id, new.contract_id, new.known_at
+      using errcode = 'check_violation';
+  end if;
+  return new;
+end $$;
+create trigger seen_by_the_watch before insert on finding_state
+  for each row execute function refuse_past_state();
+
+call make_append_only('finding_state');

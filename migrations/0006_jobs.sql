@@ -13,14 +13,18 @@ create table job_run (
   -- which try it is since one succeeded
   attempt integer not null check (attempt > 0),
   holder text not null check (holder <> ''),
+  -- the person who had it run, by which key if over http; absent where its time had come
+  started_by text check (started_by <> ''),
+  key_id text,
   started_at timestamptz not null default clock_timestamp(),
-  check (contract_id is not null or period is null)
+  check (contract_id is not null or period is null),
+  check (started_by is not null or key_id is null)
 );
 create index job_run_subject on job_run (contract_id, job);
 
 -- how a run ended: once, and never anew.
 create table job_run_end (
-  run_id bigint primary key references job_run,
+  run_id bigint primary key references job_run on delete cascade,
   outcome text not null check (outcome in ('done', 'nothing_new', 'waiting', 'failed', 'lost')),
   -- what was done, or what it waits for or failed of
   detail text not null check (detail <> '' or outcome not in ('waiting', 'failed')),
@@ -43,6 +47,11 @@ create table job_lease (
 -- nobody could tell how long it would last.
 create function is_held(lease job_lease) returns boolean language sql volatile
   return lease.leased_until > clock_timestamp() and lease.renewed_at < clock_timestamp() + interval '1 minute';
+
+-- how a run ended, by its end where it has one. else its lease is the last of its subject, as whoever takes that over
+-- ends it: lost where that ran out, absent while the run goes on.
+create function outcome_of(ended job_run_end, lease job_lease) returns text language sql volatile
+  return coalesce(ended.outcome, case when not is_held(lease) then 'lost' end);
 
 create function refuse_wrong_lease() returns trigger language plpgsql as $$
 begin
@@ -92,4 +101,29 @@ end $$;
 create trigger end_follows before insert on job_run_end
   for each row execute function refuse_wrong_end();
 
-call make_append_only('job_run', 'job_run_end');
+-- runs never change. one that ended long ago may be removed, with its end, but for the last of its subject: the
+-- lease refers to that.
+create trigger append_only before update or truncate on job_run
+  for each statement execute function refuse_change();
+create trigger append_only before update or truncate on job_run_end
+  for each statement execute function refuse_change();
+create function refuse_run_removal() returns trigger language plpgsql as $$
+begin
+  -- alerts look back for hours, people for days
+  if not exists (select from job_run_end e where e.run_id = old.run_id
+      and e.ended_at < clock_timestamp() - interval '7 days') then
+    raise exception 'run % has not ended 7 days ago', old.run_id using errcode = 'restrict_violation';
+  end if;
+  return old;
+end $$;
+create trigger ended_long_ago before delete on job_run
+  for each row execute function refuse_run_removal();
+create function refuse_end_removal() returns trigger language plpgsql as $$
+begin
+  if exists (select from job_run r where r.run_id = old.run_id) then
+    raise exception 'the end of run % stays as long as the run', old.run_id using errcode = 'restrict_violation';
+  end if;
+  return old;
+end $$;
+create trigger goes_with_its_run before delete on job_run_end
+  for each row execute function refuse_end_removal();

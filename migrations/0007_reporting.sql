@@ -154,16 +154,17 @@ comment on view reporting.settled_period is 'periods that were settled, how ofte
 -- a statement as it stands: its last revision. not for readers, as documents name clauses in full.
 create view reporting.statement_document as
   select s.statement_id, s.contract_id, s.party_a, s.party_b, s.currency, s.period, s.period_start, t.revision, t.status,
-    t.changed_by, t.changed_at, r.content::jsonb as document
+    t.changed_by, t.changed_at, g.unresolved_events, r.content::jsonb as document
   from statement s
   join lateral (select * from statement_status where statement_id = s.statement_id
     order by sequence desc limit 1) t on true
-  join statement_revision r on r.statement_id = s.statement_id and r.revision = t.revision;
+  join statement_revision r on r.statement_id = s.statement_id and r.revision = t.revision
+  join settlement g using (settlement_id);
 revoke select on reporting.statement_document from apportion_readonly;
 
 create view reporting.statement as
   select statement_id, contract_id as contract, party_a, party_b, currency, period, period_start, revision, status,
-    changed_by, changed_at, (document ->> 'unresolved_events')::bigint as unresolved_events
+    changed_by, changed_at, unresolved_events
   from reporting.statement_document;
 comment on view reporting.statement is 'statements with their last status';
 
@@ -226,11 +227,56 @@ create view reporting.cap_use as
   where jsonb_typeof(d -> 'cap') = 'object';
 comment on view reporting.cap_use is 'how far each cap was used up before and after each period, as settled last';
 
+create view reporting.finding_watch as select contract_id as contract, known_at from finding_watch;
+comment on view reporting.finding_watch is 'as known at what the findings of each contract were looked at last';
+
+create view reporting.finding as
+  select s.finding_id, s.contract_id as contract, s.right_id, t.kind, s.product, k.cloud, s.deployment, s.day,
+    s.on_breach, s.why, s.events, s.first_at, s.last_at, s.quantities, s.unpriced, o.opened_at, s.known_at as changed_at,
+    w.known_at
+  from (select distinct on (finding_id) * from finding_state order by finding_id, known_at desc) s
+  join finding_watch w using (contract_id)
+  join deployment k on k.deployment_id = s.deployment
+  -- since it was open without a break
+  cross join lateral (
+    select min(o.known_at) as opened_at from finding_state o
+    where o.finding_id = s.finding_id and o.known_at > coalesce((select max(n.known_at) from finding_state n
+      where n.finding_id = s.finding_id and n.events = 0 and n.known_at < s.known_at), '-infinity')
+  ) o
+  left join lateral (
+    select kind from contract_term t where (t.contract_id, t.term_id) = (s.contract_id, s.right_id)
+    order by number desc limit 1
+  ) t on true;
+comment on view reporting.finding is
+  'groups of usage that breaks a right, as a job saw them last: open where there are events, else decided or ended';
+
+create view reporting.finding_amount as
+  select f.finding_id, f.contract_id as contract, f.right_id, f.on_breach, a.key as currency,
+    reporting.shown(a.value) as amount
+  from (select distinct on (finding_id) * from finding_state order by finding_id, known_at desc) f
+  cross join lateral jsonb_each_text(f.amounts) a;
+comment on view reporting.finding_amount is 'what is charged for the usage of each open group of findings, by currency';
+
+create view reporting.finding_decision as
+  select decision_id, finding_id, contract_id as contract, right_id, product, deployment, day, verdict, on_breach, events,
+    recorded_at as decided_at, decided_by, reason
+  from finding_decision;
+comment on view reporting.finding_decision is 'what people decided on findings; what was held counts where it was released';
+
+create view reporting.invoice as
+  select i.number, i.kind, i.issuer, i.payer, s.contract_id as contract, s.period, s.period_start, s.currency, i.issued_on,
+    i.due_on, i.total, t.status,
+    i.kind = 'invoice' and i.due_on < current_date and t.status <> 'settled' as overdue
+  from invoice i
+  join statement s using (statement_id)
+  join lateral (select status from statement_status where statement_id = s.statement_id
+    order by sequence desc limit 1) t on true;
+comment on view reporting.invoice is
+  'invoices and credit notes with the status of their statement; overdue where due before today and not settled';
+
 create view reporting.job_run as
-  select r.run_id, r.job, r.contract_id as contract, r.period, r.due_at, r.attempt, r.holder, r.started_at, e.ended_at,
-    -- without an end: its lease is the subject's last, or somebody took that over
-    coalesce(e.outcome, case when l.leased_until > clock_timestamp() then 'running' else 'lost' end) as outcome,
-    e.detail
+  select r.run_id, r.job, r.contract_id as contract, r.period, r.due_at, r.attempt, r.holder, r.started_by, r.started_at,
+    e.ended_at, coalesce(outcome_of(e, l), 'running') as outcome, e.detail
   from job_run r
   left join job_run_end e using (run_id)
   left join job_lease l using (run_id);

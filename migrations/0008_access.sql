@@ -14,7 +14,8 @@ create table api_key (
   created_by text not null check (created_by <> ''),
   expires_at timestamptz check (expires_at > created_at),
   -- a partner reads what concerns it, and agrees to it or disputes it
-  constraint scopes_of_a_partner check (party is null or scopes <@ array['read', 'approve'])
+  constraint scopes_of_a_partner check (party is null or scopes <@ array['read', 'approve']),
+  unique (key_id, party)
 );
 
 create table api_key_revocation (
@@ -25,21 +26,34 @@ create table api_key_revocation (
 
 call make_append_only('api_key', 'api_key_revocation');
 
--- a write that named itself by an idempotency key, and its answer, which a repetition is given again. kept for
--- 30 days, where something was done; one without an answer is being worked on, or its process died.
+-- a write that named itself by an idempotency key, and its answer, which a repetition is given again. it is written
+-- in the transaction of what it answers: there is none without what was done, and nothing done without it.
 create table api_request (
   key_id text not null references api_key,
   idempotency_key text not null check (length(idempotency_key) between 1 and 255),
   request_sha256 bytea not null check (length(request_sha256) = 32),
-  claimed_at timestamptz not null,
-  status smallint check (status between 200 and 299 or status = 422),
+  answered_at timestamptz not null,
+  -- 422: of the events that were sent some were rejected, and the others taken in
+  status smallint not null check (status between 200 and 299 or status = 422),
   content_type text,
   etag text,
-  body bytea,
-  primary key (key_id, idempotency_key),
-  check ((status is null) = (body is null))
+  body bytea not null,
+  primary key (key_id, idempotency_key)
 );
-create index api_request_claimed_at on api_request (claimed_at);
+create index api_request_answered_at on api_request (answered_at);
+
+-- what the request that asked for a run calls itself, where it does: a repetition finds what ran for it.
+alter table job_run
+  add foreign key (key_id) references api_key,
+  add column idempotency_key text check (idempotency_key is null or key_id is not null);
+create index job_run_request on job_run (key_id, idempotency_key) where idempotency_key is not null;
+
+-- the key that a status was set with, and the party that it is bound to; none where it was set at the command line.
+alter table statement_status
+  add column key_id text references api_key,
+  add column party text,
+  add constraint party_of_a_key check (party is null or key_id is not null),
+  add constraint party_is_the_keys foreign key (key_id, party) references api_key (key_id, party);
 
 -- the role that a partner's requests take on: it sees the rows that concern the party, and nothing else. roles
 -- belong to the whole server, so another database of it may have made this one, or be making it now.
@@ -81,6 +95,9 @@ grant execute on function concerns_asking_party(text), issued_revision(bigint) t
 grant usage on schema public to apportion_partner;
 grant select on contract_version, contract_term, statement, statement_revision, statement_status, deployment,
   usage_dimension, usage_rollup, invoice, invoice_draw to apportion_partner;
+
+-- when a batch was recorded, which says what counts as known then; nothing of what came in it.
+grant select (batch_id, recorded_at) on usage_batch to apportion_partner;
 
 alter table contract_version enable row level security;
 create policy of_party on contract_version for select to apportion_partner using (concerns_asking_party(contract_id));

@@ -56,6 +56,8 @@ pub struct Kafka {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Http {
     pub listen: SocketAddr,
+    /// How long a read of the API waits for one answer of the database.
+    pub read_timeout_seconds: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -67,6 +69,7 @@ pub struct Jobs {
     pub redraft_hours: u32,
     pub retry_seconds: u32,
     pub lease_seconds: u32,
+    pub keep_runs_days: u32,
     pub clock_behind_days: u32,
 }
 
@@ -161,9 +164,20 @@ impl Config {
         in_range("kafka.batch_messages", config.kafka.batch_messages, 1..=100_000, "from 1 to 100000")?;
         let connections = usize::try_from(config.database.max_connections).unwrap_or(usize::MAX);
         in_range("database.max_connections", connections, 1..=1000, "from 1 to 1000")?;
+        let read_timeout = usize::try_from(config.http.read_timeout_seconds).unwrap_or(usize::MAX);
+        in_range("http.read_timeout_seconds", read_timeout, 1..=3600, "from 1 to 3600")?;
         let jobs = &config.jobs;
-        for (key, value) in [("jobs.tick_seconds", jobs.tick_seconds), ("jobs.lease_seconds", jobs.lease_seconds)] {
-            in_range(key, usize::try_from(value).unwrap_or(usize::MAX), 1..=86_400, "from 1 to 86400")?;
+        for (key, value, range, expected) in [
+            ("jobs.tick_seconds", jobs.tick_seconds, 1..=86_400, "from 1 to 86400"),
+            ("jobs.lease_seconds", jobs.lease_seconds, 1..=86_400, "from 1 to 86400"),
+            // No wait between tries is longer than an hour.
+            ("jobs.retry_seconds", jobs.retry_seconds, 1..=3600, "from 1 to 3600"),
+            ("jobs.redraft_hours", jobs.redraft_hours, 1..=744, "from 1 to 744, a month"),
+            ("jobs.close_delay_days", jobs.close_delay_days, 0..=366, "from 0 to 366"),
+            ("jobs.keep_runs_days", jobs.keep_runs_days, 8..=36_525, "from 8 to 36525"),
+            ("jobs.clock_behind_days", jobs.clock_behind_days, 0..=36_525, "from 0 to 36525"),
+        ] {
+            in_range(key, usize::try_from(value).unwrap_or(usize::MAX), range, expected)?;
         }
         in_range("jobs.actor", jobs.actor.trim().len(), 1..=256, "a name")?;
         let shown = settings.into_iter().map(|(key, (value, origin))| {
@@ -457,6 +471,7 @@ mod tests {
         check("", &[("APPORTION_KAFKA__LINGER_MS", "soon")], &[], "must be a whole number");
         check("[telemetry]\nlog_format = \"xml\"\n", &[], &[], "telemetry.log_format");
         check("[http]\nlisten = \"nowhere\"\n", &[], &[], "http.listen");
+        check("", &[], &["http.read_timeout_seconds=0"], "from 1 to 3600");
     }
 
     #[test]

@@ -63,6 +63,8 @@ struct JobMetrics {
     last_success: IntGaugeVec,
     /// Seconds since 1970. It stands still while Postgres is away, or when the scheduler hangs.
     last_tick: IntGauge,
+    /// By `contract`. Each process that runs the jobs tells the same, as the database has it.
+    findings_open: IntGaugeVec,
 }
 
 impl JobMetrics {
@@ -84,6 +86,11 @@ impl JobMetrics {
             last_tick: make.gauge(
                 "apportion_job_last_tick_timestamp_seconds",
                 "Unix time at which it was last looked, without an error, what is due; 0 before the first time",
+            )?,
+            findings_open: make.gauges(
+                "apportion_findings_open",
+                "Groups of findings of a contract on which nobody has decided, as a job saw them last",
+                &["contract"],
             )?,
         })
     }
@@ -186,6 +193,16 @@ impl Metrics {
         }
     }
 
+    /// How many groups of findings of a contract are open.
+    pub fn set_findings_open(&self, contract: &str, groups: i64) {
+        self.jobs.findings_open.with_label_values(&[contract]).set(groups);
+    }
+
+    /// Seconds since it was looked what is due, without an error; none before the first time.
+    pub fn seconds_since_tick(&self) -> Option<i64> {
+        seconds_since(&self.jobs.last_tick)
+    }
+
     /// It was looked what is due, without an error.
     pub fn jobs_ticked(&self) {
         self.jobs.last_tick.set(unix_seconds());
@@ -256,8 +273,7 @@ impl Metrics {
 
     /// Seconds since the last poll without an error; none before the first.
     pub fn seconds_since_poll(&self) -> Option<i64> {
-        let last = self.last_poll.get();
-        (last > 0).then(|| unix_seconds().saturating_sub(last))
+        seconds_since(&self.last_poll)
     }
 
     /// This process runs a role.
@@ -326,6 +342,12 @@ fn labels_that_are_set(gauges: &IntGaugeVec) -> Vec<BTreeMap<String, String>> {
         metric.get_label().iter().map(|label| (label.name().to_owned(), label.value().to_owned())).collect()
     };
     set.map(labels).collect()
+}
+
+/// Seconds since the instant that a gauge holds; none before it was set.
+fn seconds_since(gauge: &IntGauge) -> Option<i64> {
+    let at = gauge.get();
+    (at > 0).then(|| unix_seconds().saturating_sub(at))
 }
 
 fn unix_seconds() -> i64 {

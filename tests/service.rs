@@ -5,6 +5,8 @@ mod support;
 
 #[path = "service/api.rs"]
 mod api;
+#[path = "service/api_client.rs"]
+mod api_client;
 #[path = "service/availability.rs"]
 mod availability;
 #[path = "service/books.rs"]
@@ -17,6 +19,8 @@ mod crash;
 mod dashboards;
 #[path = "service/demo.rs"]
 mod demo;
+#[path = "service/finding_faults.rs"]
+mod finding_faults;
 #[path = "service/findings.rs"]
 mod findings;
 #[path = "service/http.rs"]
@@ -29,6 +33,8 @@ mod job_crashes;
 mod jobs;
 #[path = "service/known_at.rs"]
 mod known_at;
+#[path = "service/lists.rs"]
+mod lists;
 #[path = "service/outcomes.rs"]
 mod outcomes;
 #[path = "service/panels.rs"]
@@ -49,3 +55,5 @@ mod settlement;
 mod trace;
 #[path = "service/traces.rs"]
 mod traces;
+#[path = "service/writes.rs"]
+mod writes;

@@ -134,7 +134,7 @@ pub fn caps_table(caps: &[BurnDown]) -> comfy_table::Table {
         let (term, who) = (it.term.to_string(), format!("{} owes {}", it.payer, it.payee));
         vec![term, who, it.period.to_string(), limit, used, left, it.currency.to_string(), outlook]
     };
-    let heading = ["term", "who owes whom", "through", "cap", "used", "left", "", "outlook"];
+    let heading = ["term", "who owes whom", "through", "cap", "used", "left", "currency", "outlook"];
     output::table(&heading, &[3, 4, 5], caps.iter().map(row))
 }
 
@@ -172,7 +172,9 @@ fn find(contracts: Vec<Contract>, id: &str) -> Result<Contract, Stop> {
     let found = contracts.into_iter().find(|it| it.head.id.as_str() == id);
     found.ok_or_else(|| {
         let loaded = if names.is_empty() { "none is".to_owned() } else { format!("there is {}", names.join(", ")) };
-        Stop::Refused { reason: format!("no contract \"{id}\" is loaded: {loaded}; `apportion contracts apply` loads") }
+        Stop::Refused {
+            reason: format!("no contract \"{id}\" is loaded: {loaded}; `apportion contracts apply` loads them"),
+        }
     })
 }
 

@@ -1,12 +1,12 @@
 //! `apportion finding`: list and show the usage that breaks rights, and decide on it.
 
 use super::output::{self, counted, exact, json, line, money};
-use super::{Format, Session, stated};
+use super::{Format, Session, named, stated};
 use apportion::domain::contract::rights::OnBreach;
-use apportion::domain::findings::{Ended, Finding, UnknownVerdict, Verdict};
+use apportion::domain::findings::{Ended, Finding, Verdict};
 use apportion::domain::ids::ContractId;
 use apportion::domain::money::Rounding;
-use apportion::domain::period::{Instant, Period, parse_instant};
+use apportion::domain::period::{Instant, Period, Span, parse_instant};
 use apportion::jobs::findings::{DecideRequest, FindingDetails, FindingFilter, FindingList, decide, list, show};
 use apportion::store::finding_decisions::Decision;
 
@@ -33,7 +33,7 @@ Examples:
   apportion finding show 5f0c2a9d8be41376 --format json";
 
 const DECIDE_EXAMPLES: &str = "\
-A decision covers the events of the group that are known then, and stands. Released, what was held counts at its
+A decision covers the events of the group that are known then, and stands. Released, what was held counts at its \
 place, as an adjustment of its origin period; rejected, it never counts. Later events form a new group.
 
 Examples:
@@ -80,10 +80,9 @@ enum Command {
         /// The group's id, as `apportion finding list` shows it
         id: String,
         /// release or reject
-        #[arg(value_parser = verdict)]
         verdict: Verdict,
         /// Who decides
-        #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+        #[arg(long, env = "APPORTION_USER", value_parser = named)]
         by: String,
         /// Why
         #[arg(long, value_parser = stated)]
@@ -94,16 +93,16 @@ enum Command {
     },
 }
 
-fn verdict(text: &str) -> Result<Verdict, UnknownVerdict> {
-    text.parse()
-}
-
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let pool = session.pool()?;
     match args.command {
         Command::List { contract, period, known_at, since } => {
             let contract = contract.map(ContractId::new);
-            let found = list(&pool, &FindingFilter { contract, period, known_at, since }).await?;
+            let mut filter = FindingFilter { contract, ..FindingFilter::default() };
+            if let Some(period) = period {
+                filter = filter.in_period(period);
+            }
+            let found = list(&pool, &filter, known_at, since).await?;
             match session.format {
                 Format::Json => json(&found)?,
                 Format::Table => print_list(&found)?,
@@ -118,18 +117,18 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         }
         Command::Decide { id, verdict, by, reason, known_at } => {
             let request = DecideRequest { finding: id, verdict, by, reason, known_at };
-            let decided = decide(&pool, &request).await?;
+            let decision = decide(&pool, &request).await?;
             match session.format {
-                Format::Json => json(&decided)?,
+                Format::Json => json(&decision)?,
                 Format::Table => {
-                    let covered = counted(decided.events, "event");
-                    let done = match decided.verdict {
+                    let covered = counted(decision.events, "event");
+                    let done = match decision.verdict {
                         Verdict::Release => "Released",
                         Verdict::Reject => "Rejected",
                     };
-                    line(format!("{done} {covered}, as known at {}.", decided.cutoff))?;
-                    if decided.finding.on_breach == OnBreach::Hold {
-                        let contract = &decided.finding.key.contract;
+                    line(format!("{done} {covered}, as known at {}.", decision.cutoff))?;
+                    if decision.on_breach == OnBreach::Hold {
+                        let contract = &decision.key.contract;
                         line(format!("The next settlement of {contract} takes it into account."))?;
                     }
                 }
@@ -143,7 +142,7 @@ pub fn print_list(found: &FindingList) -> anyhow::Result<()> {
     if found.findings.is_empty() {
         line(format!("No open finding, as known at {}.", found.known_at))?;
     } else {
-        let heading = ["id", "contract", "right", "product", "deployment", "day", "events", "charged", "", "why"];
+        let heading = ["id", "contract", "right", "product", "deployment", "day", "events", "charged", "held", "why"];
         line(output::table(&heading, &[6, 7], found.findings.iter().map(row)))?;
         line(format!("As known at {}; `apportion finding show ID` shows the evidence.", found.known_at))?;
     }
@@ -207,7 +206,7 @@ fn print_decisions(decisions: &[Decision]) -> anyhow::Result<()> {
     let row = |it: &Decision| {
         vec![
             it.decision_id.to_string(),
-            it.finding_id.clone(),
+            it.finding.clone(),
             format!("{}/{}", it.key.contract, it.key.right),
             it.key.product.to_string(),
             it.key.deployment.to_string(),
@@ -233,7 +232,9 @@ fn print_details(details: &FindingDetails) -> anyhow::Result<()> {
             let held = if finding.on_breach == OnBreach::Hold { ", held until it is released" } else { "" };
             line(format!("{}{held}. Charged: {}", counted(finding.events, "event"), amounts(finding)))?;
             for breach in &finding.breaches {
-                line(format!("Broken from {} to {} (version {})", breach.span.start, breach.span.end, breach.version))?;
+                let end = breach.span.end;
+                let until = if end >= Span::ever().end { "on".to_owned() } else { format!("to {end}") };
+                line(format!("Broken from {} {until} (version {})", breach.span.start, breach.version))?;
             }
             let quantities =
                 finding.quantities.iter().map(|(meter, quantity)| vec![meter.to_string(), exact(quantity)]);

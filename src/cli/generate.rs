@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub const PARTITIONS: i32 = 4;
 
 const EXAMPLES: &str = "\
-Prints, as exact counts, as what each message must end: stored, duplicate, conflict, correction, void,
+Prints, as exact counts, as what each message must end: stored, duplicate, conflict, correction, void, \
 rejection. The same seed gives the same bytes. Times lie in the month as Los Angeles has it.
 
 Examples:

@@ -7,15 +7,15 @@ use apportion::domain::outcome::Counts;
 use apportion::domain::schedule::Job;
 use apportion::ingest::file::ingest_file;
 use apportion::ingest::writer::Writer;
-use apportion::jobs::schedule::{Patience, tick};
+use apportion::jobs::schedule::{Trigger, tick};
 use apportion::telemetry::Metrics;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 const EXAMPLES: &str = "\
-A file read twice, or once in part and once whole, counts once: what is known already is a duplicate.
-Ends with status 4 where messages were rejected, or conflict with what stands under their id: both are kept,
+A file read twice, or once in part and once whole, counts once: what is known already is a duplicate. \
+Ends with status 4 where messages were rejected, or conflict with what stands under their id: both are kept, \
 rejections redacted, and the others are taken in.
 
 Examples:
@@ -35,7 +35,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let pool = session.pool()?;
     // Where nothing serves, this is all that runs now and then.
     let schedule = schedule(&session.config.jobs);
-    tick(&pool, &schedule, Job::ExpirePayloads, schedule.now(), Patience::Patient).await?;
+    tick(&pool, &schedule, Job::ExpirePayloads, schedule.now(), Trigger::Schedule).await?;
     let mut writer = Writer::open(pool, Arc::new(Metrics::new()?)).await?;
     let mut total = Counts::default();
     for path in &args.files {

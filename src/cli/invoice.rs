@@ -2,7 +2,7 @@
 
 use super::contracts::check_known;
 use super::output::{self, json, line, money};
-use super::{Format, Session, Stop, stated};
+use super::{Format, Session, Stop, named};
 use apportion::domain::ids::{ContractId, InvoiceNumber, PartyId};
 use apportion::domain::invoice::{Invoice, InvoiceKind, NotDrawn, NotDrawnReason};
 use apportion::domain::period::Period;
@@ -13,11 +13,10 @@ use apportion::store::invoices::{InvoiceFilter, InvoiceHead};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::fmt::{self, Write};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
-A document is drawn once from each direction of an issued statement in which something is to be paid. Its number
+A document is drawn once from each direction of an issued statement in which something is to be paid. Its number \
 is its issuer's next one, without gaps; what it says never changes.
 
 Examples:
@@ -80,7 +79,7 @@ enum Command {
         #[arg(long)]
         all: bool,
         /// Who draws
-        #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+        #[arg(long, env = "APPORTION_USER", value_parser = named)]
         by: String,
     },
     /// List the documents
@@ -207,7 +206,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let rows = csv(&read(&pool, &filter.into()).await?)?;
             match output {
                 Some(output) => write_file(&output, rows.as_bytes())?,
-                None => std::io::stdout().lock().write_all(rows.as_bytes())?,
+                None => output::text(&rows)?,
             }
         }
     }
@@ -226,7 +225,7 @@ struct Shown<'a> {
     invoice: Box<RawValue>,
 }
 
-fn show_drawn(drawn: &Drawn) -> std::io::Result<()> {
+fn show_drawn(drawn: &Drawn) -> anyhow::Result<()> {
     let when = if drawn.is_new { "drawn" } else { "was drawn before" };
     line(format!("Statement {}: {when}.", drawn.statement_id))?;
     if !drawn.invoices.is_empty() {
@@ -250,7 +249,7 @@ fn table(rows: &[InvoiceHead]) -> comfy_table::Table {
             row.number.to_string(),
             row.kind.to_string(),
             row.payer.to_string(),
-            row.contract_id.to_string(),
+            row.contract.to_string(),
             row.period.to_string(),
             row.issued_on.to_string(),
             row.due_on.map(|date| date.to_string()).unwrap_or_default(),

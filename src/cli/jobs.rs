@@ -1,13 +1,13 @@
 //! `apportion jobs`: what is due and when, what ran and how it ended, and one tick by hand.
 
 use super::output::{self, json, line};
-use super::{Format, Session, Stop};
+use super::{Format, Session, Stop, named};
 use apportion::config as settings;
 use apportion::domain::ids::ContractId;
-use apportion::domain::period::Instant;
 use apportion::domain::schedule::{Job, RunOutcome};
-use apportion::jobs::schedule::{Patience, Planned, Ran, Schedule, ScheduleError, plan, run as run_planned, tick};
-use apportion::store::jobs::{JobRun, RunFilter, list_runs};
+use apportion::jobs::schedule::{Planned, Ran, Schedule, ScheduleError, Trigger, plan, run as run_planned, tick};
+use apportion::store::finding_states::count_open;
+use apportion::store::jobs::{JobRun, RunFilter, Starter, list_runs};
 use apportion::telemetry::Metrics;
 use chrono::TimeDelta;
 use sqlx::PgPool;
@@ -17,11 +17,13 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "\
-Jobs draft; people approve. draft-statements settles the open period of each contract whose books
-have begun, as `apportion settle` does, once it is over and jobs.close_delay_days have passed, and
-again every jobs.redraft_hours until it is issued; what somebody approved stays.
-draw-invoices draws the invoices and credit notes of issued statements. expire-payloads removes what
-is kept of rejections in its time, expire-answers what is kept of answers to requests.
+Jobs draft; people approve. draft-statements settles the open period of each contract whose books \
+have begun, as `apportion settle` does, once it is over and jobs.close_delay_days have passed, and \
+again every jobs.redraft_hours until it is issued; what somebody approved stays. \
+draw-invoices draws the invoices and credit notes of issued statements. watch-findings writes down \
+which findings of each contract are open, for the dashboards. expire-payloads removes what is kept of \
+rejections in its time, expire-answers what is kept of answers to requests, expire-runs the runs that \
+ended jobs.keep_runs_days ago, but for the last of each job and subject.
 
 Examples:
   apportion jobs list
@@ -29,12 +31,12 @@ Examples:
   apportion jobs run draft-statements";
 
 const RUN_EXAMPLES: &str = "\
-The same as a tick of `apportion serve --roles jobs`, but for the waits between tries: what was
+The same as a tick of `apportion serve --roles jobs`, but for the waits between tries: what was \
 tried lately is tried again. Exit status 4 where something waits for somebody.
 
 Examples:
   apportion jobs run
-  apportion jobs run draft-statements";
+  apportion jobs run draft-statements --by ana";
 
 /// See and run the scheduled jobs
 #[derive(Debug, clap::Args)]
@@ -52,7 +54,7 @@ enum Command {
     /// List what ran, the last first
     #[command(after_help = "Examples:\n  apportion jobs runs\n  apportion jobs runs --contract aws-openai --limit 100")]
     Runs {
-        /// Of this job alone: draft-statements, draw-invoices, expire-payloads or expire-answers
+        /// Of this job alone, such as draft-statements
         #[arg(long)]
         job: Option<Job>,
         /// Of this contract alone
@@ -68,8 +70,11 @@ enum Command {
     /// Run now what is due
     #[command(after_help = RUN_EXAMPLES)]
     Run {
-        /// This job alone: draft-statements, draw-invoices, expire-payloads or expire-answers
+        /// This job alone, such as draft-statements
         job: Option<Job>,
+        /// Who has it run
+        #[arg(long, env = "APPORTION_USER", value_parser = named, default_value = "command line")]
+        by: String,
     },
 }
 
@@ -80,7 +85,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         Command::List => {
             let mut planned = Vec::new();
             for job in Job::ALL {
-                planned.extend(plan(&pool, &schedule, *job, schedule.now(), Patience::Patient).await?);
+                planned.extend(plan(&pool, &schedule, *job, schedule.now(), Trigger::Schedule).await?);
             }
             match session.format {
                 Format::Json => json(&planned),
@@ -91,7 +96,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             if let Some(contract) = &contract {
                 super::contracts::check_known(&pool, contract).await?;
             }
-            let filter = RunFilter { job, contract: contract.map(ContractId::new), before, limit };
+            let filter = RunFilter { job, contract: contract.map(ContractId::new), request: None, before, limit };
             let rows = list_runs(&pool, &filter).await?;
             match session.format {
                 Format::Json => json(&rows),
@@ -99,10 +104,11 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                 Format::Table => Ok(line(runs(&rows))?),
             }
         }
-        Command::Run { job } => {
+        Command::Run { job, by } => {
+            let trigger = Trigger::Person(Starter { name: &by, key_id: None, idempotency_key: None });
             let mut ran = Vec::new();
             for job in job.as_ref().map_or(Job::ALL, std::slice::from_ref) {
-                ran.extend(tick(&pool, &schedule, *job, schedule.now(), Patience::Impatient).await?);
+                ran.extend(tick(&pool, &schedule, *job, schedule.now(), trigger).await?);
             }
             match session.format {
                 Format::Json => json(&ran)?,
@@ -123,6 +129,7 @@ pub fn schedule(settings: &settings::Jobs) -> Schedule {
         redraft: TimeDelta::hours(settings.redraft_hours.into()),
         retry: TimeDelta::seconds(settings.retry_seconds.into()),
         lease: Duration::from_secs(settings.lease_seconds.into()),
+        keep_runs_days: settings.keep_runs_days,
         clock_behind_days: settings.clock_behind_days,
     }
 }
@@ -150,7 +157,7 @@ pub async fn keep_running(
             () = stop.cancelled() => return Ok(()),
             _ = every.tick() => {}
         }
-        let mut is_well = true;
+        let mut is_well = tell_open_findings(&pool, &metrics).await;
         for job in Job::ALL {
             // One job's fault keeps no other from running.
             if let Err(error) = run_due(&pool, &schedule, *job, &metrics, &stop).await {
@@ -164,6 +171,20 @@ pub async fn keep_running(
     }
 }
 
+/// Before the jobs look anew: what they find open then is a rise, for the first of a contract too.
+async fn tell_open_findings(pool: &PgPool, metrics: &Metrics) -> bool {
+    match count_open(pool).await {
+        Ok(counts) => {
+            counts.iter().for_each(|(contract, groups)| metrics.set_findings_open(contract.as_str(), *groups));
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "it could not be told which findings are open");
+            false
+        }
+    }
+}
+
 /// Runs what is due of a job; each run is counted and logged as it ends.
 async fn run_due(
     pool: &PgPool,
@@ -172,11 +193,11 @@ async fn run_due(
     metrics: &Metrics,
     stop: &CancellationToken,
 ) -> Result<(), ScheduleError> {
-    for planned in plan(pool, schedule, job, schedule.now(), Patience::Patient).await? {
+    for planned in plan(pool, schedule, job, schedule.now(), Trigger::Schedule).await? {
         if stop.is_cancelled() {
             break;
         }
-        if let Some(ran) = run_planned(pool, schedule, &planned, schedule.now()).await? {
+        if let Some(ran) = run_planned(pool, schedule, &planned, schedule.now(), Trigger::Schedule).await? {
             metrics.job_ran(job, ran.outcome);
             // The one before it died without an end, and this one took its place.
             if planned.last_run.as_ref().is_some_and(JobRun::is_abandoned) {
@@ -226,10 +247,10 @@ fn list(planned: &[Planned]) -> comfy_table::Table {
         vec![
             it.job.to_string(),
             it.subject.to_string(),
-            it.due_at.map(minute).unwrap_or_default(),
-            it.next_at.map(minute).unwrap_or_default(),
+            it.due_at.map(output::instant).unwrap_or_default(),
+            it.next_at.map(output::instant).unwrap_or_default(),
             it.standing.to_string().replace('_', " "),
-            last.map(|run| minute(run.started_at)).unwrap_or_default(),
+            last.map(|run| output::instant(run.started_at)).unwrap_or_default(),
             last.map(outcome).unwrap_or_default(),
             what,
         ]
@@ -238,7 +259,7 @@ fn list(planned: &[Planned]) -> comfy_table::Table {
 }
 
 fn runs(rows: &[JobRun]) -> comfy_table::Table {
-    let heading = ["run", "job", "of", "try", "due", "started", "seconds", "by", "outcome", "what"];
+    let heading = ["run", "job", "of", "try", "due", "started", "seconds", "process", "by", "outcome", "what"];
     let rows = rows.iter().map(|run| {
         let seconds = run.ended_at.map(|ended| (ended - run.started_at).num_milliseconds());
         vec![
@@ -246,10 +267,11 @@ fn runs(rows: &[JobRun]) -> comfy_table::Table {
             run.job.to_string(),
             run.subject.to_string(),
             run.attempt.to_string(),
-            minute(run.due_at),
-            minute(run.started_at),
+            output::instant(run.due_at),
+            output::instant(run.started_at),
             seconds.map(|ms| format!("{}.{}", ms / 1000, ms % 1000 / 100)).unwrap_or_default(),
             run.holder.clone(),
+            run.started_by.clone().unwrap_or_else(|| "schedule".to_owned()),
             outcome(run),
             run.detail.clone(),
         ]
@@ -267,8 +289,4 @@ fn what_ran(ran: &[Ran]) -> comfy_table::Table {
 
 fn outcome(run: &JobRun) -> String {
     run.outcome.map_or_else(|| "running".to_owned(), |outcome| outcome.to_string().replace('_', " "))
-}
-
-fn minute(at: Instant) -> String {
-    at.format("%Y-%m-%d %H:%MZ").to_string()
 }

@@ -1,7 +1,7 @@
 //! `apportion key`: keys for the HTTP door, made, listed and revoked.
 
 use super::output::{self, json, line};
-use super::{Format, Session, Stop, stated};
+use super::{Format, Session, Stop, named};
 use anyhow::Context;
 use apportion::domain::access::Scope;
 use apportion::domain::ids::PartyId;
@@ -11,7 +11,7 @@ use apportion::store::access::{ApiKey, NewApiKey, create_key, list_keys, revoke_
 use serde::Serialize;
 
 const EXAMPLES: &str = "\
-A key is shown once, when it is made; the database has its digest alone. Who holds it is who acts by it: the
+A key is shown once, when it is made; the database has its digest alone. Who holds it is who acts by it: the \
 holder who makes a draft cannot approve it by another key either.
 
 Examples:
@@ -21,7 +21,7 @@ Examples:
   apportion key revoke 0123456789abcdef --by ben";
 
 const CREATE_EXAMPLES: &str = "\
-Scopes: read, ingest (send usage), settle, approve (approve and issue), admin (run jobs). With a party the key sees
+Scopes: read, ingest (send usage), settle, approve (approve and issue), admin (run jobs). With a party the key sees \
 what concerns that alone, and may have read and approve (agree to its statements, or dispute them).
 
 Example:
@@ -41,7 +41,7 @@ enum Command {
     #[command(after_help = CREATE_EXAMPLES)]
     Create {
         /// Who acts by it: a person or a program
-        #[arg(long, value_parser = stated)]
+        #[arg(long, value_parser = named)]
         holder: String,
         /// What it is good for; may be given more than once
         #[arg(long = "scope", required = true, value_parser = str::parse::<Scope>)]
@@ -53,7 +53,7 @@ enum Command {
         #[arg(long, value_name = "INSTANT")]
         expires: Option<Instant>,
         /// Who makes it
-        #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+        #[arg(long, env = "APPORTION_USER", value_parser = named)]
         by: String,
     },
     /// List the keys, without their secrets
@@ -65,7 +65,7 @@ enum Command {
         /// The key's id, as `apportion key list` shows it
         key_id: String,
         /// Who revokes it
-        #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+        #[arg(long, env = "APPORTION_USER", value_parser = named)]
         by: String,
     },
 }
@@ -89,7 +89,11 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let key = create_key(&pool, &new).await.map_err(|error| refused(error, &new))?;
             match session.format {
                 Format::Json => json(&Made { key })?,
-                Format::Table => line(format!("{key}\nIt is shown this once: keep it where it is used."))?,
+                Format::Table => {
+                    line(&key)?;
+                    // Apart from the key, so that a script takes that alone.
+                    eprintln!("It is shown this once: keep it where it is used.");
+                }
             }
         }
         Command::List => {
@@ -134,7 +138,7 @@ fn refused(error: StoreError, new: &NewApiKey) -> anyhow::Error {
 fn table(keys: &[ApiKey]) -> comfy_table::Table {
     let heading = ["id", "holder", "scopes", "party", "made", "by", "expires", "revoked"];
     let row = |key: &ApiKey| {
-        let at = |at: Option<Instant>| at.map(|at| at.format("%Y-%m-%d %H:%M").to_string()).unwrap_or_default();
+        let at = |at: Option<Instant>| at.map(output::instant).unwrap_or_default();
         let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.name()).collect();
         vec![
             key.key_id.clone(),

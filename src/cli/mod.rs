@@ -5,6 +5,7 @@ mod contracts;
 mod demo;
 mod finding;
 mod generate;
+mod hints;
 mod ingest;
 mod invoice;
 mod jobs;
@@ -21,6 +22,7 @@ mod usage;
 
 use anyhow::Context;
 use apportion::config::{Config, ConfigError, Setting, Sources};
+use apportion::domain::ids::{MAX_REASON_CHARS, is_name, is_reason};
 use apportion::ingest::consumer::{ConsumerConfig, ConsumerError};
 use apportion::ingest::file::FileError;
 use apportion::jobs::contracts::ContractsError;
@@ -172,10 +174,22 @@ impl Stop {
     }
 }
 
-/// A name or reason that a person has to give: blanks are none.
+/// The name of who acts: blanks are none.
+pub fn named(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    match is_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err("it is empty, longer than 256 bytes, or no line of text; say who acts".to_owned()),
+    }
+}
+
+/// A reason that a person has to give: blanks are none.
 pub fn stated(text: &str) -> Result<String, String> {
     let text = text.trim();
-    if text.is_empty() { Err("it is empty; say who acts, or why".to_owned()) } else { Ok(text.to_owned()) }
+    match is_reason(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("it is empty, or longer than {MAX_REASON_CHARS} characters; say why")),
+    }
 }
 
 impl Cli {
@@ -251,7 +265,7 @@ impl DatabaseSetting {
     }
 }
 
-/// An error with its causes; a cause that the words before it quote already is not repeated.
+/// An error with its causes, and what helps; a cause that the words before it quote already is not repeated.
 pub fn explain(error: &anyhow::Error) -> String {
     let mut text = String::new();
     if error.chain().any(|cause| cause.downcast_ref().is_some_and(store::is_undefined_table)) {
@@ -264,7 +278,12 @@ pub fn explain(error: &anyhow::Error) -> String {
             text = format!("{text}: {cause}");
         }
     }
-    text
+    hints::hint(error).map_or(text.clone(), |hint| format!("{text}; {hint}"))
+}
+
+/// Whether whoever reads the output has gone away, such as `head`: it has what it wanted.
+pub fn is_reader_gone(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_some_and(output::OutputError::is_reader_gone)
 }
 
 /// The exit status of an error, as `apportion --help` lists them.
@@ -327,6 +346,7 @@ fn finding_status(error: &FindingError) -> u8 {
         FindingError::NotKnownYet { .. }
         | FindingError::Unknown { .. }
         | FindingError::Decided { .. }
+        | FindingError::Ended { .. }
         | FindingError::Contract(_) => 3,
         FindingError::Contracts(error) => contracts_status(error),
         FindingError::Store(_) => 1,
@@ -395,8 +415,12 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_more_than_blanks() {
-        assert_eq!(stated(" ana "), Ok("ana".to_owned()));
-        assert!(stated("").is_err() && stated(" \t").is_err());
+    fn names_and_reasons_are_more_than_blanks_and_a_name_is_a_line() {
+        for read in [named, stated] {
+            assert_eq!(read(" ana "), Ok("ana".to_owned()));
+            assert!(read("").is_err() && read(" \t").is_err());
+        }
+        let reason = format!("two\nlines, {}", "x".repeat(300));
+        assert!(stated(&reason).is_ok() && named("two\nlines").is_err() && named(&"x".repeat(257)).is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! How results are printed: tables for people, JSON for programs.
 
+use apportion::domain::period::Instant;
 pub use apportion::render::amount::{exact, money, thousands};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width};
 use serde::Serialize;
@@ -41,9 +42,16 @@ fn arranged(heading: &[&str], numbers: &[usize], rows: &[Vec<String>], width: Op
     let words: Vec<usize> = (0..heading.len()).map(longest_word).collect();
     let least = words.iter().map(|word| word.saturating_add(GAP)).sum::<usize>();
     let mut table = Table::new();
-    table.load_style(LINES).set_content_arrangement(ContentArrangement::Dynamic);
-    if let Some(width) = width {
-        table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
+    table.load_style(LINES);
+    match width {
+        Some(width) => {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+            table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
+        }
+        // Left to itself it would ask the terminal again.
+        None => {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+        }
     }
     if width.is_some_and(|width| width < least) {
         table.add_rows(rows.iter().flat_map(|row| stacked(heading, row)));
@@ -76,12 +84,31 @@ fn stacked(heading: &[&str], row: &[String]) -> Vec<Vec<String>> {
     lines.chain([vec![String::new(), String::new()]]).collect()
 }
 
+/// Nothing more can be printed. Whoever reads the output, such as `head`, mostly has what it wanted.
+#[derive(Debug, thiserror::Error)]
+#[error("the output cannot be written")]
+pub struct OutputError(#[from] std::io::Error);
+
+impl OutputError {
+    pub fn is_reader_gone(&self) -> bool {
+        self.0.kind() == std::io::ErrorKind::BrokenPipe
+    }
+}
+
 /// Prints a line to standard output.
 ///
 /// # Errors
 /// The reader has gone away.
-pub fn line(text: impl std::fmt::Display) -> std::io::Result<()> {
-    writeln!(std::io::stdout().lock(), "{text}")
+pub fn line(text: impl std::fmt::Display) -> Result<(), OutputError> {
+    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
+}
+
+/// Prints text as it is to standard output.
+///
+/// # Errors
+/// The reader has gone away.
+pub fn text(text: &str) -> Result<(), OutputError> {
+    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
 }
 
 /// Prints a value as indented JSON.
@@ -91,6 +118,11 @@ pub fn line(text: impl std::fmt::Display) -> std::io::Result<()> {
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(value)?;
     Ok(line(text)?)
+}
+
+/// An instant for people, in UTC to the second; JSON has all of it.
+pub fn instant(at: Instant) -> String {
+    at.format("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 /// So many of a thing whose plural takes an s: `1 line`, `2,000 lines`.
@@ -115,6 +147,15 @@ mod tests {
             for word in ["microsoft-openai", "38,000,000,000.00", "sentence", "several"] {
                 assert!(shown.contains(word), "{word} in {width}:\n{shown}");
             }
+        }
+    }
+
+    #[test]
+    fn a_terminal_that_does_not_know_its_width_gets_whole_lines() {
+        let rows = [["microsoft-openai", "a sentence of several words"].map(str::to_owned).to_vec()];
+        for width in [None, Some(0)] {
+            let shown = arranged(&["contract", "why"], &[], &rows, width).to_string();
+            assert!(shown.contains("microsoft-openai  a sentence of several words"), "{width:?}:\n{shown}");
         }
     }
 

@@ -15,8 +15,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
-A trace names no deployment, and few name a product: what its rows stand for is said here. Ids
-are the same in every run, so that a second one gives known duplicates. contracts/trace-share.md
+A trace names no deployment, and few name a product: what its rows stand for is said here. Ids \
+are the same in every run, so that a second one gives known duplicates. contracts/trace-share.md \
 has deployments and products for all four, contracts/README.md what each format becomes.
 
 Examples:
@@ -36,7 +36,7 @@ Examples:
     --source urn:azure:trace --zone UTC --shift-days 0 --output code.jsonl";
 
 const EXGENTIC_EXAMPLES: &str = "\
-A span is one request, at its start, under its span_id: requests that a cache answered with the
+A span is one request, at its start, under its span_id: requests that a cache answered with the \
 same response_id all count. A failed one has the outcome error and no tokens.
 
 Examples:
@@ -45,7 +45,7 @@ Examples:
     --source urn:exgentic --zone UTC --shift-days 0 --to-kafka usage.azure";
 
 const MOONCAKE_EXAMPLES: &str = "\
-Of the input, what an unbounded cache of 512-token blocks had at the front of the prompt becomes
+Of the input, what an unbounded cache of 512-token blocks had at the front of the prompt becomes \
 cached_input_tokens, the rest input_tokens. Files do not share a cache.
 
 Examples:
@@ -54,7 +54,7 @@ Examples:
     --start 2026-05-01T00:00:00Z --to-kafka usage.azure";
 
 const WEKA_EXAMPLES: &str = "\
-Every session begins at --start. All input becomes input_tokens; where the product has a price
+Every session begins at --start. All input becomes input_tokens; where the product has a price \
 above 272,000 tokens of it, the requests beyond take that one.
 
 Examples:

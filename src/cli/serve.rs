@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "\
-Ends the batch and the run in flight and leaves the consumer group on Ctrl-C or SIGTERM. Any number
+Ends the batch and the run in flight and leaves the consumer group on Ctrl-C or SIGTERM. Any number \
 of instances may run beside each other.
 
 Examples:
@@ -71,8 +71,13 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
     if roles.contains(&Role::Http) {
         metrics.runs("http");
         let ingests = roles.contains(&Role::Ingest);
-        let (listen, state) =
-            (session.config.http.listen, HttpState::new(pool, metrics, ingests, jobs::schedule(&session.config.jobs)));
+        let (http, settings) = (&session.config.http, &session.config.jobs);
+        let reads = store::for_reading(&pool, Duration::from_secs(http.read_timeout_seconds.into()));
+        let mut state = HttpState::new(pool, reads, metrics, ingests, jobs::schedule(settings));
+        if roles.contains(&Role::Jobs) {
+            state = state.with_jobs(Duration::from_secs(settings.tick_seconds.into()));
+        }
+        let listen = http.listen;
         let stop = stop.clone();
         running.spawn(async move {
             let served = http::serve(listen, state, stop).await;

@@ -1,7 +1,7 @@
 //! `apportion settle`: settle one period of one contract.
 
 use super::output::{self, json, line};
-use super::{Format, Session, stated};
+use super::{Format, Session, named};
 use apportion::domain::ids::ContractId;
 use apportion::domain::period::{Instant, Period, parse_instant};
 use apportion::jobs::settle::{SettleReport, SettleRequest, settle};
@@ -19,7 +19,7 @@ pub struct Args {
     /// A month 2026-05, a quarter 2026-Q2 or a year 2026
     period: Period,
     /// Who settles; someone else has to approve the statements
-    #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+    #[arg(long, env = "APPORTION_USER", value_parser = named)]
     by: String,
     /// See only what was recorded by then (RFC 3339); everything recorded by now if left out
     #[arg(long, value_parser = parse_instant)]
@@ -28,7 +28,13 @@ pub struct Args {
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let Args { contract, period, by, cutoff } = args;
-    let request = SettleRequest { contract: ContractId::new(contract), period, cutoff, by, keep_approvals: false };
+    let request = SettleRequest {
+        contract: ContractId::new(contract),
+        period,
+        cutoff,
+        by: by.as_str().into(),
+        keep_approvals: false,
+    };
     let report = settle(&session.pool()?, &request).await?;
     match session.format {
         Format::Json => json(&serde_json::json!({

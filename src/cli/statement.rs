@@ -2,13 +2,16 @@
 
 use super::contracts::check_known;
 use super::output::{self, counted, json, line};
-use super::{Format, Session, stated};
+use super::{Format, Session, named, stated};
 use apportion::domain::ids::ContractId;
-use apportion::jobs::statements::{Answer, answer, approve, document, issue, show, waive};
+use apportion::jobs::statements::{
+    Reply, approve, events_since_cutoff, head, issue, read, reply, unresolved_events, waive,
+};
 use apportion::store::books::{StatementFilter, StatementHead, list_statements};
+use apportion::store::statement_statuses::StatusChange;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 const EXAMPLES: &str = "\
 A statement is a draft, then approved by someone else than its maker, then issued, which closes its period.
@@ -56,7 +59,7 @@ enum Command {
         #[arg(value_parser = number)]
         id: i64,
         /// Who approves; not the one who made the draft
-        #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+        #[arg(long, env = "APPORTION_USER", value_parser = named)]
         by: String,
     },
     /// Issue an approved statement; this closes its period
@@ -66,18 +69,18 @@ enum Command {
         #[arg(value_parser = number)]
         id: i64,
         /// Who issues
-        #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+        #[arg(long, env = "APPORTION_USER", value_parser = named)]
         by: String,
     },
     /// Note that the other party agrees to an issued statement
     #[command(after_help = "Example:\n  apportion statement agree 1 --by ben --reason 'their mail of 3 June'")]
-    Agree(Answered),
+    Agree(Replied),
     /// Note that an issued statement is disputed; what was wrong is booked in a later period
     #[command(after_help = "Example:\n  apportion statement dispute 1 --by ben --reason 'they miss a refund'")]
-    Dispute(Answered),
-    /// Note that a statement which was agreed to is paid
-    #[command(after_help = "Example:\n  apportion statement settle 1 --by ben --reason 'transfer of 14 July'")]
-    Settle(Answered),
+    Dispute(Replied),
+    /// Note that a statement which was agreed to is paid, which settles it
+    #[command(after_help = "Example:\n  apportion statement pay 1 --by ben --reason 'transfer of 14 July'")]
+    Pay(Replied),
     /// Decide that a period need not wait for the usage that was unresolved when it was drawn up
     #[command(after_help = "Example:\n  apportion statement waive 1 --by ben --reason 'test traffic'")]
     Waive {
@@ -85,7 +88,7 @@ enum Command {
         #[arg(value_parser = number)]
         id: i64,
         /// Who decides
-        #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+        #[arg(long, env = "APPORTION_USER", value_parser = named)]
         by: String,
         /// Why the usage need not be in the statement
         #[arg(long, value_parser = stated)]
@@ -93,14 +96,26 @@ enum Command {
     },
 }
 
+/// Says what of the period's usage came in since the cutoff: it is still time to have it in the statement.
+async fn tell_news(conn: &mut PgConnection, id: i64, session: &Session) -> anyhow::Result<()> {
+    let events = events_since_cutoff(conn, id).await?;
+    if events > 0 && session.format == Format::Table {
+        line(format!(
+            "Since its cutoff {} of the period came in: settle it again before it is issued, or they are booked in the next one.",
+            counted(events, "event")
+        ))?;
+    }
+    Ok(())
+}
+
 /// What was heard of an issued statement.
 #[derive(Debug, clap::Args)]
-struct Answered {
+struct Replied {
     /// The statement's number
     #[arg(value_parser = number)]
     id: i64,
     /// Who notes it
-    #[arg(long, env = "APPORTION_USER", value_parser = stated)]
+    #[arg(long, env = "APPORTION_USER", value_parser = named)]
     by: String,
     /// Where it is from, or why
     #[arg(long, value_parser = stated)]
@@ -122,34 +137,43 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             if let (Some(contract), true) = (&contract, rows.is_empty()) {
                 check_known(&pool, contract).await?;
             }
-            rows.sort_by(|a, b| (&a.contract_id, a.period).cmp(&(&b.contract_id, b.period)));
+            rows.sort_by(|a, b| (&a.contract, a.period).cmp(&(&b.contract, b.period)));
             match session.format {
                 Format::Json => json(&rows)?,
                 Format::Table if rows.is_empty() => line("No statements yet; `apportion settle` drafts them.")?,
                 Format::Table => line(list(&rows))?,
             }
         }
-        Command::Show { id } => match session.format {
-            Format::Json => {
-                let (head, document) = document(&mut *pool.acquire().await?, id).await?;
-                json(&Shown { head: &head, statement: RawValue::from_string(document)? })?;
+        Command::Show { id } => {
+            let mut conn = pool.acquire().await?;
+            let record = read(&mut conn, id).await?;
+            let unresolved_events = unresolved_events(&mut conn, &record.head).await?;
+            match session.format {
+                Format::Json => {
+                    let statement = RawValue::from_string(record.document)?;
+                    json(&Shown { head: &record.head, history: &record.history, unresolved_events, statement })?;
+                }
+                Format::Table => {
+                    line(super::statement_text::text(&record.head, &record.statement()?, unresolved_events))?;
+                    line(changes(&record.history))?;
+                    if record.head.status.may_be_drafted_anew() {
+                        tell_news(&mut conn, id, session).await?;
+                    }
+                }
             }
-            Format::Table => {
-                let (head, statement) = show(&pool, id).await?;
-                line(super::statement_text::text(&head, &statement))?;
-            }
-        },
+        }
         Command::Approve { id, by } => {
             approve(&pool, id, by.as_str()).await?;
             report(&pool, id, session).await?;
+            tell_news(&mut *pool.acquire().await?, id, session).await?;
         }
         Command::Issue { id, by } => {
             issue(&pool, id, by.as_str()).await?;
             report(&pool, id, session).await?;
         }
-        Command::Agree(heard) => note(&pool, Answer::Agree, &heard, session).await?,
-        Command::Dispute(heard) => note(&pool, Answer::Dispute, &heard, session).await?,
-        Command::Settle(heard) => note(&pool, Answer::Settle, &heard, session).await?,
+        Command::Agree(heard) => note(&pool, Reply::Agree, &heard, session).await?,
+        Command::Dispute(heard) => note(&pool, Reply::Dispute, &heard, session).await?,
+        Command::Pay(heard) => note(&pool, Reply::Pay, &heard, session).await?,
         Command::Waive { id, by, reason } => {
             let waived = waive(&pool, id, &by, &reason).await?;
             let events: i64 = waived.iter().map(|usage| usage.events).sum();
@@ -166,25 +190,44 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A statement as JSON: how it stands, and the document byte for byte as it was stored.
+/// A statement as JSON: how it stands, how it came there, and the document byte for byte as it was stored.
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]
     head: &'a StatementHead,
+    history: &'a [StatusChange],
+    unresolved_events: i64,
     statement: Box<RawValue>,
 }
 
-async fn note(pool: &PgPool, heard: Answer, said: &Answered, session: &Session) -> anyhow::Result<()> {
-    answer(pool, said.id, heard, said.by.as_str(), &said.reason).await?;
+async fn note(pool: &PgPool, heard: Reply, said: &Replied, session: &Session) -> anyhow::Result<()> {
+    reply(pool, said.id, heard, said.by.as_str(), &said.reason).await?;
     report(pool, said.id, session).await
 }
 
 async fn report(pool: &PgPool, id: i64, session: &Session) -> anyhow::Result<()> {
-    let (row, _) = show(pool, id).await?;
+    let row = head(&mut *pool.acquire().await?, id).await?;
     match session.format {
         Format::Json => json(&row),
         Format::Table => Ok(line(format!("Statement {id} is {}, revision {}.", row.status, row.revision))?),
     }
+}
+
+/// The statuses that a statement had, as a table.
+fn changes(history: &[StatusChange]) -> comfy_table::Table {
+    let heading = ["status", "revision", "at", "by", "key", "party", "reason"];
+    let row = |change: &StatusChange| {
+        vec![
+            change.status.to_string(),
+            change.revision.to_string(),
+            change.changed_at.to_string(),
+            change.changed_by.clone(),
+            change.key_id.clone().unwrap_or_default(),
+            change.party.as_ref().map(ToString::to_string).unwrap_or_default(),
+            change.reason.clone(),
+        ]
+    };
+    output::table(&heading, &[1], history.iter().map(row))
 }
 
 /// The statements as a table.
@@ -193,7 +236,7 @@ pub fn list(rows: &[StatementHead]) -> comfy_table::Table {
     let row = |row: &StatementHead| {
         vec![
             row.statement_id.to_string(),
-            row.contract_id.to_string(),
+            row.contract.to_string(),
             row.period.to_string(),
             format!("{} and {}", row.party_a, row.party_b),
             row.currency.to_string(),

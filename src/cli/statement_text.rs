@@ -9,14 +9,14 @@ use apportion::store::books::StatementHead;
 use std::fmt::{self, Write};
 
 /// Writes a statement out. Unrounded amounts show six fractional digits; the JSON has them all.
-pub fn text(row: &StatementHead, statement: &Statement) -> String {
+pub fn text(row: &StatementHead, statement: &Statement, unresolved_events: i64) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
-    let _ = write(&mut out, row, statement);
+    let _ = write(&mut out, row, statement, unresolved_events);
     out
 }
 
-fn write(out: &mut String, row: &StatementHead, statement: &Statement) -> fmt::Result {
+fn write(out: &mut String, row: &StatementHead, statement: &Statement, unresolved_events: i64) -> fmt::Result {
     let [a, b] = &statement.parties;
     writeln!(out, "Statement {} (revision {}, {})", row.statement_id, row.revision, row.status)?;
     writeln!(out, "{}: {a} and {b}, {} in {}", statement.title, statement.period, statement.zone)?;
@@ -36,8 +36,8 @@ fn write(out: &mut String, row: &StatementHead, statement: &Statement) -> fmt::R
             write_cap(out, statement, line, detail)?;
         }
     }
-    if statement.unresolved_events > 0 {
-        writeln!(out, "Not in it: {} events of unknown deployments or products.", statement.unresolved_events)?;
+    if unresolved_events > 0 {
+        writeln!(out, "Not in it: {unresolved_events} events of unknown deployments or products.")?;
     }
     for HeldEvents { contract, product, deployment, events } in &statement.held {
         let events = counted(events, "event");

@@ -1,6 +1,6 @@
 //! `apportion usage`: what became of the messages.
 
-use super::output::{Format, counted, exact, json, line, table, thousands};
+use super::output::{Format, counted, exact, instant, json, line, table, thousands};
 use super::{Session, Stop};
 use apportion::domain::availability::CloudOutcomes;
 use apportion::domain::period::{Instant, ParseInstantError, Span, parse_instant, start_of_day};
@@ -15,6 +15,7 @@ use chrono_tz::Tz;
 use clap::builder::PossibleValuesParser;
 use rust_decimal::Decimal;
 use serde_json::Value;
+use sqlx::PgPool;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ Examples:
   apportion usage retry --reason unknown_field";
 
 const CONFLICTS_EXAMPLES: &str = "\
-The first content stands. A source that meant to change it sends a correction, with an id of its own. As JSON,
+The first content stands. A source that meant to change it sends a correction, with an id of its own. As JSON, \
 with the whole of what was reported and of what stands.
 
 Examples:
@@ -54,8 +55,8 @@ Examples:
   apportion usage unresolved";
 
 const AVAILABILITY_EXAMPLES: &str = "\
-Availability is ok / (ok + error) of the usage events from --from until before --to, as they
-stand after corrections. Events without an outcome are counted apart. The table cuts it and never
+Availability is ok / (ok + error) of the usage events from --from until before --to, as they \
+stand after corrections. Events without an outcome are counted apart. The table cuts it and never \
 rounds it up; as JSON it is exact, a fraction where no decimal is.
 
 Examples:
@@ -148,8 +149,8 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             if as_json {
                 return json(&found);
             }
-            let row = |it: reports::RejectionLine| vec![recorded(it.recorded_at), it.position, it.reason, it.detail];
-            Ok(line(table(&["recorded (UTC)", "position", "reason", "detail"], &[], found.into_iter().map(row)))?)
+            let row = |it: reports::RejectionLine| vec![instant(it.recorded_at), it.position, it.reason, it.detail];
+            Ok(line(table(&["recorded", "position", "reason", "detail"], &[], found.into_iter().map(row)))?)
         }
         Command::Retry { reason } => {
             let mut writer = Writer::open(pool.clone(), Arc::new(Metrics::new()?)).await?;
@@ -165,7 +166,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             show_conflicts(reports::conflicts(&pool, None, i64::from(limit)).await?, as_json)
         }
         Command::Unresolved => {
-            let found = reports::unresolved(&pool).await?;
+            let found = unresolved(&pool).await?;
             if as_json { json(&found) } else { show_unresolved(found) }
         }
         Command::Availability { from, to } => {
@@ -184,7 +185,7 @@ fn show_conflicts(found: Vec<reports::ConflictLine>, as_json: bool) -> anyhow::R
     for it in found {
         let stands: Value = serde_json::from_slice(&cloudevents::encode(&it.stands))?;
         let differs = differences(&it.reported, &stands).join("\n");
-        rows.push(vec![recorded(it.recorded_at), it.position.clone(), it.source.clone(), it.event_id.clone(), differs]);
+        rows.push(vec![instant(it.recorded_at), it.position.clone(), it.source.clone(), it.event_id.clone(), differs]);
         objects.push(serde_json::json!({
             "recorded_at": it.recorded_at, "position": it.position, "source": it.source, "event_id": it.event_id,
             "reported": it.reported, "stands": stands,
@@ -193,7 +194,7 @@ fn show_conflicts(found: Vec<reports::ConflictLine>, as_json: bool) -> anyhow::R
     if as_json {
         return json(&objects);
     }
-    Ok(line(table(&["recorded (UTC)", "position", "source", "event", "reported, and what stands"], &[], rows))?)
+    Ok(line(table(&["recorded", "position", "source", "event", "reported, and what stands"], &[], rows))?)
 }
 
 /// What two structured events differ in, a field each. A quantity that is absent is zero.
@@ -229,9 +230,11 @@ fn fields(name: &str, value: &Value) -> BTreeMap<String, String> {
     }
 }
 
-/// To the second; the JSON has all of it.
-fn recorded(at: Instant) -> String {
-    at.format("%Y-%m-%d %H:%M:%S").to_string()
+/// Usage that no register resolves, most events first.
+pub async fn unresolved(pool: &PgPool) -> anyhow::Result<Vec<reports::UnresolvedLine>> {
+    let mut found = reports::unresolved(pool, None, None).await?;
+    found.sort_by_key(|line| std::cmp::Reverse(line.events));
+    Ok(found)
 }
 
 /// A name that no register has is marked.

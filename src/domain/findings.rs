@@ -5,18 +5,18 @@ use super::contract::rights::{OnBreach, RightKind, Stretch, allowed_elsewhere, r
 use super::contract::selector::{Attribute, Values, in_words};
 use super::ids::{ContractId, DeploymentId, EventId, PartyId, ProductId, TermId};
 use super::money::{Currency, Exact};
-use super::period::{Instant, Span, Timeline, start_of_day};
+use super::names::names;
+use super::period::{Instant, Span, Timeline, end_of_day_exclusive, start_of_day};
 use super::price::PriceBook;
 use super::rating::{Charge, UsageRollup, rate};
 use super::record::Fact;
 use super::register::{Deployment, Register};
 use super::usage::Meter;
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::str::FromStr;
 
 /// A stretch of time in which usage of a product at a deployment breaks a right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -160,48 +160,13 @@ fn is_at(filter: &Values, id: &DeploymentId, deployment: &Deployment) -> bool {
     })
 }
 
-/// What people decide on a group of findings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// What is held counts at its place.
-    Release,
-    /// What is held never counts.
-    Reject,
-}
-
-impl Verdict {
-    pub const ALL: [Self; 2] = [Self::Release, Self::Reject];
-
-    /// The name in the database, the API and what people read.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Release => "release",
-            Self::Reject => "reject",
-        }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// No verdict has that name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown verdict \"{name}\"; it is release or reject")]
-pub struct UnknownVerdict {
-    pub name: String,
-}
-
-impl FromStr for Verdict {
-    type Err = UnknownVerdict;
-
-    fn from_str(name: &str) -> Result<Self, UnknownVerdict> {
-        let named = Self::ALL.into_iter().find(|verdict| verdict.name() == name);
-        named.ok_or_else(|| UnknownVerdict { name: name.to_owned() })
+names! {
+    /// What people decide on a group of findings.
+    Verdict as "verdict" {
+        /// What is held counts at its place.
+        Release = "release",
+        /// What is held never counts.
+        Reject = "reject",
     }
 }
 
@@ -230,37 +195,61 @@ impl GroupKey {
     }
 }
 
-/// The local days of a stretch of time, with the first instant of each.
+/// The group of that id, if it is one of usage that breaks a right on one of these days, and the span of its day.
+pub fn find_group(id: &str, breaches: &[Breach], days: &Days) -> Option<(GroupKey, Span)> {
+    let places: BTreeSet<_> =
+        breaches.iter().map(|it| (&it.contract, &it.right, &it.product, &it.deployment)).collect();
+    places.into_iter().find_map(|(contract, right, product, deployment)| {
+        let (contract, right) = (contract.clone(), right.clone());
+        let mut key =
+            GroupKey { contract, right, product: product.clone(), deployment: deployment.clone(), day: NaiveDate::MIN };
+        days.spans().find_map(|(day, span)| {
+            key.day = day;
+            (key.id() == id).then(|| (key.clone(), span))
+        })
+    })
+}
+
+/// The local days in which something happened, however far they lie from each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Days(Vec<(NaiveDate, Instant)>);
+pub struct Days {
+    spans: BTreeMap<Instant, (NaiveDate, Instant)>,
+}
 
 impl Days {
-    /// Every day of a zone of which a part lies in a span.
-    pub fn of(zone: Tz, span: Span) -> Self {
-        let mut days = Vec::new();
-        // The clocks may have been put back over midnight: the day before begins no later in any case.
-        let mut day = span.start.with_timezone(&zone).date_naive().pred_opt();
-        while let Some((date, start)) = day.map(|day| (day, start_of_day(zone, day))).filter(|it| it.1 < span.end) {
-            days.push((date, start));
-            day = date.succ_opt();
-        }
-        Self(days)
+    /// Every day of a zone of which a part lies in one of these hours, each told by its first instant.
+    pub fn of_hours(zone: Tz, hours: &[Instant]) -> Self {
+        let day_of = |at: Instant| {
+            let named = at.with_timezone(&zone).date_naive();
+            // Where clocks are put back over midnight, the local date of an instant can be that of the day before.
+            named.succ_opt().filter(|next| start_of_day(zone, *next) <= at).unwrap_or(named)
+        };
+        let last = |hour: Instant| hour.checked_add_signed(TimeDelta::minutes(59)).unwrap_or(hour);
+        let days: BTreeSet<NaiveDate> = hours.iter().flat_map(|hour| [day_of(*hour), day_of(last(*hour))]).collect();
+        let span = |day| (start_of_day(zone, day), (day, end_of_day_exclusive(zone, day)));
+        Self { spans: days.into_iter().map(span).collect() }
     }
 
     pub fn starts(&self) -> impl Iterator<Item = Instant> {
-        self.0.iter().map(|(_, start)| *start)
+        self.spans.keys().copied()
     }
 
-    /// The days up to `end`, cut at every instant of `cuts` too.
-    pub fn timeline(&self, end: Instant, cuts: impl Iterator<Item = Instant>) -> Timeline {
-        let begin = self.starts().next().unwrap_or(end);
-        Timeline::new(begin, end, self.starts().chain(cuts))
+    pub fn spans(&self) -> impl Iterator<Item = (NaiveDate, Span)> {
+        self.spans.iter().map(|(start, (day, end))| (*day, Span { start: *start, end: *end }))
     }
 
-    /// The day in which an instant lies.
+    /// The days and what lies between them, cut at every instant of `cuts` too.
+    pub fn timeline(&self, cuts: impl Iterator<Item = Instant>) -> Timeline {
+        let begin = self.starts().next().unwrap_or(Instant::UNIX_EPOCH);
+        let ends = self.spans.values().map(|(_, end)| *end);
+        let end = ends.clone().next_back().unwrap_or(begin);
+        Timeline::new(begin, end, self.starts().chain(ends).chain(cuts))
+    }
+
+    /// The day in which an instant lies, if it is one of these.
     pub fn day_at(&self, at: Instant) -> Option<NaiveDate> {
-        let after = self.0.partition_point(|(_, start)| *start <= at);
-        after.checked_sub(1).and_then(|last| self.0.get(last)).map(|(day, _)| *day)
+        let (_, (day, end)) = self.spans.range(..=at).next_back()?;
+        (at < *end).then_some(*day)
     }
 }
 
@@ -311,7 +300,6 @@ pub struct Finding {
 
 /// A group of findings that was open and is no more, though nobody decided: it no longer breaks the right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Ended {
     /// As it was known before, with what of it has ended.
     pub finding: Finding,

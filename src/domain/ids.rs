@@ -55,6 +55,13 @@ name_types! {
     DefinedTerm,
 }
 
+impl PartyId {
+    /// In capitals, as invoices are numbered by it.
+    pub fn in_capitals(&self) -> String {
+        self.0.to_uppercase()
+    }
+}
+
 /// What identifies a usage event, a correction, a void or a record for ever: its id within its source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
@@ -70,6 +77,14 @@ impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}", self.id, self.source)
     }
+}
+
+/// The longest reason, in characters; the database keeps to the same.
+pub const MAX_REASON_CHARS: usize = 2000;
+
+/// Whether a text can say why: not empty, not longer than people read, and storable.
+pub fn is_reason(text: &str) -> bool {
+    !text.contains('\0') && (1..=MAX_REASON_CHARS).contains(&text.chars().count())
 }
 
 /// Whether a text can name something: not empty, not longer than an index holds, and of letters that a

@@ -8,14 +8,13 @@
 
 use super::ids::{ContractId, InvoiceNumber, PartyId, TermId};
 use super::money::{Currency, Exact};
+use super::names::names;
 use super::period::{Instant, Period};
 use super::register::Register;
 use super::statement::{DirectionTotal, Statement, StatementLine};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
 
 /// A document as it is stored for ever. Amounts are decimal strings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,45 +46,11 @@ pub struct Invoice {
     pub total: Exact,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum InvoiceKind {
-    Invoice,
-    CreditNote,
-}
-
-impl InvoiceKind {
-    pub const ALL: [Self; 2] = [Self::Invoice, Self::CreditNote];
-
-    /// The name in the database and the API.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Invoice => "invoice",
-            Self::CreditNote => "credit_note",
-        }
-    }
-}
-
-impl fmt::Display for InvoiceKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// No kind of document has that name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown kind \"{name}\"; a document is an invoice or a credit_note")]
-pub struct UnknownInvoiceKind {
-    pub name: String,
-}
-
-impl FromStr for InvoiceKind {
-    type Err = UnknownInvoiceKind;
-
-    fn from_str(name: &str) -> Result<Self, UnknownInvoiceKind> {
-        let named = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        named.ok_or_else(|| UnknownInvoiceKind { name: name.to_owned() })
+names! {
+    /// What kind of document it is.
+    InvoiceKind as "kind of document" {
+        Invoice = "invoice",
+        CreditNote = "credit_note",
     }
 }
 
@@ -194,7 +159,7 @@ pub enum DrawingError {
 /// The number of an issuer's document: the issuer's name in capitals and a running number, which invoices and
 /// credit notes share and which goes on through the years.
 pub fn number(issuer: &PartyId, sequence: u32) -> InvoiceNumber {
-    InvoiceNumber::new(format!("{}-{sequence:06}", issuer.as_str().to_uppercase()))
+    InvoiceNumber::new(format!("{}-{sequence:06}", issuer.in_capitals()))
 }
 
 /// What each direction of a statement comes to, in the order of its totals.

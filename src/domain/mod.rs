@@ -15,6 +15,8 @@
     )
 )]
 
+pub mod names;
+pub mod hex;
 pub mod access;
 pub mod ids;
 pub mod money;
@@ -33,6 +35,7 @@ pub mod engine;
 pub mod rating;
 pub mod deduction;
 pub mod findings;
+pub mod finding_watch;
 pub mod sharing;
 pub mod settlement;
 pub mod statement;

@@ -147,6 +147,8 @@ pub enum PriceProblem {
     TooLarge { field: &'static str, value: u64 },
     #[error("the id \"{id}\"; it has 1 to 256 bytes and no control characters")]
     Id { id: String },
+    #[error("{field} \"{text}\"; it has 1 to 256 bytes and no control characters")]
+    Text { field: &'static str, text: String },
     #[error("a NUL character, which cannot be stored")]
     Nul,
     #[error("names more than one of customer, region, channel; write one entry for each")]
@@ -222,8 +224,15 @@ pub fn read_recorded_price_book(text: &str) -> Result<Vec<RecordedPrice>, PriceB
 }
 
 fn price_of_row(row: Row) -> Result<Price, PriceProblem> {
-    let texts = [row.product.as_str(), &row.service_tier, &row.customer, &row.region, &row.channel, &row.source];
-    if texts.iter().any(|text| text.contains('\0')) {
+    // What narrows a price may be left out; a product is looked up.
+    let narrowings = [("customer", &row.customer), ("region", &row.region), ("channel", &row.channel)];
+    let narrowings = narrowings.into_iter().filter(|(_, text)| !text.is_empty());
+    for (field, text) in narrowings.chain([("service_tier", &row.service_tier)]) {
+        if !is_name(text) {
+            return Err(PriceProblem::Text { field, text: text.escape_debug().to_string() });
+        }
+    }
+    if row.source.contains('\0') {
         return Err(PriceProblem::Nul);
     }
     let narrowing = match [&*row.customer, &*row.region, &*row.channel] {

@@ -78,7 +78,30 @@ pub struct RegisterConflict {
     pub name: String,
 }
 
+/// Two parties whose names are one in capitals, by which invoices are numbered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "party \"{name}\" is \"{other}\" in capitals, and invoices are numbered by their issuer's name in capitals; give one of them another name"
+)]
+pub struct Namesake {
+    pub name: PartyId,
+    pub other: PartyId,
+}
+
 impl Register {
+    /// Refuses a party whose invoices would be numbered like those of another.
+    ///
+    /// # Errors
+    /// The first other one that is called the same in capitals.
+    pub fn check_namesakes(&self, party: &PartyId) -> Result<(), Namesake> {
+        let capitals = party.in_capitals();
+        let mut others = self.parties.keys().filter(|other| *other != party);
+        match others.find(|other| other.in_capitals() == capitals) {
+            Some(other) => Err(Namesake { name: party.clone(), other: other.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// Adds the entries of `other`; an entry that stands in both must be equal.
     ///
     /// # Errors

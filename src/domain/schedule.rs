@@ -5,53 +5,12 @@
 
 use super::contract::ContractHead;
 use super::ids::ContractId;
+use super::names::names;
 use super::period::{Instant, Period, start_of_day};
 use super::settlement::open_period;
 use chrono::{Days, TimeDelta};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::fmt;
-use std::str::FromStr;
-
-macro_rules! names {
-    ($($(#[$doc:meta])* $kind:ident as $what:literal { $($(#[$of:meta])* $variant:ident = $name:literal),* $(,)? })*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $kind { $($(#[$of])* $variant,)* }
-
-        impl $kind {
-            pub const ALL: &[Self] = &[$(Self::$variant),*];
-
-            /// The stable name: the database, metrics, the command line and JSON use it.
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-        }
-
-        impl fmt::Display for $kind {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.name())
-            }
-        }
-
-        impl FromStr for $kind {
-            type Err = UnknownName;
-
-            fn from_str(name: &str) -> Result<Self, UnknownName> {
-                Self::ALL.iter().find(|it| it.name() == name).copied().ok_or_else(|| UnknownName {
-                    what: $what,
-                    name: name.to_owned(),
-                    known: Self::ALL.iter().map(|it| it.name()).collect(),
-                })
-            }
-        }
-
-        impl Serialize for $kind {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.name())
-            }
-        }
-    )*};
-}
 
 names! {
     /// What runs by itself.
@@ -61,10 +20,14 @@ names! {
         DraftStatements = "draft-statements",
         /// Draws the invoices and credit notes of issued statements that have none.
         DrawInvoices = "draw-invoices",
+        /// Looks at which findings of each contract are open, and writes down what differs.
+        WatchFindings = "watch-findings",
         /// Removes the payloads of rejections that have expired.
         ExpirePayloads = "expire-payloads",
         /// Removes the answers that were kept for repeated requests long enough.
         ExpireAnswers = "expire-answers",
+        /// Removes runs that ended long ago, but for the last of each subject.
+        ExpireRuns = "expire-runs",
     }
 
     /// How a run ended.
@@ -90,15 +53,6 @@ names! {
         Due = "due",
         Running = "running",
     }
-}
-
-/// Nothing is called that.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no {what} \"{name}\"; there is {}", known.join(", "))]
-pub struct UnknownName {
-    pub what: &'static str,
-    pub name: String,
-    pub known: Vec<&'static str>,
 }
 
 impl RunOutcome {
@@ -354,6 +308,11 @@ mod tests {
         assert_eq!(LastRun::next_attempt(Some(&ended(RunOutcome::Waiting))), 5);
         assert_eq!(LastRun::next_attempt(Some(&ended(RunOutcome::NothingNew))), 1);
         let refused = "draft".parse::<Job>().expect_err("unknown").to_string();
-        assert!(refused.contains("draft-statements, draw-invoices, expire-payloads, expire-answers"), "{refused}");
+        assert!(
+            refused.contains(
+                "draft-statements, draw-invoices, watch-findings, expire-payloads, expire-answers, expire-runs"
+            ),
+            "{refused}"
+        );
     }
 }

@@ -92,9 +92,7 @@ pub struct Entitlement {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettlementError {
-    #[error(
-        "no contract \"{contract}\" is loaded{}; load it with `apportion contracts apply`", there_is(.known)
-    )]
+    #[error("no contract \"{contract}\" is loaded{}", there_is(.known))]
     UnknownContract { contract: ContractId, known: Vec<ContractId> },
     #[error("period {period} is of another length than the {contract} contract's periods, such as {example}")]
     WrongPeriodUnit { contract: ContractId, period: Period, example: Period },
@@ -109,7 +107,7 @@ pub enum SettlementError {
     #[error("period {period} is closed, and there is news of {lines} lines; it is booked by settling {open}")]
     PeriodClosed { period: Period, lines: usize, open: Period },
     #[error(
-        "figure \"{figure}\" of {contract} is missing for {period}, and it says missing = \"stop\"; record it with `apportion record`"
+        "figure \"{figure}\" of {contract} is missing for {period}, and it says missing = \"stop\": record it first"
     )]
     MissingFigure { contract: ContractId, figure: DefinedTerm, period: Period },
     #[error(transparent)]

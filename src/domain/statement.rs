@@ -5,14 +5,13 @@ use super::contract::{Assumption, Clause, Negative};
 use super::findings::HeldEvents;
 use super::ids::{ContractId, PartyId, TermId};
 use super::money::{Currency, Exact, Rounding};
+use super::names::names;
 use super::period::{Instant, Period, Span};
 use super::settlement::{BookedLine, Entitlement, SettlementError, SettlementInput, SettlementOutcome, find_contract};
 use super::sharing::{BasePart, CapUse};
 use chrono::{Days, NaiveDate};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 
 /// The document that two parties agree on. Amounts are decimal strings; unrounded ones may be fractions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,14 +31,14 @@ pub struct Statement {
     /// Nothing recorded after it is in the statement.
     #[cfg_attr(feature = "service", schema(value_type = String, format = DateTime))]
     pub cutoff: Instant,
-    /// Events up to the period's end whose deployment or product no mapping knew at the cutoff.
-    pub unresolved_events: i64,
-    /// What is held back from the bases of the contract, and of those that it draws on, because it breaks a right.
+    /// What is held back from the bases of the contract, and of those that it draws on and that concern both parties,
+    /// because it breaks a right.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldEvents>,
     pub lines: Vec<StatementLine>,
     pub totals: Vec<DirectionTotal>,
-    /// What the amounts rest on that is not official.
+    /// What the amounts rest on that is not official. Of an agreement that does not concern both parties it says no
+    /// more than that.
     pub assumptions: Vec<Assumption>,
     pub engine_version: String,
     pub time_zone_data_version: String,
@@ -96,34 +95,19 @@ pub struct DirectionTotal {
     pub due_on: Option<NaiveDate>,
 }
 
-/// How far a statement has come. The database keeps the order: draft, approved, issued, agreed or disputed, settled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum StatementStatus {
-    Draft,
-    Approved,
-    Issued,
-    Agreed,
-    Disputed,
-    Settled,
+names! {
+    /// How far a statement has come. The database keeps the order: draft, approved, issued, agreed or disputed, settled.
+    StatementStatus as "status" {
+        Draft = "draft",
+        Approved = "approved",
+        Issued = "issued",
+        Agreed = "agreed",
+        Disputed = "disputed",
+        Settled = "settled",
+    }
 }
 
 impl StatementStatus {
-    pub const ALL: [Self; 6] = [Self::Draft, Self::Approved, Self::Issued, Self::Agreed, Self::Disputed, Self::Settled];
-
-    /// The name in the database, the API and what people read.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Draft => "draft",
-            Self::Approved => "approved",
-            Self::Issued => "issued",
-            Self::Agreed => "agreed",
-            Self::Disputed => "disputed",
-            Self::Settled => "settled",
-        }
-    }
-
     /// The statuses that this one may follow; the database keeps to the same.
     pub fn follows(self) -> &'static [Self] {
         match self {
@@ -142,28 +126,6 @@ impl StatementStatus {
             Self::Draft | Self::Approved => true,
             Self::Issued | Self::Agreed | Self::Disputed | Self::Settled => false,
         }
-    }
-}
-
-impl fmt::Display for StatementStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// No status has that name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown status \"{name}\"")]
-pub struct UnknownStatus {
-    pub name: String,
-}
-
-impl FromStr for StatementStatus {
-    type Err = UnknownStatus;
-
-    fn from_str(name: &str) -> Result<Self, UnknownStatus> {
-        let named = Self::ALL.into_iter().find(|status| status.name() == name);
-        named.ok_or_else(|| UnknownStatus { name: name.to_owned() })
     }
 }
 
@@ -190,6 +152,12 @@ pub fn statements(
     }
     pairs.extend(booked.iter().filter(|line| line.booked == input.period).map(|line| pair(&line.payer, &line.payee)));
     Ok(pairs.into_iter().map(|parties| drawer.statement(parties, engine_version)).collect())
+}
+
+fn note(assumption: Assumption, into: &mut Vec<Assumption>) {
+    if !into.contains(&assumption) {
+        into.push(assumption);
+    }
 }
 
 fn pair(a: &PartyId, b: &PartyId) -> [PartyId; 2] {
@@ -219,8 +187,10 @@ impl Drawer<'_> {
         let span = Span { start: origins.min().unwrap_or(period.start), end: period.end };
         let mut assumptions = Vec::new();
         for term in own {
-            self.gather_assumptions(term, span, &mut assumptions);
+            self.gather_assumptions(term, span, &parties, &mut assumptions);
         }
+        let held = self.input.held.iter().filter(|held| self.is_known_to(&held.contract, &parties));
+        let held = held.flat_map(|held| &held.events).cloned().collect();
         Statement {
             contract: head.id.clone(),
             title: head.title.clone(),
@@ -232,8 +202,7 @@ impl Drawer<'_> {
             span: self.input.period.span(head.zone),
             zone: head.zone.name().to_owned(),
             cutoff: self.input.cutoff,
-            unresolved_events: self.input.unresolved_events,
-            held: self.input.held.iter().flat_map(|held| &held.events).cloned().collect(),
+            held,
             lines,
             assumptions,
             engine_version: engine_version.to_owned(),
@@ -243,19 +212,30 @@ impl Drawer<'_> {
 
     /// What a term rests on, and the terms that it draws on in versions that are in force at some time of the
     /// span. (Nothing feeds itself: that is refused at load.)
-    fn gather_assumptions(&self, term: &Term, span: Span, into: &mut Vec<Assumption>) {
+    fn gather_assumptions(&self, term: &Term, span: Span, parties: &[PartyId; 2], into: &mut Vec<Assumption>) {
         for assumption in &term.assumptions {
-            if !into.contains(assumption) {
-                into.push(assumption.clone());
-            }
+            note(assumption.clone(), into);
         }
         for selection in &term.base.select {
             let Selection::Accrual { contract, term: drawn } = selection else { continue };
             let others = self.input.contracts.iter().filter(|other| other.head.id == *contract);
+            let mut found = Vec::new();
             for other in others.flat_map(|other| other.in_force_within(span)).filter_map(|it| it.term(drawn)) {
-                self.gather_assumptions(other, span, into);
+                self.gather_assumptions(other, span, parties, &mut found);
+            }
+            if self.is_known_to(contract, parties) {
+                found.into_iter().for_each(|assumption| note(assumption, into));
+            } else if let Some(confidence) = found.iter().map(|assumption| assumption.confidence).max() {
+                let source = "an agreement that does not concern both parties".to_owned();
+                note(Assumption { what: format!("accrual {contract}/{drawn}"), confidence, source }, into);
             }
         }
+    }
+
+    /// Whether a contract is this one, or concerns both parties, so that both may know what it says.
+    fn is_known_to(&self, id: &ContractId, parties: &[PartyId; 2]) -> bool {
+        let mut of_id = self.input.contracts.iter().filter(|it| it.head.id == *id);
+        *id == self.contract.head.id || of_id.any(|contract| parties.iter().all(|party| contract.concerns(party)))
     }
 
     /// The terms of the versions that are in force at some time of the period.

@@ -1,6 +1,7 @@
 //! Usage events as reported: immutable, identified for ever, with quantities by meter.
 
 use super::ids::EventId;
+use super::names::names;
 use super::period::Instant;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -92,39 +93,15 @@ pub fn context_tokens(quantities: &Quantities) -> Decimal {
     quantities.iter().filter(|(meter, _)| meter.is_context()).map(|(_, quantity)| *quantity).sum()
 }
 
-/// How a request ended, as its deployment saw it: what OpenTelemetry calls a span's status. What availability
-/// is proposed from; money never depends on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RequestOutcome {
-    /// It was answered, or refused for a fault of its caller.
-    Ok,
-    /// The deployment failed to answer it.
-    Error,
-}
-
-impl RequestOutcome {
-    pub const ALL: &[RequestOutcome] = &[Self::Ok, Self::Error];
-
-    /// The name in records and in the database.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Error => "error",
-        }
-    }
-}
-
-/// No outcome of a request has that name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the outcome of a request is \"ok\" or \"error\"")]
-pub struct UnknownRequestOutcome;
-
-impl FromStr for RequestOutcome {
-    type Err = UnknownRequestOutcome;
-
-    fn from_str(name: &str) -> Result<Self, UnknownRequestOutcome> {
-        Self::ALL.iter().find(|outcome| outcome.name() == name).copied().ok_or(UnknownRequestOutcome)
+names! {
+    /// How a request ended, as its deployment saw it: what OpenTelemetry calls a span's status. What availability
+    /// is proposed from; money never depends on it.
+    #[derive(Hash)]
+    RequestOutcome as "outcome of a request" {
+        /// It was answered, or refused for a fault of its caller.
+        Ok = "ok",
+        /// The deployment failed to answer it.
+        Error = "error",
     }
 }
 

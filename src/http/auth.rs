@@ -18,7 +18,7 @@ pub async fn caller(parts: &mut Parts, state: &HttpState) -> Result<Caller, Prob
     let Some((_, key)) = header.and_then(|value| value.split_once(' ')).filter(is_bearer) else {
         return Err(Problem::unauthorized());
     };
-    let caller = find_key(&state.pool, key.trim()).await?.ok_or_else(Problem::unauthorized)?;
+    let caller = find_key(&state.reads, key.trim()).await?.ok_or_else(Problem::unauthorized)?;
     parts.extensions.insert(caller.clone());
     Ok(caller)
 }
@@ -59,7 +59,9 @@ callers! {
     /// Approves and issues.
     Approver = Scope::Approve, partners: false;
     /// Agrees to statements or disputes them: we, or a partner.
-    Answerer = Scope::Approve, partners: true;
+    Replier = Scope::Approve, partners: true;
+    /// Runs jobs; they act by a name of their own.
+    Admin = Scope::Admin, partners: false;
 }
 
 /// Reads what is no partner's business; who it is makes no difference.
@@ -70,16 +72,5 @@ impl FromRequestParts<HttpState> for InsideReader {
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
         authorize(parts, state, Scope::Read, false).await.map(|_| Self)
-    }
-}
-
-/// Runs jobs; they act by a name of their own.
-pub struct Admin;
-
-impl FromRequestParts<HttpState> for Admin {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
-        authorize(parts, state, Scope::Admin, false).await.map(|_| Self)
     }
 }

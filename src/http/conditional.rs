@@ -1,6 +1,7 @@
 //! ETags of what is read: an answer that the caller has already is not sent again.
 
 use super::problem::Problem;
+use crate::domain::hex::hex;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -28,7 +29,7 @@ pub async fn tag(request: Request, next: Next) -> Response {
         }
     };
     let given = parts.headers.get(header::ETAG).cloned();
-    let digested = || HeaderValue::from_str(&format!("\"{}\"", crate::store::hex(&Sha256::digest(&body)))).ok();
+    let digested = || HeaderValue::from_str(&format!("\"{}\"", hex(&Sha256::digest(&body)))).ok();
     if let Some(tag) = given.or_else(digested) {
         let same = known.as_ref().and_then(|known| known.to_str().ok()).is_some_and(|known| names(known, &tag));
         parts.headers.insert(header::ETAG, tag);

@@ -18,6 +18,9 @@ const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long Kafka may stay unpolled. The longest batches take seconds.
 const POLL_TIMEOUT_SECONDS: i64 = 60;
 
+/// How much longer than a tick it may take until it is looked again what is due: the jobs run in between.
+const TICK_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// The process lives. Says nothing about the database: restarting us would not bring that back.
 pub async fn healthz() -> &'static str {
     "ok\n"
@@ -37,12 +40,16 @@ struct RoleReadiness {
     why: Vec<String>,
 }
 
-/// Ready: Postgres answers and has this build's migrations; Kafka is connected and read, and no partition halted.
+/// Ready: Postgres answers and has this build's migrations; Kafka is connected and read, and no partition halted; it
+/// was looked lately what is due.
 pub async fn readyz(State(state): State<HttpState>) -> (StatusCode, Json<Readiness>) {
     let database = database_trouble(&state.pool).await;
     let mut why = BTreeMap::from([("http", database.clone())]);
     if state.ingests {
-        why.insert("ingest", [database, kafka_trouble(&state.metrics)].concat());
+        why.insert("ingest", [database.clone(), kafka_trouble(&state.metrics)].concat());
+    }
+    if let Some(tick) = state.tick {
+        why.insert("jobs", [database, jobs_trouble(&state.metrics, tick)].concat());
     }
     let role = |why: Vec<String>| RoleReadiness { ready: why.is_empty(), why };
     let roles: BTreeMap<_, _> = why.into_iter().map(|(name, why)| (name, role(why))).collect();
@@ -84,6 +91,17 @@ fn kafka_trouble(metrics: &Metrics) -> Vec<String> {
         why.push(format!("halted, as the broker lost their next offset: {}", halted.join(", ")));
     }
     why
+}
+
+fn jobs_trouble(metrics: &Metrics, tick: Duration) -> Vec<String> {
+    let longest = i64::try_from(tick.saturating_add(TICK_TIMEOUT).as_secs()).unwrap_or(i64::MAX);
+    match metrics.seconds_since_tick() {
+        None => vec!["it was not looked yet which jobs are due".to_owned()],
+        Some(seconds) if seconds > longest => {
+            vec![format!("it was last looked without an error {seconds} s ago which jobs are due")]
+        }
+        Some(_) => Vec::new(),
+    }
 }
 
 pub async fn metrics(State(state): State<HttpState>) -> Response {

@@ -1,8 +1,10 @@
 //! Extractors whose refusals are problems, and the parameters that several routes share.
 
+use super::idempotency::MAX_BODY_BYTES;
 use super::problem::Problem;
+use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{StatusCode, header};
 
 #[derive(FromRequestParts)]
@@ -16,6 +18,23 @@ pub struct Query<T>(pub T);
 #[derive(FromRequest)]
 #[from_request(via(axum::Json), rejection(Problem))]
 pub struct Json<T>(pub T);
+
+/// A body as it came.
+pub struct Body(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        match Bytes::from_request(request, state).await {
+            Ok(bytes) => Ok(Self(bytes)),
+            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(Problem::too_large(format!("a body has at most {MAX_BODY_BYTES} bytes")))
+            }
+            Err(rejection) => Err(Problem::bad_request(rejection.body_text())),
+        }
+    }
+}
 
 impl From<PathRejection> for Problem {
     fn from(rejection: PathRejection) -> Self {
@@ -35,7 +54,7 @@ impl From<JsonRejection> for Problem {
         let detail = rejection.body_text();
         match rejection.status() {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::unsupported_media_type(detail),
-            StatusCode::PAYLOAD_TOO_LARGE => Self::too_large(detail),
+            StatusCode::PAYLOAD_TOO_LARGE => Self::too_large(format!("a body has at most {MAX_BODY_BYTES} bytes")),
             StatusCode::UNPROCESSABLE_ENTITY => {
                 Self::unprocessable("wrong-body", "The body is not what is expected", detail)
             }

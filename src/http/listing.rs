@@ -1,17 +1,29 @@
 //! Lists: in pages, as JSON, CSV or JSON lines by `Accept`.
 
 use super::problem::Problem;
+use super::table::table;
+use crate::domain::hex::{hex, unhex};
+use crate::domain::period::Instant;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
+use chrono::SecondsFormat;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::{Content, OpenApi, RefOr};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 /// How many items a page has where nothing is said.
 const DEFAULT_LIMIT: i64 = 100;
 
 const MAX_LIMIT: i64 = 1000;
+
+/// The longest cursor that is read, in letters. Those that we give hold names as long as a register has them.
+const MAX_CURSOR: usize = 8192;
+
+/// As known at which instant the answer is, for those who read no JSON.
+const KNOWN_AT: HeaderName = HeaderName::from_static("known-at");
 
 pub const JSON: &str = "application/json";
 pub const CSV: &str = "text/csv";
@@ -25,7 +37,7 @@ pub struct PageParams {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
     /// The `next_cursor` of the page before.
-    #[param(pattern = "^[0-9]{1,18}$")]
+    #[param(pattern = "^([0-9a-f]{2})+$")]
     cursor: Option<String>,
 }
 
@@ -40,17 +52,40 @@ impl PageParams {
         (1..=MAX_LIMIT).contains(&limit).then_some(limit).ok_or_else(fail)
     }
 
-    /// Where the page before ended.
+    /// Where the page before ended: what [`Page::cut`] was given as the key of its last item.
     ///
     /// # Errors
     /// It is none that we gave.
-    pub fn cursor(&self) -> Result<Option<i64>, Problem> {
+    pub fn cursor<K: DeserializeOwned>(&self) -> Result<Option<K>, Problem> {
         let Some(text) = &self.cursor else { return Ok(None) };
-        let ours = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-        let cursor = ours.then(|| text.parse().ok()).flatten();
+        let bytes = if text.len() <= MAX_CURSOR { unhex(text) } else { None };
+        // Nothing that we give has a NUL in its name, and Postgres takes none.
+        let json = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|json| !json.contains("\\u0000"));
+        let key = json.and_then(|json| serde_json::from_str(&json).ok());
         let fail = || Problem::bad_request("cursor: take the next_cursor of the page before, as it is");
-        cursor.map(Some).ok_or_else(fail)
+        key.map(Some).ok_or_else(fail)
     }
+}
+
+/// A key as the text of a cursor: nobody should read anything into it.
+fn encode(key: &impl Serialize) -> Option<String> {
+    serde_json::to_vec(key).ok().map(|bytes| hex(&bytes))
+}
+
+/// Describes what else than JSON there is, wherever a list is read.
+pub fn describe(api: &mut OpenApi) {
+    for operation in api.paths.paths.values_mut().filter_map(|item| item.get.as_mut()) {
+        let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") else { continue };
+        if answer.content.get(JSON).is_some_and(is_page) {
+            let text = RefOr::T(Content::new(Some(<String as PartialSchema>::schema())));
+            answer.content.extend([CSV, JSON_LINES].map(|media_type| (media_type.to_owned(), text.clone())));
+        }
+    }
+}
+
+fn is_page(content: &RefOr<Content>) -> bool {
+    let RefOr::T(Content { schema: Some(RefOr::Ref(page)), .. }) = content else { return false };
+    page.ref_location.starts_with("#/components/schemas/Page_")
 }
 
 /// How a list is wanted.
@@ -121,21 +156,31 @@ pub struct Page<T> {
     /// What the next page is asked for by; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
+    /// As known at which instant the items are; all pages that lead on from this one are as known then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub known_at: Option<Instant>,
 }
 
-impl<T: Serialize> Page<T> {
-    /// The first `limit` of items of which one more was asked for; `key` says where a page ends.
-    pub fn cut(mut items: Vec<T>, limit: i64, key: impl Fn(&T) -> i64) -> Self {
+impl<T: Serialize + ToSchema> Page<T> {
+    /// The first `limit` of items of which one more was asked for; the `key` of the last one says where the next page
+    /// begins, whatever is recorded meanwhile. It is unique, and what the list is ordered by.
+    pub fn cut<K: Serialize>(mut items: Vec<T>, limit: i64, key: impl Fn(&T) -> K) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = items.len() > limit;
         items.truncate(limit);
-        let next_cursor = items.last().filter(|_| more).map(|last| key(last).to_string());
-        Self { items, next_cursor }
+        let next_cursor = items.last().filter(|_| more).and_then(|last| encode(&key(last)));
+        Self { items, next_cursor, known_at: None }
     }
 
     /// A list that is short enough to be one page.
     pub fn whole(items: Vec<T>) -> Self {
-        Self { items, next_cursor: None }
+        Self { items, next_cursor: None, known_at: None }
+    }
+
+    /// Says as known at which instant the items are.
+    pub fn with_known_at(self, known_at: Instant) -> Self {
+        Self { known_at: Some(known_at), ..self }
     }
 
     /// The answer as the caller wants it.
@@ -144,14 +189,12 @@ impl<T: Serialize> Page<T> {
     /// Never for what we list; a row that cannot be written is our fault.
     pub fn respond(self, wanted: &Wanted) -> Result<Response, Problem> {
         let link = self.next_cursor.as_ref().and_then(|cursor| next_link(&wanted.uri, cursor));
+        let known_at =
+            self.known_at.and_then(|at| HeaderValue::from_str(&at.to_rfc3339_opts(SecondsFormat::AutoSi, true)).ok());
         let mut response = match wanted.representation {
             Representation::Json => axum::Json(self).into_response(),
             Representation::Csv => {
-                let mut writer = csv::Writer::from_writer(Vec::new());
-                for item in &self.items {
-                    writer.serialize(item).map_err(|error| Problem::internal(&error))?;
-                }
-                let text = writer.into_inner().map_err(|error| Problem::internal(&error))?;
+                let text = table(&self.items).map_err(|error| Problem::internal(&error))?;
                 ([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], text).into_response()
             }
             Representation::JsonLines => {
@@ -165,6 +208,7 @@ impl<T: Serialize> Page<T> {
         };
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
         response.headers_mut().extend(link.map(|link| (header::LINK, link)));
+        response.headers_mut().extend(known_at.map(|at| (KNOWN_AT, at)));
         Ok(response)
     }
 }
@@ -198,7 +242,14 @@ mod tests {
     #[test]
     fn a_page_says_where_the_next_begins() {
         let page = Page::cut(vec![1, 2, 3], 2, |item| *item);
-        assert_eq!((page.items, page.next_cursor.as_deref()), (vec![1, 2], Some("2")));
+        assert_eq!(page.items, [1, 2]);
+        let asked = |cursor: Option<String>| PageParams { limit: None, cursor };
+        assert_eq!(asked(encode(&"=é")).cursor::<String>().expect("ours").as_deref(), Some("=é"));
+        assert!(asked(encode(&"\0")).cursor::<String>().is_err());
+        assert_eq!(asked(page.next_cursor).cursor::<i64>().expect("ours"), Some(2));
+        for cursor in ["", "3", "zz", "+1+1", "22", "é0"] {
+            assert!(asked(Some(cursor.to_owned())).cursor::<i64>().is_err(), "{cursor}");
+        }
         assert_eq!(Page::cut(vec![1, 2], 2, |item| *item).next_cursor, None);
         let uri: Uri = "/api/v1/statements?limit=2&cursor=7".parse().expect("a URI");
         let link = next_link(&uri, "9").expect("a link");

@@ -10,6 +10,7 @@ mod listing;
 mod parameters;
 mod problem;
 mod schema;
+mod table;
 
 use crate::ingest::writer::Writer;
 use crate::jobs::schedule::Schedule;
@@ -24,9 +25,11 @@ use sqlx::PgPool;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use api::description;
 
@@ -34,31 +37,51 @@ pub use api::description;
 #[derive(Clone)]
 pub struct HttpState {
     pub pool: PgPool,
+    /// For requests that change nothing that is told, made by [`store::for_reading`](crate::store::for_reading); what
+    /// is read as known now moves the watermark.
+    pub reads: PgPool,
     pub metrics: Arc<Metrics>,
     /// Whether this process takes in usage from Kafka, too.
     pub ingests: bool,
     /// How jobs are run that a request starts.
     pub schedule: Arc<Schedule>,
-    /// Of events that are sent here; opened when the first come.
-    writer: Arc<Mutex<Option<Writer>>>,
+    /// How often this process looks what is due, where it runs the jobs, too.
+    pub tick: Option<Duration>,
+    /// Of jobs that requests start: one at a time, as each holds a connection beside those of its runs.
+    runs: Arc<Mutex<()>>,
+    /// Of events that are sent here; opened when the first come. One batch at a time is written, the next ones wait.
+    writer: Arc<OnceCell<Mutex<Writer>>>,
+    /// The writes that are going on.
+    writes: TaskTracker,
 }
 
 impl HttpState {
-    pub fn new(pool: PgPool, metrics: Arc<Metrics>, ingests: bool, schedule: Schedule) -> Self {
-        Self { pool, metrics, ingests, schedule: Arc::new(schedule), writer: Arc::default() }
+    pub fn new(pool: PgPool, reads: PgPool, metrics: Arc<Metrics>, ingests: bool, schedule: Schedule) -> Self {
+        Self {
+            pool,
+            reads,
+            metrics,
+            ingests,
+            schedule: Arc::new(schedule),
+            tick: None,
+            runs: Arc::default(),
+            writer: Arc::default(),
+            writes: TaskTracker::new(),
+        }
     }
 
-    /// The writer, while its guard lives: one batch at a time is written, the next ones wait.
-    async fn writer(&self) -> Result<tokio::sync::MappedMutexGuard<'_, Writer>, StoreError> {
-        let mut guard = self.writer.lock().await;
-        if guard.is_none() {
-            *guard = Some(Writer::open(self.pool.clone(), Arc::clone(&self.metrics)).await?);
-        }
-        tokio::sync::MutexGuard::try_map(guard, Option::as_mut).map_err(|_| sqlx::Error::PoolClosed.into())
+    /// Of a process that looks each `tick` what is due, too.
+    pub fn with_jobs(self, tick: Duration) -> Self {
+        Self { tick: Some(tick), ..self }
+    }
+
+    async fn writer(&self) -> Result<&Mutex<Writer>, StoreError> {
+        let open = async || Writer::open(self.pool.clone(), Arc::clone(&self.metrics)).await.map(Mutex::new);
+        self.writer.get_or_try_init(open).await
     }
 }
 
-/// Serves until `stop`, then lets requests in flight finish.
+/// Serves until `stop`, then lets requests in flight finish, and writes whose callers have hung up.
 ///
 /// # Errors
 /// An address that cannot be bound.
@@ -73,7 +96,11 @@ pub async fn serve(addr: SocketAddr, state: HttpState, stop: CancellationToken) 
 /// The socket's.
 pub async fn serve_on(listener: TcpListener, state: HttpState, stop: CancellationToken) -> io::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "listening");
-    axum::serve(listener, router(state)).with_graceful_shutdown(stop.cancelled_owned()).await
+    let writes = state.writes.clone();
+    axum::serve(listener, router(state)).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    writes.close();
+    writes.wait().await;
+    Ok(())
 }
 
 fn router(state: HttpState) -> Router {

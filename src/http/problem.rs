@@ -75,7 +75,7 @@ impl Problem {
     }
 
     pub fn unauthorized() -> Self {
-        let detail = "send a key that holds: `Authorization: Bearer apk_...`; `apportion key create` makes one";
+        let detail = "send a key that holds: `Authorization: Bearer apk_...`; who runs the service makes them";
         let challenge = HeaderValue::from_static("Bearer realm=\"apportion\"");
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "No key that holds was sent", detail)
             .header(header::WWW_AUTHENTICATE, challenge)
@@ -141,6 +141,12 @@ impl From<StoreError> for Problem {
         if error.is_out_of_range() {
             return Self::bad_request("an instant or a number lies beyond what can be stored");
         }
+        if error.is_timeout() {
+            let detail = "the database ended what took longer than http.read_timeout_seconds allows, or waited so \
+                          long for usage that comes in; send it again, or ask for less: a shorter span, or one \
+                          deployment, product or contract";
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-slow", "The read took too long", detail);
+        }
         if !error.is_transient() {
             return Self::internal(&error);
         }
@@ -171,7 +177,7 @@ impl From<StatementError> for Problem {
     fn from(error: StatementError) -> Self {
         let detail = error.to_string();
         match error {
-            StatementError::Unknown { id } => Self::not_found(format!("there is no statement {id}")),
+            StatementError::Unknown { .. } => Self::not_found(detail),
             StatementError::WrongStatus { status, .. } => {
                 let title = "The statement's status does not allow it";
                 Self::conflict("wrong-status", title, detail).fact("statement_status", status.name())
@@ -182,6 +188,7 @@ impl From<StatementError> for Problem {
             }
             StatementError::Unresolved { events, .. } => {
                 let title = "Usage of the period is not resolved";
+                let detail = format!("{detail}; GET /api/v1/usage/unresolved lists it");
                 Self::conflict("unresolved-usage", title, detail).fact("events", events)
             }
             StatementError::Document(error) => Self::internal(&error),
@@ -220,10 +227,13 @@ impl From<InvoiceError> for Problem {
     fn from(error: InvoiceError) -> Self {
         let detail = error.to_string();
         match error {
-            InvoiceError::UnknownStatement { id } => Self::not_found(format!("there is no statement {id}")),
-            InvoiceError::Unknown { .. } => Self::not_found(detail),
-            InvoiceError::NotIssued { .. } => Self::conflict("not-issued", "The statement is not issued", detail),
+            InvoiceError::UnknownStatement { .. } | InvoiceError::Unknown { .. } => Self::not_found(detail),
+            InvoiceError::NotIssued { id, .. } => {
+                let detail = format!("{detail}: POST /api/v1/statements/{id}/issue");
+                Self::conflict("not-issued", "The statement is not issued", detail)
+            }
             InvoiceError::EarlierFirst { earlier, .. } => {
+                let detail = format!("{detail}: POST /api/v1/statements/{earlier}/invoices");
                 Self::conflict("earlier-first", "An earlier statement comes first", detail).fact("statement", earlier)
             }
             InvoiceError::Drawing { .. } => Self::conflict("cannot-draw", "The document cannot be drawn", detail),
@@ -240,6 +250,7 @@ impl From<FindingError> for Problem {
             FindingError::NotKnownYet { .. } => Self::conflict("not-known-yet", "The instant lies ahead", detail),
             FindingError::Unknown { .. } | FindingError::Contract(_) => Self::not_found(detail),
             FindingError::Decided { .. } => Self::conflict("decided", "All of it is decided on", detail),
+            FindingError::Ended { .. } => Self::conflict("ended", "It breaks the right no more", detail),
             FindingError::Contracts(error) => error.into(),
             FindingError::Store(error) => error.into(),
         }
@@ -249,6 +260,9 @@ impl From<FindingError> for Problem {
 impl From<ScheduleError> for Problem {
     fn from(error: ScheduleError) -> Self {
         match error {
+            ScheduleError::Running { .. } => {
+                Self::conflict("in-progress", "The request is being worked on", error.to_string())
+            }
             ScheduleError::Contracts(error) => error.into(),
             ScheduleError::Store(error) => error.into(),
         }
@@ -269,7 +283,7 @@ pub enum Problems {
     NotFound(#[to_schema] Problem),
     #[response(status = 406, description = "No such representation", content_type = CONTENT_TYPE)]
     NotAcceptable(#[to_schema] Problem),
-    #[response(status = 503, description = "The database cannot be asked now", content_type = CONTENT_TYPE)]
+    #[response(status = 503, description = "The database cannot be asked now, or not for so much at once", content_type = CONTENT_TYPE)]
     Unavailable(#[to_schema] Problem),
 }
 
@@ -279,14 +293,28 @@ pub enum Problems {
 pub enum WriteProblems {
     #[response(status = 409, description = "What stands does not allow it", content_type = CONTENT_TYPE)]
     Conflict(#[to_schema] Problem),
-    #[response(status = 412, description = "It changed since it was looked at", content_type = CONTENT_TYPE)]
-    Changed(#[to_schema] Problem),
     #[response(status = 413, description = "The body is too large", content_type = CONTENT_TYPE)]
     TooLarge(#[to_schema] Problem),
     #[response(status = 415, description = "The body's content type is not read here", content_type = CONTENT_TYPE)]
     UnsupportedMediaType(#[to_schema] Problem),
     #[response(status = 422, description = "The body can be read and cannot be taken", content_type = CONTENT_TYPE)]
     Unprocessable(#[to_schema] Problem),
+}
+
+/// What a route that takes `If-Match` may answer instead, too.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers; they are made of problems")]
+pub enum ChangedProblem {
+    #[response(status = 412, description = "It changed since it was looked at", content_type = CONTENT_TYPE)]
+    Changed(#[to_schema] Problem),
+}
+
+/// What a route that typesets may answer instead, too.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers; they are made of problems")]
+pub enum TypesetProblem {
+    #[response(status = 422, description = "The document cannot be typeset", content_type = CONTENT_TYPE)]
+    NotTypeset(#[to_schema] Problem),
 }
 
 /// What a route that reads as known at an instant may answer instead, too.

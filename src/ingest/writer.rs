@@ -12,7 +12,7 @@ use crate::store::usage::{event_key_secret, look_up};
 use crate::store::usage_rows::{Intake, RejectionRow, Stamp, save};
 use crate::telemetry::Metrics;
 use chrono::TimeDelta;
-use sqlx::PgPool;
+use sqlx::{Connection, PgConnection, PgPool};
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
@@ -37,6 +37,13 @@ pub struct Written {
     pub counts: Counts,
     /// Where each rejected message stands, and why it was rejected.
     pub rejections: Vec<RejectionRow>,
+}
+
+/// A batch that is written, and stored for good once its transaction commits.
+pub struct Uncommitted {
+    pub written: Written,
+    numbers: Numbers,
+    started: Clock,
 }
 
 /// Writes batches. One per consumer; several may run beside each other.
@@ -68,27 +75,39 @@ impl Writer {
     /// # Errors
     /// [`StoreError::Fenced`] if a partition stands elsewhere; else the database's. Nothing is stored then,
     /// except that a commit whose answer was lost may have succeeded.
-    #[tracing::instrument(
-        name = "ingest.batch",
-        skip_all,
-        fields(messaging.batch.message_count = messages.len(), intake = intake.name())
-    )]
     pub async fn write(
         &mut self,
         messages: &[Message],
         offsets: Option<&Offsets>,
         intake: Intake,
     ) -> Result<Written, StoreError> {
+        let mut conn = self.pool.acquire().await?;
+        let batch = self.write_on(&mut conn, messages, offsets, intake).await?;
+        Ok(self.committed(batch))
+    }
+
+    /// As [`Writer::write`], on a connection whose transaction, if it is in one, the caller commits. Then the caller
+    /// says so by [`Writer::committed`].
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    #[tracing::instrument(
+        name = "ingest.batch",
+        skip_all,
+        fields(messaging.batch.message_count = messages.len(), intake = intake.name())
+    )]
+    pub async fn write_on(
+        &self,
+        conn: &mut PgConnection,
+        messages: &[Message],
+        offsets: Option<&Offsets>,
+        intake: Intake,
+    ) -> Result<Uncommitted, StoreError> {
         let started = Clock::now();
         let mut races = 0;
         loop {
-            match self.try_write(messages, offsets, intake).await {
-                Ok((written, numbers)) => {
-                    self.dictionary.keep(numbers);
-                    let reasons: Vec<_> = written.rejections.iter().map(|row| row.reason).collect();
-                    self.metrics.batch_written(&written.counts, &reasons, started.elapsed());
-                    return Ok(written);
-                }
+            match self.try_write(&mut *conn, messages, offsets, intake).await {
+                Ok((written, numbers)) => return Ok(Uncommitted { written, numbers, started }),
                 // Another writer stored one of the keys after we had looked: look again.
                 Err(error) if error.is_unique_violation() && races < MAX_KEY_RACES => races += 1,
                 Err(error) => return Err(error),
@@ -96,15 +115,26 @@ impl Writer {
         }
     }
 
+    /// Counts a batch that is stored for good, and keeps the numbers that it took.
+    pub fn committed(&mut self, batch: Uncommitted) -> Written {
+        let Uncommitted { written, numbers, started } = batch;
+        self.dictionary.keep(numbers);
+        let reasons: Vec<_> = written.rejections.iter().map(|row| row.reason).collect();
+        self.metrics.batch_written(&written.counts, &reasons, started.elapsed());
+        written
+    }
+
     async fn try_write(
         &self,
+        conn: &mut PgConnection,
         messages: &[Message],
         offsets: Option<&Offsets>,
         intake: Intake,
     ) -> Result<(Written, Numbers), StoreError> {
         let amends = messages.iter().any(Message::is_amendment);
         let mode = if amends { LockMode::Exclusive } else { LockMode::Shared };
-        let (mut transaction, recorded_at) = recording::begin(&self.pool, mode).await?;
+        let mut transaction = conn.begin().await?;
+        let recorded_at = recording::lock(&mut transaction, mode).await?;
         if let Some(Offsets { cluster_id, advances }) = offsets {
             // First: a second writer of the partition waits here and then finds that it was overtaken.
             offsets::advance(&mut transaction, cluster_id, advances).await?;

@@ -1,8 +1,8 @@
-//! Usage and charges of a period by cloud and channel, as known now.
+//! Usage and charges of a span by cloud and channel.
 
 use super::contracts::{ContractsError, Known, load};
 use crate::domain::money::{Currency, Exact};
-use crate::domain::period::{Span, Timeline};
+use crate::domain::period::{Instant, Span, Timeline};
 use crate::domain::rating::{UsageRollup, rate};
 use crate::store::StoreError;
 use crate::store::recording::watermark;
@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 pub struct ChannelCharges {
     pub cloud: String,
     pub channel: String,
-    /// Empty where nobody charges: a licence.
-    pub seller: String,
+    /// None where nobody charges: a licence.
+    pub seller: Option<String>,
     /// All token meters together.
     pub tokens: Exact,
     /// Gross charges at list price by currency, unrounded.
@@ -39,15 +39,26 @@ pub struct ChargeSum {
     pub currency: Option<Currency>,
 }
 
+/// Which sum of charges it is: cloud, channel, seller, product and meter, and the currency.
+pub type ChargeKey = ([String; 5], Option<Currency>);
+
+impl ChargeSum {
+    pub fn key(&self) -> ChargeKey {
+        let Self { cloud, channel, seller, product, meter, .. } = self;
+        ([cloud, channel, seller, product, meter].map(Clone::clone), self.currency)
+    }
+}
+
 /// Quantities and amounts by currency; without one what has no price.
 type ByCurrency = BTreeMap<Option<Currency>, (Exact, Exact)>;
 
-/// Sums the charges of a span by cloud, channel, seller, product, meter and currency.
+/// Sums the charges of a span by cloud, channel, seller, product, meter and currency, ordered by these, as known at an
+/// instant.
 ///
 /// # Errors
 /// The database, or a stored document that cannot be read.
-pub async fn charges(pool: &PgPool, span: Span) -> Result<Vec<ChargeSum>, ContractsError> {
-    let (known, timeline, usage) = load_known_usage(pool, span).await?;
+pub async fn charges(pool: &PgPool, span: Span, known_at: Instant) -> Result<Vec<ChargeSum>, ContractsError> {
+    let (known, timeline, usage) = load_known_usage(pool, span, known_at).await?;
     let mut sums: BTreeMap<[String; 5], ByCurrency> = BTreeMap::new();
     for charge in rate(&usage, &timeline, &known.register, &known.prices) {
         let it = charge.attributes;
@@ -71,8 +82,11 @@ pub async fn charges(pool: &PgPool, span: Span) -> Result<Vec<ChargeSum>, Contra
     Ok(sums.into_iter().flat_map(by_currency).collect())
 }
 
-async fn load_known_usage(pool: &PgPool, span: Span) -> Result<(Known, Timeline, Vec<UsageRollup>), ContractsError> {
-    let known_at = watermark(pool).await?;
+async fn load_known_usage(
+    pool: &PgPool,
+    span: Span,
+    known_at: Instant,
+) -> Result<(Known, Timeline, Vec<UsageRollup>), ContractsError> {
     let mut conn = pool.acquire().await.map_err(StoreError::from)?;
     let known = load(&mut conn, known_at).await?;
     let timeline = Timeline::new(span.start, span.end, known.prices.boundaries());
@@ -80,16 +94,16 @@ async fn load_known_usage(pool: &PgPool, span: Span) -> Result<(Known, Timeline,
     Ok((known, timeline, usage))
 }
 
-/// Sums the usage and charges of a span by cloud, channel and seller of record.
+/// Sums the usage and charges of a span by cloud, channel and seller of record, as known now.
 ///
 /// # Errors
 /// The database, or a stored document that cannot be read.
 pub async fn charges_by_channel(pool: &PgPool, span: Span) -> Result<Vec<ChannelCharges>, ContractsError> {
-    let (known, timeline, usage) = load_known_usage(pool, span).await?;
-    let mut sums: BTreeMap<(String, String, String), ChannelCharges> = BTreeMap::new();
+    let (known, timeline, usage) = load_known_usage(pool, span, watermark(pool).await?).await?;
+    let mut sums: BTreeMap<(String, String, Option<String>), ChannelCharges> = BTreeMap::new();
     for rollup in &usage {
         let Some(deployment) = known.register.deployments.get(&rollup.deployment) else { continue };
-        let seller = deployment.seller.as_ref().map(ToString::to_string).unwrap_or_default();
+        let seller = deployment.seller.as_ref().map(ToString::to_string);
         let sum = sums.entry((deployment.cloud.clone(), deployment.channel.clone(), seller)).or_default();
         if rollup.meter.is_token() {
             sum.tokens += &rollup.quantity;
@@ -97,7 +111,7 @@ pub async fn charges_by_channel(pool: &PgPool, span: Span) -> Result<Vec<Channel
     }
     for charge in rate(&usage, &timeline, &known.register, &known.prices) {
         let it = charge.attributes;
-        let sum = sums.entry((it.cloud, it.channel, it.seller)).or_default();
+        let sum = sums.entry((it.cloud, it.channel, Some(it.seller))).or_default();
         match charge.rated {
             Some(rated) => *sum.gross.entry(rated.currency).or_default() += &rated.amount,
             None => {

@@ -7,7 +7,7 @@ use crate::domain::contract::problem::ReadError;
 use crate::domain::ids::EventId;
 use crate::domain::period::Instant;
 use crate::domain::price::PriceBook;
-use crate::domain::register::{Register, RegisterConflict};
+use crate::domain::register::{Namesake, Register, RegisterConflict};
 use crate::store::StoreError;
 use crate::store::contracts::{
     Added, RecordOutcome, append, append_records, load_prices, load_register, load_versions,
@@ -26,6 +26,8 @@ pub enum ContractsError {
     Folder(#[from] FolderErrors),
     #[error(transparent)]
     Register(#[from] RegisterConflict),
+    #[error(transparent)]
+    Namesake(#[from] Namesake),
     #[error(transparent)]
     Addition(#[from] AdditionError),
     #[error("record {id} is loaded with other content; records never change: give the new one a new id")]
@@ -108,6 +110,7 @@ pub async fn apply(pool: &PgPool, folder: &Folder) -> Result<Applied, ContractsE
     let (mut tx, at) = recording::begin(pool, LockMode::Exclusive).await?;
     let mut register = load_register(&mut tx, at).await?;
     register.extend(folder.register.clone())?;
+    folder.register.parties.keys().try_for_each(|party| register.check_namesakes(party))?;
     let prices = load_prices(&mut tx, at).await?;
     let documents = load_versions(&mut tx, at).await?;
     let contracts = read_versions(&documents, &register)?;

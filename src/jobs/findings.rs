@@ -1,40 +1,53 @@
-//! Findings: lists the usage that breaks rights, as known at an instant, takes decisions, and says what is held.
+//! Findings: lists the usage that breaks rights, as known at an instant, and takes decisions.
 
 use super::contracts::{ContractsError, Known, load};
+use super::held::facts;
 use crate::domain::contract::Contract;
-use crate::domain::contract::rights::OnBreach;
-use crate::domain::findings::{Breach, Days, Ended, Finding, Held, Rated, Verdict, breaches, findings};
+use crate::domain::findings::{Breach, Days, Ended, Finding, Rated, Verdict, breaches, find_group, findings};
 use crate::domain::ids::{ContractId, EventId};
-use crate::domain::period::{Instant, Period, Span, Timeline};
-use crate::domain::price::PriceBook;
-use crate::domain::record::{Deduction, Fact, Record, RecordContent, Reduces, Subject};
-use crate::domain::register::Register;
+use crate::domain::period::{Instant, Period, Span, end_of_day_exclusive, start_of_day};
+use crate::domain::record::{Fact, Record, RecordContent, Subject};
 use crate::domain::settlement::{SettlementError, find_contract};
 use crate::store::StoreError;
 use crate::store::contracts::load_records;
-use crate::store::finding_decisions::{Decision, NewDecision, load_decisions};
-use crate::store::findings::{BreachArrays, EventAt, has_rejected};
+use crate::store::finding_decisions::{Decision, DecisionFilter, NewDecision, load_decisions};
+use crate::store::findings::{BreachQuery, EventAt};
 use crate::store::recording::{self, LockMode};
+use chrono::NaiveDate;
+use chrono_tz::Tz;
 use serde::Serialize;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Acquire, PgConnection, PgPool, Postgres};
 
 /// Which findings to list.
 #[derive(Clone, Debug, Default)]
 pub struct FindingFilter {
     /// Of this contract alone.
     pub contract: Option<ContractId>,
-    /// Of this period alone, as the zone of each contract sees it.
-    pub period: Option<Period>,
-    /// As known at this instant; without it, by now.
-    pub known_at: Option<Instant>,
-    /// Lists too what was open at this earlier instant and has ended since without a decision.
-    pub since: Option<Instant>,
+    /// From this day on, in the zone of each contract.
+    pub from: Option<NaiveDate>,
+    /// Through this day.
+    pub through: Option<NaiveDate>,
+}
+
+impl FindingFilter {
+    /// Of a period alone.
+    pub fn in_period(self, period: Period) -> Self {
+        Self { from: Some(period.first_day()), through: Some(period.last_day()), contract: self.contract }
+    }
+
+    /// The stretch of time that is asked for, as a zone sees it.
+    fn span(&self, zone: Tz) -> Span {
+        let Span { start, end } = Span::ever();
+        Span {
+            start: self.from.map_or(start, |day| start_of_day(zone, day)),
+            end: self.through.map_or(end, |day| end_of_day_exclusive(zone, day)),
+        }
+    }
 }
 
 /// What is open and what was decided, as known at an instant.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
 pub struct FindingList {
-    #[schema(value_type = String, format = DateTime)]
     pub known_at: Instant,
     /// Groups with usage that nobody has decided on, by contract, right, product, deployment and day.
     pub findings: Vec<Finding>,
@@ -67,24 +80,18 @@ pub struct DecideRequest {
     pub known_at: Option<Instant>,
 }
 
-/// What a decision covers.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct Decided {
-    pub finding: Finding,
-    pub verdict: Verdict,
-    pub events: i64,
-    #[schema(value_type = String, format = DateTime)]
-    pub cutoff: Instant,
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum FindingError {
     #[error(
         "{known_at} lies after {watermark}, up to which everything is recorded; leave it out, or take an earlier one"
     )]
     NotKnownYet { known_at: Instant, watermark: Instant },
-    #[error("no finding {id}, as known at {known_at}; `apportion finding list` shows those there are")]
+    #[error("no finding {id}, as known at {known_at}")]
     Unknown { id: String, known_at: Instant },
+    #[error(
+        "finding {id} has ended since {known_at}: facts or corrections that came later leave nothing that breaks the right"
+    )]
+    Ended { id: String, known_at: Instant },
     #[error("every event of finding {id} is decided on, as known at {known_at}: {by} said {verdict}")]
     Decided { id: String, known_at: Instant, by: String, verdict: Verdict },
     #[error(transparent)]
@@ -101,8 +108,17 @@ impl From<sqlx::Error> for FindingError {
     }
 }
 
-/// The instant that was asked for, if everything up to it is recorded; else now.
-async fn known_by(pool: &PgPool, asked: Option<Instant>) -> Result<Instant, FindingError> {
+/// The instant that was asked for, if everything up to it is recorded; without one, now.
+///
+/// # Errors
+/// It lies ahead.
+pub async fn known_by(pool: &PgPool, asked: Option<Instant>) -> Result<Instant, FindingError> {
+    // What was handed out before needs no wait for those who record.
+    if let Some(known_at) = asked
+        && recording::was_handed_out(pool, known_at).await?
+    {
+        return Ok(known_at);
+    }
     let watermark = recording::watermark(pool).await?;
     match asked {
         Some(known_at) if known_at > watermark => Err(FindingError::NotKnownYet { known_at, watermark }),
@@ -111,28 +127,62 @@ async fn known_by(pool: &PgPool, asked: Option<Instant>) -> Result<Instant, Find
     }
 }
 
-/// Lists the findings that are open, and what was decided.
+/// Lists the findings that are open, what was decided, and what was open at `since` and has ended without a decision.
 ///
 /// # Errors
 /// No such contract, or an instant that lies ahead.
-pub async fn list(pool: &PgPool, filter: &FindingFilter) -> Result<FindingList, FindingError> {
-    let known_at = known_by(pool, filter.known_at).await?;
-    let mut conn = pool.acquire().await?;
-    let now = snapshot(&mut conn, known_at).await?;
-    if let Some(contract) = &filter.contract {
-        find_contract(&now.known.contracts, contract)?;
-    }
-    let findings = load_open(&mut conn, filter, &now).await?;
-    let ended = match filter.since.filter(|since| *since < known_at) {
-        Some(since) => {
-            let before = snapshot(&mut conn, since).await?;
-            load_ended(&mut conn, filter, &before, &now).await?
-        }
+pub async fn list(
+    pool: &PgPool,
+    filter: &FindingFilter,
+    known_at: Option<Instant>,
+    since: Option<Instant>,
+) -> Result<FindingList, FindingError> {
+    let known_at = known_by(pool, known_at).await?;
+    let findings = list_open(pool, filter, known_at).await?;
+    let ended = match since {
+        Some(since) => list_ended(pool, filter, since, known_at).await?,
         None => Vec::new(),
     };
-    let days = filter.period.map(|period| [period.first_day(), period.last_day()]);
-    let decisions = load_decisions(&mut conn, filter.contract.as_ref(), days, known_at).await?;
+    let FindingFilter { contract, from, through } = filter;
+    let decisions =
+        DecisionFilter { contract: contract.as_ref(), from: *from, through: *through, ..DecisionFilter::default() };
+    let decisions = load_decisions(pool, &decisions, Some(known_at)).await?;
     Ok(FindingList { known_at, findings, decisions, ended })
+}
+
+/// Lists the findings that are open, as known at an instant that [`known_by`] gave.
+///
+/// # Errors
+/// No such contract.
+pub async fn list_open(pool: &PgPool, filter: &FindingFilter, known_at: Instant) -> Result<Vec<Finding>, FindingError> {
+    let mut conn = pool.acquire().await?;
+    let now = snapshot_of(&mut conn, filter, known_at).await?;
+    let mut found = Vec::new();
+    for contract in now.contracts(filter) {
+        let within = filter.span(contract.head.zone);
+        let breaches = now.breaches(contract, within);
+        found.extend(load_open_of(&mut conn, &now, contract, &breaches, within).await?);
+    }
+    Ok(found)
+}
+
+/// Lists what was open at an instant and, as known at one that [`known_by`] gave, has ended without a decision.
+///
+/// # Errors
+/// No such contract.
+pub async fn list_ended(
+    pool: &PgPool,
+    filter: &FindingFilter,
+    since: Instant,
+    known_at: Instant,
+) -> Result<Vec<Ended>, FindingError> {
+    let mut conn = pool.acquire().await?;
+    let now = snapshot_of(&mut conn, filter, known_at).await?;
+    if since >= known_at {
+        return Ok(Vec::new());
+    }
+    let before = snapshot(&mut conn, since).await?;
+    Ok(load_ended(&mut conn, filter, &before, &now).await?)
 }
 
 /// Shows one group of findings with its evidence and what was decided on it.
@@ -144,11 +194,7 @@ pub async fn show(pool: &PgPool, id: &str, known_at: Option<Instant>) -> Result<
     let mut conn = pool.acquire().await?;
     let (finding, decisions) = find(&mut conn, id, known_at).await?;
     let first_and_last = match &finding {
-        Some(finding) => {
-            let of_group = clipped(&finding.breaches, finding);
-            let arrays = BreachArrays::new(&finding.key.contract, known_at, &of_group);
-            arrays.load_first_and_last(&mut conn).await?
-        }
+        Some(finding) => query_of(finding, known_at).load_first_and_last(&mut conn).await?,
         None => Vec::new(),
     };
     Ok(FindingDetails { known_at, finding, first_and_last, decisions })
@@ -157,11 +203,24 @@ pub async fn show(pool: &PgPool, id: &str, known_at: Option<Instant>) -> Result<
 /// Decides on a group of findings: on every event of it that was known by then. Later ones form a new group.
 ///
 /// # Errors
-/// There is no such group, or all of it is decided on.
-#[tracing::instrument(name = "finding.decide", skip_all, fields(finding = request.finding, verdict = %request.verdict))]
-pub async fn decide(pool: &PgPool, request: &DecideRequest) -> Result<Decided, FindingError> {
+/// There is no such group, all of it is decided on, or it has ended since.
+pub async fn decide(pool: &PgPool, request: &DecideRequest) -> Result<Decision, FindingError> {
     let cutoff = known_by(pool, request.known_at).await?;
-    let (finding, before) = find(&mut *pool.acquire().await?, &request.finding, cutoff).await?;
+    decide_known(pool, request, cutoff).await
+}
+
+/// As [`decide`], on what was known at an instant that [`known_by`] gave.
+///
+/// # Errors
+/// There is no such group, all of it is decided on, or it has ended since.
+#[tracing::instrument(name = "finding.decide", skip_all, fields(finding = request.finding, verdict = %request.verdict))]
+pub async fn decide_known<'c>(
+    database: impl Acquire<'c, Database = Postgres>,
+    request: &DecideRequest,
+    cutoff: Instant,
+) -> Result<Decision, FindingError> {
+    let mut tx = database.begin().await?;
+    let (finding, before) = find(&mut tx, &request.finding, cutoff).await?;
     let id = || request.finding.clone();
     let decided = |before: &[Decision]| match before.last() {
         Some(Decision { decided_by, verdict, .. }) => {
@@ -171,27 +230,34 @@ pub async fn decide(pool: &PgPool, request: &DecideRequest) -> Result<Decided, F
     };
     let Some(finding) = finding else { return Err(decided(&before)) };
     // Alone: two decisions on one group must see each other, and no settlement may have seen this one.
-    let (mut tx, recorded_at) = recording::begin(pool, LockMode::Exclusive).await?;
-    let of_group = clipped(&finding.breaches, &finding);
-    let arrays = BreachArrays::new(&finding.key.contract, cutoff, &of_group);
+    let recorded_at = recording::lock(&mut tx, LockMode::Exclusive).await?;
+    // A release or waiver may have ended it since it was looked at: what breaks no right is not rejected for good.
+    let still = match find(&mut tx, &request.finding, recorded_at).await {
+        Ok((Some(still), _)) => still,
+        Ok((None, since)) if !since.is_empty() => return Err(decided(&since)),
+        Ok(_) | Err(FindingError::Unknown { .. }) => return Err(FindingError::Ended { id: id(), known_at: cutoff }),
+        Err(error) => return Err(error),
+    };
     let DecideRequest { verdict, by, reason, .. } = request;
     let new = NewDecision { finding: &finding, verdict: *verdict, by, reason, recorded_at };
-    let events = arrays.insert_decision(&mut tx, &new).await?;
-    if events == 0 {
-        let since = load_decisions(&mut tx, Some(&finding.key.contract), None, recorded_at).await?;
-        return Err(decided(&since.into_iter().filter(|it| it.finding_id == finding.id).collect::<Vec<_>>()));
-    }
+    let now = BreachQuery::new(&finding.key.contract, recorded_at, &still.breaches, Span::ever());
+    let Some(decision) = query_of(&finding, cutoff).insert_decision(&mut tx, &new, &now).await? else {
+        return Err(decided(&load_decisions(&mut *tx, &decisions_on(&finding.id), Some(recorded_at)).await?));
+    };
     tx.commit().await?;
-    Ok(Decided { finding, verdict: *verdict, events, cutoff })
+    Ok(decision)
 }
 
-/// The parts of breaches that lie between the first and the last event of a group.
-fn clipped(breaches: &[Breach], finding: &Finding) -> Vec<Breach> {
+/// What is asked about a group: its breaches between its first and its last event.
+fn query_of(finding: &Finding, known_at: Instant) -> BreachQuery<'_> {
     // The last event is within: spans are half-open, and instants whole microseconds.
     let last = finding.last_at.checked_add_signed(chrono::TimeDelta::microseconds(1)).unwrap_or(finding.last_at);
     let seen = Span { start: finding.first_at, end: last };
-    let part = |it: &Breach| Some(Breach { span: it.span.intersection(seen)?, ..it.clone() });
-    breaches.iter().filter_map(part).collect()
+    BreachQuery::new(&finding.key.contract, known_at, &finding.breaches, seen)
+}
+
+fn decisions_on(finding: &str) -> DecisionFilter<'_> {
+    DecisionFilter { finding: Some(finding), ..DecisionFilter::default() }
 }
 
 /// A group by its id, where something of it is open, and what was decided on it.
@@ -201,10 +267,18 @@ async fn find(
     known_at: Instant,
 ) -> Result<(Option<Finding>, Vec<Decision>), FindingError> {
     let now = snapshot(&mut *conn, known_at).await?;
-    let open = load_open(&mut *conn, &FindingFilter::default(), &now).await?;
-    let mut decisions = load_decisions(conn, None, None, known_at).await?;
-    decisions.retain(|decision| decision.finding_id == id);
-    let finding = open.into_iter().find(|finding| finding.id == id);
+    let mut finding = None;
+    for contract in &now.known.contracts {
+        let mut breaches = now.breaches(contract, Span::ever());
+        let query = BreachQuery::new(&contract.head.id, known_at, &breaches, Span::ever());
+        let days = Days::of_hours(contract.head.zone, &query.hours(&mut *conn).await?);
+        // An id tells nothing of its group; the ids of those that there may be are computed without looking at usage.
+        let Some((key, day)) = find_group(id, &breaches, &days) else { continue };
+        breaches.retain(|it| (&it.right, &it.product, &it.deployment) == (&key.right, &key.product, &key.deployment));
+        finding = load_open_of(&mut *conn, &now, contract, &breaches, day).await?.into_iter().find(|it| it.id == id);
+        break;
+    }
+    let decisions = load_decisions(conn, &decisions_on(id), Some(known_at)).await?;
     match (finding, decisions.is_empty()) {
         (None, true) => Err(FindingError::Unknown { id: id.to_owned(), known_at }),
         (finding, _) => Ok((finding, decisions)),
@@ -212,17 +286,30 @@ async fn find(
 }
 
 /// All that decides on findings but usage, as known at an instant.
-struct Snapshot {
+pub(super) struct Snapshot {
     known_at: Instant,
-    known: Known,
+    pub(super) known: Known,
     records: Vec<Record>,
     facts: Vec<Fact>,
 }
 
-async fn snapshot(conn: &mut PgConnection, known_at: Instant) -> Result<Snapshot, FindingError> {
+pub(super) async fn snapshot(conn: &mut PgConnection, known_at: Instant) -> Result<Snapshot, FindingError> {
     let known = load(&mut *conn, known_at).await?;
     let records = load_records(conn, known_at).await?;
     Ok(Snapshot { known_at, known, facts: facts(&records), records })
+}
+
+/// As [`snapshot`], where the contract that is asked for is known then.
+async fn snapshot_of(
+    conn: &mut PgConnection,
+    filter: &FindingFilter,
+    known_at: Instant,
+) -> Result<Snapshot, FindingError> {
+    let now = snapshot(conn, known_at).await?;
+    if let Some(contract) = &filter.contract {
+        find_contract(&now.known.contracts, contract)?;
+    }
+    Ok(now)
 }
 
 impl Snapshot {
@@ -232,42 +319,32 @@ impl Snapshot {
         self.known.contracts.iter().filter(move |it| asked.as_ref().is_none_or(|id| *id == it.head.id))
     }
 
-    fn breaches(&self, contract: &Contract, within: Span) -> Vec<Breach> {
+    pub(super) fn breaches(&self, contract: &Contract, within: Span) -> Vec<Breach> {
         breaches(contract, &self.known.register, &self.facts, within)
     }
 }
 
-/// The stretch of time that is asked for, as the zone of a contract sees it.
-fn asked_span(filter: &FindingFilter, contract: &Contract) -> Span {
-    filter.period.map_or_else(Span::ever, |period| period.span(contract.head.zone))
-}
-
-/// The open findings of the contracts that are asked for.
-async fn load_open(
+/// The open findings of a contract whose usage lies within a span.
+pub(super) async fn load_open_of(
     conn: &mut PgConnection,
-    filter: &FindingFilter,
     now: &Snapshot,
+    contract: &Contract,
+    breaches: &[Breach],
+    within: Span,
 ) -> Result<Vec<Finding>, StoreError> {
-    let Known { register, prices, .. } = &now.known;
-    let mut found = Vec::new();
-    for contract in now.contracts(filter) {
-        let head = &contract.head;
-        let breaches = now.breaches(contract, asked_span(filter, contract));
-        let arrays = BreachArrays::new(&head.id, now.known_at, &breaches);
-        let Some(hours) = arrays.hours(&mut *conn).await? else { continue };
-        let days = Days::of(head.zone, hours);
-        let starts: Vec<Instant> = days.starts().collect();
-        let events = arrays.load_open_events(&mut *conn, &starts).await?;
-        if events.is_empty() {
-            continue;
-        }
-        // A day with a change of prices is cut there: within a segment one price is in force.
-        let timeline = days.timeline(hours.end, prices.boundaries());
-        let usage = arrays.load_open_usage(&mut *conn, &timeline, &prices.thresholds()).await?;
-        let rated = Rated { days: &days, timeline: &timeline, register, prices };
-        found.extend(findings(&head.id, &breaches, &events, &usage, &rated));
+    let (head, Known { register, prices, .. }) = (&contract.head, &now.known);
+    let query = BreachQuery::new(&head.id, now.known_at, breaches, within);
+    let days = Days::of_hours(head.zone, &query.hours(&mut *conn).await?);
+    let starts: Vec<Instant> = days.starts().collect();
+    let events = query.load_open_events(&mut *conn, &starts).await?;
+    if events.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(found)
+    // A day with a change of prices is cut there: within a segment one price is in force.
+    let timeline = days.timeline(prices.boundaries());
+    let usage = query.load_open_usage(conn, &timeline, &prices.thresholds()).await?;
+    let rated = Rated { days: &days, timeline: &timeline, register, prices };
+    Ok(findings(&head.id, breaches, &events, &usage, &rated))
 }
 
 /// What was open before and is no more, though nobody decided.
@@ -281,17 +358,16 @@ async fn load_ended(
     let mut ended = Vec::new();
     for contract in before.contracts(filter) {
         let head = &contract.head;
-        let breaches = before.breaches(contract, asked_span(filter, contract));
+        let breaches = before.breaches(contract, filter.span(contract.head.zone));
         // Contracts are never taken away; an event may break the right at another place by now.
         let still = now.known.contracts.iter().filter(|it| it.head.id == head.id);
         let still: Vec<Breach> = still.flat_map(|contract| now.breaches(contract, Span::ever())).collect();
-        let arrays = BreachArrays::new(&head.id, before.known_at, &breaches);
-        let Some(hours) = arrays.hours(&mut *conn).await? else { continue };
-        let days = Days::of(head.zone, hours);
+        let query = BreachQuery::new(&head.id, before.known_at, &breaches, Span::ever());
+        let days = Days::of_hours(head.zone, &query.hours(&mut *conn).await?);
         let starts: Vec<Instant> = days.starts().collect();
-        let later = BreachArrays::new(&head.id, now.known_at, &still);
-        let events = arrays.load_ended_events(&mut *conn, &later, &starts).await?;
-        let timeline = days.timeline(hours.end, prices.boundaries());
+        let later = BreachQuery::new(&head.id, now.known_at, &still, Span::ever());
+        let events = query.load_ended_events(&mut *conn, &later, &starts).await?;
+        let timeline = days.timeline(prices.boundaries());
         let rated = Rated { days: &days, timeline: &timeline, register, prices };
         let found = findings(&head.id, &breaches, &events, &[], &rated).into_iter();
         ended.extend(found.map(|finding| Ended { facts: facts_since(&finding, before, now), finding }));
@@ -311,57 +387,4 @@ fn facts_since(finding: &Finding, before: &Snapshot, now: &Snapshot) -> Vec<Even
     let since = now.records.iter().skip(before.records.len());
     let facts = since.filter(|record| matches!(&record.content, RecordContent::Fact(fact) if is_about(fact)));
     facts.map(|record| record.id.clone()).collect()
-}
-
-/// The facts among records, in the order of their recording.
-pub(super) fn facts(records: &[Record]) -> Vec<Fact> {
-    let fact = |record: &Record| match &record.content {
-        RecordContent::Fact(fact) => Some(fact.clone()),
-        _ => None,
-    };
-    records.iter().filter_map(fact).collect()
-}
-
-/// What a settlement needs to know to say what is held.
-#[derive(Clone, Copy)]
-pub(super) struct HeldQuery<'a> {
-    pub contracts: &'a [Contract],
-    pub register: &'a Register,
-    pub prices: &'a PriceBook,
-    pub facts: &'a [Fact],
-    pub records: &'a [Record],
-    pub timeline: &'a Timeline,
-    pub cutoff: Instant,
-}
-
-/// What each contract holds back of the usage of a timeline, and of its deductions; only those that hold something.
-pub(super) async fn load_held(conn: &mut PgConnection, query: HeldQuery<'_>) -> Result<Vec<Held>, StoreError> {
-    let mut all = Vec::new();
-    for contract in query.contracts {
-        let id = &contract.head.id;
-        let mut spans = breaches(contract, query.register, query.facts, Span::ever());
-        spans.retain(|breach| breach.on_breach == OnBreach::Hold);
-        let arrays = BreachArrays::new(id, query.cutoff, &spans);
-        if arrays.hours(&mut *conn).await?.is_none() && !has_rejected(&mut *conn, id, query.cutoff).await? {
-            continue;
-        }
-        let end = query.timeline.edges().last().copied().unwrap_or(query.cutoff);
-        let events = arrays.load_held_events(&mut *conn, end).await?;
-        let usage = arrays.load_held_usage(&mut *conn, query.timeline, &query.prices.thresholds()).await?;
-        let named: Vec<(&EventId, &EventId)> = query.records.iter().filter_map(named_event).collect();
-        let held = arrays.load_held_of(&mut *conn, named.iter().map(|(_, event)| *event)).await?;
-        let deductions = named.iter().filter(|(_, event)| held.contains(event)).map(|(id, _)| (*id).clone()).collect();
-        if !events.is_empty() || !usage.is_empty() {
-            all.push(Held { contract: id.clone(), usage, deductions, events });
-        }
-    }
-    Ok(all)
-}
-
-/// The id of a deduction that names an event, and that event.
-fn named_event(record: &Record) -> Option<(&EventId, &EventId)> {
-    match &record.content {
-        RecordContent::Deduction(Deduction { reduces: Reduces::Event(event), .. }) => Some((&record.id, event)),
-        _ => None,
-    }
 }

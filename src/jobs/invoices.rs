@@ -14,10 +14,10 @@ use crate::store::invoices::{
     load_earlier_undrawn, load_invoices, load_undrawn, take_sequence,
 };
 use serde::Serialize;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Acquire, PgConnection, PgPool, Postgres};
 
 /// What drawing a statement's documents came to; the same again for a statement that was drawn before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Drawn {
     pub statement_id: i64,
     /// Whether this call drew them.
@@ -43,15 +43,15 @@ pub struct Left {
 
 #[derive(Debug, thiserror::Error)]
 pub enum InvoiceError {
-    #[error("no statement {id}; `apportion statement list` shows those there are")]
+    #[error("no statement {id}")]
     UnknownStatement { id: i64 },
-    #[error("statement {id} is {status}; invoices are drawn once it is issued (`apportion statement issue {id}`)")]
+    #[error("statement {id} is {status}; invoices are drawn once it is issued")]
     NotIssued { id: i64, status: StatementStatus },
     #[error(
-        "statement {earlier} of {period}, which is {status}, comes before statement {id}: issue it if it is not, then draw its invoices (`apportion invoice draw {earlier}`)"
+        "statement {earlier} of {period}, which is {status}, comes before statement {id}: issue it if it is not, then draw its invoices"
     )]
     EarlierFirst { id: i64, earlier: i64, period: String, status: StatementStatus },
-    #[error("no invoice or credit note {number}; `apportion invoice list` shows those there are")]
+    #[error("no invoice or credit note {number}")]
     Unknown { number: InvoiceNumber },
     #[error("statement {id}: {problem}")]
     Drawing { id: i64, problem: DrawingError },
@@ -71,14 +71,18 @@ impl From<sqlx::Error> for InvoiceError {
 ///
 /// # Errors
 /// The statement is not issued, or an earlier one between the same parties comes first.
-#[tracing::instrument(name = "invoice.draw", skip(pool))]
-pub async fn draw(pool: &PgPool, statement_id: i64, by: &str) -> Result<Drawn, InvoiceError> {
-    let mut tx = pool.begin().await?;
+#[tracing::instrument(name = "invoice.draw", skip(database))]
+pub async fn draw<'c>(
+    database: impl Acquire<'c, Database = Postgres>,
+    statement_id: i64,
+    by: &str,
+) -> Result<Drawn, InvoiceError> {
+    let mut tx = database.begin().await?;
     let known = async |conn: &mut PgConnection| {
         load_statement(conn, statement_id).await?.ok_or(InvoiceError::UnknownStatement { id: statement_id })
     };
     // One draw after another: the second sees what the first one drew.
-    let contract = known(&mut tx).await?.contract_id;
+    let contract = known(&mut tx).await?.contract;
     lock_contract(&mut tx, &contract).await?;
     let head = known(&mut tx).await?;
     // What became of it since it was issued changes nothing that it says.
@@ -150,14 +154,14 @@ async fn save_document(
 /// Draws the documents of every issued statement that has none yet, each in a transaction of its own.
 ///
 /// # Errors
-/// The database's; what was drawn before stands.
+/// A fault of the database that passes; what was drawn before stands.
 pub async fn draw_all(pool: &PgPool, by: &str) -> Result<AllDrawn, InvoiceError> {
     let undrawn = load_undrawn(&mut *pool.acquire().await?).await?;
     let mut all = AllDrawn::default();
     for statement_id in undrawn {
         match draw(pool, statement_id, by).await {
             Ok(drawn) => all.drawn.push(drawn),
-            Err(InvoiceError::Store(error)) => return Err(error.into()),
+            Err(InvoiceError::Store(error)) if error.is_transient() => return Err(error.into()),
             // One that cannot be drawn holds up those of its own contract and parties alone.
             Err(error) => all.left.push(Left { statement_id, why: error.to_string() }),
         }

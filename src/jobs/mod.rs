@@ -3,8 +3,11 @@
 pub mod availability;
 pub mod charges;
 pub mod contracts;
+pub mod finding_watch;
 pub mod findings;
+mod held;
 pub mod invoices;
+mod perform;
 pub mod records;
 pub mod schedule;
 pub mod settle;

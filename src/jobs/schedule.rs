@@ -1,19 +1,19 @@
 //! Scheduled jobs: finds what is due, leases it, does it. The next tick is the retry.
 //!
 //! A job takes no input: what it does follows from what the database holds. Another one is a variant of
-//! [`Job`], what it runs on in `find`, and what it does in `perform`.
+//! [`Job`], what it runs on in `find`, and what it does in `jobs/perform.rs`.
 
 use super::contracts::{self, ContractsError};
-use super::invoices::{AllDrawn, draw_all};
-use super::settle::{SettleReport, SettleRequest, settle};
+use super::perform::{RunEnd, perform};
+use crate::domain::contract::rights::right_ids;
 use crate::domain::period::Instant;
 use crate::domain::schedule::{Job, LastRun, RunOutcome, Standing, Subject, Waits, periods_due, standing};
-use crate::store::jobs::{self, JobRun, RunStart};
-use crate::store::{StoreError, rejections, requests};
+use crate::store::StoreError;
+use crate::store::jobs::{self, JobRun, RunFilter, RunStart, Starter};
 use chrono::{Days, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::PgPool;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How the jobs are run.
@@ -31,12 +31,17 @@ pub struct Schedule {
     pub retry: TimeDelta,
     /// How long a run that does not renew its lease still holds it.
     pub lease: Duration,
+    /// For how many days runs are kept that ended.
+    pub keep_runs_days: u32,
     /// How far the schedule's clock is behind the machine's, to rehearse a close that is over.
     pub clock_behind_days: u32,
 }
 
 /// What is kept for days may be kept an hour more, and invoices are due in weeks.
 const HOURLY: TimeDelta = TimeDelta::hours(1);
+
+/// Who looks at findings wants those of today.
+const BETWEEN_WATCHES: TimeDelta = TimeDelta::minutes(15);
 
 impl Schedule {
     /// What the schedule takes for now.
@@ -48,19 +53,20 @@ impl Schedule {
     fn waits(&self, job: Job) -> Waits {
         let again = match job {
             Job::DraftStatements => self.redraft,
-            Job::DrawInvoices | Job::ExpirePayloads | Job::ExpireAnswers => HOURLY,
+            Job::WatchFindings => BETWEEN_WATCHES,
+            Job::DrawInvoices | Job::ExpirePayloads | Job::ExpireAnswers | Job::ExpireRuns => HOURLY,
         };
         Waits { again, retry: self.retry }
     }
 }
 
-/// Whether what was tried lately is tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// It waits for its time.
-    Patient,
-    /// It is tried now: somebody has done what it waited for.
-    Impatient,
+/// Why jobs are run.
+#[derive(Clone, Copy, Debug)]
+pub enum Trigger<'a> {
+    /// Their time has come.
+    Schedule,
+    /// Somebody asks for it, who has done what they waited for: what was tried lately is tried again.
+    Person(Starter<'a>),
 }
 
 /// A job and what it runs on, as it stands.
@@ -94,6 +100,8 @@ pub struct Ran {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ScheduleError {
+    #[error("run {run_id} of this request has not ended; if its process died, it is lost once its lease runs out")]
+    Running { run_id: i64 },
     #[error(transparent)]
     Contracts(#[from] ContractsError),
     #[error(transparent)]
@@ -115,12 +123,12 @@ pub async fn plan(
     schedule: &Schedule,
     job: Job,
     now: Instant,
-    patience: Patience,
+    trigger: Trigger<'_>,
 ) -> Result<Vec<Planned>, ScheduleError> {
     let mut last_runs = jobs::load_last_runs(&mut *pool.acquire().await?, job).await?;
-    let waits = match patience {
-        Patience::Patient => schedule.waits(job),
-        Patience::Impatient => Waits::NONE,
+    let waits = match trigger {
+        Trigger::Schedule => schedule.waits(job),
+        Trigger::Person(_) => Waits::NONE,
     };
     let found = find(pool, schedule, job, now).await?;
     Ok(found.into_iter().map(|it| it.planned(job, now, &waits, &mut last_runs)).collect())
@@ -155,7 +163,10 @@ impl Found {
 async fn find(pool: &PgPool, schedule: &Schedule, job: Job, now: Instant) -> Result<Vec<Found>, ScheduleError> {
     match job {
         Job::DraftStatements => find_periods(pool, schedule, now).await,
-        Job::DrawInvoices | Job::ExpirePayloads | Job::ExpireAnswers => Ok(vec![Found::From(None, Subject::default())]),
+        Job::WatchFindings => find_contracts_with_rights(pool).await,
+        Job::DrawInvoices | Job::ExpirePayloads | Job::ExpireAnswers | Job::ExpireRuns => {
+            Ok(vec![Found::From(None, Subject::default())])
+        }
     }
 }
 
@@ -169,8 +180,7 @@ async fn find_periods(pool: &PgPool, schedule: &Schedule, now: Instant) -> Resul
         let id = &head.id;
         let periods = periods_due(head, progress.get(id).copied().unwrap_or_default(), now, schedule.delay_days);
         if periods.is_empty() {
-            let waits_for =
-                format!("its books to begin: settle its first period, `apportion settle {id} PERIOD --by NAME`");
+            let waits_for = "its books to begin: somebody settles its first period".to_owned();
             let (standing, subject) = (Standing::NotBegun, Subject::of(id));
             found.push(Found::Blocked { standing, due_at: None, waits_for, subject });
         }
@@ -184,6 +194,14 @@ async fn find_periods(pool: &PgPool, schedule: &Schedule, now: Instant) -> Resul
     Ok(found)
 }
 
+async fn find_contracts_with_rights(pool: &PgPool) -> Result<Vec<Found>, ScheduleError> {
+    let mut conn = pool.acquire().await?;
+    let known_at = jobs::clock(&mut conn).await?;
+    let contracts = contracts::load(&mut conn, known_at).await?.contracts;
+    let with_rights = contracts.iter().filter(|contract| !right_ids(contract).is_empty());
+    Ok(with_rights.map(|contract| Found::From(None, Subject::of(&contract.head.id))).collect())
+}
+
 /// Runs what was planned, if it is due and nobody else runs it or has run it meanwhile.
 ///
 /// # Errors
@@ -194,6 +212,7 @@ pub async fn run(
     schedule: &Schedule,
     planned: &Planned,
     now: Instant,
+    trigger: Trigger<'_>,
 ) -> Result<Option<Ran>, StoreError> {
     let (Standing::Due, Some(due_at)) = (planned.standing, planned.due_at.or(planned.next_at)) else { return Ok(None) };
     let start = RunStart {
@@ -203,12 +222,16 @@ pub async fn run(
         clock_at: now,
         attempt: LastRun::next_attempt(planned.last_run.as_ref().map(JobRun::standing).as_ref()),
         holder: &schedule.holder,
+        starter: match trigger {
+            Trigger::Schedule => None,
+            Trigger::Person(starter) => Some(starter),
+        },
         follows: planned.last_run.as_ref().map(|run| run.run_id),
         lease: schedule.lease,
     };
     let Some(run_id) = jobs::begin_run(pool, &start).await? else { return Ok(None) };
-    let (outcome, detail) = tokio::select! {
-        ended = perform(pool, schedule, planned) => ended,
+    let RunEnd { outcome, detail } = tokio::select! {
+        end = perform(pool, schedule, planned.job, &planned.subject) => end,
         error = keep_lease(pool, run_id, schedule.lease) => return Err(error),
     };
     let is_ours = jobs::end_run(pool, run_id, outcome, &detail).await?;
@@ -220,22 +243,44 @@ pub async fn run(
     Ok(Some(Ran { run_id, job: planned.job, subject: planned.subject.clone(), outcome, detail }))
 }
 
-/// Runs what is due of a job, one after the other; returns how each run ended.
+/// Runs what is due of a job, one after the other; returns how each run ended, with those that the same request ran
+/// before its process died.
 ///
 /// # Errors
-/// The database's, or a stored contract that cannot be read.
+/// The database's, a stored contract that cannot be read, or a run of the request that has not ended.
 pub async fn tick(
     pool: &PgPool,
     schedule: &Schedule,
     job: Job,
     now: Instant,
-    patience: Patience,
+    trigger: Trigger<'_>,
 ) -> Result<Vec<Ran>, ScheduleError> {
-    let mut all = Vec::new();
-    for planned in plan(pool, schedule, job, now, patience).await? {
-        all.extend(run(pool, schedule, &planned, now).await?);
+    let mut all = match trigger {
+        Trigger::Person(starter) => ran_before(pool, job, starter).await?,
+        Trigger::Schedule => Vec::new(),
+    };
+    let is_done = |ran: &Ran| ran.outcome != RunOutcome::Lost;
+    let done: BTreeSet<Subject> = all.iter().filter(|ran| is_done(ran)).map(|ran| ran.subject.clone()).collect();
+    let planned = plan(pool, schedule, job, now, trigger).await?;
+    for planned in planned.iter().filter(|planned| !done.contains(&planned.subject)) {
+        all.extend(run(pool, schedule, planned, now, trigger).await?);
     }
     Ok(all)
+}
+
+/// What a request ran before its process died: that is not run again for it.
+async fn ran_before(pool: &PgPool, job: Job, starter: Starter<'_>) -> Result<Vec<Ran>, ScheduleError> {
+    let Some(request) = starter.key_id.zip(starter.idempotency_key) else { return Ok(Vec::new()) };
+    let of_request =
+        RunFilter { job: Some(job), contract: None, request: Some(request), before: None, limit: u32::MAX };
+    let ended = |run: JobRun| match run.outcome {
+        Some(outcome) => {
+            let JobRun { run_id, job, subject, detail, .. } = run;
+            Ok(Ran { run_id, job, subject, outcome, detail })
+        }
+        None => Err(ScheduleError::Running { run_id: run.run_id }),
+    };
+    jobs::list_runs(pool, &of_request).await?.into_iter().rev().map(ended).collect()
 }
 
 /// Renews a lease as long as it is asked to. One that was taken over is let go: what the run does is safe beside
@@ -250,59 +295,4 @@ async fn keep_lease(pool: &PgPool, run_id: i64, lease: Duration) -> StoreError {
             Err(error) => return error,
         }
     }
-}
-
-/// Does a job; what it cannot do is its outcome.
-async fn perform(pool: &PgPool, schedule: &Schedule, planned: &Planned) -> (RunOutcome, String) {
-    match planned.job {
-        Job::DraftStatements => draft_statements(pool, schedule, &planned.subject).await,
-        Job::DrawInvoices => draw_invoices(pool, schedule).await,
-        Job::ExpirePayloads => expired("payloads of rejections", rejections::expire_payloads(pool).await),
-        Job::ExpireAnswers => expired("answers to requests", requests::expire(pool).await),
-    }
-}
-
-fn expired(what: &str, count: Result<u64, StoreError>) -> (RunOutcome, String) {
-    match count {
-        Ok(0) => (RunOutcome::NothingNew, String::new()),
-        Ok(count) => (RunOutcome::Done, format!("{what} that expired: {count}")),
-        Err(error) => (RunOutcome::Failed, error.to_string()),
-    }
-}
-
-/// Settles as a person does at the command line, but for what somebody has approved: that stays.
-async fn draft_statements(pool: &PgPool, schedule: &Schedule, subject: &Subject) -> (RunOutcome, String) {
-    let (Some(contract), Some(period)) = (subject.contract.clone(), subject.period) else {
-        return (RunOutcome::Failed, format!("{subject} is no period of a contract"));
-    };
-    let request = SettleRequest { contract, period, cutoff: None, by: schedule.actor.clone(), keep_approvals: true };
-    match settle(pool, &request).await {
-        Ok(report) if report.lines.is_empty() && report.drafted.is_empty() => (RunOutcome::NothingNew, String::new()),
-        Ok(report) => (RunOutcome::Done, done(&report)),
-        Err(error) if error.is_waiting() => (RunOutcome::Waiting, error.to_string()),
-        Err(error) => (RunOutcome::Failed, error.to_string()),
-    }
-}
-
-/// Draws what can be drawn. What is left waits for an earlier statement, or for somebody who mends what is wrong.
-async fn draw_invoices(pool: &PgPool, schedule: &Schedule) -> (RunOutcome, String) {
-    match draw_all(pool, &schedule.actor).await {
-        Ok(AllDrawn { drawn, left }) if drawn.is_empty() => match left.first() {
-            None => (RunOutcome::NothingNew, String::new()),
-            Some(first) => (RunOutcome::Waiting, first.why.clone()),
-        },
-        Ok(AllDrawn { drawn, .. }) => {
-            let numbers: Vec<String> =
-                drawn.iter().flat_map(|it| &it.invoices).map(|head| head.number.to_string()).collect();
-            (RunOutcome::Done, format!("statements: {}, documents: {}", drawn.len(), numbers.join(", ")))
-        }
-        Err(error) => (RunOutcome::Failed, error.to_string()),
-    }
-}
-
-fn done(report: &SettleReport) -> String {
-    let ids: Vec<String> = report.drafted.iter().map(|(id, _)| id.to_string()).collect();
-    let plural = |count: usize| if count == 1 { "" } else { "s" };
-    let lines = report.lines.len();
-    format!("drafted statement{} {}, booked {lines} line{}", plural(ids.len()), ids.join(", "), plural(lines))
 }

@@ -1,9 +1,10 @@
 //! Settles a period: load what is known at the cutoff, decide, book the differences and draft the statements.
 
 use super::contracts::{ContractsError, Known};
-use super::findings::{HeldQuery, facts, load_held};
+use super::held::{HeldQuery, facts, load_held};
 use crate::domain::contract::simple;
 use crate::domain::deduction::{PlacedDeduction, place};
+use crate::domain::hex::hex;
 use crate::domain::ids::{ContractId, EventId};
 use crate::domain::period::{Instant, Period};
 use crate::domain::record::{Figure, Record, RecordContent, Reduces};
@@ -13,16 +14,17 @@ use crate::domain::settlement::{
 };
 use crate::domain::sharing::timeline;
 use crate::domain::statement::{Statement, StatementStatus, statements};
+use crate::store::access::Signature;
 use crate::store::books::{
     SettlementRow, find_statement, insert_draft, insert_settlement, last_cutoff, load_books, load_document,
-    lock_contract,
+    load_unresolved_events, lock_contract,
 };
 use crate::store::contracts::load_records;
 use crate::store::rollups::{UnresolvedUsage, load_event_place, load_unresolved, load_usage};
 use crate::store::{StoreError, recording};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Acquire, PgConnection, PgPool, Postgres};
 
 /// What to settle.
 #[derive(Clone, Debug)]
@@ -32,7 +34,7 @@ pub struct SettleRequest {
     /// Nothing recorded later is seen; without it, everything recorded by now.
     pub cutoff: Option<Instant>,
     /// Who makes the draft, and therefore may not approve it.
-    pub by: String,
+    pub by: Signature,
     /// Refuse rather than draft anew what somebody has approved.
     pub keep_approvals: bool,
 }
@@ -73,7 +75,7 @@ pub enum SettleError {
     #[error("period {period} has not ended yet: it ends at {end}")]
     PeriodNotEnded { period: Period, end: Instant },
     #[error(
-        "there is news, and {}; issue what is approved, or draft it anew with `apportion settle {contract} {period} --by NAME`",
+        "there is news, and {}; issue what is approved, or draft it anew",
         approved(.statements)
     )]
     Approved { contract: ContractId, period: Period, statements: Vec<i64> },
@@ -131,10 +133,22 @@ impl From<sqlx::Error> for SettleError {
 ///
 /// # Errors
 /// What stops the settlement; then nothing is booked.
-#[tracing::instrument(skip_all, fields(contract = %request.contract, period = %request.period))]
 pub async fn settle(pool: &PgPool, request: &SettleRequest) -> Result<SettleReport, SettleError> {
     let watermark = recording::watermark(pool).await?;
-    let mut tx = pool.begin().await?;
+    settle_known(pool, request, watermark).await
+}
+
+/// As [`settle`], up to a watermark that was taken before.
+///
+/// # Errors
+/// What stops the settlement; then nothing is booked.
+#[tracing::instrument(name = "settle", skip_all, fields(contract = %request.contract, period = %request.period))]
+pub async fn settle_known<'c>(
+    database: impl Acquire<'c, Database = Postgres>,
+    request: &SettleRequest,
+    watermark: Instant,
+) -> Result<SettleReport, SettleError> {
+    let mut tx = database.begin().await?;
     lock_contract(&mut tx, &request.contract).await?;
     // While we waited for the lock another settlement may have seen more than we asked for.
     let last = last_cutoff(&mut tx, &request.contract).await?;
@@ -271,9 +285,10 @@ async fn save(
         period: request.period,
         zone,
         cutoff: input.cutoff,
-        settled_by: &request.by,
+        settled_by: &request.by.name,
+        unresolved_events: input.unresolved_events,
         engine_version: env!("CARGO_PKG_VERSION"),
-        input_sha256: &crate::store::hex(&digest),
+        input_sha256: &hex(&digest),
         lines,
     };
     let settlement = insert_settlement(&mut *conn, &row).await?;
@@ -316,9 +331,12 @@ async fn news(
     if !before.status.may_be_drafted_anew() {
         return Ok(None);
     }
-    let drafted: Statement = serde_json::from_str(&load_document(conn, &before).await?)?;
+    let drafted: Statement = serde_json::from_str(&load_document(&mut *conn, &before).await?)?;
     let approved = (before.status == StatementStatus::Approved).then_some(before.statement_id);
-    Ok((!says_the_same(&drafted, &statement)).then_some(News { statement, approved }))
+    // What was unresolved then is what its issue waits for.
+    let is_news =
+        !says_the_same(&drafted, &statement) || load_unresolved_events(conn, &before).await? != input.unresolved_events;
+    Ok(is_news.then_some(News { statement, approved }))
 }
 
 /// Whether two statements differ in their cutoff alone.

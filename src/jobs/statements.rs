@@ -1,22 +1,25 @@
-//! What people do to statements: approve (not the one who made the draft), issue, agree, dispute, settle.
+//! What people do to statements: approve (not the one who made the draft), issue, agree, dispute, pay.
 
 use crate::domain::burn_down::{BurnDown, burn_down};
 use crate::domain::ids::{ContractId, TermId};
 use crate::domain::period::{Instant, Period};
 use crate::domain::statement::{Statement, StatementStatus};
 use crate::store::StoreError;
+use crate::store::access::Signature;
 use crate::store::agreements::list_terms;
 use crate::store::books::{
-    StatementFilter, StatementHead, append_status, close_period, insert_waiver, is_maker, list_statements,
-    load_document, load_statement, load_waived, lock_contract,
+    StatementHead, close_period, insert_waiver, load_document, load_documents, load_statement, load_unresolved_events,
+    load_waived, lock_contract,
 };
 use crate::store::rollups::{UnresolvedUsage, load_unresolved};
-use sqlx::{PgConnection, PgPool};
+use crate::store::statement_statuses::{StatusChange, append_status, is_maker, load_history};
+use crate::store::usage_reports;
+use sqlx::{Acquire, PgConnection, PgPool, Postgres};
 use std::collections::BTreeMap;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StatementError {
-    #[error("no statement {id}; `apportion statement list` shows those there are")]
+    #[error("no statement {id}")]
     Unknown { id: i64 },
     #[error("statement {id} is {status}; it has to be {} to be {wanted}", any_of(wanted.follows()))]
     WrongStatus { id: i64, status: StatementStatus, wanted: StatementStatus },
@@ -25,7 +28,7 @@ pub enum StatementError {
     #[error("{by} made statement {id}; someone else has to approve it")]
     OwnDraft { id: i64, by: String },
     #[error(
-        "{events} events of {period} are of deployments or products that no register knows; register them with `apportion contracts apply` and settle again, or waive them with `apportion statement waive {id} --by NAME --reason WHY`"
+        "{events} events of {period} are of deployments or products that no register knows; register them and settle again, or waive them"
     )]
     Unresolved { id: i64, period: Period, events: i64 },
     #[error("the stored statement cannot be read: {0}")]
@@ -44,7 +47,11 @@ fn any_of(statuses: &[StatementStatus]) -> String {
     statuses.iter().map(|status| status.name()).collect::<Vec<_>>().join(" or ")
 }
 
-async fn head(conn: &mut PgConnection, id: i64) -> Result<StatementHead, StatementError> {
+/// Where a statement stands, without its content.
+///
+/// # Errors
+/// There is none of that id.
+pub async fn head(conn: &mut PgConnection, id: i64) -> Result<StatementHead, StatementError> {
     load_statement(conn, id).await?.ok_or(StatementError::Unknown { id })
 }
 
@@ -55,16 +62,16 @@ async fn load(conn: &mut PgConnection, id: i64) -> Result<(StatementHead, Statem
 }
 
 /// Who does something to a statement, having seen it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Actor<'a> {
-    pub by: &'a str,
+    pub by: Signature,
     /// The statement's tag when they looked: it must not have changed since. Without one, whatever stands now.
     pub seen: Option<&'a str>,
 }
 
 impl<'a> From<&'a str> for Actor<'a> {
     fn from(by: &'a str) -> Self {
-        Self { by, seen: None }
+        Self { by: by.into(), seen: None }
     }
 }
 
@@ -74,10 +81,10 @@ async fn lock(
     conn: &mut PgConnection,
     id: i64,
     wanted: StatementStatus,
-    actor: Actor<'_>,
+    actor: &Actor<'_>,
 ) -> Result<StatementHead, StatementError> {
     let before = head(&mut *conn, id).await?;
-    lock_contract(&mut *conn, &before.contract_id).await?;
+    lock_contract(&mut *conn, &before.contract).await?;
     let head = head(conn, id).await?;
     if let Some(seen) = actor.seen.filter(|seen| *seen != head.tag()) {
         return Err(StatementError::Changed { id, tag: head.tag(), seen: seen.to_owned() });
@@ -88,22 +95,42 @@ async fn lock(
     Ok(head)
 }
 
-/// A statement with its status and its content.
-///
-/// # Errors
-/// There is none of that id, or it cannot be read.
-pub async fn show(pool: &PgPool, id: i64) -> Result<(StatementHead, Statement), StatementError> {
-    load(&mut *pool.acquire().await?, id).await
+/// A statement with all that is known of it.
+#[derive(Clone, Debug)]
+pub struct StatementRecord {
+    pub head: StatementHead,
+    /// As it is stored, byte for byte what the head's digest is of.
+    pub document: String,
+    pub history: Vec<StatusChange>,
 }
 
-/// A statement with its document as it is stored, byte for byte what its digest is of.
+impl StatementRecord {
+    /// What the document says.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn statement(&self) -> Result<Statement, StatementError> {
+        Ok(serde_json::from_str(&self.document)?)
+    }
+}
+
+/// A statement with its document and its history.
 ///
 /// # Errors
 /// There is none of that id.
-pub async fn document(conn: &mut PgConnection, id: i64) -> Result<(StatementHead, String), StatementError> {
+pub async fn read(conn: &mut PgConnection, id: i64) -> Result<StatementRecord, StatementError> {
     let head = head(&mut *conn, id).await?;
-    let document = load_document(conn, &head).await?;
-    Ok((head, document))
+    let document = load_document(&mut *conn, &head).await?;
+    let history = load_history(conn, id).await?;
+    Ok(StatementRecord { head, document, history })
+}
+
+/// How many events up to the period's end no mapping knew when a statement was drawn up.
+///
+/// # Errors
+/// The database's.
+pub async fn unresolved_events(conn: &mut PgConnection, head: &StatementHead) -> Result<i64, StatementError> {
+    Ok(load_unresolved_events(conn, head).await?)
 }
 
 /// How far the caps of a contract are used up, as its statements say.
@@ -111,11 +138,7 @@ pub async fn document(conn: &mut PgConnection, id: i64) -> Result<(StatementHead
 /// # Errors
 /// The database's, or a stored statement that cannot be read.
 pub async fn caps(conn: &mut PgConnection, contract: &ContractId) -> Result<Vec<BurnDown>, StatementError> {
-    let filter = StatementFilter { contract: Some(contract.clone()), ..StatementFilter::default() };
-    let mut statements = Vec::new();
-    for head in list_statements(&mut *conn, &filter).await? {
-        statements.push(serde_json::from_str(&load_document(&mut *conn, &head).await?)?);
-    }
+    let statements = load_documents(&mut *conn, contract).await?;
     // By number, rising: the last version that has a term says when it ends.
     let terms = list_terms(conn, Some(contract)).await?;
     let ends: BTreeMap<TermId, Option<Instant>> = terms.into_iter().map(|term| (term.term, term.ends_at)).collect();
@@ -127,15 +150,18 @@ pub async fn caps(conn: &mut PgConnection, contract: &ContractId) -> Result<Vec<
 ///
 /// # Errors
 /// It is no draft or was changed, or the actor made it.
-pub async fn approve<'a>(pool: &PgPool, id: i64, actor: impl Into<Actor<'a>>) -> Result<(), StatementError> {
+pub async fn approve<'a, 'c>(
+    database: impl Acquire<'c, Database = Postgres>,
+    id: i64,
+    actor: impl Into<Actor<'a>>,
+) -> Result<(), StatementError> {
     let actor = actor.into();
-    let by = actor.by;
-    let mut tx = pool.begin().await?;
-    let head = lock(&mut tx, id, StatementStatus::Approved, actor).await?;
-    if is_maker(&mut tx, id, by).await? {
-        return Err(StatementError::OwnDraft { id, by: by.to_owned() });
+    let mut tx = database.begin().await?;
+    let head = lock(&mut tx, id, StatementStatus::Approved, &actor).await?;
+    if is_maker(&mut tx, id, &actor.by.name).await? {
+        return Err(StatementError::OwnDraft { id, by: actor.by.name });
     }
-    append_status(&mut tx, id, head.revision, StatementStatus::Approved, by, "approved").await?;
+    append_status(&mut tx, id, head.revision, StatementStatus::Approved, &actor.by, "approved").await?;
     Ok(tx.commit().await?)
 }
 
@@ -143,38 +169,42 @@ pub async fn approve<'a>(pool: &PgPool, id: i64, actor: impl Into<Actor<'a>>) ->
 ///
 /// # Errors
 /// It is not approved or was changed, or usage of the period is unresolved and not waived.
-#[tracing::instrument(name = "statement.issue", skip(pool, actor))]
-pub async fn issue<'a>(pool: &PgPool, id: i64, actor: impl Into<Actor<'a>>) -> Result<(), StatementError> {
+#[tracing::instrument(name = "statement.issue", skip(database, actor))]
+pub async fn issue<'a, 'c>(
+    database: impl Acquire<'c, Database = Postgres>,
+    id: i64,
+    actor: impl Into<Actor<'a>>,
+) -> Result<(), StatementError> {
     let actor = actor.into();
-    let by = actor.by;
-    let mut tx = pool.begin().await?;
-    lock(&mut tx, id, StatementStatus::Issued, actor).await?;
+    let mut tx = database.begin().await?;
+    lock(&mut tx, id, StatementStatus::Issued, &actor).await?;
     let (head, statement) = load(&mut tx, id).await?;
     let unresolved = unwaived(&mut tx, &statement).await?;
     let events: i64 = unresolved.iter().map(|usage| usage.events).sum();
     if events > 0 {
         return Err(StatementError::Unresolved { id, period: statement.period, events });
     }
-    append_status(&mut tx, id, head.revision, StatementStatus::Issued, by, "issued").await?;
+    append_status(&mut tx, id, head.revision, StatementStatus::Issued, &actor.by, "issued").await?;
+    let by = &actor.by.name;
     close_period(&mut tx, &statement.contract, statement.period, statement.span.start, by).await?;
     Ok(tx.commit().await?)
 }
 
 /// What becomes of a statement once it is issued. Its content stays: what was wrong is booked in a later period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Reply {
     Agree,
     Dispute,
-    /// It was paid.
-    Settle,
+    /// It was paid, which settles it.
+    Pay,
 }
 
-impl Answer {
+impl Reply {
     fn status(self) -> StatementStatus {
         match self {
             Self::Agree => StatementStatus::Agreed,
             Self::Dispute => StatementStatus::Disputed,
-            Self::Settle => StatementStatus::Settled,
+            Self::Pay => StatementStatus::Settled,
         }
     }
 }
@@ -183,17 +213,17 @@ impl Answer {
 ///
 /// # Errors
 /// It stands otherwise, or was changed.
-pub async fn answer<'a>(
-    pool: &PgPool,
+pub async fn reply<'a, 'c>(
+    database: impl Acquire<'c, Database = Postgres>,
     id: i64,
-    answer: Answer,
+    reply: Reply,
     actor: impl Into<Actor<'a>>,
     reason: &str,
 ) -> Result<(), StatementError> {
     let actor = actor.into();
-    let mut tx = pool.begin().await?;
-    let head = lock(&mut tx, id, answer.status(), actor).await?;
-    append_status(&mut tx, id, head.revision, answer.status(), actor.by, reason).await?;
+    let mut tx = database.begin().await?;
+    let head = lock(&mut tx, id, reply.status(), &actor).await?;
+    append_status(&mut tx, id, head.revision, reply.status(), &actor.by, reason).await?;
     Ok(tx.commit().await?)
 }
 
@@ -221,4 +251,14 @@ pub async fn waive(pool: &PgPool, id: i64, by: &str, reason: &str) -> Result<Vec
     }
     tx.commit().await?;
     Ok(unresolved)
+}
+
+/// How many events of a statement's period were recorded since its cutoff. Until it is issued, another settlement
+/// takes them in; from then on they are news of the next period.
+///
+/// # Errors
+/// There is no statement of that id, or it cannot be read.
+pub async fn events_since_cutoff(conn: &mut PgConnection, id: i64) -> Result<i64, StatementError> {
+    let (_, statement) = load(conn, id).await?;
+    Ok(usage_reports::events_since(conn, statement.span, statement.cutoff).await?)
 }

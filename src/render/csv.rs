@@ -2,6 +2,7 @@
 
 use crate::domain::invoice::{Invoice, InvoiceLine};
 use crate::domain::money::Exact;
+use std::borrow::Cow;
 
 /// The columns. They never change their order; new ones come last.
 const HEADER: [&str; 16] = [
@@ -23,6 +24,20 @@ const HEADER: [&str; 16] = [
     "amount",
 ];
 
+/// A text as a cell: one that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP advises
+/// ("CSV Injection"). Numbers stay numbers.
+pub fn cell(text: &str) -> Cow<'_, str> {
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number(text);
+    if is_formula { format!("'{text}").into() } else { text.into() }
+}
+
+/// Whether a text is an exact number as we write them: `-12.50`, or `-1/3`.
+fn is_number(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    unsigned.split_once(['.', '/']).map_or_else(|| digits(unsigned), |(whole, rest)| digits(whole) && digits(rest))
+}
+
 /// The table of some documents, with a head.
 ///
 /// # Errors
@@ -34,7 +49,8 @@ pub fn csv(invoices: &[Invoice]) -> Result<String, csv::Error> {
         let lines = invoice.lines.iter().map(|line| ("line", Some(line), &line.amount));
         let carried = (!invoice.carried_in.is_zero()).then_some(("carried_in", None, &invoice.carried_in));
         for (number, (entry, line, amount)) in (1_usize..).zip(lines.chain(carried)) {
-            writer.write_record(record(invoice, number, entry, line, amount))?;
+            let record = record(invoice, number, entry, line, amount);
+            writer.write_record(record.iter().map(|text| cell(text).into_owned()))?;
         }
     }
     let bytes = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
@@ -62,4 +78,19 @@ fn record(invoice: &Invoice, number: usize, entry: &str, line: Option<&InvoiceLi
         invoice.currency.to_string(),
         decimal.map_or_else(|| amount.to_string(), |decimal| decimal.to_string()),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cell;
+
+    #[test]
+    fn no_text_is_taken_for_a_formula_and_numbers_stay() {
+        for text in ["=1+1", "+1", "-a", "@sum(a1)", "\tx", "\rx", "-", "-1-1", "-1.", "-1.2.3", "-1/2/3", "=-1"] {
+            assert_eq!(cell(text), format!("'{text}"));
+        }
+        for text in ["", "-12.50", "-7", "-1/3", "12", "a=b", "'x", "2026-05", "é"] {
+            assert_eq!(cell(text), text);
+        }
+    }
 }

@@ -377,8 +377,10 @@ impl<'a> Fields<'a> {
     }
 
     fn outcome(&self) -> Result<Option<RequestOutcome>, Fault> {
-        let wrong = |error| fault(Reason::WrongField, format!("data.outcome: {error}"));
-        self.text("outcome")?.map(|text| text.parse().map_err(wrong)).transpose()
+        // What stands there instead is not told: it may be anything.
+        let wrong = |_| fault(Reason::WrongField, "data.outcome: the outcome of a request is \"ok\" or \"error\"");
+        let parse = |text: String| text.parse::<RequestOutcome>().map_err(wrong);
+        self.text("outcome")?.map(parse).transpose()
     }
 
     fn quantities(&self) -> Result<Option<Quantities>, Fault> {

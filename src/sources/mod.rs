@@ -4,7 +4,7 @@ pub mod cloudevents;
 mod redact;
 
 use crate::domain::amendment::Refusal;
-use std::fmt;
+use crate::domain::names::names;
 
 /// The longest message that is taken, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
@@ -12,47 +12,35 @@ pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
 /// The longest name or id that is taken, in bytes.
 pub const MAX_NAME_BYTES: usize = 256;
 
-macro_rules! reasons {
-    ($($(#[$doc:meta])* $reason:ident = $name:literal),* $(,)?) => {
-        /// Why a message was rejected. The names are stable: metrics, reports and replays use them.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum RejectionReason { $($(#[$doc])* $reason,)* }
-
-        impl RejectionReason {
-            pub const ALL: &[RejectionReason] = &[$(RejectionReason::$reason),*];
-
-            pub fn name(self) -> &'static str {
-                match self { $(RejectionReason::$reason => $name,)* }
-            }
-        }
-    };
-}
-
-reasons! {
-    /// A tombstone, or a message without content.
-    EmptyMessage = "empty_message",
-    MessageTooLarge = "message_too_large",
-    /// Neither structured nor binary mode, or a content type that we do not read.
-    UnsupportedContentType = "unsupported_content_type",
-    NotJson = "not_json",
-    /// A CloudEvents attribute is missing or is no text.
-    WrongAttribute = "wrong_attribute",
-    UnknownType = "unknown_type",
-    /// `time` or `occurred_at` is no RFC 3339 instant with a zone.
-    WrongTime = "wrong_time",
-    MissingField = "missing_field",
-    UnknownField = "unknown_field",
-    WrongField = "wrong_field",
-    UnknownMeter = "unknown_meter",
-    WrongQuantity = "wrong_quantity",
-    NegativeQuantity = "negative_quantity",
-    NameTooLong = "name_too_long",
-    NulCharacter = "nul_character",
-    /// A correction that restates nothing.
-    NothingRestated = "nothing_restated",
-    CorrectionOfVoided = "correction_of_voided",
-    CorrectionOfAmendment = "correction_of_amendment",
-    VoidOfVoid = "void_of_void",
+names! {
+    /// Why a message was rejected. The names are stable: metrics, reports and replays use them.
+    #[derive(Hash)]
+    RejectionReason as "reason of a rejection" {
+        /// A tombstone, or a message without content.
+        EmptyMessage = "empty_message",
+        MessageTooLarge = "message_too_large",
+        /// Neither structured nor binary mode, or a content type that we do not read.
+        UnsupportedContentType = "unsupported_content_type",
+        NotJson = "not_json",
+        /// A CloudEvents attribute is missing or is no text.
+        WrongAttribute = "wrong_attribute",
+        UnknownType = "unknown_type",
+        /// `time` or `occurred_at` is no RFC 3339 instant with a zone.
+        WrongTime = "wrong_time",
+        MissingField = "missing_field",
+        UnknownField = "unknown_field",
+        WrongField = "wrong_field",
+        UnknownMeter = "unknown_meter",
+        WrongQuantity = "wrong_quantity",
+        NegativeQuantity = "negative_quantity",
+        NameTooLong = "name_too_long",
+        NulCharacter = "nul_character",
+        /// A correction that restates nothing.
+        NothingRestated = "nothing_restated",
+        CorrectionOfVoided = "correction_of_voided",
+        CorrectionOfAmendment = "correction_of_amendment",
+        VoidOfVoid = "void_of_void",
+    }
 }
 
 impl RejectionReason {
@@ -61,12 +49,6 @@ impl RejectionReason {
         [Refusal::CorrectionOfVoided, Refusal::CorrectionOfAmendment, Refusal::VoidOfVoid]
             .into_iter()
             .any(|refusal| Self::from(refusal) == self)
-    }
-}
-
-impl fmt::Display for RejectionReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::StoreError;
 use crate::domain::access::Scope;
+use crate::domain::hex::hex;
 use crate::domain::ids::PartyId;
 use crate::domain::period::Instant;
 use sha2::{Digest, Sha256};
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use std::collections::BTreeSet;
 
 /// What every key begins with, so that one which leaked is recognised.
@@ -44,7 +45,7 @@ pub async fn create_key(pool: &PgPool, new: &NewApiKey) -> Result<String, StoreE
     let mut random = [0_u8; 40];
     getrandom::fill(&mut random).map_err(|error| StoreError::Randomness { problem: error.to_string() })?;
     let (id, secret) = random.split_at(8);
-    let (id, secret) = (super::hex(id), super::hex(secret));
+    let (id, secret) = (hex(id), hex(secret));
     let digest = Sha256::digest(&secret);
     let scopes: Vec<String> = new.scopes.iter().map(ToString::to_string).collect();
     sqlx::query!(
@@ -146,6 +147,29 @@ pub struct Caller {
     pub party: Option<PartyId>,
 }
 
+/// Who does something, and with which key where it came over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    pub name: String,
+    pub key_id: Option<String>,
+    /// The party that the key is bound to.
+    pub party: Option<PartyId>,
+}
+
+impl From<&str> for Signature {
+    /// At the command line, which knows no keys.
+    fn from(name: &str) -> Self {
+        Self { name: name.to_owned(), key_id: None, party: None }
+    }
+}
+
+impl From<&Caller> for Signature {
+    fn from(caller: &Caller) -> Self {
+        let Caller { key_id, holder, party, .. } = caller;
+        Self { name: holder.clone(), key_id: Some(key_id.clone()), party: party.clone() }
+    }
+}
+
 impl Caller {
     /// A transaction that reads one state of the database and, for a partner's key, only what concerns that party.
     ///
@@ -153,13 +177,32 @@ impl Caller {
     /// The database's.
     pub async fn read(&self, pool: &PgPool) -> Result<Transaction<'static, Postgres>, StoreError> {
         let mut transaction = pool.begin_with("begin isolation level repeatable read read only").await?;
-        if let Some(party) = &self.party {
-            // Both end with the transaction. The role has no way back to ours within a query.
-            sqlx::query_scalar!("select set_config('apportion.party', $1, true)", party.as_str())
-                .fetch_one(&mut *transaction)
-                .await?;
-            sqlx::query!("set local role apportion_partner").execute(&mut *transaction).await?;
-        }
+        self.look(&mut transaction).await?;
         Ok(transaction)
     }
+
+    /// From here on a transaction sees, for a partner's key, only what concerns that party: until it ends, or
+    /// [`look_away`].
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn look(&self, conn: &mut PgConnection) -> Result<(), StoreError> {
+        if let Some(party) = &self.party {
+            // The role has no way back to ours within a query.
+            sqlx::query_scalar!("select set_config('apportion.party', $1, true)", party.as_str())
+                .fetch_one(&mut *conn)
+                .await?;
+            sqlx::query!("set local role apportion_partner").execute(conn).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Ends what [`Caller::look`] began: the transaction sees and writes everything again.
+///
+/// # Errors
+/// The database's.
+pub async fn look_away(conn: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query!("reset role").execute(conn).await?;
+    Ok(())
 }

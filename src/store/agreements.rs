@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct VersionHead {
     pub contract: ContractId,
-    pub number: i32,
+    pub version: i32,
     #[schema(value_type = String, format = DateTime)]
     pub effective_at: Instant,
     #[schema(value_type = String, format = DateTime)]
@@ -23,7 +23,7 @@ pub struct VersionHead {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct TermHead {
     pub contract: ContractId,
-    pub number: i32,
+    pub version: i32,
     pub term: TermId,
     pub kind: String,
     /// Of its clause.
@@ -58,7 +58,7 @@ pub async fn list_versions(
     );
     let heads = rows.fetch_all(conn).await?.into_iter().map(|row| VersionHead {
         contract: ContractId::new(row.contract_id),
-        number: row.number,
+        version: row.number,
         effective_at: row.effective_at,
         recorded_at: row.recorded_at,
         sha256: row.sha256,
@@ -78,7 +78,7 @@ pub async fn list_terms(conn: &mut PgConnection, contract: Option<&ContractId>) 
     );
     let heads = rows.fetch_all(conn).await?.into_iter().map(|row| TermHead {
         contract: ContractId::new(row.contract_id),
-        number: row.number,
+        version: row.number,
         term: TermId::new(row.term_id),
         kind: row.kind,
         heading: row.heading,

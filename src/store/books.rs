@@ -1,7 +1,10 @@
-//! The books of a contract: settlements, booked lines, closed periods, statements and their statuses.
+//! The books of a contract: settlements, booked lines, closed periods and statements.
 
 use super::StoreError;
+use super::access::Signature;
 use super::rollups::UnresolvedUsage;
+use super::statement_statuses::append_status;
+use crate::domain::hex::hex;
 use crate::domain::ids::{ContractId, PartyId, TermId};
 use crate::domain::money::Currency;
 use crate::domain::period::{Instant, Period};
@@ -87,6 +90,8 @@ pub struct SettlementRow<'a> {
     pub cutoff: Instant,
     pub settled_by: &'a str,
     pub engine_version: &'a str,
+    /// Usage up to the period's end that no mapping knew at the cutoff.
+    pub unresolved_events: i64,
     pub input_sha256: &'a str,
     pub lines: &'a [BookedLine],
 }
@@ -99,8 +104,8 @@ pub async fn insert_settlement(conn: &mut PgConnection, row: &SettlementRow<'_>)
     let span = row.period.span(row.zone);
     let id = sqlx::query_scalar!(
         "insert into settlement (contract_id, period, period_start, period_end, cutoff, settled_at, settled_by,
-                                 engine_version, time_zone_data_version, input_sha256)
-         values ($1, $2, $3, $4, $5, clock_timestamp(), $6, $7, $8, $9) returning settlement_id",
+                                 engine_version, time_zone_data_version, unresolved_events, input_sha256)
+         values ($1, $2, $3, $4, $5, clock_timestamp(), $6, $7, $8, $9, $10) returning settlement_id",
         row.contract.as_str(),
         row.period.to_string(),
         span.start,
@@ -109,6 +114,7 @@ pub async fn insert_settlement(conn: &mut PgConnection, row: &SettlementRow<'_>)
         row.settled_by,
         row.engine_version,
         chrono_tz::IANA_TZDB_VERSION,
+        row.unresolved_events,
         row.input_sha256
     )
     .fetch_one(&mut *conn)
@@ -141,7 +147,7 @@ pub async fn insert_settlement(conn: &mut PgConnection, row: &SettlementRow<'_>)
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct StatementHead {
     pub statement_id: i64,
-    pub contract_id: ContractId,
+    pub contract: ContractId,
     pub party_a: PartyId,
     pub party_b: PartyId,
     pub currency: Currency,
@@ -219,7 +225,7 @@ async fn load_heads(
             let id = row.statement_id;
             Ok(StatementHead {
                 statement_id: id,
-                contract_id: ContractId::new(row.contract_id),
+                contract: ContractId::new(row.contract_id),
                 party_a: PartyId::new(row.party_a),
                 party_b: PartyId::new(row.party_b),
                 currency: StoreError::decoded("statement.currency", id, row.currency.parse())?,
@@ -258,6 +264,40 @@ pub async fn load_document(conn: &mut PgConnection, head: &StatementHead) -> Res
     Ok(document)
 }
 
+/// The documents of a contract's statements, of the last revision of each, period after period.
+///
+/// # Errors
+/// The database's, or a document that cannot be read.
+pub async fn load_documents(conn: &mut PgConnection, contract: &ContractId) -> Result<Vec<Statement>, StoreError> {
+    let rows = sqlx::query!(
+        "select s.statement_id, r.content
+         from statement s
+         join lateral (select content from statement_revision where statement_id = s.statement_id
+                       order by revision desc limit 1) r on true
+         where s.contract_id = $1 order by s.period_start, s.statement_id",
+        contract.as_str()
+    )
+    .fetch_all(conn)
+    .await?;
+    let read =
+        |id: i64, content: &str| StoreError::decoded("statement_revision.content", id, serde_json::from_str(content));
+    rows.iter().map(|row| read(row.statement_id, &row.content)).collect()
+}
+
+/// How many events up to the period's end no mapping knew when a statement's last revision was drawn up.
+///
+/// # Errors
+/// The database's.
+pub async fn load_unresolved_events(conn: &mut PgConnection, head: &StatementHead) -> Result<i64, StoreError> {
+    let events = sqlx::query_scalar!(
+        "select g.unresolved_events from statement_revision r join settlement g using (settlement_id)
+         where r.statement_id = $1 and r.revision = $2",
+        head.statement_id,
+        head.revision
+    );
+    Ok(events.fetch_one(conn).await?)
+}
+
 /// The statement of the same contract, parties, currency and period, if there is one.
 ///
 /// # Errors
@@ -293,7 +333,7 @@ pub async fn insert_draft(
     statement: &Statement,
     content: &str,
     settlement_id: i64,
-    maker: &str,
+    maker: &Signature,
 ) -> Result<i64, StoreError> {
     let before = find_statement(&mut *conn, statement).await?;
     let id = match &before {
@@ -307,11 +347,11 @@ pub async fn insert_draft(
         revision,
         settlement_id,
         content,
-        super::hex(&Sha256::digest(content))
+        hex(&Sha256::digest(content))
     )
     .execute(&mut *conn)
     .await?;
-    append_status(conn, id, revision, StatementStatus::Draft, maker, "settled").await?;
+    append_status(conn, id, revision, StatementStatus::Draft, maker, "drawn up").await?;
     Ok(id)
 }
 
@@ -330,47 +370,6 @@ async fn insert_statement(conn: &mut PgConnection, statement: &Statement) -> Res
     .fetch_one(conn)
     .await?;
     Ok(id)
-}
-
-/// Whether somebody made a draft of a statement, its last or an earlier one.
-///
-/// # Errors
-/// The database's.
-pub async fn is_maker(conn: &mut PgConnection, statement_id: i64, by: &str) -> Result<bool, StoreError> {
-    let made = sqlx::query_scalar!(
-        r#"select exists (select from statement_status where statement_id = $1 and status = 'draft'
-             and lower(btrim(changed_by)) = lower(btrim($2))) as "made!""#,
-        statement_id,
-        by
-    );
-    Ok(made.fetch_one(conn).await?)
-}
-
-/// Appends a status.
-///
-/// # Errors
-/// The database's, which refuses a status that may not follow the last, and an approver who is the maker.
-pub async fn append_status(
-    conn: &mut PgConnection,
-    statement_id: i64,
-    revision: i32,
-    status: StatementStatus,
-    by: &str,
-    reason: &str,
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        "insert into statement_status (statement_id, revision, sequence, status, changed_by, changed_at, reason)
-         select $1, $2, coalesce(max(sequence), 0) + 1, $3, $4, clock_timestamp(), $5
-         from statement_status where statement_id = $1",
-        statement_id,
-        revision,
-        status.name(),
-        by,
-        reason
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 /// Closes a period: the database refuses bookings into it from then on. A second close changes nothing.

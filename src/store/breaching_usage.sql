@@ -1,12 +1,12 @@
 -- sums usage that breaks rights of a contract by segment of a timeline and by all that can decide on its price, as
--- known at a cutoff: for each right what nobody has decided on, or, where $11 asks for it, what is held back (then
+-- known at a cutoff: for each right what nobody has decided on, or, where $7 asks for it, what is held back (then
 -- without a right, each event once). opened down to its events: no bucket decides anything.
 --   $1 edges of the timeline: segment i is [edges[i], edges[i + 1])
 --   $2 the contract, $3 the cutoff
---   $4 to $8 the spans in which usage breaks a right: right, deployment, product, start, end
---   $9, $10 context thresholds: product and number of tokens, exclusive
+--   $4 the spans in which usage breaks a right
+--   $5, $6 context thresholds: product and number of tokens, exclusive
 with threshold as (
-  select t.product, t.over from unnest($9::text[], $10::bigint[]) as t(product, over)
+  select t.product, t.over from unnest($5::text[], $6::bigint[]) as t(product, over)
 ), known_dimension as (
   -- as known at the cutoff: a mapping recorded later does not count yet
   select d.dimension_id, d.deployment, d.product, d.service_tier
@@ -16,13 +16,13 @@ with threshold as (
 ), event as (
   select b.right_id, b.occurred_at, b.dimension_id, b.customer_id, b.input_tokens, b.cached_input_tokens,
          b.output_tokens, b.reasoning_tokens, b.requests, b.other_quantities
-  from breaching_event($2, $3, $4, $5, $6, $7, $8) b
-  where not $11 and b.decision is null
+  from breaching_event($2, $3, $4) b
+  where not $7 and b.verdict is null
   union all
   select '', h.occurred_at, h.dimension_id, h.customer_id, h.input_tokens, h.cached_input_tokens,
          h.output_tokens, h.reasoning_tokens, h.requests, h.other_quantities
-  from held_event($2, $3, $4, $5, $6, $7, $8) h
-  where $11
+  from held_event($2, $3, $4) h
+  where $7
 ), item as (
   select e.right_id, width_bucket(e.occurred_at, $1::timestamptz[]) - 1 as segment, d.deployment, d.product,
          d.service_tier, e.customer_id,

@@ -7,6 +7,7 @@ use crate::domain::contract::additions::{Additions, NewVersion};
 use crate::domain::contract::folder::VersionDocument;
 use crate::domain::contract::rights::RightKind;
 use crate::domain::contract::term::Term;
+use crate::domain::hex::hex;
 use crate::domain::ids::{ContractId, DeploymentId, PartyId, ProductId, TermId};
 use crate::domain::period::Instant;
 use crate::domain::price::{Narrowing, Price};
@@ -282,7 +283,7 @@ async fn append_version(conn: &mut PgConnection, new: &NewVersion, at: Instant) 
         at,
         version.definitions,
         version.document,
-        super::hex(&digest)
+        hex(&digest)
     )
     .execute(&mut *conn)
     .await?;

@@ -11,55 +11,107 @@ use chrono::TimeDelta;
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Breaches of one contract as known at an instant, in the form in which queries take them.
-pub struct BreachArrays<'a> {
-    pub(super) contract: &'a ContractId,
-    pub(super) known_at: Instant,
-    pub(super) rights: Vec<String>,
-    pub(super) deployments: Vec<String>,
-    pub(super) products: Vec<String>,
-    pub(super) starts: Vec<Instant>,
-    pub(super) ends: Vec<Instant>,
+/// A span of a breach in the form in which queries take it.
+#[derive(Clone, Debug, sqlx::Type)]
+#[sqlx(type_name = "breach_span")]
+pub(super) struct BreachSpan {
+    right_id: String,
+    deployment: String,
+    product: String,
+    starts_at: Instant,
+    ends_at: Instant,
 }
 
-impl<'a> BreachArrays<'a> {
+/// What is asked about breaches of one contract, as known at an instant.
+pub struct BreachQuery<'a> {
+    pub(super) contract: &'a ContractId,
+    pub(super) known_at: Instant,
+    pub(super) spans: Vec<BreachSpan>,
+}
+
+impl<'a> BreachQuery<'a> {
+    /// About what of the breaches lies within a span.
     pub fn new<'b>(
         contract: &'a ContractId,
         known_at: Instant,
         breaches: impl IntoIterator<Item = &'b Breach>,
+        within: Span,
     ) -> Self {
-        let (rights, deployments, products) = (Vec::new(), Vec::new(), Vec::new());
-        let mut arrays =
-            Self { contract, known_at, rights, deployments, products, starts: Vec::new(), ends: Vec::new() };
-        for breach in breaches {
-            arrays.rights.push(breach.right.to_string());
-            arrays.deployments.push(breach.deployment.to_string());
-            arrays.products.push(breach.product.to_string());
-            arrays.starts.push(breach.span.start);
-            arrays.ends.push(breach.span.end);
-        }
-        arrays
+        let span = |breach: &Breach| {
+            let Span { start, end } = breach.span.intersection(within)?;
+            let (right_id, deployment) = (breach.right.to_string(), breach.deployment.to_string());
+            Some(BreachSpan {
+                right_id,
+                deployment,
+                product: breach.product.to_string(),
+                starts_at: start,
+                ends_at: end,
+            })
+        };
+        Self { contract, known_at, spans: breaches.into_iter().filter_map(span).collect() }
     }
 
-    /// The hours from the first to the last in which there is usage of these deployments and products.
+    /// The hours in which there may be usage that breaks a right, each by its first instant, rising.
     ///
     /// # Errors
     /// The database's.
-    pub async fn hours(&self, conn: &mut PgConnection) -> Result<Option<Span>, StoreError> {
+    pub async fn hours(&self, conn: &mut PgConnection) -> Result<Vec<Instant>, StoreError> {
+        let hours = sqlx::query_scalar!(
+            r#"
+            with breach as (
+              select d.dimension_id, b.starts_at - interval '1 hour' as hour_before, b.ends_at
+              from unnest($1::breach_span[]) as b join usage_dimension d using (deployment, product)
+            )
+            select r.bucket
+            from usage_rollup r
+            join usage_batch u on u.batch_id = r.batch_id and u.recorded_at <= $2
+            where exists (select from breach b where b.dimension_id = r.dimension_id
+                and r.bucket > b.hour_before and r.bucket < b.ends_at)
+              and r.bucket > (select min(hour_before) from breach)
+              and r.bucket < (select max(ends_at) from breach)
+            group by r.bucket, r.dimension_id
+            -- what was voided, or moved to another hour by a correction, is here no more
+            having sum(r.events) <> 0
+            order by r.bucket
+            "#,
+            &self.spans as _,
+            self.known_at
+        );
+        let mut hours = hours.fetch_all(conn).await?;
+        hours.dedup();
+        Ok(hours)
+    }
+
+    /// The hours from the first to the last of such usage that was recorded after an instant: news, corrections
+    /// and voids among them.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn hours_recorded_after(
+        &self,
+        conn: &mut PgConnection,
+        after: Instant,
+    ) -> Result<Option<Span>, StoreError> {
         let row = sqlx::query!(
             r#"
+            with breach as (
+              -- of bare columns, so that an index answers for each
+              select d.dimension_id, b.starts_at - interval '1 hour' as hour_before, b.ends_at
+              from unnest($1::breach_span[]) as b join usage_dimension d using (deployment, product)
+            )
             select min(r.bucket) as first, max(r.bucket) as last
             from usage_rollup r
-            join usage_batch b on b.batch_id = r.batch_id and b.recorded_at <= $3
-            where r.dimension_id in (
-              select d.dimension_id
-              from usage_dimension d join unnest($1::text[], $2::text[]) as w(deployment, product)
-                using (deployment, product)
-            )
+            join usage_batch u on u.batch_id = r.batch_id and u.recorded_at <= $2
+              and u.recorded_at > $3
+            join breach b on b.dimension_id = r.dimension_id
+              and r.bucket > b.hour_before and r.bucket < b.ends_at
+            where r.bucket > (select min(hour_before) from breach)
+              and r.bucket < (select max(ends_at) from breach)
+              and r.batch_id >= coalesce((select min(batch_id) from usage_batch where recorded_at > $3), 0)
             "#,
-            &self.deployments,
-            &self.products,
-            self.known_at
+            &self.spans as _,
+            self.known_at,
+            after
         )
         .fetch_one(conn)
         .await?;
@@ -108,11 +160,7 @@ impl<'a> BreachArrays<'a> {
             timeline.edges(),
             self.contract.as_str(),
             self.known_at,
-            &self.rights,
-            &self.deployments,
-            &self.products,
-            &self.starts,
-            &self.ends,
+            &self.spans as _,
             &products,
             &overs,
             held
@@ -151,18 +199,14 @@ impl<'a> BreachArrays<'a> {
             r#"
             select b.right_id as "right_id!", d.deployment, d.product, min(b.occurred_at) as "first_at!",
                    max(b.occurred_at) as "last_at!", count(*) as "events!"
-            from breaching_event($1, $2, $3, $4, $5, $6, $7) b
+            from breaching_event($1, $2, $3) b
             join usage_dimension d using (dimension_id)
-            where b.decision is null
-            group by b.right_id, d.deployment, d.product, width_bucket(b.occurred_at, $8::timestamptz[])
+            where b.verdict is null
+            group by b.right_id, d.deployment, d.product, width_bucket(b.occurred_at, $4::timestamptz[])
             "#,
             self.contract.as_str(),
             self.known_at,
-            &self.rights,
-            &self.deployments,
-            &self.products,
-            &self.starts,
-            &self.ends,
+            &self.spans as _,
             days
         )
         .fetch_all(conn)
@@ -178,7 +222,7 @@ impl<'a> BreachArrays<'a> {
     pub async fn load_ended_events(
         &self,
         conn: &mut PgConnection,
-        later: &BreachArrays<'_>,
+        later: &BreachQuery<'_>,
         days: &[Instant],
     ) -> Result<Vec<OpenEvents>, StoreError> {
         let rows = sqlx::query_as!(
@@ -186,30 +230,22 @@ impl<'a> BreachArrays<'a> {
             r#"
             select b.right_id as "right_id!", d.deployment, d.product, min(b.occurred_at) as "first_at!",
                    max(b.occurred_at) as "last_at!", count(*) as "events!"
-            from breaching_event($1, $2, $3, $4, $5, $6, $7) b
+            from breaching_event($1, $2, $3) b
             join usage_dimension d using (dimension_id)
-            where b.decision is null
+            where b.verdict is null
               and (b.right_id, b.event_key) not in (
-                select l.right_id, l.event_key from breaching_event($1, $9, $10, $11, $12, $13, $14) l)
+                select l.right_id, l.event_key from breaching_event($1, $5, $6) l)
               and not exists (
                 select from finding_decision_event f join finding_decision k using (decision_id)
-                where (f.contract_id, f.right_id, f.event_key) = ($1, b.right_id, b.event_key) and k.recorded_at <= $9)
-            group by b.right_id, d.deployment, d.product, width_bucket(b.occurred_at, $8::timestamptz[])
+                where (f.contract_id, f.right_id, f.event_key) = ($1, b.right_id, b.event_key) and k.recorded_at <= $5)
+            group by b.right_id, d.deployment, d.product, width_bucket(b.occurred_at, $4::timestamptz[])
             "#,
             self.contract.as_str(),
             self.known_at,
-            &self.rights,
-            &self.deployments,
-            &self.products,
-            &self.starts,
-            &self.ends,
+            &self.spans as _,
             days,
             later.known_at,
-            &later.rights,
-            &later.deployments,
-            &later.products,
-            &later.starts,
-            &later.ends
+            &later.spans as _
         )
         .fetch_all(conn)
         .await?;
@@ -226,11 +262,11 @@ impl<'a> BreachArrays<'a> {
             r#"
             with found as (
               select d.source, e.event_id, b.occurred_at
-              from breaching_event($1, $2, $3, $4, $5, $6, $7) b
+              from breaching_event($1, $2, $3) b
               join usage_event e using (event_key)
               -- its source is that under which it was reported first
               join usage_dimension d on d.dimension_id = e.dimension_id
-              where b.decision is null
+              where b.verdict is null
             )
             (select source as "source!", event_id as "id!", occurred_at as "at!"
              from found order by occurred_at, event_id collate "C", source collate "C" limit 1)
@@ -240,11 +276,7 @@ impl<'a> BreachArrays<'a> {
             "#,
             self.contract.as_str(),
             self.known_at,
-            &self.rights,
-            &self.deployments,
-            &self.products,
-            &self.starts,
-            &self.ends
+            &self.spans as _
         )
         .fetch_all(conn)
         .await?;
@@ -259,19 +291,15 @@ impl<'a> BreachArrays<'a> {
         let rows = sqlx::query!(
             r#"
             select d.product, d.deployment, count(*) as "events!"
-            from held_event($1, $2, $3, $4, $5, $6, $7) h
+            from held_event($1, $2, $3) h
             join usage_dimension d using (dimension_id)
-            where h.occurred_at < $8
+            where h.occurred_at < $4
             group by 1, 2
             order by d.product collate "C", d.deployment collate "C"
             "#,
             self.contract.as_str(),
             self.known_at,
-            &self.rights,
-            &self.deployments,
-            &self.products,
-            &self.starts,
-            &self.ends,
+            &self.spans as _,
             end
         )
         .fetch_all(conn)
@@ -299,15 +327,11 @@ impl<'a> BreachArrays<'a> {
             events.into_iter().map(|event| (event_key(&secret, &event.source, &event.id), event)).collect();
         let keys: Vec<_> = asked.keys().copied().collect();
         let held = sqlx::query_scalar!(
-            r#"select event_key as "event_key!" from held_event($1, $2, $3, $4, $5, $6, $7)
-               where event_key = any($8)"#,
+            r#"select event_key as "event_key!" from held_event($1, $2, $3)
+               where event_key = any($4)"#,
             self.contract.as_str(),
             self.known_at,
-            &self.rights,
-            &self.deployments,
-            &self.products,
-            &self.starts,
-            &self.ends,
+            &self.spans as _,
             &keys
         )
         .fetch_all(conn)
@@ -359,7 +383,7 @@ pub async fn has_rejected(
 ) -> Result<bool, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"select exists (select from finding_decision where contract_id = $1 and recorded_at <= $2
-             and decision = 'reject' and on_breach = 'hold') as "exists!""#,
+             and verdict = 'reject' and on_breach = 'hold') as "exists!""#,
         contract.as_str(),
         known_at
     )

@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use super::books::StatementHead;
+use crate::domain::hex::hex;
 use crate::domain::ids::{ContractId, InvoiceNumber, PartyId};
 use crate::domain::invoice::{Invoice, InvoiceKind};
 use crate::domain::money::{Currency, Exact};
@@ -18,7 +19,7 @@ pub struct InvoiceHead {
     pub kind: InvoiceKind,
     pub issuer: PartyId,
     pub payer: PartyId,
-    pub contract_id: ContractId,
+    pub contract: ContractId,
     pub period: Period,
     pub statement_id: i64,
     pub issued_on: NaiveDate,
@@ -43,8 +44,9 @@ pub struct InvoiceFilter {
     pub contract: Option<ContractId>,
     pub period: Option<Period>,
     pub statement_id: Option<i64>,
-    /// How many to pass over, and how many to return at most.
-    pub offset: i64,
+    /// Only those after the document of this number.
+    pub after: Option<InvoiceNumber>,
+    /// How many at most.
     pub limit: Option<i64>,
 }
 
@@ -61,7 +63,9 @@ pub async fn load_invoices(conn: &mut PgConnection, filter: &InvoiceFilter) -> R
              and ($3::text is null or i.issuer = $3) and ($4::text is null or i.payer = $4)
              and ($5::text is null or s.contract_id = $5) and ($6::text is null or s.period = $6)
              and ($7::bigint is null or i.statement_id = $7)
-           order by i.issuer collate "C", i.sequence limit $8 offset $9"#,
+             and ($8::text is null or (i.issuer collate "C", i.sequence)
+               > (select p.issuer collate "C", p.sequence from invoice p where p.number = $8))
+           order by i.issuer collate "C", i.sequence limit $9"#,
         filter.number.as_ref().map(InvoiceNumber::as_str),
         filter.kind.map(InvoiceKind::name),
         filter.issuer.as_ref().map(PartyId::as_str),
@@ -69,8 +73,8 @@ pub async fn load_invoices(conn: &mut PgConnection, filter: &InvoiceFilter) -> R
         filter.contract.as_ref().map(ContractId::as_str),
         filter.period.map(|period| period.to_string()),
         filter.statement_id,
-        filter.limit,
-        filter.offset
+        filter.after.as_ref().map(InvoiceNumber::as_str),
+        filter.limit
     )
     .fetch_all(conn)
     .await?;
@@ -81,7 +85,7 @@ pub async fn load_invoices(conn: &mut PgConnection, filter: &InvoiceFilter) -> R
                 kind: StoreError::decoded("invoice.kind", &number, row.kind.parse())?,
                 issuer: PartyId::new(row.issuer),
                 payer: PartyId::new(row.payer),
-                contract_id: ContractId::new(row.contract_id),
+                contract: ContractId::new(row.contract_id),
                 period: StoreError::decoded("statement.period", &number, row.period.parse())?,
                 statement_id: row.statement_id,
                 issued_on: row.issued_on,
@@ -128,7 +132,7 @@ pub async fn load_earlier(
         issuer.as_str(),
         statement.party_a.as_str(),
         statement.party_b.as_str(),
-        statement.contract_id.as_str(),
+        statement.contract.as_str(),
         statement.currency.code()
     )
     .fetch_all(conn)
@@ -264,7 +268,7 @@ pub async fn insert_invoice(
         invoice.due_on,
         invoice.total.to_string(),
         content,
-        super::hex(&Sha256::digest(content))
+        hex(&Sha256::digest(content))
     )
     .execute(conn)
     .await?;

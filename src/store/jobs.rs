@@ -56,6 +56,10 @@ pub struct JobRun {
     pub attempt: u32,
     /// Which process ran it.
     pub holder: String,
+    /// Who had it run; none where its time had come.
+    pub started_by: Option<String>,
+    /// The key by which that was asked for over HTTP.
+    pub key_id: Option<String>,
     /// By the database's clock.
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Instant,
@@ -76,9 +80,7 @@ impl JobRun {
     pub fn is_abandoned(&self) -> bool {
         self.outcome == Some(RunOutcome::Lost) && self.ended_at.is_none()
     }
-}
 
-impl JobRun {
     pub fn standing(&self) -> LastRun {
         match self.outcome {
             None => LastRun::Running,
@@ -87,7 +89,7 @@ impl JobRun {
     }
 }
 
-/// A row of a run, as both queries below select it.
+/// A row of a run, as the queries below select it.
 struct JobRunRow {
     run_id: i64,
     job: String,
@@ -96,6 +98,8 @@ struct JobRunRow {
     due_at: Instant,
     attempt: i32,
     holder: String,
+    started_by: Option<String>,
+    key_id: Option<String>,
     started_at: Instant,
     ended_at: Option<Instant>,
     outcome: Option<String>,
@@ -120,6 +124,8 @@ impl TryFrom<JobRunRow> for JobRun {
             due_at: row.due_at,
             attempt: StoreError::decoded("job_run.attempt", id, u32::try_from(row.attempt))?,
             holder: row.holder,
+            started_by: row.started_by,
+            key_id: row.key_id,
             started_at: row.started_at,
             ended_at: row.ended_at,
             outcome: StoreError::decoded("job_run_end.outcome", id, outcome)?,
@@ -136,9 +142,8 @@ impl TryFrom<JobRunRow> for JobRun {
 pub async fn load_last_runs(conn: &mut PgConnection, job: Job) -> Result<BTreeMap<Subject, JobRun>, StoreError> {
     let rows = sqlx::query_as!(
         JobRunRow,
-        r#"select r.run_id, r.job, r.contract_id, r.period, r.due_at, r.attempt, r.holder, r.started_at,
-             e.ended_at as "ended_at?",
-             coalesce(e.outcome, case when not is_held(l) then 'lost' end) as outcome,
+        r#"select r.run_id, r.job, r.contract_id, r.period, r.due_at, r.attempt, r.holder, r.started_by,
+             r.key_id, r.started_at, e.ended_at as "ended_at?", outcome_of(e, l) as outcome,
              coalesce(e.detail, '') as "detail!",
              (extract(epoch from clock_timestamp() - coalesce(e.ended_at, l.leased_until)) * 1000000)::bigint
                as "ended_ago_micros!"
@@ -154,9 +159,11 @@ pub async fn load_last_runs(conn: &mut PgConnection, job: Job) -> Result<BTreeMa
 
 /// Which runs to list.
 #[derive(Clone, Debug)]
-pub struct RunFilter {
+pub struct RunFilter<'a> {
     pub job: Option<Job>,
     pub contract: Option<ContractId>,
+    /// Those that a request asked for which named itself: its key, and what it calls itself.
+    pub request: Option<(&'a str, &'a str)>,
     /// Those before this run, to go on where a list ended.
     pub before: Option<i64>,
     pub limit: u32,
@@ -166,28 +173,39 @@ pub struct RunFilter {
 ///
 /// # Errors
 /// The database's, or a row that cannot be read.
-pub async fn list_runs(pool: &PgPool, filter: &RunFilter) -> Result<Vec<JobRun>, StoreError> {
+pub async fn list_runs(pool: &PgPool, filter: &RunFilter<'_>) -> Result<Vec<JobRun>, StoreError> {
     let rows = sqlx::query_as!(
         JobRunRow,
-        r#"select r.run_id, r.job, r.contract_id, r.period, r.due_at, r.attempt, r.holder, r.started_at,
-             e.ended_at as "ended_at?",
-             -- one whose lease was taken over has an end
-             coalesce(e.outcome, case when not is_held(l) then 'lost' end) as outcome,
+        r#"select r.run_id, r.job, r.contract_id, r.period, r.due_at, r.attempt, r.holder, r.started_by,
+             r.key_id, r.started_at, e.ended_at as "ended_at?", outcome_of(e, l) as outcome,
              coalesce(e.detail, '') as "detail!",
              coalesce(extract(epoch from clock_timestamp() - coalesce(e.ended_at, l.leased_until)) * 1000000, 0)::bigint
                as "ended_ago_micros!"
            from job_run r left join job_run_end e using (run_id) left join job_lease l using (run_id)
            where ($1::text is null or r.job = $1) and ($2::text is null or r.contract_id = $2)
              and ($3::bigint is null or r.run_id < $3)
-           order by r.run_id desc limit $4"#,
+             and ($4::text is null or (r.key_id, r.idempotency_key) = ($4, $5))
+           order by r.run_id desc limit $6"#,
         filter.job.map(Job::name),
         filter.contract.as_ref().map(ContractId::as_str),
         filter.before,
+        filter.request.map(|(key_id, _)| key_id),
+        filter.request.map(|(_, idempotency_key)| idempotency_key),
         i64::from(filter.limit)
     )
     .fetch_all(pool)
     .await?;
     rows.into_iter().map(JobRun::try_from).collect()
+}
+
+/// A person who has jobs run.
+#[derive(Clone, Copy, Debug)]
+pub struct Starter<'a> {
+    pub name: &'a str,
+    /// The key by which it is asked for over HTTP.
+    pub key_id: Option<&'a str>,
+    /// What the request calls itself, where it does.
+    pub idempotency_key: Option<&'a str>,
 }
 
 /// A run that is to begin.
@@ -200,6 +218,8 @@ pub struct RunStart<'a> {
     pub clock_at: Instant,
     pub attempt: u32,
     pub holder: &'a str,
+    /// Who has it run; none where its time has come.
+    pub starter: Option<Starter<'a>>,
     /// The last run of the subject that was known when this one was found due.
     pub follows: Option<i64>,
     /// How long the lease lasts unless it is renewed.
@@ -234,19 +254,7 @@ pub async fn begin_run(pool: &PgPool, start: &RunStart<'_>) -> Result<Option<i64
     if let Some(last) = last.as_ref().filter(|last| !last.has_ended) {
         insert_end(&mut tx, last.run_id, RunOutcome::Lost, "its lease ran out before it ended").await?;
     }
-    let run_id = sqlx::query_scalar!(
-        "insert into job_run (job, contract_id, period, due_at, clock_at, attempt, holder)
-         values ($1, $2, $3, $4, $5, $6, $7) returning run_id",
-        job,
-        contract,
-        period,
-        start.due_at,
-        start.clock_at,
-        StoreError::encoded::<i32, _>("job_run.attempt", start.attempt)?,
-        start.holder
-    )
-    .fetch_one(&mut *tx)
-    .await?;
+    let run_id = insert_run(&mut tx, start).await?;
     let taken = match last {
         Some(last) => {
             sqlx::query!(
@@ -280,6 +288,27 @@ pub async fn begin_run(pool: &PgPool, start: &RunStart<'_>) -> Result<Option<i64
     }
     tx.commit().await?;
     Ok(Some(run_id))
+}
+
+async fn insert_run(conn: &mut PgConnection, start: &RunStart<'_>) -> Result<i64, StoreError> {
+    let run_id = sqlx::query_scalar!(
+        "insert into job_run (job, contract_id, period, due_at, clock_at, attempt, holder, started_by, key_id,
+           idempotency_key)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning run_id",
+        start.job.name(),
+        start.subject.contract.as_ref().map(ContractId::as_str),
+        start.subject.period.map(|period| period.to_string()),
+        start.due_at,
+        start.clock_at,
+        StoreError::encoded::<i32, _>("job_run.attempt", start.attempt)?,
+        start.holder,
+        start.starter.map(|starter| starter.name),
+        start.starter.and_then(|starter| starter.key_id),
+        start.starter.and_then(|starter| starter.idempotency_key)
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(run_id)
 }
 
 fn lease_seconds(lease: Duration) -> Result<i32, StoreError> {
@@ -334,4 +363,18 @@ async fn insert_end(conn: &mut PgConnection, run_id: i64, outcome: RunOutcome, d
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Removes the runs that ended so many days ago, but for the last of each subject; returns how many.
+///
+/// # Errors
+/// The database's.
+pub async fn expire_runs(pool: &PgPool, keep_days: u32) -> Result<u64, StoreError> {
+    let removed = sqlx::query!(
+        "delete from job_run r using job_run_end e
+         where e.run_id = r.run_id and e.ended_at < clock_timestamp() - make_interval(days => $1)
+           and not exists (select from job_lease l where l.run_id = r.run_id)",
+        StoreError::encoded::<i32, _>("job_run_end.ended_at", keep_days)?
+    );
+    Ok(removed.execute(pool).await?.rows_affected())
 }

@@ -8,6 +8,7 @@ pub mod contracts;
 pub mod demo_database;
 pub mod dictionary;
 pub mod finding_decisions;
+pub mod finding_states;
 pub mod findings;
 pub mod invoices;
 pub mod jobs;
@@ -16,6 +17,7 @@ pub mod recording;
 pub mod rejections;
 pub mod requests;
 pub mod rollups;
+pub mod statement_statuses;
 pub mod usage;
 pub mod usage_reports;
 pub mod usage_rows;
@@ -25,12 +27,15 @@ mod copy;
 
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
 /// The migrations of this build, compiled in.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// Postgres's code of a statement that took longer than it may.
+const QUERY_CANCELED: &str = "57014";
 
 /// Postgres's code of a table that does not exist.
 const UNDEFINED_TABLE: &str = "42P01";
@@ -97,6 +102,16 @@ impl StoreError {
         }
     }
 
+    /// Whether Postgres ended the statement because it took too long; see [`for_reading`].
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            StoreError::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| code == QUERY_CANCELED)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether what was asked for lies beyond what Postgres holds: a number, or an instant.
     pub fn is_out_of_range(&self) -> bool {
         // https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -116,15 +131,6 @@ impl StoreError {
             _ => false,
         }
     }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Where a URL points, without user and password: `host:port/database`.
@@ -157,6 +163,18 @@ pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, StoreError> {
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(10))
         .connect_lazy_with(options))
+}
+
+/// A pool beside another, to the same database and of as many connections, in which no statement takes longer than
+/// `timeout`: whoever asks for much keeps no connection from those who write. A wait for the recording lock counts, too.
+pub fn for_reading(pool: &PgPool, timeout: Duration) -> PgPool {
+    let settings = [
+        ("statement_timeout", format!("{}ms", timeout.as_millis())),
+        // A plan for any filter and any span, which Postgres makes after a few calls, is far slower than one for
+        // those that are asked for.
+        ("plan_cache_mode", "force_custom_plan".to_owned()),
+    ];
+    pool.options().clone().connect_lazy_with(pool.connect_options().as_ref().clone().options(settings))
 }
 
 /// Applies the migrations that the database does not have yet; returns their numbers and names.

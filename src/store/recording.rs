@@ -70,6 +70,39 @@ pub async fn watermark(pool: &PgPool) -> Result<Instant, StoreError> {
     Ok(watermark)
 }
 
+/// When the last usage, master data, price or contract was recorded: what is known as of then is what is known now,
+/// and stays so. Unlike [`watermark`] the same as long as nothing is recorded; before anything is, 1970.
+///
+/// Waits until no recording transaction is open.
+///
+/// # Errors
+/// The database's.
+pub async fn last_recorded(pool: &PgPool) -> Result<Instant, StoreError> {
+    let (mut transaction, _) = begin(pool, LockMode::Exclusive).await?;
+    let last = sqlx::query_scalar!(
+        r#"select coalesce(greatest(
+            (select max(recorded_at) from usage_batch), (select max(recorded_at) from deployment),
+            (select max(recorded_at) from product), (select max(recorded_at) from product_group),
+            (select max(recorded_at) from cloud), (select max(recorded_at) from party),
+            (select max(recorded_at) from price), (select max(recorded_at) from contract_version)
+        ), to_timestamp(0)) as "last!""#
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    move_watermark(&mut transaction, last).await?;
+    transaction.commit().await?;
+    Ok(last)
+}
+
+/// Whether an instant was handed out as a watermark, or lies before one: nothing is recorded at or below it any more.
+///
+/// # Errors
+/// The database's.
+pub async fn was_handed_out(pool: &PgPool, at: Instant) -> Result<bool, StoreError> {
+    let was = sqlx::query_scalar!(r#"select watermark >= $1 as "was!" from recording_watermark"#, at);
+    Ok(was.fetch_one(pool).await?)
+}
+
 /// Moves the watermark up to `at`, so that whatever is recorded later gets a later time; returns where it stands.
 ///
 /// Batches are ordered by their own rows. What is recorded otherwise (contracts, prices, figures) calls this.

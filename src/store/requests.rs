@@ -1,13 +1,23 @@
 //! Writes over HTTP that name themselves by an idempotency key: done once, answered alike each time.
+//!
+//! What is done and its answer are one transaction, so neither a crash nor a broken connection leaves one without the
+//! other. While that transaction is open it holds an advisory lock on the name, which Postgres lets go when it ends.
 
 use super::StoreError;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 /// How long an answer is kept, in days.
 pub const KEPT_DAYS: i32 = 30;
 
-/// After how long, in seconds, a request without an answer is taken for one whose process died.
-const CLAIM_SECONDS: f64 = 600.0;
+/// What a request calls itself, and what it asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestName {
+    /// Of the key that it was sent with: each has names of its own.
+    pub key_id: String,
+    pub idempotency_key: String,
+    /// The digest of all that makes it the same request.
+    pub sha256: Vec<u8>,
+}
 
 /// What was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,104 +28,72 @@ pub struct StoredAnswer {
     pub body: Vec<u8>,
 }
 
-/// Where a request stands that names itself.
+/// What is known of a request by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// It is ours to do.
-    Ours,
+pub enum Known {
+    Nothing,
     /// It was done: this was the answer.
     Answered(StoredAnswer),
-    /// Another is at work on it.
-    InProgress,
-    /// The key was used for another request.
+    /// The name was used for another request.
     OtherRequest,
 }
 
-/// Claims a request, or says what became of it.
+/// Looks a request up by its name.
 ///
 /// # Errors
 /// The database's.
-pub async fn claim(
-    pool: &PgPool,
-    key_id: &str,
-    idempotency_key: &str,
-    request_sha256: &[u8],
-) -> Result<Claim, StoreError> {
-    // A claim whose process died is taken over: what it did before is found done, as each write is once-only.
-    let claimed = sqlx::query_scalar!(
-        "insert into api_request as r (key_id, idempotency_key, request_sha256, claimed_at)
-         values ($1, $2, $3, clock_timestamp())
-         on conflict (key_id, idempotency_key) do update set claimed_at = clock_timestamp()
-           where r.status is null and r.request_sha256 = $3
-             and r.claimed_at < clock_timestamp() - make_interval(secs => $4)
-         returning true",
-        key_id,
-        idempotency_key,
-        request_sha256,
-        CLAIM_SECONDS
-    )
-    .fetch_optional(pool)
-    .await?;
-    if claimed.is_some() {
-        return Ok(Claim::Ours);
-    }
+pub async fn find(conn: &mut PgConnection, name: &RequestName) -> Result<Known, StoreError> {
     let row = sqlx::query!(
         "select request_sha256, status, content_type, etag, body from api_request
          where key_id = $1 and idempotency_key = $2",
-        key_id,
-        idempotency_key
+        name.key_id,
+        name.idempotency_key
     )
-    .fetch_optional(pool)
+    .fetch_optional(conn)
     .await?;
     Ok(match row {
-        Some(row) if row.request_sha256 != request_sha256 => Claim::OtherRequest,
-        Some(row) => match (row.status, row.body) {
-            (Some(status), Some(body)) => {
-                Claim::Answered(StoredAnswer { status, content_type: row.content_type, etag: row.etag, body })
-            }
-            _ => Claim::InProgress,
-        },
-        // It was given up between the two questions.
-        None => Claim::InProgress,
+        None => Known::Nothing,
+        Some(row) if row.request_sha256 != name.sha256 => Known::OtherRequest,
+        Some(row) => Known::Answered(StoredAnswer {
+            status: row.status,
+            content_type: row.content_type,
+            etag: row.etag,
+            body: row.body,
+        }),
     })
 }
 
-/// Keeps the answer of a request that was claimed.
+/// Claims a request until the transaction ends; false where another is at work on it, or has answered it meanwhile.
 ///
 /// # Errors
 /// The database's.
-pub async fn answer(
-    pool: &PgPool,
-    key_id: &str,
-    idempotency_key: &str,
-    answer: &StoredAnswer,
-) -> Result<(), StoreError> {
+pub async fn claim(conn: &mut PgConnection, name: &RequestName) -> Result<bool, StoreError> {
+    let free = sqlx::query_scalar!(
+        r#"select pg_try_advisory_xact_lock(hashtextextended('request ' || $1 || ' ' || $2, 0)) as "free!""#,
+        name.key_id,
+        name.idempotency_key
+    );
+    // A statement of its own looks: its snapshot has to be taken after the lock was.
+    Ok(free.fetch_one(&mut *conn).await? && find(conn, name).await? == Known::Nothing)
+}
+
+/// Keeps the answer of a request that was claimed in this transaction.
+///
+/// # Errors
+/// The database's.
+pub async fn keep(conn: &mut PgConnection, name: &RequestName, answer: &StoredAnswer) -> Result<(), StoreError> {
     sqlx::query!(
-        "update api_request set status = $3, content_type = $4, etag = $5, body = $6
-         where key_id = $1 and idempotency_key = $2 and status is null",
-        key_id,
-        idempotency_key,
+        "insert into api_request (key_id, idempotency_key, request_sha256, answered_at, status, content_type, etag, body)
+         values ($1, $2, $3, clock_timestamp(), $4, $5, $6, $7)",
+        name.key_id,
+        name.idempotency_key,
+        name.sha256,
         answer.status,
         answer.content_type,
         answer.etag,
         answer.body
     )
-    .execute(pool)
-    .await?;
-    Ok(())
-}
-
-/// Gives a claim up: the request failed on our side, and may be tried again at once.
-///
-/// # Errors
-/// The database's.
-pub async fn give_up(pool: &PgPool, key_id: &str, idempotency_key: &str) -> Result<(), StoreError> {
-    sqlx::query!(
-        "delete from api_request where key_id = $1 and idempotency_key = $2 and status is null",
-        key_id,
-        idempotency_key
-    )
-    .execute(pool)
+    .execute(conn)
     .await?;
     Ok(())
 }
@@ -126,7 +104,7 @@ pub async fn give_up(pool: &PgPool, key_id: &str, idempotency_key: &str) -> Resu
 /// The database's.
 pub async fn expire(pool: &PgPool) -> Result<u64, StoreError> {
     let removed = sqlx::query!(
-        "delete from api_request where claimed_at < clock_timestamp() - make_interval(days => $1)",
+        "delete from api_request where answered_at < clock_timestamp() - make_interval(days => $1)",
         KEPT_DAYS
     );
     Ok(removed.execute(pool).await?.rows_affected())

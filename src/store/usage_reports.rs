@@ -3,10 +3,11 @@
 use super::StoreError;
 use super::usage::{Wanted, look_up};
 use crate::domain::outcome::Counts;
+use crate::domain::period::{Instant, Span};
 use crate::domain::usage::UsageMessage;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 /// A name with how many stand under it: a rejection reason, a deployment.
@@ -53,6 +54,15 @@ pub struct UnresolvedLine {
     pub last_hour: DateTime<Utc>,
 }
 
+/// Which line of unresolved usage it is: its source, deployment and product.
+pub type UnresolvedKey = (String, String, String);
+
+impl UnresolvedLine {
+    pub fn key(&self) -> UnresolvedKey {
+        (self.source.clone(), self.deployment.clone(), self.product.clone())
+    }
+}
+
 /// Counts every message that was ever recorded by what became of it when it came.
 ///
 /// # Errors
@@ -95,6 +105,22 @@ pub async fn rejections_by_reason(pool: &PgPool) -> Result<Vec<NameCount>, Store
 /// The database's.
 pub async fn taken_by_retries(pool: &PgPool) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(r#"select count(*) as "count!" from usage_rejection_retry"#).fetch_one(pool).await?)
+}
+
+/// How many events of a span were recorded after an instant, to the hour.
+///
+/// # Errors
+/// The database's.
+pub async fn events_since(conn: &mut PgConnection, span: Span, known_at: Instant) -> Result<i64, StoreError> {
+    let events = sqlx::query_scalar!(
+        r#"select coalesce(sum(r.events), 0) as "events!"
+        from usage_rollup r join usage_batch b using (batch_id)
+        where r.bucket >= $1 and r.bucket < $2 and b.recorded_at > $3 and r.events > 0"#,
+        span.start,
+        span.end,
+        known_at
+    );
+    Ok(events.fetch_one(conn).await?)
 }
 
 /// Events by deployment, as first reported.
@@ -196,11 +222,15 @@ pub async fn late_events(pool: &PgPool) -> Result<i64, StoreError> {
     .await?)
 }
 
-/// Usage that no register resolves today, most events first.
+/// Usage that no register resolves today, by its key; after one where that is named.
 ///
 /// # Errors
 /// The database's.
-pub async fn unresolved(pool: &PgPool) -> Result<Vec<UnresolvedLine>, StoreError> {
+pub async fn unresolved(
+    pool: &PgPool,
+    after: Option<&UnresolvedKey>,
+    limit: Option<i64>,
+) -> Result<Vec<UnresolvedLine>, StoreError> {
     // Rollups hold every event after its corrections, in far fewer rows than the events.
     Ok(sqlx::query_as!(
         UnresolvedLine,
@@ -209,9 +239,16 @@ pub async fn unresolved(pool: &PgPool) -> Result<Vec<UnresolvedLine>, StoreError
           exists (select from product k where k.product_id = d.product) as "product_known!",
           sum(r.events)::bigint as "events!", min(r.bucket) as "first_hour!", max(r.bucket) as "last_hour!"
         from usage_rollup r join usage_dimension d using (dimension_id)
-        where not exists (select from deployment k where k.deployment_id = d.deployment)
-          or not exists (select from product k where k.product_id = d.product)
-        group by 1, 2, 3 having sum(r.events) <> 0 order by 6 desc, 1, 2, 3"#
+        where not (exists (select from deployment k where k.deployment_id = d.deployment)
+            and exists (select from product k where k.product_id = d.product))
+          and ($1::text is null
+            or (d.source collate "C", d.deployment collate "C", d.product collate "C") > ($1, $2::text, $3::text))
+        group by 1, 2, 3 having sum(r.events) <> 0
+        order by d.source collate "C", d.deployment collate "C", d.product collate "C" limit $4"#,
+        after.map(|(source, ..)| source),
+        after.map(|(_, deployment, _)| deployment),
+        after.map(|(.., product)| product),
+        limit
     )
     .fetch_all(pool)
     .await?)

@@ -1,29 +1,33 @@
-//! Usage summed by deployment, product and meter for people and programs that look, as known now.
+//! Usage summed by deployment, product and meter for people and programs that look, page by page.
 
 use super::StoreError;
 use crate::domain::money::Exact;
+use crate::domain::names::names;
 use crate::domain::period::{Instant, Span};
+use chrono::{Duration, DurationRound};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
-/// Into what stretches of time a span is divided.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Bucket {
-    /// One sum for the whole span.
-    #[default]
-    Total,
-    Hour,
-    /// From midnight to midnight, UTC.
-    Day,
+names! {
+    /// Into what stretches of time a span is divided.
+    #[derive(Default)]
+    Bucket as "bucket" {
+        /// One sum for the whole span.
+        #[default]
+        Total = "total",
+        Hour = "hour",
+        /// From midnight to midnight, UTC.
+        Day = "day",
+    }
 }
 
 impl Bucket {
-    fn name(self) -> &'static str {
+    /// How long one is; none where it is the whole span.
+    fn length(self) -> Option<Duration> {
         match self {
-            Self::Total => "total",
-            Self::Hour => "hour",
-            Self::Day => "day",
+            Self::Total => None,
+            Self::Hour => Some(Duration::hours(1)),
+            Self::Day => Some(Duration::days(1)),
         }
     }
 }
@@ -39,8 +43,23 @@ pub struct UsageFilter {
     pub deployment: Option<String>,
     pub product: Option<String>,
     pub meter: Option<String>,
-    pub offset: i64,
-    pub limit: i64,
+    /// Nothing recorded later counts.
+    pub known_at: Instant,
+    /// Only sums after this one.
+    pub after: Option<UsageKey>,
+    pub limit: usize,
+}
+
+/// Which sum it is. Sums are ordered by it, names by their bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageKey {
+    starts_at: Instant,
+    cloud: String,
+    channel: String,
+    deployment: String,
+    product: String,
+    service_tier: String,
+    meter: String,
 }
 
 /// How much of a meter was used.
@@ -58,61 +77,76 @@ pub struct UsageSum {
     pub quantity: Exact,
 }
 
-/// Sums usage of deployments that the register knows, ordered by bucket and names.
+impl UsageSum {
+    pub fn key(&self) -> UsageKey {
+        UsageKey {
+            starts_at: self.starts_at,
+            cloud: self.cloud.clone(),
+            channel: self.channel.clone(),
+            deployment: self.deployment.clone(),
+            product: self.product.clone(),
+            service_tier: self.service_tier.clone(),
+            meter: self.meter.clone(),
+        }
+    }
+}
+
+/// Sums usage of deployments that the register knew, ordered by bucket and names.
+///
+/// Reads no more of the span than `limit` sums need: a few buckets first, then twice as many each time.
 ///
 /// # Errors
 /// The database's, or a row that cannot be read.
 pub async fn usage_sums(conn: &mut PgConnection, filter: &UsageFilter) -> Result<Vec<UsageSum>, StoreError> {
-    let rows = sqlx::query!(
-        r#"
-        with wanted as (
-          select d.dimension_id, d.deployment, d.product, d.service_tier, k.cloud, k.channel
-          from usage_dimension d join deployment k on k.deployment_id = d.deployment
-          where ($4::text is null or k.cloud = $4) and ($5::text is null or k.channel = $5)
-            and ($6::text is null or d.deployment = $6) and ($7::text is null or d.product = $7)
-        ), delta as not materialized (
-          select case $3 when 'hour' then r.bucket when 'day' then date_trunc('day', r.bucket, 'UTC') else $1 end
-                   as starts_at, r.*
-          from usage_rollup r where r.bucket >= $1 and r.bucket < $2
-        ), column_sum as (
-          select starts_at, dimension_id, sum(input_tokens) as input_tokens,
-                 sum(cached_input_tokens) as cached_input_tokens, sum(output_tokens) as output_tokens,
-                 sum(reasoning_tokens) as reasoning_tokens, sum(requests) as requests
-          from delta join wanted using (dimension_id) group by 1, 2
-        -- once, whatever the planner expects: it is summed from far more rows than it has
-        ), metered as materialized (
-          select s.starts_at, s.dimension_id, m.meter, m.quantity
-          from column_sum s cross join lateral (
-            values ('input_tokens', s.input_tokens), ('cached_input_tokens', s.cached_input_tokens),
-                   ('output_tokens', s.output_tokens), ('reasoning_tokens', s.reasoning_tokens),
-                   ('requests', s.requests)
-          ) as m(meter, quantity)
-          union all
-          select t.starts_at, t.dimension_id, o.key, sum(o.value::numeric)
-          from delta t join wanted using (dimension_id) cross join lateral jsonb_each_text(t.other_quantities) o
-          where t.other_quantities is not null group by 1, 2, 3
-        )
-        select m.starts_at as "starts_at!", w.cloud as "cloud!", w.channel as "channel!",
-               w.deployment as "deployment!", w.product as "product!", w.service_tier as "service_tier!",
-               m.meter as "meter!", sum(m.quantity)::text as "quantity!"
-        from metered m join wanted w using (dimension_id)
-        where $8::text is null or m.meter = $8
-        group by 1, 2, 3, 4, 5, 6, 7
-        having sum(m.quantity) <> 0
-        order by 1, w.cloud collate "C", w.channel collate "C", w.deployment collate "C", w.product collate "C",
-          w.service_tier collate "C", m.meter collate "C"
-        limit $9 offset $10
-        "#,
-        filter.span.start,
-        filter.span.end,
+    let mut sums = Vec::new();
+    let after = filter.after.as_ref().map_or(filter.span.start, |key| key.starts_at);
+    let mut start = after.max(filter.span.start);
+    let mut width = filter.bucket.length();
+    while start < filter.span.end && sums.len() < filter.limit {
+        let end = width.and_then(|width| edge_after(start, filter.bucket, width)).unwrap_or(filter.span.end);
+        let window = Span { start, end: end.min(filter.span.end) };
+        let missing = filter.limit.saturating_sub(sums.len());
+        sums.extend(sums_of_window(&mut *conn, filter, window, missing).await?);
+        start = window.end;
+        width = width.and_then(|width| width.checked_mul(2));
+    }
+    Ok(sums)
+}
+
+/// Where so much time after the start of the bucket in which an instant lies has passed, which is where a bucket ends;
+/// none beyond what can be told.
+fn edge_after(at: Instant, bucket: Bucket, width: Duration) -> Option<Instant> {
+    at.duration_trunc(bucket.length()?).ok()?.checked_add_signed(width)
+}
+
+/// At most `limit` sums of the buckets of a window.
+async fn sums_of_window(
+    conn: &mut PgConnection,
+    filter: &UsageFilter,
+    window: Span,
+    limit: usize,
+) -> Result<Vec<UsageSum>, StoreError> {
+    let after = filter.after.as_ref();
+    let rows = sqlx::query_file!(
+        "src/store/usage_sums.sql",
+        window.start,
+        window.end,
         filter.bucket.name(),
         filter.cloud,
         filter.channel,
         filter.deployment,
         filter.product,
         filter.meter,
-        filter.limit,
-        filter.offset
+        filter.known_at,
+        filter.span.start,
+        after.map(|key| key.starts_at),
+        after.map(|key| &key.cloud),
+        after.map(|key| &key.channel),
+        after.map(|key| &key.deployment),
+        after.map(|key| &key.product),
+        after.map(|key| &key.service_tier),
+        after.map(|key| &key.meter),
+        StoreError::encoded::<i64, _>("limit", limit)?
     );
     let sums = rows.fetch_all(conn).await?.into_iter().map(|row| {
         Ok(UsageSum {

@@ -152,6 +152,24 @@ fn wrong_names_prices_and_currencies_are_refused_with_their_place() {
     let contract = "microsoft-openai/contract.md";
     check("register.md", "[group.openai-products]", "[group.\"gpt-5.5\"]", &["product or group \"gpt-5.5\""]);
     check("register.md", "[party.aws]", "[party.\"\"]", &["of a party; a name has 1 to 256 bytes"]);
+    check(
+        "register.md",
+        "[party.google]",
+        "[party.AWS]\nname = \"Other\"\n\n[party.google]",
+        &["register.md:", "\"AWS\" is \"aws\" in capitals"],
+    );
+    check(
+        "register.md",
+        "channel = \"bedrock\"",
+        "channel = \"bed\\u001brock\"",
+        &["register.md:", "channel \"bed\\u{1b}rock\" of a deployment"],
+    );
+    check(
+        "prices.csv",
+        "input_tokens,default,",
+        "input_tokens,\"def\u{1b}ault\",",
+        &["line ", "service_tier \"def\\u{1b}ault\""],
+    );
     check("prices.csv", "gpt-5.5-in,", "\"gpt\u{1b}\",", &["the id \"gpt\\u{1b}\""]);
     check("prices.csv", "5,1000000,USD", "5,18446744073709551615,USD", &["per is 18446744073709551615"]);
     check(

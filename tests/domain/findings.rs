@@ -3,7 +3,7 @@
 use crate::support::{at, shipped_files};
 use apportion::domain::contract::folder::{Folder, SourceFile, read_folder};
 use apportion::domain::findings::{Breach, Days, breaches};
-use apportion::domain::period::{Span, last_instant_before};
+use apportion::domain::period::{Span, last_instant_before, start_of_hour};
 use apportion::domain::record::{Fact, Record, RecordContent};
 
 const AMENDMENT: &str = "2026-04-27T00:00:00-07:00";
@@ -186,20 +186,18 @@ fn exclusivity_ends_with_its_milestone_and_not_in_a_version_that_does_not_name_i
 
 #[test]
 fn findings_are_of_local_days() {
-    let day = |zone: &str, from: &str, to: &str, when: &str| {
-        let days = Days::of(zone.parse().expect("a zone"), Span { start: at(from), end: at(to) });
+    let day = |zone: &str, when: &str| {
+        let days = Days::of_hours(zone.parse().expect("a zone"), &[start_of_hour(at(when))]);
         days.day_at(at(when)).map(|day| day.to_string()).unwrap_or_default()
     };
-    let los_angeles = |when| day("America/Los_Angeles", "2026-05-31T00:00:00Z", "2026-06-02T00:00:00Z", when);
-    assert_eq!(los_angeles("2026-06-01T06:59:59.999999Z"), "2026-05-31");
-    assert_eq!(los_angeles("2026-06-01T07:00:00Z"), "2026-06-01");
+    assert_eq!(day("America/Los_Angeles", "2026-06-01T06:59:59.999999Z"), "2026-05-31");
+    assert_eq!(day("America/Los_Angeles", "2026-06-01T07:00:00Z"), "2026-06-01");
     // Samoa skipped 30 December 2011; St. John's put its clocks back over midnight.
-    assert_eq!(
-        day("Pacific/Apia", "2011-12-30T00:00:00Z", "2012-01-01T00:00:00Z", "2011-12-30T10:00:00Z"),
-        "2011-12-31"
-    );
-    let doubled = "2009-11-01T02:45:00Z";
-    assert_eq!(day("America/St_Johns", doubled, "2009-11-01T05:00:00Z", doubled), "2009-11-01");
+    assert_eq!(day("Pacific/Apia", "2011-12-30T10:00:00Z"), "2011-12-31");
+    assert_eq!(day("America/St_Johns", "2009-11-01T02:45:00Z"), "2009-11-01");
+    // Days that lie far from each other are two, not all those between them.
+    let hours = ["2026-06-01T00:00:00Z", "9999-12-31T00:00:00Z"].map(at);
+    assert_eq!(Days::of_hours(chrono_tz::UTC, &hours).spans().count(), 2);
 }
 
 #[test]

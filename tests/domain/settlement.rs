@@ -1,6 +1,7 @@
 //! Settlements with figures worked out by hand, in the comments beside them.
 
 use crate::support::{History, at, exact, shipped_files};
+use apportion::domain::contract::Confidence;
 use apportion::domain::contract::folder::SourceFile;
 use apportion::domain::settlement::SettlementError;
 use apportion::domain::sharing::SharingError;
@@ -106,6 +107,18 @@ fn the_statement_shows_how_each_amount_came_about() {
     assert_eq!(totals, ["microsoft 0.1", "openai 201.2"]);
     let known: Vec<&str> = statement.assumptions.iter().map(|it| it.what.as_str()).collect();
     assert!(known.contains(&"share-rate") && known.contains(&"total-cap"), "{known:?}");
+}
+
+#[test]
+fn a_statement_says_of_an_agreement_with_others_no_more_than_that_it_rests_on_it() {
+    let aws = small_month().statements("aws-openai", "2026-05").remove(0);
+    let own = aws.assumptions.iter().find(|it| it.confidence == Confidence::Assumed).expect("an assumption");
+    let statement = small_month().statements(CONTRACT, "2026-05").remove(0);
+    let drawn: Vec<_> = statement.assumptions.iter().filter(|it| it.what.contains("aws-openai")).collect();
+    let [drawn] = drawn.as_slice() else { panic!("{:#?}", statement.assumptions) };
+    assert_eq!((drawn.what.as_str(), drawn.confidence), ("accrual aws-openai/lab-share", Confidence::Assumed));
+    assert_eq!(drawn.source, "an agreement that does not concern both parties");
+    assert!(!statement.assumptions.contains(own), "{own:?}");
 }
 
 #[test]

@@ -1,129 +1,13 @@
 //! The API over a socket: who may ask what, pages and representations, ETags, idempotency keys, problems.
 
-use crate::support::*;
+use crate::api_client::{Api, bearer, books, routes};
+
+use crate::api_client::usage;
 use apportion::domain::access::Scope;
-use apportion::domain::ids::PartyId;
-use apportion::http::{HttpState, serve_on};
-use apportion::store::access::{NewApiKey, create_key, list_keys, revoke_key};
-use apportion::telemetry::Metrics;
+use apportion::store::access::{list_keys, revoke_key};
 use serde_json::{Value, json};
-use sqlx::PgPool;
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
-
-/// An answer, its header names in lower case.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    headers: Vec<(String, String)>,
-    pub text: String,
-}
-
-impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
-    }
-}
-
-/// The API of a database, at a port of its own.
-pub struct Api {
-    address: SocketAddr,
-    pool: PgPool,
-    stop: CancellationToken,
-}
-
-impl Api {
-    pub async fn of(pool: &PgPool) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
-        let (address, stop) = (listener.local_addr().expect("an address"), CancellationToken::new());
-        let state =
-            HttpState::new(pool.clone(), Arc::new(Metrics::new().expect("metrics")), false, crate::jobs::schedule());
-        tokio::spawn(serve_on(listener, state, stop.clone()));
-        Self { address, pool: pool.clone(), stop }
-    }
-
-    pub async fn key(&self, holder: &str, scopes: &[Scope], party: Option<&str>) -> String {
-        let new = NewApiKey {
-            holder: holder.to_owned(),
-            scopes: scopes.iter().copied().collect(),
-            party: party.map(PartyId::from),
-            expires_at: None,
-            created_by: "test".to_owned(),
-        };
-        create_key(&self.pool, &new).await.expect("a key")
-    }
-
-    /// Sends a request; `headers` are whole lines.
-    pub async fn send(&self, method: &str, path: &str, headers: &[String], body: &str) -> Answer {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
-        for header in headers {
-            request.push_str(&format!("{header}\r\n"));
-        }
-        request.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
-        let address = self.address;
-        let asked = tokio::task::spawn_blocking(move || {
-            let mut stream = TcpStream::connect(address).expect("it listens");
-            stream.write_all(request.as_bytes()).expect("sent");
-            let mut answer = Vec::new();
-            stream.read_to_end(&mut answer).expect("an answer");
-            String::from_utf8_lossy(&answer).into_owned()
-        });
-        let answer = asked.await.expect("asked");
-        let (head, text) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        let mut lines = head.lines();
-        let status = lines.next().expect("a status line")[9..12].parse().expect("a status");
-        let header = |line: &str| {
-            let (key, value) = line.split_once(": ").expect("a header");
-            (key.to_lowercase(), value.to_owned())
-        };
-        Answer { status, headers: lines.map(header).collect(), text: text.to_owned() }
-    }
-
-    pub async fn get(&self, path: &str, key: &str) -> Answer {
-        self.send("GET", path, &[bearer(key)], "").await
-    }
-
-    pub async fn post(&self, path: &str, key: &str, body: &Value) -> Answer {
-        let headers = [bearer(key), "content-type: application/json".to_owned()];
-        self.send("POST", path, &headers, &body.to_string()).await
-    }
-}
-
-impl Drop for Api {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-pub fn bearer(key: &str) -> String {
-    format!("authorization: Bearer {key}")
-}
-
-/// The agreements of this checkout.
-async fn books() -> TestDatabase {
-    let database = TestDatabase::empty().await;
-    let folder = apportion::jobs::contracts::read(std::path::Path::new("contracts")).expect("the agreements");
-    apportion::jobs::contracts::apply(&database.pool, &folder).await.expect("loaded");
-    database
-}
-
-fn usage(id: &str) -> Value {
-    json!({
-        "specversion": "1.0", "type": "apportion.usage.v1", "source": "test", "id": id,
-        "time": "2026-05-03T10:00:00Z",
-        "data": {
-            "deployment": "bedrock-us-east-1", "product": "gpt-5.5", "service_tier": "default",
-            "quantities": {"input_tokens": 1_000_000, "output_tokens": 10_000, "requests": 1},
-        },
-    })
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn usage_goes_in_and_an_agreed_statement_comes_out() {
@@ -132,8 +16,7 @@ async fn usage_goes_in_and_an_agreed_statement_comes_out() {
     let send = api.key("collector", &[Scope::Ingest], None).await;
     let ana = api.key("ana", &[Scope::Read, Scope::Settle, Scope::Approve], None).await;
     let ben = api.key("ben", &[Scope::Read, Scope::Approve], None).await;
-    let aws = api.key("aws-audit", &[Scope::Read, Scope::Approve], Some("aws")).await;
-    let google = api.key("google-audit", &[Scope::Read, Scope::Approve], Some("google")).await;
+    let [aws, google] = api.partners().await;
     let batch = json!([usage("e1"), usage("e2"), usage("e1")]);
     let headers = [bearer(&send), "content-type: application/cloudevents-batch+json".to_owned()];
     let sent = api.send("POST", "/api/v1/events", &headers, &batch.to_string()).await;
@@ -187,7 +70,7 @@ async fn usage_goes_in_and_an_agreed_statement_comes_out() {
         let disputed = api.post(&format!("{statement}/dispute"), key, &json!({"reason": "a refund is missing"})).await;
         assert_eq!(disputed.status, status, "{disputed:?}");
     }
-    assert_eq!(api.post(&format!("{statement}/settle"), &ben, &json!({"reason": "paid"})).await.status, 409);
+    assert_eq!(api.post(&format!("{statement}/pay"), &ben, &json!({"reason": "paid"})).await.status, 409);
     assert_eq!(api.post(&format!("{statement}/agree"), &aws, &json!({"reason": "found it"})).await.status, 200);
     // A tag never comes back: what was seen as agreed before a dispute is not what is agreed now.
     let agreed = api.get(&statement, &ben).await.header("etag").expect("an ETag").to_owned();
@@ -195,15 +78,44 @@ async fn usage_goes_in_and_an_agreed_statement_comes_out() {
         assert_eq!(api.post(&format!("{statement}/{step}"), &aws, &json!({"reason": "again"})).await.status, 200);
     }
     let headers = [bearer(&ben), "content-type: application/json".to_owned(), format!("if-match: {agreed}")];
-    let stale = api.send("POST", &format!("{statement}/settle"), &headers, r#"{"reason":"paid"}"#).await;
+    let stale = api.send("POST", &format!("{statement}/pay"), &headers, r#"{"reason":"paid"}"#).await;
     assert_eq!(stale.status, 412, "{stale:?}");
     assert_eq!(
-        api.post(&format!("{statement}/settle"), &ben, &json!({"reason": "paid"})).await.json()["status"],
+        api.post(&format!("{statement}/pay"), &ben, &json!({"reason": "paid"})).await.json()["status"],
         "settled"
     );
+    check_history(&api, &statement, &ana, &aws).await;
     check_invoices(&api, &statement, &ana, &aws, &google).await;
     check_who_sees_what(&api, &ben, &aws, &google).await;
     database.drop_it().await;
+}
+
+/// Each status tells who set it and with which key; the partner sees those since the issue, and nothing of others.
+async fn check_history(api: &Api, statement: &str, ana: &str, aws: &str) {
+    let long = json!({"reason": "x".repeat(2001)});
+    let refused = api.post(&format!("{statement}/dispute"), aws, &long).await;
+    assert_eq!((refused.status, refused.json()["type"].as_str()), (422, Some("urn:apportion:problem:wrong-body")));
+    let told = |seen: &Value| -> Vec<String> {
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let changes = seen["history"].as_array().expect("a history").iter();
+        changes.map(|it| [&it["status"], &it["changed_by"], &it["party"]].map(text).join(" ")).collect()
+    };
+    let ours = api.get(statement, ana).await.json();
+    let theirs = api.get(statement, aws).await.json();
+    let answers = ["disputed aws-audit aws", "agreed aws-audit aws", "disputed aws-audit aws", "agreed aws-audit aws"];
+    let since_issue = [&["issued ben -"], answers.as_slice(), &["settled ben -"]].concat();
+    assert_eq!(told(&ours), [&["draft ana -", "approved ben -"], since_issue.as_slice()].concat());
+    assert_eq!(told(&theirs), since_issue);
+    let keys: BTreeSet<&str> =
+        ours["history"].as_array().expect("a history").iter().filter_map(|it| it["key_id"].as_str()).collect();
+    assert_eq!(keys.len(), 3);
+    for change in theirs["history"].as_array().expect("a history") {
+        assert_eq!(change["key_id"].is_string(), change["party"] == json!("aws"), "{change}");
+    }
+    // What no mapping knows, of whatever source, is ours alone.
+    assert_eq!((&ours["unresolved_events"], theirs.get("unresolved_events")), (&json!(0), None));
+    assert_eq!(theirs["statement"].get("unresolved_events"), None);
+    assert_eq!((&ours["contract"], ours.get("contract_id")), (&json!("aws-openai"), None));
 }
 
 /// An invoice is drawn once, and read in three forms by who is party to it.
@@ -249,37 +161,20 @@ async fn check_who_sees_what(api: &Api, unbound: &str, aws: &str, google: &str) 
     assert_eq!((input.len(), &input[0]["amount"], &input[0]["currency"]), (1, &json!("33"), &json!("USD")));
 }
 
-/// Every route, as its description has it, with a path that leads somewhere.
-fn routes() -> Vec<(String, String, Vec<String>)> {
-    let description = serde_json::to_value(apportion::http::description()).expect("JSON");
-    let mut routes = Vec::new();
-    for (path, methods) in description["paths"].as_object().expect("paths") {
-        for (method, operation) in methods.as_object().expect("methods") {
-            let scopes =
-                operation["security"][0]["key"].as_array().unwrap_or_else(|| panic!("{method} {path}: no scope"));
-            let scopes = scopes.iter().map(|scope| scope.as_str().expect("a name").to_owned()).collect();
-            let path = path.replace("{contract}", "aws-openai").replace("{id}", "1").replace("{number}", "1");
-            let path = path.replace("{job}", "expire-answers").replace("{finding}", "0123456789abcdef");
-            routes.push((method.to_uppercase(), path, scopes));
-        }
-    }
-    assert!(routes.len() > 15, "{routes:?}");
-    routes
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_refuses_a_key_without_its_scope() {
     let database = books().await;
     let api = Api::of(&database.pool).await;
     for (method, path, scopes) in routes() {
         assert_eq!(api.send(&method, &path, &[], "").await.status, 401, "{method} {path} without a key");
-        let others: Vec<Scope> = Scope::ALL.into_iter().filter(|scope| !scopes.contains(&scope.to_string())).collect();
+        let others: Vec<Scope> =
+            Scope::ALL.iter().copied().filter(|scope| !scopes.contains(&scope.to_string())).collect();
         let key = api.key("other", &others, None).await;
         let refused = api.send(&method, &path, &[bearer(&key)], "").await;
         assert_eq!(refused.status, 403, "{method} {path}: {refused:?}");
         assert_eq!(refused.json()["scope"], json!(scopes[0]), "{method} {path}");
     }
-    let revoked = api.key("gone", &Scope::ALL, None).await;
+    let revoked = api.key("gone", Scope::ALL, None).await;
     let id = list_keys(&database.pool).await.expect("keys").remove(0).key_id;
     assert!(revoke_key(&database.pool, &id, "test").await.expect("revoked"));
     assert_eq!(api.get("/api/v1/contracts", &revoked).await.status, 401);
@@ -391,7 +286,10 @@ async fn lists_come_in_pages_and_as_they_are_wanted() {
     let lines: Vec<&str> = csv.text.lines().collect();
     assert_eq!(lines[0], "starts_at,cloud,channel,deployment,product,service_tier,meter,quantity");
     assert_eq!(lines[1], "2026-05-03T00:00:00Z,aws,bedrock,bedrock-us-east-1,gpt-5.5,default,input_tokens,1000000");
-    assert!(csv.header("link").expect("a link").ends_with("limit=2&cursor=2>; rel=\"next\""), "{csv:?}");
+    let cursor =
+        api.get(&format!("{path}&limit=2"), &key).await.json()["next_cursor"].as_str().expect("one").to_owned();
+    let link = csv.header("link").expect("a link");
+    assert!(link.ends_with(&format!("limit=2&cursor={cursor}>; rel=\"next\"")), "{csv:?}");
     let rows = api.send("GET", path, &[bearer(&key), "accept: application/x-ndjson".to_owned()], "").await;
     assert_eq!(rows.text.lines().count(), 3);
     // What is known already is not sent again.
@@ -427,6 +325,37 @@ async fn lists_come_in_pages_and_as_they_are_wanted() {
     let wrong = api.send("DELETE", "/api/v1/statements", &[bearer(&key)], "").await;
     assert_eq!((wrong.status, wrong.header("allow").is_some()), (405, true));
     database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_is_listed_with_what_stands() {
+    let database = books().await;
+    let api = Api::of(&database.pool).await;
+    let key = api.key("ana", &[Scope::Read, Scope::Ingest], None).await;
+    let headers = [bearer(&key), "content-type: application/cloudevents+json".to_owned()];
+    let mut changed = usage("e1");
+    changed["data"]["quantities"]["output_tokens"] = json!(7);
+    for event in [usage("e1"), changed.clone()] {
+        assert_eq!(api.send("POST", "/api/v1/events", &headers, &event.to_string()).await.status, 200);
+    }
+    let listed = api.get("/api/v1/usage/conflicts", &key).await.json();
+    let output = |content: &str| listed["items"][0][content]["data"]["quantities"]["output_tokens"].clone();
+    assert_eq!((output("reported"), output("stands")), (json!("7"), json!("10000")), "{listed}");
+    assert_eq!(listed["items"][0]["stands"]["id"], "e1");
+    database.drop_it().await;
+}
+
+#[test]
+fn each_operation_has_a_name_of_its_own() {
+    let description = serde_json::to_value(apportion::http::description()).expect("JSON");
+    let paths = description["paths"].as_object().expect("paths").values();
+    let operations: Vec<&Value> = paths.flat_map(|methods| methods.as_object().expect("methods").values()).collect();
+    let names: BTreeSet<&str> = operations.iter().filter_map(|it| it["operationId"].as_str()).collect();
+    assert_eq!(names.len(), operations.len(), "{names:?}");
+    for operation in operations {
+        let (name, tag) = (&operation["operationId"], operation["tags"][0].as_str().expect("a tag"));
+        assert!(name.as_str().is_some_and(|name| name.starts_with(&format!("{tag}_"))), "{name} of {tag}");
+    }
 }
 
 #[test]

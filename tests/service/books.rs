@@ -106,7 +106,7 @@ impl TestDatabase {
             contract: ContractId::from(contract),
             period: period.parse().expect("a period"),
             cutoff,
-            by: MAKER.to_owned(),
+            by: MAKER.into(),
             keep_approvals: false,
         };
         settle(&self.pool, &request).await

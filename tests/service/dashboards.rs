@@ -177,6 +177,28 @@ fn commands(text: &str) -> BTreeSet<Vec<String>> {
     fenced.chain(quoted).map(words).collect()
 }
 
+/// What `--help` says of a command; none where there is no such command.
+fn help(words: &[&String]) -> Option<String> {
+    // What follows the command's own words may be an argument in lower case: a folder, a role.
+    let (length, help) = (1..=words.len()).rev().find_map(|length| {
+        let mut help = Command::new(env!("CARGO_BIN_EXE_apportion"));
+        let answer = help.args(&words[..length]).arg("--help").output().expect("it runs");
+        answer.status.success().then(|| (length, String::from_utf8(answer.stdout).expect("text")))
+    })?;
+    // Not so where a command has to follow.
+    (length == words.len() || !help.contains("<COMMAND>")).then_some(help)
+}
+
+#[test]
+fn a_command_that_is_gone_is_noticed() {
+    let known = |text: &str| {
+        let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+        help(&words.iter().collect::<Vec<_>>()).is_some()
+    };
+    assert!(known("statement pay") && known("contracts apply contracts") && known("statement"));
+    assert!(!known("statement settle") && !known("none"));
+}
+
 #[test]
 fn what_the_runbook_has_people_run_exists() {
     let mut texts = vec![text("dashboards/runbook.md"), text("dashboards/README.md")];
@@ -186,13 +208,7 @@ fn what_the_runbook_has_people_run_exists() {
     for command in all {
         let is_word = |word: &&String| word.chars().all(|it| it.is_ascii_lowercase() || it == '-');
         let words: Vec<&String> = command.iter().take_while(is_word).take_while(|it| !it.starts_with('-')).collect();
-        // What follows the command's own words may be an argument in lower case: a folder, a role.
-        let help = (1..=words.len()).rev().find_map(|length| {
-            let mut help = Command::new(env!("CARGO_BIN_EXE_apportion"));
-            let answer = help.args(&words[..length]).arg("--help").output().expect("it runs");
-            answer.status.success().then(|| String::from_utf8(answer.stdout).expect("text"))
-        });
-        let help = help.unwrap_or_else(|| panic!("there is no command {command:?}"));
+        let help = help(&words).unwrap_or_else(|| panic!("there is no command {command:?}"));
         for option in command.iter().filter(|word| word.starts_with("--")) {
             assert!(help.contains(option.as_str()), "{command:?} has no {option}");
         }

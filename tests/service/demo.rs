@@ -33,13 +33,13 @@ fn check_demo() {
         ("DIFFERENT", 0),
         ("2026-04: issued statement", 2),
         ("2026-04: settled microsoft-openai", 1),
-        ("2026-05: settled aws-openai", 1),
+        ("2026-05: settled aws-openai", 2),
         ("2026-05: openai pays microsoft ", 1),
         ("2026-05: aws pays openai ", 1),
         ("Usage and list-price charges of 2026-05 by cloud", 1),
         ("Done in ", 1),
         ("Serving", 0),
-        ("To look around, run it in a terminal", 1),
+        ("To look around, run `make demo` in a terminal", 1),
         ("export DATABASE_URL", 0),
     ] {
         assert_eq!(shown.matches(part).count(), count, "{part:?} in\n{shown}");
@@ -145,6 +145,20 @@ fn every_command_explains_itself() {
     assert!(help.contains("Exit status:") && help.contains("Examples:"), "{help}");
 }
 
+#[test]
+fn settings_of_jobs_that_make_no_sense_are_refused() {
+    for (setting, expected) in [
+        ("jobs.tick_seconds=0", "from 1 to 86400"),
+        ("jobs.retry_seconds=0", "from 1 to 3600"),
+        ("jobs.redraft_hours=0", "from 1 to 744"),
+        ("jobs.close_delay_days=400", "from 0 to 366"),
+        ("jobs.keep_runs_days=7", "from 8 to 36525"),
+    ] {
+        let (status, _, complaints) = run(&mut apportion(&["jobs", "list", "--set", setting]));
+        assert!(status == Some(3) && complaints.contains(expected), "{setting}: {complaints}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn exit_statuses_tell_what_is_wrong() {
     let database = TestDatabase::empty().await;
@@ -180,8 +194,7 @@ async fn exit_statuses_tell_what_is_wrong() {
         check(&["settle", "no-such", "2026-05", "--by", "ana"], 3, "there is aws-openai");
         check(&["contracts", "show", "no-such"], 3, "there is aws-openai");
         check(&["jobs", "runs", "--contract", "no-such"], 3, "there is aws-openai");
-        check(&["jobs", "run", "no-such"], 2, "there is draft-statements, draw-invoices, expire-payloads");
-        check(&["serve", "--set", "jobs.tick_seconds=0"], 3, "jobs.tick_seconds");
+        check(&["jobs", "run", "no-such"], 2, "there is draft-statements, draw-invoices, watch-findings");
         check(&["statement", "list", "--set", "database.url=none"], 3, "database.url");
         check(&["serve", "--set", "telemetry.log_filter=a=b=c"], 3, "telemetry.log_filter");
         for command in [["ingest", "/nowhere"], ["record", "/nowhere"]] {

@@ -2,15 +2,21 @@
 //!
 //! A million output tokens of gpt-5.5 are charged 30 USD, of gpt-5.3-codex 14 USD; the share is 20 %.
 
+use crate::api_client::Api;
 use crate::books::*;
 use crate::support::{TestDatabase, correction};
+use apportion::domain::access::Scope;
 use apportion::domain::contract::rights::OnBreach;
 use apportion::domain::findings::{Finding, Verdict};
 use apportion::domain::ids::ContractId;
 use apportion::domain::period::Instant;
 use apportion::domain::record::Record;
-use apportion::jobs::findings::{DecideRequest, Decided, FindingError, FindingFilter, decide, list, show};
+use apportion::jobs::finding_watch::watch;
+use apportion::jobs::findings::{DecideRequest, FindingError, FindingFilter, decide, list, show};
 use apportion::jobs::statements::{approve, issue};
+use apportion::store::finding_decisions::Decision;
+use apportion::store::finding_states::count_open;
+use serde_json::json;
 
 const CONTRACT: &str = "microsoft-openai";
 
@@ -22,7 +28,7 @@ fn edit(folder: &std::path::Path, path: &str, from: &str, to: &str) {
 }
 
 /// A copy of the agreements under which usage before Azure is held, and gpt-5.5 is not released there yet.
-fn holding() -> tempfile::TempDir {
+pub fn holding() -> tempfile::TempDir {
     let folder = shipped_copy();
     edit(folder.path(), "microsoft-openai/3.md", "first = \"azure\"", "first = \"azure\"\non_breach = \"hold\"");
     let facts = folder.path().join("microsoft-openai/facts.jsonl");
@@ -33,11 +39,11 @@ fn holding() -> tempfile::TempDir {
 }
 
 /// A million output tokens of gpt-5.5 at a deployment, on 10 May 2026.
-fn million(id: &str, deployment: &str) -> String {
+pub fn million(id: &str, deployment: &str) -> String {
     usage(id, "2026-05-10T10:00:00-07:00", deployment, "gpt-5.5", &[("output_tokens", "1000000")])
 }
 
-fn release(id: &str, at: &str) -> Record {
+pub fn release(id: &str, at: &str) -> Record {
     let json = format!(
         r#"{{"kind":"fact","source":"test","id":"{id}","contract":"{CONTRACT}","name":"release","by":"openai","at":"{at}","product":"gpt-5.5","cloud":"azure","evidence":"test"}}"#
     );
@@ -46,7 +52,7 @@ fn release(id: &str, at: &str) -> Record {
 
 impl TestDatabase {
     /// Agreements, one million tokens that the lab may sell and one on Vertex, May and June without subscriptions.
-    async fn with_usage_on_vertex(folder: &std::path::Path) -> Self {
+    pub async fn with_usage_on_vertex(folder: &std::path::Path) -> Self {
         let database = TestDatabase::empty().await;
         database.apply(folder).await;
         database.ingest(&[million("direct", "openai-direct"), million("vertex", "vertex-us-central1")]).await;
@@ -55,9 +61,9 @@ impl TestDatabase {
         database
     }
 
-    async fn open(&self, known_at: Option<Instant>) -> Vec<Finding> {
-        let filter = FindingFilter { contract: Some(ContractId::from(CONTRACT)), known_at, ..FindingFilter::default() };
-        list(&self.pool, &filter).await.unwrap_or_else(|error| panic!("{error}")).findings
+    pub async fn open(&self, known_at: Option<Instant>) -> Vec<Finding> {
+        let filter = FindingFilter { contract: Some(ContractId::from(CONTRACT)), ..FindingFilter::default() };
+        list(&self.pool, &filter, known_at, None).await.unwrap_or_else(|error| panic!("{error}")).findings
     }
 
     /// The one group that is open.
@@ -72,7 +78,7 @@ impl TestDatabase {
         finding: &str,
         verdict: Verdict,
         known_at: Option<Instant>,
-    ) -> Result<Decided, FindingError> {
+    ) -> Result<Decision, FindingError> {
         let (by, reason) = (APPROVER.to_owned(), "as agreed".to_owned());
         decide(&self.pool, &DecideRequest { finding: finding.to_owned(), verdict, by, reason, known_at }).await
     }
@@ -190,8 +196,8 @@ async fn later_facts_end_a_finding_without_a_decision() {
     database.record(&[release("early", "2026-05-10T10:00:00-07:00")]).await;
     assert!(database.open(None).await.is_empty());
     assert_eq!(database.open(Some(before)).await.len(), 1);
-    let trace = FindingFilter { since: Some(before), ..FindingFilter::default() };
-    let ended = list(&database.pool, &trace).await.expect("a list").ended;
+    let all = FindingFilter::default();
+    let ended = list(&database.pool, &all, None, Some(before)).await.expect("a list").ended;
     let ended: Vec<String> = ended
         .iter()
         .map(|it| {
@@ -245,9 +251,14 @@ async fn bases_that_draw_on_what_is_held_shrink_with_it() {
     );
     database.ingest(&[codex]).await;
     // 20 % of 60; nothing of what AWS would owe for codex.
-    assert_eq!(booked(&database.settle(CONTRACT, "2026-05").await), ["revenue-share 2026-05 12"]);
-    assert_eq!(booked(&database.settle("aws-openai", "2026-05").await), Vec::<String>::new());
-    let all = list(&database.pool, &FindingFilter::default()).await.expect("a list").findings;
+    let shared = database.settle(CONTRACT, "2026-05").await;
+    assert_eq!(booked(&shared), ["revenue-share 2026-05 12"]);
+    let resale = database.settle("aws-openai", "2026-05").await;
+    assert_eq!(booked(&resale), Vec::<String>::new());
+    // What is held under an agreement is told to its own parties.
+    assert!(shared.drafted[0].1.held.is_empty());
+    assert_eq!(resale.drafted[0].1.held[0].events, 1);
+    let all = list(&database.pool, &FindingFilter::default(), None, None).await.expect("a list").findings;
     let [finding] = all.as_slice() else { panic!("{all:#?}") };
     assert_eq!(finding.key.contract.as_str(), "aws-openai");
     database.decide(&finding.id, Verdict::Release).await;
@@ -318,8 +329,8 @@ async fn findings_are_listed_by_local_day_and_decisions_stand() {
     database.ingest(&edges).await;
     let days: Vec<String> = database.open(None).await.iter().map(|it| it.key.day.to_string()).collect();
     assert_eq!(days, ["2026-05-10", "2026-05-31", "2026-06-01"]);
-    let period = Some("2026-06".parse().expect("a period"));
-    let june = list(&database.pool, &FindingFilter { period, ..FindingFilter::default() }).await.expect("a list");
+    let june = FindingFilter::default().in_period("2026-06".parse().expect("a period"));
+    let june = list(&database.pool, &june, None, None).await.expect("a list");
     assert_eq!(june.findings.iter().map(|it| it.key.day.to_string()).collect::<Vec<_>>(), ["2026-06-01"]);
     // Reported, not held: it counts, and rejecting it is an opinion on record.
     assert_eq!(booked(&database.settle(CONTRACT, "2026-05").await), ["revenue-share 2026-05 18"]);
@@ -327,11 +338,14 @@ async fn findings_are_listed_by_local_day_and_decisions_stand() {
     database.decide(&june.findings[0].id, Verdict::Reject).await;
     assert_eq!(database.open(None).await.len(), 2);
     let unknown = FindingFilter { contract: Some(ContractId::from("none")), ..FindingFilter::default() };
-    let now = FindingFilter { since: Some(before), ..FindingFilter::default() };
-    assert!(list(&database.pool, &now).await.expect("a list").ended.is_empty(), "it was decided on");
-    assert!(matches!(list(&database.pool, &unknown).await, Err(FindingError::Contract(_))));
+    let all = FindingFilter::default();
+    assert!(
+        list(&database.pool, &all, None, Some(before)).await.expect("a list").ended.is_empty(),
+        "it was decided on"
+    );
+    assert!(matches!(list(&database.pool, &unknown, None, None).await, Err(FindingError::Contract(_))));
     for (change, expect) in [
-        ("update finding_decision set decision = 'release'", "append-only"),
+        ("update finding_decision set verdict = 'release'", "append-only"),
         ("delete from finding_decision_event", "append-only"),
         ("truncate finding_decision cascade", "append-only"),
         (
@@ -350,5 +364,131 @@ async fn findings_are_listed_by_local_day_and_decisions_stand() {
         let error = outcome.map_or_else(|error| error.to_string(), |_| panic!("accepted: {change}"));
         assert!(error.contains(expect), "{change}: {error}");
     }
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_writes_down_what_differs_from_its_last_look_and_nothing_else() {
+    let database = TestDatabase::with_usage_on_vertex(holding().path()).await;
+    let look = async || {
+        let news = watch(&database.pool, &CONTRACT.into()).await.unwrap_or_else(|error| panic!("{error}"));
+        [news.opened, news.changed, news.gone].map(|states| states.iter().map(|it| it.events).collect::<Vec<_>>())
+    };
+    // What dashboards show is what is open.
+    let shown = async || -> Vec<String> {
+        let sql = "select f.day || ' ' || f.events || ' ' || a.amount || ' ' || f.on_breach || ' ' || f.kind
+            from reporting.finding f join reporting.finding_amount a using (finding_id) where f.events > 0 order by 1";
+        sqlx::query_scalar(sql).fetch_all(&database.pool).await.expect("findings")
+    };
+    let counted = async || {
+        let counts = count_open(&database.pool).await.expect("counts");
+        assert!(
+            counts.len() > 2 && counts.iter().all(|(contract, groups)| *groups == 0 || contract.as_str() == CONTRACT)
+        );
+        counts.iter().map(|(_, groups)| groups).sum::<i64>()
+    };
+    let nothing: [Vec<i64>; 3] = [vec![], vec![], vec![]];
+    assert_eq!(counted().await, 0);
+    assert_eq!(look().await, [vec![1], vec![], vec![]]);
+    assert_eq!(look().await, nothing);
+    assert_eq!(counted().await, 1);
+    assert_eq!(shown().await, ["2026-05-10 1 30 hold first_availability"]);
+    // Late usage of the same day, and of one before all that was seen.
+    let early =
+        usage("early", "2026-04-28T00:00:00-07:00", "vertex-us-central1", "gpt-5.5", &[("output_tokens", "1000000")]);
+    database.ingest(&[million("late", "vertex-us-central1"), early]).await;
+    assert_eq!(look().await, [vec![1], vec![2], vec![]]);
+    assert_eq!(counted().await, 2);
+    let first = "2026-04-28 1 30 hold first_availability";
+    assert_eq!(shown().await, [first, "2026-05-10 2 60 hold first_availability"]);
+    let ids: Vec<String> = database.open(None).await.into_iter().map(|it| it.id).collect();
+    database.decide(&ids[1], Verdict::Release).await;
+    assert_eq!(look().await, [vec![], vec![], vec![0]]);
+    assert_eq!((shown().await, counted().await), (vec![first.to_owned()], 1));
+    // What usage nowhere near brings is looked at, and is none.
+    database.ingest(&[million("elsewhere", "openai-direct")]).await;
+    assert_eq!(look().await, nothing);
+    // A fact that comes to light ends what is left; it opens again where that is corrected to another day.
+    database.record(&[release("azure", "2026-04-27T12:00:00-07:00")]).await;
+    assert_eq!(look().await, [vec![], vec![], vec![0]]);
+    database.ingest(&[correction("c", "early", r#""occurred_at":"2026-04-27T17:00:00Z""#)]).await;
+    assert_eq!(look().await, [vec![1], vec![], vec![]]);
+    assert_eq!(shown().await, ["2026-04-27 1 30 hold first_availability"]);
+    assert_eq!(database.number("select count(*) from finding_state").await, 6);
+    for (change, expect) in [
+        ("update finding_watch set known_at = known_at", "only moves forward"),
+        ("delete from finding_watch", "only moves forward"),
+        ("update finding_state set events = 1", "append-only"),
+        (
+            "insert into finding_state select finding_id, known_at - interval '1 second', contract_id, right_id, product,
+               deployment, day, on_breach, why, events, first_at, last_at, quantities, amounts, unpriced
+             from finding_state limit 1",
+            "is not watched as known at",
+        ),
+    ] {
+        let error = sqlx::query(change).execute(&database.pool).await.expect_err(change).to_string();
+        assert!(error.contains(expect), "{change}: {error}");
+    }
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_findings_are_one_answer() {
+    let folder = holding();
+    let database = TestDatabase::with_usage_on_vertex(folder.path()).await;
+    let at =
+        |day: &str| usage(day, &format!("{day}T12:00:00Z"), "vertex-us-central1", "gpt-5.5", &[("output_tokens", "5")]);
+    database.ingest(&["2026-05-11", "2026-05-12", "2025-05-01"].map(at)).await;
+    let api = Api::of(&database.pool).await;
+    let key = api.key("ana", &[Scope::Read, Scope::Approve], None).await;
+    let days = |page: &serde_json::Value| -> Vec<String> {
+        page["items"]
+            .as_array()
+            .expect("items")
+            .iter()
+            .map(|it| it["day"].as_str().expect("a day").to_owned())
+            .collect()
+    };
+    let first = api.get("/api/v1/findings?period=2026-05&limit=2", &key).await.json();
+    assert_eq!(days(&first), ["2026-05-10", "2026-05-11"]);
+    assert_eq!(
+        (&first["items"][0]["amounts"], &first["items"][0]["on_breach"]),
+        (&json!({"USD": "30"}), &json!("hold"))
+    );
+    // Decided meanwhile: the second page is as known at the first.
+    let of_day = |it: &Finding| it.key.day.to_string() == "2026-05-12";
+    let last = database.open(None).await.into_iter().find(of_day).expect("a finding");
+    database.decide(&last.id, Verdict::Reject).await;
+    let cursor = first["next_cursor"].as_str().expect("a cursor");
+    let second = api.get(&format!("/api/v1/findings?period=2026-05&limit=2&cursor={cursor}"), &key).await.json();
+    assert_eq!((days(&second), &second["known_at"]), (vec!["2026-05-12".to_owned()], &first["known_at"]));
+    assert!(second["next_cursor"].is_null(), "{second}");
+    assert_eq!(days(&api.get("/api/v1/findings?period=2026-05", &key).await.json()), ["2026-05-10", "2026-05-11"]);
+    let other = api.get(&format!("/api/v1/findings?period=2026-05&contract=aws-openai&cursor={cursor}"), &key).await;
+    assert_eq!(other.status, 400, "{other:?}");
+    let csv = ["accept: text/csv".to_owned(), crate::api_client::bearer(&key)];
+    let csv = api.send("GET", "/api/v1/findings?period=2026-05", &csv, "").await.text;
+    assert!(
+        csv.starts_with("contract,right,product,deployment,day,id,on_breach,why,events,") && csv.lines().count() == 3
+    );
+    let decisions = api.get("/api/v1/findings/decisions?period=2026-05", &key).await.json();
+    assert_eq!(
+        (days(&decisions), &decisions["items"][0]["verdict"]),
+        (vec!["2026-05-12".to_owned()], &"reject".into())
+    );
+    // Without a period it is the last 12 months.
+    let lately = (chrono::Utc::now() - chrono::TimeDelta::days(40)).format("%Y-%m-%d").to_string();
+    database.ingest(&[at(&lately)]).await;
+    let listed = days(&api.get("/api/v1/findings", &key).await.json());
+    assert!(listed.contains(&lately) && !listed.contains(&"2025-05-01".to_owned()), "{listed:?}");
+    assert_eq!(days(&api.get("/api/v1/findings?period=2025", &key).await.json()), ["2025-05-01"; 2], "two rights");
+    let since = database.watermark().await;
+    database.record(&[release("azure", "2026-05-10T00:00:00Z")]).await;
+    let since = since.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let ended = api.get(&format!("/api/v1/findings/ended?since={since}&period=2026-05"), &key).await.json();
+    assert_eq!(
+        (days(&ended), &ended["items"][0]["facts"]),
+        (days(&first), &json!([{"source": "test", "id": "azure"}]))
+    );
     database.drop_it().await;
 }

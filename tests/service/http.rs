@@ -25,10 +25,19 @@ async fn get(address: SocketAddr, path: &'static str) -> (u16, String) {
 }
 
 async fn start(pool: sqlx::PgPool, metrics: Arc<Metrics>, ingests: bool) -> (SocketAddr, CancellationToken) {
+    start_state(state_of(pool, metrics, ingests)).await
+}
+
+fn state_of(pool: sqlx::PgPool, metrics: Arc<Metrics>, ingests: bool) -> HttpState {
+    let reads = store::for_reading(&pool, Duration::from_secs(30));
+    HttpState::new(pool, reads, metrics, ingests, crate::jobs::schedule())
+}
+
+async fn start_state(state: HttpState) -> (SocketAddr, CancellationToken) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
     let address = listener.local_addr().expect("an address");
     let stop = CancellationToken::new();
-    tokio::spawn(serve_on(listener, HttpState::new(pool, metrics, ingests, crate::jobs::schedule()), stop.clone()));
+    tokio::spawn(serve_on(listener, state, stop.clone()));
     (address, stop)
 }
 
@@ -63,6 +72,22 @@ async fn ready_means_that_each_role_can_work() {
     assert!(text.contains("apportion_consumer_connected_brokers 1"), "{text}");
     stop_door.cancel();
     stop_both.cancel();
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_is_ready_once_it_looked_what_is_due() {
+    let database = TestDatabase::new().await;
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    let state = state_of(database.pool.clone(), Arc::clone(&metrics), false);
+    let (address, stop) = start_state(state.with_jobs(Duration::from_secs(30))).await;
+    let (status, why) = get(address, "/readyz").await;
+    assert!(status == 503 && why.contains(r#""http":{"ready":true"#), "{why}");
+    assert!(why.contains(r#""jobs":{"ready":false,"why":["it was not looked yet which jobs are due"]"#), "{why}");
+    metrics.jobs_ticked();
+    let (status, why) = get(address, "/readyz").await;
+    assert!(status == 200 && why.contains(r#""jobs":{"ready":true"#), "{why}");
+    stop.cancel();
     database.drop_it().await;
 }
 

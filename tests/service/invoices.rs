@@ -1,11 +1,14 @@
 //! Invoices and credit notes on a real database: numbers without gaps, drawn once, never changed, and their files.
 
 use crate::books::*;
+use crate::jobs::IMPATIENT;
 use crate::support::TestDatabase;
 use apportion::domain::ids::{InvoiceNumber, PartyId};
 use apportion::domain::invoice::{Invoice, InvoiceKind, NotDrawnReason};
 use apportion::domain::money::Exact;
+use apportion::domain::schedule::{Job, RunOutcome};
 use apportion::jobs::invoices::{InvoiceError, document, draw, draw_all, list, read, show};
+use apportion::jobs::schedule::tick;
 use apportion::jobs::statements::{approve, issue};
 use apportion::render::amount::money;
 use apportion::render::csv::csv;
@@ -31,11 +34,11 @@ fn agreements(copies: usize) -> tempfile::TempDir {
 }
 
 /// A sale of 33 USD on Bedrock: 80% of it, 26.40, are OpenAI's.
-fn sale(id: &str, day: &str) -> String {
+pub fn sale(id: &str, day: &str) -> String {
     usage(id, &format!("{day}T12:00:00Z"), "bedrock-us-east-1", "gpt-5.5", &[("output_tokens", "1000000")])
 }
 
-async fn resale(copies: usize, lines: &[String]) -> TestDatabase {
+pub async fn resale(copies: usize, lines: &[String]) -> TestDatabase {
     let database = TestDatabase::empty().await;
     database.apply(agreements(copies).path()).await;
     database.ingest(lines).await;
@@ -43,7 +46,7 @@ async fn resale(copies: usize, lines: &[String]) -> TestDatabase {
 }
 
 /// Settles and issues; returns the statement's number.
-async fn issued(database: &TestDatabase, contract: &str, period: &str) -> i64 {
+pub async fn issued(database: &TestDatabase, contract: &str, period: &str) -> i64 {
     let drafted = database.settle(contract, period).await.drafted;
     let [(id, _)] = drafted.as_slice() else { panic!("one pair of parties") };
     approve(&database.pool, *id, APPROVER).await.expect("approved");
@@ -204,6 +207,31 @@ async fn a_refund_gives_a_credit_note_on_the_invoice_and_periods_come_in_order()
     let documents = read(pool, &InvoiceFilter::default()).await.expect("documents");
     let said: Vec<String> = documents.iter().map(|it| format!("{} {} {}", it.number, it.period, it.total)).collect();
     assert_eq!(said, ["OPENAI-000001 2026-05 26.4", "OPENAI-000002 2026-07 -2.64", "OPENAI-000003 2026-08 -2.64"]);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_cannot_be_drawn_is_told_of_and_the_others_are_drawn() {
+    let database = resale(3, &[sale("s", "2026-05-10")]).await;
+    let pool = &database.pool;
+    let mut statements = Vec::new();
+    for copy in 1..=3 {
+        statements.push(issued(&database, &format!("resale-{copy}"), "2026-05").await);
+    }
+    // The database refuses one of them, whatever is tried again.
+    let refusing = format!("alter table invoice add constraint not_this check (statement_id <> {})", statements[1]);
+    sqlx::raw_sql(sqlx::AssertSqlSafe(refusing)).execute(pool).await.expect("a constraint");
+    let now = chrono::Utc::now();
+    let ran = tick(pool, &crate::jobs::schedule(), Job::DrawInvoices, now, IMPATIENT).await.expect("a run");
+    let [run] = ran.as_slice() else { panic!("{ran:?}") };
+    assert_eq!(run.outcome, RunOutcome::Done);
+    assert!(run.detail.contains("OPENAI-000001, OPENAI-000002; left: ") && run.detail.contains("not_this"), "{run:?}");
+    let all = draw_all(pool, APPROVER).await.expect("the rest");
+    assert_eq!(all.drawn, []);
+    let left: Vec<i64> = all.left.iter().map(|left| left.statement_id).collect();
+    assert_eq!(left, [statements[1]]);
+    let drawn = list(pool, &InvoiceFilter::default()).await.expect("a list");
+    assert_eq!(drawn.iter().map(|head| head.statement_id).collect::<Vec<_>>(), [statements[0], statements[2]]);
     database.drop_it().await;
 }
 

@@ -6,13 +6,13 @@ use crate::jobs::{CONTRACT, begun};
 use crate::support::*;
 use chrono::Utc;
 use sqlx::{Postgres, Transaction};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const TIME_LIMIT: Duration = Duration::from_secs(120);
 
-/// `apportion serve --roles jobs`; killed when it is dropped, also when a test fails.
-struct Scheduler(Child);
+/// `apportion serve --roles jobs`.
+struct Scheduler(Process);
 
 impl Scheduler {
     /// Its clock stands at about a day of the past: the drafts of months are due one after the other.
@@ -24,34 +24,20 @@ impl Scheduler {
             .env("APPORTION_JOBS__CLOCK_BEHIND_DAYS", behind.to_string())
             .env("APPORTION_JOBS__TICK_SECONDS", "1")
             .env("APPORTION_JOBS__LEASE_SECONDS", "1")
-            .env("APPORTION_JOBS__RETRY_SECONDS", "0")
+            .env("APPORTION_JOBS__RETRY_SECONDS", "1")
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("it starts");
-        Self(child)
-    }
-
-    fn kill(&mut self) {
-        // SIGKILL: it can put nothing in order.
-        self.0.kill().expect("killed");
-        self.0.wait().expect("ended");
+        Self(Process::of(child))
     }
 
     fn is_holder(&self, holder: &str) -> bool {
-        holder.ends_with(&format!(":{}", self.0.id()))
+        holder.ends_with(&format!(":{}", self.0.child.id()))
     }
 }
 
-impl Drop for Scheduler {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + TIME_LIMIT;
     while !done().await {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
@@ -97,14 +83,14 @@ const STEPS: &[Step] = &[
     },
 ];
 
-async fn hold(database: &TestDatabase, lock: &'static str) -> Transaction<'static, Postgres> {
+pub async fn hold(database: &TestDatabase, lock: &'static str) -> Transaction<'static, Postgres> {
     let mut held = database.pool.begin().await.expect("a transaction");
     sqlx::query(lock).execute(&mut *held).await.expect("locked");
     held
 }
 
 /// Whether a query that begins so waits for a lock that somebody else holds.
-async fn waits(database: &TestDatabase, query: &str) -> bool {
+pub async fn waits(database: &TestDatabase, query: &str) -> bool {
     let sql = "select exists (select from pg_stat_activity where datname = current_database()
                and wait_event_type = 'Lock' and starts_with(query, $1))";
     sqlx::query_scalar(sql).bind(query).fetch_one(&database.pool).await.expect("asked")
@@ -159,7 +145,7 @@ async fn a_run_that_is_killed_at_any_step_is_taken_over_and_drafts_once() {
         for scheduler in &mut schedulers {
             // Before it holds a lease nobody can tell which of the two it is.
             if holder.as_deref().is_none_or(|holder| scheduler.is_holder(holder)) {
-                scheduler.kill();
+                scheduler.0.kill();
             }
         }
         held.rollback().await.expect("let go");
@@ -216,7 +202,7 @@ async fn kills_at_random_and_clocks_that_disagree_by_months_miss_nothing_and_dou
             tokio::time::sleep(Duration::from_millis(random(120).into())).await;
             amid_runs += u32::from(running.is_some());
             let victim = &mut schedulers[running.unwrap_or(random(2) as usize)];
-            victim.kill();
+            victim.0.kill();
             *victim = start();
             kills += 1;
         } else if kills == KILLS {
@@ -250,15 +236,16 @@ async fn one_that_is_told_to_end_ends_its_run_and_begins_no_other() {
     let mut scheduler = Scheduler::start(&database, "2024-01-10T00:00:00Z");
     until("it settles", async || waits(&database, "select pg_advisory").await).await;
     // The shell's own: a small Debian has no other.
-    let told = Command::new("sh").args(["-c", &format!("kill -TERM {}", scheduler.0.id())]).status().expect("a shell");
+    let told =
+        Command::new("sh").args(["-c", &format!("kill -TERM {}", scheduler.0.child.id())]).status().expect("a shell");
     assert!(told.success());
     // Longer than its lease: it holds that as long as it runs.
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    assert_eq!(scheduler.0.try_wait().expect("its status"), None, "it does not leave its run");
+    assert_eq!(scheduler.0.child.try_wait().expect("its status"), None, "it does not leave its run");
     held.rollback().await.expect("let go");
     let mut ended = None;
     until("it ends", async || {
-        ended = scheduler.0.try_wait().expect("its status");
+        ended = scheduler.0.child.try_wait().expect("its status");
         ended.is_some()
     })
     .await;

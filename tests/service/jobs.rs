@@ -5,18 +5,18 @@ use crate::support::*;
 use apportion::domain::period::Instant;
 use apportion::domain::schedule::{Job, RunOutcome, Standing, Subject};
 use apportion::domain::statement::StatementStatus;
-use apportion::jobs::schedule::{Patience, Planned, Ran, Schedule, plan, run, tick};
+use apportion::jobs::schedule::{Planned, Ran, Schedule, Trigger, plan, run, tick};
 use apportion::jobs::statements::{approve, issue};
 use apportion::store::books::{StatementFilter, StatementHead, list_statements};
-use apportion::store::jobs::{JobRun, RunFilter, RunStart, begin_run, end_run, list_runs, renew_lease};
-use chrono::TimeDelta;
+use apportion::store::jobs::{JobRun, RunFilter, RunStart, Starter, begin_run, end_run, list_runs, renew_lease};
+use chrono::{TimeDelta, Utc};
 use std::process::Command;
 use std::time::Duration;
 
 /// Its books begin in November 2023, in UTC, and no figure is missing.
 pub const CONTRACT: &str = "trace-share";
-const PATIENT: Patience = Patience::Patient;
-const IMPATIENT: Patience = Patience::Impatient;
+const PATIENT: Trigger<'static> = Trigger::Schedule;
+pub const IMPATIENT: Trigger<'static> = Trigger::Person(Starter { name: "ana", key_id: None, idempotency_key: None });
 
 pub fn schedule() -> Schedule {
     Schedule {
@@ -26,6 +26,7 @@ pub fn schedule() -> Schedule {
         redraft: TimeDelta::days(1),
         retry: TimeDelta::minutes(1),
         lease: Duration::from_secs(60),
+        keep_runs_days: 90,
         clock_behind_days: 0,
     }
 }
@@ -47,8 +48,8 @@ pub async fn begun(count: u32) -> TestDatabase {
 }
 
 impl TestDatabase {
-    async fn plan(&self, now: &str, patience: Patience) -> Vec<Planned> {
-        plan(&self.pool, &schedule(), Job::DraftStatements, at(now), patience).await.expect("planned")
+    async fn plan(&self, now: &str, trigger: Trigger<'_>) -> Vec<Planned> {
+        plan(&self.pool, &schedule(), Job::DraftStatements, at(now), trigger).await.expect("planned")
     }
 
     /// "subject standing", and what it waits for.
@@ -58,18 +59,19 @@ impl TestDatabase {
         self.plan(now, PATIENT).await.into_iter().filter(of_contract).map(told).collect()
     }
 
-    async fn tick_at(&self, now: &str, patience: Patience) -> Vec<Ran> {
-        tick(&self.pool, &schedule(), Job::DraftStatements, at(now), patience).await.expect("a tick")
+    async fn tick_at(&self, now: &str, trigger: Trigger<'_>) -> Vec<Ran> {
+        tick(&self.pool, &schedule(), Job::DraftStatements, at(now), trigger).await.expect("a tick")
     }
 
     /// "subject outcome" of each run of a tick.
-    async fn tick(&self, now: &str, patience: Patience) -> Vec<String> {
-        let ran = self.tick_at(now, patience).await;
+    async fn tick(&self, now: &str, trigger: Trigger<'_>) -> Vec<String> {
+        let ran = self.tick_at(now, trigger).await;
         ran.into_iter().map(|it| format!("{} {}", it.subject, it.outcome)).collect()
     }
 
     async fn runs(&self) -> Vec<JobRun> {
-        let filter = RunFilter { job: Some(Job::DraftStatements), contract: None, before: None, limit: 1000 };
+        let filter =
+            RunFilter { job: Some(Job::DraftStatements), contract: None, request: None, before: None, limit: 1000 };
         list_runs(&self.pool, &filter).await.expect("listed")
     }
 
@@ -306,7 +308,7 @@ async fn of_two_that_found_the_same_due_one_runs_it() {
         let due = database.plan("2023-12-10T00:00:00Z", IMPATIENT).await;
         let due = due.iter().find(|it| it.standing == Standing::Due).expect("due");
         let (now, schedule) = (at("2023-12-10T00:00:00Z"), schedule());
-        let run = || run(&database.pool, &schedule, due, now);
+        let run = || run(&database.pool, &schedule, due, now, PATIENT);
         let (a, b, c) = tokio::join!(run(), run(), run());
         let ran = [a, b, c].into_iter().filter(|it| it.as_ref().expect("asked").is_some()).count();
         assert_eq!(ran, 1, "round {round}");
@@ -318,7 +320,7 @@ async fn of_two_that_found_the_same_due_one_runs_it() {
 fn start<'a>(subject: &'a Subject, follows: Option<i64>, lease: u64) -> RunStart<'a> {
     let at: Instant = at("2023-12-10T00:00:00Z");
     let (job, lease) = (Job::DraftStatements, Duration::from_secs(lease));
-    RunStart { job, subject, due_at: at, clock_at: at, attempt: 1, holder: "test:2", follows, lease }
+    RunStart { job, subject, due_at: at, clock_at: at, attempt: 1, holder: "test:2", starter: None, follows, lease }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -394,5 +396,55 @@ async fn payloads_expire_as_a_job_and_once_an_hour() {
     let plan = plan(&database.pool, &schedule(), Job::ExpirePayloads, now, PATIENT).await.expect("planned");
     let left = plan[0].next_at.expect("a time") - now;
     assert!(left > TimeDelta::minutes(59) && left <= TimeDelta::hours(1), "{left}");
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_say_who_started_them_and_are_removed_in_time() {
+    let database = TestDatabase::new().await;
+    let (pool, now) = (&database.pool, at("2026-06-10T00:00:00Z"));
+    let tick = async |job, trigger| tick(pool, &schedule(), job, now, trigger).await.expect("a tick");
+    for trigger in [PATIENT, IMPATIENT, IMPATIENT] {
+        assert_eq!(tick(Job::ExpirePayloads, trigger).await.len(), 1);
+    }
+    let all = RunFilter { job: None, contract: None, request: None, before: None, limit: 10 };
+    let runs = list_runs(pool, &all).await.expect("listed");
+    let starters: Vec<Option<&str>> = runs.iter().map(|run| run.started_by.as_deref()).collect();
+    assert_eq!(starters, [Some("ana"), Some("ana"), None]);
+    let refused = async |sql: &'static str| sqlx::query(sql).execute(pool).await.expect_err("refused").to_string();
+    assert!(refused("delete from job_run").await.contains("has not ended 7 days ago"));
+    assert!(refused("delete from job_run_end").await.contains("stays as long as the run"));
+    assert!(refused("update job_run set started_by = 'ben'").await.contains("append-only"));
+    // Of the two that ended long ago the last of the subject stays, as does one that ended since.
+    let aged = "alter table job_run_end disable trigger append_only;
+                update job_run_end set ended_at = ended_at - interval '91 days';
+                alter table job_run_end enable trigger append_only";
+    sqlx::raw_sql(aged).execute(pool).await.expect("aged");
+    assert_eq!(tick(Job::ExpireAnswers, IMPATIENT).await.len(), 1);
+    assert_eq!(tick(Job::ExpireRuns, IMPATIENT).await[0].detail, "runs that expired: 2");
+    let left: Vec<Job> = list_runs(pool, &all).await.expect("listed").iter().map(|run| run.job).collect();
+    assert_eq!(left, [Job::ExpireRuns, Job::ExpireAnswers, Job::ExpirePayloads]);
+    assert_eq!(tick(Job::ExpireRuns, IMPATIENT).await[0].outcome, RunOutcome::NothingNew);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_answered_with_the_runs_of_its_own_job() {
+    let database = TestDatabase::new().await;
+    let pool = &database.pool;
+    let key = "insert into api_key (key_id, secret_sha256, holder, scopes, created_at, created_by)
+               values ('00000000000000aa', sha256('x'), 'ana', array['admin'], now(), 'test')";
+    sqlx::query(key).execute(pool).await.expect("a key");
+    let ask = async |job, idempotency_key| {
+        let starter = Starter { name: "ana", key_id: Some("00000000000000aa"), idempotency_key };
+        let ran = tick(pool, &schedule(), job, Utc::now(), Trigger::Person(starter)).await.expect("a tick");
+        ran.into_iter().map(|it| (it.run_id, it.job)).collect::<Vec<_>>()
+    };
+    let first = ask(Job::ExpirePayloads, Some("a")).await;
+    assert_eq!(first, [(1, Job::ExpirePayloads)]);
+    assert_eq!(ask(Job::ExpireAnswers, Some("a")).await, [(2, Job::ExpireAnswers)], "another job");
+    assert_eq!(ask(Job::ExpirePayloads, Some("a")).await, first, "the same request");
+    assert_eq!(ask(Job::ExpirePayloads, Some("b")).await, [(3, Job::ExpirePayloads)], "another request");
+    assert_eq!(ask(Job::ExpirePayloads, None).await, [(4, Job::ExpirePayloads)], "a request without a name");
     database.drop_it().await;
 }

@@ -1,13 +1,16 @@
 //! Alerts and panels on a real Prometheus, which scrapes a real `apportion serve`.
 
+use crate::books::shipped_copy;
 use crate::panels::{DASHBOARDS, Query, alerts, names, panels};
 use crate::support::*;
+use apportion::domain::schedule::{Job, Subject};
+use apportion::store::jobs::{RunStart, begin_run};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Debian's Prometheus or promtool: on PATH, or where `scripts/services prometheus` put it.
@@ -32,43 +35,21 @@ fn alerts_fire_when_they_should_and_only_then() {
     promtool(&["test", "rules", "alerts_test.yaml"]);
 }
 
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Either fails only where it has ended already.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-/// Starts the service on a free port and returns where it answers.
-fn serve(database: &TestDatabase, topic: &TestTopic) -> (Running, SocketAddr) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_apportion"))
+/// Starts the service and returns where it answers.
+fn serve(database: &TestDatabase, topic: &TestTopic) -> (Process, SocketAddr) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_apportion"));
+    command
         .arg("serve")
         .env("DATABASE_URL", &database.url)
         .env("APPORTION_KAFKA__GROUP_ID", &topic.name)
         .env("APPORTION_KAFKA__TOPICS", &topic.name)
-        .env("APPORTION_HTTP__LISTEN", "127.0.0.1:0")
-        .env("APPORTION_TELEMETRY__LOG_FORMAT", "json")
-        .env_remove("APPORTION_CONFIG")
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the service starts");
-    let mut log = BufReader::new(child.stderr.take().expect("a log")).lines();
-    let running = Running(child);
-    let address = log.by_ref().find_map(|line| {
-        let line: Value = serde_json::from_str(&line.expect("a line")).ok()?;
-        line["fields"]["address"].as_str().and_then(|address| address.parse().ok())
-    });
-    // Nobody else reads the log: a full pipe would stop the service.
-    std::thread::spawn(move || log.for_each(drop));
-    (running, address.expect("it listens"))
+        .env("APPORTION_JOBS__TICK_SECONDS", "1")
+        .env("APPORTION_JOBS__RETRY_SECONDS", "1");
+    Process::serving(command)
 }
 
 /// Starts a Prometheus that scrapes `address` each second and watches our alerts.
-fn watch(address: SocketAddr, folder: &Path) -> (Running, SocketAddr) {
+fn watch(address: SocketAddr, folder: &Path) -> (Process, SocketAddr) {
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards/alerts.yaml");
     let config = format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [{rules:?}]\n\
@@ -83,17 +64,22 @@ fn watch(address: SocketAddr, folder: &Path) -> (Running, SocketAddr) {
         .stderr(Stdio::null())
         .spawn()
         .expect("Prometheus starts");
-    (Running(prometheus), free)
+    (Process::of(prometheus), free)
 }
 
-/// What Prometheus answers; nothing while it does not.
-fn ask(prometheus: SocketAddr, path: &str) -> Option<Value> {
-    let mut stream = TcpStream::connect(prometheus).ok()?;
+/// The body of an answer; nothing where there is none.
+fn get(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
     // An answer of HTTP/1.0 comes in one piece.
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
-    let answer: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
+    Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+}
+
+/// What Prometheus answers; nothing while it does not.
+fn ask(prometheus: SocketAddr, path: &str) -> Option<Value> {
+    let answer: Value = serde_json::from_str(&get(prometheus, path)?).ok()?;
     assert!(answer["status"] == "success", "{path}: {answer}");
     Some(answer["data"].clone())
 }
@@ -138,7 +124,12 @@ fn messages(round: usize) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_panel_and_alert_has_what_it_asks_prometheus_for() {
-    let (database, topic) = (TestDatabase::new().await, TestTopic::new(2).await);
+    let (database, topic) = (TestDatabase::empty().await, TestTopic::new(2).await);
+    // Findings are told by contract.
+    database.apply(shipped_copy().path()).await;
+    let named = "insert into product values ('gpt', 'openai', '{}', now());
+        insert into deployment values ('east', 'azure', 'api', 'r', 'openai', 'openai', now())";
+    sqlx::raw_sql(named).execute(&database.pool).await.expect("master data");
     let folder = tempfile::tempdir().expect("a folder");
     let (_service, address) = serve(&database, &topic);
     let (_prometheus, prometheus) = watch(address, folder.path());
@@ -186,6 +177,45 @@ async fn every_panel_and_alert_has_what_it_asks_prometheus_for() {
         };
         assert_eq!(rule["state"], expect, "{rule}");
     }
+    topic.delete().await;
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_process_died_counts_as_lost_and_is_done_again() {
+    let (database, topic) = (TestDatabase::new().await, TestTopic::new(1).await);
+    let (at, subject) = (chrono::Utc::now(), Subject::default());
+    let died = RunStart {
+        job: Job::ExpireAnswers,
+        subject: &subject,
+        due_at: at,
+        clock_at: at,
+        attempt: 1,
+        holder: "died",
+        starter: None,
+        follows: None,
+        lease: Duration::from_secs(1),
+    };
+    assert!(begin_run(&database.pool, &died).await.expect("asked").is_some());
+    let outcomes = async || -> Vec<String> {
+        let runs = "select outcome from reporting.job_run where job = 'expire-answers' order by run_id";
+        sqlx::query_scalar(runs).fetch_all(&database.pool).await.expect("runs")
+    };
+    assert_eq!(outcomes().await, ["running"]);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(outcomes().await, ["lost"]);
+    let (_service, address) = serve(&database, &topic);
+    let counted = |text: &str, outcome: &str| {
+        text.contains(&format!("apportion_job_runs_total{{job=\"expire-answers\",outcome=\"{outcome}\"}} 1"))
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !get(address, "/metrics").is_some_and(|text| counted(&text, "lost") && counted(&text, "nothing_new")) {
+        assert!(Instant::now() < deadline, "{:?}", outcomes().await);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(outcomes().await, ["lost", "nothing_new"]);
+    let ready = get(address, "/readyz").expect("an answer");
+    assert!(ready.contains(r#""jobs":{"ready":true"#), "{ready}");
     topic.delete().await;
     database.drop_it().await;
 }

@@ -16,6 +16,9 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -297,4 +300,50 @@ pub async fn consume(database: &TestDatabase, topics: &[&TestTopic]) -> Counts {
     let config = config(&random_name("group_"), topics);
     let running = consumer::run(config, database.pool.clone(), metrics, CancellationToken::new());
     tokio::time::timeout(Duration::from_secs(60), running).await.expect("within a minute").expect("consumed")
+}
+
+/// A process that ends with the test, also when that fails.
+pub struct Process {
+    pub child: Child,
+}
+
+impl Process {
+    pub fn of(child: Child) -> Self {
+        Self { child }
+    }
+
+    /// Starts an `apportion serve` on a free port; returns where it answers, as its log tells.
+    pub fn serving(mut command: Command) -> (Self, SocketAddr) {
+        let mut child = command
+            .env("APPORTION_HTTP__LISTEN", "127.0.0.1:0")
+            .env("APPORTION_TELEMETRY__LOG_FORMAT", "json")
+            .env_remove("APPORTION_CONFIG")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the service starts");
+        let mut log = BufReader::new(child.stderr.take().expect("a log")).lines();
+        let process = Self::of(child);
+        let address = log.by_ref().find_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(&line.expect("a line")).ok()?;
+            line["fields"]["address"].as_str().and_then(|address| address.parse().ok())
+        });
+        // Nobody else reads the log: a full pipe would stop the service.
+        std::thread::spawn(move || log.for_each(drop));
+        (process, address.expect("it listens"))
+    }
+
+    /// SIGKILL: it can put nothing in order.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Either fails only where it has ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
 }

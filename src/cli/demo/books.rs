@@ -15,12 +15,12 @@ use apportion::jobs::findings::{self, FindingFilter};
 use apportion::jobs::invoices::draw_all;
 use apportion::jobs::records::record;
 use apportion::jobs::settle::{SettleRequest, settle};
-use apportion::jobs::statements::{approve, caps, issue, show, waive};
+use apportion::jobs::statements::{approve, caps, issue, read, unresolved_events, waive};
 use sqlx::PgPool;
 
 /// Who settles, and who approves and issues: two people, because the database insists.
 const MAKER: &str = "demo-accountant";
-const APPROVER: &str = "demo-controller";
+pub const APPROVER: &str = "demo-controller";
 
 /// Settled in this order, because the second draws on the first.
 const CONTRACTS: [&str; 2] = ["aws-openai", "microsoft-openai"];
@@ -44,7 +44,7 @@ pub async fn settle_month(pool: &PgPool, month: Period) -> anyhow::Result<Vec<(i
             contract: ContractId::new(contract),
             period: month,
             cutoff: None,
-            by: MAKER.to_owned(),
+            by: MAKER.into(),
             keep_approvals: false,
         };
         let report = settle(pool, &request).await?;
@@ -80,7 +80,7 @@ pub async fn show_revenue(pool: &PgPool, month: Period) -> anyhow::Result<()> {
     let rows = charges_by_channel(pool, month.span(chrono_tz::America::Los_Angeles)).await?;
     let row = |it: &apportion::jobs::charges::ChannelCharges| {
         let gross: Vec<String> = it.gross.iter().map(|(currency, sum)| format!("{} {currency}", exact(sum))).collect();
-        let seller = if it.seller.is_empty() { "none" } else { it.seller.as_str() };
+        let seller = it.seller.as_deref().unwrap_or("none");
         vec![it.cloud.clone(), it.channel.clone(), seller.to_owned(), exact(&it.tokens), gross.join(", ")]
     };
     let heading = ["cloud", "channel", "seller of record", "tokens", "gross charges"];
@@ -108,7 +108,7 @@ pub async fn show_watch(pool: &PgPool, month: Period) -> anyhow::Result<()> {
         }
     }
     line("\nUsage that breaks a right (launch order, exclusivity, licence):")?;
-    print_list(&findings::list(pool, &FindingFilter::default()).await?)?;
+    print_list(&findings::list(pool, &FindingFilter::default(), None, None).await?)?;
     line(format!("\nRequests of {month} by cloud, as their outcome was reported:"))?;
     show_availability(&availability_by_cloud(pool, month.span(chrono_tz::America::Los_Angeles)).await?)
 }
@@ -116,8 +116,10 @@ pub async fn show_watch(pool: &PgPool, month: Period) -> anyhow::Result<()> {
 /// The statements in full, as a person reads them.
 pub async fn show_statements(pool: &PgPool, drafted: &[(i64, Statement)]) -> anyhow::Result<()> {
     for (id, _) in drafted {
-        let (row, statement) = show(pool, *id).await?;
-        line(format!("\n{}", statement_text::text(&row, &statement)))?;
+        let mut conn = pool.acquire().await?;
+        let record = read(&mut conn, *id).await?;
+        let unresolved_events = unresolved_events(&mut conn, &record.head).await?;
+        line(format!("\n{}", statement_text::text(&record.head, &record.statement()?, unresolved_events)))?;
     }
     for total in drafted.iter().flat_map(|(_, statement)| statement.totals.iter().map(move |it| (statement, it))) {
         let (statement, it) = total;

@@ -3,11 +3,12 @@
 //! Each step is one function, in the order in which `run` calls them.
 
 mod books;
+mod findings;
 
 use super::generate::producer;
 use super::output::{line, table, thousands};
 use super::serve::{Role, serve};
-use super::usage::show_unresolved;
+use super::usage::{show_unresolved, unresolved as unresolved_usage};
 use super::{Session, Stop};
 use apportion::config::mask_url;
 use apportion::domain::access::Scope;
@@ -85,8 +86,11 @@ pub async fn run(args: Args, mut session: Session) -> anyhow::Result<()> {
     made.push(produce(&demo, may).await?);
     consume(&demo, &made).await?;
     books::record_subscriptions(&demo.pool, may.month, "1_250_000_000.00 USD").await?;
-    let settled = books::settle_month(&demo.pool, may.month).await?;
+    books::settle_month(&demo.pool, may.month).await?;
     compare(&demo, &made).await?;
+    // News: the drafts are drawn up again with them.
+    findings::sell_elsewhere(&demo.pool).await?;
+    let settled = books::settle_month(&demo.pool, may.month).await?;
     books::show_revenue(&demo.pool, may.month).await?;
     books::show_statements(&demo.pool, &settled).await?;
     books::show_watch(&demo.pool, may.month).await?;
@@ -96,7 +100,7 @@ pub async fn run(args: Args, mut session: Session) -> anyhow::Result<()> {
         where_next(&session)?;
         return keep_serving(session).await;
     }
-    Ok(line("\nTo look around, run it in a terminal; or `make up`, and `apportion demo` again.")?)
+    Ok(line("\nTo look around, run `make demo` in a terminal.")?)
 }
 
 /// Serves what the demo made, at the port that is set or, where another program holds that, at any that is free.
@@ -244,7 +248,7 @@ async fn compare(demo: &Demo<'_>, made: &[Manifest]) -> anyhow::Result<()> {
 /// What blocks the close until it is registered or waived.
 async fn unresolved(demo: &Demo<'_>) -> anyhow::Result<()> {
     line("\nUsage that no register names; it blocks the close until it is registered or waived:")?;
-    show_unresolved(reports::unresolved(&demo.pool).await?)
+    show_unresolved(unresolved_usage(&demo.pool).await?)
 }
 
 /// What of the API is worth a look after the demo.
@@ -283,7 +287,7 @@ fn where_next(session: &Session) -> anyhow::Result<()> {
         "usage conflicts",
         "usage unresolved",
         "jobs list",
-        "usage availability --from 2026-05-01 --to 2026-06-01",
+        "usage availability --from 2026-05-01T00:00:00-07:00 --to 2026-06-01T00:00:00-07:00",
     ] {
         line(format!("  {program} {command}"))?;
     }

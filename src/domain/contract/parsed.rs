@@ -132,6 +132,25 @@ impl Parsed {
                 return self.fail(&party.span(), Problem::PartyLine { line: line.escape_debug().to_string() });
             }
         }
+        self.check_texts()
+    }
+
+    /// Refuses what entries say of themselves in letters that no name has.
+    fn check_texts(&self) -> Result<()> {
+        let text = |at: Range<usize>, kind, field, text: &String| match is_name(text) {
+            true => Ok(()),
+            false => self.fail(&at, Problem::Text { kind, field, text: text.escape_debug().to_string() }),
+        };
+        for product in self.raw.product.values() {
+            for capability in &product.get_ref().capabilities {
+                text(product.span(), "product", "capability", capability)?;
+            }
+        }
+        for deployment in self.raw.deployment.values() {
+            let it = deployment.get_ref();
+            text(deployment.span(), "deployment", "channel", &it.channel)?;
+            text(deployment.span(), "deployment", "region", &it.region)?;
+        }
         Ok(())
     }
 
@@ -180,12 +199,15 @@ impl Parsed {
     /// Looks up every name that the document's master data uses.
     ///
     /// # Errors
-    /// The first unknown party, cloud or product.
+    /// The first unknown party, cloud or product, or a party that is another one in capitals.
     pub fn check_register(&self, all: &Register) -> Result<()> {
         let party = |at: Range<usize>, party: &PartyId| match all.parties.contains_key(party) {
             true => Ok(()),
             false => self.fail(&at, unknown("party", party.as_str(), all.parties.keys())),
         };
+        for (name, it) in &self.raw.party {
+            all.check_namesakes(&PartyId::new(name)).or_else(|same| self.fail(&it.span(), same.into()))?;
+        }
         for cloud in self.raw.cloud.values() {
             party(cloud.span(), &cloud.get_ref().operator)?;
         }

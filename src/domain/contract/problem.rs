@@ -4,7 +4,7 @@ use super::document::Location;
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId};
 use crate::domain::money::{Exact, ParseExactError, ParseMoneyError, UnknownCurrency};
 use crate::domain::period::{Instant, ParseInstantError, ParseLengthError};
-use crate::domain::register::RegisterConflict;
+use crate::domain::register::{Namesake, RegisterConflict};
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 
@@ -71,8 +71,12 @@ pub enum Problem {
     Name { kind: &'static str, name: String },
     #[error("\"{name}\" is a {other} and a {kind}; give each a name of its own")]
     TwoKinds { name: String, kind: &'static str, other: &'static str },
+    #[error("{field} \"{text}\" of a {kind}; it has 1 to 256 bytes and no control characters")]
+    Text { kind: &'static str, field: &'static str, text: String },
     #[error("the line \"{line}\" of a party; a line that documents show has 1 to 256 bytes and no control characters")]
     PartyLine { line: String },
+    #[error(transparent)]
+    Namesake(#[from] Namesake),
     #[error("{0}; names are stated once, in the contract or anew in a version")]
     Register(#[from] RegisterConflict),
     #[error("they are made of each other in a circle: {}", .path.join(" -> "))]

@@ -4,6 +4,7 @@ use super::Version;
 use super::selector::{Attribute, Values, in_words, overlap};
 use super::{Assumption, Clause, Contract};
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, ProductId, TermId};
+use crate::domain::names::names;
 use crate::domain::period::{Instant, Length, Span, Timeline};
 use crate::domain::record::{Fact, first_fact, status_spans};
 use crate::domain::register::Register;
@@ -59,25 +60,15 @@ impl RightKind {
     }
 }
 
-/// What follows from usage that breaks a right.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum OnBreach {
-    /// It is reported.
-    #[default]
-    Report,
-    /// It is left out of every base of the contract until someone decides.
-    Hold,
-}
-
-impl OnBreach {
-    /// The name in documents, the database and what people read.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Report => "report",
-            Self::Hold => "hold",
-        }
+names! {
+    /// What follows from usage that breaks a right.
+    #[derive(Default)]
+    OnBreach as "consequence" {
+        /// It is reported.
+        #[default]
+        Report = "report",
+        /// It is left out of every base of the contract until someone decides.
+        Hold = "hold",
     }
 }
 

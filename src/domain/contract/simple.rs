@@ -16,6 +16,13 @@ use std::num::NonZeroU32;
 
 pub type Contract = super::Contract<Version>;
 
+impl Contract {
+    /// Whether some term of some version is between a party and another one.
+    pub fn concerns(&self, party: &PartyId) -> bool {
+        self.versions.iter().flat_map(|version| &version.terms).any(|term| [&term.payer, &term.payee].contains(&party))
+    }
+}
+
 /// The full set of terms in force from an instant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Version {

@@ -5,10 +5,11 @@
 
 use crate::domain::ids::EventId;
 use crate::domain::money::Exact;
+use crate::domain::names::UnknownName;
 use crate::domain::period::Instant;
 use crate::domain::record::fields::Fields;
 use crate::domain::record::{RecordContent, RecordError, Reported, read_content};
-use crate::domain::usage::{Quantities, UnknownMeter, UnknownRequestOutcome, UsageContent};
+use crate::domain::usage::{Quantities, UnknownMeter, UsageContent};
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;
 
@@ -69,7 +70,7 @@ pub enum EntryError {
     #[error("\"quantities\": {meter} is {text}; write a decimal with at most 28 digits, such as \"1000.5\"")]
     Quantity { meter: String, text: String },
     #[error(transparent)]
-    Outcome(#[from] UnknownRequestOutcome),
+    Outcome(#[from] UnknownName),
     #[error("a {kind} says when it was recorded; write \"recorded_at\"")]
     NoRecordedAt { kind: String },
     #[error("a correction restates at least one field")]

@@ -5,12 +5,13 @@ use crate::domain::ids::{ContractId, PartyId};
 use crate::http::HttpState;
 use crate::http::auth::Reader;
 use crate::http::input::Path;
-use crate::http::listing::Page;
+use crate::http::listing::{Page, Wanted};
 use crate::http::problem::{Problem, Problems};
 use crate::jobs::statements;
 use crate::store::agreements::{TermHead, VersionHead, VersionText, list_terms, list_versions, load_text};
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use utoipa::ToSchema;
@@ -57,10 +58,10 @@ fn unknown(contract: &ContractId) -> Problem {
     get, path = "/api/v1/contracts", tag = "contracts", security(("key" = ["read"])),
     responses((status = 200, description = "By id", body = Page<ContractHead>), Problems),
 )]
-pub async fn list(Reader(caller): Reader, State(state): State<HttpState>) -> Result<Json<Page<ContractHead>>, Problem> {
-    let mut conn = caller.read(&state.pool).await?;
+pub async fn list(Reader(caller): Reader, State(state): State<HttpState>, wanted: Wanted) -> Result<Response, Problem> {
+    let mut conn = caller.read(&state.reads).await?;
     let terms = list_terms(&mut conn, None).await?;
-    Ok(Json(Page::whole(heads(list_versions(&mut conn, None).await?, &terms))))
+    Page::whole(heads(list_versions(&mut conn, None).await?, &terms)).respond(&wanted)
 }
 
 /// Read a contract
@@ -75,30 +76,48 @@ pub async fn show(
     Path(contract): Path<String>,
 ) -> Result<Json<ContractDetail>, Problem> {
     let contract = ContractId::new(contract);
-    let mut conn = caller.read(&state.pool).await?;
+    let mut conn = caller.read(&state.reads).await?;
     let terms = list_terms(&mut conn, Some(&contract)).await?;
     let head = heads(list_versions(&mut conn, Some(&contract)).await?, &terms).pop();
     head.map(|head| Json(ContractDetail { head, terms })).ok_or_else(|| unknown(&contract))
 }
 
+/// List the versions of a contract
+#[utoipa::path(
+    get, path = "/api/v1/contracts/{contract}/versions", tag = "contracts", security(("key" = ["read"])),
+    params(("contract" = String, Path, description = "The contract's id")),
+    responses((status = 200, description = "By version", body = Page<VersionHead>), Problems),
+)]
+pub async fn versions(
+    Reader(caller): Reader,
+    State(state): State<HttpState>,
+    Path(contract): Path<String>,
+    wanted: Wanted,
+) -> Result<Response, Problem> {
+    let contract = ContractId::new(contract);
+    let mut conn = caller.read(&state.reads).await?;
+    let versions = list_versions(&mut conn, Some(&contract)).await?;
+    if versions.is_empty() { Err(unknown(&contract)) } else { Page::whole(versions).respond(&wanted) }
+}
+
 /// Read the text of a version
 #[utoipa::path(
-    get, path = "/api/v1/contracts/{contract}/versions/{number}", tag = "contracts", security(("key" = ["read"])),
+    get, path = "/api/v1/contracts/{contract}/versions/{version}", tag = "contracts", security(("key" = ["read"])),
     params(
         ("contract" = String, Path, description = "The contract's id"),
-        ("number" = i32, Path, description = "The version's number"),
+        ("version" = i32, Path, description = "The version's number"),
     ),
     responses((status = 200, description = "Markdown with its blocks of terms", body = VersionText), Problems),
 )]
 pub async fn version(
     Reader(caller): Reader,
     State(state): State<HttpState>,
-    Path((contract, number)): Path<(String, i32)>,
+    Path((contract, version)): Path<(String, i32)>,
 ) -> Result<Json<VersionText>, Problem> {
     let contract = ContractId::new(contract);
-    let mut conn = caller.read(&state.pool).await?;
-    let text = load_text(&mut conn, &contract, number).await?;
-    text.map(Json).ok_or_else(|| Problem::not_found(format!("there is no version {number} of \"{contract}\"")))
+    let mut conn = caller.read(&state.reads).await?;
+    let text = load_text(&mut conn, &contract, version).await?;
+    text.map(Json).ok_or_else(|| Problem::not_found(format!("there is no version {version} of \"{contract}\"")))
 }
 
 /// How far the caps are used up
@@ -114,11 +133,12 @@ pub async fn caps(
     Reader(caller): Reader,
     State(state): State<HttpState>,
     Path(contract): Path<String>,
-) -> Result<Json<Page<BurnDown>>, Problem> {
+    wanted: Wanted,
+) -> Result<Response, Problem> {
     let contract = ContractId::new(contract);
-    let mut conn = caller.read(&state.pool).await?;
+    let mut conn = caller.read(&state.reads).await?;
     if list_versions(&mut conn, Some(&contract)).await?.is_empty() {
         return Err(unknown(&contract));
     }
-    Ok(Json(Page::whole(statements::caps(&mut conn, &contract).await?)))
+    Page::whole(statements::caps(&mut conn, &contract).await?).respond(&wanted)
 }

@@ -2,14 +2,18 @@
 
 use crate::http::HttpState;
 use crate::http::auth::Ingester;
+use crate::http::idempotency::Write;
+use crate::http::input::Body;
 use crate::http::problem::{Problem, Problems, WriteProblems};
 use crate::ingest::batch::{Message, Position};
+use crate::ingest::writer::Written;
 use crate::sources::cloudevents::{self, decode_structured};
 use crate::store::usage_rows::{Intake, RejectionRow};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -25,7 +29,7 @@ const MAX_EVENTS: usize = 10_000;
 
 /// What became of the events of a request.
 #[derive(Serialize, ToSchema)]
-pub struct Taken {
+pub struct EventsTaken {
     messages: u64,
     /// Those that any event had, with how many.
     outcomes: BTreeMap<&'static str, u64>,
@@ -40,35 +44,45 @@ pub struct Taken {
     post, path = "/api/v1/events", tag = "usage", security(("key" = ["ingest"])), params(super::WriteHeaders),
     request_body(description = "CloudEvents 1.0 with usage as their data", content(
         (Object = "application/cloudevents+json"), (Vec<Object> = "application/cloudevents-batch+json"))),
-    responses((status = 200, description = "What became of each", body = Taken), Problems, WriteProblems),
+    responses((status = 200, description = "What became of each", body = EventsTaken), Problems, WriteProblems),
 )]
 pub async fn send(
     Ingester(caller): Ingester,
     State(state): State<HttpState>,
     headers: HeaderMap,
-    body: Bytes,
-) -> Result<Json<Taken>, Problem> {
+    write: Write,
+    Body(body): Body,
+) -> Result<Response, Problem> {
     let events = split(&headers, &body)?;
     let name: Arc<str> = format!("key {}", caller.key_id).into();
-    let mut writer = state.writer().await?;
-    let writer = &mut *writer;
+    let mut writer = state.writer().await?.lock().await;
     let message = |(place, event): (u64, &[u8])| {
         writer.message(Position::Request { name: Arc::clone(&name), place }, decode_structured(event))
     };
     let messages: Vec<Message> = (1..).zip(events).map(message).collect();
-    let written = writer.write(&messages, None, Intake::Http).await?;
+    let mut writing = write.begin().await?;
+    let batch = writer.write_on(&mut writing, &messages, None, Intake::Http).await?;
+    let answer = writing.end(answer(&batch.written)).await?;
+    writer.committed(batch);
+    Ok(answer)
+}
+
+/// What became of the events of a request. Where some were rejected this is a problem, which is kept like any answer:
+/// the others were taken in.
+fn answer(written: &Written) -> Response {
     let nonzero = written.counts.iter().filter(|(_, count)| *count > 0);
     let outcomes = nonzero.map(|(outcome, count)| (outcome.name(), count)).collect();
-    let taken = Taken { messages: written.counts.messages(), outcomes };
+    let taken = EventsTaken { messages: written.counts.messages(), outcomes };
     if written.rejections.is_empty() {
-        return Ok(Json(taken));
+        return Json(taken).into_response();
     }
     let told = |row: &RejectionRow| json!({"position": row.position, "reason": row.reason, "detail": row.detail});
     let rejections: Vec<Value> = written.rejections.iter().map(told).collect();
     let detail = "the rejected events are kept, and the others are taken in; mend the former and send them again";
-    Err(Problem::unprocessable("events-rejected", "Events were rejected", detail)
+    Problem::unprocessable("events-rejected", "Events were rejected", detail)
         .fact("outcomes", json!(taken.outcomes))
-        .fact("rejections", rejections))
+        .fact("rejections", rejections)
+        .into_response()
 }
 
 /// The events of a body: one, or those of a batch.

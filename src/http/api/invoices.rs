@@ -1,21 +1,23 @@
 //! `/invoices`: invoices and credit notes, as JSON, CSV or PDF; drawn from issued statements.
 
+use super::statements::StatementPath;
 use crate::domain::ids::{ContractId, InvoiceNumber, PartyId};
-use crate::domain::invoice::{Invoice, NotDrawn};
+use crate::domain::invoice::Invoice;
 use crate::http::HttpState;
 use crate::http::auth::{Reader, Settler};
+use crate::http::idempotency::Write;
 use crate::http::input::{Path, Query, parse};
 use crate::http::listing::{CSV, JSON, Page, PageParams, Wanted, choose};
-use crate::http::problem::{Problem, Problems, WriteProblems};
-use crate::jobs::invoices::{InvoiceError, draw as draw_invoices};
+use crate::http::problem::{Problem, Problems, TypesetProblem, WriteProblems};
+use crate::jobs::invoices::{Drawn, InvoiceError, draw as draw_invoices};
 use crate::render;
 use crate::store::invoices::{InvoiceFilter, InvoiceHead, load_contents, load_invoices};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 const PDF: &str = "application/pdf";
 
@@ -36,11 +38,7 @@ pub struct Filter {
 #[utoipa::path(
     get, path = "/api/v1/invoices", tag = "invoices", security(("key" = ["read"])),
     params(Filter, PageParams),
-    responses(
-        (status = 200, description = "By issuer and number", content(
-            (Page<InvoiceHead> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"))),
-        Problems,
-    ),
+    responses((status = 200, description = "By issuer and number", body = Page<InvoiceHead>), Problems),
 )]
 pub async fn list(
     Reader(caller): Reader,
@@ -49,7 +47,7 @@ pub async fn list(
     Query(page): Query<PageParams>,
     wanted: Wanted,
 ) -> Result<Response, Problem> {
-    let (limit, offset) = (page.limit()?, page.cursor()?.unwrap_or_default());
+    let limit = page.limit()?;
     let filter = InvoiceFilter {
         number: None,
         kind: filter.kind.map(|text| parse("kind", &text)).transpose()?,
@@ -58,12 +56,12 @@ pub async fn list(
         contract: filter.contract.map(ContractId::new),
         period: filter.period.map(|text| parse("period", &text)).transpose()?,
         statement_id: filter.statement,
-        offset,
+        after: page.cursor::<String>()?.map(InvoiceNumber::new),
         limit: Some(limit.saturating_add(1)),
     };
-    let mut conn = caller.read(&state.pool).await?;
+    let mut conn = caller.read(&state.reads).await?;
     let heads = load_invoices(&mut conn, &filter).await?;
-    Page::cut(heads, limit, |_| offset.saturating_add(limit)).respond(&wanted)
+    Page::cut(heads, limit, |head| head.number.to_string()).respond(&wanted)
 }
 
 #[derive(Clone, Copy)]
@@ -82,7 +80,7 @@ enum Form {
     responses(
         (status = 200, description = "The document", content(
             (Invoice = "application/json"), (String = "text/csv"), (String = "application/pdf"))),
-        Problems, WriteProblems,
+        Problems, TypesetProblem,
     ),
 )]
 pub async fn show(
@@ -93,7 +91,7 @@ pub async fn show(
 ) -> Result<Response, Problem> {
     let form = choose(&headers, &[(JSON, Form::Json), (CSV, Form::Csv), (PDF, Form::Pdf)])?;
     let number = InvoiceNumber::new(number);
-    let mut conn = caller.read(&state.pool).await?;
+    let mut conn = caller.read(&state.reads).await?;
     let content = load_contents(&mut conn, std::slice::from_ref(&number)).await?.pop();
     let content = content.ok_or_else(|| Problem::not_found(format!("there is no invoice or credit note {number}")))?;
     let (content_type, bytes) = match form {
@@ -107,7 +105,9 @@ pub async fn show(
             let title = "The document cannot be typeset";
             let unprintable =
                 |error: render::pdf::PdfError| Problem::unprocessable("not-typeset", title, error.to_string());
-            (PDF, render::pdf::pdf(&content).map_err(unprintable)?)
+            // Typesetting takes the processor for a while, which other requests share.
+            let typeset = tokio::task::spawn_blocking(move || render::pdf::pdf(&content)).await;
+            (PDF, typeset.map_err(|error| Problem::internal(&error))?.map_err(unprintable)?)
         }
     };
     let mut response = ([(header::CONTENT_TYPE, content_type)], bytes).into_response();
@@ -115,29 +115,20 @@ pub async fn show(
     Ok(response)
 }
 
-/// The documents of a statement.
-#[derive(Serialize, ToSchema)]
-pub struct Drawn {
-    /// Whether they were drawn now; else they had been before.
-    is_new: bool,
-    invoices: Vec<InvoiceHead>,
-    /// The directions without a document, and why.
-    not_drawn: Vec<NotDrawn>,
-}
-
 /// Draw a statement's invoices and credit notes
 ///
 /// Once it is issued. Drawn again, the same documents are answered.
 #[utoipa::path(
     post, path = "/api/v1/statements/{id}/invoices", tag = "invoices", security(("key" = ["settle"])),
-    params(("id" = i64, Path, description = "The statement's number"), super::WriteHeaders),
+    params(StatementPath, super::WriteHeaders),
     responses((status = 200, description = "The documents", body = Drawn), Problems, WriteProblems),
 )]
 pub async fn draw(
     Settler(caller): Settler,
-    State(state): State<HttpState>,
-    Path(id): Path<i64>,
-) -> Result<Json<Drawn>, Problem> {
-    let drawn = draw_invoices(&state.pool, id, &caller.holder).await?;
-    Ok(Json(Drawn { is_new: drawn.is_new, invoices: drawn.invoices, not_drawn: drawn.not_drawn }))
+    Path(StatementPath { id }): Path<StatementPath>,
+    write: Write,
+) -> Result<Response, Problem> {
+    let mut writing = write.begin().await?;
+    let drawn = draw_invoices(&mut *writing, id, &caller.holder).await?;
+    writing.end(Json(drawn)).await
 }

@@ -4,15 +4,16 @@ use crate::domain::ids::ContractId;
 use crate::domain::schedule::Job;
 use crate::http::HttpState;
 use crate::http::auth::{Admin, InsideReader};
+use crate::http::idempotency::Write;
 use crate::http::input::{Path, Query, parse};
-use crate::http::listing::{Page, PageParams};
+use crate::http::listing::{Page, PageParams, Wanted};
 use crate::http::problem::{Problem, Problems, WriteProblems};
-use crate::jobs::schedule::{Patience, Planned, Ran, plan, tick};
-use crate::store::jobs::{JobRun, RunFilter, list_runs};
+use crate::jobs::schedule::{Planned, Ran, Trigger, plan, tick};
+use crate::store::jobs::{JobRun, RunFilter, Starter, list_runs};
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use serde::Deserialize;
-use std::sync::Arc;
 use utoipa::IntoParams;
 
 /// List jobs
@@ -22,13 +23,13 @@ use utoipa::IntoParams;
     get, path = "/api/v1/jobs", tag = "jobs", security(("key" = ["read"])),
     responses((status = 200, description = "As things stand", body = Page<Planned>), Problems),
 )]
-pub async fn list(_reader: InsideReader, State(state): State<HttpState>) -> Result<Json<Page<Planned>>, Problem> {
+pub async fn list(_reader: InsideReader, State(state): State<HttpState>, wanted: Wanted) -> Result<Response, Problem> {
     let mut planned = Vec::new();
     for job in Job::ALL {
         let (schedule, now) = (&state.schedule, state.schedule.now());
-        planned.extend(plan(&state.pool, schedule, *job, now, Patience::Patient).await?);
+        planned.extend(plan(&state.reads, schedule, *job, now, Trigger::Schedule).await?);
     }
-    Ok(Json(Page::whole(planned)))
+    Page::whole(planned).respond(&wanted)
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -51,35 +52,46 @@ pub async fn runs(
     State(state): State<HttpState>,
     Query(filter): Query<Filter>,
     Query(page): Query<PageParams>,
-) -> Result<Json<Page<JobRun>>, Problem> {
+    wanted: Wanted,
+) -> Result<Response, Problem> {
     let limit = page.limit()?;
     let filter = RunFilter {
         job: filter.job.map(|text| parse("job", &text)).transpose()?,
         contract: filter.contract.map(ContractId::new),
+        request: None,
         before: page.cursor()?,
         limit: u32::try_from(limit).unwrap_or(u32::MAX).saturating_add(1),
     };
-    Ok(Json(Page::cut(list_runs(&state.pool, &filter).await?, limit, |run| run.run_id)))
+    Page::cut(list_runs(&state.reads, &filter).await?, limit, |run| run.run_id).respond(&wanted)
 }
 
 /// Run a job now
 ///
-/// What is due of it, without waiting between tries; the same as when its time comes.
+/// What is due of it, without waiting between tries; the same as when its time comes. The runs say whose key it was.
 #[utoipa::path(
     post, path = "/api/v1/jobs/{job}/run", tag = "jobs", security(("key" = ["admin"])),
     params(("job" = String, Path, description = "Such as draft-statements"), super::WriteHeaders),
     responses((status = 200, description = "What ran, and how it ended", body = Page<Ran>), Problems, WriteProblems),
 )]
 pub async fn run(
-    _admin: Admin,
+    Admin(caller): Admin,
     State(state): State<HttpState>,
     Path(job): Path<String>,
-) -> Result<Json<Page<Ran>>, Problem> {
+    write: Write,
+) -> Result<Response, Problem> {
     let job: Job = job.parse().map_err(|error| Problem::not_found(format!("{error}")))?;
-    // Apart from the request: a caller who hangs up leaves no run without an end.
-    let (pool, schedule) = (state.pool.clone(), Arc::clone(&state.schedule));
-    let ticking = tokio::spawn(async move { tick(&pool, &schedule, job, schedule.now(), Patience::Impatient).await });
-    let ran = ticking.await.map_err(|error| Problem::internal(&error))??;
-    ran.iter().for_each(|run| state.metrics.job_ran(job, run.outcome));
-    Ok(Json(Page::whole(ran)))
+    // Each run is a transaction of its own, as always. This one holds the request's name and keeps its answer.
+    let _alone = state.runs.lock().await;
+    let writing = write.begin().await?;
+    let starter = Starter {
+        name: &caller.holder,
+        key_id: Some(&caller.key_id),
+        idempotency_key: writing.name().map(|name| name.idempotency_key.as_str()),
+    };
+    let schedule = &state.schedule;
+    let ran = tick(&state.pool, schedule, job, schedule.now(), Trigger::Person(starter)).await?;
+    for run in &ran {
+        state.metrics.job_ran(job, run.outcome);
+    }
+    writing.end(Json(Page::whole(ran))).await
 }

@@ -11,7 +11,10 @@ mod statements;
 mod usage;
 
 use super::problem::Problem;
-use super::{HttpState, conditional, idempotency, parameters};
+use super::{HttpState, conditional, idempotency, listing, parameters};
+use crate::domain::ids::{MAX_REASON_CHARS, is_reason};
+use crate::domain::period::Instant;
+use crate::store::recording::{last_recorded, was_handed_out};
 use axum::extract::DefaultBodyLimit;
 use axum::{Json, Router, middleware, routing::get};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -25,7 +28,12 @@ use utoipa_axum::routes;
     info(
         title = "Apportion",
         description = "AI usage, and the money that labs and clouds owe each other for it. Amounts are exact and \
-                       written as text. Instants are UTC, spans are half-open: the end is exclusive.",
+                       written as text. Instants are UTC, spans are half-open: the end is exclusive.\n\nLists come as \
+                       JSON, CSV or JSON lines, by `Accept`; where there is more, `next_cursor` and the header \
+                       `Link` lead on, and each page begins after the last item of the one before. The CSV has a \
+                       column for each field, `a.b` for a field of a field; a list in a field is one cell, as JSON. \
+                       A text that begins with =, +, -, @, a tab or a carriage return and is no number has an \
+                       apostrophe before it, so that no spreadsheet takes it for a formula.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/")),
@@ -48,7 +56,7 @@ struct Keys;
 impl Modify for Keys {
     fn modify(&self, openapi: &mut OpenApi) {
         let mut http = Http::new(HttpAuthScheme::Bearer);
-        http.description = Some("A key that `apportion key create` made".to_owned());
+        http.description = Some("A key, which who runs the service makes".to_owned());
         openapi.components.get_or_insert_with(Components::new).add_security_scheme("key", SecurityScheme::Http(http));
     }
 }
@@ -64,6 +72,7 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(charges::list))
         .routes(routes!(contracts::list))
         .routes(routes!(contracts::show))
+        .routes(routes!(contracts::versions))
         .routes(routes!(contracts::version))
         .routes(routes!(contracts::caps))
         .routes(routes!(settlements::settle))
@@ -73,11 +82,13 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(statements::issue))
         .routes(routes!(statements::agree))
         .routes(routes!(statements::dispute))
-        .routes(routes!(statements::settle))
+        .routes(routes!(statements::pay))
         .routes(routes!(invoices::draw))
         .routes(routes!(invoices::list))
         .routes(routes!(invoices::show))
         .routes(routes!(findings::list))
+        .routes(routes!(findings::ended))
+        .routes(routes!(findings::decisions))
         .routes(routes!(findings::show))
         .routes(routes!(findings::decide))
         .routes(routes!(jobs::list))
@@ -87,17 +98,32 @@ fn routes() -> OpenApiRouter<HttpState> {
 
 /// The API's description, as `/api/v1/openapi.json` serves it.
 pub fn description() -> OpenApi {
-    routes().into_openapi()
+    let mut description = routes().into_openapi();
+    listing::describe(&mut description);
+    name_operations(&mut description);
+    description
+}
+
+/// Names each operation by its tag, too, as in `findings_list`: a client that is made of the description has one
+/// function for each name.
+fn name_operations(api: &mut OpenApi) {
+    for item in api.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            let words = operation.tags.iter().flatten().take(1).chain(&operation.operation_id);
+            operation.operation_id = Some(words.cloned().collect::<Vec<_>>().join("_"));
+        }
+    }
 }
 
 pub fn router(state: &HttpState) -> Router<HttpState> {
-    let (router, description) = routes().split_for_parts();
+    let (router, description) = (Router::from(routes()), description());
     let known = parameters::known(&description);
     router
         .route("/api/v1/openapi.json", get(async || Json(description)))
         .layer(middleware::from_fn_with_state(known, parameters::refuse_unknown))
-        .layer(DefaultBodyLimit::max(idempotency::MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(state.clone(), idempotency::once))
+        // Around the one that reads bodies, too: it takes its limit from here.
+        .layer(DefaultBodyLimit::max(idempotency::MAX_BODY_BYTES))
         .layer(middleware::from_fn(conditional::tag))
 }
 
@@ -122,15 +148,29 @@ struct MatchHeader {
     if_match: Option<String>,
 }
 
+/// As known at which instant the pages of a list are one answer, and after which item this one begins.
+///
+/// # Errors
+/// The database's, or a cursor that is none of ours.
+async fn as_known<K>(state: &HttpState, cursor: Option<(Instant, K)>) -> Result<(Instant, Option<K>), Problem> {
+    match cursor {
+        None => Ok((last_recorded(&state.reads).await?, None)),
+        Some((known_at, after)) if was_handed_out(&state.reads, known_at).await? => Ok((known_at, Some(after))),
+        // Such as one of a database that was restored to an earlier state since.
+        Some(_) => Err(Problem::bad_request("cursor: it is of a later time than anything that is known; begin anew")),
+    }
+}
+
 /// A reason that somebody gives; blanks are none.
 ///
 /// # Errors
-/// It is empty, or cannot be stored.
+/// It is empty, too long, or cannot be stored.
 fn stated(reason: &str) -> Result<String, Problem> {
     let reason = reason.trim();
-    if reason.is_empty() || reason.contains('\0') {
+    if !is_reason(reason) {
         let title = "The body is not what is expected";
-        return Err(Problem::unprocessable("wrong-body", title, "reason: it is empty, or has a NUL in it; say why"));
+        let detail = format!("reason: say why, in 1 to {MAX_REASON_CHARS} characters without a NUL");
+        return Err(Problem::unprocessable("wrong-body", title, detail));
     }
     Ok(reason.to_owned())
 }

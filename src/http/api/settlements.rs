@@ -5,16 +5,20 @@ use crate::domain::money::{Currency, Exact};
 use crate::domain::period::{Instant, Period};
 use crate::http::HttpState;
 use crate::http::auth::Settler;
+use crate::http::idempotency::Write;
 use crate::http::input::{Json, Path, parse};
 use crate::http::problem::{Problem, Problems, WriteProblems};
-use crate::jobs::settle::{SettleReport, SettleRequest, settle as settle_period};
+use crate::jobs::settle::{SettleReport, SettleRequest, settle_known};
+use crate::store::access::Signature;
+use crate::store::recording::watermark;
 use axum::extract::State;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Settlement {
+pub struct NewSettlement {
     /// Such as 2026-05, of the contract's length.
     #[schema(value_type = Period)]
     period: String,
@@ -25,13 +29,13 @@ pub struct Settlement {
 
 /// What a settlement did.
 #[derive(Serialize, ToSchema)]
-pub struct Settled {
+pub struct Settlement {
     contract: ContractId,
     period: Period,
     #[schema(value_type = String, format = DateTime)]
     cutoff: Instant,
     /// What was booked: nothing on a rerun without news.
-    lines: Vec<Line>,
+    lines: Vec<BookedLine>,
     /// The numbers of the statements that were drafted.
     statements: Vec<i64>,
     /// Those of them that had been approved: they have to be approved anew.
@@ -44,7 +48,7 @@ pub struct Settled {
 
 /// A rounded amount that was booked: positive where the payer owes the payee.
 #[derive(Serialize, ToSchema)]
-struct Line {
+struct BookedLine {
     term: String,
     payer: String,
     payee: String,
@@ -53,9 +57,9 @@ struct Line {
     amount: Exact,
 }
 
-impl Settled {
+impl Settlement {
     fn new(contract: ContractId, period: Period, report: SettleReport) -> Self {
-        let lines = report.lines.into_iter().map(|line| Line {
+        let lines = report.lines.into_iter().map(|line| BookedLine {
             term: line.term.to_string(),
             payer: line.payer.to_string(),
             payee: line.payee.to_string(),
@@ -82,22 +86,25 @@ impl Settled {
 #[utoipa::path(
     post, path = "/api/v1/contracts/{contract}/settlements", tag = "statements", security(("key" = ["settle"])),
     params(("contract" = String, Path, description = "The contract's id"), super::WriteHeaders),
-    request_body = Settlement,
-    responses((status = 200, description = "What was done", body = Settled), Problems, WriteProblems),
+    request_body = NewSettlement,
+    responses((status = 200, description = "What was done", body = Settlement), Problems, WriteProblems),
 )]
 pub async fn settle(
     Settler(caller): Settler,
     State(state): State<HttpState>,
     Path(contract): Path<String>,
-    Json(wanted): Json<Settlement>,
-) -> Result<axum::Json<Settled>, Problem> {
+    write: Write,
+    Json(wanted): Json<NewSettlement>,
+) -> Result<Response, Problem> {
     let request = SettleRequest {
         contract: ContractId::new(contract),
         period: parse("period", &wanted.period)?,
         cutoff: wanted.cutoff,
-        by: caller.holder,
+        by: Signature::from(&caller),
         keep_approvals: false,
     };
-    let report = settle_period(&state.pool, &request).await?;
-    Ok(axum::Json(Settled::new(request.contract, request.period, report)))
+    let watermark = watermark(&state.pool).await?;
+    let mut writing = write.begin().await?;
+    let report = settle_known(&mut *writing, &request, watermark).await?;
+    writing.end(axum::Json(Settlement::new(request.contract, request.period, report))).await
 }

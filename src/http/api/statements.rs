@@ -1,21 +1,24 @@
-//! `/statements`: read, approve, issue, agree, dispute, settle.
+//! `/statements`: read, approve, issue, agree, dispute, pay.
 
 use crate::domain::ids::{ContractId, PartyId};
 use crate::domain::statement::Statement;
 use crate::http::HttpState;
-use crate::http::auth::{Answerer, Approver, Reader};
+use crate::http::auth::{Approver, Reader, Replier};
+use crate::http::idempotency::Write;
 use crate::http::input::{Json, Path, Query, Seen, parse};
 use crate::http::listing::{Page, PageParams, Wanted};
-use crate::http::problem::{Problem, Problems, WriteProblems};
-use crate::jobs::statements::{self, Actor, Answer};
-use crate::store::access::Caller;
+use crate::http::problem::{ChangedProblem, Problem, Problems, WriteProblems};
+use crate::jobs::statements::{self, Actor, Reply, StatementError, StatementRecord};
+use crate::store::access::{Caller, Signature, look_away};
 use crate::store::books::{StatementFilter, StatementHead, list_statements};
+use crate::store::statement_statuses::StatusChange;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use utoipa::{IntoParams, ToSchema};
+use sqlx::PgConnection;
+use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -33,11 +36,7 @@ pub struct Filter {
 #[utoipa::path(
     get, path = "/api/v1/statements", tag = "statements", security(("key" = ["read"])),
     params(Filter, PageParams),
-    responses(
-        (status = 200, description = "By number, rising", content(
-            (Page<StatementHead> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"))),
-        Problems,
-    ),
+    responses((status = 200, description = "By number, rising", body = Page<StatementHead>), Problems),
 )]
 pub async fn list(
     Reader(caller): Reader,
@@ -55,9 +54,17 @@ pub async fn list(
         after: page.cursor()?,
         limit: Some(limit.saturating_add(1)),
     };
-    let mut conn = caller.read(&state.pool).await?;
+    let mut conn = caller.read(&state.reads).await?;
     let heads = list_statements(&mut conn, &filter).await?;
     Page::cut(heads, limit, |head| head.statement_id).respond(&wanted)
+}
+
+/// The statement of a path.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct StatementPath {
+    /// The statement's number.
+    pub id: i64,
 }
 
 /// A statement as it stands, with its document.
@@ -65,33 +72,59 @@ pub async fn list(
 pub struct StatementDetail {
     #[serde(flatten)]
     head: StatementHead,
+    /// The statuses that it had, in their order; to a partner's key those since its issue.
+    history: Vec<StatusChange>,
+    /// Events up to the period's end, of any source, whose deployment or product no mapping knew when it was drawn
+    /// up. They are ours to resolve: a partner's key is not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unresolved_events: Option<i64>,
     /// Byte for byte what `sha256` is the digest of.
     #[schema(value_type = Statement)]
     statement: Box<RawValue>,
 }
 
-async fn detail(caller: &Caller, state: &HttpState, id: i64) -> Result<Response, Problem> {
-    let mut conn = caller.read(&state.pool).await?;
-    let (head, document) = statements::document(&mut conn, id).await?;
+/// The statement, with its tag.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers; they are made of the statement")]
+enum Answered {
+    #[response(
+        status = 200,
+        description = "The statement as it stands then; `ETag` is what `If-Match` of a change takes"
+    )]
+    Statement(#[to_schema] StatementDetail),
+}
+
+/// What a caller may see of a statement.
+async fn detail(caller: &Caller, conn: &mut PgConnection, id: i64) -> Result<Response, Problem> {
+    caller.look(conn).await?;
+    let StatementRecord { head, document, mut history } = statements::read(conn, id).await?;
+    look_away(conn).await?;
+    if caller.party.is_some() {
+        // Who may do what with us is not theirs to know: they are told the ids of their own keys alone.
+        let others = history.iter_mut().filter(|change| change.party != caller.party);
+        others.for_each(|change| change.key_id = None);
+    }
+    let unresolved_events = match caller.party {
+        None => Some(statements::unresolved_events(conn, &head).await?),
+        Some(_) => None,
+    };
     let tag = format!("\"{}\"", head.tag());
-    let statement = RawValue::from_string(document).map_err(statements::StatementError::from)?;
-    Ok(([(header::ETAG, tag)], axum::Json(StatementDetail { head, statement })).into_response())
+    let statement = RawValue::from_string(document).map_err(StatementError::from)?;
+    let detail = StatementDetail { head, history, unresolved_events, statement };
+    Ok(([(header::ETAG, tag)], axum::Json(detail)).into_response())
 }
 
 /// Read a statement
-///
-/// Its `ETag` is what `If-Match` of a change takes.
 #[utoipa::path(
     get, path = "/api/v1/statements/{id}", tag = "statements", security(("key" = ["read"])),
-    params(("id" = i64, Path, description = "The statement's number")),
-    responses((status = 200, description = "The statement", body = StatementDetail), Problems),
+    params(StatementPath), responses(Answered, Problems),
 )]
 pub async fn show(
     Reader(caller): Reader,
     State(state): State<HttpState>,
-    Path(id): Path<i64>,
+    Path(StatementPath { id }): Path<StatementPath>,
 ) -> Result<Response, Problem> {
-    detail(&caller, &state, id).await
+    detail(&caller, &mut *caller.read(&state.reads).await?, id).await
 }
 
 /// Approve a draft
@@ -99,17 +132,19 @@ pub async fn show(
 /// Not by the one who made it. With `If-Match`, only what the caller saw is approved.
 #[utoipa::path(
     post, path = "/api/v1/statements/{id}/approve", tag = "statements", security(("key" = ["approve"])),
-    params(("id" = i64, Path, description = "The statement's number"), super::WriteHeaders, super::MatchHeader),
-    responses((status = 200, description = "The statement, approved", body = StatementDetail), Problems, WriteProblems),
+    params(StatementPath, super::WriteHeaders, super::MatchHeader),
+    responses(Answered, Problems, WriteProblems, ChangedProblem),
 )]
 pub async fn approve(
     Approver(caller): Approver,
-    State(state): State<HttpState>,
-    Path(id): Path<i64>,
+    Path(StatementPath { id }): Path<StatementPath>,
     Seen(seen): Seen,
+    write: Write,
 ) -> Result<Response, Problem> {
-    statements::approve(&state.pool, id, Actor { by: &caller.holder, seen: seen.as_deref() }).await?;
-    detail(&caller, &state, id).await
+    let mut writing = write.begin().await?;
+    statements::approve(&mut *writing, id, Actor { by: Signature::from(&caller), seen: seen.as_deref() }).await?;
+    let answer = detail(&caller, &mut writing, id).await?;
+    writing.end(answer).await
 }
 
 /// Issue an approved statement
@@ -117,91 +152,94 @@ pub async fn approve(
 /// This closes its period: news that comes later is booked in the next one.
 #[utoipa::path(
     post, path = "/api/v1/statements/{id}/issue", tag = "statements", security(("key" = ["approve"])),
-    params(("id" = i64, Path, description = "The statement's number"), super::WriteHeaders, super::MatchHeader),
-    responses((status = 200, description = "The statement, issued", body = StatementDetail), Problems, WriteProblems),
+    params(StatementPath, super::WriteHeaders, super::MatchHeader),
+    responses(Answered, Problems, WriteProblems, ChangedProblem),
 )]
 pub async fn issue(
     Approver(caller): Approver,
-    State(state): State<HttpState>,
-    Path(id): Path<i64>,
+    Path(StatementPath { id }): Path<StatementPath>,
     Seen(seen): Seen,
+    write: Write,
 ) -> Result<Response, Problem> {
-    statements::issue(&state.pool, id, Actor { by: &caller.holder, seen: seen.as_deref() }).await?;
-    detail(&caller, &state, id).await
+    let mut writing = write.begin().await?;
+    statements::issue(&mut *writing, id, Actor { by: Signature::from(&caller), seen: seen.as_deref() }).await?;
+    let answer = detail(&caller, &mut writing, id).await?;
+    writing.end(answer).await
 }
 
-/// Why a statement is answered so.
+/// Why a party replies so to a statement.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Reason {
-    #[schema(min_length = 1, pattern = "[^ ]")]
+pub struct StatementReason {
+    #[schema(min_length = 1, max_length = 2000, pattern = "[^ ]")]
     reason: String,
 }
 
-async fn answered(
+async fn replied(
     caller: &Caller,
-    state: &HttpState,
+    write: Write,
     id: i64,
-    answer: Answer,
+    reply: Reply,
     seen: Option<&str>,
-    Reason { reason }: &Reason,
+    StatementReason { reason }: &StatementReason,
 ) -> Result<Response, Problem> {
     let reason = super::stated(reason)?;
-    // What a partner may not see it may not answer either: the database says which that is.
-    statements::document(&mut *caller.read(&state.pool).await?, id).await?;
-    statements::answer(&state.pool, id, answer, Actor { by: &caller.holder, seen }, &reason).await?;
-    detail(caller, state, id).await
+    let mut writing = write.begin().await?;
+    // To what a partner may not see it may not reply either: the database says which that is.
+    detail(caller, &mut writing, id).await?;
+    statements::reply(&mut *writing, id, reply, Actor { by: Signature::from(caller), seen }, &reason).await?;
+    let answer = detail(caller, &mut writing, id).await?;
+    writing.end(answer).await
 }
 
 /// Agree to an issued statement
 #[utoipa::path(
     post, path = "/api/v1/statements/{id}/agree", tag = "statements", security(("key" = ["approve"])),
-    params(("id" = i64, Path, description = "The statement's number"), super::WriteHeaders, super::MatchHeader),
-    request_body = Reason,
-    responses((status = 200, description = "The statement, agreed", body = StatementDetail), Problems, WriteProblems),
+    params(StatementPath, super::WriteHeaders, super::MatchHeader), request_body = StatementReason,
+    responses(Answered, Problems, WriteProblems, ChangedProblem),
 )]
 pub async fn agree(
-    Answerer(caller): Answerer,
-    State(state): State<HttpState>,
-    Path(id): Path<i64>,
+    Replier(caller): Replier,
+    Path(StatementPath { id }): Path<StatementPath>,
     Seen(seen): Seen,
-    Json(reason): Json<Reason>,
+    write: Write,
+    Json(reason): Json<StatementReason>,
 ) -> Result<Response, Problem> {
-    answered(&caller, &state, id, Answer::Agree, seen.as_deref(), &reason).await
+    replied(&caller, write, id, Reply::Agree, seen.as_deref(), &reason).await
 }
 
 /// Dispute an issued statement
 ///
-/// Its content stays: what was wrong is booked in a later period.
+/// Its content stays, and so do its invoices: what was wrong is booked in a later period.
 #[utoipa::path(
     post, path = "/api/v1/statements/{id}/dispute", tag = "statements", security(("key" = ["approve"])),
-    params(("id" = i64, Path, description = "The statement's number"), super::WriteHeaders, super::MatchHeader),
-    request_body = Reason,
-    responses((status = 200, description = "The statement, disputed", body = StatementDetail), Problems, WriteProblems),
+    params(StatementPath, super::WriteHeaders, super::MatchHeader), request_body = StatementReason,
+    responses(Answered, Problems, WriteProblems, ChangedProblem),
 )]
 pub async fn dispute(
-    Answerer(caller): Answerer,
-    State(state): State<HttpState>,
-    Path(id): Path<i64>,
+    Replier(caller): Replier,
+    Path(StatementPath { id }): Path<StatementPath>,
     Seen(seen): Seen,
-    Json(reason): Json<Reason>,
+    write: Write,
+    Json(reason): Json<StatementReason>,
 ) -> Result<Response, Problem> {
-    answered(&caller, &state, id, Answer::Dispute, seen.as_deref(), &reason).await
+    replied(&caller, write, id, Reply::Dispute, seen.as_deref(), &reason).await
 }
 
 /// Note that a statement which was agreed to is paid
+///
+/// Then it is settled.
 #[utoipa::path(
-    post, path = "/api/v1/statements/{id}/settle", tag = "statements", security(("key" = ["approve"])),
-    params(("id" = i64, Path, description = "The statement's number"), super::WriteHeaders, super::MatchHeader),
-    request_body = Reason,
-    responses((status = 200, description = "The statement, settled", body = StatementDetail), Problems, WriteProblems),
+    post, path = "/api/v1/statements/{id}/pay", tag = "statements", security(("key" = ["approve"])),
+    params(StatementPath, super::WriteHeaders, super::MatchHeader), request_body = StatementReason,
+    responses(Answered, Problems, WriteProblems, ChangedProblem),
 )]
-pub async fn settle(
+pub async fn pay(
     Approver(caller): Approver,
-    State(state): State<HttpState>,
-    Path(id): Path<i64>,
+    Path(StatementPath { id }): Path<StatementPath>,
     Seen(seen): Seen,
-    Json(reason): Json<Reason>,
+    write: Write,
+    Json(reason): Json<StatementReason>,
 ) -> Result<Response, Problem> {
-    answered(&caller, &state, id, Answer::Settle, seen.as_deref(), &reason).await
+    replied(&caller, write, id, Reply::Pay, seen.as_deref(), &reason).await
 }

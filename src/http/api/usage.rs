@@ -7,12 +7,13 @@ use crate::http::auth::{InsideReader, Reader};
 use crate::http::input::Query;
 use crate::http::listing::{Page, PageParams, Wanted};
 use crate::http::problem::{Problem, Problems};
-use crate::store::usage_reports::{self, RejectionLine, UnresolvedLine};
-use crate::store::usage_sums::{Bucket, UsageFilter, UsageSum, usage_sums};
-use axum::Json;
+use crate::sources::cloudevents;
+use crate::store::usage_reports::{self, ConflictLine, RejectionLine, UnresolvedLine};
+use crate::store::usage_sums::{Bucket, UsageFilter, UsageKey, UsageSum, usage_sums};
 use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 /// A stretch of time.
@@ -60,13 +61,13 @@ pub struct Filter {
 
 /// Sum usage
 ///
-/// Of deployments that the register knows, after corrections and voids, as known now.
+/// Of deployments that the register knows, after corrections and voids. The first page is as known now, and the pages
+/// that lead on from it as known then (`known_at`): together they are one answer, whatever comes in meanwhile.
 #[utoipa::path(
     get, path = "/api/v1/usage", tag = "usage", security(("key" = ["read"])),
     params(SpanParams, Filter, PageParams),
     responses(
-        (status = 200, description = "By bucket, cloud, channel, deployment, product, service tier and meter", content(
-            (Page<UsageSum> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"))),
+        (status = 200, description = "By bucket, cloud, channel, deployment, product, service tier and meter", body = Page<UsageSum>),
         Problems,
     ),
 )]
@@ -78,21 +79,23 @@ pub async fn sums(
     Query(page): Query<PageParams>,
     wanted: Wanted,
 ) -> Result<Response, Problem> {
-    let (limit, offset) = (page.limit()?, page.cursor()?.unwrap_or_default());
+    let (limit, span) = (page.limit()?, span.span()?);
+    let (known_at, after) = super::as_known::<UsageKey>(&state, page.cursor()?).await?;
     let filter = UsageFilter {
-        span: span.span()?,
+        span,
         bucket: filter.bucket,
         cloud: filter.cloud,
         channel: filter.channel,
         deployment: filter.deployment,
         product: filter.product,
         meter: filter.meter,
-        offset,
-        limit: limit.saturating_add(1),
+        known_at,
+        after,
+        limit: usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1),
     };
-    let mut conn = caller.read(&state.pool).await?;
+    let mut conn = caller.read(&state.reads).await?;
     let sums = usage_sums(&mut conn, &filter).await?;
-    Page::cut(sums, limit, |_| offset.saturating_add(limit)).respond(&wanted)
+    Page::cut(sums, limit, |sum| (known_at, sum.key())).with_known_at(known_at).respond(&wanted)
 }
 
 /// How many messages had an outcome.
@@ -112,10 +115,11 @@ pub struct OutcomeCount {
 pub async fn outcomes(
     _reader: InsideReader,
     State(state): State<HttpState>,
-) -> Result<Json<Page<OutcomeCount>>, Problem> {
-    let counts = usage_reports::outcomes(&state.pool).await?;
+    wanted: Wanted,
+) -> Result<Response, Problem> {
+    let counts = usage_reports::outcomes(&state.reads).await?;
     let count = |(outcome, messages): (Outcome, u64)| OutcomeCount { outcome: outcome.name(), messages };
-    Ok(Json(Page::whole(counts.iter().map(count).collect())))
+    Page::whole(counts.iter().map(count).collect()).respond(&wanted)
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -131,11 +135,7 @@ pub struct RejectionFilter {
 #[utoipa::path(
     get, path = "/api/v1/usage/rejections", tag = "usage", security(("key" = ["read"])),
     params(RejectionFilter, PageParams),
-    responses(
-        (status = 200, description = "Where each stands, and why it was rejected", content(
-            (Page<RejectionLine> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"))),
-        Problems,
-    ),
+    responses((status = 200, description = "Where each stands, and why it was rejected", body = Page<RejectionLine>), Problems),
 )]
 pub async fn rejections(
     _reader: InsideReader,
@@ -146,11 +146,11 @@ pub async fn rejections(
 ) -> Result<Response, Problem> {
     let limit = page.limit()?;
     let (reason, more) = (filter.reason.as_deref(), limit.saturating_add(1));
-    let lines = usage_reports::rejections(&state.pool, reason, page.cursor()?, more).await?;
+    let lines = usage_reports::rejections(&state.reads, reason, page.cursor()?, more).await?;
     Page::cut(lines, limit, |line| line.rejection_id).respond(&wanted)
 }
 
-/// Two versions of what was reported under one id.
+/// Another content that was reported under an id that is taken, and what stands for it.
 #[derive(Serialize, ToSchema)]
 pub struct Conflict {
     conflict_id: i64,
@@ -162,7 +162,24 @@ pub struct Conflict {
     event_id: String,
     /// What was reported under an id that stands for something else already: kept, never counted.
     #[schema(value_type = Object)]
-    reported: serde_json::Value,
+    reported: Value,
+    /// What stands for that id: what was reported first.
+    #[schema(value_type = Object)]
+    stands: Value,
+}
+
+impl Conflict {
+    fn new(line: ConflictLine) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            conflict_id: line.conflict_id,
+            recorded_at: line.recorded_at,
+            position: line.position,
+            source: line.source,
+            event_id: line.event_id,
+            reported: line.reported,
+            stands: serde_json::from_slice(&cloudevents::encode(&line.stands))?,
+        })
+    }
 }
 
 /// List conflicts
@@ -176,30 +193,29 @@ pub async fn conflicts(
     _reader: InsideReader,
     State(state): State<HttpState>,
     Query(page): Query<PageParams>,
-) -> Result<Json<Page<Conflict>>, Problem> {
+    wanted: Wanted,
+) -> Result<Response, Problem> {
     let limit = page.limit()?;
-    let lines = usage_reports::conflicts(&state.pool, page.cursor()?, limit.saturating_add(1)).await?;
-    let conflicts = lines.into_iter().map(|line| Conflict {
-        conflict_id: line.conflict_id,
-        recorded_at: line.recorded_at,
-        position: line.position,
-        source: line.source,
-        event_id: line.event_id,
-        reported: line.reported,
-    });
-    Ok(Json(Page::cut(conflicts.collect(), limit, |conflict| conflict.conflict_id)))
+    let lines = usage_reports::conflicts(&state.reads, page.cursor()?, limit.saturating_add(1)).await?;
+    let conflicts: Result<Vec<Conflict>, _> = lines.into_iter().map(Conflict::new).collect();
+    let conflicts = conflicts.map_err(|error| Problem::internal(&error))?;
+    Page::cut(conflicts, limit, |conflict| conflict.conflict_id).respond(&wanted)
 }
 
 /// List unresolved usage
 ///
 /// Usage whose deployment or product no register names: it counts nowhere yet, and blocks the issue of statements.
 #[utoipa::path(
-    get, path = "/api/v1/usage/unresolved", tag = "usage", security(("key" = ["read"])),
-    responses((status = 200, description = "Most events first", body = Page<UnresolvedLine>), Problems),
+    get, path = "/api/v1/usage/unresolved", tag = "usage", security(("key" = ["read"])), params(PageParams),
+    responses((status = 200, description = "By source, deployment and product", body = Page<UnresolvedLine>), Problems),
 )]
 pub async fn unresolved(
     _reader: InsideReader,
     State(state): State<HttpState>,
-) -> Result<Json<Page<UnresolvedLine>>, Problem> {
-    Ok(Json(Page::whole(usage_reports::unresolved(&state.pool).await?)))
+    Query(page): Query<PageParams>,
+    wanted: Wanted,
+) -> Result<Response, Problem> {
+    let (limit, after) = (page.limit()?, page.cursor()?);
+    let lines = usage_reports::unresolved(&state.reads, after.as_ref(), Some(limit.saturating_add(1))).await?;
+    Page::cut(lines, limit, UnresolvedLine::key).respond(&wanted)
 }

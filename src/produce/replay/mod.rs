@@ -6,9 +6,10 @@ mod mooncake;
 mod weka;
 
 use super::message::{CloudEvent, Message, Mode};
+use super::usage::{Style, time};
 use crate::domain::period::{Instant, parse_instant};
 use crate::domain::usage::{Meter, RequestOutcome};
-use chrono::{LocalResult, NaiveDateTime, SecondsFormat, SubsecRound, TimeDelta, TimeZone, Utc};
+use chrono::{LocalResult, NaiveDateTime, SubsecRound, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -100,7 +101,7 @@ impl Replay {
             ("id", row.id.clone()),
             ("source", self.source.clone()),
             ("type", "apportion.usage.v1".to_owned()),
-            ("time", row.occurred_at.to_rfc3339_opts(SecondsFormat::Micros, true)),
+            ("time", time(row.occurred_at, Style::Plain)),
         ];
         let outcome = row.outcome.map_or(String::new(), |it| format!("\"outcome\":\"{}\",", it.name()));
         let quantities: Vec<String> =

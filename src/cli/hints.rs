@@ -1,0 +1,86 @@
+//! Which command helps after an error: what went wrong is said where it does, for the API as well.
+
+use apportion::domain::settlement::SettlementError;
+use apportion::jobs::findings::FindingError;
+use apportion::jobs::invoices::InvoiceError;
+use apportion::jobs::settle::SettleError;
+use apportion::jobs::statements::StatementError;
+
+/// What to do next; none where the error says it, or nothing helps.
+pub fn hint(error: &anyhow::Error) -> Option<String> {
+    let of_statement = error.downcast_ref().and_then(statement);
+    let of_settlement = error.downcast_ref().and_then(settle);
+    let of_invoice = error.downcast_ref().and_then(invoice);
+    let of_finding = error.downcast_ref().and_then(finding);
+    of_statement.or(of_settlement).or(of_invoice).or(of_finding)
+}
+
+fn statement(error: &StatementError) -> Option<String> {
+    match error {
+        StatementError::Unknown { .. } => Some("`apportion statement list` shows those there are".to_owned()),
+        StatementError::Unresolved { id, .. } => Some(format!(
+            "`apportion contracts apply` registers, `apportion statement waive {id} --by NAME --reason WHY` waives"
+        )),
+        _ => None,
+    }
+}
+
+fn settle(error: &SettleError) -> Option<String> {
+    match error {
+        SettleError::Approved { contract, period, .. } => {
+            Some(format!("`apportion settle {contract} {period} --by NAME` drafts it anew"))
+        }
+        SettleError::Settlement(error) => settlement(error),
+        _ => None,
+    }
+}
+
+fn settlement(error: &SettlementError) -> Option<String> {
+    match error {
+        SettlementError::UnknownContract { .. } => Some("`apportion contracts apply` loads them".to_owned()),
+        SettlementError::MissingFigure { .. } => Some("`apportion record` takes it".to_owned()),
+        _ => None,
+    }
+}
+
+fn invoice(error: &InvoiceError) -> Option<String> {
+    match error {
+        InvoiceError::UnknownStatement { .. } => Some("`apportion statement list` shows those there are".to_owned()),
+        InvoiceError::Unknown { .. } => Some("`apportion invoice list` shows those there are".to_owned()),
+        InvoiceError::NotIssued { id, .. } => Some(format!("`apportion statement issue {id}`")),
+        InvoiceError::EarlierFirst { earlier, .. } => Some(format!("`apportion invoice draw {earlier}`")),
+        _ => None,
+    }
+}
+
+fn finding(error: &FindingError) -> Option<String> {
+    match error {
+        FindingError::Unknown { .. } => Some("`apportion finding list` shows those there are".to_owned()),
+        FindingError::Contract(error) => settlement(error),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::explain;
+
+    #[test]
+    fn an_error_of_a_job_names_the_command_that_helps_at_the_command_line_alone() {
+        let unknown = SettlementError::UnknownContract { contract: "x".into(), known: Vec::new() };
+        let errors: [(anyhow::Error, &str); 4] = [
+            (StatementError::Unknown { id: 7 }.into(), "no statement 7; `apportion statement list`"),
+            (SettleError::Settlement(unknown.clone()).into(), "`apportion contracts apply`"),
+            (
+                FindingError::Unknown { id: "a".to_owned(), known_at: chrono::Utc::now() }.into(),
+                "`apportion finding list`",
+            ),
+            (FindingError::Contract(unknown).into(), "`apportion contracts apply`"),
+        ];
+        for (error, expected) in errors {
+            assert!(!error.to_string().contains("`apportion"), "{error}");
+            assert!(explain(&error).contains(expected), "{}", explain(&error));
+        }
+    }
+}
