@@ -6,10 +6,11 @@
 //!
 //! A credit that the contract carries gives no document: the next invoice asks for less, and says so.
 
+use super::calendar::Period;
 use super::ids::{ContractId, InvoiceNumber, PartyId, TermId};
-use super::money::{Currency, Exact};
+use super::money::{Currency, Exact, Unit};
 use super::names::names;
-use super::period::{Instant, Period};
+use super::period::Instant;
 use super::register::Register;
 use super::statement::{DirectionTotal, Statement, StatementLine};
 use chrono::NaiveDate;
@@ -102,7 +103,8 @@ pub struct InvoiceLine {
 pub struct LineBase {
     pub version: u32,
     pub base: Exact,
-    pub rate: Exact,
+    /// Where it is one number: of a plain share.
+    pub rate: Option<Exact>,
 }
 
 /// What one direction of a statement comes to.
@@ -116,6 +118,7 @@ pub enum Drawing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unnumbered {
     pub kind: InvoiceKind,
+    pub currency: Currency,
     pub issuer: PartyId,
     pub payer: PartyId,
     pub due_on: Option<NaiveDate>,
@@ -139,6 +142,10 @@ pub struct NotDrawn {
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum NotDrawnReason {
     NothingToPay,
+    /// It is owed in a unit that is no currency.
+    NotMoney {
+        unit: Unit,
+    },
     /// The credit is taken off later periods, zero or less.
     CreditCarried {
         credit: Exact,
@@ -167,10 +174,17 @@ pub fn number(issuer: &PartyId, sequence: u32) -> InvoiceNumber {
 /// # Errors
 /// Totals that are not the sums of their lines and credits.
 pub fn drawings(statement: &Statement) -> Result<Vec<Drawing>, DrawingError> {
-    statement.totals.iter().map(|total| drawing(statement, total)).collect()
+    let of_total = |total: &DirectionTotal| match &statement.unit {
+        Unit::Currency(currency) => drawing(statement, total, *currency),
+        Unit::Declared { .. } => {
+            let reason = NotDrawnReason::NotMoney { unit: statement.unit.clone() };
+            Ok(Drawing::None(NotDrawn { payer: total.payer.clone(), payee: total.payee.clone(), reason }))
+        }
+    };
+    statement.totals.iter().map(of_total).collect()
 }
 
-fn drawing(statement: &Statement, total: &DirectionTotal) -> Result<Drawing, DrawingError> {
+fn drawing(statement: &Statement, total: &DirectionTotal, currency: Currency) -> Result<Drawing, DrawingError> {
     let (payer, payee) = (total.payer.clone(), total.payee.clone());
     let of_direction = statement.lines.iter().filter(|line| (&line.payer, &line.payee) == (&payer, &payee));
     // What is nothing is no line of a request for payment; the statement shows it.
@@ -190,6 +204,7 @@ fn drawing(statement: &Statement, total: &DirectionTotal) -> Result<Drawing, Dra
     let kind = if total.payable.is_negative() { InvoiceKind::CreditNote } else { InvoiceKind::Invoice };
     Ok(Drawing::Document(Unnumbered {
         kind,
+        currency,
         issuer: payee,
         payer,
         due_on: total.due_on,
@@ -250,7 +265,7 @@ impl Unnumbered {
             title: statement.title.clone(),
             period: statement.period,
             zone: statement.zone.clone(),
-            currency: statement.currency,
+            currency: self.currency,
             statement: given.statement.clone(),
             corrects,
             lines: self.lines,

@@ -79,9 +79,14 @@ fn settlement(settled: answer::Settlement) -> answers::Settlement {
         payer: it.payer.to_string(),
         payee: it.payee.to_string(),
         currency: it.unit.to_string(),
-        lines: it.lines,
+        lines: it.lines.into_iter().map(|(origin, amount)| (first_day(origin), amount)).collect(),
     });
-    answers::Settlement { period: settled.period, booked: booked.collect(), statements }
+    answers::Settlement { period: first_day(settled.period), booked: booked.collect(), statements }
+}
+
+/// A period that has no name of its own is called by its first day there.
+fn first_day(period: String) -> String {
+    period.split_once('/').map_or_else(|| period.clone(), |(first, _)| first.to_owned())
 }
 
 fn finding(found: answer::Finding) -> answers::Finding {
@@ -115,7 +120,7 @@ fn entitled(it: answer::Entitled) -> answers::Entitled {
             rounded: it.rounded,
             cap: it.cap.map(|cap| (cap.before, cap.after)),
         };
-        (name, period)
+        (first_day(name), period)
     });
     let crossings = it.crossings.into_iter().map(|it| answers::Crossing {
         event: it.item.unwrap_or_default(),

@@ -5,9 +5,10 @@ use super::parsed::Parsed;
 use super::problem::{Problem, ReadError, there_is};
 use super::read::RELEASE;
 use super::selector::Attribute;
+use crate::domain::calendar::Period;
 use crate::domain::ids::{ContractId, DefinedTerm, TermId};
 use crate::domain::money::{Currency, Exact, ParseExactError};
-use crate::domain::period::{Instant, Period, parse_instant};
+use crate::domain::period::{Instant, parse_instant};
 use chrono::NaiveDate;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -9,7 +9,7 @@ use crate::domain::contract::Contract;
 use crate::domain::contract::measure::{FigureKind, Measure};
 use crate::domain::contract::value::{Cell, Condition, Table};
 use crate::domain::contract::window::WindowRule;
-use crate::domain::period::{Instant, Span};
+use crate::domain::period::{Instant, Span, local_date};
 use std::collections::BTreeSet;
 
 /// Whether a table says the same of an item until the next boundary: only what is set from outside changes it.
@@ -89,7 +89,7 @@ pub(super) fn boundaries(plan: &Plan<'_>, known: &Knowledge, streams: &[StreamSt
 fn window_edges(agreement: &Contract, rule: &WindowRule, known: &Knowledge, span: Span) -> BTreeSet<Instant> {
     let mut edges = BTreeSet::new();
     let Some(calendar) = calendar(agreement, rule, known) else { return edges };
-    let mut first_day = span.start.with_timezone(&agreement.head.zone).date_naive();
+    let mut first_day = local_date(span.start, agreement.head.zone);
     if let Calendar::Dates(starts) = &calendar {
         // Before the first of listed dates there is no window.
         first_day = first_day.max(starts.first().copied().unwrap_or(first_day));

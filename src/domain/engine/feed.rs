@@ -1,6 +1,6 @@
 //! From what is known to what the engine takes: items in their order, and what stands beside them (CONTRACTS section 2).
 
-use super::item::{Attributes, AttributesId, AttributesList, Charge, Content, InUnit, Item, ItemId, Kind};
+use super::item::{Attributes, AttributesId, AttributesList, Charge, Content, CountsFor, InUnit, Item, ItemId, Kind};
 use super::knowledge::{Fact, Flow, Knowledge, Level};
 use super::spread::Sold;
 use crate::domain::contract::rights::FactKind;
@@ -13,9 +13,10 @@ use crate::domain::period::{Instant, Span, end_of_day_exclusive, last_instant_be
 use crate::domain::price::{Price, PriceBook, PriceQuery};
 use crate::domain::record::{self, Record, RecordContent, Subject};
 use crate::domain::register::{Deployment, Register};
-use crate::domain::usage::{Meter, Quantities, UsageContent, context_tokens};
+use crate::domain::usage::{Meter, Quantities, UsageContent, UsageEvent, context_tokens};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A usage event that stands.
@@ -29,8 +30,15 @@ pub struct Event<'a> {
     pub attributes: &'a BTreeMap<String, String>,
 }
 
+impl<'a> From<&'a UsageEvent> for Event<'a> {
+    fn from(event: &'a UsageEvent) -> Self {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        Self { id: &event.id, content: &event.content, until: None, attributes: &NONE }
+    }
+}
+
 /// Usage of a stretch of time in which nothing that decides on it changes, summed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Sum {
     pub span: Span,
     pub deployment: String,
@@ -42,8 +50,22 @@ pub struct Sum {
     /// The highest context threshold that each of its requests exceeds, in tokens; 0 where none.
     pub context_over: u64,
     pub quantities: BTreeMap<Meter, Exact>,
-    /// The contracts that leave it out.
-    pub left_out_by: BTreeSet<ContractId>,
+    /// What of them contracts leave out.
+    pub held: Held,
+}
+
+/// What contracts leave out of a sum, and which do.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Held {
+    by: BTreeSet<ContractId>,
+    quantities: BTreeMap<ContractId, BTreeMap<Meter, Exact>>,
+}
+
+impl Held {
+    pub fn add(&mut self, contract: &ContractId, meter: Meter, quantity: &Exact) {
+        self.by.insert(contract.clone());
+        *self.quantities.entry(contract.clone()).or_default().entry(meter).or_default() += quantity;
+    }
 }
 
 /// Everything that is known at an instant. Lists are in the order of recording.
@@ -62,6 +84,8 @@ pub struct Known<'a> {
     /// By usage event, the contracts that leave it out.
     pub held: &'a BTreeMap<EventId, BTreeSet<ContractId>>,
     pub units: &'a Units,
+    /// Figures that must not be missing are asked for from here on; before, those that are stand for zero.
+    pub books_begin: Instant,
 }
 
 /// Every unit that amounts can be in, by its name: items refer to them.
@@ -235,8 +259,8 @@ impl<'a> Builder<'a> {
         id
     }
 
-    pub fn left_out_by(&self, sale: Option<&EventId>) -> Option<&'a BTreeSet<ContractId>> {
-        sale.and_then(|sale| self.known.held.get(sale))
+    pub fn counts_for(&self, sale: Option<&EventId>) -> CountsFor<'a> {
+        sale.and_then(|sale| self.known.held.get(sale)).map_or(CountsFor::All, CountsFor::AllBut)
     }
 
     /// An item for each meter. What no register names does not count until it does.
@@ -259,7 +283,7 @@ impl<'a> Builder<'a> {
                 attributes,
                 content: Content::Usage { quantity, charge, meets_prices },
                 until: event.until,
-                left_out_by: self.left_out_by(Some(event.id)),
+                counts_for: self.counts_for(Some(event.id)),
             });
         }
     }
@@ -280,18 +304,43 @@ impl<'a> Builder<'a> {
     fn sum(&mut self, sum: &'a Sum) {
         let used = Used::of_sum(sum);
         let Some(place) = self.place(&used) else { return };
-        for (meter, quantity) in sum.quantities.iter().filter(|(_, quantity)| !quantity.is_zero()) {
-            let attributes = self.attributes_of(&used, &place, *meter);
-            let (charge, _) = self.charge(&used, &place, *meter, quantity);
-            self.items.push(Item {
-                at: sum.span.start,
-                id: ItemId { id: "", source: "", kind: Kind::Usage, meter: meter.name() },
-                attributes,
-                content: Content::Usage { quantity: quantity.clone(), charge, meets_prices: false },
-                until: None,
-                left_out_by: Some(&sum.left_out_by).filter(|it| !it.is_empty()),
-            });
+        for (meter, quantity) in &sum.quantities {
+            let all = if sum.held.by.is_empty() { CountsFor::All } else { CountsFor::AllBut(&sum.held.by) };
+            self.part_of_sum(&used, &place, *meter, quantity.clone(), all);
+            for contract in &sum.held.by {
+                let left_out = sum.held.quantities.get(contract).and_then(|it| it.get(meter)).cloned();
+                self.part_of_sum(
+                    &used,
+                    &place,
+                    *meter,
+                    quantity - &left_out.unwrap_or_default(),
+                    CountsFor::Only(contract),
+                );
+            }
         }
+    }
+
+    fn part_of_sum(
+        &mut self,
+        used: &Used<'_>,
+        place: &UsedPlace<'_>,
+        meter: Meter,
+        quantity: Exact,
+        counts_for: CountsFor<'a>,
+    ) {
+        if quantity.is_zero() {
+            return;
+        }
+        let attributes = self.attributes_of(used, place, meter);
+        let (charge, _) = self.charge(used, place, meter, &quantity);
+        self.items.push(Item {
+            at: used.at,
+            id: ItemId { id: "", source: "", kind: Kind::Usage, meter: meter.name() },
+            attributes,
+            content: Content::Usage { quantity, charge, meets_prices: false },
+            until: None,
+            counts_for,
+        });
     }
 
     /// What is told of where usage ran; none where no register names it.
@@ -365,7 +414,7 @@ impl<'a> Builder<'a> {
                 unit,
             },
             until: None,
-            left_out_by: None,
+            counts_for: CountsFor::All,
         });
     }
 
@@ -421,7 +470,7 @@ impl<'a> Builder<'a> {
             attributes,
             content: Content::Event { contract: &fact.contract, name: &fact.name },
             until: None,
-            left_out_by: None,
+            counts_for: CountsFor::All,
         });
     }
 }

@@ -17,7 +17,7 @@ use crate::domain::contract::value::Table;
 use crate::domain::contract::window::WindowRule;
 use crate::domain::ids::DefinedTerm;
 use crate::domain::money::Exact;
-use crate::domain::period::{Instant, end_of_day_exclusive, last_instant_before};
+use crate::domain::period::{Instant, end_of_day_exclusive, last_instant_before, local_date};
 use chrono::NaiveDate;
 use std::rc::Rc;
 
@@ -218,7 +218,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// The instant at which a level is read; none before there is a window.
     fn read_at(&self, step: &Step<'a>, each: &WindowRule, read: Read, at: Instant) -> Option<Instant> {
         let zone = step.agreement.head.zone;
-        let date = at.with_timezone(&zone).date_naive();
+        let date = local_date(at, zone);
         let window = calendar(step.agreement, each, self.known).and_then(|calendar| calendar.window(date));
         let span = window.map(|window| window.span(zone));
         match read {
@@ -260,6 +260,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             (None, Missing::Zero) => Ok(Some(Exact::zero())),
             (None, Missing::Nothing) => Ok(None),
             (None, Missing::Last(part)) => last.map(|last| Some(&last * part)).ok_or_else(missing),
+            (None, Missing::Stop) if at < self.books_begin => Ok(Some(Exact::zero())),
             (None, Missing::Stop) => Err(missing()),
         }
     }
@@ -273,7 +274,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         at: Instant,
     ) -> Option<Exact> {
         let zone = step.agreement.head.zone;
-        let today = at.with_timezone(&zone).date_naive();
+        let today = local_date(at, zone);
         let first_day = calendar(step.agreement, over, self.known)?.window(today)?.first_day;
         let mut sum = Exact::zero();
         let mut days = 0_i64;
@@ -287,7 +288,7 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     /// The part of a window's days that is left, today not counted.
     fn part_left(&self, step: &Step<'a>, rule: &WindowRule, at: Instant) -> Option<Exact> {
-        let today = at.with_timezone(&step.agreement.head.zone).date_naive();
+        let today = local_date(at, step.agreement.head.zone);
         let window = calendar(step.agreement, rule, self.known)?.window(today)?;
         let days = |from: NaiveDate, to: NaiveDate| Exact::from_integer(to.signed_duration_since(from).num_days());
         days(today, window.end_day).checked_div(&days(window.first_day, window.end_day))

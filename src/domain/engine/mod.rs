@@ -17,7 +17,7 @@ mod gauge;
 pub mod item;
 pub mod knowledge;
 mod leaf;
-mod life;
+pub mod life;
 mod minimum;
 mod node;
 mod opening;
@@ -47,9 +47,10 @@ pub enum EngineError {
     #[error("{contract}/{term} is drawn on as received, and no payments of it are known")]
     ReceivedAccrual { contract: ContractId, term: TermId },
     #[error(
-        "{contract}: base {base} counts {item} at {at}, and no price is in force for it; a price of zero is written down"
+        "no price for {}; add them to the price book (a price of zero is written down)",
+        .missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; for ")
     )]
-    MissingPrice { contract: ContractId, base: DefinedTerm, item: String, at: Instant },
+    MissingPrices { missing: Vec<MissingPrice> },
     #[error(
         "{contract}: {item} is a record of an interval, and its price has context thresholds; report each request, or give each band a price without one"
     )]
@@ -74,6 +75,28 @@ pub enum EngineError {
     Assumed { contract: ContractId, term: TermId, what: String },
     #[error("{contract}/{name}: no row of its table holds at {at}; end it with otherwise, or with \"none\"")]
     NoRow { contract: ContractId, name: String, at: Instant },
+}
+
+/// What a base counts and the price book has no price for, where it is missing first.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{} of {}, tier {}, at {} from {at}, which base {base} of {contract} counts",
+    .of.meter, .of.product, .of.service_tier, .of.deployment
+)]
+pub struct MissingPrice {
+    pub contract: ContractId,
+    pub base: DefinedTerm,
+    pub of: Unpriced,
+    pub at: Instant,
+}
+
+/// What has no price.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unpriced {
+    pub product: String,
+    pub meter: String,
+    pub service_tier: String,
+    pub deployment: String,
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::domain::contract::term::{Apply, Cap, Excess, Payees, Tail, TailItems,
 use crate::domain::contract::value::Notice;
 use crate::domain::ids::PartyId;
 use crate::domain::money::Exact;
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, local_date};
 
 /// An accrual on its way to the books.
 pub(super) struct Wanted<'w> {
@@ -161,7 +161,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// Counts usage by which a pool is shared.
     fn share_usage(&mut self, step: &Step<'a>, term: &Term, passing: &Passing<'_>) {
         let Some(usage) = step.shared_by.and_then(|stream| delta(passing, stream)) else { return };
-        let date = passing.at.with_timezone(&step.agreement.head.zone).date_naive();
+        let date = local_date(passing.at, step.agreement.head.zone);
         let Some(period) = step.agreement.head.settlement.window(date) else { return };
         let party = match &term.payees {
             Payees::One(_) | Payees::Parts(_) => None,
@@ -276,7 +276,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         };
         let bands = self.bands(step, &cap.limit, group, (at, None))?;
         let limit = bands.single().flatten().cloned().unwrap_or_default();
-        let date = at.with_timezone(&step.agreement.head.zone).date_naive();
+        let date = local_date(at, step.agreement.head.zone);
         let window = calendar(step.agreement, &cap.counting.each, self.known).and_then(|it| it.window(date));
         let (start, end) = match window.map(|window| window.span(step.agreement.head.zone)) {
             Some(window) => (window.start.max(from), window.end),

@@ -17,7 +17,7 @@ use crate::domain::contract::term::{Apply, Read, Shortfall, Term, Tiers};
 use crate::domain::contract::value::Table;
 use crate::domain::contract::window::{ProRata, WindowRule};
 use crate::domain::money::Exact;
-use crate::domain::period::{Instant, Span, last_instant_before};
+use crate::domain::period::{Instant, Span, last_instant_before, local_date};
 use chrono::NaiveDate;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -88,12 +88,12 @@ impl<'a, L: Lines> Engine<'a, L> {
     pub(super) fn window_place(&self, step: &Step<'a>, rule: &WindowRule, at: Instant) -> Option<WindowPlace> {
         let zone = step.agreement.head.zone;
         let life = self.life(step, at)?;
-        let first_day = life.start.with_timezone(&zone).date_naive();
+        let first_day = local_date(life.start, zone);
         let Some(calendar) = calendar(step.agreement, rule, self.known) else {
             let is_all = matches!(rule, WindowRule::Term);
             return is_all.then_some(WindowPlace { span: life, whole: None, ordinal: 1, is_last: true });
         };
-        let whole = calendar.window(at.with_timezone(&zone).date_naive())?;
+        let whole = calendar.window(local_date(at, zone))?;
         let span = whole.span(zone).intersection(life)?;
         let first = calendar.window(first_day).map_or(whole.first_day, |first| first.first_day);
         let ordinal = calendar.ordinal(whole, first).unwrap_or(1);
@@ -369,8 +369,8 @@ fn part_of_window(step: &Step<'_>, place: &WindowPlace, pro_rata: Option<ProRata
     let one = Exact::from_integer(1);
     let Some(whole) = place.whole else { return one };
     let zone = step.agreement.head.zone;
-    let first = place.span.start.with_timezone(&zone).date_naive();
-    let last = last_instant_before(place.span.end).with_timezone(&zone).date_naive();
+    let first = local_date(place.span.start, zone);
+    let last = local_date(last_instant_before(place.span.end), zone);
     let end = last.succ_opt().unwrap_or(last);
     if (first, end) == (whole.first_day, whole.end_day) {
         return one;
@@ -395,8 +395,8 @@ fn days(first: NaiveDate, end: NaiveDate) -> Exact {
 fn part_of_year(step: &Step<'_>, span: Span, day_count: DayCount) -> Exact {
     use chrono::Datelike;
     let zone = step.agreement.head.zone;
-    let first = span.start.with_timezone(&zone).date_naive();
-    let last = last_instant_before(span.end).with_timezone(&zone).date_naive();
+    let first = local_date(span.start, zone);
+    let last = local_date(last_instant_before(span.end), zone);
     let end = last.succ_opt().unwrap_or(last);
     let year = |days: i64| Exact::from_integer(days);
     match day_count {

@@ -15,13 +15,13 @@ use crate::domain::contract::folder::{FolderErrors, read_folder};
 use crate::domain::contract::term::Payees;
 use crate::domain::contract::window::WindowRule;
 use crate::domain::engine::EngineError;
-use crate::domain::engine::books::{self, Account, Books, BooksError, ByPeriod, Run, rounding};
+use crate::domain::engine::books::{self, Account, Books, BooksError, ByPeriod, Detail, Run, rounding};
 use crate::domain::engine::entitlement::Yield;
 use crate::domain::engine::feed::{self, Event, Units};
 use crate::domain::engine::outcome::CapUse;
 use crate::domain::ids::{ContractId, TermId};
 use crate::domain::money::Exact;
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, Span};
 use crate::domain::register::Register;
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ impl StepError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Engine(EngineError::MissingFx { .. }) => "missing_fx",
-            Self::Engine(EngineError::MissingPrice { .. }) => "missing_price",
+            Self::Engine(EngineError::MissingPrices { .. }) => "missing_price",
             Self::Engine(EngineError::MissingFigure { .. }) => "missing_figure",
             Self::Engine(EngineError::NoContext { .. }) => "no_context",
             Self::Engine(EngineError::NoRow { .. }) => "no_rate_for_item",
@@ -197,9 +197,10 @@ impl Simulation<'_> {
             records: &view.known.records,
             held: &held,
             units: &units,
+            books_begin: Span::ever().start,
         };
         Ok(match self.grain {
-            Grain::Items => books::run(&known, &feed::feed(known), contract, through)?,
+            Grain::Items => books::run(&known, &feed::feed(known), contract, through, Detail::Amounts)?,
             Grain::Sums => run_on_sums(&known, contract, through)?,
         })
     }
@@ -215,10 +216,9 @@ impl Simulation<'_> {
             None => BTreeMap::new(),
         };
         let contract = self.contract(id)?.clone();
-        let calendar = &contract.head.settlement;
         let settled = self.books.settle(&contract, window, cutoff, &owed)?;
         let settlements = settled.into_iter().map(|it| Settlement {
-            period: calendar.name(it.period),
+            period: it.period.to_string(),
             booked: it.lines.into_iter().map(|(account, lines)| booked(&contract, account, lines)).collect(),
         });
         Ok(Answer::Settled { settlements: settlements.collect(), findings })
@@ -238,7 +238,6 @@ impl Simulation<'_> {
 }
 
 fn booked(contract: &Contract, account: Account, lines: ByPeriod) -> Booked {
-    let calendar = &contract.head.settlement;
     let Account { term, payer, payee, unit, .. } = account;
     let stated = contract.versions.iter().rev().find_map(|version| version.term(&term));
     Booked {
@@ -248,7 +247,7 @@ fn booked(contract: &Contract, account: Account, lines: ByPeriod) -> Booked {
         payee,
         unit,
         amount: lines.values().cloned().sum(),
-        lines: lines.into_iter().map(|(origin, amount)| (calendar.name(origin), amount)).collect(),
+        lines: lines.into_iter().map(|(origin, amount)| (origin.to_string(), amount)).collect(),
     }
 }
 
@@ -275,9 +274,9 @@ fn entitled(contract: &Contract, id: &TermId, yields: &BTreeMap<Window, Yield>, 
             rounded: round(&found.cumulative) - before,
             cap,
             shortfall: it.shortfall.clone(),
-            versions: it.versions.iter().copied().collect(),
+            versions: it.versions.keys().copied().collect(),
         };
-        found.periods.insert(contract.head.settlement.name(window), period);
+        found.periods.insert(window.to_string(), period);
         found.crossings.extend(it.crossings.iter().map(|crossing| Crossing {
             item: crossing.item.clone(),
             at: crossing.at,

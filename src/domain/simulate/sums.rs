@@ -1,8 +1,8 @@
 //! Usage summed in memory as rollups have it, and opened where the engine cannot vouch for a sum.
 
 use crate::domain::engine::EngineError;
-use crate::domain::engine::books::{self, Run};
-use crate::domain::engine::feed::{self, Event, Known, Sum};
+use crate::domain::engine::books::{self, Detail, Run};
+use crate::domain::engine::feed::{self, Event, Held, Known, Sum};
 use crate::domain::engine::stretches::Stretches;
 use crate::domain::ids::{ContractId, EventId, ProductId};
 use crate::domain::money::Exact;
@@ -31,7 +31,7 @@ pub fn run_on_sums(known: &Known<'_>, contract: &ContractId, through: Instant) -
         let summed: Vec<Event<'_>> =
             requests.iter().filter(|event| named.contains(event.id) && !is_opened(event)).copied().collect();
         let known = Known { usage: &usage, sums: &sums, named: &summed, ..*known };
-        let run = books::run(&known, &feed::feed(known), contract, through)?;
+        let run = books::run(&known, &feed::feed(known), contract, through, Detail::Amounts)?;
         if run.unsure.is_empty() {
             return Ok(run);
         }
@@ -58,9 +58,8 @@ fn names(record: &Record) -> Vec<&EventId> {
     }
 }
 
-/// What tells sums of one stretch apart: deployment, product, customer, service tier, attributes, context threshold,
-/// and who leaves it out.
-type Key<'k> = (usize, [&'k str; 4], &'k BTreeMap<String, String>, u64, Option<&'k BTreeSet<ContractId>>);
+/// What tells sums apart: stretch; deployment, product, customer and service tier; attributes; context threshold.
+type Key<'k> = (usize, [&'k str; 4], &'k BTreeMap<String, String>, u64);
 
 fn sums(known: &Known<'_>, requests: &[Event<'_>], stretches: &[Span]) -> Vec<Sum> {
     let thresholds = known.prices.thresholds();
@@ -72,8 +71,7 @@ fn sums(known: &Known<'_>, requests: &[Event<'_>], stretches: &[Span]) -> Vec<Su
         let over = thresholds.get(&ProductId::from(content.product.as_str())).into_iter().flatten();
         let over = over.copied().filter(|over| Decimal::from(*over) < tokens).max().unwrap_or(0);
         let names = [&content.deployment, &content.product, &content.customer, &content.service_tier];
-        let left_out_by = known.held.get(event.id);
-        let key: Key<'_> = (place, names.map(String::as_str), event.attributes, over, left_out_by);
+        let key: Key<'_> = (place, names.map(String::as_str), event.attributes, over);
         let sum = found.entry(key).or_insert_with(|| Sum {
             span: stretches.get(place).copied().unwrap_or_else(Span::ever),
             deployment: content.deployment.clone(),
@@ -83,10 +81,14 @@ fn sums(known: &Known<'_>, requests: &[Event<'_>], stretches: &[Span]) -> Vec<Su
             attributes: event.attributes.clone(),
             context_over: over,
             quantities: BTreeMap::new(),
-            left_out_by: left_out_by.cloned().unwrap_or_default(),
+            held: Held::default(),
         });
         for (meter, quantity) in &content.quantities {
-            *sum.quantities.entry(*meter).or_default() += &Exact::from(*quantity);
+            let quantity = Exact::from(*quantity);
+            *sum.quantities.entry(*meter).or_default() += &quantity;
+            for contract in known.held.get(event.id).into_iter().flatten() {
+                sum.held.add(contract, *meter, &quantity);
+            }
         }
     }
     found.into_values().collect()
