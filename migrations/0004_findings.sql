@@ -12,7 +12,8 @@ create table finding_decision (
   day date not null,                   -- local to the contract's zone
   verdict text not null check (verdict in ('release', 'reject')),
   on_breach text not null check (on_breach in ('report', 'hold')),
-  why text not null,                   -- how the usage broke the right, as known at the cutoff
+  -- how the usage broke the right, as known at the cutoff: more than one way where that changed within the day
+  why text[] not null check (cardinality(why) > 0),
   events bigint not null check (events > 0),
   -- what of the group was recorded by then is covered, and nothing later
   cutoff timestamptz not null,
@@ -170,7 +171,7 @@ create table finding_state (
   deployment text not null references deployment,
   day date not null,                   -- local to the contract's zone
   on_breach text not null check (on_breach in ('report', 'hold')),
-  why text not null,
+  why text[] not null check (cardinality(why) > 0),
   -- none where all of it was decided on, or no longer breaks the right
   events bigint not null check (events >= 0),
   first_at timestamptz not null,

@@ -3,6 +3,8 @@
 #[path = "service/support.rs"]
 mod support;
 
+#[path = "service/answers.rs"]
+mod answers;
 #[path = "service/api.rs"]
 mod api;
 #[path = "service/api_client.rs"]

@@ -78,8 +78,8 @@ pub struct BasePart {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SharingError {
     #[error(
-        "no price for {}; add them to the price book (a price of zero is written down)",
-        .missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; for ")
+        "no price for:{}\nadd them to the price book, load it and settle again (a price of zero is written down)",
+        .missing.iter().map(|missing| format!("\n  {missing}")).collect::<String>()
     )]
     MissingPrices { missing: Vec<MissingPrice> },
     #[error("{contract}/{term} is in {expected} and {what} in {found}; there is no exchange rate for it")]
@@ -87,7 +87,7 @@ pub enum SharingError {
 }
 
 /// What a term counts and the price book has no price for, where it is missing first.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{meter} of {product}, tier {service_tier}, at {deployment} from {at}, which {contract}/{term} counts")]
 pub struct MissingPrice {
     pub contract: ContractId,

@@ -2,6 +2,7 @@
 
 use crate::domain::access::Scope;
 use crate::domain::settlement::SettlementError;
+use crate::domain::sharing::SharingError;
 use crate::jobs::contracts::ContractsError;
 use crate::jobs::findings::FindingError;
 use crate::jobs::invoices::InvoiceError;
@@ -12,7 +13,7 @@ use crate::store::StoreError;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use utoipa::{IntoResponses, ToSchema};
 
 /// The media type of every error.
@@ -87,8 +88,8 @@ impl Problem {
     }
 
     pub fn not_for_partners() -> Self {
-        let detail =
-            "a key that is bound to a party sees statements, contracts and usage that concern it; this is more";
+        let detail = "a key that is bound to a party sees the issued statements, invoices, credit notes, contracts and \
+                      usage that concern it, and agrees to statements or disputes them; this is more";
         Self::new(StatusCode::FORBIDDEN, "not-for-partners", "The key may not do this", detail)
     }
 
@@ -178,8 +179,11 @@ impl From<StatementError> for Problem {
         let detail = error.to_string();
         match error {
             StatementError::Unknown { .. } => Self::not_found(detail),
-            StatementError::WrongStatus { status, .. } => {
+            StatementError::WrongStatus { id, status, .. } => {
                 let title = "The statement's status does not allow it";
+                let steps: Vec<String> =
+                    status.next_steps().map(|step| format!("POST /api/v1/statements/{id}/{step}")).collect();
+                let detail = if steps.is_empty() { detail } else { format!("{detail}; next: {}", steps.join(" or ")) };
                 Self::conflict("wrong-status", title, detail).fact("statement_status", status.name())
             }
             StatementError::Changed { tag, .. } => Self::precondition_failed(detail).fact("etag", tag),
@@ -214,6 +218,10 @@ impl From<SettleError> for Problem {
                 | SettlementError::BeforeContract { .. }
                 | SettlementError::BeforeBooks { .. },
             ) => Self::unprocessable("wrong-period", "The contract has no such period to settle", detail),
+            SettleError::Settlement(SettlementError::Sharing(SharingError::MissingPrices { missing })) => {
+                let missing: Vec<Value> = missing.iter().map(|it| json!(it)).collect();
+                Self::conflict("cannot-settle", "Something has to come first", detail).fact("missing_prices", missing)
+            }
             SettleError::Settlement(_) => Self::conflict("cannot-settle", "Something has to come first", detail),
             SettleError::Contracts(error) => error.into(),
             SettleError::Document(error) => Self::internal(&error),

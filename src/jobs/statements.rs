@@ -253,12 +253,15 @@ pub async fn waive(pool: &PgPool, id: i64, by: &str, reason: &str) -> Result<Vec
     Ok(unresolved)
 }
 
-/// How many events of a statement's period were recorded since its cutoff. Until it is issued, another settlement
-/// takes them in; from then on they are news of the next period.
+/// How many events of a statement's period were recorded since its cutoff, while another settlement can take them in;
+/// none once it is issued: from then on they are news of the next period.
 ///
 /// # Errors
-/// There is no statement of that id, or it cannot be read.
-pub async fn events_since_cutoff(conn: &mut PgConnection, id: i64) -> Result<i64, StatementError> {
-    let (_, statement) = load(conn, id).await?;
-    Ok(usage_reports::events_since(conn, statement.span, statement.cutoff).await?)
+/// The database's, or a statement that cannot be read.
+pub async fn events_since_cutoff(conn: &mut PgConnection, head: &StatementHead) -> Result<Option<i64>, StatementError> {
+    if !head.status.may_be_drafted_anew() {
+        return Ok(None);
+    }
+    let statement: Statement = serde_json::from_str(&load_document(&mut *conn, head).await?)?;
+    Ok(Some(usage_reports::events_since(conn, statement.span, statement.cutoff).await?))
 }

@@ -68,8 +68,8 @@ pub struct JobRun {
     pub ended_at: Option<Instant>,
     /// None while it runs; lost, too, where its lease ran out and nobody has taken it over yet.
     pub outcome: Option<RunOutcome>,
-    /// What was done, or what it waits for or failed of.
-    pub detail: String,
+    /// What was done, or what it waits for or failed of; none while it runs, or where it found nothing to do.
+    pub detail: Option<String>,
     /// How long ago it ended or was lost, by the database's clock.
     #[serde(skip)]
     ended_ago: TimeDelta,
@@ -103,7 +103,7 @@ struct JobRunRow {
     started_at: Instant,
     ended_at: Option<Instant>,
     outcome: Option<String>,
-    detail: String,
+    detail: Option<String>,
     ended_ago_micros: i64,
 }
 
@@ -144,7 +144,7 @@ pub async fn load_last_runs(conn: &mut PgConnection, job: Job) -> Result<BTreeMa
         JobRunRow,
         r#"select r.run_id, r.job, r.contract_id, r.period, r.due_at, r.attempt, r.holder, r.started_by,
              r.key_id, r.started_at, e.ended_at as "ended_at?", outcome_of(e, l) as outcome,
-             coalesce(e.detail, '') as "detail!",
+             e.detail as "detail?",
              (extract(epoch from clock_timestamp() - coalesce(e.ended_at, l.leased_until)) * 1000000)::bigint
                as "ended_ago_micros!"
            from job_lease l join job_run r using (run_id) left join job_run_end e using (run_id)
@@ -178,7 +178,7 @@ pub async fn list_runs(pool: &PgPool, filter: &RunFilter<'_>) -> Result<Vec<JobR
         JobRunRow,
         r#"select r.run_id, r.job, r.contract_id, r.period, r.due_at, r.attempt, r.holder, r.started_by,
              r.key_id, r.started_at, e.ended_at as "ended_at?", outcome_of(e, l) as outcome,
-             coalesce(e.detail, '') as "detail!",
+             e.detail as "detail?",
              coalesce(extract(epoch from clock_timestamp() - coalesce(e.ended_at, l.leased_until)) * 1000000, 0)::bigint
                as "ended_ago_micros!"
            from job_run r left join job_run_end e using (run_id) left join job_lease l using (run_id)
@@ -252,7 +252,7 @@ pub async fn begin_run(pool: &PgPool, start: &RunStart<'_>) -> Result<Option<i64
         return Ok(None);
     }
     if let Some(last) = last.as_ref().filter(|last| !last.has_ended) {
-        insert_end(&mut tx, last.run_id, RunOutcome::Lost, "its lease ran out before it ended").await?;
+        insert_end(&mut tx, last.run_id, RunOutcome::Lost, Some("its lease ran out before it ended")).await?;
     }
     let run_id = insert_run(&mut tx, start).await?;
     let taken = match last {
@@ -335,7 +335,12 @@ pub async fn renew_lease(pool: &PgPool, run_id: i64, lease: Duration) -> Result<
 ///
 /// # Errors
 /// The database's.
-pub async fn end_run(pool: &PgPool, run_id: i64, outcome: RunOutcome, detail: &str) -> Result<bool, StoreError> {
+pub async fn end_run(
+    pool: &PgPool,
+    run_id: i64,
+    outcome: RunOutcome,
+    detail: Option<&str>,
+) -> Result<bool, StoreError> {
     let mut tx = pool.begin().await?;
     let held = sqlx::query_scalar!("select run_id from job_lease where run_id = $1 for update", run_id);
     if held.fetch_optional(&mut *tx).await?.is_none() {
@@ -353,7 +358,12 @@ pub async fn end_run(pool: &PgPool, run_id: i64, outcome: RunOutcome, detail: &s
     Ok(true)
 }
 
-async fn insert_end(conn: &mut PgConnection, run_id: i64, outcome: RunOutcome, detail: &str) -> Result<(), StoreError> {
+async fn insert_end(
+    conn: &mut PgConnection,
+    run_id: i64,
+    outcome: RunOutcome,
+    detail: Option<&str>,
+) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into job_run_end (run_id, outcome, detail) values ($1, $2, $3)",
         run_id,
