@@ -308,10 +308,9 @@ fn write(out: &mut String, invoice: &Invoice) -> fmt::Result {
     writeln!(out, "{}", output::table(&["clause", "origin", "amount"], &[2], rows))?;
     match invoice.payable() {
         Payable::By(due) => write!(out, "Due on {due}."),
-        Payable::OnReceipt { was_due_on } => write!(
-            out,
-            "Due on receipt: the contract's date, {was_due_on}, was over when it was issued, and is the one it was due by."
-        ),
+        Payable::OnReceipt { was_due_on } => {
+            write!(out, "Due on receipt; by the contract it was due by {was_due_on}, before it was issued.")
+        }
         Payable::Unstated => write!(out, "No term says when it is due."),
     }
 }

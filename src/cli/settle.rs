@@ -79,7 +79,8 @@ fn print(report: &SettleReport) -> anyhow::Result<()> {
         line(format!("Statement {id} stands as it was drawn up: revision {revision}, {status}{next}."))?;
     }
     let events: i64 = report.unresolved.iter().map(|usage| usage.events).sum();
-    if events > 0 {
+    let is_open = |head: &StatementHead| head.status.may_be_drafted_anew();
+    if events > 0 && (!report.drafted.is_empty() || report.unchanged.iter().any(is_open)) {
         line(format!(
             "{events} events are of deployments or products that no register names (`apportion usage unresolved`): \
              register them with `apportion contracts apply` and settle again, or waive them, before the issue."

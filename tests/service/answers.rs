@@ -80,7 +80,7 @@ async fn every_missing_price_is_told_by_itself() {
     let key = api.key("ana", Scope::ALL, None).await;
     let quantities = [("input_tokens", "5"), ("output_tokens", "7")];
     let event = usage("e", "2026-05-10T12:00:00Z", "bedrock-us-east-1", "gpt-5.5", &quantities);
-    database.ingest(&[event.replace("\"default\"", "\"scale\"")]).await;
+    database.ingest(&[event.replace("\"customer\":\"c\"", "\"service_tier\":\"scale\"")]).await;
     let refused = api.post("/api/v1/contracts/aws-openai/settlements", &key, &json!({"period": "2026-05"})).await;
     let told = refused.json();
     assert_eq!((refused.status, &told["type"]), (409, &json!("urn:apportion:problem:cannot-settle")), "{refused:?}");
