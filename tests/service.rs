@@ -35,6 +35,8 @@ mod job_crashes;
 mod jobs;
 #[path = "service/known_at.rs"]
 mod known_at;
+#[path = "service/limits.rs"]
+mod limits;
 #[path = "service/lists.rs"]
 mod lists;
 #[path = "service/outcomes.rs"]

@@ -23,8 +23,8 @@ pub enum StatementError {
     Unknown { id: i64 },
     #[error("statement {id} is {status}; it has to be {} to be {wanted}", any_of(wanted.follows()))]
     WrongStatus { id: i64, status: StatementStatus, wanted: StatementStatus },
-    #[error("statement {id} is \"{tag}\" by now, not \"{seen}\": look at it again")]
-    Changed { id: i64, tag: String, seen: String },
+    #[error("statement {id} is \"{tag}\" by now, not what was seen: look at it again")]
+    Changed { id: i64, tag: String },
     #[error("{by} made statement {id}; someone else has to approve it")]
     OwnDraft { id: i64, by: String },
     #[error(
@@ -65,8 +65,8 @@ async fn load(conn: &mut PgConnection, id: i64) -> Result<(StatementHead, Statem
 #[derive(Clone, Debug)]
 pub struct Actor<'a> {
     pub by: Signature,
-    /// The statement's tag when they looked: it must not have changed since. Without one, whatever stands now.
-    pub seen: Option<&'a str>,
+    /// The statement's tag when they looked, or several: by now it must be one of these. Without any, whatever stands.
+    pub seen: Option<&'a [String]>,
 }
 
 impl<'a> From<&'a str> for Actor<'a> {
@@ -86,8 +86,8 @@ async fn lock(
     let before = head(&mut *conn, id).await?;
     lock_contract(&mut *conn, &before.contract).await?;
     let head = head(conn, id).await?;
-    if let Some(seen) = actor.seen.filter(|seen| *seen != head.tag()) {
-        return Err(StatementError::Changed { id, tag: head.tag(), seen: seen.to_owned() });
+    if actor.seen.is_some_and(|seen| !seen.contains(&head.tag())) {
+        return Err(StatementError::Changed { id, tag: head.tag() });
     }
     if !wanted.follows().contains(&head.status) {
         return Err(StatementError::WrongStatus { id, status: head.status, wanted });

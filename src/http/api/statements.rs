@@ -193,7 +193,7 @@ async fn replied(
     write: Write,
     id: i64,
     reply: Reply,
-    seen: Option<&str>,
+    seen: Option<&[String]>,
     StatementReason { reason }: &StatementReason,
 ) -> Result<Response, Problem> {
     let reason = super::stated(reason)?;
