@@ -60,6 +60,12 @@ pub enum StoreError {
     /// A row holds something that no version of this program wrote.
     #[error("{column} of {row}: {problem}")]
     Corrupt { column: &'static str, row: String, problem: String },
+    /// What is known cannot be told without seeing since when others record.
+    #[error(
+        "it cannot be seen since when a transaction has been recording; let all of the service connect as one role, \
+         with track_activities = on"
+    )]
+    HiddenRecorder,
     #[error("this machine gives no random bytes: {problem}")]
     Randomness { problem: String },
     #[error("{value} is too large for {column}")]
@@ -97,6 +103,7 @@ impl StoreError {
             StoreError::Migration(_)
             | StoreError::Fenced { .. }
             | StoreError::Corrupt { .. }
+            | StoreError::HiddenRecorder
             | StoreError::Randomness { .. }
             | StoreError::TooLarge { .. } => false,
         }
@@ -166,7 +173,7 @@ pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, StoreError> {
 }
 
 /// A pool beside another, to the same database and of as many connections, in which no statement takes longer than
-/// `timeout`: whoever asks for much keeps no connection from those who write. A wait for the recording lock counts, too.
+/// `timeout`: whoever asks for much keeps no connection from those who write.
 pub fn for_reading(pool: &PgPool, timeout: Duration) -> PgPool {
     let settings = [
         ("statement_timeout", format!("{}ms", timeout.as_millis())),
