@@ -125,8 +125,8 @@ async fn the_read_only_role_reads_the_views_and_nothing_else() {
     let refused = [
         ("select * from usage_event", "permission denied"),
         ("select * from reporting.statement_document", "permission denied"),
-        ("select from settled_contract for update", "permission denied"),
-        ("select from recording_watermark for update", "permission denied"),
+        ("select from settled_contract for update", "read-only transaction"),
+        ("select from recording_watermark for update", "read-only transaction"),
         ("create table reporting.mine (id integer)", "read-only transaction"),
         ("create temporary table mine (id integer)", "read-only transaction"),
         ("insert into cloud values ('mine', 'lab', now())", "read-only transaction"),
