@@ -49,6 +49,7 @@ create trigger as_many_as_it_says after insert on finding_decision_event
   referencing new table as new_event for each statement execute function refuse_other_events();
 
 call make_append_only('finding_decision', 'finding_decision_event');
+call record_after_what_is_known('finding_decision');
 
 -- a span of time in which usage of a product at a deployment breaks a right. those of one right do not overlap.
 create type breach_span as (right_id text, deployment text, product text, starts_at timestamptz, ends_at timestamptz);

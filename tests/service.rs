@@ -47,6 +47,8 @@ mod panels;
 mod prometheus;
 #[path = "service/races.rs"]
 mod races;
+#[path = "service/recording.rs"]
+mod recording;
 #[path = "service/replays.rs"]
 mod replays;
 #[path = "service/retries.rs"]

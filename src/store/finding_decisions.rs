@@ -106,7 +106,7 @@ impl BreachQuery<'_> {
         )
         .fetch_one(&mut *conn)
         .await?;
-        super::recording::move_watermark(conn, new.recorded_at).await?;
+        super::recording::note_alone(conn, new.recorded_at).await?;
         Ok(Some(Decision {
             decision_id,
             finding: finding.id.clone(),

@@ -1,6 +1,7 @@
 //! Runs of scheduled jobs, and the leases that keep two instances from running the same subject at once.
 
 use super::StoreError;
+use super::requests::KEPT_DAYS;
 use crate::domain::ids::ContractId;
 use crate::domain::period::{Instant, Period};
 use crate::domain::schedule::{Job, LastRun, Progress, RunOutcome, Subject};
@@ -162,7 +163,8 @@ pub async fn load_last_runs(conn: &mut PgConnection, job: Job) -> Result<BTreeMa
 pub struct RunFilter<'a> {
     pub job: Option<Job>,
     pub contract: Option<ContractId>,
-    /// Those that a request asked for which named itself: its key, and what it calls itself.
+    /// Those that a request asked for which named itself: its key, and what it calls itself. As long as its answer is
+    /// kept: later the name is free for another request.
     pub request: Option<(&'a str, &'a str)>,
     /// Those before this run, to go on where a list ended.
     pub before: Option<i64>,
@@ -184,14 +186,16 @@ pub async fn list_runs(pool: &PgPool, filter: &RunFilter<'_>) -> Result<Vec<JobR
            from job_run r left join job_run_end e using (run_id) left join job_lease l using (run_id)
            where ($1::text is null or r.job = $1) and ($2::text is null or r.contract_id = $2)
              and ($3::bigint is null or r.run_id < $3)
-             and ($4::text is null or (r.key_id, r.idempotency_key) = ($4, $5))
+             and ($4::text is null or ((r.key_id, r.idempotency_key) = ($4, $5)
+               and r.started_at > clock_timestamp() - make_interval(days => $7)))
            order by r.run_id desc limit $6"#,
         filter.job.map(Job::name),
         filter.contract.as_ref().map(ContractId::as_str),
         filter.before,
         filter.request.map(|(key_id, _)| key_id),
         filter.request.map(|(_, idempotency_key)| idempotency_key),
-        i64::from(filter.limit)
+        i64::from(filter.limit),
+        KEPT_DAYS
     )
     .fetch_all(pool)
     .await?;

@@ -63,6 +63,12 @@ pub enum StoreError {
     /// A row holds something that no version of this program wrote.
     #[error("{column} of {row}: {problem}")]
     Corrupt { column: &'static str, row: String, problem: String },
+    /// What is known cannot be told without seeing since when others record.
+    #[error(
+        "it cannot be seen since when a transaction has been recording; let all of the service connect as one role, \
+         with track_activities = on"
+    )]
+    HiddenRecorder,
     #[error("this machine gives no random bytes: {problem}")]
     Randomness { problem: String },
     #[error("{value} is too large for {column}")]
@@ -100,6 +106,7 @@ impl StoreError {
             StoreError::Migration(_)
             | StoreError::Fenced { .. }
             | StoreError::Corrupt { .. }
+            | StoreError::HiddenRecorder
             | StoreError::Randomness { .. }
             | StoreError::TooLarge { .. } => false,
         }
@@ -186,7 +193,7 @@ const CLIENT_CHECK_INTERVAL: &str = "1s";
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// A pool beside another, to the same database and of as many connections, in which no statement takes longer than
-/// `timeout`: whoever asks for much keeps no connection from those who write. A wait for the recording lock counts, too.
+/// `timeout`: whoever asks for much keeps no connection from those who write.
 ///
 /// A read that is dropped ends: its connection is closed, and Postgres ends the statement of a client that is gone.
 pub fn for_reading(pool: &PgPool, timeout: Duration) -> PgPool {
