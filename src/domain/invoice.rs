@@ -29,7 +29,8 @@ pub struct Invoice {
     pub issued_on: NaiveDate,
     #[cfg_attr(feature = "service", schema(value_type = String, format = DateTime))]
     pub issued_at: Instant,
-    /// As the statement says; none where no term says when.
+    /// The contract's date, which counts from the period's end; none where no term says when. It may lie before
+    /// `issued_on`: then the document is to be paid on receipt, and the date stays the one from which payment is late.
     pub due_on: Option<NaiveDate>,
     pub contract: ContractId,
     pub title: String,
@@ -47,11 +48,38 @@ pub struct Invoice {
     pub total: Exact,
 }
 
+/// When a document is to be paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payable {
+    /// By the contract's date.
+    By(NaiveDate),
+    /// At once: the contract's date was over when the document was issued. A late issue does not move that date.
+    OnReceipt { was_due_on: NaiveDate },
+    /// No term says when.
+    Unstated,
+}
+
+impl Payable {
+    pub fn of(issued_on: NaiveDate, due_on: Option<NaiveDate>) -> Self {
+        match due_on {
+            None => Self::Unstated,
+            Some(was_due_on) if was_due_on < issued_on => Self::OnReceipt { was_due_on },
+            Some(due_on) => Self::By(due_on),
+        }
+    }
+}
+
 names! {
     /// What kind of document it is.
     InvoiceKind as "kind of document" {
         Invoice = "invoice",
         CreditNote = "credit_note",
+    }
+}
+
+impl Invoice {
+    pub fn payable(&self) -> Payable {
+        Payable::of(self.issued_on, self.due_on)
     }
 }
 

@@ -143,6 +143,24 @@ impl StatementStatus {
         }
     }
 
+    /// What people call the step that leads to this status; none for one that a settlement gives.
+    pub fn step(self) -> Option<&'static str> {
+        match self {
+            Self::Draft => None,
+            Self::Approved => Some("approve"),
+            Self::Issued => Some("issue"),
+            Self::Agreed => Some("agree"),
+            Self::Disputed => Some("dispute"),
+            Self::Settled => Some("pay"),
+        }
+    }
+
+    /// The steps that people may take from this status.
+    pub fn next_steps(self) -> impl Iterator<Item = &'static str> {
+        let next = Self::ALL.iter().filter(move |next| next.follows().contains(&self));
+        next.filter_map(|next| next.step())
+    }
+
     /// Whether news draft the statement anew. What was issued stands: its news go into the next period.
     pub fn may_be_drafted_anew(self) -> bool {
         match self {

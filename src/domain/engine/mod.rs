@@ -36,6 +36,7 @@ use super::ids::{ContractId, DefinedTerm, TermId};
 use super::money::Unit;
 use super::period::Instant;
 use chrono::NaiveDate;
+use serde::Serialize;
 
 /// Why nothing can be said of what is owed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,8 +48,8 @@ pub enum EngineError {
     #[error("{contract}/{term} is drawn on as received, and no payments of it are known")]
     ReceivedAccrual { contract: ContractId, term: TermId },
     #[error(
-        "no price for {}; add them to the price book (a price of zero is written down)",
-        .missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; for ")
+        "no price for:{}\nadd them to the price book, load it and settle again (a price of zero is written down)",
+        .missing.iter().map(|missing| format!("\n  {missing}")).collect::<String>()
     )]
     MissingPrices { missing: Vec<MissingPrice> },
     #[error(
@@ -78,7 +79,7 @@ pub enum EngineError {
 }
 
 /// What a base counts and the price book has no price for, where it is missing first.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error(
     "{} of {}, tier {}, at {} from {at}, which base {base} of {contract} counts",
     .of.meter, .of.product, .of.service_tier, .of.deployment
@@ -86,12 +87,13 @@ pub enum EngineError {
 pub struct MissingPrice {
     pub contract: ContractId,
     pub base: DefinedTerm,
+    #[serde(flatten)]
     pub of: Unpriced,
     pub at: Instant,
 }
 
 /// What has no price.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Unpriced {
     pub product: String,
     pub meter: String,
