@@ -6,7 +6,8 @@ use crate::domain::contract::simple;
 use crate::domain::deduction::{PlacedDeduction, place};
 use crate::domain::hex::hex;
 use crate::domain::ids::{ContractId, EventId};
-use crate::domain::period::{Instant, Period};
+use crate::domain::calendar::Period;
+use crate::domain::period::Instant;
 use crate::domain::record::{Figure, Record, RecordContent, Reduces};
 use crate::domain::register::Register;
 use crate::domain::settlement::{

@@ -2,7 +2,8 @@
 
 use crate::domain::burn_down::{BurnDown, burn_down};
 use crate::domain::ids::{ContractId, TermId};
-use crate::domain::period::{Instant, Period};
+use crate::domain::calendar::Period;
+use crate::domain::period::Instant;
 use crate::domain::statement::{Statement, StatementStatus};
 use crate::store::StoreError;
 use crate::store::access::Signature;

@@ -13,7 +13,8 @@ use super::manifest::Manifest;
 use super::message::{CloudEvent, Message, Mode};
 use super::usage::{self, Calendar, Style, UNKNOWN_DEPLOYMENT, UNKNOWN_PRODUCT, Usage, micros, time};
 use crate::domain::outcome::Outcome;
-use crate::domain::period::{Instant, Period, PeriodUnit};
+use crate::domain::calendar::{Calendar, Period};
+use crate::domain::period::Instant;
 use chrono::TimeDelta;
 use std::collections::BTreeSet;
 

@@ -5,7 +5,7 @@ use super::manifest::Manifest;
 use super::message::Mode;
 use super::usage::REPORTERS;
 use crate::domain::outcome::Counts;
-use crate::domain::period::Period;
+use crate::domain::calendar::Period;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 

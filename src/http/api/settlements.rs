@@ -2,7 +2,8 @@
 
 use crate::domain::ids::ContractId;
 use crate::domain::money::{Currency, Exact};
-use crate::domain::period::{Instant, Period};
+use crate::domain::calendar::Period;
+use crate::domain::period::Instant;
 use crate::http::HttpState;
 use crate::http::auth::Settler;
 use crate::http::idempotency::Write;
