@@ -23,10 +23,6 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Event<'a> {
     pub id: &'a EventId,
     pub content: &'a UsageContent,
-    /// Of a record of an interval: its exclusive end.
-    pub until: Option<Instant>,
-    /// What it can be selected by beside what it reports: by the attributes' names.
-    pub attributes: &'a BTreeMap<String, String>,
 }
 
 /// Everything that is known at an instant. Lists are in the order of recording.
@@ -151,12 +147,10 @@ impl<'a> Builder<'a> {
         else {
             return;
         };
-        let thresholds = if event.until.is_some() { self.known.prices.thresholds() } else { BTreeMap::new() };
+        let thresholds = if content.is_interval() { self.known.prices.thresholds() } else { BTreeMap::new() };
         for (meter, quantity) in content.quantities.iter().filter(|(_, quantity)| !quantity.is_zero()) {
             let mut attributes = place.clone();
-            let own =
-                event.attributes.iter().filter_map(|(name, value)| Some((Attribute::plain(name)?, value.clone())));
-            attributes.0.extend(own);
+            attributes.0.extend(content.attributes.iter().map(|(name, value)| ((*name).into(), value.clone())));
             let told = [(Attribute::Customer, &content.customer), (Attribute::ServiceTier, &content.service_tier)];
             attributes.0.extend(told.into_iter().map(|(name, value)| (name, value.clone())));
             attributes.0.insert(Attribute::Meter, meter.name().to_owned());
@@ -176,13 +170,13 @@ impl<'a> Builder<'a> {
             if let Charge::Rated(amount) = &charge {
                 sold.add(event.id, (attributes, content.occurred_at), amount.value.clone());
             }
-            let meets_prices = event.until.is_some_and(|until| self.changes_price(&query, price, until));
+            let meets_prices = content.ended_at.is_some_and(|until| self.changes_price(&query, price, until));
             self.items.push(Item {
                 at: content.occurred_at,
                 id: ItemId { id: &event.id.id, source: &event.id.source, kind: Kind::Usage, meter: meter.name() },
                 attributes,
                 content: Content::Usage { quantity, charge, meets_prices },
-                until: event.until,
+                until: content.ended_at,
                 left_out_by: self.left_out_by(Some(event.id)),
             });
         }
