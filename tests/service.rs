@@ -7,6 +7,8 @@ mod support;
 mod api;
 #[path = "service/api_client.rs"]
 mod api_client;
+#[path = "service/attributes.rs"]
+mod attributes;
 #[path = "service/availability.rs"]
 mod availability;
 #[path = "service/books.rs"]
@@ -55,5 +57,7 @@ mod settlement;
 mod trace;
 #[path = "service/traces.rs"]
 mod traces;
+#[path = "service/usage_log.rs"]
+mod usage_log;
 #[path = "service/writes.rs"]
 mod writes;

@@ -386,7 +386,7 @@ impl<'a> Decision<'a> {
             return None;
         }
         if !after.voided && !after.counts() {
-            let last = of_event().last();
+            let last = of_event().next_back();
             let refused = last.map(|last| rejection_row(last.position.clone(), ends_before_start(last.amendment)));
             self.rows.rejections.extend(refused);
         }
