@@ -1,6 +1,6 @@
 //! Usage events as reported: immutable, identified for ever, with quantities by meter.
 
-use super::ids::{CustomerId, DeploymentId, EventId, ProductId};
+use super::ids::EventId;
 use super::money::Exact;
 use super::names::names;
 use super::period::Instant;
@@ -168,10 +168,10 @@ pub struct UsageEvent {
 pub struct UsageSum {
     /// Which segment of its timeline.
     pub segment: usize,
-    pub deployment: DeploymentId,
-    pub product: ProductId,
+    pub deployment: String,
+    pub product: String,
     /// Empty where none is named.
-    pub customer: CustomerId,
+    pub customer: String,
     pub service_tier: String,
     pub attributes: UsageAttributes,
     /// The highest context threshold, in tokens, that each of the requests exceeds; 0 where they exceed none.

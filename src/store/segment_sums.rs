@@ -4,7 +4,7 @@ use super::StoreError;
 use super::dictionary;
 use super::rollups::{opened_hours, threshold_arrays};
 use super::usage::COLUMN_METERS;
-use crate::domain::ids::{CustomerId, DeploymentId, ProductId};
+use crate::domain::ids::ProductId;
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Timeline};
 use crate::domain::usage::{Meter, UsageSum};
@@ -48,9 +48,9 @@ pub async fn load_segment_sums(
             segment: StoreError::decoded("segment", &of, usize::try_from(row.segment))?,
             context_over: StoreError::decoded("context_over", &of, u64::try_from(row.context_over))?,
             attributes: dictionary::attributes(row.attributes, &of)?,
-            deployment: DeploymentId::new(row.deployment),
-            product: ProductId::new(row.product),
-            customer: CustomerId::new(row.customer),
+            deployment: row.deployment,
+            product: row.product,
+            customer: row.customer,
             service_tier: row.service_tier,
             quantities,
         });

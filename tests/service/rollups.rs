@@ -162,7 +162,7 @@ async fn check(database: &TestDatabase, log: &Log, step: &Step) -> usize {
         sums.clear();
         for it in load_segment_sums(&mut conn, &timeline, &thresholds, step.at).await.expect("usage") {
             let country = it.attributes.get(&UsageAttribute::Country).cloned().unwrap_or_default();
-            let names = [it.deployment.to_string(), it.product.to_string(), it.customer.to_string(), country];
+            let names = [it.deployment, it.product, it.customer, country];
             for (meter, quantity) in it.quantities {
                 let key = (it.segment, names.clone(), it.context_over, meter.name().to_owned());
                 assert!(sums.insert(key.clone(), quantity).is_none(), "{key:?} twice");
