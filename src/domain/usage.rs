@@ -3,7 +3,7 @@
 use super::ids::EventId;
 use super::money::Exact;
 use super::names::names;
-use super::period::Instant;
+use super::period::{Instant, Span};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -162,12 +162,11 @@ pub struct UsageEvent {
     pub content: UsageContent,
 }
 
-/// Usage of a segment of time, summed over all that neither a price nor a selection can tell apart. Records of
+/// Usage of a span of time, summed over all that neither a price nor a selection can tell apart. Records of
 /// intervals are in no sum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageSum {
-    /// Which segment of its timeline.
-    pub segment: usize,
+    pub span: Span,
     pub deployment: String,
     pub product: String,
     /// Empty where none is named.

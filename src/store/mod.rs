@@ -17,7 +17,7 @@ pub mod recording;
 pub mod rejections;
 pub mod requests;
 pub mod rollups;
-pub mod segment_sums;
+pub mod span_sums;
 pub mod statement_statuses;
 pub mod usage;
 pub mod usage_events;

@@ -1,10 +1,11 @@
--- sums usage by segment of the timeline and by all that contracts select by and prices depend on, as known at a
+-- sums usage by span of time and by all that contracts select by and prices depend on, as known at a
 -- cutoff. whole hours come from the rollup deltas; an hour with an edge in it, or with a context band that a
 -- threshold divides, is opened down to its events. records of intervals are left to be looked at one by one.
---   $1 edges of the timeline: segment i is [edges[i], edges[i + 1])
+--   $1 edges of the spans and of the gaps between them: segment i is [edges[i], edges[i + 1])
 --   $2 starts of the hours in which an edge falls other than at their start
 --   $3 the cutoff
 --   $4, $5 context thresholds: product and number of tokens, exclusive
+--   $6 which segments are asked for
 with threshold as (
   select t.product, t.over from unnest($4::text[], $5::bigint[]) as t(product, over)
 ), known_batch as (
@@ -27,6 +28,7 @@ with threshold as (
   join known_dimension d using (dimension_id)
   where r.bucket = any($2::timestamptz[])
      or (r.bucket >= ($1::timestamptz[])[1] and r.bucket < ($1::timestamptz[])[cardinality($1::timestamptz[])]
+         and ($6::boolean[])[width_bucket(r.bucket, $1::timestamptz[])]
          and exists (select from threshold t
            where t.product = d.product and t.over > r.context_over and t.over < r.context_up_to))
 ), whole_hour as (
@@ -39,6 +41,7 @@ with threshold as (
   join known_batch using (batch_id)
   join known_dimension d using (dimension_id)
   where r.bucket >= ($1::timestamptz[])[1] and r.bucket < ($1::timestamptz[])[cardinality($1::timestamptz[])]
+    and ($6::boolean[])[width_bucket(r.bucket, $1::timestamptz[])]
     and not exists (select from opened o where o.bucket = r.bucket and o.dimension_id = r.dimension_id)
 ), event as (
   -- each event as known at the cutoff: its last state recorded by then, else as first reported
@@ -77,6 +80,7 @@ with threshold as (
   from single s
   where s.occurred_at >= ($1::timestamptz[])[1]
     and s.occurred_at < ($1::timestamptz[])[cardinality($1::timestamptz[])]
+    and ($6::boolean[])[width_bucket(s.occurred_at, $1::timestamptz[])]
 ), column_sum as (
   -- summed by numbers before any name is looked at: few rows are left to sort
   select segment, sum_id, customer_id, context_over, sum(input_tokens) as input_tokens,
