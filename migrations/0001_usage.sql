@@ -94,7 +94,8 @@ call record_after_what_is_known('usage_batch');
 
 -- what reported usage has in common, folded into one number. names as reported: whether a deployment or
 -- product is known is decided at reading, as known at the cutoff. with the outcome in it, rollups count events
--- by outcome; no amount is ever grouped by it.
+-- by outcome; no amount is ever grouped by it. records of intervals have dimensions of their own, as their
+-- quantities are never summed with others.
 create table usage_dimension (
   dimension_id integer generated always as identity primary key,
   source text not null,
@@ -103,7 +104,10 @@ create table usage_dimension (
   service_tier text not null,
   -- null where the source reports none.
   outcome text check (outcome in ('ok', 'error')),
-  unique nulls not distinct (source, deployment, product, service_tier, outcome)
+  -- what contracts select by beside these: {"country": "CH"}.
+  attributes jsonb not null default '{}' check (jsonb_typeof(attributes) = 'object'),
+  is_interval boolean not null default false,
+  unique nulls not distinct (source, deployment, product, service_tier, outcome, attributes, is_interval)
 );
 
 -- pseudonymous customer keys; the empty one is number 0: no customer named.
@@ -131,10 +135,12 @@ create table usage_event (
   reasoning_tokens integer not null check (reasoning_tokens >= 0),
   requests integer not null check (requests >= 0),
   event_id text not null,
-  other_quantities jsonb
+  other_quantities jsonb,
+  ended_at timestamptz check (ended_at >= occurred_at)  -- of a record of an interval: its end, exclusive
 );
 -- a bucket in which a boundary falls is opened down to its events.
 create index usage_event_occurred_at on usage_event using brin (occurred_at);
+create index usage_event_interval on usage_event (occurred_at) where ended_at is not null;
 create index usage_event_batch on usage_event using brin (batch_id);
 
 -- corrections and voids as reported. one that arrives before what it names waits here.
@@ -156,6 +162,7 @@ create table usage_amendment (
 create index usage_amendment_target on usage_amendment (target_key);
 
 -- what an amended event is from a batch on: the whole of it after all corrections and voids known by then.
+-- one that corrections let end before it starts counts as little as a voided one, until they are put right.
 -- as known at k, the last row recorded at or before k holds, else the event as first reported.
 create table usage_state (
   event_key uuid not null references usage_event,
@@ -170,6 +177,7 @@ create table usage_state (
   reasoning_tokens integer not null check (reasoning_tokens >= 0),
   requests integer not null check (requests >= 0),
   other_quantities jsonb,
+  ended_at timestamptz check (voided or ended_at >= occurred_at),
   primary key (event_key, batch_id)
 );
 create index usage_state_occurred_at on usage_state (occurred_at);

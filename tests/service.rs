@@ -9,6 +9,8 @@ mod answers;
 mod api;
 #[path = "service/api_client.rs"]
 mod api_client;
+#[path = "service/attributes.rs"]
+mod attributes;
 #[path = "service/availability.rs"]
 mod availability;
 #[path = "service/books.rs"]
@@ -61,5 +63,7 @@ mod settlement;
 mod trace;
 #[path = "service/traces.rs"]
 mod traces;
+#[path = "service/usage_log.rs"]
+mod usage_log;
 #[path = "service/writes.rs"]
 mod writes;

@@ -132,7 +132,7 @@ pub fn caps_table(caps: &[BurnDown]) -> comfy_table::Table {
         // What accrues is not rounded: the statements' booked lines are.
         let [limit, used, left] = [&it.limit, &it.used, &it.remaining].map(exact);
         let (term, who) = (it.term.to_string(), format!("{} owes {}", it.payer, it.payee));
-        vec![term, who, it.period.to_string(), limit, used, left, it.currency.to_string(), outlook]
+        vec![term, who, it.period.to_string(), limit, used, left, it.unit.to_string(), outlook]
     };
     let heading = ["term", "who owes whom", "through", "cap", "used", "left", "currency", "outlook"];
     output::table(&heading, &[3, 4, 5], caps.iter().map(row))

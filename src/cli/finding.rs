@@ -2,11 +2,12 @@
 
 use super::output::{self, counted, exact, json, line, money};
 use super::{Format, Session, instant_or_date, named, stated};
+use apportion::domain::calendar::Period;
 use apportion::domain::contract::rights::OnBreach;
 use apportion::domain::findings::{Ended, Finding, Verdict};
 use apportion::domain::ids::ContractId;
 use apportion::domain::money::Rounding;
-use apportion::domain::period::{Instant, Period, Span};
+use apportion::domain::period::{Instant, Span};
 use apportion::jobs::findings::{DecideRequest, FindingDetails, FindingFilter, FindingList, decide, list, show};
 use apportion::store::finding_decisions::Decision;
 

@@ -1,7 +1,8 @@
 //! Which command helps after an error: what went wrong is said where it does, for the API as well.
 
+use apportion::domain::engine::EngineError;
 use apportion::domain::settlement::SettlementError;
-use apportion::domain::sharing::SharingError;
+
 use apportion::domain::statement::StatementStatus;
 use apportion::jobs::findings::FindingError;
 use apportion::jobs::invoices::InvoiceError;
@@ -47,8 +48,8 @@ fn settle(error: &SettleError) -> Option<String> {
 fn settlement(error: &SettlementError) -> Option<String> {
     match error {
         SettlementError::UnknownContract { .. } => Some("`apportion contracts apply` loads them".to_owned()),
-        SettlementError::MissingFigure { .. } => Some("`apportion record` takes it".to_owned()),
-        SettlementError::Sharing(SharingError::MissingPrices { .. }) => {
+        SettlementError::Engine(EngineError::MissingFigure { .. }) => Some("`apportion record` takes it".to_owned()),
+        SettlementError::Engine(EngineError::MissingPrices { .. }) => {
             Some("`apportion contracts apply` loads the price book".to_owned())
         }
         _ => None,

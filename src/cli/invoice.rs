@@ -3,9 +3,9 @@
 use super::contracts::check_known;
 use super::output::{self, json, line, money};
 use super::{Format, Session, Stop, named};
+use apportion::domain::calendar::Period;
 use apportion::domain::ids::{ContractId, InvoiceNumber, PartyId};
 use apportion::domain::invoice::{Invoice, InvoiceKind, NotDrawn, NotDrawnReason, Payable};
-use apportion::domain::period::Period;
 use apportion::jobs::invoices::{Drawn, document, draw, draw_all, list, read, show};
 use apportion::render::csv::csv;
 use apportion::render::pdf::pdf;
@@ -234,6 +234,7 @@ fn show_drawn(drawn: &Drawn) -> anyhow::Result<()> {
     for NotDrawn { payer, payee, reason } in &drawn.not_drawn {
         let why = match reason {
             NotDrawnReason::NothingToPay => "nothing is to be paid".to_owned(),
+            NotDrawnReason::NotMoney { unit } => format!("it is owed in {unit}, which is no currency"),
             NotDrawnReason::CreditCarried { credit } => format!("a credit of {credit} is carried into later periods"),
         };
         line(format!("No document from {payee} to {payer}: {why}."))?;

@@ -370,6 +370,7 @@ fn settle_status(error: &SettleError) -> u8 {
     match error {
         SettleError::PeriodNotEnded { .. }
         | SettleError::Approved { .. }
+        | SettleError::NotMoney { .. }
         | SettleError::CutoffBeforeLast { .. }
         | SettleError::CutoffInFuture { .. }
         | SettleError::Settlement(_) => 3,

@@ -2,8 +2,9 @@
 
 use super::output::{self, json, line};
 use super::{Format, Session, hints, instant_or_date, named};
+use apportion::domain::calendar::Period;
 use apportion::domain::ids::ContractId;
-use apportion::domain::period::{Instant, Period};
+use apportion::domain::period::Instant;
 use apportion::jobs::settle::{SettleReport, SettleRequest, settle};
 use apportion::store::books::StatementHead;
 
@@ -41,7 +42,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     match session.format {
         Format::Json => json(&serde_json::json!({
             "cutoff": report.cutoff, "booked": report.lines, "unresolved": report.unresolved,
-            "waiting_deductions": report.waiting_deductions, "approvals_lost": report.approvals_lost,
+            "waiting_records": report.waiting_records, "approvals_lost": report.approvals_lost,
             "drafted": report.drafted.iter().map(|(id, _)| id).collect::<Vec<_>>(),
             "unchanged": report.unchanged.iter().map(|head| head.statement_id).collect::<Vec<_>>(),
         })),
@@ -61,7 +62,7 @@ fn print(report: &SettleReport) -> anyhow::Result<()> {
                 booked.payee.to_string(),
                 booked.origin.to_string(),
                 booked.booked.to_string(),
-                output::money(&booked.amount, booked.currency),
+                output::money(&booked.amount, booked.unit.clone()),
             ]
         });
         line(output::table(&heading, &[5], rows))?;
@@ -86,8 +87,8 @@ fn print(report: &SettleReport) -> anyhow::Result<()> {
              register them with `apportion contracts apply` and settle again, or waive them, before the issue."
         ))?;
     }
-    for waiting in &report.waiting_deductions {
-        line(format!("The deduction {} waits for {}.", waiting.id, waiting.waits_for))?;
+    for waiting in &report.waiting_records {
+        line(format!("The record {} waits for {}.", waiting.id, waiting.waits_for))?;
     }
     Ok(())
 }

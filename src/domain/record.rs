@@ -367,6 +367,23 @@ impl Record {
         Value::Object(object)
     }
 
+    /// The events and records that it names, whose charges or money it is about.
+    pub fn names(&self) -> Vec<&EventId> {
+        match &self.content {
+            RecordContent::Deduction(deduction) => match &deduction.reduces {
+                Reduces::Event(event) => vec![event],
+                Reduces::Events(events) => events.iter().collect(),
+                Reduces::Usage { .. } => Vec::new(),
+            },
+            RecordContent::Receipt(receipt) => receipt.pays.iter().map(|paid| &paid.event).collect(),
+            RecordContent::Billing(billing) => billing.names.iter().collect(),
+            RecordContent::Figure(_)
+            | RecordContent::Level(_)
+            | RecordContent::Fact(_)
+            | RecordContent::Decision(_) => Vec::new(),
+        }
+    }
+
     pub fn kind(&self) -> &'static str {
         match self.content {
             RecordContent::Figure(_) | RecordContent::Level(_) => "figure",

@@ -10,13 +10,13 @@ use super::engine::books::{self, Account, ByPeriod, Detail, Run, due};
 use super::engine::feed::{Event, Known, Sum, Units, feed};
 use super::findings::HeldEvents;
 use super::fx::FxRate;
-use super::ids::{ContractId, EventId, PartyId, TermId};
+use super::ids::{ContractId, DeploymentId, EventId, PartyId, ProductId, TermId};
 use super::money::{Exact, Unit};
 use super::period::{Instant, Span};
 use super::price::PriceBook;
-use super::record::Record;
+use super::record::{Deduction, Record, RecordContent, Reduces};
 use super::register::Register;
-use super::usage::UsageEvent;
+use super::usage::{UsageContent, UsageEvent};
 use chrono_tz::Tz;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -187,6 +187,46 @@ pub fn settle(input: &SettlementInput) -> Result<SettlementOutcome, SettlementEr
         return Err(SettlementError::PeriodClosed { period: input.period, lines: lines.len(), open });
     }
     Ok(SettlementOutcome::Settled(Settled { lines, run, owed }))
+}
+
+/// What has to come before a record has an effect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WaitsFor {
+    #[error("the event {event}, which is not known or void")]
+    Event { event: EventId },
+    #[error("the deployment {deployment} to be registered")]
+    Deployment { deployment: DeploymentId },
+    #[error("the product {product} to be registered")]
+    Product { product: ProductId },
+    #[error("a charge, and {deployment} is a licence without one")]
+    Charge { deployment: DeploymentId },
+}
+
+/// The records that have no effect yet, each with what it waits for. Events are looked up by `usage`.
+pub fn waiting<'r>(
+    records: &'r [Record],
+    usage: &BTreeMap<&EventId, &UsageContent>,
+    register: &Register,
+) -> Vec<(&'r EventId, WaitsFor)> {
+    let money: BTreeSet<&EventId> = records.iter().map(|record| &record.id).collect();
+    let of_place = |deployment: DeploymentId, product: ProductId| match register.deployments.get(&deployment) {
+        None => Some(WaitsFor::Deployment { deployment }),
+        Some(_) if !register.products.contains_key(&product) => Some(WaitsFor::Product { product }),
+        Some(known) if known.seller.is_none() => Some(WaitsFor::Charge { deployment }),
+        Some(_) => None,
+    };
+    let of_event = |event: &EventId| match usage.get(event) {
+        Some(content) => of_place(content.deployment.as_str().into(), content.product.as_str().into()),
+        None if money.contains(event) => None,
+        None => Some(WaitsFor::Event { event: event.clone() }),
+    };
+    let waits_for = |record: &Record| match &record.content {
+        RecordContent::Deduction(Deduction { reduces: Reduces::Usage { deployment, product, .. }, .. }) => {
+            of_place(deployment.clone(), product.clone())
+        }
+        _ => record.names().into_iter().find_map(of_event),
+    };
+    records.iter().filter_map(|record| Some((&record.id, waits_for(record)?))).collect()
 }
 
 /// The contract of an id among those that are loaded.

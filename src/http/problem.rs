@@ -1,8 +1,8 @@
 //! Errors as RFC 9457 problem details: the one place where what went wrong becomes a status.
 
 use crate::domain::access::Scope;
+use crate::domain::engine::EngineError;
 use crate::domain::settlement::SettlementError;
-use crate::domain::sharing::SharingError;
 use crate::jobs::contracts::ContractsError;
 use crate::jobs::findings::FindingError;
 use crate::jobs::invoices::InvoiceError;
@@ -244,15 +244,15 @@ impl From<SettleError> for Problem {
                 Self::conflict("approved", "Somebody approved what would be drafted anew", detail)
             }
             SettleError::Settlement(
-                SettlementError::WrongPeriodUnit { .. }
+                SettlementError::NoSuchPeriod { .. }
                 | SettlementError::BeforeContract { .. }
-                | SettlementError::BeforeBooks { .. }
-                | SettlementError::NotYet(_),
+                | SettlementError::BeforeBooks { .. },
             ) => Self::unprocessable("wrong-period", "The contract has no such period to settle", detail),
-            SettleError::Settlement(SettlementError::Sharing(SharingError::MissingPrices { missing })) => {
+            SettleError::Settlement(SettlementError::Engine(EngineError::MissingPrices { missing })) => {
                 let missing: Vec<Value> = missing.iter().map(|it| json!(it)).collect();
                 Self::conflict("cannot-settle", "Something has to come first", detail).fact("missing_prices", missing)
             }
+            SettleError::NotMoney { .. } => Self::unprocessable("not-money", "It is owed in no currency", detail),
             SettleError::Settlement(_) => Self::conflict("cannot-settle", "Something has to come first", detail),
             SettleError::Contracts(error) => error.into(),
             SettleError::Document(error) => Self::internal(&error),

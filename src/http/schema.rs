@@ -1,7 +1,7 @@
 //! How the domain's own kinds of values are described: each is written as text.
 
-use crate::domain::money::{Currency, Exact};
 use crate::domain::calendar::Period;
+use crate::domain::money::{Currency, Exact};
 use std::borrow::Cow;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};

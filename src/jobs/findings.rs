@@ -2,10 +2,10 @@
 
 use super::contracts::{ContractsError, Known, load};
 use super::held::facts;
+use crate::domain::calendar::Period;
 use crate::domain::contract::Contract;
 use crate::domain::findings::{Breach, Days, Ended, Finding, Rated, Verdict, breaches, find_group, findings};
 use crate::domain::ids::{ContractId, EventId};
-use crate::domain::calendar::Period;
 use crate::domain::period::{Instant, Span, end_of_day_exclusive, start_of_day};
 use crate::domain::record::{Fact, Record, RecordContent, Subject};
 use crate::domain::settlement::{SettlementError, find_contract};
@@ -33,7 +33,7 @@ pub struct FindingFilter {
 impl FindingFilter {
     /// Of a period alone.
     pub fn in_period(self, period: Period) -> Self {
-        Self { from: Some(period.first_day()), through: Some(period.last_day()), contract: self.contract }
+        Self { from: Some(period.first_day), through: Some(period.last_day()), contract: self.contract }
     }
 
     /// The stretch of time that is asked for, as a zone sees it.

@@ -11,4 +11,5 @@ mod perform;
 pub mod records;
 pub mod schedule;
 pub mod settle;
+mod settlement_input;
 pub mod statements;

@@ -1,27 +1,21 @@
 //! Settles a period: load what is known at the cutoff, decide, book the differences and draft the statements.
 
-use super::contracts::{ContractsError, Known};
-use super::held::{HeldQuery, facts, load_held};
-use crate::domain::contract::simple;
-use crate::domain::deduction::{PlacedDeduction, place};
-use crate::domain::hex::hex;
-use crate::domain::ids::{ContractId, EventId};
+use super::contracts::ContractsError;
+use super::settlement_input::InputSource;
 use crate::domain::calendar::Period;
+use crate::domain::engine::books::Account;
+use crate::domain::hex::hex;
+use crate::domain::ids::{ContractId, EventId, TermId};
+use crate::domain::money::Unit;
 use crate::domain::period::Instant;
-use crate::domain::record::{Figure, Record, RecordContent, Reduces};
-use crate::domain::register::Register;
-use crate::domain::settlement::{
-    BookedLine, SettlementError, SettlementInput, find_contract, settle as decide, with_drawn_on,
-};
-use crate::domain::sharing::timeline;
+use crate::domain::settlement::{BookedLine, SettlementError, SettlementInput, find_contract};
 use crate::domain::statement::{Statement, StatementStatus, statements};
 use crate::store::access::Signature;
 use crate::store::books::{
-    SettlementRow, StatementHead, find_statement, insert_draft, insert_settlement, last_cutoff, load_books,
-    load_document, load_unresolved_events, lock_contract,
+    SettlementRow, StatementHead, find_statement, insert_draft, insert_settlement, last_cutoff, load_document,
+    load_unresolved_events, lock_contract,
 };
-use crate::store::contracts::load_records;
-use crate::store::rollups::{UnresolvedUsage, load_event_place, load_unresolved, load_usage};
+use crate::store::rollups::UnresolvedUsage;
 use crate::store::{StoreError, recording};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -54,13 +48,13 @@ pub struct SettleReport {
     pub unchanged: Vec<StatementHead>,
     /// Usage that counts nowhere until a mapping knows it; it blocks the issue of the statements.
     pub unresolved: Vec<UnresolvedUsage>,
-    /// Deductions that reduce nothing yet, each with what it waits for.
-    pub waiting_deductions: Vec<WaitingDeduction>,
+    /// Records that have no effect yet, each with what it waits for.
+    pub waiting_records: Vec<WaitingRecord>,
 }
 
-/// A deduction that names what is not known yet: it waits for that.
+/// A record that names what is not known yet: it waits for that.
 #[derive(Clone, Debug, Serialize)]
-pub struct WaitingDeduction {
+pub struct WaitingRecord {
     pub id: EventId,
     pub waits_for: String,
 }
@@ -82,6 +76,8 @@ pub enum SettleError {
         approved(.statements)
     )]
     Approved { contract: ContractId, period: Period, statements: Vec<i64> },
+    #[error("{contract}/{term} is owed in {unit}, and the books hold currencies alone")]
+    NotMoney { contract: ContractId, term: TermId, unit: Unit },
     #[error(transparent)]
     Settlement(#[from] SettlementError),
     #[error(transparent)]
@@ -105,19 +101,16 @@ impl SettleError {
             Self::PeriodNotEnded { .. }
             | Self::Approved { .. }
             | Self::Settlement(
-                SettlementError::OutOfOrder { .. }
-                | SettlementError::PeriodClosed { .. }
-                | SettlementError::MissingFigure { .. }
-                | SettlementError::Sharing(_),
+                SettlementError::OutOfOrder { .. } | SettlementError::PeriodClosed { .. } | SettlementError::Engine(_),
             ) => true,
-            Self::CutoffBeforeLast { .. }
+            Self::NotMoney { .. }
+            | Self::CutoffBeforeLast { .. }
             | Self::CutoffInFuture { .. }
             | Self::Settlement(
                 SettlementError::BeforeBooks { .. }
                 | SettlementError::UnknownContract { .. }
-                | SettlementError::WrongPeriodUnit { .. }
-                | SettlementError::BeforeContract { .. }
-                | SettlementError::NotYet(_),
+                | SettlementError::NoSuchPeriod { .. }
+                | SettlementError::BeforeContract { .. },
             )
             | Self::Contracts(_)
             | Self::Document(_)
@@ -162,111 +155,22 @@ pub async fn settle_known<'c>(
     if request.cutoff.is_some_and(|asked| asked > watermark) {
         return Err(SettleError::CutoffInFuture { cutoff, watermark });
     }
-    let Loaded { input, unresolved, waiting_deductions } = load_input(&mut tx, request, cutoff).await?;
-    let outcome = decide(&input)?;
+    let mut source = InputSource::load(&mut tx, request, cutoff).await?;
+    let settled = source.settle(&mut tx).await?;
+    let in_units = settled.owed.keys().find(|account| matches!(account.unit, Unit::Declared { .. }));
+    if let Some(Account { contract, term, unit, .. }) = in_units.cloned() {
+        return Err(SettleError::NotMoney { contract, term, unit });
+    }
+    let waiting_records = source.waiting();
+    let InputSource { input, unresolved, .. } = source;
     let mut booked = input.books.booked.clone();
-    booked.extend(outcome.lines.iter().cloned());
-    let drawn = statements(&input, &outcome, &booked, env!("CARGO_PKG_VERSION"))?;
+    booked.extend(settled.lines.iter().cloned());
+    let drawn = statements(&input, &settled, &booked, env!("CARGO_PKG_VERSION"))?;
+    let lines = settled.lines;
     let Drafted { statements: drafted, approvals_lost, unchanged } =
-        save(&mut tx, request, &input, &outcome.lines, drawn).await?;
+        save(&mut tx, request, &input, &lines, drawn).await?;
     tx.commit().await?;
-    Ok(SettleReport {
-        cutoff,
-        lines: outcome.lines,
-        drafted,
-        approvals_lost,
-        unchanged,
-        unresolved,
-        waiting_deductions,
-    })
-}
-
-/// What a settlement is decided from, and what of it counts nowhere yet.
-struct Loaded {
-    input: SettlementInput,
-    unresolved: Vec<UnresolvedUsage>,
-    waiting_deductions: Vec<WaitingDeduction>,
-}
-
-async fn load_input(conn: &mut PgConnection, request: &SettleRequest, cutoff: Instant) -> Result<Loaded, SettleError> {
-    let known = super::contracts::load(&mut *conn, cutoff).await?;
-    let head = &find_contract(&known.contracts, &request.contract)?.head;
-    let end = request.period.span(head.zone).end;
-    if end > cutoff {
-        return Err(SettleError::PeriodNotEnded { period: request.period, end });
-    }
-    let Known { register, prices, contracts } = known;
-    let simple = simple::contracts(&contracts, &request.contract).map_err(SettlementError::from)?;
-    let simple = with_drawn_on(simple, &request.contract);
-    let records = load_records(&mut *conn, cutoff).await?;
-    let facts = facts(&records);
-    let figure = |record: &Record| match &record.content {
-        RecordContent::Figure(figure) => Some(figure.clone()),
-        _ => None,
-    };
-    let figures: Vec<Figure> = records.iter().filter_map(figure).collect();
-    let Some(timeline) = timeline(&simple, &facts, &prices, end) else {
-        let (contract, period) = (request.contract.clone(), request.period);
-        return Err(SettlementError::BeforeContract { contract, period }.into());
-    };
-    let usage = load_usage(&mut *conn, &timeline, &prices.thresholds(), cutoff).await?;
-    let (deductions, waiting_deductions) = place_deductions(&mut *conn, &records, &register, cutoff).await?;
-    let unresolved = load_unresolved(&mut *conn, end, cutoff).await?;
-    let contracts: Vec<_> =
-        contracts.into_iter().filter(|it| simple.iter().any(|other| other.head.id == it.head.id)).collect();
-    let query = HeldQuery {
-        contracts: &contracts,
-        register: &register,
-        prices: &prices,
-        facts: &facts,
-        records: &records,
-        timeline: &timeline,
-        cutoff,
-    };
-    let held = load_held(&mut *conn, query).await?;
-    let books = load_books(conn, &request.contract).await?;
-    let input = SettlementInput {
-        contract: request.contract.clone(),
-        period: request.period,
-        cutoff,
-        contracts: simple,
-        register,
-        prices,
-        timeline,
-        usage,
-        deductions,
-        figures,
-        facts,
-        unresolved_events: unresolved.iter().map(|usage| usage.events).sum(),
-        held,
-        books,
-    };
-    Ok(Loaded { input, unresolved, waiting_deductions })
-}
-
-/// Looks up what each deduction reduces; those for which it is not known wait.
-async fn place_deductions(
-    conn: &mut PgConnection,
-    records: &[Record],
-    register: &Register,
-    cutoff: Instant,
-) -> Result<(Vec<PlacedDeduction>, Vec<WaitingDeduction>), StoreError> {
-    let mut placed = Vec::new();
-    let mut waiting = Vec::new();
-    for record in records {
-        let RecordContent::Deduction(deduction) = &record.content else { continue };
-        let event = match &deduction.reduces {
-            Reduces::Event(event) => load_event_place(&mut *conn, event, cutoff).await?,
-            Reduces::Events(_) | Reduces::Usage { .. } => None,
-        };
-        match place(&record.id, deduction, event, register) {
-            Ok(deduction) => placed.push(deduction),
-            Err(waits_for) => {
-                waiting.push(WaitingDeduction { id: record.id.clone(), waits_for: waits_for.to_string() })
-            }
-        }
-    }
-    Ok((placed, waiting))
+    Ok(SettleReport { cutoff, lines, drafted, approvals_lost, unchanged, unresolved, waiting_records })
 }
 
 /// Books the lines and drafts each statement that says something new.

@@ -1,8 +1,8 @@
 //! What people do to statements: approve (not the one who made the draft), issue, agree, dispute, pay.
 
 use crate::domain::burn_down::{BurnDown, burn_down};
-use crate::domain::ids::{ContractId, TermId};
 use crate::domain::calendar::Period;
+use crate::domain::ids::{ContractId, TermId};
 use crate::domain::period::Instant;
 use crate::domain::statement::{Statement, StatementStatus};
 use crate::store::StoreError;

@@ -224,7 +224,7 @@ impl<'a> Setter<'a> {
     fn subject(&mut self) -> Result<(), PdfError> {
         let invoice = self.invoice;
         self.paragraph(LEFT, &invoice.title, semi_bold(12.5, INK), RIGHT - LEFT, 16.0)?;
-        let (first, last) = (date(invoice.period.first_day()), date(invoice.period.last_day()));
+        let (first, last) = (date(invoice.period.first_day), date(invoice.period.last_day()));
         let span = format!("Period {first} to {last}, time zone {}", invoice.zone);
         self.paragraph(LEFT, &span, regular(9.0, GRAY), RIGHT - LEFT, 14.0)?;
         if !invoice.corrects.is_empty() {
@@ -263,8 +263,9 @@ impl<'a> Setter<'a> {
     /// How a line's amount came about: bases and rates, and what was booked for its period before.
     fn details(&self, line: &InvoiceLine) -> Vec<String> {
         let base = |it: &LineBase| {
-            let (rate, base) = (percent(&it.rate), signed(exact(&it.base)));
-            format!("{}, version {}: {rate} of {base}", line.term, it.version)
+            let base = signed(exact(&it.base));
+            let of = it.rate.as_ref().map_or_else(|| "of".to_owned(), |rate| format!("{} of", percent(rate)));
+            format!("{}, version {}: {of} {base}", line.term, it.version)
         };
         let mut details: Vec<String> = line.bases.iter().map(base).collect();
         if details.is_empty() {

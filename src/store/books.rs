@@ -4,10 +4,10 @@ use super::StoreError;
 use super::access::Signature;
 use super::rollups::UnresolvedUsage;
 use super::statement_statuses::append_status;
+use crate::domain::calendar::Period;
 use crate::domain::hex::hex;
 use crate::domain::ids::{ContractId, PartyId, TermId};
-use crate::domain::money::Currency;
-use crate::domain::calendar::Period;
+use crate::domain::money::{Currency, Unit};
 use crate::domain::period::Instant;
 use crate::domain::settlement::{BookedLine, Books};
 use crate::domain::statement::{Statement, StatementStatus};
@@ -62,7 +62,7 @@ pub async fn load_books(conn: &mut PgConnection, contract: &ContractId) -> Resul
                 term: TermId::new(line.term_id),
                 payer: PartyId::new(line.payer),
                 payee: PartyId::new(line.payee),
-                currency: StoreError::decoded("booked_line.currency", contract, line.currency.parse())?,
+                unit: StoreError::decoded("booked_line.currency", contract, line.currency.parse().map(Unit::Currency))?,
                 origin: StoreError::decoded("booked_line.origin_period", contract, line.origin_period.parse())?,
                 booked: StoreError::decoded("booked_line.booked_period", contract, line.booked_period.parse())?,
                 amount: StoreError::decoded("booked_line.amount", contract, line.amount.parse())?,
@@ -136,7 +136,7 @@ pub async fn insert_settlement(conn: &mut PgConnection, row: &SettlementRow<'_>)
             line.term.as_str(),
             line.payer.as_str(),
             line.payee.as_str(),
-            line.currency.code(),
+            line.unit.to_string(),
             line.origin.to_string(),
             line.origin.span(row.zone).start,
             line.booked.to_string(),
@@ -319,7 +319,7 @@ pub async fn find_statement(
         statement.contract.as_str(),
         a.as_str(),
         b.as_str(),
-        statement.currency.code(),
+        statement.unit.to_string(),
         statement.period.to_string()
     )
     .fetch_optional(&mut *conn)
@@ -369,7 +369,7 @@ async fn insert_statement(conn: &mut PgConnection, statement: &Statement) -> Res
         statement.contract.as_str(),
         a.as_str(),
         b.as_str(),
-        statement.currency.code(),
+        statement.unit.to_string(),
         statement.period.to_string(),
         statement.span.start
     )

@@ -2,11 +2,11 @@
 
 use super::StoreError;
 use super::books::StatementHead;
+use crate::domain::calendar::Period;
 use crate::domain::hex::hex;
 use crate::domain::ids::{ContractId, InvoiceNumber, PartyId};
 use crate::domain::invoice::{Invoice, InvoiceKind};
 use crate::domain::money::{Currency, Exact};
-use crate::domain::calendar::Period;
 use crate::domain::period::Instant;
 use crate::domain::statement::StatementStatus;
 use chrono::NaiveDate;

@@ -2,8 +2,8 @@
 
 use super::StoreError;
 use super::requests::KEPT_DAYS;
-use crate::domain::ids::ContractId;
 use crate::domain::calendar::Period;
+use crate::domain::ids::ContractId;
 use crate::domain::period::Instant;
 use crate::domain::schedule::{Job, LastRun, Progress, RunOutcome, Subject};
 use chrono::TimeDelta;

@@ -11,7 +11,7 @@ use apportion::domain::settlement::{
     BookedLine, Books, SettlementError, SettlementInput, SettlementOutcome, Usage, settle,
 };
 use apportion::domain::statement::{Statement, statements};
-use apportion::domain::usage::{UsageContent, UsageEvent};
+use apportion::domain::usage::{UsageAttributes, UsageContent, UsageEvent};
 use std::path::Path;
 
 pub fn at(text: &str) -> Instant {
@@ -74,11 +74,13 @@ impl History {
             |(meter, quantity): &(&str, &str)| (meter.parse().expect("a meter"), quantity.parse().expect("a quantity"));
         let content = UsageContent {
             occurred_at: at(when),
+            ended_at: None,
             deployment: deployment.into(),
             product: product.into(),
             customer: "c".into(),
             service_tier: "default".into(),
             outcome: None,
+            attributes: UsageAttributes::new(),
             quantities: quantities.iter().map(quantity).collect(),
         };
         let number = self.usage.len();

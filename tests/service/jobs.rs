@@ -2,6 +2,7 @@
 
 use crate::books::*;
 use crate::support::*;
+use apportion::domain::calendar::{Calendar, Period};
 use apportion::domain::period::Instant;
 use apportion::domain::schedule::{Job, RunOutcome, Standing, Subject};
 use apportion::domain::statement::StatementStatus;
@@ -10,6 +11,7 @@ use apportion::jobs::statements::{approve, issue};
 use apportion::store::books::{StatementFilter, StatementHead, list_statements};
 use apportion::store::jobs::{JobRun, RunFilter, RunStart, Starter, begin_run, end_run, list_runs, renew_lease};
 use chrono::{TimeDelta, Utc};
+use std::num::NonZeroU32;
 use std::process::Command;
 use std::time::Duration;
 
@@ -102,11 +104,11 @@ impl TestDatabase {
         let statements = self.statements().await;
         let revisions: Vec<(String, i32)> =
             statements.iter().map(|head| (head.period.to_string(), head.revision)).collect();
-        let mut period: apportion::domain::period::Period = "2023-11".parse().expect("a period");
+        let mut period: Period = "2023-11".parse().expect("a period");
         let expected: Vec<(String, i32)> = (0..count)
             .map(|_| {
                 let this = period.to_string();
-                period = period.next();
+                period = next_month(period);
                 (this, 1)
             })
             .collect();
@@ -121,6 +123,11 @@ impl TestDatabase {
              where a.run_id < b.run_id and (e.ended_at is null or e.ended_at > b.started_at)";
         assert_eq!(self.number(at_once).await, 0);
     }
+}
+
+/// The month after one.
+pub fn next_month(month: Period) -> Period {
+    Calendar::of_months(NonZeroU32::MIN).next(month).expect("another month")
 }
 
 #[tokio::test(flavor = "multi_thread")]

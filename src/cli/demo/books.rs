@@ -5,8 +5,8 @@ use super::super::finding::print_list;
 use super::super::output::{counted, exact, line, money, table};
 use super::super::statement_text;
 use super::super::usage::show_availability;
+use apportion::domain::calendar::Period;
 use apportion::domain::ids::ContractId;
-use apportion::domain::period::Period;
 use apportion::domain::record::Record;
 use apportion::domain::statement::Statement;
 use apportion::jobs::availability::availability_by_cloud;
@@ -30,7 +30,7 @@ pub async fn record_subscriptions(pool: &PgPool, month: Period, value: &str) -> 
     let figure = serde_json::json!({
         "kind": "figure", "source": "openai-finance", "id": format!("subscriptions-{month}"),
         "contract": "microsoft-openai", "name": "Subscriptions", "by": "openai",
-        "from": month.first_day(), "through": month.last_day(), "value": value,
+        "from": month.first_day, "through": month.last_day(), "value": value,
     });
     record(pool, &[Record::from_json(&figure.to_string())?]).await?;
     Ok(line(format!("{month}: recorded subscriptions of {value} (made up), as the lab would report them"))?)
@@ -123,7 +123,7 @@ pub async fn show_statements(pool: &PgPool, drafted: &[(i64, Statement)]) -> any
     }
     for total in drafted.iter().flat_map(|(_, statement)| statement.totals.iter().map(move |it| (statement, it))) {
         let (statement, it) = total;
-        let payable = money(&it.payable, statement.currency);
+        let payable = money(&it.payable, statement.unit.clone());
         line(format!("{}: {} pays {} {payable}.", statement.period, it.payer, it.payee))?;
     }
     Ok(())

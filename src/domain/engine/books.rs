@@ -289,7 +289,7 @@ fn check_official(contract: &Contract, entitlements: &Entitlements) -> Result<()
 }
 
 /// A contract with all on whose terms it draws.
-fn drawn_on(contracts: &[Contract], id: &ContractId) -> Vec<Contract> {
+pub fn drawn_on(contracts: &[Contract], id: &ContractId) -> Vec<Contract> {
     let mut found = BTreeSet::from([id.clone()]);
     let mut open = vec![id.clone()];
     while let Some(id) = open.pop() {

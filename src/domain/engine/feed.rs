@@ -13,7 +13,7 @@ use crate::domain::period::{Instant, Span, end_of_day_exclusive, last_instant_be
 use crate::domain::price::{Price, PriceBook, PriceQuery};
 use crate::domain::record::{self, Record, RecordContent, Subject};
 use crate::domain::register::{Deployment, Register};
-use crate::domain::usage::{Meter, Quantities, UsageContent, UsageEvent, context_tokens};
+use crate::domain::usage::{Meter, Quantities, UsageAttributes, UsageContent, UsageEvent, UsageSum, context_tokens};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
@@ -24,34 +24,27 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Event<'a> {
     pub id: &'a EventId,
     pub content: &'a UsageContent,
-    /// Of a record of an interval: its exclusive end.
-    pub until: Option<Instant>,
-    /// What it can be selected by beside what it reports: by the attributes' names.
-    pub attributes: &'a BTreeMap<String, String>,
 }
 
 impl<'a> From<&'a UsageEvent> for Event<'a> {
     fn from(event: &'a UsageEvent) -> Self {
-        static NONE: BTreeMap<String, String> = BTreeMap::new();
-        Self { id: &event.id, content: &event.content, until: None, attributes: &NONE }
+        Self { id: &event.id, content: &event.content }
     }
 }
 
 /// Usage of a stretch of time in which nothing that decides on it changes, summed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sum {
-    pub span: Span,
-    pub deployment: String,
-    pub product: String,
-    pub customer: String,
-    pub service_tier: String,
-    /// By the attributes' names.
-    pub attributes: BTreeMap<String, String>,
-    /// The highest context threshold that each of its requests exceeds, in tokens; 0 where none.
-    pub context_over: u64,
-    pub quantities: BTreeMap<Meter, Exact>,
-    /// What of them contracts leave out.
+    #[serde(flatten)]
+    pub usage: UsageSum,
+    /// What of it contracts leave out.
     pub held: Held,
+}
+
+impl From<UsageSum> for Sum {
+    fn from(usage: UsageSum) -> Self {
+        Self { usage, held: Held::default() }
+    }
 }
 
 /// What contracts leave out of a sum, and which do.
@@ -165,7 +158,7 @@ pub fn feed(known: Known<'_>) -> Feed<'_> {
     }
     // Sorting is stable: what one record is spread over stays in the order of that.
     builder.items.sort_by(Item::order);
-    let mut summed: Vec<Span> = known.sums.iter().map(|sum| sum.span).collect();
+    let mut summed: Vec<Span> = known.sums.iter().map(|sum| sum.usage.span).collect();
     summed.sort_by_key(|span| span.start);
     summed.dedup();
     Feed { items: builder.items, attributes: builder.attributes.list, knowledge: builder.knowledge, summed }
@@ -178,7 +171,7 @@ struct Used<'u> {
     product: &'u str,
     customer: &'u str,
     service_tier: &'u str,
-    attributes: &'u BTreeMap<String, String>,
+    attributes: &'u UsageAttributes,
     /// The highest whole number of tokens that the context of its requests exceeds.
     context_exceeds: u64,
     /// Whether it is a record of an interval, which does not know the context of each request.
@@ -194,21 +187,23 @@ struct UsedPlace<'a> {
 
 impl<'u> Used<'u> {
     fn of(event: &Event<'u>) -> Self {
-        let UsageContent { occurred_at, deployment, product, customer, service_tier, quantities, .. } = event.content;
+        let content = event.content;
+        let UsageContent { occurred_at, deployment, product, customer, service_tier, attributes, quantities, .. } =
+            content;
         Self {
             at: *occurred_at,
             deployment,
             product,
             customer,
             service_tier,
-            attributes: event.attributes,
+            attributes,
             context_exceeds: context_exceeds(quantities),
-            is_interval: event.until.is_some(),
+            is_interval: content.is_interval(),
         }
     }
 
     fn of_sum(sum: &'u Sum) -> Self {
-        let Sum { span, deployment, product, customer, service_tier, attributes, context_over, .. } = sum;
+        let UsageSum { span, deployment, product, customer, service_tier, attributes, context_over, .. } = &sum.usage;
         Self {
             at: span.start,
             deployment,
@@ -276,13 +271,13 @@ impl<'a> Builder<'a> {
                 sold.add(event.id, (attributes, content.occurred_at), amount.value.clone());
             }
             let query = used.price_query(&place, *meter);
-            let meets_prices = event.until.is_some_and(|until| self.changes_price(&query, price, until));
+            let meets_prices = content.ended_at.is_some_and(|until| self.changes_price(&query, price, until));
             self.items.push(Item {
                 at: content.occurred_at,
                 id: ItemId { id: &event.id.id, source: &event.id.source, kind: Kind::Usage, meter: meter.name() },
                 attributes,
                 content: Content::Usage { quantity, charge, meets_prices },
-                until: event.until,
+                until: content.ended_at,
                 counts_for: self.counts_for(Some(event.id)),
             });
         }
@@ -304,7 +299,7 @@ impl<'a> Builder<'a> {
     fn sum(&mut self, sum: &'a Sum) {
         let used = Used::of_sum(sum);
         let Some(place) = self.place(&used) else { return };
-        for (meter, quantity) in &sum.quantities {
+        for (meter, quantity) in &sum.usage.quantities {
             let all = if sum.held.by.is_empty() { CountsFor::All } else { CountsFor::AllBut(&sum.held.by) };
             self.part_of_sum(&used, &place, *meter, quantity.clone(), all);
             for contract in &sum.held.by {
@@ -352,8 +347,7 @@ impl<'a> Builder<'a> {
 
     fn attributes_of(&mut self, used: &Used<'_>, place: &UsedPlace<'_>, meter: Meter) -> AttributesId {
         let mut attributes = place.attributes.clone();
-        let own = used.attributes.iter().filter_map(|(name, value)| Some((Attribute::plain(name)?, value.clone())));
-        attributes.0.extend(own);
+        attributes.0.extend(used.attributes.iter().map(|(name, value)| ((*name).into(), value.clone())));
         let told = [(Attribute::Customer, used.customer), (Attribute::ServiceTier, used.service_tier)];
         attributes.0.extend(told.map(|(name, value)| (name, value.to_owned())));
         attributes.0.insert(Attribute::Meter, meter.name().to_owned());

@@ -26,8 +26,17 @@ impl Stretches {
         Self { summed: summed.collect(), opened: Vec::new() }
     }
 
+    /// Puts finer stretches in the place of some that cannot stay summed, and returns those.
+    pub fn open(&mut self, unsure: &[Span]) -> Self {
+        let finer = Self::opening(unsure);
+        self.summed.retain(|span| !unsure.contains(span));
+        self.summed.extend(&finer.summed);
+        self.opened.extend(&finer.opened);
+        finer
+    }
+
     /// What takes the place of stretches that cannot stay summed.
-    pub fn opening(unsure: &[Span]) -> Self {
+    fn opening(unsure: &[Span]) -> Self {
         let mut found = Self::default();
         for span in unsure {
             match cuts(*span) {

@@ -18,7 +18,7 @@ pub fn findings(contract: &Contract, register: &Register, known: &Known, end: In
     let mut found: Vec<Finding> = Vec::new();
     for breach in breaches(contract, register, &facts, within) {
         for event in &known.usage {
-            let content = &event.usage.content;
+            let content = &event.content;
             let is_it = content.deployment == breach.deployment.as_str()
                 && content.product == breach.product.as_str()
                 && breach.span.contains(content.occurred_at);

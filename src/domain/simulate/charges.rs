@@ -37,7 +37,7 @@ pub fn charges(known: &Known, register: &Register) -> Vec<EventCharge> {
 }
 
 fn charge(event: &KnownUsage, known: &Known, register: &Register) -> Charge {
-    let content = &event.usage.content;
+    let content = &event.content;
     let product = ProductId::from(content.product.as_str());
     let deployment = register.deployments.get(&DeploymentId::from(content.deployment.as_str()));
     let Some(deployment) = deployment.filter(|_| register.products.contains_key(&product)) else {

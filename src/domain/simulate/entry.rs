@@ -9,9 +9,8 @@ use crate::domain::names::UnknownName;
 use crate::domain::period::Instant;
 use crate::domain::record::fields::Fields;
 use crate::domain::record::{RecordContent, RecordError, Reported, read_content};
-use crate::domain::usage::{Quantities, UnknownMeter, UsageContent};
+use crate::domain::usage::{Quantities, UnknownMeter, UsageAttribute, UsageAttributes, UsageContent};
 use rust_decimal::Decimal;
-use std::collections::BTreeMap;
 
 /// One line of a scenario's records.
 #[derive(Clone, Debug)]
@@ -29,7 +28,7 @@ pub struct Entry {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    Usage(Usage),
+    Usage(UsageContent),
     Record(RecordContent),
     /// Restates fields of another of its source.
     Correction {
@@ -38,26 +37,6 @@ pub enum What {
     Void {
         target: String,
     },
-}
-
-/// A usage event with all that it can be selected by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Usage {
-    /// What the event reports.
-    pub content: UsageContent,
-    /// Where it is a record of an interval: its end, exclusive.
-    pub ended_at: Option<Instant>,
-    /// `buyer`, `buyer_class`, `country` and `label`, as far as the source tells them.
-    pub attributes: BTreeMap<String, String>,
-}
-
-impl Usage {
-    /// A quantity that is zero is as good as absent.
-    fn without_zeros(&self) -> Self {
-        let mut usage = self.clone();
-        usage.content.quantities.retain(|_, quantity| !quantity.is_zero());
-        usage
-    }
 }
 
 /// Why a line cannot be read.
@@ -80,7 +59,6 @@ pub enum EntryError {
 }
 
 const TEXT: &str = "text in quotes";
-const ATTRIBUTES: [&str; 4] = ["buyer", "buyer_class", "country", "label"];
 const QUANTITIES: &str = "an object of numbers by meter, such as {\"requests\": \"1\"}";
 
 impl Entry {
@@ -130,7 +108,7 @@ impl Entry {
     /// Whether another entry says the same, by value: everything but when it was recorded.
     pub fn says_the_same(&self, other: &Self) -> bool {
         match (&self.what, &other.what) {
-            (What::Usage(one), What::Usage(another)) => one.without_zeros() == another.without_zeros(),
+            (What::Usage(one), What::Usage(another)) => without_zeros(one) == without_zeros(another),
             (What::Correction { target }, What::Correction { target: another }) => {
                 target == another && same_fields(&self.fields, &other.fields)
             }
@@ -143,7 +121,7 @@ impl What {
     /// When it happened: what is recorded at once needs no time of recording.
     fn own_instant(&self) -> Option<Instant> {
         match self {
-            Self::Usage(usage) => Some(usage.content.occurred_at),
+            Self::Usage(usage) => Some(usage.occurred_at),
             Self::Record(RecordContent::Level(level)) => Some(level.at),
             Self::Record(RecordContent::Deduction(deduction)) => Some(deduction.at),
             Self::Record(RecordContent::Receipt(receipt)) => Some(receipt.at),
@@ -160,7 +138,14 @@ fn read_what(kind: &str, fields: &Fields) -> Result<What, EntryError> {
     if kind == "usage" { read_usage(fields).map(What::Usage) } else { Ok(What::Record(read_content(kind, fields)?)) }
 }
 
-fn read_usage(fields: &Fields) -> Result<Usage, EntryError> {
+/// A quantity that is zero is as good as absent.
+fn without_zeros(usage: &UsageContent) -> UsageContent {
+    let mut usage = usage.clone();
+    usage.quantities.retain(|_, quantity| !quantity.is_zero());
+    usage
+}
+
+fn read_usage(fields: &Fields) -> Result<UsageContent, EntryError> {
     let own = [
         "kind",
         "source",
@@ -174,27 +159,33 @@ fn read_usage(fields: &Fields) -> Result<Usage, EntryError> {
         "outcome",
         "quantities",
     ];
-    fields.refuse_others(&[&own[..], &ATTRIBUTES].concat())?;
+    let attributes = UsageAttribute::ALL.iter().map(|attribute| attribute.name());
+    fields.refuse_others(&own.into_iter().chain(attributes).collect::<Vec<_>>())?;
     let content = UsageContent {
         occurred_at: fields.required_instant("occurred_at")?,
+        ended_at: fields.instant("ended_at")?,
         deployment: fields.required("deployment", TEXT)?,
         product: fields.required("product", TEXT)?,
         customer: fields.text("customer")?.unwrap_or_default(),
         service_tier: fields.text("service_tier")?.unwrap_or_else(|| "default".to_owned()),
         outcome: fields.text("outcome")?.map(|text| text.parse()).transpose()?,
+        attributes: read_attributes(fields)?,
         quantities: read_quantities(fields)?.ok_or(RecordError::Missing { field: "quantities", form: QUANTITIES })?,
     };
-    let ended_at = fields.instant("ended_at")?;
-    if let Some(ended_at) = ended_at.filter(|end| *end < content.occurred_at) {
+    if let Some(ended_at) = content.ended_at.filter(|_| content.ends_before_start()) {
         return Err(EntryError::EndsBeforeStart { occurred_at: content.occurred_at, ended_at });
     }
-    let mut attributes = BTreeMap::new();
-    for name in ATTRIBUTES {
-        if let Some(value) = fields.text(name)? {
-            attributes.insert(name.to_owned(), value);
-        }
+    Ok(content)
+}
+
+/// The attributes that are told; one that is empty is not.
+fn read_attributes(fields: &Fields) -> Result<UsageAttributes, EntryError> {
+    let mut attributes = UsageAttributes::new();
+    for attribute in UsageAttribute::ALL {
+        let value = fields.text(attribute.name())?.filter(|value| !value.is_empty());
+        attributes.extend(value.map(|value| (*attribute, value)));
     }
-    Ok(Usage { content, ended_at, attributes })
+    Ok(attributes)
 }
 
 /// The quantities that are given.

@@ -1,13 +1,14 @@
 //! What is known at an instant: everything recorded by then, after corrections, voids and conflicts.
 
 use super::Scenario;
-use super::entry::{Entry, EntryError, Usage, What};
+use super::entry::{Entry, EntryError, What};
 use crate::domain::amendment::{Refusal, Target, may_name};
 use crate::domain::fx::FxRate;
 use crate::domain::ids::EventId;
 use crate::domain::period::Instant;
 use crate::domain::price::PriceBook;
 use crate::domain::record::Record;
+use crate::domain::usage::UsageContent;
 use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +33,7 @@ pub struct KnownUsage {
     pub id: EventId,
     /// When the event itself was recorded.
     pub recorded_at: Instant,
-    pub usage: Usage,
+    pub content: UsageContent,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -220,7 +221,7 @@ impl Known {
     fn add(&mut self, entry: &Entry, what: What) {
         let id = entry.id.clone();
         match what {
-            What::Usage(usage) => self.usage.push(KnownUsage { id, recorded_at: entry.recorded_at, usage }),
+            What::Usage(content) => self.usage.push(KnownUsage { id, recorded_at: entry.recorded_at, content }),
             What::Record(content) => self.records.push(Record { id, content }),
             // Only what happened is restated.
             What::Correction { .. } | What::Void { .. } => {}

@@ -37,7 +37,7 @@ fn void(id: &str, of: &str, recorded_at: &str) -> String {
 
 /// Each event that stands, with its requests.
 fn requests(known: &Known) -> Vec<(&str, String)> {
-    let quantity = |it: &super::known::KnownUsage| it.usage.content.quantities[&Meter::Requests].to_string();
+    let quantity = |it: &super::known::KnownUsage| it.content.quantities[&Meter::Requests].to_string();
     known.usage.iter().map(|it| (it.id.id.as_str(), quantity(it))).collect()
 }
 
@@ -123,14 +123,14 @@ fn per_field_the_last_correction_holds() {
         &void("v", "c2", "01-13"),
     ]);
     let now = at(&scenario, "2026-01-12T00:00:00Z");
-    let content = &now.usage[0].usage.content;
+    let content = &now.usage[0].content;
     assert_eq!(
         (content.product.as_str(), content.occurred_at.to_rfc3339()),
         ("model-b", "2026-01-20T00:00:00+00:00".into())
     );
     assert_eq!(requests(&now), [("e", "3".into())]);
     let later = at(&scenario, "2026-01-13T00:00:00Z");
-    let content = &later.usage[0].usage.content;
+    let content = &later.usage[0].content;
     assert_eq!(
         (content.product.as_str(), content.occurred_at.to_rfc3339()),
         ("model-b", "2026-01-10T00:00:00+00:00".into())

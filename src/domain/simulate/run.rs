@@ -306,6 +306,6 @@ fn never_resets(contract: &Contract, id: &TermId) -> bool {
 }
 
 fn event(event: &KnownUsage) -> Event<'_> {
-    let KnownUsage { id, usage, .. } = event;
-    Event { id, content: &usage.content, until: usage.ended_at, attributes: &usage.attributes }
+    let KnownUsage { id, content, .. } = event;
+    Event { id, content }
 }

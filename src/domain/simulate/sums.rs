@@ -7,8 +7,8 @@ use crate::domain::engine::stretches::Stretches;
 use crate::domain::ids::{ContractId, EventId, ProductId};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span};
-use crate::domain::record::{Record, RecordContent, Reduces};
-use crate::domain::usage::context_tokens;
+use crate::domain::record::Record;
+use crate::domain::usage::{UsageAttributes, UsageSum, context_tokens};
 use rust_decimal::Decimal;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,9 +17,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// # Errors
 /// What stops the settlement.
 pub fn run_on_sums(known: &Known<'_>, contract: &ContractId, through: Instant) -> Result<Run, EngineError> {
-    let named: BTreeSet<&EventId> = known.records.iter().flat_map(names).collect();
+    let named: BTreeSet<&EventId> = known.records.iter().flat_map(Record::names).collect();
     let (intervals, requests): (Vec<Event<'_>>, Vec<Event<'_>>) =
-        known.usage.iter().partition(|event| event.until.is_some());
+        known.usage.iter().partition(|event| event.content.is_interval());
     let without_usage = Known { usage: &[], ..*known };
     let edges = books::edges(&without_usage, &feed::feed(without_usage), contract, through)?;
     let mut stretches = Stretches::between(&edges);
@@ -35,31 +35,12 @@ pub fn run_on_sums(known: &Known<'_>, contract: &ContractId, through: Instant) -
         if run.unsure.is_empty() {
             return Ok(run);
         }
-        let finer = Stretches::opening(&run.unsure);
-        stretches.summed.retain(|span| !run.unsure.contains(span));
-        stretches.summed.extend(finer.summed);
-        stretches.opened.extend(finer.opened);
-    }
-}
-
-/// The usage that a record names.
-fn names(record: &Record) -> Vec<&EventId> {
-    match &record.content {
-        RecordContent::Deduction(deduction) => match &deduction.reduces {
-            Reduces::Event(event) => vec![event],
-            Reduces::Events(events) => events.iter().collect(),
-            Reduces::Usage { .. } => Vec::new(),
-        },
-        RecordContent::Receipt(receipt) => receipt.pays.iter().map(|paid| &paid.event).collect(),
-        RecordContent::Billing(billing) => billing.names.iter().collect(),
-        RecordContent::Figure(_) | RecordContent::Level(_) | RecordContent::Fact(_) | RecordContent::Decision(_) => {
-            Vec::new()
-        }
+        stretches.open(&run.unsure);
     }
 }
 
 /// What tells sums apart: stretch; deployment, product, customer and service tier; attributes; context threshold.
-type Key<'k> = (usize, [&'k str; 4], &'k BTreeMap<String, String>, u64);
+type Key<'k> = (usize, [&'k str; 4], &'k UsageAttributes, u64);
 
 fn sums(known: &Known<'_>, requests: &[Event<'_>], stretches: &[Span]) -> Vec<Sum> {
     let thresholds = known.prices.thresholds();
@@ -71,21 +52,21 @@ fn sums(known: &Known<'_>, requests: &[Event<'_>], stretches: &[Span]) -> Vec<Su
         let over = thresholds.get(&ProductId::from(content.product.as_str())).into_iter().flatten();
         let over = over.copied().filter(|over| Decimal::from(*over) < tokens).max().unwrap_or(0);
         let names = [&content.deployment, &content.product, &content.customer, &content.service_tier];
-        let key: Key<'_> = (place, names.map(String::as_str), event.attributes, over);
-        let sum = found.entry(key).or_insert_with(|| Sum {
+        let key: Key<'_> = (place, names.map(String::as_str), &content.attributes, over);
+        let usage = || UsageSum {
             span: stretches.get(place).copied().unwrap_or_else(Span::ever),
             deployment: content.deployment.clone(),
             product: content.product.clone(),
             customer: content.customer.clone(),
             service_tier: content.service_tier.clone(),
-            attributes: event.attributes.clone(),
+            attributes: content.attributes.clone(),
             context_over: over,
             quantities: BTreeMap::new(),
-            held: Held::default(),
-        });
+        };
+        let sum = found.entry(key).or_insert_with(|| Sum { usage: usage(), held: Held::default() });
         for (meter, quantity) in &content.quantities {
             let quantity = Exact::from(*quantity);
-            *sum.quantities.entry(*meter).or_default() += &quantity;
+            *sum.usage.quantities.entry(*meter).or_default() += &quantity;
             for contract in known.held.get(event.id).into_iter().flatten() {
                 sum.held.add(contract, *meter, &quantity);
             }

@@ -1,10 +1,10 @@
 //! `/findings`: usage that breaks rights, and what people decide on it.
 
+use crate::domain::calendar::Period;
 use crate::domain::contract::rights::OnBreach;
 use crate::domain::findings::{Ended, Finding, GroupKey, Verdict};
 use crate::domain::ids::{ContractId, EventId};
 use crate::domain::money::{Currency, Exact};
-use crate::domain::calendar::Period;
 use crate::domain::period::Instant;
 use crate::http::HttpState;
 use crate::http::auth::{Approver, InsideReader};
@@ -210,7 +210,7 @@ pub async fn decisions(
     let period: Option<Period> = filter.period.map(|text| parse("period", &text)).transpose()?;
     let filter = DecisionFilter {
         contract: contract.as_ref(),
-        from: period.map(|period| period.first_day()),
+        from: period.map(|period| period.first_day),
         through: period.map(|period| period.last_day()),
         finding: filter.finding.as_deref(),
         after: page.cursor()?,

@@ -1,8 +1,8 @@
 //! `/contracts/{contract}/settlements`: settle a period.
 
-use crate::domain::ids::ContractId;
-use crate::domain::money::{Currency, Exact};
 use crate::domain::calendar::Period;
+use crate::domain::ids::ContractId;
+use crate::domain::money::{Exact, Unit};
 use crate::domain::period::Instant;
 use crate::http::HttpState;
 use crate::http::auth::Settler;
@@ -46,7 +46,7 @@ pub struct Settlement {
     /// Events that count nowhere until a mapping knows them; they block the issue of the statements.
     unresolved_events: i64,
     /// How many deductions reduce nothing yet, as what they name is not known.
-    waiting_deductions: usize,
+    waiting_records: usize,
 }
 
 /// A rounded amount that was booked: positive where the payer owes the payee.
@@ -55,7 +55,7 @@ struct BookedLine {
     term: String,
     payer: String,
     payee: String,
-    currency: Currency,
+    currency: Unit,
     origin_period: Period,
     amount: Exact,
 }
@@ -66,7 +66,7 @@ impl Settlement {
             term: line.term.to_string(),
             payer: line.payer.to_string(),
             payee: line.payee.to_string(),
-            currency: line.currency,
+            currency: line.unit,
             origin_period: line.origin,
             amount: line.amount,
         });
@@ -79,7 +79,7 @@ impl Settlement {
             approvals_lost: report.approvals_lost,
             unchanged: report.unchanged.iter().map(|head| head.statement_id).collect(),
             unresolved_events: report.unresolved.iter().map(|usage| usage.events).sum(),
-            waiting_deductions: report.waiting_deductions.len(),
+            waiting_records: report.waiting_records.len(),
         }
     }
 }

@@ -1,0 +1,125 @@
+//! Loads what a settlement is decided from: usage in sums, opened as far down as the engine asks for.
+
+use super::contracts::{Known, load};
+use super::held::{Holdings, facts};
+use super::settle::{SettleError, SettleRequest, WaitingRecord};
+use crate::domain::engine::books::drawn_on;
+use crate::domain::engine::feed::Sum;
+use crate::domain::engine::stretches::Stretches;
+use crate::domain::ids::EventId;
+use crate::domain::period::{Instant, Span};
+use crate::domain::record::Record;
+use crate::domain::settlement::{
+    Settled, SettlementInput, SettlementOutcome, Usage, check_period, find_contract, settle, waiting,
+};
+use crate::domain::usage::{UsageContent, UsageEvent};
+use crate::store::StoreError;
+use crate::store::books::load_books;
+use crate::store::contracts::load_records;
+use crate::store::rollups::{UnresolvedUsage, load_unresolved};
+use crate::store::span_sums::load_span_sums;
+use crate::store::usage_events::{load_events, load_interval_events, load_named_events};
+use sqlx::PgConnection;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a settlement is decided from, and what of it counts nowhere yet.
+pub(super) struct InputSource {
+    pub input: SettlementInput,
+    pub unresolved: Vec<UnresolvedUsage>,
+    /// As many of the events that records name as are known.
+    named: Vec<UsageEvent>,
+}
+
+impl InputSource {
+    /// Loads everything but the usage that is in no record.
+    pub async fn load(conn: &mut PgConnection, request: &SettleRequest, cutoff: Instant) -> Result<Self, SettleError> {
+        let Known { register, prices, contracts } = load(&mut *conn, cutoff).await?;
+        let contract = find_contract(&contracts, &request.contract)?;
+        let end = request.period.span(contract.head.zone).end;
+        if end > cutoff {
+            return Err(SettleError::PeriodNotEnded { period: request.period, end });
+        }
+        let books = load_books(&mut *conn, &request.contract).await?;
+        check_period(contract, request.period, &books)?;
+        let contracts = drawn_on(&contracts, &request.contract);
+        let records = load_records(&mut *conn, cutoff).await?;
+        let unresolved = load_unresolved(&mut *conn, end, cutoff).await?;
+        let names: BTreeSet<&EventId> = records.iter().flat_map(Record::names).collect();
+        let named = load_named_events(conn, names, cutoff).await?;
+        let input = SettlementInput {
+            contract: request.contract.clone(),
+            period: request.period,
+            cutoff,
+            contracts,
+            register,
+            prices,
+            rates: Vec::new(),
+            records,
+            usage: Usage::default(),
+            unresolved_events: unresolved.iter().map(|usage| usage.events).sum(),
+            books,
+        };
+        Ok(Self { input, unresolved, named })
+    }
+
+    /// Decides: on sums where they can stand for their items, which the engine tells.
+    pub async fn settle(&mut self, conn: &mut PgConnection) -> Result<Settled, SettleError> {
+        let edges = self.input.edges()?;
+        let mut stretches = Stretches::between(&edges);
+        let (contracts, facts) = (self.input.contracts.clone(), facts(&self.input.records));
+        let holdings = Holdings::load(&mut *conn, &contracts, &self.input.register, &facts, self.input.cutoff).await?;
+        self.input.usage.held_events = holdings.events(&mut *conn, self.input.end()?).await?;
+        if let (Some(start), Some(end)) = (edges.first(), edges.last()) {
+            let all = Span { start: *start, end: *end };
+            self.input.usage.events = load_interval_events(&mut *conn, all, self.input.cutoff).await?;
+        }
+        let mut finer = stretches.clone();
+        loop {
+            self.load_usage(&mut *conn, &holdings, &stretches, &finer).await?;
+            match settle(&self.input)? {
+                SettlementOutcome::Settled(settled) => return Ok(settled),
+                SettlementOutcome::Open(unsure) => {
+                    finer = stretches.open(&unsure);
+                    self.input.usage.sums.retain(|sum| !unsure.contains(&sum.usage.span));
+                }
+            }
+        }
+    }
+
+    /// Adds the usage of stretches that are new, of all there are by now.
+    async fn load_usage(
+        &mut self,
+        conn: &mut PgConnection,
+        holdings: &Holdings<'_>,
+        all: &Stretches,
+        new: &Stretches,
+    ) -> Result<(), StoreError> {
+        let cutoff = self.input.cutoff;
+        let thresholds = self.input.prices.thresholds();
+        let sums = load_span_sums(&mut *conn, &new.summed, &thresholds, cutoff).await?;
+        let mut sums: Vec<Sum> = sums.into_iter().map(Sum::from).collect();
+        holdings.note(&mut *conn, &mut sums, &thresholds).await?;
+        let usage = &mut self.input.usage;
+        usage.sums.extend(sums);
+        let opened = load_events(&mut *conn, &new.opened, cutoff).await?;
+        usage.events.extend(opened.into_iter().filter(|event| !event.content.is_interval()));
+        let is_item = |event: &UsageEvent| {
+            let is_opened = all.opened.iter().any(|span| span.contains(event.content.occurred_at));
+            is_opened || event.content.is_interval()
+        };
+        usage.named = self.named.iter().filter(|event| !is_item(event)).cloned().collect();
+        let ids: Vec<&EventId> = usage.events.iter().chain(&usage.named).map(|event| &event.id).collect();
+        usage.held = holdings.of(conn, &ids).await?;
+        Ok(())
+    }
+
+    /// The records that have no effect yet, each with what it waits for.
+    pub fn waiting(&self) -> Vec<WaitingRecord> {
+        let named: BTreeMap<&EventId, &UsageContent> =
+            self.named.iter().map(|event| (&event.id, &event.content)).collect();
+        waiting(&self.input.records, &named, &self.input.register)
+            .into_iter()
+            .map(|(id, waits_for)| WaitingRecord { id: id.clone(), waits_for: waits_for.to_string() })
+            .collect()
+    }
+}
