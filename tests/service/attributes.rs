@@ -5,7 +5,7 @@ use crate::books::at;
 use crate::support::*;
 use apportion::domain::access::Scope;
 use apportion::domain::period::Span;
-use apportion::domain::usage::UsageContent;
+use apportion::domain::usage::UsageEvent;
 use apportion::ingest::file::ingest_file;
 use apportion::ingest::retry::retry;
 use apportion::store::usage_events::{load_events, load_interval_events};
@@ -46,7 +46,7 @@ fn messages() -> Vec<String> {
 }
 
 /// In words: the id, what is told, and until when.
-fn in_words((id, content): &(apportion::domain::ids::EventId, UsageContent)) -> String {
+fn in_words(UsageEvent { id, content }: &UsageEvent) -> String {
     let attributes = content.attributes.iter().map(|(name, value)| format!(" {name}={value}"));
     let until = content.ended_at.map_or(String::new(), |end| format!(" until {}", end.format("%H:%M")));
     format!("{}{}{until}", id.id, attributes.collect::<String>())
@@ -73,7 +73,7 @@ async fn check(database: &TestDatabase) {
     }
     assert_eq!(found, standing);
     let intervals = load_interval_events(&mut conn, day, known_at).await.expect("events");
-    assert_eq!(intervals, events.iter().filter(|(_, it)| it.is_interval()).cloned().collect::<Vec<_>>());
+    assert_eq!(intervals, events.iter().filter(|it| it.content.is_interval()).cloned().collect::<Vec<_>>());
     drop(conn);
     // Intervals have sums of their own, and the one that counts nowhere has none.
     let of_intervals = "select sum(events)::bigint from usage_rollup join usage_dimension using (dimension_id)

@@ -7,12 +7,9 @@
 use crate::books::{at, usage};
 use crate::support::{TestDatabase, correction, void};
 use crate::usage_log::{Content, Draw, Log};
-use apportion::domain::contract::simple;
-use apportion::domain::ids::EventId;
 use apportion::domain::money::Exact;
 use apportion::domain::period::{Instant, Span, Timeline};
-use apportion::domain::sharing::timeline;
-use apportion::domain::usage::{Meter, UsageAttribute, UsageContent};
+use apportion::domain::usage::{Meter, UsageAttribute, UsageEvent};
 use apportion::jobs::contracts;
 use apportion::store::rollups::{load_unresolved, load_usage};
 use apportion::store::span_sums::load_span_sums;
@@ -140,8 +137,8 @@ async fn check(database: &TestDatabase, log: &Log, step: &Step) -> usize {
     let mut conn = database.pool.acquire().await.expect("a connection");
     let known = contracts::load(&mut conn, step.at).await.expect("agreements");
     let end = at("2026-05-02T18:30:00Z");
-    let simple = simple::contracts(&known.contracts, &"c".into()).expect("shares");
-    let cut = timeline(&simple, &[], &known.prices, end).expect("a version");
+    let begins = known.contracts.iter().find_map(|contract| contract.begins()).expect("a version");
+    let cut = Timeline::new(begins, end, known.prices.boundaries());
     let whole_hours = Timeline::new(at("2026-05-01T10:00:00Z"), at("2026-05-02T20:00:00Z"), []);
     let contents = log.contents(step.recorded);
     let everywhere: Vec<Content> = contents.values().map(|it| Content { country: "", ..it.clone() }).collect();
@@ -195,8 +192,8 @@ async fn check(database: &TestDatabase, log: &Log, step: &Step) -> usize {
 /// When, until when, the id, where and what, and the quantities: of each event in order.
 type Told = (Instant, String, Option<Instant>, [String; 4], Vec<(String, Exact)>);
 
-fn told(events: &[(EventId, UsageContent)]) -> Vec<Told> {
-    let told = |(id, it): &(EventId, UsageContent)| {
+fn told(events: &[UsageEvent]) -> Vec<Told> {
+    let told = |UsageEvent { id, content: it }: &UsageEvent| {
         let country = it.attributes.get(&UsageAttribute::Country).cloned().unwrap_or_default();
         let names = [it.deployment.clone(), it.product.clone(), it.customer.clone(), country];
         let quantities = it.quantities.iter().map(|(meter, it)| (meter.name().to_owned(), Exact::from(*it)));

@@ -4,6 +4,7 @@
 use crate::books::*;
 use crate::support::TestDatabase;
 use apportion::domain::contract::additions::AdditionError;
+use apportion::domain::engine::EngineError;
 use apportion::domain::outcome::Counts;
 use apportion::domain::settlement::SettlementError;
 use apportion::domain::statement::{Statement, StatementStatus};
@@ -88,7 +89,7 @@ async fn the_small_month_is_booked_as_worked_out_by_hand() {
     assert_eq!(database.number("select count(*) from statement_revision").await, 2);
     // The refund of an event that is not known waits for it.
     database.record(&[refund("early", "not-yet", "1")]).await;
-    let waiting = database.settle(CONTRACT, "2026-05").await.waiting_deductions;
+    let waiting = database.settle(CONTRACT, "2026-05").await.waiting_records;
     let waiting: Vec<String> = waiting.iter().map(|it| format!("{} waits for {}", it.id, it.waits_for)).collect();
     assert_eq!(waiting, ["early of billing waits for the event not-yet of test, which is not known or void"]);
     database.drop_it().await;
@@ -125,7 +126,7 @@ async fn people_approve_and_issue_and_late_news_goes_to_the_next_period() {
         other => panic!("{other:?}"),
     }
     match database.try_settle(CONTRACT, "2026-06", None).await {
-        Err(SettleError::Settlement(SettlementError::MissingFigure { .. })) => {}
+        Err(SettleError::Settlement(SettlementError::Engine(EngineError::MissingFigure { .. }))) => {}
         other => panic!("{other:?}"),
     }
     database.record(&[subscriptions("june", "2026-06", 30, "0")]).await;
