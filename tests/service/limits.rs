@@ -1,7 +1,7 @@
 //! What the API waits for has an end: callers who wait for each other, hang up, or never send what they began.
 
 use crate::api_client::{Answer, Api, LIMITS, bearer, books, usage};
-use crate::job_crashes::{hold, until, waits};
+use crate::job_crashes::{SETTLE_AWS, SETTLE_TRACE, SETTLES, hold, until, waits};
 use crate::support::{Process, TestDatabase};
 use apportion::domain::access::Scope;
 use apportion::http::Limits;
@@ -15,8 +15,6 @@ use std::time::{Duration, Instant};
 
 const SETTLE: &str = "/api/v1/contracts/aws-openai/settlements";
 const MAY: &str = r#"{"period":"2026-05"}"#;
-const SETTLE_LOCK: &str = "select pg_advisory_xact_lock(hashtextextended('settle aws-openai', 0))";
-const SETTLES: &str = "select pg_advisory_xact_lock(hash";
 const DRAFT: &str = "/api/v1/jobs/draft-statements/run";
 const CONTRACTS: &str = "/api/v1/contracts";
 const CONTRACTS_LOCK: &str = "lock table contract_version in access exclusive mode";
@@ -39,7 +37,7 @@ async fn writes_that_wait_for_one_contract_hold_up_nobody_else() {
     let pool = connect(&database.url, 8).expect("a pool");
     let api = Arc::new(Api::with_limits(&pool, Limits { turn: Duration::from_secs(4), ..LIMITS }).await);
     let key = api.key("ana", Scope::ALL, None).await;
-    let held = hold(&database, SETTLE_LOCK).await;
+    let held = hold(&database, SETTLE_AWS).await;
     let write = |path: String, body: &'static str| {
         let (api, headers) = (Arc::clone(&api), json_of(&key));
         tokio::spawn(async move { api.send("POST", &path, &headers, body).await })
@@ -75,7 +73,7 @@ async fn one_run_by_hand_waits_for_another_no_longer_than_a_write_does() {
     let api = Arc::new(Api::with_limits(&pool, Limits { turn: Duration::from_secs(1), ..LIMITS }).await);
     let key = api.key("ops", Scope::ALL, None).await;
     database.issue_drafts().await;
-    let held = hold(&database, "select pg_advisory_xact_lock(hashtextextended('settle trace-share', 0))").await;
+    let held = hold(&database, SETTLE_TRACE).await;
     let first = {
         let (api, key) = (Arc::clone(&api), key.clone());
         tokio::spawn(async move { api.send("POST", DRAFT, &[bearer(&key)], "").await })
@@ -180,7 +178,7 @@ async fn a_service_that_is_told_to_end_ends_whoever_is_slow_and_says_what_it_bro
     let (mut process, address) = Process::serving(command);
     let api = Arc::new(Api::at(address, &database.pool));
     let key = api.key("ana", Scope::ALL, None).await;
-    let held = hold(&database, SETTLE_LOCK).await;
+    let held = hold(&database, SETTLE_AWS).await;
     let write = {
         let (api, headers) = (Arc::clone(&api), json_of(&key));
         tokio::spawn(async move { api.send("POST", SETTLE, &headers, MAY).await })

@@ -2,7 +2,7 @@
 
 use crate::api_client::{Answer, Api, bearer, books, usage};
 use crate::books::at;
-use crate::job_crashes::{hold, until, waits};
+use crate::job_crashes::{SETTLE_AWS, SETTLE_TRACE, SETTLES, hold, until, waits};
 use crate::support::{Process, TestDatabase};
 use apportion::domain::access::Scope;
 use apportion::domain::findings::Verdict;
@@ -16,10 +16,7 @@ use std::time::Duration;
 
 const SETTLE: &str = "/api/v1/contracts/aws-openai/settlements";
 const MAY: &str = r#"{"period":"2026-05"}"#;
-const SETTLE_LOCK: &str = "insert into settled_contract values ('aws-openai') on conflict (contract_id) do update set contract_id = excluded.contract_id";
 const DRAFT: &str = "/api/v1/jobs/draft-statements/run";
-const DRAFT_LOCK: &str = "insert into settled_contract values ('trace-share') on conflict (contract_id) do update set contract_id = excluded.contract_id";
-const SETTLES: &str = "insert into settled_contract";
 const ANSWER_LOCK: &str = "lock table api_request in share mode";
 const KEEPS: &str = "insert into api_request";
 
@@ -99,7 +96,7 @@ async fn a_write_whose_caller_hangs_up_goes_on_to_its_end() {
     let database = books().await;
     let api = Api::of(&database.pool).await;
     let key = api.key("ana", &[Scope::Settle], None).await;
-    let held = hold(&database, SETTLE_LOCK).await;
+    let held = hold(&database, SETTLE_AWS).await;
     let caller = api.begin("POST", SETTLE, &headers(&key, "a"), MAY);
     until("it settles", async || waits(&database, SETTLES).await).await;
     drop(caller);
@@ -119,7 +116,7 @@ async fn a_service_that_is_told_to_end_waits_for_a_write_whose_caller_hung_up() 
     let mut service = Service::start(&database);
     let api = Api::at(service.address, &database.pool);
     let key = api.key("ana", &[Scope::Settle], None).await;
-    let held = hold(&database, SETTLE_LOCK).await;
+    let held = hold(&database, SETTLE_AWS).await;
     let caller = api.begin("POST", SETTLE, &headers(&key, "a"), MAY);
     until("it settles", async || waits(&database, SETTLES).await).await;
     drop(caller);
@@ -150,7 +147,7 @@ async fn a_run_whose_caller_hangs_up_ends_and_one_that_was_not_answered_is_not_r
     let mut service = Service::start(&database);
     let api = Api::at(service.address, &database.pool);
     let key = api.key("ops", &[Scope::Admin], None).await;
-    let held = hold(&database, DRAFT_LOCK).await;
+    let held = hold(&database, SETTLE_TRACE).await;
     let caller = api.begin("POST", DRAFT, &headers(&key, "a"), "");
     until("it settles", async || waits(&database, SETTLES).await).await;
     drop(caller);
