@@ -110,7 +110,7 @@ fn contracts(folder: &Folder, of: &VersionExamples, example: &Example) -> Vec<Co
             version.recorded_at = version.recorded_at.or(signed).or(Some(version.effective_at));
             let unnamed = |(name, _): &(&DefinedTerm, &mut FigureDefinition)| !(is_own && named.contains(*name));
             for (_, figure) in version.figures.iter_mut().filter(unnamed) {
-                if figure.missing == Missing::Stop {
+                if figure.missing != Missing::Nothing {
                     figure.missing = Missing::Zero;
                 }
             }
@@ -147,6 +147,8 @@ fn setting<'a>(
     for given in &example.given {
         told.add(given, None)?;
     }
+    let last = example.expect.iter().filter_map(|it| it.period.days()).map(|days| days.end_day).max();
+    told.fill(&example.given, last);
     // What is recorded with versions, and stands beside them.
     for recorded in folder.examples.iter().filter(|it| !it.records.is_empty()) {
         let contract = find(&recorded.contract)?;
