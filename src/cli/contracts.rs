@@ -11,6 +11,7 @@ use apportion::domain::contract::{Contract, Version};
 use apportion::domain::ids::{ContractId, ProductId};
 use apportion::domain::money::Unit;
 use apportion::domain::period::Instant;
+use apportion::domain::simulate::examples::{Figure, run_examples};
 use apportion::jobs::contracts::{Known, apply, load, read};
 use apportion::jobs::statements::caps;
 use apportion::store::recording::watermark;
@@ -34,7 +35,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Read a folder and say what is wrong, with file, line and column; needs no database
+    /// Read a folder, run its worked examples, and say what is wrong, with file, line and column; needs no database
     #[command(after_help = "Example:\n  apportion contracts check contracts")]
     Check {
         /// The folder, with all folders in it: documents (.md) and price books (.csv)
@@ -66,11 +67,13 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     match args.command {
         Command::Check { folder } => {
             let read = read(&folder)?;
+            let examples = run_examples(&read);
             let (prices, deployments) = (read.prices.len(), read.register.deployments.len());
             match session.format {
                 Format::Json => json(&serde_json::json!({
                     "contracts": read.contracts.len(), "versions": read.versions.len(), "prices": prices,
                     "deployments": deployments, "facts": read.facts.len(), "conflicts": read.conflicts,
+                    "examples": examples,
                 }))?,
                 Format::Table => {
                     line(terms_table(&read.contracts))?;
@@ -80,8 +83,10 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                     for conflict in &read.conflicts {
                         line(in_words(conflict))?;
                     }
+                    line(examples_table(&examples))?;
                 }
             }
+            check_examples(&examples)?;
         }
         Command::Apply { folder } => {
             let read = read(&folder)?;
@@ -154,6 +159,26 @@ fn in_words(PlacedConflict { conflict, places }: &PlacedConflict) -> String {
         products.join(", "),
         conflict.span.start
     )
+}
+
+/// What the worked examples come to, figure by figure.
+fn examples_table(examples: &[Figure]) -> comfy_table::Table {
+    let row = |it: &Figure| {
+        let came_out = if it.is_right { "as expected".to_owned() } else { it.found.clone() };
+        let example = format!("{} {}: {}", it.contract, it.version, it.example);
+        vec![example, it.of.clone(), it.period.clone(), it.expected.clone(), came_out]
+    };
+    output::table(&["example", "of", "period", "expected", "came out"], &[3], examples.iter().map(row))
+}
+
+/// Fails where an example is wrong, with the place of each figure and what came out instead.
+fn check_examples(examples: &[Figure]) -> Result<(), Stop> {
+    let wrong: Vec<String> = examples.iter().filter(|it| !it.is_right).map(Figure::to_string).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let told = format!("{} of {} figures in worked examples are wrong", wrong.len(), examples.len());
+    Err(Stop::Refused { reason: format!("{told}:\n{}", wrong.join("\n")) })
 }
 
 async fn loaded(pool: &PgPool) -> anyhow::Result<Vec<Contract>> {

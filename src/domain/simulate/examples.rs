@@ -107,7 +107,9 @@ fn contracts(folder: &Folder, of: &VersionExamples, example: &Example) -> Vec<Co
         contract.versions.retain(|version| !is_own || version.number <= of.version);
         for version in &mut contract.versions {
             let signed = version.signed.map(|date| start_of_day(zone, date));
-            version.recorded_at = version.recorded_at.or(signed).or(Some(version.effective_at));
+            if is_own {
+                version.recorded_at = version.recorded_at.or(signed).or(Some(version.effective_at));
+            }
             let unnamed = |(name, _): &(&DefinedTerm, &mut FigureDefinition)| !(is_own && named.contains(*name));
             for (_, figure) in version.figures.iter_mut().filter(unnamed) {
                 if figure.missing != Missing::Nothing {
@@ -147,7 +149,8 @@ fn setting<'a>(
     for given in &example.given {
         told.add(given, None)?;
     }
-    let last = example.expect.iter().filter_map(|it| it.period.days()).map(|days| days.end_day).max();
+    let periods = example.expect.iter().flat_map(|it| [Some(&it.period), it.booked.as_ref()]).flatten();
+    let last = periods.filter_map(When::days).map(|days| days.end_day).max();
     told.fill(&example.given, last);
     // What is recorded with versions, and stands beside them.
     for recorded in folder.examples.iter().filter(|it| !it.records.is_empty()) {
@@ -256,7 +259,12 @@ impl Setting<'_> {
         }
         let mine = self::periods(contract, booked)?.last().map(|it| (*it, known_by(expect.known.as_ref(), zone)));
         let mut books = Books::default();
+        let mut open: Option<Window> = None;
         for (period, known) in settled {
+            if let Some(before) = open.filter(|before| *before < period) {
+                books.close(&contract.head.id, before).map_err(StepError::from)?;
+            }
+            open = Some(period);
             let owed = self.run(contract, known, &[period])?.owed(contract).map_err(StepError::from)?;
             let settlements = books.settle(contract, period, known, &owed).map_err(StepError::from)?;
             if mine == Some((period, known)) {
