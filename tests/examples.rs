@@ -53,6 +53,41 @@ fn every_example_of_a_real_contract_is_right() {
     assert!(contracts.len() >= 25, "{contracts:?}");
 }
 
+/// The table says of each of the 60 contracts how it is said, and names the file of each that is encoded.
+#[test]
+fn the_table_of_clauses_and_the_contracts_agree() {
+    let table = files_in("contracts").into_iter().find(|file| file.path == "CLAUSES.md").expect("the table").text;
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .filter(|cells: &Vec<&str>| matches!(cells.get(2), Some(&"yes" | &"part")))
+        .collect();
+    assert_eq!(rows.len(), 60);
+    let linked: BTreeSet<String> = rows
+        .iter()
+        .filter_map(|cells| cells[1].split_once("](../tests/contracts/"))
+        .map(|(_, file)| file.trim_end_matches(')').to_owned())
+        .collect();
+    let encoded: BTreeSet<String> = files_in("tests/contracts").into_iter().map(|file| file.path).collect();
+    assert_eq!(linked, encoded);
+    assert!(table.contains(&format!("For {} of them that is shown", encoded.len())));
+    // Of 60, all but 5 % can be said; what is left has a row below the table.
+    let left: Vec<&str> = rows.iter().filter(|cells| cells[2..4].contains(&"part")).map(|cells| cells[1]).collect();
+    let unsaid = rows.iter().filter(|cells| cells[2] == "part").count();
+    assert!(unsaid <= 3, "{unsaid}");
+    let (_, below) = table.split_once("## What is left").expect("what is left");
+    for contract in left {
+        let name = contract.trim_start_matches('[').split(']').next().unwrap_or_default();
+        assert!(below.contains(name), "{name}");
+    }
+    // Each quotes its source and licence.
+    for file in files_in("tests/contracts") {
+        assert!(file.text.contains("CUAD v1 (The Atticus Project, CC BY 4.0)"), "{}", file.path);
+        assert!(file.text.contains('"') && file.text.contains("## Example"), "{}", file.path);
+    }
+}
+
 /// `EXAMPLES=DIR` names a folder of agreements, to run its examples while they are written.
 #[test]
 fn examples_of_a_folder_that_somebody_names() {
