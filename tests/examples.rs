@@ -1,6 +1,11 @@
 //! Worked examples of agreements: those that ship, those of real contracts, and wrong ones.
 
+#[path = "tidy/json_schema.rs"]
+mod json_schema;
+
+use apportion::domain::contract::document::Document;
 use apportion::domain::contract::folder::{Folder, SourceFile, read_folder};
+use apportion::domain::contract::schema::schema;
 use apportion::domain::ids::ContractId;
 use apportion::domain::simulate::examples::{Figure, run_examples};
 use std::collections::BTreeSet;
@@ -85,6 +90,41 @@ fn the_table_of_clauses_and_the_contracts_agree() {
     for file in files_in("tests/contracts") {
         assert!(file.text.contains("CUAD v1 (The Atticus Project, CC BY 4.0)"), "{}", file.path);
         assert!(file.text.contains('"') && file.text.contains("## Example"), "{}", file.path);
+    }
+}
+
+/// A block as JSON; dates are text, as editors take them.
+fn as_json(value: &toml::Value) -> serde_json::Value {
+    match value {
+        toml::Value::Datetime(at) => at.to_string().into(),
+        toml::Value::Array(items) => items.iter().map(as_json).collect(),
+        toml::Value::Table(table) => table.iter().map(|(name, value)| (name.clone(), as_json(value))).collect(),
+        other => serde_json::to_value(other).expect("JSON"),
+    }
+}
+
+#[test]
+fn the_schema_for_editors_is_that_of_the_reader() {
+    let schema = schema();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("contracts/schema.json");
+    let written: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(path).expect("the schema")).expect("JSON");
+    assert!(written == schema, "not current: apportion contracts schema > contracts/schema.json");
+    let checker = json_schema::Schema { root: &schema };
+    let faults = |document: &str| {
+        let toml = Document::parse("x.md", document).toml;
+        checker.faults(&schema, &as_json(&toml.parse::<toml::Table>().expect("TOML").into()), "")
+    };
+    for folder in ["contracts", "agreements", "tests/contracts"] {
+        for file in files_in(folder).iter().filter(|file| file.path.ends_with(".md")) {
+            let faults = faults(&file.text);
+            assert!(faults.is_empty(), "{}: {faults:?}", file.path);
+        }
+    }
+    for wrong in
+        ["[term.a]\npayer = 1", "[contract]\nid = \"a\"", "[base.x]\nselekt = {}", "[cap.c]\nexcess = \"kept\""]
+    {
+        assert!(!faults(&format!("```toml\n{wrong}\n```\n")).is_empty(), "{wrong}");
     }
 }
 

@@ -6,6 +6,7 @@ use apportion::domain::burn_down::{BurnDown, Forecast};
 use apportion::domain::contract::additions::Overridden;
 use apportion::domain::contract::folder::PlacedConflict;
 use apportion::domain::contract::rights::{Right, RightInVersion};
+use apportion::domain::contract::schema::schema;
 use apportion::domain::contract::term::Term;
 use apportion::domain::contract::{Contract, Version};
 use apportion::domain::ids::{ContractId, ProductId};
@@ -41,6 +42,9 @@ enum Command {
         /// The folder, with all folders in it: documents (.md) and price books (.csv)
         folder: PathBuf,
     },
+    /// Print the JSON schema of the blocks, for editors
+    #[command(after_help = "Example:\n  apportion contracts schema > contracts/schema.json")]
+    Schema,
     /// Load what a folder adds; loading it again adds nothing
     #[command(after_help = "Example:\n  apportion contracts apply contracts")]
     Apply {
@@ -88,6 +92,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             }
             check_examples(&examples)?;
         }
+        Command::Schema => json(&schema())?,
         Command::Apply { folder } => {
             let read = read(&folder)?;
             let applied = apply(&session.pool()?, &read).await?;

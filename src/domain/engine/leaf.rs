@@ -52,8 +52,7 @@ impl<'a, L: Lines> Leaves<'a> for ItemLeaves<'_, 'a, '_, L> {
         let bands = self.engine.bands(step, table, passing.attributes, (passing.at, None))?;
         match (bands.single(), self.tiers) {
             (None, Some(tiers)) => {
-                let level =
-                    self.engine.level_of_tiers(step, tiers, self.group, passing.attributes, passing.at)?;
+                let level = self.engine.level_of_tiers(step, tiers, self.group, passing.attributes, passing.at)?;
                 Ok(level.as_ref().and_then(|level| bands.reached(level)).cloned().unwrap_or_default())
             }
             (single, _) => Ok(single.flatten().cloned().unwrap_or_default()),

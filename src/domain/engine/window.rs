@@ -56,12 +56,7 @@ struct LeafSum {
 }
 
 /// Whether an amount is made of a whole window: it compares, is fixed, or has its rate from the window's end.
-pub(super) fn needs_window(
-    version: &Version,
-    node: &Node,
-    each: Option<&WindowRule>,
-    tiers: Option<&Tiers>,
-) -> bool {
+pub(super) fn needs_window(version: &Version, node: &Node, each: Option<&WindowRule>, tiers: Option<&Tiers>) -> bool {
     let is_of_item = each == Some(&WindowRule::Item);
     fn compares(node: &Node) -> bool {
         match &node.kind {
@@ -89,8 +84,7 @@ fn is_read_at_end(version: &Version, tiers: &Tiers) -> bool {
         let kind = version.figures.get(name).map(|figure| &figure.kind);
         !matches!(kind, Some(FigureKind::Ratio { .. } | FigureKind::Growth { .. }))
     };
-    tiers.apply == Apply::Level(Read::WindowEnd)
-        && !matches!(&tiers.of, Some(Measure::Figure(name)) if is_known(name))
+    tiers.apply == Apply::Level(Read::WindowEnd) && !matches!(&tiers.of, Some(Measure::Figure(name)) if is_known(name))
 }
 
 impl<'a, L: Lines> Engine<'a, L> {
@@ -210,8 +204,8 @@ impl<'a, L: Lines> Engine<'a, L> {
                 Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => continue,
             };
             let term = if let Work::Term(term) = &step.work { Some(term) } else { None };
-            let has_window =
-                node.is_some_and(|node| needs_window(step.version, node, each, tiers)) && term.is_none_or(|term| term.on.is_none());
+            let has_window = node.is_some_and(|node| needs_window(step.version, node, each, tiers))
+                && term.is_none_or(|term| term.on.is_none());
             // Of what is told apart those that have come up go on.
             let groups = if per.is_empty() { vec![self.root()] } else { self.groups_of(step.stream, |_| true) };
             for group in groups {

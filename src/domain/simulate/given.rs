@@ -46,7 +46,9 @@ pub enum GivenProblem {
     Unknown { kind: &'static str, name: String },
     #[error("deployment {deployment} has another {column} than \"{found}\"")]
     OtherPlace { deployment: String, column: &'static str, found: String },
-    #[error("another charge of the same product, region and channel has another price at that instant; give it another")]
+    #[error(
+        "another charge of the same product, region and channel has another price at that instant; give it another"
+    )]
     SameInstant,
     #[error("a flow is of a period or day, and this is an instant")]
     NoDays,
@@ -179,17 +181,12 @@ impl<'a> Told<'a> {
                 set("category", json!(category));
                 set("amount", json!(self.money(given)?.to_string()));
                 set("at", json!(at));
-                if !of.is_empty() {
-                    self.only(given, &[])?;
-                    set("events", json!(named(of)));
-                    return Ok(fields);
-                }
-                let place = ["deployment", "product", "customer", "cloud", "channel", "region", "operator", "seller"];
-                self.only(given, &place)?;
-                set("deployment", json!(self.deployment(given, id, None)?.0));
-                set("product", json!(self.product(given)?));
-                if let Some(customer) = given.values.get("customer") {
-                    set("customer", json!(customer));
+                match of.is_empty() {
+                    true => self.reduced(given, id, &mut fields)?,
+                    false => {
+                        self.only(given, &[])?;
+                        set("events", json!(named(of)));
+                    }
                 }
                 return Ok(fields);
             }
@@ -229,6 +226,18 @@ impl<'a> Told<'a> {
         }
         self.about(given, &mut fields)?;
         Ok(fields)
+    }
+
+    /// What a deduction reduces that names nothing.
+    fn reduced(&mut self, given: &Given, id: &str, fields: &mut Map<String, Value>) -> Result<()> {
+        let place = ["deployment", "product", "customer", "cloud", "channel", "region", "operator", "seller"];
+        self.only(given, &place)?;
+        fields.insert("deployment".to_owned(), json!(self.deployment(given, id, None)?.0));
+        fields.insert("product".to_owned(), json!(self.product(given)?));
+        if let Some(customer) = given.values.get("customer") {
+            fields.insert("customer".to_owned(), json!(customer));
+        }
+        Ok(())
     }
 
     /// Refuses columns that would be passed over.
@@ -369,9 +378,7 @@ impl<'a> Told<'a> {
     }
 
     fn add_price(&mut self, given: &Given, price: Price) -> Result<()> {
-        let whose = |it: &Price| {
-            (it.product.clone(), it.meter, it.service_tier.clone(), it.narrowing.clone(), it.from)
-        };
+        let whose = |it: &Price| (it.product.clone(), it.meter, it.service_tier.clone(), it.narrowing.clone(), it.from);
         let says = |it: &Price| (it.amount, it.per_units, it.currency);
         let same = self.scenario.prices.iter().find(|(_, other)| whose(other) == whose(&price));
         if same.is_some_and(|(_, other)| says(other) != says(&price)) {
