@@ -13,12 +13,12 @@ use std::fmt;
 pub fn schema() -> Value {
     let notes = Notes::default();
     // Each pass follows one field of each block, and no field is far: what is new comes early.
-    let mut quiet = 0;
+    let mut quiet = 0_u32;
     while quiet < 2_000 {
         notes.is_new.set(false);
         let found = RefCell::new(None);
         drop(RawDocument::deserialize(Asked { notes: &notes, place: "Document", found: &found }));
-        quiet = if notes.is_new.get() { 0 } else { quiet + 1 };
+        quiet = if notes.is_new.get() { 0 } else { quiet.saturating_add(1) };
     }
     let blocks = notes.blocks.into_inner();
     let definition = |(name, block): (&String, &Block)| (plain(name), block.schema());

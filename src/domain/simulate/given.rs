@@ -211,21 +211,27 @@ impl<'a> Told<'a> {
                 set("name", json!(name.as_str()));
                 set("by", json!(SOMEBODY));
                 set("at", json!(at));
-                if let Some(until) = &given.until {
-                    set("until", json!(until.start(self.zone).to_rfc3339()));
-                }
-                if let Some(party) = given.values.get(name.as_str()) {
-                    self.known_party(given, party)?;
-                    set("party", json!(party));
-                }
-                let evidence = given.values.get("evidence").map_or(SOMEBODY, String::as_str);
-                set("evidence", json!(evidence));
+                self.happened(given, name, &mut fields)?;
             }
             // Told by whom they name.
             What::Rate { .. } | What::Correction { .. } | What::Void { .. } => {}
         }
         self.about(given, &mut fields)?;
         Ok(fields)
+    }
+
+    /// What is told of a fact beside what it is about.
+    fn happened(&self, given: &Given, name: &DefinedTerm, fields: &mut Map<String, Value>) -> Result<()> {
+        if let Some(until) = &given.until {
+            fields.insert("until".to_owned(), json!(until.start(self.zone).to_rfc3339()));
+        }
+        if let Some(party) = given.values.get(name.as_str()) {
+            self.known_party(given, party)?;
+            fields.insert("party".to_owned(), json!(party));
+        }
+        let evidence = given.values.get("evidence").map_or(SOMEBODY, String::as_str);
+        fields.insert("evidence".to_owned(), json!(evidence));
+        Ok(())
     }
 
     /// What a deduction reduces that names nothing.
