@@ -95,6 +95,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         Command::Schema => json(&schema())?,
         Command::Apply { folder } => {
             let read = read(&folder)?;
+            check_examples(&run_examples(&read))?;
             let applied = apply(&session.pool()?, &read).await?;
             match session.format {
                 Format::Json => json(&applied)?,

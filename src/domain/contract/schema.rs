@@ -382,8 +382,17 @@ impl<'de> Deserializer<'de> for Asked<'_> {
         visitor.visit_enum(StrDeserializer::<Fault>::new(first))
     }
 
+    /// No block has such a number; the trait asks for it.
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_any(visitor)
+    }
+
     serde::forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u8 u16 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple_struct identifier
+        i8 i16 i32 i64 i128 u8 u16 u64 u128 char bytes byte_buf unit unit_struct tuple_struct identifier
         ignored_any
     }
 }
