@@ -51,13 +51,46 @@ create table usage_batch (
 );
 create index usage_batch_recorded_at on usage_batch (recorded_at);
 
--- one row: the highest watermark that was handed out. everything recorded later gets a later `recorded_at`,
--- whatever the clock says, so that a question asked as known at a watermark keeps its answer.
+-- whoever records locks this table until the commit: in row share mode beside others, in exclusive mode alone. a table,
+-- as a role that has no right on it cannot lock it, while anybody may take advisory locks. it stays empty.
+create table recording_gate ();
+
+-- one row: how far what is recorded is known for good.
 create table recording_watermark (
+  -- what is recorded from now on gets a later `recorded_at`, whatever the clock says
   watermark timestamptz not null,
+  -- handed out: everything up to it is committed, so that a question asked as known then keeps its answer
+  known_at timestamptz not null check (known_at <= watermark),
   only_row boolean primary key default true check (only_row)
 );
-insert into recording_watermark (watermark) values ('-infinity');
+insert into recording_watermark (watermark, known_at) values ('epoch', 'epoch');
+
+-- one row: when something was recorded last by one who recorded alone, other than a batch.
+create table recorded_alone (
+  recorded_at timestamptz not null,
+  only_row boolean primary key default true check (only_row)
+);
+insert into recorded_alone (recorded_at) values ('epoch');
+
+-- refuses what would change an answer that was given.
+create function refuse_known_instant() returns trigger language plpgsql as $$
+begin
+  if new.recorded_at <= (select known_at from recording_watermark) then
+    raise exception '%: what is known as of % was handed out already', tg_table_name, new.recorded_at
+      using errcode = 'check_violation';
+  end if;
+  return new;
+end $$;
+
+create procedure record_after_what_is_known(variadic tables text[]) language plpgsql as $$
+declare name text;
+begin
+  foreach name in array tables loop
+    execute format('create trigger recorded_later before insert on %I
+      for each row execute function refuse_known_instant()', name);
+  end loop;
+end $$;
+call record_after_what_is_known('usage_batch');
 
 -- what reported usage has in common, folded into one number. names as reported: whether a deployment or
 -- product is known is decided at reading, as known at the cutoff. with the outcome in it, rollups count events
@@ -211,9 +244,13 @@ create function refuse_moving_back() returns trigger language plpgsql as $$
 begin
   raise exception '% only moves forward', tg_table_name using errcode = 'restrict_violation';
 end $$;
-create trigger moves_forward before update on recording_watermark
-  for each row when (new.watermark < old.watermark) execute function refuse_moving_back();
+create trigger moves_forward before update on recording_watermark for each row
+  when (new.watermark < old.watermark or new.known_at < old.known_at) execute function refuse_moving_back();
 create trigger stays before delete or truncate on recording_watermark
+  for each statement execute function refuse_moving_back();
+create trigger moves_forward before update on recorded_alone for each row
+  when (new.recorded_at < old.recorded_at) execute function refuse_moving_back();
+create trigger stays before delete or truncate on recorded_alone
   for each statement execute function refuse_moving_back();
 -- rows may be deleted: a topic that was made anew on its cluster is read from its start.
 create trigger moves_forward before update on kafka_offset for each row

@@ -129,3 +129,6 @@ create table record_conflict (
 
 call make_append_only('party', 'cloud', 'product', 'product_group', 'deployment', 'price', 'contract_version',
   'contract_term', 'record', 'record_conflict');
+
+call record_after_what_is_known('party', 'cloud', 'product', 'product_group', 'deployment', 'price',
+  'contract_version', 'record', 'record_conflict');

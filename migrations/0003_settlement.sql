@@ -25,6 +25,9 @@ create index settlement_contract on settlement (contract_id, period_start);
 -- nothing may be recorded at or below a cutoff that was used.
 create index settlement_cutoff on settlement (cutoff);
 
+-- a row for each contract that anybody has tried to settle: who settles it locks the row.
+create table settled_contract (contract_id text primary key);
+
 -- amounts booked, rounded to the currency's minor unit: per term and origin period the difference between
 -- what is owed in all and what was booked before. positive: the payer owes the payee.
 create table booked_line (
@@ -97,6 +100,18 @@ create table statement (
   period_start timestamptz not null,
   unique (contract_id, party_a, party_b, currency, period)
 );
+
+-- lists go on after the last statement that was seen. so ids have to become visible in their order: who takes one waits
+-- until whoever took one before has committed or rolled back. before the statement, as rows take their ids with it.
+create table statement_ids (only_row boolean primary key default true check (only_row));
+insert into statement_ids default values;
+create function take_ids_in_order() returns trigger language plpgsql as $$
+begin
+  perform from statement_ids for update;
+  return null;
+end $$;
+create trigger ids_in_order before insert on statement
+  for each statement execute function take_ids_in_order();
 
 -- each settlement with news drafts the statement anew; what was issued is never drafted again.
 create table statement_revision (

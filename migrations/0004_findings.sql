@@ -12,7 +12,8 @@ create table finding_decision (
   day date not null,                   -- local to the contract's zone
   verdict text not null check (verdict in ('release', 'reject')),
   on_breach text not null check (on_breach in ('report', 'hold')),
-  why text not null,                   -- how the usage broke the right, as known at the cutoff
+  -- how the usage broke the right, as known at the cutoff: more than one way where that changed within the day
+  why text[] not null check (cardinality(why) > 0),
   events bigint not null check (events > 0),
   -- what of the group was recorded by then is covered, and nothing later
   cutoff timestamptz not null,
@@ -48,6 +49,7 @@ create trigger as_many_as_it_says after insert on finding_decision_event
   referencing new table as new_event for each statement execute function refuse_other_events();
 
 call make_append_only('finding_decision', 'finding_decision_event');
+call record_after_what_is_known('finding_decision');
 
 -- a span of time in which usage of a product at a deployment breaks a right. those of one right do not overlap.
 create type breach_span as (right_id text, deployment text, product text, starts_at timestamptz, ends_at timestamptz);
@@ -170,7 +172,7 @@ create table finding_state (
   deployment text not null references deployment,
   day date not null,                   -- local to the contract's zone
   on_breach text not null check (on_breach in ('report', 'hold')),
-  why text not null,
+  why text[] not null check (cardinality(why) > 0),
   -- none where all of it was decided on, or no longer breaks the right
   events bigint not null check (events >= 0),
   first_at timestamptz not null,

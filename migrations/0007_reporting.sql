@@ -232,7 +232,7 @@ comment on view reporting.finding_watch is 'as known at what the findings of eac
 
 create view reporting.finding as
   select s.finding_id, s.contract_id as contract, s.right_id, t.kind, s.product, k.cloud, s.deployment, s.day,
-    s.on_breach, s.why, s.events, s.first_at, s.last_at, s.quantities, s.unpriced, o.opened_at, s.known_at as changed_at,
+    s.on_breach, array_to_string(s.why, '; ') as why, s.events, s.first_at, s.last_at, s.quantities, s.unpriced, o.opened_at, s.known_at as changed_at,
     w.known_at
   from (select distinct on (finding_id) * from finding_state order by finding_id, known_at desc) s
   join finding_watch w using (contract_id)

@@ -63,7 +63,7 @@ struct JobMetrics {
     last_success: IntGaugeVec,
     /// Seconds since 1970. It stands still while Postgres is away, or when the scheduler hangs.
     last_tick: IntGauge,
-    /// By `contract`. Each process that runs the jobs tells the same, as the database has it.
+    /// By `contract` and `right`. Each process that runs the jobs tells the same, as the database has it.
     findings_open: IntGaugeVec,
 }
 
@@ -89,8 +89,8 @@ impl JobMetrics {
             )?,
             findings_open: make.gauges(
                 "apportion_findings_open",
-                "Groups of findings of a contract on which nobody has decided, as a job saw them last",
-                &["contract"],
+                "Groups of findings of a right on which nobody has decided, as a job saw them last",
+                &["contract", "right"],
             )?,
         })
     }
@@ -193,9 +193,9 @@ impl Metrics {
         }
     }
 
-    /// How many groups of findings of a contract are open.
-    pub fn set_findings_open(&self, contract: &str, groups: i64) {
-        self.jobs.findings_open.with_label_values(&[contract]).set(groups);
+    /// How many groups of findings of a contract's right are open.
+    pub fn set_findings_open(&self, contract: &str, right: &str, groups: i64) {
+        self.jobs.findings_open.with_label_values(&[contract, right]).set(groups);
     }
 
     /// Seconds since it was looked what is due, without an error; none before the first time.

@@ -3,6 +3,8 @@
 #[path = "service/support.rs"]
 mod support;
 
+#[path = "service/answers.rs"]
+mod answers;
 #[path = "service/api.rs"]
 mod api;
 #[path = "service/api_client.rs"]
@@ -33,6 +35,8 @@ mod job_crashes;
 mod jobs;
 #[path = "service/known_at.rs"]
 mod known_at;
+#[path = "service/limits.rs"]
+mod limits;
 #[path = "service/lists.rs"]
 mod lists;
 #[path = "service/outcomes.rs"]
@@ -43,6 +47,8 @@ mod panels;
 mod prometheus;
 #[path = "service/races.rs"]
 mod races;
+#[path = "service/recording.rs"]
+mod recording;
 #[path = "service/replays.rs"]
 mod replays;
 #[path = "service/retries.rs"]

@@ -1,6 +1,8 @@
 //! Which command helps after an error: what went wrong is said where it does, for the API as well.
 
 use apportion::domain::settlement::SettlementError;
+use apportion::domain::sharing::SharingError;
+use apportion::domain::statement::StatementStatus;
 use apportion::jobs::findings::FindingError;
 use apportion::jobs::invoices::InvoiceError;
 use apportion::jobs::settle::SettleError;
@@ -21,8 +23,15 @@ fn statement(error: &StatementError) -> Option<String> {
         StatementError::Unresolved { id, .. } => Some(format!(
             "`apportion contracts apply` registers, `apportion statement waive {id} --by NAME --reason WHY` waives"
         )),
+        StatementError::WrongStatus { id, status, .. } => next_step(*id, *status).map(|step| format!("next: {step}")),
         _ => None,
     }
+}
+
+/// What people may do next to a statement; none once it is settled.
+pub fn next_step(id: i64, status: StatementStatus) -> Option<String> {
+    let steps: Vec<String> = status.next_steps().map(|step| format!("`apportion statement {step} {id}`")).collect();
+    (!steps.is_empty()).then(|| steps.join(" or "))
 }
 
 fn settle(error: &SettleError) -> Option<String> {
@@ -39,6 +48,9 @@ fn settlement(error: &SettlementError) -> Option<String> {
     match error {
         SettlementError::UnknownContract { .. } => Some("`apportion contracts apply` loads them".to_owned()),
         SettlementError::MissingFigure { .. } => Some("`apportion record` takes it".to_owned()),
+        SettlementError::Sharing(SharingError::MissingPrices { .. }) => {
+            Some("`apportion contracts apply` loads the price book".to_owned())
+        }
         _ => None,
     }
 }
@@ -67,9 +79,24 @@ mod tests {
     use crate::cli::explain;
 
     #[test]
+    fn a_settled_statement_has_no_next_step() {
+        assert_eq!(next_step(7, StatementStatus::Settled), None);
+        assert_eq!(
+            next_step(7, StatementStatus::Agreed).as_deref(),
+            Some("`apportion statement dispute 7` or `apportion statement pay 7`")
+        );
+    }
+
+    #[test]
     fn an_error_of_a_job_names_the_command_that_helps_at_the_command_line_alone() {
         let unknown = SettlementError::UnknownContract { contract: "x".into(), known: Vec::new() };
-        let errors: [(anyhow::Error, &str); 4] = [
+        let wrong = |status| StatementError::WrongStatus { id: 7, status, wanted: StatementStatus::Settled };
+        let errors: [(anyhow::Error, &str); 6] = [
+            (wrong(StatementStatus::Draft).into(), "; next: `apportion statement approve 7`"),
+            (
+                wrong(StatementStatus::Issued).into(),
+                "; next: `apportion statement agree 7` or `apportion statement dispute 7`",
+            ),
             (StatementError::Unknown { id: 7 }.into(), "no statement 7; `apportion statement list`"),
             (SettleError::Settlement(unknown.clone()).into(), "`apportion contracts apply`"),
             (

@@ -4,7 +4,7 @@ use super::contracts::check_known;
 use super::output::{self, json, line, money};
 use super::{Format, Session, Stop, named};
 use apportion::domain::ids::{ContractId, InvoiceNumber, PartyId};
-use apportion::domain::invoice::{Invoice, InvoiceKind, NotDrawn, NotDrawnReason};
+use apportion::domain::invoice::{Invoice, InvoiceKind, NotDrawn, NotDrawnReason, Payable};
 use apportion::domain::period::Period;
 use apportion::jobs::invoices::{Drawn, document, draw, draw_all, list, read, show};
 use apportion::render::csv::csv;
@@ -252,12 +252,20 @@ fn table(rows: &[InvoiceHead]) -> comfy_table::Table {
             row.contract.to_string(),
             row.period.to_string(),
             row.issued_on.to_string(),
-            row.due_on.map(|date| date.to_string()).unwrap_or_default(),
+            due(row),
             money(&row.total, row.currency),
             row.statement_id.to_string(),
         ]
     };
     output::table(&heading, &[7, 8], rows.iter().map(row))
+}
+
+fn due(row: &InvoiceHead) -> String {
+    match Payable::of(row.issued_on, row.due_on) {
+        Payable::By(due) => due.to_string(),
+        Payable::OnReceipt { was_due_on } => format!("on receipt, was {was_due_on}"),
+        Payable::Unstated => String::new(),
+    }
 }
 
 fn text(invoice: &Invoice) -> String {
@@ -298,8 +306,11 @@ fn write(out: &mut String, invoice: &Invoice) -> fmt::Result {
     }
     rows.push(vec!["Total".into(), String::new(), money(&invoice.total, invoice.currency)]);
     writeln!(out, "{}", output::table(&["clause", "origin", "amount"], &[2], rows))?;
-    match invoice.due_on {
-        Some(due) => write!(out, "Due on {due}."),
-        None => write!(out, "No term says when it is due."),
+    match invoice.payable() {
+        Payable::By(due) => write!(out, "Due on {due}."),
+        Payable::OnReceipt { was_due_on } => {
+            write!(out, "Due on receipt; by the contract it was due by {was_due_on}, before it was issued.")
+        }
+        Payable::Unstated => write!(out, "No term says when it is due."),
     }
 }

@@ -23,6 +23,7 @@ mod usage;
 use anyhow::Context;
 use apportion::config::{Config, ConfigError, Setting, Sources};
 use apportion::domain::ids::{MAX_REASON_CHARS, is_name, is_reason};
+use apportion::domain::period::{Instant, ParseInstantError, parse_instant, start_of_day};
 use apportion::ingest::consumer::{ConsumerConfig, ConsumerError};
 use apportion::ingest::file::FileError;
 use apportion::jobs::contracts::ContractsError;
@@ -34,6 +35,8 @@ use apportion::jobs::statements::StatementError;
 use apportion::render::pdf::PdfError;
 use apportion::store;
 use apportion::telemetry::{self, TelemetryConfig, TelemetryError, TelemetryGuard};
+use chrono::NaiveDate;
+use chrono_tz::Tz;
 use clap::{Parser, Subcommand};
 pub use output::Format;
 use rdkafka::error::KafkaError;
@@ -181,6 +184,12 @@ pub fn named(text: &str) -> Result<String, String> {
         true => Ok(text.to_owned()),
         false => Err("it is empty, longer than 256 bytes, or no line of text; say who acts".to_owned()),
     }
+}
+
+/// An instant, or a date for its first instant in UTC: what was recorded when is told in UTC, too.
+pub fn instant_or_date(text: &str) -> Result<Instant, ParseInstantError> {
+    let date = text.parse::<NaiveDate>();
+    date.map_or_else(|_| parse_instant(text), |date| Ok(start_of_day(Tz::UTC, date)))
 }
 
 /// A reason that a person has to give: blanks are none.

@@ -1,6 +1,7 @@
 //! `apportion statement`: list, show, approve, issue, what the other party says, and waive what an issue waits for.
 
 use super::contracts::check_known;
+use super::hints::next_step;
 use super::output::{self, counted, json, line};
 use super::{Format, Session, named, stated};
 use apportion::domain::ids::ContractId;
@@ -11,7 +12,7 @@ use apportion::store::books::{StatementFilter, StatementHead, list_statements};
 use apportion::store::statement_statuses::StatusChange;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 
 const EXAMPLES: &str = "\
 A statement is a draft, then approved by someone else than its maker, then issued, which closes its period.
@@ -97,9 +98,8 @@ enum Command {
 }
 
 /// Says what of the period's usage came in since the cutoff: it is still time to have it in the statement.
-async fn tell_news(conn: &mut PgConnection, id: i64, session: &Session) -> anyhow::Result<()> {
-    let events = events_since_cutoff(conn, id).await?;
-    if events > 0 && session.format == Format::Table {
+fn tell_news(events_since_cutoff: Option<i64>) -> anyhow::Result<()> {
+    if let Some(events) = events_since_cutoff.filter(|events| *events > 0) {
         line(format!(
             "Since its cutoff {} of the period came in: settle it again before it is issued, or they are booked in the next one.",
             counted(events, "event")
@@ -148,24 +148,23 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let mut conn = pool.acquire().await?;
             let record = read(&mut conn, id).await?;
             let unresolved_events = unresolved_events(&mut conn, &record.head).await?;
+            let events_since_cutoff = events_since_cutoff(&mut conn, &record.head).await?;
             match session.format {
                 Format::Json => {
                     let statement = RawValue::from_string(record.document)?;
-                    json(&Shown { head: &record.head, history: &record.history, unresolved_events, statement })?;
+                    let (head, history) = (&record.head, &record.history);
+                    json(&Shown { head, history, unresolved_events, events_since_cutoff, statement })?;
                 }
                 Format::Table => {
                     line(super::statement_text::text(&record.head, &record.statement()?, unresolved_events))?;
                     line(changes(&record.history))?;
-                    if record.head.status.may_be_drafted_anew() {
-                        tell_news(&mut conn, id, session).await?;
-                    }
+                    tell_news(events_since_cutoff)?;
                 }
             }
         }
         Command::Approve { id, by } => {
             approve(&pool, id, by.as_str()).await?;
             report(&pool, id, session).await?;
-            tell_news(&mut *pool.acquire().await?, id, session).await?;
         }
         Command::Issue { id, by } => {
             issue(&pool, id, by.as_str()).await?;
@@ -197,6 +196,8 @@ struct Shown<'a> {
     head: &'a StatementHead,
     history: &'a [StatusChange],
     unresolved_events: i64,
+    /// Until it is issued.
+    events_since_cutoff: Option<i64>,
     statement: Box<RawValue>,
 }
 
@@ -206,10 +207,15 @@ async fn note(pool: &PgPool, heard: Reply, said: &Replied, session: &Session) ->
 }
 
 async fn report(pool: &PgPool, id: i64, session: &Session) -> anyhow::Result<()> {
-    let row = head(&mut *pool.acquire().await?, id).await?;
+    let mut conn = pool.acquire().await?;
+    let row = head(&mut conn, id).await?;
     match session.format {
         Format::Json => json(&row),
-        Format::Table => Ok(line(format!("Statement {id} is {}, revision {}.", row.status, row.revision))?),
+        Format::Table => {
+            let next = next_step(id, row.status).map(|step| format!(" Next: {step}.")).unwrap_or_default();
+            line(format!("Statement {id} is {}, revision {}.{next}", row.status, row.revision))?;
+            tell_news(events_since_cutoff(&mut conn, &row).await?)
+        }
     }
 }
 
@@ -232,7 +238,7 @@ fn changes(history: &[StatusChange]) -> comfy_table::Table {
 
 /// The statements as a table.
 pub fn list(rows: &[StatementHead]) -> comfy_table::Table {
-    let heading = ["id", "contract", "period", "between", "currency", "status", "revision", "by"];
+    let heading = ["id", "contract", "period", "between", "currency", "revision", "status", "status set by"];
     let row = |row: &StatementHead| {
         vec![
             row.statement_id.to_string(),
@@ -240,10 +246,10 @@ pub fn list(rows: &[StatementHead]) -> comfy_table::Table {
             row.period.to_string(),
             format!("{} and {}", row.party_a, row.party_b),
             row.currency.to_string(),
-            row.status.to_string(),
             row.revision.to_string(),
+            row.status.to_string(),
             row.changed_by.clone(),
         ]
     };
-    output::table(&heading, &[0, 6], rows.iter().map(row))
+    output::table(&heading, &[0, 5], rows.iter().map(row))
 }

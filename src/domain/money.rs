@@ -90,8 +90,11 @@ impl<'de> Deserialize<'de> for Currency {
 }
 
 /// What a term is owed in: a currency, or a unit that the contract declares, such as cloud credits or shares.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+///
+/// Written as the currency's code, or as the unit's name and digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+#[serde(untagged)]
 pub enum Unit {
     Currency(Currency),
     Declared { name: DefinedTerm, digits: u32 },

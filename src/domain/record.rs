@@ -292,6 +292,12 @@ fn without_line(error: &serde_json::Error) -> String {
     text.strip_suffix(&told).map_or_else(|| text.clone(), |words| format!("{words}, in column {column}"))
 }
 
+impl Serialize for Record {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_json().serialize(serializer)
+    }
+}
+
 impl EventId {
     /// Reads who a record is.
     ///

@@ -124,7 +124,7 @@ pub struct UsageContent {
 }
 
 /// One request's usage, as reported, immutable.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UsageEvent {
     pub id: EventId,
     pub content: UsageContent,

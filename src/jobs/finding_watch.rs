@@ -21,6 +21,10 @@ pub async fn watch(pool: &PgPool, contract: &ContractId) -> Result<FindingNews, 
     let contract = find_contract(&now.known.contracts, contract)?;
     let (id, zone) = (&contract.head.id, contract.head.zone);
     let Seen { known_at: seen_at, open: seen } = load_seen(&mut conn, id).await?;
+    if seen_at.is_some_and(|seen_at| known_at <= seen_at) {
+        // Somebody who began later has looked already, or no more is known while a long transaction records.
+        return Ok(FindingNews::default());
+    }
     let breaches = now.breaches(contract, Span::ever());
     let within = match seen_at {
         Some(seen_at) if !agreements_differ(&mut conn, seen_at, known_at).await? => {

@@ -12,24 +12,24 @@ use std::fmt::Display;
 /// How a run ended.
 pub(super) struct RunEnd {
     pub outcome: RunOutcome,
-    pub detail: String,
+    pub detail: Option<String>,
 }
 
 impl RunEnd {
     fn done(detail: String) -> Self {
-        Self { outcome: RunOutcome::Done, detail }
+        Self { outcome: RunOutcome::Done, detail: Some(detail) }
     }
 
     fn nothing_new() -> Self {
-        Self { outcome: RunOutcome::NothingNew, detail: String::new() }
+        Self { outcome: RunOutcome::NothingNew, detail: None }
     }
 
     fn waiting(why: &impl Display) -> Self {
-        Self { outcome: RunOutcome::Waiting, detail: why.to_string() }
+        Self { outcome: RunOutcome::Waiting, detail: Some(why.to_string()) }
     }
 
     fn failed(why: &impl Display) -> Self {
-        Self { outcome: RunOutcome::Failed, detail: why.to_string() }
+        Self { outcome: RunOutcome::Failed, detail: Some(why.to_string()) }
     }
 }
 

@@ -16,8 +16,8 @@ use crate::domain::sharing::timeline;
 use crate::domain::statement::{Statement, StatementStatus, statements};
 use crate::store::access::Signature;
 use crate::store::books::{
-    SettlementRow, find_statement, insert_draft, insert_settlement, last_cutoff, load_books, load_document,
-    load_unresolved_events, lock_contract,
+    SettlementRow, StatementHead, find_statement, insert_draft, insert_settlement, last_cutoff, load_books,
+    load_document, load_unresolved_events, lock_contract,
 };
 use crate::store::contracts::load_records;
 use crate::store::rollups::{UnresolvedUsage, load_event_place, load_unresolved, load_usage};
@@ -49,6 +49,8 @@ pub struct SettleReport {
     pub drafted: Vec<(i64, Statement)>,
     /// Those of them that had been approved: they have to be approved anew.
     pub approvals_lost: Vec<i64>,
+    /// The period's statements that say the same as before, or were issued: they stand.
+    pub unchanged: Vec<StatementHead>,
     /// Usage that counts nowhere until a mapping knows it; it blocks the issue of the statements.
     pub unresolved: Vec<UnresolvedUsage>,
     /// Deductions that reduce nothing yet, each with what it waits for.
@@ -164,9 +166,18 @@ pub async fn settle_known<'c>(
     let mut booked = input.books.booked.clone();
     booked.extend(outcome.lines.iter().cloned());
     let drawn = statements(&input, &outcome, &booked, env!("CARGO_PKG_VERSION"))?;
-    let Drafted { statements: drafted, approvals_lost } = save(&mut tx, request, &input, &outcome.lines, drawn).await?;
+    let Drafted { statements: drafted, approvals_lost, unchanged } =
+        save(&mut tx, request, &input, &outcome.lines, drawn).await?;
     tx.commit().await?;
-    Ok(SettleReport { cutoff, lines: outcome.lines, drafted, approvals_lost, unresolved, waiting_deductions })
+    Ok(SettleReport {
+        cutoff,
+        lines: outcome.lines,
+        drafted,
+        approvals_lost,
+        unchanged,
+        unresolved,
+        waiting_deductions,
+    })
 }
 
 /// What a settlement is decided from, and what of it counts nowhere yet.
@@ -266,15 +277,18 @@ async fn save(
     drawn: Vec<Statement>,
 ) -> Result<Drafted, SettleError> {
     let mut all_news = Vec::new();
+    let mut drafted = Drafted::default();
     for statement in drawn {
-        all_news.extend(news(&mut *conn, input, statement).await?);
+        match compare(&mut *conn, input, statement).await? {
+            Compared::News(news) => all_news.push(news),
+            Compared::Stands(head) => drafted.unchanged.extend(head),
+        }
     }
     let approved: Vec<i64> = all_news.iter().filter_map(|news| news.approved).collect();
     if request.keep_approvals && !approved.is_empty() {
         let (contract, period) = (request.contract.clone(), request.period);
         return Err(SettleError::Approved { contract, period, statements: approved });
     }
-    let mut drafted = Drafted::default();
     if lines.is_empty() && all_news.is_empty() {
         return Ok(drafted);
     }
@@ -301,11 +315,19 @@ async fn save(
     Ok(drafted)
 }
 
-/// The statements that were drafted, and which of them had been approved before.
+/// The statements that were drafted, which of them had been approved before, and those that stand.
 #[derive(Default)]
 struct Drafted {
     statements: Vec<(i64, Statement)>,
     approvals_lost: Vec<i64>,
+    unchanged: Vec<StatementHead>,
+}
+
+/// What becomes of a statement that was drawn up.
+enum Compared {
+    News(News),
+    /// What there was stands, if there was any.
+    Stands(Option<StatementHead>),
 }
 
 /// A statement that says something new.
@@ -315,28 +337,28 @@ struct News {
     approved: Option<i64>,
 }
 
-/// Takes a statement that is to be drafted: it says something new, and nobody was told otherwise for good.
-async fn news(
+/// Compares a statement with the one that stands: it is to be drafted where it says something new, and nobody was told
+/// otherwise for good.
+async fn compare(
     conn: &mut PgConnection,
     input: &SettlementInput,
     statement: Statement,
-) -> Result<Option<News>, SettleError> {
+) -> Result<Compared, SettleError> {
+    let before = find_statement(&mut *conn, &statement).await?;
     // What is known since is in the statements of the open period.
     if input.books.closed.contains(&input.period) {
-        return Ok(None);
+        return Ok(Compared::Stands(before));
     }
-    let Some(before) = find_statement(&mut *conn, &statement).await? else {
-        return Ok(Some(News { statement, approved: None }));
-    };
+    let Some(before) = before else { return Ok(Compared::News(News { statement, approved: None })) };
     if !before.status.may_be_drafted_anew() {
-        return Ok(None);
+        return Ok(Compared::Stands(Some(before)));
     }
     let drafted: Statement = serde_json::from_str(&load_document(&mut *conn, &before).await?)?;
     let approved = (before.status == StatementStatus::Approved).then_some(before.statement_id);
     // What was unresolved then is what its issue waits for.
     let is_news =
         !says_the_same(&drafted, &statement) || load_unresolved_events(conn, &before).await? != input.unresolved_events;
-    Ok(is_news.then_some(News { statement, approved }))
+    Ok(if is_news { Compared::News(News { statement, approved }) } else { Compared::Stands(Some(before)) })
 }
 
 /// Whether two statements differ in their cutoff alone.

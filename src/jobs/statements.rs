@@ -23,8 +23,8 @@ pub enum StatementError {
     Unknown { id: i64 },
     #[error("statement {id} is {status}; it has to be {} to be {wanted}", any_of(wanted.follows()))]
     WrongStatus { id: i64, status: StatementStatus, wanted: StatementStatus },
-    #[error("statement {id} is \"{tag}\" by now, not \"{seen}\": look at it again")]
-    Changed { id: i64, tag: String, seen: String },
+    #[error("statement {id} is \"{tag}\" by now, not what was seen: look at it again")]
+    Changed { id: i64, tag: String },
     #[error("{by} made statement {id}; someone else has to approve it")]
     OwnDraft { id: i64, by: String },
     #[error(
@@ -65,8 +65,8 @@ async fn load(conn: &mut PgConnection, id: i64) -> Result<(StatementHead, Statem
 #[derive(Clone, Debug)]
 pub struct Actor<'a> {
     pub by: Signature,
-    /// The statement's tag when they looked: it must not have changed since. Without one, whatever stands now.
-    pub seen: Option<&'a str>,
+    /// The statement's tag when they looked, or several: by now it must be one of these. Without any, whatever stands.
+    pub seen: Option<&'a [String]>,
 }
 
 impl<'a> From<&'a str> for Actor<'a> {
@@ -86,8 +86,8 @@ async fn lock(
     let before = head(&mut *conn, id).await?;
     lock_contract(&mut *conn, &before.contract).await?;
     let head = head(conn, id).await?;
-    if let Some(seen) = actor.seen.filter(|seen| *seen != head.tag()) {
-        return Err(StatementError::Changed { id, tag: head.tag(), seen: seen.to_owned() });
+    if actor.seen.is_some_and(|seen| !seen.contains(&head.tag())) {
+        return Err(StatementError::Changed { id, tag: head.tag() });
     }
     if !wanted.follows().contains(&head.status) {
         return Err(StatementError::WrongStatus { id, status: head.status, wanted });
@@ -253,12 +253,15 @@ pub async fn waive(pool: &PgPool, id: i64, by: &str, reason: &str) -> Result<Vec
     Ok(unresolved)
 }
 
-/// How many events of a statement's period were recorded since its cutoff. Until it is issued, another settlement
-/// takes them in; from then on they are news of the next period.
+/// How many events of a statement's period were recorded since its cutoff, while another settlement can take them in;
+/// none once it is issued: from then on they are news of the next period.
 ///
 /// # Errors
-/// There is no statement of that id, or it cannot be read.
-pub async fn events_since_cutoff(conn: &mut PgConnection, id: i64) -> Result<i64, StatementError> {
-    let (_, statement) = load(conn, id).await?;
-    Ok(usage_reports::events_since(conn, statement.span, statement.cutoff).await?)
+/// The database's, or a statement that cannot be read.
+pub async fn events_since_cutoff(conn: &mut PgConnection, head: &StatementHead) -> Result<Option<i64>, StatementError> {
+    if !head.status.may_be_drafted_anew() {
+        return Ok(None);
+    }
+    let statement: Statement = serde_json::from_str(&load_document(&mut *conn, head).await?)?;
+    Ok(Some(usage_reports::events_since(conn, statement.span, statement.cutoff).await?))
 }

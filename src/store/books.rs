@@ -20,9 +20,14 @@ use std::collections::BTreeSet;
 /// # Errors
 /// The database's.
 pub async fn lock_contract(conn: &mut PgConnection, contract: &ContractId) -> Result<(), StoreError> {
-    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('settle ' || $1, 0))", contract.as_str())
-        .execute(conn)
-        .await?;
+    sqlx::query!(
+        "insert into settled_contract (contract_id) values ($1)
+         -- locks the row, and waits for whoever holds it
+         on conflict (contract_id) do update set contract_id = excluded.contract_id",
+        contract.as_str()
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

@@ -170,7 +170,7 @@ pub async fn append(
         append_version(&mut *conn, version, at).await?;
         added.versions = added.versions.saturating_add(1);
     }
-    recording::move_watermark(conn, at).await?;
+    recording::note_alone(conn, at).await?;
     Ok(added)
 }
 
@@ -354,7 +354,7 @@ pub async fn append_records(
     for record in records {
         outcomes.push(append_record(&mut *conn, record, at).await?);
     }
-    recording::move_watermark(conn, at).await?;
+    recording::note_alone(conn, at).await?;
     Ok(outcomes)
 }
 

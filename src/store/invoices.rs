@@ -23,6 +23,7 @@ pub struct InvoiceHead {
     pub period: Period,
     pub statement_id: i64,
     pub issued_on: NaiveDate,
+    /// The contract's date; where it lies before `issued_on`, the document is to be paid on receipt.
     pub due_on: Option<NaiveDate>,
     pub currency: Currency,
     /// Positive: the payer owes it; negative: it is given back.

@@ -25,8 +25,8 @@ pub mod usage_sums;
 
 mod copy;
 
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgPool};
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
@@ -36,6 +36,9 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// Postgres's code of a statement that took longer than it may.
 const QUERY_CANCELED: &str = "57014";
+
+/// Postgres's code of a lock that was not to be had in time.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// Postgres's code of a table that does not exist.
 const UNDEFINED_TABLE: &str = "42P01";
@@ -60,6 +63,12 @@ pub enum StoreError {
     /// A row holds something that no version of this program wrote.
     #[error("{column} of {row}: {problem}")]
     Corrupt { column: &'static str, row: String, problem: String },
+    /// What is known cannot be told without seeing since when others record.
+    #[error(
+        "it cannot be seen since when a transaction has been recording; let all of the service connect as one role, \
+         with track_activities = on"
+    )]
+    HiddenRecorder,
     #[error("this machine gives no random bytes: {problem}")]
     Randomness { problem: String },
     #[error("{value} is too large for {column}")]
@@ -97,6 +106,7 @@ impl StoreError {
             StoreError::Migration(_)
             | StoreError::Fenced { .. }
             | StoreError::Corrupt { .. }
+            | StoreError::HiddenRecorder
             | StoreError::Randomness { .. }
             | StoreError::TooLarge { .. } => false,
         }
@@ -107,6 +117,16 @@ impl StoreError {
         match self {
             StoreError::Database(sqlx::Error::Database(error)) => {
                 error.code().is_some_and(|code| code == QUERY_CANCELED)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a lock was not to be had in time; see [`for_writing`].
+    pub fn is_lock_timeout(&self) -> bool {
+        match self {
+            StoreError::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| code == LOCK_NOT_AVAILABLE)
             }
             _ => false,
         }
@@ -165,16 +185,44 @@ pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, StoreError> {
         .connect_lazy_with(options))
 }
 
+/// How often Postgres looks, while a statement runs or waits, whether its client is still there.
+const CLIENT_CHECK_INTERVAL: &str = "1s";
+
+/// How long a connection that was let go may still be busy. Those whose work has ended answer at once; the others were
+/// let go by a request that was broken off.
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(250);
+
 /// A pool beside another, to the same database and of as many connections, in which no statement takes longer than
-/// `timeout`: whoever asks for much keeps no connection from those who write. A wait for the recording lock counts, too.
+/// `timeout`: whoever asks for much keeps no connection from those who write.
+///
+/// A read that is dropped ends: its connection is closed, and Postgres ends the statement of a client that is gone.
 pub fn for_reading(pool: &PgPool, timeout: Duration) -> PgPool {
     let settings = [
         ("statement_timeout", format!("{}ms", timeout.as_millis())),
         // A plan for any filter and any span, which Postgres makes after a few calls, is far slower than one for
         // those that are asked for.
         ("plan_cache_mode", "force_custom_plan".to_owned()),
+        ("client_connection_check_interval", CLIENT_CHECK_INTERVAL.to_owned()),
     ];
-    pool.options().clone().connect_lazy_with(pool.connect_options().as_ref().clone().options(settings))
+    let options = pool.options().clone().after_release(|conn, _| {
+        Box::pin(async {
+            let idle = tokio::time::timeout(RELEASE_TIMEOUT, conn.ping()).await;
+            Ok(idle.is_ok_and(|answered| answered.is_ok()))
+        })
+    });
+    options.connect_lazy_with(pool.connect_options().as_ref().clone().options(settings))
+}
+
+/// A pool beside another, to the same database and of as many connections, in which nothing waits longer than `wait`
+/// for a connection or for a lock: those who wait for each other keep no connection from the jobs and from usage that
+/// comes in.
+pub fn for_writing(pool: &PgPool, wait: Duration) -> PgPool {
+    let settings = [
+        ("lock_timeout", format!("{}ms", wait.as_millis())),
+        ("client_connection_check_interval", CLIENT_CHECK_INTERVAL.to_owned()),
+    ];
+    let options = pool.options().clone().acquire_timeout(wait);
+    options.connect_lazy_with(pool.connect_options().as_ref().clone().options(settings))
 }
 
 /// Applies the migrations that the database does not have yet; returns their numbers and names.

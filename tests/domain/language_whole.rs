@@ -4,9 +4,7 @@ use crate::language::{accept, read_with, term};
 use apportion::domain::contract::additions::{Loaded, additions};
 use apportion::domain::contract::example::{Expected, What, When};
 use apportion::domain::contract::folder::{Folder, read_versions};
-use apportion::domain::contract::simple;
 use apportion::domain::contract::value::{Cell, Condition};
-use apportion::domain::ids::ContractId;
 
 fn check(block: &str, others: &[(&str, &str)], expect: &str) {
     let found = read_with(block, others).err().unwrap_or_else(|| panic!("accepted:\n{block}"));
@@ -154,18 +152,6 @@ fn no_money_counts_twice() {
         let read = read_with(&block, &[("chain.md", OTHER)]);
         read.unwrap_or_else(|error| panic!("{error}"));
     }
-}
-
-#[test]
-fn what_is_not_computed_yet_is_told() {
-    let of = |block: &str| {
-        let folder = accept(block);
-        simple::contracts(&folder.contracts, &ContractId::from("deal")).err().map(|error| error.to_string())
-    };
-    assert_eq!(of(SHARE), None);
-    let refusal =
-        "deal version 1: term share: more than a share of a base in the contract's currency cannot be settled yet";
-    assert_eq!(of(&format!("{SHARE}\nonce = \"sale\"")), Some(refusal.to_owned()));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use apportion::domain::simulate::Scenario;
 use apportion::domain::simulate::answer::{self, State};
 use apportion::domain::simulate::charges::Charge;
 use apportion::domain::simulate::known::Mention;
-use apportion::domain::simulate::run::run;
+use apportion::domain::simulate::run::{Grain, run, run_by};
 use std::collections::BTreeMap;
 
 /// Runs a translated scenario.
@@ -79,9 +79,14 @@ fn settlement(settled: answer::Settlement) -> answers::Settlement {
         payer: it.payer.to_string(),
         payee: it.payee.to_string(),
         currency: it.unit.to_string(),
-        lines: it.lines,
+        lines: it.lines.into_iter().map(|(origin, amount)| (first_day(origin), amount)).collect(),
     });
-    answers::Settlement { period: settled.period, booked: booked.collect(), statements }
+    answers::Settlement { period: first_day(settled.period), booked: booked.collect(), statements }
+}
+
+/// A period that has no name of its own is called by its first day there.
+fn first_day(period: String) -> String {
+    period.split_once('/').map_or_else(|| period.clone(), |(first, _)| first.to_owned())
 }
 
 fn finding(found: answer::Finding) -> answers::Finding {
@@ -115,7 +120,7 @@ fn entitled(it: answer::Entitled) -> answers::Entitled {
             rounded: it.rounded,
             cap: it.cap.map(|cap| (cap.before, cap.after)),
         };
-        (name, period)
+        (first_day(name), period)
     });
     let crossings = it.crossings.into_iter().map(|it| answers::Crossing {
         event: it.item.unwrap_or_default(),
@@ -149,4 +154,23 @@ fn charged(charged: answer::Charges) -> Answer {
         rejected: charged.rejected.iter().map(|it| listed(&it.what, Some(it.reason.name().to_owned()))).collect(),
         waiting: charged.waiting.iter().map(|it| listed(&it.what, Some(it.waits_for.id.clone()))).collect(),
     })
+}
+
+/// Where the answers on sums differ from those on items; what found no room is told of opened stretches alone.
+pub fn on_sums(scenario: &Translated) -> Option<String> {
+    let read = Scenario::read(&scenario.files).ok()?;
+    let by = |grain| {
+        let mut answers = run_by(&read, grain).ok()?;
+        for step in &mut answers.steps {
+            match step {
+                answer::Answer::Entitled { terms } => terms.values_mut().for_each(|it| it.without_room.clear()),
+                answer::Answer::Failed { message, .. } => message.clear(),
+                _ => {}
+            }
+        }
+        serde_json::to_string_pretty(&answers).ok()
+    };
+    let (items, sums) = (by(Grain::Items)?, by(Grain::Sums)?);
+    let different = items.lines().zip(sums.lines()).find(|(items, sums)| items != sums);
+    different.map(|(items, sums)| format!("{} of items, {} of sums", items.trim(), sums.trim()))
 }

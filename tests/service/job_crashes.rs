@@ -63,13 +63,13 @@ impl Step {
     }
 }
 
-const SETTLE_LOCK: &str = "select pg_advisory_xact_lock(hashtextextended('settle trace-share', 0))";
+const SETTLE_LOCK: &str = "insert into settled_contract values ('trace-share') on conflict (contract_id) do update set contract_id = excluded.contract_id";
 const LEASE_LOCK: &str = "lock table job_lease in share mode";
 
 const STEPS: &[Step] = &[
     Step::new("it was found due", "lock table job_run in share mode", "insert into job_run ", (0, 0)),
     Step::new("its run was written", LEASE_LOCK, "insert into job_lease", (0, 0)),
-    Step::new("its lease was taken", SETTLE_LOCK, "select pg_advisory_xact_lock(hash", (1, 0)),
+    Step::new("its lease was taken", SETTLE_LOCK, "insert into settled_contract", (1, 0)),
     Step::new("its settlement was written", "lock table booked_line in share mode", "insert into booked_line", (1, 0)),
     Step::new("lines were booked", "lock table statement_revision in share mode", "insert into statement_rev", (1, 0)),
     Step::new("its draft was written", "lock table statement_status in share mode", "insert into statement_st", (1, 0)),
@@ -132,7 +132,7 @@ async fn a_run_that_is_killed_at_any_step_is_taken_over_and_drafts_once() {
         let clock = format!("{}T00:00:00Z", period.next().last_day());
         let mut schedulers = [Scheduler::start(&database, &clock), Scheduler::start(&database, &clock)];
         if let Some(lock) = step.then {
-            until("a run waits", async || waits(&database, "select pg_advisory").await).await;
+            until("a run waits", async || waits(&database, "insert into settled_contract").await).await;
             let next = hold(&database, lock).await;
             held.rollback().await.expect("let go");
             held = next;
@@ -234,7 +234,7 @@ async fn one_that_is_told_to_end_ends_its_run_and_begins_no_other() {
     assert_eq!(database.issue_drafts().await, ["2023-11"]);
     let held = hold(&database, SETTLE_LOCK).await;
     let mut scheduler = Scheduler::start(&database, "2024-01-10T00:00:00Z");
-    until("it settles", async || waits(&database, "select pg_advisory").await).await;
+    until("it settles", async || waits(&database, "insert into settled_contract").await).await;
     // The shell's own: a small Debian has no other.
     let told =
         Command::new("sh").args(["-c", &format!("kill -TERM {}", scheduler.0.child.id())]).status().expect("a shell");

@@ -6,10 +6,10 @@ pub use read::read_examples;
 
 use super::document::Location;
 use super::problem::there_is;
-use crate::domain::calendar::Window;
+use crate::domain::calendar::{Period, Window};
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::{Exact, ParseExactError};
-use crate::domain::period::{Instant, Period, last_instant_before};
+use crate::domain::period::{Instant, last_instant_before};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use std::collections::BTreeMap;
@@ -172,9 +172,7 @@ impl When {
         match self {
             Self::Instant(_) => None,
             Self::Date(date) => Some(Window { first_day: *date, end_day: date.succ_opt()? }),
-            Self::Period(period) => {
-                Some(Window { first_day: period.first_day(), end_day: period.last_day().succ_opt()? })
-            }
+            Self::Period(period) => Some(*period),
             Self::Window { days, .. } => Some(*days),
         }
     }

@@ -5,9 +5,9 @@ use super::beside::FactDefinition;
 use super::measure::{FigureDefinition, Reduction};
 use super::problem::there_is;
 use super::rights::{FactAttribute, FactKind};
+use crate::domain::calendar::Period;
 use crate::domain::ids::{ContractId, DefinedTerm, DeploymentId, EventId, PartyId, ProductId};
 use crate::domain::money::{Currency, Unit};
-use crate::domain::period::Period;
 use crate::domain::record::{Deduction, Fact, Figure, Record, RecordContent, Reduces, Subject};
 use crate::domain::register::Register;
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,9 +104,10 @@ fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &
         let (expected, found) = (unit.as_ref().map(ToString::to_string), figure.value.unit.clone());
         return Err(RecordProblem::OtherCurrency { name, expected: in_words(expected), found: in_words(found) });
     }
-    let period = |date| Period::containing(date, contract.head.period);
-    let (first, last) = (period(figure.from), period(figure.through));
-    if first != last {
+    let period = |date| contract.head.settlement.window(date);
+    if let (Some(first), Some(last)) = (period(figure.from), period(figure.through))
+        && first != last
+    {
         return Err(RecordProblem::AcrossPeriods { name, first, last });
     }
     let overlaps = |other: &&Record| match &other.content {

@@ -1,6 +1,5 @@
 //! Bases: what of an item counts, less what reduces it (CONTRACTS section 2).
 
-use super::EngineError;
 use super::counter::part_above;
 use super::item::{AttributesId, Charge, Content, Deduction, InUnit};
 use super::leaf::ItemLeaves;
@@ -8,13 +7,16 @@ use super::node::evaluate;
 use super::outcome::Lines;
 use super::plan::Step;
 use super::run::{Engine, Passing, content, named};
+use super::watch::Total;
+use super::window::compares;
+use super::{EngineError, Unpriced};
 use crate::domain::contract::Straddling;
 use crate::domain::contract::beside::Worth;
 use crate::domain::contract::measure::{Base, Basis, BelowZero, Measure, Place, Reduction, Selection, Source};
-use crate::domain::contract::selector::Filter;
+use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::ids::DefinedTerm;
 use crate::domain::money::{Exact, Unit};
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, local_date};
 
 impl<'a, L: Lines> Engine<'a, L> {
     /// What a flow figure yields where it stands.
@@ -70,6 +72,9 @@ impl<'a, L: Lines> Engine<'a, L> {
                         .measures()
                         .iter()
                         .any(|measure| step.input(measure).is_some_and(|stream| delta(passing, stream).is_some()));
+                    if is_touched && compares(node) {
+                        self.needs_items();
+                    }
                     let mut leaves = ItemLeaves { engine: self, step, passing, tiers: None, group: passing.attributes };
                     is_touched.then(|| evaluate(node, &mut leaves)).transpose()?
                 }
@@ -110,6 +115,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         if let Source::Of(measure) = &selection.of {
             let amount = self.drawn(step, measure, unit, passing)?;
             let is_taken = amount.is_some() && self.takes(step, &selection.filter, passing.attributes, passing.at);
+            self.drawn_of = Some(measure).filter(|_| is_taken);
             return Ok(amount.filter(|_| is_taken));
         }
         let Some(content) = content(step, passing) else { return Ok(None) };
@@ -132,13 +138,10 @@ impl<'a, L: Lines> Engine<'a, L> {
                         let item = passing.item.map(|item| named(&item.id)).unwrap_or_default();
                         return Err(EngineError::NoContext { contract: step.agreement.head.id.clone(), item });
                     }
+                    // All that is missing is told at once.
                     Charge::NoPrice => {
-                        return Err(EngineError::MissingPrice {
-                            contract: step.agreement.head.id.clone(),
-                            base: base.name.clone(),
-                            item: passing.item.map(|item| named(&item.id)).unwrap_or_default(),
-                            at: passing.at,
-                        });
+                        self.miss_price(step, base, passing);
+                        return Ok(None);
                     }
                 }
             }
@@ -165,6 +168,19 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(None);
         }
         self.convert(step, amount, unit, passing).map(Some)
+    }
+
+    fn miss_price(&mut self, step: &Step<'a>, base: &Base, passing: &Passing<'_>) {
+        let attributes = &self.attributes[passing.attributes];
+        let value = |name| attributes.get(name).unwrap_or_default().to_owned();
+        let of = Unpriced {
+            product: value(&Attribute::Product),
+            meter: value(&Attribute::Meter),
+            service_tier: value(&Attribute::ServiceTier),
+            deployment: value(&Attribute::Deployment),
+        };
+        let key = (step.agreement.head.id.clone(), base.name.clone(), of);
+        self.unpriced.entry(key).or_insert(passing.at);
     }
 
     /// Refuses a record of an interval that lies across a boundary, where the contract says so.
@@ -257,8 +273,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(Exact::zero());
         }
         let part = part_above(&counter.count, &step_of, &edge);
-        let is_above = counter.count > edge;
+        let (is_above, before) = (counter.count > edge, counter.count.clone());
         counter.count += &step_of;
+        self.watch(Total::Threshold(step.stream, group), &before, &step_of, [&edge]);
         if above.of.is_none() {
             return Ok(part);
         }
@@ -282,7 +299,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         if let Some(worth) = worth_of(step, unit) {
             return self.convert_by_worth(step, amount, (unit, worth), passing);
         }
-        let date = at.with_timezone(&step.agreement.head.zone).date_naive();
+        let date = local_date(at, step.agreement.head.zone);
         let period_end = step.agreement.head.settlement.window(date).map_or(date, |period| period.last_day());
         let rate = self.known.rate(step.version.fx.as_ref(), (amount.unit, unit), date, period_end);
         let rate = rate.map_err(|missing| EngineError::MissingFx {

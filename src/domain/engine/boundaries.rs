@@ -10,7 +10,7 @@ use crate::domain::contract::measure::{FigureKind, Measure};
 use crate::domain::contract::term::On;
 use crate::domain::contract::value::{Cell, Condition, Table};
 use crate::domain::contract::window::WindowRule;
-use crate::domain::period::{Instant, Span, start_of_day};
+use crate::domain::period::{Instant, Span, local_date, start_of_day};
 use std::collections::BTreeSet;
 
 /// Whether a table says the same of an item until the next boundary: only what is set from outside changes it.
@@ -71,7 +71,14 @@ pub(super) fn boundaries(plan: &Plan<'_>, known: &Knowledge, streams: &[StreamSt
         for rule in rules(step) {
             cuts.extend(window_edges(agreement, rule, known, Span { start, end }));
         }
-        cuts.extend(tables(step).into_iter().flat_map(dates));
+        for table in tables(step) {
+            cuts.extend(dates(table));
+            // A value that was set by notice holds so long after it.
+            let (id, zone) = (&agreement.head.id, agreement.head.zone);
+            cuts.extend(table.notices().into_iter().flat_map(|notice| {
+                known.levels(id, &notice.name).map(move |level| notice.notice.after(level.at, zone))
+            }));
+        }
         if let Work::Term(term) = &step.work
             && let Some(On::Dates(dates)) = &term.on
         {
@@ -88,7 +95,7 @@ pub(super) fn boundaries(plan: &Plan<'_>, known: &Knowledge, streams: &[StreamSt
 fn window_edges(agreement: &Contract, rule: &WindowRule, known: &Knowledge, span: Span) -> BTreeSet<Instant> {
     let mut edges = BTreeSet::new();
     let Some(calendar) = calendar(agreement, rule, known) else { return edges };
-    let mut first_day = span.start.with_timezone(&agreement.head.zone).date_naive();
+    let mut first_day = local_date(span.start, agreement.head.zone);
     if let Calendar::Dates(starts) = &calendar {
         // Before the first of listed dates there is no window.
         first_day = first_day.max(starts.first().copied().unwrap_or(first_day));

@@ -5,7 +5,7 @@ use super::life::{calendar, instant};
 use crate::domain::contract::Contract;
 use crate::domain::contract::window::Counting;
 use crate::domain::money::Exact;
-use crate::domain::period::{Instant, Span};
+use crate::domain::period::{Instant, Span, local_date};
 
 /// What was counted since the window began.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +27,7 @@ impl Counter {
             *self = Self { previous: std::mem::take(&mut self.count), ..Self::default() };
         }
         if self.window.is_none() {
-            let date = at.with_timezone(&agreement.head.zone).date_naive();
+            let date = local_date(at, agreement.head.zone);
             let window = calendar(agreement, &counting.each, known).and_then(|calendar| calendar.window(date));
             let ever = Span { start: at, end: Instant::MAX_UTC };
             self.window = Some(window.map_or(ever, |window| window.span(agreement.head.zone)));

@@ -2,13 +2,17 @@
 
 use super::EngineError;
 use super::allocation::allocate;
-use super::outcome::{CapUse, Cause, Line, Lines};
+use super::item::Content;
+use super::outcome::{CapUse, Cause, Line, Lines, Part};
+use super::plan::StreamName;
 use crate::domain::calendar::{Calendar, Window};
 use crate::domain::contract::Contract;
+use crate::domain::contract::measure::Measure;
+use crate::domain::contract::selector::Attribute;
 use crate::domain::contract::term::{IfNone, Payees, Term};
 use crate::domain::ids::{ContractId, PartyId, TermId};
 use crate::domain::money::{Exact, Rounding, Unit};
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, local_date};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What terms yield by period, gathered from the engine's lines.
@@ -19,6 +23,19 @@ pub struct Entitlements {
     pub terms: BTreeMap<(ContractId, TermId), BTreeMap<Window, Yield>>,
     /// The first amount that lies in no period: before the first listed date, or after the last.
     outside: Option<(ContractId, TermId, Instant)>,
+    /// What streams of this contract yielded, where that was asked for.
+    parts_of: Option<ContractId>,
+    parts: BTreeMap<(StreamName, Window), BTreeMap<PartKey, Exact>>,
+}
+
+/// What tells parts of a base apart, for people.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PartKey {
+    /// `charges`, `figure Subscriptions`, `deduction refund`.
+    pub what: String,
+    pub cloud: String,
+    pub channel: String,
+    pub product: String,
 }
 
 /// What a term yields in one period, unrounded.
@@ -31,13 +48,21 @@ pub struct Yield {
     pub cap: Option<CapUse>,
     /// What a minimum lacked that is told and not owed.
     pub shortfall: Exact,
-    /// By version.
-    pub versions: BTreeSet<u32>,
+    pub versions: BTreeMap<u32, VersionYield>,
     /// Lines of which the cap left a part.
     pub crossings: Vec<Crossing>,
     /// The ids of items of which the cap left nothing.
     pub without_room: Vec<String>,
     last_at_cap: Option<Crossing>,
+}
+
+/// What a term yields in one period under one version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VersionYield {
+    pub base: Exact,
+    pub uncapped: Exact,
+    pub amount: Exact,
+    pub cap: Option<CapUse>,
 }
 
 /// The line at which a cap is reached.
@@ -64,7 +89,18 @@ impl Entitlements {
     pub fn new(agreements: &[Contract]) -> Self {
         let calendars =
             agreements.iter().map(|it| (it.head.id.clone(), (it.head.zone, it.head.settlement.clone()))).collect();
-        Self { calendars, terms: BTreeMap::new(), outside: None }
+        Self { calendars, ..Self::default() }
+    }
+
+    /// Gathers what a contract's streams yielded too.
+    pub fn with_parts(mut self, contract: &ContractId) -> Self {
+        self.parts_of = Some(contract.clone());
+        self
+    }
+
+    /// What a stream yielded in a period, if that was asked for.
+    pub fn parts(&self, stream: &StreamName, period: Window) -> impl Iterator<Item = (&PartKey, &Exact)> {
+        self.parts.get(&(stream.clone(), period)).into_iter().flatten().filter(|(_, amount)| !amount.is_zero())
     }
 
     /// What was gathered of a contract, where every amount of it lies in a period.
@@ -90,7 +126,7 @@ impl Entitlements {
 impl Lines for Entitlements {
     fn line(&mut self, line: Line<'_>) {
         let Some((zone, calendar)) = self.calendars.get(line.contract) else { return };
-        let Some(period) = calendar.window(line.at.with_timezone(zone).date_naive()) else {
+        let Some(period) = calendar.window(local_date(line.at, *zone)) else {
             if !line.amount.is_zero() && self.outside.is_none() {
                 self.outside = Some((line.contract.clone(), line.term.clone(), line.at));
             }
@@ -98,11 +134,15 @@ impl Lines for Entitlements {
         };
         let of_term = self.terms.entry((line.contract.clone(), line.term.clone())).or_default();
         let entry = of_term.entry(period).or_default();
-        entry.versions.insert(line.version);
+        let of_version = entry.versions.entry(line.version).or_default();
         if line.cause == Cause::Shortfall {
             entry.shortfall += &line.uncapped;
             return;
         }
+        of_version.base += &line.base;
+        of_version.uncapped += &line.uncapped;
+        of_version.amount += &line.amount;
+        of_version.cap = through(of_version.cap.take(), line.cap.clone());
         entry.base += &line.base;
         entry.uncapped += &line.uncapped;
         entry.amount += &line.amount;
@@ -114,10 +154,56 @@ impl Lines for Entitlements {
             found_none: &line.uncapped - &line.amount,
             found_room: line.amount,
         });
-        entry.cap = match entry.cap.take() {
-            Some(first) => Some(CapUse { before: first.before, ..cap }),
-            None => Some(cap),
+        entry.cap = through(entry.cap.take(), Some(cap));
+    }
+
+    fn wants_parts(&self) -> bool {
+        self.parts_of.is_some()
+    }
+
+    fn part(&mut self, part: Part<'_>) {
+        let Some((zone, calendar)) = self.calendars.get(part.contract) else { return };
+        let Some(period) = calendar.at(part.at, *zone).filter(|_| self.parts_of.as_ref() == Some(part.contract)) else {
+            return;
         };
+        // Of what other terms yield no more is told than the sum.
+        let value = |name| part.attributes.get(name).filter(|_| part.of.is_none()).unwrap_or_default().to_owned();
+        let key = PartKey {
+            what: what(&part),
+            cloud: value(&Attribute::Cloud),
+            channel: value(&Attribute::Channel),
+            product: value(&Attribute::Product),
+        };
+        let of_stream = self.parts.entry((part.stream.clone(), period)).or_default();
+        *of_stream.entry(key).or_default() += part.amount;
+    }
+}
+
+/// A cap from the first line to the last.
+fn through(first: Option<CapUse>, last: Option<CapUse>) -> Option<CapUse> {
+    match (first, last) {
+        (Some(first), Some(last)) => Some(CapUse { before: first.before, ..last }),
+        (first, last) => last.or(first),
+    }
+}
+
+/// What a part is, in words.
+fn what(part: &Part<'_>) -> String {
+    match part.of {
+        Some(Measure::Accrual { contract, term, .. }) => return format!("accrual {contract}/{term}"),
+        Some(Measure::Base(name)) => return format!("base {name}"),
+        Some(Measure::Amount(name)) => return format!("amount {name}"),
+        Some(Measure::Figure(name)) => return format!("figure {name}"),
+        None => {}
+    }
+    let Some(content) = part.content else { return "accruals".to_owned() };
+    match content {
+        Content::Usage { .. } => "charges".to_owned(),
+        Content::Billing(_) => "billings".to_owned(),
+        Content::Receipt(_) => "receipts".to_owned(),
+        Content::Deduction(deduction) => format!("deduction {}", deduction.category),
+        Content::Figure { name, .. } => format!("figure {name}"),
+        Content::Event { name, .. } => format!("fact {name}"),
     }
 }
 

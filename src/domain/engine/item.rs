@@ -31,8 +31,27 @@ pub struct Item<'a> {
     pub content: Content<'a>,
     /// Of a record of an interval: its exclusive end.
     pub until: Option<Instant>,
-    /// The contracts that leave it out: it breaks rights of theirs, and nobody has released it.
-    pub left_out_by: Option<&'a BTreeSet<ContractId>>,
+    pub counts_for: CountsFor<'a>,
+}
+
+/// The contracts that count an item.
+#[derive(Clone, Copy, Debug)]
+pub enum CountsFor<'a> {
+    All,
+    /// It breaks rights of these, and nobody has released it.
+    AllBut(&'a BTreeSet<ContractId>),
+    /// A sum, less what of it breaks rights of this one.
+    Only(&'a ContractId),
+}
+
+impl CountsFor<'_> {
+    pub fn includes(&self, contract: &ContractId) -> bool {
+        match self {
+            Self::All => true,
+            Self::AllBut(others) => !others.contains(contract),
+            Self::Only(only) => *only == contract,
+        }
+    }
 }
 
 /// What tells items of one instant apart, and orders them.

@@ -9,7 +9,7 @@ use crate::domain::contract::term::Life;
 use crate::domain::contract::window::{Anchor, Moment, WindowRule};
 use crate::domain::contract::{Contract, Version};
 use crate::domain::ids::{DefinedTerm, TermId};
-use crate::domain::period::{Instant, Span, last_instant_before};
+use crate::domain::period::{Instant, Span, last_instant_before, local_date};
 
 /// A stretch of time in which one version's wording of a term is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ pub fn calendar(agreement: &Contract, rule: &WindowRule, known: &Knowledge) -> O
         }
         WindowRule::Anchored { months, from: Anchor::Fact(name) } => {
             let at = known.first_event(&agreement.head.id, name)?;
-            Some(Calendar::Months { months: *months, anchor: at.with_timezone(&agreement.head.zone).date_naive() })
+            Some(Calendar::Months { months: *months, anchor: local_date(at, agreement.head.zone) })
         }
         WindowRule::Week { first_day } => Some(Calendar::Weeks { first_day: *first_day }),
         WindowRule::Dates(dates) => Some(Calendar::Dates(dates.clone())),

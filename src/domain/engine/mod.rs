@@ -17,7 +17,7 @@ mod gauge;
 pub mod item;
 pub mod knowledge;
 mod leaf;
-mod life;
+pub mod life;
 mod minimum;
 mod node;
 mod opening;
@@ -26,14 +26,17 @@ pub mod plan;
 mod reported;
 pub mod run;
 mod spread;
+pub mod stretches;
 mod table;
 mod term;
+mod watch;
 mod window;
 
 use super::ids::{ContractId, DefinedTerm, TermId};
 use super::money::Unit;
 use super::period::Instant;
 use chrono::NaiveDate;
+use serde::Serialize;
 
 /// Why nothing can be said of what is owed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,9 +48,10 @@ pub enum EngineError {
     #[error("{contract}/{term} is drawn on as received, and no payments of it are known")]
     ReceivedAccrual { contract: ContractId, term: TermId },
     #[error(
-        "{contract}: base {base} counts {item} at {at}, and no price is in force for it; a price of zero is written down"
+        "no price for:{}\nadd them to the price book, load it and settle again (a price of zero is written down)",
+        .missing.iter().map(|missing| format!("\n  {missing}")).collect::<String>()
     )]
-    MissingPrice { contract: ContractId, base: DefinedTerm, item: String, at: Instant },
+    MissingPrices { missing: Vec<MissingPrice> },
     #[error(
         "{contract}: {item} is a record of an interval, and its price has context thresholds; report each request, or give each band a price without one"
     )]
@@ -72,6 +76,29 @@ pub enum EngineError {
     Assumed { contract: ContractId, term: TermId, what: String },
     #[error("{contract}/{name}: no row of its table holds at {at}; end it with otherwise, or with \"none\"")]
     NoRow { contract: ContractId, name: String, at: Instant },
+}
+
+/// What a base counts and the price book has no price for, where it is missing first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error(
+    "{} of {}, tier {}, at {} from {at}, which base {base} of {contract} counts",
+    .of.meter, .of.product, .of.service_tier, .of.deployment
+)]
+pub struct MissingPrice {
+    pub contract: ContractId,
+    pub base: DefinedTerm,
+    #[serde(flatten)]
+    pub of: Unpriced,
+    pub at: Instant,
+}
+
+/// What has no price.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Unpriced {
+    pub product: String,
+    pub meter: String,
+    pub service_tier: String,
+    pub deployment: String,
 }
 
 #[cfg(test)]

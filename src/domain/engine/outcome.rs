@@ -1,9 +1,12 @@
 //! What the engine says: a line for each accrual, in the order in which they come about.
 
-use super::item::{AttributesId, ItemId};
+use super::item::{Attributes, AttributesId, Content, ItemId};
+use super::plan::StreamName;
+use crate::domain::contract::measure::Measure;
 use crate::domain::ids::{ContractId, TermId};
 use crate::domain::money::Exact;
 use crate::domain::period::Instant;
+use serde::{Deserialize, Serialize};
 
 /// One accrual of a term, unrounded.
 #[derive(Clone, Debug)]
@@ -44,16 +47,38 @@ pub enum Cause<'a> {
 }
 
 /// How far a cap was used up before and after a line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct CapUse {
     pub limit: Exact,
     pub before: Exact,
     pub after: Exact,
 }
 
+/// What a stream yields of something, and what that is.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    pub contract: &'a ContractId,
+    pub stream: &'a StreamName,
+    pub at: Instant,
+    /// What other stream it was drawn of, where it was.
+    pub of: Option<&'a Measure>,
+    /// None where it comes of what other streams yielded by themselves.
+    pub content: Option<&'a Content<'a>>,
+    pub attributes: &'a Attributes,
+    pub amount: &'a Exact,
+}
+
 /// Takes lines as they come.
 pub trait Lines {
     fn line(&mut self, line: Line<'_>);
+
+    /// Whether `part` is wanted: for people who ask what an amount is made of.
+    fn wants_parts(&self) -> bool {
+        false
+    }
+
+    fn part(&mut self, _: Part<'_>) {}
 }
 
 impl<F: FnMut(Line<'_>)> Lines for F {

@@ -8,7 +8,7 @@ use super::run::Engine;
 use super::window::{needs_window, window_rule};
 use crate::domain::contract::measure::{FigureKind, Missing};
 use crate::domain::ids::DefinedTerm;
-use crate::domain::period::{Instant, Span};
+use crate::domain::period::{Instant, Span, local_date};
 
 impl<'a, L: Lines> Engine<'a, L> {
     /// Of a figure that was not reported, what the contract says of that.
@@ -36,6 +36,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 let is_missing = self
                     .needed(step.stream, (last, end))
                     .into_iter()
+                    .filter_map(|span| span.intersection(Span { start: self.books_begin, ..Span::ever() }))
                     .any(|span| !self.known.is_covered(contract, name, span));
                 match is_missing {
                     true => {
@@ -66,7 +67,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                     window.map(|window| window.span).filter(|span| span.end == end)
                 }
                 false => {
-                    let date = last.with_timezone(&step.agreement.head.zone).date_naive();
+                    let date = local_date(last, step.agreement.head.zone);
                     let period = step.agreement.head.settlement.window(date);
                     period.and_then(|period| period.span(step.agreement.head.zone).intersection(life))
                 }

@@ -1,6 +1,5 @@
 //! The run: items pass through the streams in order; at boundaries windows close and versions change.
 
-use super::EngineError;
 use super::boundaries::{Boundaries, boundaries, is_steady};
 use super::cap::CapState;
 use super::counter::Counter;
@@ -9,15 +8,18 @@ use super::item::{Attributes, AttributesId, AttributesList, Content, Item, ItemI
 use super::knowledge::Knowledge;
 use super::life::{Named, Stretch, lives, stretches};
 use super::minimum::MinimumState;
-use super::outcome::{Cause, Lines};
+use super::outcome::{Cause, Lines, Part};
 use super::plan::{CapId, Epoch, Plan, Step, Stream, StreamId, StreamName, Work};
 use super::table::Bands;
+use super::watch::Watches;
 use super::window::OpenWindow;
+use super::{EngineError, MissingPrice, Unpriced};
 use crate::domain::calendar::Window;
+use crate::domain::contract::measure::Measure;
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::Cap;
 use crate::domain::contract::value::Table;
-use crate::domain::ids::{ContractId, PartyId, TermId};
+use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span, last_instant_before};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -50,8 +52,23 @@ pub struct Engine<'a, L> {
     groups: HashMap<(*const [Attribute], AttributesId), AttributesId>,
     /// Usage by which pools are shared: by term, period and payee.
     pub(super) shares: BTreeMap<(StreamId, Window, PartyId), Exact>,
+    /// What bases count that has no price, and since when.
+    pub(super) unpriced: BTreeMap<(ContractId, DefinedTerm, Unpriced), Instant>,
+    /// Figures that must not be missing are asked for from here on.
+    pub(super) books_begin: Instant,
+    /// What the base that passes has just drawn on.
+    pub(super) drawn_of: Option<&'a Measure>,
     pub(super) lines: L,
+    pub(super) watches: Watches,
     end: Instant,
+}
+
+/// What a run comes to.
+pub struct Finished<L> {
+    pub lines: L,
+    pub shares: Shares,
+    /// Stretches of summed usage in which the order of items could have mattered: they have to be opened.
+    pub unsure: Vec<Span>,
 }
 
 /// Usage by which the pools of terms are shared, by period and party.
@@ -159,9 +176,30 @@ impl<'a, L: Lines> Engine<'a, L> {
             selected: Vec::new(),
             groups: HashMap::new(),
             shares: BTreeMap::new(),
+            unpriced: BTreeMap::new(),
+            drawn_of: None,
+            books_begin: Span::ever().start,
             lines,
+            watches: Watches::default(),
             end,
         }
+    }
+
+    /// Some of the items are sums of all usage of a stretch, in the order of time and apart from each other.
+    pub fn with_summed(mut self, stretches: &[Span]) -> Self {
+        self.watches = Watches::new(stretches);
+        self
+    }
+
+    /// Figures that must not be missing are asked for from an instant on; before, those that are stand for zero.
+    pub fn with_books_from(mut self, begin: Instant) -> Self {
+        self.books_begin = begin;
+        self
+    }
+
+    /// Every instant up to the end at which anything may change.
+    pub fn changes(self) -> Vec<Instant> {
+        self.boundaries.collect()
     }
 
     /// Passes the next item.
@@ -176,6 +214,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         if is_before || item.at >= self.end {
             return Ok(());
         }
+        self.watches.pass(Some(item.at));
         let passing = Passing {
             at: item.at,
             attributes: item.attributes,
@@ -191,9 +230,14 @@ impl<'a, L: Lines> Engine<'a, L> {
     ///
     /// # Errors
     /// What stops the settlement.
-    pub fn finish(mut self) -> Result<(L, Shares), EngineError> {
+    pub fn finish(mut self) -> Result<Finished<L>, EngineError> {
         while self.boundaries.peek().is_some() {
             self.boundary()?;
+        }
+        let missing = |((contract, base, of), at)| MissingPrice { contract, base, of, at };
+        let missing: Vec<MissingPrice> = std::mem::take(&mut self.unpriced).into_iter().map(missing).collect();
+        if !missing.is_empty() {
+            return Err(EngineError::MissingPrices { missing });
         }
         let mut shares = Shares::new();
         for ((stream, period, party), used) in self.shares {
@@ -203,7 +247,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 of_term.insert((period, party), used);
             }
         }
-        Ok((self.lines, shares))
+        Ok(Finished { lines: self.lines, shares, unsure: self.watches.unsure() })
     }
 
     fn epoch(&self) -> Option<&'a Epoch<'a>> {
@@ -216,6 +260,7 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     fn pass(&mut self, mut passing: Passing<'_>, first: usize) -> Result<(), EngineError> {
         for step in self.steps().iter().skip(first) {
+            self.drawn_of = None;
             let delta = match &step.work {
                 Work::Base(base, unit) => self.pass_base(step, base, unit, &passing)?,
                 Work::Figure(name, unit) => self.pass_figure(step, name, unit, &passing)?,
@@ -223,6 +268,9 @@ impl<'a, L: Lines> Engine<'a, L> {
                 Work::Term(term) => self.pass_term(step, term, &mut passing)?,
                 Work::Gauge(figure) => self.pass_gauge(step, figure, &passing)?,
             };
+            if let Some(amount) = delta.as_ref().filter(|_| self.lines.wants_parts()) {
+                self.tell_part(step, &passing, amount);
+            }
             if let Some(slot) = passing.deltas.get_mut(step.stream.place()).filter(|_| delta.is_some()) {
                 *slot = delta;
             }
@@ -235,6 +283,18 @@ impl<'a, L: Lines> Engine<'a, L> {
         passing.deltas.fill(None);
         self.spare.push(passing.deltas);
         Ok(())
+    }
+
+    fn tell_part(&mut self, step: &Step<'a>, passing: &Passing<'_>, amount: &Exact) {
+        self.lines.part(Part {
+            contract: &step.agreement.head.id,
+            stream: &self.plan.streams[step.stream].name,
+            at: passing.at,
+            of: self.drawn_of,
+            content: passing.item.map(|item| &item.content),
+            attributes: &self.attributes[passing.attributes],
+            amount,
+        });
     }
 
     pub(super) fn no_deltas(&mut self) -> Vec<Option<Exact>> {
@@ -252,15 +312,19 @@ impl<'a, L: Lines> Engine<'a, L> {
         let Some(place) = self.steps().iter().position(|step| step.stream == stream) else { return Ok(()) };
         let mut deltas = self.no_deltas();
         if let Some(slot) = deltas.get_mut(stream.place()) {
-            *slot = Some(amount);
+            *slot = Some(amount.clone());
         }
         let passing = Passing { at, attributes: group, item: None, cause: Cause::Drawn, deltas, taken: Vec::new() };
+        if let Some(step) = self.steps().get(place).filter(|_| self.lines.wants_parts()) {
+            self.tell_part(step, &passing, &amount);
+        }
         self.pass(passing, place.saturating_add(1))
     }
 
     /// What ends at the next boundary ends, and what begins there begins.
     fn boundary(&mut self) -> Result<(), EngineError> {
         let Some(at) = self.boundaries.next() else { return Ok(()) };
+        self.watches.pass(None);
         // Before the first version there is nothing to close.
         if self.epoch().is_some_and(|epoch| epoch.span.start < at) {
             self.close(last_instant_before(at), at)?;
@@ -408,8 +472,7 @@ impl<'a, L: Lines> Engine<'a, L> {
 
 /// What the item that passes is made of, where the contract does not leave it out.
 pub(super) fn content<'i>(step: &Step<'_>, passing: &Passing<'i>) -> Option<&'i Content<'i>> {
-    let leaves_out = |item: &Item<'_>| item.left_out_by.is_some_and(|it| it.contains(&step.agreement.head.id));
-    passing.item.filter(|item| !leaves_out(item)).map(|item| &item.content)
+    passing.item.filter(|item| item.counts_for.includes(&step.agreement.head.id)).map(|item| &item.content)
 }
 
 /// The item that a line is of, for messages.

@@ -146,7 +146,7 @@ fn item<'a>(builder: &Builder<'a>, record: &'a Record, kind: Kind, part: &Part<'
         attributes: part.attributes,
         content,
         until: None,
-        left_out_by: builder.left_out_by(Some(part.sale)),
+        counts_for: builder.counts_for(Some(part.sale)),
     }
 }
 
@@ -273,10 +273,10 @@ fn tell<'a>(builder: &mut Builder<'a>, record: &'a Record, deduction: &'a record
             item_at: part.map(|part| part.at),
         })
     };
-    let (left_out_by, kind) = (builder.left_out_by(part.map(|part| part.sale)), Kind::Deduction);
+    let (counts_for, kind) = (builder.counts_for(part.map(|part| part.sale)), Kind::Deduction);
     let own = ItemId { id: &record.id.id, source: &record.id.source, kind, meter: "" };
     let item =
-        Item { at: deduction.at, id: own, attributes, content: content(Place::OwnDate), until: None, left_out_by };
+        Item { at: deduction.at, id: own, attributes, content: content(Place::OwnDate), until: None, counts_for };
     if let Some(part) = part {
         // Right after what it names, before the next item: that has another id.
         let there = ItemId { id: &part.item.id, source: &part.item.source, kind, meter: &record.id.id };

@@ -11,14 +11,15 @@ use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::{CapId, Step};
 use super::run::{CapInForce, Engine, Passing, Waiting, content};
 use super::table::{Bands, Circumstances};
-use super::window::needs_window;
+use super::watch::Total;
+use super::window::{compares, needs_window};
 use crate::domain::contract::measure::{Amount, Measure};
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::{Apply, Cap, Excess, Payees, Tail, TailItems, Term, Tiers};
 use crate::domain::contract::value::Notice;
 use crate::domain::ids::PartyId;
 use crate::domain::money::Exact;
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, local_date};
 
 /// An accrual on its way to the books.
 pub(super) struct Wanted<'w> {
@@ -44,6 +45,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         if needs_window(step.version, &amount.node, amount.each.as_ref(), amount.tiers.as_ref()) {
             self.gather(step, (&amount.node, amount.tiers.as_ref()), group, passing)?;
             return Ok(None);
+        }
+        if compares(&amount.node) {
+            self.needs_items();
         }
         let mut leaves = ItemLeaves { engine: self, step, passing, tiers: amount.tiers.as_ref(), group };
         let value = evaluate(&amount.node, &mut leaves)?;
@@ -86,6 +90,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         if needs_window(step.version, node, term.each.as_ref(), term.tiers.as_ref()) {
             self.gather(step, (node, term.tiers.as_ref()), group, passing)?;
             return Ok(None);
+        }
+        if compares(node) {
+            self.needs_items();
         }
         let mut leaves = ItemLeaves { engine: self, step, passing, tiers: term.tiers.as_ref(), group };
         let amount = evaluate(node, &mut leaves)?;
@@ -154,7 +161,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// Counts usage by which a pool is shared.
     fn share_usage(&mut self, step: &Step<'a>, term: &Term, passing: &Passing<'_>) {
         let Some(usage) = step.shared_by.and_then(|stream| delta(passing, stream)) else { return };
-        let date = passing.at.with_timezone(&step.agreement.head.zone).date_naive();
+        let date = local_date(passing.at, step.agreement.head.zone);
         let Some(period) = step.agreement.head.settlement.window(date) else { return };
         let party = match &term.payees {
             Payees::One(_) | Payees::Parts(_) => None,
@@ -242,11 +249,18 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         let Some(CapInForce { state, .. }) = self.caps.get_mut(&(id, group)) else { return Ok(None) };
         let waiting = Waiting { stream: step.stream, group: wanted.group };
+        let (limit, sum, room) = (state.limit.clone(), state.sum().clone(), state.room_at_start());
         let taken = match cap.excess {
             Excess::Lost => state.take(&wanted.amount),
             Excess::Deferred => state.take_or_wait(waiting, &wanted.amount),
         };
-        Ok(Some((taken, state.limit.clone())))
+        // Who waits behind whom depends on the order.
+        let has_queue = state.has_waiting();
+        self.watch(Total::Cap(id, group), &sum, &wanted.amount, [&room]);
+        if has_queue {
+            self.needs_items();
+        }
+        Ok(Some((taken, limit)))
     }
 
     /// Makes a cap as it is in force at an instant: new, changed by a version, or in a new window.
@@ -262,7 +276,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         };
         let bands = self.bands(step, &cap.limit, group, (at, None))?;
         let limit = bands.single().flatten().cloned().unwrap_or_default();
-        let date = at.with_timezone(&step.agreement.head.zone).date_naive();
+        let date = local_date(at, step.agreement.head.zone);
         let window = calendar(step.agreement, &cap.counting.each, self.known).and_then(|it| it.window(date));
         let (start, end) = match window.map(|window| window.span(step.agreement.head.zone)) {
             Some(window) => (window.start.max(from), window.end),

@@ -10,6 +10,7 @@ use super::plan::{Step, StreamId, Work};
 use super::run::{Engine, Passing};
 use super::table::Bands;
 use super::term::Wanted;
+use super::watch::Total;
 use crate::domain::calendar::Window;
 use crate::domain::contract::Version;
 use crate::domain::contract::measure::{Base, BelowZero, DayCount, FigureKind, Measure, Node, NodeKind};
@@ -17,7 +18,7 @@ use crate::domain::contract::term::{Apply, Read, Shortfall, Term, Tiers};
 use crate::domain::contract::value::Table;
 use crate::domain::contract::window::{ProRata, WindowRule};
 use crate::domain::money::Exact;
-use crate::domain::period::{Instant, Span, last_instant_before};
+use crate::domain::period::{Instant, Span, last_instant_before, local_date};
 use chrono::NaiveDate;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -58,17 +59,19 @@ struct LeafSum {
 /// Whether an amount is made of a whole window: it compares, is fixed, or has its rate from the window's end.
 pub(super) fn needs_window(version: &Version, node: &Node, each: Option<&WindowRule>, tiers: Option<&Tiers>) -> bool {
     let is_of_item = each == Some(&WindowRule::Item);
-    fn compares(node: &Node) -> bool {
-        match &node.kind {
-            NodeKind::GreatestOf(_) | NodeKind::LeastOf(_) | NodeKind::Fixed(_) | NodeKind::Yearly { .. } => true,
-            NodeKind::Sum(nodes) => nodes.iter().any(compares),
-            NodeKind::Share { .. } | NodeKind::Price { .. } => node.less.iter().any(compares),
-        }
-    }
     let has_bands = node.tables().iter().any(|table| table.has_bands());
     (compares(node) && !is_of_item)
         || (has_bands && tiers.is_some_and(|tiers| tiers.apply == Apply::Whole))
         || (has_bands && tiers.is_some_and(|tiers| is_read_at_end(version, tiers)))
+}
+
+/// Whether a node yields something else of a sum than of its parts.
+pub(super) fn compares(node: &Node) -> bool {
+    match &node.kind {
+        NodeKind::GreatestOf(_) | NodeKind::LeastOf(_) | NodeKind::Fixed(_) | NodeKind::Yearly { .. } => true,
+        NodeKind::Sum(nodes) => nodes.iter().any(compares),
+        NodeKind::Share { .. } | NodeKind::Price { .. } => node.less.iter().any(compares),
+    }
 }
 
 /// Whether the band that holds is known only once the window is over.
@@ -92,12 +95,12 @@ impl<'a, L: Lines> Engine<'a, L> {
     pub(super) fn window_place(&self, step: &Step<'a>, rule: &WindowRule, at: Instant) -> Option<WindowPlace> {
         let zone = step.agreement.head.zone;
         let life = self.life(step, at)?;
-        let first_day = life.start.with_timezone(&zone).date_naive();
+        let first_day = local_date(life.start, zone);
         let Some(calendar) = calendar(step.agreement, rule, self.known) else {
             let is_all = matches!(rule, WindowRule::Term);
             return is_all.then_some(WindowPlace { span: life, whole: None, ordinal: 1, is_last: true });
         };
-        let whole = calendar.window(at.with_timezone(&zone).date_naive())?;
+        let whole = calendar.window(local_date(at, zone))?;
         let span = whole.span(zone).intersection(life)?;
         let first = calendar.window(first_day).map_or(whole.first_day, |first| first.first_day);
         let ordinal = calendar.ordinal(whole, first).unwrap_or(1);
@@ -142,7 +145,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             if let Some((adds, state)) = adds.zip(self.group_state(step.stream, group))
                 && state.tiers.counts(step.agreement, &tiers.counting, known, passing.at)
             {
+                let before = state.tiers.count.clone();
                 state.tiers.count += &adds;
+                self.watch(Total::Tiers(step.stream, group), &before, &adds, []);
             }
         }
         let Some(window) = self.group_state(step.stream, group).and_then(|it| it.window.as_mut()) else {
@@ -372,8 +377,8 @@ fn part_of_window(step: &Step<'_>, place: &WindowPlace, pro_rata: Option<ProRata
     let one = Exact::from_integer(1);
     let Some(whole) = place.whole else { return one };
     let zone = step.agreement.head.zone;
-    let first = place.span.start.with_timezone(&zone).date_naive();
-    let last = last_instant_before(place.span.end).with_timezone(&zone).date_naive();
+    let first = local_date(place.span.start, zone);
+    let last = local_date(last_instant_before(place.span.end), zone);
     let end = last.succ_opt().unwrap_or(last);
     if (first, end) == (whole.first_day, whole.end_day) {
         return one;
@@ -398,8 +403,8 @@ fn days(first: NaiveDate, end: NaiveDate) -> Exact {
 fn part_of_year(step: &Step<'_>, span: Span, day_count: DayCount) -> Exact {
     use chrono::Datelike;
     let zone = step.agreement.head.zone;
-    let first = span.start.with_timezone(&zone).date_naive();
-    let last = last_instant_before(span.end).with_timezone(&zone).date_naive();
+    let first = local_date(span.start, zone);
+    let last = local_date(last_instant_before(span.end), zone);
     let end = last.succ_opt().unwrap_or(last);
     let year = |days: i64| Exact::from_integer(days);
     match day_count {
@@ -468,7 +473,7 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
             let when = (self.at, Some(self.window.place.ordinal));
             let bands =
                 if is_worded_so { bands.clone() } else { self.engine.bands(self.step, leaf.table, *of, when)? };
-            let level = self.engine.level_of_tiers(self.step, tiers, self.group, self.group, self.at)?;
+            let level = self.engine.level_of_tiers(self.step, (tiers, &bands), self.group, self.group, self.at)?;
             let rate = level.as_ref().and_then(|level| bands.reached(level));
             amount += &rate.map(|rate| quantity * rate).unwrap_or_default();
         }

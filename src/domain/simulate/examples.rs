@@ -4,7 +4,7 @@ use super::breaches::findings;
 use super::entry::Entry;
 use super::given::{GivenError, Told, known_by};
 use super::known::known_at;
-use super::run::{StepError, as_known, run_on};
+use super::run::{Grain, StepError, as_known, run_on};
 use crate::domain::calendar::Window;
 use crate::domain::contract::Contract;
 use crate::domain::contract::document::Location;
@@ -245,7 +245,7 @@ impl Setting<'_> {
         let through = periods.last().map_or(Instant::MIN_UTC, |period| period.span(zone).end);
         let contracts = as_known(self.contracts, known);
         let known = known_at(&self.told.scenario, known);
-        Ok(run_on(&contracts, &self.told.register, &known, &contract.head.id, through)?)
+        Ok(run_on(&contracts, &self.told.register, &known, &contract.head.id, through, Grain::Items)?)
     }
 
     /// What a period books for others: it, and those that the example books before it, are settled in their order.
@@ -283,7 +283,7 @@ fn periods(contract: &Contract, when: &When) -> Result<Vec<Window>> {
     let first_day = when.start(zone).with_timezone(&zone).date_naive();
     let first = calendar.window(first_day);
     let no_period = || {
-        let like = first.map(|period| calendar.name(period)).unwrap_or_default();
+        let like = first.map(|period| period.to_string()).unwrap_or_default();
         NothingFound::NoPeriod { like }
     };
     let first = first.ok_or_else(no_period)?;

@@ -19,6 +19,7 @@ pub mod run;
 #[cfg(test)]
 mod run_tests;
 pub mod step;
+mod sums;
 
 use super::contract::folder::SourceFile;
 use super::fx::FxRate;

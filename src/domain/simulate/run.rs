@@ -8,19 +8,20 @@ use super::breaches::{findings, held};
 use super::charges::charges;
 use super::known::{Known, KnownUsage, known_at};
 use super::step::Step;
+use super::sums::run_on_sums;
 use crate::domain::calendar::{Calendar, Window};
 use crate::domain::contract::Contract;
 use crate::domain::contract::folder::{FolderErrors, read_folder};
 use crate::domain::contract::term::Payees;
 use crate::domain::contract::window::WindowRule;
 use crate::domain::engine::EngineError;
-use crate::domain::engine::books::{self, Account, Books, BooksError, ByPeriod, Run, rounding};
+use crate::domain::engine::books::{self, Account, Books, BooksError, ByPeriod, Detail, Run, rounding};
 use crate::domain::engine::entitlement::Yield;
 use crate::domain::engine::feed::{self, Event, Units};
 use crate::domain::engine::outcome::CapUse;
 use crate::domain::ids::{ContractId, TermId};
 use crate::domain::money::Exact;
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, Span};
 use crate::domain::register::Register;
 use std::collections::BTreeMap;
 
@@ -42,7 +43,7 @@ impl StepError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Engine(EngineError::MissingFx { .. }) => "missing_fx",
-            Self::Engine(EngineError::MissingPrice { .. }) => "missing_price",
+            Self::Engine(EngineError::MissingPrices { .. }) => "missing_price",
             Self::Engine(EngineError::MissingFigure { .. }) => "missing_figure",
             Self::Engine(EngineError::NoContext { .. }) => "no_context",
             Self::Engine(EngineError::NoRow { .. }) => "no_rate_for_item",
@@ -61,14 +62,32 @@ impl StepError {
     }
 }
 
-/// Answers every step of a scenario.
+/// How usage reaches the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grain {
+    /// One by one.
+    Items,
+    /// Summed wherever nothing decides on it, as the service reads it. Amounts are the same; what found no room under a
+    /// cap is told of opened stretches alone.
+    Sums,
+}
+
+/// Answers every step of a scenario, item by item.
 ///
 /// # Errors
 /// The contracts are refused.
 pub fn run(scenario: &Scenario) -> Result<Answers, FolderErrors> {
+    run_by(scenario, Grain::Items)
+}
+
+/// As [`run`], with usage in a grain.
+///
+/// # Errors
+/// The contracts are refused.
+pub fn run_by(scenario: &Scenario, grain: Grain) -> Result<Answers, FolderErrors> {
     let folder = read_folder(&scenario.documents)?;
-    let mut simulation =
-        Simulation { scenario, contracts: folder.contracts, register: folder.register, books: Books::default() };
+    let (contracts, register) = (folder.contracts, folder.register);
+    let mut simulation = Simulation { scenario, grain, contracts, register, books: Books::default() };
     let mut answers = Answers::default();
     for step in &scenario.steps {
         let answer = simulation.answer(step);
@@ -86,6 +105,7 @@ pub fn run(scenario: &Scenario) -> Result<Answers, FolderErrors> {
 
 struct Simulation<'a> {
     scenario: &'a Scenario,
+    grain: Grain,
     contracts: Vec<Contract>,
     register: Register,
     books: Books,
@@ -157,7 +177,7 @@ impl Simulation<'_> {
     }
 
     fn run(&self, view: &View, contract: &ContractId, through: Instant) -> Result<Run, StepError> {
-        run_on(&view.contracts, &self.register, &view.known, contract, through)
+        run_on(&view.contracts, &self.register, &view.known, contract, through, self.grain)
     }
 
     fn settle(&mut self, id: &ContractId, period: &str, cutoff: Instant) -> Result<Answer, StepError> {
@@ -171,10 +191,9 @@ impl Simulation<'_> {
             None => BTreeMap::new(),
         };
         let contract = self.contract(id)?.clone();
-        let calendar = &contract.head.settlement;
         let settled = self.books.settle(&contract, window, cutoff, &owed)?;
         let settlements = settled.into_iter().map(|it| Settlement {
-            period: calendar.name(it.period),
+            period: it.period.to_string(),
             booked: it.lines.into_iter().map(|(account, lines)| booked(&contract, account, lines)).collect(),
         });
         Ok(Answer::Settled { settlements: settlements.collect(), findings })
@@ -210,6 +229,7 @@ pub(super) fn run_on(
     known: &Known,
     contract: &ContractId,
     through: Instant,
+    grain: Grain,
 ) -> Result<Run, StepError> {
     let held = held(contracts, register, known);
     let units = Units::of(contracts);
@@ -220,15 +240,20 @@ pub(super) fn run_on(
         prices: &known.prices,
         rates: &known.rates,
         usage: &usage,
+        sums: &[],
+        named: &[],
         records: &known.records,
         held: &held,
         units: &units,
+        books_begin: Span::ever().start,
     };
-    Ok(books::run(&fed, &feed::feed(fed), contract, through)?)
+    Ok(match grain {
+        Grain::Items => books::run(&fed, &feed::feed(fed), contract, through, Detail::Amounts)?,
+        Grain::Sums => run_on_sums(&fed, contract, through)?,
+    })
 }
 
 fn booked(contract: &Contract, account: Account, lines: ByPeriod) -> Booked {
-    let calendar = &contract.head.settlement;
     let Account { term, payer, payee, unit, .. } = account;
     let stated = contract.versions.iter().rev().find_map(|version| version.term(&term));
     Booked {
@@ -238,7 +263,7 @@ fn booked(contract: &Contract, account: Account, lines: ByPeriod) -> Booked {
         payee,
         unit,
         amount: lines.values().cloned().sum(),
-        lines: lines.into_iter().map(|(origin, amount)| (calendar.name(origin), amount)).collect(),
+        lines: lines.into_iter().map(|(origin, amount)| (origin.to_string(), amount)).collect(),
     }
 }
 
@@ -265,9 +290,9 @@ fn entitled(contract: &Contract, id: &TermId, yields: &BTreeMap<Window, Yield>, 
             rounded: round(&found.cumulative) - before,
             cap,
             shortfall: it.shortfall.clone(),
-            versions: it.versions.iter().copied().collect(),
+            versions: it.versions.keys().copied().collect(),
         };
-        found.periods.insert(contract.head.settlement.name(window), period);
+        found.periods.insert(window.to_string(), period);
         found.crossings.extend(it.crossings.iter().map(|crossing| Crossing {
             item: crossing.item.clone(),
             at: crossing.at,

@@ -4,6 +4,7 @@ use crate::http::HttpState;
 use crate::http::auth::Ingester;
 use crate::http::idempotency::Write;
 use crate::http::input::Body;
+use crate::http::limits;
 use crate::http::problem::{Problem, Problems, WriteProblems};
 use crate::ingest::batch::{Message, Position};
 use crate::ingest::writer::Written;
@@ -55,12 +56,13 @@ pub async fn send(
 ) -> Result<Response, Problem> {
     let events = split(&headers, &body)?;
     let name: Arc<str> = format!("key {}", caller.key_id).into();
-    let mut writer = state.writer().await?.lock().await;
+    let mut writer = limits::turn(&state, state.writer().await?.lock()).await?;
     let message = |(place, event): (u64, &[u8])| {
         writer.message(Position::Request { name: Arc::clone(&name), place }, decode_structured(event))
     };
     let messages: Vec<Message> = (1..).zip(events).map(message).collect();
-    let mut writing = write.begin().await?;
+    // As what comes from Kafka: it waits for no lock that writes hold among themselves, nor for their connections.
+    let mut writing = write.begin_in(&state.pool).await?;
     let batch = writer.write_on(&mut writing, &messages, None, Intake::Http).await?;
     let answer = writing.end(answer(&batch.written)).await?;
     writer.committed(batch);

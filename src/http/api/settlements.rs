@@ -40,6 +40,8 @@ pub struct Settlement {
     statements: Vec<i64>,
     /// Those of them that had been approved: they have to be approved anew.
     approvals_lost: Vec<i64>,
+    /// The numbers of the period's statements that say the same as before, or were issued: they stand.
+    unchanged: Vec<i64>,
     /// Events that count nowhere until a mapping knows them; they block the issue of the statements.
     unresolved_events: i64,
     /// How many deductions reduce nothing yet, as what they name is not known.
@@ -74,6 +76,7 @@ impl Settlement {
             lines: lines.collect(),
             statements: report.drafted.iter().map(|(id, _)| *id).collect(),
             approvals_lost: report.approvals_lost,
+            unchanged: report.unchanged.iter().map(|head| head.statement_id).collect(),
             unresolved_events: report.unresolved.iter().map(|usage| usage.events).sum(),
             waiting_deductions: report.waiting_deductions.len(),
         }

@@ -4,6 +4,7 @@ use crate::domain::ids::{ContractId, PartyId};
 use crate::domain::statement::Statement;
 use crate::http::HttpState;
 use crate::http::auth::{Approver, Reader, Replier};
+use crate::http::conditional::Volatile;
 use crate::http::idempotency::Write;
 use crate::http::input::{Json, Path, Query, Seen, parse};
 use crate::http::listing::{Page, PageParams, Wanted};
@@ -78,6 +79,11 @@ pub struct StatementDetail {
     /// up. They are ours to resolve: a partner's key is not told.
     #[serde(skip_serializing_if = "Option::is_none")]
     unresolved_events: Option<i64>,
+    /// Events of the period that came in since the statement's cutoff, to the hour, until it is issued: another
+    /// settlement takes them in, else they are booked in the next period. `ETag` does not follow it, and a partner's
+    /// key is not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events_since_cutoff: Option<i64>,
     /// Byte for byte what `sha256` is the digest of.
     #[schema(value_type = Statement)]
     statement: Box<RawValue>,
@@ -104,14 +110,21 @@ async fn detail(caller: &Caller, conn: &mut PgConnection, id: i64) -> Result<Res
         let others = history.iter_mut().filter(|change| change.party != caller.party);
         others.for_each(|change| change.key_id = None);
     }
-    let unresolved_events = match caller.party {
-        None => Some(statements::unresolved_events(conn, &head).await?),
-        Some(_) => None,
-    };
+    let (mut unresolved_events, mut events_since_cutoff) = (None, None);
+    if caller.party.is_none() {
+        unresolved_events = Some(statements::unresolved_events(conn, &head).await?);
+        events_since_cutoff = statements::events_since_cutoff(conn, &head).await?;
+    }
     let tag = format!("\"{}\"", head.tag());
     let statement = RawValue::from_string(document).map_err(StatementError::from)?;
-    let detail = StatementDetail { head, history, unresolved_events, statement };
-    Ok(([(header::ETAG, tag)], axum::Json(detail)).into_response())
+    // The tag is of the statement: usage comes in beside it.
+    let volatile = events_since_cutoff.map(|_| axum::Extension(Volatile));
+    let detail = StatementDetail { head, history, unresolved_events, events_since_cutoff, statement };
+    let answer = ([(header::ETAG, tag)], axum::Json(detail));
+    Ok(match volatile {
+        Some(volatile) => (volatile, answer).into_response(),
+        None => answer.into_response(),
+    })
 }
 
 /// Read a statement
@@ -180,7 +193,7 @@ async fn replied(
     write: Write,
     id: i64,
     reply: Reply,
-    seen: Option<&str>,
+    seen: Option<&[String]>,
     StatementReason { reason }: &StatementReason,
 ) -> Result<Response, Problem> {
     let reason = super::stated(reason)?;
