@@ -6,11 +6,13 @@ use apportion::domain::burn_down::{BurnDown, Forecast};
 use apportion::domain::contract::additions::Overridden;
 use apportion::domain::contract::folder::PlacedConflict;
 use apportion::domain::contract::rights::{Right, RightInVersion};
+use apportion::domain::contract::schema::schema;
 use apportion::domain::contract::term::Term;
 use apportion::domain::contract::{Contract, Version};
 use apportion::domain::ids::{ContractId, ProductId};
 use apportion::domain::money::Unit;
 use apportion::domain::period::Instant;
+use apportion::domain::simulate::examples::{Figure, run_examples};
 use apportion::jobs::contracts::{Known, apply, load, read};
 use apportion::jobs::statements::caps;
 use apportion::store::recording::watermark;
@@ -34,12 +36,15 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Read a folder and say what is wrong, with file, line and column; needs no database
+    /// Read a folder, run its worked examples, and say what is wrong, with file, line and column; needs no database
     #[command(after_help = "Example:\n  apportion contracts check contracts")]
     Check {
         /// The folder, with all folders in it: documents (.md) and price books (.csv)
         folder: PathBuf,
     },
+    /// Print the JSON schema of the blocks, for editors
+    #[command(after_help = "Example:\n  apportion contracts schema > contracts/schema.json")]
+    Schema,
     /// Load what a folder adds; loading it again adds nothing
     #[command(after_help = "Example:\n  apportion contracts apply contracts")]
     Apply {
@@ -66,11 +71,13 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     match args.command {
         Command::Check { folder } => {
             let read = read(&folder)?;
+            let examples = run_examples(&read);
             let (prices, deployments) = (read.prices.len(), read.register.deployments.len());
             match session.format {
                 Format::Json => json(&serde_json::json!({
                     "contracts": read.contracts.len(), "versions": read.versions.len(), "prices": prices,
                     "deployments": deployments, "facts": read.facts.len(), "conflicts": read.conflicts,
+                    "examples": examples,
                 }))?,
                 Format::Table => {
                     line(terms_table(&read.contracts))?;
@@ -80,11 +87,15 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                     for conflict in &read.conflicts {
                         line(in_words(conflict))?;
                     }
+                    line(examples_table(&examples))?;
                 }
             }
+            check_examples(&examples)?;
         }
+        Command::Schema => json(&schema())?,
         Command::Apply { folder } => {
             let read = read(&folder)?;
+            check_examples(&run_examples(&read))?;
             let applied = apply(&session.pool()?, &read).await?;
             match session.format {
                 Format::Json => json(&applied)?,
@@ -154,6 +165,26 @@ fn in_words(PlacedConflict { conflict, places }: &PlacedConflict) -> String {
         products.join(", "),
         conflict.span.start
     )
+}
+
+/// What the worked examples come to, figure by figure.
+fn examples_table(examples: &[Figure]) -> comfy_table::Table {
+    let row = |it: &Figure| {
+        let came_out = if it.is_right { "as expected".to_owned() } else { it.found.clone() };
+        let example = format!("{} {}: {}", it.contract, it.version, it.example);
+        vec![example, it.of.clone(), it.period.clone(), it.expected.clone(), came_out]
+    };
+    output::table(&["example", "of", "period", "expected", "came out"], &[3], examples.iter().map(row))
+}
+
+/// Fails where an example is wrong, with the place of each figure and what came out instead.
+fn check_examples(examples: &[Figure]) -> Result<(), Stop> {
+    let wrong: Vec<String> = examples.iter().filter(|it| !it.is_right).map(Figure::to_string).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let told = format!("{} of {} figures in worked examples are wrong", wrong.len(), examples.len());
+    Err(Stop::Refused { reason: format!("{told}:\n{}", wrong.join("\n")) })
 }
 
 async fn loaded(pool: &PgPool) -> anyhow::Result<Vec<Contract>> {

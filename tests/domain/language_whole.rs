@@ -182,7 +182,7 @@ fn examples_are_read_as_data() {
     let folder = accept(&example(
         "| charge a | 2026-02-01 | 1_000 USD | lab |\n| refund r of a | 2026-03-01T00:00:00Z | 5 USD | |\n| figure Cost f \
          | 2026-02 | 9 USD | |",
-        "| share | 2026-02 | 200 USD |\n| share | year 1 | 2 findings |",
+        "| share | 2026-02 | 200 USD |\n| share | 2026 | 2 findings |",
     ));
     let example = &folder.examples[0].examples[0];
     assert_eq!(example.title, "Example");
@@ -194,7 +194,7 @@ fn examples_are_read_as_data() {
     assert_eq!((&figure.what, figure.id.as_deref()), (&What::Figure("Cost".into()), Some("f")));
     assert!(matches!(&example.expect[0].expected, Expected::Amount(amount) if amount.unit.as_deref() == Some("USD")));
     assert_eq!(example.expect[1].expected, Expected::Findings(2));
-    assert_eq!(example.expect[1].period, When::Window { name: "year".into(), ordinal: 1 });
+    assert_eq!(example.expect[1].period, When::Period("2026".parse().expect("a year")));
 }
 
 #[test]
@@ -222,6 +222,6 @@ fn wrong_examples_are_refused() {
         &given.replace("charge a", "charged"),
         expect,
         "deal.md:62:3: \"Example\": \"charged\" is no item; write charge a, usage u, billing b, receipt p of a, refund r of \
-         a, figure NAME f, fact NAME, status NAME, notice NAME n, correction of f or void of a",
+         a, figure NAME f, fact NAME, status NAME, notice NAME n, rate EUR USD, correction of f or void of a",
     );
 }

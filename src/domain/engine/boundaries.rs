@@ -7,9 +7,10 @@ use super::run::StreamState;
 use crate::domain::calendar::Calendar;
 use crate::domain::contract::Contract;
 use crate::domain::contract::measure::{FigureKind, Measure};
+use crate::domain::contract::term::On;
 use crate::domain::contract::value::{Cell, Condition, Table};
 use crate::domain::contract::window::WindowRule;
-use crate::domain::period::{Instant, Span, local_date};
+use crate::domain::period::{Instant, Span, local_date, start_of_day};
 use std::collections::BTreeSet;
 
 /// Whether a table says the same of an item until the next boundary: only what is set from outside changes it.
@@ -77,6 +78,11 @@ pub(super) fn boundaries(plan: &Plan<'_>, known: &Knowledge, streams: &[StreamSt
             cuts.extend(table.notices().into_iter().flat_map(|notice| {
                 known.levels(id, &notice.name).map(move |level| notice.notice.after(level.at, zone))
             }));
+        }
+        if let Work::Term(term) = &step.work
+            && let Some(On::Dates(dates)) = &term.on
+        {
+            cuts.extend(dates.iter().map(|date| start_of_day(agreement.head.zone, *date)));
         }
     }
     cuts.extend(&marks);

@@ -98,7 +98,10 @@ impl<'a, L: Lines> Engine<'a, L> {
         let is_whole = paid == *amount && !state.paid_back.left().is_zero();
         // A payment among what pays it back.
         let is_of_items = term.on.is_none()
-            && !term.node.as_ref().is_some_and(|node| needs_window(node, term.each.as_ref(), term.tiers.as_ref()));
+            && !term
+                .node
+                .as_ref()
+                .is_some_and(|node| needs_window(step.version, node, term.each.as_ref(), term.tiers.as_ref()));
         if is_of_items || amount.is_negative() || !(was_over || is_whole) {
             self.needs_items();
         }

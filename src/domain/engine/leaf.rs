@@ -5,7 +5,7 @@ use super::base::delta;
 use super::item::AttributesId;
 use super::life::{calendar, instant};
 use super::node::{Blocks, Leaf, Leaves, blocks, tiered, tiered_by_own_amount};
-use super::outcome::Lines;
+use super::outcome::{Cause, Lines};
 use super::plan::Step;
 use super::run::{Engine, Passing};
 use super::table::Bands;
@@ -49,7 +49,16 @@ impl<'a, L: Lines> Leaves<'a> for ItemLeaves<'_, 'a, '_, L> {
 
     /// A fixed sum belongs to a window or a day; loading refuses one for each item.
     fn fixed(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
-        self.factor(table)
+        let (step, passing) = (self.step, self.passing);
+        let bands = self.engine.bands(step, table, passing.attributes, (passing.at, None))?;
+        match (bands.single(), self.tiers) {
+            (None, Some(tiers)) => {
+                let level =
+                    self.engine.level_of_tiers(step, (tiers, &bands), self.group, passing.attributes, passing.at)?;
+                Ok(level.as_ref().and_then(|level| bands.reached(level)).cloned().unwrap_or_default())
+            }
+            (single, _) => Ok(single.flatten().cloned().unwrap_or_default()),
+        }
     }
 
     fn factor(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
@@ -84,6 +93,8 @@ impl<'a, L: Lines> Engine<'a, L> {
     ) -> Result<Added, EngineError> {
         let at = passing.at;
         let measured = match (step.input(leaf.of), leaf.of) {
+            // What is owed on a day, or at a fact, is of all that it has come to by then.
+            (Some(_), of) if passing.cause == Cause::On => self.come_to(step, of).unwrap_or_default(),
             (Some(_), of) => self.drawn(step, of, &step.unit, passing)?.unwrap_or_default(),
             (None, Measure::Figure(name)) => self.figure(step, name, passing.attributes, at)?.unwrap_or_default(),
             (None, Measure::Base(_) | Measure::Amount(_) | Measure::Accrual { .. }) => Exact::zero(),

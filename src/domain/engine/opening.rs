@@ -6,7 +6,7 @@ use super::leaf::ItemLeaves;
 use super::node::evaluate;
 use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::{Step, StreamId, StreamName, Work};
-use super::run::{CapInForce, CapKey, Engine, Passing, Waiting};
+use super::run::{CapInForce, CapKey, Engine, Group, Passing, Waiting};
 use super::term::Wanted;
 use crate::domain::contract::measure::Measure;
 use crate::domain::contract::term::{Excess, On, Term};
@@ -33,7 +33,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.lines.line(line);
     }
 
-    /// What a measure has come to in all.
+    /// What a measure has come to in all; of an amount that is made of windows, in the last one.
     pub(super) fn come_to(&self, step: &Step<'a>, measure: &Measure) -> Option<Exact> {
         self.needs_items();
         let place = self.plan.streams[step.stream].agreement;
@@ -45,7 +45,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             Measure::Accrual { term, .. } => StreamName::Term(term.clone()),
         };
         let state = self.streams.get(self.plan.stream(place, &name)?.place())?;
-        Some(state.groups.values().map(|group| group.accrued.clone()).sum())
+        let is_amount = matches!(measure, Measure::Amount(_));
+        let of_window = |group: &Group| group.of_window.clone().filter(|_| is_amount);
+        Some(state.groups.values().map(|group| of_window(group).unwrap_or_else(|| group.accrued.clone())).sum())
     }
 
     /// Caps that begin a window, or are worded anew, at a boundary: what waits is paid before the next item.

@@ -10,6 +10,7 @@ use crate::domain::contract::measure::{
     AccrualPlace, Amount, Base, FigureDefinition, FigureKind, Measure, Reduction, Source,
 };
 use crate::domain::contract::term::{Apply, Cap, Term};
+use crate::domain::contract::value::Table;
 use crate::domain::contract::window::Moment;
 use crate::domain::contract::{Contract, Version};
 use crate::domain::ids::{DefinedTerm, TermId};
@@ -288,6 +289,12 @@ impl<'a> Layout<'a, '_> {
                 inputs.push((measure, self.measure(place, measure, &unit)?));
             }
         }
+        // What values name is asked for how far it has come: it is laid out before them, and passes nothing on to them.
+        for measure in read_by_values(&work, version) {
+            if !matches!(measure, Measure::Figure(_)) {
+                self.measure(place, measure, &Unit::Currency(agreement.head.currency))?;
+            }
+        }
         let mut credits = Vec::new();
         let (mut shared_by, mut cap, mut of) = (None, None, Vec::new());
         if let Work::Term(term) = &work {
@@ -415,6 +422,21 @@ fn measures<'a>(work: &Work<'a>) -> Vec<&'a Measure> {
         }
     }
     found
+}
+
+/// The measures that stand where a number could.
+fn read_by_values<'a>(work: &Work<'a>, version: &'a Version) -> Vec<&'a Measure> {
+    let tables: Vec<&Table> = match work {
+        Work::Figure(..) | Work::Gauge(_) => Vec::new(),
+        Work::Base(base, _) => base.above.iter().map(|above| &above.is).collect(),
+        Work::Amount(amount) => amount.node.tables(),
+        Work::Term(term) => {
+            let cap = term.cap.as_ref().and_then(|name| version.caps.get(name)).map(|cap| &cap.limit);
+            let minimum = term.minimum.as_ref().map(|minimum| &minimum.is);
+            term.node.iter().flat_map(|node| node.tables()).chain(cap).chain(minimum).collect()
+        }
+    };
+    tables.into_iter().flat_map(|table| table.mentions()).collect()
 }
 
 /// Whether a measure is a figure that is looked up where it is needed: a level, or what a level of tiers reads.

@@ -59,8 +59,8 @@ impl<'a, L: Lines> Engine<'a, L> {
                 continue;
             };
             let Some(life) = self.life(step, last) else { continue };
-            let is_of_window =
-                term.node.as_ref().is_some_and(|node| needs_window(node, term.each.as_ref(), term.tiers.as_ref()));
+            let (each, tiers) = (term.each.as_ref(), term.tiers.as_ref());
+            let is_of_window = term.node.as_ref().is_some_and(|node| needs_window(step.version, node, each, tiers));
             let span = match is_of_window && term.at_window_end {
                 true => {
                     let window = self.window_place(step, window_rule(term.each.as_ref(), term.tiers.as_ref()), last);

@@ -114,6 +114,8 @@ pub(super) struct Group {
     pub period: Exact,
     pub carried: Exact,
     pub window: Option<OpenWindow>,
+    /// What the last window came to, or the open one at the end of the last period.
+    pub of_window: Option<Exact>,
     pub minimum_window: Option<OpenWindow>,
     pub minimum: MinimumState,
     /// What has accrued in all, and at each mark before it.

@@ -42,7 +42,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(None);
         }
         let group = self.group(&amount.per, step, passing.attributes, passing.at);
-        if needs_window(&amount.node, amount.each.as_ref(), amount.tiers.as_ref()) {
+        if needs_window(step.version, &amount.node, amount.each.as_ref(), amount.tiers.as_ref()) {
             self.gather(step, (&amount.node, amount.tiers.as_ref()), group, passing)?;
             return Ok(None);
         }
@@ -87,7 +87,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             passing.taken.push(key);
         }
-        if needs_window(node, term.each.as_ref(), term.tiers.as_ref()) {
+        if needs_window(step.version, node, term.each.as_ref(), term.tiers.as_ref()) {
             self.gather(step, (node, term.tiers.as_ref()), group, passing)?;
             return Ok(None);
         }

@@ -12,7 +12,8 @@ use super::table::Bands;
 use super::term::Wanted;
 use super::watch::Total;
 use crate::domain::calendar::Window;
-use crate::domain::contract::measure::{Base, BelowZero, DayCount, Measure, Node, NodeKind};
+use crate::domain::contract::Version;
+use crate::domain::contract::measure::{Base, BelowZero, DayCount, FigureKind, Measure, Node, NodeKind};
 use crate::domain::contract::term::{Apply, Read, Shortfall, Term, Tiers};
 use crate::domain::contract::value::Table;
 use crate::domain::contract::window::{ProRata, WindowRule};
@@ -56,12 +57,12 @@ struct LeafSum {
 }
 
 /// Whether an amount is made of a whole window: it compares, is fixed, or has its rate from the window's end.
-pub(super) fn needs_window(node: &Node, each: Option<&WindowRule>, tiers: Option<&Tiers>) -> bool {
+pub(super) fn needs_window(version: &Version, node: &Node, each: Option<&WindowRule>, tiers: Option<&Tiers>) -> bool {
     let is_of_item = each == Some(&WindowRule::Item);
     let has_bands = node.tables().iter().any(|table| table.has_bands());
     (compares(node) && !is_of_item)
         || (has_bands && tiers.is_some_and(|tiers| tiers.apply == Apply::Whole))
-        || (has_bands && tiers.is_some_and(is_read_at_end))
+        || (has_bands && tiers.is_some_and(|tiers| is_read_at_end(version, tiers)))
 }
 
 /// Whether a node yields something else of a sum than of its parts.
@@ -76,11 +77,17 @@ pub(super) fn compares(node: &Node) -> bool {
 /// Whether the band that holds is known only once the window is over.
 pub(super) fn is_told_at_end(tiers: &Tiers, step: &Step<'_>) -> bool {
     tiers.apply == Apply::Whole
-        || (is_read_at_end(tiers) && tiers.of.as_ref().is_some_and(|measure| step.input(measure).is_some()))
+        || (is_read_at_end(step.version, tiers)
+            && tiers.of.as_ref().is_some_and(|it| step.input(it).is_some() || matches!(it, Measure::Figure(_))))
 }
 
-fn is_read_at_end(tiers: &Tiers) -> bool {
-    tiers.apply == Apply::Level(Read::WindowEnd) && !matches!(tiers.of, Some(Measure::Figure(_)))
+/// Whether tiers read something at the end of a window that is not known before. What is reported is.
+fn is_read_at_end(version: &Version, tiers: &Tiers) -> bool {
+    let is_known = |name| {
+        let kind = version.figures.get(name).map(|figure| &figure.kind);
+        !matches!(kind, Some(FigureKind::Ratio { .. } | FigureKind::Growth { .. }))
+    };
+    tiers.apply == Apply::Level(Read::WindowEnd) && !matches!(&tiers.of, Some(Measure::Figure(name)) if is_known(name))
 }
 
 impl<'a, L: Lines> Engine<'a, L> {
@@ -202,8 +209,8 @@ impl<'a, L: Lines> Engine<'a, L> {
                 Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => continue,
             };
             let term = if let Work::Term(term) = &step.work { Some(term) } else { None };
-            let has_window =
-                node.is_some_and(|node| needs_window(node, each, tiers)) && term.is_none_or(|term| term.on.is_none());
+            let has_window = node.is_some_and(|node| needs_window(step.version, node, each, tiers))
+                && term.is_none_or(|term| term.on.is_none());
             // Of what is told apart those that have come up go on.
             let groups = if per.is_empty() { vec![self.root()] } else { self.groups_of(step.stream, |_| true) };
             for group in groups {
@@ -282,6 +289,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             let value = evaluate(node, &mut leaves)?;
             let amount = &value - &window.yielded;
             if let Some(state) = self.group_state(step.stream, group) {
+                state.of_window = Some(value.clone());
                 let left = OpenWindow { yielded: value, base: Exact::zero(), ..window.clone() };
                 state.window = (!is_over).then_some(left);
             }

@@ -9,6 +9,8 @@ mod breaches;
 pub mod entry;
 pub mod known;
 pub mod charges;
+pub mod examples;
+mod given;
 #[cfg(test)]
 mod known_tests;
 mod one_file;

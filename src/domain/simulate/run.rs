@@ -168,12 +168,7 @@ impl Simulation<'_> {
 
     /// What was recorded at or before an instant.
     fn view(&self, at: Instant) -> View {
-        let mut contracts = self.contracts.clone();
-        for contract in &mut contracts {
-            contract.versions.retain(|version| version.recorded_at.is_none_or(|recorded_at| recorded_at <= at));
-        }
-        contracts.retain(|contract| !contract.versions.is_empty());
-        View { contracts, known: known_at(self.scenario, at) }
+        View { contracts: as_known(&self.contracts, at), known: known_at(self.scenario, at) }
     }
 
     fn findings(&self, view: &View, contract: &ContractId, end: Instant) -> Vec<Finding> {
@@ -181,28 +176,8 @@ impl Simulation<'_> {
         contract.map(|contract| findings(contract, &self.register, &view.known, end)).unwrap_or_default()
     }
 
-    /// Runs a contract as it was known, up to an instant.
     fn run(&self, view: &View, contract: &ContractId, through: Instant) -> Result<Run, StepError> {
-        let held = held(&view.contracts, &self.register, &view.known);
-        let units = Units::of(&view.contracts);
-        let usage: Vec<Event<'_>> = view.known.usage.iter().map(event).collect();
-        let known = feed::Known {
-            contracts: &view.contracts,
-            register: &self.register,
-            prices: &view.known.prices,
-            rates: &view.known.rates,
-            usage: &usage,
-            sums: &[],
-            named: &[],
-            records: &view.known.records,
-            held: &held,
-            units: &units,
-            books_begin: Span::ever().start,
-        };
-        Ok(match self.grain {
-            Grain::Items => books::run(&known, &feed::feed(known), contract, through, Detail::Amounts)?,
-            Grain::Sums => run_on_sums(&known, contract, through)?,
-        })
+        run_on(&view.contracts, &self.register, &view.known, contract, through, self.grain)
     }
 
     fn settle(&mut self, id: &ContractId, period: &str, cutoff: Instant) -> Result<Answer, StepError> {
@@ -235,6 +210,47 @@ impl Simulation<'_> {
         let terms = of_contract.map(|((_, term), yields)| (term.clone(), entitled(contract, term, yields, window)));
         Ok(Answer::Entitled { terms: terms.collect() })
     }
+}
+
+/// The versions that were recorded at or before an instant, and the contracts that have one.
+pub(super) fn as_known(contracts: &[Contract], at: Instant) -> Vec<Contract> {
+    let mut contracts = contracts.to_vec();
+    for contract in &mut contracts {
+        contract.versions.retain(|version| version.recorded_at.is_none_or(|recorded_at| recorded_at <= at));
+    }
+    contracts.retain(|contract| !contract.versions.is_empty());
+    contracts
+}
+
+/// Runs a contract on what is known, up to an instant.
+pub(super) fn run_on(
+    contracts: &[Contract],
+    register: &Register,
+    known: &Known,
+    contract: &ContractId,
+    through: Instant,
+    grain: Grain,
+) -> Result<Run, StepError> {
+    let held = held(contracts, register, known);
+    let units = Units::of(contracts);
+    let usage: Vec<Event<'_>> = known.usage.iter().map(event).collect();
+    let fed = feed::Known {
+        contracts,
+        register,
+        prices: &known.prices,
+        rates: &known.rates,
+        usage: &usage,
+        sums: &[],
+        named: &[],
+        records: &known.records,
+        held: &held,
+        units: &units,
+        books_begin: Span::ever().start,
+    };
+    Ok(match grain {
+        Grain::Items => books::run(&fed, &feed::feed(fed), contract, through, Detail::Amounts)?,
+        Grain::Sums => run_on_sums(&fed, contract, through)?,
+    })
 }
 
 fn booked(contract: &Contract, account: Account, lines: ByPeriod) -> Booked {
