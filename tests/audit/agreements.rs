@@ -155,13 +155,16 @@ fn term(draw: &mut Draw, setting: &Setting, (place, name): (usize, Name), is_ste
     }
     if !is_steady {
         when(draw, setting, &mut term);
-    } else if matches!(term.how, How::Rate(_)) && draw.chance(40) {
+    } else if matches!(term.how, How::Rate(_)) && term.base.above.is_none() && draw.chance(40) {
         term.base.below_zero = draw.pick(&[BelowZero::Zero, BelowZero::Carried]);
     }
     if draw.chance(45) && !matches!(term.how, How::OnDates { .. }) {
         term.cap = CapOf::Own(cap(draw, setting, term.from.unwrap_or(setting.start)));
     }
     minimum(draw, &mut term, is_steady);
+    if term.per_country {
+        term.cap = CapOf::None;
+    }
     term
 }
 
@@ -307,7 +310,8 @@ fn minimum(draw: &mut Draw, term: &mut Term, is_steady: bool) {
 /// The first term's base draws on what another agreement passes on.
 fn draw_on(draw: &mut Draw, term: &mut Term, drawn: &Contract) {
     let from = &drawn.versions[0].terms;
-    let is_fed = |it: &&Term| it.base.select.iter().all(|it| !matches!(it, Select::Accrual { .. }));
+    // A price of units is of nobody's money, and what pays an advance back is no income.
+    let is_fed = |it: &&Term| it.name != "advance" && !matches!(it.how, How::Price { .. });
     let terms: Vec<Name> = from.iter().filter(is_fed).map(|it| it.name).collect();
     if !terms.is_empty() && matches!(term.base.select.first(), Some(Select::Charges { .. })) {
         term.base.is_received = false;
@@ -316,7 +320,7 @@ fn draw_on(draw: &mut Draw, term: &mut Term, drawn: &Contract) {
 }
 
 fn share_cap(draw: &mut Draw, setting: &Setting, terms: &mut [Term]) -> Option<Cap> {
-    let can = |it: &Term| matches!(it.payees, Payees::One(_)) && it.minimum.is_none();
+    let can = |it: &Term| matches!(it.payees, Payees::One(_)) && it.minimum.is_none() && !it.per_country;
     let count = terms.iter().filter(|it| can(it)).count();
     if count < 2 || !draw.chance(35) {
         return None;
@@ -422,7 +426,12 @@ fn change_cap(draw: &mut Draw, setting: &Setting, (term, date): (&mut Term, Naiv
             2 => (cap.from, cap.opening) = (date, whole(0)),
             _ => {}
         },
-        CapOf::None if draw.chance(20) && term.recoups.is_none() && !matches!(term.how, How::OnDates { .. }) => {
+        CapOf::None
+            if draw.chance(20)
+                && !term.per_country
+                && term.recoups.is_none()
+                && !matches!(term.how, How::OnDates { .. }) =>
+        {
             let from = if draw.chance(50) { date } else { setting.start };
             term.cap = CapOf::Own(cap(draw, setting, from.max(term.from.unwrap_or(from))));
         }

@@ -59,17 +59,16 @@ pub struct Auditor<'h> {
     pub caps: BTreeMap<(usize, Option<Name>), Capped>,
     pub recouped: BTreeMap<(usize, Name), Recouped>,
     pub lines: Vec<Line>,
-    /// Requests by product and period, of contracts whose pools are split by them.
-    pub used: BTreeMap<(usize, Window, Name), Q>,
+    /// Requests by product and period while a term is in force whose pool is split by them.
+    pub used: BTreeMap<(usize, Name, Window, Name), Q>,
 }
 
 /// The lines of a contract up to an instant, as known at another, with what its pools are shared by.
 pub fn audit(history: &History, contract: usize, known: Micros, end: Micros) -> Result<Auditor<'_>, Missing> {
     let mut auditor = Auditor::new(history, contract, known);
     let zones: Vec<_> = history.contracts.iter().map(|it| it.zone).collect();
-    let all = items(&auditor.known, |contract, through| {
-        start_of(zones[contract], through.succ_opt().expect("a day")) - 1
-    });
+    let all =
+        items(&auditor.known, |contract, through| start_of(zones[contract], through.succ_opt().expect("a day")) - 1);
     auditor.mark(end);
     let mut boundaries: Vec<Micros> = auditor.boundaries.range(..=end).copied().collect();
     boundaries.reverse();
@@ -153,6 +152,7 @@ impl<'h> Auditor<'h> {
         }
         marks.extend(self.events.values().flatten());
         marks.extend(self.statuses.iter().flat_map(|(_, _, at, until)| [*at, *until]));
+        marks.remove(&Micros::MAX);
         self.boundaries = marks;
     }
 
@@ -253,13 +253,7 @@ impl<'h> Auditor<'h> {
     }
 
     /// A term accrues by itself; those that draw on it take it as an item.
-    pub fn accrue_alone(
-        &mut self,
-        contract: usize,
-        term: &'h Term,
-        at: Micros,
-        amount: Q,
-    ) -> Result<(), Missing> {
+    pub fn accrue_alone(&mut self, contract: usize, term: &'h Term, at: Micros, amount: Q) -> Result<(), Missing> {
         let amount = self.accrue(contract, term, at, amount, true);
         self.draw(contract, term.name, at, amount)
     }
@@ -288,8 +282,13 @@ impl<'h> Auditor<'h> {
     /// Takes something through the terms that draw on it.
     pub fn pass(&mut self, step: &mut Step<'_>) -> Result<(), Missing> {
         for contract in self.contracts.clone() {
-            self.count_use(contract, step);
-            for term in self.terms(contract, step.at) {
+            let version = self.in_force(contract, step.at);
+            for term in version.into_iter().flat_map(|version| &version.terms) {
+                if !self.is_active(contract, term, step.at) {
+                    self.count_alone(contract, term, step)?;
+                    continue;
+                }
+                self.count_use(contract, term, step);
                 if step.accrued.contains_key(&(contract, term.name)) {
                     continue;
                 }

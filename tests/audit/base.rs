@@ -24,15 +24,14 @@ impl<'h> Auditor<'h> {
         let Some(item) = step.item else { return Ok(base) };
         let own = match &item.body {
             Body::Charge { quantity, .. } if is_of_units(&term.base, item.meter, item.sold) => Some(quantity.clone()),
-            Body::Charge { money, less, .. } if !term.base.is_received && selects(&term.base, item.sold) => {
-                match money {
-                    Money::Unsold => None,
-                    Money::NoPrice => return Err(Missing::Price),
-                    Money::Of(amount, currency) => {
-                        Some(self.reduced(contract, &term.base, (amount, currency), less, step.at)?)
-                    }
+            Body::Charge { money, less, .. } if !term.base.is_received && selects(&term.base, item.sold) => match money
+            {
+                Money::Unsold => None,
+                Money::NoPrice => return Err(Missing::Price),
+                Money::Of(amount, currency) => {
+                    Some(self.reduced(contract, &term.base, (amount, currency), less, step.at)?)
                 }
-            }
+            },
             Body::Receipt { amount, currency, less } if term.base.is_received && selects(&term.base, item.sold) => {
                 Some(self.reduced(contract, &term.base, (amount, currency), less, step.at)?)
             }
@@ -99,13 +98,7 @@ impl<'h> Auditor<'h> {
     }
 
     /// What a term yields at once of what its base takes; what it keeps for its windows it counts.
-    pub fn take(
-        &mut self,
-        contract: usize,
-        term: &'h Term,
-        step: &Step<'_>,
-        base: Q,
-    ) -> Result<Option<Q>, Missing> {
+    pub fn take(&mut self, contract: usize, term: &'h Term, step: &Step<'_>, base: Q) -> Result<Option<Q>, Missing> {
         if term.base.below_zero != BelowZero::Keep {
             self.states.entry((contract, term.name, None)).or_default().total += base;
             return Ok(None);
@@ -124,6 +117,18 @@ impl<'h> Auditor<'h> {
         let counts = over(&after) - over(&before);
         state.above = Some((window, after));
         counts
+    }
+
+    /// What a base counts toward what it counts above, while its term is not in force.
+    pub fn count_alone(&mut self, contract: usize, term: &Term, step: &Step<'_>) -> Result<(), Missing> {
+        let is_needed = term.base.above.is_some() || matches!(term.how, How::Tiers { .. });
+        match self.base(contract, term, step) {
+            Ok(Some(base)) if term.base.above.is_some() => drop(self.above(contract, term, step.at, base)),
+            // What a base can select needs a price; it needs a rate only where it counts.
+            Err(missing) if missing == Missing::Price || is_needed => return Err(missing),
+            _ => {}
+        }
+        Ok(())
     }
 
     pub fn yielded(
@@ -195,14 +200,14 @@ impl<'h> Auditor<'h> {
         row.or_else(|| otherwise.clone())
     }
 
-    /// Counts requests by which the pools of a contract are shared.
-    pub fn count_use(&mut self, contract: usize, step: &Step<'_>) {
+    /// Counts requests by which the pool of a term is shared.
+    pub fn count_use(&mut self, contract: usize, term: &Term, step: &Step<'_>) {
         let Some(item) = step.item else { return };
         if let (Body::Charge { quantity, .. }, Some(sold)) = (&item.body, item.sold)
             && item.meter == "requests"
         {
             let period = self.period(contract, step.at);
-            *self.used.entry((contract, period, sold.product)).or_default() += quantity;
+            *self.used.entry((contract, term.name, period, sold.product)).or_default() += quantity;
         }
     }
 

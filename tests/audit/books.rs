@@ -84,7 +84,7 @@ pub fn owed(
                 Payees::One(_) => weights = vec![whole(1)],
                 Payees::Parts(parts) => weights = parts.iter().map(|it| whole(it.1)).collect(),
                 Payees::ByUse(by) => {
-                    for (weight, part) in weights.iter_mut().zip(used(&auditor, contract, period, by)) {
+                    for (weight, part) in weights.iter_mut().zip(used(&auditor, (contract, term), period, by)) {
                         *weight += &amount * part;
                     }
                 }
@@ -106,8 +106,8 @@ pub fn owed(
 }
 
 /// The part of each payee in the use of a period; equal parts where nothing was used.
-fn used(auditor: &Auditor<'_>, contract: usize, period: Window, by: &[(Name, Name)]) -> Vec<Q> {
-    let used = |it: &(Name, Name)| auditor.used.get(&(contract, period, it.0)).cloned().unwrap_or_default();
+fn used(auditor: &Auditor<'_>, (contract, term): (usize, Name), period: Window, by: &[(Name, Name)]) -> Vec<Q> {
+    let used = |it: &(Name, Name)| auditor.used.get(&(contract, term, period, it.0)).cloned().unwrap_or_default();
     let used: Vec<Q> = by.iter().map(used).collect();
     let all: Q = used.iter().sum();
     if all.is_zero() {
@@ -125,6 +125,7 @@ pub fn payees(contract: &Contract, term: Name) -> &Payees {
 #[derive(Default)]
 pub struct Books {
     pub booked: BTreeMap<Account, ByPeriod>,
+    pub settled: Option<Window>,
     pub closed: Option<Window>,
 }
 
@@ -163,7 +164,17 @@ impl Books {
         }
         let before = window(of.period, period.first.pred_opt().expect("a day"));
         self.closed = self.closed.max(Some(before));
+        self.settled = self.settled.max(Some(period));
         Settled::Booked(due)
+    }
+
+    /// Whether a period can be closed: it is settled.
+    pub fn close(&mut self, period: Window) -> bool {
+        let is_settled = self.settled.max(self.closed).is_some_and(|settled| period <= settled);
+        if is_settled {
+            self.closed = self.closed.max(Some(period));
+        }
+        is_settled
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::auditor::audit;
 use crate::books::{Account, Books, ByPeriod, Settled, accrued};
-use crate::model::{Contract, History, Payees, Q, Step};
+use crate::model::{Contract, History, Q, Step};
 use crate::print::printed;
 use crate::time::{period_name, start_of, window};
 use apportion::domain::money::Exact;
@@ -25,7 +25,7 @@ pub fn simulated(history: &History) -> Result<Answers, String> {
 /// Each figure that is not the same on both sides; none where all are.
 pub fn differences(history: &History) -> Vec<String> {
     let product = match simulated(history) {
-        Ok(answers) => of_product(history, &answers),
+        Ok(answers) => of_product(&answers),
         Err(refusal) => return vec![format!("refused: {refusal}")],
     };
     let auditor = of_auditor(history);
@@ -53,9 +53,9 @@ fn add(figures: &mut Figures, key: String, amount: &Q) {
 }
 
 /// The figures of the product's answers.
-pub fn of_product(history: &History, answers: &Answers) -> Figures {
+pub fn of_product(answers: &Answers) -> Figures {
     let mut figures = Figures::new();
-    for (place, (step, answer)) in history.steps.iter().zip(&answers.steps).enumerate() {
+    for (place, answer) in answers.steps.iter().enumerate() {
         match answer {
             Answer::Settled { settlements, .. } => {
                 let mut sums: BTreeMap<String, Q> = BTreeMap::new();
@@ -81,7 +81,6 @@ pub fn of_product(history: &History, answers: &Answers) -> Figures {
             }
             _ => {}
         }
-        let _ = step;
     }
     figures
 }
@@ -104,7 +103,9 @@ pub fn of_auditor(history: &History) -> Figures {
             Step::Close { contract, period } => {
                 let of = &history.contracts[*contract];
                 let books = books.entry(*contract).or_default();
-                books.closed = books.closed.max(Some(window(of.period, *period)));
+                if !books.close(window(of.period, *period)) {
+                    figures.insert(format!("{place} error"), "out_of_order".to_owned());
+                }
             }
             Step::Entitlement { contract, through, known_at } => {
                 let of = &history.contracts[*contract];
@@ -135,9 +136,4 @@ fn add_lines(figures: &mut Figures, (place, of): (usize, &Contract), lines: &BTr
             add(figures, format!("{place} {term} to {payee} of {}", period_name(of, *origin)), amount);
         }
     }
-}
-
-/// Whether the payees of a term are several.
-pub fn is_shared(payees: &Payees) -> bool {
-    !matches!(payees, Payees::One(_))
 }

@@ -38,10 +38,4 @@ impl Draw {
     pub fn place(&mut self, length: usize) -> usize {
         usize::try_from(self.below(i64::try_from(length).expect("a few"))).expect("a place")
     }
-
-    pub fn shuffle<T>(&mut self, all: &mut [T]) {
-        for place in (1..all.len()).rev() {
-            all.swap(place, self.place(place + 1));
-        }
-    }
 }

@@ -7,7 +7,7 @@ use crate::model::{
     Usage, What, When, ratio, whole,
 };
 use crate::time::{at_of, start_of, window};
-use chrono::{Days, NaiveDate};
+use chrono::Days;
 
 const SOURCES: [Name; 2] = ["crm", "meter"];
 
@@ -105,15 +105,27 @@ impl World<'_> {
                 let (from, to, recorded_at) = (None, None, None);
                 let (customer, channel, context_over) = (None, None, None);
                 let currency = currency(product);
-                let price =
-                    Price { id, product, meter, customer, channel, context_over, price, currency, from, to, recorded_at };
+                let price = Price {
+                    id,
+                    product,
+                    meter,
+                    customer,
+                    channel,
+                    context_over,
+                    price,
+                    currency,
+                    from,
+                    to,
+                    recorded_at,
+                };
                 self.history.prices.push(price.clone());
                 if self.draw.chance(30) {
                     let from = self.instant();
+                    let named = self.draw.below(4);
                     let other = Price {
                         id: self.id("price"),
-                        customer: self.draw.chance(30).then_some("c1"),
-                        channel: self.draw.chance(30).then_some("market"),
+                        customer: (named == 0).then_some("c1"),
+                        channel: (named == 1).then_some("market"),
                         context_over: self.draw.chance(30).then_some(50),
                         price: ratio(self.draw.between(0, 3000), 1000),
                         from: Some(from),
@@ -323,7 +335,7 @@ impl World<'_> {
                         steps.push((cutoff, Step::Close { contract, period: first }));
                     }
                     if self.draw.chance(8) {
-                        let cutoff = cutoff + 20 * DAY;
+                        cutoff += 20 * DAY;
                         steps.push((cutoff, Step::Settle { contract, period: first, cutoff }));
                     }
                     if self.draw.chance(15) {
@@ -341,9 +353,4 @@ impl World<'_> {
         steps.sort_by_key(|(at, _)| *at);
         self.history.steps = steps.into_iter().map(|(_, step)| step).collect();
     }
-}
-
-/// The dates of a history, for those who change it.
-pub fn is_before(one: NaiveDate, other: NaiveDate) -> bool {
-    one < other
 }

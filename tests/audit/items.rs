@@ -23,11 +23,29 @@ pub struct Less {
 
 #[derive(Clone, Debug)]
 pub enum Body {
-    Charge { quantity: Q, money: Money, less: Vec<Less> },
-    Receipt { amount: Q, currency: Name, less: Vec<Less> },
+    Charge {
+        quantity: Q,
+        money: Money,
+        less: Vec<Less>,
+    },
+    Receipt {
+        amount: Q,
+        currency: Name,
+        less: Vec<Less>,
+    },
     /// A deduction at its own date; of something that stands at the instant, if it names anything.
-    Deduction { category: Name, amount: Q, currency: Name, of: Option<Micros>, is_of_receipt: bool },
-    Figure { contract: usize, name: Name, value: Q },
+    Deduction {
+        category: Name,
+        amount: Q,
+        currency: Name,
+        of: Option<Micros>,
+        is_of_receipt: bool,
+    },
+    Figure {
+        contract: usize,
+        name: Name,
+        value: Q,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -71,26 +89,24 @@ pub fn items(known: &Known<'_>, last_instant: impl Fn(usize, chrono::NaiveDate) 
         let Some(of) = of else {
             let (deployment, product, customer) = *sold;
             let sold = Sold { deployment, product, customer, country: None };
-            let body =
-                Body::Deduction { category, amount: amount.clone(), currency, of: None, is_of_receipt: false };
+            let body = Body::Deduction { category, amount: amount.clone(), currency, of: None, is_of_receipt: false };
             items.push(item(*at, whose, "", Some(sold), body));
             continue;
         };
         add_deduction(&mut items, known, (whose, *at), of, &all);
     }
-    items.sort_by(|a, b| (a.at, &a.id, a.source, a.meter).cmp(&(b.at, &b.id, b.source, b.meter)));
+    // A flow figure stands after every item of its instant.
+    let is_figure = |it: &Item| matches!(it.body, Body::Figure { .. });
+    items.sort_by(|a, b| {
+        let key = |it: &Item| (it.at, is_figure(it));
+        key(a).cmp(&key(b)).then_with(|| (&a.id, a.source, a.meter).cmp(&(&b.id, b.source, b.meter)))
+    });
     items
 }
 
 /// A deduction of a sale stands against its charges, and on the basis of what is received against its receipts; one
 /// of a receipt against that alone. Each in proportion.
-fn add_deduction(
-    items: &mut Vec<Item>,
-    known: &Known<'_>,
-    (whose, at): ((&str, Name), Micros),
-    of: &str,
-    all: &Less,
-) {
+fn add_deduction(items: &mut Vec<Item>, known: &Known<'_>, (whose, at): ((&str, Name), Micros), of: &str, all: &Less) {
     let source = whose.1;
     for is_of_receipt in [false, true] {
         let mut named: Vec<(usize, Q)> = Vec::new();

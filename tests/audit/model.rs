@@ -162,12 +162,22 @@ pub enum Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Select {
     /// No products: all.
-    Charges { seller: Name, products: Vec<Name> },
+    Charges {
+        seller: Name,
+        products: Vec<Name>,
+    },
     /// Quantities of a meter.
-    Units { meter: Name },
+    Units {
+        meter: Name,
+    },
     /// What a party reports, which counts with this sign.
-    Figure { name: Name },
-    Accrual { contract: usize, term: Name },
+    Figure {
+        name: Name,
+    },
+    Accrual {
+        contract: usize,
+        term: Name,
+    },
 }
 
 /// How a term yields.
@@ -175,16 +185,42 @@ pub enum Select {
 pub enum How {
     Rate(Rate),
     /// A price for so many units; what of a block without all of its units.
-    Price { price: Q, per_units: Q, blocks: Blocks },
-    Tiers { is_whole: bool, each: Each, from: NaiveDate, bands: Vec<Band>, above: Q },
+    Price {
+        price: Q,
+        per_units: Q,
+        blocks: Blocks,
+    },
+    Tiers {
+        is_whole: bool,
+        each: Each,
+        from: NaiveDate,
+        bands: Vec<Band>,
+        above: Q,
+    },
     /// The greater, or the lesser, of a share and a fixed amount, or of two shares, of a window or of each item.
-    Either { is_greater: bool, each: Option<Each>, rate: Q, other: Other },
+    Either {
+        is_greater: bool,
+        each: Option<Each>,
+        rate: Q,
+        other: Other,
+    },
     /// Owed on dates.
-    OnDates { amount: Q, dates: Vec<NaiveDate> },
+    OnDates {
+        amount: Q,
+        dates: Vec<NaiveDate>,
+    },
     /// Owed each time a fact happens, so often.
-    OnFact { amount: Q, fact: Name, at_most: usize },
+    OnFact {
+        amount: Q,
+        fact: Name,
+        at_most: usize,
+    },
     /// Owed for each window.
-    Fixed { amount: Q, each: Each, pro_rata: ProRata },
+    Fixed {
+        amount: Q,
+        each: Each,
+        pro_rata: ProRata,
+    },
     /// What lacks of a minimum is owed, and nothing else.
     Commitment,
 }
@@ -291,14 +327,46 @@ pub enum What {
     Usage(Usage),
     /// Of one usage event, or one receipt, of the same source; or of none: what a deployment sold of a product to a
     /// customer.
-    Deduction { of: Option<String>, sold: (Name, Name, Name), category: Name, at: Micros, amount: Q, currency: Name },
-    Receipt { of: String, at: Micros, amount: Q, currency: Name },
+    Deduction {
+        of: Option<String>,
+        sold: (Name, Name, Name),
+        category: Name,
+        at: Micros,
+        amount: Q,
+        currency: Name,
+    },
+    Receipt {
+        of: String,
+        at: Micros,
+        amount: Q,
+        currency: Name,
+    },
     /// A flow of a contract.
-    Figure { contract: usize, name: Name, from: NaiveDate, through: NaiveDate, value: Q },
-    Event { contract: usize, name: Name, at: Micros },
-    Status { contract: usize, name: Name, at: Micros, until: Option<Micros> },
-    Correction { of: String, restated: Restated },
-    Void { of: String },
+    Figure {
+        contract: usize,
+        name: Name,
+        from: NaiveDate,
+        through: NaiveDate,
+        value: Q,
+    },
+    Event {
+        contract: usize,
+        name: Name,
+        at: Micros,
+    },
+    Status {
+        contract: usize,
+        name: Name,
+        at: Micros,
+        until: Option<Micros>,
+    },
+    Correction {
+        of: String,
+        restated: Restated,
+    },
+    Void {
+        of: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -154,9 +154,9 @@ impl<'h> Auditor<'h> {
 fn value(term: &Term, state: &Windowed, part: &Q) -> Q {
     match &term.how {
         How::Tiers { bands, above, .. } => {
-            let reached = bands.iter().find(|band| {
-                if band.is_inclusive { state.base <= band.edge } else { state.base < band.edge }
-            });
+            let reached = bands
+                .iter()
+                .find(|band| if band.is_inclusive { state.base <= band.edge } else { state.base < band.edge });
             &state.base * reached.map_or(above, |band| &band.rate)
         }
         How::Either { is_greater, other, .. } => {

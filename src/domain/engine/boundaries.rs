@@ -7,9 +7,10 @@ use super::run::StreamState;
 use crate::domain::calendar::Calendar;
 use crate::domain::contract::Contract;
 use crate::domain::contract::measure::{FigureKind, Measure};
+use crate::domain::contract::term::{On, Term};
 use crate::domain::contract::value::{Cell, Condition, Table};
 use crate::domain::contract::window::WindowRule;
-use crate::domain::period::{Instant, Span};
+use crate::domain::period::{Instant, Span, start_of_day};
 use std::collections::BTreeSet;
 
 /// Whether a table says the same of an item until the next boundary: only what is set from outside changes it.
@@ -71,6 +72,9 @@ pub(super) fn boundaries(plan: &Plan<'_>, known: &Knowledge, streams: &[StreamSt
             cuts.extend(window_edges(agreement, rule, known, Span { start, end }));
         }
         cuts.extend(tables(step).into_iter().flat_map(dates));
+        if let Work::Term(Term { on: Some(On::Dates(dates)), .. }) = &step.work {
+            cuts.extend(dates.iter().map(|date| start_of_day(agreement.head.zone, *date)));
+        }
     }
     cuts.extend(&marks);
     cuts.insert(end);

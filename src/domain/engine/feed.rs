@@ -174,7 +174,7 @@ impl<'a> Builder<'a> {
                 },
             };
             if let Charge::Rated(amount) = &charge {
-                sold.add(event.id, (attributes, content.occurred_at), amount.value.clone());
+                sold.add(event.id, (attributes, content.occurred_at), amount.value.clone(), self.items.len());
             }
             let meets_prices = event.until.is_some_and(|until| self.changes_price(&query, price, until));
             self.items.push(Item {
@@ -182,6 +182,7 @@ impl<'a> Builder<'a> {
                 id: ItemId { id: &event.id.id, source: &event.id.source, kind: Kind::Usage, meter: meter.name() },
                 attributes,
                 content: Content::Usage { quantity, charge, meets_prices },
+                less: Vec::new(),
                 until: event.until,
                 left_out_by: self.left_out_by(Some(event.id)),
             });
@@ -219,6 +220,7 @@ impl<'a> Builder<'a> {
                 value: figure.value.amount.clone(),
                 unit,
             },
+            less: Vec::new(),
             until: None,
             left_out_by: None,
         });
@@ -275,6 +277,7 @@ impl<'a> Builder<'a> {
             id: ItemId { id: &record.id.id, source: &record.id.source, kind: Kind::Event, meter: "" },
             attributes,
             content: Content::Event { contract: &fact.contract, name: &fact.name },
+            less: Vec::new(),
             until: None,
             left_out_by: None,
         });

@@ -14,6 +14,7 @@ use super::plan::{CapId, Epoch, Plan, Step, Stream, StreamId, StreamName, Work};
 use super::table::Bands;
 use super::window::OpenWindow;
 use crate::domain::calendar::Window;
+use crate::domain::contract::measure::{Base, BelowZero};
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::Cap;
 use crate::domain::contract::value::Table;
@@ -115,6 +116,8 @@ pub(super) struct Passing<'i> {
     pub deltas: Vec<Option<Exact>>,
     /// The groups of terms in which a term has taken it.
     pub taken: Vec<(usize, String)>,
+    /// Bases that cannot count it for want of a rate: that stops the terms in force that draw on them.
+    pub lacking: Vec<(StreamId, EngineError)>,
 }
 
 impl<'a, L: Lines> Engine<'a, L> {
@@ -181,6 +184,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             cause: Cause::Item(item.id),
             deltas: self.no_deltas(),
             taken: Vec::new(),
+            lacking: Vec::new(),
         };
         self.pass(passing, 0)
     }
@@ -214,8 +218,18 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     fn pass(&mut self, mut passing: Passing<'_>, first: usize) -> Result<(), EngineError> {
         for step in self.steps().iter().skip(first) {
+            if let Some(error) = self.stops(step, &passing) {
+                return Err(error);
+            }
             let delta = match &step.work {
-                Work::Base(base, unit) => self.pass_base(step, base, unit, &passing)?,
+                Work::Base(base, unit) => match self.pass_base(step, base, unit, &passing) {
+                    // What no term in force draws on needs no rate.
+                    Err(error @ EngineError::MissingFx { .. }) if is_item_by_item(base) => {
+                        passing.lacking.push((step.stream, error));
+                        None
+                    }
+                    counted => counted?,
+                },
                 Work::Figure(name, unit) => self.pass_figure(step, name, unit, &passing)?,
                 Work::Amount(amount) => self.pass_amount(step, amount, &passing)?,
                 Work::Term(term) => self.pass_term(step, term, &mut passing)?,
@@ -227,12 +241,25 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         for step in self.epoch().map(|epoch| epoch.counting.as_slice()).unwrap_or_default() {
             if let Work::Term(term) = &step.work {
+                if let Some(error) = self.stops(step, &passing) {
+                    return Err(error);
+                }
                 self.count_only(step, term, &passing);
             }
         }
         passing.deltas.fill(None);
         self.spare.push(passing.deltas);
         Ok(())
+    }
+
+    /// Why what passes stops a step: it draws on a base that lacks a rate, and has to know.
+    fn stops(&mut self, step: &'a Step<'a>, passing: &Passing<'_>) -> Option<EngineError> {
+        let lacking = passing.lacking.iter().find(|(stream, _)| step.streams().any(|of| of == *stream));
+        let error = lacking.map(|(_, error)| error.clone())?;
+        match &step.work {
+            Work::Term(term) if term.tiers.is_none() && !self.is_in_force(step, term, passing) => None,
+            _ => Some(error),
+        }
     }
 
     pub(super) fn no_deltas(&mut self) -> Vec<Option<Exact>> {
@@ -252,7 +279,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         if let Some(slot) = deltas.get_mut(stream.place()) {
             *slot = Some(amount);
         }
-        let passing = Passing { at, attributes: group, item: None, cause: Cause::Drawn, deltas, taken: Vec::new() };
+        let (taken, lacking) = (Vec::new(), Vec::new());
+        let passing = Passing { at, attributes: group, item: None, cause: Cause::Drawn, deltas, taken, lacking };
         self.pass(passing, place.saturating_add(1))
     }
 
@@ -413,4 +441,9 @@ pub(super) fn content<'i>(step: &Step<'_>, passing: &Passing<'i>) -> Option<&'i 
 /// The item that a line is of, for messages.
 pub(super) fn named(id: &ItemId<'_>) -> String {
     format!("{} of {}", id.id, id.source)
+}
+
+/// Whether a base counts each item for itself: it keeps nothing of those before.
+fn is_item_by_item(base: &Base) -> bool {
+    base.above.is_none() && base.below_zero == BelowZero::Keep
 }

@@ -187,13 +187,20 @@ impl History {
                     category: "refund",
                     amount: value(-amount.clone()),
                     basis: Basis::Occurred,
-                    place: Place::OwnDate,
                     item_at: None,
                 }),
             };
             let id = ItemId { id, source: "test", kind: Kind::Usage, meter: "requests" };
             engine
-                .item(&Item { at: *at, id, attributes: *attributes, content, until: None, left_out_by: None })
+                .item(&Item {
+                    at: *at,
+                    id,
+                    attributes: *attributes,
+                    content,
+                    less: Vec::new(),
+                    until: None,
+                    left_out_by: None,
+                })
                 .expect("an item");
         }
         let _ = engine.finish().expect("an end");
