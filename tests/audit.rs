@@ -25,6 +25,8 @@ mod histories;
 mod items;
 #[path = "audit/known.rs"]
 mod known;
+#[path = "audit/laws.rs"]
+mod laws;
 #[path = "audit/lines.rs"]
 mod lines;
 #[path = "audit/model.rs"]

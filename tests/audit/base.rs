@@ -121,7 +121,7 @@ impl<'h> Auditor<'h> {
 
     /// What a base counts toward what it counts above, while its term is not in force.
     pub fn count_alone(&mut self, contract: usize, term: &Term, step: &Step<'_>) -> Result<(), Missing> {
-        let is_needed = term.base.above.is_some() || matches!(term.how, How::Tiers { .. });
+        let is_needed = term.base.above.is_some();
         match self.base(contract, term, step) {
             Ok(Some(base)) if term.base.above.is_some() => drop(self.above(contract, term, step.at, base)),
             // What a base can select needs a price; it needs a rate only where it counts.

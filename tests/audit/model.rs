@@ -322,6 +322,18 @@ pub struct Record {
     pub what: What,
 }
 
+impl Record {
+    /// Whether it tells something of a contract after one.
+    pub fn is_of_contract_after(&self, place: usize) -> bool {
+        match self.what {
+            What::Figure { contract, .. } | What::Event { contract, .. } | What::Status { contract, .. } => {
+                contract > place
+            }
+            _ => false,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
     Usage(Usage),

@@ -7,7 +7,7 @@ use super::counter::Counter;
 use super::credit::PaidBack;
 use super::item::{Attributes, AttributesId, AttributesList, Content, Item, ItemId};
 use super::knowledge::Knowledge;
-use super::life::{Named, Stretch, lives, stretches};
+use super::life::{Named, Stretch, instant, lives, stretches};
 use super::minimum::MinimumState;
 use super::outcome::{Cause, Lines};
 use super::plan::{CapId, Epoch, Plan, Step, Stream, StreamId, StreamName, Work};
@@ -257,7 +257,14 @@ impl<'a, L: Lines> Engine<'a, L> {
         let lacking = passing.lacking.iter().find(|(stream, _)| step.streams().any(|of| of == *stream));
         let error = lacking.map(|(_, error)| error.clone())?;
         match &step.work {
-            Work::Term(term) if term.tiers.is_none() && !self.is_in_force(step, term, passing) => None,
+            Work::Term(term) => {
+                let begins = self.streams.get(step.stream.place()).and_then(|state| state.lives.first());
+                let is_before = begins.is_none_or(|begins| passing.at < begins.start);
+                let tiers = term.tiers.as_ref().filter(|_| is_before);
+                let from = tiers.and_then(|tiers| instant(step.agreement, &tiers.counting.from, self.known));
+                let counts = from.is_some_and(|from| from <= passing.at);
+                (counts || self.is_in_force(step, term, passing)).then_some(error)
+            }
             _ => Some(error),
         }
     }
