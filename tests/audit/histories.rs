@@ -18,7 +18,7 @@ fn setting(name: &str, otherwise: u64) -> u64 {
 
 #[test]
 fn random_histories_come_out_as_audited() {
-    let (first, count) = (setting("SEED", 1), setting("HISTORIES", 1000));
+    let (first, count) = (setting("SEED", 1), setting("HISTORIES", 500));
     let (next, most) = (AtomicU64::new(first), setting("DIFFERENCES", 1));
     let failed: Mutex<Vec<(u64, String)>> = Mutex::new(Vec::new());
     let started = Instant::now();

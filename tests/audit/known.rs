@@ -2,7 +2,7 @@
 
 use crate::model::{FxRate, History, Micros, Name, Price, Q, Record, Restated, Usage, What, channel, seller, whole};
 use num_traits::Zero;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// A record that stands, as it stands.
 pub struct Standing<'h> {
@@ -21,13 +21,12 @@ pub struct Known<'h> {
 pub fn known_at(history: &History, at: Micros) -> Known<'_> {
     let mut records: Vec<&Record> = history.records.iter().filter(|record| record.recorded_at <= at).collect();
     records.sort_by_key(|record| record.recorded_at);
-    let mut first: BTreeMap<(Name, &str), &Record> = BTreeMap::new();
+    let mut first: BTreeSet<(Name, &str)> = BTreeSet::new();
     let mut in_order = Vec::new();
     for record in &records {
         let key = (record.source, record.id.as_str());
         // The same again is the same; other content never counts.
-        if !first.contains_key(&key) {
-            first.insert(key, record);
+        if first.insert(key) {
             in_order.push(*record);
         }
     }

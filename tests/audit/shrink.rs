@@ -27,7 +27,9 @@ fn smaller(history: &History) -> impl Iterator<Item = History> {
         }
     }
     for place in 0..steps {
-        with(&|it| drop(it.steps.remove(place)));
+        with(&|it| {
+            it.steps.remove(place);
+        });
     }
     for (place, contract) in history.contracts.iter().enumerate() {
         let is_last = place + 1 == history.contracts.len();
@@ -77,14 +79,22 @@ fn smaller(history: &History) -> impl Iterator<Item = History> {
             }
         });
     }
-    with(&|it| it.prices.retain(|price| price.from.is_none()));
-    for length in [history.rates.len(), 4] {
-        for start in (0..history.rates.len()).step_by(length.max(1)) {
-            with(&|it| drop(it.rates.drain(start..(start + length).min(it.rates.len()))));
-        }
-    }
+    found.extend(without_prices(history));
     let size = weight(history);
     found.into_iter().filter(move |it| weight(it) < size)
+}
+
+fn without_prices(history: &History) -> Vec<History> {
+    let mut found = vec![history.clone()];
+    found[0].prices.retain(|price| price.from.is_none());
+    for length in [history.rates.len(), 4] {
+        for start in (0..history.rates.len()).step_by(length.max(1)) {
+            let mut next = history.clone();
+            next.rates.drain(start..(start + length).min(history.rates.len()));
+            found.push(next);
+        }
+    }
+    found
 }
 
 /// What shrinking makes less.
