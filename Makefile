@@ -43,6 +43,10 @@ clippy: prepare
 test-pure: prepare
 	cargo test --locked --no-default-features
 
+.PHONY: histories
+histories: prepare ## 100,000 random histories against the auditor (HISTORIES=N, SEED=S); minutes to hours
+	HISTORIES=$(or $(HISTORIES),100000) cargo test --locked --release --no-default-features --test audit -- --nocapture
+
 .PHONY: up
 up: ## start Postgres and Kafka and keep them running; `scripts/services env` tells where
 	@scripts/services up

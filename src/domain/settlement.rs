@@ -40,13 +40,12 @@ pub struct SettlementInput {
     pub books: Books,
 }
 
-/// Usage as known at the cutoff: each event of some stretches of time, and sums of the others.
+/// Usage as known at the cutoff: each event of some stretches of time, records of intervals and what records name; and
+/// sums of all else.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Usage {
     pub events: Vec<UsageEvent>,
     pub sums: Vec<Sum>,
-    /// Events within the sums that records name.
-    pub named: Vec<UsageEvent>,
     /// Of these events: which are held back, and by which contracts, because they break a right.
     #[serde(serialize_with = "as_list")]
     pub held: BTreeMap<EventId, BTreeSet<ContractId>>,
@@ -125,7 +124,7 @@ pub enum SettlementError {
 impl SettlementInput {
     /// Runs `then` on what is known.
     fn known<T>(&self, then: impl FnOnce(&Known<'_>) -> T) -> T {
-        let (usage, named) = (events(&self.usage.events), events(&self.usage.named));
+        let usage: Vec<Event<'_>> = self.usage.events.iter().map(Event::from).collect();
         let units = Units::of(&self.contracts);
         let zone = self.contracts.iter().find(|it| it.head.id == self.contract).map_or(Tz::UTC, |it| it.head.zone);
         // The books begin with the first period that is settled.
@@ -137,7 +136,6 @@ impl SettlementInput {
             rates: &self.rates,
             usage: &usage,
             sums: &self.usage.sums,
-            named: &named,
             records: &self.records,
             held: &self.usage.held,
             units: &units,
@@ -161,10 +159,6 @@ impl SettlementInput {
     pub fn end(&self) -> Result<Instant, SettlementError> {
         Ok(self.period.span(find_contract(&self.contracts, &self.contract)?.head.zone).end)
     }
-}
-
-fn events(events: &[UsageEvent]) -> Vec<Event<'_>> {
-    events.iter().map(Event::from).collect()
 }
 
 /// Decides what a period's settlement books.

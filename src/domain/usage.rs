@@ -6,7 +6,7 @@ use super::names::names;
 use super::period::{Instant, Span};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use uuid::Uuid;
@@ -177,6 +177,23 @@ pub struct UsageSum {
     pub context_over: u64,
     /// None of them zero.
     pub quantities: BTreeMap<Meter, Exact>,
+}
+
+impl UsageSum {
+    /// Whether an event is in it. `thresholds` are those of its product.
+    pub fn holds(&self, event: &UsageContent, thresholds: &BTreeSet<u64>) -> bool {
+        let names = [&event.deployment, &event.product, &event.customer, &event.service_tier];
+        self.span.contains(event.occurred_at)
+            && names == [&self.deployment, &self.product, &self.customer, &self.service_tier]
+            && event.attributes == self.attributes
+            && context_over(&event.quantities, thresholds) == self.context_over
+    }
+}
+
+/// The highest threshold that the context of a request exceeds, in tokens; 0 where it exceeds none.
+pub fn context_over(quantities: &Quantities, thresholds: &BTreeSet<u64>) -> u64 {
+    let tokens = context_tokens(quantities);
+    thresholds.iter().rev().find(|over| Decimal::from(**over) < tokens).copied().unwrap_or(0)
 }
 
 /// The fields that a correction restates; the others stay as they were. It is no delta.

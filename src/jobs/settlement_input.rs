@@ -6,7 +6,7 @@ use super::settle::{SettleError, SettleRequest, WaitingRecord};
 use crate::domain::engine::books::drawn_on;
 use crate::domain::engine::feed::Sum;
 use crate::domain::engine::stretches::Stretches;
-use crate::domain::ids::EventId;
+use crate::domain::ids::{EventId, ProductId};
 use crate::domain::period::{Instant, Span};
 use crate::domain::record::Record;
 use crate::domain::settlement::{
@@ -71,11 +71,15 @@ impl InputSource {
         self.input.usage.held_events = holdings.events(&mut *conn, self.input.end()?).await?;
         if let (Some(start), Some(end)) = (edges.first(), edges.last()) {
             let all = Span { start: *start, end: *end };
-            self.input.usage.events = load_interval_events(&mut *conn, all, self.input.cutoff).await?;
+            let is_in_sums =
+                |event: &&UsageEvent| !event.content.is_interval() && all.contains(event.content.occurred_at);
+            let mut events = load_interval_events(&mut *conn, all, self.input.cutoff).await?;
+            events.extend(self.named.iter().filter(is_in_sums).cloned());
+            self.input.usage.events = events;
         }
         let mut finer = stretches.clone();
         loop {
-            self.load_usage(&mut *conn, &holdings, &stretches, &finer).await?;
+            self.load_usage(&mut *conn, &holdings, &finer).await?;
             match settle(&self.input)? {
                 SettlementOutcome::Settled(settled) => return Ok(settled),
                 SettlementOutcome::Open(unsure) => {
@@ -86,12 +90,11 @@ impl InputSource {
         }
     }
 
-    /// Adds the usage of stretches that are new, of all there are by now.
+    /// Adds the usage of stretches that are new.
     async fn load_usage(
         &mut self,
         conn: &mut PgConnection,
         holdings: &Holdings<'_>,
-        all: &Stretches,
         new: &Stretches,
     ) -> Result<(), StoreError> {
         let cutoff = self.input.cutoff;
@@ -99,17 +102,21 @@ impl InputSource {
         let sums = load_span_sums(&mut *conn, &new.summed, &thresholds, cutoff).await?;
         let mut sums: Vec<Sum> = sums.into_iter().map(Sum::from).collect();
         holdings.note(&mut *conn, &mut sums, &thresholds).await?;
-        let usage = &mut self.input.usage;
-        usage.sums.extend(sums);
+        let names: BTreeSet<&EventId> = self.named.iter().map(|event| &event.id).collect();
         let opened = load_events(&mut *conn, &new.opened, cutoff).await?;
-        usage.events.extend(opened.into_iter().filter(|event| !event.content.is_interval()));
-        let is_item = |event: &UsageEvent| {
-            let is_opened = all.opened.iter().any(|span| span.contains(event.content.occurred_at));
-            is_opened || event.content.is_interval()
-        };
-        usage.named = self.named.iter().filter(|event| !is_item(event)).cloned().collect();
-        let ids: Vec<&EventId> = usage.events.iter().chain(&usage.named).map(|event| &event.id).collect();
+        let is_new = |event: &UsageEvent| !event.content.is_interval() && !names.contains(&event.id);
+        let usage = &mut self.input.usage;
+        usage.events.extend(opened.into_iter().filter(is_new));
+        let ids: Vec<&EventId> = usage.events.iter().map(|event| &event.id).collect();
         usage.held = holdings.of(conn, &ids).await?;
+        let none = BTreeSet::new();
+        for event in self.named.iter().filter(|event| !event.content.is_interval()) {
+            let of_product = thresholds.get(&ProductId::from(event.content.product.as_str())).unwrap_or(&none);
+            if let Some(sum) = sums.iter_mut().find(|sum| sum.usage.holds(&event.content, of_product)) {
+                sum.take_out(&event.content, usage.held.get(&event.id).into_iter().flatten());
+            }
+        }
+        usage.sums.extend(sums);
         Ok(())
     }
 

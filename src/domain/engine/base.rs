@@ -57,16 +57,15 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         for less in &base.less {
             let taken = match &less.what {
-                Reduction::Deductions(categories) => match content(step, passing) {
-                    Some(Content::Deduction(deduction))
-                        if categories.iter().any(|it| it == deduction.category)
-                            && self.stands(step, base, deduction, less.at)
-                            && self.selects_named(step, base, deduction, passing) =>
-                    {
-                        Some(self.convert(step, &deduction.amount, unit, passing)?)
+                Reduction::Deductions(categories) => {
+                    let is_listed = |it: &Deduction<'_>| categories.iter().any(|category| category == it.category);
+                    let mut taken: Option<Exact> = None;
+                    for deduction in self.deductions(step, base, less.at, passing).filter(|it| is_listed(it)) {
+                        let amount = self.convert(step, &deduction.amount, unit, passing)?;
+                        taken = Some(&taken.unwrap_or_default() + &amount);
                     }
-                    _ => None,
-                },
+                    taken
+                }
                 Reduction::Node(node) => {
                     let is_touched = node
                         .measures()
@@ -226,11 +225,31 @@ impl<'a, L: Lines> Engine<'a, L> {
         filter.selects(|name| self.attribute(step, of, at, name))
     }
 
-    /// Whether a deduction reduces a base in this telling of it. The definition in force at the item that it names
-    /// says where it stands: an amendment between the two neither doubles nor loses it.
+    /// What reduces a base of what passes: a deduction at its own date, or what makes an item smaller that counts.
+    fn deductions<'p>(
+        &self,
+        step: &Step<'a>,
+        base: &Base,
+        at: Place,
+        passing: &'p Passing<'_>,
+    ) -> impl Iterator<Item = &'p Deduction<'p>> + use<'p, 'a, L> {
+        let (own, there) = match content(step, passing) {
+            Some(Content::Deduction(deduction)) => {
+                (self.stands(step, base, deduction, at).then_some(deduction), [].as_slice())
+            }
+            Some(_) if at == Place::Item => (None, passing.item.map(|it| it.less.as_slice()).unwrap_or_default()),
+            _ => (None, [].as_slice()),
+        };
+        let item_at = own.and_then(|it| it.item_at).unwrap_or(passing.at);
+        let counts = (own.is_some() || !there.is_empty()) && self.selects_named(step, base, item_at, passing);
+        let basis = base.basis;
+        own.into_iter().chain(there).filter(move |it| counts && it.basis == basis)
+    }
+
+    /// Whether a deduction reduces a base at its own date. The definition in force at the item that it names says
+    /// where it stands: an amendment between the two neither doubles nor loses it.
     fn stands(&self, step: &Step<'a>, base: &Base, deduction: &Deduction<'_>, at: Place) -> bool {
-        let of_basis = deduction.basis == base.basis;
-        let Some(item_at) = deduction.item_at else { return of_basis && deduction.place == Place::OwnDate };
+        let Some(item_at) = deduction.item_at else { return true };
         let governing = step.agreement.in_force(item_at).and_then(|version| version.bases.get(&base.name));
         let listed = governing.and_then(|base| {
             base.less.iter().find(|less| match &less.what {
@@ -238,12 +257,11 @@ impl<'a, L: Lines> Engine<'a, L> {
                 Reduction::Node(_) => false,
             })
         });
-        of_basis && deduction.place == at && listed.is_some_and(|less| less.at == at)
+        at == Place::OwnDate && listed.is_some_and(|less| less.at == at)
     }
 
     /// Whether a base selects what a deduction names, as it did there: that has the deduction's attributes.
-    fn selects_named(&self, step: &Step<'a>, base: &Base, deduction: &Deduction<'_>, passing: &Passing<'_>) -> bool {
-        let at = deduction.item_at.unwrap_or(passing.at);
+    fn selects_named(&self, step: &Step<'a>, base: &Base, at: Instant, passing: &Passing<'_>) -> bool {
         base.select.iter().any(|selection| {
             matches!(selection.of, Source::Charges | Source::Billings)
                 && self.selects(step, &selection.filter, passing.attributes, at)
@@ -293,7 +311,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         passing: &Passing<'_>,
     ) -> Result<Exact, EngineError> {
         let at = passing.at;
-        if amount.unit == unit {
+        // Nothing is nothing in any unit.
+        if amount.unit == unit || amount.value.is_zero() {
             return Ok(amount.value.clone());
         }
         if let Some(worth) = worth_of(step, unit) {

@@ -7,7 +7,7 @@ use super::run::StreamState;
 use crate::domain::calendar::Calendar;
 use crate::domain::contract::Contract;
 use crate::domain::contract::measure::{FigureKind, Measure};
-use crate::domain::contract::term::On;
+use crate::domain::contract::term::{On, Term};
 use crate::domain::contract::value::{Cell, Condition, Table};
 use crate::domain::contract::window::WindowRule;
 use crate::domain::period::{Instant, Span, local_date, start_of_day};
@@ -79,9 +79,7 @@ pub(super) fn boundaries(plan: &Plan<'_>, known: &Knowledge, streams: &[StreamSt
                 known.levels(id, &notice.name).map(move |level| notice.notice.after(level.at, zone))
             }));
         }
-        if let Work::Term(term) = &step.work
-            && let Some(On::Dates(dates)) = &term.on
-        {
+        if let Work::Term(Term { on: Some(On::Dates(dates)), .. }) = &step.work {
             cuts.extend(dates.iter().map(|date| start_of_day(agreement.head.zone, *date)));
         }
     }

@@ -54,6 +54,18 @@ pub struct Held {
     quantities: BTreeMap<ContractId, BTreeMap<Meter, Exact>>,
 }
 
+impl Sum {
+    /// Takes an event out that is told by itself, with what contracts hold back of it.
+    pub fn take_out<'c>(&mut self, event: &UsageContent, held_by: impl IntoIterator<Item = &'c ContractId>) {
+        let held_by: Vec<&ContractId> = held_by.into_iter().collect();
+        for (meter, quantity) in &event.quantities {
+            let quantity = -Exact::from(*quantity);
+            *self.usage.quantities.entry(*meter).or_default() += &quantity;
+            held_by.iter().for_each(|contract| self.held.add(contract, *meter, &quantity));
+        }
+    }
+}
+
 impl Held {
     pub fn add(&mut self, contract: &ContractId, meter: Meter, quantity: &Exact) {
         self.by.insert(contract.clone());
@@ -69,10 +81,8 @@ pub struct Known<'a> {
     pub prices: &'a PriceBook,
     pub rates: &'a [FxRate],
     pub usage: &'a [Event<'a>],
-    /// Usage beside that, of other stretches of time.
+    /// Usage beside that, summed: of other stretches of time, and less what records name, which has to be told by itself.
     pub sums: &'a [Sum],
-    /// Usage that records name, and that is in the sums: what it costs is known by itself.
-    pub named: &'a [Event<'a>],
     pub records: &'a [Record],
     /// By usage event, the contracts that leave it out.
     pub held: &'a BTreeMap<EventId, BTreeSet<ContractId>>,
@@ -132,9 +142,6 @@ pub fn feed(known: Known<'_>) -> Feed<'_> {
     }
     for event in known.usage {
         builder.usage(event, &mut sold);
-    }
-    for event in known.named {
-        builder.named_usage(event, &mut sold);
     }
     super::spread::add_money(&mut builder, &mut sold);
     for record in known.records {
@@ -268,7 +275,7 @@ impl<'a> Builder<'a> {
             let quantity = Exact::from(*quantity);
             let (charge, price) = self.charge(&used, &place, *meter, &quantity);
             if let Charge::Rated(amount) = &charge {
-                sold.add(event.id, (attributes, content.occurred_at), amount.value.clone());
+                sold.add(event.id, (attributes, content.occurred_at), amount.value.clone(), self.items.len());
             }
             let query = used.price_query(&place, *meter);
             let meets_prices = content.ended_at.is_some_and(|until| self.changes_price(&query, price, until));
@@ -277,21 +284,10 @@ impl<'a> Builder<'a> {
                 id: ItemId { id: &event.id.id, source: &event.id.source, kind: Kind::Usage, meter: meter.name() },
                 attributes,
                 content: Content::Usage { quantity, charge, meets_prices },
+                less: Vec::new(),
                 until: content.ended_at,
                 counts_for: self.counts_for(Some(event.id)),
             });
-        }
-    }
-
-    /// What usage costs that is an item only within a sum.
-    fn named_usage(&mut self, event: &Event<'a>, sold: &mut Sold<'a>) {
-        let used = Used::of(event);
-        let Some(place) = self.place(&used) else { return };
-        for (meter, quantity) in event.content.quantities.iter().filter(|(_, quantity)| !quantity.is_zero()) {
-            let attributes = self.attributes_of(&used, &place, *meter);
-            if let (Charge::Rated(amount), _) = self.charge(&used, &place, *meter, &Exact::from(*quantity)) {
-                sold.add(event.id, (attributes, used.at), amount.value);
-            }
         }
     }
 
@@ -333,6 +329,7 @@ impl<'a> Builder<'a> {
             id: ItemId { id: "", source: "", kind: Kind::Usage, meter: meter.name() },
             attributes,
             content: Content::Usage { quantity, charge, meets_prices: false },
+            less: Vec::new(),
             until: None,
             counts_for,
         });
@@ -407,6 +404,7 @@ impl<'a> Builder<'a> {
                 value: figure.value.amount.clone(),
                 unit,
             },
+            less: Vec::new(),
             until: None,
             counts_for: CountsFor::All,
         });
@@ -463,6 +461,7 @@ impl<'a> Builder<'a> {
             id: ItemId { id: &record.id.id, source: &record.id.source, kind: Kind::Event, meter: "" },
             attributes,
             content: Content::Event { contract: &fact.contract, name: &fact.name },
+            less: Vec::new(),
             until: None,
             counts_for: CountsFor::All,
         });

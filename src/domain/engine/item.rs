@@ -1,7 +1,7 @@
 //! Items: what money is computed from, in the one order in which they count (CONTRACTS sections 2 and 4).
 
 use super::arena::{Arena, Id};
-use crate::domain::contract::measure::{Basis, Place};
+use crate::domain::contract::measure::Basis;
 use crate::domain::contract::selector::Attribute;
 use crate::domain::ids::{ContractId, DefinedTerm};
 use crate::domain::money::{Exact, Unit};
@@ -29,6 +29,8 @@ pub struct Item<'a> {
     pub id: ItemId<'a>,
     pub attributes: AttributesId,
     pub content: Content<'a>,
+    /// What makes it smaller where it stands, in bases that say so.
+    pub less: Vec<Deduction<'a>>,
     /// Of a record of an interval: its exclusive end.
     pub until: Option<Instant>,
     pub counts_for: CountsFor<'a>,
@@ -117,7 +119,8 @@ pub enum Charge<'a> {
     NoContext,
 }
 
-/// What reduces a base. It is told twice where it names an item: there, and at its own date; a base counts one.
+/// What reduces a base. It is told twice where it names an item: there, as what makes that smaller, and at its own
+/// date; a base counts one.
 #[derive(Clone, Debug)]
 pub struct Deduction<'a> {
     pub category: &'a str,
@@ -125,8 +128,6 @@ pub struct Deduction<'a> {
     pub amount: InUnit<'a>,
     /// Whether it reduces what was sold, invoiced or received.
     pub basis: Basis,
-    /// Where this telling of it stands.
-    pub place: Place,
     /// The instant of the item that it names.
     pub item_at: Option<Instant>,
 }

@@ -153,8 +153,15 @@ impl<'a, L: Lines> Engine<'a, L> {
             for _ in 0..times {
                 let root = self.root();
                 let nothing = self.no_deltas();
-                let passing =
-                    Passing { at, attributes: root, item: None, cause: Cause::On, deltas: nothing, taken: Vec::new() };
+                let passing = Passing {
+                    at,
+                    attributes: root,
+                    item: None,
+                    cause: Cause::On,
+                    deltas: nothing,
+                    taken: Vec::new(),
+                    lacking: Vec::new(),
+                };
                 let mut leaves =
                     ItemLeaves { engine: self, step, passing: &passing, tiers: term.tiers.as_ref(), group: root };
                 let amount = evaluate(node, &mut leaves)?;

@@ -6,7 +6,7 @@ use super::counter::Counter;
 use super::credit::PaidBack;
 use super::item::{Attributes, AttributesId, AttributesList, Content, Item, ItemId};
 use super::knowledge::Knowledge;
-use super::life::{Named, Stretch, lives, stretches};
+use super::life::{Named, Stretch, instant, lives, stretches};
 use super::minimum::MinimumState;
 use super::outcome::{Cause, Lines, Part};
 use super::plan::{CapId, Epoch, Plan, Step, Stream, StreamId, StreamName, Work};
@@ -15,7 +15,7 @@ use super::watch::Watches;
 use super::window::OpenWindow;
 use super::{EngineError, MissingPrice, Unpriced};
 use crate::domain::calendar::Window;
-use crate::domain::contract::measure::Measure;
+use crate::domain::contract::measure::{Base, BelowZero, Measure};
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::Cap;
 use crate::domain::contract::value::Table;
@@ -134,6 +134,8 @@ pub(super) struct Passing<'i> {
     pub deltas: Vec<Option<Exact>>,
     /// The groups of terms in which a term has taken it.
     pub taken: Vec<(usize, String)>,
+    /// Bases that cannot count it for want of a rate: that stops the terms in force that draw on them.
+    pub lacking: Vec<(StreamId, EngineError)>,
 }
 
 impl<'a, L: Lines> Engine<'a, L> {
@@ -222,6 +224,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             cause: Cause::Item(item.id),
             deltas: self.no_deltas(),
             taken: Vec::new(),
+            lacking: Vec::new(),
         };
         self.pass(passing, 0)
     }
@@ -261,8 +264,18 @@ impl<'a, L: Lines> Engine<'a, L> {
     fn pass(&mut self, mut passing: Passing<'_>, first: usize) -> Result<(), EngineError> {
         for step in self.steps().iter().skip(first) {
             self.drawn_of = None;
+            if let Some(error) = self.stops(step, &passing) {
+                return Err(error);
+            }
             let delta = match &step.work {
-                Work::Base(base, unit) => self.pass_base(step, base, unit, &passing)?,
+                Work::Base(base, unit) => match self.pass_base(step, base, unit, &passing) {
+                    // What no term in force draws on needs no rate.
+                    Err(error @ EngineError::MissingFx { .. }) if is_item_by_item(base) => {
+                        passing.lacking.push((step.stream, error));
+                        None
+                    }
+                    counted => counted?,
+                },
                 Work::Figure(name, unit) => self.pass_figure(step, name, unit, &passing)?,
                 Work::Amount(amount) => self.pass_amount(step, amount, &passing)?,
                 Work::Term(term) => self.pass_term(step, term, &mut passing)?,
@@ -277,6 +290,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         for step in self.epoch().map(|epoch| epoch.counting.as_slice()).unwrap_or_default() {
             if let Work::Term(term) = &step.work {
+                if let Some(error) = self.stops(step, &passing) {
+                    return Err(error);
+                }
                 self.count_only(step, term, &passing);
             }
         }
@@ -297,6 +313,23 @@ impl<'a, L: Lines> Engine<'a, L> {
         });
     }
 
+    /// Why what passes stops a step: it draws on a base that lacks a rate, and has to know.
+    fn stops(&mut self, step: &'a Step<'a>, passing: &Passing<'_>) -> Option<EngineError> {
+        let lacking = passing.lacking.iter().find(|(stream, _)| step.streams().any(|of| of == *stream));
+        let error = lacking.map(|(_, error)| error.clone())?;
+        match &step.work {
+            Work::Term(term) => {
+                let begins = self.streams.get(step.stream.place()).and_then(|state| state.lives.first());
+                let is_before = begins.is_none_or(|begins| passing.at < begins.start);
+                let tiers = term.tiers.as_ref().filter(|_| is_before);
+                let from = tiers.and_then(|tiers| instant(step.agreement, &tiers.counting.from, self.known));
+                let counts = from.is_some_and(|from| from <= passing.at);
+                (counts || self.is_in_force(step, term, passing)).then_some(error)
+            }
+            _ => Some(error),
+        }
+    }
+
     pub(super) fn no_deltas(&mut self) -> Vec<Option<Exact>> {
         self.spare.pop().unwrap_or_else(|| vec![None; self.streams.len()])
     }
@@ -314,7 +347,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         if let Some(slot) = deltas.get_mut(stream.place()) {
             *slot = Some(amount.clone());
         }
-        let passing = Passing { at, attributes: group, item: None, cause: Cause::Drawn, deltas, taken: Vec::new() };
+        let (taken, lacking) = (Vec::new(), Vec::new());
+        let passing = Passing { at, attributes: group, item: None, cause: Cause::Drawn, deltas, taken, lacking };
         if let Some(step) = self.steps().get(place).filter(|_| self.lines.wants_parts()) {
             self.tell_part(step, &passing, &amount);
         }
@@ -478,4 +512,9 @@ pub(super) fn content<'i>(step: &Step<'_>, passing: &Passing<'i>) -> Option<&'i 
 /// The item that a line is of, for messages.
 pub(super) fn named(id: &ItemId<'_>) -> String {
     format!("{} of {}", id.id, id.source)
+}
+
+/// Whether a base counts each item for itself: it keeps nothing of those before.
+fn is_item_by_item(base: &Base) -> bool {
+    base.above.is_none() && base.below_zero == BelowZero::Keep
 }

@@ -186,13 +186,20 @@ impl History {
                     category: "refund",
                     amount: value(-amount.clone()),
                     basis: Basis::Occurred,
-                    place: Place::OwnDate,
                     item_at: None,
                 }),
             };
             let id = ItemId { id, source: "test", kind: Kind::Usage, meter: "requests" };
             engine
-                .item(&Item { at: *at, id, attributes: *attributes, content, until: None, counts_for: CountsFor::All })
+                .item(&Item {
+                    at: *at,
+                    id,
+                    attributes: *attributes,
+                    content,
+                    less: Vec::new(),
+                    until: None,
+                    counts_for: CountsFor::All,
+                })
                 .expect("an item");
         }
         let _ = engine.finish().expect("an end");

@@ -118,7 +118,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// Whether a term is in force for what passes, as for the item that a deduction names.
-    fn is_in_force(&mut self, step: &Step<'a>, term: &'a Term, passing: &Passing<'_>) -> bool {
+    pub(super) fn is_in_force(&mut self, step: &Step<'a>, term: &'a Term, passing: &Passing<'_>) -> bool {
         let item_at = match content(step, passing) {
             Some(Content::Deduction(deduction)) => deduction.item_at,
             _ => None,

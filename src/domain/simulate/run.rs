@@ -241,7 +241,6 @@ pub(super) fn run_on(
         rates: &known.rates,
         usage: &usage,
         sums: &[],
-        named: &[],
         records: &known.records,
         held: &held,
         units: &units,

@@ -8,8 +8,7 @@ use crate::domain::ids::{ContractId, EventId, ProductId};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span};
 use crate::domain::record::Record;
-use crate::domain::usage::{UsageAttributes, UsageSum, context_tokens};
-use rust_decimal::Decimal;
+use crate::domain::usage::{UsageAttributes, UsageSum, context_over};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Runs a contract on sums of usage, as fine as they have to be.
@@ -26,11 +25,12 @@ pub fn run_on_sums(known: &Known<'_>, contract: &ContractId, through: Instant) -
     loop {
         let is_opened = |event: &Event<'_>| stretches.opened.iter().any(|it| it.contains(event.content.occurred_at));
         let mut usage: Vec<Event<'_>> = intervals.clone();
-        usage.extend(requests.iter().filter(|event| is_opened(event)));
-        let sums = sums(known, &requests, &stretches.summed);
-        let summed: Vec<Event<'_>> =
-            requests.iter().filter(|event| named.contains(event.id) && !is_opened(event)).copied().collect();
-        let known = Known { usage: &usage, sums: &sums, named: &summed, ..*known };
+        // What records name is told by itself: a deduction stands at its item.
+        let is_item = |event: &Event<'_>| named.contains(event.id) || is_opened(event);
+        let (items, summed): (Vec<Event<'_>>, Vec<Event<'_>>) = requests.iter().partition(|event| is_item(event));
+        usage.extend(items);
+        let sums = sums(known, &summed, &stretches.summed);
+        let known = Known { usage: &usage, sums: &sums, ..*known };
         let run = books::run(&known, &feed::feed(known), contract, through, Detail::Amounts)?;
         if run.unsure.is_empty() {
             return Ok(run);
@@ -48,9 +48,8 @@ fn sums(known: &Known<'_>, requests: &[Event<'_>], stretches: &[Span]) -> Vec<Su
     for event in requests {
         let content = event.content;
         let Some(place) = stretches.iter().position(|span| span.contains(content.occurred_at)) else { continue };
-        let tokens = context_tokens(&content.quantities);
-        let over = thresholds.get(&ProductId::from(content.product.as_str())).into_iter().flatten();
-        let over = over.copied().filter(|over| Decimal::from(*over) < tokens).max().unwrap_or(0);
+        let of_product = thresholds.get(&ProductId::from(content.product.as_str()));
+        let over = of_product.map_or(0, |thresholds| context_over(&content.quantities, thresholds));
         let names = [&content.deployment, &content.product, &content.customer, &content.service_tier];
         let key: Key<'_> = (place, names.map(String::as_str), &content.attributes, over);
         let usage = || UsageSum {
