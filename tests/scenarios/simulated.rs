@@ -51,7 +51,7 @@ fn allocated(asked: &Asked) -> Option<Answer> {
 
 fn answered(answer: answer::Answer) -> Answer {
     match answer {
-        answer::Answer::Settled { settlements, findings } => Answer::Settled {
+        answer::Answer::Settled { settlements, findings, .. } => Answer::Settled {
             settlements: settlements.into_iter().map(settlement).collect(),
             findings: findings.into_iter().map(finding).collect(),
         },
