@@ -130,6 +130,18 @@ fn simulate_all(files: &[PathBuf]) -> (String, bool) {
     (hand::report(&runs), runs.iter().all(|(_, lines)| lines.is_empty()))
 }
 
+/// What the amounts of every scenario are does not depend on whether its usage is summed.
+#[test]
+fn sums_give_what_items_give() {
+    let more = json_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/more")).expect("a folder");
+    let mut differences = Vec::new();
+    for path in scenario_files().iter().chain(&more) {
+        let scenario = translated(path).expect("a scenario");
+        differences.extend(simulated::on_sums(&scenario).map(|found| format!("{}: {found}", scenario.name)));
+    }
+    assert!(differences.is_empty(), "\n{}\n", differences.join("\n"));
+}
+
 /// Every figure of every scenario of the folder.
 #[test]
 fn every_scenario_gives_the_figures_by_hand() {

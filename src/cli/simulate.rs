@@ -7,7 +7,7 @@ use apportion::domain::simulate::Scenario;
 use apportion::domain::simulate::path::{PathKind, PathProblem, Paths};
 use apportion::domain::simulate::read::ScenarioErrors;
 use apportion::domain::simulate::report::{By, Ran, Report, report};
-use apportion::domain::simulate::run::{is_waiting, run_telling};
+use apportion::domain::simulate::run::{Grain, is_waiting, run_by};
 use apportion::domain::simulate::sheet::SheetKind;
 use apportion::domain::simulate::what_if::{Named, WhatIf, cases};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -138,10 +138,11 @@ impl Setting {
         let is_compared = cases.len() > 1;
         let mut ran = Vec::new();
         for case in cases {
-            let answers = run_telling(&case.scenario, || self.bar.inc(1)).map_err(|errors| match is_compared {
-                true => Refusal::Case { case: case.name.clone(), errors },
-                false => Refusal::Contracts(errors),
-            })?;
+            let answers =
+                run_by(&case.scenario, Grain::Items, || self.bar.inc(1)).map_err(|errors| match is_compared {
+                    true => Refusal::Case { case: case.name.clone(), errors },
+                    false => Refusal::Contracts(errors),
+                })?;
             let stated_amounts = case.scenario.stated_amounts();
             let (name, compared_with, steps) = (case.name, case.compared_with, case.scenario.steps);
             ran.push(Ran { name, compared_with, steps, answers, stated_amounts });

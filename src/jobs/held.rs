@@ -16,7 +16,7 @@ use sqlx::PgConnection;
 pub(super) fn facts(records: &[Record]) -> Vec<Fact> {
     let fact = |record: &Record| match &record.content {
         RecordContent::Fact(fact) => Some(fact.clone()),
-        RecordContent::Figure(_) | RecordContent::Deduction(_) => None,
+        _ => None,
     };
     records.iter().filter_map(fact).collect()
 }
@@ -61,6 +61,6 @@ pub(super) async fn load_held(conn: &mut PgConnection, query: HeldQuery<'_>) -> 
 fn named_event(record: &Record) -> Option<(&EventId, &EventId)> {
     match &record.content {
         RecordContent::Deduction(Deduction { reduces: Reduces::Event(event), .. }) => Some((&record.id, event)),
-        RecordContent::Deduction(_) | RecordContent::Figure(_) | RecordContent::Fact(_) => None,
+        _ => None,
     }
 }

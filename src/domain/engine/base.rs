@@ -8,6 +8,8 @@ use super::node::evaluate;
 use super::outcome::Lines;
 use super::plan::Step;
 use super::run::{Engine, Passing, content, named};
+use super::watch::Total;
+use super::window::compares;
 use crate::domain::contract::Straddling;
 use crate::domain::contract::beside::Worth;
 use crate::domain::contract::measure::{Base, Basis, BelowZero, Measure, Place, Reduction, Selection, Source};
@@ -70,6 +72,9 @@ impl<'a, L: Lines> Engine<'a, L> {
                         .measures()
                         .iter()
                         .any(|measure| step.input(measure).is_some_and(|stream| delta(passing, stream).is_some()));
+                    if is_touched && compares(node) {
+                        self.needs_items();
+                    }
                     let mut leaves = ItemLeaves { engine: self, step, passing, tiers: None, group: passing.attributes };
                     is_touched.then(|| evaluate(node, &mut leaves)).transpose()?
                 }
@@ -257,8 +262,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(Exact::zero());
         }
         let part = part_above(&counter.count, &step_of, &edge);
-        let is_above = counter.count > edge;
+        let (is_above, before) = (counter.count > edge, counter.count.clone());
         counter.count += &step_of;
+        self.watch(Total::Threshold(step.stream, group), &before, &step_of, [&edge]);
         if above.of.is_none() {
             return Ok(part);
         }

@@ -3,15 +3,17 @@
 use super::EngineError;
 use super::entitlement::{Entitlements, owed};
 use super::feed::{Feed, Known};
+use super::outcome::Line;
 use super::plan::plan;
-use super::run::{Engine, Shares};
+use super::run::{Engine, Finished, Shares};
 use crate::domain::calendar::{Calendar, Window};
 use crate::domain::contract::beside::Meanwhile;
-use crate::domain::contract::measure::Measure;
+use crate::domain::contract::fx::FxDate;
+use crate::domain::contract::measure::{FigureDefinition, FigureKind, Measure};
 use crate::domain::contract::{Assumed, Assumption, Confidence, Contract, Version};
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::{Exact, Rounding, Unit};
-use crate::domain::period::{Instant, Span};
+use crate::domain::period::{Instant, Span, start_of_day};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -179,6 +181,44 @@ impl Books {
 pub struct Run {
     pub entitlements: Entitlements,
     shares: Shares,
+    /// Stretches of summed usage that have to be opened: what is said here may differ from what the items yield.
+    pub unsure: Vec<Span>,
+}
+
+/// The instants between which nothing that decides on usage changes for a contract, or for those that it draws on,
+/// from when they begin up to an end. Usage may be summed between them.
+///
+/// # Errors
+/// As [`run`].
+pub fn edges(
+    known: &Known<'_>,
+    feed: &Feed<'_>,
+    contract: &ContractId,
+    through: Instant,
+) -> Result<Vec<Instant>, EngineError> {
+    let contracts = drawn_on(known.contracts, contract);
+    let plan = plan(&contracts)?;
+    let lines = |_: Line<'_>| {};
+    let changes = Engine::new(&plan, &feed.knowledge, feed.attributes.clone(), through, lines).changes();
+    let Some(start) = changes.first().copied() else { return Ok(Vec::new()) };
+    let span = Span { start, end: through };
+    let prices = known.prices.boundaries().filter(|at| span.contains(*at));
+    let mut edges: BTreeSet<Instant> = changes.iter().copied().chain(prices).collect();
+    for contract in &contracts {
+        if contract.versions.iter().any(changes_daily) {
+            let zone = contract.head.zone;
+            let days = start.with_timezone(&zone).date_naive().iter_days().map(|day| start_of_day(zone, day));
+            edges.extend(days.skip_while(|at| *at <= start).take_while(|at| *at < through));
+        }
+    }
+    Ok(edges.into_iter().collect())
+}
+
+/// Whether what decides on an item depends on its local day.
+fn changes_daily(version: &Version) -> bool {
+    let of_day =
+        |figure: &FigureDefinition| matches!(figure.kind, FigureKind::Average { .. } | FigureKind::Left { .. });
+    version.fx.as_ref().is_some_and(|rule| rule.date == FxDate::Item) || version.figures.values().any(of_day)
 }
 
 /// Runs a contract, and those that it draws on, up to an instant.
@@ -192,13 +232,14 @@ pub fn run(known: &Known<'_>, feed: &Feed<'_>, contract: &ContractId, through: I
     let plan = plan(&contracts)?;
     let lines = Entitlements::new(&contracts);
     let mut engine = Engine::new(&plan, &feed.knowledge, feed.attributes.clone(), through, lines);
+    engine = engine.with_summed(&feed.summed);
     for item in &feed.items {
         engine.item(item)?;
     }
-    let (entitlements, shares) = engine.finish()?;
-    let entitlements = entitlements.checked(contract)?;
+    let Finished { lines, shares, unsure } = engine.finish()?;
+    let entitlements = lines.checked(contract)?;
     settled.map_or(Ok(()), |settled| check_official(settled, &entitlements))?;
-    Ok(Run { entitlements, shares })
+    Ok(Run { entitlements, shares, unsure })
 }
 
 /// Refuses to settle while something is to be agreed first.

@@ -70,7 +70,14 @@ pub(super) fn boundaries(plan: &Plan<'_>, known: &Knowledge, streams: &[StreamSt
         for rule in rules(step) {
             cuts.extend(window_edges(agreement, rule, known, Span { start, end }));
         }
-        cuts.extend(tables(step).into_iter().flat_map(dates));
+        for table in tables(step) {
+            cuts.extend(dates(table));
+            // A value that was set by notice holds so long after it.
+            let (id, zone) = (&agreement.head.id, agreement.head.zone);
+            cuts.extend(table.notices().into_iter().flat_map(|notice| {
+                known.levels(id, &notice.name).map(move |level| notice.notice.after(level.at, zone))
+            }));
+        }
     }
     cuts.extend(&marks);
     cuts.insert(end);

@@ -30,10 +30,23 @@ impl<T: Clone> CapState<T> {
         Self { limit, t0, sum: Exact::zero(), window_end, waiting: VecDeque::new() }
     }
 
+    /// What terms wanted since it came into force, or was changed.
+    pub fn sum(&self) -> &Exact {
+        &self.sum
+    }
+
+    /// How far that could go: from there on nothing finds room.
+    pub fn room_at_start(&self) -> Exact {
+        (&self.limit - &self.t0).max(Exact::zero())
+    }
+
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// How much has accrued under it.
     pub fn used(&self) -> Exact {
-        let room = (&self.limit - &self.t0).max(Exact::zero());
-        &self.t0 + &self.sum.clone().min(room)
+        &self.t0 + &self.sum.clone().min(self.room_at_start())
     }
 
     /// Takes room for what a term wants. A negative line reduces the total only as far as the sum falls under the

@@ -6,6 +6,7 @@ use super::outcome::{Cause, Lines};
 use super::plan::{Step, StreamId, Work};
 use super::run::Engine;
 use super::term::Wanted;
+use super::window::needs_window;
 use crate::domain::contract::term::{Credit, Rest, Term};
 use crate::domain::money::Exact;
 use crate::domain::period::Instant;
@@ -92,7 +93,15 @@ impl<'a, L: Lines> Engine<'a, L> {
         };
         let group = self.group(&term.per, step, from, at);
         let Some(state) = self.group_state(of, group) else { return Ok(Exact::zero()) };
+        let was_over = state.paid_back.left().is_zero();
         let paid = state.paid_back.pay_back(by.stream, amount, limit);
+        let is_whole = paid == *amount && !state.paid_back.left().is_zero();
+        // A payment among what pays it back.
+        let is_of_items = term.on.is_none()
+            && !term.node.as_ref().is_some_and(|node| needs_window(node, term.each.as_ref(), term.tiers.as_ref()));
+        if is_of_items || amount.is_negative() || !(was_over || is_whole) {
+            self.needs_items();
+        }
         self.book_paid_back(step, term, group, at, paid.clone())?;
         Ok(paid)
     }

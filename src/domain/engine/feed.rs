@@ -29,6 +29,23 @@ pub struct Event<'a> {
     pub attributes: &'a BTreeMap<String, String>,
 }
 
+/// Usage of a stretch of time in which nothing that decides on it changes, summed.
+#[derive(Clone, Debug)]
+pub struct Sum {
+    pub span: Span,
+    pub deployment: String,
+    pub product: String,
+    pub customer: String,
+    pub service_tier: String,
+    /// By the attributes' names.
+    pub attributes: BTreeMap<String, String>,
+    /// The highest context threshold that each of its requests exceeds, in tokens; 0 where none.
+    pub context_over: u64,
+    pub quantities: BTreeMap<Meter, Exact>,
+    /// The contracts that leave it out.
+    pub left_out_by: BTreeSet<ContractId>,
+}
+
 /// Everything that is known at an instant. Lists are in the order of recording.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
@@ -37,6 +54,10 @@ pub struct Known<'a> {
     pub prices: &'a PriceBook,
     pub rates: &'a [FxRate],
     pub usage: &'a [Event<'a>],
+    /// Usage beside that, of other stretches of time.
+    pub sums: &'a [Sum],
+    /// Usage that records name, and that is in the sums: what it costs is known by itself.
+    pub named: &'a [Event<'a>],
     pub records: &'a [Record],
     /// By usage event, the contracts that leave it out.
     pub held: &'a BTreeMap<EventId, BTreeSet<ContractId>>,
@@ -56,6 +77,8 @@ pub struct Feed<'a> {
     pub items: Vec<Item<'a>>,
     pub attributes: AttributesList,
     pub knowledge: Knowledge,
+    /// The stretches of the sums among the items, in the order of time.
+    pub summed: Vec<Span>,
 }
 
 impl Units {
@@ -86,8 +109,15 @@ pub fn feed(known: Known<'_>) -> Feed<'_> {
     let mut builder =
         Builder { known, items: Vec::new(), attributes: Interned::default(), knowledge: Knowledge::default() };
     let mut sold = Sold::default();
+    // Sums first: they stand before whatever else is of their first instant.
+    for sum in known.sums {
+        builder.sum(sum);
+    }
     for event in known.usage {
         builder.usage(event, &mut sold);
+    }
+    for event in known.named {
+        builder.named_usage(event, &mut sold);
     }
     super::spread::add_money(&mut builder, &mut sold);
     for record in known.records {
@@ -111,7 +141,74 @@ pub fn feed(known: Known<'_>) -> Feed<'_> {
     }
     // Sorting is stable: what one record is spread over stays in the order of that.
     builder.items.sort_by(Item::order);
-    Feed { items: builder.items, attributes: builder.attributes.list, knowledge: builder.knowledge }
+    let mut summed: Vec<Span> = known.sums.iter().map(|sum| sum.span).collect();
+    summed.sort_by_key(|span| span.start);
+    summed.dedup();
+    Feed { items: builder.items, attributes: builder.attributes.list, knowledge: builder.knowledge, summed }
+}
+
+/// What of usage decides on its price, and by what it is selected.
+struct Used<'u> {
+    at: Instant,
+    deployment: &'u str,
+    product: &'u str,
+    customer: &'u str,
+    service_tier: &'u str,
+    attributes: &'u BTreeMap<String, String>,
+    /// The highest whole number of tokens that the context of its requests exceeds.
+    context_exceeds: u64,
+    /// Whether it is a record of an interval, which does not know the context of each request.
+    is_interval: bool,
+}
+
+/// Where usage ran, as the register knows it.
+struct UsedPlace<'a> {
+    attributes: Attributes,
+    deployment: &'a Deployment,
+    product: ProductId,
+}
+
+impl<'u> Used<'u> {
+    fn of(event: &Event<'u>) -> Self {
+        let UsageContent { occurred_at, deployment, product, customer, service_tier, quantities, .. } = event.content;
+        Self {
+            at: *occurred_at,
+            deployment,
+            product,
+            customer,
+            service_tier,
+            attributes: event.attributes,
+            context_exceeds: context_exceeds(quantities),
+            is_interval: event.until.is_some(),
+        }
+    }
+
+    fn of_sum(sum: &'u Sum) -> Self {
+        let Sum { span, deployment, product, customer, service_tier, attributes, context_over, .. } = sum;
+        Self {
+            at: span.start,
+            deployment,
+            product,
+            customer,
+            service_tier,
+            attributes,
+            context_exceeds: *context_over,
+            is_interval: false,
+        }
+    }
+
+    fn price_query<'q>(&'q self, place: &'q UsedPlace<'_>, meter: Meter) -> PriceQuery<'q> {
+        PriceQuery {
+            product: &place.product,
+            meter,
+            service_tier: self.service_tier,
+            customer: self.customer,
+            region: &place.deployment.region,
+            channel: &place.deployment.channel,
+            context_exceeds: self.context_exceeds,
+            at: self.at,
+        }
+    }
 }
 
 /// Attributes of which each combination is kept once.
@@ -142,40 +239,19 @@ impl<'a> Builder<'a> {
         sale.and_then(|sale| self.known.held.get(sale))
     }
 
-    /// A charge for each meter. What no register names does not count until it does.
+    /// An item for each meter. What no register names does not count until it does.
     fn usage(&mut self, event: &Event<'a>, sold: &mut Sold<'a>) {
         let content = event.content;
-        let Some(place) = of_place(self.known.register, &content.deployment, &content.product) else { return };
-        let product = ProductId::from(content.product.as_str());
-        let Some(deployment) = self.known.register.deployments.get(&DeploymentId::from(content.deployment.as_str()))
-        else {
-            return;
-        };
-        let thresholds = if event.until.is_some() { self.known.prices.thresholds() } else { BTreeMap::new() };
+        let used = Used::of(event);
+        let Some(place) = self.place(&used) else { return };
         for (meter, quantity) in content.quantities.iter().filter(|(_, quantity)| !quantity.is_zero()) {
-            let mut attributes = place.clone();
-            let own =
-                event.attributes.iter().filter_map(|(name, value)| Some((Attribute::plain(name)?, value.clone())));
-            attributes.0.extend(own);
-            let told = [(Attribute::Customer, &content.customer), (Attribute::ServiceTier, &content.service_tier)];
-            attributes.0.extend(told.into_iter().map(|(name, value)| (name, value.clone())));
-            attributes.0.insert(Attribute::Meter, meter.name().to_owned());
-            let attributes = self.attributes(attributes);
+            let attributes = self.attributes_of(&used, &place, *meter);
             let quantity = Exact::from(*quantity);
-            let query = price_query(content, *meter, &product, deployment);
-            let price = self.known.prices.in_force(&query);
-            let charge = match (deployment.seller.is_some(), price) {
-                (false, _) => Charge::Unsold,
-                _ if thresholds.contains_key(&product) => Charge::NoContext,
-                (true, None) => Charge::NoPrice,
-                (true, Some(price)) => match self.known.units.currency(price.currency) {
-                    Some(unit) => Charge::Rated(InUnit { value: &quantity * &price.unit_price(), unit }),
-                    None => Charge::NoPrice,
-                },
-            };
+            let (charge, price) = self.charge(&used, &place, *meter, &quantity);
             if let Charge::Rated(amount) = &charge {
                 sold.add(event.id, (attributes, content.occurred_at), amount.value.clone());
             }
+            let query = used.price_query(&place, *meter);
             let meets_prices = event.until.is_some_and(|until| self.changes_price(&query, price, until));
             self.items.push(Item {
                 at: content.occurred_at,
@@ -186,6 +262,75 @@ impl<'a> Builder<'a> {
                 left_out_by: self.left_out_by(Some(event.id)),
             });
         }
+    }
+
+    /// What usage costs that is an item only within a sum.
+    fn named_usage(&mut self, event: &Event<'a>, sold: &mut Sold<'a>) {
+        let used = Used::of(event);
+        let Some(place) = self.place(&used) else { return };
+        for (meter, quantity) in event.content.quantities.iter().filter(|(_, quantity)| !quantity.is_zero()) {
+            let attributes = self.attributes_of(&used, &place, *meter);
+            if let (Charge::Rated(amount), _) = self.charge(&used, &place, *meter, &Exact::from(*quantity)) {
+                sold.add(event.id, (attributes, used.at), amount.value);
+            }
+        }
+    }
+
+    /// An item for each meter, at the start of the stretch. It stands before all others there.
+    fn sum(&mut self, sum: &'a Sum) {
+        let used = Used::of_sum(sum);
+        let Some(place) = self.place(&used) else { return };
+        for (meter, quantity) in sum.quantities.iter().filter(|(_, quantity)| !quantity.is_zero()) {
+            let attributes = self.attributes_of(&used, &place, *meter);
+            let (charge, _) = self.charge(&used, &place, *meter, quantity);
+            self.items.push(Item {
+                at: sum.span.start,
+                id: ItemId { id: "", source: "", kind: Kind::Usage, meter: meter.name() },
+                attributes,
+                content: Content::Usage { quantity: quantity.clone(), charge, meets_prices: false },
+                until: None,
+                left_out_by: Some(&sum.left_out_by).filter(|it| !it.is_empty()),
+            });
+        }
+    }
+
+    /// What is told of where usage ran; none where no register names it.
+    fn place(&self, used: &Used<'_>) -> Option<UsedPlace<'a>> {
+        let attributes = of_place(self.known.register, used.deployment, used.product)?;
+        let deployment = self.known.register.deployments.get(&DeploymentId::from(used.deployment))?;
+        Some(UsedPlace { attributes, deployment, product: ProductId::from(used.product) })
+    }
+
+    fn attributes_of(&mut self, used: &Used<'_>, place: &UsedPlace<'_>, meter: Meter) -> AttributesId {
+        let mut attributes = place.attributes.clone();
+        let own = used.attributes.iter().filter_map(|(name, value)| Some((Attribute::plain(name)?, value.clone())));
+        attributes.0.extend(own);
+        let told = [(Attribute::Customer, used.customer), (Attribute::ServiceTier, used.service_tier)];
+        attributes.0.extend(told.map(|(name, value)| (name, value.to_owned())));
+        attributes.0.insert(Attribute::Meter, meter.name().to_owned());
+        self.attributes(attributes)
+    }
+
+    /// What a quantity costs, and the price in force.
+    fn charge(
+        &self,
+        used: &Used<'_>,
+        place: &UsedPlace<'_>,
+        meter: Meter,
+        quantity: &Exact,
+    ) -> (Charge<'a>, Option<&'a Price>) {
+        let price = self.known.prices.in_force(&used.price_query(place, meter));
+        let has_thresholds = || self.known.prices.thresholds().contains_key(&place.product);
+        let charge = match (place.deployment.seller.is_some(), price) {
+            (false, _) => Charge::Unsold,
+            _ if used.is_interval && has_thresholds() => Charge::NoContext,
+            (true, None) => Charge::NoPrice,
+            (true, Some(price)) => match self.known.units.currency(price.currency) {
+                Some(unit) => Charge::Rated(InUnit { value: quantity * &price.unit_price(), unit }),
+                None => Charge::NoPrice,
+            },
+        };
+        (charge, price)
     }
 
     /// Whether another price begins between an item and an instant.

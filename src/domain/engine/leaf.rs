@@ -9,6 +9,7 @@ use super::outcome::Lines;
 use super::plan::Step;
 use super::run::{Engine, Passing};
 use super::table::Bands;
+use super::watch::Total;
 use super::window::is_told_at_end;
 use crate::domain::contract::measure::{FigureKind, Measure, Missing, PartBlock};
 use crate::domain::contract::term::{Apply, Read, Tiers};
@@ -111,7 +112,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         if tiers.apply == Apply::Marginal {
             return self.add_marginal(step, tiers, group, passing, (&bands, &counted, measured));
         }
-        let level = self.level_of_tiers(step, tiers, group, passing.attributes, at)?;
+        let level = self.level_of_tiers(step, (tiers, &bands), group, passing.attributes, at)?;
         let rate = level.as_ref().and_then(|level| bands.reached(level));
         Ok(Added::Amount(rate.map(|rate| &counted * rate).unwrap_or_default()))
     }
@@ -124,7 +125,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         if let Some((adds, state)) = adds.zip(self.group_state(step.stream, group))
             && state.tiers.counts(step.agreement, &tiers.counting, known, passing.at)
         {
+            let before = state.tiers.count.clone();
             state.tiers.count += &adds;
+            self.watch(Total::Tiers(step.stream, group), &before, &adds, []);
         }
     }
 
@@ -153,7 +156,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             true => tiered_by_own_amount(bands, counted, &counter.count),
             false => tiered(bands, counted, &counter.count, &adds),
         };
-        counter.count += if is_own { &amount } else { &adds };
+        let (before, counted) = (counter.count.clone(), if is_own { &amount } else { &adds });
+        counter.count += counted;
+        self.watch(Total::Tiers(step.stream, group), &before, counted, bands.edges());
         Ok(Added::Amount(amount))
     }
 
@@ -161,7 +166,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     pub(super) fn level_of_tiers(
         &mut self,
         step: &'a Step<'a>,
-        tiers: &Tiers,
+        (tiers, bands): (&Tiers, &Bands),
         group: AttributesId,
         of: AttributesId,
         at: Instant,
@@ -178,13 +183,17 @@ impl<'a, L: Lines> Engine<'a, L> {
             && tiers.counting.each == WindowRule::Term
             && let Some(state) = self.group_state(amount, group)
         {
-            return Ok(Some(state.accrued.clone()));
+            let level = state.accrued.clone();
+            self.needs_items();
+            return Ok(Some(level));
         }
-        let state = self.group_state(step.stream, group);
-        Ok(state.map(|state| match read {
-            Read::PreviousWindow => state.tiers.previous.clone(),
-            Read::AtItem | Read::WindowStart | Read::WindowEnd => state.tiers.count.clone(),
-        }))
+        let Some(state) = self.group_state(step.stream, group) else { return Ok(None) };
+        if read == Read::PreviousWindow {
+            return Ok(Some(state.tiers.previous.clone()));
+        }
+        let level = state.tiers.count.clone();
+        self.watch(Total::Tiers(step.stream, group), &level, &Exact::zero(), bands.edges());
+        Ok(Some(level))
     }
 
     /// What the tiers of a cell read: a figure, or how far a measure has come in all.
@@ -292,6 +301,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         measured: &Exact,
         of: Blocks<'_>,
     ) -> Exact {
+        if *of.part != PartBlock::Exact {
+            self.needs_items();
+        }
         let PartBlock::Running(from) = of.part else { return blocks(measured, of) };
         if instant(step.agreement, from, self.known).is_none_or(|from| at < from) {
             return Exact::zero();

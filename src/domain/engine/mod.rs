@@ -26,8 +26,10 @@ pub mod plan;
 mod reported;
 pub mod run;
 mod spread;
+pub mod stretches;
 mod table;
 mod term;
+mod watch;
 mod window;
 
 use super::ids::{ContractId, DefinedTerm, TermId};

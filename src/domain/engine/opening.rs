@@ -35,6 +35,7 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     /// What a measure has come to in all.
     pub(super) fn come_to(&self, step: &Step<'a>, measure: &Measure) -> Option<Exact> {
+        self.needs_items();
         let place = self.plan.streams[step.stream].agreement;
         let unit = Unit::Currency(step.agreement.head.currency);
         let name = match measure {

@@ -12,6 +12,7 @@ use super::minimum::MinimumState;
 use super::outcome::{Cause, Lines};
 use super::plan::{CapId, Epoch, Plan, Step, Stream, StreamId, StreamName, Work};
 use super::table::Bands;
+use super::watch::Watches;
 use super::window::OpenWindow;
 use crate::domain::calendar::Window;
 use crate::domain::contract::selector::{Attribute, Filter};
@@ -51,7 +52,16 @@ pub struct Engine<'a, L> {
     /// Usage by which pools are shared: by term, period and payee.
     pub(super) shares: BTreeMap<(StreamId, Window, PartyId), Exact>,
     pub(super) lines: L,
+    pub(super) watches: Watches,
     end: Instant,
+}
+
+/// What a run comes to.
+pub struct Finished<L> {
+    pub lines: L,
+    pub shares: Shares,
+    /// Stretches of summed usage in which the order of items could have mattered: they have to be opened.
+    pub unsure: Vec<Span>,
 }
 
 /// Usage by which the pools of terms are shared, by period and party.
@@ -158,8 +168,20 @@ impl<'a, L: Lines> Engine<'a, L> {
             groups: HashMap::new(),
             shares: BTreeMap::new(),
             lines,
+            watches: Watches::default(),
             end,
         }
+    }
+
+    /// Some of the items are sums of all usage of a stretch, in the order of time and apart from each other.
+    pub fn with_summed(mut self, stretches: &[Span]) -> Self {
+        self.watches = Watches::new(stretches);
+        self
+    }
+
+    /// Every instant up to the end at which anything may change.
+    pub fn changes(self) -> Vec<Instant> {
+        self.boundaries.collect()
     }
 
     /// Passes the next item.
@@ -174,6 +196,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         if is_before || item.at >= self.end {
             return Ok(());
         }
+        self.watches.pass(Some(item.at));
         let passing = Passing {
             at: item.at,
             attributes: item.attributes,
@@ -189,7 +212,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     ///
     /// # Errors
     /// What stops the settlement.
-    pub fn finish(mut self) -> Result<(L, Shares), EngineError> {
+    pub fn finish(mut self) -> Result<Finished<L>, EngineError> {
         while self.boundaries.peek().is_some() {
             self.boundary()?;
         }
@@ -201,7 +224,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 of_term.insert((period, party), used);
             }
         }
-        Ok((self.lines, shares))
+        Ok(Finished { lines: self.lines, shares, unsure: self.watches.unsure() })
     }
 
     fn epoch(&self) -> Option<&'a Epoch<'a>> {
@@ -259,6 +282,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// What ends at the next boundary ends, and what begins there begins.
     fn boundary(&mut self) -> Result<(), EngineError> {
         let Some(at) = self.boundaries.next() else { return Ok(()) };
+        self.watches.pass(None);
         // Before the first version there is nothing to close.
         if self.epoch().is_some_and(|epoch| epoch.span.start < at) {
             self.close(last_instant_before(at), at)?;

@@ -11,7 +11,8 @@ use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::{CapId, Step};
 use super::run::{CapInForce, Engine, Passing, Waiting, content};
 use super::table::{Bands, Circumstances};
-use super::window::needs_window;
+use super::watch::Total;
+use super::window::{compares, needs_window};
 use crate::domain::contract::measure::{Amount, Measure};
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::{Apply, Cap, Excess, Payees, Tail, TailItems, Term, Tiers};
@@ -44,6 +45,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         if needs_window(&amount.node, amount.each.as_ref(), amount.tiers.as_ref()) {
             self.gather(step, (&amount.node, amount.tiers.as_ref()), group, passing)?;
             return Ok(None);
+        }
+        if compares(&amount.node) {
+            self.needs_items();
         }
         let mut leaves = ItemLeaves { engine: self, step, passing, tiers: amount.tiers.as_ref(), group };
         let value = evaluate(&amount.node, &mut leaves)?;
@@ -86,6 +90,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         if needs_window(node, term.each.as_ref(), term.tiers.as_ref()) {
             self.gather(step, (node, term.tiers.as_ref()), group, passing)?;
             return Ok(None);
+        }
+        if compares(node) {
+            self.needs_items();
         }
         let mut leaves = ItemLeaves { engine: self, step, passing, tiers: term.tiers.as_ref(), group };
         let amount = evaluate(node, &mut leaves)?;
@@ -242,11 +249,18 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         let Some(CapInForce { state, .. }) = self.caps.get_mut(&(id, group)) else { return Ok(None) };
         let waiting = Waiting { stream: step.stream, group: wanted.group };
+        let (limit, sum, room) = (state.limit.clone(), state.sum().clone(), state.room_at_start());
         let taken = match cap.excess {
             Excess::Lost => state.take(&wanted.amount),
             Excess::Deferred => state.take_or_wait(waiting, &wanted.amount),
         };
-        Ok(Some((taken, state.limit.clone())))
+        // Who waits behind whom depends on the order.
+        let has_queue = state.has_waiting();
+        self.watch(Total::Cap(id, group), &sum, &wanted.amount, [&room]);
+        if has_queue {
+            self.needs_items();
+        }
+        Ok(Some((taken, limit)))
     }
 
     /// Makes a cap as it is in force at an instant: new, changed by a version, or in a new window.

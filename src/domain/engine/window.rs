@@ -10,6 +10,7 @@ use super::plan::{Step, StreamId, Work};
 use super::run::{Engine, Passing};
 use super::table::Bands;
 use super::term::Wanted;
+use super::watch::Total;
 use crate::domain::calendar::Window;
 use crate::domain::contract::measure::{Base, BelowZero, DayCount, Measure, Node, NodeKind};
 use crate::domain::contract::term::{Apply, Read, Shortfall, Term, Tiers};
@@ -57,17 +58,19 @@ struct LeafSum {
 /// Whether an amount is made of a whole window: it compares, is fixed, or has its rate from the window's end.
 pub(super) fn needs_window(node: &Node, each: Option<&WindowRule>, tiers: Option<&Tiers>) -> bool {
     let is_of_item = each == Some(&WindowRule::Item);
-    fn compares(node: &Node) -> bool {
-        match &node.kind {
-            NodeKind::GreatestOf(_) | NodeKind::LeastOf(_) | NodeKind::Fixed(_) | NodeKind::Yearly { .. } => true,
-            NodeKind::Sum(nodes) => nodes.iter().any(compares),
-            NodeKind::Share { .. } | NodeKind::Price { .. } => node.less.iter().any(compares),
-        }
-    }
     let has_bands = node.tables().iter().any(|table| table.has_bands());
     (compares(node) && !is_of_item)
         || (has_bands && tiers.is_some_and(|tiers| tiers.apply == Apply::Whole))
         || (has_bands && tiers.is_some_and(is_read_at_end))
+}
+
+/// Whether a node yields something else of a sum than of its parts.
+pub(super) fn compares(node: &Node) -> bool {
+    match &node.kind {
+        NodeKind::GreatestOf(_) | NodeKind::LeastOf(_) | NodeKind::Fixed(_) | NodeKind::Yearly { .. } => true,
+        NodeKind::Sum(nodes) => nodes.iter().any(compares),
+        NodeKind::Share { .. } | NodeKind::Price { .. } => node.less.iter().any(compares),
+    }
 }
 
 /// Whether the band that holds is known only once the window is over.
@@ -135,7 +138,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             if let Some((adds, state)) = adds.zip(self.group_state(step.stream, group))
                 && state.tiers.counts(step.agreement, &tiers.counting, known, passing.at)
             {
+                let before = state.tiers.count.clone();
                 state.tiers.count += &adds;
+                self.watch(Total::Tiers(step.stream, group), &before, &adds, []);
             }
         }
         let Some(window) = self.group_state(step.stream, group).and_then(|it| it.window.as_mut()) else {
@@ -460,7 +465,7 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
             let when = (self.at, Some(self.window.place.ordinal));
             let bands =
                 if is_worded_so { bands.clone() } else { self.engine.bands(self.step, leaf.table, *of, when)? };
-            let level = self.engine.level_of_tiers(self.step, tiers, self.group, self.group, self.at)?;
+            let level = self.engine.level_of_tiers(self.step, (tiers, &bands), self.group, self.group, self.at)?;
             let rate = level.as_ref().and_then(|level| bands.reached(level));
             amount += &rate.map(|rate| quantity * rate).unwrap_or_default();
         }

@@ -21,6 +21,7 @@ pub mod run;
 mod run_tests;
 pub mod sheet;
 pub mod step;
+mod sums;
 pub mod what_if;
 
 use super::contract::folder::SourceFile;

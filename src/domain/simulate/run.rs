@@ -8,6 +8,7 @@ use super::breaches::{findings, held};
 use super::charges::charges;
 use super::known::{Known, KnownUsage, known_at};
 use super::step::Step;
+use super::sums::run_on_sums;
 use crate::domain::calendar::{Calendar, Window};
 use crate::domain::contract::Contract;
 use crate::domain::contract::folder::{FolderErrors, read_folder};
@@ -66,22 +67,32 @@ pub fn is_waiting(code: &str) -> bool {
     matches!(code, "missing_fx" | "missing_price" | "missing_figure" | "nothing_used" | "to_be_agreed")
 }
 
-/// Answers every step of a scenario.
+/// How usage reaches the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grain {
+    /// One by one.
+    Items,
+    /// Summed wherever nothing decides on it, as the service reads it. Amounts are the same; what found no room under a
+    /// cap is told of opened stretches alone.
+    Sums,
+}
+
+/// Answers every step of a scenario, item by item.
 ///
 /// # Errors
 /// The contracts are refused.
 pub fn run(scenario: &Scenario) -> Result<Answers, FolderErrors> {
-    run_telling(scenario, || {})
+    run_by(scenario, Grain::Items, || {})
 }
 
-/// Answers every step of a scenario, and calls `told` after each.
+/// As [`run`], with usage in a grain; `told` is called after each step.
 ///
 /// # Errors
 /// The contracts are refused.
-pub fn run_telling(scenario: &Scenario, mut told: impl FnMut()) -> Result<Answers, FolderErrors> {
+pub fn run_by(scenario: &Scenario, grain: Grain, mut told: impl FnMut()) -> Result<Answers, FolderErrors> {
     let folder = read_folder(&scenario.documents)?;
-    let mut simulation =
-        Simulation { scenario, contracts: folder.contracts, register: folder.register, books: Books::default() };
+    let (contracts, register) = (folder.contracts, folder.register);
+    let mut simulation = Simulation { scenario, grain, contracts, register, books: Books::default() };
     let mut answers = Answers::default();
     for step in &scenario.steps {
         let answer = simulation.answer(step);
@@ -100,6 +111,7 @@ pub fn run_telling(scenario: &Scenario, mut told: impl FnMut()) -> Result<Answer
 
 struct Simulation<'a> {
     scenario: &'a Scenario,
+    grain: Grain,
     contracts: Vec<Contract>,
     register: Register,
     books: Books,
@@ -186,12 +198,16 @@ impl Simulation<'_> {
             prices: &view.known.prices,
             rates: &view.known.rates,
             usage: &usage,
+            sums: &[],
+            named: &[],
             records: &view.known.records,
             held: &held,
             units: &units,
         };
-        let feed = feed::feed(known);
-        Ok(books::run(&known, &feed, contract, through)?)
+        Ok(match self.grain {
+            Grain::Items => books::run(&known, &feed::feed(known), contract, through)?,
+            Grain::Sums => run_on_sums(&known, contract, through)?,
+        })
     }
 
     fn settle(&mut self, id: &ContractId, period: &str, cutoff: Instant) -> Result<Answer, StepError> {
