@@ -23,6 +23,8 @@ pub mod sheet;
 pub mod step;
 mod sums;
 pub mod what_if;
+#[cfg(test)]
+mod what_if_tests;
 
 use super::contract::folder::SourceFile;
 use super::fx::FxRate;

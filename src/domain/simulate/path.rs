@@ -66,12 +66,15 @@ impl Factor {
 
     /// The product, exact; none where a decimal cannot hold it.
     pub fn times(self, number: Decimal) -> Option<Decimal> {
+        let number = number.normalize();
         let scale = number.scale().checked_add(DIGITS)?;
         let product = number.mantissa().checked_mul(self.0.into())?;
-        Decimal::try_from_i128_with_scale(product, scale.min(Decimal::MAX_SCALE))
-            .ok()
-            .filter(|_| scale <= Decimal::MAX_SCALE)
-            .map(|product| product.normalize())
+        // What is zero at its end needs no digit: more than 28 may come to fewer.
+        let spare = scale.saturating_sub(Decimal::MAX_SCALE);
+        let cut = 10_i128.checked_pow(spare)?;
+        let is_held = product.checked_rem(cut)? == 0;
+        let held = Decimal::try_from_i128_with_scale(product.checked_div(cut)?, scale.saturating_sub(spare));
+        held.ok().filter(|_| is_held).map(|product| product.normalize())
     }
 }
 
@@ -233,10 +236,13 @@ impl Paths {
         Some((place, self.paths.get(place)?.factor(Period::containing(figure.through, PeriodUnit::Month))))
     }
 
-    /// The largest factor, by which it is told beforehand whether all products can be held.
-    pub fn largest(&self) -> Factor {
-        let factors = self.paths.iter().flat_map(|path| path.points.iter().map(|(_, factor)| *factor));
-        factors.max().unwrap_or(ONE).max(ONE)
+    /// A factor that has as many digits as any: what it can be multiplied with, each of them can.
+    pub fn bound(&self) -> Factor {
+        let factors = self.paths.iter().flat_map(|path| path.points.iter().map(|(_, Factor(it))| *it));
+        let largest = factors.max().unwrap_or(ONE.0).max(ONE.0);
+        // Above the largest, and without a zero at its end that would be cut off.
+        let last = largest.checked_rem(10).unwrap_or_default();
+        Factor(largest.saturating_sub(last).saturating_add(if last == 9 { 11 } else { 9 }))
     }
 }
 
@@ -357,6 +363,8 @@ mod tests {
         );
         assert_eq!(factor.times(Decimal::MAX), None);
         assert_eq!(factor.times(Decimal::new(1, 28)), None);
+        let half = Factor::read("50%").expect("a factor");
+        assert_eq!(half.times(Decimal::new(2, 28)), Some(Decimal::new(1, 28)));
     }
 
     #[test]

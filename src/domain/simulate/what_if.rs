@@ -108,7 +108,7 @@ impl Scenario {
 
     /// Has what is known multiplied with volume paths: see [`multiply`].
     fn multiply_volumes(&mut self, paths: &Paths) -> Result<(), PathProblem> {
-        let mut used = BTreeSet::new();
+        let (bound, mut used) = (paths.bound(), BTreeSet::new());
         for entry in &self.entries {
             let place = |it: Option<(usize, _)>| it.map(|(place, _)| place);
             match &entry.what {
@@ -120,7 +120,7 @@ impl Scenario {
                 What::Record(_) | What::Correction { .. } | What::Void { .. } => {}
             }
             // Whatever usage comes to be after its corrections, its quantities are among those that are stated.
-            let is_held = |quantity: &Decimal| paths.largest().times(*quantity).is_some();
+            let is_held = |quantity: &Decimal| bound.times(*quantity).is_some();
             if !entry.quantities().values().all(is_held) {
                 return Err(PathProblem::TooManyDigits { what: format!("a quantity of {}", entry.id) });
             }
