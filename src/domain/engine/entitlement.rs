@@ -2,6 +2,7 @@
 
 use super::EngineError;
 use super::allocation::allocate;
+use super::item::AttributesId;
 use super::outcome::{CapUse, Cause, Line, Lines};
 use crate::domain::calendar::{Calendar, Window};
 use crate::domain::contract::Contract;
@@ -9,6 +10,7 @@ use crate::domain::contract::term::{IfNone, Payees, Term};
 use crate::domain::ids::{ContractId, PartyId, TermId};
 use crate::domain::money::{Exact, Rounding, Unit};
 use crate::domain::period::Instant;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What terms yield by period, gathered from the engine's lines.
@@ -27,8 +29,8 @@ pub struct Yield {
     pub base: Exact,
     pub uncapped: Exact,
     pub amount: Exact,
-    /// How far its cap was used up before the first line and after the last.
-    pub cap: Option<CapUse>,
+    /// How far its cap was used up before the first line and after the last, for each counter that the cap tells apart.
+    pub caps: BTreeMap<AttributesId, CapUse>,
     /// What a minimum lacked that is told and not owed.
     pub shortfall: Exact,
     /// By version.
@@ -106,7 +108,7 @@ impl Lines for Entitlements {
         entry.base += &line.base;
         entry.uncapped += &line.uncapped;
         entry.amount += &line.amount;
-        let Some(cap) = line.cap else { return };
+        let Some((group, cap)) = line.cap else { return };
         entry.add_at_cap(Crossing {
             item: if let Cause::Item(id) = line.cause { Some(id.id.to_owned()) } else { None },
             at: line.at,
@@ -114,10 +116,10 @@ impl Lines for Entitlements {
             found_none: &line.uncapped - &line.amount,
             found_room: line.amount,
         });
-        entry.cap = match entry.cap.take() {
-            Some(first) => Some(CapUse { before: first.before, ..cap }),
-            None => Some(cap),
-        };
+        match entry.caps.entry(group) {
+            Entry::Occupied(mut first) => (first.get_mut().limit, first.get_mut().after) = (cap.limit, cap.after),
+            Entry::Vacant(first) => drop(first.insert(cap)),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::domain::engine::EngineError;
 use crate::domain::engine::books::{self, Account, Books, BooksError, ByPeriod, Run, rounding};
 use crate::domain::engine::entitlement::Yield;
 use crate::domain::engine::feed::{self, Event, Units};
+use crate::domain::engine::item::AttributesId;
 use crate::domain::engine::outcome::CapUse;
 use crate::domain::ids::{ContractId, TermId};
 use crate::domain::money::Exact;
@@ -292,14 +293,15 @@ fn entitled(
     };
     let never_resets = never_resets(contract, id);
     let mut found = Entitled { unit: unit.cloned(), ..Entitled::default() };
-    let mut used: Option<Cap> = None;
+    let mut used: BTreeMap<AttributesId, CapUse> = BTreeMap::new();
     for (window, it) in yields {
         let before = round(&found.cumulative);
         found.cumulative += &it.amount;
-        let cap = it.cap.clone().map(|CapUse { limit, before, after }| Cap { limit, before, after });
-        let unused = || used.take().filter(|_| never_resets).map(|cap| Cap { before: cap.after.clone(), ..cap });
-        let cap = cap.or_else(unused);
-        used.clone_from(&cap);
+        // What has no line in a period stays as it was, where no window ends.
+        used.retain(|_, _| never_resets);
+        used.values_mut().for_each(|cap| cap.before.clone_from(&cap.after));
+        used.extend(it.caps.iter().map(|(group, cap)| (*group, cap.clone())));
+        let cap = in_all(used.values());
         if !is_shown(window) {
             continue;
         }
@@ -326,6 +328,16 @@ fn entitled(
     found
 }
 
+/// How far caps are used up together: one for each product is many.
+fn in_all<'c>(caps: impl Iterator<Item = &'c CapUse>) -> Option<Cap> {
+    caps.fold(None, |all: Option<Cap>, CapUse { limit, before, after }| {
+        Some(match all {
+            None => Cap { limit: limit.clone(), before: before.clone(), after: after.clone() },
+            Some(all) => Cap { limit: &all.limit + limit, before: &all.before + before, after: &all.after + after },
+        })
+    })
+}
+
 /// A yield for each period from the first with one on.
 fn filled(contract: &Contract, yields: &BTreeMap<Window, Yield>, through: Window) -> BTreeMap<Window, Yield> {
     let mut all = yields.clone();
@@ -337,10 +349,10 @@ fn filled(contract: &Contract, yields: &BTreeMap<Window, Yield>, through: Window
     all
 }
 
-/// Whether a term has one cap for all time, so that a period without a line leaves it as it was.
+/// Whether a term has its caps for all time, so that a period without a line leaves them as they were.
 fn never_resets(contract: &Contract, id: &TermId) -> bool {
     let caps = contract.versions.iter().filter_map(|version| version.caps.get(version.term(id)?.cap.as_ref()?));
-    caps.into_iter().all(|cap| cap.counting.each == WindowRule::Term && cap.per.is_empty())
+    caps.into_iter().all(|cap| cap.counting.each == WindowRule::Term)
 }
 
 fn event(event: &KnownUsage) -> Event<'_> {
