@@ -21,10 +21,10 @@ step waits for something, such as a price or figure, and 3 where one is forbidde
 
 Examples:
   apportion simulate scenarios/reference --with contracts --by year
-  apportion simulate tests/scenarios/one.md --format json
+  apportion simulate history.md --format json
   apportion simulate scenarios/reference --with contracts --only booked --format csv
   apportion simulate scenarios/reference --with contracts --by year \\
-    --against scenarios/amendment --price-path scenarios/paths/prices-down-35.toml";
+    --against scenarios/amendment --price-path scenarios/paths/prices-down-30.toml";
 
 /// Compute what scenarios come to, and compare it with what-ifs
 #[derive(Debug, clap::Args)]

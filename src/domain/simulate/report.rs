@@ -159,8 +159,8 @@ pub fn report(scenario: &str, by: By, ran: Vec<Ran>) -> Report {
         let net = |(key, (receives, owes)): ((PartyUnit, String), (Exact, Exact))| (key, receives - owes);
         party_sums.push(parties.into_iter().map(net).collect());
     }
-    let differences = differences(&sums, &compared);
-    let party_differences = self::differences(&party_sums, &compared);
+    let differences = differences(&sums, &compared, by);
+    let party_differences = self::differences(&party_sums, &compared, by);
     Report { scenario: scenario.to_owned(), by, cases, differences, party_differences, stated_amounts }
 }
 
@@ -211,7 +211,7 @@ fn by_party(sums: &Sums<Account>) -> BTreeMap<(PartyUnit, String), (Exact, Exact
 }
 
 /// Every amount of any case in all of them, by period and then of all periods.
-fn differences<K: Clone + Ord>(cases: &[Sums<K>], compared: &[Option<usize>]) -> Vec<Difference<K>> {
+fn differences<K: Clone + Ord>(cases: &[Sums<K>], compared: &[Option<usize>], by: By) -> Vec<Difference<K>> {
     if cases.len() < 2 {
         return Vec::new();
     }
@@ -227,7 +227,10 @@ fn differences<K: Clone + Ord>(cases: &[Sums<K>], compared: &[Option<usize>]) ->
             }
             found.push(difference(of, Some(key.1.clone()), amounts, compared));
         }
-        found.push(difference(of, None, totals, compared));
+        // Of all periods together there is one sum already.
+        if by != By::All {
+            found.push(difference(of, None, totals, compared));
+        }
     }
     found
 }
