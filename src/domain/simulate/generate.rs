@@ -3,8 +3,9 @@
 //! A month's volume is stated; the seed only spreads it over events and instants, so that sums by month are those that
 //! people can work out. Each draw is a hash of the seed, the stream, the month and the event's number.
 
+use super::month::Month;
 use crate::domain::money::{Exact, Rounding};
-use crate::domain::period::{Instant, Length, Period, PeriodUnit, Span};
+use crate::domain::period::{Instant, Length, Span};
 use crate::domain::record::Reported;
 use chrono::{Duration, SecondsFormat};
 use chrono_tz::Tz;
@@ -98,8 +99,8 @@ struct Setting {
 struct Stream<'a> {
     name: &'a str,
     line: usize,
-    first: Period,
-    last: Period,
+    first: Month,
+    last: Month,
     growth: Exact,
 }
 
@@ -135,7 +136,7 @@ impl<'a> Stream<'a> {
         growth: Option<&str>,
     ) -> Result<Self, GenerateProblem> {
         let month = |text: &str| {
-            let month = text.parse::<Period>().ok().filter(|it| it.unit() == PeriodUnit::Month);
+            let month = Month::read(text);
             month.ok_or_else(|| GenerateProblem::Month { stream: name.to_owned(), text: text.to_owned() })
         };
         let (first, last) = (month(first)?, month(last)?);
@@ -155,7 +156,7 @@ impl<'a> Stream<'a> {
         Ok(Self { name, line, first, last, growth })
     }
 
-    fn months(&self) -> impl Iterator<Item = Period> {
+    fn months(&self) -> impl Iterator<Item = Month> {
         let last = self.last;
         std::iter::successors(Some(self.first), |month| Some(month.next())).take_while(move |month| *month <= last)
     }
@@ -206,7 +207,7 @@ impl RawUsage {
     fn make_month(
         &self,
         stream: &Stream<'_>,
-        month: Period,
+        month: Month,
         (volumes, spread): (&BTreeMap<&str, Exact>, i64),
         setting: &Setting,
         made: &mut Vec<Made>,
@@ -309,7 +310,7 @@ impl Place {
 }
 
 /// Two draws of an event, from 0 to 65535, the same wherever and whenever.
-fn draw(seed: u64, stream: &str, month: Period, number: u32) -> [u16; 2] {
+fn draw(seed: u64, stream: &str, month: Month, number: u32) -> [u16; 2] {
     let hash = blake3::hash(format!("{seed}/{stream}/{month}/{number}").as_bytes());
     match hash.as_bytes() {
         [a, b, c, d, ..] => [u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])],
@@ -358,7 +359,7 @@ recorded = "2 days"
         let mut last = None;
         for entry in entries(STREAMS) {
             let What::Usage(usage) = &entry.what else { continue };
-            let month = Period::at(usage.content.occurred_at, zone, PeriodUnit::Month);
+            let month = Month::at(usage.content.occurred_at, zone);
             assert!(entry.id.id.contains(&month.to_string()), "{entry:?}");
             assert!(last < Some(usage.content.occurred_at), "{entry:?}");
             last = Some(usage.content.occurred_at);

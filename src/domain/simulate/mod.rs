@@ -12,6 +12,7 @@ pub mod charges;
 pub mod generate;
 #[cfg(test)]
 mod known_tests;
+mod month;
 mod one_file;
 pub mod path;
 pub mod read;

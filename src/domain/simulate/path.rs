@@ -1,10 +1,10 @@
 //! Paths: multipliers of prices or volumes by month, to ask what would be owed if they rose or fell.
 
+use super::month::Month;
 use crate::domain::money::{Exact, Rounding};
-use crate::domain::period::{Instant, Period, PeriodUnit};
+use crate::domain::period::Instant;
 use crate::domain::record::Figure;
 use crate::domain::usage::{Meter, UsageContent};
-use chrono::{Datelike, NaiveDate};
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
 use serde::Deserialize;
@@ -40,7 +40,7 @@ pub struct Paths {
 #[derive(Clone, Debug)]
 struct Path {
     selects: BTreeMap<String, Vec<String>>,
-    points: Vec<(Period, Factor)>,
+    points: Vec<(Month, Factor)>,
     between: Between,
 }
 
@@ -214,7 +214,7 @@ impl Paths {
             "deployment" => Some(content.deployment.as_str()),
             _ => None,
         })?;
-        let month = Period::at(content.occurred_at, self.zone, PeriodUnit::Month);
+        let month = Month::at(content.occurred_at, self.zone);
         Some((place, self.paths.get(place)?.factor(month)))
     }
 
@@ -233,12 +233,12 @@ impl Paths {
                     found.is_some_and(|found| values.iter().any(|value| value == found))
                 })
         })?;
-        Some((place, self.paths.get(place)?.factor(Period::containing(figure.through, PeriodUnit::Month))))
+        Some((place, self.paths.get(place)?.factor(Month::containing(figure.through))))
     }
 
     /// A factor that has as many digits as any: what it can be multiplied with, each of them can.
     pub fn bound(&self) -> Factor {
-        let factors = self.paths.iter().flat_map(|path| path.points.iter().map(|(_, Factor(it))| *it));
+        let factors = self.paths.iter().flat_map(|path| path.points.iter().map(|(_, factor)| factor.0));
         let largest = factors.max().unwrap_or(ONE.0).max(ONE.0);
         // Above the largest, and without a zero at its end that would be cut off.
         let last = largest.checked_rem(10).unwrap_or_default();
@@ -255,7 +255,7 @@ pub struct Stretch {
 
 impl Path {
     /// Before the first point nothing is multiplied; from the last on its factor holds.
-    fn factor(&self, month: Period) -> Factor {
+    fn factor(&self, month: Month) -> Factor {
         let after = self.points.partition_point(|(point, _)| *point <= month);
         let before = after.checked_sub(1).and_then(|place| self.points.get(place));
         match (before, self.points.get(after)) {
@@ -263,7 +263,7 @@ impl Path {
             (Some((_, factor)), None) => *factor,
             (Some((_, factor)), Some(_)) if self.between == Between::Level => *factor,
             (Some((from, low)), Some((to, high))) => {
-                let part = Exact::ratio(months(*from, month), months(*from, *to)).unwrap_or_default();
+                let part = Exact::ratio(from.months_to(month), from.months_to(*to)).unwrap_or_default();
                 let change = Exact::from_integer(high.0.saturating_sub(low.0)) * part;
                 let factor = (Exact::from_integer(low.0) + change).round(0, Rounding::HalfUp);
                 let millionths = factor.to_decimal(0).and_then(|it| i64::try_from(it.mantissa()).ok());
@@ -273,20 +273,14 @@ impl Path {
     }
 }
 
-/// How many months lie between the first days of two.
-fn months(from: Period, to: Period) -> i64 {
-    let number = |day: NaiveDate| i64::from(day.year()).saturating_mul(12).saturating_add(day.month0().into());
-    number(to.first_day()).saturating_sub(number(from.first_day()))
-}
-
 fn read_path(raw: RawPath, kind: PathKind, place: usize) -> Result<Path, PathProblem> {
     let known = kind.names();
     if let Some(name) = raw.selects.keys().find(|name| !known.contains(&name.as_str())) {
         return Err(PathProblem::Name { path: place, name: name.clone(), known });
     }
-    let mut points: Vec<(Period, Factor)> = Vec::new();
+    let mut points: Vec<(Month, Factor)> = Vec::new();
     for RawPoint { month: text, is } in raw.points {
-        let month = text.parse::<Period>().ok().filter(|it| it.unit() == PeriodUnit::Month);
+        let month = Month::read(&text);
         let month = month.ok_or(PathProblem::Month { path: place, text })?;
         let factor = Factor::read(&is).ok_or(PathProblem::Factor { path: place, text: is })?;
         if points.last().is_some_and(|(before, _)| *before >= month) {
@@ -320,7 +314,7 @@ mod tests {
     "#;
 
     fn factors(paths: &Paths, place: usize, months: &[&str]) -> Vec<String> {
-        let factor = |month: &&str| paths.paths[place].factor(month.parse().expect("a month")).exact().to_string();
+        let factor = |month: &&str| paths.paths[place].factor(Month::read(month).expect("a month")).exact().to_string();
         months.iter().map(factor).collect()
     }
 
