@@ -11,6 +11,8 @@ mod hand;
 mod hand_tests;
 #[path = "scenarios/json.rs"]
 mod json;
+#[path = "scenarios/reference.rs"]
+mod reference;
 #[path = "scenarios/simulated.rs"]
 mod simulated;
 #[path = "scenarios/toml_text.rs"]

@@ -16,6 +16,8 @@ mod record;
 mod replay;
 mod serve;
 mod settle;
+mod simulate;
+mod simulate_text;
 mod statement;
 mod statement_text;
 mod usage;
@@ -38,7 +40,7 @@ use apportion::telemetry::{self, TelemetryConfig, TelemetryError, TelemetryGuard
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use clap::{Parser, Subcommand};
-pub use output::Format;
+pub use output::{Format, Printed};
 use rdkafka::error::KafkaError;
 use sqlx::PgPool;
 use std::path::{Path, PathBuf};
@@ -69,9 +71,9 @@ pub struct Cli {
     /// Overrides a setting; may be given more than once
     #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
-    /// Tables for people, or json for programs
-    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    /// Tables for people, or json for programs; of `simulate` csv for spreadsheets
+    #[arg(long, global = true, value_enum, default_value_t = Printed::Table)]
+    format: Printed,
     #[command(subcommand)]
     command: Command,
 }
@@ -92,6 +94,7 @@ enum Command {
     Replay(replay::Args),
     Serve(serve::Args),
     Settle(settle::Args),
+    Simulate(simulate::Args),
     Statement(statement::Args),
     Usage(usage::Args),
 }
@@ -209,7 +212,15 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         let file = apportion::config::file(self.config.as_deref());
         let (config, settings) = Config::load(&Sources::of_process(file, self.set))?;
-        let session = Session { config, settings, format: self.format };
+        let format = match (self.format, &self.command) {
+            (Printed::Json, _) => Format::Json,
+            (Printed::Table, _) | (Printed::Csv, Command::Simulate(_)) => Format::Table,
+            (Printed::Csv, _) => {
+                let reason = "--format csv is of `apportion simulate` alone; write table or json".to_owned();
+                return Err(Stop::Refused { reason }.into());
+            }
+        };
+        let session = Session { config, settings, format };
         let database = DatabaseSetting::of(&session);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
         let ended = runtime.block_on(async {
@@ -228,6 +239,7 @@ impl Cli {
                 Command::Replay(args) => replay::run(args, &session).await,
                 Command::Serve(args) => serve::run(args, &session).await,
                 Command::Settle(args) => settle::run(args, &session).await,
+                Command::Simulate(args) => simulate::run(&args, self.format),
                 Command::Statement(args) => statement::run(args, &session).await,
                 Command::Usage(args) => usage::run(args, &session).await,
             }

@@ -385,7 +385,7 @@ impl<'a> Drawer<'a> {
                 rate: worded.and_then(plain_rate).cloned(),
                 uncapped: it.uncapped.clone(),
                 accrued: it.amount.clone(),
-                cap: it.cap.clone(),
+                cap: CapUse::in_all(it.caps.values()),
             }
         };
         yielded.versions.iter().map(detail).collect()

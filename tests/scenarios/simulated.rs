@@ -51,7 +51,7 @@ fn allocated(asked: &Asked) -> Option<Answer> {
 
 fn answered(answer: answer::Answer) -> Answer {
     match answer {
-        answer::Answer::Settled { settlements, findings } => Answer::Settled {
+        answer::Answer::Settled { settlements, findings, .. } => Answer::Settled {
             settlements: settlements.into_iter().map(settlement).collect(),
             findings: findings.into_iter().map(finding).collect(),
         },
@@ -160,10 +160,12 @@ fn charged(charged: answer::Charges) -> Answer {
 pub fn on_sums(scenario: &Translated) -> Option<String> {
     let read = Scenario::read(&scenario.files).ok()?;
     let by = |grain| {
-        let mut answers = run_by(&read, grain).ok()?;
+        let mut answers = run_by(&read, grain, || {}).ok()?;
         for step in &mut answers.steps {
             match step {
-                answer::Answer::Entitled { terms } => terms.values_mut().for_each(|it| it.without_room.clear()),
+                answer::Answer::Settled { terms, .. } | answer::Answer::Entitled { terms } => {
+                    terms.values_mut().for_each(|it| it.without_room.clear())
+                }
                 answer::Answer::Failed { message, .. } => message.clear(),
                 _ => {}
             }

@@ -2,7 +2,7 @@
 
 use super::EngineError;
 use super::allocation::allocate;
-use super::item::Content;
+use super::item::{AttributesId, Content};
 use super::outcome::{CapUse, Cause, Line, Lines, Part};
 use super::plan::StreamName;
 use crate::domain::calendar::{Calendar, Window};
@@ -44,8 +44,8 @@ pub struct Yield {
     pub base: Exact,
     pub uncapped: Exact,
     pub amount: Exact,
-    /// How far its cap was used up before the first line and after the last.
-    pub cap: Option<CapUse>,
+    /// How far its cap was used up before the first line and after the last, for each counter that the cap tells apart.
+    pub caps: BTreeMap<AttributesId, CapUse>,
     /// What a minimum lacked that is told and not owed.
     pub shortfall: Exact,
     pub versions: BTreeMap<u32, VersionYield>,
@@ -62,7 +62,8 @@ pub struct VersionYield {
     pub base: Exact,
     pub uncapped: Exact,
     pub amount: Exact,
-    pub cap: Option<CapUse>,
+    /// As those of the period.
+    pub caps: BTreeMap<AttributesId, CapUse>,
 }
 
 /// The line at which a cap is reached.
@@ -142,11 +143,13 @@ impl Lines for Entitlements {
         of_version.base += &line.base;
         of_version.uncapped += &line.uncapped;
         of_version.amount += &line.amount;
-        of_version.cap = through(of_version.cap.take(), line.cap.clone());
+        if let Some((group, cap)) = &line.cap {
+            use_further(&mut of_version.caps, *group, cap);
+        }
         entry.base += &line.base;
         entry.uncapped += &line.uncapped;
         entry.amount += &line.amount;
-        let Some(cap) = line.cap else { return };
+        let Some((group, cap)) = line.cap else { return };
         entry.add_at_cap(Crossing {
             item: if let Cause::Item(id) = line.cause { Some(id.id.to_owned()) } else { None },
             at: line.at,
@@ -154,7 +157,7 @@ impl Lines for Entitlements {
             found_none: &line.uncapped - &line.amount,
             found_room: line.amount,
         });
-        entry.cap = through(entry.cap.take(), Some(cap));
+        use_further(&mut entry.caps, group, &cap);
     }
 
     fn wants_parts(&self) -> bool {
@@ -180,10 +183,22 @@ impl Lines for Entitlements {
 }
 
 /// A cap from the first line to the last.
-fn through(first: Option<CapUse>, last: Option<CapUse>) -> Option<CapUse> {
-    match (first, last) {
-        (Some(first), Some(last)) => Some(CapUse { before: first.before, ..last }),
-        (first, last) => last.or(first),
+fn use_further(caps: &mut BTreeMap<AttributesId, CapUse>, group: AttributesId, line: &CapUse) {
+    let of_group = caps.entry(group).or_insert_with(|| line.clone());
+    (of_group.limit, of_group.after) = (line.limit.clone(), line.after.clone());
+}
+
+impl CapUse {
+    /// How far several are used up together: one for each product is many.
+    pub fn in_all<'c>(caps: impl IntoIterator<Item = &'c Self>) -> Option<Self> {
+        let add = |all: Self, one: &Self| Self {
+            limit: &all.limit + &one.limit,
+            before: &all.before + &one.before,
+            after: &all.after + &one.after,
+        };
+        let mut caps = caps.into_iter();
+        let first = caps.next()?.clone();
+        Some(caps.fold(first, add))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What begins at a boundary: new cap windows pay what waits, and fixed days and facts pay what they owe.
 
 use super::EngineError;
-use super::cap::Taken;
+use super::item::AttributesId;
 use super::leaf::ItemLeaves;
 use super::node::evaluate;
 use super::outcome::{CapUse, Cause, Line, Lines};
@@ -75,7 +75,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         let Some(CapInForce { state, .. }) = self.caps.get_mut(&key) else { return Ok(()) };
         let limit = state.limit.clone();
         for (waiting, taken) in state.release() {
-            self.pay_waiting(waiting, taken.amount.clone(), at, Some((taken, limit.clone())))?;
+            let used = CapUse { limit: limit.clone(), before: taken.before, after: taken.after };
+            self.pay_waiting(waiting, taken.amount, at, Some((key.1, used)))?;
         }
         Ok(())
     }
@@ -93,10 +94,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         waiting: Waiting,
         amount: Exact,
         at: Instant,
-        taken: Option<(Taken, Exact)>,
+        cap: Option<(AttributesId, CapUse)>,
     ) -> Result<(), EngineError> {
         let Some((step, term)) = self.term_step(waiting.stream) else { return Ok(()) };
-        let cap = taken.map(|(taken, limit)| CapUse { limit, before: taken.before, after: taken.after });
         let (group, cause, nothing) = (waiting.group, Cause::Deferred, Exact::zero());
         // What was wanted was told when it found no room.
         let wanted = Wanted { group, at, cause, base: nothing.clone(), amount: nothing, is_outside_cap: false };

@@ -23,7 +23,8 @@ pub struct Line<'a> {
     /// Before the cap.
     pub uncapped: Exact,
     pub amount: Exact,
-    pub cap: Option<CapUse>,
+    /// How far its cap was used up, and the values that tell the cap's counters apart.
+    pub cap: Option<(AttributesId, CapUse)>,
 }
 
 /// Why a line comes about.

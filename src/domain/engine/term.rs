@@ -191,8 +191,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             Some(cap) => self.take_room(step, cap, &wanted)?,
             None => None,
         };
-        let amount = taken.as_ref().map_or_else(|| wanted.amount.clone(), |(taken, _)| taken.amount.clone());
-        let used = taken.map(|(taken, limit)| CapUse { limit, before: taken.before, after: taken.after });
+        let amount = taken.as_ref().map_or_else(|| wanted.amount.clone(), |(amount, ..)| amount.clone());
+        let used = taken.map(|(_, group, used)| (group, used));
         self.book(step, term, wanted, amount.clone(), used)?;
         // A line below zero makes room for what waits.
         if let Some((id, cap)) = cap.filter(|(_, cap)| cap.excess == Excess::Deferred && amount.is_negative()) {
@@ -209,7 +209,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         term: &'a Term,
         wanted: Wanted<'_>,
         amount: Exact,
-        cap: Option<CapUse>,
+        cap: Option<(AttributesId, CapUse)>,
     ) -> Result<(), EngineError> {
         let Wanted { group, at, cause, base, amount: uncapped, .. } = wanted;
         if let Some(state) = self.group_state(step.stream, group) {
@@ -241,7 +241,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &'a Step<'a>,
         (id, cap): (CapId, &'a Cap),
         wanted: &Wanted<'_>,
-    ) -> Result<Option<(Taken, Exact)>, EngineError> {
+    ) -> Result<Option<(Exact, AttributesId, CapUse)>, EngineError> {
         let group = self.group(&cap.per, step, wanted.group, wanted.at);
         let is_up_to_date = self.caps.get(&(id, group)).is_some_and(|cap| cap.as_of == self.passed);
         if !is_up_to_date && !self.open_cap(step, (id, cap), group, wanted.at)? {
@@ -260,7 +260,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         if has_queue {
             self.needs_items();
         }
-        Ok(Some((taken, limit)))
+        let Taken { amount, before, after } = taken;
+        Ok(Some((amount, group, CapUse { limit, before, after })))
     }
 
     /// Makes a cap as it is in force at an instant: new, changed by a version, or in a new window.

@@ -105,6 +105,12 @@ impl Entry {
         read_what(&fields.required("kind", TEXT)?, &fields)
     }
 
+    /// The quantities that it reports or restates.
+    pub(super) fn quantities(&self) -> Quantities {
+        // They were read once already.
+        read_quantities(&self.fields).ok().flatten().unwrap_or_default()
+    }
+
     /// Whether another entry says the same, by value: everything but when it was recorded.
     pub fn says_the_same(&self, other: &Self) -> bool {
         match (&self.what, &other.what) {

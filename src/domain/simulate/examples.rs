@@ -13,6 +13,7 @@ use crate::domain::contract::folder::Folder;
 use crate::domain::contract::measure::{FigureDefinition, Missing};
 use crate::domain::engine::books::{Account, Books, ByPeriod, Run};
 use crate::domain::engine::entitlement::Yield;
+use crate::domain::engine::outcome::CapUse;
 use crate::domain::ids::{ContractId, DefinedTerm};
 use crate::domain::money::{Exact, Unit};
 use crate::domain::period::{Instant, Span, start_of_day};
@@ -320,7 +321,7 @@ fn in_words(run: &Run, expect: &Expect, periods: &[Window]) -> String {
     let yields: Vec<&Yield> = yields(run, expect, periods).map(|(_, it)| it).collect();
     let sum = |of: fn(&Yield) -> &Exact| yields.iter().map(|it| of(it).clone()).sum::<Exact>();
     let (base, uncapped, amount) = (sum(|it| &it.base), sum(|it| &it.uncapped), sum(|it| &it.amount));
-    let cap = yields.iter().rev().find_map(|it| it.cap.as_ref());
+    let cap = yields.iter().rev().find_map(|it| CapUse::in_all(it.caps.values()));
     let cap = cap.map(|cap| format!(", {uncapped} before the cap, of which {} of {} are used", cap.after, cap.limit));
     format!(" (base {base}{}, {amount} unrounded)", cap.unwrap_or_default())
 }

@@ -2,6 +2,7 @@
 
 use super::Scenario;
 use super::entry::{Entry, EntryError, What};
+use super::what_if::multiply;
 use crate::domain::amendment::{Refusal, Target, may_name};
 use crate::domain::fx::FxRate;
 use crate::domain::ids::EventId;
@@ -101,6 +102,9 @@ pub fn known_at(scenario: &Scenario, at: Instant) -> Known {
     };
     let taken = take(&entries, &mut known);
     stand(&taken, &mut known);
+    if let Some(volumes) = &scenario.volumes {
+        multiply(&mut known, volumes);
+    }
     known
 }
 

@@ -2,6 +2,7 @@
 
 use super::Scenario;
 use super::entry::{Entry, EntryError, What};
+use super::generate::{GenerateProblem, generate};
 use super::one_file::{Part, PassedOver, parts};
 use super::step::Step;
 use crate::domain::contract::folder::SourceFile;
@@ -22,7 +23,7 @@ pub struct ScenarioError {
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioProblem {
     #[error(
-        "no part of a scenario; it has documents (.md), price books (.csv), rates (fx.csv), records (.jsonl) and steps (steps.jsonl)"
+        "no part of a scenario; it has documents (.md), price books (.csv), rates (fx.csv), records (.jsonl), streams of generated ones (.toml) and steps (steps.jsonl)"
     )]
     NoPart,
     #[error("two files have this path; write one")]
@@ -41,6 +42,8 @@ pub enum ScenarioProblem {
     Misfit { id: EventId, problem: EntryError },
     #[error("{0}")]
     Step(serde_json::Error),
+    #[error(transparent)]
+    Generate(#[from] GenerateProblem),
 }
 
 /// Everything that was found wrong in a scenario.
@@ -54,13 +57,30 @@ impl Scenario {
     /// # Errors
     /// Everything that is wrong, each with its file and line. Contracts are read by their own reader.
     pub fn read(files: &[SourceFile]) -> Result<Self, ScenarioErrors> {
-        let parts = match files {
-            [file] if file.path.ends_with(".md") => parts(file).map_err(|PassedOver { line }| {
-                ScenarioErrors(vec![ScenarioError { path: file.path.clone(), line, problem: ScenarioProblem::NoPath }])
-            })?,
-            _ => Vec::new(),
+        Self::read_between(&[], files, &[])
+    }
+
+    /// Reads a scenario with files from elsewhere: those `beneath` it stand where it has no file of their path, those
+    /// `above` it stand in place of its own.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its file and line.
+    pub fn read_between(
+        beneath: &[SourceFile],
+        files: &[SourceFile],
+        above: &[SourceFile],
+    ) -> Result<Self, ScenarioErrors> {
+        let mut parts = own_parts(files)?;
+        parts.retain(|part| !above.iter().any(|other| other.path == part.file.path));
+        let is_new = |other: &&SourceFile| {
+            let mut here = above.iter().chain(parts.iter().map(|part| &part.file));
+            !here.any(|it| it.path == other.path)
         };
-        let parts = if parts.is_empty() { files.iter().map(Part::whole).collect() } else { parts };
+        let others: Vec<Part> = beneath.iter().filter(is_new).chain(above).map(Part::whole).collect();
+        if !others.is_empty() {
+            parts.extend(others);
+            parts.sort_by(|a, b| a.file.path.cmp(&b.file.path));
+        }
         let mut reader = Reader::default();
         for (place, part) in parts.iter().enumerate() {
             if parts.iter().take(place).any(|earlier| earlier.file.path == part.file.path) {
@@ -79,6 +99,17 @@ impl Scenario {
     pub fn files(&self) -> &[SourceFile] {
         &self.files
     }
+}
+
+/// The files themselves, or the parts of the one document that holds them.
+fn own_parts(files: &[SourceFile]) -> Result<Vec<Part>, ScenarioErrors> {
+    let parts = match files {
+        [file] if file.path.ends_with(".md") => parts(file).map_err(|PassedOver { line }| {
+            ScenarioErrors(vec![ScenarioError { path: file.path.clone(), line, problem: ScenarioProblem::NoPath }])
+        })?,
+        _ => Vec::new(),
+    };
+    Ok(if parts.is_empty() { files.iter().map(Part::whole).collect() } else { parts })
 }
 
 #[derive(Default)]
@@ -105,6 +136,7 @@ impl Reader {
             (_, Some("csv")) => self.read_prices(part),
             ("steps.jsonl", _) => self.read_steps(part),
             (_, Some("jsonl")) => self.read_entries(part),
+            (_, Some("toml")) => self.read_generated(part),
             _ => self.fail(part, 1, ScenarioProblem::NoPart),
         }
     }
@@ -143,6 +175,20 @@ impl Reader {
             match Entry::from_json(text, &part.shown, part.lines_above.saturating_add(line)) {
                 Ok(entry) => self.scenario.entries.push(entry),
                 Err(problem) => self.fail(part, line, problem.into()),
+            }
+        }
+    }
+
+    fn read_generated(&mut self, part: &Part) {
+        let made = match generate(&part.file.text) {
+            Ok(made) => made,
+            Err((line, problem)) => return self.fail(part, line, problem.into()),
+        };
+        for it in made {
+            match Entry::from_json(&it.json, &part.shown, part.lines_above.saturating_add(it.line)) {
+                Ok(entry) => self.scenario.entries.push(entry),
+                // Every line of a stream is wrong in the same way.
+                Err(problem) => return self.fail(part, it.line, problem.into()),
             }
         }
     }

@@ -18,12 +18,13 @@ use crate::domain::engine::EngineError;
 use crate::domain::engine::books::{self, Account, Books, BooksError, ByPeriod, Detail, Run, rounding};
 use crate::domain::engine::entitlement::Yield;
 use crate::domain::engine::feed::{self, Event, Units};
+use crate::domain::engine::item::AttributesId;
 use crate::domain::engine::outcome::CapUse;
 use crate::domain::ids::{ContractId, TermId};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span};
 use crate::domain::register::Register;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a step has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +63,11 @@ impl StepError {
     }
 }
 
+/// Whether a step has no answer for want of something that can still be recorded or agreed; by its error's code.
+pub fn is_waiting(code: &str) -> bool {
+    matches!(code, "missing_fx" | "missing_price" | "missing_figure" | "nothing_used" | "to_be_agreed")
+}
+
 /// How usage reaches the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grain {
@@ -77,14 +83,14 @@ pub enum Grain {
 /// # Errors
 /// The contracts are refused.
 pub fn run(scenario: &Scenario) -> Result<Answers, FolderErrors> {
-    run_by(scenario, Grain::Items)
+    run_by(scenario, Grain::Items, || {})
 }
 
-/// As [`run`], with usage in a grain.
+/// As [`run`], with usage in a grain; `told` is called after each step.
 ///
 /// # Errors
 /// The contracts are refused.
-pub fn run_by(scenario: &Scenario, grain: Grain) -> Result<Answers, FolderErrors> {
+pub fn run_by(scenario: &Scenario, grain: Grain, mut told: impl FnMut()) -> Result<Answers, FolderErrors> {
     let folder = read_folder(&scenario.documents)?;
     let (contracts, register) = (folder.contracts, folder.register);
     let mut simulation = Simulation { scenario, grain, contracts, register, books: Books::default() };
@@ -94,6 +100,7 @@ pub fn run_by(scenario: &Scenario, grain: Grain) -> Result<Answers, FolderErrors
         answers
             .steps
             .push(answer.unwrap_or_else(|error| Answer::Failed { code: error.code(), message: error.to_string() }));
+        told();
     }
     let booked = simulation.books.totals().map(|(account, amount)| {
         let Account { contract, term, payer, payee, unit } = account.clone();
@@ -186,17 +193,26 @@ impl Simulation<'_> {
         let view = self.view(cutoff);
         let findings = self.findings(&view, id, end);
         let known = view.contracts.iter().find(|contract| contract.head.id == *id);
-        let owed: BTreeMap<Account, ByPeriod> = match known {
-            Some(contract) => self.run(&view, id, end)?.owed(contract)?,
-            None => BTreeMap::new(),
+        let (run, owed) = match known {
+            Some(contract) => {
+                let run = self.run(&view, id, end)?;
+                let owed = run.owed(contract)?;
+                (Some((contract, run)), owed)
+            }
+            None => (None, BTreeMap::new()),
         };
         let contract = self.contract(id)?.clone();
         let settled = self.books.settle(&contract, window, cutoff, &owed)?;
+        let first = settled.iter().map(|it| it.period).min().unwrap_or(window);
+        let adjusted: BTreeSet<Window> =
+            settled.iter().flat_map(|it| it.lines.values().flat_map(ByPeriod::keys)).copied().collect();
+        let is_shown = |period: Window| period >= first || adjusted.contains(&period);
+        let terms = run.map(|(contract, run)| terms(contract, &run, window, is_shown)).unwrap_or_default();
         let settlements = settled.into_iter().map(|it| Settlement {
             period: it.period.to_string(),
             booked: it.lines.into_iter().map(|(account, lines)| booked(&contract, account, lines)).collect(),
         });
-        Ok(Answer::Settled { settlements: settlements.collect(), findings })
+        Ok(Answer::Settled { settlements: settlements.collect(), terms, findings })
     }
 
     fn entitlement(&self, id: &ContractId, through: &str, known_at: Instant) -> Result<Answer, StepError> {
@@ -206,9 +222,7 @@ impl Simulation<'_> {
             return Ok(Answer::Entitled { terms: BTreeMap::new() });
         };
         let run = self.run(&view, id, self.end_of(id, window)?)?;
-        let of_contract = run.entitlements.terms.iter().filter(|((of, _), _)| of == id);
-        let terms = of_contract.map(|((_, term), yields)| (term.clone(), entitled(contract, term, yields, window)));
-        Ok(Answer::Entitled { terms: terms.collect() })
+        Ok(Answer::Entitled { terms: terms(contract, &run, window, |_| true) })
     }
 }
 
@@ -252,6 +266,20 @@ pub(super) fn run_on(
     })
 }
 
+/// What each term of a contract yields through a period, told of some periods.
+fn terms(
+    contract: &Contract,
+    run: &Run,
+    through: Window,
+    is_shown: impl Fn(Window) -> bool,
+) -> BTreeMap<TermId, Entitled> {
+    let of_contract = run.entitlements.terms.iter().filter(|((of, _), _)| *of == contract.head.id);
+    let terms = of_contract.map(|((_, term), yields)| {
+        (term.clone(), entitled(contract, term, filled(contract, yields, through), &is_shown))
+    });
+    terms.collect()
+}
+
 fn booked(contract: &Contract, account: Account, lines: ByPeriod) -> Booked {
     let Account { term, payer, payee, unit, .. } = account;
     let stated = contract.versions.iter().rev().find_map(|version| version.term(&term));
@@ -266,22 +294,32 @@ fn booked(contract: &Contract, account: Account, lines: ByPeriod) -> Booked {
     }
 }
 
-fn entitled(contract: &Contract, id: &TermId, yields: &BTreeMap<Window, Yield>, through: Window) -> Entitled {
+fn entitled(
+    contract: &Contract,
+    id: &TermId,
+    yields: BTreeMap<Window, Yield>,
+    is_shown: &impl Fn(Window) -> bool,
+) -> Entitled {
     let unit = contract.versions.iter().rev().find_map(|version| version.term(id)).map(|term| &term.unit);
     let round = |amount: &Exact| match unit {
         Some(unit) => amount.round(unit.digits(), rounding(contract, unit)),
         None => amount.clone(),
     };
     let never_resets = never_resets(contract, id);
-    let mut found = Entitled::default();
-    let mut used: Option<Cap> = None;
-    for (window, it) in filled(contract, yields, through) {
+    let mut found = Entitled { unit: unit.cloned(), ..Entitled::default() };
+    let mut used: BTreeMap<AttributesId, CapUse> = BTreeMap::new();
+    for (window, it) in yields {
         let before = round(&found.cumulative);
         found.cumulative += &it.amount;
-        let cap = it.cap.clone().map(|CapUse { limit, before, after }| Cap { limit, before, after });
-        let unused = || used.take().filter(|_| never_resets).map(|cap| Cap { before: cap.after.clone(), ..cap });
-        let cap = cap.or_else(unused);
-        used.clone_from(&cap);
+        // What has no line in a period stays as it was, where no window ends.
+        used.retain(|_, _| never_resets);
+        used.values_mut().for_each(|cap| cap.before.clone_from(&cap.after));
+        used.extend(it.caps.iter().map(|(group, cap)| (*group, cap.clone())));
+        let cap = CapUse::in_all(used.values()).map(|CapUse { limit, before, after }| Cap { limit, before, after });
+        if !is_shown(window) {
+            continue;
+        }
+        let name = window.to_string();
         let period = EntitledPeriod {
             base: it.base.clone(),
             uncapped: it.uncapped.clone(),
@@ -291,14 +329,15 @@ fn entitled(contract: &Contract, id: &TermId, yields: &BTreeMap<Window, Yield>, 
             shortfall: it.shortfall.clone(),
             versions: it.versions.keys().copied().collect(),
         };
-        found.periods.insert(window.to_string(), period);
         found.crossings.extend(it.crossings.iter().map(|crossing| Crossing {
             item: crossing.item.clone(),
+            period: name.clone(),
             at: crossing.at,
             found_room: crossing.found_room.clone(),
             found_none: crossing.found_none.clone(),
         }));
         found.without_room.extend(it.without_room.iter().cloned());
+        found.periods.insert(name, period);
     }
     found
 }
@@ -314,10 +353,10 @@ fn filled(contract: &Contract, yields: &BTreeMap<Window, Yield>, through: Window
     all
 }
 
-/// Whether a term has one cap for all time, so that a period without a line leaves it as it was.
+/// Whether a term has its caps for all time, so that a period without a line leaves them as they were.
 fn never_resets(contract: &Contract, id: &TermId) -> bool {
     let caps = contract.versions.iter().filter_map(|version| version.caps.get(version.term(id)?.cap.as_ref()?));
-    caps.into_iter().all(|cap| cap.counting.each == WindowRule::Term && cap.per.is_empty())
+    caps.into_iter().all(|cap| cap.counting.each == WindowRule::Term)
 }
 
 fn event(event: &KnownUsage) -> Event<'_> {
