@@ -59,12 +59,15 @@ impl<'a, L: Lines> Engine<'a, L> {
             let taken = match &less.what {
                 Reduction::Deductions(categories) => {
                     let is_listed = |it: &Deduction<'_>| categories.iter().any(|category| category == it.category);
-                    let mut taken: Option<Exact> = None;
+                    let mut found: Vec<(&str, Exact)> = Vec::new();
                     for deduction in self.deductions(step, base, less.at, passing).filter(|it| is_listed(it)) {
-                        let amount = self.convert(step, &deduction.amount, unit, passing)?;
-                        taken = Some(&taken.unwrap_or_default() + &amount);
+                        found.push((deduction.category, self.convert(step, &deduction.amount, unit, passing)?));
                     }
-                    taken
+                    // Of what is above a threshold nobody can say which part was taken off.
+                    if self.lines.wants_parts() && base.above.is_none() {
+                        self.taken_off.extend(found.iter().map(|(of, amount)| ((*of).to_owned(), amount.clone())));
+                    }
+                    (!found.is_empty()).then(|| found.into_iter().map(|(_, amount)| amount).sum())
                 }
                 Reduction::Node(node) => {
                     let is_touched = node

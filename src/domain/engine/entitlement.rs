@@ -204,6 +204,9 @@ impl CapUse {
 
 /// What a part is, in words.
 fn what(part: &Part<'_>) -> String {
+    if let Some(category) = part.taken_off {
+        return format!("deduction {category}");
+    }
     match part.of {
         Some(Measure::Accrual { contract, term, .. }) => return format!("accrual {contract}/{term}"),
         Some(Measure::Base(name)) => return format!("base {name}"),

@@ -66,6 +66,8 @@ pub struct Part<'a> {
     pub of: Option<&'a Measure>,
     /// None where it comes of what other streams yielded by themselves.
     pub content: Option<&'a Content<'a>>,
+    /// Of what was taken off: the category of the deduction.
+    pub taken_off: Option<&'a str>,
     pub attributes: &'a Attributes,
     pub amount: &'a Exact,
 }

@@ -56,6 +56,8 @@ pub struct Engine<'a, L> {
     pub(super) unpriced: BTreeMap<(ContractId, DefinedTerm, Unpriced), Instant>,
     /// Figures that must not be missing are asked for from here on.
     pub(super) books_begin: Instant,
+    /// What was just taken off the base that passes, by category, where somebody wants to know.
+    pub(super) taken_off: Vec<(String, Exact)>,
     /// What the base that passes has just drawn on.
     pub(super) drawn_of: Option<&'a Measure>,
     pub(super) lines: L,
@@ -179,6 +181,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             groups: HashMap::new(),
             shares: BTreeMap::new(),
             unpriced: BTreeMap::new(),
+            taken_off: Vec::new(),
             drawn_of: None,
             books_begin: Span::ever().start,
             lines,
@@ -264,6 +267,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     fn pass(&mut self, mut passing: Passing<'_>, first: usize) -> Result<(), EngineError> {
         for step in self.steps().iter().skip(first) {
             self.drawn_of = None;
+            self.taken_off.clear();
             if let Some(error) = self.stops(step, &passing) {
                 return Err(error);
             }
@@ -302,15 +306,27 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     fn tell_part(&mut self, step: &Step<'a>, passing: &Passing<'_>, amount: &Exact) {
-        self.lines.part(Part {
+        let part = Part {
             contract: &step.agreement.head.id,
             stream: &self.plan.streams[step.stream].name,
             at: passing.at,
             of: self.drawn_of,
             content: passing.item.map(|item| &item.content),
+            taken_off: None,
             attributes: &self.attributes[passing.attributes],
             amount,
-        });
+        };
+        if self.taken_off.is_empty() {
+            return self.lines.part(part);
+        }
+        let taken: Exact = self.taken_off.iter().map(|(_, amount)| amount.clone()).sum();
+        let rest = amount + &taken;
+        if !rest.is_zero() {
+            self.lines.part(Part { amount: &rest, ..part });
+        }
+        for (category, amount) in &self.taken_off {
+            self.lines.part(Part { taken_off: Some(category), amount: &-amount.clone(), ..part });
+        }
     }
 
     /// Why what passes stops a step: it draws on a base that lacks a rate, and has to know.
