@@ -51,6 +51,9 @@ create table usage_batch (
 );
 create index usage_batch_recorded_at on usage_batch (recorded_at);
 
+-- the clock that says when something is recorded: one place, so that a test may put another in it.
+create function recording_clock() returns timestamptz language sql volatile as $$ select clock_timestamp() $$;
+
 -- one row: the highest watermark that was handed out. everything recorded later gets a later `recorded_at`,
 -- whatever the clock says, so that a question asked as known at a watermark keeps its answer.
 create table recording_watermark (

@@ -8,13 +8,16 @@ use apportion::domain::contract::folder::PlacedConflict;
 use apportion::domain::contract::rights::{Right, RightInVersion};
 use apportion::domain::contract::term::Term;
 use apportion::domain::contract::{Contract, Version};
+use apportion::domain::fx::FxRate;
 use apportion::domain::ids::{ContractId, ProductId};
 use apportion::domain::money::Unit;
 use apportion::domain::period::Instant;
 use apportion::jobs::contracts::{Known, apply, load, read};
 use apportion::jobs::statements::caps;
+use apportion::store::contracts::load_rates;
 use apportion::store::recording::watermark;
 use sqlx::PgPool;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -54,6 +57,15 @@ enum Command {
         /// This contract alone
         contract: Option<String>,
     },
+    /// Show the rates of exchange that hold, the last recorded of each source, date and pair
+    #[command(
+        after_help = "Examples:\n  apportion contracts rates\n  apportion contracts rates --source ECB --format json"
+    )]
+    Rates {
+        /// Of this source alone
+        #[arg(long)]
+        source: Option<String>,
+    },
     /// Show how far caps are used up, as the statements say, and when they will be
     #[command(after_help = "Example:\n  apportion contracts caps microsoft-openai")]
     Caps {
@@ -70,13 +82,15 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             match session.format {
                 Format::Json => json(&serde_json::json!({
                     "contracts": read.contracts.len(), "versions": read.versions.len(), "prices": prices,
-                    "deployments": deployments, "facts": read.facts.len(), "conflicts": read.conflicts,
+                    "rates": read.rates.len(), "deployments": deployments, "facts": read.facts.len(), "conflicts": read.conflicts,
                 }))?,
                 Format::Table => {
                     line(terms_table(&read.contracts))?;
                     line(rights_table(&read.contracts))?;
-                    let facts = read.facts.len();
-                    line(format!("{prices} prices, {deployments} deployments, {facts} facts: all right."))?;
+                    let (facts, rates) = (read.facts.len(), read.rates.len());
+                    line(format!(
+                        "{prices} prices, {rates} exchange rates, {deployments} deployments, {facts} facts: all right."
+                    ))?;
                     for conflict in &read.conflicts {
                         line(in_words(conflict))?;
                     }
@@ -91,8 +105,9 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                 Format::Table => {
                     let added = applied.added;
                     line(format!(
-                        "Loaded {} versions, {} prices, {} facts and {} entries of the register that were new.",
-                        added.versions, added.prices, added.facts, added.register_entries
+                        "Loaded {} versions, {} prices, {} exchange rates, {} facts and {} entries of the register that \
+                         were new.",
+                        added.versions, added.prices, added.rates, added.facts, added.register_entries
                     ))?;
                     for Overridden { contract, number, by } in &applied.overridden {
                         line(format!(
@@ -104,6 +119,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             }
         }
         Command::Show { contract } => show(contract, session).await?,
+        Command::Rates { source } => rates(source.as_deref(), session).await?,
         Command::Caps { contract } => {
             let pool = session.pool()?;
             check_known(&pool, &contract).await?;
@@ -116,6 +132,30 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+async fn rates(source: Option<&str>, session: &Session) -> anyhow::Result<()> {
+    let pool = session.pool()?;
+    let now = watermark(&pool).await?;
+    let loaded = load_rates(&mut *pool.acquire().await?, now).await?;
+    let of_source = loaded.iter().filter(|rate| source.is_none_or(|source| source == rate.source));
+    // They stand in the order of their recording: the last of a key holds.
+    let holding: BTreeMap<_, &FxRate> = of_source.map(|rate| (rate.key(), rate)).collect();
+    match session.format {
+        Format::Json => json(&holding.values().collect::<Vec<_>>()),
+        Format::Table if holding.is_empty() => {
+            Ok(line("No rate of exchange is loaded; `apportion contracts apply` loads them from fx.csv.")?)
+        }
+        Format::Table => {
+            let row = |rate: &&FxRate| {
+                let recorded = rate.recorded_at.map(|at| at.to_string()).unwrap_or_default();
+                let (date, number) = (rate.date.to_string(), rate.rate.to_string());
+                vec![rate.source.clone(), date, rate.from.clone(), rate.to.clone(), number, recorded]
+            };
+            let heading = ["source", "date", "one", "is in", "rate", "recorded at"];
+            Ok(line(output::table(&heading, &[4], holding.values().map(row)))?)
+        }
+    }
 }
 
 /// How far caps are used up, and the outlook.

@@ -34,6 +34,19 @@ pub enum RecordContent {
     Decision(Decision),
 }
 
+impl RecordContent {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Figure(_) | Self::Level(_) => "figure",
+            Self::Deduction(_) => "deduction",
+            Self::Receipt(_) => "receipt",
+            Self::Billing(_) => "billing",
+            Self::Fact(_) => "fact",
+            Self::Decision(_) => "decision",
+        }
+    }
+}
+
 /// A number that a party reports: an amount of a currency or declared unit, or a plain number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reported {
@@ -362,15 +375,9 @@ impl Record {
     }
 
     pub fn kind(&self) -> &'static str {
-        match self.content {
-            RecordContent::Figure(_) | RecordContent::Level(_) => "figure",
-            RecordContent::Deduction(_) => "deduction",
-            RecordContent::Receipt(_) => "receipt",
-            RecordContent::Billing(_) => "billing",
-            RecordContent::Fact(_) => "fact",
-            RecordContent::Decision(_) => "decision",
-        }
+        self.content.kind()
     }
+
     /// Equal for equal content by value: the hash is of the normalised form.
     pub fn content_hash(&self) -> Uuid {
         let hash = blake3::hash(self.to_json().to_string().as_bytes());

@@ -9,10 +9,10 @@ use crate::domain::period::{Instant, Period, Span, end_of_day_exclusive, start_o
 use crate::domain::record::{Fact, Record, RecordContent, Subject};
 use crate::domain::settlement::{SettlementError, find_contract};
 use crate::store::StoreError;
-use crate::store::contracts::load_records;
 use crate::store::finding_decisions::{Decision, DecisionFilter, NewDecision, load_decisions};
 use crate::store::findings::{BreachQuery, EventAt};
 use crate::store::recording::{self, LockMode};
+use crate::store::records::load_records;
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use serde::Serialize;

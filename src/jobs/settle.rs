@@ -19,7 +19,7 @@ use crate::store::books::{
     SettlementRow, find_statement, insert_draft, insert_settlement, last_cutoff, load_books, load_document,
     load_unresolved_events, lock_contract,
 };
-use crate::store::contracts::load_records;
+use crate::store::records::load_records;
 use crate::store::rollups::{UnresolvedUsage, load_event_place, load_unresolved, load_usage};
 use crate::store::{StoreError, recording};
 use serde::Serialize;

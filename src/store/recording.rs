@@ -45,7 +45,7 @@ pub async fn lock(connection: &mut PgConnection, mode: LockMode) -> Result<Insta
     // A statement of its own: its snapshot must be taken after the lock was granted.
     Ok(sqlx::query_scalar!(
         r#"select greatest(
-            clock_timestamp(),
+            recording_clock(),
             -- batches beside each other may share an instant; what batches decide by is recorded after them all
             (select max(recorded_at) from usage_batch) + $1::int * interval '1 microsecond',
             (select watermark + interval '1 microsecond' from recording_watermark),

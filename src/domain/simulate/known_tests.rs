@@ -37,7 +37,7 @@ fn void(id: &str, of: &str, recorded_at: &str) -> String {
 
 /// Each event that stands, with its requests.
 fn requests(known: &Known) -> Vec<(&str, String)> {
-    let quantity = |it: &super::known::KnownUsage| it.usage.content.quantities[&Meter::Requests].to_string();
+    let quantity = |it: &crate::domain::restated::KnownUsage| it.usage.content.quantities[&Meter::Requests].to_string();
     known.usage.iter().map(|it| (it.id.id.as_str(), quantity(it))).collect()
 }
 

@@ -6,7 +6,6 @@
 
 pub mod answer;
 mod breaches;
-pub mod entry;
 pub mod known;
 pub mod charges;
 #[cfg(test)]
@@ -20,9 +19,9 @@ pub mod step;
 mod sums;
 
 use super::contract::folder::SourceFile;
+use super::entry::Entry;
 use super::fx::FxRate;
 use super::price::RecordedPrice;
-use entry::Entry;
 use step::Step;
 
 /// A history, and the questions and settlements to be made of it, in order, against one set of books.

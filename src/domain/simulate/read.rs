@@ -1,11 +1,11 @@
 //! Reads a scenario: which file holds what, and everything that is wrong, with its place.
 
 use super::Scenario;
-use super::entry::{Entry, EntryError, What};
 use super::one_file::{Part, PassedOver, parts};
 use super::step::Step;
 use crate::domain::contract::folder::SourceFile;
-use crate::domain::fx::{FxProblem, read_fx_rates};
+use crate::domain::entry::{Entry, EntryError, What};
+use crate::domain::fx::{FxProblem, read_recorded_fx_rates};
 use crate::domain::ids::EventId;
 use crate::domain::price::{PriceProblem, read_recorded_price_book};
 use std::collections::BTreeMap;
@@ -84,6 +84,8 @@ impl Scenario {
 #[derive(Default)]
 struct Reader {
     scenario: Scenario,
+    /// Where each entry stands: the file and the line in it.
+    places: Vec<(String, usize)>,
     errors: Vec<ScenarioError>,
 }
 
@@ -110,7 +112,7 @@ impl Reader {
     }
 
     fn read_rates(&mut self, part: &Part) {
-        match read_fx_rates(&part.file.text) {
+        match read_recorded_fx_rates(&part.file.text) {
             Ok(rates) => self.scenario.rates.extend(rates),
             Err(error) => self.fail(part, line_number(error.line), error.problem.into()),
         }
@@ -140,8 +142,11 @@ impl Reader {
 
     fn read_entries(&mut self, part: &Part) {
         for (line, text) in lines(&part.file.text) {
-            match Entry::from_json(text, &part.shown, part.lines_above.saturating_add(line)) {
-                Ok(entry) => self.scenario.entries.push(entry),
+            match Entry::from_json(text) {
+                Ok(entry) => {
+                    self.scenario.entries.push(entry);
+                    self.places.push((part.shown.clone(), part.lines_above.saturating_add(line)));
+                }
                 Err(problem) => self.fail(part, line, problem.into()),
             }
         }
@@ -155,7 +160,7 @@ impl Reader {
         for entry in in_order {
             first.entry(&entry.id).or_insert(entry);
         }
-        for entry in &self.scenario.entries {
+        for (entry, (path, line)) in self.scenario.entries.iter().zip(&self.places) {
             let What::Correction { target } = &entry.what else { continue };
             let id = EventId { source: entry.id.source.clone(), id: target.clone() };
             let Some(corrected) = first.get(&id) else { continue };
@@ -163,7 +168,7 @@ impl Reader {
                 continue;
             }
             if let Err(problem) = corrected.restated([entry]) {
-                let (path, line) = entry.place.clone();
+                let (path, line) = (path.clone(), *line);
                 self.errors.push(ScenarioError { path, line, problem: ScenarioProblem::Misfit { id, problem } });
             }
         }
