@@ -129,11 +129,16 @@ create table record (
     'void')),
   -- what a correction or void names, within its source; that may come later
   target text check (target <> ''),
+  -- the key of the usage event that a decision names, or that a correction says instead; it may come later
+  event_key uuid,
   content jsonb not null,
   recorded_at timestamptz not null,
   primary key (source, record_id),
-  constraint only_amendments_name check ((target is not null) = (kind in ('correction', 'void')))
+  constraint only_amendments_name check ((target is not null) = (kind in ('correction', 'void'))),
+  constraint decisions_name_events check (event_key is not null or kind <> 'decision')
 );
+create index record_target on record (source, target) where target is not null;
+create index record_decision on record (sequence) where kind = 'decision';
 
 -- same id, other content: the first stands.
 create table record_conflict (

@@ -43,6 +43,8 @@ mod panels;
 mod prometheus;
 #[path = "service/races.rs"]
 mod races;
+#[path = "service/records.rs"]
+mod records;
 #[path = "service/replays.rs"]
 mod replays;
 #[path = "service/retries.rs"]

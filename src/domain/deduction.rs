@@ -59,7 +59,7 @@ pub fn place(
     let (item_at, place) = match (&deduction.reduces, event) {
         (Reduces::Event(_), Some(place)) => (Some(place.occurred_at), place),
         (Reduces::Event(event), None) => return Err(WaitsFor::Event { event: event.clone() }),
-        // Not taken into the database yet, see `check_record`.
+        // What settles by sums of usage does not open it down to the charges of several events.
         (Reduces::Events(_), _) => return Err(WaitsFor::Spreading),
         (Reduces::Usage { deployment, product, customer }, _) => {
             let (deployment, product) = (deployment.clone(), product.clone());

@@ -96,6 +96,7 @@ pub enum EntryError {
 
 const TEXT: &str = "text in quotes";
 const ATTRIBUTES: [&str; 4] = ["buyer", "buyer_class", "country", "label"];
+const EVENT: &str = "an object {\"source\": .., \"id\": ..}";
 const QUANTITIES: &str = "an object of numbers by meter, such as {\"requests\": \"1\"}";
 
 impl NewEntry {
@@ -216,6 +217,15 @@ impl Entry {
                 .map(|(field, text)| (field.to_owned(), Value::from(text))),
         );
         Value::Object(object)
+    }
+
+    /// The usage event that a decision names, or that a correction says instead.
+    pub fn decided_event(&self) -> Option<EventId> {
+        match &self.what {
+            What::Record(RecordContent::Decision(decision)) => Some(decision.event.clone()),
+            What::Correction { .. } => self.fields.parsed("event", EVENT).ok().flatten(),
+            What::Record(_) | What::Usage(_) | What::Void { .. } => None,
+        }
     }
 
     /// What it is with the fields of corrections in place of its own; they stand in order, and the last one of a field holds.

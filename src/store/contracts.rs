@@ -1,4 +1,4 @@
-//! Master data, price book, contract versions and records: appended as loaded, read as known at an instant.
+//! Master data, price book, rates of exchange and contract versions: appended as loaded, read as known at an instant.
 
 use super::StoreError;
 use super::recording;

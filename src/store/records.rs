@@ -6,6 +6,7 @@ use crate::domain::ids::EventId;
 use crate::domain::period::Instant;
 use crate::domain::record::Record;
 use crate::domain::restated::{Ledger, Mention, Reason, Rejected, Standing, Taking};
+use crate::domain::usage::event_key;
 use sqlx::PgConnection;
 
 /// Appends what entries became, recorded at `at`, which the caller's transaction was given.
@@ -17,19 +18,22 @@ pub async fn append_entries(
     entries: &[(&Entry, Taking)],
     at: Instant,
 ) -> Result<(), StoreError> {
+    let secret = super::usage::event_key_secret(&mut *conn).await?;
     for (entry, taking) in entries {
         let EventId { source, id } = &entry.id;
         let content = || entry.to_json();
         match taking {
             Taking::Taken => {
                 let (kind, target) = (entry.what.kind(), entry.what.target());
+                let decided = entry.decided_event().map(|event| event_key(&secret, &event.source, &event.id));
                 sqlx::query!(
-                    "insert into record (source, record_id, kind, target, content, recorded_at)
-                     values ($1, $2, $3, $4, $5, $6)",
+                    "insert into record (source, record_id, kind, target, event_key, content, recorded_at)
+                     values ($1, $2, $3, $4, $5, $6, $7)",
                     source,
                     id,
                     kind,
                     target,
+                    decided,
                     content(),
                     at
                 )
