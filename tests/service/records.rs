@@ -155,7 +155,7 @@ async fn what_a_correction_cannot_make_is_refused_or_does_not_count() {
     late["id"] = json!("e");
     assert_eq!(database.tell(&late, Checks::Skipped).await.expect("taken"), Taking::Taken);
     let known = database.watermark().await;
-    let standing = load_standing(&mut *database.pool.acquire().await.expect("one"), known).await.expect("it stands");
+    let standing = load_standing(&mut database.pool.acquire().await.expect("one"), known).await.expect("it stands");
     let ids: Vec<&str> =
         standing.records.iter().map(|record| record.id.id.as_str()).filter(|id| id.len() == 1).collect();
     assert_eq!(ids, ["d"]);
