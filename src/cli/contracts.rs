@@ -40,13 +40,13 @@ enum Command {
     /// Read a folder and say what is wrong, with file, line and column; needs no database
     #[command(after_help = "Example:\n  apportion contracts check contracts")]
     Check {
-        /// The folder, with all folders in it: documents (.md) and price books (.csv)
+        /// The folder, with all folders in it: documents (.md), price books (.csv), rates of exchange (fx.csv) and facts (.jsonl)
         folder: PathBuf,
     },
     /// Load what a folder adds; loading it again adds nothing
     #[command(after_help = "Example:\n  apportion contracts apply contracts")]
     Apply {
-        /// The folder, with all folders in it: documents (.md) and price books (.csv)
+        /// The folder, with all folders in it: documents (.md), price books (.csv), rates of exchange (fx.csv) and facts (.jsonl)
         folder: PathBuf,
     },
     /// Show the terms and rights that are loaded, by contract and version
