@@ -51,6 +51,9 @@ create table usage_batch (
 );
 create index usage_batch_recorded_at on usage_batch (recorded_at);
 
+-- the clock that says when something is recorded: one place, so that a test may put another in it.
+create function recording_clock() returns timestamptz language sql volatile as $$ select clock_timestamp() $$;
+
 -- whoever records locks this table until the commit: in row share mode beside others, in exclusive mode alone. a table,
 -- as a role that has no right on it cannot lock it, while anybody may take advisory locks. it stays empty.
 create table recording_gate ();

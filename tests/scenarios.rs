@@ -23,9 +23,22 @@ mod translate;
 mod translate_tests;
 
 use apportion::domain::contract::folder::SourceFile;
+use apportion::domain::entry::{Entry, NewEntry, What};
 use apportion::domain::simulate::Scenario;
 use std::path::{Path, PathBuf};
 use translate::{Asked, Translated, translate};
+
+/// Whether the service could not keep a record, correction or void as it was said.
+fn not_kept(entry: &Entry) -> Option<String> {
+    if matches!(entry.what, What::Usage(_)) {
+        return None;
+    }
+    match NewEntry::storable(&entry.to_json().to_string()) {
+        Ok(kept) if kept.clone().recorded(entry.recorded_at).says_the_same(entry) => None,
+        Ok(kept) => Some(format!("{} is kept as {kept:?}", entry.id)),
+        Err(error) => Some(format!("{}: {error}", entry.id)),
+    }
+}
 
 /// The scenario files of the folder, by name; none where there is no such folder and nobody named one.
 fn scenario_files() -> Vec<PathBuf> {
@@ -100,6 +113,7 @@ fn every_scenario_is_translated_and_read() {
                 faults.push(format!("{name}: {}: {error}", document.path));
             }
         }
+        faults.extend(read.entries.iter().filter_map(not_kept).map(|fault| format!("{name}: {fault}")));
         let one_file = read.write_one_file(&scenario.description);
         let again = SourceFile { path: "seed.md".into(), text: one_file.clone() };
         match Scenario::read(&[again]) {

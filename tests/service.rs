@@ -51,6 +51,8 @@ mod prometheus;
 mod races;
 #[path = "service/recording.rs"]
 mod recording;
+#[path = "service/records.rs"]
+mod records;
 #[path = "service/replays.rs"]
 mod replays;
 #[path = "service/retries.rs"]

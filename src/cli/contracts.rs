@@ -9,14 +9,17 @@ use apportion::domain::contract::rights::{Right, RightInVersion};
 use apportion::domain::contract::schema::schema;
 use apportion::domain::contract::term::Term;
 use apportion::domain::contract::{Contract, Version};
+use apportion::domain::fx::FxRate;
 use apportion::domain::ids::{ContractId, ProductId};
 use apportion::domain::money::Unit;
 use apportion::domain::period::Instant;
 use apportion::domain::simulate::examples::{Figure, run_examples};
 use apportion::jobs::contracts::{Known, apply, load, read};
 use apportion::jobs::statements::caps;
+use apportion::store::contracts::load_rates;
 use apportion::store::recording::watermark;
 use sqlx::PgPool;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -39,7 +42,7 @@ enum Command {
     /// Read a folder, run its worked examples, and say what is wrong, with file, line and column; needs no database
     #[command(after_help = "Example:\n  apportion contracts check contracts")]
     Check {
-        /// The folder, with all folders in it: documents (.md) and price books (.csv)
+        /// The folder, with all folders in it: documents (.md), price books (.csv), rates of exchange (fx.csv) and facts (.jsonl)
         folder: PathBuf,
     },
     /// Print the JSON schema of the blocks, for editors
@@ -48,7 +51,7 @@ enum Command {
     /// Load what a folder adds; loading it again adds nothing
     #[command(after_help = "Example:\n  apportion contracts apply contracts")]
     Apply {
-        /// The folder, with all folders in it: documents (.md) and price books (.csv)
+        /// The folder, with all folders in it: documents (.md), price books (.csv), rates of exchange (fx.csv) and facts (.jsonl)
         folder: PathBuf,
     },
     /// Show the terms and rights that are loaded, by contract and version
@@ -58,6 +61,15 @@ enum Command {
     Show {
         /// This contract alone
         contract: Option<String>,
+    },
+    /// Show the rates of exchange that hold, the last recorded of each source, date and pair
+    #[command(
+        after_help = "Examples:\n  apportion contracts rates\n  apportion contracts rates --source ECB --format json"
+    )]
+    Rates {
+        /// Of this source alone
+        #[arg(long)]
+        source: Option<String>,
     },
     /// Show how far caps are used up, as the statements say, and when they will be
     #[command(after_help = "Example:\n  apportion contracts caps microsoft-openai")]
@@ -76,14 +88,16 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             match session.format {
                 Format::Json => json(&serde_json::json!({
                     "contracts": read.contracts.len(), "versions": read.versions.len(), "prices": prices,
-                    "deployments": deployments, "facts": read.facts.len(), "conflicts": read.conflicts,
-                    "examples": examples,
+                    "rates": read.rates.len(), "deployments": deployments, "facts": read.facts.len(),
+                    "conflicts": read.conflicts, "examples": examples,
                 }))?,
                 Format::Table => {
                     line(terms_table(&read.contracts))?;
                     line(rights_table(&read.contracts))?;
-                    let facts = read.facts.len();
-                    line(format!("{prices} prices, {deployments} deployments, {facts} facts: all right."))?;
+                    let (facts, rates) = (read.facts.len(), read.rates.len());
+                    line(format!(
+                        "{prices} prices, {rates} exchange rates, {deployments} deployments, {facts} facts: all right."
+                    ))?;
                     for conflict in &read.conflicts {
                         line(in_words(conflict))?;
                     }
@@ -102,8 +116,9 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                 Format::Table => {
                     let added = applied.added;
                     line(format!(
-                        "Loaded {} versions, {} prices, {} facts and {} entries of the register that were new.",
-                        added.versions, added.prices, added.facts, added.register_entries
+                        "Loaded {} versions, {} prices, {} exchange rates, {} facts and {} entries of the register that \
+                         were new.",
+                        added.versions, added.prices, added.rates, added.facts, added.register_entries
                     ))?;
                     for Overridden { contract, number, by } in &applied.overridden {
                         line(format!(
@@ -115,6 +130,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             }
         }
         Command::Show { contract } => show(contract, session).await?,
+        Command::Rates { source } => rates(source.as_deref(), session).await?,
         Command::Caps { contract } => {
             let pool = session.pool()?;
             check_known(&pool, &contract).await?;
@@ -127,6 +143,30 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+async fn rates(source: Option<&str>, session: &Session) -> anyhow::Result<()> {
+    let pool = session.pool()?;
+    let now = watermark(&pool).await?;
+    let loaded = load_rates(&mut *pool.acquire().await?, now).await?;
+    let of_source = loaded.iter().filter(|rate| source.is_none_or(|source| source == rate.source));
+    // They stand in the order of their recording: the last of a key holds.
+    let holding: BTreeMap<_, &FxRate> = of_source.map(|rate| (rate.key(), rate)).collect();
+    match session.format {
+        Format::Json => json(&holding.values().collect::<Vec<_>>()),
+        Format::Table if holding.is_empty() => {
+            Ok(line("No rate of exchange is loaded; `apportion contracts apply` loads them from fx.csv.")?)
+        }
+        Format::Table => {
+            let row = |rate: &&FxRate| {
+                let recorded = rate.recorded_at.map(|at| at.to_string()).unwrap_or_default();
+                let (date, number) = (rate.date.to_string(), rate.rate.to_string());
+                vec![rate.source.clone(), date, rate.from.clone(), rate.to.clone(), number, recorded]
+            };
+            let heading = ["source", "date", "one", "is in", "rate", "recorded at"];
+            Ok(line(output::table(&heading, &[4], holding.values().map(row)))?)
+        }
+    }
 }
 
 /// How far caps are used up, and the outlook.

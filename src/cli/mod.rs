@@ -327,7 +327,7 @@ fn status(error: &anyhow::Error) -> u8 {
         return 3;
     }
     let refused_input = matches!(error.downcast_ref(), Some(FileError::Read { .. }))
-        || matches!(error.downcast_ref(), Some(RecordsError::Problem { .. }));
+        || matches!(error.downcast_ref(), Some(RecordsError::Problem { .. } | RecordsError::Misfit { .. }));
     if refused_setting || refused_input {
         return 3;
     }

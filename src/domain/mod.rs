@@ -30,6 +30,8 @@ pub mod price;
 pub mod fx;
 pub mod register;
 pub mod record;
+pub mod entry;
+pub mod restated;
 pub mod contract;
 pub mod engine;
 pub mod rating;

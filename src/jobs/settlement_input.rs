@@ -15,7 +15,8 @@ use crate::domain::settlement::{
 use crate::domain::usage::{UsageContent, UsageEvent};
 use crate::store::StoreError;
 use crate::store::books::load_books;
-use crate::store::contracts::load_records;
+use crate::store::contracts::load_rates;
+use crate::store::records::load_records;
 use crate::store::rollups::{UnresolvedUsage, load_unresolved};
 use crate::store::span_sums::load_span_sums;
 use crate::store::usage_events::{load_events, load_interval_events, load_named_events};
@@ -43,6 +44,7 @@ impl InputSource {
         check_period(contract, request.period, &books)?;
         let contracts = drawn_on(&contracts, &request.contract);
         let records = load_records(&mut *conn, cutoff).await?;
+        let rates = load_rates(&mut *conn, cutoff).await?;
         let unresolved = load_unresolved(&mut *conn, end, cutoff).await?;
         let names: BTreeSet<&EventId> = records.iter().flat_map(Record::names).collect();
         let named = load_named_events(conn, names, cutoff).await?;
@@ -53,7 +55,7 @@ impl InputSource {
             contracts,
             register,
             prices,
-            rates: Vec::new(),
+            rates,
             records,
             usage: Usage::default(),
             unresolved_events: unresolved.iter().map(|usage| usage.events).sum(),

@@ -100,7 +100,7 @@ pub async fn agreements_differ(conn: &mut PgConnection, after: Instant, until: I
     Ok(sqlx::query_scalar!(
         r#"select exists (
              select from contract_version where recorded_at > $1 and recorded_at <= $2
-             union all select from record where kind = 'fact' and recorded_at > $1 and recorded_at <= $2
+             union all select from record where kind in ('fact', 'correction', 'void', 'decision') and recorded_at > $1 and recorded_at <= $2
              union all select from product where recorded_at > $1 and recorded_at <= $2
              union all select from deployment where recorded_at > $1 and recorded_at <= $2
            ) as "differ!""#,

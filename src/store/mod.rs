@@ -14,6 +14,7 @@ pub mod invoices;
 pub mod jobs;
 pub mod offsets;
 pub mod recording;
+pub mod records;
 pub mod rejections;
 pub mod requests;
 pub mod rollups;

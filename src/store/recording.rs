@@ -64,7 +64,7 @@ pub async fn lock(connection: &mut PgConnection, mode: LockMode) -> Result<Insta
     // A statement of its own: its snapshot must be taken after the lock was granted.
     Ok(sqlx::query_scalar!(
         r#"select greatest(
-            clock_timestamp(),
+            recording_clock(),
             -- the floor, as it is shown to those who ask what is known
             transaction_timestamp(),
             -- batches beside each other may share an instant, as neither sees the other; what came before is earlier
@@ -100,7 +100,7 @@ pub async fn watermark(pool: &PgPool) -> Result<Instant, StoreError> {
     let mut conn = pool.acquire().await?;
     let bound = sqlx::query_scalar!(
         "update recording_watermark set watermark = greatest(
-            clock_timestamp(),
+            recording_clock(),
             watermark + interval '1 microsecond',
             (select max(recorded_at) from usage_batch),
             (select recorded_at from recorded_alone)

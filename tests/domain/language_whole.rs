@@ -91,7 +91,7 @@ fn loaded_versions_do_not_change() {
     let loaded = read(base, &[(1, chain.clone())]);
     let refuse = |folder: Folder, expect: &str| {
         let contracts = read_versions(&loaded.versions, &loaded.register).expect("what was read before");
-        let loaded = Loaded { prices: &[], documents: &loaded.versions, contracts };
+        let loaded = Loaded { prices: &[], rates: &[], documents: &loaded.versions, contracts };
         let found = additions(&folder, loaded).err().unwrap_or_else(|| panic!("accepted"));
         assert_eq!(found.to_string(), expect);
     };

@@ -5,10 +5,10 @@ use crate::translate::{Asked, Translated};
 use apportion::domain::engine::allocation::allocate;
 use apportion::domain::findings::Why;
 use apportion::domain::money::{Currency, Exact};
+use apportion::domain::restated::Mention;
 use apportion::domain::simulate::Scenario;
 use apportion::domain::simulate::answer::{self, State};
 use apportion::domain::simulate::charges::Charge;
-use apportion::domain::simulate::known::Mention;
 use apportion::domain::simulate::run::{Grain, run, run_by};
 use std::collections::BTreeMap;
 

@@ -32,11 +32,12 @@ use beside::{Audit, Effect, FactDefinition, Interest, Open, UnitDefinition, Vers
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use fx::FxRule;
-use measure::{Amount, Base, FigureDefinition, Measure};
+use measure::{Amount, Base, FigureDefinition, Measure, Node};
 use rights::Right;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use term::{Cap, Term};
+use value::{Notice, Table};
 use window::{BusinessDays, ProRata};
 
 /// How well a number is known.
@@ -235,5 +236,14 @@ impl Version {
 
     pub fn right(&self, id: &TermId) -> Option<&Right> {
         self.rights.iter().find(|right| right.id == *id)
+    }
+
+    /// The values that parties set by notice.
+    pub fn notices(&self) -> Vec<&Notice> {
+        let nodes = self.terms.iter().filter_map(|term| term.node.as_ref());
+        let nodes = nodes.chain(self.amounts.values().map(|amount| &amount.node));
+        let minima = self.terms.iter().filter_map(|term| term.minimum.as_ref()).map(|minimum| &minimum.is);
+        let limits = self.caps.values().map(|cap| &cap.limit);
+        nodes.flat_map(Node::tables).chain(minima).chain(limits).flat_map(Table::notices).collect()
     }
 }

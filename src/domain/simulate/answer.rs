@@ -1,13 +1,13 @@
 //! What a run of a scenario answers to its steps, in a form that programs read.
 
 use super::charges::EventCharge;
-use super::known::{Rejected, Waiting};
 use crate::domain::contract::rights::OnBreach;
 use crate::domain::findings::Why;
 use crate::domain::ids::{ContractId, EventId, PartyId, TermId};
 use crate::domain::money::{Exact, Unit};
 use crate::domain::names::names;
 use crate::domain::period::Instant;
+use crate::domain::restated::{Mention, Rejected, Waiting};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -151,7 +151,7 @@ names! {
 #[derive(Clone, Debug, Serialize)]
 pub struct Charges {
     pub charges: Vec<EventCharge>,
-    pub conflicts: Vec<super::known::Mention>,
+    pub conflicts: Vec<Mention>,
     pub rejected: Vec<Rejected>,
     pub waiting: Vec<Waiting>,
 }

@@ -1,7 +1,6 @@
 //! Worked examples of agreements: each is run, and it is told figure by figure what came out.
 
 use super::breaches::findings;
-use super::entry::Entry;
 use super::given::{GivenError, Told, known_by};
 use super::known::known_at;
 use super::run::{Grain, StepError, as_known, run_on};
@@ -14,6 +13,7 @@ use crate::domain::contract::measure::{FigureDefinition, Missing};
 use crate::domain::engine::books::{Account, Books, ByPeriod, Run};
 use crate::domain::engine::entitlement::Yield;
 use crate::domain::engine::outcome::CapUse;
+use crate::domain::entry::Entry;
 use crate::domain::ids::{ContractId, DefinedTerm};
 use crate::domain::money::{Exact, Unit};
 use crate::domain::period::{Instant, Span, start_of_day};
@@ -170,7 +170,7 @@ fn setting<'a>(
         told.scenario.entries.extend(entries);
     }
     for record in &folder.facts {
-        let entry = Entry::from_json(&record.to_json().to_string(), &record.id.source, 0);
+        let entry = Entry::from_json(&record.to_json().to_string());
         told.scenario.entries.extend(entry.ok());
     }
     Ok(Setting { contracts, told, example })

@@ -320,7 +320,7 @@ fn draw(seed: u64, stream: &str, month: Month, number: u32) -> [u16; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::simulate::entry::{Entry, What};
+    use crate::domain::entry::{Entry, What};
 
     const STREAMS: &str = r#"zone = "America/Los_Angeles"
 seed = 42
@@ -349,7 +349,7 @@ recorded = "2 days"
 
     fn entries(text: &str) -> Vec<Entry> {
         let made = generate(text).expect("streams");
-        made.iter().map(|it| Entry::from_json(&it.json, "g.toml", it.line).expect("an entry")).collect()
+        made.iter().map(|it| Entry::from_json(&it.json).expect("an entry")).collect()
     }
 
     #[test]
@@ -376,7 +376,7 @@ recorded = "2 days"
         let figures: Vec<&String> = lines.iter().filter(|line| line.contains("figure")).collect();
         assert!(figures[0].contains(r#""recorded_at":"2026-12-03T08:00:00.000000Z""#), "{figures:?}");
         assert!(figures[1].contains(r#""value":"499 USD""#), "{figures:?}");
-        assert_eq!(entries(STREAMS).last().map(|entry| entry.place.1), Some(15));
+        assert_eq!(generate(STREAMS).expect("streams").last().map(|it| it.line), Some(15));
     }
 
     #[test]

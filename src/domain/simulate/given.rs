@@ -3,12 +3,12 @@
 mod untold;
 
 use super::Scenario;
-use super::entry::{Entry, EntryError};
 use crate::domain::contract::Contract;
 use crate::domain::contract::document::Location;
 use crate::domain::contract::example::{Given, Quantity, What, When};
 use crate::domain::contract::measure::FigureKind;
 use crate::domain::contract::selector::Attribute;
+use crate::domain::entry::{Entry, EntryError};
 use crate::domain::fx::FxRate;
 use crate::domain::ids::{DefinedTerm, DeploymentId, PartyId, ProductId};
 use crate::domain::money::{Currency, Exact};
@@ -122,7 +122,7 @@ impl<'a> Told<'a> {
         fields.insert("recorded_at".to_owned(), json!(recorded.to_rfc3339()));
         let fail = |problem: EntryError| self.problem(given, GivenProblem::Entry(problem.to_string()));
         let text = Value::Object(fields).to_string();
-        let entry = Entry::from_json(&text, &given.place.file, given.place.line).map_err(fail)?;
+        let entry = Entry::from_json(&text).map_err(fail)?;
         self.scenario.entries.push(entry);
         self.standing.insert(id, given.clone());
         Ok(())

@@ -6,7 +6,6 @@
 
 pub mod answer;
 mod breaches;
-pub mod entry;
 pub mod known;
 pub mod charges;
 pub mod examples;
@@ -32,7 +31,7 @@ mod what_if_tests;
 use super::contract::folder::SourceFile;
 use super::fx::FxRate;
 use super::price::RecordedPrice;
-use entry::Entry;
+use crate::domain::entry::Entry;
 use path::Paths;
 use step::Step;
 

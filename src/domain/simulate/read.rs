@@ -1,12 +1,12 @@
 //! Reads a scenario: which file holds what, and everything that is wrong, with its place.
 
 use super::Scenario;
-use super::entry::{Entry, EntryError, What};
 use super::generate::{GenerateProblem, generate};
 use super::one_file::{Part, PassedOver, parts};
 use super::step::Step;
 use crate::domain::contract::folder::SourceFile;
-use crate::domain::fx::{FxProblem, read_fx_rates};
+use crate::domain::entry::{Entry, EntryError, What};
+use crate::domain::fx::{FxProblem, read_recorded_fx_rates};
 use crate::domain::ids::EventId;
 use crate::domain::price::{PriceProblem, read_recorded_price_book};
 use std::collections::BTreeMap;
@@ -61,7 +61,7 @@ impl Scenario {
     }
 
     /// Reads a scenario with files from elsewhere: those `beneath` it stand where it has no file of their path, those
-    /// `above` it stand in place of its own.
+    /// `above` it stand in place of its own. Agreements lie beside what is for their editors (`.json`): that is no part.
     ///
     /// # Errors
     /// Everything that is wrong, each with its file and line.
@@ -76,7 +76,9 @@ impl Scenario {
             let mut here = above.iter().chain(parts.iter().map(|part| &part.file));
             !here.any(|it| it.path == other.path)
         };
-        let others: Vec<Part> = beneath.iter().filter(is_new).chain(above).map(Part::whole).collect();
+        let is_part = |other: &&SourceFile| !other.path.ends_with(".json");
+        let elsewhere = beneath.iter().filter(is_new).chain(above).filter(is_part);
+        let others: Vec<Part> = elsewhere.map(Part::whole).collect();
         if !others.is_empty() {
             parts.extend(others);
             parts.sort_by(|a, b| a.file.path.cmp(&b.file.path));
@@ -115,6 +117,8 @@ fn own_parts(files: &[SourceFile]) -> Result<Vec<Part>, ScenarioErrors> {
 #[derive(Default)]
 struct Reader {
     scenario: Scenario,
+    /// Where each entry stands: the file and the line in it.
+    places: Vec<(String, usize)>,
     errors: Vec<ScenarioError>,
 }
 
@@ -142,7 +146,7 @@ impl Reader {
     }
 
     fn read_rates(&mut self, part: &Part) {
-        match read_fx_rates(&part.file.text) {
+        match read_recorded_fx_rates(&part.file.text) {
             Ok(rates) => self.scenario.rates.extend(rates),
             Err(error) => self.fail(part, line_number(error.line), error.problem.into()),
         }
@@ -172,8 +176,11 @@ impl Reader {
 
     fn read_entries(&mut self, part: &Part) {
         for (line, text) in lines(&part.file.text) {
-            match Entry::from_json(text, &part.shown, part.lines_above.saturating_add(line)) {
-                Ok(entry) => self.scenario.entries.push(entry),
+            match Entry::from_json(text) {
+                Ok(entry) => {
+                    self.scenario.entries.push(entry);
+                    self.places.push((part.shown.clone(), part.lines_above.saturating_add(line)));
+                }
                 Err(problem) => self.fail(part, line, problem.into()),
             }
         }
@@ -185,8 +192,11 @@ impl Reader {
             Err((line, problem)) => return self.fail(part, line, problem.into()),
         };
         for it in made {
-            match Entry::from_json(&it.json, &part.shown, part.lines_above.saturating_add(it.line)) {
-                Ok(entry) => self.scenario.entries.push(entry),
+            match Entry::from_json(&it.json) {
+                Ok(entry) => {
+                    self.scenario.entries.push(entry);
+                    self.places.push((part.shown.clone(), part.lines_above.saturating_add(it.line)));
+                }
                 // Every line of a stream is wrong in the same way.
                 Err(problem) => return self.fail(part, it.line, problem.into()),
             }
@@ -201,7 +211,7 @@ impl Reader {
         for entry in in_order {
             first.entry(&entry.id).or_insert(entry);
         }
-        for entry in &self.scenario.entries {
+        for (entry, (path, line)) in self.scenario.entries.iter().zip(&self.places) {
             let What::Correction { target } = &entry.what else { continue };
             let id = EventId { source: entry.id.source.clone(), id: target.clone() };
             let Some(corrected) = first.get(&id) else { continue };
@@ -209,7 +219,7 @@ impl Reader {
                 continue;
             }
             if let Err(problem) = corrected.restated([entry]) {
-                let (path, line) = entry.place.clone();
+                let (path, line) = (path.clone(), *line);
                 self.errors.push(ScenarioError { path, line, problem: ScenarioProblem::Misfit { id, problem } });
             }
         }

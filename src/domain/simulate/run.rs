@@ -6,7 +6,7 @@ use super::answer::{
 };
 use super::breaches::{findings, held};
 use super::charges::charges;
-use super::known::{Known, KnownUsage, known_at};
+use super::known::{Known, known_at};
 use super::step::Step;
 use super::sums::run_on_sums;
 use crate::domain::calendar::{Calendar, Window};
@@ -24,6 +24,7 @@ use crate::domain::ids::{ContractId, TermId};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span};
 use crate::domain::register::Register;
+use crate::domain::restated::KnownUsage;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a step has no answer.

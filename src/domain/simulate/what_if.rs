@@ -1,9 +1,9 @@
 //! What if: the same history under other documents, prices or volumes, each case beside the one that it differs from.
 
 use super::Scenario;
-use super::entry::What;
 use super::known::Known;
 use super::path::{PathProblem, Paths};
+use crate::domain::entry::What;
 use crate::domain::money::Exact;
 use crate::domain::price::{Narrowing, Price, RecordedPrice};
 use crate::domain::record::RecordContent;

@@ -4,9 +4,9 @@ use super::{SOMEBODY, Told};
 use crate::domain::calendar::Window;
 use crate::domain::contract::example::{Given, What};
 use crate::domain::contract::measure::{FigureDefinition, Missing};
+use crate::domain::entry::Entry;
 use crate::domain::ids::DefinedTerm;
 use crate::domain::period::start_of_day;
-use crate::domain::simulate::entry::Entry;
 use chrono::NaiveDate;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -52,6 +52,6 @@ impl Told<'_> {
             "from": period.first_day.to_string(), "through": period.last_day().to_string(),
             "recorded_at": start_of_day(self.zone, period.first_day).to_rfc3339(),
         });
-        Entry::from_json(&line.to_string(), SOMEBODY, 0).ok()
+        Entry::from_json(&line.to_string()).ok()
     }
 }
