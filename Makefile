@@ -41,7 +41,8 @@ clippy: prepare
 
 .PHONY: test-pure
 test-pure: prepare
-	cargo test --locked --no-default-features
+	@# optimised, for thousands of random histories
+	cargo test --locked --no-default-features --config profile.test.package.apportion.opt-level=1
 
 .PHONY: histories
 histories: prepare ## 100,000 random histories against the auditor (HISTORIES=N, SEED=S); minutes to hours

@@ -8,7 +8,8 @@
 //!    written to the watermark and committed; the last instant at which anything was recorded is such a bound as it is.
 //!    [`lock`] stamps beyond both.
 //! 2. The *floor* is looked at: the earliest start of a transaction that holds the recording gate.
-//! 3. What is handed out is the bound, or the instant before the floor if that is earlier.
+//! 3. What is handed out is the bound, or the instant before the floor if that is earlier; and never less than when
+//!    something was recorded alone last, as it was known in step 1.
 //!
 //! Why nothing is recorded at or below it any more. Take any transaction that records:
 //!
@@ -17,6 +18,9 @@
 //!   goes back between the two changes nothing, as the start is one of the things that a stamp is the latest of.
 //! - It came to the gate after step 2: it reads the watermark and the last recorded instant after it has the gate, so
 //!   it sees those of step 1, and stamps later than the bound, whatever its clock says.
+//! - Who recorded alone held the gate beside nobody: what was stamped before was over by then, and who comes to the
+//!   gate after its commit stamps later than it did. So a batch that waits for the gate meanwhile, and began before,
+//!   does not hide what was recorded alone.
 //!
 //! A process or connection that dies lets go of the gate when Postgres rolls its transaction back: there is nothing to
 //! clean up. Postgres shows when a transaction started from before its first statement until after its commit can be
@@ -98,17 +102,17 @@ pub async fn note_alone(connection: &mut PgConnection, at: Instant) -> Result<()
 pub async fn watermark(pool: &PgPool) -> Result<Instant, StoreError> {
     // One connection, and no transaction: the bound is committed before the next statement begins.
     let mut conn = pool.acquire().await?;
-    let bound = sqlx::query_scalar!(
-        "update recording_watermark set watermark = greatest(
+    let step = sqlx::query!(
+        r#"update recording_watermark set watermark = greatest(
             recording_clock(),
             watermark + interval '1 microsecond',
             (select max(recorded_at) from usage_batch),
-            (select recorded_at from recorded_alone)
-        ) returning watermark"
+            alone.recorded_at
+        ) from recorded_alone alone returning watermark, alone.recorded_at as "alone!""#
     )
     .fetch_one(&mut *conn)
     .await?;
-    hand_out(&mut conn, bound).await
+    hand_out(&mut conn, step.watermark, step.alone).await
 }
 
 /// When anything was recorded last: what is known as of then is what is known now, and stays so. Unlike [`watermark`]
@@ -119,35 +123,40 @@ pub async fn watermark(pool: &PgPool) -> Result<Instant, StoreError> {
 pub async fn last_recorded(pool: &PgPool) -> Result<Instant, StoreError> {
     let mut conn = pool.acquire().await?;
     let last = sqlx::query!(
-        r#"select l.at as "at!", l.at <= w.known_at as "is_known!"
+        r#"select l.at as "at!", l.alone as "alone!", l.at <= w.known_at as "is_known!"
            from recording_watermark w,
-             (select greatest((select max(recorded_at) from usage_batch), (select recorded_at from recorded_alone)) as at) l"#
+             (select greatest((select max(recorded_at) from usage_batch), recorded_at) as at, recorded_at as alone
+              from recorded_alone) l"#
     )
     .fetch_one(&mut *conn)
     .await?;
     // What was handed out before needs no look at who records, and no write.
-    if last.is_known { Ok(last.at) } else { hand_out(&mut conn, last.at).await }
+    if last.is_known { Ok(last.at) } else { hand_out(&mut conn, last.at, last.alone).await }
 }
 
-/// Hands out an upper bound, or what lies before the floor of those who record.
-async fn hand_out(conn: &mut PgConnection, bound: Instant) -> Result<Instant, StoreError> {
+/// Hands out an upper bound, or what lies before the floor of those who record, but never less than `alone`: when
+/// something was recorded alone last, as it was committed before this looks at who records.
+async fn hand_out(conn: &mut PgConnection, bound: Instant, alone: Instant) -> Result<Instant, StoreError> {
     let handed_out = sqlx::query!(
         r#"with floor as (
              select min(case
-               -- of another role's transactions, or without `track_activities`, nothing is shown
-               when a.xact_start is null and coalesce(a.state, 'disabled') = 'disabled' then '-infinity'
+               -- of another role's transactions, of prepared ones, and of those that began without `track_activities`
+               -- nothing is shown
+               when a.xact_start is null
+                   and (coalesce(a.state, 'disabled') = 'disabled' or a.state like 'idle in transaction%') then '-infinity'
                else a.xact_start end) as at
-             from pg_locks l join pg_stat_activity a using (pid)
+             from pg_locks l left join pg_stat_activity a using (pid)
              where l.locktype = 'relation' and l.relation = 'recording_gate'::regclass and l.granted
                and l.database = (select oid from pg_database where datname = current_database())
                and l.mode in ('RowShareLock', 'ExclusiveLock')
            )
            update recording_watermark w
-           set known_at = greatest(w.known_at, least($1, floor.at - interval '1 microsecond')),
-             watermark = greatest(w.watermark, least($1, floor.at - interval '1 microsecond'))
+           set known_at = greatest(w.known_at, $2, least($1, floor.at - interval '1 microsecond')),
+             watermark = greatest(w.watermark, $2, least($1, floor.at - interval '1 microsecond'))
            from floor
            returning w.known_at, coalesce(floor.at = '-infinity', false) as "is_hidden!""#,
-        bound
+        bound,
+        alone
     )
     .fetch_one(conn)
     .await?;

@@ -8,7 +8,7 @@ use crate::time::{period_name, start_of, window};
 use apportion::domain::money::Exact;
 use apportion::domain::simulate::Scenario;
 use apportion::domain::simulate::answer::{Answer, Answers};
-use apportion::domain::simulate::run::run;
+use apportion::domain::simulate::run::{Grain, run, run_by};
 use num_bigint::BigInt;
 use num_traits::Zero;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,12 +22,18 @@ pub fn simulated(history: &History) -> Result<Answers, String> {
     run(&scenario).map_err(|errors| errors.to_string())
 }
 
-/// Each figure that is not the same on both sides; none where all are.
+/// Each figure that is not the same on both sides, or where usage is summed; none where all are.
 pub fn differences(history: &History) -> Vec<String> {
     let product = match simulated(history) {
         Ok(answers) => of_product(&answers),
         Err(refusal) => return vec![format!("refused: {refusal}")],
     };
+    let scenario = Scenario::read(&printed(history)).expect("as before");
+    let on_sums = of_product(&run_by(&scenario, Grain::Sums, || {}).expect("as before"));
+    if let Some((key, figure)) = on_sums.iter().find(|(key, figure)| product.get(*key) != Some(*figure)) {
+        let of_items = product.get(key).map_or("nothing", String::as_str);
+        return vec![format!("{key}: sums {figure}, items {of_items}")];
+    }
     let auditor = of_auditor(history);
     let keys: BTreeSet<&String> = product.keys().chain(auditor.keys()).collect();
     let shown = |of: &Figures, key: &String| of.get(key).cloned().unwrap_or_else(|| "nothing".to_owned());

@@ -5,7 +5,7 @@ use crate::books::usage;
 use crate::support::{TestDatabase, correction, event, write_lines};
 use apportion::domain::access::Scope;
 use apportion::domain::period::Instant;
-use apportion::store::recording::{LockMode, begin, last_recorded, was_handed_out, watermark};
+use apportion::store::recording::{LockMode, begin, last_recorded, lock, note_alone, was_handed_out, watermark};
 use chrono::TimeDelta;
 use sqlx::{PgConnection, PgPool};
 use std::sync::Arc;
@@ -56,6 +56,33 @@ async fn who_asks_what_is_known_does_not_wait_for_who_records() {
     let (open, recorded_at) = begin(&database.pool, LockMode::Shared).await.expect("begun");
     open.rollback().await.expect("rolled back");
     assert!(both(&database.pool).await[0] > recorded_at);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_recorded_alone_is_known_while_batches_that_began_before_go_on() {
+    let database = TestDatabase::new().await;
+    // A batch that has begun, and comes to the gate after one who records alone.
+    let mut batch = database.pool.begin().await.expect("a transaction");
+    sqlx::query("select now()").execute(&mut *batch).await.expect("begun");
+    let (mut alone, recorded_at) = begin(&database.pool, LockMode::Exclusive).await.expect("begun");
+    note_alone(&mut alone, recorded_at).await.expect("noted");
+    alone.commit().await.expect("committed");
+    let later = lock(&mut batch, LockMode::Shared).await.expect("the gate");
+    let known = both(&database.pool).await;
+    assert!(known.iter().all(|at| recorded_at <= *at && *at < later), "{recorded_at} {known:?} {later}");
+    batch.rollback().await.expect("rolled back");
+    // A batch that corrects is such a one, too.
+    let mut writer = database.writer().await;
+    write_lines(&mut writer, &[event("e", 1, 1)]).await;
+    let mut batch = database.pool.begin().await.expect("a transaction");
+    sqlx::query("select now()").execute(&mut *batch).await.expect("begun");
+    write_lines(&mut writer, &[correction("c", "e", r#""customer":"other""#)]).await;
+    let newest: Instant =
+        sqlx::query_scalar("select max(recorded_at) from usage_batch").fetch_one(&database.pool).await.expect("one");
+    lock(&mut batch, LockMode::Shared).await.expect("the gate");
+    assert!(both(&database.pool).await.iter().all(|at| newest <= *at));
+    batch.rollback().await.expect("rolled back");
     database.drop_it().await;
 }
 

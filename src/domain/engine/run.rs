@@ -213,7 +213,8 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// What stops the settlement.
     pub fn item(&mut self, item: &Item<'_>) -> Result<(), EngineError> {
         while self.boundaries.peek().is_some_and(|boundary| *boundary <= item.at) {
-            self.boundary()?;
+            let done = self.boundary();
+            self.prices_first(done)?;
         }
         let is_before = self.epoch().is_none_or(|epoch| item.at < epoch.span.start);
         if is_before || item.at >= self.end {
@@ -229,7 +230,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             taken: Vec::new(),
             lacking: Vec::new(),
         };
-        self.pass(passing, 0)
+        let done = self.pass(passing, 0);
+        self.prices_first(done)
     }
 
     /// Closes everything up to the end.
@@ -238,13 +240,10 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// What stops the settlement.
     pub fn finish(mut self) -> Result<Finished<L>, EngineError> {
         while self.boundaries.peek().is_some() {
-            self.boundary()?;
+            let done = self.boundary();
+            self.prices_first(done)?;
         }
-        let missing = |((contract, base, of), at)| MissingPrice { contract, base, of, at };
-        let missing: Vec<MissingPrice> = std::mem::take(&mut self.unpriced).into_iter().map(missing).collect();
-        if !missing.is_empty() {
-            return Err(EngineError::MissingPrices { missing });
-        }
+        self.check_prices()?;
         let mut shares = Shares::new();
         for ((stream, period, party), used) in self.shares {
             let Stream { agreement, name } = &self.plan.streams[stream];
@@ -258,6 +257,21 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     fn epoch(&self) -> Option<&'a Epoch<'a>> {
         self.plan.epochs.get(self.epoch)
+    }
+
+    /// Refuses what went without a price so far: all of it at once.
+    fn check_prices(&mut self) -> Result<(), EngineError> {
+        let missing = |((contract, base, of), at)| MissingPrice { contract, base, of, at };
+        let missing: Vec<MissingPrice> = std::mem::take(&mut self.unpriced).into_iter().map(missing).collect();
+        if missing.is_empty() { Ok(()) } else { Err(EngineError::MissingPrices { missing }) }
+    }
+
+    /// What went without a price before something else went wrong comes first.
+    fn prices_first(&mut self, done: Result<(), EngineError>) -> Result<(), EngineError> {
+        if done.is_err() {
+            self.check_prices()?;
+        }
+        done
     }
 
     pub(super) fn steps(&self) -> &'a [Step<'a>] {
