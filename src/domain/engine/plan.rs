@@ -84,6 +84,8 @@ pub struct Step<'a> {
     pub credits: Vec<StreamId>,
     /// What a pool is shared by.
     pub shared_by: Option<StreamId>,
+    /// All that comes before it.
+    after: Vec<StreamId>,
 }
 
 #[derive(Clone)]
@@ -135,10 +137,45 @@ pub fn plan(agreements: &[Contract]) -> Result<Plan<'_>, EngineError> {
         };
         layout.terms()?;
         let counting = layout.counting()?;
-        let steps = layout.steps;
+        let steps = in_file_order(layout.steps, agreements);
         epochs.push(Epoch { span: Span { start, end }, steps, counting });
     }
     Ok(Plan { agreements, streams: ids.streams, caps: ids.caps, epochs })
+}
+
+/// Puts steps in the order of their terms in the file, as far as what they draw on lets them: terms under one cap take
+/// its room in that order, whoever else draws on one of them.
+fn in_file_order<'a>(steps: Vec<Step<'a>>, agreements: &[Contract]) -> Vec<Step<'a>> {
+    let rank = |step: &Step<'_>| {
+        let place = agreements.iter().position(|it| it.head.id == step.agreement.head.id);
+        let number = match &step.work {
+            Work::Term(term) => step.version.terms.iter().position(|it| it.id == term.id),
+            Work::Base(..) | Work::Figure(..) | Work::Amount(_) | Work::Gauge(_) => None,
+        };
+        (number.is_none(), place, number)
+    };
+    let mut ranks: BTreeMap<StreamId, _> = steps.iter().map(|step| (step.stream, rank(step))).collect();
+    let is_term = |step: &&Step<'_>| matches!(step.work, Work::Term(_));
+    let terms: Vec<StreamId> = steps.iter().filter(is_term).map(|step| step.stream).collect();
+    // What is no term comes before the first term that draws on it. Steps stand after what they draw on.
+    for step in steps.iter().rev() {
+        let Some(own) = ranks.get(&step.stream).copied() else { continue };
+        for of in &step.after {
+            if let Some(drawn) = ranks.get_mut(of).filter(|_| !terms.contains(of)) {
+                *drawn = own.min(*drawn);
+            }
+        }
+    }
+    let mut left = steps;
+    let mut ordered: Vec<Step<'a>> = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let is_ready = |step: &Step<'_>| !step.after.iter().any(|of| left.iter().any(|it| it.stream == *of));
+        let ready = left.iter().enumerate().filter(|(_, step)| is_ready(step));
+        // The first that is left always is: it was laid out after all that it draws on.
+        let next = ready.min_by_key(|(_, step)| ranks.get(&step.stream)).map_or(0, |(place, _)| place);
+        ordered.push(left.remove(next));
+    }
+    ordered
 }
 
 impl Plan<'_> {
@@ -290,9 +327,10 @@ impl<'a> Layout<'a, '_> {
             }
         }
         // What values name is asked for how far it has come: it is laid out before them, and passes nothing on to them.
+        let mut after: Vec<StreamId> = inputs.iter().map(|(_, stream)| *stream).collect();
         for measure in read_by_values(&work, version) {
             if !matches!(measure, Measure::Figure(_)) {
-                self.measure(place, measure, &Unit::Currency(agreement.head.currency))?;
+                after.push(self.measure(place, measure, &Unit::Currency(agreement.head.currency))?);
             }
         }
         let mut credits = Vec::new();
@@ -313,7 +351,8 @@ impl<'a> Layout<'a, '_> {
                 shared_by = Some(self.stream(place, StreamName::Base(of.clone(), unit.clone()))?);
             }
         }
-        Ok(Step { stream, agreement, version, work, unit, inputs, of, cap, credits, shared_by })
+        after.extend(credits.iter().copied().chain(shared_by));
+        Ok(Step { stream, agreement, version, work, unit, inputs, of, cap, credits, shared_by, after })
     }
 
     fn measure(&mut self, place: usize, measure: &Measure, unit: &Unit) -> Result<StreamId, EngineError> {
