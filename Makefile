@@ -26,6 +26,7 @@ test: prepare ## every test, against a Postgres and a Kafka of their own
 	@cargo test --locked --no-run
 	@scripts/services prometheus
 	@scripts/services run test -- cargo test --locked
+	@SCENARIOS_VIA=service scripts/services run test -- cargo test --locked --test scenarios figures_by_hand
 
 .PHONY: check
 check: fmt-check clippy test-pure ## formatting, clippy with warnings denied, and the tests that need no services

@@ -51,8 +51,10 @@ create table usage_batch (
 );
 create index usage_batch_recorded_at on usage_batch (recorded_at);
 
--- the clock that says when something is recorded: one place, so that a test may put another in it.
-create function recording_clock() returns timestamptz language sql volatile as $$ select clock_timestamp() $$;
+-- the clock that says when something is recorded: one place, so that a test may put another in it. never before the
+-- start of the transaction, which is the floor that is shown to those who ask what is known.
+create function recording_clock() returns timestamptz language sql volatile as
+  $$ select greatest(clock_timestamp(), transaction_timestamp()) $$;
 
 -- whoever records locks this table until the commit: in row share mode beside others, in exclusive mode alone. a table,
 -- as a role that has no right on it cannot lock it, while anybody may take advisory locks. it stays empty.

@@ -1,8 +1,8 @@
 -- settlements, what they booked, the statements, and which periods are closed.
 
--- a month 2026-05, a quarter 2026-Q2 or a year 2026, as the program writes them.
+-- a month 2026-05, a quarter 2026-Q2, a year 2026, or first and last day 2026-05-15/2026-06-14, as the program writes them.
 create function is_period(name text) returns boolean language sql immutable
-  return name ~ '^[0-9]{4}(-(0[1-9]|1[0-2]|Q[1-4]))?$';
+  return name ~ '^([0-9]{4}(-(0[1-9]|1[0-2]|Q[1-4]))?|[0-9]{4}-[0-9]{2}-[0-9]{2}/[0-9]{4}-[0-9]{2}-[0-9]{2})$';
 
 -- one run of the one settlement path: what was asked, as known at which cutoff, by which engine.
 create table settlement (

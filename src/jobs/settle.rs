@@ -9,6 +9,7 @@ use crate::domain::ids::{ContractId, EventId, TermId};
 use crate::domain::money::Unit;
 use crate::domain::period::Instant;
 use crate::domain::settlement::{BookedLine, SettlementError, SettlementInput, find_contract};
+use crate::domain::simulate::run::Grain;
 use crate::domain::statement::{Statement, StatementStatus, statements};
 use crate::store::access::Signature;
 use crate::store::books::{
@@ -156,7 +157,7 @@ pub async fn settle_known<'c>(
         return Err(SettleError::CutoffInFuture { cutoff, watermark });
     }
     let mut source = InputSource::load(&mut tx, request, cutoff).await?;
-    let settled = source.settle(&mut tx).await?;
+    let settled = source.settle(&mut tx, Grain::Sums).await?;
     let in_units = settled.owed.keys().find(|account| matches!(account.unit, Unit::Declared { .. }));
     if let Some(Account { contract, term, unit, .. }) = in_units.cloned() {
         return Err(SettleError::NotMoney { contract, term, unit });

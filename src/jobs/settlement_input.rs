@@ -3,15 +3,17 @@
 use super::contracts::{Known, load};
 use super::held::{Holdings, facts};
 use super::settle::{SettleError, SettleRequest, WaitingRecord};
+use crate::domain::calendar::Period;
 use crate::domain::engine::books::drawn_on;
 use crate::domain::engine::feed::Sum;
 use crate::domain::engine::stretches::Stretches;
-use crate::domain::ids::{EventId, ProductId};
+use crate::domain::ids::{ContractId, EventId, ProductId};
 use crate::domain::period::{Instant, Span};
 use crate::domain::record::Record;
 use crate::domain::settlement::{
-    Settled, SettlementInput, SettlementOutcome, Usage, check_period, find_contract, settle, waiting,
+    Books, Settled, SettlementInput, SettlementOutcome, Usage, check_period, find_contract, settle, waiting,
 };
+use crate::domain::simulate::run::Grain;
 use crate::domain::usage::{UsageContent, UsageEvent};
 use crate::store::StoreError;
 use crate::store::books::load_books;
@@ -32,25 +34,37 @@ pub(super) struct InputSource {
 }
 
 impl InputSource {
-    /// Loads everything but the usage that is in no record.
+    /// Loads everything but the usage that is in no record, to settle a period that has ended.
     pub async fn load(conn: &mut PgConnection, request: &SettleRequest, cutoff: Instant) -> Result<Self, SettleError> {
-        let Known { register, prices, contracts } = load(&mut *conn, cutoff).await?;
-        let contract = find_contract(&contracts, &request.contract)?;
-        let end = request.period.span(contract.head.zone).end;
+        let known = load(&mut *conn, cutoff).await?;
+        let end = request.period.span(find_contract(&known.contracts, &request.contract)?.head.zone).end;
         if end > cutoff {
             return Err(SettleError::PeriodNotEnded { period: request.period, end });
         }
         let books = load_books(&mut *conn, &request.contract).await?;
-        check_period(contract, request.period, &books)?;
-        let contracts = drawn_on(&contracts, &request.contract);
+        Self::load_beside(conn, known, (&request.contract, request.period), cutoff, books).await
+    }
+
+    /// Loads the same for a period as if the books were others.
+    pub async fn load_beside(
+        conn: &mut PgConnection,
+        Known { register, prices, contracts }: Known,
+        (id, period): (&ContractId, Period),
+        cutoff: Instant,
+        books: Books,
+    ) -> Result<Self, SettleError> {
+        let contract = find_contract(&contracts, id)?;
+        let end = period.span(contract.head.zone).end;
+        check_period(contract, period, &books)?;
+        let contracts = drawn_on(&contracts, id);
         let records = load_records(&mut *conn, cutoff).await?;
         let rates = load_rates(&mut *conn, cutoff).await?;
         let unresolved = load_unresolved(&mut *conn, end, cutoff).await?;
         let names: BTreeSet<&EventId> = records.iter().flat_map(Record::names).collect();
         let named = load_named_events(conn, names, cutoff).await?;
         let input = SettlementInput {
-            contract: request.contract.clone(),
-            period: request.period,
+            contract: id.clone(),
+            period,
             cutoff,
             contracts,
             register,
@@ -64,10 +78,13 @@ impl InputSource {
         Ok(Self { input, unresolved, named })
     }
 
-    /// Decides: on sums where they can stand for their items, which the engine tells.
-    pub async fn settle(&mut self, conn: &mut PgConnection) -> Result<Settled, SettleError> {
+    /// Decides: item by item, or on sums where they can stand for their items, which the engine tells.
+    pub async fn settle(&mut self, conn: &mut PgConnection, grain: Grain) -> Result<Settled, SettleError> {
         let edges = self.input.edges()?;
         let mut stretches = Stretches::between(&edges);
+        if grain == Grain::Items {
+            stretches = Stretches { opened: stretches.summed, summed: Vec::new() };
+        }
         let (contracts, facts) = (self.input.contracts.clone(), facts(&self.input.records));
         let holdings = Holdings::load(&mut *conn, &contracts, &self.input.register, &facts, self.input.cutoff).await?;
         self.input.usage.held_events = holdings.events(&mut *conn, self.input.end()?).await?;
@@ -83,7 +100,7 @@ impl InputSource {
         loop {
             self.load_usage(&mut *conn, &holdings, &finer).await?;
             match settle(&self.input)? {
-                SettlementOutcome::Settled(settled) => return Ok(settled),
+                SettlementOutcome::Settled(settled) => return Ok(*settled),
                 SettlementOutcome::Open(unsure) => {
                     finer = stretches.open(&unsure);
                     self.input.usage.sums.retain(|sum| !unsure.contains(&sum.usage.span));

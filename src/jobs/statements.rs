@@ -15,7 +15,7 @@ use crate::store::books::{
 use crate::store::rollups::{UnresolvedUsage, load_unresolved};
 use crate::store::statement_statuses::{StatusChange, append_status, is_maker, load_history};
 use crate::store::usage_reports;
-use sqlx::{Acquire, PgConnection, PgPool, Postgres};
+use sqlx::{Acquire, PgConnection, Postgres};
 use std::collections::BTreeMap;
 
 #[derive(Debug, thiserror::Error)]
@@ -243,8 +243,13 @@ async fn unwaived(conn: &mut PgConnection, statement: &Statement) -> Result<Vec<
 ///
 /// # Errors
 /// There is no statement of that id, or it cannot be read.
-pub async fn waive(pool: &PgPool, id: i64, by: &str, reason: &str) -> Result<Vec<UnresolvedUsage>, StatementError> {
-    let mut tx = pool.begin().await?;
+pub async fn waive<'c>(
+    database: impl Acquire<'c, Database = Postgres>,
+    id: i64,
+    by: &str,
+    reason: &str,
+) -> Result<Vec<UnresolvedUsage>, StatementError> {
+    let mut tx = database.begin().await?;
     let (_, statement) = load(&mut tx, id).await?;
     let unresolved = unwaived(&mut tx, &statement).await?;
     for usage in &unresolved {

@@ -68,9 +68,8 @@ pub async fn lock(connection: &mut PgConnection, mode: LockMode) -> Result<Insta
     // A statement of its own: its snapshot must be taken after the lock was granted.
     Ok(sqlx::query_scalar!(
         r#"select greatest(
+            -- not before the floor, as it is shown to those who ask what is known
             recording_clock(),
-            -- the floor, as it is shown to those who ask what is known
-            transaction_timestamp(),
             -- batches beside each other may share an instant, as neither sees the other; what came before is earlier
             (select max(recorded_at) from usage_batch) + interval '1 microsecond',
             (select recorded_at from recorded_alone) + interval '1 microsecond',

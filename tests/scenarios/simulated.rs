@@ -22,6 +22,11 @@ pub fn simulated(scenario: &Translated) -> Answers {
         Ok(ran) => ran,
         Err(errors) => return Answers { refused: Some(errors.to_string()), ..Answers::default() },
     };
+    told(scenario, ran)
+}
+
+/// The answers to everything that a scenario asks, of what somebody answered to its steps.
+pub fn told(scenario: &Translated, ran: answer::Answers) -> Answers {
     let mut simulated = ran.steps.into_iter();
     let answers = scenario.asked.iter().map(|asked| match asked {
         Asked::Simulate => simulated.next().map(answered),

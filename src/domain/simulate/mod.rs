@@ -5,7 +5,7 @@
 //! recording state it as `recorded_at`.
 
 pub mod answer;
-mod breaches;
+pub mod breaches;
 pub mod known;
 pub mod charges;
 pub mod examples;

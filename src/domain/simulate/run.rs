@@ -268,7 +268,7 @@ pub(super) fn run_on(
 }
 
 /// What each term of a contract yields through a period, told of some periods.
-fn terms(
+pub fn terms(
     contract: &Contract,
     run: &Run,
     through: Window,
