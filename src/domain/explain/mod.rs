@@ -6,6 +6,7 @@
 mod base;
 pub mod node;
 mod recorder;
+pub mod settled;
 
 use super::calendar::Window;
 use super::contract::{Contract, Version};
