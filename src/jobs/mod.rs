@@ -3,6 +3,7 @@
 pub mod availability;
 pub mod charges;
 pub mod contracts;
+pub mod explain;
 pub mod finding_watch;
 pub mod findings;
 mod held;
