@@ -9,6 +9,7 @@ mod recorder;
 pub mod settled;
 
 use super::calendar::Window;
+use super::contract::term::Term;
 use super::contract::{Contract, Version};
 use super::engine::EngineError;
 use super::engine::books::{self, Account, ByPeriod, Run};
@@ -16,6 +17,7 @@ use super::engine::feed::{Feed, Known};
 use super::ids::{ContractId, TermId};
 use super::money::{Exact, Unit};
 use super::period::Instant;
+use super::statement::plain_rate;
 use base::Group;
 use node::{Kind, Node, limited};
 use recorder::{Accrual, Recorder};
@@ -139,6 +141,44 @@ impl<'a> Explanation<'a> {
         lines: &[&Accrual],
     ) -> Node {
         let term = version.and_then(|version| Some((version, version.term(id)?)));
+        let (name, what) = (unit.to_string(), format!("version {number}"));
+        let parts = self.rates(contract, term.map(|(_, term)| term), (period, unit), lines);
+        let amount: Exact = lines.iter().map(|line| line.amount.clone()).sum();
+        let mut before = Node::of_parts(Kind::BeforeCap, "before the cap", &name, parts);
+        let left = &amount - &before.amount;
+        let caps: Vec<_> = lines.iter().filter_map(|line| line.cap.as_ref()).collect();
+        let mut node = if caps.is_empty() && left.is_zero() {
+            Node::of_parts(Kind::Version, what, &name, before.parts)
+        } else {
+            before.parts.retain(|part| !part.amount.is_zero() || !part.parts.is_empty());
+            let is_more = !left.is_negative() && !left.is_zero();
+            let why = if is_more { "what had waited under the cap" } else { "what the cap leaves out" };
+            let mut cap = Node::new(Kind::Cap, why, left, &name);
+            cap.cap = caps.first().zip(caps.last()).map(|(first, last)| node::Cap {
+                limit: last.limit.clone(),
+                before: first.before.clone(),
+                after: last.after.clone(),
+            });
+            Node::of_parts(Kind::Version, what, &name, vec![before, cap])
+        };
+        node.clause = term.map(|(_, term)| term.clause.clone());
+        let behind = term.map(|(version, term)| version.assumptions_behind(&contract.head.id, term));
+        for assumption in behind.unwrap_or_default() {
+            if !node.rests_on.contains(assumption) {
+                node.rests_on.push(assumption.clone());
+            }
+        }
+        node
+    }
+
+    /// What lines come to before a cap, by rate: what the base of each is, where the lines have one.
+    fn rates(
+        &self,
+        contract: &Contract,
+        term: Option<&Term>,
+        (period, unit): (Window, &Unit),
+        lines: &[&Accrual],
+    ) -> Vec<Node> {
         let name = unit.to_string();
         let mut groups: BTreeMap<(&'static str, Option<Exact>), Vec<&Accrual>> = BTreeMap::new();
         for line in lines {
@@ -149,46 +189,17 @@ impl<'a> Explanation<'a> {
         let mut parts = Vec::new();
         for ((cause, rate), lines) in groups {
             let uncapped: Exact = lines.iter().map(|line| line.uncapped.clone()).sum();
-            let Some((rate, (_, term))) = rate.zip(term) else {
+            let Some((rate, term)) = rate.zip(term) else {
                 parts.push(Node::new(Kind::Cause, cause, uncapped, &name));
                 continue;
             };
-            let stated = super::statement::plain_rate(term) == Some(&rate);
+            let stated = plain_rate(term) == Some(&rate);
             let what = if stated { "base x rate, as stated" } else { "base x rate, as it came to" };
             let mut rated = Node::new(Kind::Rate, what, uncapped, &name);
             rated.parts.push(self.base(Group { contract, term, period, unit, lines: &lines }));
             rated.factor = Some(rate);
             parts.push(rated);
         }
-        let parts = limited(parts, self.question.limit);
-        let what = format!("version {number}");
-        let caps: Vec<_> = lines.iter().filter_map(|line| line.cap.as_ref()).collect();
-        let mut node = match (caps.first(), caps.last()) {
-            (Some(first), Some(last)) => {
-                let mut before = Node::of_parts(Kind::BeforeCap, "before the cap", &name, parts);
-                let amount: Exact = lines.iter().map(|line| line.amount.clone()).sum();
-                before.parts.retain(|part| !part.amount.is_zero() || !part.parts.is_empty());
-                let mut cap = Node::new(Kind::Cap, "what the cap leaves out", &amount - &before.amount, &name);
-                cap.cap = Some(node::Cap {
-                    limit: last.limit.clone(),
-                    before: first.before.clone(),
-                    after: last.after.clone(),
-                });
-                Node::of_parts(Kind::Version, what, &name, vec![before, cap])
-            }
-            _ => Node::of_parts(Kind::Version, what, &name, parts),
-        };
-        node.clause = term.map(|(_, term)| term.clause.clone());
-        node.rests_on = term
-            .map(|(version, term)| version.assumptions_behind(&contract.head.id, term))
-            .unwrap_or_default()
-            .into_iter()
-            .fold(Vec::new(), |mut all, assumption| {
-                if !all.contains(assumption) {
-                    all.push(assumption.clone());
-                }
-                all
-            });
-        node
+        limited(parts, self.question.limit)
     }
 }

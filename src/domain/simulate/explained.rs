@@ -40,10 +40,8 @@ pub fn explain(scenario: &Scenario, of: &Amounts<'_>, question: Question) -> Res
     let contract = contracts.iter().find(|contract| contract.head.id == *of.contract);
     let contract = contract.ok_or_else(|| StepError::UnknownContract { contract: of.contract.clone() })?;
     let period = contract.head.settlement.named(of.period);
-    let period = period.ok_or_else(|| StepError::UnknownPeriod {
-        contract: of.contract.clone(),
-        period: of.period.to_owned(),
-    })?;
+    let period = period
+        .ok_or_else(|| StepError::UnknownPeriod { contract: of.contract.clone(), period: of.period.to_owned() })?;
     let end = period.span(contract.head.zone).end;
     let known = known_at(scenario, of.known_at);
     let trees = fed((&contracts, &folder.register), &known, |known| {
