@@ -38,7 +38,7 @@ async fn a_statement_is_taken_apart_as_it_was_settled_whatever_came_since() {
         let ends = trees.iter().flat_map(|tree| ends(tree)).filter(|it| it.kind == kind);
         ends.map(|it| it.what.split(' ').next().unwrap_or_default()).collect()
     };
-    for event in ["direct", "long", "azure", "late-direct-before", "late-azure-before"] {
+    for event in ["direct", "long", "bedrock", "late-direct-before", "late-azure-before"] {
         assert!(named(Kind::Usage).contains(&event), "{event} in {:?}", named(Kind::Usage));
     }
     assert!(!named(Kind::Usage).contains(&"usage"), "every event is told by itself: {:?}", named(Kind::Usage));
@@ -46,7 +46,7 @@ async fn a_statement_is_taken_apart_as_it_was_settled_whatever_came_since() {
     // Issued, and followed by news that the next period books: what is explained stays as it was.
     approve(&database.pool, *id, "ben").await.expect("approved");
     issue(&database.pool, *id, "ben").await.expect("issued");
-    database.record(&[subscriptions("june", "2026-06", 30, "5"), refund("s", "azure", "0.01")]).await;
+    database.record(&[subscriptions("june", "2026-06", 30, "5"), refund("s", "direct", "0.01")]).await;
     database.settle("microsoft-openai", "2026-06").await;
     let again = explain(&database.pool, *id, Depth::Events).await;
     let trees_again: Vec<&Node> = again.lines.iter().map(|it| &it.tree).collect();
