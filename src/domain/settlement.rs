@@ -89,7 +89,7 @@ pub struct BookedLine {
 pub enum SettlementOutcome {
     /// Sums of these stretches cannot stand for their items: load them finer, and settle again.
     Open(Vec<Span>),
-    Settled(Settled),
+    Settled(Box<Settled>),
 }
 
 pub struct Settled {
@@ -180,7 +180,7 @@ pub fn settle(input: &SettlementInput) -> Result<SettlementOutcome, SettlementEr
         let open = open.unwrap_or(input.period);
         return Err(SettlementError::PeriodClosed { period: input.period, lines: lines.len(), open });
     }
-    Ok(SettlementOutcome::Settled(Settled { lines, run, owed }))
+    Ok(SettlementOutcome::Settled(Box::new(Settled { lines, run, owed })))
 }
 
 /// What has to come before a record has an effect.

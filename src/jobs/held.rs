@@ -61,10 +61,10 @@ impl<'a> Holdings<'a> {
     }
 
     /// By event, the contracts that hold it back.
-    pub async fn of<'e>(
+    pub async fn of(
         &self,
         conn: &mut PgConnection,
-        events: &[&'e EventId],
+        events: &[&EventId],
     ) -> Result<BTreeMap<EventId, BTreeSet<ContractId>>, StoreError> {
         let mut held: BTreeMap<EventId, BTreeSet<ContractId>> = BTreeMap::new();
         for (contract, query) in &self.of_contracts {

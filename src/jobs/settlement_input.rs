@@ -91,7 +91,7 @@ impl InputSource {
         loop {
             self.load_usage(&mut *conn, &holdings, &finer).await?;
             match settle(&self.input)? {
-                SettlementOutcome::Settled(settled) => return Ok(settled),
+                SettlementOutcome::Settled(settled) => return Ok(*settled),
                 SettlementOutcome::Open(unsure) => {
                     finer = stretches.open(&unsure);
                     self.input.usage.sums.retain(|sum| !unsure.contains(&sum.usage.span));
