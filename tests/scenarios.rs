@@ -6,6 +6,8 @@
 
 #[path = "scenarios/answers.rs"]
 mod answers;
+#[path = "scenarios/explained.rs"]
+mod explained;
 #[path = "scenarios/hand.rs"]
 mod hand;
 #[path = "scenarios/hand_tests.rs"]
@@ -224,4 +226,20 @@ fn more_scenarios_give_the_figures_by_hand() {
     let (report, is_as_by_hand) = compare_all(&files);
     println!("{report}");
     assert!(is_as_by_hand, "\n{report}");
+}
+
+/// What every scenario owes for each period can be taken apart down to events, and adds up on the way: the answers to
+/// its steps that ask what is owed are the amounts that are taken apart.
+#[test]
+fn every_amount_is_the_sum_of_its_parts() {
+    let more = json_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/more")).expect("a folder");
+    let (mut amounts, mut faults) = (0, Vec::new());
+    for path in scenario_files().iter().chain(&more) {
+        let scenario = translated(path).expect("a scenario");
+        let (explained, found) = explained::explained(&scenario);
+        amounts += explained;
+        faults.extend(found.into_iter().map(|fault| format!("{}: {fault}", scenario.name)));
+    }
+    println!("{amounts} amounts taken apart, {} faults", faults.len());
+    assert!(amounts > 50 && faults.is_empty(), "\n{}\n", faults.join("\n"));
 }

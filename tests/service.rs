@@ -25,6 +25,8 @@ mod dashboards;
 mod demo;
 #[path = "service/finding_faults.rs"]
 mod finding_faults;
+#[path = "service/explain.rs"]
+mod explain;
 #[path = "service/findings.rs"]
 mod findings;
 #[path = "service/http.rs"]

@@ -3,6 +3,8 @@
 mod config;
 mod contracts;
 mod demo;
+mod explain;
+mod explain_text;
 mod finding;
 mod generate;
 mod hints;
@@ -83,6 +85,7 @@ enum Command {
     Config(config::Args),
     Contracts(contracts::Args),
     Demo(demo::Args),
+    Explain(explain::Args),
     Finding(finding::Args),
     Generate(generate::Args),
     Ingest(ingest::Args),
@@ -228,6 +231,7 @@ impl Cli {
                 Command::Config(args) => config::run(&args, &session),
                 Command::Contracts(args) => contracts::run(args, &session).await,
                 Command::Demo(args) => demo::run(args, session).await,
+                Command::Explain(args) => explain::run(args, &session).await,
                 Command::Finding(args) => finding::run(args, &session).await,
                 Command::Generate(args) => generate::run(args, &session).await,
                 Command::Ingest(args) => ingest::run(args, &session).await,

@@ -189,7 +189,7 @@ fn name(path: &Path) -> String {
 const PARTS: [&str; 4] = ["md", "csv", "jsonl", "toml"];
 
 /// A document, or the files of a folder and of all in it, by path.
-fn files(path: &Path) -> Result<Vec<SourceFile>, Stop> {
+pub fn files(path: &Path) -> Result<Vec<SourceFile>, Stop> {
     if !path.is_dir() {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         return Ok(vec![SourceFile { path: name, text: text(path)? }]);

@@ -39,6 +39,7 @@ pub mod findings;
 pub mod finding_watch;
 pub mod settlement;
 pub mod statement;
+pub mod explain;
 pub mod burn_down;
 pub mod schedule;
 pub mod invoice;

@@ -123,7 +123,7 @@ pub enum SettlementError {
 
 impl SettlementInput {
     /// Runs `then` on what is known.
-    fn known<T>(&self, then: impl FnOnce(&Known<'_>) -> T) -> T {
+    pub(super) fn known<T>(&self, then: impl FnOnce(&Known<'_>) -> T) -> T {
         let usage: Vec<Event<'_>> = self.usage.events.iter().map(Event::from).collect();
         let units = Units::of(&self.contracts);
         let zone = self.contracts.iter().find(|it| it.head.id == self.contract).map_or(Tz::UTC, |it| it.head.zone);

@@ -463,7 +463,7 @@ impl<'a> Drawer<'a> {
 }
 
 /// The rate of a plain share.
-fn plain_rate(term: &Term) -> Option<&Exact> {
+pub(super) fn plain_rate(term: &Term) -> Option<&Exact> {
     let node = term.node.as_ref().filter(|node| node.times.is_empty() && node.less.is_empty())?;
     match &node.kind {
         NodeKind::Share { rate, .. } => rate.plain(),
@@ -472,7 +472,7 @@ fn plain_rate(term: &Term) -> Option<&Exact> {
 }
 
 /// The stream that yields a measure, in a unit.
-fn stream(measure: &Measure, unit: &Unit) -> StreamName {
+pub(super) fn stream(measure: &Measure, unit: &Unit) -> StreamName {
     match measure {
         Measure::Base(name) => StreamName::Base(name.clone(), unit.clone()),
         Measure::Figure(name) => StreamName::Figure(name.clone(), unit.clone()),

@@ -4,6 +4,7 @@ pub mod availability;
 pub mod charges;
 pub mod contracts;
 pub mod entitlement;
+pub mod explain;
 pub mod finding_watch;
 pub mod findings;
 mod held;

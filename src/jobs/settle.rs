@@ -4,7 +4,6 @@ use super::contracts::ContractsError;
 use super::settlement_input::InputSource;
 use crate::domain::calendar::Period;
 use crate::domain::engine::books::Account;
-use crate::domain::hex::hex;
 use crate::domain::ids::{ContractId, EventId, TermId};
 use crate::domain::money::Unit;
 use crate::domain::period::Instant;
@@ -19,7 +18,6 @@ use crate::store::books::{
 use crate::store::rollups::UnresolvedUsage;
 use crate::store::{StoreError, recording};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use sqlx::{Acquire, PgConnection, PgPool, Postgres};
 
 /// What to settle.
@@ -156,20 +154,21 @@ pub async fn settle_known<'c>(
     if request.cutoff.is_some_and(|asked| asked > watermark) {
         return Err(SettleError::CutoffInFuture { cutoff, watermark });
     }
-    let mut source = InputSource::load(&mut tx, request, cutoff).await?;
+    let mut source = InputSource::load(&mut tx, (&request.contract, request.period), cutoff, None).await?;
     let settled = source.settle(&mut tx, Grain::Sums).await?;
     let in_units = settled.owed.keys().find(|account| matches!(account.unit, Unit::Declared { .. }));
     if let Some(Account { contract, term, unit, .. }) = in_units.cloned() {
         return Err(SettleError::NotMoney { contract, term, unit });
     }
     let waiting_records = source.waiting();
+    let digest = source.digest()?;
     let InputSource { input, unresolved, .. } = source;
     let mut booked = input.books.booked.clone();
     booked.extend(settled.lines.iter().cloned());
     let drawn = statements(&input, &settled, &booked, env!("CARGO_PKG_VERSION"))?;
     let lines = settled.lines;
     let Drafted { statements: drafted, approvals_lost, unchanged } =
-        save(&mut tx, request, &input, &lines, drawn).await?;
+        save(&mut tx, request, (&input, &digest), &lines, drawn).await?;
     tx.commit().await?;
     Ok(SettleReport { cutoff, lines, drafted, approvals_lost, unchanged, unresolved, waiting_records })
 }
@@ -178,7 +177,7 @@ pub async fn settle_known<'c>(
 async fn save(
     conn: &mut PgConnection,
     request: &SettleRequest,
-    input: &SettlementInput,
+    (input, digest): (&SettlementInput, &str),
     lines: &[BookedLine],
     drawn: Vec<Statement>,
 ) -> Result<Drafted, SettleError> {
@@ -199,7 +198,6 @@ async fn save(
         return Ok(drafted);
     }
     let zone = find_contract(&input.contracts, &input.contract)?.head.zone;
-    let digest = Sha256::digest(serde_json::to_vec(input)?);
     let row = SettlementRow {
         contract: &request.contract,
         period: request.period,
@@ -208,7 +206,7 @@ async fn save(
         settled_by: &request.by.name,
         unresolved_events: input.unresolved_events,
         engine_version: env!("CARGO_PKG_VERSION"),
-        input_sha256: &hex(&digest),
+        input_sha256: digest,
         lines,
     };
     let settlement = insert_settlement(&mut *conn, &row).await?;

@@ -2,11 +2,12 @@
 
 use super::contracts::{Known, load};
 use super::held::{Holdings, facts};
-use super::settle::{SettleError, SettleRequest, WaitingRecord};
+use super::settle::{SettleError, WaitingRecord};
 use crate::domain::calendar::Period;
 use crate::domain::engine::books::drawn_on;
 use crate::domain::engine::feed::Sum;
 use crate::domain::engine::stretches::Stretches;
+use crate::domain::hex::hex;
 use crate::domain::ids::{ContractId, EventId, ProductId};
 use crate::domain::period::{Instant, Span};
 use crate::domain::record::Record;
@@ -22,6 +23,7 @@ use crate::store::records::load_records;
 use crate::store::rollups::{UnresolvedUsage, load_unresolved};
 use crate::store::span_sums::load_span_sums;
 use crate::store::usage_events::{load_events, load_interval_events, load_named_events};
+use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,15 +36,22 @@ pub(super) struct InputSource {
 }
 
 impl InputSource {
-    /// Loads everything but the usage that is in no record, to settle a period that has ended.
-    pub async fn load(conn: &mut PgConnection, request: &SettleRequest, cutoff: Instant) -> Result<Self, SettleError> {
+    /// Loads everything but the usage that is in no record, to settle a period that has ended, with the books of now or
+    /// before a settlement.
+    pub async fn load(
+        conn: &mut PgConnection,
+        of: (&ContractId, Period),
+        cutoff: Instant,
+        before: Option<i64>,
+    ) -> Result<Self, SettleError> {
+        let (id, period) = of;
         let known = load(&mut *conn, cutoff).await?;
-        let end = request.period.span(find_contract(&known.contracts, &request.contract)?.head.zone).end;
+        let end = period.span(find_contract(&known.contracts, id)?.head.zone).end;
         if end > cutoff {
-            return Err(SettleError::PeriodNotEnded { period: request.period, end });
+            return Err(SettleError::PeriodNotEnded { period, end });
         }
-        let books = load_books(&mut *conn, &request.contract).await?;
-        Self::load_beside(conn, known, (&request.contract, request.period), cutoff, books).await
+        let books = load_books(&mut *conn, id, before).await?;
+        Self::load_beside(conn, known, of, cutoff, books).await
     }
 
     /// Loads the same for a period as if the books were others.
@@ -107,6 +116,27 @@ impl InputSource {
                 }
             }
         }
+    }
+
+    /// Tells the usage of spans event by event, where it is summed.
+    pub async fn open(&mut self, conn: &mut PgConnection, spans: &[Span]) -> Result<(), SettleError> {
+        let (contracts, facts) = (self.input.contracts.clone(), facts(&self.input.records));
+        let register = self.input.register.clone();
+        let holdings = Holdings::load(&mut *conn, &contracts, &register, &facts, self.input.cutoff).await?;
+        let is_within = |sum: &Sum| spans.iter().any(|span| span.intersection(sum.usage.span).is_some());
+        let (opened, summed) = std::mem::take(&mut self.input.usage.sums).into_iter().partition(is_within);
+        let opened: Vec<Sum> = opened;
+        self.input.usage.sums = summed;
+        let mut opened: Vec<Span> = opened.into_iter().map(|sum| sum.usage.span).collect();
+        opened.sort_by_key(|span| span.start);
+        opened.dedup();
+        let finer = Stretches { summed: Vec::new(), opened };
+        Ok(self.load_usage(conn, &holdings, &finer).await?)
+    }
+
+    /// The digest of all of it.
+    pub fn digest(&self) -> Result<String, serde_json::Error> {
+        Ok(hex(&Sha256::digest(serde_json::to_vec(&self.input)?)))
     }
 
     /// Adds the usage of stretches that are new.

@@ -43,15 +43,21 @@ pub async fn last_cutoff(conn: &mut PgConnection, contract: &ContractId) -> Resu
     Ok(last)
 }
 
-/// What the books of a contract hold.
+/// What the books of a contract hold: all of it, or what they held before a settlement.
 ///
 /// # Errors
 /// The database's, or a row that cannot be read.
-pub async fn load_books(conn: &mut PgConnection, contract: &ContractId) -> Result<Books, StoreError> {
+pub async fn load_books(
+    conn: &mut PgConnection,
+    contract: &ContractId,
+    before: Option<i64>,
+) -> Result<Books, StoreError> {
     let lines = sqlx::query!(
         r#"select term_id, payer, payee, currency, origin_period, booked_period, amount::text as "amount!"
-           from booked_line where contract_id = $1 order by settlement_id, line"#,
-        contract.as_str()
+           from booked_line where contract_id = $1 and ($2::bigint is null or settlement_id < $2)
+           order by settlement_id, line"#,
+        contract.as_str(),
+        before
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -69,13 +75,22 @@ pub async fn load_books(conn: &mut PgConnection, contract: &ContractId) -> Resul
             })
         })
         .collect::<Result<_, StoreError>>()?;
-    let settled =
-        sqlx::query_scalar!("select distinct period from settlement where contract_id = $1", contract.as_str())
-            .fetch_all(&mut *conn)
-            .await?;
-    let closed = sqlx::query_scalar!("select period from period_close where contract_id = $1", contract.as_str())
-        .fetch_all(conn)
-        .await?;
+    let settled = sqlx::query_scalar!(
+        "select distinct period from settlement where contract_id = $1 and ($2::bigint is null or settlement_id < $2)",
+        contract.as_str(),
+        before
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    // Closes and settlements of a contract wait for each other, so that their clocks tell their order.
+    let closed = sqlx::query_scalar!(
+        "select period from period_close where contract_id = $1 and ($2::bigint is null
+           or closed_at < (select settled_at from settlement where settlement_id = $2))",
+        contract.as_str(),
+        before
+    )
+    .fetch_all(conn)
+    .await?;
     let periods = |column, names: Vec<String>| {
         let parsed = names.iter().map(|name| StoreError::decoded(column, contract, name.parse::<Period>()));
         parsed.collect::<Result<_, _>>()
@@ -268,6 +283,22 @@ pub async fn load_document(conn: &mut PgConnection, head: &StatementHead) -> Res
     .fetch_one(conn)
     .await?;
     Ok(document)
+}
+
+/// The settlement that a statement's last revision was drawn up by, and the digest of what that was decided from.
+///
+/// # Errors
+/// The database's.
+pub async fn load_input_digest(conn: &mut PgConnection, head: &StatementHead) -> Result<(i64, String), StoreError> {
+    let row = sqlx::query!(
+        "select g.settlement_id, g.input_sha256 from statement_revision r join settlement g using (settlement_id)
+         where r.statement_id = $1 and r.revision = $2",
+        head.statement_id,
+        head.revision
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok((row.settlement_id, row.input_sha256))
 }
 
 /// The documents of a contract's statements, of the last revision of each, period after period.

@@ -138,7 +138,7 @@ impl History {
     ) -> Result<(Vec<BookedLine>, Vec<Statement>), SettlementError> {
         let input = self.input(contract, period(name));
         let settled = match settle(&input)? {
-            SettlementOutcome::Settled(settled) => settled,
+            SettlementOutcome::Settled(settled) => *settled,
             SettlementOutcome::Open(_) => panic!("there are no sums to open"),
         };
         self.books.booked.extend(settled.lines.iter().cloned());

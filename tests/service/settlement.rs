@@ -49,7 +49,7 @@ fn small_month() -> Vec<String> {
 }
 
 /// The small month in a database, with its figures and its refund.
-async fn history() -> TestDatabase {
+pub async fn history() -> TestDatabase {
     let database = TestDatabase::empty().await;
     database.apply(&shipped()).await;
     let counts = database.ingest(&small_month()).await;

@@ -3,7 +3,7 @@
 use super::EngineError;
 use super::entitlement::{Entitlements, owed};
 use super::feed::{Feed, Known};
-use super::outcome::Line;
+use super::outcome::{Line, Lines};
 use super::plan::plan;
 use super::run::{Engine, Finished, Shares};
 use crate::domain::calendar::{Calendar, Window};
@@ -240,23 +240,37 @@ pub fn run(
     through: Instant,
     detail: Detail,
 ) -> Result<Run, EngineError> {
-    let contracts = drawn_on(known.contracts, contract);
-    let settled = contracts.iter().find(|it| it.head.id == *contract);
+    let settled = known.contracts.iter().find(|it| it.head.id == *contract);
     settled.map_or(Ok(()), |settled| check_agreed(settled, through))?;
-    let plan = plan(&contracts)?;
-    let mut lines = Entitlements::new(&contracts);
+    let mut lines = Entitlements::new(known.contracts);
     if detail == Detail::Parts {
         lines = lines.with_parts(contract);
     }
+    let Finished { lines, shares, unsure } = tell(known, feed, contract, through, lines)?;
+    let entitlements = lines.checked(contract)?;
+    settled.map_or(Ok(()), |settled| check_official(settled, &entitlements))?;
+    Ok(Run { entitlements, shares, unsure })
+}
+
+/// Runs a contract, and those that it draws on, up to an instant, and tells every line.
+///
+/// # Errors
+/// What stops every run of it.
+pub fn tell<L: Lines>(
+    known: &Known<'_>,
+    feed: &Feed<'_>,
+    contract: &ContractId,
+    through: Instant,
+    lines: L,
+) -> Result<Finished<L>, EngineError> {
+    let contracts = drawn_on(known.contracts, contract);
+    let plan = plan(&contracts)?;
     let mut engine = Engine::new(&plan, &feed.knowledge, feed.attributes.clone(), through, lines);
     engine = engine.with_summed(&feed.summed).with_books_from(known.books_begin);
     for item in &feed.items {
         engine.item(item)?;
     }
-    let Finished { lines, shares, unsure } = engine.finish()?;
-    let entitlements = lines.checked(contract)?;
-    settled.map_or(Ok(()), |settled| check_official(settled, &entitlements))?;
-    Ok(Run { entitlements, shares, unsure })
+    engine.finish()
 }
 
 /// Refuses to settle while something is to be agreed first.

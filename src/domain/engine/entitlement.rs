@@ -214,7 +214,7 @@ fn what(part: &Part<'_>) -> String {
         Some(Measure::Figure(name)) => return format!("figure {name}"),
         None => {}
     }
-    let Some(content) = part.content else { return "accruals".to_owned() };
+    let Some(content) = part.item.map(|item| &item.content) else { return "accruals".to_owned() };
     match content {
         Content::Usage { .. } => "charges".to_owned(),
         Content::Billing(_) => "billings".to_owned(),

@@ -1,6 +1,6 @@
 //! What the engine says: a line for each accrual, in the order in which they come about.
 
-use super::item::{Attributes, AttributesId, Content, ItemId};
+use super::item::{Attributes, AttributesId, Item, ItemId};
 use super::plan::StreamName;
 use crate::domain::contract::measure::Measure;
 use crate::domain::ids::{ContractId, TermId};
@@ -65,7 +65,7 @@ pub struct Part<'a> {
     /// What other stream it was drawn of, where it was.
     pub of: Option<&'a Measure>,
     /// None where it comes of what other streams yielded by themselves.
-    pub content: Option<&'a Content<'a>>,
+    pub item: Option<&'a Item<'a>>,
     /// Of what was taken off: the category of the deduction.
     pub taken_off: Option<&'a str>,
     pub attributes: &'a Attributes,
@@ -75,6 +75,9 @@ pub struct Part<'a> {
 /// Takes lines as they come.
 pub trait Lines {
     fn line(&mut self, line: Line<'_>);
+
+    /// What comes until the next call is of one item, or of what one stream yields by itself; then, of a window's end.
+    fn passes(&mut self) {}
 
     /// Whether `part` is wanted: for people who ask what an amount is made of.
     fn wants_parts(&self) -> bool {

@@ -230,6 +230,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             taken: Vec::new(),
             lacking: Vec::new(),
         };
+        self.lines.passes();
         let done = self.pass(passing, 0);
         self.prices_first(done)
     }
@@ -325,7 +326,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             stream: &self.plan.streams[step.stream].name,
             at: passing.at,
             of: self.drawn_of,
-            content: passing.item.map(|item| &item.content),
+            item: passing.item,
             taken_off: None,
             attributes: &self.attributes[passing.attributes],
             amount,
@@ -377,6 +378,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         if let Some(slot) = deltas.get_mut(stream.place()) {
             *slot = Some(amount.clone());
         }
+        self.lines.passes();
         let (taken, lacking) = (Vec::new(), Vec::new());
         let passing = Passing { at, attributes: group, item: None, cause: Cause::Drawn, deltas, taken, lacking };
         if let Some(step) = self.steps().get(place).filter(|_| self.lines.wants_parts()) {

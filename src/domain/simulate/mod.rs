@@ -10,6 +10,7 @@ pub mod known;
 pub mod charges;
 pub mod examples;
 mod given;
+pub mod explained;
 pub mod generate;
 #[cfg(test)]
 mod known_tests;

@@ -246,10 +246,22 @@ pub(super) fn run_on(
     through: Instant,
     grain: Grain,
 ) -> Result<Run, StepError> {
+    fed((contracts, register), known, |fed| match grain {
+        Grain::Items => Ok(books::run(fed, &feed::feed(*fed), contract, through, Detail::Amounts)?),
+        Grain::Sums => Ok(run_on_sums(fed, contract, through)?),
+    })
+}
+
+/// Hands what is known to the engine, in its words.
+pub(super) fn fed<T>(
+    (contracts, register): (&[Contract], &Register),
+    known: &Known,
+    then: impl FnOnce(&feed::Known<'_>) -> T,
+) -> T {
     let held = held(contracts, register, known);
     let units = Units::of(contracts);
     let usage: Vec<Event<'_>> = known.usage.iter().map(event).collect();
-    let fed = feed::Known {
+    then(&feed::Known {
         contracts,
         register,
         prices: &known.prices,
@@ -260,10 +272,6 @@ pub(super) fn run_on(
         held: &held,
         units: &units,
         books_begin: Span::ever().start,
-    };
-    Ok(match grain {
-        Grain::Items => books::run(&fed, &feed::feed(fed), contract, through, Detail::Amounts)?,
-        Grain::Sums => run_on_sums(&fed, contract, through)?,
     })
 }
 

@@ -26,7 +26,7 @@ impl Desk {
     ) -> Result<Vec<Settlement>, Failure> {
         let mut tx = self.pool.begin().await?;
         let id = &contract.head.id;
-        let books = load_books(&mut tx, id).await?;
+        let books = load_books(&mut tx, id, None).await?;
         let mut settlements = Vec::new();
         if books.closed.last().is_none_or(|closed| *closed < period) {
             let mut at = first_open(contract, books.closed.last().copied()).filter(|open| *open < period);
@@ -51,7 +51,7 @@ impl Desk {
     /// Closes a period by issuing its statements.
     pub async fn close(&self, contract: &Contract, period: Period) -> Result<(), Failure> {
         let mut tx = self.pool.begin().await?;
-        let books = load_books(&mut tx, &contract.head.id).await?;
+        let books = load_books(&mut tx, &contract.head.id, None).await?;
         if books.closed.last().is_some_and(|closed| period <= *closed) {
             return Ok(());
         }
@@ -65,7 +65,7 @@ impl Desk {
 
     pub async fn booked_in_all(&self, id: &ContractId) -> Vec<BookedInAll> {
         let mut conn = self.pool.acquire().await.expect("a connection");
-        let books = load_books(&mut conn, id).await.expect("the books");
+        let books = load_books(&mut conn, id, None).await.expect("the books");
         let mut sums = BTreeMap::new();
         for BookedLine { term, payer, payee, unit, amount, .. } in books.booked {
             *sums.entry((term, payer, payee, unit)).or_insert_with(Exact::default) += &amount;
