@@ -56,6 +56,9 @@ fn settle(error: &SettleError) -> Option<String> {
 fn settlement(error: &SettlementError) -> Option<String> {
     match error {
         SettlementError::UnknownContract { .. } => Some("`apportion contracts apply FOLDER` loads them".to_owned()),
+        SettlementError::PeriodClosed { contract, open, .. } => {
+            Some(format!("`apportion settle {contract} {open} --by NAME` does"))
+        }
         SettlementError::MissingFigure { .. } => Some("`apportion record FILE` takes it".to_owned()),
         SettlementError::Sharing(SharingError::MissingPrices { missing }) => {
             let load = "`apportion contracts apply FOLDER` loads it";
