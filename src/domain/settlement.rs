@@ -103,8 +103,8 @@ pub enum SettlementError {
     BeforeBooks { contract: ContractId, period: Period, first: Period },
     #[error("periods are settled in order: {next} comes before {period}; settle and issue it first")]
     OutOfOrder { period: Period, next: Period },
-    #[error("period {period} is closed, and there is news of {lines} lines; it is booked by settling {open}")]
-    PeriodClosed { period: Period, lines: usize, open: Period },
+    #[error("period {period} is closed, and its news ({lines} lines) is booked in {open}: settle that")]
+    PeriodClosed { contract: ContractId, period: Period, lines: usize, open: Period },
     #[error(
         "figure \"{figure}\" of {contract} is missing for {period}, and it says missing = \"stop\": record it first"
     )]
@@ -141,7 +141,8 @@ pub fn settle(input: &SettlementInput) -> Result<SettlementOutcome, SettlementEr
     let lines = due(contract, input, &entitlements);
     if input.books.closed.contains(&input.period) && !lines.is_empty() {
         let open = input.books.closed.last().map_or(input.period, Period::next);
-        return Err(SettlementError::PeriodClosed { period: input.period, lines: lines.len(), open });
+        let (contract, period) = (input.contract.clone(), input.period);
+        return Err(SettlementError::PeriodClosed { contract, period, lines: lines.len(), open });
     }
     Ok(SettlementOutcome { lines, entitlements })
 }

@@ -77,13 +77,21 @@ pub struct BasePart {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SharingError {
-    #[error(
-        "no price for:{}\nadd them to the price book, load it and settle again (a price of zero is written down)",
-        .missing.iter().map(|missing| format!("\n  {missing}")).collect::<String>()
-    )]
+    #[error("{}; add what is missing to the price book and settle again (a price of zero is written down)", told(.missing))]
     MissingPrices { missing: Vec<MissingPrice> },
     #[error("{contract}/{term} is in {expected} and {what} in {found}; there is no exchange rate for it")]
     MissingFx { contract: ContractId, term: TermId, what: String, expected: Currency, found: Currency },
+}
+
+/// How many missing prices are told one by one.
+pub const MISSING_PRICES_TOLD: usize = 3;
+
+/// In one line, however many there are.
+fn told(missing: &[MissingPrice]) -> String {
+    let first: Vec<String> = missing.iter().take(MISSING_PRICES_TOLD).map(ToString::to_string).collect();
+    let is = if missing.len() == 1 { "price is" } else { "prices are" };
+    let more = if missing.len() > MISSING_PRICES_TOLD { "; and so on" } else { "" };
+    format!("{} {is} missing: {}{more}", missing.len(), first.join("; "))
 }
 
 /// What a term counts and the price book has no price for, where it is missing first.
