@@ -60,6 +60,20 @@ create function recording_clock() returns timestamptz language sql volatile as
 -- as a role that has no right on it cannot lock it, while anybody may take advisory locks. it stays empty.
 create table recording_gate ();
 
+-- since when the earliest of those who record does so; null where nobody does, and before all time where it is not shown:
+-- of another role's transactions, of prepared ones, and of those that began without `track_activities`, nothing is. one
+-- whose process is gone meanwhile is over.
+create view recording_floor as
+select min(case
+    when l.pid is null then '-infinity'
+    when a.pid is not null and a.xact_start is null
+      and (coalesce(a.state, 'disabled') = 'disabled' or a.state like 'idle in transaction%') then '-infinity'
+    else a.xact_start end) as at
+from pg_locks l left join pg_stat_activity a using (pid)
+where l.locktype = 'relation' and l.relation = 'recording_gate'::regclass and l.granted
+  and l.database = (select oid from pg_database where datname = current_database())
+  and l.mode in ('RowShareLock', 'ExclusiveLock');
+
 -- one row: how far what is recorded is known for good.
 create table recording_watermark (
   -- what is recorded from now on gets a later `recorded_at`, whatever the clock says

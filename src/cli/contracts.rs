@@ -244,7 +244,7 @@ fn find(contracts: Vec<Contract>, id: &str) -> Result<Contract, Stop> {
     found.ok_or_else(|| {
         let loaded = if names.is_empty() { "none is".to_owned() } else { format!("there is {}", names.join(", ")) };
         Stop::Refused {
-            reason: format!("no contract \"{id}\" is loaded: {loaded}; `apportion contracts apply` loads them"),
+            reason: format!("no contract \"{id}\" is loaded: {loaded}; `apportion contracts apply FOLDER` loads them"),
         }
     })
 }
@@ -254,7 +254,7 @@ async fn show(id: Option<String>, session: &Session) -> anyhow::Result<()> {
     let shown = match id {
         Some(id) => vec![find(contracts, &id)?],
         None if contracts.is_empty() && session.format == Format::Table => {
-            return Ok(line("No contract is loaded; `apportion contracts apply` loads a folder of them.")?);
+            return Ok(line("No contract is loaded; `apportion contracts apply FOLDER` loads a folder of them.")?);
         }
         None => contracts,
     };

@@ -183,7 +183,9 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             match session.format {
                 Format::Json => json(&rows)?,
                 Format::Table if rows.is_empty() => {
-                    line("No such documents; `apportion invoice draw --all` draws those of issued statements.")?;
+                    line(
+                        "No such documents; `apportion invoice draw --all --by NAME` draws those of issued statements.",
+                    )?;
                 }
                 Format::Table => line(table(&rows))?,
             }
@@ -265,7 +267,7 @@ fn due(row: &InvoiceHead) -> String {
     match Payable::of(row.issued_on, row.due_on) {
         Payable::By(due) => due.to_string(),
         Payable::OnReceipt { was_due_on } => format!("on receipt, was {was_due_on}"),
-        Payable::Unstated => String::new(),
+        Payable::Unstated => "not stated".to_owned(),
     }
 }
 

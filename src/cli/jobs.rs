@@ -8,6 +8,7 @@ use apportion::domain::schedule::{Job, RunOutcome, Standing};
 use apportion::jobs::schedule::{Planned, Ran, Schedule, ScheduleError, Trigger, plan, run as run_planned, tick};
 use apportion::store::finding_states::{OpenGroups, count_open};
 use apportion::store::jobs::{JobRun, RunFilter, Starter, list_runs};
+use apportion::store::recording::seconds_behind;
 use apportion::telemetry::Metrics;
 use chrono::TimeDelta;
 use sqlx::PgPool;
@@ -157,7 +158,7 @@ pub async fn keep_running(
             () = stop.cancelled() => return Ok(()),
             _ = every.tick() => {}
         }
-        let mut is_well = tell_open_findings(&pool, &metrics).await;
+        let mut is_well = tell_known_behind(&pool, &metrics).await & tell_open_findings(&pool, &metrics).await;
         for job in Job::ALL {
             // One job's fault keeps no other from running.
             if let Err(error) = run_due(&pool, &schedule, *job, &metrics, &stop).await {
@@ -167,6 +168,19 @@ pub async fn keep_running(
         }
         if is_well {
             metrics.jobs_ticked();
+        }
+    }
+}
+
+async fn tell_known_behind(pool: &PgPool, metrics: &Metrics) -> bool {
+    match seconds_behind(pool).await {
+        Ok(seconds) => {
+            metrics.set_known_behind(seconds);
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "it could not be told since when what is known stands still");
+            false
         }
     }
 }

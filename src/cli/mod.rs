@@ -27,7 +27,7 @@ mod usage;
 use anyhow::Context;
 use apportion::config::{Config, ConfigError, Setting, Sources};
 use apportion::domain::ids::{MAX_REASON_CHARS, is_name, is_reason};
-use apportion::domain::period::{Instant, ParseInstantError, parse_instant, start_of_day};
+use apportion::domain::period::{Instant, parse_instant, start_of_day};
 use apportion::ingest::consumer::{ConsumerConfig, ConsumerError};
 use apportion::ingest::file::FileError;
 use apportion::jobs::contracts::ContractsError;
@@ -193,9 +193,11 @@ pub fn named(text: &str) -> Result<String, String> {
 }
 
 /// An instant, or a date for its first instant in UTC: what was recorded when is told in UTC, too.
-pub fn instant_or_date(text: &str) -> Result<Instant, ParseInstantError> {
-    let date = text.parse::<NaiveDate>();
-    date.map_or_else(|_| parse_instant(text), |date| Ok(start_of_day(Tz::UTC, date)))
+pub fn instant_or_date(text: &str) -> Result<Instant, String> {
+    match text.parse::<NaiveDate>() {
+        Ok(date) => Ok(start_of_day(Tz::UTC, date)),
+        Err(_) => parse_instant(text).map_err(|error| format!("{error}, or a date, such as 2026-04-27")),
+    }
 }
 
 /// A reason that a person has to give: blanks are none.

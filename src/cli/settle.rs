@@ -84,7 +84,7 @@ fn print(report: &SettleReport) -> anyhow::Result<()> {
     if events > 0 && (!report.drafted.is_empty() || report.unchanged.iter().any(is_open)) {
         line(format!(
             "{events} events are of deployments or products that no register names (`apportion usage unresolved`): \
-             register them with `apportion contracts apply` and settle again, or waive them, before the issue."
+             register them with `apportion contracts apply FOLDER` and settle again, or waive them, before the issue."
         ))?;
     }
     for waiting in &report.waiting_records {

@@ -1,12 +1,12 @@
 //! `apportion statement`: list, show, approve, issue, what the other party says, and waive what an issue waits for.
 
 use super::contracts::check_known;
-use super::hints::next_step;
+use super::hints::{next_step, waive as waive_command};
 use super::output::{self, counted, json, line};
 use super::{Format, Session, named, stated};
 use apportion::domain::ids::ContractId;
 use apportion::jobs::statements::{
-    Reply, approve, events_since_cutoff, head, issue, read, reply, unresolved_events, waive,
+    Reply, approve, events_since_cutoff, head, issue, read, reply, unresolved_events, unwaived_events, waive,
 };
 use apportion::store::books::{StatementFilter, StatementHead, list_statements};
 use apportion::store::statement_statuses::StatusChange;
@@ -140,7 +140,9 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             rows.sort_by(|a, b| (&a.contract, a.period).cmp(&(&b.contract, b.period)));
             match session.format {
                 Format::Json => json(&rows)?,
-                Format::Table if rows.is_empty() => line("No statements yet; `apportion settle` drafts them.")?,
+                Format::Table if rows.is_empty() => {
+                    line("No statements yet; `apportion settle CONTRACT PERIOD --by NAME` drafts them.")?
+                }
                 Format::Table => line(list(&rows))?,
             }
         }
@@ -212,8 +214,19 @@ async fn report(pool: &PgPool, id: i64, session: &Session) -> anyhow::Result<()>
     match session.format {
         Format::Json => json(&row),
         Format::Table => {
-            let next = next_step(id, row.status).map(|step| format!(" Next: {step}.")).unwrap_or_default();
-            line(format!("Statement {id} is {}, revision {}.{next}", row.status, row.revision))?;
+            line(format!("Statement {id} is {}, revision {}.", row.status, row.revision))?;
+            let unwaived = unwaived_events(&mut conn, &row).await?;
+            if unwaived > 0 {
+                line(format!(
+                    "Before its issue: no register names the deployment or product of {}. Register them with \
+                     `apportion contracts apply FOLDER` and settle again, or {}.",
+                    counted(unwaived, "event"),
+                    waive_command(id)
+                ))?;
+            }
+            if let Some(step) = next_step(id, row.status) {
+                line(format!("Next: {step}."))?;
+            }
             tell_news(events_since_cutoff(&mut conn, &row).await?)
         }
     }

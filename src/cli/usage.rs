@@ -47,7 +47,7 @@ Examples:
   apportion usage conflicts --format json";
 
 const UNRESOLVED_EXAMPLES: &str = "\
-Such usage counts from when its names are registered: add them to register.md, then `apportion contracts apply`.
+Such usage counts from when its names are registered: add them to register.md, then `apportion contracts apply FOLDER`.
 
 Examples:
   apportion usage unresolved";

@@ -115,8 +115,8 @@ pub enum SettlementError {
     BeforeBooks { contract: ContractId, period: Period, first: Period },
     #[error("periods are settled in order: {next} comes before {period}; settle and issue it first")]
     OutOfOrder { period: Period, next: Period },
-    #[error("period {period} is closed, and there is news of {lines} lines; it is booked by settling {open}")]
-    PeriodClosed { period: Period, lines: usize, open: Period },
+    #[error("period {period} is closed, and its news ({lines} lines) is booked in {open}: settle that")]
+    PeriodClosed { contract: ContractId, period: Period, lines: usize, open: Period },
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
@@ -177,8 +177,9 @@ pub fn settle(input: &SettlementInput) -> Result<SettlementOutcome, SettlementEr
     let lines = lines(input, &owed);
     if input.books.closed.contains(&input.period) && !lines.is_empty() {
         let open = input.books.closed.last().and_then(|closed| contract.head.settlement.next(*closed));
-        let open = open.unwrap_or(input.period);
-        return Err(SettlementError::PeriodClosed { period: input.period, lines: lines.len(), open });
+        let (contract, period) = (input.contract.clone(), input.period);
+        let open = open.unwrap_or(period);
+        return Err(SettlementError::PeriodClosed { contract, period, lines: lines.len(), open });
     }
     Ok(SettlementOutcome::Settled(Box::new(Settled { lines, run, owed })))
 }

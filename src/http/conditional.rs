@@ -12,10 +12,6 @@ use sha2::{Digest, Sha256};
 /// The longest answer that is digested, in bytes. Pages end long before.
 const MAX_DIGESTED_BYTES: usize = 64 << 20;
 
-/// Marks an answer that tells more than what its ETag is of: it is sent to who has it, too.
-#[derive(Clone, Copy, Debug)]
-pub struct Volatile;
-
 /// Gives each answer to a GET an ETag, the digest of its body where the handler gave none, and answers 304 to
 /// who has it.
 pub async fn tag(request: Request, next: Next) -> Response {
@@ -35,8 +31,7 @@ pub async fn tag(request: Request, next: Next) -> Response {
     let given = parts.headers.get(header::ETAG).cloned();
     let digested = || HeaderValue::from_str(&format!("\"{}\"", hex(&Sha256::digest(&body)))).ok();
     if let Some(tag) = given.or_else(digested) {
-        let is_volatile = parts.extensions.get::<Volatile>().is_some();
-        let same = !is_volatile && known.is_some_and(|known| known.names(&tag));
+        let same = known.is_some_and(|known| known.names(&tag));
         parts.headers.insert(header::ETAG, tag);
         // What a key sees is for its holder alone, and has to be asked for anew.
         parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));

@@ -81,7 +81,7 @@ async fn named(state: &HttpState, request: Request, next: Next) -> Result<Respon
 
 /// What a request of that name was answered, if one was.
 async fn answered(state: &HttpState, name: &RequestName) -> Result<Option<Response>, Problem> {
-    match find(&mut *state.reads.acquire().await?, name).await? {
+    match find(&mut *state.callers.acquire().await?, name).await? {
         Known::Nothing => Ok(None),
         Known::Answered(stored) => Ok(Some(replay(stored))),
         Known::OtherRequest => {

@@ -4,13 +4,14 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long to wait where no connection can be taken: too many files are open.
+/// How long to wait where no connection can be taken, as too many files are open or no memory is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Takes connections until `stop`; returns those that are left then, each of which ends after the request that it is
@@ -27,6 +28,8 @@ pub async fn until(listener: TcpListener, router: Router, receive: Duration, sto
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
+            // The caller hung up before it was taken: the next one waits for nothing.
+            Err(error) if is_of_caller(error.kind()) => continue,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -51,4 +54,8 @@ pub async fn until(listener: TcpListener, router: Router, receive: Duration, sto
     }
     connections.close();
     connections
+}
+
+fn is_of_caller(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused)
 }

@@ -20,6 +20,7 @@ use crate::store::{self, StoreError};
 use crate::telemetry::Metrics;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -44,6 +45,8 @@ pub struct HttpState {
     /// For requests that change nothing that is told, made by [`store::for_reading`]; what is read as known now moves
     /// the watermark.
     pub reads: PgPool,
+    /// To find out who calls, and what they were answered before, made by [`store::for_callers`].
+    pub callers: PgPool,
     /// For writes that may have to wait for each other, made by [`store::for_writing`].
     pub writes: PgPool,
     pub limits: Limits,
@@ -68,6 +71,7 @@ impl HttpState {
     pub fn new(pool: PgPool, limits: Limits, metrics: Arc<Metrics>, ingests: bool, schedule: Schedule) -> Self {
         Self {
             reads: store::for_reading(&pool, limits.read),
+            callers: store::for_callers(&pool, limits.turn),
             writes: store::for_writing(&pool, limits.turn),
             pool,
             limits,
@@ -149,7 +153,8 @@ async fn count_request(State(state): State<HttpState>, request: Request, next: N
     let method = request.method().clone();
     let response = tokio::select! {
         response = next.run(request) => response,
-        () = state.cut.cancelled() => {
+        // A write tells of itself, whether its caller is still there or not.
+        () = state.cut.cancelled(), if method != Method::POST => {
             tracing::warn!(%method, path, "a request was broken off, as the service ends");
             problem::Problem::ending().into_response()
         }

@@ -127,9 +127,9 @@ impl Problem {
     }
 
     pub fn too_slow() -> Self {
-        let detail = "it took longer than http.read_timeout_seconds allows, or waited so long for usage that comes in; \
-                      send it again, or ask for less: a shorter span, or one deployment, product or contract";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-slow", "The read took too long", detail)
+        let detail = "it took longer than http.read_timeout_seconds allows; ask for less (a shorter span, or one \
+                      deployment, product or contract), or send it again";
+        Self::later("too-slow", "The read took too long", detail)
     }
 
     fn later(kind: &str, title: &'static str, detail: &str) -> Self {
@@ -321,7 +321,7 @@ pub enum Problems {
     NotFound(#[to_schema] Problem),
     #[response(status = 406, description = "No such representation", content_type = CONTENT_TYPE)]
     NotAcceptable(#[to_schema] Problem),
-    #[response(status = 503, description = "The database cannot be asked now, or not for so much at once; others hold what a write needs; the service ends", content_type = CONTENT_TYPE)]
+    #[response(status = 503, description = "The database cannot be asked now, or not for so much at once; others hold what a write needs; the service ends", content_type = CONTENT_TYPE, headers(("Retry-After" = u16, description = "After how many seconds to send the request again")))]
     Unavailable(#[to_schema] Problem),
 }
 

@@ -48,8 +48,11 @@ pub(super) async fn perform(pool: &PgPool, schedule: &Schedule, job: Job, subjec
 async fn watch_findings(pool: &PgPool, subject: &Subject) -> RunEnd {
     let Some(contract) = &subject.contract else { return RunEnd::failed(&format!("{subject} is no contract")) };
     match watch(pool, contract).await {
-        Ok(news) if news.is_empty() => RunEnd::nothing_new(),
-        Ok(news) => {
+        Ok(None) => {
+            RunEnd::waiting(&"a transaction that records to end: until then no more is known than at the last look")
+        }
+        Ok(Some(news)) if news.is_empty() => RunEnd::nothing_new(),
+        Ok(Some(news)) => {
             let counts = [("new", &news.opened), ("changed", &news.changed), ("no longer open", &news.gone)];
             let told: Vec<String> = counts.iter().map(|(what, of)| format!("{what}: {}", of.len())).collect();
             RunEnd::done(format!("findings {}", told.join(", ")))

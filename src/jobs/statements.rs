@@ -239,6 +239,19 @@ async fn unwaived(conn: &mut PgConnection, statement: &Statement) -> Result<Vec<
     Ok(unresolved)
 }
 
+/// How many events the issue of a statement waits for: they were unresolved when it was drawn up, and nobody waived them.
+/// None where it was issued.
+///
+/// # Errors
+/// The database's, or a statement that cannot be read.
+pub async fn unwaived_events(conn: &mut PgConnection, head: &StatementHead) -> Result<i64, StatementError> {
+    if !head.status.may_be_drafted_anew() {
+        return Ok(0);
+    }
+    let statement = serde_json::from_str(&load_document(&mut *conn, head).await?)?;
+    Ok(unwaived(conn, &statement).await?.iter().map(|usage| usage.events).sum())
+}
+
 /// Decides that a statement's period need not wait for the usage that was unresolved when it was drawn up; returns it.
 ///
 /// # Errors

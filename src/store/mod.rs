@@ -29,7 +29,7 @@ pub mod usage_sums;
 mod copy;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
@@ -94,8 +94,8 @@ impl StoreError {
         match self {
             StoreError::Database(sqlx::Error::Database(error)) => {
                 // https://www.postgresql.org/docs/current/errcodes-appendix.html: connection exceptions,
-                // rolled back transactions, lack of resources, an operator's intervention, read-only standby.
-                let transient = ["08", "40", "53", "57", "25006"];
+                // rolled back transactions, lack of resources, an operator's intervention, read-only standby, idle for too long.
+                let transient = ["08", "40", "53", "57", "25006", "25P03"];
                 error.code().is_some_and(|code| transient.iter().any(|class| code.starts_with(class)))
             }
             StoreError::Database(error) => matches!(
@@ -175,13 +175,20 @@ fn place_of(options: &PgConnectOptions) -> String {
     format!("{host}:{}/{database}", options.get_port())
 }
 
+/// How long a transaction may be idle: longer than any of ours is between two statements, even where a settlement is
+/// decided in between. One whose process hangs or whose machine is gone is rolled back then; else it would hold what it
+/// locked for hours, and what is known would stand still for all.
+const IDLE_TRANSACTION_TIMEOUT: &str = "60s";
+
 /// Opens a pool of at most `max_connections`. Connects on first use, so that a database that starts later
 /// than we do is no error here.
 ///
 /// # Errors
 /// A URL that is none.
 pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, StoreError> {
-    let options = PgConnectOptions::from_str(url)?.application_name("apportion");
+    let options = PgConnectOptions::from_str(url)?
+        .application_name("apportion")
+        .options([("idle_in_transaction_session_timeout", IDLE_TRANSACTION_TIMEOUT)]);
     Ok(PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(10))
@@ -200,20 +207,34 @@ const RELEASE_TIMEOUT: Duration = Duration::from_millis(250);
 ///
 /// A read that is dropped ends: its connection is closed, and Postgres ends the statement of a client that is gone.
 pub fn for_reading(pool: &PgPool, timeout: Duration) -> PgPool {
+    // A plan for any filter and any span, which Postgres makes after a few calls, is far slower than one for those that
+    // are asked for.
+    let connect = pool.connect_options().as_ref().clone().options([("plan_cache_mode", "force_custom_plan")]);
+    bounded(pool.options().clone(), connect, timeout)
+}
+
+/// How many callers are looked up at once: by a key of an index, in well under a millisecond each.
+const CALLER_CONNECTIONS: u32 = 2;
+
+/// A small pool beside another, to find out who calls and what they were answered before: no read and no write has to
+/// come to its end first. Nothing in it takes longer than `timeout`.
+pub fn for_callers(pool: &PgPool, timeout: Duration) -> PgPool {
+    let options = pool.options().clone().max_connections(CALLER_CONNECTIONS).acquire_timeout(timeout);
+    bounded(options, pool.connect_options().as_ref().clone(), timeout)
+}
+
+fn bounded(options: PgPoolOptions, connect: PgConnectOptions, timeout: Duration) -> PgPool {
     let settings = [
         ("statement_timeout", format!("{}ms", timeout.as_millis())),
-        // A plan for any filter and any span, which Postgres makes after a few calls, is far slower than one for
-        // those that are asked for.
-        ("plan_cache_mode", "force_custom_plan".to_owned()),
         ("client_connection_check_interval", CLIENT_CHECK_INTERVAL.to_owned()),
     ];
-    let options = pool.options().clone().after_release(|conn, _| {
+    let options = options.after_release(|conn, _| {
         Box::pin(async {
             let idle = tokio::time::timeout(RELEASE_TIMEOUT, conn.ping()).await;
             Ok(idle.is_ok_and(|answered| answered.is_ok()))
         })
     });
-    options.connect_lazy_with(pool.connect_options().as_ref().clone().options(settings))
+    options.connect_lazy_with(connect.options(settings))
 }
 
 /// A pool beside another, to the same database and of as many connections, in which nothing waits longer than `wait`
@@ -226,6 +247,16 @@ pub fn for_writing(pool: &PgPool, wait: Duration) -> PgPool {
     ];
     let options = pool.options().clone().acquire_timeout(wait);
     options.connect_lazy_with(pool.connect_options().as_ref().clone().options(settings))
+}
+
+/// Has the rest of a transaction wait for each lock no longer than `wait`, whatever its pool allows.
+///
+/// # Errors
+/// The database's.
+pub async fn limit_lock_wait(conn: &mut PgConnection, wait: Duration) -> Result<(), StoreError> {
+    let wait = format!("{}ms", wait.as_millis());
+    sqlx::query_scalar!("select set_config('lock_timeout', $1, true)", wait).fetch_one(conn).await?;
+    Ok(())
 }
 
 /// Applies the migrations that the database does not have yet; returns their numbers and names.

@@ -137,18 +137,7 @@ pub async fn last_recorded(pool: &PgPool) -> Result<Instant, StoreError> {
 /// something was recorded alone last, as it was committed before this looks at who records.
 async fn hand_out(conn: &mut PgConnection, bound: Instant, alone: Instant) -> Result<Instant, StoreError> {
     let handed_out = sqlx::query!(
-        r#"with floor as (
-             select min(case
-               -- of another role's transactions, of prepared ones, and of those that began without `track_activities`
-               -- nothing is shown
-               when a.xact_start is null
-                   and (coalesce(a.state, 'disabled') = 'disabled' or a.state like 'idle in transaction%') then '-infinity'
-               else a.xact_start end) as at
-             from pg_locks l left join pg_stat_activity a using (pid)
-             where l.locktype = 'relation' and l.relation = 'recording_gate'::regclass and l.granted
-               and l.database = (select oid from pg_database where datname = current_database())
-               and l.mode in ('RowShareLock', 'ExclusiveLock')
-           )
+        r#"with floor as (select at from recording_floor)
            update recording_watermark w
            set known_at = greatest(w.known_at, $2, least($1, floor.at - interval '1 microsecond')),
              watermark = greatest(w.watermark, $2, least($1, floor.at - interval '1 microsecond'))
@@ -169,4 +158,21 @@ async fn hand_out(conn: &mut PgConnection, bound: Instant, alone: Instant) -> Re
 pub async fn was_handed_out(pool: &PgPool, at: Instant) -> Result<bool, StoreError> {
     let was = sqlx::query_scalar!(r#"select known_at >= $1 as "was!" from recording_watermark"#, at);
     Ok(was.fetch_one(pool).await?)
+}
+
+/// For how many seconds what is known has stood still: since when the earliest of those who record does so; 0 where
+/// nobody does.
+///
+/// # Errors
+/// The database's, or a recording transaction whose start cannot be seen.
+pub async fn seconds_behind(pool: &PgPool) -> Result<i64, StoreError> {
+    let floor = sqlx::query!(
+        r#"select coalesce(floor.at = '-infinity', false) as "is_hidden!",
+             case when isfinite(floor.at) then greatest(extract(epoch from clock_timestamp() - floor.at), 0)::bigint
+               else 0 end as "seconds!"
+           from recording_floor floor"#
+    )
+    .fetch_one(pool)
+    .await?;
+    if floor.is_hidden { Err(StoreError::HiddenRecorder) } else { Ok(floor.seconds) }
 }

@@ -406,6 +406,26 @@ fn each_operation_has_a_name_of_its_own() {
 }
 
 #[test]
+fn whatever_the_description_refers_to_it_describes() {
+    let description = serde_json::to_value(apportion::http::description()).expect("JSON");
+    let mut left = vec![&description];
+    let mut referred = BTreeSet::new();
+    while let Some(value) = left.pop() {
+        match value {
+            Value::Object(fields) => {
+                referred.extend(fields.get("$ref").and_then(Value::as_str));
+                left.extend(fields.values());
+            }
+            Value::Array(items) => left.extend(items),
+            _ => {}
+        }
+    }
+    assert!(referred.len() > 20, "{referred:?}");
+    let missing = |it: &&&str| it.strip_prefix('#').is_none_or(|pointer| description.pointer(pointer).is_none());
+    assert_eq!(referred.iter().filter(missing).collect::<Vec<_>>(), Vec::<&&str>::new());
+}
+
+#[test]
 fn the_description_of_the_api_that_is_committed_is_current() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
     let current = apportion::http::description().to_pretty_json().expect("JSON") + "\n";

@@ -372,6 +372,7 @@ async fn a_job_writes_down_what_differs_from_its_last_look_and_nothing_else() {
     let database = TestDatabase::with_usage_on_vertex(holding().path()).await;
     let look = async || {
         let news = watch(&database.pool, &CONTRACT.into()).await.unwrap_or_else(|error| panic!("{error}"));
+        let news = news.expect("more is known than at the last look");
         [news.opened, news.changed, news.gone].map(|states| states.iter().map(|it| it.events).collect::<Vec<_>>())
     };
     // What dashboards show is what is open.

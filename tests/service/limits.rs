@@ -67,6 +67,66 @@ async fn writes_that_wait_for_one_contract_hold_up_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn readers_who_wait_keep_nobody_else_from_being_let_in() {
+    let database = books().await;
+    let pool = connect(&database.url, 8).expect("a pool");
+    let api = Arc::new(Api::with_limits(&pool, Limits { turn: Duration::from_secs(4), ..LIMITS }).await);
+    let key = api.key("ana", Scope::ALL, None).await;
+    let held = hold(&database, CONTRACTS_LOCK).await;
+    let readers: Vec<_> = (0..9)
+        .map(|_| {
+            let (api, key) = (Arc::clone(&api), key.clone());
+            tokio::spawn(async move { api.get(CONTRACTS, &key).await })
+        })
+        .collect();
+    until("all connections for reading are taken", async || database.number(WAITING).await == 8).await;
+    let started = Instant::now();
+    let named = |kind: &str, name: &str| {
+        [bearer(&key), format!("content-type: application/{kind}"), format!("idempotency-key: {name}")]
+    };
+    for replayed in [None, Some("true")] {
+        let event = usage("e1").to_string();
+        let taken = api.send("POST", "/api/v1/events", &named("cloudevents+json", "a"), &event).await;
+        assert_eq!((taken.status, taken.header("idempotent-replayed")), (200, replayed), "{taken:?}");
+    }
+    let reply = "/api/v1/statements/1/agree";
+    let written = api.send("POST", reply, &named("json", "b"), r#"{"reason":"fine"}"#).await;
+    assert_eq!(written.status, 404, "{written:?}");
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    held.rollback().await.expect("let go");
+    for reader in readers {
+        assert_eq!(reader.await.expect("answered").status, 200);
+    }
+    pool.close().await;
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_wait_for_who_records_alone_are_put_off_in_time() {
+    let database = books().await;
+    let pool = connect(&database.url, 8).expect("a pool");
+    let api = Arc::new(Api::with_limits(&pool, Limits { turn: Duration::from_secs(1), ..LIMITS }).await);
+    let key = api.key("ana", Scope::ALL, None).await;
+    let held = hold(&database, "lock table recording_gate in exclusive mode").await;
+    let started = Instant::now();
+    let send = |id: &str| {
+        let headers = [bearer(&key), "content-type: application/cloudevents+json".to_owned()];
+        let (api, event) = (Arc::clone(&api), usage(id).to_string());
+        tokio::spawn(async move { api.send("POST", "/api/v1/events", &headers, &event).await })
+    };
+    // The first waits for the gate, the second for the first.
+    for event in [send("e1"), send("e2")] {
+        let answer = event.await.expect("answered");
+        assert!(is_for_now(&answer, "busy"), "{answer:?}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    held.rollback().await.expect("let go");
+    assert_eq!(send("e1").await.expect("answered").status, 200);
+    pool.close().await;
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_run_by_hand_waits_for_another_no_longer_than_a_write_does() {
     let database = crate::jobs::begun(2).await;
     let pool = connect(&database.url, 7).expect("a pool");

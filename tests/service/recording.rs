@@ -5,7 +5,11 @@ use crate::books::usage;
 use crate::support::{TestDatabase, correction, event, write_lines};
 use apportion::domain::access::Scope;
 use apportion::domain::period::Instant;
-use apportion::store::recording::{LockMode, begin, last_recorded, lock, note_alone, was_handed_out, watermark};
+use apportion::jobs::finding_watch::watch;
+use apportion::store::connect;
+use apportion::store::recording::{
+    LockMode, begin, last_recorded, lock, note_alone, seconds_behind, was_handed_out, watermark,
+};
 use chrono::TimeDelta;
 use sqlx::{PgConnection, PgPool};
 use std::sync::Arc;
@@ -83,6 +87,35 @@ async fn what_was_recorded_alone_is_known_while_batches_that_began_before_go_on(
     lock(&mut batch, LockMode::Shared).await.expect("the gate");
     assert!(both(&database.pool).await.iter().all(|at| newest <= *at));
     batch.rollback().await.expect("rolled back");
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_records_and_does_not_end_is_told_of_and_ended() {
+    let database = books().await;
+    let pool = connect(&database.url, 2).expect("a pool");
+    let contract = "microsoft-openai".into();
+    let looked = async || watch(&database.pool, &contract).await.expect("a look").is_some();
+    assert!(looked().await && looked().await);
+    assert_eq!(seconds_behind(&database.pool).await.expect("a number"), 0);
+    let (mut stuck, _) = begin(&pool, LockMode::Shared).await.expect("begun");
+    let timeout: String = sqlx::query_scalar("select current_setting('idle_in_transaction_session_timeout')")
+        .fetch_one(&mut *stuck)
+        .await
+        .expect("a setting");
+    assert_eq!(timeout, "1min");
+    // Up to when it began more is known than before, and then no more: a look that finds nothing is no look.
+    assert!(looked().await && !looked().await);
+    sqlx::query("set local idle_in_transaction_session_timeout = '3s'").execute(&mut *stuck).await.expect("set");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let behind = seconds_behind(&database.pool).await.expect("a number");
+    assert!((2..60).contains(&behind), "{behind}");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(seconds_behind(&database.pool).await.expect("a number"), 0);
+    assert!(looked().await);
+    let refused = apportion::store::StoreError::from(stuck.commit().await.expect_err("it was rolled back"));
+    assert!(refused.is_transient(), "{refused}");
+    pool.close().await;
     database.drop_it().await;
 }
 

@@ -10,7 +10,7 @@ use apportion::domain::settlement::SettlementError;
 use apportion::domain::statement::{Statement, StatementStatus};
 use apportion::jobs::contracts::{self, ContractsError};
 use apportion::jobs::settle::SettleError;
-use apportion::jobs::statements::{StatementError, approve, issue, read, waive};
+use apportion::jobs::statements::{StatementError, approve, head, issue, read, unwaived_events, waive};
 use apportion::store::books::StatementHead;
 use sqlx::PgPool;
 
@@ -113,7 +113,14 @@ async fn people_approve_and_issue_and_late_news_goes_to_the_next_period() {
     approve(pool, id, APPROVER).await.expect("approved");
     assert!(matches!(approve(pool, id, APPROVER).await, Err(StatementError::WrongStatus { .. })));
     assert!(matches!(issue(pool, id, APPROVER).await, Err(StatementError::Unresolved { events: 1, .. })));
+    let unwaived = async || {
+        let mut conn = pool.acquire().await.expect("a connection");
+        let head = head(&mut conn, id).await.expect("a statement");
+        unwaived_events(&mut conn, &head).await.expect("a number")
+    };
+    assert_eq!(unwaived().await, 1);
     assert_eq!(waive(pool, id, APPROVER, "test traffic").await.expect("waived").len(), 1);
+    assert_eq!(unwaived().await, 0);
     issue(pool, id, APPROVER).await.expect("issued");
     let issued = show(pool, id).await.0;
     assert_eq!((issued.status, issued.revision), (StatementStatus::Issued, 1));

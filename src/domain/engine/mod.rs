@@ -47,10 +47,7 @@ pub enum EngineError {
     Undeclared { stream: String },
     #[error("{contract}/{term} is drawn on as received, and no payments of it are known")]
     ReceivedAccrual { contract: ContractId, term: TermId },
-    #[error(
-        "no price for:{}\nadd them to the price book, load it and settle again (a price of zero is written down)",
-        .missing.iter().map(|missing| format!("\n  {missing}")).collect::<String>()
-    )]
+    #[error("{}; add what is missing to the price book and settle again (a price of zero is written down)", told(.missing))]
     MissingPrices { missing: Vec<MissingPrice> },
     #[error(
         "{contract}: {item} is a record of an interval, and its price has context thresholds; report each request, or give each band a price without one"
@@ -76,6 +73,17 @@ pub enum EngineError {
     Assumed { contract: ContractId, term: TermId, what: String },
     #[error("{contract}/{name}: no row of its table holds at {at}; end it with otherwise, or with \"none\"")]
     NoRow { contract: ContractId, name: String, at: Instant },
+}
+
+/// How many missing prices are told one by one.
+pub const MISSING_PRICES_TOLD: usize = 3;
+
+/// In one line, however many there are.
+fn told(missing: &[MissingPrice]) -> String {
+    let first: Vec<String> = missing.iter().take(MISSING_PRICES_TOLD).map(ToString::to_string).collect();
+    let is = if missing.len() == 1 { "price is" } else { "prices are" };
+    let more = if missing.len() > MISSING_PRICES_TOLD { "; and so on" } else { "" };
+    format!("{} {is} missing: {}{more}", missing.len(), first.join("; "))
 }
 
 /// What a base counts and the price book has no price for, where it is missing first.

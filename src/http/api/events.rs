@@ -9,6 +9,7 @@ use crate::http::problem::{Problem, Problems, WriteProblems};
 use crate::ingest::batch::{Message, Position};
 use crate::ingest::writer::Written;
 use crate::sources::cloudevents::{self, decode_structured};
+use crate::store::limit_lock_wait;
 use crate::store::usage_rows::{Intake, RejectionRow};
 use axum::Json;
 use axum::body::Bytes;
@@ -78,6 +79,7 @@ pub async fn send(
     let messages: Vec<Message> = (1..).zip(events).map(message).collect();
     // As what comes from Kafka: it waits for no lock that writes hold among themselves, nor for their connections.
     let mut writing = write.begin_in(&state.pool).await?;
+    limit_lock_wait(&mut writing, state.limits.turn).await?;
     let batch = writer.write_on(&mut writing, &messages, None, Intake::Http).await?;
     let answer = writing.end(answer(&batch.written)).await?;
     writer.committed(batch);

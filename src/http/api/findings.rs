@@ -273,7 +273,7 @@ pub async fn decide(
 ) -> Result<Response, Problem> {
     let reason = super::stated(&decision.reason)?;
     let (verdict, known_at) = (decision.verdict, decision.known_at);
-    let cutoff = findings::known_by(&state.pool, known_at).await?;
+    let cutoff = findings::known_by(&state.writes, known_at).await?;
     let request = DecideRequest { finding, verdict, by: caller.holder, reason, known_at };
     let mut writing = write.begin().await?;
     let decision = findings::decide_known(&mut *writing, &request, cutoff).await?;

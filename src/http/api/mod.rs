@@ -37,6 +37,8 @@ use utoipa_axum::routes;
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/")),
+    // What an answer that is described by hand refers to is not gathered from it.
+    components(schemas(statements::StatementDetail)),
     modifiers(&Keys),
     tags(
         (name = "usage", description = "What was used, and what became of what was reported"),

@@ -107,7 +107,7 @@ pub async fn settle(
         by: Signature::from(&caller),
         keep_approvals: false,
     };
-    let watermark = watermark(&state.pool).await?;
+    let watermark = watermark(&state.writes).await?;
     let mut writing = write.begin().await?;
     let report = settle_known(&mut *writing, &request, watermark).await?;
     writing.end(axum::Json(Settlement::new(request.contract, request.period, report))).await

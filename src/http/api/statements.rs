@@ -4,7 +4,6 @@ use crate::domain::ids::{ContractId, PartyId};
 use crate::domain::statement::Statement;
 use crate::http::HttpState;
 use crate::http::auth::{Approver, Reader, Replier};
-use crate::http::conditional::Volatile;
 use crate::http::idempotency::Write;
 use crate::http::input::{Json, Path, Query, Seen, parse};
 use crate::http::listing::{Page, PageParams, Wanted};
@@ -14,7 +13,7 @@ use crate::store::access::{Caller, Signature, look_away};
 use crate::store::books::{StatementFilter, StatementHead, list_statements};
 use crate::store::statement_statuses::StatusChange;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -60,6 +59,8 @@ pub async fn list(
     Page::cut(heads, limit, |head| head.statement_id).respond(&wanted)
 }
 
+const EVENTS_SINCE_CUTOFF: HeaderName = HeaderName::from_static("events-since-cutoff");
+
 /// The statement of a path.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
@@ -79,11 +80,6 @@ pub struct StatementDetail {
     /// up. They are ours to resolve: a partner's key is not told.
     #[serde(skip_serializing_if = "Option::is_none")]
     unresolved_events: Option<i64>,
-    /// Events of the period that came in since the statement's cutoff, to the hour, until it is issued: another
-    /// settlement takes them in, else they are booked in the next period. `ETag` does not follow it, and a partner's
-    /// key is not told.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    events_since_cutoff: Option<i64>,
     /// Byte for byte what `sha256` is the digest of.
     #[schema(value_type = Statement)]
     statement: Box<RawValue>,
@@ -95,7 +91,10 @@ pub struct StatementDetail {
 enum Answered {
     #[response(
         status = 200,
-        description = "The statement as it stands then; `ETag` is what `If-Match` of a change takes"
+        description = "The statement as it stands then; `ETag` is what `If-Match` of a change takes",
+        headers(("Events-Since-Cutoff" = i64, description = "Events of the period that came in since the statement's \
+            cutoff, to the hour, until it is issued: another settlement takes them in, else they are booked in the next \
+            period. Beside the statement and its `ETag`, with 304, too; a partner's key is not told"))
     )]
     Statement(#[to_schema] StatementDetail),
 }
@@ -117,14 +116,11 @@ async fn detail(caller: &Caller, conn: &mut PgConnection, id: i64) -> Result<Res
     }
     let tag = format!("\"{}\"", head.tag());
     let statement = RawValue::from_string(document).map_err(StatementError::from)?;
-    // The tag is of the statement: usage comes in beside it.
-    let volatile = events_since_cutoff.map(|_| axum::Extension(Volatile));
-    let detail = StatementDetail { head, history, unresolved_events, events_since_cutoff, statement };
-    let answer = ([(header::ETAG, tag)], axum::Json(detail));
-    Ok(match volatile {
-        Some(volatile) => (volatile, answer).into_response(),
-        None => answer.into_response(),
-    })
+    let detail = StatementDetail { head, history, unresolved_events, statement };
+    let mut answer = ([(header::ETAG, tag)], axum::Json(detail)).into_response();
+    // A header, as usage comes in beside the statement: what has the same tag has the same content.
+    answer.headers_mut().extend(events_since_cutoff.map(|events| (EVENTS_SINCE_CUTOFF, events.into())));
+    Ok(answer)
 }
 
 /// Read a statement
