@@ -3,7 +3,7 @@
 use super::knowledge::Knowledge;
 use super::life::{calendar, instant};
 use super::plan::{Plan, Step, Work};
-use super::run::StreamState;
+use super::state::StreamState;
 use crate::domain::calendar::Calendar;
 use crate::domain::contract::Contract;
 use crate::domain::contract::measure::{FigureKind, Measure};

@@ -1,23 +1,18 @@
 //! The run: items pass through the streams in order; at boundaries windows close and versions change.
 
 use super::boundaries::{Boundaries, boundaries, is_steady};
-use super::cap::CapState;
-use super::counter::Counter;
-use super::credit::PaidBack;
 use super::item::{Attributes, AttributesId, AttributesList, Content, Item, ItemId};
 use super::knowledge::Knowledge;
-use super::life::{Named, Stretch, instant, lives, stretches};
-use super::minimum::MinimumState;
+use super::life::{Named, instant, lives, stretches};
 use super::outcome::{Cause, Lines, Part};
-use super::plan::{CapId, Epoch, Plan, Step, Stream, StreamId, StreamName, Work};
+use super::plan::{Epoch, Plan, Step, Stream, StreamId, StreamName, Work};
+use super::state::{CapInForce, CapKey, Group, Passing, StreamState};
 use super::table::Bands;
 use super::watch::Watches;
-use super::window::OpenWindow;
 use super::{EngineError, MissingPrice, Unpriced};
 use crate::domain::calendar::Window;
 use crate::domain::contract::measure::{Base, BelowZero, Measure};
 use crate::domain::contract::selector::{Attribute, Filter};
-use crate::domain::contract::term::Cap;
 use crate::domain::contract::value::Table;
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::Exact;
@@ -75,70 +70,6 @@ pub struct Finished<L> {
 
 /// Usage by which the pools of terms are shared, by period and party.
 pub type Shares = BTreeMap<(ContractId, TermId), BTreeMap<(Window, PartyId), Exact>>;
-
-/// A cap, and the values that tell it apart.
-pub(super) type CapKey = (CapId, AttributesId);
-
-pub(super) struct CapInForce {
-    pub state: CapState<Waiting>,
-    pub wording: Cap,
-    /// The boundary at which it was last brought up to date.
-    pub as_of: u64,
-}
-
-/// A term whose excess waits.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Waiting {
-    pub stream: StreamId,
-    pub group: AttributesId,
-}
-
-/// What a stream has come to.
-#[derive(Default)]
-pub(super) struct StreamState {
-    /// Of a term: when it is in force.
-    pub stretches: Vec<Stretch>,
-    pub lives: Vec<Span>,
-    pub groups: BTreeMap<AttributesId, Group>,
-    /// Customers that bought what the term counts before its end.
-    pub customers: BTreeSet<String>,
-}
-
-/// What a stream has come to for one set of values.
-#[derive(Default)]
-pub(super) struct Group {
-    pub tiers: Counter,
-    pub threshold: Counter,
-    /// Of a gauge: what its measures come to.
-    pub gauged: [Counter; 2],
-    pub blocks: Exact,
-    /// Of a base that is decided on its total: this period's, and what earlier ones carried.
-    pub period: Exact,
-    pub carried: Exact,
-    pub window: Option<OpenWindow>,
-    /// What the last window came to, or the open one at the end of the last period.
-    pub of_window: Option<Exact>,
-    pub minimum_window: Option<OpenWindow>,
-    pub minimum: MinimumState,
-    /// What has accrued in all, and at each mark before it.
-    pub accrued: Exact,
-    pub marks: Vec<(Instant, Exact)>,
-    pub paid_back: PaidBack,
-}
-
-/// Something on its way through the streams: an item, or what a stream yields by itself.
-pub(super) struct Passing<'i> {
-    pub at: Instant,
-    pub attributes: AttributesId,
-    pub item: Option<&'i Item<'i>>,
-    pub cause: Cause<'i>,
-    /// What each stream yields of it, so far.
-    pub deltas: Vec<Option<Exact>>,
-    /// The groups of terms in which a term has taken it.
-    pub taken: Vec<(usize, String)>,
-    /// Bases that cannot count it for want of a rate: that stops the terms in force that draw on them.
-    pub lacking: Vec<(StreamId, EngineError)>,
-}
 
 impl<'a, L: Lines> Engine<'a, L> {
     /// Makes ready to pass items up to `end`.

@@ -7,7 +7,8 @@ use super::life::calendar;
 use super::node::{Leaf, Leaves, evaluate, leaves_of};
 use super::outcome::{Cause, Lines};
 use super::plan::{Step, StreamId, Work};
-use super::run::{Engine, Passing};
+use super::run::Engine;
+use super::state::{Group, Passing};
 use super::table::Bands;
 use super::term::Wanted;
 use super::watch::Total;
@@ -321,7 +322,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         (last, end): (Instant, Instant),
     ) -> Result<(), EngineError> {
         let Some(minimum) = &term.minimum else { return Ok(()) };
-        let over = |group: &super::run::Group| group.minimum_window.as_ref().is_some_and(|it| it.place.span.end <= end);
+        let over = |group: &Group| group.minimum_window.as_ref().is_some_and(|it| it.place.span.end <= end);
         for group in self.groups_of(step.stream, over) {
             let Some(window) = self.group_state(step.stream, group).and_then(|it| it.minimum_window.take()) else {
                 continue;
@@ -349,11 +350,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         Ok(())
     }
 
-    pub(super) fn groups_of(
-        &self,
-        stream: StreamId,
-        is_wanted: impl Fn(&super::run::Group) -> bool,
-    ) -> Vec<AttributesId> {
+    pub(super) fn groups_of(&self, stream: StreamId, is_wanted: impl Fn(&Group) -> bool) -> Vec<AttributesId> {
         let state = self.streams.get(stream.place());
         let groups = state.into_iter().flat_map(|state| &state.groups);
         groups.filter(|(_, group)| is_wanted(group)).map(|(id, _)| *id).collect()

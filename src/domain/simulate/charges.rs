@@ -1,7 +1,7 @@
 //! What each event costs: quantity times the price in force, meter by meter, exact (CONTRACTS section 2).
 
 use super::known::Known;
-use crate::domain::engine::feed::price_query;
+use crate::domain::engine::rated::price_query;
 use crate::domain::ids::{DeploymentId, EventId, ProductId};
 use crate::domain::money::{Currency, Exact};
 use crate::domain::register::Register;
