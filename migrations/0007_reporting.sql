@@ -190,7 +190,7 @@ create view reporting.origin_line as
   select distinct on (s.contract_id, l ->> 'term', l ->> 'payer', l ->> 'payee', l ->> 'origin_period')
     s.statement_id, s.contract_id, s.currency, l ->> 'term' as term, l ->> 'payer' as payer, l ->> 'payee' as payee,
     l ->> 'origin_period' as origin_period, o.period_start as origin_start, reporting.shown(l ->> 'accrued') as accrued,
-    l -> 'details' as details
+    l -> 'details' as details, l -> 'parts' as parts
   from reporting.statement_document s
   cross join lateral jsonb_array_elements(s.document -> 'lines') l
   -- an origin period was settled itself, or something that arose in it was booked
@@ -210,11 +210,9 @@ comment on view reporting.accrual is 'what each term accrued in each period in w
 
 create view reporting.base_part as
   select o.contract_id as contract, o.term, o.payer, o.payee, o.currency, o.origin_period, o.origin_start,
-    (d ->> 'version')::integer as version, p ->> 'what' as what, p ->> 'cloud' as cloud, p ->> 'channel' as channel,
-    p ->> 'product' as product, reporting.shown(p ->> 'amount') as amount
-  from reporting.origin_line o
-  cross join lateral jsonb_array_elements(o.details) d
-  cross join lateral jsonb_array_elements(d -> 'parts') p;
+    p ->> 'what' as what, p ->> 'cloud' as cloud, p ->> 'channel' as channel, p ->> 'product' as product,
+    reporting.shown(p ->> 'amount') as amount
+  from reporting.origin_line o cross join lateral jsonb_array_elements(o.parts) p;
 comment on view reporting.base_part is
   'what each term''s base is made of, by cloud, channel and product, as settled last: the revenue that is shared';
 

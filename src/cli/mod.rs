@@ -359,7 +359,7 @@ fn contracts_status(error: &ContractsError) -> u8 {
 
 fn statement_status(error: &StatementError) -> u8 {
     match error {
-        StatementError::Unresolved { .. } => 4,
+        StatementError::Unresolved { .. } | StatementError::NotEnded { .. } => 4,
         StatementError::Unknown { .. }
         | StatementError::WrongStatus { .. }
         | StatementError::Changed { .. }
@@ -388,7 +388,6 @@ fn settle_status(error: &SettleError) -> u8 {
     match error {
         SettleError::PeriodNotEnded { .. }
         | SettleError::Approved { .. }
-        | SettleError::NotMoney { .. }
         | SettleError::CutoffBeforeLast { .. }
         | SettleError::CutoffInFuture { .. }
         | SettleError::Settlement(_) => 3,

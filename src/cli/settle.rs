@@ -24,7 +24,7 @@ pub struct Args {
     #[arg(long, env = "APPORTION_USER", value_parser = named)]
     by: String,
     /// See only what was recorded by then (RFC 3339, or a date for its first instant in UTC); everything recorded by
-    /// now if left out
+    /// now if left out. One within the period tells what it comes to so far, in statements that cannot be issued yet
     #[arg(long, value_parser = instant_or_date)]
     cutoff: Option<Instant>,
 }

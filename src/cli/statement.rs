@@ -258,7 +258,7 @@ pub fn list(rows: &[StatementHead]) -> comfy_table::Table {
             row.contract.to_string(),
             row.period.to_string(),
             format!("{} and {}", row.party_a, row.party_b),
-            row.currency.to_string(),
+            row.unit.to_string(),
             row.revision.to_string(),
             row.status.to_string(),
             row.changed_by.clone(),

@@ -21,7 +21,7 @@ pub struct BurnDown {
     pub payer: PartyId,
     pub payee: PartyId,
     /// What the cap is in.
-    #[serde(rename = "currency")]
+    #[serde(flatten)]
     pub unit: Unit,
     pub limit: Exact,
     /// What has accrued under the cap through `period`, its opening included.

@@ -172,6 +172,7 @@ pub enum NotDrawnReason {
     NothingToPay,
     /// It is owed in a unit that is no currency.
     NotMoney {
+        #[serde(flatten)]
         unit: Unit,
     },
     /// The credit is taken off later periods, zero or less.

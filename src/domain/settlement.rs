@@ -77,6 +77,7 @@ pub struct BookedLine {
     pub term: TermId,
     pub payer: PartyId,
     pub payee: PartyId,
+    #[serde(flatten)]
     pub unit: Unit,
     /// The period in which it arose.
     pub origin: Period,
@@ -148,16 +149,16 @@ impl SettlementInput {
     /// # Errors
     /// The contract is unknown, or what stops every run of it.
     pub fn edges(&self) -> Result<Vec<Instant>, SettlementError> {
-        let end = self.end()?;
+        let end = self.span()?.end;
         Ok(self.known(|known| books::edges(known, &feed(*known), &self.contract, end))?)
     }
 
-    /// Where the period ends, in the contract's zone.
+    /// The period in the contract's zone.
     ///
     /// # Errors
     /// The contract is unknown.
-    pub fn end(&self) -> Result<Instant, SettlementError> {
-        Ok(self.period.span(find_contract(&self.contracts, &self.contract)?.head.zone).end)
+    pub fn span(&self) -> Result<Span, SettlementError> {
+        Ok(self.period.span(find_contract(&self.contracts, &self.contract)?.head.zone))
     }
 }
 
@@ -168,7 +169,7 @@ impl SettlementInput {
 pub fn settle(input: &SettlementInput) -> Result<SettlementOutcome, SettlementError> {
     let contract = find_contract(&input.contracts, &input.contract)?;
     check_period(contract, input.period, &input.books)?;
-    let end = input.end()?;
+    let end = input.span()?.end;
     let run = input.known(|known| books::run(known, &feed(*known), &input.contract, end, Detail::Parts))?;
     if !run.unsure.is_empty() {
         return Ok(SettlementOutcome::Open(run.unsure));

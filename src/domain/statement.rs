@@ -28,7 +28,7 @@ pub struct Statement {
     /// In the order of their ids.
     pub parties: [PartyId; 2],
     /// What its amounts are in: a currency, or a unit that the contract declares.
-    #[serde(rename = "currency")]
+    #[serde(flatten)]
     pub unit: Unit,
     /// How running totals were rounded.
     pub rounding: Rounding,
@@ -50,6 +50,13 @@ pub struct Statement {
     pub assumptions: Vec<Assumption>,
     pub engine_version: String,
     pub time_zone_data_version: String,
+}
+
+impl Statement {
+    /// Whether it says what became of the period up to its end.
+    pub fn is_of_whole_period(&self) -> bool {
+        self.span.end <= self.cutoff
+    }
 }
 
 /// One term's amount of one origin period. Those of one origin period sum to what was booked for it.

@@ -225,6 +225,7 @@ impl From<StatementError> for Problem {
                 let detail = format!("{detail}; GET /api/v1/usage/unresolved lists it");
                 Self::conflict("unresolved-usage", title, detail).fact("events", events)
             }
+            StatementError::NotEnded { .. } => Self::conflict("not-ended", "The period had not ended", detail),
             StatementError::Document(error) => Self::internal(&error),
             StatementError::Store(error) => error.into(),
         }
@@ -252,7 +253,6 @@ impl From<SettleError> for Problem {
                 let missing: Vec<Value> = missing.iter().map(|it| json!(it)).collect();
                 Self::conflict("cannot-settle", "Something has to come first", detail).fact("missing_prices", missing)
             }
-            SettleError::NotMoney { .. } => Self::unprocessable("not-money", "It is owed in no currency", detail),
             SettleError::Settlement(_) => Self::conflict("cannot-settle", "Something has to come first", detail),
             SettleError::Contracts(error) => error.into(),
             SettleError::Document(error) => Self::internal(&error),

@@ -3,10 +3,8 @@
 use super::contracts::ContractsError;
 use super::settlement_input::InputSource;
 use crate::domain::calendar::Period;
-use crate::domain::engine::books::Account;
-use crate::domain::ids::{ContractId, EventId, TermId};
-use crate::domain::money::Unit;
-use crate::domain::period::Instant;
+use crate::domain::ids::{ContractId, EventId};
+use crate::domain::period::{Instant, Span};
 use crate::domain::settlement::{BookedLine, SettlementError, SettlementInput, find_contract};
 use crate::domain::simulate::run::Grain;
 use crate::domain::statement::{Statement, StatementStatus, statements};
@@ -75,8 +73,6 @@ pub enum SettleError {
         approved(.statements)
     )]
     Approved { contract: ContractId, period: Period, statements: Vec<i64> },
-    #[error("{contract}/{term} is owed in {unit}, and the books hold currencies alone")]
-    NotMoney { contract: ContractId, term: TermId, unit: Unit },
     #[error(transparent)]
     Settlement(#[from] SettlementError),
     #[error(transparent)]
@@ -102,8 +98,7 @@ impl SettleError {
             | Self::Settlement(
                 SettlementError::OutOfOrder { .. } | SettlementError::PeriodClosed { .. } | SettlementError::Engine(_),
             ) => true,
-            Self::NotMoney { .. }
-            | Self::CutoffBeforeLast { .. }
+            Self::CutoffBeforeLast { .. }
             | Self::CutoffInFuture { .. }
             | Self::Settlement(
                 SettlementError::BeforeBooks { .. }
@@ -155,11 +150,8 @@ pub async fn settle_known<'c>(
         return Err(SettleError::CutoffInFuture { cutoff, watermark });
     }
     let mut source = InputSource::load(&mut tx, (&request.contract, request.period), cutoff, None).await?;
+    check_has_ended(&source.input, request)?;
     let settled = source.settle(&mut tx, Grain::Sums).await?;
-    let in_units = settled.owed.keys().find(|account| matches!(account.unit, Unit::Declared { .. }));
-    if let Some(Account { contract, term, unit, .. }) = in_units.cloned() {
-        return Err(SettleError::NotMoney { contract, term, unit });
-    }
     let waiting_records = source.waiting();
     let digest = source.digest()?;
     let InputSource { input, unresolved, .. } = source;
@@ -171,6 +163,16 @@ pub async fn settle_known<'c>(
         save(&mut tx, request, (&input, &digest), &lines, drawn).await?;
     tx.commit().await?;
     Ok(SettleReport { cutoff, lines, drafted, approvals_lost, unchanged, unresolved, waiting_records })
+}
+
+/// A period that goes on is settled where a cutoff within it is asked for: what it comes to so far.
+fn check_has_ended(input: &SettlementInput, request: &SettleRequest) -> Result<(), SettleError> {
+    let Span { start, end } = input.span()?;
+    let needed = if request.cutoff.is_some() { start } else { end };
+    if needed > input.cutoff {
+        return Err(SettleError::PeriodNotEnded { period: input.period, end });
+    }
+    Ok(())
 }
 
 /// Books the lines and drafts each statement that says something new.
@@ -259,9 +261,10 @@ async fn compare(
     }
     let drafted: Statement = serde_json::from_str(&load_document(&mut *conn, &before).await?)?;
     let approved = (before.status == StatementStatus::Approved).then_some(before.statement_id);
-    // What was unresolved then is what its issue waits for.
-    let is_news =
-        !says_the_same(&drafted, &statement) || load_unresolved_events(conn, &before).await? != input.unresolved_events;
+    // What was unresolved then is what its issue waits for, and so it does for the period's end.
+    let is_news = !says_the_same(&drafted, &statement)
+        || (!drafted.is_of_whole_period() && statement.is_of_whole_period())
+        || load_unresolved_events(conn, &before).await? != input.unresolved_events;
     Ok(if is_news { Compared::News(News { statement, approved }) } else { Compared::Stands(Some(before)) })
 }
 

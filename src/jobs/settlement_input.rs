@@ -36,7 +36,7 @@ pub(super) struct InputSource {
 }
 
 impl InputSource {
-    /// Loads everything but the usage that is in no record, to settle a period that has ended, with the books of now or
+    /// Loads everything but the usage that is in no record, to settle a period, with the books of now or
     /// before a settlement.
     pub async fn load(
         conn: &mut PgConnection,
@@ -44,13 +44,8 @@ impl InputSource {
         cutoff: Instant,
         before: Option<i64>,
     ) -> Result<Self, SettleError> {
-        let (id, period) = of;
         let known = load(&mut *conn, cutoff).await?;
-        let end = period.span(find_contract(&known.contracts, id)?.head.zone).end;
-        if end > cutoff {
-            return Err(SettleError::PeriodNotEnded { period, end });
-        }
-        let books = load_books(&mut *conn, id, before).await?;
+        let books = load_books(&mut *conn, of.0, before).await?;
         Self::load_beside(conn, known, of, cutoff, books).await
     }
 
@@ -96,7 +91,7 @@ impl InputSource {
         }
         let (contracts, facts) = (self.input.contracts.clone(), facts(&self.input.records));
         let holdings = Holdings::load(&mut *conn, &contracts, &self.input.register, &facts, self.input.cutoff).await?;
-        self.input.usage.held_events = holdings.events(&mut *conn, self.input.end()?).await?;
+        self.input.usage.held_events = holdings.events(&mut *conn, self.input.span()?.end).await?;
         if let (Some(start), Some(end)) = (edges.first(), edges.last()) {
             let all = Span { start: *start, end: *end };
             let is_in_sums =

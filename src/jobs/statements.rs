@@ -32,6 +32,10 @@ pub enum StatementError {
         "{events} events of {period} are of deployments or products that no register knows; register them and settle again, or waive them"
     )]
     Unresolved { id: i64, period: Period, events: i64 },
+    #[error(
+        "statement {id} says what {period} came to by {cutoff}, and the period ends at {end}: settle it again then"
+    )]
+    NotEnded { id: i64, period: Period, cutoff: Instant, end: Instant },
     #[error("the stored statement cannot be read: {0}")]
     Document(#[from] serde_json::Error),
     #[error(transparent)]
@@ -169,7 +173,7 @@ pub async fn approve<'a, 'c>(
 /// Issues an approved statement and closes its period: from then on news is booked in the next one.
 ///
 /// # Errors
-/// It is not approved or was changed, or usage of the period is unresolved and not waived.
+/// It is not approved or was changed, the period had not ended, or usage of it is unresolved and not waived.
 #[tracing::instrument(name = "statement.issue", skip(database, actor))]
 pub async fn issue<'a, 'c>(
     database: impl Acquire<'c, Database = Postgres>,
@@ -180,6 +184,10 @@ pub async fn issue<'a, 'c>(
     let mut tx = database.begin().await?;
     lock(&mut tx, id, StatementStatus::Issued, &actor).await?;
     let (head, statement) = load(&mut tx, id).await?;
+    if !statement.is_of_whole_period() {
+        let (period, cutoff, end) = (statement.period, statement.cutoff, statement.span.end);
+        return Err(StatementError::NotEnded { id, period, cutoff, end });
+    }
     let unresolved = unwaived(&mut tx, &statement).await?;
     let events: i64 = unresolved.iter().map(|usage| usage.events).sum();
     if events > 0 {

@@ -7,7 +7,7 @@ use super::statement_statuses::append_status;
 use crate::domain::calendar::Period;
 use crate::domain::hex::hex;
 use crate::domain::ids::{ContractId, PartyId, TermId};
-use crate::domain::money::{Currency, Unit};
+use crate::domain::money::Unit;
 use crate::domain::period::Instant;
 use crate::domain::settlement::{BookedLine, Books};
 use crate::domain::statement::{Statement, StatementStatus};
@@ -53,7 +53,7 @@ pub async fn load_books(
     before: Option<i64>,
 ) -> Result<Books, StoreError> {
     let lines = sqlx::query!(
-        r#"select term_id, payer, payee, currency, origin_period, booked_period, amount::text as "amount!"
+        r#"select term_id, payer, payee, currency, digits, origin_period, booked_period, amount::text as "amount!"
            from booked_line where contract_id = $1 and ($2::bigint is null or settlement_id < $2)
            order by settlement_id, line"#,
         contract.as_str(),
@@ -68,7 +68,10 @@ pub async fn load_books(
                 term: TermId::new(line.term_id),
                 payer: PartyId::new(line.payer),
                 payee: PartyId::new(line.payee),
-                unit: StoreError::decoded("booked_line.currency", contract, line.currency.parse().map(Unit::Currency))?,
+                unit: Unit::of(
+                    &line.currency,
+                    StoreError::decoded("booked_line.digits", contract, line.digits.try_into())?,
+                ),
                 origin: StoreError::decoded("booked_line.origin_period", contract, line.origin_period.parse())?,
                 booked: StoreError::decoded("booked_line.booked_period", contract, line.booked_period.parse())?,
                 amount: StoreError::decoded("booked_line.amount", contract, line.amount.parse())?,
@@ -142,9 +145,9 @@ pub async fn insert_settlement(conn: &mut PgConnection, row: &SettlementRow<'_>)
     .await?;
     for (number, line) in (1_i32..).zip(row.lines) {
         sqlx::query!(
-            "insert into booked_line (settlement_id, line, contract_id, term_id, payer, payee, currency, origin_period,
-                                      origin_start, booked_period, booked_start, amount)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::text::numeric)",
+            "insert into booked_line (settlement_id, line, contract_id, term_id, payer, payee, currency, digits,
+                                      origin_period, origin_start, booked_period, booked_start, amount)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::numeric)",
             id,
             number,
             row.contract.as_str(),
@@ -152,6 +155,7 @@ pub async fn insert_settlement(conn: &mut PgConnection, row: &SettlementRow<'_>)
             line.payer.as_str(),
             line.payee.as_str(),
             line.unit.to_string(),
+            digits(&line.unit),
             line.origin.to_string(),
             line.origin.span(row.zone).start,
             line.booked.to_string(),
@@ -164,6 +168,11 @@ pub async fn insert_settlement(conn: &mut PgConnection, row: &SettlementRow<'_>)
     Ok(id)
 }
 
+/// As the column has them.
+fn digits(unit: &Unit) -> i32 {
+    i32::try_from(unit.digits()).unwrap_or(i32::MAX)
+}
+
 /// A statement as it stands: its last revision and status, without its document.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct StatementHead {
@@ -171,7 +180,8 @@ pub struct StatementHead {
     pub contract: ContractId,
     pub party_a: PartyId,
     pub party_b: PartyId,
-    pub currency: Currency,
+    #[serde(flatten)]
+    pub unit: Unit,
     pub period: Period,
     pub revision: i32,
     pub status: StatementStatus,
@@ -221,7 +231,7 @@ async fn load_heads(
     statement_id: Option<i64>,
 ) -> Result<Vec<StatementHead>, StoreError> {
     let rows = sqlx::query!(
-        "select s.statement_id, s.contract_id, s.party_a, s.party_b, s.currency, s.period, t.revision, t.status,
+        "select s.statement_id, s.contract_id, s.party_a, s.party_b, s.currency, s.digits, s.period, t.revision, t.status,
                 t.sequence, t.changed_by, t.changed_at, r.sha256
          from statement s
          join lateral (select * from statement_status where statement_id = s.statement_id
@@ -249,7 +259,7 @@ async fn load_heads(
                 contract: ContractId::new(row.contract_id),
                 party_a: PartyId::new(row.party_a),
                 party_b: PartyId::new(row.party_b),
-                currency: StoreError::decoded("statement.currency", id, row.currency.parse())?,
+                unit: Unit::of(&row.currency, StoreError::decoded("statement.digits", id, row.digits.try_into())?),
                 period: StoreError::decoded("statement.period", id, row.period.parse())?,
                 revision: row.revision,
                 status: StoreError::decoded("statement_status.status", id, row.status.parse())?,
@@ -335,7 +345,7 @@ pub async fn load_unresolved_events(conn: &mut PgConnection, head: &StatementHea
     Ok(events.fetch_one(conn).await?)
 }
 
-/// The statement of the same contract, parties, currency and period, if there is one.
+/// The statement of the same contract, parties, unit and period, if there is one.
 ///
 /// # Errors
 /// The database's, or a row that cannot be read.
@@ -346,11 +356,12 @@ pub async fn find_statement(
     let [a, b] = &statement.parties;
     let id = sqlx::query_scalar!(
         "select statement_id from statement where contract_id = $1 and party_a = $2 and party_b = $3
-           and currency = $4 and period = $5",
+           and currency = $4 and digits = $5 and period = $6",
         statement.contract.as_str(),
         a.as_str(),
         b.as_str(),
         statement.unit.to_string(),
+        digits(&statement.unit),
         statement.period.to_string()
     )
     .fetch_optional(&mut *conn)
@@ -395,12 +406,13 @@ pub async fn insert_draft(
 async fn insert_statement(conn: &mut PgConnection, statement: &Statement) -> Result<i64, StoreError> {
     let [a, b] = &statement.parties;
     let id = sqlx::query_scalar!(
-        "insert into statement (contract_id, party_a, party_b, currency, period, period_start)
-         values ($1, $2, $3, $4, $5, $6) returning statement_id",
+        "insert into statement (contract_id, party_a, party_b, currency, digits, period, period_start)
+         values ($1, $2, $3, $4, $5, $6, $7) returning statement_id",
         statement.contract.as_str(),
         a.as_str(),
         b.as_str(),
         statement.unit.to_string(),
+        digits(&statement.unit),
         statement.period.to_string(),
         statement.span.start
     )

@@ -135,7 +135,7 @@ pub async fn load_earlier(
         statement.party_a.as_str(),
         statement.party_b.as_str(),
         statement.contract.as_str(),
-        statement.currency.code()
+        statement.unit.to_string()
     )
     .fetch_all(conn)
     .await?;

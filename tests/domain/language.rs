@@ -166,6 +166,10 @@ fn numbers_are_written_as_text() {
          [unit] of the contract",
     );
     check_term(
+        "fixed = \"500 USD\"\neach = \"month\"\n\n[unit.EUR]\ndigits = 2",
+        "4:1: unit EUR (\"Clause\"): a unit named \"EUR\" cannot be told from the currency; give it a name of its own",
+    );
+    check_term(
         "rate = 2026-01-01\nof = \"Sales\"",
         "1:8: term share (\"Clause\"): rate = 2026-01-01\n  rate is a number, not a date",
     );

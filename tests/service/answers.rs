@@ -88,7 +88,7 @@ async fn every_missing_price_is_told_by_itself() {
     let missing = told["missing_prices"].as_array().expect("a list");
     let meters: Vec<&Value> = missing.iter().map(|it| &it["meter"]).collect();
     assert_eq!(meters, ["input_tokens", "output_tokens"]);
-    assert_eq!((&missing[0]["service_tier"], &missing[0]["term"]), (&json!("scale"), &json!("lab-share")));
+    assert_eq!((&missing[0]["service_tier"], &missing[0]["base"]), (&json!("scale"), &json!("Bedrock Sales")));
     let detail = told["detail"].as_str().expect("a text");
     let expect = "2 prices are missing: input_tokens of gpt-5.5, tier scale, at bedrock-us-east-1 from ";
     assert!(detail.starts_with(expect) && detail.contains("; output_tokens of gpt-5.5"), "{detail}");

@@ -265,7 +265,7 @@ async fn the_database_itself_refuses() {
     }
     let line = |booked: &str| {
         format!(
-            "insert into booked_line select settlement_id, 99, contract_id, term_id, payer, payee, currency, '{booked}',
+            "insert into booked_line select settlement_id, 99, contract_id, term_id, payer, payee, currency, digits, '{booked}',
                period_start, '{booked}', period_start, 1
              from booked_line join settlement using (settlement_id, contract_id)
              where contract_id = '{CONTRACT}' limit 1"
@@ -292,8 +292,8 @@ async fn the_database_itself_refuses() {
     let close = |period: &str, start: &str| {
         format!("insert into period_close values ('{CONTRACT}', '{period}', {start}, now(), 'nobody')")
     };
-    refused(&close("some day", "now()"), "never settled").await;
-    refused(&close("2026-07", "'2026-07-01T07:00:00Z'"), "never settled").await;
+    refused(&close("some day", "now()"), "never settled as known at its end").await;
+    refused(&close("2026-07", "'2026-07-01T07:00:00Z'"), "never settled as known at its end").await;
     let odd = "insert into settlement (contract_id, period, period_start, period_end, cutoff, settled_at, settled_by,
                  engine_version, time_zone_data_version, unresolved_events, input_sha256)
                select contract_id, '2026-13', period_start, period_end, cutoff, now(), settled_by,

@@ -6,6 +6,7 @@ use super::leaf::ItemLeaves;
 use super::node::evaluate;
 use super::outcome::Lines;
 use super::plan::Step;
+use super::reported::missing_figure;
 use super::run::{Engine, content, named};
 use super::state::Passing;
 use super::watch::Total;
@@ -369,11 +370,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         at: Instant,
     ) -> Result<Exact, EngineError> {
         let level = self.known.level(&step.agreement.head.id, name, &self.attributes[of], at);
-        level.cloned().ok_or_else(|| EngineError::MissingFigure {
-            contract: step.agreement.head.id.clone(),
-            figure: name.clone(),
-            at,
-        })
+        level.cloned().ok_or_else(|| missing_figure(step, name, at))
     }
 }
 

@@ -7,6 +7,7 @@ use super::life::{calendar, instant};
 use super::node::{Blocks, Leaf, Leaves, blocks, tiered, tiered_by_own_amount};
 use super::outcome::{Cause, Lines};
 use super::plan::Step;
+use super::reported::missing_figure;
 use super::run::Engine;
 use super::state::Passing;
 use super::table::Bands;
@@ -250,8 +251,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         of: AttributesId,
         at: Instant,
     ) -> Result<Option<Exact>, EngineError> {
-        let missing =
-            || EngineError::MissingFigure { contract: step.agreement.head.id.clone(), figure: name.clone(), at };
+        let missing = || missing_figure(step, name, at);
         let Some(figure) = step.version.figures.get(name) else { return Err(missing()) };
         let (contract, attributes) = (&step.agreement.head.id, &self.attributes[of]);
         let (found, last) = match &figure.kind {

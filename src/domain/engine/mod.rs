@@ -59,8 +59,8 @@ pub enum EngineError {
         "{contract}: no rate from {from} to {to}{}", .date.map(|date| format!(" for {date}")).unwrap_or_default()
     )]
     MissingFx { contract: ContractId, from: Unit, to: Unit, date: Option<NaiveDate> },
-    #[error("{contract}: figure {figure} is missing at {at}")]
-    MissingFigure { contract: ContractId, figure: DefinedTerm, at: Instant },
+    #[error("figure \"{figure}\" of {contract} is missing for {day}, and the settlement waits for it: record it first")]
+    MissingFigure { contract: ContractId, figure: DefinedTerm, day: NaiveDate },
     #[error("{contract}: {item} lies across a boundary from {from} to {until}; the contract refuses that")]
     Straddling { contract: ContractId, item: String, from: Instant, until: Instant },
     #[error("{name}: {what} is not computed yet")]

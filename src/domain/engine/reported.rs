@@ -39,10 +39,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                     .filter_map(|span| span.intersection(Span { start: self.books_begin, ..Span::ever() }))
                     .any(|span| !self.known.is_covered(contract, name, span));
                 match is_missing {
-                    true => {
-                        let (contract, figure) = (contract.clone(), name.clone());
-                        Err(EngineError::MissingFigure { contract, figure, at: last })
-                    }
+                    true => Err(missing_figure(step, name, last)),
                     false => Ok(()),
                 }
             }
@@ -76,4 +73,11 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         found
     }
+}
+
+/// What is missing, on the day of an instant in the agreement's zone.
+pub(super) fn missing_figure(step: &Step<'_>, name: &DefinedTerm, at: Instant) -> EngineError {
+    let head = &step.agreement.head;
+    let day = local_date(at, head.zone);
+    EngineError::MissingFigure { contract: head.id.clone(), figure: name.clone(), day }
 }

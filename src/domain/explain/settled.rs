@@ -47,7 +47,7 @@ pub fn explain(
     question: Question,
 ) -> Result<Vec<Explained>, SettlementError> {
     let contract = find_contract(&input.contracts, &input.contract)?;
-    let end = input.end()?;
+    let end = input.span()?.end;
     input.known(|known| {
         let contract = known.contracts.iter().find(|it| it.head.id == contract.head.id).unwrap_or(contract);
         let periods = wanted.origins(statement);

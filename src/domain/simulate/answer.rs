@@ -25,7 +25,7 @@ pub struct BookedInAll {
     pub term: TermId,
     pub payer: PartyId,
     pub payee: PartyId,
-    #[serde(serialize_with = "as_text")]
+    #[serde(flatten)]
     pub unit: Unit,
     pub amount: Exact,
 }
@@ -76,7 +76,7 @@ pub struct Booked {
     pub payee: PartyId,
     /// Whether the term has several payees.
     pub is_shared: bool,
-    #[serde(serialize_with = "as_text")]
+    #[serde(flatten)]
     pub unit: Unit,
     pub amount: Exact,
     /// By origin period; those of others than the settled one are adjustments.
@@ -87,7 +87,7 @@ pub struct Booked {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Entitled {
     /// None for a term that no version states.
-    #[serde(serialize_with = "as_text_if_some")]
+    #[serde(flatten)]
     pub unit: Option<Unit>,
     pub periods: BTreeMap<String, EntitledPeriod>,
     pub cumulative: Exact,
@@ -154,15 +154,4 @@ pub struct Charges {
     pub conflicts: Vec<Mention>,
     pub rejected: Vec<Rejected>,
     pub waiting: Vec<Waiting>,
-}
-
-fn as_text<T: std::fmt::Display, S: serde::Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
-fn as_text_if_some<S: serde::Serializer>(unit: &Option<Unit>, serializer: S) -> Result<S::Ok, S::Error> {
-    match unit {
-        Some(unit) => serializer.collect_str(unit),
-        None => serializer.serialize_none(),
-    }
 }

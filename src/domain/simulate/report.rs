@@ -74,14 +74,14 @@ pub struct Account {
     pub term: TermId,
     pub payer: PartyId,
     pub payee: PartyId,
-    #[serde(serialize_with = "as_text")]
+    #[serde(flatten)]
     pub unit: Unit,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct PartyUnit {
     pub party: PartyId,
-    #[serde(serialize_with = "as_text")]
+    #[serde(flatten)]
     pub unit: Unit,
 }
 
@@ -245,10 +245,6 @@ fn difference<K: Clone>(
     let pairs = amounts.iter().zip(compared);
     let differences = pairs.filter_map(|(amount, compared)| Some(amount - other(*compared)?)).collect();
     Difference { of: of.clone(), period, differences, amounts }
-}
-
-fn as_text<S: serde::Serializer>(unit: &Unit, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(unit)
 }
 
 impl Report {

@@ -23,7 +23,8 @@ pub struct NewSettlement {
     /// Such as 2026-05, of the contract's length.
     #[schema(value_type = Period)]
     period: String,
-    /// Nothing recorded later is seen; without it, everything recorded by now.
+    /// Nothing recorded later is seen; without it, everything recorded by now. One within the period tells what it comes
+    /// to so far: such statements cannot be issued.
     #[schema(value_type = Option<String>, format = DateTime)]
     cutoff: Option<Instant>,
 }
@@ -55,7 +56,8 @@ struct BookedLine {
     term: String,
     payer: String,
     payee: String,
-    currency: Unit,
+    #[serde(flatten)]
+    unit: Unit,
     origin_period: Period,
     amount: Exact,
 }
@@ -66,7 +68,7 @@ impl Settlement {
             term: line.term.to_string(),
             payer: line.payer.to_string(),
             payee: line.payee.to_string(),
-            currency: line.unit,
+            unit: line.unit,
             origin_period: line.origin,
             amount: line.amount,
         });
