@@ -153,11 +153,19 @@ fn charged(charged: answer::Charges) -> Answer {
         }
         Charge::Unsold | Charge::Unresolved => None,
     });
+    // What the translation tells to each contract under an id of its own is one record.
+    let once = |all: Vec<answers::Listed>| {
+        let ids: Vec<String> = all.iter().map(|it| it.id.clone()).collect();
+        let is_first =
+            |it: &answers::Listed| it.id.rsplit_once('#').is_none_or(|(first, _)| !ids.iter().any(|id| id == first));
+        all.into_iter().filter(is_first).collect()
+    };
+    let rejected = charged.rejected.iter().map(|it| listed(&it.what, Some(it.reason.name().to_owned())));
     Answer::Charges(answers::Charges {
         charges: rated.collect(),
-        conflicts: charged.conflicts.iter().map(|it| listed(it, None)).collect(),
-        rejected: charged.rejected.iter().map(|it| listed(&it.what, Some(it.reason.name().to_owned()))).collect(),
-        waiting: charged.waiting.iter().map(|it| listed(&it.what, Some(it.waits_for.id.clone()))).collect(),
+        conflicts: once(charged.conflicts.iter().map(|it| listed(it, None)).collect()),
+        rejected: once(rejected.collect()),
+        waiting: once(charged.waiting.iter().map(|it| listed(&it.what, Some(it.waits_for.id.clone()))).collect()),
     })
 }
 

@@ -336,7 +336,7 @@ fn conversion_is_by_source_stated_or_a_units_worth() {
     all["contracts"][0]["fx"] = json!({"date_rule": "fixed", "rates": {"EUR/USD": "1.1"}});
     has(
         &files(&all).expect("files"),
-        &["source = \"stated by main\"", "date = 1999-01-01", "1999-01-01,EUR,USD,1.1,stated by main,"],
+        &["source = \"stated\"", "date = \"item\"", "rates = [{ from = \"EUR\", to = \"USD\", rate = \"1.1\" }]"],
     );
     check(
         json!({"rate": "0.1", "currency": "CREDIT", "fx": {"date_rule": "fixed", "rates": {"USD/CREDIT": "3"}}}),

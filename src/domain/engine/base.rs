@@ -239,30 +239,19 @@ impl<'a, L: Lines> Engine<'a, L> {
         passing: &'p Passing<'_>,
     ) -> impl Iterator<Item = &'p Deduction<'p>> + use<'p, 'a, L> {
         let (own, there) = match content(step, passing) {
-            Some(Content::Deduction(deduction)) => {
-                (self.stands(step, base, deduction, at).then_some(deduction), [].as_slice())
-            }
+            Some(Content::Deduction(deduction)) => (Some(deduction), [].as_slice()),
             Some(_) if at == Place::Item => (None, passing.item.map(|it| it.less.as_slice()).unwrap_or_default()),
             _ => (None, [].as_slice()),
         };
-        let item_at = own.and_then(|it| it.item_at).unwrap_or(passing.at);
-        let counts = (own.is_some() || !there.is_empty()) && self.selects_named(step, base, item_at, passing);
+        // The definition in force at the item that it names says whether that counts, and where it stands: an amendment
+        // between the two neither doubles nor loses it.
+        let item_at = own.and_then(|it| it.item_at);
+        let governing = item_at.map_or(Some(base), |at| step.agreement.in_force(at)?.bases.get(&base.name));
+        let own = own.filter(|own| governing.is_some_and(|base| stands(base, own, at)));
+        let counts = (own.is_some() || !there.is_empty())
+            && governing.is_some_and(|base| self.selects_named(step, base, item_at.unwrap_or(passing.at), passing));
         let basis = base.basis;
         own.into_iter().chain(there).filter(move |it| counts && it.basis == basis)
-    }
-
-    /// Whether a deduction reduces a base at its own date. The definition in force at the item that it names says
-    /// where it stands: an amendment between the two neither doubles nor loses it.
-    fn stands(&self, step: &Step<'a>, base: &Base, deduction: &Deduction<'_>, at: Place) -> bool {
-        let Some(item_at) = deduction.item_at else { return true };
-        let governing = step.agreement.in_force(item_at).and_then(|version| version.bases.get(&base.name));
-        let listed = governing.and_then(|base| {
-            base.less.iter().find(|less| match &less.what {
-                Reduction::Deductions(categories) => categories.iter().any(|it| it == deduction.category),
-                Reduction::Node(_) => false,
-            })
-        });
-        at == Place::OwnDate && listed.is_some_and(|less| less.at == at)
     }
 
     /// Whether a base selects what a deduction names, as it did there: that has the deduction's attributes.
@@ -372,6 +361,16 @@ impl<'a, L: Lines> Engine<'a, L> {
         let level = self.known.level(&step.agreement.head.id, name, &self.attributes[of], at);
         level.cloned().ok_or_else(|| missing_figure(step, name, at))
     }
+}
+
+/// Whether a deduction reduces a base at its own date, as the base says where it stands.
+fn stands(base: &Base, deduction: &Deduction<'_>, at: Place) -> bool {
+    let lists = |what: &Reduction| match what {
+        Reduction::Deductions(categories) => categories.iter().any(|category| category == deduction.category),
+        Reduction::Node(_) => false,
+    };
+    let listed = base.less.iter().find(|less| lists(&less.what));
+    deduction.item_at.is_none() || at == Place::OwnDate && listed.is_some_and(|less| less.at == at)
 }
 
 /// What one of a declared unit is worth, where that is stated.

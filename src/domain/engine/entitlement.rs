@@ -1,7 +1,7 @@
 //! Entitlements: what each term yields by period, with how that came about; and what of it is owed, rounded.
 
 use super::EngineError;
-use super::allocation::allocate;
+use super::allocation::round_together;
 use super::item::{AttributesId, Content};
 use super::outcome::{CapUse, Cause, Line, Lines, Part};
 use super::plan::StreamName;
@@ -263,39 +263,32 @@ pub fn owed(
 ) -> Result<BTreeMap<Window, Vec<Owed>>, EngineError> {
     let digits = term.unit.digits();
     let payees: Vec<&PartyId> = match &term.payees {
-        Payees::One(payee) => vec![payee],
-        Payees::Parts(parts) => parts.iter().map(|(payee, _)| payee).collect(),
-        Payees::ByUsage { parts, .. } => parts.iter().map(|(payee, _)| payee).collect(),
         Payees::EachParty { .. } => {
             let all: BTreeSet<&PartyId> = usage.keys().map(|(_, party)| party).collect();
             all.into_iter().collect()
         }
+        named => named.named(),
     };
-    let mut total = Exact::zero();
     // What each payee's part has come to, unrounded, and what of the rounded total was allocated to it.
-    let mut weights = vec![Exact::zero(); payees.len()];
-    let mut allocated = vec![Exact::zero(); payees.len()];
+    let mut cumulative = vec![Exact::zero(); payees.len()];
+    let mut allocated = cumulative.clone();
     let mut found = BTreeMap::new();
     for (period, it) in yields {
-        total += &it.amount;
-        let rounded = total.round(digits, rounding);
-        match &term.payees {
-            Payees::One(_) => weights = vec![Exact::from_integer(1)],
-            Payees::Parts(parts) => weights = parts.iter().map(|(_, part)| part.clone()).collect(),
-            Payees::ByUsage { .. } | Payees::EachParty { .. } if it.amount.is_zero() => {}
-            Payees::ByUsage { if_none, .. } | Payees::EachParty { if_none, .. } => {
-                let parts = pool_parts(usage, *period, &payees, *if_none);
-                let parts = parts.ok_or_else(|| EngineError::NothingUsed {
+        // Parts are those of the version under which an amount accrued.
+        for (number, of_version) in it.versions.iter().filter(|(_, it)| !it.amount.is_zero()) {
+            let version = agreement.versions.iter().find(|version| version.number == *number);
+            let wording = version.and_then(|version| version.term(&term.id)).unwrap_or(term);
+            let parts =
+                parts_of(&wording.payees, &payees, (usage, *period)).ok_or_else(|| EngineError::NothingUsed {
                     contract: agreement.head.id.clone(),
                     term: term.id.clone(),
                     first_day: period.first_day,
                 })?;
-                for (weight, part) in weights.iter_mut().zip(parts) {
-                    *weight += &(&it.amount * &part);
-                }
+            for (sum, part) in cumulative.iter_mut().zip(parts) {
+                *sum += &(&of_version.amount * &part);
             }
         }
-        let now = allocate(&rounded, digits, &weights).unwrap_or_else(|| vec![Exact::zero(); payees.len()]);
+        let now = round_together(&cumulative, digits, rounding);
         let differences = payees.iter().zip(now.iter().zip(&allocated)).map(|(payee, (now, before))| Owed {
             payer: term.payer.clone(),
             payee: (*payee).clone(),
@@ -306,6 +299,25 @@ pub fn owed(
         allocated = now;
     }
     Ok(found)
+}
+
+/// What part of an amount each payee has; none where nothing was used of what a pool is shared by, and the contract
+/// stops at that.
+fn parts_of(
+    stated: &Payees,
+    payees: &[&PartyId],
+    (usage, period): (&BTreeMap<(Window, PartyId), Exact>, Window),
+) -> Option<Vec<Exact>> {
+    match stated {
+        Payees::One(_) => Some(vec![Exact::from_integer(1); payees.len()]),
+        Payees::Parts(parts) => {
+            let part = |payee: &&PartyId| parts.iter().find(|(party, _)| party == *payee).map(|(_, part)| part.clone());
+            Some(payees.iter().map(|payee| part(payee).unwrap_or_default()).collect())
+        }
+        Payees::ByUsage { if_none, .. } | Payees::EachParty { if_none, .. } => {
+            pool_parts(usage, period, payees, *if_none)
+        }
+    }
 }
 
 /// The parts of a pool in a period, which sum to one; none where nothing was used and the contract stops at that.

@@ -323,14 +323,14 @@ impl<'a> Layout<'a, '_> {
         let mut inputs = Vec::new();
         for measure in measures(&work) {
             if !is_looked_up(measure, version, &work) {
-                inputs.push((measure, self.measure(place, measure, &unit)?));
+                inputs.extend(self.measure(place, measure, &unit)?.map(|stream| (measure, stream)));
             }
         }
         // What values name is asked for how far it has come: it is laid out before them, and passes nothing on to them.
         let mut after: Vec<StreamId> = inputs.iter().map(|(_, stream)| *stream).collect();
         for measure in read_by_values(&work, version) {
             if !matches!(measure, Measure::Figure(_)) {
-                after.push(self.measure(place, measure, &Unit::Currency(agreement.head.currency))?);
+                after.extend(self.measure(place, measure, &Unit::Currency(agreement.head.currency))?);
             }
         }
         let mut credits = Vec::new();
@@ -355,23 +355,25 @@ impl<'a> Layout<'a, '_> {
         Ok(Step { stream, agreement, version, work, unit, inputs, of, cap, credits, shared_by, after })
     }
 
-    fn measure(&mut self, place: usize, measure: &Measure, unit: &Unit) -> Result<StreamId, EngineError> {
-        match measure {
+    /// The stream of a measure; none of a contract that is not known yet, which yields nothing.
+    fn measure(&mut self, place: usize, measure: &Measure, unit: &Unit) -> Result<Option<StreamId>, EngineError> {
+        let stream = match measure {
             Measure::Base(name) => self.stream(place, StreamName::Base(name.clone(), unit.clone())),
             Measure::Figure(name) => self.stream(place, StreamName::Figure(name.clone(), unit.clone())),
             Measure::Amount(name) => self.stream(place, StreamName::Amount(name.clone())),
             Measure::Accrual { contract, term, when } => {
-                let other = self.agreements.iter().position(|it| it.head.id == *contract);
-                let other = other.ok_or_else(|| EngineError::Undeclared { stream: contract.to_string() })?;
                 if *when == AccrualPlace::Received {
                     return Err(EngineError::ReceivedAccrual { contract: contract.clone(), term: term.clone() });
                 }
+                let other = self.agreements.iter().position(|it| it.head.id == *contract);
+                let Some(other) = other else { return Ok(None) };
                 let name = StreamName::Term(term.clone());
                 // Tiers may count what their own term accrued before the line: that is no circle.
                 let id = self.ids.id(Stream { agreement: other, name: name.clone() });
                 if self.open.last() == Some(&id) { Ok(id) } else { self.stream(other, name) }
             }
-        }
+        };
+        stream.map(Some)
     }
 
     fn describe(&self, place: usize, name: &StreamName) -> String {

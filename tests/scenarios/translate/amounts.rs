@@ -301,7 +301,6 @@ impl Declared {
     /// Conversion: rates by source and date, or stated ones.
     pub fn convert(&mut self, names: &Names, contract: &str, fx: &Object<'_>) -> Result<(), Fault> {
         let rule = fx.opt("date_rule")?;
-        let mut stated = false;
         if let Some(rates) = fx.object("rates")? {
             for pair in rates.keys() {
                 let rate = exact(&rates, pair)?;
@@ -310,9 +309,11 @@ impl Declared {
                     // So many for one of money is the worth of one the other way round.
                     let worth = Exact::from_integer(1).checked_div(&rate);
                     self.unit(to, worth.map(|worth| format!("{worth} {from}")))?;
-                } else {
-                    stated = true;
-                    self.stated_rates.push(format!("{STATED},{from},{to},{rate},stated by {contract},"));
+                    continue;
+                }
+                let of_pair = (from.to_owned(), to.to_owned());
+                if self.stated_rates.insert(of_pair, rate.clone()).is_some_and(|known| known != rate) {
+                    return rates.fault(format!("{pair}: a contract of the language states one rate of it"));
                 }
             }
             rates.finish()?;
@@ -321,21 +322,21 @@ impl Declared {
             Some("occurrence_date") | None => quoted("item"),
             Some("period_end") => quoted("period_end"),
             Some("fixed") if fx.has("date") => moment(fx, "date")?.unwrap_or_default(),
-            Some("fixed") if stated => STATED.to_owned(),
-            Some("fixed") => return fx.finish(),
+            // What is stated needs neither source nor date.
+            Some("fixed") => {
+                fx.pass(&["source", "fallback_days"]);
+                return fx.finish();
+            }
             Some(other) => return fx.fault(format!("date_rule \"{other}\"")),
         };
-        let source = if stated { Some(format!("stated by {contract}")) } else { fx.opt("source")? };
+        let source = fx.opt("source")?.unwrap_or_else(|| format!("stated by {contract}"));
         let mut block = Block::unnamed("fx");
-        block.set_if("source", source.as_deref().map(quoted)).set("date", date);
+        block.set_text("source", &source).set("date", date);
         let within = fx.opt("fallback_days")?.filter(|days| days != "0");
         block.set_if("within", within.map(|days| quoted(&format!("{days} day{}", if days == "1" { "" } else { "s" }))));
-        for (key, name) in
-            [("inverse", "inverse"), ("cross", "cross"), ("allow_inverse", "inverse"), ("allow_cross", "cross")]
-        {
+        for (key, name) in [("inverse", "inverse"), ("allow_inverse", "inverse")] {
             block.set_if(name, fx.flag(key)?.then(|| "true".to_owned()));
         }
-        fx.pass(&["source"]);
         fx.finish()?;
         match &self.fx {
             Some(known) if *known != block => Err(format!("{}: a contract of the language has one [fx]", fx.place)),
@@ -346,6 +347,3 @@ impl Declared {
         }
     }
 }
-
-/// The date of rates that a contract states itself: before every contract.
-const STATED: &str = "1999-01-01";

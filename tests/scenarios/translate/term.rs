@@ -41,16 +41,24 @@ fn passed_on(value: &Value) -> String {
     }
 }
 
-/// Fails on a key that nobody asked for, or passes it on to the loader where that has to refuse the scenario.
-pub fn finish(names: &Names, object: &Object<'_>, block: &mut Block) -> Result<(), Fault> {
-    if names.refusal.is_some() {
-        for key in object.unasked() {
-            if let Some(value) = object.get(key) {
-                block.set(key, passed_on(value));
-            }
-        }
+/// Fails on a key that nobody asked for, in it or within, or passes it on to the loader where that has to refuse it.
+pub fn finish(object: &Object<'_>, block: &mut Block) -> Result<(), Fault> {
+    object.finish()?;
+    for (key, value) in object.take_strays() {
+        block.set(&key, passed_on(&value));
     }
-    object.finish()
+    Ok(())
+}
+
+/// A term as it stands in the format, for the loader to refuse: the translation has no way to say it.
+pub fn untranslated(term: &Object<'_>) -> Vec<Block> {
+    term.take_strays();
+    let id = term.opt("id").ok().flatten().unwrap_or_default();
+    let mut block = Block::new(if term.has("right") { "right" } else { "term" }, &id);
+    for key in term.keys().filter(|key| *key != "id") {
+        block.set_if(key, term.get(key).map(passed_on));
+    }
+    vec![block]
 }
 
 impl Terms<'_> {
@@ -96,6 +104,9 @@ impl Terms<'_> {
         if let Some(cap) = term.object("cap")? {
             let cap = self.cap(&cap, unit.as_deref())?;
             block.set("cap", table(&cap));
+            if let Some(shared) = self.caps.get(&id) {
+                return term.fault(format!("a cap of its own, and {shared}"));
+            }
         } else if let Some(shared) = self.caps.get(&id) {
             block.set("cap", quoted(shared));
         }
@@ -112,7 +123,7 @@ impl Terms<'_> {
             block.set("at_window_end", term.flag("at_window_end")?.to_string());
         }
         term.pass(&["clause"]);
-        finish(self.names, term, &mut block)?;
+        finish(term, &mut block)?;
         let mut blocks = std::mem::take(&mut self.blocks);
         blocks.push(block);
         Ok(blocks)
@@ -142,6 +153,9 @@ impl Terms<'_> {
         for payee in &payees {
             parts.push((payee.text("party")?, exact(payee, "weight")?));
             payee.finish()?;
+        }
+        if let [(party, _)] = parts.as_slice() {
+            return Ok(Some(quoted(party)));
         }
         let whole: apportion::domain::money::Exact = parts.iter().map(|(_, weight)| weight.clone()).sum();
         let part = |(party, weight): &(String, apportion::domain::money::Exact)| {
