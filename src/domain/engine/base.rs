@@ -48,6 +48,26 @@ impl<'a, L: Lines> Engine<'a, L> {
         unit: &Unit,
         passing: &Passing<'_>,
     ) -> Result<Option<Exact>, EngineError> {
+        let Some(above) = self.counted(step, base, unit, passing)? else { return Ok(None) };
+        if base.below_zero == BelowZero::Keep {
+            return Ok(Some(above));
+        }
+        // It is decided on the period's total, which is its only item then.
+        let whole = self.group(&[], step, passing.attributes, passing.at);
+        if let Some(group) = self.group_state(step.stream, whole) {
+            group.period += &above;
+        }
+        Ok(None)
+    }
+
+    /// The same before its total is decided on.
+    pub(super) fn counted(
+        &mut self,
+        step: &'a Step<'a>,
+        base: &'a Base,
+        unit: &Unit,
+        passing: &Passing<'_>,
+    ) -> Result<Option<Exact>, EngineError> {
         let mut counted: Option<Exact> = None;
         let mut add = |amount: Exact| counted = Some(&counted.take().unwrap_or_default() + &amount);
         for selection in &base.select {
@@ -96,16 +116,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             None => return Ok(None),
         };
-        let above = self.above(step, base, counted, passing)?;
-        if base.below_zero == BelowZero::Keep {
-            return Ok(Some(above));
-        }
-        // It is decided on the period's total, which is its only item then.
-        let whole = self.group(&[], step, passing.attributes, passing.at);
-        if let Some(group) = self.group_state(step.stream, whole) {
-            group.period += &above;
-        }
-        Ok(None)
+        self.above(step, base, counted, passing).map(Some)
     }
 
     /// What a selection takes of what passes.
@@ -255,7 +266,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// Whether a base selects what a deduction names, as it did there: that has the deduction's attributes.
-    fn selects_named(&self, step: &Step<'a>, base: &Base, at: Instant, passing: &Passing<'_>) -> bool {
+    pub(super) fn selects_named(&self, step: &Step<'a>, base: &Base, at: Instant, passing: &Passing<'_>) -> bool {
         base.select.iter().any(|selection| {
             matches!(selection.of, Source::Charges | Source::Billings)
                 && self.selects(step, &selection.filter, passing.attributes, at)

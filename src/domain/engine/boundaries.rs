@@ -36,7 +36,7 @@ pub fn is_steady(step: &Step<'_>, table: &Table) -> bool {
 pub struct Boundaries {
     /// Every instant at which anything may change.
     pub cuts: BTreeSet<Instant>,
-    /// Those at which accruals are noted: a cap may begin to count in the past.
+    /// Those at which accruals are noted: a cap or a minimum may begin to count in the past.
     pub marks: BTreeSet<Instant>,
     /// Beside the agreements: where their settlement periods end.
     pub period_ends: Vec<BTreeSet<Instant>>,
@@ -67,6 +67,11 @@ pub(super) fn boundaries(plan: &Plan<'_>, known: &Knowledge, streams: &[StreamSt
         for cap in step.version.caps.values() {
             marks.extend(instant(agreement, &cap.counting.from, known));
             marks.extend(window_edges(agreement, &cap.counting.each, known, Span { start, end }));
+        }
+        if let Work::Term(Term { minimum: Some(minimum), .. }) = &step.work {
+            marks.extend(window_edges(agreement, &minimum.each, known, Span { start, end }));
+            let stretches = streams.get(step.stream.place()).map(|state| state.stretches.iter());
+            marks.extend(stretches.into_iter().flatten().map(|stretch| stretch.span.start));
         }
         for rule in rules(step) {
             cuts.extend(window_edges(agreement, rule, known, Span { start, end }));

@@ -40,6 +40,11 @@ impl<T: Clone> CapState<T> {
         (&self.limit - &self.t0).max(Exact::zero())
     }
 
+    /// How far it still can go: below what stood when it was lowered, up to that.
+    fn room(&self) -> Exact {
+        (&self.room_at_start() - &self.sum).max(Exact::zero())
+    }
+
     pub fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -61,8 +66,7 @@ impl<T: Clone> CapState<T> {
     /// As `take`, but what finds no room waits; a line below zero makes room for what waits (`release` pays it).
     pub fn take_or_wait(&mut self, term: T, wanted: &Exact) -> Taken {
         let before = self.used();
-        let room = (&self.limit - &before).max(Exact::zero());
-        let amount = wanted.clone().min(room);
+        let amount = wanted.clone().min(self.room());
         self.sum += &amount;
         let rest = wanted - &amount;
         if !rest.is_zero() {
@@ -77,7 +81,7 @@ impl<T: Clone> CapState<T> {
         while let Some((term, rest)) = self.waiting.pop_front() {
             let taken = {
                 let before = self.used();
-                let amount = rest.clone().min((&self.limit - &before).max(Exact::zero()));
+                let amount = rest.clone().min(self.room());
                 self.sum += &amount;
                 Taken { after: self.used(), amount, before }
             };

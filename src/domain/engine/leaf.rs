@@ -307,7 +307,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// Blocks of units: of each item, or of a running count.
-    fn blocks(
+    pub(super) fn blocks(
         &mut self,
         step: &Step<'a>,
         (group, at): (AttributesId, Instant),

@@ -3,6 +3,7 @@
 use super::EngineError;
 use super::item::AttributesId;
 use super::leaf::ItemLeaves;
+use super::life::Stretch;
 use super::node::evaluate;
 use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::{Step, StreamId, StreamName, Work};
@@ -108,19 +109,14 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// What waits lapses with its term.
     pub(super) fn drop_waiting(&mut self, step: &Step<'a>, end: Instant) {
         let ends = self.streams.get(step.stream.place()).is_some_and(|state| {
-            let is_over = state.stretches.last().is_some_and(|last| last.span.end <= end);
-            // Where a version drops the term, it drops its cap with it.
-            is_over && end < self.end() && self.version_ends_later(step, end)
+            let is_over = |stretch: &Stretch| stretch.span.end == end;
+            state.stretches.iter().any(is_over) && !state.stretches.iter().any(|it| it.span.contains(end))
         });
         if ends {
             for cap in self.caps.values_mut() {
                 drop(cap.state.drain(|waiting| waiting.stream == step.stream));
             }
         }
-    }
-
-    fn version_ends_later(&self, step: &Step<'a>, end: Instant) -> bool {
-        step.agreement.in_force(end).is_some_and(|version| version.number == step.version.number)
     }
 
     /// The step of a term in the present epoch.

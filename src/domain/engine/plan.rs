@@ -6,11 +6,9 @@
 use super::EngineError;
 use super::arena::{Arena, Id};
 use super::life::versions_in_force;
-use crate::domain::contract::measure::{
-    AccrualPlace, Amount, Base, FigureDefinition, FigureKind, Measure, Reduction, Source,
-};
-use crate::domain::contract::term::{Apply, Cap, Term};
-use crate::domain::contract::value::Table;
+use super::mentions::{counts_from, is_looked_up, measures, not_computed, read_by_values};
+use crate::domain::contract::measure::{AccrualPlace, Amount, Base, FigureDefinition, Measure};
+use crate::domain::contract::term::{Cap, Term};
 use crate::domain::contract::window::Moment;
 use crate::domain::contract::{Contract, Version};
 use crate::domain::ids::{DefinedTerm, TermId};
@@ -61,7 +59,7 @@ pub struct Plan<'a> {
 pub struct Epoch<'a> {
     pub span: Span,
     pub steps: Vec<Step<'a>>,
-    /// Terms of later versions whose tiers count from a date before these, and count here already.
+    /// Terms and bases of later versions that count from a date before these, and count here already.
     pub counting: Vec<Step<'a>>,
 }
 
@@ -140,7 +138,39 @@ pub fn plan(agreements: &[Contract]) -> Result<Plan<'_>, EngineError> {
         let steps = in_file_order(layout.steps, agreements);
         epochs.push(Epoch { span: Span { start, end }, steps, counting });
     }
+    for place in 0..epochs.len() {
+        count_thresholds(&mut epochs, place);
+    }
     Ok(Plan { agreements, streams: ids.streams, caps: ids.caps, epochs })
+}
+
+/// Lets the bases of later versions count in an epoch toward what only counts above, where that is from before.
+fn count_thresholds(epochs: &mut [Epoch<'_>], place: usize) {
+    let (past, later) = epochs.split_at_mut(place.saturating_add(1));
+    let is_counted = |step: &&Step<'_>| matches!(&step.work, Work::Base(base, _) if base.above.is_some());
+    let mut known: Vec<StreamId> =
+        past.iter().flat_map(|epoch| &epoch.steps).filter(is_counted).map(|step| step.stream).collect();
+    let Some(now) = past.last_mut() else { return };
+    let begun = |step: &Step<'_>| step.agreement.begins().is_some_and(|begins| begins <= now.span.start);
+    let mut found: Vec<Step<'_>> = Vec::new();
+    for epoch in &*later {
+        for step in &epoch.steps {
+            let Work::Base(base, _) = &step.work else { continue };
+            let Some(above) = &base.above else { continue };
+            let is_before = matches!(&above.counting.from, Moment::At(from) if *from < now.span.end);
+            if is_before && begun(step) && !known.contains(&step.stream) {
+                // What it draws on comes before it, where nothing in force draws on that.
+                let is_drawn = |it: &&Step<'_>| step.after.contains(&it.stream) && !is_counted(it);
+                let drawn = epoch.steps.iter().filter(is_drawn).filter(|it| !matches!(it.work, Work::Term(_)));
+                let is_here = |it: &&Step<'_>| now.steps.iter().chain(&found).any(|here| here.stream == it.stream);
+                let drawn: Vec<Step<'_>> = drawn.filter(|it| !is_here(it)).cloned().collect();
+                found.extend(drawn);
+                found.push(step.clone());
+            }
+            known.push(step.stream);
+        }
+    }
+    now.counting.extend(found);
 }
 
 /// Puts steps in the order of their terms in the file, as far as what they draw on lets them: terms under one cap take
@@ -230,7 +260,7 @@ impl<'a> Layout<'a, '_> {
         Ok(())
     }
 
-    /// Terms that the version in force does not state, or without tiers, and that a later version lets count from
+    /// Terms that the version in force does not state, or without a counter, and that a later version lets count from
     /// before itself.
     fn counting(&mut self) -> Result<Vec<Step<'a>>, EngineError> {
         let mut found = Vec::new();
@@ -241,12 +271,11 @@ impl<'a> Layout<'a, '_> {
                 .versions
                 .iter()
                 .filter(|it| it.number <= now.number)
-                .flat_map(|it| it.terms.iter().filter(|term| term.tiers.is_some()).map(|term| &term.id))
+                .flat_map(|it| it.terms.iter().filter(|term| counts_from(term).is_some()).map(|term| &term.id))
                 .collect();
             for version in agreement.versions.iter().filter(|it| it.number > now.number) {
-                for term in version.terms.iter().filter(|term| term.tiers.is_some()) {
-                    let from = term.tiers.as_ref().map(|tiers| &tiers.counting.from);
-                    let is_before = matches!(from, Some(Moment::At(from)) if *from < version.effective_at);
+                for term in version.terms.iter().filter(|term| counts_from(term).is_some()) {
+                    let is_before = matches!(counts_from(term), Some(Moment::At(from)) if *from < version.effective_at);
                     if is_before && !known.contains(&&term.id) {
                         let id = self.ids.id(Stream { agreement: place, name: StreamName::Term(term.id.clone()) });
                         self.open.push(id);
@@ -415,80 +444,4 @@ fn definition<'a, T>(
 ) -> Option<T> {
     let later = agreement.versions.iter().filter(|it| it.number > version.number);
     std::iter::once(version).chain(later).find_map(find)
-}
-
-/// What of a wording the engine does not compute: it is refused, and never passed over.
-fn not_computed(work: &Work<'_>) -> Option<&'static str> {
-    match work {
-        Work::Amount(amount) => amount.over.map(|_| "an amount over the time before each window's end"),
-        Work::Term(term) => {
-            term.minimum.as_ref().and_then(|it| it.mix.as_ref()).map(|_| "a minimum of which one value may be a part")
-        }
-        Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => None,
-    }
-}
-
-/// The measures in the wording of a stream.
-fn measures<'a>(work: &Work<'a>) -> Vec<&'a Measure> {
-    let mut found = Vec::new();
-    match work {
-        Work::Figure(..) => {}
-        Work::Base(base, _) => {
-            for selection in &base.select {
-                found.extend(match &selection.of {
-                    Source::Of(measure) => Some(measure),
-                    Source::Charges | Source::Billings | Source::Units | Source::Facts(_) => None,
-                });
-            }
-            for less in &base.less {
-                if let Reduction::Node(node) = &less.what {
-                    found.extend(node.measures());
-                }
-            }
-            found.extend(base.above.as_ref().and_then(|above| above.of.as_ref()));
-        }
-        Work::Gauge(figure) => match &figure.kind {
-            FigureKind::Ratio { of, to, .. } => found.extend([of, to]),
-            FigureKind::Growth { of, .. } => found.push(of),
-            FigureKind::Flow | FigureKind::Level | FigureKind::Average { .. } | FigureKind::Left { .. } => {}
-        },
-        Work::Amount(amount) => {
-            found.extend(amount.node.measures());
-            found.extend(amount.tiers.as_ref().and_then(|tiers| tiers.of.as_ref()));
-        }
-        Work::Term(term) => {
-            found.extend(term.node.iter().flat_map(|node| node.measures()));
-            found.extend(term.tiers.as_ref().and_then(|tiers| tiers.of.as_ref()));
-            found.extend(term.minimum.iter().flat_map(|minimum| &minimum.of));
-        }
-    }
-    found
-}
-
-/// The measures that stand where a number could.
-fn read_by_values<'a>(work: &Work<'a>, version: &'a Version) -> Vec<&'a Measure> {
-    let tables: Vec<&Table> = match work {
-        Work::Figure(..) | Work::Gauge(_) => Vec::new(),
-        Work::Base(base, _) => base.above.iter().map(|above| &above.is).collect(),
-        Work::Amount(amount) => amount.node.tables(),
-        Work::Term(term) => {
-            let cap = term.cap.as_ref().and_then(|name| version.caps.get(name)).map(|cap| &cap.limit);
-            let minimum = term.minimum.as_ref().map(|minimum| &minimum.is);
-            term.node.iter().flat_map(|node| node.tables()).chain(cap).chain(minimum).collect()
-        }
-    };
-    tables.into_iter().flat_map(|table| table.mentions()).collect()
-}
-
-/// Whether a measure is a figure that is looked up where it is needed: a level, or what a level of tiers reads.
-fn is_looked_up(measure: &Measure, version: &Version, work: &Work<'_>) -> bool {
-    let Measure::Figure(name) = measure else { return false };
-    let tiers = match work {
-        Work::Amount(amount) => amount.tiers.as_ref(),
-        Work::Term(term) => term.tiers.as_ref(),
-        Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => None,
-    };
-    let read = tiers.filter(|tiers| matches!(tiers.apply, Apply::Level(_))).and_then(|tiers| tiers.of.as_ref());
-    let is_level = version.figures.get(name).is_some_and(|figure| figure.kind != FigureKind::Flow);
-    is_level || read.is_some_and(|read| std::ptr::eq(read, measure))
 }

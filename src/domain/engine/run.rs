@@ -191,6 +191,11 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.plan.epochs.get(self.epoch)
     }
 
+    /// The epoch that begins at an instant, while the one before is still passed.
+    pub(super) fn next_epoch(&self, at: Instant) -> Option<&'a Epoch<'a>> {
+        self.plan.epochs.get(self.epoch.saturating_add(1)).filter(|next| next.span.start == at)
+    }
+
     /// Refuses what went without a price so far: all of it at once.
     fn check_prices(&mut self) -> Result<(), EngineError> {
         let missing = |((contract, base, of), at)| MissingPrice { contract, base, of, at };
@@ -239,11 +244,20 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
         }
         for step in self.epoch().map(|epoch| epoch.counting.as_slice()).unwrap_or_default() {
-            if let Work::Term(term) = &step.work {
-                if let Some(error) = self.stops(step, &passing) {
-                    return Err(error);
+            if let Some(error) = self.stops(step, &passing) {
+                return Err(error);
+            }
+            let delta = match &step.work {
+                Work::Base(base, unit) => self.counted(step, base, unit, &passing)?,
+                Work::Figure(name, unit) => self.pass_figure(step, name, unit, &passing)?,
+                Work::Term(term) => {
+                    self.count_only(step, term, &passing);
+                    None
                 }
-                self.count_only(step, term, &passing);
+                Work::Amount(_) | Work::Gauge(_) => None,
+            };
+            if let Some(slot) = passing.deltas.get_mut(step.stream.place()).filter(|slot| slot.is_none()) {
+                *slot = delta;
             }
         }
         passing.deltas.fill(None);
@@ -386,10 +400,6 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// The group of values that something had before.
     pub(super) fn known_group(&self, values: &Attributes) -> Option<AttributesId> {
         self.attribute_ids.get(values).copied()
-    }
-
-    pub(super) fn end(&self) -> Instant {
-        self.end
     }
 
     /// Whether a filter selects an item; it says the same until the next boundary.

@@ -11,6 +11,7 @@ use super::outcome::Cause;
 use super::plan::{CapId, StreamId};
 use super::window::OpenWindow;
 use crate::domain::contract::term::Cap;
+use crate::domain::ids::TermId;
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +22,17 @@ pub(super) type CapKey = (CapId, AttributesId);
 pub(super) struct CapInForce {
     pub state: CapState<Waiting>,
     pub wording: Cap,
+    /// The terms that are under it.
+    pub terms: BTreeSet<TermId>,
     /// The boundary at which it was last brought up to date.
     pub as_of: u64,
+}
+
+impl CapInForce {
+    /// Whether it is still worded so, and over the same terms.
+    pub fn says(&self, wording: &Cap, terms: &BTreeSet<TermId>) -> bool {
+        self.wording == *wording && self.terms == *terms
+    }
 }
 
 /// A term whose excess waits.
@@ -65,6 +75,12 @@ pub(super) struct Group {
     pub paid_back: PaidBack,
 }
 
+/// What of `accrued` came since an instant at which it was noted.
+pub(super) fn accrued_since(accrued: &Exact, marks: &[(Instant, Exact)], since: Instant) -> Exact {
+    let before = marks.iter().rev().find(|(at, _)| *at <= since).map(|(_, accrued)| accrued.clone());
+    accrued - &before.unwrap_or_default()
+}
+
 /// Something on its way through the streams: an item, or what a stream yields by itself.
 pub(super) struct Passing<'i> {
     pub at: Instant,
@@ -73,8 +89,8 @@ pub(super) struct Passing<'i> {
     pub cause: Cause<'i>,
     /// What each stream yields of it, so far.
     pub deltas: Vec<Option<Exact>>,
-    /// The groups of terms in which a term has taken it.
-    pub taken: Vec<(usize, String)>,
+    /// The groups of terms in which a term has taken it, and which.
+    pub taken: Vec<(usize, String, TermId)>,
     /// Bases that cannot count it for want of a rate: that stops the terms in force that draw on them.
     pub lacking: Vec<(StreamId, EngineError)>,
 }

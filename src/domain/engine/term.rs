@@ -3,24 +3,26 @@
 use super::EngineError;
 use super::base::delta;
 use super::cap::{CapState, Taken};
-use super::item::{AttributesId, Content};
+use super::item::{AttributesId, Content, Deduction};
 use super::leaf::ItemLeaves;
 use super::life::{calendar, instant};
-use super::node::evaluate;
+use super::node::{evaluate, leaves_of};
 use super::outcome::{CapUse, Cause, Line, Lines};
-use super::plan::{CapId, Step};
+use super::plan::{CapId, Step, Stream, StreamName, Work};
+use super::pro_rata::part_of_window;
 use super::run::{Engine, content};
-use super::state::{CapInForce, Passing, Waiting};
+use super::state::{CapInForce, Passing, Waiting, accrued_since};
 use super::table::{Bands, Circumstances};
 use super::watch::Total;
-use super::window::{compares, needs_window};
-use crate::domain::contract::measure::{Amount, Measure};
+use super::window::{WindowPlace, compares, needs_window};
+use crate::domain::contract::measure::{Amount, Measure, PartBlock};
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::{Apply, Cap, Excess, Payees, Tail, TailItems, Term, Tiers};
 use crate::domain::contract::value::Notice;
-use crate::domain::ids::PartyId;
+use crate::domain::ids::{PartyId, TermId};
 use crate::domain::money::Exact;
-use crate::domain::period::{Instant, local_date};
+use crate::domain::period::{Instant, Span, local_date};
+use std::collections::BTreeSet;
 
 /// An accrual on its way to the books.
 pub(super) struct Wanted<'w> {
@@ -64,7 +66,10 @@ impl<'a, L: Lines> Engine<'a, L> {
         term: &'a Term,
         passing: &mut Passing<'_>,
     ) -> Result<Option<Exact>, EngineError> {
-        if !is_touched(step, passing) {
+        let is_touched = is_touched(step, passing);
+        // A refund of a sale that counted in one term of a group counts there alone, if at all.
+        let is_taken = self.is_taken(step, term, passing, is_touched);
+        if !is_touched || is_taken {
             return Ok(None);
         }
         if !self.is_in_force(step, term, passing) {
@@ -82,11 +87,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(None);
         }
         if let Some(once) = &term.once {
-            let key = (self.plan.streams[step.stream].agreement, once.clone());
-            if passing.taken.contains(&key) {
-                return Ok(None);
-            }
-            passing.taken.push(key);
+            passing.taken.push((self.plan.streams[step.stream].agreement, once.clone(), term.id.clone()));
         }
         if needs_window(step.version, node, term.each.as_ref(), term.tiers.as_ref()) {
             self.gather(step, (node, term.tiers.as_ref()), group, passing)?;
@@ -102,8 +103,42 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.accrue(step, term, Wanted { group, at, cause, base, amount, is_outside_cap: false }).map(Some)
     }
 
-    /// Counts toward the tiers of a term before it begins, from the date on that it states.
+    /// Whether another term of its group has what passes. What names an item is with the term that took that.
+    fn is_taken(&mut self, step: &Step<'a>, term: &'a Term, passing: &mut Passing<'_>, is_touched: bool) -> bool {
+        let Some(once) = &term.once else { return false };
+        let agreement = self.plan.streams[step.stream].agreement;
+        let taken = passing.taken.iter().find(|(of, group, _)| *of == agreement && group == once);
+        if let Some((_, _, by)) = taken {
+            return *by != term.id;
+        }
+        let item_at = match content(step, passing) {
+            Some(Content::Deduction(Deduction { item_at: Some(item_at), .. })) => *item_at,
+            _ => return false,
+        };
+        let bases = step.of.iter().filter_map(|of| self.steps().iter().find(|it| it.stream == *of));
+        let selects = |base: &Step<'a>| match &base.work {
+            Work::Base(of, _) => self.selects_named(base, of, item_at, passing),
+            Work::Figure(..) | Work::Amount(_) | Work::Term(_) | Work::Gauge(_) => false,
+        };
+        let counts_there = is_touched || bases.into_iter().any(selects);
+        if counts_there && self.is_in_force_at(step, term, passing, item_at) {
+            passing.taken.push((agreement, once.clone(), term.id.clone()));
+        }
+        false
+    }
+
+    /// Counts toward the tiers and blocks of a term before it begins, from the date on that it states.
     pub(super) fn count_only(&mut self, step: &'a Step<'a>, term: &'a Term, passing: &Passing<'_>) {
+        let mut leaves = Vec::new();
+        term.node.iter().for_each(|node| leaves_of(node, &mut leaves));
+        for leaf in leaves {
+            let measured = step.input(leaf.of).and_then(|of| delta(passing, of)).cloned();
+            let running = leaf.blocks.filter(|blocks| matches!(blocks.part, PartBlock::Running(_)));
+            if let Some((measured, blocks)) = measured.zip(running) {
+                let group = self.group(&term.per, step, passing.attributes, passing.at);
+                self.blocks(step, (group, passing.at), &measured, blocks);
+            }
+        }
         let Some(tiers) = term.tiers.as_ref().filter(|tiers| !matches!(tiers.apply, Apply::Level(_))) else { return };
         let counter_of = match &tiers.of {
             Some(measure) => step.input(measure).filter(|of| *of != step.stream),
@@ -276,23 +311,21 @@ impl<'a, L: Lines> Engine<'a, L> {
         let Some(from) = instant(step.agreement, &cap.counting.from, self.known).filter(|from| *from <= at) else {
             return Ok(false);
         };
-        let bands = self.bands(step, &cap.limit, group, (at, None))?;
-        let limit = bands.single().flatten().cloned().unwrap_or_default();
-        let date = local_date(at, step.agreement.head.zone);
-        let window = calendar(step.agreement, &cap.counting.each, self.known).and_then(|it| it.window(date));
-        let (start, end) = match window.map(|window| window.span(step.agreement.head.zone)) {
-            Some(window) => (window.start.max(from), window.end),
-            None => (from, Instant::MAX_UTC),
-        };
+        let under = |term: &&Term| term.cap.as_ref() == Some(&self.plan.caps[id].name);
+        let terms: BTreeSet<TermId> = step.version.terms.iter().filter(under).map(|term| term.id.clone()).collect();
+        let (window, place) = self.cap_window(step, cap, &terms, (from, at));
+        let limit = self.number(step, &cap.limit, group, (at, Some(place.ordinal)))?;
+        let limit = &limit * &part_of_window(step, &place, cap.pro_rata);
+        let (start, end) = (window.start.max(from), window.end);
         let (key, as_of) = ((id, group), self.passed);
         let is_first = start == from;
         let stood = match self.caps.get_mut(&key) {
-            Some(it) if it.wording == *cap && it.state.limit == limit && it.state.window_end == end => {
+            Some(it) if it.says(cap, &terms) && it.state.limit == limit && it.state.window_end == end => {
                 it.as_of = as_of;
                 return Ok(true);
             }
-            Some(it) if it.wording == *cap && it.state.window_end <= at => None,
-            _ => Some(self.accrued_since(step, (id, cap), group, start)),
+            Some(it) if it.says(cap, &terms) && it.state.window_end <= at => None,
+            _ => Some(self.accrued_since(step, (cap, &terms), group, start)),
         };
         let t0 = match (&stood, is_first) {
             (Some(stood), true) => &cap.opening + stood,
@@ -303,36 +336,61 @@ impl<'a, L: Lines> Engine<'a, L> {
         match self.caps.get_mut(&key) {
             Some(it) => {
                 it.state.change(limit, t0, end);
-                (it.wording, it.as_of) = (cap.clone(), as_of);
+                (it.wording, it.terms, it.as_of) = (cap.clone(), terms, as_of);
             }
             None => {
                 let state = CapState::new(limit, t0, end);
-                self.caps.insert(key, CapInForce { state, wording: cap.clone(), as_of });
+                self.caps.insert(key, CapInForce { state, wording: cap.clone(), terms, as_of });
             }
         }
         Ok(true)
+    }
+
+    /// The window of a cap in which an instant lies, and what of it the terms under it are in force.
+    fn cap_window(
+        &self,
+        step: &Step<'a>,
+        cap: &Cap,
+        terms: &BTreeSet<TermId>,
+        (from, at): (Instant, Instant),
+    ) -> (Span, WindowPlace) {
+        let (zone, ever) = (step.agreement.head.zone, Span { start: from, end: Instant::MAX_UTC });
+        let calendar = calendar(step.agreement, &cap.counting.each, self.known);
+        let Some((calendar, whole)) = calendar.and_then(|it| it.window(local_date(at, zone)).map(|found| (it, found)))
+        else {
+            return (ever, WindowPlace { span: ever, whole: None, ordinal: 1, is_last: true });
+        };
+        let first = calendar.window(local_date(from, zone)).map_or(whole.first_day, |first| first.first_day);
+        let ordinal = calendar.ordinal(whole, first).unwrap_or(1);
+        let window = whole.span(zone);
+        let is_under = |stream: &Stream| matches!(&stream.name, StreamName::Term(term) if terms.contains(term));
+        let place = self.plan.streams[step.stream].agreement;
+        let under = self.plan.streams.iter().filter(|(_, stream)| stream.agreement == place && is_under(stream));
+        let stretches = under.filter_map(|(id, _)| self.streams.get(id.place())).flat_map(|state| &state.stretches);
+        let in_force: Vec<Span> = stretches.filter_map(|it| it.span.intersection(window)?.intersection(ever)).collect();
+        let cut = in_force.iter().map(|span| span.start).min().zip(in_force.iter().map(|span| span.end).max());
+        let span = cut.map_or(window, |(start, end)| Span { start, end });
+        (window, WindowPlace { span, whole: Some(whole), ordinal, is_last: false })
     }
 
     /// What the terms under a cap have accrued since an instant, of the values that it tells apart.
     fn accrued_since(
         &mut self,
         step: &'a Step<'a>,
-        (id, cap): (CapId, &'a Cap),
+        (cap, terms): (&'a Cap, &BTreeSet<TermId>),
         of: AttributesId,
         since: Instant,
     ) -> Exact {
         let (plan, place) = (self.plan, self.plan.streams[step.stream].agreement);
-        let under = step.version.terms.iter().filter(|term| term.cap.as_ref() == Some(&plan.caps[id].name));
         let mut sum = Exact::zero();
-        for term in under {
-            let Some(stream) = plan.stream(place, &super::plan::StreamName::Term(term.id.clone())) else { continue };
+        for term in terms {
+            let Some(stream) = plan.stream(place, &StreamName::Term(term.clone())) else { continue };
             for group in self.groups_of(stream, |_| true) {
                 if self.group(&cap.per, step, group, since) != of {
                     continue;
                 }
                 let Some(group) = self.group_state(stream, group) else { continue };
-                let before = group.marks.iter().rev().find(|(at, _)| *at <= since).map(|(_, accrued)| accrued.clone());
-                sum = &sum + &(&group.accrued - &before.unwrap_or_default());
+                sum += &accrued_since(&group.accrued, &group.marks, since);
             }
         }
         sum

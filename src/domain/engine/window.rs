@@ -7,20 +7,20 @@ use super::life::calendar;
 use super::node::{Leaf, Leaves, evaluate, leaves_of};
 use super::outcome::{Cause, Lines};
 use super::plan::{Step, StreamId, Work};
+use super::pro_rata::{part_of_window, part_of_year};
 use super::run::Engine;
-use super::state::{Group, Passing};
+use super::state::{Group, Passing, accrued_since};
 use super::table::Bands;
 use super::term::Wanted;
 use super::watch::Total;
 use crate::domain::calendar::Window;
 use crate::domain::contract::Version;
-use crate::domain::contract::measure::{Base, BelowZero, DayCount, FigureKind, Measure, Node, NodeKind};
-use crate::domain::contract::term::{Apply, Read, Shortfall, Term, Tiers};
+use crate::domain::contract::measure::{Base, BelowZero, FigureKind, Measure, Node, NodeKind};
+use crate::domain::contract::term::{Apply, Carry, CarryLimit, Read, Shortfall, Term, Tiers};
 use crate::domain::contract::value::Table;
-use crate::domain::contract::window::{ProRata, WindowRule};
+use crate::domain::contract::window::WindowRule;
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span, last_instant_before, local_date};
-use chrono::NaiveDate;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -43,11 +43,11 @@ pub(super) struct OpenWindow {
 pub(super) struct WindowPlace {
     pub span: Span,
     /// As the calendar has it; none where it is all the time of the term.
-    whole: Option<Window>,
+    pub whole: Option<Window>,
     /// Its place since the term began, from 1.
-    ordinal: u32,
+    pub ordinal: u32,
     /// Whether the term ends with it.
-    is_last: bool,
+    pub is_last: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -64,6 +64,16 @@ pub(super) fn needs_window(version: &Version, node: &Node, each: Option<&WindowR
     (compares(node) && !is_of_item)
         || (has_bands && tiers.is_some_and(|tiers| tiers.apply == Apply::Whole))
         || (has_bands && tiers.is_some_and(|tiers| is_read_at_end(version, tiers)))
+}
+
+/// Over what an amount is made of a whole window, if it is.
+fn own_window<'s>(step: &'s Step<'_>) -> Option<&'s WindowRule> {
+    let (node, each, tiers) = match &step.work {
+        Work::Amount(it) => (&it.node, it.each.as_ref(), it.tiers.as_ref()),
+        Work::Term(it) => (it.node.as_ref()?, it.each.as_ref(), it.tiers.as_ref()),
+        Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => return None,
+    };
+    needs_window(step.version, node, each, tiers).then(|| window_rule(each, tiers))
 }
 
 /// Whether a node yields something else of a sum than of its parts.
@@ -120,6 +130,13 @@ impl<'a, L: Lines> Engine<'a, L> {
                 state.lives.iter().chain(tails).find(|life| life.contains(at)).copied()
             }
         }
+    }
+
+    /// Whether a version begins then that states another window, or none: what was made of the one before stands.
+    fn is_reworded(&self, step: &Step<'a>, end: Instant) -> bool {
+        let Some(next) = self.next_epoch(end) else { return false };
+        let later = next.steps.iter().find(|later| later.stream == step.stream);
+        later.is_some_and(|later| own_window(later) != own_window(step))
     }
 
     /// Adds what passes to the window of a node.
@@ -195,6 +212,10 @@ impl<'a, L: Lines> Engine<'a, L> {
         let Some(state) = self.group_state(step.stream, group) else { return };
         if state.minimum_window.is_none() {
             state.minimum_window = place.map(OpenWindow::new);
+            // A version may bring the minimum in the middle of its window.
+            if let Some(window) = state.minimum_window.as_mut().filter(|_| minimum.of.is_empty()) {
+                window.counted = accrued_since(&state.accrued, &state.marks, window.place.span.start);
+            }
         }
     }
 
@@ -279,7 +300,12 @@ impl<'a, L: Lines> Engine<'a, L> {
     ) -> Result<(), EngineError> {
         let groups: Vec<AttributesId> = self.groups_of(step.stream, |group| group.window.is_some());
         for group in groups {
-            let Some(window) = self.group_state(step.stream, group).and_then(|it| it.window.clone()) else { continue };
+            let Some(mut window) = self.group_state(step.stream, group).and_then(|it| it.window.clone()) else {
+                continue;
+            };
+            if self.is_reworded(step, end) {
+                window.place.span.end = end.min(window.place.span.end);
+            }
             let is_over = window.place.span.end <= end;
             let to_date = ends_period && !term.is_some_and(|term| term.at_window_end);
             if !is_over && !to_date {
@@ -329,8 +355,16 @@ impl<'a, L: Lines> Engine<'a, L> {
             };
             let is = self.number(step, &minimum.is, group, (last, Some(window.place.ordinal)))?;
             let is = &is * &part_of_window(step, &window.place, minimum.pro_rata.or(term.pro_rata));
+            let limit = match &minimum.carry_limit {
+                Some(CarryLimit::Amount(limit)) => Some(limit.clone()),
+                Some(CarryLimit::Part(part)) if minimum.carry == Carry::Shortfall => {
+                    Some(part * &self.next_minimum(step, term, group, &window.place)?)
+                }
+                Some(CarryLimit::Part(part)) => Some(part * &is),
+                None => None,
+            };
             let Some(state) = self.group_state(step.stream, group) else { continue };
-            let top_up = state.minimum.close(minimum, &is, &window.counted, window.place.is_last);
+            let top_up = state.minimum.close(minimum, &is, limit, &window.counted, window.place.is_last);
             if top_up.is_zero() {
                 continue;
             }
@@ -350,6 +384,25 @@ impl<'a, L: Lines> Engine<'a, L> {
         Ok(())
     }
 
+    /// The minimum of the window after one, as the version in force says then: it receives what is carried.
+    fn next_minimum(
+        &mut self,
+        step: &'a Step<'a>,
+        term: &'a Term,
+        group: AttributesId,
+        place: &WindowPlace,
+    ) -> Result<Exact, EngineError> {
+        let later = step.agreement.in_force(place.span.end).and_then(|version| version.term(&term.id));
+        let minimum = later.and_then(|term| term.minimum.as_ref());
+        let Some((minimum, next)) =
+            minimum.and_then(|it| Some((it, self.window_place(step, &it.each, place.span.end)?)))
+        else {
+            return Ok(Exact::zero());
+        };
+        let is = self.number(step, &minimum.is, group, (last_instant_before(next.span.end), Some(next.ordinal)))?;
+        Ok(&is * &part_of_window(step, &next, minimum.pro_rata.or(term.pro_rata)))
+    }
+
     pub(super) fn groups_of(&self, stream: StreamId, is_wanted: impl Fn(&Group) -> bool) -> Vec<AttributesId> {
         let state = self.streams.get(stream.place());
         let groups = state.into_iter().flat_map(|state| &state.groups);
@@ -367,72 +420,6 @@ impl OpenWindow {
 pub(super) fn window_rule<'r>(each: Option<&'r WindowRule>, tiers: Option<&'r Tiers>) -> &'r WindowRule {
     let whole = tiers.filter(|tiers| tiers.apply == Apply::Whole).map(|tiers| &tiers.counting.each);
     whole.or(each).unwrap_or(&WindowRule::Period)
-}
-
-/// Which part of a window holds where its term cuts it.
-fn part_of_window(step: &Step<'_>, place: &WindowPlace, pro_rata: Option<ProRata>) -> Exact {
-    let one = Exact::from_integer(1);
-    let Some(whole) = place.whole else { return one };
-    let zone = step.agreement.head.zone;
-    let first = local_date(place.span.start, zone);
-    let last = local_date(last_instant_before(place.span.end), zone);
-    let end = last.succ_opt().unwrap_or(last);
-    if (first, end) == (whole.first_day, whole.end_day) {
-        return one;
-    }
-    let parts = |count: fn(NaiveDate, NaiveDate) -> Exact| {
-        count(first, end).checked_div(&count(whole.first_day, whole.end_day)).unwrap_or_default()
-    };
-    match pro_rata.or(step.agreement.head.pro_rata) {
-        // Loading refuses a window that can be cut without one.
-        None | Some(ProRata::Full) => one,
-        Some(ProRata::None) => Exact::zero(),
-        Some(ProRata::Days) => parts(days),
-        Some(ProRata::Months) => parts(months),
-    }
-}
-
-fn days(first: NaiveDate, end: NaiveDate) -> Exact {
-    Exact::from_integer(end.signed_duration_since(first).num_days())
-}
-
-/// Which part of a year a window is.
-fn part_of_year(step: &Step<'_>, span: Span, day_count: DayCount) -> Exact {
-    use chrono::Datelike;
-    let zone = step.agreement.head.zone;
-    let first = local_date(span.start, zone);
-    let last = local_date(last_instant_before(span.end), zone);
-    let end = last.succ_opt().unwrap_or(last);
-    let year = |days: i64| Exact::from_integer(days);
-    match day_count {
-        DayCount::Actual365 => days(first, end).checked_div(&year(365)).unwrap_or_default(),
-        DayCount::Actual360 => days(first, end).checked_div(&year(360)).unwrap_or_default(),
-        DayCount::ActualActual => first.iter_days().take_while(|day| *day < end).fold(Exact::zero(), |sum, day| {
-            let length = if day.leap_year() { 366 } else { 365 };
-            &sum + &year(length).inverse().unwrap_or_default()
-        }),
-        DayCount::Thirty360 => {
-            let thirtieths = |day: NaiveDate| {
-                let months = i64::from(day.year()).saturating_mul(12).saturating_add(day.month0().into());
-                months.saturating_mul(30).saturating_add(i64::from(day.day().min(30)))
-            };
-            year(thirtieths(end).saturating_sub(thirtieths(first))).checked_div(&year(360)).unwrap_or_default()
-        }
-    }
-}
-
-/// Whole months, and a rest by the days of its month: from 10 February to the end of March 19/28 + 1.
-fn months(first: NaiveDate, end: NaiveDate) -> Exact {
-    use chrono::{Datelike, Months};
-    let mut sum = Exact::zero();
-    let mut month = first.with_day(1).unwrap_or(first);
-    while month < end {
-        let next = month.checked_add_months(Months::new(1)).unwrap_or(end);
-        let part = days(first.max(month), end.min(next));
-        sum += &part.checked_div(&days(month, next)).unwrap_or_default();
-        month = next;
-    }
-    sum
 }
 
 /// The leaves of a node over a window.
