@@ -1,5 +1,6 @@
 //! The auditor: takes every single item alone and in order, as CONTRACTS sections 1 to 4 say.
 
+use crate::base::named_at;
 use crate::cap::Capped;
 use crate::items::{Item, items};
 use crate::known::{Known, Missing, known_at};
@@ -209,6 +210,12 @@ impl<'h> Auditor<'h> {
         (start, end.copied().unwrap_or(Micros::MAX))
     }
 
+    /// When a term is in force for the first time.
+    pub fn begins(&self, contract: usize, name: Name) -> Micros {
+        let is_in = |at: &&Micros| self.term(contract, name, **at).is_some();
+        self.boundaries.iter().find(is_in).copied().unwrap_or(Micros::MIN)
+    }
+
     pub fn period(&self, contract: usize, at: Micros) -> Window {
         let Contract { zone, period, .. } = self.contract(contract);
         window_at(*zone, *period, at)
@@ -284,7 +291,8 @@ impl<'h> Auditor<'h> {
         for contract in self.contracts.clone() {
             let version = self.in_force(contract, step.at);
             for term in version.into_iter().flat_map(|version| &version.terms) {
-                if !self.is_active(contract, term, step.at) {
+                let is_named = named_at(step).is_none_or(|at| self.term(contract, term.name, at).is_some());
+                if !is_named || !self.is_active(contract, term, step.at) {
                     self.count_alone(contract, term, step)?;
                     continue;
                 }

@@ -146,34 +146,27 @@ pub fn plan(agreements: &[Contract]) -> Result<Plan<'_>, EngineError> {
 /// Puts steps in the order of their terms in the file, as far as what they draw on lets them: terms under one cap take
 /// its room in that order, whoever else draws on one of them.
 fn in_file_order<'a>(steps: Vec<Step<'a>>, agreements: &[Contract]) -> Vec<Step<'a>> {
-    let rank = |step: &Step<'_>| {
-        let place = agreements.iter().position(|it| it.head.id == step.agreement.head.id);
-        let number = match &step.work {
-            Work::Term(term) => step.version.terms.iter().position(|it| it.id == term.id),
-            Work::Base(..) | Work::Figure(..) | Work::Amount(_) | Work::Gauge(_) => None,
-        };
-        (number.is_none(), place, number)
-    };
-    let mut ranks: BTreeMap<StreamId, _> = steps.iter().map(|step| (step.stream, rank(step))).collect();
-    let is_term = |step: &&Step<'_>| matches!(step.work, Work::Term(_));
-    let terms: Vec<StreamId> = steps.iter().filter(is_term).map(|step| step.stream).collect();
-    // What is no term comes before the first term that draws on it. Steps stand after what they draw on.
-    for step in steps.iter().rev() {
-        let Some(own) = ranks.get(&step.stream).copied() else { continue };
-        for of in &step.after {
-            if let Some(drawn) = ranks.get_mut(of).filter(|_| !terms.contains(of)) {
-                *drawn = own.min(*drawn);
-            }
+    let place = |step: &Step<'_>| match &step.work {
+        Work::Term(term) => {
+            let agreement = agreements.iter().position(|it| it.head.id == step.agreement.head.id)?;
+            Some((agreement, step.version.terms.iter().position(|it| it.id == term.id)?))
         }
-    }
-    let mut left = steps;
-    let mut ordered: Vec<Step<'a>> = Vec::with_capacity(left.len());
+        Work::Base(..) | Work::Figure(..) | Work::Amount(_) | Work::Gauge(_) => None,
+    };
+    let mut left: Vec<_> = steps.into_iter().map(|step| (place(&step), step)).collect();
+    let mut ordered = Vec::with_capacity(left.len());
     while !left.is_empty() {
-        let is_ready = |step: &Step<'_>| !step.after.iter().any(|of| left.iter().any(|it| it.stream == *of));
-        let ready = left.iter().enumerate().filter(|(_, step)| is_ready(step));
-        // The first that is left always is: it was laid out after all that it draws on.
-        let next = ready.min_by_key(|(_, step)| ranks.get(&step.stream)).map_or(0, |(place, _)| place);
-        ordered.push(left.remove(next));
+        let is_ready = |step: &Step<'_>| !step.after.iter().any(|of| left.iter().any(|(_, it)| it.stream == *of));
+        // A term waits for those above it in its file, though others are ready, unless these wait for it.
+        let is_next = |(agreement, number): (usize, usize)| {
+            let mut terms = left.iter().filter_map(|(place, _)| *place);
+            !terms.any(|(of, above)| of == agreement && above < number)
+        };
+        let ready = left.iter().enumerate().filter(|(_, (_, step))| is_ready(step));
+        let ready = ready.map(|(at, (place, _))| (!place.is_none_or(is_next), *place, at));
+        // The first that is left always is ready: it was laid out after all that it draws on.
+        let (_, _, next) = ready.min().unwrap_or_default();
+        ordered.push(left.remove(next).1);
     }
     ordered
 }

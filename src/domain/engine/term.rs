@@ -68,8 +68,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(None);
         }
         if !self.is_in_force(step, term, passing) {
-            let begins = self.streams.get(step.stream.place()).and_then(|state| state.lives.first()).map(|it| it.start);
-            if begins.is_some_and(|begins| passing.at < begins) {
+            if self.is_before_its_life(step, passing) {
                 self.count_only(step, term, passing);
             }
             return Ok(None);
@@ -81,7 +80,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         if term.on.is_some() {
             return Ok(None);
         }
-        if let Some(once) = &term.once {
+        // What only shares its pool, or counts beside its amount, is left to the others of its group.
+        let is_of_amount = step.of.iter().any(|of| delta(passing, *of).is_some());
+        if let Some(once) = term.once.as_ref().filter(|_| is_of_amount) {
             let key = (self.plan.streams[step.stream].agreement, once.clone());
             if passing.taken.contains(&key) {
                 return Ok(None);
@@ -102,6 +103,13 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.accrue(step, term, Wanted { group, at, cause, base, amount, is_outside_cap: false }).map(Some)
     }
 
+    /// Whether what passes was before a term began, or names what was: a deduction takes off what counted already.
+    pub(super) fn is_before_its_life(&self, step: &Step<'a>, passing: &Passing<'_>) -> bool {
+        let at = named_at(step, passing).map_or(passing.at, |named| named.min(passing.at));
+        let lives = self.streams.get(step.stream.place()).map(|state| &state.lives);
+        lives.and_then(|lives| lives.first()).is_some_and(|life| at < life.start)
+    }
+
     /// Counts toward the tiers of a term before it begins, from the date on that it states.
     pub(super) fn count_only(&mut self, step: &'a Step<'a>, term: &'a Term, passing: &Passing<'_>) {
         let Some(tiers) = term.tiers.as_ref().filter(|tiers| !matches!(tiers.apply, Apply::Level(_))) else { return };
@@ -120,11 +128,10 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     /// Whether a term is in force for what passes, as for the item that a deduction names.
     pub(super) fn is_in_force(&mut self, step: &Step<'a>, term: &'a Term, passing: &Passing<'_>) -> bool {
-        let item_at = match content(step, passing) {
-            Some(Content::Deduction(deduction)) => deduction.item_at,
-            _ => None,
-        };
-        [Some(passing.at), item_at].into_iter().flatten().all(|at| self.is_in_force_at(step, term, passing, at))
+        [Some(passing.at), named_at(step, passing)]
+            .into_iter()
+            .flatten()
+            .all(|at| self.is_in_force_at(step, term, passing, at))
     }
 
     fn is_in_force_at(&mut self, step: &Step<'a>, term: &'a Term, passing: &Passing<'_>, at: Instant) -> bool {
@@ -336,6 +343,14 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
         }
         sum
+    }
+}
+
+/// When the item was that a deduction names.
+fn named_at(step: &Step<'_>, passing: &Passing<'_>) -> Option<Instant> {
+    match content(step, passing) {
+        Some(Content::Deduction(deduction)) => deduction.item_at,
+        _ => None,
     }
 }
 
