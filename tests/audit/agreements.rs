@@ -2,8 +2,8 @@
 
 use crate::draw::Draw;
 use crate::model::{
-    Band, Base, BelowZero, Blocks, Cap, CapOf, Carry, Condition, Contract, Each, FxDate, How, Micros, Minimum, Mode,
-    Name, Other, Payees, Place, ProRata, Q, Rate, Select, Term, Version, When, ratio, whole,
+    Band, Base, Basis, BelowZero, Blocks, Cap, CapOf, Carry, Condition, Contract, Each, FxDate, How, Micros, Minimum,
+    Mode, Name, Other, Payees, Place, ProRata, Q, Rate, Select, Tail, Term, Version, When, ratio, whole,
 };
 use crate::time::{day, start_of};
 use chrono::{Days, NaiveDate};
@@ -52,9 +52,14 @@ pub fn contract(draw: &mut Draw, setting: &Setting, place: usize, before: &[Cont
         zone,
         currency: draw.pick(&["USD", "USD", "USD", "EUR", "JPY", "KWD"]),
         mode: draw.pick(&[Mode::HalfUp, Mode::HalfEven, Mode::Down]),
-        period: draw.pick(&[Each::Month, Each::Month, Each::Month, Each::Quarter, Each::Year]),
-        fx_date: if draw.chance(75) { FxDate::Item } else { FxDate::PeriodEnd },
+        period: period(draw, setting),
+        fx_date: match draw.below(8) {
+            0 => FxDate::On(setting.date(draw)),
+            1 | 2 => FxDate::PeriodEnd,
+            _ => FxDate::Item,
+        },
         fx_within: draw.pick(&[7, 9, 9]),
+        fx_stated: draw.chance(10).then(|| ("EUR", ratio(draw.between(1, 20_000), 10_000))),
         versions: Vec::new(),
     };
     let is_steady = draw.chance(25);
@@ -81,8 +86,29 @@ pub fn contract(draw: &mut Draw, setting: &Setting, place: usize, before: &[Cont
         let next = amended(draw, setting, &contract);
         contract.versions.push(next);
     }
+    contract.fx_stated = contract.fx_stated.filter(|(from, _)| *from != contract.currency);
     contract
 }
+
+fn period(draw: &mut Draw, setting: &Setting) -> Each {
+    match draw.below(20) {
+        0..12 => Each::Month,
+        12..14 => Each::Quarter,
+        14..16 => Each::Year,
+        16 => Each::Week,
+        17 => Each::ContractYear(setting.start),
+        // From the last day of a month, often.
+        _ => Each::ContractMonth(setting.start - Days::new(u64::try_from(draw.below(3)).expect("a few"))),
+    }
+}
+
+/// Most often what occurred.
+const BASES: [Basis; 10] = {
+    let mut bases = [Basis::Occurred; 10];
+    bases[8] = Basis::Invoiced;
+    bases[9] = Basis::Received;
+    bases
+};
 
 fn seller_of(place: usize) -> Name {
     ["shop", "lab", "cloud"][place]
@@ -113,18 +139,20 @@ fn base(draw: &mut Draw, seller: Name) -> Base {
         select,
         not_customer: draw.chance(15).then_some("c3"),
         less,
-        is_received: draw.chance(10),
+        basis: draw.pick(&BASES),
         below_zero: BelowZero::Keep,
         above: None,
     }
 }
 
 fn each(draw: &mut Draw, setting: &Setting) -> Each {
-    draw.pick(&[Each::Month, Each::Quarter, Each::Year, Each::ContractYear(setting.start), Each::Ever])
+    let start = setting.start;
+    let own = [Each::Week, Each::ContractMonth(start), Each::ContractYear(start), Each::Ever];
+    if draw.chance(40) { draw.pick(&own) } else { draw.pick(&[Each::Month, Each::Quarter, Each::Year]) }
 }
 
 fn window(draw: &mut Draw) -> Each {
-    draw.pick(&[Each::Month, Each::Month, Each::Quarter, Each::Year])
+    draw.pick(&[Each::Week, Each::Month, Each::Month, Each::Month, Each::Quarter, Each::Year])
 }
 
 fn term(draw: &mut Draw, setting: &Setting, (place, name): (usize, Name), is_steady: bool) -> Term {
@@ -139,6 +167,7 @@ fn term(draw: &mut Draw, setting: &Setting, (place, name): (usize, Name), is_ste
         through: None,
         until: None,
         starts: None,
+        tail: None,
         cap: CapOf::None,
         minimum: None,
         recoups: None,
@@ -157,6 +186,12 @@ fn term(draw: &mut Draw, setting: &Setting, (place, name): (usize, Name), is_ste
         when(draw, setting, &mut term);
     } else if matches!(term.how, How::Rate(_)) && term.base.above.is_none() && draw.chance(40) {
         term.base.below_zero = draw.pick(&[BelowZero::Zero, BelowZero::Carried]);
+    } else if matches!(term.how, How::Rate(_) | How::Price { .. } | How::Tiers { is_whole: false, .. })
+        && draw.chance(40)
+    {
+        term.through = Some(setting.date(draw));
+        let days = draw.pick(&[1, 30, 90]);
+        term.tail = Some((days, draw.pick(&[Tail::All, Tail::EarlierCustomers])));
     }
     if draw.chance(45) && !matches!(term.how, How::OnDates { .. }) {
         term.cap = CapOf::Own(cap(draw, setting, term.from.unwrap_or(setting.start)));
@@ -250,7 +285,7 @@ fn no_base() -> Base {
         select: Vec::new(),
         not_customer: None,
         less: Vec::new(),
-        is_received: false,
+        basis: Basis::Occurred,
         below_zero: BelowZero::Keep,
         above: None,
     }
@@ -288,7 +323,8 @@ fn either(draw: &mut Draw) -> How {
 
 fn minimum(draw: &mut Draw, term: &mut Term, is_steady: bool) {
     let is_commitment = term.how == How::Commitment;
-    let can_be = matches!(term.how, How::Rate(_) | How::Price { .. } | How::Tiers { is_whole: false, .. });
+    let can_be = matches!(term.how, How::Rate(_) | How::Price { .. } | How::Tiers { is_whole: false, .. })
+        && term.tail.is_none();
     if is_commitment || can_be && draw.chance(15) {
         let carries = is_steady && !is_commitment && draw.chance(60);
         if carries {
@@ -314,7 +350,7 @@ fn draw_on(draw: &mut Draw, term: &mut Term, drawn: &Contract) {
     let is_fed = |it: &&Term| it.name != "advance" && !matches!(it.how, How::Price { .. });
     let terms: Vec<Name> = from.iter().filter(is_fed).map(|it| it.name).collect();
     if !terms.is_empty() && matches!(term.base.select.first(), Some(Select::Charges { .. })) {
-        term.base.is_received = false;
+        term.base.basis = Basis::Occurred;
         term.base.select.push(Select::Accrual { contract: 0, term: draw.pick(&terms) });
     }
 }
@@ -337,7 +373,7 @@ fn add_once(draw: &mut Draw, terms: &mut [Term]) {
             term.once = true;
             term.base.less.retain(|it| it.1 == Place::Item);
             term.base.select.truncate(1);
-            term.base.is_received = false;
+            term.base.basis = Basis::Occurred;
             term.base.below_zero = BelowZero::Keep;
         }
     }
@@ -365,6 +401,7 @@ fn add_advance(draw: &mut Draw, setting: &Setting, terms: &mut Vec<Term>) {
         through: None,
         until: None,
         starts: None,
+        tail: None,
         cap: CapOf::None,
         minimum: None,
         recoups: None,

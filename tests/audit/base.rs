@@ -4,8 +4,8 @@ use crate::auditor::{Auditor, Place, Step};
 use crate::items::{Body, Less, Sold, listed};
 use crate::known::{Missing, Money};
 use crate::model::{
-    Base, BelowZero, Blocks, Condition, FxDate, How, Micros, Name, Other, Place as Stands, Q, Rate, Select, Term,
-    seller,
+    Base, Basis, BelowZero, Blocks, Condition, FxDate, How, Micros, Name, Other, Place as Stands, Q, Rate, Select,
+    Term, seller,
 };
 use crate::time::{Window, date_of, window_at};
 use num_traits::Zero;
@@ -23,20 +23,20 @@ impl<'h> Auditor<'h> {
             }
         }
         let Some(item) = step.item else { return Ok(base) };
+        let is_of = |basis: Basis| term.base.basis == basis && selects(&term.base, item.sold);
         let own = match &item.body {
             Body::Charge { quantity, .. } if is_of_units(&term.base, item.meter, item.sold) => Some(quantity.clone()),
-            Body::Charge { money, less, .. } if !term.base.is_received && selects(&term.base, item.sold) => match money
-            {
+            Body::Charge { money, less, .. } if is_of(Basis::Occurred) => match money {
                 Money::Unsold => None,
                 Money::NoPrice => return Err(Missing::Price),
                 Money::Of(amount, currency) => {
                     Some(self.reduced(contract, &term.base, (amount, currency), less, step.at)?)
                 }
             },
-            Body::Receipt { amount, currency, less } if term.base.is_received && selects(&term.base, item.sold) => {
+            Body::Paid { basis, amount, currency, less } if is_of(*basis) => {
                 Some(self.reduced(contract, &term.base, (amount, currency), less, step.at)?)
             }
-            Body::Deduction { category, amount, currency, of, is_of_receipt } => {
+            Body::Deduction { category, amount, currency, of, basis } => {
                 // The terms at what it names say whether that counts, and where what reduces it stands.
                 let worded = |at: Micros| self.in_force(contract, at)?.terms.iter().find(|it| it.name == term.name);
                 let governing = match of {
@@ -47,7 +47,7 @@ impl<'h> Auditor<'h> {
                     let place = (*category, Stands::OwnDate);
                     let is_listed = governing.base.less.contains(&place)
                         || of.is_none() && governing.base.less.contains(&(*category, Stands::Item));
-                    let is_basis = of.is_none() || governing.base.is_received == *is_of_receipt;
+                    let is_basis = of.is_none() || governing.base.basis == *basis;
                     is_listed && is_basis && selects(&governing.base, item.sold)
                 });
                 match stands {
@@ -88,7 +88,11 @@ impl<'h> Auditor<'h> {
         if currency == to.currency || amount.is_zero() {
             return Ok(amount.clone());
         }
+        if let Some((_, rate)) = to.fx_stated.as_ref().filter(|(from, _)| *from == currency) {
+            return Ok(amount * rate);
+        }
         let date = match to.fx_date {
+            FxDate::On(date) => date,
             FxDate::Item => date_of(to.zone, at),
             FxDate::PeriodEnd => self.period(contract, at).end.pred_opt().expect("a day"),
         };

@@ -29,8 +29,9 @@ pub fn differences(history: &History) -> Vec<String> {
         Err(refusal) => return vec![format!("refused: {refusal}")],
     };
     let scenario = Scenario::read(&printed(history)).expect("as before");
-    let on_sums = of_product(&run_by(&scenario, Grain::Sums, || {}).expect("as before"));
-    if let Some((key, figure)) = on_sums.iter().find(|(key, figure)| product.get(*key) != Some(*figure)) {
+    let on_sums = of_sums(&scenario);
+    if let Some((key, figure)) = on_sums.iter().find(|(key, figure)| missing_alike(&product).get(*key) != Some(*figure))
+    {
         let of_items = product.get(key).map_or("nothing", String::as_str);
         return vec![format!("{key}: sums {figure}, items {of_items}")];
     }
@@ -39,6 +40,17 @@ pub fn differences(history: &History) -> Vec<String> {
     let shown = |of: &Figures, key: &String| of.get(key).cloned().unwrap_or_else(|| "nothing".to_owned());
     let differing = keys.into_iter().filter(|key| product.get(*key) != auditor.get(*key));
     differing.map(|key| format!("{key}: simulate {}, by hand {}", shown(&product, key), shown(&auditor, key))).collect()
+}
+
+/// What the product answers where usage is summed.
+pub fn of_sums(scenario: &Scenario) -> Figures {
+    missing_alike(&of_product(&run_by(scenario, Grain::Sums, || {}).expect("contracts that are read")))
+}
+
+/// Which of several things that are missing is met first is told by the order in which items come.
+pub fn missing_alike(figures: &Figures) -> Figures {
+    let told = |figure: &String| if figure.starts_with("missing_") { "missing".to_owned() } else { figure.clone() };
+    figures.iter().map(|(key, figure)| (key.clone(), told(figure))).collect()
 }
 
 pub fn number(exact: &Exact) -> Q {
@@ -123,7 +135,7 @@ pub fn of_auditor(history: &History) -> Figures {
                     Ok(auditor) => {
                         for (term, by_period) in accrued(&auditor, *contract) {
                             for (origin, amount) in &by_period {
-                                let key = format!("{place} {term} accrued in {}", period_name(of, *origin));
+                                let key = format!("{place} {term} accrued in {}", period_name(*origin));
                                 add(&mut figures, key, amount);
                             }
                             add(&mut figures, format!("{place} {term} in all"), &by_period.values().sum());
@@ -139,7 +151,7 @@ pub fn of_auditor(history: &History) -> Figures {
 fn add_lines(figures: &mut Figures, (place, of): (usize, &Contract), lines: &BTreeMap<Account, ByPeriod>) {
     for ((term, payee), by_period) in lines {
         for (origin, amount) in by_period {
-            add(figures, format!("{place} {term} to {payee} of {}", period_name(of, *origin)), amount);
+            add(figures, format!("{place} {term} to {payee} of {}", period_name(*origin)), amount);
         }
     }
 }

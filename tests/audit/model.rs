@@ -42,10 +42,13 @@ pub enum Mode {
 /// A stretch of time in which something is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Each {
+    /// From Monday.
+    Week,
     Month,
     Quarter,
     Year,
-    /// Twelve months from a date, again and again.
+    /// A month from a date, or twelve, again and again.
+    ContractMonth(NaiveDate),
     ContractYear(NaiveDate),
     Ever,
 }
@@ -54,6 +57,7 @@ pub enum Each {
 pub enum FxDate {
     Item,
     PeriodEnd,
+    On(NaiveDate),
 }
 
 #[derive(Clone, Debug)]
@@ -62,10 +66,11 @@ pub struct Contract {
     pub zone: Tz,
     pub currency: Name,
     pub mode: Mode,
-    /// Month, quarter or year.
     pub period: Each,
     pub fx_date: FxDate,
     pub fx_within: u32,
+    /// A rate that the contract states itself.
+    pub fx_stated: Option<(Name, Q)>,
     /// Numbers rise with `recorded_at`.
     pub versions: Vec<Version>,
 }
@@ -102,12 +107,20 @@ pub struct Term {
     pub until: Option<Name>,
     /// A fact of that name begins it.
     pub starts: Option<Name>,
+    /// So many days after its end it goes on; of all, or of customers whom it had before.
+    pub tail: Option<(u64, Tail)>,
     pub cap: CapOf,
     pub minimum: Option<Minimum>,
     /// The advance that its accruals pay back first.
     pub recoups: Option<Name>,
     pub once: bool,
     pub per_country: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    All,
+    EarlierCustomers,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,10 +153,17 @@ pub struct Base {
     /// A customer whose items do not count.
     pub not_customer: Option<Name>,
     pub less: Vec<(Name, Place)>,
-    pub is_received: bool,
+    pub basis: Basis,
     pub below_zero: BelowZero,
     /// Only what comes after so much, counted from a date.
     pub above: Option<(Q, Each, NaiveDate)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    Occurred,
+    Invoiced,
+    Received,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -337,7 +357,15 @@ impl Record {
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
     Usage(Usage),
-    /// Of one usage event, or one receipt, of the same source; or of none: what a deployment sold of a product to a
+    /// A line of an invoice, of one usage event of the same source; or of none: then of what was sold.
+    Billing {
+        of: Option<String>,
+        sold: (Name, Name, Name),
+        at: Micros,
+        amount: Q,
+        currency: Name,
+    },
+    /// Of one usage event, billing or receipt of the same source; or of none: what a deployment sold of a product to a
     /// customer.
     Deduction {
         of: Option<String>,
@@ -347,6 +375,7 @@ pub enum What {
         amount: Q,
         currency: Name,
     },
+    /// Of one usage event, or one billing, of the same source.
     Receipt {
         of: String,
         at: Micros,
@@ -400,6 +429,7 @@ pub struct Restated {
     pub deployment: Option<Name>,
     pub quantities: Option<(Q, Q)>,
     pub amount: Option<Q>,
+    pub until: Option<Micros>,
 }
 
 #[derive(Clone, Debug)]

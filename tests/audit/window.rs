@@ -102,7 +102,9 @@ impl<'h> Auditor<'h> {
     }
 
     pub fn count_toward_minimum(&mut self, contract: usize, name: Name, at: Micros, amount: &Q) {
-        let has_minimum = self.term(contract, name, at).is_some_and(|it| it.minimum.is_some());
+        // A commitment names what counts.
+        let is_own = |it: &Term| it.minimum.is_some() && it.how != How::Commitment;
+        let has_minimum = self.term(contract, name, at).is_some_and(is_own);
         if has_minimum {
             self.states.entry((contract, name, None)).or_default().windowed.counted += amount;
         }

@@ -245,9 +245,12 @@ impl<'a, L: Lines> Engine<'a, L> {
             _ => (None, [].as_slice()),
         };
         let item_at = own.and_then(|it| it.item_at).unwrap_or(passing.at);
-        let counts = (own.is_some() || !there.is_empty()) && self.selects_named(step, base, item_at, passing);
+        let counts = |is_of_billing| self.selects_named(step, (base, is_of_billing), item_at, passing);
+        let is_any = own.is_some() || !there.is_empty();
+        let (of_charge, of_billing) = (is_any && counts(false), is_any && counts(true));
         let basis = base.basis;
-        own.into_iter().chain(there).filter(move |it| counts && it.basis == basis)
+        let counts = move |it: &&Deduction<'_>| if it.is_of_billing { of_billing } else { of_charge };
+        own.into_iter().chain(there).filter(move |it| counts(it) && it.basis == basis)
     }
 
     /// Whether a deduction reduces a base at its own date. The definition in force at the item that it names says
@@ -264,11 +267,22 @@ impl<'a, L: Lines> Engine<'a, L> {
         at == Place::OwnDate && listed.is_some_and(|less| less.at == at)
     }
 
-    /// Whether a base selects what a deduction names, as it did there: that has the deduction's attributes.
-    fn selects_named(&self, step: &Step<'a>, base: &Base, at: Instant, passing: &Passing<'_>) -> bool {
+    /// Whether a base selects what a deduction names, as it did there: that has the deduction's attributes. A billing
+    /// that stands alone is no charge.
+    fn selects_named(
+        &self,
+        step: &Step<'a>,
+        (base, is_of_billing): (&Base, bool),
+        at: Instant,
+        passing: &Passing<'_>,
+    ) -> bool {
         base.select.iter().any(|selection| {
-            matches!(selection.of, Source::Charges | Source::Billings)
-                && self.selects(step, &selection.filter, passing.attributes, at)
+            let is_of_it = match selection.of {
+                Source::Charges => !is_of_billing,
+                Source::Billings => true,
+                Source::Units | Source::Facts(_) | Source::Of(_) => false,
+            };
+            is_of_it && self.selects(step, &selection.filter, passing.attributes, at)
         })
     }
 

@@ -153,20 +153,32 @@ fn in_file_order<'a>(steps: Vec<Step<'a>>, agreements: &[Contract]) -> Vec<Step<
         }
         Work::Base(..) | Work::Figure(..) | Work::Amount(_) | Work::Gauge(_) => None,
     };
-    let mut left: Vec<_> = steps.into_iter().map(|step| (place(&step), step)).collect();
-    let mut ordered = Vec::with_capacity(left.len());
+    let terms: BTreeMap<StreamId, _> = steps.iter().filter_map(|step| Some((step.stream, place(step)?))).collect();
+    // What is no term comes with the first term that draws on it. Steps stand after what they draw on.
+    let mut ranks = terms.clone();
+    for step in steps.iter().rev() {
+        let Some(own) = ranks.get(&step.stream).copied() else { continue };
+        for of in step.after.iter().filter(|of| !terms.contains_key(of)) {
+            ranks.entry(*of).and_modify(|rank| *rank = own.min(*rank)).or_insert(own);
+        }
+    }
+    let mut left = steps;
+    let mut ordered: Vec<Step<'a>> = Vec::with_capacity(left.len());
     while !left.is_empty() {
-        let is_ready = |step: &Step<'_>| !step.after.iter().any(|of| left.iter().any(|(_, it)| it.stream == *of));
-        // A term waits for those above it in its file, though others are ready, unless these wait for it.
-        let is_next = |(agreement, number): (usize, usize)| {
-            let mut terms = left.iter().filter_map(|(place, _)| *place);
-            !terms.any(|(of, above)| of == agreement && above < number)
+        let is_ready = |step: &Step<'_>| !step.after.iter().any(|of| left.iter().any(|it| it.stream == *of));
+        // A term waits for those above it in its file, though it is ready, unless these wait for it.
+        let waits = |step: &Step<'_>| {
+            let own = terms.get(&step.stream);
+            let is_above =
+                |(agreement, number): &(usize, usize)| own.is_some_and(|own| own.0 == *agreement && number < &own.1);
+            left.iter().filter_map(|it| terms.get(&it.stream)).any(is_above)
         };
-        let ready = left.iter().enumerate().filter(|(_, (_, step))| is_ready(step));
-        let ready = ready.map(|(at, (place, _))| (!place.is_none_or(is_next), *place, at));
-        // The first that is left always is ready: it was laid out after all that it draws on.
-        let (_, _, next) = ready.min().unwrap_or_default();
-        ordered.push(left.remove(next).1);
+        let ready = left.iter().enumerate().filter(|(_, step)| is_ready(step));
+        // The first that is left always is: it was laid out after all that it draws on.
+        let next =
+            ready.min_by_key(|(_, step)| (waits(step), ranks.get(&step.stream).is_none(), ranks.get(&step.stream)));
+        let next = next.map_or(0, |(place, _)| place);
+        ordered.push(left.remove(next));
     }
     ordered
 }

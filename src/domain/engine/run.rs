@@ -386,10 +386,6 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.attribute_ids.get(values).copied()
     }
 
-    pub(super) fn end(&self) -> Instant {
-        self.end
-    }
-
     /// Whether a filter selects an item; it says the same until the next boundary.
     pub(super) fn takes(&mut self, step: &Step<'a>, filter: &'a Filter, of: AttributesId, at: Instant) -> bool {
         let key = std::ptr::from_ref(filter);
