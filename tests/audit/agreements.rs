@@ -2,8 +2,9 @@
 
 use crate::draw::Draw;
 use crate::model::{
-    Band, Base, Basis, BelowZero, Blocks, Cap, CapOf, Carry, Condition, Contract, Each, FxDate, How, Micros, Minimum,
-    Mode, Name, Other, Payees, Place, ProRata, Q, Rate, Select, Tail, Term, Version, When, ratio, whole,
+    Band, Base, Basis, BelowZero, Blocks, Cap, CapOf, Carry, Condition, Contract, Each, FxDate, Hold, How, Micros,
+    Minimum, Mode, Name, Other, Payees, Place, ProRata, Q, Rate, Recoups, Select, Tail, Term, Version, When, ratio,
+    whole,
 };
 use crate::time::{day, start_of};
 use chrono::{Days, NaiveDate};
@@ -79,6 +80,7 @@ pub fn contract(draw: &mut Draw, setting: &Setting, place: usize, before: &[Cont
         recorded_at: start_of(zone, setting.start) - 30 * DAY,
         terms,
         shared_cap,
+        holds: holds(draw),
     };
     contract.versions.push(first);
     let amendments = if is_steady { 0 } else { draw.below(4) };
@@ -355,6 +357,13 @@ fn draw_on(draw: &mut Draw, term: &mut Term, drawn: &Contract) {
     }
 }
 
+/// Usage that breaks both of two is held by both.
+fn holds(draw: &mut Draw) -> Vec<Hold> {
+    let all = [("keep", "azure"), ("keep-too", "aws")].map(|(name, only)| Hold { name, product: "p", only });
+    let count = if draw.chance(25) { 1 + draw.place(2) } else { 0 };
+    all.into_iter().take(count).collect()
+}
+
 fn share_cap(draw: &mut Draw, setting: &Setting, terms: &mut [Term]) -> Option<Cap> {
     let can = |it: &Term| matches!(it.payees, Payees::One(_)) && it.minimum.is_none() && !it.per_country;
     let count = terms.iter().filter(|it| can(it)).count();
@@ -389,7 +398,8 @@ fn add_advance(draw: &mut Draw, setting: &Setting, terms: &mut Vec<Term>) {
             && !it.per_country
     };
     let Some(place) = terms.iter().position(can).filter(|_| draw.chance(15)) else { return };
-    terms[place].recoups = Some("advance");
+    let limit = draw.chance(30).then(|| amount(draw, 300));
+    terms[place].recoups = Some(Recoups { advance: "advance", limit, is_repaid: draw.chance(30) });
     let mut dates = vec![setting.start, setting.date(draw)];
     dates.sort();
     dates.dedup();
@@ -410,6 +420,10 @@ fn add_advance(draw: &mut Draw, setting: &Setting, terms: &mut Vec<Term>) {
         ..terms[place].clone()
     };
     terms.insert(0, advance);
+}
+
+fn recouped(term: &Term) -> Option<Name> {
+    term.recoups.as_ref().map(|it| it.advance)
 }
 
 /// The next version: it changes rates, caps and terms of the one before.
@@ -434,9 +448,12 @@ fn amended(draw: &mut Draw, setting: &Setting, contract: &Contract) -> Version {
     if let Some(cap) = next.shared_cap.as_mut().filter(|_| draw.chance(40)) {
         cap.is = whole(draw.between(20, 900));
     }
+    if draw.chance(20) {
+        next.holds.pop();
+    }
     if draw.chance(20) && next.terms.len() > 1 {
         let last = next.terms.last().expect("a term");
-        let is_needed = last.cap == CapOf::Shared || next.terms.iter().any(|it| it.recoups == Some(last.name));
+        let is_needed = last.cap == CapOf::Shared || next.terms.iter().any(|it| recouped(it) == Some(last.name));
         if !is_needed {
             next.terms.pop();
         }

@@ -245,6 +245,7 @@ impl<'h> Auditor<'h> {
                 self.close_base(contract, term, at)?;
                 self.close_windows(contract, term, at)?;
                 self.close_minimum(contract, term, at)?;
+                self.repay(contract, term, at);
             }
         }
         if at < end {

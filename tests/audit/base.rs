@@ -22,7 +22,7 @@ impl<'h> Auditor<'h> {
                 base = Some(base.unwrap_or_else(Q::zero) + amount);
             }
         }
-        let Some(item) = step.item else { return Ok(base) };
+        let Some(item) = step.item.filter(|item| !self.is_held(contract, item)) else { return Ok(base) };
         let is_of = |basis: Basis| term.base.basis == basis && selects(&term.base, item.sold);
         let own = match &item.body {
             Body::Charge { quantity, .. } if is_of_units(&term.base, item.meter, item.sold) => Some(quantity.clone()),
@@ -237,7 +237,7 @@ impl<'h> Auditor<'h> {
 
     /// Counts requests by which the pool of a term is shared.
     pub fn count_use(&mut self, contract: usize, term: &Term, step: &Step<'_>) {
-        let Some(item) = step.item else { return };
+        let Some(item) = step.item.filter(|item| !self.is_held(contract, item)) else { return };
         if let (Body::Charge { quantity, .. }, Some(sold)) = (&item.body, item.sold)
             && item.meter == "requests"
         {

@@ -2,7 +2,7 @@
 
 use crate::auditor::audit;
 use crate::books::{Account, Books, ByPeriod, Settled, accrued};
-use crate::model::{Contract, History, Q, Step};
+use crate::model::{History, Q, Step};
 use crate::print::printed;
 use crate::time::{period_name, start_of, window};
 use apportion::domain::money::Exact;
@@ -110,9 +110,8 @@ pub fn of_auditor(history: &History) -> Figures {
     for (place, step) in history.steps.iter().enumerate() {
         match step {
             Step::Settle { contract, period, cutoff } => {
-                let of = &history.contracts[*contract];
                 match books.entry(*contract).or_default().settle(history, *contract, *period, *cutoff) {
-                    Settled::Booked(lines) => add_lines(&mut figures, (place, of), &lines),
+                    Settled::Booked(lines) => add_lines(&mut figures, place, &lines),
                     Settled::Failed(code) => {
                         figures.insert(format!("{place} error"), code.to_owned());
                     }
@@ -148,7 +147,7 @@ pub fn of_auditor(history: &History) -> Figures {
     figures
 }
 
-fn add_lines(figures: &mut Figures, (place, of): (usize, &Contract), lines: &BTreeMap<Account, ByPeriod>) {
+fn add_lines(figures: &mut Figures, place: usize, lines: &BTreeMap<Account, ByPeriod>) {
     for ((term, payee), by_period) in lines {
         for (origin, amount) in by_period {
             add(figures, format!("{place} {term} to {payee} of {}", period_name(*origin)), amount);

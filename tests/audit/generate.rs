@@ -236,7 +236,8 @@ impl World<'_> {
         let (source, of, usage) = match &self.history.records[place] {
             Record { source, id, what: What::Usage(usage), .. } => (*source, id.clone(), usage.clone()),
             Record { source, id, what: What::Billing { at, currency, .. }, .. } if self.draw.chance(50) => {
-                let (source, of, at) = (*source, id.clone(), at + self.draw.below(40 * DAY));
+                let (source, of, currency) = (*source, id.clone(), *currency);
+                let at = at + self.draw.below(40 * DAY);
                 let (id, recorded_at) = (self.id("r"), self.recorded(at));
                 let amount = ratio(self.draw.between(1, 20_000), 100);
                 let what = What::Receipt { of, at, amount, currency };
@@ -258,6 +259,15 @@ impl World<'_> {
             }
             _ => return,
         };
+        let contract = self.draw.place(self.history.contracts.len());
+        if usage.product == "p"
+            && !self.history.contracts[contract].versions[0].holds.is_empty()
+            && self.draw.chance(40)
+        {
+            let (id, recorded_at) = (self.id("h"), self.recorded(usage.at));
+            let (right, releases) = (self.draw.pick(&["keep", "keep-too"]), self.draw.chance(75));
+            return self.record(source, id, recorded_at, What::Decision { contract, right, of, releases });
+        }
         let currency = if usage.product == "r" { "EUR" } else { "USD" };
         let at = if self.draw.chance(15) { self.instant() } else { usage.at + self.draw.below(70 * DAY) };
         let recorded_at = self.recorded(at);
@@ -332,7 +342,7 @@ impl World<'_> {
                         let until = Some(at + self.draw.between(1, 90) * DAY);
                         Restated { until, ..Restated::default() }
                     }
-                    What::Correction { .. } | What::Void { .. } => return,
+                    What::Decision { .. } | What::Correction { .. } | What::Void { .. } => return,
                 };
                 if restated != Restated::default() {
                     let id = self.id("k");

@@ -58,6 +58,8 @@ pub struct Item {
     pub meter: Name,
     pub sold: Option<Sold>,
     pub body: Body,
+    /// The usage behind it, of the same source.
+    pub sale: Option<String>,
 }
 
 /// Every item that is known.
@@ -100,6 +102,9 @@ pub fn items(known: &Known<'_>, last_instant: impl Fn(usize, chrono::NaiveDate) 
     }
     // A flow figure stands after every item of its instant.
     let is_figure = |it: &Item| matches!(it.body, Body::Figure { .. });
+    for item in &mut items {
+        item.sale = sale_of(known, item.source, &item.id).map(str::to_owned);
+    }
     items.sort_by(|a, b| {
         let key = |it: &Item| (it.at, is_figure(it));
         key(a).cmp(&key(b)).then_with(|| (&a.id, a.source, a.meter).cmp(&(&b.id, b.source, b.meter)))
@@ -155,14 +160,14 @@ fn add_deduction(items: &mut Vec<Item>, known: &Known<'_>, (whose, at): ((&str, 
 }
 
 fn item(at: Micros, (id, source): (&str, Name), meter: Name, sold: Option<Sold>, body: Body) -> Item {
-    Item { at, id: id.to_owned(), source, meter, sold, body }
+    Item { at, id: id.to_owned(), source, meter, sold, body, sale: None }
 }
 
 fn sold(usage: &Usage) -> Sold {
     Sold { deployment: usage.deployment, product: usage.product, customer: usage.customer, country: usage.country }
 }
 
-fn record_of<'k>(known: &'k Known<'_>, source: Name, id: &str) -> Option<&'k What> {
+pub fn record_of<'k>(known: &'k Known<'_>, source: Name, id: &str) -> Option<&'k What> {
     known.records.iter().find(|it| it.source == source && it.id == id).map(|it| &it.what)
 }
 
@@ -184,6 +189,16 @@ fn sold_of(known: &Known<'_>, source: Name, id: &str) -> Option<Sold> {
             What::Usage(_) | What::Billing { .. } => sold_of(known, source, of),
             _ => None,
         },
+        _ => None,
+    }
+}
+
+/// The usage behind a record.
+fn sale_of<'k>(known: &'k Known<'_>, source: Name, id: &'k str) -> Option<&'k str> {
+    match record_of(known, source, id)? {
+        What::Usage(_) => Some(id),
+        What::Billing { of, .. } | What::Deduction { of, .. } => sale_of(known, source, of.as_deref()?),
+        What::Receipt { of, .. } => sale_of(known, source, of),
         _ => None,
     }
 }

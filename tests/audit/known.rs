@@ -77,7 +77,7 @@ fn restate(what: &mut What, restated: &Restated) {
             *at = restated.at.unwrap_or(*at);
             *until = restated.until.or(*until);
         }
-        What::Correction { .. } | What::Void { .. } => {}
+        What::Decision { .. } | What::Correction { .. } | What::Void { .. } => {}
     }
 }
 

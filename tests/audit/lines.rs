@@ -70,6 +70,10 @@ pub fn record_line(history: &History, record: &Record) -> Value {
             }
             line
         }
+        What::Decision { contract: place, right, of, releases } => json!({
+            "kind": "decision", "contract": contract(place), "right": right, "event": named(of),
+            "decision": if *releases { "release" } else { "reject" }, "reason": "history",
+        }),
         What::Correction { of, restated } => {
             let mut line = corrected(history, record, of, restated);
             line["kind"] = json!("correction");

@@ -83,6 +83,15 @@ pub struct Version {
     pub terms: Vec<Term>,
     /// A cap of several terms, and their names.
     pub shared_cap: Option<Cap>,
+    pub holds: Vec<Hold>,
+}
+
+/// A right by which usage of a product anywhere but on a cloud is held.
+#[derive(Clone, Debug)]
+pub struct Hold {
+    pub name: Name,
+    pub product: Name,
+    pub only: Name,
 }
 
 /// A local date, or an instant.
@@ -112,9 +121,17 @@ pub struct Term {
     pub cap: CapOf,
     pub minimum: Option<Minimum>,
     /// The advance that its accruals pay back first.
-    pub recoups: Option<Name>,
+    pub recoups: Option<Recoups>,
     pub once: bool,
     pub per_country: bool,
+}
+
+/// The advance that is paid back, up to how much in all, and whether the rest is repaid in the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recoups {
+    pub advance: Name,
+    pub limit: Option<Q>,
+    pub is_repaid: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -346,9 +363,10 @@ impl Record {
     /// Whether it tells something of a contract after one.
     pub fn is_of_contract_after(&self, place: usize) -> bool {
         match self.what {
-            What::Figure { contract, .. } | What::Event { contract, .. } | What::Status { contract, .. } => {
-                contract > place
-            }
+            What::Figure { contract, .. }
+            | What::Event { contract, .. }
+            | What::Status { contract, .. }
+            | What::Decision { contract, .. } => contract > place,
             _ => false,
         }
     }
@@ -400,6 +418,13 @@ pub enum What {
         name: Name,
         at: Micros,
         until: Option<Micros>,
+    },
+    /// On one usage event of the same source.
+    Decision {
+        contract: usize,
+        right: Name,
+        of: String,
+        releases: bool,
     },
     Correction {
         of: String,
@@ -464,6 +489,10 @@ pub fn digits(currency: Name) -> u32 {
 
 pub fn seller(deployment: Name) -> Option<Name> {
     DEPLOYMENTS.iter().find(|it| it.0 == deployment).and_then(|it| it.1)
+}
+
+pub fn cloud(deployment: Name) -> Name {
+    DEPLOYMENTS.iter().find(|it| it.0 == deployment).map(|it| it.3).unwrap_or_default()
 }
 
 pub fn channel(deployment: Name) -> Name {

@@ -2,9 +2,9 @@
 
 use crate::lines::{record_line, step_line};
 use crate::model::{
-    Base, Basis, BelowZero, Blocks, Cap, CapOf, Carry, Condition, Contract, DEPLOYMENTS, Each, FxDate, History, How,
-    Micros, Minimum, Mode, Name, Other, PARTIES, PRODUCTS, Payees, Place, ProRata, Q, Rate, Select, Tail, Term,
-    Version, What, When,
+    Base, Basis, BelowZero, Blocks, Cap, CapOf, Carry, Condition, Contract, DEPLOYMENTS, Each, FxDate, History, Hold,
+    How, Micros, Minimum, Mode, Name, Other, PARTIES, PRODUCTS, Payees, Place, ProRata, Q, Rate, Recoups, Select, Tail,
+    Term, Version, What, When,
 };
 use crate::time::instant;
 use apportion::domain::contract::folder::SourceFile;
@@ -228,6 +228,12 @@ fn version_text(history: &History, contract: &Contract, version: &Version) -> St
     if let Some(cap) = &version.shared_cap {
         let _ = writeln!(text, "\n[cap.total]\n{}", cap_fields(cap, contract.currency, "\n"));
     }
+    for Hold { name, product, only } in &version.holds {
+        let _ = writeln!(
+            text,
+            "\n[right.{name}]\nonly = {{ cloud = \"{only}\" }}\nproducts = [\"{product}\"]\non_breach = \"hold\""
+        );
+    }
     text.push_str("```\n");
     for term in &version.terms {
         let _ = write!(text, "\n## {}\n\n```toml\n{}```\n", term.name, term_text(history, contract, term));
@@ -318,8 +324,10 @@ fn term_text(history: &History, contract: &Contract, term: &Term) -> String {
     if let Some(minimum) = &term.minimum {
         let _ = writeln!(text, "minimum = {{ {} }}", minimum_fields(name, currency, minimum, &term.how));
     }
-    if let Some(advance) = term.recoups {
-        let _ = writeln!(text, "credits = [{{ of = \"{advance}\", rest = \"carried\" }}]");
+    if let Some(Recoups { advance, limit, is_repaid }) = &term.recoups {
+        let rest = if *is_repaid { "repaid" } else { "carried" };
+        let limit = limit.as_ref().map(|it| format!(", limit = \"{}\"", money(it, currency))).unwrap_or_default();
+        let _ = writeln!(text, "credits = [{{ of = \"{advance}\", rest = \"{rest}\"{limit} }}]");
     }
     if term.once {
         text.push_str("once = \"sale\"\n");

@@ -71,6 +71,7 @@ fn smaller(history: &History) -> impl Iterator<Item = History> {
                 }
             });
         }
+        with(&|it| it.contracts[place].versions.iter_mut().for_each(|it| it.holds.clear()));
         with(&|it| it.contracts[place].zone = chrono_tz::UTC);
         with(&|it| {
             for version in &mut it.contracts[place].versions {
