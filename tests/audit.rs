@@ -21,6 +21,8 @@ mod draw;
 mod generate;
 #[path = "audit/histories.rs"]
 mod histories;
+#[path = "audit/hold.rs"]
+mod hold;
 #[path = "audit/items.rs"]
 mod items;
 #[path = "audit/known.rs"]

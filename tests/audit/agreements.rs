@@ -2,8 +2,9 @@
 
 use crate::draw::Draw;
 use crate::model::{
-    Band, Base, BelowZero, Blocks, Cap, CapOf, Carry, Condition, Contract, Each, FxDate, How, Micros, Minimum, Mode,
-    Name, Other, Payees, Place, ProRata, Q, Rate, Select, Term, Version, When, ratio, whole,
+    Band, Base, Basis, BelowZero, Blocks, Cap, CapOf, Carry, Condition, Contract, Each, FxDate, Hold, How, Micros,
+    Minimum, Mode, Name, Other, Payees, Place, ProRata, Q, Rate, Recoups, Select, Tail, Term, Version, When, ratio,
+    whole,
 };
 use crate::time::{day, start_of};
 use chrono::{Days, NaiveDate};
@@ -52,9 +53,14 @@ pub fn contract(draw: &mut Draw, setting: &Setting, place: usize, before: &[Cont
         zone,
         currency: draw.pick(&["USD", "USD", "USD", "EUR", "JPY", "KWD"]),
         mode: draw.pick(&[Mode::HalfUp, Mode::HalfEven, Mode::Down]),
-        period: draw.pick(&[Each::Month, Each::Month, Each::Month, Each::Quarter, Each::Year]),
-        fx_date: if draw.chance(75) { FxDate::Item } else { FxDate::PeriodEnd },
+        period: period(draw, setting),
+        fx_date: match draw.below(8) {
+            0 => FxDate::On(setting.date(draw)),
+            1 | 2 => FxDate::PeriodEnd,
+            _ => FxDate::Item,
+        },
         fx_within: draw.pick(&[7, 9, 9]),
+        fx_stated: draw.chance(10).then(|| ("EUR", ratio(draw.between(1, 20_000), 10_000))),
         versions: Vec::new(),
     };
     let is_steady = draw.chance(25);
@@ -74,6 +80,7 @@ pub fn contract(draw: &mut Draw, setting: &Setting, place: usize, before: &[Cont
         recorded_at: start_of(zone, setting.start) - 30 * DAY,
         terms,
         shared_cap,
+        holds: holds(draw),
     };
     contract.versions.push(first);
     let amendments = if is_steady { 0 } else { draw.below(4) };
@@ -81,8 +88,29 @@ pub fn contract(draw: &mut Draw, setting: &Setting, place: usize, before: &[Cont
         let next = amended(draw, setting, &contract);
         contract.versions.push(next);
     }
+    contract.fx_stated = contract.fx_stated.filter(|(from, _)| *from != contract.currency);
     contract
 }
+
+fn period(draw: &mut Draw, setting: &Setting) -> Each {
+    match draw.below(20) {
+        0..12 => Each::Month,
+        12..14 => Each::Quarter,
+        14..16 => Each::Year,
+        16 => Each::Week,
+        17 => Each::ContractYear(setting.start),
+        // From the last day of a month, often.
+        _ => Each::ContractMonth(setting.start - Days::new(u64::try_from(draw.below(3)).expect("a few"))),
+    }
+}
+
+/// Most often what occurred.
+const BASES: [Basis; 10] = {
+    let mut bases = [Basis::Occurred; 10];
+    bases[8] = Basis::Invoiced;
+    bases[9] = Basis::Received;
+    bases
+};
 
 fn seller_of(place: usize) -> Name {
     ["shop", "lab", "cloud"][place]
@@ -113,18 +141,20 @@ fn base(draw: &mut Draw, seller: Name) -> Base {
         select,
         not_customer: draw.chance(15).then_some("c3"),
         less,
-        is_received: draw.chance(10),
+        basis: draw.pick(&BASES),
         below_zero: BelowZero::Keep,
         above: None,
     }
 }
 
 fn each(draw: &mut Draw, setting: &Setting) -> Each {
-    draw.pick(&[Each::Month, Each::Quarter, Each::Year, Each::ContractYear(setting.start), Each::Ever])
+    let start = setting.start;
+    let own = [Each::Week, Each::ContractMonth(start), Each::ContractYear(start), Each::Ever];
+    if draw.chance(40) { draw.pick(&own) } else { draw.pick(&[Each::Month, Each::Quarter, Each::Year]) }
 }
 
 fn window(draw: &mut Draw) -> Each {
-    draw.pick(&[Each::Month, Each::Month, Each::Quarter, Each::Year])
+    draw.pick(&[Each::Week, Each::Month, Each::Month, Each::Month, Each::Quarter, Each::Year])
 }
 
 fn term(draw: &mut Draw, setting: &Setting, (place, name): (usize, Name), is_steady: bool) -> Term {
@@ -139,6 +169,7 @@ fn term(draw: &mut Draw, setting: &Setting, (place, name): (usize, Name), is_ste
         through: None,
         until: None,
         starts: None,
+        tail: None,
         cap: CapOf::None,
         minimum: None,
         recoups: None,
@@ -157,6 +188,12 @@ fn term(draw: &mut Draw, setting: &Setting, (place, name): (usize, Name), is_ste
         when(draw, setting, &mut term);
     } else if matches!(term.how, How::Rate(_)) && term.base.above.is_none() && draw.chance(40) {
         term.base.below_zero = draw.pick(&[BelowZero::Zero, BelowZero::Carried]);
+    } else if matches!(term.how, How::Rate(_) | How::Price { .. } | How::Tiers { is_whole: false, .. })
+        && draw.chance(40)
+    {
+        term.through = Some(setting.date(draw));
+        let days = draw.pick(&[1, 30, 90]);
+        term.tail = Some((days, draw.pick(&[Tail::All, Tail::EarlierCustomers])));
     }
     if draw.chance(45) && !matches!(term.how, How::OnDates { .. }) {
         term.cap = CapOf::Own(cap(draw, setting, term.from.unwrap_or(setting.start)));
@@ -250,7 +287,7 @@ fn no_base() -> Base {
         select: Vec::new(),
         not_customer: None,
         less: Vec::new(),
-        is_received: false,
+        basis: Basis::Occurred,
         below_zero: BelowZero::Keep,
         above: None,
     }
@@ -288,7 +325,8 @@ fn either(draw: &mut Draw) -> How {
 
 fn minimum(draw: &mut Draw, term: &mut Term, is_steady: bool) {
     let is_commitment = term.how == How::Commitment;
-    let can_be = matches!(term.how, How::Rate(_) | How::Price { .. } | How::Tiers { is_whole: false, .. });
+    let can_be = matches!(term.how, How::Rate(_) | How::Price { .. } | How::Tiers { is_whole: false, .. })
+        && term.tail.is_none();
     if is_commitment || can_be && draw.chance(15) {
         let carries = is_steady && !is_commitment && draw.chance(60);
         if carries {
@@ -314,9 +352,16 @@ fn draw_on(draw: &mut Draw, term: &mut Term, drawn: &Contract) {
     let is_fed = |it: &&Term| it.name != "advance" && !matches!(it.how, How::Price { .. });
     let terms: Vec<Name> = from.iter().filter(is_fed).map(|it| it.name).collect();
     if !terms.is_empty() && matches!(term.base.select.first(), Some(Select::Charges { .. })) {
-        term.base.is_received = false;
+        term.base.basis = Basis::Occurred;
         term.base.select.push(Select::Accrual { contract: 0, term: draw.pick(&terms) });
     }
+}
+
+/// Usage that breaks both of two is held by both.
+fn holds(draw: &mut Draw) -> Vec<Hold> {
+    let all = [("keep", "azure"), ("keep-too", "aws")].map(|(name, only)| Hold { name, product: "p", only });
+    let count = if draw.chance(25) { 1 + draw.place(2) } else { 0 };
+    all.into_iter().take(count).collect()
 }
 
 fn share_cap(draw: &mut Draw, setting: &Setting, terms: &mut [Term]) -> Option<Cap> {
@@ -337,7 +382,7 @@ fn add_once(draw: &mut Draw, terms: &mut [Term]) {
             term.once = true;
             term.base.less.retain(|it| it.1 == Place::Item);
             term.base.select.truncate(1);
-            term.base.is_received = false;
+            term.base.basis = Basis::Occurred;
             term.base.below_zero = BelowZero::Keep;
         }
     }
@@ -353,7 +398,8 @@ fn add_advance(draw: &mut Draw, setting: &Setting, terms: &mut Vec<Term>) {
             && !it.per_country
     };
     let Some(place) = terms.iter().position(can).filter(|_| draw.chance(15)) else { return };
-    terms[place].recoups = Some("advance");
+    let limit = draw.chance(30).then(|| amount(draw, 300));
+    terms[place].recoups = Some(Recoups { advance: "advance", limit, is_repaid: draw.chance(30) });
     let mut dates = vec![setting.start, setting.date(draw)];
     dates.sort();
     dates.dedup();
@@ -365,6 +411,7 @@ fn add_advance(draw: &mut Draw, setting: &Setting, terms: &mut Vec<Term>) {
         through: None,
         until: None,
         starts: None,
+        tail: None,
         cap: CapOf::None,
         minimum: None,
         recoups: None,
@@ -373,6 +420,10 @@ fn add_advance(draw: &mut Draw, setting: &Setting, terms: &mut Vec<Term>) {
         ..terms[place].clone()
     };
     terms.insert(0, advance);
+}
+
+fn recouped(term: &Term) -> Option<Name> {
+    term.recoups.as_ref().map(|it| it.advance)
 }
 
 /// The next version: it changes rates, caps and terms of the one before.
@@ -397,9 +448,12 @@ fn amended(draw: &mut Draw, setting: &Setting, contract: &Contract) -> Version {
     if let Some(cap) = next.shared_cap.as_mut().filter(|_| draw.chance(40)) {
         cap.is = whole(draw.between(20, 900));
     }
+    if draw.chance(20) {
+        next.holds.pop();
+    }
     if draw.chance(20) && next.terms.len() > 1 {
         let last = next.terms.last().expect("a term");
-        let is_needed = last.cap == CapOf::Shared || next.terms.iter().any(|it| it.recoups == Some(last.name));
+        let is_needed = last.cap == CapOf::Shared || next.terms.iter().any(|it| recouped(it) == Some(last.name));
         if !is_needed {
             next.terms.pop();
         }

@@ -1,9 +1,10 @@
 //! The auditor: takes every single item alone and in order, as CONTRACTS sections 1 to 4 say.
 
+use crate::base::named_at;
 use crate::cap::Capped;
 use crate::items::{Item, items};
 use crate::known::{Known, Missing, known_at};
-use crate::model::{CapOf, Contract, Each, History, How, Micros, Name, Q, Select, Term, Version, What};
+use crate::model::{CapOf, Contract, Each, History, How, Micros, Name, Q, Select, Tail, Term, Version, What};
 use crate::recoup::Recouped;
 use crate::time::{Window, at_of, date_of, start_of, window_at};
 use crate::window::Windowed;
@@ -58,6 +59,8 @@ pub struct Auditor<'h> {
     pub states: BTreeMap<Place, State>,
     pub caps: BTreeMap<(usize, Option<Name>), Capped>,
     pub recouped: BTreeMap<(usize, Name), Recouped>,
+    /// Whom each term with a tail had in its time.
+    customers: BTreeMap<(usize, Name), BTreeSet<Name>>,
     pub lines: Vec<Line>,
     /// Requests by product and period while a term is in force whose pool is split by them.
     pub used: BTreeMap<(usize, Name, Window, Name), Q>,
@@ -122,6 +125,7 @@ impl<'h> Auditor<'h> {
             states: BTreeMap::new(),
             caps: BTreeMap::new(),
             recouped: BTreeMap::new(),
+            customers: BTreeMap::new(),
             lines: Vec::new(),
             used: BTreeMap::new(),
         }
@@ -182,9 +186,23 @@ impl<'h> Auditor<'h> {
         let date = date_of(self.contract(contract).zone, at);
         let happened = |name: Name| self.events(contract, name).first().is_some_and(|first| *first <= at);
         term.from.is_none_or(|from| from <= date)
-            && term.through.is_none_or(|through| date <= through)
+            && last_day(term).is_none_or(|last| date <= last)
             && term.starts.is_none_or(happened)
             && !term.until.is_some_and(happened)
+    }
+
+    /// Whether a term that is in force takes what passes: after its end perhaps of customers alone whom it had before.
+    fn takes(&mut self, contract: usize, term: &Term, step: &Step<'_>) -> bool {
+        let (Some((_, Tail::EarlierCustomers)), Some(through)) = (term.tail, term.through) else { return true };
+        let customer = step.item.and_then(|item| item.sold).map(|sold| sold.customer);
+        let zone = self.contract(contract).zone;
+        let is_tail = |at: Micros| date_of(zone, at) > through;
+        let known = self.customers.entry((contract, term.name)).or_default();
+        if !is_tail(step.at) {
+            known.extend(customer);
+            return true;
+        }
+        customer.is_some_and(|customer| known.contains(customer))
     }
 
     pub fn events(&self, contract: usize, name: Name) -> &[Micros] {
@@ -209,6 +227,12 @@ impl<'h> Auditor<'h> {
         (start, end.copied().unwrap_or(Micros::MAX))
     }
 
+    /// When a term is in force for the first time.
+    pub fn begins(&self, contract: usize, name: Name) -> Micros {
+        let is_in = |at: &&Micros| self.term(contract, name, **at).is_some();
+        self.boundaries.iter().find(is_in).copied().unwrap_or(Micros::MIN)
+    }
+
     pub fn period(&self, contract: usize, at: Micros) -> Window {
         let Contract { zone, period, .. } = self.contract(contract);
         window_at(*zone, *period, at)
@@ -221,6 +245,7 @@ impl<'h> Auditor<'h> {
                 self.close_base(contract, term, at)?;
                 self.close_windows(contract, term, at)?;
                 self.close_minimum(contract, term, at)?;
+                self.repay(contract, term, at);
             }
         }
         if at < end {
@@ -284,7 +309,8 @@ impl<'h> Auditor<'h> {
         for contract in self.contracts.clone() {
             let version = self.in_force(contract, step.at);
             for term in version.into_iter().flat_map(|version| &version.terms) {
-                if !self.is_active(contract, term, step.at) {
+                let is_named = named_at(step).is_none_or(|at| self.term(contract, term.name, at).is_some());
+                if !is_named || !self.is_active(contract, term, step.at) {
                     self.count_alone(contract, term, step)?;
                     continue;
                 }
@@ -293,6 +319,9 @@ impl<'h> Auditor<'h> {
                     continue;
                 }
                 let Some(base) = self.base(contract, term, step)? else { continue };
+                if !self.takes(contract, term, step) {
+                    continue;
+                }
                 if term.once && !step.taken.insert(contract) {
                     continue;
                 }
@@ -306,9 +335,14 @@ impl<'h> Auditor<'h> {
     }
 }
 
+/// Its last day, that of its tail included.
+fn last_day(term: &Term) -> Option<chrono::NaiveDate> {
+    term.through.map(|through| through + chrono::Days::new(term.tail.map_or(0, |(days, _)| days)))
+}
+
 fn own_dates(term: &Term) -> Vec<chrono::NaiveDate> {
     let mut dates: Vec<_> = term.from.into_iter().collect();
-    dates.extend(term.through.and_then(|it| it.succ_opt()));
+    dates.extend([term.through, last_day(term)].into_iter().flatten().filter_map(|it| it.succ_opt()));
     if let CapOf::Own(cap) = &term.cap {
         dates.push(cap.from);
     }

@@ -1,12 +1,13 @@
 //! What of an item counts for a term, in the term's currency, and what the term yields of it at once.
 
-use crate::auditor::{Auditor, Step};
+use crate::auditor::{Auditor, Place, Step};
 use crate::items::{Body, Less, Sold, listed};
 use crate::known::{Missing, Money};
 use crate::model::{
-    Base, BelowZero, Blocks, Condition, FxDate, How, Micros, Name, Other, Place, Q, Rate, Select, Term, seller,
+    Base, Basis, BelowZero, Blocks, Condition, FxDate, How, Micros, Name, Other, Place as Stands, Q, Rate, Select,
+    Term, seller,
 };
-use crate::time::{date_of, window_at};
+use crate::time::{Window, date_of, window_at};
 use num_traits::Zero;
 
 impl<'h> Auditor<'h> {
@@ -21,31 +22,32 @@ impl<'h> Auditor<'h> {
                 base = Some(base.unwrap_or_else(Q::zero) + amount);
             }
         }
-        let Some(item) = step.item else { return Ok(base) };
+        let Some(item) = step.item.filter(|item| !self.is_held(contract, item)) else { return Ok(base) };
+        let is_of = |basis: Basis| term.base.basis == basis && selects(&term.base, item.sold);
         let own = match &item.body {
             Body::Charge { quantity, .. } if is_of_units(&term.base, item.meter, item.sold) => Some(quantity.clone()),
-            Body::Charge { money, less, .. } if !term.base.is_received && selects(&term.base, item.sold) => match money
-            {
+            Body::Charge { money, less, .. } if is_of(Basis::Occurred) => match money {
                 Money::Unsold => None,
                 Money::NoPrice => return Err(Missing::Price),
                 Money::Of(amount, currency) => {
                     Some(self.reduced(contract, &term.base, (amount, currency), less, step.at)?)
                 }
             },
-            Body::Receipt { amount, currency, less } if term.base.is_received && selects(&term.base, item.sold) => {
+            Body::Paid { basis, amount, currency, less } if is_of(*basis) => {
                 Some(self.reduced(contract, &term.base, (amount, currency), less, step.at)?)
             }
-            Body::Deduction { category, amount, currency, of, is_of_receipt } => {
+            Body::Deduction { category, amount, currency, of, basis } => {
                 // The terms at what it names say whether that counts, and where what reduces it stands.
+                let worded = |at: Micros| self.in_force(contract, at)?.terms.iter().find(|it| it.name == term.name);
                 let governing = match of {
-                    Some(at) => self.term(contract, term.name, *at),
+                    Some(at) => worded(*at),
                     None => Some(term),
                 };
                 let stands = governing.is_some_and(|governing| {
-                    let place = (*category, Place::OwnDate);
+                    let place = (*category, Stands::OwnDate);
                     let is_listed = governing.base.less.contains(&place)
-                        || of.is_none() && governing.base.less.contains(&(*category, Place::Item));
-                    let is_basis = of.is_none() || governing.base.is_received == *is_of_receipt;
+                        || of.is_none() && governing.base.less.contains(&(*category, Stands::Item));
+                    let is_basis = of.is_none() || governing.base.basis == *basis;
                     is_listed && is_basis && selects(&governing.base, item.sold)
                 });
                 match stands {
@@ -86,7 +88,11 @@ impl<'h> Auditor<'h> {
         if currency == to.currency || amount.is_zero() {
             return Ok(amount.clone());
         }
+        if let Some((_, rate)) = to.fx_stated.as_ref().filter(|(from, _)| *from == currency) {
+            return Ok(amount * rate);
+        }
         let date = match to.fx_date {
+            FxDate::On(date) => date,
             FxDate::Item => date_of(to.zone, at),
             FxDate::PeriodEnd => self.period(contract, at).end.pred_opt().expect("a day"),
         };
@@ -119,16 +125,46 @@ impl<'h> Auditor<'h> {
         counts
     }
 
-    /// What a base counts toward what it counts above, while its term is not in force.
-    pub fn count_alone(&mut self, contract: usize, term: &Term, step: &Step<'_>) -> Result<(), Missing> {
-        let is_needed = term.base.above.is_some();
-        match self.base(contract, term, step) {
-            Ok(Some(base)) if term.base.above.is_some() => drop(self.above(contract, term, step.at, base)),
+    /// What counts while its term is not in force: toward what its base counts above, and, before the term was in force
+    /// for the first time, toward its tiers.
+    pub fn count_alone(&mut self, contract: usize, term: &'h Term, step: &Step<'_>) -> Result<(), Missing> {
+        let counts_at = named_at(step).map_or(step.at, |named| named.min(step.at));
+        let toward_tiers = match &term.how {
+            How::Tiers { from, .. } => {
+                *from <= date_of(self.contract(contract).zone, step.at) && self.begins(contract, term.name) > counts_at
+            }
+            _ => false,
+        };
+        let is_needed = term.base.above.is_some() || toward_tiers;
+        let base = match self.base(contract, term, step) {
+            Ok(Some(base)) if is_needed => base,
             // What a base can select needs a price; it needs a rate only where it counts.
             Err(missing) if missing == Missing::Price || is_needed => return Err(missing),
-            _ => {}
+            _ => return Ok(()),
+        };
+        let base = self.above(contract, term, step.at, base);
+        if toward_tiers {
+            let (each, place) = match &term.how {
+                How::Tiers { each, .. } => (*each, self.place(contract, term, step.item.and_then(|item| item.sold))),
+                _ => return Ok(()),
+            };
+            let window = window_at(self.contract(contract).zone, each, step.at);
+            self.count_tiers(place, window, &base);
         }
         Ok(())
+    }
+
+    /// How far tiers come in a window: before, and with what is added.
+    fn count_tiers(&mut self, place: Place, window: Window, base: &Q) -> (Q, Q) {
+        let state = self.states.entry(place).or_default();
+        let before = state.tiers.take().filter(|it| it.0 == window).map(|it| it.1).unwrap_or_default();
+        let after = &before + base;
+        state.tiers = Some((window, after.clone()));
+        (before, after)
+    }
+
+    fn place(&self, contract: usize, term: &Term, sold: Option<Sold>) -> Place {
+        (contract, term.name, if term.per_country { sold.and_then(|sold| sold.country) } else { None })
     }
 
     pub fn yielded(
@@ -139,9 +175,8 @@ impl<'h> Auditor<'h> {
         sold: Option<Sold>,
         base: Q,
     ) -> Result<Option<Q>, Missing> {
-        let group = if term.per_country { sold.and_then(|sold| sold.country) } else { None };
         let zone = self.contract(contract).zone;
-        let place = (contract, term.name, group);
+        let place = self.place(contract, term, sold);
         match &term.how {
             How::Rate(rate) => Ok(self.rate(contract, rate, at, sold).map(|rate| base * rate)),
             How::Price { price, per_units, blocks } => {
@@ -153,13 +188,13 @@ impl<'h> Auditor<'h> {
                 };
                 Ok(Some(count * price))
             }
-            How::Tiers { is_whole: false, each, bands, above, .. } => {
-                let window = window_at(zone, *each, at);
-                let state = self.states.entry(place).or_default();
-                let before = state.tiers.take().filter(|it| it.0 == window).map(|it| it.1).unwrap_or_default();
-                let after = &before + base;
+            How::Tiers { is_whole, each, bands, above, .. } => {
+                let (before, after) = self.count_tiers(place, window_at(zone, *each, at), &base);
                 let amount = marginal(bands, above, &after) - marginal(bands, above, &before);
-                state.tiers = Some((window, after));
+                if *is_whole {
+                    self.states.entry(place).or_default().windowed.add(term, &base);
+                    return Ok(None);
+                }
                 Ok(Some(amount))
             }
             How::Either { is_greater, each: None, rate, other } => {
@@ -170,7 +205,7 @@ impl<'h> Auditor<'h> {
                 let one = base * rate;
                 Ok(Some(if *is_greater { one.max(other) } else { one.min(other) }))
             }
-            How::Tiers { .. } | How::Either { .. } => {
+            How::Either { .. } => {
                 self.states.entry(place).or_default().windowed.add(term, &base);
                 Ok(None)
             }
@@ -202,7 +237,7 @@ impl<'h> Auditor<'h> {
 
     /// Counts requests by which the pool of a term is shared.
     pub fn count_use(&mut self, contract: usize, term: &Term, step: &Step<'_>) {
-        let Some(item) = step.item else { return };
+        let Some(item) = step.item.filter(|item| !self.is_held(contract, item)) else { return };
         if let (Body::Charge { quantity, .. }, Some(sold)) = (&item.body, item.sold)
             && item.meter == "requests"
         {
@@ -230,6 +265,14 @@ impl<'h> Auditor<'h> {
             Some(amount) => self.accrue_alone(contract, term, at - 1, amount),
             None => Ok(()),
         }
+    }
+}
+
+/// When the item was that a deduction names.
+pub fn named_at(step: &Step<'_>) -> Option<Micros> {
+    match step.item?.body {
+        Body::Deduction { of, .. } => of,
+        _ => None,
     }
 }
 

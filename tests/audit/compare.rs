@@ -2,7 +2,7 @@
 
 use crate::auditor::audit;
 use crate::books::{Account, Books, ByPeriod, Settled, accrued};
-use crate::model::{Contract, History, Q, Step};
+use crate::model::{History, Q, Step};
 use crate::print::printed;
 use crate::time::{period_name, start_of, window};
 use apportion::domain::money::Exact;
@@ -29,8 +29,9 @@ pub fn differences(history: &History) -> Vec<String> {
         Err(refusal) => return vec![format!("refused: {refusal}")],
     };
     let scenario = Scenario::read(&printed(history)).expect("as before");
-    let on_sums = of_product(&run_by(&scenario, Grain::Sums, || {}).expect("as before"));
-    if let Some((key, figure)) = on_sums.iter().find(|(key, figure)| product.get(*key) != Some(*figure)) {
+    let on_sums = of_sums(&scenario);
+    if let Some((key, figure)) = on_sums.iter().find(|(key, figure)| missing_alike(&product).get(*key) != Some(*figure))
+    {
         let of_items = product.get(key).map_or("nothing", String::as_str);
         return vec![format!("{key}: sums {figure}, items {of_items}")];
     }
@@ -39,6 +40,17 @@ pub fn differences(history: &History) -> Vec<String> {
     let shown = |of: &Figures, key: &String| of.get(key).cloned().unwrap_or_else(|| "nothing".to_owned());
     let differing = keys.into_iter().filter(|key| product.get(*key) != auditor.get(*key));
     differing.map(|key| format!("{key}: simulate {}, by hand {}", shown(&product, key), shown(&auditor, key))).collect()
+}
+
+/// What the product answers where usage is summed.
+pub fn of_sums(scenario: &Scenario) -> Figures {
+    missing_alike(&of_product(&run_by(scenario, Grain::Sums, || {}).expect("contracts that are read")))
+}
+
+/// Which of several things that are missing is met first is told by the order in which items come.
+pub fn missing_alike(figures: &Figures) -> Figures {
+    let told = |figure: &String| if figure.starts_with("missing_") { "missing".to_owned() } else { figure.clone() };
+    figures.iter().map(|(key, figure)| (key.clone(), told(figure))).collect()
 }
 
 pub fn number(exact: &Exact) -> Q {
@@ -98,9 +110,8 @@ pub fn of_auditor(history: &History) -> Figures {
     for (place, step) in history.steps.iter().enumerate() {
         match step {
             Step::Settle { contract, period, cutoff } => {
-                let of = &history.contracts[*contract];
                 match books.entry(*contract).or_default().settle(history, *contract, *period, *cutoff) {
-                    Settled::Booked(lines) => add_lines(&mut figures, (place, of), &lines),
+                    Settled::Booked(lines) => add_lines(&mut figures, place, &lines),
                     Settled::Failed(code) => {
                         figures.insert(format!("{place} error"), code.to_owned());
                     }
@@ -123,7 +134,7 @@ pub fn of_auditor(history: &History) -> Figures {
                     Ok(auditor) => {
                         for (term, by_period) in accrued(&auditor, *contract) {
                             for (origin, amount) in &by_period {
-                                let key = format!("{place} {term} accrued in {}", period_name(of, *origin));
+                                let key = format!("{place} {term} accrued in {}", period_name(*origin));
                                 add(&mut figures, key, amount);
                             }
                             add(&mut figures, format!("{place} {term} in all"), &by_period.values().sum());
@@ -136,10 +147,10 @@ pub fn of_auditor(history: &History) -> Figures {
     figures
 }
 
-fn add_lines(figures: &mut Figures, (place, of): (usize, &Contract), lines: &BTreeMap<Account, ByPeriod>) {
+fn add_lines(figures: &mut Figures, place: usize, lines: &BTreeMap<Account, ByPeriod>) {
     for ((term, payee), by_period) in lines {
         for (origin, amount) in by_period {
-            add(figures, format!("{place} {term} to {payee} of {}", period_name(of, *origin)), amount);
+            add(figures, format!("{place} {term} to {payee} of {}", period_name(*origin)), amount);
         }
     }
 }

@@ -235,7 +235,15 @@ impl World<'_> {
         let place = self.draw.place(self.history.records.len());
         let (source, of, usage) = match &self.history.records[place] {
             Record { source, id, what: What::Usage(usage), .. } => (*source, id.clone(), usage.clone()),
-            Record { source, id, what: What::Receipt { at, .. }, .. } => {
+            Record { source, id, what: What::Billing { at, currency, .. }, .. } if self.draw.chance(50) => {
+                let (source, of, currency) = (*source, id.clone(), *currency);
+                let at = at + self.draw.below(40 * DAY);
+                let (id, recorded_at) = (self.id("r"), self.recorded(at));
+                let amount = ratio(self.draw.between(1, 20_000), 100);
+                let what = What::Receipt { of, at, amount, currency };
+                return self.record(source, id, recorded_at, what);
+            }
+            Record { source, id, what: What::Receipt { at, .. } | What::Billing { at, .. }, .. } => {
                 let (source, id, at) = (*source, id.clone(), *at);
                 let amount = ratio(self.draw.between(1, 10_000), 100);
                 let what = What::Deduction {
@@ -251,12 +259,24 @@ impl World<'_> {
             }
             _ => return,
         };
+        let contract = self.draw.place(self.history.contracts.len());
+        if usage.product == "p"
+            && !self.history.contracts[contract].versions[0].holds.is_empty()
+            && self.draw.chance(40)
+        {
+            let (id, recorded_at) = (self.id("h"), self.recorded(usage.at));
+            let (right, releases) = (self.draw.pick(&["keep", "keep-too"]), self.draw.chance(75));
+            return self.record(source, id, recorded_at, What::Decision { contract, right, of, releases });
+        }
         let currency = if usage.product == "r" { "EUR" } else { "USD" };
         let at = if self.draw.chance(15) { self.instant() } else { usage.at + self.draw.below(70 * DAY) };
         let recorded_at = self.recorded(at);
         let amount = ratio(self.draw.between(1, 20_000), 100);
         let what = if self.draw.chance(35) {
             What::Receipt { of, at, amount, currency }
+        } else if self.draw.chance(25) {
+            let of = self.draw.chance(70).then_some(of);
+            What::Billing { of, sold: (usage.deployment, usage.product, usage.customer), at, amount, currency }
         } else {
             let is_named = self.draw.chance(80);
             What::Deduction {
@@ -268,7 +288,11 @@ impl World<'_> {
                 currency,
             }
         };
-        let id = self.id(if matches!(what, What::Receipt { .. }) { "r" } else { "d" });
+        let id = self.id(match what {
+            What::Receipt { .. } => "r",
+            What::Billing { .. } => "b",
+            _ => "d",
+        });
         self.record(source, id, recorded_at, what);
     }
 
@@ -287,7 +311,7 @@ impl World<'_> {
                 }
             }
             2 => {
-                if matches!(record.what, What::Usage(_) | What::Correction { .. }) {
+                if !matches!(record.what, What::Void { .. }) {
                     let id = self.id("v");
                     self.record(record.source, id, recorded_at, What::Void { of: record.id });
                 }
@@ -301,13 +325,24 @@ impl World<'_> {
                             product: (usage.product == "p" && self.draw.chance(25)).then_some("q"),
                             deployment: self.draw.chance(20).then_some("direct"),
                             quantities: self.draw.chance(70).then(|| self.quantities()),
-                            amount: None,
+                            ..Restated::default()
                         }
                     }
-                    What::Deduction { .. } | What::Receipt { .. } => {
-                        Restated { amount: Some(ratio(self.draw.between(1, 9000), 100)), ..Restated::default() }
+                    What::Deduction { at, .. } | What::Receipt { at, .. } | What::Billing { at, .. } => {
+                        let moved = self.draw.chance(30).then(|| at + self.draw.between(-10, 20) * DAY);
+                        let amount = Some(ratio(self.draw.between(1, 9000), 100));
+                        Restated { at: moved, amount, ..Restated::default() }
                     }
-                    _ => return,
+                    What::Figure { .. } => {
+                        let amount = Some(ratio(self.draw.between(-9000, 9000), 100));
+                        Restated { amount, ..Restated::default() }
+                    }
+                    What::Event { .. } => Restated { at: Some(self.instant()), ..Restated::default() },
+                    What::Status { at, .. } => {
+                        let until = Some(at + self.draw.between(1, 90) * DAY);
+                        Restated { until, ..Restated::default() }
+                    }
+                    What::Decision { .. } | What::Correction { .. } | What::Void { .. } => return,
                 };
                 if restated != Restated::default() {
                     let id = self.id("k");
@@ -323,7 +358,7 @@ impl World<'_> {
             let of = &self.history.contracts[contract];
             let (zone, each) = (of.zone, of.period);
             let mut period = window(each, self.setting.start);
-            let count = if each == Each::Month { 7 } else { 3 };
+            let count = if matches!(each, Each::Week | Each::Month | Each::ContractMonth(_)) { 7 } else { 3 };
             let mut cutoff = start_of(zone, self.setting.start);
             for _ in 0..count {
                 let end = start_of(zone, period.end);

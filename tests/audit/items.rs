@@ -1,7 +1,7 @@
 //! Items of what is known, in the one order in which they count.
 
 use crate::known::{Known, Money};
-use crate::model::{Micros, Name, Place, Q, Usage, What};
+use crate::model::{Basis, Micros, Name, Place, Q, Usage, What};
 use num_traits::Zero;
 
 /// What was sold, to whom.
@@ -28,7 +28,9 @@ pub enum Body {
         money: Money,
         less: Vec<Less>,
     },
-    Receipt {
+    /// A line of an invoice, or cash.
+    Paid {
+        basis: Basis,
         amount: Q,
         currency: Name,
         less: Vec<Less>,
@@ -39,7 +41,7 @@ pub enum Body {
         amount: Q,
         currency: Name,
         of: Option<Micros>,
-        is_of_receipt: bool,
+        basis: Basis,
     },
     Figure {
         contract: usize,
@@ -56,6 +58,8 @@ pub struct Item {
     pub meter: Name,
     pub sold: Option<Sold>,
     pub body: Body,
+    /// The usage behind it, of the same source.
+    pub sale: Option<String>,
 }
 
 /// Every item that is known.
@@ -70,10 +74,11 @@ pub fn items(known: &Known<'_>, last_instant: impl Fn(usize, chrono::NaiveDate) 
                     items.push(item(usage.at, whose, meter, Some(sold(usage)), body));
                 }
             }
-            What::Receipt { of, at, amount, currency } => {
-                let Some(usage) = usage_of(known, record.source, of).filter(|it| is_sold(known, it)) else { continue };
-                let body = Body::Receipt { amount: amount.clone(), currency, less: Vec::new() };
-                items.push(item(*at, whose, "", Some(sold(usage)), body));
+            What::Billing { at, amount, currency, .. } | What::Receipt { at, amount, currency, .. } => {
+                let Some(sold) = sold_of(known, record.source, record.id) else { continue };
+                let basis = if matches!(record.what, What::Billing { .. }) { Basis::Invoiced } else { Basis::Received };
+                let body = Body::Paid { basis, amount: amount.clone(), currency, less: Vec::new() };
+                items.push(item(*at, whose, "", Some(sold), body));
             }
             What::Figure { contract, name, through, value, .. } => {
                 let body = Body::Figure { contract: *contract, name, value: value.clone() };
@@ -89,7 +94,7 @@ pub fn items(known: &Known<'_>, last_instant: impl Fn(usize, chrono::NaiveDate) 
         let Some(of) = of else {
             let (deployment, product, customer) = *sold;
             let sold = Sold { deployment, product, customer, country: None };
-            let body = Body::Deduction { category, amount: amount.clone(), currency, of: None, is_of_receipt: false };
+            let body = Body::Deduction { category, amount: amount.clone(), currency, of: None, basis: Basis::Occurred };
             items.push(item(*at, whose, "", Some(sold), body));
             continue;
         };
@@ -97,6 +102,9 @@ pub fn items(known: &Known<'_>, last_instant: impl Fn(usize, chrono::NaiveDate) 
     }
     // A flow figure stands after every item of its instant.
     let is_figure = |it: &Item| matches!(it.body, Body::Figure { .. });
+    for item in &mut items {
+        item.sale = sale_of(known, item.source, &item.id).map(str::to_owned);
+    }
     items.sort_by(|a, b| {
         let key = |it: &Item| (it.at, is_figure(it));
         key(a).cmp(&key(b)).then_with(|| (&a.id, a.source, a.meter).cmp(&(&b.id, b.source, b.meter)))
@@ -104,39 +112,46 @@ pub fn items(known: &Known<'_>, last_instant: impl Fn(usize, chrono::NaiveDate) 
     items
 }
 
-/// A deduction of a sale stands against its charges, and on the basis of what is received against its receipts; one
-/// of a receipt against that alone. Each in proportion.
+/// What a deduction reduces: on each basis the items of what it names, or of what is of that; of a receipt that alone.
+/// Each in proportion, in equal parts where they come to nothing.
 fn add_deduction(items: &mut Vec<Item>, known: &Known<'_>, (whose, at): ((&str, Name), Micros), of: &str, all: &Less) {
     let source = whose.1;
-    for is_of_receipt in [false, true] {
+    for basis in [Basis::Occurred, Basis::Invoiced, Basis::Received] {
         let mut named: Vec<(usize, Q)> = Vec::new();
         for (place, it) in items.iter().enumerate().filter(|(_, it)| it.source == source) {
             match &it.body {
-                Body::Charge { money: Money::Of(amount, _), .. } if !is_of_receipt && it.id == of => {
+                Body::Charge { money: Money::Of(amount, _), .. } if basis == Basis::Occurred && it.id == of => {
                     named.push((place, amount.clone()));
                 }
-                Body::Receipt { amount, .. } if is_of_receipt => {
-                    let is_it = it.id == of || receipt_of(known, source, &it.id) == Some(of);
+                Body::Paid { basis: found, amount, .. } if basis == *found => {
+                    let first = named_by(known, source, &it.id);
+                    let second = first.and_then(|first| named_by(known, source, first));
+                    let is_it = it.id == of || first == Some(of) || second == Some(of);
                     named.extend(is_it.then(|| (place, amount.clone())));
                 }
                 _ => {}
             }
         }
         let total: Q = named.iter().map(|(_, amount)| amount).sum();
-        if total.is_zero() {
-            continue;
-        }
+        let count = named.len();
         for (place, weight) in named {
-            let part = Less { amount: &all.amount * &weight / &total, ..all.clone() };
+            let part = if total.is_zero() { Q::new(1.into(), count.into()) } else { weight / &total };
+            let part = Less { amount: &all.amount * part, ..all.clone() };
             let (sold, of, meter) = (items[place].sold, items[place].at, items[place].meter);
             let body = Body::Deduction {
                 category: part.category,
                 amount: part.amount.clone(),
                 currency: part.currency,
                 of: Some(of),
-                is_of_receipt,
+                basis,
             };
-            if let Body::Charge { less, .. } | Body::Receipt { less, .. } = &mut items[place].body {
+            // An item is made smaller on the basis on which it counts.
+            let own = &mut items[place].body;
+            let is_own =
+                matches!(own, Body::Charge { .. }) || matches!(own, Body::Paid { basis: it, .. } if *it == basis);
+            if let Body::Charge { less, .. } | Body::Paid { less, .. } = own
+                && is_own
+            {
                 less.push(part);
             }
             items.push(item(at, whose, meter, sold, body));
@@ -145,29 +160,56 @@ fn add_deduction(items: &mut Vec<Item>, known: &Known<'_>, (whose, at): ((&str, 
 }
 
 fn item(at: Micros, (id, source): (&str, Name), meter: Name, sold: Option<Sold>, body: Body) -> Item {
-    Item { at, id: id.to_owned(), source, meter, sold, body }
+    Item { at, id: id.to_owned(), source, meter, sold, body, sale: None }
 }
 
 fn sold(usage: &Usage) -> Sold {
     Sold { deployment: usage.deployment, product: usage.product, customer: usage.customer, country: usage.country }
 }
 
-fn usage_of<'k>(known: &'k Known<'_>, source: Name, id: &str) -> Option<&'k Usage> {
-    known.records.iter().find_map(|it| match &it.what {
-        What::Usage(usage) if it.source == source && it.id == id => Some(usage),
-        _ => None,
-    })
+pub fn record_of<'k>(known: &'k Known<'_>, source: Name, id: &str) -> Option<&'k What> {
+    known.records.iter().find(|it| it.source == source && it.id == id).map(|it| &it.what)
 }
 
-fn is_sold(known: &Known<'_>, usage: &Usage) -> bool {
-    known.charges(usage).iter().any(|(_, _, money)| matches!(money, Money::Of(..)))
+/// What was sold, of a sale or of what names one; none where it waits for that.
+fn sold_of(known: &Known<'_>, source: Name, id: &str) -> Option<Sold> {
+    match record_of(known, source, id)? {
+        What::Usage(usage) => {
+            let is_sold = known.charges(usage).iter().any(|(_, _, money)| matches!(money, Money::Of(..)));
+            is_sold.then(|| sold(usage))
+        }
+        What::Billing { of: None, sold: (deployment, product, customer), .. } => {
+            Some(Sold { deployment, product, customer, country: None })
+        }
+        What::Billing { of: Some(of), .. } => match record_of(known, source, of)? {
+            What::Usage(_) => sold_of(known, source, of),
+            _ => None,
+        },
+        What::Receipt { of, .. } => match record_of(known, source, of)? {
+            What::Usage(_) | What::Billing { .. } => sold_of(known, source, of),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
-fn receipt_of<'k>(known: &'k Known<'_>, source: Name, id: &str) -> Option<&'k str> {
-    known.records.iter().find_map(|it| match &it.what {
-        What::Receipt { of, .. } if it.source == source && it.id == id => Some(of.as_str()),
+/// The usage behind a record.
+fn sale_of<'k>(known: &'k Known<'_>, source: Name, id: &'k str) -> Option<&'k str> {
+    match record_of(known, source, id)? {
+        What::Usage(_) => Some(id),
+        What::Billing { of, .. } | What::Deduction { of, .. } => sale_of(known, source, of.as_deref()?),
+        What::Receipt { of, .. } => sale_of(known, source, of),
         _ => None,
-    })
+    }
+}
+
+/// What a billing or receipt names.
+fn named_by<'k>(known: &'k Known<'_>, source: Name, id: &str) -> Option<&'k str> {
+    match record_of(known, source, id)? {
+        What::Billing { of, .. } => of.as_deref(),
+        What::Receipt { of, .. } => Some(of),
+        _ => None,
+    }
 }
 
 /// What stands of an amount where it lists the categories that make it smaller there.

@@ -67,15 +67,17 @@ fn restate(what: &mut What, restated: &Restated) {
                 (usage.requests, usage.tokens) = (requests.clone(), tokens.clone());
             }
         }
-        What::Deduction { at, amount, .. } | What::Receipt { at, amount, .. } => {
+        What::Deduction { at, amount, .. } | What::Receipt { at, amount, .. } | What::Billing { at, amount, .. } => {
             *at = restated.at.unwrap_or(*at);
             *amount = restated.amount.clone().unwrap_or_else(|| amount.clone());
         }
-        What::Figure { .. }
-        | What::Event { .. }
-        | What::Status { .. }
-        | What::Correction { .. }
-        | What::Void { .. } => {}
+        What::Figure { value, .. } => *value = restated.amount.clone().unwrap_or_else(|| value.clone()),
+        What::Event { at, .. } => *at = restated.at.unwrap_or(*at),
+        What::Status { at, until, .. } => {
+            *at = restated.at.unwrap_or(*at);
+            *until = restated.until.or(*until);
+        }
+        What::Decision { .. } | What::Correction { .. } | What::Void { .. } => {}
     }
 }
 

@@ -1,6 +1,6 @@
 //! Records and steps of a history as lines of JSON.
 
-use crate::model::{History, Q, Record, Restated, Step, What};
+use crate::model::{History, Q, Record, Restated, Step, What, seller};
 use crate::print::{decimal, money, time_text};
 use crate::time::{period_name, window};
 use num_traits::Zero;
@@ -35,6 +35,20 @@ pub fn record_line(history: &History, record: &Record) -> Value {
             }
             line
         }
+        What::Billing { of, sold: (deployment, product, customer), at, amount, currency } => {
+            let mut line = json!({ "kind": "billing", "at": time_text(*at), "amount": money(amount, currency) });
+            match of {
+                Some(of) => line["for"] = json!([named(of)]),
+                None => {
+                    line["product"] = json!(product);
+                    line["customer"] = json!(customer);
+                    if let Some(seller) = seller(deployment) {
+                        line["seller"] = json!(seller);
+                    }
+                }
+            }
+            line
+        }
         What::Receipt { of, at, amount, currency } => json!({
             "kind": "receipt", "at": time_text(*at), "amount": money(amount, currency), "for": [named(of)],
         }),
@@ -56,6 +70,10 @@ pub fn record_line(history: &History, record: &Record) -> Value {
             }
             line
         }
+        What::Decision { contract: place, right, of, releases } => json!({
+            "kind": "decision", "contract": contract(place), "right": right, "event": named(of),
+            "decision": if *releases { "release" } else { "reject" }, "reason": "history",
+        }),
         What::Correction { of, restated } => {
             let mut line = corrected(history, record, of, restated);
             line["kind"] = json!("correction");
@@ -82,9 +100,13 @@ fn quantities(requests: &Q, tokens: &Q) -> Value {
 
 fn corrected(history: &History, record: &Record, of: &str, restated: &Restated) -> Value {
     let named = |it: &&Record| it.source == record.source && it.id == of;
-    let (time, currency) = match history.records.iter().find(named).map(|it| &it.what) {
-        Some(What::Deduction { currency, .. } | What::Receipt { currency, .. }) => ("at", *currency),
-        _ => ("occurred_at", "USD"),
+    let (time, value, currency) = match history.records.iter().find(named).map(|it| &it.what) {
+        Some(What::Deduction { currency, .. } | What::Receipt { currency, .. } | What::Billing { currency, .. }) => {
+            ("at", "amount", *currency)
+        }
+        Some(What::Figure { contract, .. }) => ("at", "value", history.contracts[*contract].currency),
+        Some(What::Event { .. } | What::Status { .. }) => ("at", "amount", "USD"),
+        _ => ("occurred_at", "amount", "USD"),
     };
     let mut line = json!({});
     if let Some(at) = restated.at {
@@ -100,7 +122,10 @@ fn corrected(history: &History, record: &Record, of: &str, restated: &Restated) 
         line["quantities"] = quantities(requests, tokens);
     }
     if let Some(amount) = &restated.amount {
-        line["amount"] = json!(money(amount, currency));
+        line[value] = json!(money(amount, currency));
+    }
+    if let Some(until) = restated.until {
+        line["until"] = json!(time_text(until));
     }
     line
 }
@@ -109,7 +134,7 @@ fn corrected(history: &History, record: &Record, of: &str, restated: &Restated) 
 pub fn step_line(history: &History, step: &Step) -> Value {
     let period = |contract: &usize, day: &chrono::NaiveDate| {
         let of = &history.contracts[*contract];
-        period_name(of, window(of.period, *day))
+        period_name(window(of.period, *day))
     };
     let id = |contract: &usize| history.contracts[*contract].id;
     match step {

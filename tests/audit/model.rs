@@ -42,10 +42,13 @@ pub enum Mode {
 /// A stretch of time in which something is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Each {
+    /// From Monday.
+    Week,
     Month,
     Quarter,
     Year,
-    /// Twelve months from a date, again and again.
+    /// A month from a date, or twelve, again and again.
+    ContractMonth(NaiveDate),
     ContractYear(NaiveDate),
     Ever,
 }
@@ -54,6 +57,7 @@ pub enum Each {
 pub enum FxDate {
     Item,
     PeriodEnd,
+    On(NaiveDate),
 }
 
 #[derive(Clone, Debug)]
@@ -62,10 +66,11 @@ pub struct Contract {
     pub zone: Tz,
     pub currency: Name,
     pub mode: Mode,
-    /// Month, quarter or year.
     pub period: Each,
     pub fx_date: FxDate,
     pub fx_within: u32,
+    /// A rate that the contract states itself.
+    pub fx_stated: Option<(Name, Q)>,
     /// Numbers rise with `recorded_at`.
     pub versions: Vec<Version>,
 }
@@ -78,6 +83,15 @@ pub struct Version {
     pub terms: Vec<Term>,
     /// A cap of several terms, and their names.
     pub shared_cap: Option<Cap>,
+    pub holds: Vec<Hold>,
+}
+
+/// A right by which usage of a product anywhere but on a cloud is held.
+#[derive(Clone, Debug)]
+pub struct Hold {
+    pub name: Name,
+    pub product: Name,
+    pub only: Name,
 }
 
 /// A local date, or an instant.
@@ -102,12 +116,28 @@ pub struct Term {
     pub until: Option<Name>,
     /// A fact of that name begins it.
     pub starts: Option<Name>,
+    /// So many days after its end it goes on; of all, or of customers whom it had before.
+    pub tail: Option<(u64, Tail)>,
     pub cap: CapOf,
     pub minimum: Option<Minimum>,
     /// The advance that its accruals pay back first.
-    pub recoups: Option<Name>,
+    pub recoups: Option<Recoups>,
     pub once: bool,
     pub per_country: bool,
+}
+
+/// The advance that is paid back, up to how much in all, and whether the rest is repaid in the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recoups {
+    pub advance: Name,
+    pub limit: Option<Q>,
+    pub is_repaid: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    All,
+    EarlierCustomers,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,10 +170,17 @@ pub struct Base {
     /// A customer whose items do not count.
     pub not_customer: Option<Name>,
     pub less: Vec<(Name, Place)>,
-    pub is_received: bool,
+    pub basis: Basis,
     pub below_zero: BelowZero,
     /// Only what comes after so much, counted from a date.
     pub above: Option<(Q, Each, NaiveDate)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    Occurred,
+    Invoiced,
+    Received,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -326,9 +363,10 @@ impl Record {
     /// Whether it tells something of a contract after one.
     pub fn is_of_contract_after(&self, place: usize) -> bool {
         match self.what {
-            What::Figure { contract, .. } | What::Event { contract, .. } | What::Status { contract, .. } => {
-                contract > place
-            }
+            What::Figure { contract, .. }
+            | What::Event { contract, .. }
+            | What::Status { contract, .. }
+            | What::Decision { contract, .. } => contract > place,
             _ => false,
         }
     }
@@ -337,7 +375,15 @@ impl Record {
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
     Usage(Usage),
-    /// Of one usage event, or one receipt, of the same source; or of none: what a deployment sold of a product to a
+    /// A line of an invoice, of one usage event of the same source; or of none: then of what was sold.
+    Billing {
+        of: Option<String>,
+        sold: (Name, Name, Name),
+        at: Micros,
+        amount: Q,
+        currency: Name,
+    },
+    /// Of one usage event, billing or receipt of the same source; or of none: what a deployment sold of a product to a
     /// customer.
     Deduction {
         of: Option<String>,
@@ -347,6 +393,7 @@ pub enum What {
         amount: Q,
         currency: Name,
     },
+    /// Of one usage event, or one billing, of the same source.
     Receipt {
         of: String,
         at: Micros,
@@ -371,6 +418,13 @@ pub enum What {
         name: Name,
         at: Micros,
         until: Option<Micros>,
+    },
+    /// On one usage event of the same source.
+    Decision {
+        contract: usize,
+        right: Name,
+        of: String,
+        releases: bool,
     },
     Correction {
         of: String,
@@ -400,6 +454,7 @@ pub struct Restated {
     pub deployment: Option<Name>,
     pub quantities: Option<(Q, Q)>,
     pub amount: Option<Q>,
+    pub until: Option<Micros>,
 }
 
 #[derive(Clone, Debug)]
@@ -434,6 +489,10 @@ pub fn digits(currency: Name) -> u32 {
 
 pub fn seller(deployment: Name) -> Option<Name> {
     DEPLOYMENTS.iter().find(|it| it.0 == deployment).and_then(|it| it.1)
+}
+
+pub fn cloud(deployment: Name) -> Name {
+    DEPLOYMENTS.iter().find(|it| it.0 == deployment).map(|it| it.3).unwrap_or_default()
 }
 
 pub fn channel(deployment: Name) -> Name {

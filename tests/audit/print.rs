@@ -2,8 +2,9 @@
 
 use crate::lines::{record_line, step_line};
 use crate::model::{
-    Base, BelowZero, Blocks, Cap, CapOf, Carry, Condition, Contract, DEPLOYMENTS, Each, FxDate, History, How, Micros,
-    Minimum, Mode, Name, Other, PARTIES, PRODUCTS, Payees, Place, ProRata, Q, Rate, Select, Term, Version, What, When,
+    Base, Basis, BelowZero, Blocks, Cap, CapOf, Carry, Condition, Contract, DEPLOYMENTS, Each, FxDate, History, Hold,
+    How, Micros, Minimum, Mode, Name, Other, PARTIES, PRODUCTS, Payees, Place, ProRata, Q, Rate, Recoups, Select, Tail,
+    Term, Version, What, When,
 };
 use crate::time::instant;
 use apportion::domain::contract::folder::SourceFile;
@@ -125,17 +126,21 @@ fn head(history: &History, place: usize, contract: &Contract) -> String {
         Mode::Down => "down",
     };
     let fx_date = match contract.fx_date {
-        FxDate::Item => "item",
-        FxDate::PeriodEnd => "period_end",
+        FxDate::Item => "\"item\"".to_owned(),
+        FxDate::PeriodEnd => "\"period_end\"".to_owned(),
+        FxDate::On(date) => date.to_string(),
     };
     let mut text = format!(
-        "# {id}\n\n```toml\n[contract]\nid = \"{id}\"\nzone = \"{zone}\"\ncurrency = \"{currency}\"\nperiod = \"{}\"\nrounding = \"{mode}\"\nnegative = \"carry\"\npro_rata = \"full\"\n\n[fx]\nsource = \"ECB\"\ndate = \"{fx_date}\"\nwithin = \"{} days\"\n",
+        "# {id}\n\n```toml\n[contract]\nid = \"{id}\"\nzone = \"{zone}\"\ncurrency = \"{currency}\"\nperiod = \"{}\"\nrounding = \"{mode}\"\nnegative = \"carry\"\npro_rata = \"full\"\n\n[fx]\nsource = \"ECB\"\ndate = {fx_date}\nwithin = \"{} days\"\n",
         each(contract.period),
         contract.fx_within
     );
+    if let Some((from, rate)) = &contract.fx_stated {
+        let _ = writeln!(text, "rates = [{{ from = \"{from}\", to = \"{currency}\", rate = \"{}\" }}]", decimal(rate));
+    }
     let mut facts: BTreeSet<(Name, &str)> = BTreeSet::new();
     let mut figures: BTreeSet<Name> = BTreeSet::new();
-    let mut years = BTreeSet::new();
+    let mut years = BTreeSet::from([contract.period]);
     for version in &contract.versions {
         years.extend(version.shared_cap.iter().map(|cap| cap.each));
         for term in &version.terms {
@@ -171,9 +176,12 @@ fn head(history: &History, place: usize, contract: &Contract) -> String {
         let _ = writeln!(text, "\n[figure.{name}]\nunit = \"{currency}\"\nkind = \"flow\"\nmissing = \"zero\"");
     }
     for year in years {
-        if let Each::ContractYear(from) = year {
-            let _ = writeln!(text, "\n[period.{}]\nevery = \"12 months\"\nfrom = {from}", each(year));
-        }
+        let (months, from) = match year {
+            Each::ContractMonth(from) => ("1 month", from),
+            Each::ContractYear(from) => ("12 months", from),
+            _ => continue,
+        };
+        let _ = writeln!(text, "\n[period.{}]\nevery = \"{months}\"\nfrom = {from}", each(year));
     }
     text + "```\n"
 }
@@ -195,10 +203,12 @@ fn term_windows(term: &Term) -> Vec<Each> {
 
 fn each(each: Each) -> String {
     match each {
+        Each::Week => "week".to_owned(),
         Each::Month => "month".to_owned(),
         Each::Quarter => "quarter".to_owned(),
         Each::Year => "year".to_owned(),
         Each::Ever => "term".to_owned(),
+        Each::ContractMonth(from) => format!("month-from-{from}"),
         Each::ContractYear(from) => format!("year-from-{from}"),
     }
 }
@@ -217,6 +227,12 @@ fn version_text(history: &History, contract: &Contract, version: &Version) -> St
     );
     if let Some(cap) = &version.shared_cap {
         let _ = writeln!(text, "\n[cap.total]\n{}", cap_fields(cap, contract.currency, "\n"));
+    }
+    for Hold { name, product, only } in &version.holds {
+        let _ = writeln!(
+            text,
+            "\n[right.{name}]\nonly = {{ cloud = \"{only}\" }}\nproducts = [\"{product}\"]\non_breach = \"hold\""
+        );
     }
     text.push_str("```\n");
     for term in &version.terms {
@@ -259,8 +275,10 @@ fn base_text(history: &History, name: &str, currency: Name, base: &Base) -> Stri
     if !base.less.is_empty() {
         let _ = writeln!(text, "less = [{}]", less.collect::<Vec<_>>().join(", "));
     }
-    if base.is_received {
-        text.push_str("basis = \"received\"\n");
+    match base.basis {
+        Basis::Occurred => {}
+        Basis::Invoiced => text.push_str("basis = \"invoiced\"\n"),
+        Basis::Received => text.push_str("basis = \"received\"\n"),
     }
     match base.below_zero {
         BelowZero::Keep => {}
@@ -292,6 +310,10 @@ fn term_text(history: &History, contract: &Contract, term: &Term) -> String {
     for (field, fact) in [("from", term.starts), ("until", term.until)] {
         text.push_str(&fact.map(|fact| format!("{field} = \"{fact}\"\n")).unwrap_or_default());
     }
+    if let Some((days, of)) = term.tail {
+        let of = if of == Tail::All { "all" } else { "earlier customers" };
+        let _ = writeln!(text, "tail = {{ lasts = \"{days} days\", of = \"{of}\" }}");
+    }
     match &term.cap {
         CapOf::None => {}
         CapOf::Own(cap) => {
@@ -302,8 +324,10 @@ fn term_text(history: &History, contract: &Contract, term: &Term) -> String {
     if let Some(minimum) = &term.minimum {
         let _ = writeln!(text, "minimum = {{ {} }}", minimum_fields(name, currency, minimum, &term.how));
     }
-    if let Some(advance) = term.recoups {
-        let _ = writeln!(text, "credits = [{{ of = \"{advance}\", rest = \"carried\" }}]");
+    if let Some(Recoups { advance, limit, is_repaid }) = &term.recoups {
+        let rest = if *is_repaid { "repaid" } else { "carried" };
+        let limit = limit.as_ref().map(|it| format!(", limit = \"{}\"", money(it, currency))).unwrap_or_default();
+        let _ = writeln!(text, "credits = [{{ of = \"{advance}\", rest = \"{rest}\"{limit} }}]");
     }
     if term.once {
         text.push_str("once = \"sale\"\n");

@@ -1,6 +1,6 @@
 //! Makes a failing history small: leaves out whatever it can while it still fails.
 
-use crate::model::{BelowZero, CapOf, History, Payees, Step, When};
+use crate::model::{Basis, BelowZero, CapOf, History, Payees, Step, When};
 use std::path::Path;
 
 /// The smallest history found that still fails.
@@ -57,11 +57,12 @@ fn smaller(history: &History) -> impl Iterator<Item = History> {
             change(&|it| it.recoups = None);
             change(&|it| it.once = false);
             change(&|it| it.per_country = false);
-            change(&|it| (it.from, it.through, it.until, it.starts) = (None, None, None, None));
+            change(&|it| (it.from, it.through, it.until, it.starts, it.tail) = (None, None, None, None, None));
+            change(&|it| it.tail = None);
             change(&|it| it.base.less.clear());
             change(&|it| it.base.above = None);
             change(&|it| it.base.not_customer = None);
-            change(&|it| it.base.is_received = false);
+            change(&|it| it.base.basis = Basis::Occurred);
             change(&|it| it.base.below_zero = BelowZero::Keep);
             change(&|it| it.base.select.truncate(1));
             change(&|it| {
@@ -70,6 +71,7 @@ fn smaller(history: &History) -> impl Iterator<Item = History> {
                 }
             });
         }
+        with(&|it| it.contracts[place].versions.iter_mut().for_each(|it| it.holds.clear()));
         with(&|it| it.contracts[place].zone = chrono_tz::UTC);
         with(&|it| {
             for version in &mut it.contracts[place].versions {

@@ -1,7 +1,7 @@
 //! Local time, worked out from the zone's rules alone: first instants of dates, windows, and their names.
 
-use crate::model::{Contract, Each, Micros, When};
-use chrono::{DateTime, Datelike, LocalResult, NaiveDate, NaiveTime, TimeZone, Utc};
+use crate::model::{Each, Micros, When};
+use chrono::{DateTime, Datelike, Days, LocalResult, NaiveDate, NaiveTime, TimeZone, Utc};
 use chrono_tz::Tz;
 
 /// A stretch of local days, its end exclusive.
@@ -58,6 +58,11 @@ fn months_after(anchor: NaiveDate, months: i32) -> NaiveDate {
 /// The window in which a date lies.
 pub fn window(each: Each, date: NaiveDate) -> Window {
     let (months, anchor) = match each {
+        Each::Week => {
+            let first = date - Days::new(date.weekday().num_days_from_monday().into());
+            return Window { first, end: first + Days::new(7) };
+        }
+        Each::ContractMonth(anchor) => (1, anchor),
         Each::Month => (1, day(2000, 1, 1)),
         Each::Quarter => (3, day(2000, 1, 1)),
         Each::Year => (12, day(2000, 1, 1)),
@@ -75,13 +80,17 @@ pub fn window_at(zone: Tz, each: Each, at: Micros) -> Window {
     window(each, date_of(zone, at))
 }
 
-/// What a settlement period is called.
-pub fn period_name(contract: &Contract, period: Window) -> String {
+/// What a settlement period is called: by its first and last day where it is none of the calendar's.
+pub fn period_name(period: Window) -> String {
     let first = period.first;
-    match contract.period {
-        Each::Month => first.format("%Y-%m").to_string(),
-        Each::Quarter => format!("{}-Q{}", first.year(), first.month0() / 3 + 1),
-        Each::Year => first.year().to_string(),
-        Each::ContractYear(_) | Each::Ever => first.to_string(),
+    let is = |each| window(each, first) == period;
+    if is(Each::Month) {
+        first.format("%Y-%m").to_string()
+    } else if is(Each::Quarter) {
+        format!("{}-Q{}", first.year(), first.month0() / 3 + 1)
+    } else if is(Each::Year) {
+        first.year().to_string()
+    } else {
+        format!("{first}/{}", period.end.pred_opt().expect("a day"))
     }
 }

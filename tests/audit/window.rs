@@ -58,8 +58,11 @@ impl<'h> Auditor<'h> {
             self.states.keys().filter(|it| (it.0, it.1) == (contract, term.name)).copied().collect();
         for place in places {
             let part = self.part(place, term, window, at);
-            let state = &mut self.states.get_mut(&place).expect("a state").windowed;
-            let value = value(term, state, &part);
+            let state = self.states.get_mut(&place).expect("a state");
+            // The counter goes on where the term comes back within its window.
+            let counted = state.tiers.as_ref().filter(|it| it.0 == window).map(|it| it.1.clone()).unwrap_or_default();
+            let state = &mut state.windowed;
+            let value = value(term, state, (&part, &counted));
             let amount = &value - &state.yielded;
             state.yielded = value;
             if is_over {
@@ -99,7 +102,9 @@ impl<'h> Auditor<'h> {
     }
 
     pub fn count_toward_minimum(&mut self, contract: usize, name: Name, at: Micros, amount: &Q) {
-        let has_minimum = self.term(contract, name, at).is_some_and(|it| it.minimum.is_some());
+        // A commitment names what counts.
+        let is_own = |it: &Term| it.minimum.is_some() && it.how != How::Commitment;
+        let has_minimum = self.term(contract, name, at).is_some_and(is_own);
         if has_minimum {
             self.states.entry((contract, name, None)).or_default().windowed.counted += amount;
         }
@@ -151,12 +156,11 @@ impl<'h> Auditor<'h> {
     }
 }
 
-fn value(term: &Term, state: &Windowed, part: &Q) -> Q {
+fn value(term: &Term, state: &Windowed, (part, counted): (&Q, &Q)) -> Q {
     match &term.how {
         How::Tiers { bands, above, .. } => {
-            let reached = bands
-                .iter()
-                .find(|band| if band.is_inclusive { state.base <= band.edge } else { state.base < band.edge });
+            let reached =
+                bands.iter().find(|band| if band.is_inclusive { *counted <= band.edge } else { *counted < band.edge });
             &state.base * reached.map_or(above, |band| &band.rate)
         }
         How::Either { is_greater, other, .. } => {

@@ -259,17 +259,34 @@ impl<'a, L: Lines> Engine<'a, L> {
         let item_at = own.and_then(|it| it.item_at);
         let governing = item_at.map_or(Some(base), |at| step.agreement.in_force(at)?.bases.get(&base.name));
         let own = own.filter(|own| governing.is_some_and(|base| stands(base, own, at)));
-        let counts = (own.is_some() || !there.is_empty())
-            && governing.is_some_and(|base| self.selects_named(step, base, item_at.unwrap_or(passing.at), passing));
+        let is_any = own.is_some() || !there.is_empty();
+        let place = item_at.unwrap_or(passing.at);
+        let counts = |is_of_billing| {
+            let selects = |base: &Base| self.selects_named(step, (base, is_of_billing), place, passing);
+            is_any && governing.is_some_and(selects)
+        };
+        let (of_charge, of_billing) = (counts(false), counts(true));
         let basis = base.basis;
-        own.into_iter().chain(there).filter(move |it| counts && it.basis == basis)
+        let counts = move |it: &&Deduction<'_>| if it.is_of_billing { of_billing } else { of_charge };
+        own.into_iter().chain(there).filter(move |it| counts(it) && it.basis == basis)
     }
 
-    /// Whether a base selects what a deduction names, as it did there: that has the deduction's attributes.
-    pub(super) fn selects_named(&self, step: &Step<'a>, base: &Base, at: Instant, passing: &Passing<'_>) -> bool {
+    /// Whether a base selects what a deduction names, as it did there: that has the deduction's attributes. A billing
+    /// that stands alone is no charge.
+    pub(super) fn selects_named(
+        &self,
+        step: &Step<'a>,
+        (base, is_of_billing): (&Base, bool),
+        at: Instant,
+        passing: &Passing<'_>,
+    ) -> bool {
         base.select.iter().any(|selection| {
-            matches!(selection.of, Source::Charges | Source::Billings)
-                && self.selects(step, &selection.filter, passing.attributes, at)
+            let is_of_it = match selection.of {
+                Source::Charges => !is_of_billing,
+                Source::Billings => true,
+                Source::Units | Source::Facts(_) | Source::Of(_) => false,
+            };
+            is_of_it && self.selects(step, &selection.filter, passing.attributes, at)
         })
     }
 

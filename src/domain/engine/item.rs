@@ -130,6 +130,8 @@ pub struct Deduction<'a> {
     pub basis: Basis,
     /// The instant of the item that it names.
     pub item_at: Option<Instant>,
+    /// Whether that is a billing that stands alone, which is no charge.
+    pub is_of_billing: bool,
 }
 
 impl Item<'_> {

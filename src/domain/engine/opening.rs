@@ -3,12 +3,11 @@
 use super::EngineError;
 use super::item::AttributesId;
 use super::leaf::ItemLeaves;
-use super::life::Stretch;
 use super::node::evaluate;
 use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::{Step, StreamId, StreamName, Work};
 use super::run::Engine;
-use super::state::{CapInForce, CapKey, Group, Passing, Waiting};
+use super::state::{CapInForce, CapKey, Group, Passing, StreamState, Waiting};
 use super::term::Wanted;
 use crate::domain::contract::measure::Measure;
 use crate::domain::contract::term::{Excess, On, Term};
@@ -59,14 +58,14 @@ impl<'a, L: Lines> Engine<'a, L> {
             let (id, group) = key;
             let steps = self.steps().iter();
             match steps.filter_map(|step| Some((step, step.cap.filter(|(cap, _)| *cap == id)?.1))).next() {
-                Some((step, cap)) => {
-                    self.open_cap(step, (id, cap), group, at)?;
+                Some((step, cap)) if self.open_cap(step, (id, cap), group, at)? => {
                     if cap.excess == Excess::Deferred {
                         self.release(key, at)?;
                     }
                 }
-                // No term is under it any more: all that waits is paid, unless its term has ended.
-                None => self.drop_cap(key, at)?,
+                // No term is under it any more, or not before a later date: all that waits is paid, unless its term
+                // has ended.
+                Some(_) | None => self.drop_cap(key, at)?,
             }
         }
         Ok(())
@@ -106,13 +105,10 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.emit(waiting.stream, group, at, amount)
     }
 
-    /// What waits lapses with its term.
+    /// What waits lapses with its term, also where that comes back later.
     pub(super) fn drop_waiting(&mut self, step: &Step<'a>, end: Instant) {
-        let ends = self.streams.get(step.stream.place()).is_some_and(|state| {
-            let is_over = |stretch: &Stretch| stretch.span.end == end;
-            state.stretches.iter().any(is_over) && !state.stretches.iter().any(|it| it.span.contains(end))
-        });
-        if ends {
+        let goes_on = |state: &StreamState| state.stretches.iter().any(|stretch| stretch.span.contains(end));
+        if !self.streams.get(step.stream.place()).is_some_and(goes_on) {
             for cap in self.caps.values_mut() {
                 drop(cap.state.drain(|waiting| waiting.stream == step.stream));
             }

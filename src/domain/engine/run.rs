@@ -295,9 +295,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let error = lacking.map(|(_, error)| error.clone())?;
         match &step.work {
             Work::Term(term) => {
-                let begins = self.streams.get(step.stream.place()).and_then(|state| state.lives.first());
-                let is_before = begins.is_none_or(|begins| passing.at < begins.start);
-                let tiers = term.tiers.as_ref().filter(|_| is_before);
+                let tiers = term.tiers.as_ref().filter(|_| self.is_before_its_life(step, passing));
                 let from = tiers.and_then(|tiers| instant(step.agreement, &tiers.counting.from, self.known));
                 let counts = from.is_some_and(|from| from <= passing.at);
                 (counts || self.is_in_force(step, term, passing)).then_some(error)

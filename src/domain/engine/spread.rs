@@ -22,6 +22,8 @@ struct Part<'a> {
     place: usize,
     /// What was neither received nor taken off yet.
     open: Exact,
+    /// Whether it is of a billing that names no charge.
+    is_alone: bool,
 }
 
 /// What can be named, by its id.
@@ -39,7 +41,7 @@ pub(super) struct Sold<'a> {
 impl<'a> Sold<'a> {
     /// A charge, and the place that its item takes.
     pub fn add(&mut self, id: &'a EventId, (attributes, at): (AttributesId, Instant), amount: Exact, place: usize) {
-        let part = Part { sale: id, attributes, at, place, open: amount.clone(), amount };
+        let part = Part { sale: id, attributes, at, place, open: amount.clone(), amount, is_alone: false };
         self.charges.entry(id).or_default().push(part);
     }
 
@@ -118,7 +120,7 @@ fn add_billing<'a>(builder: &mut Builder<'a>, sold: &mut Sold<'a>, record: &'a R
         let attributes = builder.attributes(Attributes(about(&billing.about)));
         let amount = billing.amount.amount.clone();
         let (at, open) = (billing.at, amount.clone());
-        vec![Part { sale: &record.id, attributes, at, place: 0, open, amount }]
+        vec![Part { sale: &record.id, attributes, at, place: 0, open, amount, is_alone: true }]
     } else {
         let Some(named) = all_named(sold, &billing.names) else { return };
         let shares = spread(&billing.amount.amount, &amounts(&named));
@@ -265,7 +267,8 @@ fn tell<'a>(builder: &mut Builder<'a>, record: &'a Record, deduction: &'a record
     let Told { basis, part, attributes, amount, unit } = told;
     let item_at = part.map(|part| part.at);
     let amount = InUnit { value: amount, unit };
-    let deduction_of_it = Deduction { category: &deduction.category, amount, basis, item_at };
+    let is_of_billing = basis == Basis::Occurred && part.is_some_and(|part| part.is_alone);
+    let deduction_of_it = Deduction { category: &deduction.category, amount, basis, item_at, is_of_billing };
     if let Some(named) = part.and_then(|part| builder.items.get_mut(part.place)) {
         named.less.push(deduction_of_it.clone());
     }

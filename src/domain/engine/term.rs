@@ -69,12 +69,11 @@ impl<'a, L: Lines> Engine<'a, L> {
         let is_touched = is_touched(step, passing);
         // A refund of a sale that counted in one term of a group counts there alone, if at all.
         let is_taken = self.is_taken(step, term, passing, is_touched);
-        if !is_touched || is_taken {
+        if !is_touched {
             return Ok(None);
         }
         if !self.is_in_force(step, term, passing) {
-            let begins = self.streams.get(step.stream.place()).and_then(|state| state.lives.first()).map(|it| it.start);
-            if begins.is_some_and(|begins| passing.at < begins) {
+            if !is_taken && self.is_before_its_life(step, passing) {
                 self.count_only(step, term, passing);
             }
             return Ok(None);
@@ -86,7 +85,12 @@ impl<'a, L: Lines> Engine<'a, L> {
         if term.on.is_some() {
             return Ok(None);
         }
-        if let Some(once) = &term.once {
+        // What only shares its pool, or counts beside its amount, is left to the others of its group.
+        let is_of_amount = step.of.iter().any(|of| delta(passing, *of).is_some());
+        if is_taken && is_of_amount {
+            return Ok(None);
+        }
+        if let Some(once) = term.once.as_ref().filter(|_| is_of_amount) {
             passing.taken.push((self.plan.streams[step.stream].agreement, once.clone(), term.id.clone()));
         }
         if needs_window(step.version, node, term.each.as_ref(), term.tiers.as_ref()) {
@@ -111,13 +115,15 @@ impl<'a, L: Lines> Engine<'a, L> {
         if let Some((_, _, by)) = taken {
             return *by != term.id;
         }
-        let item_at = match content(step, passing) {
-            Some(Content::Deduction(Deduction { item_at: Some(item_at), .. })) => *item_at,
+        let (item_at, is_of_billing) = match content(step, passing) {
+            Some(Content::Deduction(Deduction { item_at: Some(item_at), is_of_billing, .. })) => {
+                (*item_at, *is_of_billing)
+            }
             _ => return false,
         };
         let bases = step.of.iter().filter_map(|of| self.steps().iter().find(|it| it.stream == *of));
         let selects = |base: &Step<'a>| match &base.work {
-            Work::Base(of, _) => self.selects_named(base, of, item_at, passing),
+            Work::Base(of, _) => self.selects_named(base, (of, is_of_billing), item_at, passing),
             Work::Figure(..) | Work::Amount(_) | Work::Term(_) | Work::Gauge(_) => false,
         };
         let counts_there = is_touched || bases.into_iter().any(selects);
@@ -125,6 +131,13 @@ impl<'a, L: Lines> Engine<'a, L> {
             passing.taken.push((agreement, once.clone(), term.id.clone()));
         }
         false
+    }
+
+    /// Whether what passes was before a term began, or names what was: a deduction takes off what counted already.
+    pub(super) fn is_before_its_life(&self, step: &Step<'a>, passing: &Passing<'_>) -> bool {
+        let at = named_at(step, passing).map_or(passing.at, |named| named.min(passing.at));
+        let lives = self.streams.get(step.stream.place()).map(|state| &state.lives);
+        lives.and_then(|lives| lives.first()).is_some_and(|life| at < life.start)
     }
 
     /// Counts toward the tiers and blocks of a term before it begins, from the date on that it states.
@@ -155,11 +168,10 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     /// Whether a term is in force for what passes, as for the item that a deduction names.
     pub(super) fn is_in_force(&mut self, step: &Step<'a>, term: &'a Term, passing: &Passing<'_>) -> bool {
-        let item_at = match content(step, passing) {
-            Some(Content::Deduction(deduction)) => deduction.item_at,
-            _ => None,
-        };
-        [Some(passing.at), item_at].into_iter().flatten().all(|at| self.is_in_force_at(step, term, passing, at))
+        [Some(passing.at), named_at(step, passing)]
+            .into_iter()
+            .flatten()
+            .all(|at| self.is_in_force_at(step, term, passing, at))
     }
 
     fn is_in_force_at(&mut self, step: &Step<'a>, term: &'a Term, passing: &Passing<'_>, at: Instant) -> bool {
@@ -394,6 +406,14 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
         }
         sum
+    }
+}
+
+/// When the item was that a deduction names.
+fn named_at(step: &Step<'_>, passing: &Passing<'_>) -> Option<Instant> {
+    match content(step, passing) {
+        Some(Content::Deduction(deduction)) => deduction.item_at,
+        _ => None,
     }
 }
 
