@@ -28,7 +28,7 @@ impl<'a> Object<'a> {
     }
 
     /// An object that is to be refused: a key that nobody asks for is kept for whoever has to refuse it.
-    pub fn to_be_refused(self) -> Self {
+    pub fn refusable(self) -> Self {
         Self { strays: Some(Strays::default()), ..self }
     }
 
@@ -162,7 +162,7 @@ fn a_key_that_nobody_asked_for_is_named() {
 #[test]
 fn a_key_within_what_is_to_be_refused_is_kept() {
     let value = serde_json::json!({"a": {"b": 2, "c": 3}});
-    let object = Object::new("x", &value).expect("an object").to_be_refused();
+    let object = Object::new("x", &value).expect("an object").refusable();
     let inner = object.object("a").expect("an object").expect("given");
     assert_eq!((inner.text("b"), inner.finish()), (Ok("2".to_owned()), Ok(())));
     assert_eq!(serde_json::Value::from(object.take_strays()), serde_json::json!({"c": 3}));

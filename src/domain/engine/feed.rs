@@ -223,6 +223,7 @@ impl<'a> Builder<'a> {
                 unit,
             },
             less: Vec::new(),
+            sold_at: None,
             until: None,
             counts_for: CountsFor::All,
         });
@@ -280,6 +281,7 @@ impl<'a> Builder<'a> {
             attributes,
             content: Content::Event { contract: &fact.contract, name: &fact.name },
             less: Vec::new(),
+            sold_at: None,
             until: None,
             counts_for: CountsFor::All,
         });

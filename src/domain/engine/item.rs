@@ -28,6 +28,8 @@ pub struct Item<'a> {
     pub at: Instant,
     pub id: ItemId<'a>,
     pub attributes: AttributesId,
+    /// Of money that names a sale: when that was. Who brought its customer is asked for then.
+    pub sold_at: Option<Instant>,
     pub content: Content<'a>,
     /// What makes it smaller where it stands, in bases that say so.
     pub less: Vec<Deduction<'a>>,

@@ -100,6 +100,7 @@ impl<'a> Builder<'a> {
                 attributes,
                 content: Content::Usage { quantity, charge, meets_prices },
                 less: Vec::new(),
+                sold_at: None,
                 until: content.ended_at,
                 counts_for: self.counts_for(Some(event.id)),
             });
@@ -145,6 +146,7 @@ impl<'a> Builder<'a> {
             attributes,
             content: Content::Usage { quantity, charge, meets_prices: false },
             less: Vec::new(),
+            sold_at: None,
             until: None,
             counts_for,
         });

@@ -55,6 +55,8 @@ pub struct Engine<'a, L> {
     pub(super) taken_off: Vec<(String, Exact)>,
     /// What the base that passes has just drawn on.
     pub(super) drawn_of: Option<&'a Measure>,
+    /// When the sale was that the item which passes is money of.
+    sold_at: Option<Instant>,
     pub(super) lines: L,
     pub(super) watches: Watches,
     end: Instant,
@@ -114,6 +116,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             unpriced: BTreeMap::new(),
             taken_off: Vec::new(),
             drawn_of: None,
+            sold_at: None,
             books_begin: Span::ever().start,
             lines,
             watches: Watches::default(),
@@ -162,7 +165,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             lacking: Vec::new(),
         };
         self.lines.passes();
+        self.sold_at = item.sold_at;
         let done = self.pass(passing, 0);
+        self.sold_at = None;
         self.prices_first(done)
     }
 
@@ -402,6 +407,9 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     /// Whether a filter selects an item; it says the same until the next boundary.
     pub(super) fn takes(&mut self, step: &Step<'a>, filter: &'a Filter, of: AttributesId, at: Instant) -> bool {
+        if self.sold_at.is_some() {
+            return self.selects(step, filter, of, at);
+        }
         let key = std::ptr::from_ref(filter);
         if let Some((_, is_taken)) = self.selected.get(of.place()).and_then(|it| it.iter().find(|it| it.0 == key)) {
             return *is_taken;
@@ -424,6 +432,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             Attribute::Fact(_) if attributes.get(name).is_some() => attributes.get(name),
             Attribute::Fact(fact) => {
                 let (fact, rule) = step.version.facts.get_key_value(fact)?;
+                let at = self.sold_at.filter(|_| rule.names_party).unwrap_or(at);
                 self.known.fact_value(&step.agreement.head.id, (fact, rule), step.agreement.head.zone, attributes, at)
             }
             _ => attributes.get(name),
@@ -447,7 +456,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         (at, window): (Instant, Option<u32>),
     ) -> Result<Rc<Bands>, EngineError> {
         let key = (std::ptr::from_ref(table), of);
-        let is_steady = window.is_none() && is_steady(step, table);
+        let is_steady = window.is_none() && self.sold_at.is_none() && is_steady(step, table);
         if let Some(bands) = self.tables.get(&key).filter(|_| is_steady) {
             return Ok(bands.clone());
         }

@@ -198,6 +198,7 @@ impl History {
                     attributes: *attributes,
                     content,
                     less: Vec::new(),
+                    sold_at: None,
                     until: None,
                     counts_for: CountsFor::All,
                 })

@@ -17,6 +17,8 @@ struct Part<'a> {
     sale: &'a EventId,
     attributes: AttributesId,
     at: Instant,
+    /// When the sale behind it was.
+    sold_at: Instant,
     amount: Exact,
     /// The place of its item among those that are built.
     place: usize,
@@ -41,7 +43,7 @@ pub(super) struct Sold<'a> {
 impl<'a> Sold<'a> {
     /// A charge, and the place that its item takes.
     pub fn add(&mut self, id: &'a EventId, (attributes, at): (AttributesId, Instant), amount: Exact, place: usize) {
-        let part = Part { sale: id, attributes, at, place, open: amount.clone(), amount, is_alone: false };
+        let part = Part { sale: id, attributes, at, sold_at: at, place, open: amount.clone(), amount, is_alone: false };
         self.charges.entry(id).or_default().push(part);
     }
 
@@ -120,7 +122,7 @@ fn add_billing<'a>(builder: &mut Builder<'a>, sold: &mut Sold<'a>, record: &'a R
         let attributes = builder.attributes(Attributes(about(&billing.about)));
         let amount = billing.amount.amount.clone();
         let (at, open) = (billing.at, amount.clone());
-        vec![Part { sale: &record.id, attributes, at, place: 0, open, amount, is_alone: true }]
+        vec![Part { sale: &record.id, attributes, at, sold_at: at, place: 0, open, amount, is_alone: true }]
     } else {
         let Some(named) = all_named(sold, &billing.names) else { return };
         let shares = spread(&billing.amount.amount, &amounts(&named));
@@ -143,6 +145,7 @@ fn item<'a>(builder: &Builder<'a>, record: &'a Record, kind: Kind, part: &Part<'
         at: part.at,
         id: ItemId { id: &record.id.id, source: &record.id.source, kind, meter: "" },
         attributes: part.attributes,
+        sold_at: Some(part.sold_at),
         content,
         until: None,
         less: Vec::new(),
@@ -275,5 +278,6 @@ fn tell<'a>(builder: &mut Builder<'a>, record: &'a Record, deduction: &'a record
     let id = ItemId { id: &record.id.id, source: &record.id.source, kind: Kind::Deduction, meter: "" };
     let counts_for = builder.counts_for(part.map(|part| part.sale));
     let (at, content) = (deduction.at, Content::Deduction(deduction_of_it));
-    builder.items.push(Item { at, id, attributes, content, less: Vec::new(), until: None, counts_for });
+    let sold_at = part.filter(|_| basis != Basis::Occurred).map(|part| part.sold_at);
+    builder.items.push(Item { at, id, attributes, sold_at, content, less: Vec::new(), until: None, counts_for });
 }

@@ -35,7 +35,7 @@ pub fn translate(json: &Value) -> Result<Translated, Fault> {
     let hand = scenario.get("hand").cloned().unwrap_or_default();
     let refusal = hand.pointer("/load/error").and_then(Value::as_str).map(str::to_owned);
     if refusal.is_some() {
-        scenario = scenario.to_be_refused();
+        scenario = scenario.refusable();
     }
     let names = Names::of(&scenario, refusal)?;
     let mut files = vec![register::register(&names, &scenario)?, register::prices(&names, &scenario)?];
