@@ -317,7 +317,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         if *of.part != PartBlock::Exact {
             self.needs_items();
         }
-        let PartBlock::Running(from) = of.part else { return blocks(measured, of) };
+        let (PartBlock::Running(from) | PartBlock::Started(from)) = of.part else { return blocks(measured, of) };
         if instant(step.agreement, from, self.known).is_none_or(|from| at < from) {
             return Exact::zero();
         }

@@ -137,17 +137,13 @@ struct OwnTime {
 impl OwnTime {
     fn of(agreement: &Contract, version: &Version, named: &Named<'_>, life: &Life, known: &Knowledge) -> Self {
         let never = Span { start: Instant::MAX_UTC, end: Instant::MAX_UTC };
-        let start = match &life.from {
+        let from: Option<Vec<Instant>> = life.from.iter().map(|it| instant(agreement, it, known)).collect();
+        let Some(from) = from else { return Self { main: never, tail: None } };
+        let start = from.into_iter().max().unwrap_or_else(|| {
             // A length counts from where the term first began, not anew from each version that restates it.
-            None => {
-                let stating = agreement.versions.iter().filter(|it| named.life(it).is_some());
-                stating.map(|it| it.effective_at).min().unwrap_or(version.effective_at)
-            }
-            Some(from) => match instant(agreement, from, known) {
-                Some(start) => start,
-                None => return Self { main: never, tail: None },
-            },
-        };
+            let stating = agreement.versions.iter().filter(|it| named.life(it).is_some());
+            stating.map(|it| it.effective_at).min().unwrap_or(version.effective_at)
+        });
         let moments = life.until.iter().filter_map(|it| instant(agreement, it, known));
         let moments = moments.chain(version_end(agreement, version, known));
         let lasts = life.lasts.map(|lasts| lasts.after(start, agreement.head.zone));

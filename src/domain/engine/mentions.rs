@@ -86,7 +86,7 @@ pub(super) fn is_looked_up(measure: &Measure, version: &Version, work: &Work<'_>
 /// From when on a term counts what is not its own alone: toward its tiers, or into blocks of units.
 pub(super) fn counts_from(term: &Term) -> Option<&Moment> {
     let running = match term.node.as_ref().map(|node| &node.kind) {
-        Some(NodeKind::Price { part_block: PartBlock::Running(from), .. }) => Some(from),
+        Some(NodeKind::Price { part_block: PartBlock::Running(from) | PartBlock::Started(from), .. }) => Some(from),
         _ => None,
     };
     term.tiers.as_ref().map(|tiers| &tiers.counting.from).or(running)

@@ -66,10 +66,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         term: &'a Term,
         passing: &mut Passing<'_>,
     ) -> Result<Option<Exact>, EngineError> {
-        let is_touched = is_touched(step, passing);
         // A refund of a sale that counted in one term of a group counts there alone, if at all.
-        let is_taken = self.is_taken(step, term, passing, is_touched);
-        if !is_touched {
+        let is_taken = self.is_taken(step, term, passing);
+        if !is_touched(step, passing) {
             return Ok(None);
         }
         if !self.is_in_force(step, term, passing) {
@@ -86,8 +85,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(None);
         }
         // What only shares its pool, or counts beside its amount, is left to the others of its group.
-        let is_of_amount = step.of.iter().any(|of| delta(passing, *of).is_some());
-        if is_taken && is_of_amount {
+        let is_of_amount = is_of_amount(step, passing);
+        if is_of_amount && is_taken {
             return Ok(None);
         }
         if let Some(once) = term.once.as_ref().filter(|_| is_of_amount) {
@@ -108,29 +107,44 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// Whether another term of its group has what passes. What names an item is with the term that took that.
-    fn is_taken(&mut self, step: &Step<'a>, term: &'a Term, passing: &mut Passing<'_>, is_touched: bool) -> bool {
+    fn is_taken(&mut self, step: &Step<'a>, term: &Term, passing: &mut Passing<'_>) -> bool {
         let Some(once) = &term.once else { return false };
         let agreement = self.plan.streams[step.stream].agreement;
         let taken = passing.taken.iter().find(|(of, group, _)| *of == agreement && group == once);
         if let Some((_, _, by)) = taken {
             return *by != term.id;
         }
-        let (item_at, is_of_billing) = match content(step, passing) {
-            Some(Content::Deduction(Deduction { item_at: Some(item_at), is_of_billing, .. })) => {
-                (*item_at, *is_of_billing)
+        let Some(Content::Deduction(deduction)) = content(step, passing) else { return false };
+        let Some(by) = self.taker((agreement, once), deduction, passing) else { return false };
+        let is_other = by != term.id;
+        passing.taken.push((agreement, once.clone(), by));
+        is_other
+    }
+
+    /// The first term of a group that counted what a deduction names, as they were then.
+    fn taker(
+        &mut self,
+        (agreement, once): (usize, &str),
+        deduction: &Deduction<'_>,
+        passing: &Passing<'_>,
+    ) -> Option<TermId> {
+        let item_at = deduction.item_at?;
+        let then = self.plan.epochs.iter().find(|epoch| epoch.span.contains(item_at))?;
+        for step in &then.steps {
+            let Work::Term(term) = &step.work else { continue };
+            if term.once.as_deref() != Some(once) || self.plan.streams[step.stream].agreement != agreement {
+                continue;
             }
-            _ => return false,
-        };
-        let bases = step.of.iter().filter_map(|of| self.steps().iter().find(|it| it.stream == *of));
-        let selects = |base: &Step<'a>| match &base.work {
-            Work::Base(of, _) => self.selects_named(base, (of, is_of_billing), item_at, passing),
-            Work::Figure(..) | Work::Amount(_) | Work::Term(_) | Work::Gauge(_) => false,
-        };
-        let counts_there = is_touched || bases.into_iter().any(selects);
-        if counts_there && self.is_in_force_at(step, term, passing, item_at) {
-            passing.taken.push((agreement, once.clone(), term.id.clone()));
+            let mut bases = step.of.iter().filter_map(|of| then.steps.iter().find(|it| it.stream == *of));
+            let counts = bases.any(|base| match &base.work {
+                Work::Base(of, _) => self.selects_named(base, (of, deduction.is_of_billing), item_at, passing),
+                Work::Figure(..) | Work::Amount(_) | Work::Term(_) | Work::Gauge(_) => false,
+            });
+            if counts && self.is_in_force_at(step, term, passing, item_at) {
+                return Some(term.id.clone());
+            }
         }
-        false
+        None
     }
 
     /// Whether what passes was before a term began, or names what was: a deduction takes off what counted already.
@@ -146,7 +160,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         term.node.iter().for_each(|node| leaves_of(node, &mut leaves));
         for leaf in leaves {
             let measured = step.input(leaf.of).and_then(|of| delta(passing, of)).cloned();
-            let running = leaf.blocks.filter(|blocks| matches!(blocks.part, PartBlock::Running(_)));
+            let running =
+                leaf.blocks.filter(|blocks| matches!(blocks.part, PartBlock::Running(_) | PartBlock::Started(_)));
             if let Some((measured, blocks)) = measured.zip(running) {
                 let group = self.group(&term.per, step, passing.attributes, passing.at);
                 self.blocks(step, (group, passing.at), &measured, blocks);
@@ -420,6 +435,11 @@ fn named_at(step: &Step<'_>, passing: &Passing<'_>) -> Option<Instant> {
 /// Whether anything that a step draws on yields something of what passes.
 fn is_touched(step: &Step<'_>, passing: &Passing<'_>) -> bool {
     step.streams().any(|stream| delta(passing, stream).is_some())
+}
+
+/// Whether what its amount is of yields something of what passes.
+fn is_of_amount(step: &Step<'_>, passing: &Passing<'_>) -> bool {
+    step.of.iter().any(|of| delta(passing, *of).is_some())
 }
 
 /// A table that is asked at an item, or for a window.

@@ -16,7 +16,7 @@ use super::watch::Total;
 use crate::domain::calendar::Window;
 use crate::domain::contract::Version;
 use crate::domain::contract::measure::{Base, BelowZero, FigureKind, Measure, Node, NodeKind};
-use crate::domain::contract::term::{Apply, Carry, CarryLimit, Read, Shortfall, Term, Tiers};
+use crate::domain::contract::term::{Apply, Carry, CarryLimit, Minimum, Read, Shortfall, Term, Tiers};
 use crate::domain::contract::value::Table;
 use crate::domain::contract::window::WindowRule;
 use crate::domain::money::Exact;
@@ -381,7 +381,24 @@ impl<'a, L: Lines> Engine<'a, L> {
             let amount = self.accrue(step, term, wanted)?;
             self.emit(step.stream, group, last, amount)?;
         }
+        self.drop_minima(step, minimum, end);
         Ok(())
+    }
+
+    /// Drops windows that the version that begins then does not state: at their end, no such minimum is in force.
+    fn drop_minima(&mut self, step: &Step<'a>, minimum: &Minimum, end: Instant) {
+        let later = self.next_epoch(end).and_then(|next| next.steps.iter().find(|later| later.stream == step.stream));
+        let each_of = |later: &Step<'_>| match &later.work {
+            Work::Term(term) => term.minimum.as_ref().map(|minimum| minimum.each.clone()),
+            Work::Base(..) | Work::Figure(..) | Work::Amount(_) | Work::Gauge(_) => None,
+        };
+        if later.is_some_and(|later| each_of(later).as_ref() != Some(&minimum.each)) {
+            for group in self.groups_of(step.stream, |group| group.minimum_window.is_some()) {
+                if let Some(state) = self.group_state(step.stream, group) {
+                    state.minimum_window = None;
+                }
+            }
+        }
     }
 
     /// The minimum of the window after one, as the version in force says then: it receives what is carried.

@@ -2,7 +2,7 @@
 
 use super::declared::{Declared, length, moment};
 use super::names::Names;
-use super::term::{Terms, finish, untranslated};
+use super::term::{Terms, finish, is_amount, untranslated};
 use crate::json::{Fault, Object};
 use crate::toml_text::{Block, fenced, field, one_or_more, quoted, table};
 use apportion::domain::contract::folder::SourceFile;
@@ -53,7 +53,7 @@ pub fn contract(names: &Names, contract: &Object<'_>) -> Result<Contract, Fault>
             credits: BTreeMap::new(),
             caps: BTreeMap::new(),
             payer: String::new(),
-            is_input: false,
+            is_amount: false,
             blocks: Vec::new(),
         };
         let text = self::version(terms, &version)?;
@@ -157,7 +157,7 @@ fn in_order(terms: Vec<Object<'_>>) -> Result<Vec<Object<'_>>, Fault> {
 /// What other terms have to know of one: whether it is only an input, and what pays it back.
 fn prepare(terms: &mut Terms<'_>, term: &Object<'_>) -> Result<(), Fault> {
     let id = term.text("id")?;
-    if term.flag("input_only")? {
+    if term.flag("input_only")? && is_amount(term) {
         terms.inputs.insert(id.clone());
     }
     let (advance, set_off) = (term.object("advance")?, term.object("set_off")?);
