@@ -81,8 +81,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(None);
         }
         // What only shares its pool, or counts beside its amount, is left to the others of its group.
-        let is_of_amount = step.of.iter().any(|of| delta(passing, *of).is_some());
-        if let Some(once) = term.once.as_ref().filter(|_| is_of_amount) {
+        if let Some(once) = term.once.as_ref().filter(|_| is_of_amount(step, passing)) {
             let key = (self.plan.streams[step.stream].agreement, once.clone());
             if passing.taken.contains(&key) {
                 return Ok(None);
@@ -147,7 +146,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             (None, true) => false,
             (tail, false) => {
-                if let Some((customer, state)) = tail.as_ref().and(customer).zip(self.state(step.stream)) {
+                let customer = tail.as_ref().and(customer).filter(|_| is_of_amount(step, passing));
+                if let Some((customer, state)) = customer.zip(self.state(step.stream)) {
                     state.customers.insert(customer);
                 }
                 true
@@ -357,6 +357,11 @@ fn named_at(step: &Step<'_>, passing: &Passing<'_>) -> Option<Instant> {
 /// Whether anything that a step draws on yields something of what passes.
 fn is_touched(step: &Step<'_>, passing: &Passing<'_>) -> bool {
     step.streams().any(|stream| delta(passing, stream).is_some())
+}
+
+/// Whether what passes is of a term's amount, and not of its pool's use or its minimum's spend alone.
+fn is_of_amount(step: &Step<'_>, passing: &Passing<'_>) -> bool {
+    step.of.iter().any(|of| delta(passing, *of).is_some())
 }
 
 /// A table that is asked at an item, or for a window.
