@@ -59,8 +59,10 @@ pub(super) struct Group {
     pub of_window: Option<Exact>,
     pub minimum_window: Option<OpenWindow>,
     pub minimum: MinimumState,
-    /// What has accrued in all, and at each mark before it.
+    /// What has accrued in all.
     pub accrued: Exact,
+    /// What of that counts toward a cap, if there is one: all but what stands outside of it; and at each mark before.
+    pub capped: Exact,
     pub marks: Vec<(Instant, Exact)>,
     pub paid_back: PaidBack,
 }

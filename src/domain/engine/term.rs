@@ -219,9 +219,12 @@ impl<'a, L: Lines> Engine<'a, L> {
         amount: Exact,
         cap: Option<(AttributesId, CapUse)>,
     ) -> Result<(), EngineError> {
-        let Wanted { group, at, cause, base, amount: uncapped, .. } = wanted;
+        let Wanted { group, at, cause, base, amount: uncapped, is_outside_cap } = wanted;
         if let Some(state) = self.group_state(step.stream, group) {
             state.accrued += &amount;
+            if !is_outside_cap {
+                state.capped += &amount;
+            }
             if term.minimum.as_ref().is_some_and(|minimum| minimum.of.is_empty())
                 && cause != Cause::TopUp
                 && let Some(window) = &mut state.minimum_window
@@ -338,8 +341,8 @@ impl<'a, L: Lines> Engine<'a, L> {
                     continue;
                 }
                 let Some(group) = self.group_state(stream, group) else { continue };
-                let before = group.marks.iter().rev().find(|(at, _)| *at <= since).map(|(_, accrued)| accrued.clone());
-                sum = &sum + &(&group.accrued - &before.unwrap_or_default());
+                let before = group.marks.iter().rev().find(|(at, _)| *at <= since).map(|(_, capped)| capped.clone());
+                sum = &sum + &(&group.capped - &before.unwrap_or_default());
             }
         }
         sum
