@@ -191,18 +191,18 @@ impl<'h> Auditor<'h> {
             && !term.until.is_some_and(happened)
     }
 
-    /// Whether a term that is in force takes what passes: after its end perhaps of customers alone whom it had before.
-    fn takes(&mut self, contract: usize, term: &Term, step: &Step<'_>) -> bool {
-        let (Some((_, Tail::EarlierCustomers)), Some(through)) = (term.tail, term.through) else { return true };
+    /// The customer of what passes, where a term has a tail of its earlier customers, and whether it is in that.
+    fn customer(&self, contract: usize, term: &Term, step: &Step<'_>) -> Option<(Option<Name>, bool)> {
+        let (Some((_, Tail::EarlierCustomers)), Some(through)) = (term.tail, term.through) else { return None };
         let customer = step.item.and_then(|item| item.sold).map(|sold| sold.customer);
-        let zone = self.contract(contract).zone;
-        let is_tail = |at: Micros| date_of(zone, at) > through;
-        let known = self.customers.entry((contract, term.name)).or_default();
-        if !is_tail(step.at) {
-            known.extend(customer);
-            return true;
-        }
-        customer.is_some_and(|customer| known.contains(customer))
+        Some((customer, date_of(self.contract(contract).zone, step.at) > through))
+    }
+
+    /// Whether a term that is in force takes what passes: after its end perhaps of customers alone whom it had before.
+    fn takes(&self, contract: usize, term: &Term, step: &Step<'_>) -> bool {
+        let Some((customer, true)) = self.customer(contract, term, step) else { return true };
+        let known = self.customers.get(&(contract, term.name));
+        customer.is_some_and(|customer| known.is_some_and(|known| known.contains(customer)))
     }
 
     pub fn events(&self, contract: usize, name: Name) -> &[Micros] {
@@ -310,7 +310,7 @@ impl<'h> Auditor<'h> {
             let version = self.in_force(contract, step.at);
             for term in version.into_iter().flat_map(|version| &version.terms) {
                 let is_named = named_at(step).is_none_or(|at| self.term(contract, term.name, at).is_some());
-                if !is_named || !self.is_active(contract, term, step.at) {
+                if !is_named || !self.is_active(contract, term, step.at) || !self.takes(contract, term, step) {
                     self.count_alone(contract, term, step)?;
                     continue;
                 }
@@ -319,8 +319,8 @@ impl<'h> Auditor<'h> {
                     continue;
                 }
                 let Some(base) = self.base(contract, term, step)? else { continue };
-                if !self.takes(contract, term, step) {
-                    continue;
+                if let Some((customer, false)) = self.customer(contract, term, step) {
+                    self.customers.entry((contract, term.name)).or_default().extend(customer);
                 }
                 if term.once && !step.taken.insert(contract) {
                     continue;

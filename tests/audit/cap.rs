@@ -89,8 +89,9 @@ impl<'h> Auditor<'h> {
             };
             let Some(term) = terms.iter().find(is_under).copied() else {
                 // What waits lapses with its term; the term may come back.
-                if key.1.is_some() {
-                    self.caps.get_mut(&key).expect("a cap").sum = Q::zero();
+                let capped = self.caps.get_mut(&key).expect("a cap");
+                if key.1.is_some() && capped.wording.is_deferred {
+                    capped.sum = capped.sum.clone().min(capped.room());
                 }
                 continue;
             };

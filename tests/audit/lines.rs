@@ -35,20 +35,7 @@ pub fn record_line(history: &History, record: &Record) -> Value {
             }
             line
         }
-        What::Billing { of, sold: (deployment, product, customer), at, amount, currency } => {
-            let mut line = json!({ "kind": "billing", "at": time_text(*at), "amount": money(amount, currency) });
-            match of {
-                Some(of) => line["for"] = json!([named(of)]),
-                None => {
-                    line["product"] = json!(product);
-                    line["customer"] = json!(customer);
-                    if let Some(seller) = seller(deployment) {
-                        line["seller"] = json!(seller);
-                    }
-                }
-            }
-            line
-        }
+        What::Billing { .. } => billing(record),
         What::Receipt { of, at, amount, currency } => json!({
             "kind": "receipt", "at": time_text(*at), "amount": money(amount, currency), "for": [named(of)],
         }),
@@ -85,6 +72,24 @@ pub fn record_line(history: &History, record: &Record) -> Value {
     line["source"] = json!(record.source);
     line["id"] = json!(record.id);
     line["recorded_at"] = json!(time_text(record.recorded_at));
+    line
+}
+
+/// A line of an invoice for usage, or one that stands alone and says what it is of.
+fn billing(record: &Record) -> Value {
+    let What::Billing { of, sold: (deployment, product, customer), at, amount, currency } = &record.what else {
+        return Value::Null;
+    };
+    let mut line = json!({ "kind": "billing", "at": time_text(*at), "amount": money(amount, currency) });
+    if let Some(of) = of {
+        line["for"] = json!([{ "source": record.source, "id": of }]);
+        return line;
+    }
+    line["product"] = json!(product);
+    line["customer"] = json!(customer);
+    if let Some(seller) = seller(deployment) {
+        line["seller"] = json!(seller);
+    }
     line
 }
 

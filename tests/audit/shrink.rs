@@ -58,7 +58,6 @@ fn smaller(history: &History) -> impl Iterator<Item = History> {
             change(&|it| it.once = false);
             change(&|it| it.per_country = false);
             change(&|it| (it.from, it.through, it.until, it.starts, it.tail) = (None, None, None, None, None));
-            change(&|it| it.tail = None);
             change(&|it| it.base.less.clear());
             change(&|it| it.base.above = None);
             change(&|it| it.base.not_customer = None);

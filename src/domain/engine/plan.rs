@@ -206,7 +206,7 @@ fn in_file_order<'a>(steps: Vec<Step<'a>>, agreements: &[Contract]) -> Vec<Step<
         let ready = left.iter().enumerate().filter(|(_, step)| is_ready(step));
         // The first that is left always is: it was laid out after all that it draws on.
         let next =
-            ready.min_by_key(|(_, step)| (waits(step), ranks.get(&step.stream).is_none(), ranks.get(&step.stream)));
+            ready.min_by_key(|(_, step)| (waits(step), !ranks.contains_key(&step.stream), ranks.get(&step.stream)));
         let next = next.map_or(0, |(place, _)| place);
         ordered.push(left.remove(next));
     }

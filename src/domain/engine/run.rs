@@ -348,7 +348,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.selected.clear();
         if self.marks.contains(&at) {
             for group in self.streams.iter_mut().flat_map(|stream| stream.groups.values_mut()) {
-                group.marks.push((at, group.accrued.clone()));
+                group.mark(at);
             }
         }
         while self.epoch().is_some_and(|epoch| epoch.span.end <= at) {

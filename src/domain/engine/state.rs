@@ -69,16 +69,40 @@ pub(super) struct Group {
     pub of_window: Option<Exact>,
     pub minimum_window: Option<OpenWindow>,
     pub minimum: MinimumState,
-    /// What has accrued in all, and at each mark before it.
+    /// What has accrued in all.
     pub accrued: Exact,
-    pub marks: Vec<(Instant, Exact)>,
+    /// What of that counts toward a cap, if there is one: all but what stands outside of it.
+    pub capped: Exact,
+    /// Both as they were at earlier instants.
+    pub marks: Vec<Mark>,
     pub paid_back: PaidBack,
 }
 
-/// What of `accrued` came since an instant at which it was noted.
-pub(super) fn accrued_since(accrued: &Exact, marks: &[(Instant, Exact)], since: Instant) -> Exact {
-    let before = marks.iter().rev().find(|(at, _)| *at <= since).map(|(_, accrued)| accrued.clone());
-    accrued - &before.unwrap_or_default()
+/// What had accrued at an instant, and what of that counts toward a cap.
+pub(super) struct Mark {
+    at: Instant,
+    accrued: Exact,
+    capped: Exact,
+}
+
+impl Group {
+    pub fn mark(&mut self, at: Instant) {
+        self.marks.push(Mark { at, accrued: self.accrued.clone(), capped: self.capped.clone() });
+    }
+
+    /// What has accrued since an instant; where that was never marked, in all.
+    pub fn accrued_since(&self, since: Instant) -> Exact {
+        self.marked(since).map_or_else(|| self.accrued.clone(), |mark| &self.accrued - &mark.accrued)
+    }
+
+    /// What of that counts toward a cap.
+    pub fn capped_since(&self, since: Instant) -> Exact {
+        self.marked(since).map_or_else(|| self.capped.clone(), |mark| &self.capped - &mark.capped)
+    }
+
+    fn marked(&self, since: Instant) -> Option<&Mark> {
+        self.marks.iter().rev().find(|mark| mark.at <= since)
+    }
 }
 
 /// Something on its way through the streams: an item, or what a stream yields by itself.

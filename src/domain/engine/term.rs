@@ -11,7 +11,7 @@ use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::{CapId, Step, Stream, StreamName, Work};
 use super::pro_rata::part_of_window;
 use super::run::{Engine, content};
-use super::state::{CapInForce, Passing, Waiting, accrued_since};
+use super::state::{CapInForce, Passing, Waiting};
 use super::table::{Bands, Circumstances};
 use super::watch::Total;
 use super::window::{WindowPlace, compares, needs_window};
@@ -202,7 +202,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             (None, true) => false,
             (tail, false) => {
-                if let Some((customer, state)) = tail.as_ref().and(customer).zip(self.state(step.stream)) {
+                let customer = tail.as_ref().and(customer).filter(|_| is_of_amount(step, passing));
+                if let Some((customer, state)) = customer.zip(self.state(step.stream)) {
                     state.customers.insert(customer);
                 }
                 true
@@ -274,9 +275,12 @@ impl<'a, L: Lines> Engine<'a, L> {
         amount: Exact,
         cap: Option<(AttributesId, CapUse)>,
     ) -> Result<(), EngineError> {
-        let Wanted { group, at, cause, base, amount: uncapped, .. } = wanted;
+        let Wanted { group, at, cause, base, amount: uncapped, is_outside_cap } = wanted;
         if let Some(state) = self.group_state(step.stream, group) {
             state.accrued += &amount;
+            if !is_outside_cap {
+                state.capped += &amount;
+            }
             if term.minimum.as_ref().is_some_and(|minimum| minimum.of.is_empty())
                 && cause != Cause::TopUp
                 && let Some(window) = &mut state.minimum_window
@@ -417,7 +421,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                     continue;
                 }
                 let Some(group) = self.group_state(stream, group) else { continue };
-                sum += &accrued_since(&group.accrued, &group.marks, since);
+                sum += &group.capped_since(since);
             }
         }
         sum
@@ -437,7 +441,7 @@ fn is_touched(step: &Step<'_>, passing: &Passing<'_>) -> bool {
     step.streams().any(|stream| delta(passing, stream).is_some())
 }
 
-/// Whether what its amount is of yields something of what passes.
+/// Whether what passes is of a term's amount, and not of its pool's use or its minimum's spend alone.
 fn is_of_amount(step: &Step<'_>, passing: &Passing<'_>) -> bool {
     step.of.iter().any(|of| delta(passing, *of).is_some())
 }

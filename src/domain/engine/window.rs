@@ -9,7 +9,7 @@ use super::outcome::{Cause, Lines};
 use super::plan::{Step, StreamId, Work};
 use super::pro_rata::{part_of_window, part_of_year};
 use super::run::Engine;
-use super::state::{Group, Passing, accrued_since};
+use super::state::{Group, Passing};
 use super::table::Bands;
 use super::term::Wanted;
 use super::watch::Total;
@@ -211,11 +211,12 @@ impl<'a, L: Lines> Engine<'a, L> {
         let place = self.window_place(step, &minimum.each, at).filter(|_| !is_tail);
         let Some(state) = self.group_state(step.stream, group) else { return };
         if state.minimum_window.is_none() {
-            state.minimum_window = place.map(OpenWindow::new);
+            let mut window = place.map(OpenWindow::new);
             // A version may bring the minimum in the middle of its window.
-            if let Some(window) = state.minimum_window.as_mut().filter(|_| minimum.of.is_empty()) {
-                window.counted = accrued_since(&state.accrued, &state.marks, window.place.span.start);
+            if let Some(window) = window.as_mut().filter(|_| minimum.of.is_empty()) {
+                window.counted = state.accrued_since(window.place.span.start);
             }
+            state.minimum_window = window;
         }
     }
 
