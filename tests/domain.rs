@@ -1,6 +1,10 @@
 //! The rules, without a database: what is read of agreements, and settlements of `contracts/` whose figures were worked
 //! out by hand.
 
+#[path = "domain/additions.rs"]
+mod additions;
+#[path = "domain/burn_down.rs"]
+mod burn_down;
 #[path = "domain/documents.rs"]
 mod documents;
 #[path = "domain/drafts.rs"]

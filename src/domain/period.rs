@@ -285,4 +285,15 @@ mod tests {
         check("1969-12-31T23:59:59.999999Z", "1969-12-31T23:00:00Z");
         check("2400-01-01T00:00:00Z", "2400-01-01T00:00:00Z");
     }
+
+    #[test]
+    fn a_timeline_is_cut_into_segments_that_hold_their_first_instant() {
+        let [start, cut, end] = ["2026-05-01T00:00:00Z", "2026-05-02T00:00:00Z", "2026-05-03T00:00:00Z"].map(instant);
+        let timeline = Timeline::new(start, end, [start, cut, end]);
+        let segments: Vec<Span> = timeline.segments().collect();
+        assert_eq!(segments, [Span { start, end: cut }, Span { start: cut, end }]);
+        let before = last_instant_before;
+        let places = [before(start), start, before(cut), cut, before(end), end].map(|at| timeline.segment_at(at));
+        assert_eq!(places, [None, Some(0), Some(0), Some(1), Some(1), None]);
+    }
 }

@@ -171,6 +171,15 @@ fn rows_and_parameters_become_cells() {
     assert_eq!(assumed, ["set"]);
 }
 
+#[test]
+fn a_term_rests_on_what_its_base_rests_on() {
+    let block = "[base.Sold]\nselect = { charges = { seller = \"lab\" } }\nconfidence = \"assumed\"\n\n[amount.Fee]\nrate = \
+                 \"50%\"\nof = \"Sold\"";
+    let folder = accept(&format!("{block}\n\n{}", SHARE.replace("Sales", "Fee")));
+    let assumed = &folder.contracts[0].versions[0].terms[0].assumptions;
+    assert_eq!(assumed.iter().map(|it| it.what.as_str()).collect::<Vec<_>>(), ["base Sold"]);
+}
+
 fn example(given: &str, expect: &str) -> String {
     format!(
         "{SHARE}\n```\n\n## Example\n\n| given | at | amount | seller |\n| --- | --- | --- | --- |\n{given}\n\n| expect | period | amount |\n| --- | --- | --- |\n{expect}\n\n```text\n"

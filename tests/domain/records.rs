@@ -5,8 +5,11 @@ use crate::support::shipped_files;
 use apportion::domain::contract::additions::{Loaded, additions};
 use apportion::domain::contract::folder::{Folder, read_folder};
 use apportion::domain::contract::records::check_record;
+use apportion::domain::entry::{EntryError, NewEntry};
 use apportion::domain::fx::FxRate;
 use apportion::domain::record::Record;
+use apportion::domain::settlement::waiting;
+use std::collections::BTreeMap;
 
 fn figure(id: &str, changes: &[(&str, &str)]) -> Record {
     let mut text = format!(
@@ -172,4 +175,46 @@ fn a_folder_has_each_rate_once() {
     let both: Vec<FxRate> = folder.rates.iter().chain(&loaded[..1]).cloned().collect();
     let restated = Loaded { prices: &[], rates: &both, documents: &folder.versions, contracts: Vec::new() };
     assert_eq!(additions(&folder, restated).unwrap_or_else(|error| panic!("{error}")).rates, folder.rates[..1]);
+}
+
+#[test]
+fn what_the_database_cannot_keep_is_no_record() {
+    let text = |reason: &str| format!(r#"{{"kind":"correction","source":"s","id":"k","corrects":"f","{reason}}}"#);
+    assert!(NewEntry::storable(&text(r#"evidence":"e""#)).is_ok());
+    for nul in [r#"evidence":"a\u0000b""#, r#"event":{"source":"s","id":"\u0000"}"#, r#"events":[{"id":"\u0000"}]"#] {
+        let found = NewEntry::storable(&text(nul));
+        assert!(matches!(found, Err(EntryError::Nul)), "{nul}: {found:?}");
+    }
+}
+
+#[test]
+fn a_record_waits_for_what_it_is_about() {
+    let folder = read_folder(&shipped_files()).unwrap_or_else(|error| panic!("{error}"));
+    let deduction = |id: &str, reduces: &str| {
+        let text = format!(
+            r#"{{"kind":"deduction","source":"s","id":"{id}","category":"refund","at":"2026-05-02T00:00:00Z","amount":"3 USD",{reduces}}}"#
+        );
+        Record::from_json(&text).expect("a record")
+    };
+    let of_place = |id: &str, deployment: &str, product: &str| {
+        deduction(id, &format!(r#""deployment":"{deployment}","product":"{product}""#))
+    };
+    let records = [
+        deduction("event", r#""event":{"source":"s","id":"later"}"#),
+        // What another record is about is money too: it stands.
+        deduction("record", r#""event":{"source":"s","id":"event"}"#),
+        of_place("sold", "openai-direct", "gpt-5.5"),
+        of_place("deployment", "openai", "gpt-5.5"),
+        of_place("product", "openai-direct", "gpt"),
+    ];
+    let found = waiting(&records, &BTreeMap::new(), &folder.register);
+    let told: Vec<_> = found.iter().map(|(id, waits)| format!("{}: {waits}", id.id)).collect();
+    assert_eq!(
+        told,
+        [
+            "event: the event later of s, which is not known or void",
+            "deployment: the deployment openai to be registered",
+            "product: the product gpt to be registered",
+        ]
+    );
 }

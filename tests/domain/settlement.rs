@@ -5,6 +5,7 @@ use apportion::domain::contract::Confidence;
 use apportion::domain::contract::folder::SourceFile;
 use apportion::domain::engine::EngineError;
 use apportion::domain::settlement::SettlementError;
+use apportion::domain::statement::StatementStatus;
 
 const CONTRACT: &str = "microsoft-openai";
 
@@ -277,4 +278,15 @@ fn a_period_without_anything_due_has_a_statement() {
     assert_eq!(statements.len(), 1);
     assert!(statements[0].lines.iter().all(|line| line.amount.is_zero()));
     assert_eq!(statements[0].span.end, at("2026-06-01T07:00:00Z"));
+}
+
+#[test]
+fn each_status_of_a_statement_has_its_next_steps() {
+    let next = |status: StatementStatus| status.next_steps().collect::<Vec<_>>();
+    assert_eq!(next(StatementStatus::Draft), ["approve"]);
+    assert_eq!(next(StatementStatus::Approved), ["issue"]);
+    assert_eq!(next(StatementStatus::Issued), ["agree", "dispute"]);
+    assert_eq!(next(StatementStatus::Disputed), ["agree"]);
+    assert_eq!(next(StatementStatus::Agreed), ["dispute", "pay"]);
+    assert_eq!(next(StatementStatus::Settled), [""; 0]);
 }

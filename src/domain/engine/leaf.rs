@@ -155,10 +155,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     ) -> Result<Added, EngineError> {
         let counter_of = tiers.of.as_ref().and_then(|measure| step.input(measure));
         let is_own = counter_of == Some(step.stream);
-        let adds = match counter_of {
-            Some(other) if !is_own => delta(passing, other).cloned().unwrap_or_default(),
-            _ => measured,
-        };
+        let adds = counter_of.map_or(measured, |other| delta(passing, other).cloned().unwrap_or_default());
         let known = self.known;
         let Some(state) = self.group_state(step.stream, group) else { return Ok(Added::Amount(Exact::zero())) };
         let counter = &mut state.tiers;

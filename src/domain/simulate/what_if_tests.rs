@@ -127,6 +127,21 @@ fn prices_follow_a_path_from_month_to_month() {
 }
 
 #[test]
+fn a_path_of_prices_selects_by_the_columns_of_a_price_book() {
+    let point = "points = [{ month = \"2026-01\", is = \"50%\" }]";
+    let mut files = files();
+    let of_customer = PRICES.lines().nth(1).expect("a price").replace("p,", "q,").replace("default,,", "default,c,");
+    files[2].text.push_str(&of_customer);
+    // The customer's own price is in force: 20 % of 100 at half of it, and of 50.
+    for columns in ["product = \"model-a\"", "meter = \"requests\"", "service_tier = \"default\"", "customer = \"c\""] {
+        let path = format!("[[path]]\nwhere = {{ {columns} }}\n{point}");
+        let what_if = WhatIf { prices: vec![paths(PathKind::Prices, &path)], ..WhatIf::default() };
+        let found = told(&compared(&files, &what_if, By::Period));
+        assert_eq!(found[2], "2026-03: 30 20 | -10", "{columns}");
+    }
+}
+
+#[test]
 fn an_amendment_stands_beside_the_same_paths_without_it() {
     let amended: Vec<SourceFile> = vec![file("2.md", version(2, "2026-02-01", "10%"))];
     let it = Scenario::read_between(&[], &files(), &amended).unwrap_or_else(|errors| panic!("{errors}"));
@@ -215,21 +230,24 @@ fn files_beneath_give_way_and_files_above_stand() {
     assert_eq!(of_document.prices[0].1.amount.to_string(), "7");
 }
 
+/// The last case's rows of a sheet, each with its cells beside each other.
+fn rows(report: &Report, kind: SheetKind) -> Vec<String> {
+    let (_, sheet) = report.sheets(kind).pop().expect("rows");
+    let row = |row: &Vec<Cell>| {
+        let cells = row.iter().map(|cell| match cell {
+            Cell::Text(text) => text.clone(),
+            Cell::Exact(number) | Cell::Amount(number, _) => number.to_string(),
+            Cell::Nothing => String::new(),
+        });
+        cells.collect::<Vec<_>>().join(",")
+    };
+    sheet.rows.iter().map(row).collect()
+}
+
 #[test]
 fn sheets_tell_what_is_owed_and_booked() {
     let report = compared(&files(), &WhatIf::default(), By::Year);
-    let sheet = |kind| {
-        let (_, sheet) = report.sheets(kind).pop().expect("rows");
-        let row = |row: &Vec<Cell>| {
-            let cells = row.iter().map(|cell| match cell {
-                Cell::Text(text) => text.clone(),
-                Cell::Exact(number) | Cell::Amount(number, _) => number.to_string(),
-                Cell::Nothing => String::new(),
-            });
-            cells.collect::<Vec<_>>().join(",")
-        };
-        sheet.rows.iter().map(row).collect::<Vec<_>>()
-    };
+    let sheet = |kind| rows(&report, kind);
     assert_eq!(sheet(SheetKind::Booked), ["main,2026,share,lab,ms,70,USD"]);
     assert_eq!(sheet(SheetKind::Owed), ["1,main,share,2026,350,70,70,70,USD,,,,"]);
     assert_eq!(sheet(SheetKind::Parties), ["lab,2026,0,70,-70,USD", "ms,2026,70,0,70,USD"]);
@@ -238,4 +256,21 @@ fn sheets_tell_what_is_owed_and_booked() {
     let by_period = compared(&files(), &WhatIf::default(), By::Period);
     let (_, booked) = by_period.sheets(SheetKind::Booked).pop().expect("rows");
     assert_eq!(booked.rows.len(), 3);
+}
+
+#[test]
+fn a_sheet_tells_differences_by_term_and_by_party() {
+    let what_if = WhatIf { prices: vec![paths(PathKind::Prices, DOWN)], ..WhatIf::default() };
+    // 70 as given; 20 + 15 + 20 on the path. The lab owes it, so it is 15 better off.
+    assert_eq!(
+        rows(&compared(&files(), &what_if, By::Year), SheetKind::Differences),
+        [
+            "main,share,lab owes ms,2026,USD,70,55,-15",
+            "main,share,lab owes ms,total,USD,70,55,-15",
+            ",,lab receives, less what it owes,2026,USD,-70,-55,15",
+            ",,lab receives, less what it owes,total,USD,-70,-55,15",
+            ",,ms receives, less what it owes,2026,USD,70,55,-15",
+            ",,ms receives, less what it owes,total,USD,70,55,-15",
+        ]
+    );
 }
