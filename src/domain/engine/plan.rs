@@ -6,6 +6,7 @@
 use super::EngineError;
 use super::arena::{Arena, Id};
 use super::life::versions_in_force;
+use super::window::is_of_window;
 use crate::domain::contract::measure::{
     AccrualPlace, Amount, Base, FigureDefinition, FigureKind, Measure, Reduction, Source,
 };
@@ -78,6 +79,8 @@ pub struct Step<'a> {
     inputs: Vec<(&'a Measure, StreamId)>,
     /// Of a term: what its amount is of.
     pub of: Vec<StreamId>,
+    /// Whether it yields something of whole windows alone.
+    pub is_of_window: bool,
     /// The cap that it is under.
     pub cap: Option<(CapId, &'a Cap)>,
     /// The terms that it pays back.
@@ -352,7 +355,8 @@ impl<'a> Layout<'a, '_> {
             }
         }
         after.extend(credits.iter().copied().chain(shared_by));
-        Ok(Step { stream, agreement, version, work, unit, inputs, of, cap, credits, shared_by, after })
+        let is_of_window = is_of_window(&work, version);
+        Ok(Step { stream, agreement, version, work, unit, inputs, of, is_of_window, cap, credits, shared_by, after })
     }
 
     fn measure(&mut self, place: usize, measure: &Measure, unit: &Unit) -> Result<StreamId, EngineError> {

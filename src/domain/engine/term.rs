@@ -13,7 +13,7 @@ use super::run::{Engine, content};
 use super::state::{CapInForce, Passing, Waiting};
 use super::table::{Bands, Circumstances};
 use super::watch::Total;
-use super::window::{compares, needs_window};
+use super::window::compares;
 use crate::domain::contract::measure::{Amount, Measure};
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::{Apply, Cap, Excess, Payees, Tail, TailItems, Term, Tiers};
@@ -43,7 +43,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(None);
         }
         let group = self.group(&amount.per, step, passing.attributes, passing.at);
-        if needs_window(step.version, &amount.node, amount.each.as_ref(), amount.tiers.as_ref()) {
+        if step.is_of_window {
             self.gather(step, (&amount.node, amount.tiers.as_ref()), group, passing)?;
             return Ok(None);
         }
@@ -88,7 +88,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             passing.taken.push(key);
         }
-        if needs_window(step.version, node, term.each.as_ref(), term.tiers.as_ref()) {
+        if step.is_of_window {
             self.gather(step, (node, term.tiers.as_ref()), group, passing)?;
             return Ok(None);
         }
@@ -213,6 +213,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         cap: Option<(AttributesId, CapUse)>,
     ) -> Result<(), EngineError> {
         let Wanted { group, at, cause, base, amount: uncapped, .. } = wanted;
+        let is_paid_back = self.streams.get(step.stream.place()).is_some_and(|state| state.is_paid_back);
         if let Some(state) = self.group_state(step.stream, group) {
             state.accrued += &amount;
             if term.minimum.as_ref().is_some_and(|minimum| minimum.of.is_empty())
@@ -221,7 +222,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             {
                 window.counted += &amount;
             }
-            if cause != Cause::PaidBack {
+            if is_paid_back && cause != Cause::PaidBack {
                 state.paid_back.pay(&amount);
             }
         }
@@ -250,7 +251,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         let Some(CapInForce { state, .. }) = self.caps.get_mut(&(id, group)) else { return Ok(None) };
         let waiting = Waiting { stream: step.stream, group: wanted.group };
-        let (limit, sum, room) = (state.limit.clone(), state.sum().clone(), state.room_at_start());
+        let (limit, sum, room) = (state.limit.clone(), state.sum().clone(), state.room_at_start().clone());
         let taken = match cap.excess {
             Excess::Lost => state.take(&wanted.amount),
             Excess::Deferred => state.take_or_wait(waiting, &wanted.amount),
