@@ -16,7 +16,7 @@ from decimal import Decimal
 
 import duckdb
 
-ROUNDS = 3
+ROUNDS = int(os.environ.get("ROUNDS", 3))
 MILLIONS = 10
 CAP = 5_000_000
 
@@ -96,7 +96,8 @@ def main(command, charges):
 def check(answers):
     capped = shares(answers["capped"])
     assert sum(capped.values()) == CAP, "the cap is reached"
-    assert Decimal(answers["rollups"]) == CAP, "that of the rollups too"
+    # What each of the three clouds owes is rounded by itself.
+    assert abs(Decimal(answers["rollups"]) - CAP) <= Decimal("0.015"), "that of the rollups too"
     same = [answers["summed"]] + [answers[query] for name, _, query in QUESTIONS[:2]]
     assert all(shares(other) == capped for other in same), "the capped shares differ"
     assert shares(answers["uncapped"]) == shares(answers[QUESTIONS[3][2]]), "the shares without a cap differ"
