@@ -53,6 +53,15 @@ histories: prepare ## 100,000 random histories against the auditor (HISTORIES=N,
 mutants: prepare ## do the tests notice mistakes in the rules? 300 of them (COUNT=N, SEED=S), by cargo-mutants; hours
 	@scripts/mutants $(or $(COUNT),300) $(or $(SEED),1)
 
+DUCKDB := .local/lib/duckdb
+
+.PHONY: bench-engine
+bench-engine: prepare ## how fast the engine is, beside DuckDB (needs Python and PyPI; not part of test)
+	@[[ -x $(DUCKDB)/bin/python ]] || python3 -m venv $(DUCKDB)
+	@$(DUCKDB)/bin/pip install --quiet --disable-pip-version-check duckdb==2.0.0
+	@cargo bench --locked --no-default-features --bench engine --no-run
+	@$(DUCKDB)/bin/python benches/engine.py "cargo bench --locked --quiet --no-default-features --bench engine" .local/charges.csv
+
 .PHONY: up
 up: ## start Postgres and Kafka and keep them running; `scripts/services env` tells where
 	@scripts/services up

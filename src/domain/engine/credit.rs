@@ -6,7 +6,6 @@ use super::outcome::{Cause, Lines};
 use super::plan::{Step, StreamId, Work};
 use super::run::Engine;
 use super::term::Wanted;
-use super::window::needs_window;
 use crate::domain::contract::term::{Credit, Rest, Term};
 use crate::domain::money::Exact;
 use crate::domain::period::Instant;
@@ -97,11 +96,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let paid = state.paid_back.pay_back(by.stream, amount, limit);
         let is_whole = paid == *amount && !state.paid_back.left().is_zero();
         // A payment among what pays it back.
-        let is_of_items = term.on.is_none()
-            && !term
-                .node
-                .as_ref()
-                .is_some_and(|node| needs_window(step.version, node, term.each.as_ref(), term.tiers.as_ref()));
+        let is_of_items = term.on.is_none() && !step.is_of_window;
         if is_of_items || amount.is_negative() || !(was_over || is_whole) {
             self.needs_items();
         }

@@ -12,7 +12,7 @@ use crate::domain::contract::selector::Attribute;
 use crate::domain::contract::term::{IfNone, Payees, Term};
 use crate::domain::ids::{ContractId, PartyId, TermId};
 use crate::domain::money::{Exact, Rounding, Unit};
-use crate::domain::period::{Instant, local_date};
+use crate::domain::period::{Instant, Span};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What terms yield by period, gathered from the engine's lines.
@@ -20,6 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Entitlements {
     /// The zones and periods in which lines fall.
     calendars: BTreeMap<ContractId, (chrono_tz::Tz, Calendar)>,
+    /// The period of the last line, in which the next one mostly falls.
+    at_hand: Option<(ContractId, Span, Window)>,
     pub terms: BTreeMap<(ContractId, TermId), BTreeMap<Window, Yield>>,
     /// The first amount that lies in no period: before the first listed date, or after the last.
     outside: Option<(ContractId, TermId, Instant)>,
@@ -117,6 +119,18 @@ impl Entitlements {
         }
     }
 
+    /// The period of a contract in which an instant lies.
+    fn period(&mut self, contract: &ContractId, at: Instant) -> Option<Window> {
+        let is_at_hand = |(of, span, _): &&(ContractId, Span, Window)| of == contract && span.contains(at);
+        if let Some((_, _, period)) = self.at_hand.as_ref().filter(is_at_hand) {
+            return Some(*period);
+        }
+        let (zone, calendar) = self.calendars.get(contract)?;
+        let period = calendar.at(at, *zone)?;
+        self.at_hand = Some((contract.clone(), period.span(*zone), period));
+        Some(period)
+    }
+
     /// The sum of what a term yields up to and with a period.
     pub fn cumulative(&self, contract: &ContractId, term: &TermId, through: Window) -> Exact {
         let periods = self.terms.get(&(contract.clone(), term.clone()));
@@ -126,8 +140,7 @@ impl Entitlements {
 
 impl Lines for Entitlements {
     fn line(&mut self, line: Line<'_>) {
-        let Some((zone, calendar)) = self.calendars.get(line.contract) else { return };
-        let Some(period) = calendar.window(local_date(line.at, *zone)) else {
+        let Some(period) = self.period(line.contract, line.at) else {
             if !line.amount.is_zero() && self.outside.is_none() {
                 self.outside = Some((line.contract.clone(), line.term.clone(), line.at));
             }
@@ -165,10 +178,10 @@ impl Lines for Entitlements {
     }
 
     fn part(&mut self, part: Part<'_>) {
-        let Some((zone, calendar)) = self.calendars.get(part.contract) else { return };
-        let Some(period) = calendar.at(part.at, *zone).filter(|_| self.parts_of.as_ref() == Some(part.contract)) else {
+        if self.parts_of.as_ref() != Some(part.contract) {
             return;
-        };
+        }
+        let Some(period) = self.period(part.contract, part.at) else { return };
         // Of what other terms yield no more is told than the sum.
         let value = |name| part.attributes.get(name).filter(|_| part.of.is_none()).unwrap_or_default().to_owned();
         let key = PartKey {

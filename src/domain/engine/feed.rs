@@ -2,6 +2,7 @@
 
 use super::item::{Attributes, AttributesId, AttributesList, Content, CountsFor, Item, ItemId, Kind};
 use super::knowledge::{Fact, Flow, Knowledge, Level};
+use super::rated::ToldAttributes;
 use super::spread::Sold;
 use crate::domain::contract::rights::FactKind;
 use crate::domain::contract::selector::Attribute;
@@ -131,8 +132,13 @@ impl Units {
 
 /// Makes items of everything that is known.
 pub fn feed(known: Known<'_>) -> Feed<'_> {
-    let mut builder =
-        Builder { known, items: Vec::new(), attributes: Interned::default(), knowledge: Knowledge::default() };
+    let mut builder = Builder {
+        known,
+        items: Vec::new(),
+        attributes: Interned::default(),
+        told: ToldAttributes::default(),
+        knowledge: Knowledge::default(),
+    };
     let mut sold = Sold::default();
     // Sums first: they stand before whatever else is of their first instant.
     for sum in known.sums {
@@ -180,6 +186,7 @@ pub(super) struct Builder<'a> {
     pub known: Known<'a>,
     pub items: Vec<Item<'a>>,
     attributes: Interned,
+    pub told: ToldAttributes<'a>,
     knowledge: Knowledge,
 }
 

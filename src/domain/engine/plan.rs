@@ -7,6 +7,7 @@ use super::EngineError;
 use super::arena::{Arena, Id};
 use super::life::versions_in_force;
 use super::mentions::{counts_from, is_looked_up, measures, not_computed, read_by_values};
+use super::window::is_of_window;
 use crate::domain::contract::measure::{AccrualPlace, Amount, Base, FigureDefinition, Measure};
 use crate::domain::contract::term::{Cap, Term};
 use crate::domain::contract::window::Moment;
@@ -76,6 +77,8 @@ pub struct Step<'a> {
     inputs: Vec<(&'a Measure, StreamId)>,
     /// Of a term: what its amount is of.
     pub of: Vec<StreamId>,
+    /// Whether it yields something of whole windows alone.
+    pub is_of_window: bool,
     /// The cap that it is under.
     pub cap: Option<(CapId, &'a Cap)>,
     /// The terms that it pays back.
@@ -386,7 +389,8 @@ impl<'a> Layout<'a, '_> {
             }
         }
         after.extend(credits.iter().copied().chain(shared_by));
-        Ok(Step { stream, agreement, version, work, unit, inputs, of, cap, credits, shared_by, after })
+        let is_of_window = is_of_window(&work, version);
+        Ok(Step { stream, agreement, version, work, unit, inputs, of, is_of_window, cap, credits, shared_by, after })
     }
 
     /// The stream of a measure; none of a contract that is not known yet, which yields nothing.

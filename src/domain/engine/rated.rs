@@ -1,7 +1,7 @@
 //! Usage as items, rated: one for each meter, of an event or of a sum.
 
 use super::feed::{Builder, Event, Sum, of_place};
-use super::item::{Attributes, AttributesId, Charge, Content, CountsFor, InUnit, Item, ItemId, Kind};
+use super::item::{AttributesId, Charge, Content, CountsFor, InUnit, Item, ItemId, Kind};
 use super::spread::Sold;
 use crate::domain::contract::selector::Attribute;
 use crate::domain::ids::{DeploymentId, ProductId};
@@ -12,6 +12,7 @@ use crate::domain::register::Deployment;
 use crate::domain::usage::{Meter, Quantities, UsageAttributes, UsageContent, UsageSum, context_tokens};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
+use std::collections::HashMap;
 
 /// What of usage decides on its price, and by what it is selected.
 struct Used<'u> {
@@ -27,9 +28,14 @@ struct Used<'u> {
     is_interval: bool,
 }
 
+/// All that decides on the attributes of usage: deployment, product, customer and service tier; attributes; meter.
+type Told<'a> = ([&'a str; 4], &'a UsageAttributes, Meter);
+
+/// Attributes by what they are made of, so that they are made once.
+pub(super) type ToldAttributes<'a> = HashMap<Told<'a>, AttributesId>;
+
 /// Where usage ran, as the register knows it.
 struct UsedPlace<'a> {
-    attributes: Attributes,
     deployment: &'a Deployment,
     product: ProductId,
 }
@@ -86,7 +92,7 @@ impl<'a> Builder<'a> {
         let used = Used::of(event);
         let Some(place) = self.place(&used) else { return };
         for (meter, quantity) in content.quantities.iter().filter(|(_, quantity)| !quantity.is_zero()) {
-            let attributes = self.attributes_of(&used, &place, *meter);
+            let attributes = self.attributes_of(&used, *meter);
             let quantity = Exact::from(*quantity);
             let (charge, price) = self.charge(&used, &place, *meter, &quantity);
             if let Charge::Rated(amount) = &charge {
@@ -129,7 +135,7 @@ impl<'a> Builder<'a> {
 
     fn part_of_sum(
         &mut self,
-        used: &Used<'_>,
+        used: &Used<'a>,
         place: &UsedPlace<'_>,
         meter: Meter,
         quantity: Exact,
@@ -138,7 +144,7 @@ impl<'a> Builder<'a> {
         if quantity.is_zero() {
             return;
         }
-        let attributes = self.attributes_of(used, place, meter);
+        let attributes = self.attributes_of(used, meter);
         let (charge, _) = self.charge(used, place, meter, &quantity);
         self.items.push(Item {
             at: used.at,
@@ -154,18 +160,29 @@ impl<'a> Builder<'a> {
 
     /// What is told of where usage ran; none where no register names it.
     fn place(&self, used: &Used<'_>) -> Option<UsedPlace<'a>> {
-        let attributes = of_place(self.known.register, used.deployment, used.product)?;
-        let deployment = self.known.register.deployments.get(&DeploymentId::from(used.deployment))?;
-        Some(UsedPlace { attributes, deployment, product: ProductId::from(used.product) })
+        let register = self.known.register;
+        let deployment = register.deployments.get(&DeploymentId::from(used.deployment))?;
+        let product = ProductId::from(used.product);
+        register.products.contains_key(&product).then_some(UsedPlace { deployment, product })
     }
 
-    fn attributes_of(&mut self, used: &Used<'_>, place: &UsedPlace<'_>, meter: Meter) -> AttributesId {
-        let mut attributes = place.attributes.clone();
+    fn attributes_of(&mut self, used: &Used<'a>, meter: Meter) -> AttributesId {
+        let names = [used.deployment, used.product, used.customer, used.service_tier];
+        let told = (names, used.attributes, meter);
+        if let Some(attributes) = self.told.get(&told) {
+            return *attributes;
+        }
+        let mut attributes = of_place(self.known.register, used.deployment, used.product).unwrap_or_default();
         attributes.0.extend(used.attributes.iter().map(|(name, value)| ((*name).into(), value.clone())));
-        let told = [(Attribute::Customer, used.customer), (Attribute::ServiceTier, used.service_tier)];
-        attributes.0.extend(told.map(|(name, value)| (name, value.to_owned())));
-        attributes.0.insert(Attribute::Meter, meter.name().to_owned());
-        self.attributes(attributes)
+        let named = [
+            (Attribute::Customer, used.customer),
+            (Attribute::ServiceTier, used.service_tier),
+            (Attribute::Meter, meter.name()),
+        ];
+        attributes.0.extend(named.map(|(name, value)| (name, value.to_owned())));
+        let attributes = self.attributes(attributes);
+        self.told.insert(told, attributes);
+        attributes
     }
 
     /// What a quantity costs, and the price in force.

@@ -5,7 +5,7 @@ use super::item::Attributes;
 use super::outcome::Lines;
 use super::plan::{Step, StreamId, Work};
 use super::run::Engine;
-use super::window::{needs_window, window_rule};
+use super::window::window_rule;
 use crate::domain::contract::measure::{FigureKind, Missing};
 use crate::domain::ids::DefinedTerm;
 use crate::domain::period::{Instant, Span, local_date};
@@ -56,9 +56,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 continue;
             };
             let Some(life) = self.life(step, last) else { continue };
-            let (each, tiers) = (term.each.as_ref(), term.tiers.as_ref());
-            let is_of_window = term.node.as_ref().is_some_and(|node| needs_window(step.version, node, each, tiers));
-            let span = match is_of_window && term.at_window_end {
+            let span = match step.is_of_window && term.at_window_end {
                 true => {
                     let window = self.window_place(step, window_rule(term.each.as_ref(), term.tiers.as_ref()), last);
                     window.map(|window| window.span).filter(|span| span.end == end)

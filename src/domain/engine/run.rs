@@ -4,6 +4,7 @@ use super::boundaries::{Boundaries, boundaries, is_steady};
 use super::item::{Attributes, AttributesId, AttributesList, Content, Item, ItemId};
 use super::knowledge::Knowledge;
 use super::life::{Named, instant, lives, stretches};
+use super::memo::Memo;
 use super::outcome::{Cause, Lines, Part};
 use super::plan::{Epoch, Plan, Step, Stream, StreamId, StreamName, Work};
 use super::state::{CapInForce, CapKey, Group, Passing, StreamState};
@@ -17,7 +18,7 @@ use crate::domain::contract::value::Table;
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span, last_instant_before};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// Passes items through the streams of a plan. Feed it every item in order, then `finish`.
@@ -41,10 +42,10 @@ pub struct Engine<'a, L> {
     /// Room for what streams yield of an item.
     spare: Vec<Vec<Option<Exact>>>,
     /// Tables by item attributes, until the next boundary.
-    tables: HashMap<(*const Table, AttributesId), Rc<Bands>>,
-    /// Beside the attributes: which filters select them, until the next boundary.
-    selected: Vec<Vec<(*const Filter, bool)>>,
-    groups: HashMap<(*const [Attribute], AttributesId), AttributesId>,
+    tables: Memo<Table, Rc<Bands>>,
+    /// Which filters select items of which attributes, until the next boundary.
+    selected: Memo<Filter, bool>,
+    groups: Memo<[Attribute], AttributesId>,
     /// Usage by which pools are shared: by term, period and payee.
     pub(super) shares: BTreeMap<(StreamId, Window, PartyId), Exact>,
     /// What bases count that has no price, and since when.
@@ -84,14 +85,17 @@ impl<'a, L: Lines> Engine<'a, L> {
     ) -> Self {
         let root = attributes.push(Attributes::default());
         let mut streams: Vec<StreamState> = Vec::new();
-        for (_, stream) in plan.streams.iter() {
+        let steps = plan.epochs.iter().flat_map(|epoch| &epoch.steps);
+        let paid_back: BTreeSet<StreamId> = steps.flat_map(|step| &step.credits).copied().collect();
+        for (id, stream) in plan.streams.iter() {
             let agreement = plan.agreements.get(stream.agreement);
             let stretches = match (&stream.name, agreement) {
                 (StreamName::Term(term), Some(agreement)) => stretches(agreement, &Named::Term(term), known),
                 (StreamName::Amount(name), Some(agreement)) => stretches(agreement, &Named::Amount(name), known),
                 _ => Vec::new(),
             };
-            streams.push(StreamState { lives: lives(&stretches), stretches, ..StreamState::default() });
+            let (lives, is_paid_back) = (lives(&stretches), paid_back.contains(&id));
+            streams.push(StreamState { stretches, lives, is_paid_back, ..StreamState::default() });
         }
         let Boundaries { cuts, marks, period_ends } = boundaries(plan, known, &streams, end);
         let boundaries: Vec<Instant> = cuts.into_iter().collect();
@@ -109,9 +113,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             epoch: 0,
             streams,
             caps: BTreeMap::new(),
-            tables: HashMap::new(),
-            selected: Vec::new(),
-            groups: HashMap::new(),
+            tables: Memo::default(),
+            selected: Memo::default(),
+            groups: Memo::default(),
             shares: BTreeMap::new(),
             unpriced: BTreeMap::new(),
             taken_off: Vec::new(),
@@ -374,15 +378,17 @@ impl<'a, L: Lines> Engine<'a, L> {
         if names.is_empty() {
             return self.root;
         }
-        let key = (std::ptr::from_ref(names), of);
-        let depends_on_facts = names.iter().any(|name| matches!(name, Attribute::Fact(_)));
-        if !depends_on_facts && let Some(group) = self.groups.get(&key) {
+        // What facts say changes.
+        let is_steady = !names.iter().any(|name| matches!(name, Attribute::Fact(_)));
+        if let Some(group) = self.groups.get(names, of).filter(|_| is_steady) {
             return *group;
         }
         let value = |name: &Attribute| self.attribute(step, of, at, name).map(|value| (name.clone(), value.to_owned()));
         let values = Attributes(names.iter().filter_map(value).collect());
         let group = self.group_of(values);
-        self.groups.insert(key, group);
+        if is_steady {
+            self.groups.insert(names, of, group);
+        }
         group
     }
 
@@ -410,17 +416,11 @@ impl<'a, L: Lines> Engine<'a, L> {
         if self.sold_at.is_some() {
             return self.selects(step, filter, of, at);
         }
-        let key = std::ptr::from_ref(filter);
-        if let Some((_, is_taken)) = self.selected.get(of.place()).and_then(|it| it.iter().find(|it| it.0 == key)) {
+        if let Some(is_taken) = self.selected.get(filter, of) {
             return *is_taken;
         }
         let is_taken = self.selects(step, filter, of, at);
-        if self.selected.len() <= of.place() {
-            self.selected.resize_with(of.place().saturating_add(1), Vec::new);
-        }
-        if let Some(known) = self.selected.get_mut(of.place()) {
-            known.push((key, is_taken));
-        }
+        self.selected.insert(filter, of, is_taken);
         is_taken
     }
 
@@ -455,9 +455,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         of: AttributesId,
         (at, window): (Instant, Option<u32>),
     ) -> Result<Rc<Bands>, EngineError> {
-        let key = (std::ptr::from_ref(table), of);
         let is_steady = window.is_none() && self.sold_at.is_none() && is_steady(step, table);
-        if let Some(bands) = self.tables.get(&key).filter(|_| is_steady) {
+        if let Some(bands) = self.tables.get(table, of).filter(|_| is_steady) {
             return Ok(bands.clone());
         }
         let circumstances = super::term::AtItem { engine: self, step, of, at, window };
@@ -468,7 +467,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         })?;
         let bands = Rc::new(bands);
         if is_steady {
-            self.tables.insert(key, bands.clone());
+            self.tables.insert(table, of, bands.clone());
         }
         Ok(bands)
     }

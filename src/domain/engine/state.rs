@@ -48,6 +48,8 @@ pub(super) struct StreamState {
     /// Of a term: when it is in force.
     pub stretches: Vec<Stretch>,
     pub lives: Vec<Span>,
+    /// Of a term: whether others pay it back.
+    pub is_paid_back: bool,
     pub groups: BTreeMap<AttributesId, Group>,
     /// Customers that bought what the term counts before its end.
     pub customers: BTreeSet<String>,

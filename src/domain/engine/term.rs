@@ -14,7 +14,7 @@ use super::run::{Engine, content};
 use super::state::{CapInForce, Passing, Waiting};
 use super::table::{Bands, Circumstances};
 use super::watch::Total;
-use super::window::{WindowPlace, compares, needs_window};
+use super::window::{WindowPlace, compares};
 use crate::domain::contract::measure::{Amount, Measure, PartBlock};
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::{Apply, Cap, Excess, Payees, Tail, TailItems, Term, Tiers};
@@ -45,7 +45,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(None);
         }
         let group = self.group(&amount.per, step, passing.attributes, passing.at);
-        if needs_window(step.version, &amount.node, amount.each.as_ref(), amount.tiers.as_ref()) {
+        if step.is_of_window {
             self.gather(step, (&amount.node, amount.tiers.as_ref()), group, passing)?;
             return Ok(None);
         }
@@ -92,7 +92,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         if let Some(once) = term.once.as_ref().filter(|_| is_of_amount) {
             passing.taken.push((self.plan.streams[step.stream].agreement, once.clone(), term.id.clone()));
         }
-        if needs_window(step.version, node, term.each.as_ref(), term.tiers.as_ref()) {
+        if step.is_of_window {
             self.gather(step, (node, term.tiers.as_ref()), group, passing)?;
             return Ok(None);
         }
@@ -276,6 +276,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         cap: Option<(AttributesId, CapUse)>,
     ) -> Result<(), EngineError> {
         let Wanted { group, at, cause, base, amount: uncapped, is_outside_cap } = wanted;
+        let is_paid_back = self.streams.get(step.stream.place()).is_some_and(|state| state.is_paid_back);
         if let Some(state) = self.group_state(step.stream, group) {
             state.accrued += &amount;
             if !is_outside_cap {
@@ -287,7 +288,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             {
                 window.counted += &amount;
             }
-            if cause != Cause::PaidBack {
+            if is_paid_back && cause != Cause::PaidBack {
                 state.paid_back.pay(&amount);
             }
         }
@@ -316,7 +317,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         let Some(CapInForce { state, .. }) = self.caps.get_mut(&(id, group)) else { return Ok(None) };
         let waiting = Waiting { stream: step.stream, group: wanted.group };
-        let (limit, sum, room) = (state.limit.clone(), state.sum().clone(), state.room_at_start());
+        let (limit, sum, room) = (state.limit.clone(), state.sum().clone(), state.room_at_start().clone());
         let taken = match cap.excess {
             Excess::Lost => state.take(&wanted.amount),
             Excess::Deferred => state.take_or_wait(waiting, &wanted.amount),

@@ -58,7 +58,13 @@ struct LeafSum {
 }
 
 /// Whether an amount is made of a whole window: it compares, is fixed, or has its rate from the window's end.
-pub(super) fn needs_window(version: &Version, node: &Node, each: Option<&WindowRule>, tiers: Option<&Tiers>) -> bool {
+pub(super) fn is_of_window(work: &Work<'_>, version: &Version) -> bool {
+    let (node, each, tiers) = match work {
+        Work::Amount(it) => (Some(&it.node), it.each.as_ref(), it.tiers.as_ref()),
+        Work::Term(it) => (it.node.as_ref(), it.each.as_ref(), it.tiers.as_ref()),
+        Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => return false,
+    };
+    let Some(node) = node else { return false };
     let is_of_item = each == Some(&WindowRule::Item);
     let has_bands = node.tables().iter().any(|table| table.has_bands());
     (compares(node) && !is_of_item)
@@ -68,12 +74,12 @@ pub(super) fn needs_window(version: &Version, node: &Node, each: Option<&WindowR
 
 /// Over what an amount is made of a whole window, if it is.
 fn own_window<'s>(step: &'s Step<'_>) -> Option<&'s WindowRule> {
-    let (node, each, tiers) = match &step.work {
-        Work::Amount(it) => (&it.node, it.each.as_ref(), it.tiers.as_ref()),
-        Work::Term(it) => (it.node.as_ref()?, it.each.as_ref(), it.tiers.as_ref()),
+    let (each, tiers) = match &step.work {
+        Work::Amount(it) => (it.each.as_ref(), it.tiers.as_ref()),
+        Work::Term(it) => (it.each.as_ref(), it.tiers.as_ref()),
         Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => return None,
     };
-    needs_window(step.version, node, each, tiers).then(|| window_rule(each, tiers))
+    step.is_of_window.then(|| window_rule(each, tiers))
 }
 
 /// Whether a node yields something else of a sum than of its parts.
@@ -226,14 +232,12 @@ impl<'a, L: Lines> Engine<'a, L> {
             if self.life(step, at).is_none() {
                 continue;
             }
-            let (node, each, tiers, per) = match &step.work {
-                Work::Amount(it) => (Some(&it.node), it.each.as_ref(), it.tiers.as_ref(), &it.per),
-                Work::Term(it) => (it.node.as_ref(), it.each.as_ref(), it.tiers.as_ref(), &it.per),
+            let (per, term) = match &step.work {
+                Work::Amount(amount) => (&amount.per, None),
+                Work::Term(term) => (&term.per, Some(term)),
                 Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => continue,
             };
-            let term = if let Work::Term(term) = &step.work { Some(term) } else { None };
-            let has_window = node.is_some_and(|node| needs_window(step.version, node, each, tiers))
-                && term.is_none_or(|term| term.on.is_none());
+            let has_window = step.is_of_window && term.is_none_or(|term| term.on.is_none());
             // Of what is told apart those that have come up go on.
             let groups = if per.is_empty() { vec![self.root()] } else { self.groups_of(step.stream, |_| true) };
             for group in groups {
