@@ -9,12 +9,12 @@ use crate::store::StoreError;
 use crate::store::access::Signature;
 use crate::store::agreements::list_terms;
 use crate::store::books::{
-    StatementHead, close_period, insert_waiver, load_document, load_documents, load_statement, load_unresolved_events,
-    load_waived, lock_contract,
+    StatementHead, close_period, load_document, load_documents, load_statement, load_unresolved_events, lock_contract,
 };
 use crate::store::rollups::{UnresolvedUsage, load_unresolved};
 use crate::store::statement_statuses::{StatusChange, append_status, is_maker, load_history};
 use crate::store::usage_reports;
+use crate::store::waivers::{insert_waiver, load_waived};
 use sqlx::{Acquire, PgConnection, Postgres};
 use std::collections::BTreeMap;
 

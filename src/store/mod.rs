@@ -25,6 +25,7 @@ pub mod usage_events;
 pub mod usage_reports;
 pub mod usage_rows;
 pub mod usage_sums;
+pub mod waivers;
 
 mod copy;
 

@@ -28,14 +28,17 @@ pub fn rounded(amount: &Q, digits: u32, mode: Mode) -> Q {
     found / unit
 }
 
-/// Parts of a rounded amount by weight: the largest remainders first, ties to the part listed first.
+/// Parts of a rounded amount by weight: the largest remainders first, ties to the part listed first. Where some are owed
+/// and others returned, the weights are what each part is itself.
 pub fn allocated(amount: &Q, digits: u32, weights: &[Q]) -> Vec<Q> {
     let all: Q = weights.iter().sum();
     let unit = whole(10_i64.pow(digits));
-    let exact: Vec<Q> = weights.iter().map(|weight| amount * &unit * weight / &all).collect();
+    let is_mixed = weights.iter().any(|weight| !weight.is_zero() && weight.is_negative() != all.is_negative());
+    let part = |weight: &Q| if is_mixed { weight * &unit } else { amount * &unit * weight / &all };
+    let exact: Vec<Q> = weights.iter().map(part).collect();
     let mut parts: Vec<Q> = exact.iter().map(Q::trunc).collect();
-    let mut left = (amount * &unit - parts.iter().sum::<Q>()).abs();
-    let sign = amount.signum();
+    let left = amount * &unit - parts.iter().sum::<Q>();
+    let (sign, mut left) = (left.signum(), left.abs());
     let mut served = BTreeSet::new();
     while left.is_positive() {
         let open = (0..parts.len()).filter(|it| !served.contains(it) && !weights[*it].is_zero());
@@ -90,7 +93,7 @@ pub fn owed(
                 }
             }
             let total = rounded(&sum, digits(of.currency), of.mode);
-            let parts = if weights.iter().sum::<Q>().is_zero() {
+            let parts = if weights.iter().all(Q::is_zero) {
                 vec![Q::zero(); names.len()]
             } else {
                 allocated(&total, digits(of.currency), &weights)
