@@ -60,7 +60,7 @@ fn show_report(report: &Report, only: &[SheetKind]) -> anyhow::Result<()> {
 
 fn tell_failures(case: &CaseReport) -> Result<(), output::OutputError> {
     for step in &case.steps {
-        if let Answer::Failed { code, message } = &step.answer {
+        if let Answer::Failed { code, message, .. } = &step.answer {
             line(format!("{}: step {} has no answer ({code}): {message}", case.name, step.number))?;
         }
     }

@@ -187,6 +187,8 @@ pub enum Problem {
     Selector,
     #[error("`as` says when an accrual counts; nothing else has it")]
     AsWithoutAccrual,
+    #[error("what is paid of a term is not recorded; draw on it where it is owed, without `as` or with as = \"owed\"")]
+    ReceivedAccrual,
     #[error("{name} stands twice; an item has one value of it")]
     AttributeTwice { name: String },
     #[error("an empty list selects nothing; name at least one, or leave the attribute out")]
@@ -211,6 +213,8 @@ pub enum Problem {
         "what reduces a base is deductions = [..], a figure, accrual, base or amount, or a node such as {{ rate, of }}; sales are named as a [base] first"
     )]
     LessKind,
+    #[error("a fixed sum would come off at each item; make it an [amount] with each = window, and name that here")]
+    FixedInBase,
     #[error("a base with `above` is above zero; below_zero says nothing there")]
     AboveAndBelowZero,
     #[error("{one} and {other} cannot be one base; make two")]
@@ -301,6 +305,10 @@ pub enum Problem {
     Tiers,
     #[error("an item by itself has no window to read a level in; write read = \"at_item\"")]
     ReadWithoutWindow,
+    #[error(
+        "a window begins with nothing of what is counted in it; write read = \"previous_window\", or \"at_item\" with each = \"term\""
+    )]
+    LevelAtStart,
     #[error("tiers, and no row with up_to or below beside them")]
     TiersWithoutBands,
     #[error("the opening {opening} is above the cap {limit}")]

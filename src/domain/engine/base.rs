@@ -10,7 +10,7 @@ use super::reported::missing_figure;
 use super::run::{Engine, content, named};
 use super::state::Passing;
 use super::watch::Total;
-use super::window::compares;
+use super::window::needs_whole;
 use super::{EngineError, Unpriced};
 use crate::domain::contract::Straddling;
 use crate::domain::contract::beside::Worth;
@@ -96,7 +96,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                         .measures()
                         .iter()
                         .any(|measure| step.input(measure).is_some_and(|stream| delta(passing, stream).is_some()));
-                    if is_touched && compares(node) {
+                    if is_touched && needs_whole(node) {
                         self.needs_items();
                     }
                     let mut leaves = ItemLeaves { engine: self, step, passing, tiers: None, group: passing.attributes };

@@ -24,6 +24,7 @@ mod minimum;
 mod node;
 mod opening;
 pub mod outcome;
+mod part;
 pub mod plan;
 mod pro_rata;
 pub mod rated;
@@ -50,8 +51,6 @@ pub enum EngineError {
     Circle { stream: String },
     #[error("nothing declares {stream}")]
     Undeclared { stream: String },
-    #[error("{contract}/{term} is drawn on as received, and no payments of it are known")]
-    ReceivedAccrual { contract: ContractId, term: TermId },
     #[error("{}; add what is missing to the price book and settle again (a price of zero is written down)", told(.missing))]
     MissingPrices { missing: Vec<MissingPrice> },
     #[error(
@@ -66,8 +65,6 @@ pub enum EngineError {
     MissingFigure { contract: ContractId, figure: DefinedTerm, day: NaiveDate },
     #[error("{contract}: {item} lies across a boundary from {from} to {until}; the contract refuses that")]
     Straddling { contract: ContractId, item: String, from: Instant, until: Instant },
-    #[error("{name}: {what} is not computed yet")]
-    NotComputed { contract: ContractId, name: String, what: &'static str },
     #[error("{contract}/{term} yields something at {at}, which lies in no period; list the dates around it")]
     NoPeriod { contract: ContractId, term: TermId, at: Instant },
     #[error("{contract}/{term}: nothing was used in the period from {first_day} by which its pool could be shared")]
@@ -78,6 +75,27 @@ pub enum EngineError {
     Assumed { contract: ContractId, term: TermId, what: String },
     #[error("{contract}/{name}: no row of its table holds at {at}; end it with otherwise, or with \"none\"")]
     NoRow { contract: ContractId, name: String, at: Instant },
+}
+
+impl EngineError {
+    /// Whether something can still be recorded, agreed or signed with which the same settlement succeeds; else the
+    /// documents or the order of what was asked are at fault.
+    pub fn is_waiting(&self) -> bool {
+        match self {
+            Self::MissingPrices { .. }
+            | Self::MissingFx { .. }
+            | Self::MissingFigure { .. }
+            | Self::NoContext { .. }
+            | Self::NothingUsed { .. }
+            | Self::ToBeAgreed { .. } => true,
+            Self::Circle { .. }
+            | Self::Undeclared { .. }
+            | Self::Straddling { .. }
+            | Self::NoPeriod { .. }
+            | Self::Assumed { .. }
+            | Self::NoRow { .. } => false,
+        }
+    }
 }
 
 /// How many missing prices are told one by one.

@@ -248,11 +248,11 @@ fn difference<K: Clone>(
 }
 
 impl Report {
-    /// The codes of the steps that have no answer, over all cases.
-    pub fn failures(&self) -> impl Iterator<Item = &'static str> {
+    /// Of each step that has no answer, over all cases: whether something can still be recorded with which it has one.
+    pub fn failures(&self) -> impl Iterator<Item = bool> {
         let answers = self.cases.iter().flat_map(|case| &case.steps).map(|step| &step.answer);
         answers.filter_map(|answer| match answer {
-            Answer::Failed { code, .. } => Some(*code),
+            Answer::Failed { is_waiting, .. } => Some(*is_waiting),
             _ => None,
         })
     }

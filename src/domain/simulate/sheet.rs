@@ -175,7 +175,7 @@ fn asked(step: &Answered) -> Vec<Vec<Cell>> {
     let (answer, why) = match &step.answer {
         Answer::Settled { .. } => ("settled", Cell::Nothing),
         Answer::Closed => ("closed", Cell::Nothing),
-        Answer::Failed { code, message } => (*code, Cell::text(message)),
+        Answer::Failed { code, message, .. } => (*code, Cell::text(message)),
         Answer::Entitled { .. } | Answer::Findings { .. } | Answer::Charges(_) | Answer::Period { .. } => {
             ("told", Cell::Nothing)
         }

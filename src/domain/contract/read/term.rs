@@ -292,7 +292,7 @@ impl<'a> Scope<'a> {
         if each.is_some() && on.is_some() {
             return self.file.fail(at, Problem::EachAndOn);
         }
-        if node.compares() && each.is_none() {
+        if node.has_comparison() && each.is_none() {
             return self.file.fail(at, Problem::NoWindow);
         }
         if node.has_fixed() {
