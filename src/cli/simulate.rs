@@ -89,6 +89,11 @@ struct Setting {
 }
 
 pub fn run(args: &Args, printed: Printed) -> anyhow::Result<()> {
+    let is_what_if = args.against.is_some() || !args.price_path.is_empty() || !args.volume_path.is_empty();
+    if args.only.contains(&SheetKind::Differences) && !is_what_if {
+        let reason = "differences from what? Add --against, --price-path or --volume-path".to_owned();
+        return Err(Stop::Refused { reason }.into());
+    }
     let mut beneath = Vec::new();
     for folder in &args.with {
         beneath.extend(files(folder)?);

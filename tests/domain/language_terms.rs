@@ -176,6 +176,9 @@ fn caps_and_minima_fit_their_terms() {
         ),
         "13:7: term share (\"Clause\"): cap = \"total\"\n  terms under cap \"total\" have one payer and payee",
     );
+    let alone = read_with(&format!("{shared}{}", term("rate = \"20%\"\nof = \"Sales\"")), &[]);
+    let told = alone.err().unwrap_or_else(|| panic!("accepted: a cap of nothing"));
+    assert!(told.contains("no term is under cap \"total\"; write cap = \"total\" in a term"), "{told}");
     check(
         &format!("{shared}{}", term("rate = \"20%\"\nof = \"Sales\"\nin = \"credit\"\ncap = \"total\"")),
         "14:7: term share (\"Clause\"): cap = \"total\"\n  terms under cap \"total\" have one currency or unit",

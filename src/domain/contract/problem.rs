@@ -71,6 +71,8 @@ pub enum Problem {
     Name { kind: &'static str, name: String },
     #[error("\"{name}\" is a {other} and a {kind}; give each a name of its own")]
     TwoKinds { name: String, kind: &'static str, other: &'static str },
+    #[error("no term is under cap \"{name}\"; write cap = \"{name}\" in a term, or leave the block out")]
+    UnusedCap { name: String },
     #[error("{field} \"{text}\" of a {kind}; it has 1 to 256 bytes and no control characters")]
     Text { kind: &'static str, field: &'static str, text: String },
     #[error("the line \"{line}\" of a party; a line that documents show has 1 to 256 bytes and no control characters")]
