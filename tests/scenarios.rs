@@ -176,7 +176,7 @@ const NOT_IN_THE_SERVICE: [(&str, &str); 4] = [
     ("draws_on_a_term_of_a_later_version", "its loader refuses an accrual of a term that no version has yet"),
     ("draws_on_what_is_signed_later", "its loader refuses an accrual of a term that no version has yet"),
     ("signed_in_march", "it refuses to settle what was signed after the cutoff"),
-    ("refund_of_what_did_not_count", "it does not see the sale of a refund that lies in a later period than the refund"),
+    ("refund_of_what_did_not_count", "it does not see a refund's sale in a later period"),
 ];
 
 /// The differences between what a run answers and what was worked out by hand, as a report; and whether there are none.
