@@ -94,10 +94,11 @@ impl InputSource {
         self.input.usage.held_events = holdings.events(&mut *conn, self.input.span()?.end).await?;
         if let (Some(start), Some(end)) = (edges.first(), edges.last()) {
             let all = Span { start: *start, end: *end };
-            let is_in_sums =
-                |event: &&UsageEvent| !event.content.is_interval() && all.contains(event.content.occurred_at);
             let mut events = load_interval_events(&mut *conn, all, self.input.cutoff).await?;
-            events.extend(self.named.iter().filter(is_in_sums).cloned());
+            // Of later periods too: what reduces a sale, or was paid for it, may come first.
+            let is_new = |named: &&UsageEvent| events.iter().all(|event| event.id != named.id);
+            let named: Vec<UsageEvent> = self.named.iter().filter(is_new).cloned().collect();
+            events.extend(named);
             self.input.usage.events = events;
         }
         let mut finer = stretches.clone();

@@ -24,10 +24,28 @@ pub struct Line {
     pub is_capped: bool,
 }
 
+/// What terms tell apart in what passes: an item's own, or the country of a line that a term yields for one.
+#[derive(Clone, Copy, Default)]
+pub struct About {
+    pub product: Option<Name>,
+    pub country: Option<Name>,
+}
+
+impl About {
+    pub fn item(item: &Item) -> Self {
+        Self { product: item.sold.map(|sold| sold.product), country: item.sold.and_then(|sold| sold.country) }
+    }
+
+    fn country(country: Option<Name>) -> Self {
+        Self { product: None, country }
+    }
+}
+
 /// What is on its way through the terms: an item, or what a term yields by itself.
 pub struct Step<'i> {
     pub at: Micros,
     pub item: Option<&'i Item>,
+    pub about: About,
     /// What each term accrues of it.
     pub accrued: BTreeMap<(usize, Name), Q>,
     pub taken: BTreeSet<usize>,
@@ -79,7 +97,13 @@ pub fn audit(history: &History, contract: usize, known: Micros, end: Micros) -> 
         while boundaries.last().is_some_and(|at| *at <= item.at) {
             auditor.boundary(boundaries.pop().expect("a boundary"), end)?;
         }
-        auditor.pass(&mut Step { at: item.at, item: Some(item), accrued: BTreeMap::new(), taken: BTreeSet::new() })?;
+        auditor.pass(&mut Step {
+            at: item.at,
+            item: Some(item),
+            about: About::item(item),
+            accrued: BTreeMap::new(),
+            taken: BTreeSet::new(),
+        })?;
     }
     while let Some(at) = boundaries.pop() {
         auditor.boundary(at, end)?;
@@ -272,20 +296,20 @@ impl<'h> Auditor<'h> {
             _ => return Ok(()),
         };
         for _ in 0..times {
-            self.accrue_alone(contract, term, at, amount.clone())?;
+            self.accrue_alone((contract, term.name, None), term, at, amount.clone())?;
         }
         Ok(())
     }
 
     /// A term accrues by itself; those that draw on it take it as an item.
-    pub fn accrue_alone(&mut self, contract: usize, term: &'h Term, at: Micros, amount: Q) -> Result<(), Missing> {
-        let amount = self.accrue(contract, term, at, amount, true);
-        self.draw(contract, term.name, at, amount)
+    pub fn accrue_alone(&mut self, place: Place, term: &'h Term, at: Micros, amount: Q) -> Result<(), Missing> {
+        let amount = self.accrue(place.0, term, at, amount, true);
+        self.draw(place, at, amount)
     }
 
-    pub fn draw(&mut self, contract: usize, term: Name, at: Micros, amount: Q) -> Result<(), Missing> {
+    pub fn draw(&mut self, (contract, term, country): Place, at: Micros, amount: Q) -> Result<(), Missing> {
         let accrued = BTreeMap::from([((contract, term), amount)]);
-        self.pass(&mut Step { at, item: None, accrued, taken: BTreeSet::new() })
+        self.pass(&mut Step { at, item: None, about: About::country(country), accrued, taken: BTreeSet::new() })
     }
 
     /// Books what a term accrues, as far as its cap has room, and lets it pay an advance back.

@@ -1,6 +1,6 @@
 //! What of an item counts for a term, in the term's currency, and what the term yields of it at once.
 
-use crate::auditor::{Auditor, Place, Step};
+use crate::auditor::{About, Auditor, Place, Step};
 use crate::items::{Body, Less, Sold, listed};
 use crate::known::{Missing, Money};
 use crate::model::{
@@ -110,7 +110,7 @@ impl<'h> Auditor<'h> {
             return Ok(None);
         }
         let base = self.above(contract, term, step.at, base);
-        self.yielded(contract, term, step.at, step.item.and_then(|item| item.sold), base)
+        self.yielded(contract, term, step.at, step.about, base)
     }
 
     fn above(&mut self, contract: usize, term: &Term, at: Micros, base: Q) -> Q {
@@ -145,7 +145,7 @@ impl<'h> Auditor<'h> {
         let base = self.above(contract, term, step.at, base);
         if toward_tiers {
             let (each, place) = match &term.how {
-                How::Tiers { each, .. } => (*each, self.place(contract, term, step.item.and_then(|item| item.sold))),
+                How::Tiers { each, .. } => (*each, place(contract, term, step.about)),
                 _ => return Ok(()),
             };
             let window = window_at(self.contract(contract).zone, each, step.at);
@@ -163,22 +163,18 @@ impl<'h> Auditor<'h> {
         (before, after)
     }
 
-    fn place(&self, contract: usize, term: &Term, sold: Option<Sold>) -> Place {
-        (contract, term.name, if term.per_country { sold.and_then(|sold| sold.country) } else { None })
-    }
-
     pub fn yielded(
         &mut self,
         contract: usize,
         term: &'h Term,
         at: Micros,
-        sold: Option<Sold>,
+        about: About,
         base: Q,
     ) -> Result<Option<Q>, Missing> {
         let zone = self.contract(contract).zone;
-        let place = self.place(contract, term, sold);
+        let place = place(contract, term, about);
         match &term.how {
-            How::Rate(rate) => Ok(self.rate(contract, rate, at, sold).map(|rate| base * rate)),
+            How::Rate(rate) => Ok(self.rate(contract, rate, at, about).map(|rate| base * rate)),
             How::Price { price, per_units, blocks } => {
                 let count = base / per_units;
                 let count = match blocks {
@@ -218,7 +214,7 @@ impl<'h> Auditor<'h> {
     }
 
     /// The rate of the first row that matches; none where nothing accrues, on purpose.
-    fn rate(&self, contract: usize, rate: &Rate, at: Micros, sold: Option<Sold>) -> Option<Q> {
+    fn rate(&self, contract: usize, rate: &Rate, at: Micros, about: About) -> Option<Q> {
         let (rows, otherwise) = match rate {
             Rate::Flat(rate) => return Some(rate.clone()),
             Rate::Rows(rows, otherwise) => (rows, otherwise),
@@ -227,8 +223,8 @@ impl<'h> Auditor<'h> {
         let holds = |condition: &Condition| match condition {
             Condition::Through(last) => date <= *last,
             Condition::From(first) => *first <= date,
-            Condition::Product(product) => sold.is_some_and(|sold| sold.product == *product),
-            Condition::Country(country) => sold.is_some_and(|sold| sold.country == Some(*country)),
+            Condition::Product(product) => about.product == Some(*product),
+            Condition::Country(country) => about.country == Some(*country),
             Condition::Status(name) => self.holds(contract, name, at),
         };
         let row = rows.iter().find(|(condition, _)| holds(condition)).map(|(_, rate)| rate.clone());
@@ -261,11 +257,15 @@ impl<'h> Auditor<'h> {
             return Ok(());
         }
         let base = self.above(contract, term, at - 1, total);
-        match self.yielded(contract, term, at - 1, None, base)? {
-            Some(amount) => self.accrue_alone(contract, term, at - 1, amount),
+        match self.yielded(contract, term, at - 1, About::default(), base)? {
+            Some(amount) => self.accrue_alone((contract, term.name, None), term, at - 1, amount),
             None => Ok(()),
         }
     }
+}
+
+fn place(contract: usize, term: &Term, about: About) -> Place {
+    (contract, term.name, if term.per_country { about.country } else { None })
 }
 
 /// When the item was that a deduction names.

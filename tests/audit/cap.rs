@@ -101,7 +101,7 @@ impl<'h> Auditor<'h> {
                 self.caps.remove(&key);
                 if is_deferred && !waits.is_zero() {
                     self.book(contract, term.name, at, waits.clone(), true);
-                    self.draw(contract, term.name, at, waits)?;
+                    self.draw((contract, term.name, None), at, waits)?;
                 }
                 continue;
             };
@@ -109,7 +109,7 @@ impl<'h> Auditor<'h> {
             let paid = &waits - self.caps[&key].left();
             if is_deferred && cap.is_deferred && !paid.is_zero() {
                 self.book(contract, term.name, at, paid.clone(), true);
-                self.draw(contract, term.name, at, paid)?;
+                self.draw((contract, term.name, None), at, paid)?;
             }
         }
         // A cap that is stated anew takes up what has accrued before.

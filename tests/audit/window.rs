@@ -69,7 +69,7 @@ impl<'h> Auditor<'h> {
                 (state.base, state.one, state.other, state.yielded) = (Q::zero(), Q::zero(), Q::zero(), Q::zero());
             }
             if !amount.is_zero() {
-                self.accrue_alone(contract, term, at - 1, amount)?;
+                self.accrue_alone(place, term, at - 1, amount)?;
             }
         }
         Ok(())
@@ -150,7 +150,7 @@ impl<'h> Auditor<'h> {
             let amount = self.accrue(contract, term, at - 1, top_up, !minimum.is_outside_cap);
             // A top-up makes good its own window, which is over.
             self.states.entry(place).or_default().windowed.counted = Q::zero();
-            self.draw(contract, term.name, at - 1, amount)?;
+            self.draw(place, at - 1, amount)?;
         }
         Ok(())
     }

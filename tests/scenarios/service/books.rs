@@ -1,13 +1,13 @@
 //! Settles and closes as people do: periods in order, each issued before the next.
 
-use super::{Desk, Failure};
+use super::{Desk, Failure, is_not_agreed};
 use apportion::domain::calendar::{Calendar, Period};
 use apportion::domain::contract::Contract;
 use apportion::domain::contract::term::Payees;
 use apportion::domain::ids::ContractId;
 use apportion::domain::money::Exact;
 use apportion::domain::period::{Instant, local_date};
-use apportion::domain::settlement::{BookedLine, SettlementError};
+use apportion::domain::settlement::BookedLine;
 use apportion::domain::simulate::answer::{Booked, BookedInAll, Settlement};
 use apportion::domain::statement::StatementStatus;
 use apportion::jobs::settle::{SettleError, SettleRequest, settle_known};
@@ -31,19 +31,17 @@ impl Desk {
         if books.closed.last().is_none_or(|closed| *closed < period) {
             let mut at = first_open(contract, books.closed.last().copied()).filter(|open| *open < period);
             while let Some(earlier) = at.filter(|earlier| *earlier < period) {
-                match settled(&mut tx, contract, earlier, cutoff).await {
-                    Ok(settlement) => {
-                        issue_all(&mut tx, id, earlier).await?;
-                        settlements.extend(Some(settlement).filter(|it| !it.booked.is_empty()));
-                    }
-                    // Nothing can be owed before the contract as it was known then.
-                    Err(SettleError::Settlement(SettlementError::BeforeContract { .. })) => {}
-                    Err(error) => return Err(error.into()),
+                if let Some(settlement) = settled(&mut tx, contract, earlier, cutoff).await? {
+                    issue_all(&mut tx, id, earlier).await?;
+                    settlements.extend(Some(settlement).filter(|it| !it.booked.is_empty()));
                 }
                 at = contract.head.settlement.next(earlier);
             }
         }
-        settlements.push(settled(&mut tx, contract, period, cutoff).await?);
+        match settled(&mut tx, contract, period, cutoff).await? {
+            Some(settlement) => settlements.push(settlement),
+            None => _ = self.not_agreed.lock().expect("a set").insert((id.clone(), period)),
+        }
         tx.commit().await?;
         Ok(settlements)
     }
@@ -53,6 +51,9 @@ impl Desk {
         let mut tx = self.pool.begin().await?;
         let books = load_books(&mut tx, &contract.head.id, None).await?;
         if books.closed.last().is_some_and(|closed| period <= *closed) {
+            return Ok(());
+        }
+        if self.not_agreed.lock().expect("a set").contains(&(contract.head.id.clone(), period)) {
             return Ok(());
         }
         if !books.settled.contains(&period) {
@@ -93,12 +94,13 @@ fn first_open(contract: &Contract, closed: Option<Period>) -> Option<Period> {
     }
 }
 
+/// Settles a period; none where nothing was agreed of it yet, as known at the cutoff.
 async fn settled(
     conn: &mut PgConnection,
     contract: &Contract,
     period: Period,
     cutoff: Instant,
-) -> Result<Settlement, SettleError> {
+) -> Result<Option<Settlement>, SettleError> {
     let request = SettleRequest {
         contract: contract.head.id.clone(),
         period,
@@ -106,7 +108,11 @@ async fn settled(
         by: "ana".into(),
         keep_approvals: false,
     };
-    let report = settle_known(conn, &request, cutoff).await?;
+    let report = match settle_known(conn, &request, cutoff).await {
+        Ok(report) => report,
+        Err(error) if is_not_agreed(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let mut booked: Vec<Booked> = Vec::new();
     for line in report.lines {
         let same = |it: &&mut Booked| {
@@ -132,7 +138,7 @@ async fn settled(
             }
         }
     }
-    Ok(Settlement { period: period.to_string(), booked })
+    Ok(Some(Settlement { period: period.to_string(), booked }))
 }
 
 /// Issues the statements of a period, approved by another than who made them; that closes it.

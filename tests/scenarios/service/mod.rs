@@ -27,9 +27,9 @@ use apportion::jobs::statements::StatementError;
 use apportion::store::StoreError;
 use database::Template;
 use sqlx::PgPool;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// How many scenarios play at once.
 const AT_ONCE: usize = 4;
@@ -73,7 +73,7 @@ async fn play(template: &Template, scenario: &Translated) -> Answers {
     let database = template.copy().await;
     let answers = match database.tell(&read).await {
         Ok(stamps) => {
-            let desk = Desk { pool: database.pool.clone(), folder, stamps };
+            let desk = Desk { pool: database.pool.clone(), folder, stamps, not_agreed: Mutex::default() };
             told(scenario, desk.answers(&read.steps).await)
         }
         Err(message) => refused(message),
@@ -89,6 +89,8 @@ struct Desk {
     folder: Folder,
     /// When something was stamped, and when it was told, which is some microseconds later.
     stamps: BTreeMap<Instant, Instant>,
+    /// What was settled as known before anything was agreed of it: nothing is booked, and nothing is there to be closed.
+    not_agreed: Mutex<BTreeSet<(ContractId, Period)>>,
 }
 
 /// Why a step has no answer.
@@ -117,6 +119,14 @@ impl From<SettleError> for Failure {
             _ => Self::Code("refused_by_the_service", message),
         }
     }
+}
+
+/// Whether nothing was agreed of a period yet, as known at the cutoff: then nothing is owed.
+fn is_not_agreed(error: &SettleError) -> bool {
+    matches!(
+        error,
+        SettleError::Settlement(SettlementError::UnknownContract { .. } | SettlementError::BeforeContract { .. })
+    )
 }
 
 impl From<StatementError> for Failure {
@@ -209,7 +219,10 @@ impl Desk {
         known_at: Instant,
     ) -> Result<BTreeMap<TermId, answer::Entitled>, Failure> {
         let mut conn = self.pool.acquire().await?;
-        let items = entitlement(&mut conn, contract, through, known_at, Grain::Items).await?;
+        let items = match entitlement(&mut conn, contract, through, known_at, Grain::Items).await {
+            Err(error) if is_not_agreed(&error) => return Ok(BTreeMap::new()),
+            answered => answered?,
+        };
         let sums = entitlement(&mut conn, contract, through, known_at, Grain::Sums).await?;
         let told = |mut terms: BTreeMap<TermId, answer::Entitled>| {
             terms.values_mut().for_each(|it| it.without_room.clear());
