@@ -59,7 +59,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = DepthArg::Sums)]
     depth: DepthArg,
     /// How many parts of one amount are told by themselves; the others are summed
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = Question::USUAL_LIMIT)]
     limit: usize,
 }
 
@@ -90,43 +90,26 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
 }
 
 fn show_statement(explained: &ExplainedStatement, format: Format) -> anyhow::Result<()> {
-    let ExplainedStatement { head, statement, settled_sha256, loaded_sha256, lines } = explained;
-    if lines.is_empty() {
-        let reason = format!(
-            "no such line in statement {0}; `apportion statement show {0}` lists its terms and origins",
-            head.statement_id
-        );
+    let ExplainedStatement { id, revision, contract, period, cutoff, .. } = explained;
+    if explained.lines.is_empty() {
+        let reason =
+            format!("no such line in statement {id}; `apportion statement show {id}` lists its terms and origins");
         return Err(Stop::Refused { reason }.into());
     }
-    let is_same = settled_sha256 == loaded_sha256;
-    let differing = lines.iter().filter(|it| it.tree.amount != it.line.amount).count();
+    let is_same = explained.is_same_input();
+    let differing = explained.lines.iter().filter(|it| it.tree.amount != it.stated).count();
     match format {
-        Format::Json => {
-            let lines = lines.iter().map(|it| {
-                serde_json::json!({
-                    "term": it.line.term, "origin_period": it.line.origin_period, "stated": it.line.amount,
-                    "tree": it.tree,
-                })
-            });
-            json(&serde_json::json!({
-                "statement": head.statement_id, "revision": head.revision, "contract": statement.contract,
-                "period": statement.period, "cutoff": statement.cutoff,
-                "settled_sha256": settled_sha256, "loaded_sha256": loaded_sha256, "is_same_input": is_same,
-                "lines": lines.collect::<Vec<_>>(),
-            }))?;
-        }
+        Format::Json => json(explained)?,
         Format::Table => {
-            line(format!(
-                "Statement {} (revision {}) of {}, {}, as known at {}",
-                head.statement_id, head.revision, statement.contract, statement.period, statement.cutoff
-            ))?;
+            line(format!("Statement {id} (revision {revision}) of {contract}, {period}, as known at {cutoff}"))?;
             match is_same {
-                true => line(format!("From the input that was settled, SHA-256 {settled_sha256}"))?,
+                true => line(format!("From the input that was settled, SHA-256 {}", explained.settled_sha256))?,
                 false => line(format!(
-                    "NOT from the input that was settled: its SHA-256 was {settled_sha256}, now it is {loaded_sha256}"
+                    "NOT from the input that was settled: its SHA-256 was {}, now it is {}",
+                    explained.settled_sha256, explained.loaded_sha256
                 ))?,
             }
-            for it in lines {
+            for it in &explained.lines {
                 line(format!("\n{}", tree(&it.tree)))?;
             }
         }
@@ -135,8 +118,7 @@ fn show_statement(explained: &ExplainedStatement, format: Format) -> anyhow::Res
         (0, true) => Ok(()),
         (0, false) => anyhow::bail!(
             "the amounts are those of the statement, but not from the input that was settled: compare the versions, \
-             prices, rates, records and usage recorded by {} with what stood when it was settled",
-            statement.cutoff
+             prices, rates, records and usage recorded by {cutoff} with what stood when it was settled"
         ),
         (count, _) => {
             anyhow::bail!("{count} amounts are not what the statement says; its input is not what was settled")

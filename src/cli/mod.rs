@@ -3,6 +3,7 @@
 mod config;
 mod contracts;
 mod demo;
+mod entitlement;
 mod explain;
 mod explain_text;
 mod finding;
@@ -85,6 +86,7 @@ enum Command {
     Config(config::Args),
     Contracts(contracts::Args),
     Demo(demo::Args),
+    Entitlement(entitlement::Args),
     Explain(explain::Args),
     Finding(finding::Args),
     Generate(generate::Args),
@@ -233,6 +235,7 @@ impl Cli {
                 Command::Config(args) => config::run(&args, &session),
                 Command::Contracts(args) => contracts::run(args, &session).await,
                 Command::Demo(args) => demo::run(args, session).await,
+                Command::Entitlement(args) => entitlement::run(args, &session).await,
                 Command::Explain(args) => explain::run(args, &session).await,
                 Command::Finding(args) => finding::run(args, &session).await,
                 Command::Generate(args) => generate::run(args, &session).await,

@@ -222,12 +222,6 @@ impl Timeline {
             _ => None,
         })
     }
-
-    /// The segment in which an instant lies; none before the first and from the end on.
-    pub fn segment_at(&self, at: Instant) -> Option<usize> {
-        let after = self.edges.partition_point(|edge| *edge <= at);
-        (after < self.edges.len()).then(|| after.checked_sub(1)).flatten()
-    }
 }
 
 #[cfg(test)]
@@ -287,13 +281,10 @@ mod tests {
     }
 
     #[test]
-    fn a_timeline_is_cut_into_segments_that_hold_their_first_instant() {
+    fn a_timeline_is_cut_into_segments() {
         let [start, cut, end] = ["2026-05-01T00:00:00Z", "2026-05-02T00:00:00Z", "2026-05-03T00:00:00Z"].map(instant);
         let timeline = Timeline::new(start, end, [start, cut, end]);
         let segments: Vec<Span> = timeline.segments().collect();
         assert_eq!(segments, [Span { start, end: cut }, Span { start: cut, end }]);
-        let before = last_instant_before;
-        let places = [before(start), start, before(cut), cut, before(end), end].map(|at| timeline.segment_at(at));
-        assert_eq!(places, [None, Some(0), Some(0), Some(1), Some(1), None]);
     }
 }

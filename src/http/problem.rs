@@ -4,6 +4,7 @@ use crate::domain::access::Scope;
 use crate::domain::engine::EngineError;
 use crate::domain::settlement::SettlementError;
 use crate::jobs::contracts::ContractsError;
+use crate::jobs::explain::ExplainError;
 use crate::jobs::findings::FindingError;
 use crate::jobs::invoices::InvoiceError;
 use crate::jobs::schedule::ScheduleError;
@@ -261,6 +262,15 @@ impl From<SettleError> for Problem {
     }
 }
 
+impl From<ExplainError> for Problem {
+    fn from(error: ExplainError) -> Self {
+        match error {
+            ExplainError::Statement(error) => error.into(),
+            ExplainError::Settle(error) => error.into(),
+        }
+    }
+}
+
 impl From<InvoiceError> for Problem {
     fn from(error: InvoiceError) -> Self {
         let detail = error.to_string();
@@ -363,6 +373,16 @@ pub enum TypesetProblem {
 pub enum ConflictProblem {
     #[response(status = 409, description = "The instant lies ahead", content_type = CONTENT_TYPE)]
     Conflict(#[to_schema] Problem),
+}
+
+/// What a route that runs a contract, and books nothing, may answer instead, too.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers; they are made of problems")]
+pub enum RunProblems {
+    #[response(status = 409, description = "Something has to come first: a price, a rate, a figure; or the instant lies ahead", content_type = CONTENT_TYPE)]
+    Conflict(#[to_schema] Problem),
+    #[response(status = 422, description = "The contract has no such period", content_type = CONTENT_TYPE)]
+    Unprocessable(#[to_schema] Problem),
 }
 
 pub async fn no_route() -> Problem {

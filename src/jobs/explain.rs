@@ -3,24 +3,41 @@
 use super::settle::SettleError;
 use super::settlement_input::InputSource;
 use super::statements::{StatementError, read};
+use crate::domain::calendar::Period;
 use crate::domain::explain::settled::{Explained, Wanted, explain};
 use crate::domain::explain::{Depth, Question};
-use crate::domain::period::Span;
+use crate::domain::ids::ContractId;
+use crate::domain::period::{Instant, Span};
 use crate::domain::settlement::find_contract;
 use crate::domain::simulate::run::Grain;
 use crate::domain::statement::Statement;
-use crate::store::books::{StatementHead, load_input_digest};
+use crate::store::books::load_input_digest;
+use serde::Serialize;
 use sqlx::PgPool;
 
 /// A statement with its amounts taken apart.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct ExplainedStatement {
-    pub head: StatementHead,
-    pub statement: Statement,
-    /// The digest of what it was settled on, as stored then and as loaded now.
+    #[serde(rename = "statement")]
+    pub id: i64,
+    pub revision: i32,
+    pub contract: ContractId,
+    pub period: Period,
+    /// As known at which it was settled, and is explained.
+    #[schema(value_type = String, format = DateTime)]
+    pub cutoff: Instant,
+    /// The digest of what it was settled on, as stored then.
     pub settled_sha256: String,
+    /// The digest of the same as loaded now: it is equal, unless the database was changed by hand.
     pub loaded_sha256: String,
     pub lines: Vec<Explained>,
+}
+
+impl ExplainedStatement {
+    /// Whether it is explained from what it was settled on.
+    pub fn is_same_input(&self) -> bool {
+        self.settled_sha256 == self.loaded_sha256
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -57,5 +74,7 @@ pub async fn explain_statement(
         source.open(&mut tx, &spans).await?;
     }
     let lines = explain((&source.input, &settled.run), &statement, wanted, question).map_err(SettleError::from)?;
-    Ok(ExplainedStatement { head, statement, settled_sha256, loaded_sha256, lines })
+    let Statement { contract, period, cutoff, .. } = statement;
+    let (id, revision) = (head.statement_id, head.revision);
+    Ok(ExplainedStatement { id, revision, contract, period, cutoff, settled_sha256, loaded_sha256, lines })
 }

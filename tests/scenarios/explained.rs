@@ -1,13 +1,12 @@
 //! Takes apart what scenarios owe, and tries that the parts are the whole at every place of the tree.
 
 use crate::translate::Translated;
-use apportion::domain::engine::outcome::CapUse;
 use apportion::domain::explain::node::{Kind, Node};
 use apportion::domain::explain::{Depth, Question};
 use apportion::domain::ids::ContractId;
 use apportion::domain::period::Instant;
 use apportion::domain::simulate::Scenario;
-use apportion::domain::simulate::answer::{Answer, Cap, EntitledPeriod};
+use apportion::domain::simulate::answer::{Answer, EntitledPeriod};
 use apportion::domain::simulate::explained::{Amounts, explain};
 use apportion::domain::simulate::run::run;
 use apportion::domain::simulate::step::Step;
@@ -77,8 +76,7 @@ fn fault(tree: &Node, yields: &BTreeMap<String, EntitledPeriod>) -> Option<Strin
     // not told: where nothing was used before, both are the same.
     let [version] = told?.parts.as_slice() else { return None };
     let stated = yielded?.cap.as_ref().filter(|cap| cap.before.is_zero());
-    let stated = stated.map(|Cap { limit, before, after }| [limit, before, after])?;
+    let stated = stated?;
     let told = version.parts.iter().find_map(|part| part.cap.as_ref());
-    let told = told.map(|CapUse { limit, before, after }| [limit, before, after]);
     (told != Some(stated)).then(|| format!("{term} used {stated:?} of its cap, and {told:?} was told"))
 }

@@ -161,7 +161,7 @@ async fn check(database: &TestDatabase, log: &Log, step: &Step) -> usize {
         let spans: Vec<Span> = timeline.segments().step_by(2).collect();
         for it in load_span_sums(&mut conn, &spans, &thresholds, step.at).await.expect("usage") {
             assert!(spans.contains(&it.span), "{:?}", it.span);
-            let segment = timeline.segment_at(it.span.start).expect("a segment");
+            let segment = timeline.segments().position(|segment| segment == it.span).expect("a segment");
             let country = it.attributes.get(&UsageAttribute::Country).cloned().unwrap_or_default();
             let names = [it.deployment, it.product, it.customer, country];
             for (meter, quantity) in it.quantities {

@@ -22,12 +22,16 @@ use super::statement::plain_rate;
 use base::Group;
 use node::{Kind, Node, limited};
 use recorder::{Accrual, Recorder};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// How far down a tree goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum Depth {
     /// To quantities by price.
+    #[default]
     Sums,
     /// To single events and records.
     Events,
@@ -39,6 +43,11 @@ pub struct Question {
     pub depth: Depth,
     /// How many events, records or other parts of one node are told by themselves.
     pub limit: usize,
+}
+
+impl Question {
+    /// The limit, unless another is asked for.
+    pub const USUAL_LIMIT: usize = 20;
 }
 
 /// What is owed on one account for one origin period.

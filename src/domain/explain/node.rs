@@ -8,6 +8,7 @@ use serde::Serialize;
 
 /// An amount and what it is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Node {
     pub kind: Kind,
     /// In words.
@@ -16,6 +17,7 @@ pub struct Node {
     /// A currency, a declared unit, or the meter of a quantity.
     pub unit: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "service", schema(value_type = Option<String>, format = DateTime))]
     pub at: Option<Instant>,
     /// The words of the contract behind it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,11 +31,13 @@ pub struct Node {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub factor: Option<Exact>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "service", schema(no_recursion))]
     pub parts: Vec<Self>,
 }
 
 /// What an amount is on its way from events to the books.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     Booked,

@@ -5,9 +5,11 @@ use super::{Explanation, Question, Subject};
 use crate::domain::calendar::Period;
 use crate::domain::engine::books::{Account, Run};
 use crate::domain::engine::feed::feed;
-use crate::domain::ids::TermId;
+use crate::domain::ids::{PartyId, TermId};
+use crate::domain::money::Exact;
 use crate::domain::settlement::{SettlementError, SettlementInput, find_contract};
 use crate::domain::statement::{Statement, StatementLine};
+use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// Which lines of a statement are to be explained: all, where nothing is named.
@@ -29,10 +31,17 @@ impl Wanted {
     }
 }
 
-/// A line of a statement with its tree.
-#[derive(Clone, Debug)]
+/// A line of a statement, taken apart.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Explained {
-    pub line: StatementLine,
+    pub term: TermId,
+    pub payer: PartyId,
+    pub payee: PartyId,
+    pub origin_period: Period,
+    /// What the statement says.
+    pub stated: Exact,
+    /// What it comes to, from the booked amount down.
     pub tree: Node,
 }
 
@@ -62,7 +71,14 @@ pub fn explain(
                 unit: statement.unit.clone(),
             };
             let (origin, booked_before) = (line.origin_period, Some(line.booked_before.clone()));
-            Explained { line: line.clone(), tree: explanation.tree(&Subject { account, origin, booked_before }) }
+            Explained {
+                term: line.term.clone(),
+                payer: line.payer.clone(),
+                payee: line.payee.clone(),
+                origin_period: origin,
+                stated: line.amount.clone(),
+                tree: explanation.tree(&Subject { account, origin, booked_before }),
+            }
         });
         Ok(explained.collect())
     })

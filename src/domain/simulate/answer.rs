@@ -2,6 +2,7 @@
 
 use super::charges::EventCharge;
 use crate::domain::contract::rights::OnBreach;
+use crate::domain::engine::outcome::CapUse;
 use crate::domain::findings::Why;
 use crate::domain::ids::{ContractId, EventId, PartyId, TermId};
 use crate::domain::money::{Exact, Unit};
@@ -88,6 +89,7 @@ pub struct Booked {
 
 /// What a term yields, by period.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Entitled {
     /// None for a term that no version states.
     #[serde(flatten)]
@@ -100,31 +102,27 @@ pub struct Entitled {
 }
 
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct EntitledPeriod {
     pub base: Exact,
     pub uncapped: Exact,
     pub accrued: Exact,
     /// The rounded sum through the period less that through the one before.
     pub rounded: Exact,
-    pub cap: Option<Cap>,
+    pub cap: Option<CapUse>,
     /// What a minimum lacked that is told and not owed.
     pub shortfall: Exact,
     pub versions: Vec<u32>,
 }
 
-#[derive(Clone, Debug, Serialize)]
-pub struct Cap {
-    pub limit: Exact,
-    pub before: Exact,
-    pub after: Exact,
-}
-
 /// Where a cap is reached.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Crossing {
     /// None where a window's amount crosses.
     pub item: Option<String>,
     pub period: String,
+    #[cfg_attr(feature = "service", schema(value_type = String, format = DateTime))]
     pub at: Instant,
     pub found_room: Exact,
     pub found_none: Exact,

@@ -2,7 +2,7 @@
 
 use super::Scenario;
 use super::answer::{
-    Answer, Answers, Booked, BookedInAll, Cap, Charges, Crossing, Entitled, EntitledPeriod, Finding, Settlement,
+    Answer, Answers, Booked, BookedInAll, Charges, Crossing, Entitled, EntitledPeriod, Finding, Settlement,
 };
 use super::breaches::{findings, held};
 use super::charges::charges;
@@ -323,7 +323,7 @@ fn entitled(
         used.retain(|_, _| never_resets);
         used.values_mut().for_each(|cap| cap.before.clone_from(&cap.after));
         used.extend(it.caps.iter().map(|(group, cap)| (*group, cap.clone())));
-        let cap = CapUse::in_all(used.values()).map(|CapUse { limit, before, after }| Cap { limit, before, after });
+        let cap = CapUse::in_all(used.values());
         if !is_shown(window) {
             continue;
         }

@@ -1,21 +1,23 @@
-//! `/contracts`: agreements, their versions, and how far their caps are used up.
+//! `/contracts`: agreements, their versions, what they yield, and how far their caps are used up.
 
 use crate::domain::burn_down::BurnDown;
 use crate::domain::ids::{ContractId, PartyId};
+use crate::domain::period::Instant;
 use crate::http::HttpState;
-use crate::http::auth::Reader;
-use crate::http::input::Path;
+use crate::http::auth::{InsideReader, Reader};
+use crate::http::input::{Path, Query, parse};
 use crate::http::listing::{Page, Wanted};
-use crate::http::problem::{Problem, Problems};
+use crate::http::problem::{Problem, Problems, RunProblems};
+use crate::jobs::entitlement::{Entitlement, entitlement};
 use crate::jobs::statements;
 use crate::store::agreements::{TermHead, VersionHead, VersionText, list_terms, list_versions, load_text};
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// A contract as it was loaded.
 #[derive(Serialize, ToSchema)]
@@ -143,4 +145,35 @@ pub async fn caps(
     let mut conn = caller.read(&state.reads).await?;
     known_versions(&mut conn, &contract).await?;
     Page::whole(statements::caps(&mut conn, &contract).await?).respond(&wanted)
+}
+
+/// Of which periods, as known when.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct EntitlementParams {
+    /// The last period, as the contract's calendar names it.
+    #[param(example = "2026-05")]
+    through: String,
+    /// What was recorded later is not seen; without it, everything recorded by now.
+    #[param(value_type = Option<String>, format = DateTime)]
+    known_at: Option<Instant>,
+}
+
+/// What the terms yield
+///
+/// Period by period through one, as known at any instant, whatever was settled: nothing is booked. The same question
+/// has the same answer, also years later. Unrounded but for `rounded`, which is what a period's books come to.
+#[utoipa::path(
+    get, path = "/api/v1/contracts/{contract}/entitlement", tag = "contracts", security(("key" = ["read"])),
+    params(("contract" = String, Path, description = "The contract's id"), EntitlementParams),
+    responses((status = 200, description = "By term and period", body = Entitlement), Problems, RunProblems),
+)]
+pub async fn entitled(
+    _reader: InsideReader,
+    State(state): State<HttpState>,
+    Path(contract): Path<String>,
+    Query(EntitlementParams { through, known_at }): Query<EntitlementParams>,
+) -> Result<Json<Entitlement>, Problem> {
+    let through = parse("through", &through)?;
+    Ok(Json(entitlement(&state.reads, &ContractId::new(contract), through, known_at).await?))
 }

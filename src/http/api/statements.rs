@@ -1,13 +1,16 @@
-//! `/statements`: read, approve, issue, agree, dispute, pay.
+//! `/statements`: read, explain, approve, issue, agree, dispute, pay.
 
-use crate::domain::ids::{ContractId, PartyId};
+use crate::domain::explain::settled::Wanted as WantedLines;
+use crate::domain::explain::{Depth, Question};
+use crate::domain::ids::{ContractId, PartyId, TermId};
 use crate::domain::statement::Statement;
 use crate::http::HttpState;
-use crate::http::auth::{Approver, Reader, Replier};
+use crate::http::auth::{Approver, InsideReader, Reader, Replier};
 use crate::http::idempotency::Write;
 use crate::http::input::{Json, Path, Query, Seen, parse};
 use crate::http::listing::{Page, PageParams, Wanted};
-use crate::http::problem::{ChangedProblem, Problem, Problems, WriteProblems};
+use crate::http::problem::{ChangedProblem, Problem, Problems, RunProblems, WriteProblems};
+use crate::jobs::explain::{ExplainedStatement, explain_statement};
 use crate::jobs::statements::{self, Actor, Reply, StatementError, StatementRecord};
 use crate::store::access::{Caller, Signature, look_away};
 use crate::store::books::{StatementFilter, StatementHead, list_statements};
@@ -134,6 +137,45 @@ pub async fn show(
     Path(StatementPath { id }): Path<StatementPath>,
 ) -> Result<Response, Problem> {
     detail(&caller, &mut *caller.read(&state.reads).await?, id).await
+}
+
+/// Of which lines, and how far down.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ExplanationParams {
+    /// The lines of this term alone.
+    term: Option<String>,
+    /// The lines that arose in this period alone, such as 2026-05.
+    origin: Option<String>,
+    /// To quantities by price (sums, unless stated), or to single events and records (events).
+    #[param(inline)]
+    depth: Option<Depth>,
+    /// How many parts of one amount are told by themselves, 20 unless stated; the others are summed.
+    #[param(minimum = 1)]
+    limit: Option<usize>,
+}
+
+/// Explain a statement
+///
+/// Each line taken apart: from the booked amount through rounding, cap, rate, base, prices and quantities down to
+/// events and records, with the clause behind it. Parts sum exactly to the amount above them, times its factor where
+/// it has one. All of it is as known at the statement's cutoff.
+#[utoipa::path(
+    get, path = "/api/v1/statements/{id}/explanation", tag = "statements", security(("key" = ["read"])),
+    params(StatementPath, ExplanationParams),
+    responses((status = 200, description = "A tree for each line", body = ExplainedStatement), Problems, RunProblems),
+)]
+pub async fn explanation(
+    _reader: InsideReader,
+    State(state): State<HttpState>,
+    Path(StatementPath { id }): Path<StatementPath>,
+    Query(params): Query<ExplanationParams>,
+) -> Result<axum::Json<ExplainedStatement>, Problem> {
+    let origin = params.origin.map(|text| parse("origin", &text)).transpose()?;
+    let wanted = WantedLines { term: params.term.map(TermId::new), origin };
+    let limit = params.limit.unwrap_or(Question::USUAL_LIMIT);
+    let question = Question { depth: params.depth.unwrap_or_default(), limit };
+    Ok(axum::Json(explain_statement(&state.reads, id, &wanted, question).await?))
 }
 
 /// Approve a draft

@@ -84,7 +84,7 @@ impl Desk {
 }
 
 /// The first period that is not closed: without a closed one that in which the contract begins.
-fn first_open(contract: &Contract, closed: Option<Period>) -> Option<Period> {
+pub fn first_open(contract: &Contract, closed: Option<Period>) -> Option<Period> {
     let calendar = &contract.head.settlement;
     let begins = contract.begins().and_then(|at| calendar.window(local_date(at, contract.head.zone)));
     match (closed, calendar) {

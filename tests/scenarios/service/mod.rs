@@ -21,10 +21,11 @@ use apportion::domain::simulate::breaches::findings;
 use apportion::domain::simulate::charges::charges;
 use apportion::domain::simulate::run::{Grain, StepError};
 use apportion::domain::simulate::step::Step;
-use apportion::jobs::entitlement::entitlement;
+use apportion::jobs::entitlement::entitlement_as_known;
 use apportion::jobs::settle::SettleError;
 use apportion::jobs::statements::StatementError;
 use apportion::store::StoreError;
+use books::first_open;
 use database::Template;
 use sqlx::PgPool;
 use std::collections::{BTreeMap, BTreeSet};
@@ -190,7 +191,7 @@ impl Desk {
             }
             Step::Entitlement { contract, through, known_at } => {
                 let (contract, through) = self.period(contract, through)?;
-                let terms = self.entitled(&contract.head.id, through, *known_at).await?;
+                let terms = self.entitled(contract, through, *known_at).await?;
                 Ok(Answer::Entitled { terms })
             }
             Step::Findings { contract, through, known_at } => {
@@ -214,16 +215,18 @@ impl Desk {
     /// What terms yield: on sums the same as item by item, but for which items found no room.
     async fn entitled(
         &self,
-        contract: &ContractId,
+        contract: &Contract,
         through: Period,
         known_at: Instant,
     ) -> Result<BTreeMap<TermId, answer::Entitled>, Failure> {
         let mut conn = self.pool.acquire().await?;
-        let items = match entitlement(&mut conn, contract, through, known_at, Grain::Items).await {
+        let of = (&contract.head.id, through);
+        let first = first_open(contract, None);
+        let items = match entitlement_as_known(&mut conn, of, known_at, first, Grain::Items).await {
             Err(error) if is_not_agreed(&error) => return Ok(BTreeMap::new()),
-            answered => answered?,
+            answered => answered?.terms,
         };
-        let sums = entitlement(&mut conn, contract, through, known_at, Grain::Sums).await?;
+        let sums = entitlement_as_known(&mut conn, of, known_at, first, Grain::Sums).await?.terms;
         let told = |mut terms: BTreeMap<TermId, answer::Entitled>| {
             terms.values_mut().for_each(|it| it.without_room.clear());
             serde_json::to_string(&terms).unwrap_or_default()
