@@ -2,8 +2,8 @@
 
 use crate::charges::{CLOUDS, PRODUCTS, agreement, draw, years};
 use apportion::domain::contract::folder::Folder;
-use apportion::domain::engine::books::{self, Detail};
 use apportion::domain::engine::feed::{Event, Known, Sum, Units, feed};
+use apportion::domain::engine::owed::{self, Detail};
 use apportion::domain::engine::stretches::Stretches;
 use apportion::domain::ids::{ContractId, EventId};
 use apportion::domain::money::Exact;
@@ -33,7 +33,7 @@ impl Rollups {
         let mut rollups = Self { folder, prices, units, stretches: Stretches::default(), sums: Vec::new() };
         let known = rollups.known(&[], &[]);
         let contract = &rollups.folder.contracts[0].head.id;
-        let edges = books::edges(&known, &feed(known), contract, years().end).expect("edges");
+        let edges = owed::edges(&known, &feed(known), contract, years().end).expect("edges");
         rollups.stretches = Stretches::between(&edges);
         rollups.sums = rollups.stretches.summed.iter().flat_map(|span| sums(*span)).collect();
         rollups
@@ -47,7 +47,7 @@ impl Rollups {
         loop {
             let usage: Vec<Event<'_>> = opened.iter().map(Event::from).collect();
             let known = self.known(&usage, &sums_left);
-            let run = books::run(&known, &feed(known), &contract.head.id, years().end, Detail::Amounts).expect("a run");
+            let run = owed::run(&known, &feed(known), &contract.head.id, years().end, Detail::Amounts).expect("a run");
             if run.unsure.is_empty() {
                 let owed = run.owed(contract).expect("what is owed");
                 return owed.into_values().flat_map(BTreeMap::into_values).sum();

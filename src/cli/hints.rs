@@ -1,7 +1,7 @@
 //! Which command helps after an error: what went wrong is said where it does, for the API as well.
 
 use apportion::domain::engine::{EngineError, MISSING_PRICES_TOLD};
-use apportion::domain::settlement::SettlementError;
+use apportion::domain::settlement::{PeriodClosed, SettlementError};
 use apportion::domain::statement::StatementStatus;
 use apportion::jobs::findings::FindingError;
 use apportion::jobs::invoices::InvoiceError;
@@ -56,7 +56,7 @@ fn settle(error: &SettleError) -> Option<String> {
 fn settlement(error: &SettlementError) -> Option<String> {
     match error {
         SettlementError::UnknownContract { .. } => Some("`apportion contracts apply FOLDER` loads them".to_owned()),
-        SettlementError::PeriodClosed { contract, open, .. } => {
+        SettlementError::PeriodClosed(PeriodClosed { contract, open, .. }) => {
             Some(format!("`apportion settle {contract} {open} --by NAME` does"))
         }
         SettlementError::Engine(EngineError::MissingFigure { .. }) => {

@@ -6,8 +6,8 @@ use super::calendar::{Calendar, Period};
 use super::contract::Contract;
 use super::contract::problem::there_is;
 use super::engine::EngineError;
-use super::engine::books::{self, Account, ByPeriod, Detail, Run, due};
 use super::engine::feed::{Event, Known, Sum, Units, feed};
+use super::engine::owed::{self, Account, ByPeriod, Detail, Run};
 use super::findings::HeldEvents;
 use super::fx::FxRate;
 use super::ids::{ContractId, DeploymentId, EventId, PartyId, ProductId, TermId};
@@ -71,6 +71,57 @@ pub struct Books {
     pub closed: BTreeSet<Period>,
 }
 
+/// News of a period that is closed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("period {period} of {contract} is closed, and its news ({lines} lines) is booked in {open}: settle that")]
+pub struct PeriodClosed {
+    pub contract: ContractId,
+    pub period: Period,
+    pub lines: usize,
+    pub open: Period,
+}
+
+impl Books {
+    /// What a period's settlement books, by origin period: what is owed for all periods up to it, less what was booked for
+    /// them. What a version removed is returned.
+    ///
+    /// # Errors
+    /// The period is closed, and there is news.
+    pub fn due(
+        &self,
+        contract: &Contract,
+        period: Period,
+        owed: &BTreeMap<Account, ByPeriod>,
+    ) -> Result<Vec<BookedLine>, PeriodClosed> {
+        let owed = owed.iter().flat_map(|(account, amounts)| amounts.iter().map(move |amount| (account, amount)));
+        let owed = owed.map(|(account, (origin, amount))| ((account.clone(), *origin), amount.clone()));
+        let mut due: BTreeMap<(Account, Period), Exact> = owed.collect();
+        for line in &self.booked {
+            let BookedLine { term, payer, payee, unit, .. } = line.clone();
+            let account = Account { contract: contract.head.id.clone(), term, payer, payee, unit };
+            *due.entry((account, line.origin)).or_default() += &-line.amount.clone();
+        }
+        let is_due = |((_, origin), amount): &((Account, Period), Exact)| *origin <= period && !amount.is_zero();
+        let line = |((Account { term, payer, payee, unit, .. }, origin), amount)| BookedLine {
+            term,
+            payer,
+            payee,
+            unit,
+            origin,
+            booked: period,
+            amount,
+        };
+        let lines: Vec<BookedLine> = due.into_iter().filter(is_due).map(line).collect();
+        match self.closed.last().filter(|closed| period <= **closed) {
+            Some(closed) if !lines.is_empty() => {
+                let open = contract.head.settlement.next(*closed).unwrap_or(period);
+                Err(PeriodClosed { contract: contract.head.id.clone(), period, lines: lines.len(), open })
+            }
+            _ => Ok(lines),
+        }
+    }
+}
+
 /// A rounded amount that a settlement booked: positive where the payer owes the payee.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BookedLine {
@@ -116,8 +167,8 @@ pub enum SettlementError {
     BeforeBooks { contract: ContractId, period: Period, first: Period },
     #[error("periods are settled in order: {next} comes before {period}; settle and issue it first")]
     OutOfOrder { period: Period, next: Period },
-    #[error("period {period} is closed, and its news ({lines} lines) is booked in {open}: settle that")]
-    PeriodClosed { contract: ContractId, period: Period, lines: usize, open: Period },
+    #[error(transparent)]
+    PeriodClosed(#[from] PeriodClosed),
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
@@ -150,7 +201,7 @@ impl SettlementInput {
     /// The contract is unknown, or what stops every run of it.
     pub fn edges(&self) -> Result<Vec<Instant>, SettlementError> {
         let end = self.span()?.end;
-        Ok(self.known(|known| books::edges(known, &feed(*known), &self.contract, end))?)
+        Ok(self.known(|known| owed::edges(known, &feed(*known), &self.contract, end))?)
     }
 
     /// The period in the contract's zone.
@@ -170,18 +221,12 @@ pub fn settle(input: &SettlementInput) -> Result<SettlementOutcome, SettlementEr
     let contract = find_contract(&input.contracts, &input.contract)?;
     check_period(contract, input.period, &input.books)?;
     let end = input.span()?.end;
-    let run = input.known(|known| books::run(known, &feed(*known), &input.contract, end, Detail::Parts))?;
+    let run = input.known(|known| owed::run(known, &feed(*known), &input.contract, end, Detail::Parts))?;
     if !run.unsure.is_empty() {
         return Ok(SettlementOutcome::Open(run.unsure));
     }
     let owed = run.owed(contract)?;
-    let lines = lines(input, &owed);
-    if input.books.closed.contains(&input.period) && !lines.is_empty() {
-        let open = input.books.closed.last().and_then(|closed| contract.head.settlement.next(*closed));
-        let (contract, period) = (input.contract.clone(), input.period);
-        let open = open.unwrap_or(period);
-        return Err(SettlementError::PeriodClosed { contract, period, lines: lines.len(), open });
-    }
+    let lines = input.books.due(contract, input.period, &owed)?;
     Ok(SettlementOutcome::Settled(Box::new(Settled { lines, run, owed })))
 }
 
@@ -269,22 +314,4 @@ pub fn open_period(calendar: &Calendar, last_closed: Option<Period>, last_settle
         Some(closed) => calendar.next(closed),
         None => last_settled,
     }
-}
-
-/// The differences between what is owed by origin period and what is booked for it.
-fn lines(input: &SettlementInput, owed: &BTreeMap<Account, ByPeriod>) -> Vec<BookedLine> {
-    let mut booked: BTreeMap<Account, ByPeriod> = BTreeMap::new();
-    for line in &input.books.booked {
-        let BookedLine { term, payer, payee, unit, .. } = line.clone();
-        let account = Account { contract: input.contract.clone(), term, payer, payee, unit };
-        *booked.entry(account).or_default().entry(line.origin).or_default() += &line.amount;
-    }
-    let line = |(account, by_period): (Account, ByPeriod)| {
-        let Account { term, payer, payee, unit, .. } = account;
-        by_period.into_iter().map(move |(origin, amount)| {
-            let (term, payer, payee, unit) = (term.clone(), payer.clone(), payee.clone(), unit.clone());
-            BookedLine { term, payer, payee, unit, origin, booked: input.period, amount }
-        })
-    };
-    due(&input.contract, input.period, owed, &booked).into_iter().flat_map(line).collect()
 }

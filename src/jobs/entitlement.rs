@@ -5,7 +5,7 @@ use super::settle::SettleError;
 use super::settlement_input::InputSource;
 use crate::domain::calendar::Period;
 use crate::domain::contract::Contract;
-use crate::domain::engine::books::Run;
+use crate::domain::engine::owed::Run;
 use crate::domain::ids::{ContractId, TermId};
 use crate::domain::period::Instant;
 use crate::domain::settlement::{Books, find_contract};

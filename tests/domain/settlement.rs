@@ -4,7 +4,7 @@ use crate::support::{History, at, exact, shipped_files};
 use apportion::domain::contract::Confidence;
 use apportion::domain::contract::folder::SourceFile;
 use apportion::domain::engine::EngineError;
-use apportion::domain::settlement::SettlementError;
+use apportion::domain::settlement::{PeriodClosed, SettlementError};
 use apportion::domain::statement::StatementStatus;
 
 const CONTRACT: &str = "microsoft-openai";
@@ -150,7 +150,7 @@ fn a_rerun_books_nothing_and_late_news_is_an_adjustment() {
     // 1,000,000 of output at 30/M, late, in May: 20% of 30.
     history.event("2026-05-20T00:00:00Z", "openai-direct", "gpt-5.5", &[("output_tokens", "1000000")]);
     match history.try_settle(CONTRACT, "2026-05") {
-        Err(SettlementError::PeriodClosed { lines: 1, .. }) => {}
+        Err(SettlementError::PeriodClosed(PeriodClosed { lines: 1, .. })) => {}
         other => panic!("{other:?}"),
     }
     assert_eq!(history.settle(CONTRACT, "2026-06"), ["revenue-share 2026-05 6"]);

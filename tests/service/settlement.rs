@@ -6,7 +6,7 @@ use crate::support::TestDatabase;
 use apportion::domain::contract::additions::AdditionError;
 use apportion::domain::engine::EngineError;
 use apportion::domain::outcome::Counts;
-use apportion::domain::settlement::SettlementError;
+use apportion::domain::settlement::{PeriodClosed, SettlementError};
 use apportion::domain::statement::{Statement, StatementStatus};
 use apportion::jobs::contracts::{self, ContractsError};
 use apportion::jobs::settle::SettleError;
@@ -129,7 +129,7 @@ async fn people_approve_and_issue_and_late_news_goes_to_the_next_period() {
     let late = [usage("late", "2026-05-20T00:00:00Z", "openai-direct", "gpt-5.5", &[("output_tokens", "1000000")])];
     database.ingest(&late).await;
     match database.try_settle(CONTRACT, "2026-05", None).await {
-        Err(SettleError::Settlement(SettlementError::PeriodClosed { lines: 1, .. })) => {}
+        Err(SettleError::Settlement(SettlementError::PeriodClosed(PeriodClosed { lines: 1, .. }))) => {}
         other => panic!("{other:?}"),
     }
     match database.try_settle(CONTRACT, "2026-06", None).await {
@@ -343,7 +343,7 @@ async fn an_issue_and_a_settlement_at_once_leave_no_news_in_a_closed_period() {
         let total = statement.totals.iter().find(|it| it.payer.as_str() == "openai").expect("a total");
         let booked = database.number("select (sum(amount) * 100)::bigint from booked_line").await;
         match (issued, settled) {
-            (Ok(()), Err(SettleError::Settlement(SettlementError::PeriodClosed { lines: 1, .. }))) => {
+            (Ok(()), Err(SettleError::Settlement(SettlementError::PeriodClosed(PeriodClosed { lines: 1, .. })))) => {
                 assert_eq!((row.revision, total.payable.to_string(), booked), (1, "201.2".to_owned(), 20_130));
             }
             (Err(StatementError::WrongStatus { .. }), Ok(report)) => {

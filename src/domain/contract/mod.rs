@@ -24,10 +24,10 @@ pub mod term;
 pub mod value;
 pub mod window;
 
-use super::calendar::Calendar;
+use super::calendar::{Calendar, Window};
 use super::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use super::money::{Currency, Rounding};
-use super::period::{Instant, Span};
+use super::period::{Instant, Span, local_date};
 use beside::{Audit, Effect, FactDefinition, Interest, Open, UnitDefinition, VersionEnd};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -183,6 +183,16 @@ impl<V: Effective> Contract<V> {
 }
 
 impl Contract {
+    /// The period in which it begins, or, where it begins before all of those that it lists, the first.
+    pub fn first_period(&self) -> Option<Window> {
+        let calendar = &self.head.settlement;
+        let begins = self.begins().and_then(|at| calendar.window(local_date(at, self.head.zone)));
+        begins.or_else(|| match calendar {
+            Calendar::Dates(starts) => starts.first().and_then(|first| calendar.window(*first)),
+            Calendar::Months { .. } | Calendar::Weeks { .. } => None,
+        })
+    }
+
     /// Whether some term of some version is between a party and another one.
     pub fn concerns(&self, party: &PartyId) -> bool {
         self.versions.iter().flat_map(|version| &version.terms).any(|term| term.parties().contains(&party))

@@ -6,7 +6,6 @@
 pub mod allocation;
 pub mod arena;
 mod base;
-pub mod books;
 mod boundaries;
 mod cap;
 mod counter;
@@ -24,6 +23,7 @@ mod minimum;
 mod node;
 mod opening;
 pub mod outcome;
+pub mod owed;
 mod part;
 pub mod plan;
 mod pro_rata;

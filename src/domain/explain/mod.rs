@@ -12,9 +12,9 @@ use super::calendar::Window;
 use super::contract::term::Term;
 use super::contract::{Contract, Version};
 use super::engine::EngineError;
-use super::engine::books::{self, Account, ByPeriod, Run};
 use super::engine::feed::{Feed, Known};
 use super::engine::outcome::CapUse;
+use super::engine::owed::{self, Account, ByPeriod, Run};
 use super::ids::{ContractId, TermId};
 use super::money::{Exact, Unit};
 use super::period::Instant;
@@ -81,7 +81,7 @@ impl<'a> Explanation<'a> {
         question: Question,
     ) -> Result<Self, EngineError> {
         let spans = periods.into_iter().map(|period| (period, period.span(contract.head.zone))).collect();
-        let recorded = books::tell(known, feed, &contract.head.id, through, Recorder::new(spans))?.lines;
+        let recorded = owed::tell(known, feed, &contract.head.id, through, Recorder::new(spans))?.lines;
         Ok(Self { contracts: known.contracts, contract, owed: run.owed(contract)?, recorded, question })
     }
 

@@ -3,8 +3,8 @@
 use super::node::Node;
 use super::{Explanation, Question, Subject};
 use crate::domain::calendar::Period;
-use crate::domain::engine::books::{Account, Run};
 use crate::domain::engine::feed::feed;
+use crate::domain::engine::owed::{Account, Run};
 use crate::domain::ids::{PartyId, TermId};
 use crate::domain::money::Exact;
 use crate::domain::settlement::{SettlementError, SettlementInput, find_contract};

@@ -1,5 +1,6 @@
 //! Worked examples of agreements: each is run, and it is told figure by figure what came out.
 
+use super::books::KeptBooks;
 use super::breaches::findings;
 use super::given::{GivenError, Told, known_by};
 use super::known::known_at;
@@ -10,13 +11,14 @@ use crate::domain::contract::document::Location;
 use crate::domain::contract::example::{Example, Expect, Expected, Given, Quantity, VersionExamples, What, When};
 use crate::domain::contract::folder::Folder;
 use crate::domain::contract::measure::{FigureDefinition, Missing};
-use crate::domain::engine::books::{Account, Books, ByPeriod, Run};
 use crate::domain::engine::entitlement::Yield;
 use crate::domain::engine::outcome::CapUse;
+use crate::domain::engine::owed::{Account, ByPeriod, Run};
 use crate::domain::entry::Entry;
 use crate::domain::ids::{ContractId, DefinedTerm};
 use crate::domain::money::{Exact, Unit};
 use crate::domain::period::{Instant, Span, start_of_day};
+use crate::domain::settlement::BookedLine;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -259,7 +261,7 @@ impl Setting<'_> {
             settled.extend(last.map(|period| (period, known_by(row.known.as_ref(), zone))));
         }
         let mine = self::periods(contract, booked)?.last().map(|it| (*it, known_by(expect.known.as_ref(), zone)));
-        let mut books = Books::default();
+        let mut books = KeptBooks::default();
         let mut open: Option<Window> = None;
         for (period, known) in settled {
             if let Some(before) = open.filter(|before| *before < period) {
@@ -269,8 +271,13 @@ impl Setting<'_> {
             let owed = self.run(contract, known, &[period])?.owed(contract).map_err(StepError::from)?;
             let settlements = books.settle(contract, period, known, &owed).map_err(StepError::from)?;
             if mine == Some((period, known)) {
-                let lines = settlements.into_iter().filter(|it| it.period == period).map(|it| it.lines);
-                return Ok(lines.map(|lines| sum(&lines, expect, periods)).sum());
+                let lines = settlements.iter().filter(|it| it.period == period).flat_map(|it| &it.lines);
+                let is_of = |line: &&BookedLine| {
+                    line.term == expect.name
+                        && expect.payee.as_ref().is_none_or(|payee| *payee == line.payee)
+                        && periods.contains(&line.origin)
+                };
+                return Ok(lines.filter(is_of).map(|line| line.amount.clone()).sum());
             }
         }
         Ok(Exact::zero())

@@ -5,8 +5,8 @@ use super::known::known_at;
 use super::run::{StepError, as_known, fed};
 use crate::domain::contract::folder::{FolderErrors, read_folder};
 use crate::domain::contract::problem::there_is;
-use crate::domain::engine::books::{self, Detail};
 use crate::domain::engine::feed::feed;
+use crate::domain::engine::owed::{self, Detail};
 use crate::domain::explain::node::Node;
 use crate::domain::explain::{Explanation, Question};
 use crate::domain::ids::{ContractId, TermId};
@@ -56,7 +56,7 @@ pub fn explain(scenario: &Scenario, of: &Amounts<'_>, question: Question) -> Res
     let known = known_at(scenario, of.known_at);
     let trees = fed((&contracts, &folder.register), &known, |known| {
         let feed = feed(*known);
-        let run = books::run(known, &feed, of.contract, end, Detail::Amounts)?;
+        let run = owed::run(known, &feed, of.contract, end, Detail::Amounts)?;
         let contract = known.contracts.iter().find(|it| it.head.id == *of.contract).unwrap_or(contract);
         let explanation = Explanation::new(known, (&feed, &run), (contract, end), [period], question)?;
         let subjects = explanation.subjects(period).into_iter();

@@ -5,6 +5,7 @@
 //! recording state it as `recorded_at`.
 
 pub mod answer;
+pub mod books;
 pub mod breaches;
 pub mod known;
 pub mod charges;

@@ -4,6 +4,7 @@ use super::Scenario;
 use super::answer::{
     Answer, Answers, Booked, BookedInAll, Charges, Crossing, Entitled, EntitledPeriod, Finding, Settlement,
 };
+use super::books::{BooksError, KeptBooks};
 use super::breaches::{findings, held};
 use super::charges::charges;
 use super::known::{Known, known_at};
@@ -15,16 +16,17 @@ use crate::domain::contract::folder::{FolderErrors, read_folder};
 use crate::domain::contract::term::Payees;
 use crate::domain::contract::window::WindowRule;
 use crate::domain::engine::EngineError;
-use crate::domain::engine::books::{self, Account, Books, BooksError, ByPeriod, Detail, Run, rounding};
 use crate::domain::engine::entitlement::Yield;
 use crate::domain::engine::feed::{self, Event, Units};
 use crate::domain::engine::item::AttributesId;
 use crate::domain::engine::outcome::CapUse;
-use crate::domain::ids::{ContractId, TermId};
-use crate::domain::money::Exact;
+use crate::domain::engine::owed::{self, Detail, Run, rounding};
+use crate::domain::ids::{ContractId, PartyId, TermId};
+use crate::domain::money::{Exact, Unit};
 use crate::domain::period::{Instant, Span};
 use crate::domain::register::Register;
 use crate::domain::restated::KnownUsage;
+use crate::domain::settlement::BookedLine;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a step has no answer.
@@ -95,18 +97,16 @@ pub fn run(scenario: &Scenario) -> Result<Answers, FolderErrors> {
 pub fn run_by(scenario: &Scenario, grain: Grain, mut told: impl FnMut()) -> Result<Answers, FolderErrors> {
     let folder = read_folder(&scenario.documents)?;
     let (contracts, register) = (folder.contracts, folder.register);
-    let mut simulation = Simulation { scenario, grain, contracts, register, books: Books::default() };
+    let mut simulation = Simulation { scenario, grain, contracts, register, books: BTreeMap::new() };
     let mut answers = Answers::default();
     for step in &scenario.steps {
         let answer = simulation.answer(step);
         answers.steps.push(answer.unwrap_or_else(Answer::from));
         told();
     }
-    let booked = simulation.books.totals().map(|(account, amount)| {
-        let Account { contract, term, payer, payee, unit } = account.clone();
-        BookedInAll { contract, term, payer, payee, unit, amount }
-    });
-    answers.booked_in_all = booked.collect();
+    for (contract, kept) in &simulation.books {
+        answers.booked_in_all.extend(booked_in_all(contract, &kept.books.booked));
+    }
     Ok(answers)
 }
 
@@ -115,7 +115,7 @@ struct Simulation<'a> {
     grain: Grain,
     contracts: Vec<Contract>,
     register: Register,
-    books: Books,
+    books: BTreeMap<ContractId, KeptBooks>,
 }
 
 /// What is known at an instant.
@@ -130,7 +130,7 @@ impl Simulation<'_> {
             Step::Settle { contract, period, cutoff } => self.settle(contract, period, *cutoff),
             Step::Close { contract, period } => {
                 let window = self.window(contract, period)?;
-                self.books.close(contract, window)?;
+                self.books.entry(contract.clone()).or_default().close(contract, window)?;
                 Ok(Answer::Closed)
             }
             Step::Entitlement { contract, through, known_at } => self.entitlement(contract, through, *known_at),
@@ -202,16 +202,14 @@ impl Simulation<'_> {
             None => (None, BTreeMap::new()),
         };
         let contract = self.contract(id)?.clone();
-        let settled = self.books.settle(&contract, window, cutoff, &owed)?;
+        let settled = self.books.entry(id.clone()).or_default().settle(&contract, window, cutoff, &owed)?;
         let first = settled.iter().map(|it| it.period).min().unwrap_or(window);
-        let adjusted: BTreeSet<Window> =
-            settled.iter().flat_map(|it| it.lines.values().flat_map(ByPeriod::keys)).copied().collect();
+        let adjusted: BTreeSet<Window> = settled.iter().flat_map(|it| &it.lines).map(|line| line.origin).collect();
         let is_shown = |period: Window| period >= first || adjusted.contains(&period);
         let terms = run.map(|(contract, run)| terms(contract, &run, window, is_shown)).unwrap_or_default();
-        let settlements = settled.into_iter().map(|it| Settlement {
-            period: it.period.to_string(),
-            booked: it.lines.into_iter().map(|(account, lines)| booked(&contract, account, lines)).collect(),
-        });
+        let settlements = settled
+            .into_iter()
+            .map(|it| Settlement { period: it.period.to_string(), booked: booked(&contract, &it.lines) });
         Ok(Answer::Settled { settlements: settlements.collect(), terms, findings })
     }
 
@@ -246,7 +244,7 @@ pub(super) fn run_on(
     grain: Grain,
 ) -> Result<Run, StepError> {
     fed((contracts, register), known, |fed| match grain {
-        Grain::Items => Ok(books::run(fed, &feed::feed(*fed), contract, through, Detail::Amounts)?),
+        Grain::Items => Ok(owed::run(fed, &feed::feed(*fed), contract, through, Detail::Amounts)?),
         Grain::Sums => Ok(run_on_sums(fed, contract, through)?),
     })
 }
@@ -288,18 +286,44 @@ pub fn terms(
     terms.collect()
 }
 
-fn booked(contract: &Contract, account: Account, lines: ByPeriod) -> Booked {
-    let Account { term, payer, payee, unit, .. } = account;
-    let stated = contract.versions.iter().rev().find_map(|version| version.term(&term));
-    Booked {
-        is_shared: stated.is_some_and(|term| !matches!(term.payees, Payees::One(_))),
-        term,
-        payer,
-        payee,
-        unit,
-        amount: lines.values().cloned().sum(),
-        lines: lines.into_iter().map(|(origin, amount)| (origin.to_string(), amount)).collect(),
+/// The lines that a settlement booked, by term, parties and unit.
+pub fn booked(contract: &Contract, lines: &[BookedLine]) -> Vec<Booked> {
+    let mut found: BTreeMap<_, BTreeMap<String, Exact>> = BTreeMap::new();
+    for line in lines {
+        let of = found.entry((&line.term, &line.payer, &line.payee, &line.unit)).or_default();
+        *of.entry(line.origin.to_string()).or_default() += &line.amount;
     }
+    let booked =
+        |((term, payer, payee, unit), lines): ((&TermId, &PartyId, &PartyId, &Unit), BTreeMap<String, Exact>)| {
+            let stated = contract.versions.iter().rev().find_map(|version| version.term(term));
+            Booked {
+                is_shared: stated.is_some_and(|term| !matches!(term.payees, Payees::One(_))),
+                term: term.clone(),
+                payer: payer.clone(),
+                payee: payee.clone(),
+                unit: unit.clone(),
+                amount: lines.values().cloned().sum(),
+                lines,
+            }
+        };
+    found.into_iter().map(booked).collect()
+}
+
+/// The sums of everything that a contract's books hold.
+pub fn booked_in_all(contract: &ContractId, lines: &[BookedLine]) -> Vec<BookedInAll> {
+    let mut sums = BTreeMap::new();
+    for BookedLine { term, payer, payee, unit, amount, .. } in lines {
+        *sums.entry((term, payer, payee, unit)).or_insert_with(Exact::default) += amount;
+    }
+    let sum = |((term, payer, payee, unit), amount): ((&TermId, &PartyId, &PartyId, &Unit), Exact)| BookedInAll {
+        contract: contract.clone(),
+        term: term.clone(),
+        payer: payer.clone(),
+        payee: payee.clone(),
+        unit: unit.clone(),
+        amount,
+    };
+    sums.into_iter().map(sum).collect()
 }
 
 fn entitled(

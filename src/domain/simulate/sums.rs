@@ -1,8 +1,8 @@
 //! Usage summed in memory as rollups have it, and opened where the engine cannot vouch for a sum.
 
 use crate::domain::engine::EngineError;
-use crate::domain::engine::books::{self, Detail, Run};
 use crate::domain::engine::feed::{self, Event, Held, Known, Sum};
+use crate::domain::engine::owed::{self, Detail, Run};
 use crate::domain::engine::stretches::Stretches;
 use crate::domain::ids::{ContractId, EventId, ProductId};
 use crate::domain::money::Exact;
@@ -20,7 +20,7 @@ pub fn run_on_sums(known: &Known<'_>, contract: &ContractId, through: Instant) -
     let (intervals, requests): (Vec<Event<'_>>, Vec<Event<'_>>) =
         known.usage.iter().partition(|event| event.content.is_interval());
     let without_usage = Known { usage: &[], ..*known };
-    let edges = books::edges(&without_usage, &feed::feed(without_usage), contract, through)?;
+    let edges = owed::edges(&without_usage, &feed::feed(without_usage), contract, through)?;
     let mut stretches = Stretches::between(&edges);
     loop {
         let is_opened = |event: &Event<'_>| stretches.opened.iter().any(|it| it.contains(event.content.occurred_at));
@@ -31,7 +31,7 @@ pub fn run_on_sums(known: &Known<'_>, contract: &ContractId, through: Instant) -
         usage.extend(items);
         let sums = sums(known, &summed, &stretches.summed);
         let known = Known { usage: &usage, sums: &sums, ..*known };
-        let run = books::run(&known, &feed::feed(known), contract, through, Detail::Amounts)?;
+        let run = owed::run(&known, &feed::feed(known), contract, through, Detail::Amounts)?;
         if run.unsure.is_empty() {
             return Ok(run);
         }

@@ -1,20 +1,17 @@
 //! Settles and closes as people do: periods in order, each issued before the next.
 
 use super::{Desk, Failure, is_not_agreed};
-use apportion::domain::calendar::{Calendar, Period};
+use apportion::domain::calendar::Period;
 use apportion::domain::contract::Contract;
-use apportion::domain::contract::term::Payees;
 use apportion::domain::ids::ContractId;
-use apportion::domain::money::Exact;
-use apportion::domain::period::{Instant, local_date};
-use apportion::domain::settlement::BookedLine;
-use apportion::domain::simulate::answer::{Booked, BookedInAll, Settlement};
+use apportion::domain::period::Instant;
+use apportion::domain::simulate::answer::{BookedInAll, Settlement};
+use apportion::domain::simulate::run::{booked, booked_in_all};
 use apportion::domain::statement::StatementStatus;
 use apportion::jobs::settle::{SettleError, SettleRequest, settle_known};
 use apportion::jobs::statements::{approve, issue, waive};
 use apportion::store::books::{StatementFilter, list_statements, load_books};
 use sqlx::PgConnection;
-use std::collections::BTreeMap;
 
 impl Desk {
     /// Settles a period; the open ones before it are settled and issued first. All of it, or nothing.
@@ -29,13 +26,15 @@ impl Desk {
         let books = load_books(&mut tx, id, None).await?;
         let mut settlements = Vec::new();
         if books.closed.last().is_none_or(|closed| *closed < period) {
-            let mut at = first_open(contract, books.closed.last().copied()).filter(|open| *open < period);
+            let next = |period| contract.head.settlement.next(period);
+            let open = books.closed.last().map_or_else(|| contract.first_period(), |closed| next(*closed));
+            let mut at = open.filter(|open| *open < period);
             while let Some(earlier) = at.filter(|earlier| *earlier < period) {
                 if let Some(settlement) = settled(&mut tx, contract, earlier, cutoff).await? {
                     issue_all(&mut tx, id, earlier).await?;
                     settlements.extend(Some(settlement).filter(|it| !it.booked.is_empty()));
                 }
-                at = contract.head.settlement.next(earlier);
+                at = next(earlier);
             }
         }
         match settled(&mut tx, contract, period, cutoff).await? {
@@ -66,31 +65,7 @@ impl Desk {
 
     pub async fn booked_in_all(&self, id: &ContractId) -> Vec<BookedInAll> {
         let mut conn = self.pool.acquire().await.expect("a connection");
-        let books = load_books(&mut conn, id, None).await.expect("the books");
-        let mut sums = BTreeMap::new();
-        for BookedLine { term, payer, payee, unit, amount, .. } in books.booked {
-            *sums.entry((term, payer, payee, unit)).or_insert_with(Exact::default) += &amount;
-        }
-        let sum = |((term, payer, payee, unit), amount)| BookedInAll {
-            contract: id.clone(),
-            term,
-            payer,
-            payee,
-            unit,
-            amount,
-        };
-        sums.into_iter().map(sum).collect()
-    }
-}
-
-/// The first period that is not closed: without a closed one that in which the contract begins.
-pub fn first_open(contract: &Contract, closed: Option<Period>) -> Option<Period> {
-    let calendar = &contract.head.settlement;
-    let begins = contract.begins().and_then(|at| calendar.window(local_date(at, contract.head.zone)));
-    match (closed, calendar) {
-        (Some(closed), _) => calendar.next(closed),
-        (None, Calendar::Dates(starts)) => begins.or_else(|| starts.first().and_then(|first| calendar.window(*first))),
-        (None, Calendar::Months { .. } | Calendar::Weeks { .. }) => begins,
+        booked_in_all(id, &load_books(&mut conn, id, None).await.expect("the books").booked)
     }
 }
 
@@ -113,32 +88,7 @@ async fn settled(
         Err(error) if is_not_agreed(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut booked: Vec<Booked> = Vec::new();
-    for line in report.lines {
-        let same = |it: &&mut Booked| {
-            (&it.term, &it.payer, &it.payee, &it.unit) == (&line.term, &line.payer, &line.payee, &line.unit)
-        };
-        let (origin, amount) = (line.origin.to_string(), line.amount.clone());
-        match booked.iter_mut().find(same) {
-            Some(it) => {
-                it.amount += &amount;
-                it.lines.insert(origin, amount);
-            }
-            None => {
-                let stated = contract.versions.iter().rev().find_map(|version| version.term(&line.term));
-                booked.push(Booked {
-                    is_shared: stated.is_some_and(|term| !matches!(term.payees, Payees::One(_))),
-                    term: line.term,
-                    payer: line.payer,
-                    payee: line.payee,
-                    unit: line.unit,
-                    amount: line.amount,
-                    lines: [(origin, amount)].into(),
-                });
-            }
-        }
-    }
-    Ok(Some(Settlement { period: period.to_string(), booked }))
+    Ok(Some(Settlement { period: period.to_string(), booked: booked(contract, &report.lines) }))
 }
 
 /// Issues the statements of a period, approved by another than who made them; that closes it.

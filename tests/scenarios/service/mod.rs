@@ -25,7 +25,6 @@ use apportion::jobs::entitlement::entitlement_as_known;
 use apportion::jobs::settle::SettleError;
 use apportion::jobs::statements::StatementError;
 use apportion::store::StoreError;
-use books::first_open;
 use database::Template;
 use sqlx::PgPool;
 use std::collections::{BTreeMap, BTreeSet};
@@ -221,7 +220,7 @@ impl Desk {
     ) -> Result<BTreeMap<TermId, answer::Entitled>, Failure> {
         let mut conn = self.pool.acquire().await?;
         let of = (&contract.head.id, through);
-        let first = first_open(contract, None);
+        let first = contract.first_period();
         let items = match entitlement_as_known(&mut conn, of, known_at, first, Grain::Items).await {
             Err(error) if is_not_agreed(&error) => return Ok(BTreeMap::new()),
             answered => answered?.terms,

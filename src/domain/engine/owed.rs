@@ -1,4 +1,4 @@
-//! Books: what is due is what is owed for all periods up to one, less what was booked for them (CONTRACTS section 7).
+//! What is owed of a contract: a run through a period, with all that it draws on, and its totals, rounded, by account.
 
 use super::EngineError;
 use super::entitlement::{Entitlements, owed};
@@ -6,7 +6,7 @@ use super::feed::{Feed, Known};
 use super::outcome::{Line, Lines};
 use super::plan::plan;
 use super::run::{Engine, Finished, Shares};
-use crate::domain::calendar::{Calendar, Window};
+use crate::domain::calendar::Window;
 use crate::domain::contract::beside::Meanwhile;
 use crate::domain::contract::fx::FxDate;
 use crate::domain::contract::measure::{FigureDefinition, FigureKind, Measure};
@@ -29,153 +29,6 @@ pub struct Account {
 
 /// By origin period.
 pub type ByPeriod = BTreeMap<Window, Exact>;
-
-/// What was booked, and which periods are closed.
-#[derive(Clone, Debug, Default)]
-pub struct Books {
-    booked: BTreeMap<Account, ByPeriod>,
-    contracts: BTreeMap<ContractId, Progress>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Progress {
-    /// The last period that was settled, and as known at when.
-    settled: Option<(Window, Instant)>,
-    /// The last one that is closed, and all before it.
-    closed: Option<Window>,
-}
-
-/// What settling a period books.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settlement {
-    pub period: Window,
-    pub lines: BTreeMap<Account, ByPeriod>,
-}
-
-/// Why nothing is booked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BooksError {
-    #[error("{contract}: {} is closed, and there is news for it; settle the open period, which adjusts it", .period.first_day)]
-    PeriodClosed { contract: ContractId, period: Window },
-    #[error("{contract}: {} was settled as known at {settled}; a later settlement knows no less", .period.first_day)]
-    KnowsLess { contract: ContractId, period: Window, settled: Instant },
-    #[error("{contract}: {} is not settled; settle it before it is closed", .period.first_day)]
-    NotSettled { contract: ContractId, period: Window },
-}
-
-impl Books {
-    /// Books what is due for a period and for the open ones before it, which are closed then.
-    ///
-    /// # Errors
-    /// The period is closed and there is news for it, or less is known than at an earlier settlement.
-    pub fn settle(
-        &mut self,
-        contract: &Contract,
-        period: Window,
-        cutoff: Instant,
-        owed: &BTreeMap<Account, ByPeriod>,
-    ) -> Result<Vec<Settlement>, BooksError> {
-        let id = &contract.head.id;
-        let progress = self.contracts.get(id).copied().unwrap_or_default();
-        if progress.closed.is_some_and(|closed| period <= closed) {
-            let lines = due(id, period, owed, &self.booked);
-            return match lines.is_empty() {
-                true => Ok(vec![Settlement { period, lines }]),
-                false => Err(BooksError::PeriodClosed { contract: id.clone(), period }),
-            };
-        }
-        if let Some((period, settled)) = progress.settled.filter(|(_, settled)| cutoff < *settled) {
-            return Err(BooksError::KnowsLess { contract: id.clone(), period, settled });
-        }
-        let calendar = &contract.head.settlement;
-        let zone = contract.head.zone;
-        let begins = contract.begins().and_then(|at| calendar.window(local_date(at, zone)));
-        let open = match progress.closed {
-            Some(closed) => calendar.next(closed),
-            None => begins.or_else(|| match calendar {
-                Calendar::Dates(starts) => starts.first().and_then(|first| calendar.window(*first)),
-                Calendar::Months { .. } | Calendar::Weeks { .. } => None,
-            }),
-        };
-        let mut settlements = Vec::new();
-        let mut at = open.filter(|open| *open < period);
-        while let Some(earlier) = at.filter(|earlier| *earlier < period) {
-            let lines = self.book(id, earlier, owed);
-            if !lines.is_empty() {
-                settlements.push(Settlement { period: earlier, lines });
-            }
-            self.contracts.entry(id.clone()).or_default().closed = Some(earlier);
-            at = calendar.next(earlier);
-        }
-        let lines = self.book(id, period, owed);
-        settlements.push(Settlement { period, lines });
-        let settled = progress.settled.map_or(period, |(settled, _)| settled.max(period));
-        self.contracts.entry(id.clone()).or_default().settled = Some((settled, cutoff));
-        Ok(settlements)
-    }
-
-    /// From then on a period, and those before it, refuse news.
-    ///
-    /// # Errors
-    /// It is not settled.
-    pub fn close(&mut self, contract: &ContractId, period: Window) -> Result<(), BooksError> {
-        let progress = self.contracts.entry(contract.clone()).or_default();
-        if progress.closed.is_some_and(|closed| period <= closed) {
-            return Ok(());
-        }
-        if progress.settled.is_none_or(|(settled, _)| settled < period) {
-            return Err(BooksError::NotSettled { contract: contract.clone(), period });
-        }
-        progress.closed = Some(period);
-        Ok(())
-    }
-
-    /// The sum of everything booked, by account.
-    pub fn totals(&self) -> impl Iterator<Item = (&Account, Exact)> {
-        self.booked.iter().map(|(account, by_period)| (account, by_period.values().cloned().sum()))
-    }
-
-    fn book(
-        &mut self,
-        contract: &ContractId,
-        period: Window,
-        owed: &BTreeMap<Account, ByPeriod>,
-    ) -> BTreeMap<Account, ByPeriod> {
-        let due = due(contract, period, owed, &self.booked);
-        for (account, by_period) in &due {
-            let booked = self.booked.entry(account.clone()).or_default();
-            for (origin, amount) in by_period {
-                *booked.entry(*origin).or_default() += amount;
-            }
-        }
-        due
-    }
-}
-
-/// `owed for all origin periods up to one - everything booked for them`. What a version removed is returned.
-pub fn due(
-    contract: &ContractId,
-    period: Window,
-    owed: &BTreeMap<Account, ByPeriod>,
-    booked: &BTreeMap<Account, ByPeriod>,
-) -> BTreeMap<Account, ByPeriod> {
-    let of_contract = |account: &&Account| account.contract == *contract;
-    let accounts: BTreeSet<&Account> = owed.keys().chain(booked.keys()).filter(of_contract).collect();
-    let nothing = ByPeriod::new();
-    let mut found = BTreeMap::new();
-    for account in accounts {
-        let owed = owed.get(account).unwrap_or(&nothing);
-        let booked = booked.get(account).unwrap_or(&nothing);
-        let origins: BTreeSet<&Window> = owed.keys().chain(booked.keys()).filter(|it| **it <= period).collect();
-        let amount = |of: &ByPeriod, origin: &Window| of.get(origin).cloned().unwrap_or_default();
-        let due = origins.into_iter().map(|origin| (*origin, amount(owed, origin) - amount(booked, origin)));
-        let due: ByPeriod = due.filter(|(_, amount)| !amount.is_zero()).collect();
-        if !due.is_empty() {
-            found.insert(account.clone(), due);
-        }
-    }
-    found
-}
 
 /// What a run tells beside amounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
