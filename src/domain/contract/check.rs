@@ -77,19 +77,19 @@ fn check_versions(contract: &Contract) -> Result<(), CheckError> {
     let id = || contract.head.id.clone();
     for (index, version) in contract.versions.iter().enumerate() {
         let number = version.number;
-        let terms = version.terms.iter().map(|term| (&term.id, term.life.dates().1));
-        let rights = version.rights.iter().map(|right| (&right.id, right.end));
+        let terms = version.terms.iter().map(|term| (&term.id, term.life.dates()));
+        let rights = version.rights.iter().map(|right| (&right.id, (right.from, right.end)));
         let Some(begins) = contract.begins() else { continue };
-        for (term, end) in terms.chain(rights) {
+        for (term, (from, end)) in terms.chain(rights) {
             if let Some(end) = end.filter(|end| *end <= begins) {
                 return Err(CheckError::EndsBeforeContract { contract: id(), term: term.clone(), number, end, begins });
             }
-        }
-        for term in &version.terms {
-            if let Some(from) = term.life.dates().0.filter(|from| *from < begins) {
-                let term = term.id.clone();
+            if let Some(from) = from.filter(|from| *from < begins) {
+                let term = term.clone();
                 return Err(CheckError::BeginsBeforeContract { contract: id(), term, number, from, begins });
             }
+        }
+        for term in &version.terms {
             let Some(On::Dates(dates)) = &term.on else { continue };
             let mut days = dates.iter().map(|date| start_of_day(contract.head.zone, *date));
             if let Some(on) = days.find(|on| *on < begins) {
