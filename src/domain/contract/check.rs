@@ -27,6 +27,10 @@ pub enum CheckError {
     )]
     OtherParties { contract: ContractId, term: TermId, number: u32, before: u32 },
     #[error(
+        "term {contract}/{term} of version {number} is owed in {unit}, and in {old} in version {before}; what is owed in another currency or unit is another term, under another name"
+    )]
+    OtherUnit { contract: ContractId, term: TermId, number: u32, before: u32, unit: String, old: String },
+    #[error(
         "{place} of {contract} version {number} draws on {drawn_contract}/{drawn_term}, which no version of a known contract has"
     )]
     UnknownAccrual { contract: ContractId, number: u32, place: String, drawn_contract: ContractId, drawn_term: TermId },
@@ -114,16 +118,18 @@ fn check_pair(contract: &Contract, before: &Version, version: &Version) -> Resul
     {
         return Err(CheckError::RecordedBefore { contract: id, number, before: before.number });
     }
-    let is_flipped = |term: &&Term| {
-        let old = before.term(&term.id);
-        old.is_some_and(|old| (&old.payer, parties(&old.payees)) != (&term.payer, parties(&term.payees)))
-    };
-    match version.terms.iter().find(is_flipped) {
-        Some(term) => {
-            Err(CheckError::OtherParties { contract: id, term: term.id.clone(), number, before: before.number })
+    for term in &version.terms {
+        let Some(old) = before.term(&term.id) else { continue };
+        let (contract, term_id, before) = (id.clone(), term.id.clone(), before.number);
+        if (&old.payer, parties(&old.payees)) != (&term.payer, parties(&term.payees)) {
+            return Err(CheckError::OtherParties { contract, term: term_id, number, before });
         }
-        None => Ok(()),
+        if old.unit != term.unit {
+            let (unit, old) = (term.unit.to_string(), old.unit.to_string());
+            return Err(CheckError::OtherUnit { contract, term: term_id, number, before, unit, old });
+        }
     }
+    Ok(())
 }
 
 /// Parts may change through the versions; who is paid may not.
