@@ -238,7 +238,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     ) -> Result<Option<Exact>, EngineError> {
         let Some(stream) = step.input(measure) else { return Ok(None) };
         let Some(value) = delta(passing, stream) else { return Ok(None) };
-        match self.plan.unit_of(stream) {
+        match self.unit_of(stream) {
             Some(found) if found != unit => {
                 self.convert(step, &InUnit { value: value.clone(), unit: found }, unit, passing).map(Some)
             }
