@@ -135,9 +135,13 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         let Some(content) = content(step, passing) else { return Ok(None) };
         let amount = match (&selection.of, content, base.basis) {
-            (Source::Charges, Content::Usage { quantity, charge, meets_prices }, Basis::Occurred) => {
+            (Source::Charges, Content::Usage { quantity, charge, meets_prices }, basis) => {
                 if !self.takes(step, &selection.filter, passing.attributes, passing.at) {
                     return Ok(None);
+                }
+                // Without a price nobody can tell either what is billed or received of a sale.
+                if basis != Basis::Occurred {
+                    return self.unrated(step, base, charge, passing).map(|()| None);
                 }
                 self.check_straddling(step, passing, *meets_prices)?;
                 let price = selection.valued_at.as_ref();
@@ -148,16 +152,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 }
                 match charge {
                     Charge::Rated(amount) => amount,
-                    Charge::Unsold => return Ok(None),
-                    Charge::NoContext => {
-                        let item = passing.item.map(|item| named(&item.id)).unwrap_or_default();
-                        return Err(EngineError::NoContext { contract: step.agreement.head.id.clone(), item });
-                    }
-                    // All that is missing is told at once.
-                    Charge::NoPrice => {
-                        self.miss_price(step, base, passing);
-                        return Ok(None);
-                    }
+                    unrated => return self.unrated(step, base, unrated, passing).map(|()| None),
                 }
             }
             (Source::Charges, Content::Billing(amount), Basis::Invoiced)
@@ -183,6 +178,27 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(None);
         }
         self.convert(step, amount, unit, passing).map(Some)
+    }
+
+    /// Stops at usage that cannot be rated, now or once all that has no price is known.
+    fn unrated(
+        &mut self,
+        step: &Step<'a>,
+        base: &Base,
+        charge: &Charge<'_>,
+        passing: &Passing<'_>,
+    ) -> Result<(), EngineError> {
+        match charge {
+            Charge::Rated(_) | Charge::Unsold => Ok(()),
+            Charge::NoContext => {
+                let item = passing.item.map(|item| named(&item.id)).unwrap_or_default();
+                Err(EngineError::NoContext { contract: step.agreement.head.id.clone(), item })
+            }
+            Charge::NoPrice => {
+                self.miss_price(step, base, passing);
+                Ok(())
+            }
+        }
     }
 
     fn miss_price(&mut self, step: &Step<'a>, base: &Base, passing: &Passing<'_>) {
