@@ -19,6 +19,7 @@ use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::ids::{DefinedTerm, EventId};
 use crate::domain::money::{Exact, Unit};
 use crate::domain::period::{Instant, Span, local_date};
+use std::collections::BTreeSet;
 
 impl<'a, L: Lines> Engine<'a, L> {
     /// What a flow figure yields where it stands.
@@ -226,7 +227,15 @@ impl<'a, L: Lines> Engine<'a, L> {
         let is_within = |at: Instant| item.at < at && at < until;
         let versions = step.agreement.versions.iter().map(|version| version.effective_at);
         let periods = self.period_ends.get(place).into_iter().flatten().copied();
-        let lives = self.streams.iter().zip(self.plan.streams.iter()).filter(|(_, (_, it))| it.agreement == place);
+        // Of terms those count that draw on it, through whatever stands between.
+        let mut drawing = BTreeSet::from([step.stream]);
+        for later in self.steps() {
+            if later.streams().any(|of| drawing.contains(&of)) {
+                drawing.insert(later.stream);
+            }
+        }
+        let lives = self.streams.iter().zip(self.plan.streams.iter());
+        let lives = lives.filter(|(_, (id, it))| it.agreement == place && drawing.contains(id));
         let lives = lives.flat_map(|(state, _)| &state.stretches).flat_map(|it| [it.span.start, it.span.end]);
         let meets = meets_prices || versions.chain(periods).chain(lives).any(is_within);
         let contract = || step.agreement.head.id.clone();
