@@ -215,7 +215,8 @@ impl Entry {
         if corrections.peek().is_none() {
             return Ok(self.what.clone());
         }
-        let fields = corrections.fold(self.fields.clone(), |fields, it| fields.restated(&it.fields));
+        let fields = corrections
+            .fold(self.fields.clone(), |fields, it| fields.without(&displaced(&it.fields)).restated(&it.fields));
         read_what(&fields.required("kind", TEXT)?, &fields)
     }
 
@@ -270,6 +271,16 @@ impl What {
             | Self::Void { .. } => None,
         }
     }
+}
+
+/// The ways to say what a deduction takes away from.
+const REDUCES: [&[&str]; 3] = [&["event"], &["events"], &["deployment", "product", "customer"]];
+
+/// What a correction puts out of force beside the fields that it restates: what was said of the same in another way.
+fn displaced(correction: &Fields) -> Vec<&'static str> {
+    let is_said = |way: &&[&'static str]| correction.names().any(|name| way.contains(&name));
+    let (said, others): (Vec<_>, Vec<_>) = REDUCES.into_iter().partition(is_said);
+    if said.is_empty() { Vec::new() } else { others.concat() }
 }
 
 fn read_what(kind: &str, fields: &Fields) -> Result<What, EntryError> {

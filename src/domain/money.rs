@@ -29,15 +29,24 @@ pub struct Currency {
     digits: u32,
 }
 
-/// Currencies of ISO 4217 that are in use, by minor digits; what is not listed has two.
-const CODES_OF_0_DIGITS: &[&str] =
-    &["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"];
+/// All currencies of ISO 4217 that are in use and have a minor unit, by its digits.
+const CODES_OF_0_DIGITS: &[&str] = &[
+    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF",
+    "XPF",
+];
 const CODES_OF_3_DIGITS: &[&str] = &["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"];
 const CODES_OF_2_DIGITS: &[&str] = &[
-    "AED", "AUD", "BRL", "CAD", "CHF", "CNY", "COP", "CZK", "DKK", "EGP", "EUR", "GBP", "HKD", "HUF", "IDR", "ILS",
-    "INR", "KES", "MAD", "MXN", "MYR", "NGN", "NOK", "NZD", "PEN", "PHP", "PKR", "PLN", "QAR", "RON", "RSD", "SAR",
-    "SEK", "SGD", "THB", "TRY", "TWD", "UAH", "USD", "ZAR",
+    "AED", "AFN", "ALL", "AMD", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT", "BGN", "BMD", "BND", "BOB",
+    "BOV", "BRL", "BSD", "BTN", "BWP", "BYN", "BZD", "CAD", "CDF", "CHE", "CHF", "CHW", "CNY", "COP", "COU", "CRC",
+    "CUP", "CVE", "CZK", "DKK", "DOP", "DZD", "EGP", "ERN", "ETB", "EUR", "FJD", "FKP", "GBP", "GEL", "GHS", "GIP",
+    "GMD", "GTQ", "GYD", "HKD", "HNL", "HTG", "HUF", "IDR", "ILS", "INR", "IRR", "JMD", "KES", "KGS", "KHR", "KPW",
+    "KYD", "KZT", "LAK", "LBP", "LKR", "LRD", "LSL", "MAD", "MDL", "MGA", "MKD", "MMK", "MNT", "MOP", "MRU", "MUR",
+    "MVR", "MWK", "MXN", "MXV", "MYR", "MZN", "NAD", "NGN", "NIO", "NOK", "NPR", "NZD", "PAB", "PEN", "PGK", "PHP",
+    "PKR", "PLN", "QAR", "RON", "RSD", "RUB", "SAR", "SBD", "SCR", "SDG", "SEK", "SGD", "SHP", "SLE", "SOS", "SRD",
+    "SSP", "STN", "SVC", "SYP", "SZL", "THB", "TJS", "TMT", "TOP", "TRY", "TTD", "TWD", "TZS", "UAH", "USD", "USN",
+    "UYU", "UZS", "VED", "VES", "WST", "XCD", "XCG", "YER", "ZAR", "ZMW", "ZWG",
 ];
+const CODES_OF_4_DIGITS: &[&str] = &["CLF", "UYW"];
 
 /// The code is no currency that we know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +58,7 @@ pub struct UnknownCurrency {
 impl Currency {
     /// Every currency that we know.
     pub fn all() -> impl Iterator<Item = Self> {
-        let lists = [(CODES_OF_0_DIGITS, 0), (CODES_OF_2_DIGITS, 2), (CODES_OF_3_DIGITS, 3)];
+        let lists = [(CODES_OF_0_DIGITS, 0), (CODES_OF_2_DIGITS, 2), (CODES_OF_3_DIGITS, 3), (CODES_OF_4_DIGITS, 4)];
         lists.into_iter().flat_map(|(codes, digits)| codes.iter().map(move |code| Self { code, digits }))
     }
 

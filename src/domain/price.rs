@@ -102,6 +102,12 @@ impl PriceBook {
             .max_by_key(|price| (&price.narrowing, price.context_over))
     }
 
+    /// Whether the price in force depends on the context, whatever that of the query is.
+    pub fn depends_on_context(&self, query: &PriceQuery<'_>) -> bool {
+        self.in_force(&PriceQuery { context_exceeds: u64::MAX, ..*query })
+            .is_some_and(|longest| longest.context_over > 0)
+    }
+
     /// The instants at which some price begins or ends.
     pub fn boundaries(&self) -> impl Iterator<Item = Instant> {
         self.by_product.values().flatten().flat_map(|price| [price.from, price.to]).flatten()

@@ -428,7 +428,7 @@ fn records_have_the_products_names() {
     has(
         &files(&all).expect("files"),
         &[
-            r#"{"kind":"usage","source":"s","id":"u","occurred_at":"2026-02-01T00:00:00Z","country":"x","customer":"c","deployment":"own","ended_at":"2026-02-01T01:00:00Z","product":"a","quantities":{"state_gb_hours":"2"},"recorded_at":"2026-02-01T00:00:00Z","service_tier":"batch"}"#,
+            r#"{"kind":"usage","source":"s","id":"u","occurred_at":"2026-02-01T00:00:00Z","country":"x","customer":"c","deployment":"own","ended_at":"2026-02-01T01:00:00Z","product":"a","quantities":{"audio_output_tokens":"2"},"recorded_at":"2026-02-01T00:00:00Z","service_tier":"batch"}"#,
             r#"{"kind":"receipt","source":"main","id":"p","at":"2026-02-02T15:00:00+00:00","amount":"4 USD","for":[{"id":"u","source":"s"}],"recorded_at":"2026-02-03T00:00:00Z"}"#,
             r#"{"kind":"fact","source":"main","id":"st","contract":"main","name":"managed","by":"lab","at":"2026-01-31T15:00:00+00:00","evidence":"scenario","recorded_at":"2026-02-03T00:00:00Z","until":"2026-02-28T15:00:00+00:00"}"#,
             r#"{"kind":"decision","source":"main","id":"d","contract":"main","decision":"reject","event":{"id":"u","source":"s"},"reason":"r","recorded_at":"2026-02-03T00:00:00Z","right":"first"}"#,

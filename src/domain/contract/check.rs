@@ -27,6 +27,10 @@ pub enum CheckError {
     )]
     OtherParties { contract: ContractId, term: TermId, number: u32, before: u32 },
     #[error(
+        "term {contract}/{term} of version {number} is owed in {unit}, and in {old} in version {before}; what is owed in another currency or unit is another term, under another name"
+    )]
+    OtherUnit { contract: ContractId, term: TermId, number: u32, before: u32, unit: String, old: String },
+    #[error(
         "{place} of {contract} version {number} draws on {drawn_contract}/{drawn_term}, which no version of a known contract has"
     )]
     UnknownAccrual { contract: ContractId, number: u32, place: String, drawn_contract: ContractId, drawn_term: TermId },
@@ -77,19 +81,19 @@ fn check_versions(contract: &Contract) -> Result<(), CheckError> {
     let id = || contract.head.id.clone();
     for (index, version) in contract.versions.iter().enumerate() {
         let number = version.number;
-        let terms = version.terms.iter().map(|term| (&term.id, term.life.dates().1));
-        let rights = version.rights.iter().map(|right| (&right.id, right.end));
+        let terms = version.terms.iter().map(|term| (&term.id, term.life.dates()));
+        let rights = version.rights.iter().map(|right| (&right.id, (right.from, right.end)));
         let Some(begins) = contract.begins() else { continue };
-        for (term, end) in terms.chain(rights) {
+        for (term, (from, end)) in terms.chain(rights) {
             if let Some(end) = end.filter(|end| *end <= begins) {
                 return Err(CheckError::EndsBeforeContract { contract: id(), term: term.clone(), number, end, begins });
             }
-        }
-        for term in &version.terms {
-            if let Some(from) = term.life.dates().0.filter(|from| *from < begins) {
-                let term = term.id.clone();
+            if let Some(from) = from.filter(|from| *from < begins) {
+                let term = term.clone();
                 return Err(CheckError::BeginsBeforeContract { contract: id(), term, number, from, begins });
             }
+        }
+        for term in &version.terms {
             let Some(On::Dates(dates)) = &term.on else { continue };
             let mut days = dates.iter().map(|date| start_of_day(contract.head.zone, *date));
             if let Some(on) = days.find(|on| *on < begins) {
@@ -114,16 +118,18 @@ fn check_pair(contract: &Contract, before: &Version, version: &Version) -> Resul
     {
         return Err(CheckError::RecordedBefore { contract: id, number, before: before.number });
     }
-    let is_flipped = |term: &&Term| {
-        let old = before.term(&term.id);
-        old.is_some_and(|old| (&old.payer, parties(&old.payees)) != (&term.payer, parties(&term.payees)))
-    };
-    match version.terms.iter().find(is_flipped) {
-        Some(term) => {
-            Err(CheckError::OtherParties { contract: id, term: term.id.clone(), number, before: before.number })
+    for term in &version.terms {
+        let Some(old) = before.term(&term.id) else { continue };
+        let (contract, term_id, before) = (id.clone(), term.id.clone(), before.number);
+        if (&old.payer, parties(&old.payees)) != (&term.payer, parties(&term.payees)) {
+            return Err(CheckError::OtherParties { contract, term: term_id, number, before });
         }
-        None => Ok(()),
+        if old.unit != term.unit {
+            let (unit, old) = (term.unit.to_string(), old.unit.to_string());
+            return Err(CheckError::OtherUnit { contract, term: term_id, number, before, unit, old });
+        }
     }
+    Ok(())
 }
 
 /// Parts may change through the versions; who is paid may not.

@@ -163,6 +163,8 @@ pub enum Problem {
     AfterOtherwise,
     #[error("a row before it holds whenever it would, so it never does")]
     Unreachable,
+    #[error("dates of a row before it, which holds first, lie within its own; begin where that one ends")]
+    DatesOverlap,
     #[error("bands rise: after {after} comes {found}, which never holds")]
     BandsFall { after: String, found: String },
     #[error(

@@ -19,6 +19,7 @@ use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::ids::{DefinedTerm, EventId};
 use crate::domain::money::{Exact, Unit};
 use crate::domain::period::{Instant, Span, local_date};
+use std::collections::BTreeSet;
 
 impl<'a, L: Lines> Engine<'a, L> {
     /// What a flow figure yields where it stands.
@@ -135,9 +136,13 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         let Some(content) = content(step, passing) else { return Ok(None) };
         let amount = match (&selection.of, content, base.basis) {
-            (Source::Charges, Content::Usage { quantity, charge, meets_prices }, Basis::Occurred) => {
+            (Source::Charges, Content::Usage { quantity, charge, meets_prices }, basis) => {
                 if !self.takes(step, &selection.filter, passing.attributes, passing.at) {
                     return Ok(None);
+                }
+                // Without a price nobody can tell either what is billed or received of a sale.
+                if basis != Basis::Occurred {
+                    return self.unrated(step, base, charge, passing).map(|()| None);
                 }
                 self.check_straddling(step, passing, *meets_prices)?;
                 let price = selection.valued_at.as_ref();
@@ -148,16 +153,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 }
                 match charge {
                     Charge::Rated(amount) => amount,
-                    Charge::Unsold => return Ok(None),
-                    Charge::NoContext => {
-                        let item = passing.item.map(|item| named(&item.id)).unwrap_or_default();
-                        return Err(EngineError::NoContext { contract: step.agreement.head.id.clone(), item });
-                    }
-                    // All that is missing is told at once.
-                    Charge::NoPrice => {
-                        self.miss_price(step, base, passing);
-                        return Ok(None);
-                    }
+                    unrated => return self.unrated(step, base, unrated, passing).map(|()| None),
                 }
             }
             (Source::Charges, Content::Billing(amount), Basis::Invoiced)
@@ -185,6 +181,27 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.convert(step, amount, unit, passing).map(Some)
     }
 
+    /// Stops at usage that cannot be rated, now or once all that has no price is known.
+    fn unrated(
+        &mut self,
+        step: &Step<'a>,
+        base: &Base,
+        charge: &Charge<'_>,
+        passing: &Passing<'_>,
+    ) -> Result<(), EngineError> {
+        match charge {
+            Charge::Rated(_) | Charge::Unsold => Ok(()),
+            Charge::NoContext => {
+                let item = passing.item.map(|item| named(&item.id)).unwrap_or_default();
+                Err(EngineError::NoContext { contract: step.agreement.head.id.clone(), item })
+            }
+            Charge::NoPrice => {
+                self.miss_price(step, base, passing);
+                Ok(())
+            }
+        }
+    }
+
     fn miss_price(&mut self, step: &Step<'a>, base: &Base, passing: &Passing<'_>) {
         let attributes = &self.attributes[passing.attributes];
         let value = |name| attributes.get(name).unwrap_or_default().to_owned();
@@ -210,7 +227,15 @@ impl<'a, L: Lines> Engine<'a, L> {
         let is_within = |at: Instant| item.at < at && at < until;
         let versions = step.agreement.versions.iter().map(|version| version.effective_at);
         let periods = self.period_ends.get(place).into_iter().flatten().copied();
-        let lives = self.streams.iter().zip(self.plan.streams.iter()).filter(|(_, (_, it))| it.agreement == place);
+        // Of terms those count that draw on it, through whatever stands between.
+        let mut drawing = BTreeSet::from([step.stream]);
+        for later in self.steps() {
+            if later.streams().any(|of| drawing.contains(&of)) {
+                drawing.insert(later.stream);
+            }
+        }
+        let lives = self.streams.iter().zip(self.plan.streams.iter());
+        let lives = lives.filter(|(_, (id, it))| it.agreement == place && drawing.contains(id));
         let lives = lives.flat_map(|(state, _)| &state.stretches).flat_map(|it| [it.span.start, it.span.end]);
         let meets = meets_prices || versions.chain(periods).chain(lives).any(is_within);
         let contract = || step.agreement.head.id.clone();
@@ -238,7 +263,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     ) -> Result<Option<Exact>, EngineError> {
         let Some(stream) = step.input(measure) else { return Ok(None) };
         let Some(value) = delta(passing, stream) else { return Ok(None) };
-        match self.plan.unit_of(stream) {
+        match self.unit_of(stream) {
             Some(found) if found != unit => {
                 self.convert(step, &InUnit { value: value.clone(), unit: found }, unit, passing).map(Some)
             }

@@ -273,6 +273,10 @@ pub fn owed(
         for (number, of_version) in it.versions.iter().filter(|(_, it)| !it.amount.is_zero()) {
             let version = agreement.versions.iter().find(|version| version.number == *number);
             let wording = version.and_then(|version| version.term(&term.id)).unwrap_or(term);
+            // What was computed for others alone is owed by nobody, whatever a later version says.
+            if wording.is_input {
+                continue;
+            }
             let parts =
                 parts_of(&wording.payees, &payees, (usage, *period)).ok_or_else(|| EngineError::NothingUsed {
                     contract: agreement.head.id.clone(),

@@ -117,12 +117,18 @@ impl Knowledge {
         of: &Attributes,
         at: Instant,
     ) -> Option<&str> {
-        let counted = self.events(contract, name).into_iter().skip(usize::try_from(rule.skip).unwrap_or(usize::MAX));
-        let mut holding = counted.filter(|fact| {
+        let told = self.events(contract, name);
+        let counted = told.iter().enumerate().skip(usize::try_from(rule.skip).unwrap_or(usize::MAX));
+        let mut holding = counted.filter(|(place, fact)| {
             let ends = [fact.until, rule.lasts.map(|lasts| lasts.after(fact.at, zone))].into_iter().flatten().min();
-            fact.at <= at && ends.is_none_or(|end| at < end) && covers(&fact.about, of)
+            // A status that is told again from the same instant is told anew: its end may come to be known later.
+            let is_told_anew = || {
+                let mut later = told.iter().skip(place.saturating_add(1));
+                rule.kind == FactKind::Status && later.any(|it| (it.at, &it.about) == (fact.at, &fact.about))
+            };
+            fact.at <= at && ends.is_none_or(|end| at < end) && covers(&fact.about, of) && !is_told_anew()
         });
-        let held = match (rule.kind, rule.pick) {
+        let (_, held) = match (rule.kind, rule.pick) {
             (FactKind::Status, _) | (FactKind::Event, Pick::Last) => holding.next_back(),
             (FactKind::Event, Pick::First) => holding.next(),
         }?;

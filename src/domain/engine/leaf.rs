@@ -98,7 +98,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             // What is owed on a day, or at a fact, is of all that it has come to by then.
             (Some(stream), _) if passing.cause == Cause::On => {
                 let value = self.total(stream);
-                match self.plan.unit_of(stream) {
+                match self.unit_of(stream) {
                     Some(unit) => self.convert(step, &InUnit { value, unit }, &step.unit, passing)?,
                     None => value,
                 }

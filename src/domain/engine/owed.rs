@@ -191,8 +191,8 @@ impl Run {
         let mut found: BTreeMap<Account, ByPeriod> = BTreeMap::new();
         let nothing = BTreeMap::new();
         for ((of, id), yields) in self.entitlements.terms.iter().filter(|((of, _), _)| *of == contract.head.id) {
-            let stated = contract.versions.iter().rev().find_map(|version| version.term(id));
-            let Some(term) = stated.filter(|term| !term.is_input) else { continue };
+            let mut stated = contract.versions.iter().rev().filter_map(|version| version.term(id));
+            let Some(term) = stated.find(|term| !term.is_input) else { continue };
             let usage = self.shares.get(&(of.clone(), id.clone())).unwrap_or(&nothing);
             for (origin, owed) in owed(contract, term, yields, usage, rounding(contract, &term.unit))? {
                 for owed in owed {

@@ -226,14 +226,18 @@ fn in_file_order<'a>(steps: Vec<Step<'a>>, agreements: &[Contract]) -> Vec<Step<
 }
 
 impl Plan<'_> {
-    /// What a stream yields amounts in; none for plain numbers.
-    pub fn unit_of(&self, stream: StreamId) -> Option<&Unit> {
+    /// What a stream yields amounts in during an epoch; none for plain numbers.
+    pub fn unit_of<'e>(&'e self, stream: StreamId, epoch: &'e Epoch<'_>) -> Option<&'e Unit> {
         let Stream { agreement, name } = &self.streams[stream];
         let versions = &self.agreements.get(*agreement)?.versions;
         match name {
             StreamName::Base(_, unit) | StreamName::Figure(_, unit) => Some(unit),
-            StreamName::Amount(name) => versions.iter().rev().find_map(|it| it.amounts.get(name))?.unit.as_ref(),
-            StreamName::Term(id) => versions.iter().rev().find_map(|it| it.term(id)).map(|term| &term.unit),
+            // Of one name each version may word another.
+            StreamName::Amount(_) => epoch.steps.iter().chain(&epoch.counting).find_map(|step| match &step.work {
+                Work::Amount(amount) if step.stream == stream => amount.unit.as_ref(),
+                _ => None,
+            }),
+            StreamName::Term(id) => versions.iter().find_map(|it| it.term(id)).map(|term| &term.unit),
             StreamName::Gauge(_) => None,
         }
     }

@@ -193,11 +193,11 @@ impl<'a> Builder<'a> {
         meter: Meter,
         quantity: &Exact,
     ) -> (Charge<'a>, Option<&'a Price>) {
-        let price = self.known.prices.in_force(&used.price_query(place, meter));
-        let has_thresholds = || self.known.prices.thresholds().contains_key(&place.product);
+        let query = used.price_query(place, meter);
+        let price = self.known.prices.in_force(&query);
         let charge = match (place.deployment.seller.is_some(), price) {
             (false, _) => Charge::Unsold,
-            _ if used.is_interval && has_thresholds() => Charge::NoContext,
+            _ if used.is_interval && self.known.prices.depends_on_context(&query) => Charge::NoContext,
             (true, None) => Charge::NoPrice,
             (true, Some(price)) => match self.known.units.currency(price.currency) {
                 Some(unit) => Charge::Rated(InUnit { value: quantity * &price.unit_price(), unit }),

@@ -16,7 +16,7 @@ use crate::domain::contract::measure::{Base, BelowZero, Measure};
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::value::Table;
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
-use crate::domain::money::Exact;
+use crate::domain::money::{Exact, Unit};
 use crate::domain::period::{Instant, Span, last_instant_before};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -198,6 +198,11 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     fn epoch(&self) -> Option<&'a Epoch<'a>> {
         self.plan.epochs.get(self.epoch)
+    }
+
+    /// What a stream yields amounts in; none for plain numbers.
+    pub(super) fn unit_of(&self, stream: StreamId) -> Option<&'a Unit> {
+        self.plan.unit_of(stream, self.epoch()?)
     }
 
     /// The epoch that begins at an instant, while the one before is still passed.

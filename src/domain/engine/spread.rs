@@ -56,7 +56,7 @@ impl<'a> Sold<'a> {
     }
 }
 
-/// Adds the items of billings, receipts and deductions. What names something that is not known waits for it.
+/// Adds the items of billings, receipts and deductions. What names nothing that is known waits for it.
 pub(super) fn add_money<'a>(builder: &mut Builder<'a>, sold: &mut Sold<'a>) {
     let records = builder.known.records;
     for record in records {
@@ -107,13 +107,9 @@ fn open_amounts(parts: &[Part<'_>]) -> Vec<Exact> {
     if open.iter().all(Exact::is_zero) { amounts(parts) } else { open }
 }
 
-/// All that several ids name; none while one of them is not known.
-fn all_named<'a>(sold: &mut Sold<'a>, ids: &[EventId]) -> Option<Vec<Part<'a>>> {
-    let mut found = Vec::new();
-    for id in ids {
-        found.extend(sold.sales(id)?.iter().cloned());
-    }
-    Some(found).filter(|found| !found.is_empty())
+/// All that several ids name, as far as it is known: of what was voided, or not told yet, nothing is.
+fn all_named<'a>(sold: &mut Sold<'a>, ids: &[EventId]) -> Vec<Part<'a>> {
+    ids.iter().flat_map(|id| sold.sales(id).cloned().unwrap_or_default()).collect()
 }
 
 fn add_billing<'a>(builder: &mut Builder<'a>, sold: &mut Sold<'a>, record: &'a Record, billing: &'a record::Billing) {
@@ -124,7 +120,7 @@ fn add_billing<'a>(builder: &mut Builder<'a>, sold: &mut Sold<'a>, record: &'a R
         let (at, open) = (billing.at, amount.clone());
         vec![Part { sale: &record.id, attributes, at, sold_at: at, place: 0, open, amount, is_alone: true }]
     } else {
-        let Some(named) = all_named(sold, &billing.names) else { return };
+        let named = all_named(sold, &billing.names);
         let shares = spread(&billing.amount.amount, &amounts(&named));
         let part = |(part, amount): (Part<'a>, Exact)| Part { at: billing.at, open: amount.clone(), amount, ..part };
         named.into_iter().zip(shares).map(part).collect()
@@ -164,9 +160,8 @@ fn add_receipt<'a>(builder: &mut Builder<'a>, sold: &mut Sold<'a>, record: &'a R
         vec![(receipt.pays.iter().map(|paid| &paid.event).collect(), receipt.amount.amount.clone())]
     };
     for (ids, amount) in groups {
-        let named: Option<Vec<(&'a EventId, Vec<Part<'a>>)>> =
-            ids.into_iter().map(|id| Some((id, sold.sales(id)?.clone()))).collect();
-        let Some(named) = named else { continue };
+        let named: Vec<(&'a EventId, Vec<Part<'a>>)> =
+            ids.into_iter().filter_map(|id| Some((id, sold.sales(id)?.clone()))).collect();
         let all: Vec<Part<'a>> = named.iter().flat_map(|(_, parts)| parts.iter().cloned()).collect();
         let mut shares = spread(&amount, &open_amounts(&all)).into_iter();
         for (id, parts) in named {
@@ -201,7 +196,7 @@ fn named(deduction: &record::Deduction) -> &[EventId] {
 /// Takes a deduction off what is open.
 fn close_open(sold: &mut Sold<'_>, deduction: &record::Deduction) {
     let ids = named(deduction);
-    let Some(all) = all_named(sold, ids) else { return };
+    let all = all_named(sold, ids);
     let mut shares = spread(&deduction.amount.amount, &amounts(&all)).into_iter();
     for id in ids {
         for part in sold.sales(id).into_iter().flatten() {
@@ -232,23 +227,16 @@ fn add_deduction<'a>(
         return;
     }
     let ids = named(deduction);
-    let mut tellings: Vec<(Basis, Vec<Part<'a>>)> = Vec::new();
     let of_all = |parts: &BTreeMap<&'a EventId, Vec<Part<'a>>>| -> Vec<Part<'a>> {
         ids.iter().filter_map(|id| parts.get(id)).flatten().cloned().collect()
     };
-    if ids.iter().all(|id| sold.receipts.contains_key(id)) {
-        tellings.push((Basis::Received, of_all(&sold.receipts)));
-    } else {
-        if all_named(sold, ids).is_none() {
-            return;
-        }
-        let stand_alone: Vec<Part<'a>> =
-            of_all(&sold.billings).into_iter().filter(|part| sold.billings.contains_key(part.sale)).collect();
-        let of_charges = of_all(&sold.charges);
-        tellings.push((Basis::Occurred, [of_charges, stand_alone].concat()));
-        tellings.push((Basis::Invoiced, [of_all(&sold.billings), of_all(&sold.billed)].concat()));
-        tellings.push((Basis::Received, of_all(&sold.received)));
-    }
+    let stand_alone: Vec<Part<'a>> =
+        of_all(&sold.billings).into_iter().filter(|part| sold.billings.contains_key(part.sale)).collect();
+    let tellings = [
+        (Basis::Occurred, [of_all(&sold.charges), stand_alone].concat()),
+        (Basis::Invoiced, [of_all(&sold.billings), of_all(&sold.billed)].concat()),
+        (Basis::Received, [of_all(&sold.receipts), of_all(&sold.received)].concat()),
+    ];
     for (basis, parts) in tellings {
         for (part, amount) in parts.iter().zip(spread(&deduction.amount.amount, &amounts(&parts))) {
             let told = Told { basis, part: Some(part), attributes: part.attributes, amount, unit };

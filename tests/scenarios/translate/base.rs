@@ -51,8 +51,9 @@ impl Terms<'_> {
         }
         for accrual in base.objects("deduct_terms")? {
             let mut fields = self.accrual(&accrual)?;
-            // What a term yields stands at the item behind it.
-            fields.push(field("at", quoted(place.as_deref().unwrap_or("item"))));
+            // What a term yields stands at the item behind it; where nothing says so the loader may have to refuse it.
+            let place = place.as_deref().or((!base.is_to_be_refused()).then_some("item"));
+            fields.extend(place.map(|place| field("at", quoted(place))));
             less.push(table(&fields));
         }
         let mut block = Block::new("base", name);

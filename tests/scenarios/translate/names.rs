@@ -1,6 +1,7 @@
 //! What a scenario names, looked through once: attributes, meters, figures and facts, and what each is in the product.
 
 use crate::json::{Fault, Object};
+use apportion::domain::usage::Meter;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Attributes of the language that usage can carry itself; the others are those of its deployment. The last stands in
@@ -23,9 +24,6 @@ const KNOWN: [&str; 13] = [
     "service_tier",
     "label",
 ];
-
-/// Meters that stand in for those that the product does not have: none of them is priced by context.
-const SPARE_METERS: [&str; 3] = ["tool_calls", "runtime_seconds", "state_gb_hours"];
 
 #[derive(Default)]
 pub struct FigureSeen {
@@ -104,6 +102,7 @@ impl Names {
                     let figure = names.figures.entry(record.text("name")?).or_default();
                     figure.is_level |= record.has("at");
                     figure.currency = record.opt("currency")?.or(figure.currency.take());
+                    attributes.extend(own.iter().filter(|name| !KNOWN.contains(&name.as_str())).cloned());
                     figure.about.extend(own);
                 }
                 kind => {
@@ -132,13 +131,26 @@ impl Names {
         Ok(())
     }
 
+    /// Meters that the product does not have take others that nothing uses, in the same order where that is possible:
+    /// it decides on the order of the items of one event. What belongs to a context goes on doing so.
     fn place_meters(&mut self, used: BTreeSet<String>) -> Result<(), Fault> {
-        let is_known = |name: &str| name.parse::<apportion::domain::usage::Meter>().is_ok();
-        let mut free: Vec<&str> = SPARE_METERS.into_iter().filter(|name| !used.contains(*name)).collect();
-        for name in used.iter().filter(|name| !is_known(name)) {
-            let Some(stand_in) = free.pop() else {
+        let is_of_context = |name: &str| ["input", "cache", "prompt"].iter().any(|word| name.contains(word));
+        let mut free: BTreeMap<&str, bool> =
+            Meter::ALL.iter().map(|meter| (meter.name(), meter.is_context())).collect();
+        free.retain(|name, _| !used.contains(*name));
+        let mut last = String::new();
+        for name in &used {
+            if name.parse::<Meter>().is_ok() {
+                last.clone_from(name);
+                continue;
+            }
+            let fits = |(_, is_context): &(&&str, &bool)| **is_context == is_of_context(name);
+            let later = free.iter().filter(|(meter, _)| **meter > last.as_str()).find(fits);
+            let Some((stand_in, _)) = later.or_else(|| free.iter().find(fits)).map(|(meter, it)| (*meter, *it)) else {
                 return Err(format!("meter \"{name}\": the product has no meter left to stand in for it"));
             };
+            free.remove(stand_in);
+            last = stand_in.to_owned();
             self.meters.insert(name.clone(), stand_in.to_owned());
         }
         Ok(())

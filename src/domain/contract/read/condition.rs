@@ -111,6 +111,16 @@ impl<'a> Scope<'a> {
 }
 
 impl Condition {
+    /// Whether the other holds whenever this one does, or on the day on which this one says that it begins or ends.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (Self::Dates(own), Self::Dates(other)) = (self, other) else { return self.implies(other) };
+        let ever = Span::ever();
+        let begins_within = own.start > ever.start && other.contains(own.start);
+        let ends_within =
+            own.end < ever.end && other.start > ever.start && other.start < own.end && own.end <= other.end;
+        begins_within || ends_within
+    }
+
     /// Whether the other holds whenever this one does.
     pub fn implies(&self, other: &Self) -> bool {
         match (self, other) {

@@ -282,11 +282,12 @@ fn no_end(file: &Parsed, want: &Want, rows: &[Spanned<RawValue>]) -> Problem {
     }
 }
 
-/// Refuses a row that never holds, as one before it does whenever it would.
+/// Refuses a row that never holds, as one before it does whenever it would, or that does not on days that it names.
 fn check_reached(file: &Parsed, at: &Range<usize>, before: &[Row], when: &[Condition]) -> Result<()> {
     let Some(earlier) = before.iter().find(|row| row.when.iter().all(|it| when.iter().any(|own| own.implies(it))))
     else {
-        return Ok(());
+        let is_overlapped = before.iter().any(|row| row.when.iter().all(|it| when.iter().any(|own| own.overlaps(it))));
+        return if is_overlapped { file.fail(at, Problem::DatesOverlap) } else { Ok(()) };
     };
     let edge = |conditions: &[Condition]| {
         conditions.iter().find_map(|it| match it {
