@@ -9,6 +9,7 @@ use super::plan::Step;
 use super::reported::missing_figure;
 use super::run::{Engine, content, named};
 use super::state::Passing;
+use super::term::named_at;
 use super::watch::Total;
 use super::window::needs_whole;
 use super::{EngineError, Unpriced};
@@ -52,6 +53,11 @@ impl<'a, L: Lines> Engine<'a, L> {
         let Some(above) = self.counted(step, base, unit, passing)? else { return Ok(None) };
         if base.below_zero == BelowZero::Keep {
             return Ok(Some(above));
+        }
+        // What was sold while no term drew on it counts in none, and nor does what reduces that.
+        let is_drawn_on = |at| self.is_drawn_on(self.steps(), step.stream, at);
+        if named_at(step, passing).is_some_and(|at| is_drawn_on(passing.at) && !is_drawn_on(at)) {
+            return Ok(None);
         }
         // It is decided on the period's total, which is its only item then.
         let whole = self.group(&[], step, passing.attributes, passing.at);

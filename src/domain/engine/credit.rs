@@ -3,12 +3,12 @@
 use super::EngineError;
 use super::item::AttributesId;
 use super::outcome::{Cause, Lines};
-use super::plan::{Step, StreamId, Work};
+use super::plan::{Step, StreamId};
 use super::run::Engine;
 use super::term::Wanted;
 use crate::domain::contract::term::{Credit, Rest, Term};
 use crate::domain::money::Exact;
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, Span};
 use std::collections::BTreeMap;
 
 /// How far a term is paid back by others. Since each payment, `R0 + min(balance, sum of accruals since)`.
@@ -63,6 +63,11 @@ impl PaidBack {
             payer.before += &part;
             payer.since = Exact::zero();
         }
+    }
+
+    /// What is left is not to be paid back any more.
+    fn lose_rest(&mut self) {
+        self.balance = self.since();
     }
 
     /// Pays back out of what another accrues; how much that is.
@@ -121,27 +126,43 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.emit(step.stream, group, at, amount)
     }
 
-    /// What is not paid back when a term ends that paid back, where it is to be repaid.
-    pub(super) fn repay(
+    /// What becomes of the rest once nothing pays it back any more: it is repaid or lost, or waits for a term to come back.
+    pub(super) fn settle_rest(
         &mut self,
         step: &'a Step<'a>,
         term: &'a Term,
         (last, end): (Instant, Instant),
     ) -> Result<(), EngineError> {
-        let state = self.streams.get(step.stream.place());
-        let is_over = state.and_then(|it| it.stretches.last()).is_some_and(|stretch| stretch.span.end == end);
-        let repaid = term.credits.iter().zip(&step.credits).filter(|(credit, _)| credit.rest == Rest::Repaid);
-        for (_, of) in repaid.filter(|_| is_over) {
-            let found = self.steps().iter().find(|step| step.stream == *of);
-            let Some((step, Work::Term(term))) = found.map(|step| (step, &step.work)) else { continue };
+        for (credit, of) in term.credits.iter().zip(&step.credits) {
+            if credit.rest == Rest::Carried || !self.is_last_to_pay_back(step, *of, end) {
+                continue;
+            }
+            let Some((of_step, of_term)) = self.term_step(*of) else { continue };
             for group in self.groups_of(*of, |group| !group.paid_back.left().is_zero()) {
                 let Some(state) = self.group_state(*of, group) else { continue };
+                if credit.rest == Rest::Lost {
+                    state.paid_back.lose_rest();
+                    continue;
+                }
                 let left = state.paid_back.left();
                 let paid = state.paid_back.pay_back(step.stream, &left, None);
-                self.book_paid_back(step, term, group, last, paid)?;
+                self.book_paid_back(of_step, of_term, group, last, paid)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a step is the last to pay another back: it ends then, none goes on, and none that ends then comes after it.
+    fn is_last_to_pay_back(&self, step: &Step<'a>, of: StreamId, end: Instant) -> bool {
+        let is_any = |step: &Step<'a>, is_it: fn(&Span, Instant) -> bool| {
+            let state = self.streams.get(step.stream.place());
+            state.is_some_and(|state| state.stretches.iter().any(|stretch| is_it(&stretch.span, end)))
+        };
+        let pays_back = |step: &&Step<'a>| step.credits.contains(&of);
+        let mut ending = self.steps().iter().filter(pays_back).filter(|step| is_any(step, |span, end| span.end == end));
+        let later = self.next_epoch(end).map_or(self.steps(), |next| next.steps.as_slice());
+        let goes_on = later.iter().filter(pays_back).any(|step| is_any(step, |span, end| span.contains(end)));
+        !goes_on && ending.next_back().is_some_and(|last| last.stream == step.stream)
     }
 }
 

@@ -35,6 +35,7 @@ mod state;
 pub mod stretches;
 mod table;
 mod term;
+mod total;
 mod watch;
 mod window;
 

@@ -406,7 +406,7 @@ impl<'a, L: Lines> Engine<'a, L> {
 }
 
 /// When the item was that a deduction names.
-fn named_at(step: &Step<'_>, passing: &Passing<'_>) -> Option<Instant> {
+pub(super) fn named_at(step: &Step<'_>, passing: &Passing<'_>) -> Option<Instant> {
     match content(step, passing) {
         Some(Content::Deduction(deduction)) => deduction.item_at,
         _ => None,

@@ -15,7 +15,7 @@ use super::term::Wanted;
 use super::watch::Total;
 use crate::domain::calendar::Window;
 use crate::domain::contract::Version;
-use crate::domain::contract::measure::{Base, BelowZero, FigureKind, Measure, Node, NodeKind};
+use crate::domain::contract::measure::{BelowZero, FigureKind, Measure, Node, NodeKind};
 use crate::domain::contract::term::{Apply, Carry, CarryLimit, Minimum, Read, Shortfall, Term, Tiers};
 use crate::domain::contract::value::Table;
 use crate::domain::contract::window::WindowRule;
@@ -260,37 +260,25 @@ impl<'a, L: Lines> Engine<'a, L> {
             let ends_period = self.period_ends.get(place).is_some_and(|ends| ends.contains(&end));
             match &step.work {
                 Work::Figure(name, _) if ends_period => self.close_figure(step, name, (last, end))?,
-                Work::Base(base, _) if ends_period && base.below_zero != BelowZero::Keep => {
-                    self.close_base(step, base, last)?;
+                Work::Base(base, _) if base.below_zero != BelowZero::Keep => {
+                    self.close_base(step, base, (last, end), ends_period)?;
                 }
                 Work::Amount(amount) => {
                     let node = (&amount.node, amount.tiers.as_ref());
-                    self.close_windows(step, node, (last, end), ends_period, None)?;
+                    // What the last term that draws on it has by then is asked for now.
+                    let is_last = step.is_of_window && self.is_drawn_on_around(step, (last, end)) == (true, false);
+                    self.close_windows(step, node, (last, end), ends_period || is_last, None)?;
                 }
                 Work::Term(term) => {
                     if let Some(node) = &term.node {
                         self.close_windows(step, (node, term.tiers.as_ref()), (last, end), ends_period, Some(term))?;
                     }
                     self.close_minima(step, term, (last, end))?;
-                    self.repay(step, term, (last, end))?;
+                    self.settle_rest(step, term, (last, end))?;
                     self.drop_waiting(step, end);
                 }
                 Work::Figure(..) | Work::Base(..) | Work::Gauge(_) => {}
             }
-        }
-        Ok(())
-    }
-
-    /// A base that is decided on its total: that is its only item, at the period's end.
-    fn close_base(&mut self, step: &'a Step<'a>, base: &Base, last: Instant) -> Result<(), EngineError> {
-        let root = self.root();
-        let Some(group) = self.group_state(step.stream, root) else { return Ok(()) };
-        let total = &std::mem::take(&mut group.period) + &std::mem::take(&mut group.carried);
-        if !total.is_negative() {
-            return self.emit(step.stream, root, last, total);
-        }
-        if base.below_zero == BelowZero::Carried {
-            group.carried = total;
         }
         Ok(())
     }
