@@ -4,8 +4,9 @@
 //! and `apportion.usage.void.v1`. An unknown field of the record is refused by its name; unknown extension
 //! attributes are allowed by the CloudEvents specification and dropped.
 
-use super::redact::{Members, content_type, is_identifier, mask, redact};
-use super::{Fault, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, Rejection, RejectionReason as Reason, fault};
+use super::node::not_json;
+use super::redact::{Members, content_type, is_identifier, redact};
+use super::{Fault, MAX_NAME_BYTES, Rejection, RejectionReason as Reason, check_size, fault, number, reject_shape};
 use crate::domain::ids::EventId;
 use crate::domain::period::{Instant, parse_instant};
 use crate::domain::usage::{
@@ -20,11 +21,6 @@ pub const CORRECTION_TYPE: &str = "apportion.usage.correction.v1";
 pub const VOID_TYPE: &str = "apportion.usage.void.v1";
 /// The content type of structured mode.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
-
-/// The largest quantity of one meter, in its unit.
-const MAX_QUANTITY: i64 = 1_000_000_000_000_000;
-/// How many fractional digits a quantity may have.
-const MAX_FRACTIONAL_DIGITS: u32 = 6;
 
 /// A CloudEvent's context attributes and its data, whichever mode they came in.
 #[derive(Default)]
@@ -147,11 +143,6 @@ fn reject(fault: Fault, bytes: &[u8]) -> Rejection {
     Rejection { reason: fault.reason, detail: fault.detail, content_type: content_type(is_json), redacted }
 }
 
-/// Keeps nothing that could be decoded again.
-fn reject_shape(fault: Fault, bytes: &[u8]) -> Rejection {
-    Rejection { reason: fault.reason, detail: fault.detail, content_type: content_type(false), redacted: mask(bytes) }
-}
-
 /// Keeps a binary message as the structured event that it stands for.
 fn reject_binary(fault: Fault, attributes: &Envelope<'_>, payload: &[u8]) -> Rejection {
     let Ok(data) = serde_json::from_slice::<&RawValue>(payload) else {
@@ -184,23 +175,6 @@ fn reject_binary(fault: Fault, attributes: &Envelope<'_>, payload: &[u8]) -> Rej
 
 fn media_type(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
-}
-
-fn check_size(bytes: &[u8]) -> Result<(), Fault> {
-    if bytes.len() > MAX_MESSAGE_BYTES {
-        let detail = format!("{} bytes; a message may have {MAX_MESSAGE_BYTES}", bytes.len());
-        return Err(fault(Reason::MessageTooLarge, detail));
-    }
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(fault(Reason::EmptyMessage, "no content; a tombstone means nothing here"));
-    }
-    Ok(())
-}
-
-/// Where the JSON went wrong, without a word of it.
-fn not_json(error: &serde_json::Error) -> Fault {
-    let detail = format!("no JSON object at line {}, column {}", error.line(), error.column());
-    fault(Reason::NotJson, detail)
 }
 
 fn read_structured(bytes: &[u8]) -> Result<Envelope<'_>, Fault> {
@@ -409,36 +383,13 @@ fn read_quantity(meter: Meter, value: &RawValue) -> Result<Decimal, Fault> {
     let text = value.get();
     let text = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
     let wrong = |expected: &str| fault(Reason::WrongQuantity, format!("data.quantities.{meter}: {expected}"));
-    let quantity = exact_decimal(text).ok_or_else(|| wrong("must be a decimal number"))?.normalize();
-    if quantity.is_sign_negative() && !quantity.is_zero() {
-        let detail = format!("data.quantities.{meter}: is negative; a correction restates the quantity");
-        return Err(fault(Reason::NegativeQuantity, detail));
-    }
-    if quantity.scale() > MAX_FRACTIONAL_DIGITS {
-        return Err(wrong("has more than 6 fractional digits"));
-    }
-    if quantity > Decimal::from(MAX_QUANTITY) {
-        return Err(wrong("is above 10^15"));
-    }
-    Ok(quantity.abs())
-}
-
-/// The value of `12`, `1.50` or `2e3`, exactly; nothing if it cannot be held exactly.
-fn exact_decimal(text: &str) -> Option<Decimal> {
-    if !text.bytes().all(|byte| byte.is_ascii_digit() || b".+-eE".contains(&byte)) {
-        return None;
-    }
-    let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    let mut value = Decimal::from_str_exact(digits).ok()?;
-    let exponent: i32 = exponent.parse().ok().filter(|exponent| (-28..=28).contains(exponent))?;
-    if exponent >= 0 {
-        for _ in 0..exponent {
-            value = value.checked_mul(Decimal::TEN)?;
+    number::quantity(meter, text).map_err(|problem| match problem {
+        number::WrongQuantity::Wrong(expected) => wrong(expected),
+        number::WrongQuantity::Negative => {
+            let detail = format!("data.quantities.{meter}: is negative; a correction restates the quantity");
+            fault(Reason::NegativeQuantity, detail)
         }
-    } else {
-        value.set_scale(value.scale().checked_add(exponent.unsigned_abs())?).ok()?;
-    }
-    Some(value)
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,45 @@
 //! Record formats: bytes in, a usage message or a rejection out. Pure; one file per format.
 
+// No bytes make a decoder panic.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::float_arithmetic,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::string_slice
+    )
+)]
+
+mod agent_runtime;
+mod anthropic_messages;
+mod azure_gateway;
+mod bedrock_converse;
+mod bedrock_invocation;
 pub mod cloudevents;
+mod decode;
+mod focus;
+mod litellm;
+pub mod mapping;
+mod node;
+mod number;
+mod oci;
+mod openai_chat;
+mod openai_responses;
+mod openai_usage;
+mod openmeter;
+mod otel;
+mod otlp_protobuf;
+mod record;
 mod redact;
+mod vertex;
+
+pub use decode::{Context, Decoded, Format, NoUsage, Rules, Usage, decode};
+pub use focus::CloudCost;
 
 use crate::domain::amendment::Refusal;
 use crate::domain::names::names;
@@ -33,6 +71,12 @@ names! {
         UnknownMeter = "unknown_meter",
         WrongQuantity = "wrong_quantity",
         NegativeQuantity = "negative_quantity",
+        /// Parts that do not make up their total, or lie outside it.
+        BrokenIdentity = "broken_identity",
+        /// Breakdowns that overlap in a way that the record does not tell.
+        UndeterminedSplit = "undetermined_split",
+        /// Bytes that are not packed as their format says.
+        WrongPacking = "wrong_packing",
         NameTooLong = "name_too_long",
         NulCharacter = "nul_character",
         /// A correction that restates nothing.
@@ -82,4 +126,21 @@ struct Fault {
 
 fn fault(reason: RejectionReason, detail: impl Into<String>) -> Fault {
     Fault { reason, detail: detail.into() }
+}
+
+fn check_size(bytes: &[u8]) -> Result<(), Fault> {
+    if bytes.len() > MAX_MESSAGE_BYTES {
+        let detail = format!("{} bytes; a message may have {MAX_MESSAGE_BYTES}", bytes.len());
+        return Err(fault(RejectionReason::MessageTooLarge, detail));
+    }
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(fault(RejectionReason::EmptyMessage, "no content; a tombstone means nothing here"));
+    }
+    Ok(())
+}
+
+/// Keeps nothing that could be decoded again.
+fn reject_shape(fault: Fault, bytes: &[u8]) -> Rejection {
+    let content_type = redact::content_type(false);
+    Rejection { reason: fault.reason, detail: fault.detail, content_type, redacted: redact::mask(bytes) }
 }
