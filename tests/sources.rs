@@ -11,5 +11,11 @@ mod oracle_and_google;
 mod openai_and_anthropic;
 #[path = "sources/any_bytes.rs"]
 mod any_bytes;
+#[path = "sources/litellm.rs"]
+mod litellm;
+#[path = "sources/otel.rs"]
+mod otel;
+#[path = "sources/others.rs"]
+mod others;
 #[path = "sources/support.rs"]
 mod support;

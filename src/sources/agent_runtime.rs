@@ -47,7 +47,7 @@ fn read(record: &Record<'_>, _context: &Context<'_>) -> Result<Reading, Fault> {
         let quantity = record.quantity(path, meter)?.ok_or_else(|| record.missing(path))?;
         tally.add_quantity(meter, quantity);
     }
-    Ok(Reading::Usage(Draft {
+    Ok(Reading::usage(Draft {
         id: Some(format!("{session}/{}", at.timestamp_millis())),
         occurred_at: Some(at),
         deployment: region.map(str::to_owned),

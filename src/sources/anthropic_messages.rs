@@ -51,7 +51,7 @@ fn read(record: &Record<'_>, _context: &Context<'_>) -> Result<Reading, Fault> {
     }
     let tier = usage.text("service_tier")?.map(lower);
     let tier = tier.map(|tier| if tier == "standard" { DEFAULT_TIER.to_owned() } else { tier.into_owned() });
-    Ok(Reading::Usage(Draft {
+    Ok(Reading::usage(Draft {
         response_id: record.text("id")?.map(str::to_owned),
         product: record.text("model")?.map(str::to_owned),
         service_tier: tier,

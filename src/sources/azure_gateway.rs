@@ -5,7 +5,7 @@
 //! not told, and reasoning lies within the completion. `TenantId` is that of the log, not of the customer: the
 //! subscription to the gateway is, where the row is joined with `ApiManagementGatewayLogs`.
 
-use super::decode::{Draft, NoUsage, Reading, Source, prune};
+use super::decode::{Draft, NoUsage, Reading, Records, Source, prune};
 use super::node::{Field, Keep, Node};
 use super::record::{Record, Tally};
 use super::{Context, Fault, RejectionReason as Reason, fault};
@@ -28,7 +28,7 @@ pub(super) const SOURCE: Source = Source { keep: &Keep::Object(ROW), folds: fals
 /// An export of several rows.
 const EXPORT: Source = Source { keep: &Keep::Object(&[("records", Keep::List(&Keep::Object(ROW)))]), ..SOURCE };
 
-fn open_rows(source: &Source, bytes: &[u8], context: &Context<'_>) -> Result<Vec<Result<Node, Fault>>, Fault> {
+fn open_rows(source: &Source, bytes: &[u8], context: &Context<'_>) -> Records {
     match prune(&EXPORT, bytes, context)?.take("records") {
         Node::List(rows) => Ok(rows.into_iter().map(Ok).collect()),
         Node::Null => Ok(vec![Ok(prune(source, bytes, context)?)]),
@@ -48,7 +48,7 @@ fn read(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Fault> {
     let completion = completion.unwrap_or(0);
     record.check_total("TotalTokens", &[("PromptTokens", prompt), ("CompletionTokens", completion)])?;
     let tally = Tally::of_request(&[(Meter::InputTokens, prompt), (Meter::OutputTokens, completion)]);
-    Ok(Reading::Usage(Draft {
+    Ok(Reading::usage(Draft {
         id: Some(record.need_text("CorrelationId")?.to_owned()),
         occurred_at: record.instant("TimeGenerated", context)?,
         deployment: deployment.map(str::to_owned),

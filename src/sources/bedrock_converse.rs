@@ -58,7 +58,7 @@ fn read(record: &Record<'_>, _context: &Context<'_>) -> Result<Reading, Fault> {
         return Err(record.missing("usage"));
     };
     let tier = record.first_text(["serviceTier.type", "metadata.serviceTier.type"])?;
-    Ok(Reading::Usage(Draft {
+    Ok(Reading::usage(Draft {
         id: record.text("ResponseMetadata.RequestId")?.map(str::to_owned),
         service_tier: tier.map(tier_name),
         outcome: Some(RequestOutcome::Ok),

@@ -7,7 +7,7 @@
 
 use super::anthropic_messages::{LIFETIMES, lifetimes};
 use super::bedrock_converse::{Counts, tier_name};
-use super::decode::{Draft, NoUsage, Reading, Source, open_json, prune};
+use super::decode::{Draft, NoUsage, Reading, Records, Source, open_json, prune};
 use super::node::{Field, Keep, Node};
 use super::record::Record;
 use super::{Context, Fault, RejectionReason as Reason, fault};
@@ -85,7 +85,7 @@ fn read(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Fault> {
     let customer = tagged.or(record.text("accountId")?);
     let is_optimized = record.text("performanceConfig.latency")? == Some("optimized");
     let tier = record.text("serviceTier")?.map(tier_name).or_else(|| is_optimized.then(|| "optimized".to_owned()));
-    Ok(Reading::Usage(Draft {
+    Ok(Reading::usage(Draft {
         id: Some(record.need_text("requestId")?.to_owned()),
         occurred_at: record.instant("timestamp", context)?,
         deployment: region.map(str::to_owned),
@@ -154,7 +154,7 @@ const EVENTS: Source = Source {
     ..SOURCE
 };
 
-fn open_cloudwatch(_: &Source, bytes: &[u8], context: &Context<'_>) -> Result<Vec<Result<Node, Fault>>, Fault> {
+fn open_cloudwatch(_: &Source, bytes: &[u8], context: &Context<'_>) -> Records {
     let unpacked;
     let bytes = if bytes.starts_with(&[0x1f, 0x8b]) {
         unpacked = unzip(bytes)?;
@@ -173,6 +173,8 @@ fn open_cloudwatch(_: &Source, bytes: &[u8], context: &Context<'_>) -> Result<Ve
         Node::Text(kind) if kind == "CONTROL_MESSAGE" => {
             return Ok(vec![Ok(Node::object([("messageType", Node::Text(kind.clone()))]))]);
         }
+        // A record alone, such as one that was kept after a rejection.
+        Node::Null => return open_json(&SOURCE, bytes, context),
         _ => return Err(fault(Reason::UnknownType, "messageType: must be DATA_MESSAGE or CONTROL_MESSAGE")),
     }
     let events = match delivery.take("logEvents") {

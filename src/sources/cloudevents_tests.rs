@@ -1,6 +1,7 @@
 //! Tests of the CloudEvents format: a table of faults, exactness, and what redaction may keep.
 
 use super::*;
+use crate::sources::MAX_MESSAGE_BYTES;
 use proptest::prelude::*;
 
 fn event(data: &str) -> String {

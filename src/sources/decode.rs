@@ -131,10 +131,15 @@ names! {
         OtherSpan = "other_span",
         /// An answer from a cache before the deployment, which used nothing.
         CachedBefore = "cached_before",
+        /// A message without records, such as a bucket without results.
+        Empty = "empty",
         /// A message of the carrier's own.
         Control = "control",
     }
 }
+
+/// The records of a message, of which some may be refused alone.
+pub(super) type Records = Result<Vec<Result<Node, Fault>>, Fault>;
 
 /// A format: what of it may be read, and how.
 pub(super) struct Source {
@@ -144,14 +149,20 @@ pub(super) struct Source {
     /// The version of its rules.
     pub version: u16,
     /// Parts the bytes into records.
-    pub open: fn(&Source, &[u8], &Context<'_>) -> Result<Vec<Result<Node, Fault>>, Fault>,
+    pub open: fn(&Source, &[u8], &Context<'_>) -> Records,
     pub read: fn(&Record<'_>, &Context<'_>) -> Result<Reading, Fault>,
 }
 
 /// What the reading of a record comes to.
 pub(super) enum Reading {
-    Usage(Draft),
+    Usage(Box<Draft>),
     NoUsage(NoUsage),
+}
+
+impl Reading {
+    pub(super) fn usage(draft: Draft) -> Self {
+        Self::Usage(Box::new(draft))
+    }
 }
 
 /// Usage as a record states it; what it does not say itself the context says.
@@ -203,8 +214,16 @@ impl Format {
     }
 }
 
-/// Decodes a message: what each of its records reports, in their order.
+/// Decodes a message: what each of its records reports, in their order. No message comes to nothing.
 pub fn decode(format: Format, bytes: &[u8], context: &Context<'_>) -> Vec<Decoded> {
+    let mut decoded = decode_records(format, bytes, context);
+    if decoded.is_empty() {
+        decoded.push(Decoded::NoUsage(NoUsage::Empty));
+    }
+    decoded
+}
+
+fn decode_records(format: Format, bytes: &[u8], context: &Context<'_>) -> Vec<Decoded> {
     let Some(source) = format.source() else {
         return match format {
             Format::Focus => decode_costs(bytes, context),
@@ -236,7 +255,7 @@ fn decode_cloudevent(bytes: &[u8], context: &Context<'_>) -> Decoded {
 
 fn decode_costs(bytes: &[u8], context: &Context<'_>) -> Vec<Decoded> {
     let rejected = |fault| Decoded::Rejected(reject_shape(fault, b""));
-    match check_size(bytes).and_then(|()| focus::rows(bytes, context)) {
+    match focus::rows(bytes, context) {
         Ok(rows) => {
             rows.into_iter().map(|row| row.map_or_else(rejected, |cost| Decoded::Cost(Box::new(cost)))).collect()
         }
@@ -293,11 +312,7 @@ impl Draft {
 }
 
 /// Opens bytes that are one JSON record.
-pub(super) fn open_json(
-    source: &Source,
-    bytes: &[u8],
-    context: &Context<'_>,
-) -> Result<Vec<Result<Node, Fault>>, Fault> {
+pub(super) fn open_json(source: &Source, bytes: &[u8], context: &Context<'_>) -> Records {
     Ok(vec![Ok(prune(source, bytes, context)?)])
 }
 

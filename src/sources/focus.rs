@@ -40,7 +40,8 @@ pub struct CloudCost {
     pub currency: Currency,
     pub billed: Decimal,
     pub effective: Decimal,
-    pub contracted: Decimal,
+    /// What the contract's prices make of it; some reports leave it out.
+    pub contracted: Option<Decimal>,
     pub list: Decimal,
     pub consumed: Option<Decimal>,
     pub consumed_unit: Option<String>,
@@ -58,9 +59,15 @@ pub(super) fn rows(bytes: &[u8], context: &Context<'_>) -> Result<Vec<Result<Clo
     let no_csv = |line: u64| fault(Reason::WrongPacking, format!("line {line}: must be CSV"));
     let header = reader.headers().map_err(|_| no_csv(1))?.clone();
     let columns = Columns::find(&header)?;
+    // The reader counts a line's end only at the next row where it is two signs.
+    let is_late = text.split_once('\n').is_some_and(|(header, _)| header.ends_with('\r'));
     let mut rows = Vec::new();
     for row in reader.records() {
-        let line = row.as_ref().ok().and_then(StringRecord::position).map_or(0, csv::Position::line);
+        let position = match &row {
+            Ok(row) => row.position(),
+            Err(error) => error.position(),
+        };
+        let line = position.map_or(1, csv::Position::line).saturating_add(u64::from(is_late));
         let row = row.map_err(|_| no_csv(line))?;
         rows.push(
             columns
@@ -167,7 +174,7 @@ impl<'h> Columns<'h> {
             currency: currency.ok_or_else(|| wrong("BillingCurrency"))?,
             billed: self.amount(row, "BilledCost")?,
             effective: self.amount(row, "EffectiveCost")?,
-            contracted: self.amount(row, "ContractedCost")?,
+            contracted: self.number(row, "ContractedCost")?,
             list: self.amount(row, "ListCost")?,
             consumed: self.number(row, "ConsumedQuantity")?,
             consumed_unit: self.name(row, "ConsumedUnit")?,

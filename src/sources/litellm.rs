@@ -83,7 +83,7 @@ fn read(record: &Record<'_>, _context: &Context<'_>) -> Result<Reading, Fault> {
         _ => return Err(record.fault(Reason::WrongField, "status", "must be success or failure")),
     };
     let tier = record.text("cost_breakdown.service_tier")?;
-    Ok(Reading::Usage(Draft {
+    Ok(Reading::usage(Draft {
         id: Some(record.need_text("litellm_call_id")?.to_owned()),
         response_id: record.text("id")?.map(str::to_owned),
         occurred_at: record.epoch("startTime", Epoch::Seconds)?,

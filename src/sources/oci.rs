@@ -40,7 +40,7 @@ fn read(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Fault> {
     }
     let tier = reply.text("chat_response.service_tier")?.map(lower);
     let tier = tier.map(|tier| if tier == "auto" { DEFAULT_TIER.to_owned() } else { tier.into_owned() });
-    Ok(Reading::Usage(Draft {
+    Ok(Reading::usage(Draft {
         id: record.text("opc_request_id")?.map(str::to_owned),
         occurred_at: reply.instant("chat_response.time_created", context)?,
         product: reply.text("model_id")?.map(str::to_owned),

@@ -68,7 +68,7 @@ fn read(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Fault> {
         ));
     }
     let tier = record.text("service_tier")?;
-    Ok(Reading::Usage(Draft {
+    Ok(Reading::usage(Draft {
         response_id: record.text("id")?.map(str::to_owned),
         occurred_at: record.epoch("created", Epoch::Seconds)?.or(context.occurred_at),
         product: record.text("model")?.map(str::to_owned),

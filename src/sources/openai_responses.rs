@@ -60,7 +60,7 @@ fn read(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Fault> {
         (false, RequestOutcome::Error) => Tally::of_request(&[]),
         (false, RequestOutcome::Ok) => return Err(reply.fault(Reason::MissingField, "usage", "missing")),
     };
-    Ok(Reading::Usage(Draft {
+    Ok(Reading::usage(Draft {
         response_id: reply.text("id")?.map(str::to_owned),
         occurred_at: reply.epoch("created_at", Epoch::Seconds)?.or(context.occurred_at),
         product: reply.text("model")?.map(str::to_owned),

@@ -5,7 +5,7 @@
 //! `input_uncached_tokens`; each of the first and the last is its text, audio and image tokens, as is
 //! `output_tokens`, which includes reasoning. How long a cache keeps what is written is not told.
 
-use super::decode::{DEFAULT_TIER, Draft, Reading, Source, prune};
+use super::decode::{DEFAULT_TIER, Draft, Reading, Records, Source, prune};
 use super::node::{Field, Keep, Node};
 use super::record::{Epoch, Record, Tally, lower};
 use super::{Context, Fault, RejectionReason as Reason, fault};
@@ -48,7 +48,7 @@ pub(super) const SOURCE: Source = Source { keep: &BUCKET, folds: false, version:
 const PAGE: Source = Source { keep: &Keep::Object(&[("data", Keep::List(&BUCKET))]), ..SOURCE };
 
 /// Each result becomes a bucket of its own.
-fn open_buckets(source: &Source, bytes: &[u8], context: &Context<'_>) -> Result<Vec<Result<Node, Fault>>, Fault> {
+fn open_buckets(source: &Source, bytes: &[u8], context: &Context<'_>) -> Records {
     let buckets = match prune(&PAGE, bytes, context)?.take("data") {
         Node::List(buckets) => buckets,
         Node::Null => vec![prune(source, bytes, context)?],
@@ -96,7 +96,7 @@ fn read(record: &Record<'_>, _context: &Context<'_>) -> Result<Reading, Fault> {
         Some(false) => "/online",
         None => "/",
     });
-    Ok(Reading::Usage(Draft {
+    Ok(Reading::usage(Draft {
         id: Some(id),
         occurred_at: Some(start),
         until: Some(end),

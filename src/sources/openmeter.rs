@@ -42,7 +42,7 @@ fn read(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Fault> {
         Err(_) => record.instant("time", context)?,
     };
     let data = record.part("data");
-    Ok(Reading::Usage(Draft {
+    Ok(Reading::usage(Draft {
         id: Some(record.need_text("id")?.to_owned()),
         source: Some(record.need_text("source")?.to_owned()),
         occurred_at,

@@ -6,7 +6,7 @@
 //! of the models' calls below them state: they are none. An event is a span; `gen_ai.response.id` is not its
 //! id, as a cache may give an answer again. It occurs when it starts.
 
-use super::decode::{Draft, NoUsage, Reading, Source, open_json, prune};
+use super::decode::{Draft, NoUsage, Reading, Records, Source, open_json, prune};
 use super::node::{Field, Keep, Node};
 use super::otlp_protobuf;
 use super::record::{Epoch, Record, Tally, lower};
@@ -74,11 +74,7 @@ pub(super) const FLAT: Source = Source {
 };
 
 /// Parts a request into its spans, each with its resource.
-pub(super) fn open_otlp(
-    source: &Source,
-    bytes: &[u8],
-    context: &Context<'_>,
-) -> Result<Vec<Result<Node, Fault>>, Fault> {
+pub(super) fn open_otlp(source: &Source, bytes: &[u8], context: &Context<'_>) -> Records {
     let Node::List(resources) = prune(source, bytes, context)?.take("resourceSpans") else {
         return Err(super::fault(Reason::MissingField, "resourceSpans: must be a list"));
     };
@@ -125,7 +121,7 @@ fn read_otlp(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Faul
     };
     let tier = attributes.first_text(["openai.response.service_tier", "gen_ai.openai.response.service_tier"])?;
     let model = attributes.first_text(["gen_ai.response.model", "gen_ai.request.model"])?;
-    Ok(Reading::Usage(Draft {
+    Ok(Reading::usage(Draft {
         // JSON may write them in either case.
         id: Some(format!("{}/{}", lower(trace), lower(id))),
         response_id: attributes.text("gen_ai.response.id")?.map(str::to_owned),
@@ -176,7 +172,7 @@ fn read_flat(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Faul
         (Meter::InputTokens, record.need_count("input_tokens")?),
         (Meter::OutputTokens, record.need_count("output_tokens")?),
     ]);
-    Ok(Reading::Usage(Draft {
+    Ok(Reading::usage(Draft {
         id: Some(record.need_text("span_id")?.to_owned()),
         response_id: record.text("response_id")?.map(str::to_owned),
         occurred_at: record.instant("start_time_iso", context)?,

@@ -1,6 +1,6 @@
 //! OTLP's protobuf, read field by field into what OTLP's JSON is read into. What no list allows is skipped unread.
 
-use super::decode::Source;
+use super::decode::{Records, Source};
 use super::node::{Keep, Node, Pruning, leaf, number_node};
 use super::otel::{ATTRIBUTES, open_otlp, request_of};
 use super::{Context, Fault, RejectionReason as Reason, fault};
@@ -22,6 +22,9 @@ impl<'a> Fields<'a> {
             return Ok(None);
         }
         let key = self.varint()?;
+        if key >> 3 == 0 {
+            return Err(broken());
+        }
         let value = match key & 7 {
             0 => Wire::Varint(self.varint()?),
             1 => Wire::Fixed(self.fixed::<8>().map(u64::from_le_bytes)?),
@@ -76,7 +79,7 @@ fn broken() -> Fault {
 }
 
 /// Parts a request into its spans; one that was kept after a rejection is JSON.
-pub(super) fn open(source: &Source, bytes: &[u8], context: &Context<'_>) -> Result<Vec<Result<Node, Fault>>, Fault> {
+pub(super) fn open(source: &Source, bytes: &[u8], context: &Context<'_>) -> Records {
     // No request begins with a brace: it would begin a group.
     if bytes.first() == Some(&b'{') {
         return open_otlp(source, bytes, context);

@@ -56,7 +56,7 @@ fn read(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Fault> {
         "on_demand" | "traffic_type_unspecified" => DEFAULT_TIER.to_owned(),
         other => other.strip_prefix("on_demand_").unwrap_or(other).to_owned(),
     });
-    Ok(Reading::Usage(Draft {
+    Ok(Reading::usage(Draft {
         response_id: record.text("response_id")?.map(str::to_owned),
         occurred_at: record.instant("create_time", context)?,
         product: record.text("model_version")?.map(str::to_owned),

@@ -131,6 +131,9 @@ fn cloudwatch_delivers_the_same_records_packed() {
         // One identity and one content, whichever way it came.
         assert_eq!((&first.message, first.reported), (&plain.message, plain.reported));
         assert_eq!((second.reason, third.reason), (Reason::WrongTime, Reason::WrongField));
+        // What is kept of a record is one alone, and refused alike.
+        let kept = String::from_utf8(second.redacted.clone()).expect("a text");
+        refuses(BedrockCloudWatch, &kept, second.reason, &second.detail);
     }
     no_usage(BedrockCloudWatch, r#"{"messageType":"CONTROL_MESSAGE","logEvents":[]}"#, NoUsage::Control);
     refuses(BedrockCloudWatch, r#"{"awslogs":{"data":"%"}}"#, Reason::WrongPacking, "awslogs.data: must be base64");

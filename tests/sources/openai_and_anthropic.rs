@@ -34,6 +34,20 @@ fn a_chat_completion_counts_its_cache_and_reasoning_inside() {
     );
 }
 
+/// What tells a duplicate from a conflict is what was reported, by value, and not how it was written down.
+#[test]
+fn equal_reports_have_one_hash_however_they_are_written() {
+    let reported = |text: &str| usage(OpenAiChat, text, &beside()).reported;
+    let first = chat(CHAT);
+    let written = r#"{ "usage": {"total_tokens": 1163.0, "completion_tokens": 4.6e1, "prompt_tokens": "1117",
+        "completion_tokens_details": {"rejected_prediction_tokens": 0, "accepted_prediction_tokens": 0, "audio_tokens": 0,
+        "reasoning_tokens": 0}, "prompt_tokens_details": {"audio_tokens": 0, "cached_tokens": 0}}, "service_tier": "default",
+        "created": 1741569952, "model": "gpt-5.5", "object": "chat.completion", "id": "chatcmpl-1", "system_fingerprint": null}"#;
+    assert_eq!(reported(written), reported(&first));
+    assert_ne!(reported(&first.replace("1741569952", "1741569953")), reported(&first));
+    assert_ne!(reported(&first.replace("\"cached_tokens\":0", "\"cached_tokens\":1")), reported(&first));
+}
+
 #[test]
 fn what_breaks_a_chat_completions_sums_is_refused() {
     let detail = "usage.total_tokens: is 1164, but prompt_tokens 1117 + completion_tokens 46 make 1163";
