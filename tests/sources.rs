@@ -9,6 +9,8 @@ mod azure;
 mod oracle_and_google;
 #[path = "sources/openai_and_anthropic.rs"]
 mod openai_and_anthropic;
+#[path = "sources/totals.rs"]
+mod totals;
 #[path = "sources/any_bytes.rs"]
 mod any_bytes;
 #[path = "sources/litellm.rs"]

@@ -79,17 +79,17 @@ impl Pruning<'_> {
             return Node::Null;
         }
         match keep {
-            Keep::Object(fields) => self.object(text, |name| lookup(fields, name), "must be an object"),
-            Keep::Body(fields) => match self.object(text, |name| lookup(fields, name), "") {
-                Node::Unread("") => Node::Null,
-                node => node,
-            },
+            Keep::Object(fields) => {
+                self.object(text, |name| lookup(fields, name)).unwrap_or(Node::Unread("must be an object"))
+            }
+            Keep::Body(fields) => self.object(text, |name| lookup(fields, name)).unwrap_or(Node::Null),
             Keep::Tags => {
                 let allowed = |name: &str| {
                     let tag = self.tags.iter().find(|tag| *tag == name)?;
                     Some((Cow::Owned(tag.clone()), &Keep::Name))
                 };
-                Self { folds: false, ..self }.object(text, allowed, "must be an object of texts")
+                let tags = Self { folds: false, ..self }.object(text, allowed);
+                tags.unwrap_or(Node::Unread("must be an object of texts"))
             }
             Keep::List(of) => self.list(text, of),
             Keep::Attributes(fields) => self.attributes(text, fields),
@@ -102,12 +102,8 @@ impl Pruning<'_> {
         }
     }
 
-    fn object<'k>(
-        self,
-        text: &str,
-        allowed: impl Fn(&str) -> Option<(Cow<'static, str>, &'k Keep)>,
-        expected: &'static str,
-    ) -> Node {
+    /// The allowed members of an object; nothing if it is none.
+    fn object<'k>(self, text: &str, allowed: impl Fn(&str) -> Option<(Cow<'static, str>, &'k Keep)>) -> Option<Node> {
         let mut kept: Vec<(Cow<'static, str>, Node)> = Vec::new();
         let take = |name: &str, value: &RawValue| {
             let name = if self.folds { Cow::Owned(fold(name)) } else { Cow::Borrowed(name) };
@@ -118,10 +114,8 @@ impl Pruning<'_> {
                 None => kept.push((name, node)),
             }
         };
-        match serde_json::Deserializer::from_str(text).deserialize_any(Members(take)) {
-            Ok(()) => Node::Object(kept),
-            Err(_) => Node::Unread(expected),
-        }
+        serde_json::Deserializer::from_str(text).deserialize_any(Members(take)).ok()?;
+        Some(Node::Object(kept))
     }
 
     fn list(self, text: &str, of: &Keep) -> Node {

@@ -55,7 +55,7 @@ pub(super) const SOURCE: Source = Source {
     read,
 };
 
-fn read(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Fault> {
+fn read(record: &Record<'_>, _context: &Context<'_>) -> Result<Reading, Fault> {
     let usage = record.part("usage");
     if !usage.is_there() {
         if record.text("object")? == Some("chat.completion.chunk") {
@@ -70,7 +70,7 @@ fn read(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Fault> {
     let tier = record.text("service_tier")?;
     Ok(Reading::usage(Draft {
         response_id: record.text("id")?.map(str::to_owned),
-        occurred_at: record.epoch("created", Epoch::Seconds)?.or(context.occurred_at),
+        occurred_at: record.epoch("created", Epoch::Seconds)?,
         product: record.text("model")?.map(str::to_owned),
         service_tier: tier.map(|tier| lower(tier).into_owned()),
         outcome: Some(RequestOutcome::Ok),

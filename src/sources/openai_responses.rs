@@ -42,7 +42,7 @@ const USAGE: &[Field] = &[
 pub(super) const SOURCE: Source =
     Source { keep: &Keep::Object(REPLY), folds: false, version: 1, open: open_json, read };
 
-fn read(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Fault> {
+fn read(record: &Record<'_>, _context: &Context<'_>) -> Result<Reading, Fault> {
     let ended = ["response.completed", "response.incomplete", "response.failed"];
     let reply = match record.text("type")? {
         None => record.clone(),
@@ -62,7 +62,7 @@ fn read(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Fault> {
     };
     Ok(Reading::usage(Draft {
         response_id: reply.text("id")?.map(str::to_owned),
-        occurred_at: reply.epoch("created_at", Epoch::Seconds)?.or(context.occurred_at),
+        occurred_at: reply.epoch("created_at", Epoch::Seconds)?,
         product: reply.text("model")?.map(str::to_owned),
         service_tier: reply.text("service_tier")?.map(|tier| lower(tier).into_owned()),
         outcome: Some(outcome),

@@ -209,8 +209,8 @@ impl<'n> Record<'n> {
             Epoch::Nanoseconds => number::exact_decimal(text).and_then(|it| it.checked_div(Decimal::from(1_000))),
         };
         let micros = micros.and_then(|micros| i64::try_from(micros.floor()).ok());
-        // Before 1970 there was no usage, and after 9999 a year has no four digits.
-        let at = micros.filter(|micros| (0..=253_402_300_799_999_999).contains(micros));
+        // Zero stands for a time that was not set; after 9999 a year has no four digits.
+        let at = micros.filter(|micros| (1..=253_402_300_799_999_999).contains(micros));
         let at = at.and_then(DateTime::from_timestamp_micros);
         at.map(Some).ok_or_else(|| self.fault(Reason::WrongTime, path, "must be a time since 1970"))
     }
