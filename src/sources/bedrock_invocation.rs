@@ -109,9 +109,10 @@ fn counts(record: &Record<'_>) -> Result<Counts, Fault> {
     let mut counts = Counts::read(&body)?;
     counts.input = both("input.inputTokenCount", &["inputTokens", "input_tokens"])?;
     counts.output = both("output.outputTokenCount", &["outputTokens", "output_tokens"])?;
-    counts.read = both("input.cacheReadInputTokenCount", &["cacheReadInputTokens", "cache_read_input_tokens"])?;
-    counts.written =
-        both("input.cacheWriteInputTokenCount", &["cacheWriteInputTokens", "cache_creation_input_tokens"])?;
+    let names = ["cacheReadInputTokens", "cacheReadInputTokenCount", "cache_read_input_tokens"];
+    counts.read = both("input.cacheReadInputTokenCount", &names)?;
+    let names = ["cacheWriteInputTokens", "cacheWriteInputTokenCount", "cache_creation_input_tokens"];
+    counts.written = both("input.cacheWriteInputTokenCount", &names)?;
     counts.by_lifetime = counts.by_lifetime.or(lifetimes(&body)?);
     if let Some([short, long]) = counts.by_lifetime {
         let parts = [("5m", short), ("1h", long)];

@@ -1,7 +1,7 @@
 //! Whatever bytes come: no decoder panics, and nothing of a message comes out.
 
 use crate::support::beside;
-use apportion::sources::{Format, decode};
+use apportion::sources::{Decoded, Format, MAX_MESSAGE_BYTES, RejectionReason, decode};
 use proptest::prelude::*;
 
 /// Records that all decoders know something of, to be cut and changed.
@@ -16,6 +16,33 @@ const SEEDS: [&str; 9] = [
     r#"{"id":"i","source":"s","time":1777636800,"data":{"tokens":1,"type":"input"},"event_timestamp":1762768235743,"resource":{"service.name":"r"},"attributes":{"session.id":"s","time_elapsed_seconds":0.28},"metrics":{"agent.runtime.memory.gb_hours.used":0.1,"agent.runtime.vcpu.hours.used":0.1}}"#,
     r#"{"messageType":"DATA_MESSAGE","logEvents":[{"message":"{}"}],"records":[{"CorrelationId":"c","PromptTokens":1}]}"#,
 ];
+
+/// As deep, as long and as often as a message may be: no decoder runs out of stack, or looks at a byte too often.
+#[test]
+fn no_shape_is_too_deep_or_too_long() {
+    let half = MAX_MESSAGE_BYTES / 2 - 64;
+    let shapes = [
+        format!("{}{}", "[".repeat(half), "]".repeat(half)),
+        format!("{}1{}", r#"{"usage":"#.repeat(half / 10), "}".repeat(half / 10)),
+        format!(r#"{{"note":{}{}}}"#, "[".repeat(half), "]".repeat(half)),
+        format!(r#"{{"usage":{}{}}}"#, "[".repeat(half), "]".repeat(half)),
+        format!(r#"{{"usage":{{"prompt_tokens":{}}}}}"#, "1".repeat(half)),
+        format!(r#"{{"x":1{}}}"#, r#","usage":{}"#.repeat(half / 11)),
+        format!(r#"{{"results":[{{}}{}]}}"#, ",{}".repeat(half / 3)),
+        format!(r#"{{"data":"{}"}}"#, "\\\"".repeat(half / 3)),
+        format!("a{}\n{}", ",a".repeat(half / 4), "1,".repeat(half / 4)),
+    ];
+    for shape in shapes {
+        assert!(shape.len() <= MAX_MESSAGE_BYTES);
+        for format in Format::ALL {
+            let decoded = decode(*format, shape.as_bytes(), &beside());
+            assert!(decoded.iter().all(|it| !matches!(it, Decoded::Usage(_))), "{format}");
+        }
+    }
+    let too_long = " ".repeat(MAX_MESSAGE_BYTES + 1);
+    let decoded = decode(Format::OpenAiChat, too_long.as_bytes(), &beside());
+    assert!(matches!(decoded.as_slice(), [Decoded::Rejected(it)] if it.reason == RejectionReason::MessageTooLarge));
+}
 
 proptest! {
     #[test]

@@ -57,6 +57,10 @@ fn counts_that_contradict_each_other_are_refused() {
     let total = good().replace("481", "482");
     let detail = "output.outputBodyJson.usage.totalTokens: is 482, but inputTokens 35 + outputTokens 446 + cacheReadInputTokens 0 + cacheWriteInputTokens 0 make 481";
     refuses(BedrockInvocation, &total, Reason::BrokenIdentity, detail);
+    // A body may state a cache under its older name alone.
+    let in_body = good().replace(r#""totalTokens":481"#, r#""totalTokens":488,"cacheReadInputTokenCount":7"#);
+    let expected = "input_tokens 35, cached_input_tokens 7, output_tokens 446, requests 1";
+    assert_eq!(meters(BedrockInvocation, &in_body, &beside()), expected);
     let negative = good().replace(":35", ":-35");
     refuses(
         BedrockInvocation,
