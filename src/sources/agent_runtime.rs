@@ -3,9 +3,9 @@
 //! Its metrics exclude each other: the seconds that passed, processor hours, and the gigabyte hours of memory that
 //! the session's state took. Tokens and calls of tools are not in it: the models' own records and spans state them.
 
-use super::decode::{Draft, Reading, Source, open_json};
 use super::node::{Field, Keep};
 use super::record::{Epoch, Record, Tally};
+use super::source::{Draft, Reading, Source, open_json};
 use super::{Context, Fault};
 use crate::domain::usage::Meter;
 

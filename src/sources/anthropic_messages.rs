@@ -4,9 +4,9 @@
 //! the latter is the sum of `cache_creation.ephemeral_5m_input_tokens` and `..1h..`, where they are given.
 //! `output_tokens` includes thinking, which is not told apart. No total is stated. The standard tier is `default`.
 
-use super::decode::{DEFAULT_TIER, Draft, NoUsage, Reading, Source, open_json};
 use super::node::{Field, Keep};
 use super::record::{Record, Tally, lower};
+use super::source::{DEFAULT_TIER, Draft, NoUsage, Reading, Source, open_json};
 use super::{Context, Fault, RejectionReason as Reason};
 use crate::domain::usage::{Meter, RequestOutcome};
 

@@ -5,9 +5,9 @@
 //! not told, and reasoning lies within the completion. `TenantId` is that of the log, not of the customer: the
 //! subscription to the gateway is, where the row is joined with `ApiManagementGatewayLogs`.
 
-use super::decode::{Draft, NoUsage, Reading, Records, Source, prune};
 use super::node::{Field, Keep, Node};
 use super::record::{Record, Tally};
+use super::source::{Draft, NoUsage, Reading, Records, Source, prune};
 use super::{Context, Fault, RejectionReason as Reason, fault};
 use crate::domain::usage::{Meter, RequestOutcome};
 

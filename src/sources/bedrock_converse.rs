@@ -6,9 +6,9 @@
 //! number, and are never added. Reasoning lies within the output and is not told apart. The reply names no model,
 //! and its id and time stand in what the SDK puts around it: `ResponseMetadata`.
 
-use super::decode::{DEFAULT_TIER, Draft, NoUsage, Reading, Source, open_json};
 use super::node::{Field, Keep};
 use super::record::{Record, Tally, lower};
+use super::source::{DEFAULT_TIER, Draft, NoUsage, Reading, Source, open_json};
 use super::{Context, Fault, RejectionReason as Reason};
 use crate::domain::usage::{Meter, RequestOutcome};
 

@@ -7,9 +7,9 @@
 
 use super::anthropic_messages::{LIFETIMES, lifetimes};
 use super::bedrock_converse::{Counts, tier_name};
-use super::decode::{Draft, NoUsage, Reading, Records, Source, open_json, prune};
 use super::node::{Field, Keep, Node};
 use super::record::Record;
+use super::source::{Draft, NoUsage, Reading, Records, Source, open_json, prune};
 use super::{Context, Fault, RejectionReason as Reason, fault};
 use crate::domain::usage::RequestOutcome;
 use base64::Engine as _;

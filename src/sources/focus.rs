@@ -4,10 +4,10 @@
 //! alike; what is not named here is not read. `NULL` and nothing are the same. Times without a zone are read in
 //! the zone that the source is configured with: the specification says UTC.
 
-use super::decode::text_of;
 use super::node::{name_node, number_node};
 use super::number::exact_decimal;
 use super::record::Record;
+use super::source::text_of;
 use super::{Context, Fault, RejectionReason as Reason, fault};
 use crate::domain::money::Currency;
 use crate::domain::period::Instant;

@@ -6,10 +6,10 @@
 //! stand on top and in `usage_object`, and under older names beside newer ones; they must agree. An answer from
 //! LiteLLM's own cache used nothing. `id` is the reply's; the call's is `litellm_call_id`.
 
-use super::decode::{Draft, NoUsage, Reading, Source, open_json};
 use super::node::{Field, Keep};
 use super::openai_chat::{OUTPUT_DETAILS, add_kinds, add_output};
 use super::record::{Epoch, Record, Tally, lower};
+use super::source::{Draft, NoUsage, Reading, Source, open_json};
 use super::{Context, Fault, RejectionReason as Reason};
 use crate::domain::usage::{Meter, RequestOutcome};
 

@@ -36,10 +36,12 @@ mod otel;
 mod otlp_protobuf;
 mod record;
 mod redact;
+mod source;
 mod vertex;
 
-pub use decode::{Context, Decoded, Format, NoUsage, Rules, Usage, decode};
+pub use decode::{Decoded, Format, Rules, Usage, decode};
 pub use focus::CloudCost;
+pub use source::{Context, NoUsage};
 
 use crate::domain::amendment::Refusal;
 use crate::domain::names::names;

@@ -3,10 +3,10 @@
 //! What includes what is as in OpenAI's Chat Completions: the prompt includes cached tokens, the completion
 //! reasoning and predictions, and the total is both. The reply's id stands in its headers: the carrier gives it.
 
-use super::decode::{DEFAULT_TIER, Draft, Reading, Source, open_json};
 use super::node::{Field, Keep};
 use super::openai_chat::{USAGE, tally};
 use super::record::{Record, lower};
+use super::source::{DEFAULT_TIER, Draft, Reading, Source, open_json};
 use super::{Context, Fault};
 use crate::domain::usage::RequestOutcome;
 

@@ -5,9 +5,9 @@
 //! predictions, which are both billed as output. `total_tokens` is the prompt and the completion.
 //! How long a cache keeps what is written is not told.
 
-use super::decode::{Draft, NoUsage, Reading, Source, open_json};
 use super::node::{Field, Keep};
 use super::record::{Epoch, Record, Tally, lower};
+use super::source::{Draft, NoUsage, Reading, Source, open_json};
 use super::{Context, Fault, RejectionReason as Reason};
 use crate::domain::usage::{Meter, RequestOutcome};
 

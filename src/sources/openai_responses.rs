@@ -3,10 +3,10 @@
 //! What includes what: `input_tokens` includes `cached_tokens` and `cache_write_tokens`; `output_tokens` includes
 //! `reasoning_tokens`; `total_tokens` is both. How long a cache keeps what is written is not told.
 
-use super::decode::{Draft, NoUsage, Reading, Source, open_json};
 use super::node::{Field, Keep};
 use super::openai_chat::{INPUT_DETAILS, OUTPUT_DETAILS, add_input, add_output};
 use super::record::{Epoch, Record, Tally, lower};
+use super::source::{Draft, NoUsage, Reading, Source, open_json};
 use super::{Context, Fault, RejectionReason as Reason};
 use crate::domain::usage::RequestOutcome;
 

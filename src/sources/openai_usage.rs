@@ -5,9 +5,9 @@
 //! `input_uncached_tokens`; each of the first and the last is its text, audio and image tokens, as is
 //! `output_tokens`, which includes reasoning. How long a cache keeps what is written is not told.
 
-use super::decode::{DEFAULT_TIER, Draft, Reading, Records, Source, prune};
 use super::node::{Field, Keep, Node};
 use super::record::{Epoch, Record, Tally, lower};
+use super::source::{DEFAULT_TIER, Draft, Reading, Records, Source, prune};
 use super::{Context, Fault, RejectionReason as Reason, fault};
 use crate::domain::usage::{Meter, Quantities};
 

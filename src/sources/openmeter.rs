@@ -4,9 +4,9 @@
 //! `prompt_tokens`, `completion_tokens` and their `total_tokens`, as LiteLLM's callback sends it, or one count,
 //! `tokens`, with its `type`, of which a call has several: those count no requests. `subject` is the customer.
 
-use super::decode::{Draft, Reading, Source, open_json};
 use super::node::{Field, Keep};
 use super::record::{Epoch, Record, Tally};
+use super::source::{Draft, Reading, Source, open_json};
 use super::{Context, Fault, RejectionReason as Reason};
 use crate::domain::usage::Meter;
 

@@ -6,10 +6,10 @@
 //! of the models' calls below them state: they are none. An event is a span; `gen_ai.response.id` is not its
 //! id, as a cache may give an answer again. It occurs when it starts.
 
-use super::decode::{Draft, NoUsage, Reading, Records, Source, open_json, prune};
 use super::node::{Field, Keep, Node};
 use super::otlp_protobuf;
 use super::record::{Epoch, Record, Tally, lower};
+use super::source::{Draft, NoUsage, Reading, Records, Source, open_json, prune};
 use super::{Context, Fault, RejectionReason as Reason};
 use crate::domain::usage::{Meter, RequestOutcome};
 

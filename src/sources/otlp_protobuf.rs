@@ -1,8 +1,8 @@
 //! OTLP's protobuf, read field by field into what OTLP's JSON is read into. What no list allows is skipped unread.
 
-use super::decode::{Records, Source};
 use super::node::{Keep, Node, Pruning, leaf, number_node};
 use super::otel::{ATTRIBUTES, open_otlp, request_of};
+use super::source::{Records, Source};
 use super::{Context, Fault, RejectionReason as Reason, fault};
 use crate::domain::hex::hex;
 

@@ -5,9 +5,9 @@
 //! The `..Details` part a count by kind. Documents count as text. Traffic on provisioned throughput is the tier
 //! `provisioned_throughput`: it is metered, and paid for otherwise, so its prices are written down as zero.
 
-use super::decode::{DEFAULT_TIER, Draft, NoUsage, Reading, Source, open_json};
 use super::node::{Field, Keep};
 use super::record::{Record, Tally, lower};
+use super::source::{DEFAULT_TIER, Draft, NoUsage, Reading, Source, open_json};
 use super::{Context, Fault, RejectionReason as Reason};
 use crate::domain::usage::{Meter, RequestOutcome};
 
