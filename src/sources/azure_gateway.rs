@@ -30,8 +30,8 @@ const EXPORT: Source = Source { keep: &Keep::Object(&[("records", Keep::List(&Ke
 
 fn open_rows(source: &Source, bytes: &[u8], context: &Context<'_>) -> Records {
     match prune(&EXPORT, bytes, context)?.take("records") {
-        Node::List(rows) => Ok(rows.into_iter().map(Ok).collect()),
-        Node::Null => Ok(vec![Ok(prune(source, bytes, context)?)]),
+        Node::List(rows) => Ok(rows),
+        Node::Null => Ok(vec![prune(source, bytes, context)?]),
         _ => Err(fault(Reason::WrongField, "records: must be a list of rows")),
     }
 }

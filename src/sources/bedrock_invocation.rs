@@ -172,7 +172,7 @@ fn open_cloudwatch(_: &Source, bytes: &[u8], context: &Context<'_>) -> Records {
     match delivery.get("messageType") {
         Node::Text(kind) if kind == "DATA_MESSAGE" => (),
         Node::Text(kind) if kind == "CONTROL_MESSAGE" => {
-            return Ok(vec![Ok(Node::object([("messageType", Node::Text(kind.clone()))]))]);
+            return Ok(vec![Node::object([("messageType", Node::Text(kind.clone()))])]);
         }
         // A record alone, such as one that was kept after a rejection.
         Node::Null => return open_json(&SOURCE, bytes, context),
@@ -182,7 +182,7 @@ fn open_cloudwatch(_: &Source, bytes: &[u8], context: &Context<'_>) -> Records {
         Node::List(events) => events,
         _ => return Err(fault(Reason::WrongField, "logEvents: must be a list")),
     };
-    Ok(events.into_iter().map(|mut event| Ok(event.take("message"))).collect())
+    Ok(events.into_iter().map(|mut event| event.take("message")).collect())
 }
 
 fn unzip(bytes: &[u8]) -> Result<Vec<u8>, Fault> {

@@ -140,16 +140,10 @@ fn decode_records(format: Format, bytes: &[u8], context: &Context<'_>) -> Vec<De
             _ => vec![decode_cloudevent(bytes, context)],
         };
     };
-    let records = match check_size(bytes).and_then(|()| (source.open)(source, bytes, context)) {
-        Ok(records) => records,
-        Err(fault) => return vec![Decoded::Rejected(reject_shape(fault, bytes))],
-    };
-    let decoded = records.into_iter().map(|node| match node {
-        Ok(node) => decode_record(source, format, &node, context),
-        // What is no JSON may be anything: not even its shape is kept.
-        Err(fault) => Decoded::Rejected(reject_shape(fault, b"")),
-    });
-    decoded.collect()
+    match check_size(bytes).and_then(|()| (source.open)(source, bytes, context)) {
+        Ok(records) => records.iter().map(|node| decode_record(source, format, node, context)).collect(),
+        Err(fault) => vec![Decoded::Rejected(reject_shape(fault, bytes))],
+    }
 }
 
 fn decode_cloudevent(bytes: &[u8], context: &Context<'_>) -> Decoded {
@@ -164,6 +158,7 @@ fn decode_cloudevent(bytes: &[u8], context: &Context<'_>) -> Decoded {
 }
 
 fn decode_costs(bytes: &[u8], context: &Context<'_>) -> Vec<Decoded> {
+    // A file is taken in again as it is; of its rows nothing is kept.
     let rejected = |fault| Decoded::Rejected(reject_shape(fault, b""));
     match focus::rows(bytes, context) {
         Ok(rows) => {

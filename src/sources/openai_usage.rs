@@ -61,11 +61,8 @@ fn open_buckets(source: &Source, bytes: &[u8], context: &Context<'_>) -> Records
         };
         let (start, end) = (bucket.take("start_time"), bucket.take("end_time"));
         records.extend(results.into_iter().map(|result| {
-            Ok(Node::object([
-                ("start_time", start.clone()),
-                ("end_time", end.clone()),
-                ("results", Node::List(vec![result])),
-            ]))
+            let result = Node::List(vec![result]);
+            Node::object([("start_time", start.clone()), ("end_time", end.clone()), ("results", result)])
         }));
     }
     Ok(records)

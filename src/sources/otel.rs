@@ -83,7 +83,7 @@ pub(super) fn open_otlp(source: &Source, bytes: &[u8], context: &Context<'_>) ->
         let resource = of_resource.take("resource");
         for mut scope in of_resource.take("scopeSpans").into_items() {
             let found = scope.take("spans").into_items();
-            spans.extend(found.into_iter().map(|span| Ok(request_of(resource.clone(), span))));
+            spans.extend(found.into_iter().map(|span| request_of(resource.clone(), span)));
         }
     }
     Ok(spans)

@@ -92,7 +92,7 @@ pub(super) fn open(source: &Source, bytes: &[u8], context: &Context<'_>) -> Reco
         let resource = Node::object([("attributes", attributes)]);
         for scope in Fields(of_resource).messages(2)? {
             for span in Fields(scope).messages(2)? {
-                spans.push(Ok(request_of(resource.clone(), read_span(span, pruning)?)));
+                spans.push(request_of(resource.clone(), read_span(span, pruning)?));
             }
         }
     }

@@ -50,8 +50,8 @@ names! {
     }
 }
 
-/// The records of a message, of which some may be refused alone.
-pub(super) type Records = Result<Vec<Result<Node, Fault>>, Fault>;
+/// The records of a message.
+pub(super) type Records = Result<Vec<Node>, Fault>;
 
 /// A format: what of it may be read, and how.
 pub(super) struct Source {
@@ -128,7 +128,7 @@ impl Draft {
 
 /// Opens bytes that are one JSON record.
 pub(super) fn open_json(source: &Source, bytes: &[u8], context: &Context<'_>) -> Records {
-    Ok(vec![Ok(prune(source, bytes, context)?)])
+    Ok(vec![prune(source, bytes, context)?])
 }
 
 /// The allow-listed part of bytes that are a JSON object.
