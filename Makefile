@@ -26,6 +26,7 @@ test: prepare ## every test, against a Postgres and a Kafka of their own
 	@cargo test --locked --no-run
 	@scripts/services prometheus
 	@scripts/services run test -- cargo test --locked
+	@SCENARIOS_VIA=service scripts/services run test -- cargo test --locked --test scenarios figures_by_hand
 
 .PHONY: check
 check: fmt-check clippy test-pure ## formatting, clippy with warnings denied, and the tests that need no services
@@ -41,7 +42,25 @@ clippy: prepare
 
 .PHONY: test-pure
 test-pure: prepare
-	cargo test --locked --no-default-features
+	@# optimised, for thousands of random histories
+	cargo test --locked --no-default-features --config profile.test.package.apportion.opt-level=1
+
+.PHONY: histories
+histories: prepare ## 100,000 random histories against the auditor (HISTORIES=N, SEED=S); minutes to hours
+	HISTORIES=$(or $(HISTORIES),100000) cargo test --locked --release --no-default-features --test audit -- --nocapture
+
+.PHONY: mutants
+mutants: prepare ## do the tests notice mistakes in the rules? 300 of them (COUNT=N, SEED=S), by cargo-mutants; hours
+	@scripts/mutants $(or $(COUNT),300) $(or $(SEED),1)
+
+DUCKDB := .local/lib/duckdb
+
+.PHONY: bench-engine
+bench-engine: prepare ## how fast the engine is, beside DuckDB (needs Python and PyPI; not part of test)
+	@[[ -x $(DUCKDB)/bin/python ]] || python3 -m venv $(DUCKDB)
+	@$(DUCKDB)/bin/pip install --quiet --disable-pip-version-check duckdb==2.0.0
+	@cargo bench --locked --no-default-features --bench engine --no-run
+	@$(DUCKDB)/bin/python benches/engine.py "cargo bench --locked --quiet --no-default-features --bench engine" .local/charges.csv
 
 .PHONY: up
 up: ## start Postgres and Kafka and keep them running; `scripts/services env` tells where

@@ -51,17 +51,70 @@ create table usage_batch (
 );
 create index usage_batch_recorded_at on usage_batch (recorded_at);
 
--- one row: the highest watermark that was handed out. everything recorded later gets a later `recorded_at`,
--- whatever the clock says, so that a question asked as known at a watermark keeps its answer.
+-- the clock that says when something is recorded: one place, so that a test may put another in it. never before the
+-- start of the transaction, which is the floor that is shown to those who ask what is known.
+create function recording_clock() returns timestamptz language sql volatile as
+  $$ select greatest(clock_timestamp(), transaction_timestamp()) $$;
+
+-- whoever records locks this table until the commit: in row share mode beside others, in exclusive mode alone. a table,
+-- as a role that has no right on it cannot lock it, while anybody may take advisory locks. it stays empty.
+create table recording_gate ();
+
+-- since when the earliest of those who record does so; null where nobody does, and before all time where it is not shown:
+-- of another role's transactions, of prepared ones, and of those that began without `track_activities`, nothing is. one
+-- whose process is gone meanwhile is over.
+create view recording_floor as
+select min(case
+    when l.pid is null then '-infinity'
+    when a.pid is not null and a.xact_start is null
+      and (coalesce(a.state, 'disabled') = 'disabled' or a.state like 'idle in transaction%') then '-infinity'
+    else a.xact_start end) as at
+from pg_locks l left join pg_stat_activity a using (pid)
+where l.locktype = 'relation' and l.relation = 'recording_gate'::regclass and l.granted
+  and l.database = (select oid from pg_database where datname = current_database())
+  and l.mode in ('RowShareLock', 'ExclusiveLock');
+
+-- one row: how far what is recorded is known for good.
 create table recording_watermark (
+  -- what is recorded from now on gets a later `recorded_at`, whatever the clock says
   watermark timestamptz not null,
+  -- handed out: everything up to it is committed, so that a question asked as known then keeps its answer
+  known_at timestamptz not null check (known_at <= watermark),
   only_row boolean primary key default true check (only_row)
 );
-insert into recording_watermark (watermark) values ('-infinity');
+insert into recording_watermark (watermark, known_at) values ('epoch', 'epoch');
+
+-- one row: when something was recorded last by one who recorded alone, other than a batch.
+create table recorded_alone (
+  recorded_at timestamptz not null,
+  only_row boolean primary key default true check (only_row)
+);
+insert into recorded_alone (recorded_at) values ('epoch');
+
+-- refuses what would change an answer that was given.
+create function refuse_known_instant() returns trigger language plpgsql as $$
+begin
+  if new.recorded_at <= (select known_at from recording_watermark) then
+    raise exception '%: what is known as of % was handed out already', tg_table_name, new.recorded_at
+      using errcode = 'check_violation';
+  end if;
+  return new;
+end $$;
+
+create procedure record_after_what_is_known(variadic tables text[]) language plpgsql as $$
+declare name text;
+begin
+  foreach name in array tables loop
+    execute format('create trigger recorded_later before insert on %I
+      for each row execute function refuse_known_instant()', name);
+  end loop;
+end $$;
+call record_after_what_is_known('usage_batch');
 
 -- what reported usage has in common, folded into one number. names as reported: whether a deployment or
 -- product is known is decided at reading, as known at the cutoff. with the outcome in it, rollups count events
--- by outcome; no amount is ever grouped by it.
+-- by outcome; no amount is ever grouped by it. records of intervals have dimensions of their own, as their
+-- quantities are never summed with others.
 create table usage_dimension (
   dimension_id integer generated always as identity primary key,
   source text not null,
@@ -70,7 +123,10 @@ create table usage_dimension (
   service_tier text not null,
   -- null where the source reports none.
   outcome text check (outcome in ('ok', 'error')),
-  unique nulls not distinct (source, deployment, product, service_tier, outcome)
+  -- what contracts select by beside these: {"country": "CH"}.
+  attributes jsonb not null default '{}' check (jsonb_typeof(attributes) = 'object'),
+  is_interval boolean not null default false,
+  unique nulls not distinct (source, deployment, product, service_tier, outcome, attributes, is_interval)
 );
 
 -- pseudonymous customer keys; the empty one is number 0: no customer named.
@@ -98,10 +154,12 @@ create table usage_event (
   reasoning_tokens integer not null check (reasoning_tokens >= 0),
   requests integer not null check (requests >= 0),
   event_id text not null,
-  other_quantities jsonb
+  other_quantities jsonb,
+  ended_at timestamptz check (ended_at >= occurred_at)  -- of a record of an interval: its end, exclusive
 );
 -- a bucket in which a boundary falls is opened down to its events.
 create index usage_event_occurred_at on usage_event using brin (occurred_at);
+create index usage_event_interval on usage_event (occurred_at) where ended_at is not null;
 create index usage_event_batch on usage_event using brin (batch_id);
 
 -- corrections and voids as reported. one that arrives before what it names waits here.
@@ -123,6 +181,7 @@ create table usage_amendment (
 create index usage_amendment_target on usage_amendment (target_key);
 
 -- what an amended event is from a batch on: the whole of it after all corrections and voids known by then.
+-- one that corrections let end before it starts counts as little as a voided one, until they are put right.
 -- as known at k, the last row recorded at or before k holds, else the event as first reported.
 create table usage_state (
   event_key uuid not null references usage_event,
@@ -137,6 +196,7 @@ create table usage_state (
   reasoning_tokens integer not null check (reasoning_tokens >= 0),
   requests integer not null check (requests >= 0),
   other_quantities jsonb,
+  ended_at timestamptz check (voided or ended_at >= occurred_at),
   primary key (event_key, batch_id)
 );
 create index usage_state_occurred_at on usage_state (occurred_at);
@@ -211,9 +271,13 @@ create function refuse_moving_back() returns trigger language plpgsql as $$
 begin
   raise exception '% only moves forward', tg_table_name using errcode = 'restrict_violation';
 end $$;
-create trigger moves_forward before update on recording_watermark
-  for each row when (new.watermark < old.watermark) execute function refuse_moving_back();
+create trigger moves_forward before update on recording_watermark for each row
+  when (new.watermark < old.watermark or new.known_at < old.known_at) execute function refuse_moving_back();
 create trigger stays before delete or truncate on recording_watermark
+  for each statement execute function refuse_moving_back();
+create trigger moves_forward before update on recorded_alone for each row
+  when (new.recorded_at < old.recorded_at) execute function refuse_moving_back();
+create trigger stays before delete or truncate on recorded_alone
   for each statement execute function refuse_moving_back();
 -- rows may be deleted: a topic that was made anew on its cluster is read from its start.
 create trigger moves_forward before update on kafka_offset for each row

@@ -104,28 +104,65 @@ create table contract_term (
   foreign key (contract_id, number) references contract_version
 );
 
--- figures, deductions and facts: low in number, each a dated document of its kind.
+-- rates of exchange as their source states them: so much of one unit for one of another, on a date. a rate that is
+-- restated is a row of its own; as known at an instant the last one recorded by then holds.
+create table fx_rate (
+  sequence bigint generated always as identity unique,
+  source text not null check (source <> ''),
+  rate_date date not null,
+  -- currencies, or units that contracts declare
+  from_unit text not null check (from_unit <> ''),
+  to_unit text not null check (to_unit <> '' and to_unit <> from_unit),
+  -- exact: a decimal, or a fraction where there is no finite one
+  rate text not null check (rate ~ '^[0-9]+([.][0-9]+|/[1-9][0-9]*)?$' and rate !~ '^[0.]+(/|$)'),
+  recorded_at timestamptz not null,
+  primary key (source, rate_date, from_unit, to_unit, recorded_at)
+);
+
+-- records beside usage, and corrections and voids of them, each as it was said. what stands of them as known at an
+-- instant is computed of those recorded by then, in the order of their recording.
 create table record (
   sequence bigint generated always as identity unique,
-  source text not null,
-  record_id text not null,
-  kind text not null check (kind in ('figure', 'deduction', 'fact')),
+  source text not null check (source <> ''),
+  record_id text not null check (record_id <> ''),
+  kind text not null check (kind in ('figure', 'deduction', 'receipt', 'billing', 'fact', 'decision', 'correction',
+    'void')),
+  -- what a correction or void names, within its source; that may come later
+  target text check (target <> ''),
+  -- the key of the usage event that a decision names, or that a correction says instead; it may come later
+  event_key uuid,
   content jsonb not null,
-  content_hash uuid not null,
   recorded_at timestamptz not null,
-  primary key (source, record_id)
+  primary key (source, record_id),
+  constraint only_amendments_name check ((target is not null) = (kind in ('correction', 'void'))),
+  constraint decisions_name_events check (event_key is not null or kind <> 'decision')
 );
+create index record_target on record (source, target) where target is not null;
+create index record_decision on record (sequence) where kind = 'decision';
 
 -- same id, other content: the first stands.
 create table record_conflict (
-  conflict_id bigint generated always as identity primary key,
+  sequence bigint generated always as identity primary key,
   source text not null,
   record_id text not null,
   content jsonb not null,
-  content_hash uuid not null,
   recorded_at timestamptz not null,
-  unique (source, record_id, content_hash)
+  foreign key (source, record_id) references record
+);
+
+-- corrections and voids that never have an effect, refused by what was known of what they name. such an id is free.
+create table record_rejection (
+  sequence bigint generated always as identity primary key,
+  source text not null,
+  record_id text not null,
+  content jsonb not null,
+  reason text not null check (reason in ('correction_of_voided', 'correction_of_amendment', 'void_of_void',
+    'negative_quantity')),
+  recorded_at timestamptz not null
 );
 
 call make_append_only('party', 'cloud', 'product', 'product_group', 'deployment', 'price', 'contract_version',
-  'contract_term', 'record', 'record_conflict');
+  'contract_term', 'fx_rate', 'record', 'record_conflict', 'record_rejection');
+
+call record_after_what_is_known('party', 'cloud', 'product', 'product_group', 'deployment', 'price',
+  'contract_version', 'fx_rate', 'record', 'record_conflict', 'record_rejection');

@@ -1,8 +1,8 @@
 -- settlements, what they booked, the statements, and which periods are closed.
 
--- a month 2026-05, a quarter 2026-Q2 or a year 2026, as the program writes them.
+-- a month 2026-05, a quarter 2026-Q2, a year 2026, or first and last day 2026-05-15/2026-06-14, as the program writes them.
 create function is_period(name text) returns boolean language sql immutable
-  return name ~ '^[0-9]{4}(-(0[1-9]|1[0-2]|Q[1-4]))?$';
+  return name ~ '^([0-9]{4}(-(0[1-9]|1[0-2]|Q[1-4]))?|[0-9]{4}-[0-9]{2}-[0-9]{2}/[0-9]{4}-[0-9]{2}-[0-9]{2})$';
 
 -- one run of the one settlement path: what was asked, as known at which cutoff, by which engine.
 create table settlement (
@@ -25,7 +25,10 @@ create index settlement_contract on settlement (contract_id, period_start);
 -- nothing may be recorded at or below a cutoff that was used.
 create index settlement_cutoff on settlement (cutoff);
 
--- amounts booked, rounded to the currency's minor unit: per term and origin period the difference between
+-- a row for each contract that anybody has tried to settle: who settles it locks the row.
+create table settled_contract (contract_id text primary key);
+
+-- amounts booked, rounded to the digits in which they are paid: per term and origin period the difference between
 -- what is owed in all and what was booked before. positive: the payer owes the payee.
 create table booked_line (
   settlement_id bigint not null references settlement,
@@ -34,13 +37,16 @@ create table booked_line (
   term_id text not null,
   payer text not null references party,
   payee text not null references party check (payee <> payer),
-  currency text not null check (currency ~ '^[A-Z]{3}$'),
+  -- what it is owed in: an ISO 4217 currency, or the name of a unit that the contract declares
+  currency text not null check (currency <> ''),
+  digits integer not null check (digits >= 0),
   origin_period text not null check (is_period(origin_period)),
   origin_start timestamptz not null,
   booked_period text not null,
   booked_start timestamptz not null,
   amount numeric not null check (amount <> 0),
   primary key (settlement_id, line),
+  check (scale(amount) <= digits),
   -- nothing is booked into a period before the one in which it arose
   check (origin_start <= booked_start)
 );
@@ -56,12 +62,13 @@ create table period_close (
   primary key (contract_id, period)
 );
 
--- what is closed was settled: so the period is one of the contract's, and begins where its settlements say.
+-- what is closed was settled, as known at its end or later: so the period is one of the contract's, and begins where its settlements say.
 create function refuse_close_unsettled() returns trigger language plpgsql as $$
 begin
   if not exists (select from settlement s
-      where (s.contract_id, s.period, s.period_start) = (new.contract_id, new.period, new.period_start)) then
-    raise exception 'period % of contract % was never settled', new.period, new.contract_id
+      where (s.contract_id, s.period, s.period_start) = (new.contract_id, new.period, new.period_start)
+        and s.cutoff >= s.period_end) then
+    raise exception 'period % of contract % was never settled as known at its end', new.period, new.contract_id
       using errcode = 'check_violation';
   end if;
   return new;
@@ -85,18 +92,31 @@ end $$;
 create trigger closed_periods_refuse before insert on booked_line
   for each row execute function refuse_booking_into_closed();
 
--- what two parties owe each other for a period under a contract, in one currency.
+-- what two parties owe each other for a period under a contract, in one currency or unit.
 create table statement (
   statement_id bigint generated always as identity primary key,
   contract_id text not null,
   -- the two parties in the order of their ids, by bytes
   party_a text not null references party,
   party_b text not null references party check (party_a collate "C" < party_b collate "C"),
-  currency text not null check (currency ~ '^[A-Z]{3}$'),
+  currency text not null check (currency <> ''),
+  digits integer not null check (digits >= 0),
   period text not null check (is_period(period)),
   period_start timestamptz not null,
-  unique (contract_id, party_a, party_b, currency, period)
+  unique (contract_id, party_a, party_b, currency, digits, period)
 );
+
+-- lists go on after the last statement that was seen. so ids have to become visible in their order: who takes one waits
+-- until whoever took one before has committed or rolled back. before the statement, as rows take their ids with it.
+create table statement_ids (only_row boolean primary key default true check (only_row));
+insert into statement_ids default values;
+create function take_ids_in_order() returns trigger language plpgsql as $$
+begin
+  perform from statement_ids for update;
+  return null;
+end $$;
+create trigger ids_in_order before insert on statement
+  for each statement execute function take_ids_in_order();
 
 -- each settlement with news drafts the statement anew; what was issued is never drafted again.
 create table statement_revision (

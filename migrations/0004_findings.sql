@@ -12,7 +12,8 @@ create table finding_decision (
   day date not null,                   -- local to the contract's zone
   verdict text not null check (verdict in ('release', 'reject')),
   on_breach text not null check (on_breach in ('report', 'hold')),
-  why text not null,                   -- how the usage broke the right, as known at the cutoff
+  -- how the usage broke the right, as known at the cutoff: more than one way where that changed within the day
+  why text[] not null check (cardinality(why) > 0),
   events bigint not null check (events > 0),
   -- what of the group was recorded by then is covered, and nothing later
   cutoff timestamptz not null,
@@ -48,6 +49,39 @@ create trigger as_many_as_it_says after insert on finding_decision_event
   referencing new table as new_event for each statement execute function refuse_other_events();
 
 call make_append_only('finding_decision', 'finding_decision_event');
+call record_after_what_is_known('finding_decision');
+
+-- what records decide on single events of a contract, as known at an instant: of each right and event the last decision
+-- that is not voided, as corrected. where there is one it stands before what was decided on the event's group.
+create function recorded_verdict(of_contract text, known_at timestamptz)
+returns table (right_id text, event_key uuid, verdict text)
+language sql stable as $$
+  with amendment as (
+    select a.* from record a
+    where a.target is not null and a.recorded_at <= recorded_verdict.known_at
+  ), decision as (
+    select r.sequence, r.content || coalesce(c.restated, '{}') as content, coalesce(c.event_key, r.event_key) as event_key
+    from record r
+    cross join lateral (
+      -- of equal fields the last one stays
+      select jsonb_object_agg(f.field, f.restated order by c.sequence)
+               filter (where f.field in ('contract', 'right', 'decision')) as restated,
+             (array_agg(c.event_key order by c.sequence desc) filter (where c.event_key is not null))[1] as event_key
+      from amendment c cross join jsonb_each(c.content) as f(field, restated)
+      where c.kind = 'correction' and (c.source, c.target) = (r.source, r.record_id)
+        and not exists (select from amendment v
+          where v.kind = 'void' and (v.source, v.target) = (c.source, c.record_id))
+    ) c
+    where r.kind = 'decision' and r.recorded_at <= recorded_verdict.known_at
+      and not exists (select from amendment v
+        where v.kind = 'void' and (v.source, v.target) = (r.source, r.record_id))
+  )
+  select distinct on (d.content ->> 'right', d.event_key)
+         d.content ->> 'right', d.event_key, d.content ->> 'decision'
+  from decision d
+  where d.content ->> 'contract' = of_contract
+  order by d.content ->> 'right', d.event_key, d.sequence desc
+$$;
 
 -- a span of time in which usage of a product at a deployment breaks a right. those of one right do not overlap.
 create type breach_span as (right_id text, deployment text, product text, starts_at timestamptz, ends_at timestamptz);
@@ -103,13 +137,15 @@ language sql stable as $$
       and not exists (select from usage_state s join known_batch using (batch_id) where s.event_key = e.event_key)
   )
   select b.right_id, e.event_key, e.occurred_at, e.dimension_id, e.customer_id, e.input_tokens,
-         e.cached_input_tokens, e.output_tokens, e.reasoning_tokens, e.requests, e.other_quantities, d.verdict
+         e.cached_input_tokens, e.output_tokens, e.reasoning_tokens, e.requests, e.other_quantities,
+         coalesce(v.verdict, d.verdict)
   from event e
   join breach b on b.dimension_id = e.dimension_id and e.occurred_at >= b.starts_at and e.occurred_at < b.ends_at
   left join finding_decision_event f
     on (f.contract_id, f.right_id, f.event_key) = (of_contract, b.right_id, e.event_key)
     and exists (select from finding_decision k where k.decision_id = f.decision_id and k.recorded_at <= known_at)
   left join finding_decision d using (decision_id)
+  left join recorded_verdict(of_contract, known_at) v on (v.right_id, v.event_key) = (b.right_id, e.event_key)
 $$;
 
 -- the events that are held back from the bases of a contract, each once: those that break a right which holds them
@@ -123,6 +159,8 @@ language sql stable as $$
     select distinct f.event_key
     from finding_decision d join finding_decision_event f using (decision_id)
     where d.contract_id = of_contract and d.verdict = 'reject' and d.on_breach = 'hold' and d.recorded_at <= known_at
+      and not exists (select from recorded_verdict(of_contract, known_at) v
+        where (v.right_id, v.event_key) = (d.right_id, f.event_key) and v.verdict = 'release')
   )
   select distinct on (h.event_key) h.*
   from (
@@ -170,7 +208,7 @@ create table finding_state (
   deployment text not null references deployment,
   day date not null,                   -- local to the contract's zone
   on_breach text not null check (on_breach in ('report', 'hold')),
-  why text not null,
+  why text[] not null check (cardinality(why) > 0),
   -- none where all of it was decided on, or no longer breaks the right
   events bigint not null check (events >= 0),
   first_at timestamptz not null,

@@ -26,9 +26,10 @@ create index job_run_subject on job_run (contract_id, job);
 create table job_run_end (
   run_id bigint primary key references job_run on delete cascade,
   outcome text not null check (outcome in ('done', 'nothing_new', 'waiting', 'failed', 'lost')),
-  -- what was done, or what it waits for or failed of
-  detail text not null check (detail <> '' or outcome not in ('waiting', 'failed')),
-  ended_at timestamptz not null default clock_timestamp()
+  -- what was done, or what it waits for or failed of; null where there is nothing to say
+  detail text check (detail <> ''),
+  ended_at timestamptz not null default clock_timestamp(),
+  check (detail is not null or outcome not in ('waiting', 'failed'))
 );
 
 -- who may run a job on a subject: the holder of its last run, until then. the run's number is the fencing

@@ -190,7 +190,7 @@ create view reporting.origin_line as
   select distinct on (s.contract_id, l ->> 'term', l ->> 'payer', l ->> 'payee', l ->> 'origin_period')
     s.statement_id, s.contract_id, s.currency, l ->> 'term' as term, l ->> 'payer' as payer, l ->> 'payee' as payee,
     l ->> 'origin_period' as origin_period, o.period_start as origin_start, reporting.shown(l ->> 'accrued') as accrued,
-    l -> 'details' as details
+    l -> 'details' as details, l -> 'parts' as parts
   from reporting.statement_document s
   cross join lateral jsonb_array_elements(s.document -> 'lines') l
   -- an origin period was settled itself, or something that arose in it was booked
@@ -210,11 +210,9 @@ comment on view reporting.accrual is 'what each term accrued in each period in w
 
 create view reporting.base_part as
   select o.contract_id as contract, o.term, o.payer, o.payee, o.currency, o.origin_period, o.origin_start,
-    (d ->> 'version')::integer as version, p ->> 'what' as what, p ->> 'cloud' as cloud, p ->> 'channel' as channel,
-    p ->> 'product' as product, reporting.shown(p ->> 'amount') as amount
-  from reporting.origin_line o
-  cross join lateral jsonb_array_elements(o.details) d
-  cross join lateral jsonb_array_elements(d -> 'parts') p;
+    p ->> 'what' as what, p ->> 'cloud' as cloud, p ->> 'channel' as channel, p ->> 'product' as product,
+    reporting.shown(p ->> 'amount') as amount
+  from reporting.origin_line o cross join lateral jsonb_array_elements(o.parts) p;
 comment on view reporting.base_part is
   'what each term''s base is made of, by cloud, channel and product, as settled last: the revenue that is shared';
 
@@ -232,7 +230,7 @@ comment on view reporting.finding_watch is 'as known at what the findings of eac
 
 create view reporting.finding as
   select s.finding_id, s.contract_id as contract, s.right_id, t.kind, s.product, k.cloud, s.deployment, s.day,
-    s.on_breach, s.why, s.events, s.first_at, s.last_at, s.quantities, s.unpriced, o.opened_at, s.known_at as changed_at,
+    s.on_breach, array_to_string(s.why, '; ') as why, s.events, s.first_at, s.last_at, s.quantities, s.unpriced, o.opened_at, s.known_at as changed_at,
     w.known_at
   from (select distinct on (finding_id) * from finding_state order by finding_id, known_at desc) s
   join finding_watch w using (contract_id)

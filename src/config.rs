@@ -56,8 +56,10 @@ pub struct Kafka {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Http {
     pub listen: SocketAddr,
-    /// How long a read of the API waits for one answer of the database.
+    pub receive_timeout_seconds: u32,
     pub read_timeout_seconds: u32,
+    pub turn_timeout_seconds: u32,
+    pub drain_timeout_seconds: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -163,11 +165,13 @@ impl Config {
         // The sums of a batch are held exactly up to so many messages.
         in_range("kafka.batch_messages", config.kafka.batch_messages, 1..=100_000, "from 1 to 100000")?;
         let connections = usize::try_from(config.database.max_connections).unwrap_or(usize::MAX);
-        in_range("database.max_connections", connections, 1..=1000, "from 1 to 1000")?;
-        let read_timeout = usize::try_from(config.http.read_timeout_seconds).unwrap_or(usize::MAX);
-        in_range("http.read_timeout_seconds", read_timeout, 1..=3600, "from 1 to 3600")?;
-        let jobs = &config.jobs;
+        in_range("database.max_connections", connections, 7..=1000, "from 7 to 1000")?;
+        let (http, jobs) = (&config.http, &config.jobs);
         for (key, value, range, expected) in [
+            ("http.receive_timeout_seconds", http.receive_timeout_seconds, 1..=3600, "from 1 to 3600"),
+            ("http.read_timeout_seconds", http.read_timeout_seconds, 1..=3600, "from 1 to 3600"),
+            ("http.turn_timeout_seconds", http.turn_timeout_seconds, 1..=3600, "from 1 to 3600"),
+            ("http.drain_timeout_seconds", http.drain_timeout_seconds, 1..=3600, "from 1 to 3600"),
             ("jobs.tick_seconds", jobs.tick_seconds, 1..=86_400, "from 1 to 86400"),
             ("jobs.lease_seconds", jobs.lease_seconds, 1..=86_400, "from 1 to 86400"),
             // No wait between tries is longer than an hour.
@@ -416,79 +420,4 @@ pub fn file(flag: Option<&Path>) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-
-    fn load(file: &str, environment: &[(&str, &str)], flags: &[&str]) -> Result<(Config, Vec<Setting>), ConfigError> {
-        let mut written = tempfile::NamedTempFile::new().expect("a file");
-        written.write_all(file.as_bytes()).expect("written");
-        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Config::load(&Sources {
-            file: Some(written.path().to_path_buf()),
-            environment: environment.iter().map(pair).collect(),
-            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-        })
-    }
-
-    fn shown(settings: &[Setting], key: &str) -> (String, String) {
-        let setting = settings.iter().find(|setting| setting.key == key).expect("a setting");
-        (setting.value.clone(), setting.origin.clone())
-    }
-
-    #[test]
-    fn later_sources_win_and_are_named() {
-        let file = "[kafka]\ngroup_id = \"from-file\"\nlinger_ms = 7\n[telemetry]\nlog_format = \"json\"\n";
-        let environment =
-            [("KAFKA_BROKERS", "a:1"), ("APPORTION_KAFKA__LINGER_MS", "8"), ("HOME", "/"), ("APPORTION_CONFIG", "x")];
-        let (config, settings) = load(file, &environment, &["kafka.topics=one, two"]).expect("settings");
-        assert_eq!((config.kafka.group_id.as_str(), config.kafka.linger_ms), ("from-file", 8));
-        assert_eq!((config.kafka.topics.len(), config.telemetry.log_format), (2, LogFormat::Json));
-        assert_eq!(config.kafka_brokers().expect("brokers"), "a:1");
-        assert!(matches!(config.database_url(), Err(ConfigError::Unset { .. })));
-        assert_eq!(shown(&settings, "kafka.linger_ms"), ("8".into(), "APPORTION_KAFKA__LINGER_MS".into()));
-        assert_eq!(shown(&settings, "kafka.brokers"), ("a:1".into(), "KAFKA_BROKERS".into()));
-        assert_eq!(shown(&settings, "kafka.topics"), ("one,two".into(), "--set".into()));
-        assert_eq!(shown(&settings, "kafka.batch_messages"), ("25000".into(), "default".into()));
-        assert!(shown(&settings, "kafka.group_id").1.starts_with('/'));
-    }
-
-    #[test]
-    fn unknown_keys_are_refused_with_the_nearest() {
-        let check = |file: &str, environment: &[(&str, &str)], flags: &[&str], expect: &str| {
-            let error = load(file, environment, flags).expect_err("refused").to_string();
-            assert!(error.contains(expect), "{error}");
-        };
-        check(
-            "[kafka]\ngroupid = \"x\"\n",
-            &[],
-            &[],
-            "no setting \"kafka.groupid\"; the nearest is \"kafka.group_id\"",
-        );
-        check("", &[("APPORTION_HTTP__LISTENS", "x")], &[], "APPORTION_HTTP__LISTENS: there is no setting");
-        check("", &[], &["database.uri=x"], "\"database.url\"");
-        check("", &[], &["database"], "section.key=value");
-        check("", &[("APPORTION_KAFKA__LINGER_MS", "soon")], &[], "must be a whole number");
-        check("[telemetry]\nlog_format = \"xml\"\n", &[], &[], "telemetry.log_format");
-        check("[http]\nlisten = \"nowhere\"\n", &[], &[], "http.listen");
-        check("", &[], &["http.read_timeout_seconds=0"], "from 1 to 3600");
-    }
-
-    #[test]
-    fn properties_pass_and_secrets_are_masked() {
-        let file = "[kafka.properties]\n\"sasl.username\" = \"me\"\n\"sasl.password\" = \"hush\"\n";
-        let environment = [
-            ("APPORTION_KAFKA__PROPERTIES__SECURITY_PROTOCOL", "SASL_SSL"),
-            ("DATABASE_URL", "postgres://me:hu/sh@host:5432/db?sslmode=require&sslpassword=hush"),
-        ];
-        let (config, settings) = load(file, &environment, &[]).expect("settings");
-        assert_eq!(config.kafka.properties["security.protocol"], "SASL_SSL");
-        assert_eq!(config.kafka.properties["sasl.password"], "hush");
-        assert_eq!(shown(&settings, "kafka.properties.sasl.username").0, "me");
-        assert_eq!(shown(&settings, "kafka.properties.sasl.password").0, "***");
-        let url = "postgres://me:***@host:5432/db?sslmode=require&sslpassword=***";
-        assert_eq!(shown(&settings, "database.url").0, url);
-        assert_eq!(mask_url("postgres://host/db"), "postgres://host/db");
-        assert_eq!(mask_url("127.0.0.1:8080"), "127.0.0.1:8080");
-    }
-}
+mod tests;

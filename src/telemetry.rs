@@ -49,9 +49,10 @@ pub struct Metrics {
     pub http_requests: IntCounterVec,
     /// By `role` and `version`, 1 for each role that this process runs.
     role_info: IntGaugeVec,
-    /// By `state`: in_use or idle. As of the last scrape.
+    /// By `pool` and `state`: in_use or idle. As of the last scrape.
     database_connections: IntGaugeVec,
-    database_connections_limit: IntGauge,
+    /// By `pool`.
+    database_connections_limit: IntGaugeVec,
 }
 
 /// What the scheduled jobs did.
@@ -63,7 +64,10 @@ struct JobMetrics {
     last_success: IntGaugeVec,
     /// Seconds since 1970. It stands still while Postgres is away, or when the scheduler hangs.
     last_tick: IntGauge,
-    /// By `contract`. Each process that runs the jobs tells the same, as the database has it.
+    /// Seconds. One that only rises means that somebody began to record and does not end: findings, settlements and lists
+    /// stay as they were known before.
+    known_behind: IntGauge,
+    /// By `contract` and `right`. Each process that runs the jobs tells the same, as the database has it.
     findings_open: IntGaugeVec,
 }
 
@@ -87,10 +91,14 @@ impl JobMetrics {
                 "apportion_job_last_tick_timestamp_seconds",
                 "Unix time at which it was last looked, without an error, what is due; 0 before the first time",
             )?,
+            known_behind: make.gauge(
+                "apportion_known_behind_seconds",
+                "Seconds since the earliest of those who record began, before which all that is known lies; 0 for none",
+            )?,
             findings_open: make.gauges(
                 "apportion_findings_open",
-                "Groups of findings of a contract on which nobody has decided, as a job saw them last",
-                &["contract"],
+                "Groups of findings of a right on which nobody has decided, as a job saw them last",
+                &["contract", "right"],
             )?,
         })
     }
@@ -155,19 +163,16 @@ impl Metrics {
                 "apportion_database_retries_total",
                 "Batches that were tried again because the database was away",
             )?,
-            role_info: make.gauges(
-                "apportion_role_info",
-                "1 for each role that the process runs",
-                &["role", "version"],
-            )?,
+            role_info: make.gauges("apportion_role_info", "1 for each role that runs", &["role", "version"])?,
             database_connections: make.gauges(
                 "apportion_database_connections",
                 "Connections of the process with the database",
-                &["state"],
+                &["pool", "state"],
             )?,
-            database_connections_limit: make.gauge(
+            database_connections_limit: make.gauges(
                 "apportion_database_connections_limit",
                 "The most connections that the process opens with the database",
+                &["pool"],
             )?,
             registry,
         })
@@ -193,9 +198,14 @@ impl Metrics {
         }
     }
 
-    /// How many groups of findings of a contract are open.
-    pub fn set_findings_open(&self, contract: &str, groups: i64) {
-        self.jobs.findings_open.with_label_values(&[contract]).set(groups);
+    /// How many groups of findings of a contract's right are open.
+    pub fn set_findings_open(&self, contract: &str, right: &str, groups: i64) {
+        self.jobs.findings_open.with_label_values(&[contract, right]).set(groups);
+    }
+
+    /// For how many seconds what is known has stood still.
+    pub fn set_known_behind(&self, seconds: i64) {
+        self.jobs.known_behind.set(seconds);
     }
 
     /// Seconds since it was looked what is due, without an error; none before the first time.
@@ -281,13 +291,13 @@ impl Metrics {
         self.role_info.with_label_values(&[role, env!("CARGO_PKG_VERSION")]).set(1);
     }
 
-    /// How many connections the pool holds, how many of them nobody uses, and how many it may hold.
-    pub fn set_connections(&self, open: u32, idle: usize, limit: u32) {
+    /// How many connections a pool holds, how many of them nobody uses, and how many it may hold.
+    pub fn set_connections(&self, pool: &str, open: u32, idle: usize, limit: u32) {
         let (open, idle) = (i64::from(open), i64::try_from(idle).unwrap_or(i64::MAX));
         // The two are not read at once: one may have changed in between.
-        self.database_connections.with_label_values(&["in_use"]).set(open.saturating_sub(idle).max(0));
-        self.database_connections.with_label_values(&["idle"]).set(idle);
-        self.database_connections_limit.set(i64::from(limit));
+        self.database_connections.with_label_values(&[pool, "in_use"]).set(open.saturating_sub(idle).max(0));
+        self.database_connections.with_label_values(&[pool, "idle"]).set(idle);
+        self.database_connections_limit.with_label_values(&[pool]).set(i64::from(limit));
     }
 
     /// All metrics in the text format that Prometheus scrapes.

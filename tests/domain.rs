@@ -1,10 +1,10 @@
-//! The rules, without a database: settlements of `contracts/` whose figures were worked out by hand, and random
-//! histories against an auditor of its own.
+//! The rules, without a database: what is read of agreements, and settlements of `contracts/` whose figures were worked
+//! out by hand.
 
-#[path = "domain/agreements.rs"]
-mod agreements;
-#[path = "domain/auditor.rs"]
-mod auditor;
+#[path = "domain/additions.rs"]
+mod additions;
+#[path = "domain/burn_down.rs"]
+mod burn_down;
 #[path = "domain/documents.rs"]
 mod documents;
 #[path = "domain/drafts.rs"]
@@ -13,8 +13,6 @@ mod drafts;
 mod edges;
 #[path = "domain/findings.rs"]
 mod findings;
-#[path = "domain/histories.rs"]
-mod histories;
 #[path = "domain/invoices.rs"]
 mod invoices;
 #[path = "domain/language.rs"]

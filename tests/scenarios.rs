@@ -1,16 +1,24 @@
 //! Scenarios: small histories with figures worked out by hand, translated into the product's files and compared.
 //!
 //! `SCENARIOS=DIR` names another folder than `../shared/scenarios`; `SCENARIOS_OUT=DIR` gets every translated
-//! scenario, as a folder and as one file.
+//! scenario, as a folder and as one file. `SCENARIOS_VIA=service` asks the service in place of `simulate`: each scenario
+//! is told to a database of its own on the server of `DATABASE_URL`.
 
 #[path = "scenarios/answers.rs"]
 mod answers;
+#[path = "scenarios/explained.rs"]
+mod explained;
 #[path = "scenarios/hand.rs"]
 mod hand;
 #[path = "scenarios/hand_tests.rs"]
 mod hand_tests;
 #[path = "scenarios/json.rs"]
 mod json;
+#[path = "scenarios/reference.rs"]
+mod reference;
+#[cfg(feature = "service")]
+#[path = "scenarios/service/mod.rs"]
+mod service;
 #[path = "scenarios/simulated.rs"]
 mod simulated;
 #[path = "scenarios/toml_text.rs"]
@@ -20,10 +28,24 @@ mod translate;
 #[path = "scenarios/translate_tests.rs"]
 mod translate_tests;
 
+use answers::Answers;
 use apportion::domain::contract::folder::SourceFile;
+use apportion::domain::entry::{Entry, NewEntry, What};
 use apportion::domain::simulate::Scenario;
 use std::path::{Path, PathBuf};
 use translate::{Asked, Translated, translate};
+
+/// Whether the service could not keep a record, correction or void as it was said.
+fn not_kept(entry: &Entry) -> Option<String> {
+    if matches!(entry.what, What::Usage(_)) {
+        return None;
+    }
+    match NewEntry::storable(&entry.to_json().to_string()) {
+        Ok(kept) if kept.clone().recorded(entry.recorded_at).says_the_same(entry) => None,
+        Ok(kept) => Some(format!("{} is kept as {kept:?}", entry.id)),
+        Err(error) => Some(format!("{}: {error}", entry.id)),
+    }
+}
 
 /// The scenario files of the folder, by name; none where there is no such folder and nobody named one.
 fn scenario_files() -> Vec<PathBuf> {
@@ -98,6 +120,7 @@ fn every_scenario_is_translated_and_read() {
                 faults.push(format!("{name}: {}: {error}", document.path));
             }
         }
+        faults.extend(read.entries.iter().filter_map(not_kept).map(|fault| format!("{name}: {fault}")));
         let one_file = read.write_one_file(&scenario.description);
         let again = SourceFile { path: "seed.md".into(), text: one_file.clone() };
         match Scenario::read(&[again]) {
@@ -112,28 +135,69 @@ fn every_scenario_is_translated_and_read() {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
-/// The differences between what `simulate` answers and what was worked out by hand, as a report; none where there are none.
-fn simulate_all(files: &[PathBuf]) -> (String, bool) {
-    let mut runs = Vec::new();
+/// The scenarios of files, and what could not be translated, a name and a line each.
+fn all_translated(files: &[PathBuf]) -> (Vec<Translated>, Vec<(String, Vec<String>)>) {
+    let (mut scenarios, mut faults) = (Vec::new(), Vec::new());
     for path in files {
-        let scenario = match translated(path) {
-            Ok(scenario) => scenario,
+        match translated(path) {
+            Ok(scenario) => scenarios.push(scenario),
             Err(fault) => {
                 let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                runs.push((name.clone(), vec![format!("{name}: not translated: {fault}")]));
-                continue;
+                faults.push((name.clone(), vec![format!("{name}: not translated: {fault}")]));
             }
-        };
-        let lines = hand::differences(&scenario.name, &scenario.hand, &simulated::simulated(&scenario));
+        }
+    }
+    (scenarios, faults)
+}
+
+/// Who answers: `simulate` unless `SCENARIOS_VIA` says otherwise.
+fn via() -> String {
+    std::env::var("SCENARIOS_VIA").unwrap_or_else(|_| "simulate".to_owned())
+}
+
+/// Runs scenarios where `SCENARIOS_VIA` says: through `simulate`, or through the service and its database.
+fn run_all(scenarios: Vec<Translated>) -> Vec<(Translated, Answers)> {
+    match via().as_str() {
+        "simulate" => {
+            let run = |scenario: Translated| {
+                let answers = simulated::simulated(&scenario);
+                (scenario, answers)
+            };
+            scenarios.into_iter().map(run).collect()
+        }
+        #[cfg(feature = "service")]
+        "service" => service::through_the_service(scenarios),
+        other => panic!("SCENARIOS_VIA={other}; there is simulate and, with the feature of that name, service"),
+    }
+}
+
+/// The differences between what a run answers and what was worked out by hand, as a report; and whether there are none.
+fn compare_all(files: &[PathBuf]) -> (String, bool) {
+    let (scenarios, mut runs) = all_translated(files);
+    for (scenario, answers) in run_all(scenarios) {
+        let lines = hand::differences(&scenario.name, &scenario.hand, &answers);
         runs.push((scenario.name, lines));
     }
-    (hand::report(&runs), runs.iter().all(|(_, lines)| lines.is_empty()))
+    let is_as_by_hand = runs.iter().all(|(_, lines)| lines.is_empty());
+    (hand::report(&runs), is_as_by_hand)
+}
+
+/// What the amounts of every scenario are does not depend on whether its usage is summed.
+#[test]
+fn sums_give_what_items_give() {
+    let more = json_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/more")).expect("a folder");
+    let mut differences = Vec::new();
+    for path in scenario_files().iter().chain(&more) {
+        let scenario = translated(path).expect("a scenario");
+        differences.extend(simulated::on_sums(&scenario).map(|found| format!("{}: {found}", scenario.name)));
+    }
+    assert!(differences.is_empty(), "\n{}\n", differences.join("\n"));
 }
 
 /// Every figure of every scenario of the folder.
 #[test]
 fn every_scenario_gives_the_figures_by_hand() {
-    let (report, is_as_by_hand) = simulate_all(&scenario_files());
+    let (report, is_as_by_hand) = compare_all(&scenario_files());
     println!("{report}");
     assert!(is_as_by_hand, "\n{report}");
 }
@@ -143,6 +207,23 @@ fn every_scenario_gives_the_figures_by_hand() {
 fn more_scenarios_give_the_figures_by_hand() {
     let files = json_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/more")).expect("a folder");
     assert!(!files.is_empty());
-    let (report, is_as_by_hand) = simulate_all(&files);
+    let (report, is_as_by_hand) = compare_all(&files);
+    println!("{report}");
     assert!(is_as_by_hand, "\n{report}");
+}
+
+/// What every scenario owes for each period can be taken apart down to events, and adds up on the way: the answers to
+/// its steps that ask what is owed are the amounts that are taken apart.
+#[test]
+fn every_amount_is_the_sum_of_its_parts() {
+    let more = json_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/more")).expect("a folder");
+    let (mut amounts, mut faults) = (0, Vec::new());
+    for path in scenario_files().iter().chain(&more) {
+        let scenario = translated(path).expect("a scenario");
+        let (explained, found) = explained::explained(&scenario);
+        amounts += explained;
+        faults.extend(found.into_iter().map(|fault| format!("{}: {fault}", scenario.name)));
+    }
+    println!("{amounts} amounts taken apart, {} faults", faults.len());
+    assert!(amounts > 50 && faults.is_empty(), "\n{}\n", faults.join("\n"));
 }

@@ -3,10 +3,14 @@
 #[path = "service/support.rs"]
 mod support;
 
+#[path = "service/answers.rs"]
+mod answers;
 #[path = "service/api.rs"]
 mod api;
 #[path = "service/api_client.rs"]
 mod api_client;
+#[path = "service/attributes.rs"]
+mod attributes;
 #[path = "service/availability.rs"]
 mod availability;
 #[path = "service/books.rs"]
@@ -21,6 +25,8 @@ mod dashboards;
 mod demo;
 #[path = "service/finding_faults.rs"]
 mod finding_faults;
+#[path = "service/explain.rs"]
+mod explain;
 #[path = "service/findings.rs"]
 mod findings;
 #[path = "service/http.rs"]
@@ -33,6 +39,8 @@ mod job_crashes;
 mod jobs;
 #[path = "service/known_at.rs"]
 mod known_at;
+#[path = "service/limits.rs"]
+mod limits;
 #[path = "service/lists.rs"]
 mod lists;
 #[path = "service/outcomes.rs"]
@@ -43,6 +51,10 @@ mod panels;
 mod prometheus;
 #[path = "service/races.rs"]
 mod races;
+#[path = "service/recording.rs"]
+mod recording;
+#[path = "service/records.rs"]
+mod records;
 #[path = "service/replays.rs"]
 mod replays;
 #[path = "service/retries.rs"]
@@ -55,5 +67,7 @@ mod settlement;
 mod trace;
 #[path = "service/traces.rs"]
 mod traces;
+#[path = "service/usage_log.rs"]
+mod usage_log;
 #[path = "service/writes.rs"]
 mod writes;

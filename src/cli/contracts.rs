@@ -6,15 +6,20 @@ use apportion::domain::burn_down::{BurnDown, Forecast};
 use apportion::domain::contract::additions::Overridden;
 use apportion::domain::contract::folder::PlacedConflict;
 use apportion::domain::contract::rights::{Right, RightInVersion};
+use apportion::domain::contract::schema::schema;
 use apportion::domain::contract::term::Term;
 use apportion::domain::contract::{Contract, Version};
+use apportion::domain::fx::FxRate;
 use apportion::domain::ids::{ContractId, ProductId};
 use apportion::domain::money::Unit;
 use apportion::domain::period::Instant;
+use apportion::domain::simulate::examples::{Figure, run_examples};
 use apportion::jobs::contracts::{Known, apply, load, read};
 use apportion::jobs::statements::caps;
+use apportion::store::contracts::load_rates;
 use apportion::store::recording::watermark;
 use sqlx::PgPool;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -34,16 +39,19 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Read a folder and say what is wrong, with file, line and column; needs no database
+    /// Read a folder, run its worked examples, and say what is wrong, with file, line and column; needs no database
     #[command(after_help = "Example:\n  apportion contracts check contracts")]
     Check {
-        /// The folder, with all folders in it: documents (.md) and price books (.csv)
+        /// The folder, with all folders in it: documents (.md), price books (.csv), rates of exchange (fx.csv) and facts (.jsonl)
         folder: PathBuf,
     },
+    /// Print the JSON schema of the blocks, for editors
+    #[command(after_help = "Example:\n  apportion contracts schema > contracts/schema.json")]
+    Schema,
     /// Load what a folder adds; loading it again adds nothing
     #[command(after_help = "Example:\n  apportion contracts apply contracts")]
     Apply {
-        /// The folder, with all folders in it: documents (.md) and price books (.csv)
+        /// The folder, with all folders in it: documents (.md), price books (.csv), rates of exchange (fx.csv) and facts (.jsonl)
         folder: PathBuf,
     },
     /// Show the terms and rights that are loaded, by contract and version
@@ -53,6 +61,15 @@ enum Command {
     Show {
         /// This contract alone
         contract: Option<String>,
+    },
+    /// Show the rates of exchange that hold, the last recorded of each source, date and pair
+    #[command(
+        after_help = "Examples:\n  apportion contracts rates\n  apportion contracts rates --source ECB --format json"
+    )]
+    Rates {
+        /// Of this source alone
+        #[arg(long)]
+        source: Option<String>,
     },
     /// Show how far caps are used up, as the statements say, and when they will be
     #[command(after_help = "Example:\n  apportion contracts caps microsoft-openai")]
@@ -66,33 +83,42 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     match args.command {
         Command::Check { folder } => {
             let read = read(&folder)?;
+            let examples = run_examples(&read);
             let (prices, deployments) = (read.prices.len(), read.register.deployments.len());
             match session.format {
                 Format::Json => json(&serde_json::json!({
                     "contracts": read.contracts.len(), "versions": read.versions.len(), "prices": prices,
-                    "deployments": deployments, "facts": read.facts.len(), "conflicts": read.conflicts,
+                    "rates": read.rates.len(), "deployments": deployments, "facts": read.facts.len(),
+                    "conflicts": read.conflicts, "examples": examples,
                 }))?,
                 Format::Table => {
                     line(terms_table(&read.contracts))?;
                     line(rights_table(&read.contracts))?;
-                    let facts = read.facts.len();
-                    line(format!("{prices} prices, {deployments} deployments, {facts} facts: all right."))?;
+                    let (facts, rates) = (read.facts.len(), read.rates.len());
+                    line(format!(
+                        "{prices} prices, {rates} exchange rates, {deployments} deployments, {facts} facts: all right."
+                    ))?;
                     for conflict in &read.conflicts {
                         line(in_words(conflict))?;
                     }
+                    line(examples_table(&examples))?;
                 }
             }
+            check_examples(&examples)?;
         }
+        Command::Schema => json(&schema())?,
         Command::Apply { folder } => {
             let read = read(&folder)?;
+            check_examples(&run_examples(&read))?;
             let applied = apply(&session.pool()?, &read).await?;
             match session.format {
                 Format::Json => json(&applied)?,
                 Format::Table => {
                     let added = applied.added;
                     line(format!(
-                        "Loaded {} versions, {} prices, {} facts and {} entries of the register that were new.",
-                        added.versions, added.prices, added.facts, added.register_entries
+                        "Loaded {} versions, {} prices, {} exchange rates, {} facts and {} entries of the register that \
+                         were new.",
+                        added.versions, added.prices, added.rates, added.facts, added.register_entries
                     ))?;
                     for Overridden { contract, number, by } in &applied.overridden {
                         line(format!(
@@ -104,6 +130,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             }
         }
         Command::Show { contract } => show(contract, session).await?,
+        Command::Rates { source } => rates(source.as_deref(), session).await?,
         Command::Caps { contract } => {
             let pool = session.pool()?;
             check_known(&pool, &contract).await?;
@@ -116,6 +143,30 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+async fn rates(source: Option<&str>, session: &Session) -> anyhow::Result<()> {
+    let pool = session.pool()?;
+    let now = watermark(&pool).await?;
+    let loaded = load_rates(&mut *pool.acquire().await?, now).await?;
+    let of_source = loaded.iter().filter(|rate| source.is_none_or(|source| source == rate.source));
+    // They stand in the order of their recording: the last of a key holds.
+    let holding: BTreeMap<_, &FxRate> = of_source.map(|rate| (rate.key(), rate)).collect();
+    match session.format {
+        Format::Json => json(&holding.values().collect::<Vec<_>>()),
+        Format::Table if holding.is_empty() => {
+            Ok(line("No rate of exchange is loaded; `apportion contracts apply` loads them from fx.csv.")?)
+        }
+        Format::Table => {
+            let row = |rate: &&FxRate| {
+                let recorded = rate.recorded_at.map(|at| at.to_string()).unwrap_or_default();
+                let (date, number) = (rate.date.to_string(), rate.rate.to_string());
+                vec![rate.source.clone(), date, rate.from.clone(), rate.to.clone(), number, recorded]
+            };
+            let heading = ["source", "date", "one", "is in", "rate", "recorded at"];
+            Ok(line(output::table(&heading, &[4], holding.values().map(row)))?)
+        }
+    }
 }
 
 /// How far caps are used up, and the outlook.
@@ -132,7 +183,7 @@ pub fn caps_table(caps: &[BurnDown]) -> comfy_table::Table {
         // What accrues is not rounded: the statements' booked lines are.
         let [limit, used, left] = [&it.limit, &it.used, &it.remaining].map(exact);
         let (term, who) = (it.term.to_string(), format!("{} owes {}", it.payer, it.payee));
-        vec![term, who, it.period.to_string(), limit, used, left, it.currency.to_string(), outlook]
+        vec![term, who, it.period.to_string(), limit, used, left, it.unit.to_string(), outlook]
     };
     let heading = ["term", "who owes whom", "through", "cap", "used", "left", "currency", "outlook"];
     output::table(&heading, &[3, 4, 5], caps.iter().map(row))
@@ -156,6 +207,26 @@ fn in_words(PlacedConflict { conflict, places }: &PlacedConflict) -> String {
     )
 }
 
+/// What the worked examples come to, figure by figure.
+fn examples_table(examples: &[Figure]) -> comfy_table::Table {
+    let row = |it: &Figure| {
+        let came_out = if it.is_right { "as expected".to_owned() } else { it.found.clone() };
+        let example = format!("{} {}: {}", it.contract, it.version, it.example);
+        vec![example, it.of.clone(), it.period.clone(), it.expected.clone(), came_out]
+    };
+    output::table(&["example", "of", "period", "expected", "came out"], &[3], examples.iter().map(row))
+}
+
+/// Fails where an example is wrong, with the place of each figure and what came out instead.
+fn check_examples(examples: &[Figure]) -> Result<(), Stop> {
+    let wrong: Vec<String> = examples.iter().filter(|it| !it.is_right).map(Figure::to_string).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let told = format!("{} of {} figures in worked examples are wrong", wrong.len(), examples.len());
+    Err(Stop::Refused { reason: format!("{told}:\n{}", wrong.join("\n")) })
+}
+
 async fn loaded(pool: &PgPool) -> anyhow::Result<Vec<Contract>> {
     let now = watermark(pool).await?;
     let Known { contracts, .. } = load(&mut *pool.acquire().await?, now).await?;
@@ -173,7 +244,7 @@ fn find(contracts: Vec<Contract>, id: &str) -> Result<Contract, Stop> {
     found.ok_or_else(|| {
         let loaded = if names.is_empty() { "none is".to_owned() } else { format!("there is {}", names.join(", ")) };
         Stop::Refused {
-            reason: format!("no contract \"{id}\" is loaded: {loaded}; `apportion contracts apply` loads them"),
+            reason: format!("no contract \"{id}\" is loaded: {loaded}; `apportion contracts apply FOLDER` loads them"),
         }
     })
 }
@@ -183,7 +254,7 @@ async fn show(id: Option<String>, session: &Session) -> anyhow::Result<()> {
     let shown = match id {
         Some(id) => vec![find(contracts, &id)?],
         None if contracts.is_empty() && session.format == Format::Table => {
-            return Ok(line("No contract is loaded; `apportion contracts apply` loads a folder of them.")?);
+            return Ok(line("No contract is loaded; `apportion contracts apply FOLDER` loads a folder of them.")?);
         }
         None => contracts,
     };

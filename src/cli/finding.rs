@@ -1,12 +1,13 @@
 //! `apportion finding`: list and show the usage that breaks rights, and decide on it.
 
 use super::output::{self, counted, exact, json, line, money};
-use super::{Format, Session, named, stated};
+use super::{Format, Session, instant_or_date, named, stated};
+use apportion::domain::calendar::Period;
 use apportion::domain::contract::rights::OnBreach;
 use apportion::domain::findings::{Ended, Finding, Verdict};
 use apportion::domain::ids::ContractId;
 use apportion::domain::money::Rounding;
-use apportion::domain::period::{Instant, Period, Span, parse_instant};
+use apportion::domain::period::{Instant, Span};
 use apportion::jobs::findings::{DecideRequest, FindingDetails, FindingFilter, FindingList, decide, list, show};
 use apportion::store::finding_decisions::Decision;
 
@@ -25,7 +26,7 @@ Examples:
   apportion finding list
   apportion finding list microsoft-openai --period 2026-05
   apportion finding list --known-at 2026-06-01T00:00:00Z --format json
-  apportion finding list --since 2026-06-01T00:00:00Z";
+  apportion finding list --since 2026-06-01";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
@@ -58,11 +59,12 @@ enum Command {
         /// Of this period alone: a month 2026-05, a quarter 2026-Q2 or a year 2026, in the contract's zone
         #[arg(long)]
         period: Option<Period>,
-        /// As known at this instant; without it, by now
-        #[arg(long, value_parser = parse_instant, value_name = "INSTANT")]
+        /// As known at this instant (RFC 3339, or a date for its first instant in UTC); without it, by now
+        #[arg(long, value_parser = instant_or_date, value_name = "INSTANT")]
         known_at: Option<Instant>,
-        /// List too what was open at this instant and has ended since, through later facts or corrections
-        #[arg(long, value_parser = parse_instant, value_name = "INSTANT")]
+        /// List too what was open at this instant, or at the first one of this date in UTC, and has ended since, through
+        /// later facts or corrections
+        #[arg(long, value_parser = instant_or_date, value_name = "INSTANT")]
         since: Option<Instant>,
     },
     /// Show a group of findings with its evidence
@@ -70,8 +72,8 @@ enum Command {
     Show {
         /// The group's id, as `apportion finding list` shows it
         id: String,
-        /// As known at this instant; without it, by now
-        #[arg(long, value_parser = parse_instant, value_name = "INSTANT")]
+        /// As known at this instant (RFC 3339, or a date for its first instant in UTC); without it, by now
+        #[arg(long, value_parser = instant_or_date, value_name = "INSTANT")]
         known_at: Option<Instant>,
     },
     /// Release or reject a group of findings
@@ -87,8 +89,9 @@ enum Command {
         /// Why
         #[arg(long, value_parser = stated)]
         reason: String,
-        /// Covers what was known at this instant, such as when it was listed; without it, by now
-        #[arg(long, value_parser = parse_instant, value_name = "INSTANT")]
+        /// Covers what was known at this instant, such as when it was listed, or at the first one of this date in UTC;
+        /// without it, by now
+        #[arg(long, value_parser = instant_or_date, value_name = "INSTANT")]
         known_at: Option<Instant>,
     },
 }

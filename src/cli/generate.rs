@@ -3,7 +3,7 @@
 use super::output::{Format, counted, json, line, table, thousands};
 use super::{Session, Stop};
 use anyhow::Context;
-use apportion::domain::period::Period;
+use apportion::domain::calendar::Period;
 use apportion::produce::generate::{Generator, Plan};
 use apportion::produce::kafka::{Producer, ensure_topics};
 use apportion::produce::manifest::Manifest;

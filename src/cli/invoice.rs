@@ -3,9 +3,9 @@
 use super::contracts::check_known;
 use super::output::{self, json, line, money};
 use super::{Format, Session, Stop, named};
+use apportion::domain::calendar::Period;
 use apportion::domain::ids::{ContractId, InvoiceNumber, PartyId};
-use apportion::domain::invoice::{Invoice, InvoiceKind, NotDrawn, NotDrawnReason};
-use apportion::domain::period::Period;
+use apportion::domain::invoice::{Invoice, InvoiceKind, NotDrawn, NotDrawnReason, Payable};
 use apportion::jobs::invoices::{Drawn, document, draw, draw_all, list, read, show};
 use apportion::render::csv::csv;
 use apportion::render::pdf::pdf;
@@ -183,7 +183,9 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             match session.format {
                 Format::Json => json(&rows)?,
                 Format::Table if rows.is_empty() => {
-                    line("No such documents; `apportion invoice draw --all` draws those of issued statements.")?;
+                    line(
+                        "No such documents; `apportion invoice draw --all --by NAME` draws those of issued statements.",
+                    )?;
                 }
                 Format::Table => line(table(&rows))?,
             }
@@ -234,6 +236,7 @@ fn show_drawn(drawn: &Drawn) -> anyhow::Result<()> {
     for NotDrawn { payer, payee, reason } in &drawn.not_drawn {
         let why = match reason {
             NotDrawnReason::NothingToPay => "nothing is to be paid".to_owned(),
+            NotDrawnReason::NotMoney { unit } => format!("it is owed in {unit}, which is no currency"),
             NotDrawnReason::CreditCarried { credit } => format!("a credit of {credit} is carried into later periods"),
         };
         line(format!("No document from {payee} to {payer}: {why}."))?;
@@ -252,12 +255,20 @@ fn table(rows: &[InvoiceHead]) -> comfy_table::Table {
             row.contract.to_string(),
             row.period.to_string(),
             row.issued_on.to_string(),
-            row.due_on.map(|date| date.to_string()).unwrap_or_default(),
+            due(row),
             money(&row.total, row.currency),
             row.statement_id.to_string(),
         ]
     };
     output::table(&heading, &[7, 8], rows.iter().map(row))
+}
+
+fn due(row: &InvoiceHead) -> String {
+    match Payable::of(row.issued_on, row.due_on) {
+        Payable::By(due) => due.to_string(),
+        Payable::OnReceipt { was_due_on } => format!("on receipt, was {was_due_on}"),
+        Payable::Unstated => "not stated".to_owned(),
+    }
 }
 
 fn text(invoice: &Invoice) -> String {
@@ -298,8 +309,11 @@ fn write(out: &mut String, invoice: &Invoice) -> fmt::Result {
     }
     rows.push(vec!["Total".into(), String::new(), money(&invoice.total, invoice.currency)]);
     writeln!(out, "{}", output::table(&["clause", "origin", "amount"], &[2], rows))?;
-    match invoice.due_on {
-        Some(due) => write!(out, "Due on {due}."),
-        None => write!(out, "No term says when it is due."),
+    match invoice.payable() {
+        Payable::By(due) => write!(out, "Due on {due}."),
+        Payable::OnReceipt { was_due_on } => {
+            write!(out, "Due on receipt; by the contract it was due by {was_due_on}, before it was issued.")
+        }
+        Payable::Unstated => write!(out, "No term says when it is due."),
     }
 }

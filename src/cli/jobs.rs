@@ -4,10 +4,11 @@ use super::output::{self, json, line};
 use super::{Format, Session, Stop, named};
 use apportion::config as settings;
 use apportion::domain::ids::ContractId;
-use apportion::domain::schedule::{Job, RunOutcome};
+use apportion::domain::schedule::{Job, RunOutcome, Standing};
 use apportion::jobs::schedule::{Planned, Ran, Schedule, ScheduleError, Trigger, plan, run as run_planned, tick};
-use apportion::store::finding_states::count_open;
+use apportion::store::finding_states::{OpenGroups, count_open};
 use apportion::store::jobs::{JobRun, RunFilter, Starter, list_runs};
+use apportion::store::recording::seconds_behind;
 use apportion::telemetry::Metrics;
 use chrono::TimeDelta;
 use sqlx::PgPool;
@@ -157,7 +158,7 @@ pub async fn keep_running(
             () = stop.cancelled() => return Ok(()),
             _ = every.tick() => {}
         }
-        let mut is_well = tell_open_findings(&pool, &metrics).await;
+        let mut is_well = tell_known_behind(&pool, &metrics).await & tell_open_findings(&pool, &metrics).await;
         for job in Job::ALL {
             // One job's fault keeps no other from running.
             if let Err(error) = run_due(&pool, &schedule, *job, &metrics, &stop).await {
@@ -171,11 +172,26 @@ pub async fn keep_running(
     }
 }
 
-/// Before the jobs look anew: what they find open then is a rise, for the first of a contract too.
+async fn tell_known_behind(pool: &PgPool, metrics: &Metrics) -> bool {
+    match seconds_behind(pool).await {
+        Ok(seconds) => {
+            metrics.set_known_behind(seconds);
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "it could not be told since when what is known stands still");
+            false
+        }
+    }
+}
+
+/// Before the jobs look anew: what they find open then is a rise, for the first of a right too.
 async fn tell_open_findings(pool: &PgPool, metrics: &Metrics) -> bool {
     match count_open(pool).await {
         Ok(counts) => {
-            counts.iter().for_each(|(contract, groups)| metrics.set_findings_open(contract.as_str(), *groups));
+            for OpenGroups { contract, right, groups } in &counts {
+                metrics.set_findings_open(contract.as_str(), right.as_str(), *groups);
+            }
             true
         }
         Err(error) => {
@@ -219,7 +235,7 @@ async fn run_due(
 
 /// What is not done of what was run now.
 fn left(ran: &[Ran]) -> anyhow::Result<()> {
-    let told = |ran: &Ran| format!("{} of {}: {}", ran.job, ran.subject, ran.detail);
+    let told = |ran: &Ran| format!("{} of {}: {}", ran.job, ran.subject, ran.detail.as_deref().unwrap_or_default());
     let failed: Vec<String> =
         ran.iter().filter(|it| matches!(it.outcome, RunOutcome::Failed | RunOutcome::Lost)).map(told).collect();
     anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
@@ -239,16 +255,18 @@ fn list(planned: &[Planned]) -> comfy_table::Table {
     let heading = ["job", "of", "due", "next run", "standing", "last run", "outcome", "what"];
     let rows = planned.iter().map(|it| {
         let last = it.last_run.as_ref();
-        let what = if it.waits_for.is_empty() {
-            last.map(|run| run.detail.clone()).unwrap_or_default()
-        } else {
-            format!("waits for {}", it.waits_for)
+        let waits = it.waits_for.as_ref().map(|what| format!("waits for {what}"));
+        let what = waits.or_else(|| last.and_then(|run| run.detail.clone())).unwrap_or_default();
+        let next = match it.standing {
+            // It was due before, mostly: the next tick runs it.
+            Standing::Due => "due now".to_owned(),
+            _ => it.next_at.map(output::instant).unwrap_or_default(),
         };
         vec![
             it.job.to_string(),
             it.subject.to_string(),
             it.due_at.map(output::instant).unwrap_or_default(),
-            it.next_at.map(output::instant).unwrap_or_default(),
+            next,
             it.standing.to_string().replace('_', " "),
             last.map(|run| output::instant(run.started_at)).unwrap_or_default(),
             last.map(outcome).unwrap_or_default(),
@@ -273,7 +291,7 @@ fn runs(rows: &[JobRun]) -> comfy_table::Table {
             run.holder.clone(),
             run.started_by.clone().unwrap_or_else(|| "schedule".to_owned()),
             outcome(run),
-            run.detail.clone(),
+            run.detail.clone().unwrap_or_default(),
         ]
     });
     output::table(&heading, &[0, 3, 6], rows)
@@ -282,7 +300,13 @@ fn runs(rows: &[JobRun]) -> comfy_table::Table {
 fn what_ran(ran: &[Ran]) -> comfy_table::Table {
     let row = |it: &Ran| {
         let outcome = it.outcome.to_string().replace('_', " ");
-        vec![it.run_id.to_string(), it.job.to_string(), it.subject.to_string(), outcome, it.detail.clone()]
+        vec![
+            it.run_id.to_string(),
+            it.job.to_string(),
+            it.subject.to_string(),
+            outcome,
+            it.detail.clone().unwrap_or_default(),
+        ]
     };
     output::table(&["run", "job", "of", "outcome", "what"], &[0], ran.iter().map(row))
 }

@@ -100,7 +100,9 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let keys = list_keys(&pool).await?;
             match session.format {
                 Format::Json => json(&keys)?,
-                Format::Table if keys.is_empty() => line("No keys yet; `apportion key create` makes one.")?,
+                Format::Table if keys.is_empty() => {
+                    line("No keys yet; `apportion key create --help` tells how to make one.")?
+                }
                 Format::Table => line(table(&keys))?,
             }
         }
@@ -125,7 +127,7 @@ fn refused(error: StoreError, new: &NewApiKey) -> anyhow::Error {
     let reason = match &error {
         StoreError::Database(sqlx::Error::Database(refusal)) if refusal.is_foreign_key_violation() => {
             let party = new.party.as_ref().map(PartyId::as_str).unwrap_or_default();
-            format!("--party {party}: no register knows it; `apportion contracts apply` registers parties")
+            format!("--party {party}: no register knows it; `apportion contracts apply FOLDER` registers parties")
         }
         StoreError::Database(sqlx::Error::Database(refusal)) if refusal.is_check_violation() => {
             "--expires: it lies in the past".to_owned()

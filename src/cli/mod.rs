@@ -3,6 +3,8 @@
 mod config;
 mod contracts;
 mod demo;
+mod explain;
+mod explain_text;
 mod finding;
 mod generate;
 mod hints;
@@ -16,6 +18,8 @@ mod record;
 mod replay;
 mod serve;
 mod settle;
+mod simulate;
+mod simulate_text;
 mod statement;
 mod statement_text;
 mod usage;
@@ -23,6 +27,7 @@ mod usage;
 use anyhow::Context;
 use apportion::config::{Config, ConfigError, Setting, Sources};
 use apportion::domain::ids::{MAX_REASON_CHARS, is_name, is_reason};
+use apportion::domain::period::{Instant, parse_instant, start_of_day};
 use apportion::ingest::consumer::{ConsumerConfig, ConsumerError};
 use apportion::ingest::file::FileError;
 use apportion::jobs::contracts::ContractsError;
@@ -34,8 +39,10 @@ use apportion::jobs::statements::StatementError;
 use apportion::render::pdf::PdfError;
 use apportion::store;
 use apportion::telemetry::{self, TelemetryConfig, TelemetryError, TelemetryGuard};
+use chrono::NaiveDate;
+use chrono_tz::Tz;
 use clap::{Parser, Subcommand};
-pub use output::Format;
+pub use output::{Format, Printed};
 use rdkafka::error::KafkaError;
 use sqlx::PgPool;
 use std::path::{Path, PathBuf};
@@ -66,9 +73,9 @@ pub struct Cli {
     /// Overrides a setting; may be given more than once
     #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
-    /// Tables for people, or json for programs
-    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    /// Tables for people, or json for programs; of `simulate` csv for spreadsheets
+    #[arg(long, global = true, value_enum, default_value_t = Printed::Table)]
+    format: Printed,
     #[command(subcommand)]
     command: Command,
 }
@@ -78,6 +85,7 @@ enum Command {
     Config(config::Args),
     Contracts(contracts::Args),
     Demo(demo::Args),
+    Explain(explain::Args),
     Finding(finding::Args),
     Generate(generate::Args),
     Ingest(ingest::Args),
@@ -89,6 +97,7 @@ enum Command {
     Replay(replay::Args),
     Serve(serve::Args),
     Settle(settle::Args),
+    Simulate(simulate::Args),
     Statement(statement::Args),
     Usage(usage::Args),
 }
@@ -183,6 +192,14 @@ pub fn named(text: &str) -> Result<String, String> {
     }
 }
 
+/// An instant, or a date for its first instant in UTC: what was recorded when is told in UTC, too.
+pub fn instant_or_date(text: &str) -> Result<Instant, String> {
+    match text.parse::<NaiveDate>() {
+        Ok(date) => Ok(start_of_day(Tz::UTC, date)),
+        Err(_) => parse_instant(text).map_err(|error| format!("{error}, or a date, such as 2026-04-27")),
+    }
+}
+
 /// A reason that a person has to give: blanks are none.
 pub fn stated(text: &str) -> Result<String, String> {
     let text = text.trim();
@@ -200,7 +217,15 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         let file = apportion::config::file(self.config.as_deref());
         let (config, settings) = Config::load(&Sources::of_process(file, self.set))?;
-        let session = Session { config, settings, format: self.format };
+        let format = match (self.format, &self.command) {
+            (Printed::Json, _) => Format::Json,
+            (Printed::Table, _) | (Printed::Csv, Command::Simulate(_)) => Format::Table,
+            (Printed::Csv, _) => {
+                let reason = "--format csv is of `apportion simulate` alone; write table or json".to_owned();
+                return Err(Stop::Refused { reason }.into());
+            }
+        };
+        let session = Session { config, settings, format };
         let database = DatabaseSetting::of(&session);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
         let ended = runtime.block_on(async {
@@ -208,6 +233,7 @@ impl Cli {
                 Command::Config(args) => config::run(&args, &session),
                 Command::Contracts(args) => contracts::run(args, &session).await,
                 Command::Demo(args) => demo::run(args, session).await,
+                Command::Explain(args) => explain::run(args, &session).await,
                 Command::Finding(args) => finding::run(args, &session).await,
                 Command::Generate(args) => generate::run(args, &session).await,
                 Command::Ingest(args) => ingest::run(args, &session).await,
@@ -219,6 +245,7 @@ impl Cli {
                 Command::Replay(args) => replay::run(args, &session).await,
                 Command::Serve(args) => serve::run(args, &session).await,
                 Command::Settle(args) => settle::run(args, &session).await,
+                Command::Simulate(args) => simulate::run(&args, self.format),
                 Command::Statement(args) => statement::run(args, &session).await,
                 Command::Usage(args) => usage::run(args, &session).await,
             }
@@ -306,7 +333,7 @@ fn status(error: &anyhow::Error) -> u8 {
         return 3;
     }
     let refused_input = matches!(error.downcast_ref(), Some(FileError::Read { .. }))
-        || matches!(error.downcast_ref(), Some(RecordsError::Problem { .. }));
+        || matches!(error.downcast_ref(), Some(RecordsError::Problem { .. } | RecordsError::Misfit { .. }));
     if refused_setting || refused_input {
         return 3;
     }
@@ -332,7 +359,7 @@ fn contracts_status(error: &ContractsError) -> u8 {
 
 fn statement_status(error: &StatementError) -> u8 {
     match error {
-        StatementError::Unresolved { .. } => 4,
+        StatementError::Unresolved { .. } | StatementError::NotEnded { .. } => 4,
         StatementError::Unknown { .. }
         | StatementError::WrongStatus { .. }
         | StatementError::Changed { .. }

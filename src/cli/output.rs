@@ -1,15 +1,24 @@
 //! How results are printed: tables for people, JSON for programs.
 
 use apportion::domain::period::Instant;
-pub use apportion::render::amount::{exact, money, thousands};
+pub use apportion::render::amount::{exact, minor, money, thousands};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width};
 use serde::Serialize;
 use std::io::Write;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+/// How a command prints its results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Table,
     Json,
+}
+
+/// What the command line may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Printed {
+    Table,
+    Json,
+    Csv,
 }
 
 /// Lines above and below the heading and at the end, none between the rows.

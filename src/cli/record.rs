@@ -1,65 +1,179 @@
-//! `apportion record`: figures, deductions and facts from a file of JSON lines.
+//! `apportion record`: records, corrections and voids from a file of JSON lines; what stands of them, and what does not count.
 
-use super::output::{json, line};
+use super::output::{self, json, line};
 use super::{Format, Session, Stop};
-use apportion::domain::record::{Record, RecordError};
-use apportion::jobs::records::{RecordsError, record};
-use apportion::store::contracts::RecordOutcome;
+use apportion::domain::entry::{EntryError, NewEntry};
+use apportion::domain::period::{Instant, parse_instant};
+use apportion::domain::record::{Record, RecordContent};
+use apportion::domain::restated::{Mention, Standing, Taking};
+use apportion::jobs::findings::known_by;
+use apportion::jobs::records::{Checks, RecordsError, record};
+use apportion::store::records::load_standing;
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
-Ends with status 3 where a record conflicts with one that is recorded; the others are recorded.
+Ends with status 3 where a record conflicts with one that is recorded, or a correction or void is rejected; the
+others are recorded.
 
 Examples:
-  apportion record figures-2026-05.jsonl";
+  apportion record figures-2026-05.jsonl
+  apportion record list
+  apportion record rejections";
 
-/// Record figures, deductions and facts
+/// Record figures, deductions, receipts, billings, facts and decisions, and correct or void them
 ///
 /// Each line of the file is one JSON object; contracts/README.md shows one of each kind. A record that was
 /// taken before is a duplicate; the same id with other content is kept as a conflict and never counts.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Records, one JSON object a line
-    file: PathBuf,
+    #[arg(required = true)]
+    file: Option<PathBuf>,
+    /// Take them as they are, also where no loaded contract waits for them: a history that is imported
+    #[arg(long)]
+    unchecked: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List the records that stand, as corrected
+    #[command(
+        after_help = "Examples:\n  apportion record list\n  apportion record list --known-at 2026-06-30T00:00:00Z --format json"
+    )]
+    List {
+        /// As known at this instant; without it, by now
+        #[arg(long, value_parser = parse_instant, value_name = "INSTANT")]
+        known_at: Option<Instant>,
+    },
+    /// List what does not count: conflicts, rejections, and corrections and voids that wait for what they name
+    #[command(after_help = "Example:\n  apportion record rejections")]
+    Rejections {
+        /// As known at this instant; without it, by now
+        #[arg(long, value_parser = parse_instant, value_name = "INSTANT")]
+        known_at: Option<Instant>,
+    },
 }
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
-    let name = args.file.display();
+    match (args.command, args.file) {
+        (Some(Command::List { known_at }), _) => list(known_at, session).await,
+        (Some(Command::Rejections { known_at }), _) => rejections(known_at, session).await,
+        (None, Some(file)) => take(&file, args.unchecked, session).await,
+        // The arguments say that there is one of the two.
+        (None, None) => Err(Stop::Refused { reason: "name a file of records".to_owned() }.into()),
+    }
+}
+
+async fn take(file: &Path, unchecked: bool, session: &Session) -> anyhow::Result<()> {
+    let name = file.display();
     let refused = |line: usize, error: &dyn Display| Stop::Refused { reason: format!("{name}:{line}: {error}") };
-    let text = std::fs::read_to_string(&args.file).map_err(|error| Stop::unusable(&args.file, &error))?;
-    let (records, lines) = read(&text).map_err(|(line, error)| refused(line, &error))?;
-    if records.is_empty() {
+    let text = std::fs::read_to_string(file).map_err(|error| Stop::unusable(file, &error))?;
+    let (entries, lines) = read(&text).map_err(|(line, error)| refused(line, &error))?;
+    if entries.is_empty() {
         return Err(Stop::Refused { reason: format!("{name} holds no record") }.into());
     }
-    let outcomes = record(&session.pool()?, &records).await.map_err(|error| match error {
-        RecordsError::Problem { index, .. } => refused(lines.get(index).copied().unwrap_or_default(), &error).into(),
+    let checks = if unchecked { Checks::Skipped } else { Checks::Awaited };
+    let became = record(&session.pool()?, &entries, checks).await.map_err(|error| match error {
+        RecordsError::Problem { index, .. } | RecordsError::Misfit { index, .. } => {
+            refused(lines.get(index).copied().unwrap_or_default(), &error).into()
+        }
         error => anyhow::Error::from(error),
     })?;
-    let count = |wanted: RecordOutcome| outcomes.iter().filter(|outcome| **outcome == wanted).count();
-    let stored = count(RecordOutcome::Stored);
-    let (duplicates, conflicts) = (count(RecordOutcome::Duplicate), count(RecordOutcome::Conflict));
+    let count = |wanted: fn(&Taking) -> bool| became.iter().filter(|taking| wanted(taking)).count();
+    let stored = count(|it| *it == Taking::Taken);
+    let duplicates = count(|it| *it == Taking::Duplicate);
+    let conflicts = count(|it| *it == Taking::Conflict);
+    let rejected = count(|it| matches!(it, Taking::Rejected(_)));
     match session.format {
-        Format::Json => json(&serde_json::json!({"stored": stored, "duplicates": duplicates, "conflicts": conflicts}))?,
-        Format::Table => line(format!("{stored} recorded, {duplicates} known duplicates, {conflicts} conflicts."))?,
+        Format::Json => json(&serde_json::json!({
+            "stored": stored, "duplicates": duplicates, "conflicts": conflicts, "rejected": rejected,
+        }))?,
+        Format::Table => line(format!(
+            "{stored} recorded, {duplicates} known duplicates, {conflicts} conflicts, {rejected} rejected."
+        ))?,
     }
-    let conflicting = records.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == RecordOutcome::Conflict);
-    let conflicting: Vec<String> = conflicting.map(|(record, _)| record.id.to_string()).collect();
-    if conflicting.is_empty() {
+    let why = |(entry, taking): (&NewEntry, &Taking)| match taking {
+        Taking::Taken | Taking::Duplicate => None,
+        Taking::Conflict => Some(format!("{}: recorded already with other content, which stands", entry.id)),
+        Taking::Rejected(reason) => Some(format!("{}: {reason}", entry.id)),
+    };
+    let why: Vec<String> = entries.iter().zip(&became).filter_map(why).collect();
+    if why.is_empty() {
         return Ok(());
     }
-    let which = conflicting.join(", ");
-    let reason = format!(
-        "recorded already with other content, which stands: {which}; contracts/README.md tells how to correct one"
-    );
+    let reason = format!("{}; contracts/README.md tells how to correct a record", why.join("; "));
     Err(Stop::Refused { reason }.into())
 }
 
 /// The records of a file with the line of each, or the first line that is none. Some editors begin a file with
 /// a byte order mark, which says nothing.
-fn read(text: &str) -> Result<(Vec<Record>, Vec<usize>), (usize, RecordError)> {
+fn read(text: &str) -> Result<(Vec<NewEntry>, Vec<usize>), (usize, EntryError)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
-    lines.map(|(number, line)| Ok((Record::from_json(line).map_err(|error| (number, error))?, number))).collect()
+    lines.map(|(number, line)| Ok((NewEntry::storable(line).map_err(|error| (number, error))?, number))).collect()
+}
+
+async fn standing(known_at: Option<Instant>, session: &Session) -> anyhow::Result<Standing> {
+    let pool = session.pool()?;
+    let known_at = known_by(&pool, known_at).await?;
+    Ok(load_standing(&mut *pool.acquire().await?, known_at).await?)
+}
+
+async fn list(known_at: Option<Instant>, session: &Session) -> anyhow::Result<()> {
+    let records = standing(known_at, session).await?.records;
+    if session.format == Format::Json {
+        return json(&records.iter().map(Record::to_json).collect::<Vec<_>>());
+    }
+    let rows = records.iter().map(|record| {
+        let (when, what, value) = in_words(&record.content);
+        vec![record.id.to_string(), record.kind().to_owned(), when, what, value]
+    });
+    Ok(line(output::table(&["record", "kind", "when", "what", "value"], &[4], rows))?)
+}
+
+/// When a record counts, of what it is, and what it says.
+fn in_words(content: &RecordContent) -> (String, String, String) {
+    match content {
+        RecordContent::Figure(it) => (
+            format!("{} through {}", it.from, it.through),
+            format!("{} of {}", it.name, it.contract),
+            it.value.to_string(),
+        ),
+        RecordContent::Level(it) => {
+            (format!("from {}", it.at), format!("{} of {}", it.name, it.contract), it.value.to_string())
+        }
+        RecordContent::Deduction(it) => (it.at.to_string(), it.category.clone(), it.amount.to_string()),
+        RecordContent::Receipt(it) => (it.at.to_string(), format!("for {}", it.pays.len()), it.amount.to_string()),
+        RecordContent::Billing(it) => (it.at.to_string(), String::new(), it.amount.to_string()),
+        RecordContent::Fact(it) => {
+            let until = it.until.map(|until| format!(" until {until}")).unwrap_or_default();
+            (format!("{}{until}", it.at), format!("{} of {}", it.name, it.contract), String::new())
+        }
+        RecordContent::Decision(it) => {
+            let verdict = if it.releases { "release" } else { "reject" };
+            (String::new(), format!("{} of {}: {}", it.right, it.contract, it.event), verdict.to_owned())
+        }
+    }
+}
+
+async fn rejections(known_at: Option<Instant>, session: &Session) -> anyhow::Result<()> {
+    let Standing { conflicts, rejected, waiting, .. } = standing(known_at, session).await?;
+    if session.format == Format::Json {
+        return json(&serde_json::json!({ "conflicts": conflicts, "rejected": rejected, "waiting": waiting }));
+    }
+    if conflicts.is_empty() && rejected.is_empty() && waiting.is_empty() {
+        return Ok(line("Everything that was recorded counts.")?);
+    }
+    let row = |what: &Mention, outcome: &str, why: String| {
+        vec![what.id.to_string(), what.recorded_at.to_string(), outcome.to_owned(), why]
+    };
+    let conflicts = conflicts.iter().map(|it| row(it, "conflict", "the id is known with other content".to_owned()));
+    let rejected = rejected.iter().map(|it| row(&it.what, "rejected", it.reason.to_string()));
+    let waiting = waiting.iter().map(|it| row(&it.what, "waits", format!("for {}", it.waits_for)));
+    let rows = conflicts.chain(rejected).chain(waiting);
+    Ok(line(output::table(&["record", "recorded at", "outcome", "why"], &[], rows))?)
 }

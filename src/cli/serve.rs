@@ -3,7 +3,8 @@
 use super::jobs;
 use super::{Session, away};
 use anyhow::Context;
-use apportion::http::{self, HttpState};
+use apportion::config as settings;
+use apportion::http::{self, HttpState, Limits};
 use apportion::ingest::consumer;
 use apportion::store::{self, Schema};
 use apportion::telemetry::Metrics;
@@ -15,8 +16,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "\
-Ends the batch and the run in flight and leaves the consumer group on Ctrl-C or SIGTERM. Any number \
-of instances may run beside each other.
+Ends the batch and the run in flight and leaves the consumer group on Ctrl-C or SIGTERM; requests \
+have http.drain_timeout_seconds to end. Any number of instances may run beside each other.
 
 Examples:
   apportion serve
@@ -72,8 +73,7 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
         metrics.runs("http");
         let ingests = roles.contains(&Role::Ingest);
         let (http, settings) = (&session.config.http, &session.config.jobs);
-        let reads = store::for_reading(&pool, Duration::from_secs(http.read_timeout_seconds.into()));
-        let mut state = HttpState::new(pool, reads, metrics, ingests, jobs::schedule(settings));
+        let mut state = HttpState::new(pool, limits(http), metrics, ingests, jobs::schedule(settings));
         if roles.contains(&Role::Jobs) {
             state = state.with_jobs(Duration::from_secs(settings.tick_seconds.into()));
         }
@@ -97,6 +97,16 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
         first = first.and(ended?);
     }
     first
+}
+
+fn limits(http: &settings::Http) -> Limits {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    Limits {
+        receive: seconds(http.receive_timeout_seconds),
+        read: seconds(http.read_timeout_seconds),
+        turn: seconds(http.turn_timeout_seconds),
+        drain: seconds(http.drain_timeout_seconds),
+    }
 }
 
 /// Refuses a database that cannot work. One that is away is none of these: the roles wait for it.

@@ -1,10 +1,12 @@
 //! `apportion settle`: settle one period of one contract.
 
 use super::output::{self, json, line};
-use super::{Format, Session, named};
+use super::{Format, Session, hints, instant_or_date, named};
+use apportion::domain::calendar::Period;
 use apportion::domain::ids::ContractId;
-use apportion::domain::period::{Instant, Period, parse_instant};
+use apportion::domain::period::Instant;
 use apportion::jobs::settle::{SettleReport, SettleRequest, settle};
+use apportion::store::books::StatementHead;
 
 /// Settle a period: book what is due and not yet booked, and draft the statements
 ///
@@ -21,8 +23,9 @@ pub struct Args {
     /// Who settles; someone else has to approve the statements
     #[arg(long, env = "APPORTION_USER", value_parser = named)]
     by: String,
-    /// See only what was recorded by then (RFC 3339); everything recorded by now if left out
-    #[arg(long, value_parser = parse_instant)]
+    /// See only what was recorded by then (RFC 3339, or a date for its first instant in UTC); everything recorded by
+    /// now if left out. One within the period tells what it comes to so far, in statements that cannot be issued yet
+    #[arg(long, value_parser = instant_or_date)]
     cutoff: Option<Instant>,
 }
 
@@ -39,8 +42,9 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     match session.format {
         Format::Json => json(&serde_json::json!({
             "cutoff": report.cutoff, "booked": report.lines, "unresolved": report.unresolved,
-            "waiting_deductions": report.waiting_deductions, "approvals_lost": report.approvals_lost,
+            "waiting_records": report.waiting_records, "approvals_lost": report.approvals_lost,
             "drafted": report.drafted.iter().map(|(id, _)| id).collect::<Vec<_>>(),
+            "unchanged": report.unchanged.iter().map(|head| head.statement_id).collect::<Vec<_>>(),
         })),
         Format::Table => print(&report),
     }
@@ -58,7 +62,7 @@ fn print(report: &SettleReport) -> anyhow::Result<()> {
                 booked.payee.to_string(),
                 booked.origin.to_string(),
                 booked.booked.to_string(),
-                output::money(&booked.amount, booked.currency),
+                output::money(&booked.amount, booked.unit.clone()),
             ]
         });
         line(output::table(&heading, &[5], rows))?;
@@ -70,15 +74,21 @@ fn print(report: &SettleReport) -> anyhow::Result<()> {
             line(format!("It says something new, so its approval no longer holds: approve statement {id} anew."))?;
         }
     }
+    for head in &report.unchanged {
+        let StatementHead { statement_id: id, revision, status, .. } = head;
+        let next = hints::next_step(*id, *status).map(|step| format!("; next: {step}")).unwrap_or_default();
+        line(format!("Statement {id} stands as it was drawn up: revision {revision}, {status}{next}."))?;
+    }
     let events: i64 = report.unresolved.iter().map(|usage| usage.events).sum();
-    if events > 0 {
+    let is_open = |head: &StatementHead| head.status.may_be_drafted_anew();
+    if events > 0 && (!report.drafted.is_empty() || report.unchanged.iter().any(is_open)) {
         line(format!(
             "{events} events are of deployments or products that no register names (`apportion usage unresolved`): \
-             register them with `apportion contracts apply` and settle again, or waive them, before the issue."
+             register them with `apportion contracts apply FOLDER` and settle again, or waive them, before the issue."
         ))?;
     }
-    for waiting in &report.waiting_deductions {
-        line(format!("The deduction {} waits for {}.", waiting.id, waiting.waits_for))?;
+    for waiting in &report.waiting_records {
+        line(format!("The record {} waits for {}.", waiting.id, waiting.waits_for))?;
     }
     Ok(())
 }

@@ -1,17 +1,18 @@
 //! `apportion statement`: list, show, approve, issue, what the other party says, and waive what an issue waits for.
 
 use super::contracts::check_known;
+use super::hints::{next_step, waive as waive_command};
 use super::output::{self, counted, json, line};
 use super::{Format, Session, named, stated};
 use apportion::domain::ids::ContractId;
 use apportion::jobs::statements::{
-    Reply, approve, events_since_cutoff, head, issue, read, reply, unresolved_events, waive,
+    Reply, approve, events_since_cutoff, head, issue, read, reply, unresolved_events, unwaived_events, waive,
 };
 use apportion::store::books::{StatementFilter, StatementHead, list_statements};
 use apportion::store::statement_statuses::StatusChange;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 
 const EXAMPLES: &str = "\
 A statement is a draft, then approved by someone else than its maker, then issued, which closes its period.
@@ -97,9 +98,8 @@ enum Command {
 }
 
 /// Says what of the period's usage came in since the cutoff: it is still time to have it in the statement.
-async fn tell_news(conn: &mut PgConnection, id: i64, session: &Session) -> anyhow::Result<()> {
-    let events = events_since_cutoff(conn, id).await?;
-    if events > 0 && session.format == Format::Table {
+fn tell_news(events_since_cutoff: Option<i64>) -> anyhow::Result<()> {
+    if let Some(events) = events_since_cutoff.filter(|events| *events > 0) {
         line(format!(
             "Since its cutoff {} of the period came in: settle it again before it is issued, or they are booked in the next one.",
             counted(events, "event")
@@ -140,7 +140,9 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             rows.sort_by(|a, b| (&a.contract, a.period).cmp(&(&b.contract, b.period)));
             match session.format {
                 Format::Json => json(&rows)?,
-                Format::Table if rows.is_empty() => line("No statements yet; `apportion settle` drafts them.")?,
+                Format::Table if rows.is_empty() => {
+                    line("No statements yet; `apportion settle CONTRACT PERIOD --by NAME` drafts them.")?
+                }
                 Format::Table => line(list(&rows))?,
             }
         }
@@ -148,24 +150,23 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let mut conn = pool.acquire().await?;
             let record = read(&mut conn, id).await?;
             let unresolved_events = unresolved_events(&mut conn, &record.head).await?;
+            let events_since_cutoff = events_since_cutoff(&mut conn, &record.head).await?;
             match session.format {
                 Format::Json => {
                     let statement = RawValue::from_string(record.document)?;
-                    json(&Shown { head: &record.head, history: &record.history, unresolved_events, statement })?;
+                    let (head, history) = (&record.head, &record.history);
+                    json(&Shown { head, history, unresolved_events, events_since_cutoff, statement })?;
                 }
                 Format::Table => {
                     line(super::statement_text::text(&record.head, &record.statement()?, unresolved_events))?;
                     line(changes(&record.history))?;
-                    if record.head.status.may_be_drafted_anew() {
-                        tell_news(&mut conn, id, session).await?;
-                    }
+                    tell_news(events_since_cutoff)?;
                 }
             }
         }
         Command::Approve { id, by } => {
             approve(&pool, id, by.as_str()).await?;
             report(&pool, id, session).await?;
-            tell_news(&mut *pool.acquire().await?, id, session).await?;
         }
         Command::Issue { id, by } => {
             issue(&pool, id, by.as_str()).await?;
@@ -197,6 +198,8 @@ struct Shown<'a> {
     head: &'a StatementHead,
     history: &'a [StatusChange],
     unresolved_events: i64,
+    /// Until it is issued.
+    events_since_cutoff: Option<i64>,
     statement: Box<RawValue>,
 }
 
@@ -206,10 +209,26 @@ async fn note(pool: &PgPool, heard: Reply, said: &Replied, session: &Session) ->
 }
 
 async fn report(pool: &PgPool, id: i64, session: &Session) -> anyhow::Result<()> {
-    let row = head(&mut *pool.acquire().await?, id).await?;
+    let mut conn = pool.acquire().await?;
+    let row = head(&mut conn, id).await?;
     match session.format {
         Format::Json => json(&row),
-        Format::Table => Ok(line(format!("Statement {id} is {}, revision {}.", row.status, row.revision))?),
+        Format::Table => {
+            line(format!("Statement {id} is {}, revision {}.", row.status, row.revision))?;
+            let unwaived = unwaived_events(&mut conn, &row).await?;
+            if unwaived > 0 {
+                line(format!(
+                    "Before its issue: no register names the deployment or product of {}. Register them with \
+                     `apportion contracts apply FOLDER` and settle again, or {}.",
+                    counted(unwaived, "event"),
+                    waive_command(id)
+                ))?;
+            }
+            if let Some(step) = next_step(id, row.status) {
+                line(format!("Next: {step}."))?;
+            }
+            tell_news(events_since_cutoff(&mut conn, &row).await?)
+        }
     }
 }
 
@@ -232,18 +251,18 @@ fn changes(history: &[StatusChange]) -> comfy_table::Table {
 
 /// The statements as a table.
 pub fn list(rows: &[StatementHead]) -> comfy_table::Table {
-    let heading = ["id", "contract", "period", "between", "currency", "status", "revision", "by"];
+    let heading = ["id", "contract", "period", "between", "currency", "revision", "status", "status set by"];
     let row = |row: &StatementHead| {
         vec![
             row.statement_id.to_string(),
             row.contract.to_string(),
             row.period.to_string(),
             format!("{} and {}", row.party_a, row.party_b),
-            row.currency.to_string(),
-            row.status.to_string(),
+            row.unit.to_string(),
             row.revision.to_string(),
+            row.status.to_string(),
             row.changed_by.clone(),
         ]
     };
-    output::table(&heading, &[0, 6], rows.iter().map(row))
+    output::table(&heading, &[0, 5], rows.iter().map(row))
 }

@@ -48,8 +48,8 @@ fn write(out: &mut String, row: &StatementHead, statement: &Statement, unresolve
 
 fn line_rows(statement: &Statement, line: &StatementLine) -> Vec<Vec<String>> {
     let who = format!("{} owes {}", line.payer, line.payee);
-    let booked = money(&line.amount, statement.currency);
-    let before_now = money(&line.booked_before, statement.currency);
+    let booked = money(&line.amount, statement.unit.clone());
+    let before_now = money(&line.booked_before, statement.unit.clone());
     let heading = format!("{} ({})", line.clause.heading, line.term);
     let origin = line.origin_period.to_string();
     let Some((last, before)) = line.details.split_last() else {
@@ -58,7 +58,11 @@ fn line_rows(statement: &Statement, line: &StatementLine) -> Vec<Vec<String>> {
     // The amount is booked for the origin period as a whole, so it stands at its last row.
     let row = |detail: &LineDetail, before_now: String, booked: String| {
         let clause = format!("{heading}, version {}", detail.version);
-        let (base, rate, accrued) = (exact(&detail.base), detail.rate.to_string(), exact(&detail.accrued));
+        let (base, rate, accrued) = (
+            exact(&detail.base),
+            detail.rate.as_ref().map(ToString::to_string).unwrap_or_default(),
+            exact(&detail.accrued),
+        );
         vec![clause, origin.clone(), who.clone(), base, rate, accrued, before_now, booked]
     };
     let earlier = before.iter().map(|detail| row(detail, String::new(), String::new()));
@@ -76,8 +80,8 @@ fn write_rounding(out: &mut String, statement: &Statement) -> fmt::Result {
         out,
         "Running totals are rounded, {mode}; what is booked is the difference of two, less what was booked:"
     )?;
-    let rounded = |exact: &Exact| exact.round(statement.currency.minor_digits(), statement.rounding);
-    let cell = |amount: &Exact| money(amount, statement.currency);
+    let rounded = |exact: &Exact| exact.round(statement.unit.digits(), statement.rounding);
+    let cell = |amount: &Exact| money(amount, statement.unit.clone());
     let rows = statement.lines.iter().map(|line| {
         let through = &line.accrued_before + &line.accrued;
         vec![
@@ -95,7 +99,7 @@ fn write_rounding(out: &mut String, statement: &Statement) -> fmt::Result {
 }
 
 fn total_row(statement: &Statement, total: &DirectionTotal) -> Vec<String> {
-    let cell = |amount: &Exact| money(amount, statement.currency);
+    let cell = |amount: &Exact| money(amount, statement.unit.clone());
     vec![
         total.payer.to_string(),
         total.payee.to_string(),
@@ -108,15 +112,15 @@ fn total_row(statement: &Statement, total: &DirectionTotal) -> Vec<String> {
 }
 
 fn write_parts(out: &mut String, statement: &Statement, line: &StatementLine) -> fmt::Result {
-    let amount = format!("amount in {}", statement.currency);
-    for detail in line.details.iter().filter(|detail| !detail.parts.is_empty()) {
-        writeln!(out, "The base of {} in {}, version {}:", line.term, line.origin_period, detail.version)?;
-        let parts = detail.parts.iter().map(|part| {
-            vec![part.what.clone(), part.cloud.clone(), part.channel.clone(), part.product.clone(), exact(&part.amount)]
-        });
-        writeln!(out, "{}", table(&["what", "cloud", "channel", "product", &amount], &[4], parts))?;
+    let amount = format!("amount in {}", statement.unit);
+    if line.parts.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    writeln!(out, "The base of {} in {}:", line.term, line.origin_period)?;
+    let parts = line.parts.iter().map(|part| {
+        vec![part.what.clone(), part.cloud.clone(), part.channel.clone(), part.product.clone(), exact(&part.amount)]
+    });
+    writeln!(out, "{}", table(&["what", "cloud", "channel", "product", &amount], &[4], parts))
 }
 
 fn write_cap(out: &mut String, statement: &Statement, line: &StatementLine, detail: &LineDetail) -> fmt::Result {
@@ -128,7 +132,7 @@ fn write_cap(out: &mut String, statement: &Statement, line: &StatementLine, deta
         line.term,
         line.origin_period,
         detail.version,
-        money(&cap.limit, statement.currency),
+        money(&cap.limit, statement.unit.clone()),
         exact(&cap.before),
         exact(&cap.after),
         percent.unwrap_or_default().round(4, Rounding::HalfEven),

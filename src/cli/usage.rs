@@ -1,17 +1,15 @@
 //! `apportion usage`: what became of the messages.
 
 use super::output::{Format, counted, exact, instant, json, line, table, thousands};
-use super::{Session, Stop};
+use super::{Session, Stop, instant_or_date};
 use apportion::domain::availability::CloudOutcomes;
-use apportion::domain::period::{Instant, ParseInstantError, Span, parse_instant, start_of_day};
+use apportion::domain::period::{Instant, Span};
 use apportion::ingest::retry::retry;
 use apportion::ingest::writer::Writer;
 use apportion::jobs::availability::{CloudAvailability, availability_by_cloud};
 use apportion::sources::{RejectionReason, cloudevents};
 use apportion::store::usage_reports as reports;
 use apportion::telemetry::Metrics;
-use chrono::NaiveDate;
-use chrono_tz::Tz;
 use clap::builder::PossibleValuesParser;
 use rust_decimal::Decimal;
 use serde_json::Value;
@@ -49,7 +47,7 @@ Examples:
   apportion usage conflicts --format json";
 
 const UNRESOLVED_EXAMPLES: &str = "\
-Such usage counts from when its names are registered: add them to register.md, then `apportion contracts apply`.
+Such usage counts from when its names are registered: add them to register.md, then `apportion contracts apply FOLDER`.
 
 Examples:
   apportion usage unresolved";
@@ -107,18 +105,13 @@ enum Command {
     /// Count usage events by cloud and reported outcome, with the availability that follows
     #[command(after_help = AVAILABILITY_EXAMPLES)]
     Availability {
-        /// The first instant: RFC 3339, or a date for its midnight in UTC
+        /// The first instant: RFC 3339, or a date for its first instant in UTC
         #[arg(long, value_parser = instant_or_date)]
         from: Instant,
         /// The end, exclusive
         #[arg(long, value_parser = instant_or_date)]
         to: Instant,
     },
-}
-
-fn instant_or_date(text: &str) -> Result<Instant, ParseInstantError> {
-    let date = text.parse::<NaiveDate>();
-    date.map_or_else(|_| parse_instant(text), |date| Ok(start_of_day(Tz::UTC, date)))
 }
 
 /// A reason that never occurs would look like one without rejections.
@@ -148,6 +141,9 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let found = reports::rejections(&pool, reason.as_deref(), None, i64::from(limit)).await?;
             if as_json {
                 return json(&found);
+            }
+            if found.is_empty() {
+                return Ok(line("No rejections.")?);
             }
             let row = |it: reports::RejectionLine| vec![instant(it.recorded_at), it.position, it.reason, it.detail];
             Ok(line(table(&["recorded", "position", "reason", "detail"], &[], found.into_iter().map(row)))?)
@@ -194,6 +190,9 @@ fn show_conflicts(found: Vec<reports::ConflictLine>, as_json: bool) -> anyhow::R
     if as_json {
         return json(&objects);
     }
+    if rows.is_empty() {
+        return Ok(line("No conflicts.")?);
+    }
     Ok(line(table(&["recorded", "position", "source", "event", "reported, and what stands"], &[], rows))?)
 }
 
@@ -239,6 +238,9 @@ pub async fn unresolved(pool: &PgPool) -> anyhow::Result<Vec<reports::Unresolved
 
 /// A name that no register has is marked.
 pub fn show_unresolved(found: Vec<reports::UnresolvedLine>) -> anyhow::Result<()> {
+    if found.is_empty() {
+        return Ok(line("No unresolved usage: the register knows every deployment and product that was reported.")?);
+    }
     let marked = |name: String, known: bool| if known { name } else { format!("{name} (unknown)") };
     let row = |it: reports::UnresolvedLine| {
         let span = format!("{} to {}", it.first_hour.format("%Y-%m-%d"), it.last_hour.format("%Y-%m-%d"));

@@ -14,6 +14,13 @@ pub struct EventState {
     pub content: UsageContent,
 }
 
+impl EventState {
+    /// Whether it counts: it is not voided, and what corrections made of it fits together.
+    pub fn counts(&self) -> bool {
+        !self.voided && !self.content.ends_before_start()
+    }
+}
+
 /// Why a correction or void is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -85,9 +92,22 @@ pub fn state(event_id: &str, content: &UsageContent, amendments: &[&Amendment]) 
 }
 
 fn restate(content: &mut UsageContent, restated: &Restatement) {
-    let Restatement { occurred_at, deployment, product, customer, service_tier, outcome, quantities } = restated;
+    let Restatement {
+        occurred_at,
+        ended_at,
+        deployment,
+        product,
+        customer,
+        service_tier,
+        outcome,
+        attributes,
+        quantities,
+    } = restated;
     if let Some(occurred_at) = occurred_at {
         content.occurred_at = *occurred_at;
+    }
+    if ended_at.is_some() {
+        content.ended_at = *ended_at;
     }
     let texts = [
         (&mut content.deployment, deployment),
@@ -103,6 +123,10 @@ fn restate(content: &mut UsageContent, restated: &Restatement) {
     if outcome.is_some() {
         content.outcome = *outcome;
     }
+    for (name, value) in attributes {
+        content.attributes.insert(*name, value.clone());
+    }
+    content.attributes.retain(|_, value| !value.is_empty());
     if let Some(quantities) = quantities {
         content.quantities.clone_from(quantities);
     }
@@ -113,7 +137,7 @@ mod tests {
     use super::*;
     use crate::domain::ids::EventId;
     use crate::domain::period::parse_instant;
-    use crate::domain::usage::{Meter, Quantities};
+    use crate::domain::usage::{Meter, Quantities, UsageAttribute, UsageAttributes};
     use rust_decimal::Decimal;
 
     fn quantities(tokens: u32) -> Quantities {
@@ -123,11 +147,13 @@ mod tests {
     fn content() -> UsageContent {
         UsageContent {
             occurred_at: parse_instant("2026-05-01T00:00:00Z").expect("an instant"),
+            ended_at: None,
             deployment: "azure".into(),
             product: "gpt".into(),
             customer: String::new(),
             service_tier: "default".into(),
             outcome: None,
+            attributes: UsageAttributes::new(),
             quantities: quantities(1),
         }
     }
@@ -175,6 +201,50 @@ mod tests {
             assert_eq!(state.voided, voided, "{amendments:?}");
             assert_eq!(state.content.quantities, quantities(tokens), "{amendments:?}");
             assert_eq!(state.content.product, product, "{amendments:?}");
+        }
+    }
+
+    #[test]
+    fn each_attribute_is_a_field_of_its_own() {
+        let told = |pairs: &[(UsageAttribute, &str)]| -> UsageAttributes {
+            pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+        };
+        let (country, label) = (UsageAttribute::Country, UsageAttribute::Label);
+        let content = UsageContent { attributes: told(&[(country, "CH"), (label, "setup")]), ..content() };
+        let restate = |id: &str, pairs: &[(UsageAttribute, &str)]| {
+            let restated = Restatement { attributes: told(pairs), ..Restatement::default() };
+            amendment(id, "e", AmendmentKind::Correction(restated))
+        };
+        let cases = [
+            (vec![restate("c1", &[(country, "DE")])], told(&[(country, "DE"), (label, "setup")])),
+            (vec![restate("c1", &[(country, "DE")]), restate("c2", &[(label, "")])], told(&[(country, "DE")])),
+            (vec![restate("c1", &[(country, "DE")]), void("v", "c1")], content.attributes.clone()),
+        ];
+        for (amendments, expected) in cases {
+            let known: Vec<&Amendment> = amendments.iter().collect();
+            assert_eq!(state("e", &content, &known).content.attributes, expected, "{amendments:?}");
+        }
+    }
+
+    #[test]
+    fn an_interval_that_would_end_before_it_starts_counts_nowhere() {
+        let at = |text: &str| parse_instant(text).ok();
+        let content = UsageContent { ended_at: at("2026-05-01T01:00:00Z"), ..content() };
+        let moved = |id: &str, to: &str| {
+            let restated = Restatement { occurred_at: at(to), ..Restatement::default() };
+            amendment(id, "e", AmendmentKind::Correction(restated))
+        };
+        let ended = Restatement { ended_at: at("2026-05-01T03:00:00Z"), ..Restatement::default() };
+        let later = moved("c1", "2026-05-01T02:00:00Z");
+        let cases = [
+            (vec![moved("c1", "2026-05-01T01:00:00Z")], true),
+            (vec![later.clone()], false),
+            (vec![later.clone(), amendment("c2", "e", AmendmentKind::Correction(ended))], true),
+            (vec![later.clone(), void("v", "c1")], true),
+        ];
+        for (amendments, counts) in cases {
+            let known: Vec<&Amendment> = amendments.iter().collect();
+            assert_eq!(state("e", &content, &known).counts(), counts, "{amendments:?}");
         }
     }
 

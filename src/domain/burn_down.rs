@@ -1,8 +1,9 @@
 //! How far caps are used up, as the statements say, and when they will be at the pace of the last periods.
 
+use super::calendar::Period;
 use super::ids::{ContractId, PartyId, TermId};
-use super::money::{Currency, Exact, Rounding};
-use super::period::{Instant, Period};
+use super::money::{Exact, Rounding, Unit};
+use super::period::{Instant, local_date};
 use super::statement::{Statement, StatementLine};
 use chrono::{Days, NaiveDate};
 use serde::Serialize;
@@ -19,7 +20,9 @@ pub struct BurnDown {
     pub term: TermId,
     pub payer: PartyId,
     pub payee: PartyId,
-    pub currency: Currency,
+    /// What the cap is in.
+    #[serde(flatten)]
+    pub unit: Unit,
     pub limit: Exact,
     /// What has accrued under the cap through `period`, its opening included.
     pub used: Exact,
@@ -86,7 +89,7 @@ pub fn burn_down(statements: &[Statement], ends: &BTreeMap<TermId, Instant>) -> 
             term: term.clone(),
             payer: line.payer.clone(),
             payee: line.payee.clone(),
-            currency: statement.currency,
+            unit: statement.unit.clone(),
             used: last.used,
             forecast: forecast(&remaining, &periods, ends.get(term), &statement.zone),
             remaining,
@@ -117,7 +120,7 @@ fn forecast(remaining: &Exact, periods: &[PeriodUse], ends_at: Option<&Instant>,
     let day = last_day.checked_add_days(Days::new(needed.saturating_add(begun))).unwrap_or(NaiveDate::MAX);
     let pace_periods = paced.len();
     match (ends_at, zone.parse::<chrono_tz::Tz>()) {
-        (Some(ends_at), Ok(zone)) if ends_at.with_timezone(&zone).date_naive() <= day => {
+        (Some(ends_at), Ok(zone)) if local_date(*ends_at, zone) <= day => {
             Forecast::EndsBefore { ends_at: *ends_at, pace_periods }
         }
         _ => Forecast::UsedUpOn { day, pace_periods },
@@ -125,5 +128,5 @@ fn forecast(remaining: &Exact, periods: &[PeriodUse], ends_at: Option<&Instant>,
 }
 
 fn days_of(period: Period) -> i64 {
-    period.last_day().signed_duration_since(period.first_day()).num_days().saturating_add(1)
+    period.end_day.signed_duration_since(period.first_day).num_days()
 }

@@ -1,10 +1,12 @@
 //! Calendars: how an agreement cuts time into windows of whole local days.
 
-use super::period::{Period, PeriodUnit, Span, start_of_day};
+use super::period::{Instant, Span, local_date, start_of_day};
 use chrono::{Datelike, Days, Months, NaiveDate, Weekday};
 use chrono_tz::Tz;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::num::NonZeroU32;
+use std::str::FromStr;
 
 /// How time is cut into windows: months, quarters and years of the calendar or from an anchor, weeks, listed dates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,7 +26,10 @@ pub enum Calendar {
 }
 
 /// A stretch of whole local days.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+///
+/// Written as a month `2026-05`, a quarter `2026-Q2` or a year `2026` where it is one, else by its first and last day:
+/// `2026-05-15/2026-06-14`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Window {
     pub first_day: NaiveDate,
     /// The day after its last.
@@ -74,31 +79,22 @@ impl Calendar {
         self.window(window.end_day)
     }
 
-    /// What people call a window: `2026-05`, `2026-Q2` or `2026` in the calendar of all, else its first day.
-    pub fn name(&self, window: Window) -> String {
-        match self.period_unit() {
-            Some(unit) => Period::containing(window.first_day, unit).to_string(),
-            None => window.first_day.to_string(),
-        }
+    /// The window in which an instant lies, as a zone sees it.
+    pub fn at(&self, at: Instant, zone: Tz) -> Option<Window> {
+        self.window(local_date(at, zone))
     }
 
     /// The window of a name, or of its first day.
     pub fn named(&self, name: &str) -> Option<Window> {
-        let of_period = name.parse::<Period>().ok().filter(|period| Some(period.unit()) == self.period_unit());
-        let first_day = of_period.map(|period| period.first_day()).or_else(|| name.parse().ok())?;
-        self.window(first_day).filter(|window| window.first_day == first_day)
+        match name.parse::<NaiveDate>() {
+            Ok(first_day) => self.window(first_day).filter(|window| window.first_day == first_day),
+            Err(_) => name.parse().ok().filter(|window| self.has(*window)),
+        }
     }
 
-    /// Whether its windows are months, quarters or years of the calendar of all.
-    fn period_unit(&self) -> Option<PeriodUnit> {
-        let Self::Months { months, .. } = self else { return None };
-        let unit = match months.get() {
-            1 => PeriodUnit::Month,
-            3 => PeriodUnit::Quarter,
-            12 => PeriodUnit::Year,
-            _ => return None,
-        };
-        (*self == Self::of_months(*months)).then_some(unit)
+    /// Whether a window is one of its own.
+    pub fn has(&self, window: Window) -> bool {
+        self.window(window.first_day) == Some(window)
     }
 
     /// The place of a window, 1 for the one that contains `first`; none before it.
@@ -136,9 +132,83 @@ fn months_between(from: NaiveDate, to: NaiveDate) -> i64 {
     months(to).saturating_sub(months(from))
 }
 
+/// A settlement period: a window of its contract's calendar.
+pub type Period = Window;
+
+/// How many months of the calendar of all a window is, if it is one of those that have a name.
+fn named_months(window: &Window) -> Option<u32> {
+    let of_year = |months| Calendar::of_months(months).has(*window).then_some(months.get());
+    [1, 3, 12].into_iter().filter_map(NonZeroU32::new).find_map(of_year)
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let year = self.first_day.year();
+        match named_months(self) {
+            Some(1) => write!(f, "{year:04}-{:02}", self.first_day.month()),
+            Some(3) => write!(f, "{year:04}-Q{}", self.first_day.quarter()),
+            Some(_) => write!(f, "{year:04}"),
+            None => write!(f, "{}/{}", self.first_day, self.last_day()),
+        }
+    }
+}
+
+/// The text is no period.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "\"{text}\" is no period; write a month 2026-05, a quarter 2026-Q2, a year 2026, or first and last day 2026-05-15/2026-06-14"
+)]
+pub struct ParsePeriodError {
+    pub text: String,
+}
+
+impl FromStr for Window {
+    type Err = ParsePeriodError;
+
+    fn from_str(text: &str) -> Result<Self, ParsePeriodError> {
+        let window = match text.split_once('/') {
+            Some((first, last)) => days(first, last),
+            None => named_window(text),
+        };
+        // A window has one way to be written.
+        window.filter(|it| it.to_string() == text).ok_or_else(|| ParsePeriodError { text: text.to_owned() })
+    }
+}
+
+fn days(first: &str, last: &str) -> Option<Window> {
+    let (first_day, last_day): (NaiveDate, NaiveDate) = (first.parse().ok()?, last.parse().ok()?);
+    Some(Window { first_day, end_day: last_day.succ_opt()? }).filter(|window| window.first_day < window.end_day)
+}
+
+fn named_window(text: &str) -> Option<Window> {
+    let (year, part) = text.split_once('-').map_or((text, None), |(year, part)| (year, Some(part)));
+    let (month, months) = match part {
+        None => (1, 12),
+        Some(part) => match part.strip_prefix('Q') {
+            Some(quarter) => (quarter.parse::<u32>().ok()?.checked_mul(3)?.checked_sub(2)?, 3),
+            None => (part.parse().ok()?, 1),
+        },
+    };
+    let first_day = NaiveDate::from_ymd_opt(year.parse().ok()?, month, 1)?;
+    Calendar::of_months(NonZeroU32::new(months)?).window(first_day)
+}
+
+impl Serialize for Window {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Window {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::period::{end_of_day_exclusive, last_instant_before, parse_instant};
 
     fn day(text: &str) -> NaiveDate {
         text.parse().expect("a date")
@@ -180,20 +250,77 @@ mod tests {
         }
     }
 
+    const LOS_ANGELES: Tz = chrono_tz::America::Los_Angeles;
+
+    fn of_all(length: u32) -> Calendar {
+        Calendar::of_months(NonZeroU32::new(length).expect("some"))
+    }
+
+    fn instant(text: &str) -> Instant {
+        parse_instant(text).expect("an instant")
+    }
+
+    #[test]
+    fn the_end_of_2030_is_local() {
+        let end = end_of_day_exclusive(LOS_ANGELES, NaiveDate::from_ymd_opt(2030, 12, 31).expect("a date"));
+        assert_eq!(end, instant("2031-01-01T08:00:00Z"));
+        let year = |text| of_all(12).at(instant(text), LOS_ANGELES).map(|it| it.to_string());
+        assert_eq!(year("2031-01-01T07:59:59.999999Z"), Some("2030".to_owned()));
+        assert_eq!(year("2031-01-01T08:00:00Z"), Some("2031".to_owned()));
+    }
+
+    #[test]
+    fn months_have_days_of_23_and_25_hours() {
+        let hours = |text: &str| {
+            let span = text.parse::<Window>().expect("a period").span(LOS_ANGELES);
+            (span.end - span.start).num_hours()
+        };
+        assert_eq!(hours("2026-03"), 31 * 24 - 1);
+        assert_eq!(hours("2026-11"), 30 * 24 + 1);
+    }
+
+    #[test]
+    fn the_hour_before_a_doubled_midnight_is_in_the_period_that_it_begins() {
+        // St. John's put its clocks back at 00:01 on 1 November 2009, a minute into the month.
+        let zone = chrono_tz::America::St_Johns;
+        let november: Window = "2009-11".parse().expect("a period");
+        assert_eq!(november.span(zone).start, instant("2009-11-01T02:30:00Z"));
+        for at in ["2009-11-01T02:30:00Z", "2009-11-01T02:31:00Z", "2009-11-01T03:00:00Z", "2009-11-01T03:30:00Z"] {
+            assert_eq!(of_all(1).at(instant(at), zone), Some(november), "{at}");
+        }
+        let before = last_instant_before(instant("2009-11-01T02:30:00Z"));
+        assert_eq!(of_all(1).at(before, zone), "2009-10".parse().ok());
+    }
+
+    #[test]
+    fn periods_are_written_and_follow_each_other() {
+        for (months, text, next) in [(1, "2026-12", "2027-01"), (3, "2026-Q4", "2027-Q1"), (12, "2026", "2027")] {
+            let period: Window = text.parse().expect("a period");
+            assert_eq!(period.to_string(), text);
+            assert_eq!(of_all(months).next(period), next.parse().ok());
+        }
+        for wrong in ["", "26-05", "2026-13", "2026-5", "2026-Q5", "2026-Q0", "2026-é", "+202-05", "2026-+5"] {
+            assert!(wrong.parse::<Window>().is_err(), "{wrong}");
+        }
+    }
     #[test]
     fn windows_have_names() {
-        let of_all = |length| Calendar::of_months(NonZeroU32::new(length).expect("some"));
         let check = |calendar: &Calendar, date: &str, name: &str| {
             let window = calendar.window(day(date)).expect("a window");
-            assert_eq!((calendar.name(window), calendar.named(name)), (name.to_owned(), Some(window)));
+            assert_eq!((window.to_string(), calendar.named(name)), (name.to_owned(), Some(window)));
+            assert_eq!(calendar.named(&window.first_day.to_string()), Some(window));
         };
         check(&of_all(1), "2026-05-31", "2026-05");
         check(&of_all(3), "2026-05-31", "2026-Q2");
         check(&of_all(12), "2026-05-31", "2026");
-        check(&of_all(5), "2000-06-30", "2000-06-01");
-        check(&months(3, "2026-05-31"), "2026-12-01", "2026-11-30");
+        check(&of_all(5), "2000-06-30", "2000-06-01/2000-10-31");
+        check(&months(3, "2026-05-31"), "2026-12-01", "2026-11-30/2027-02-27");
         assert_eq!(months(3, "2026-05-31").named("2026-12-01"), None, "no first day");
         assert_eq!(of_all(1).named("2026-Q2"), None);
+        for wrong in ["2026-5", "2026-13", "+026-05", "2026-Q5", "26", "2026-05-02/2026-05-01", "2026-05-01/2026-05-31"]
+        {
+            assert!(wrong.parse::<Window>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

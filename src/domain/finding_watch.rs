@@ -14,7 +14,7 @@ pub struct FindingState {
     pub id: String,
     pub key: GroupKey,
     pub on_breach: OnBreach,
-    pub why: String,
+    pub why: Vec<String>,
     pub events: i64,
     pub first_at: Instant,
     pub last_at: Instant,
@@ -29,7 +29,7 @@ impl From<&Finding> for FindingState {
             id: finding.id.clone(),
             key: finding.key.clone(),
             on_breach: finding.on_breach,
-            why: finding.why.join("; "),
+            why: finding.why.clone(),
             events: finding.events,
             first_at: finding.first_at,
             last_at: finding.last_at,
@@ -144,8 +144,8 @@ mod tests {
         assert_eq!(days(&news.gone), ["2026-05-03"]);
         let gone = &news.gone[0];
         assert_eq!(
-            (gone.events, gone.amounts.len(), gone.unpriced, gone.why.as_str()),
-            (0, 0, false, "too early; elsewhere")
+            (gone.events, gone.amounts.len(), gone.unpriced, gone.why.join("; ")),
+            (0, 0, false, "too early; elsewhere".to_owned())
         );
         assert_eq!(news.states().count(), 3);
         assert!(FindingNews::of(&seen, &[]).gone.len() == 3 && FindingNews::of(&[], &[]).is_empty());

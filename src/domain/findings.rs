@@ -6,7 +6,7 @@ use super::contract::selector::{Attribute, Values, in_words};
 use super::ids::{ContractId, DeploymentId, EventId, PartyId, ProductId, TermId};
 use super::money::{Currency, Exact};
 use super::names::names;
-use super::period::{Instant, Span, Timeline, end_of_day_exclusive, start_of_day};
+use super::period::{Instant, Span, Timeline, end_of_day_exclusive, local_date, start_of_day};
 use super::price::PriceBook;
 use super::rating::{Charge, UsageRollup, rate};
 use super::record::Fact;
@@ -219,13 +219,9 @@ pub struct Days {
 impl Days {
     /// Every day of a zone of which a part lies in one of these hours, each told by its first instant.
     pub fn of_hours(zone: Tz, hours: &[Instant]) -> Self {
-        let day_of = |at: Instant| {
-            let named = at.with_timezone(&zone).date_naive();
-            // Where clocks are put back over midnight, the local date of an instant can be that of the day before.
-            named.succ_opt().filter(|next| start_of_day(zone, *next) <= at).unwrap_or(named)
-        };
         let last = |hour: Instant| hour.checked_add_signed(TimeDelta::minutes(59)).unwrap_or(hour);
-        let days: BTreeSet<NaiveDate> = hours.iter().flat_map(|hour| [day_of(*hour), day_of(last(*hour))]).collect();
+        let days: BTreeSet<NaiveDate> =
+            hours.iter().flat_map(|hour| [local_date(*hour, zone), local_date(last(*hour), zone)]).collect();
         let span = |day| (start_of_day(zone, day), (day, end_of_day_exclusive(zone, day)));
         Self { spans: days.into_iter().map(span).collect() }
     }
@@ -375,17 +371,6 @@ pub struct Rated<'a> {
     pub prices: &'a PriceBook,
 }
 
-/// What is held back from the bases of one contract.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Held {
-    pub contract: ContractId,
-    /// Of the usage that is known, by the same segments.
-    pub usage: Vec<UsageRollup>,
-    /// The deductions that name an event which is held.
-    pub deductions: BTreeSet<EventId>,
-    pub events: Vec<HeldEvents>,
-}
-
 /// How many events of a product at a deployment are held back from the bases of a contract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
@@ -394,18 +379,4 @@ pub struct HeldEvents {
     pub product: ProductId,
     pub deployment: DeploymentId,
     pub events: i64,
-}
-
-/// Usage less what of it is held.
-pub fn without_held(usage: &[UsageRollup], held: &[UsageRollup]) -> Vec<UsageRollup> {
-    let key = |it: &UsageRollup| {
-        let (deployment, product, customer) = (it.deployment.clone(), it.product.clone(), it.customer.clone());
-        (it.segment, deployment, product, customer, it.service_tier.clone(), it.context_over, it.meter)
-    };
-    let held: BTreeMap<_, &Exact> = held.iter().map(|rollup| (key(rollup), &rollup.quantity)).collect();
-    let left = |rollup: &UsageRollup| {
-        let taken = held.get(&key(rollup)).copied().cloned().unwrap_or_default();
-        UsageRollup { quantity: &rollup.quantity - &taken, ..rollup.clone() }
-    };
-    usage.iter().map(left).collect()
 }

@@ -5,6 +5,7 @@ use super::money::{Exact, ParseExactError};
 use super::period::{Instant, ParseInstantError, parse_instant};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// So much of `to` for one of `from` on a date. Of several of one source, pair and date the last recorded holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -17,6 +18,13 @@ pub struct FxRate {
     pub source: String,
     /// None: known from the start.
     pub recorded_at: Option<Instant>,
+}
+
+impl FxRate {
+    /// What it is the rate of: its source, date and pair.
+    pub fn key(&self) -> (&str, NaiveDate, &str, &str) {
+        (&self.source, self.date, &self.from, &self.to)
+    }
 }
 
 /// Why a table of rates cannot be read, and in which line.
@@ -43,6 +51,10 @@ pub enum FxProblem {
     Name { field: &'static str, text: String },
     #[error("from {unit} to {unit} there is nothing to convert")]
     SameUnit { unit: String },
+    #[error("recorded_at is stamped when rates are loaded; only the rates of a scenario state it")]
+    RecordedAt,
+    #[error("{source} states from {from} to {to} on {date} twice; a restated rate stands in place of the one before", source = .rate.source, from = .rate.from, to = .rate.to, date = .rate.date)]
+    Repeated { rate: Box<FxRate> },
 }
 
 #[derive(Deserialize)]
@@ -56,12 +68,39 @@ struct Row {
     recorded_at: Option<String>,
 }
 
-/// Reads rates: CSV with the header `date,from,to,rate,source,recorded_at`.
+/// Reads rates that are to be loaded: CSV with the header `date,from,to,rate,source`, each source, date and pair once.
 ///
 /// # Errors
 /// The first line that is wrong.
 pub fn read_fx_rates(text: &str) -> Result<Vec<FxRate>, FxError> {
+    let (mut rates, mut seen) = (Vec::new(), BTreeSet::new());
+    read_rows(text, |rate| {
+        if rate.recorded_at.is_some() {
+            return Err(FxProblem::RecordedAt);
+        }
+        if !seen.insert((rate.source.clone(), rate.date, rate.from.clone(), rate.to.clone())) {
+            return Err(FxProblem::Repeated { rate: Box::new(rate) });
+        }
+        rates.push(rate);
+        Ok(())
+    })?;
+    Ok(rates)
+}
+
+/// Reads rates that may have one more column, `recorded_at`, as a scenario's have; there a restated one is a row more.
+///
+/// # Errors
+/// The first line that is wrong.
+pub fn read_recorded_fx_rates(text: &str) -> Result<Vec<FxRate>, FxError> {
     let mut rates = Vec::new();
+    read_rows(text, |rate| {
+        rates.push(rate);
+        Ok(())
+    })?;
+    Ok(rates)
+}
+
+fn read_rows(text: &str, mut take: impl FnMut(FxRate) -> Result<(), FxProblem>) -> Result<(), FxError> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let header = reader.headers().map_err(|problem| FxError { line: 1, problem: problem.into() })?.clone();
     for record in reader.into_records() {
@@ -69,9 +108,9 @@ pub fn read_fx_rates(text: &str) -> Result<Vec<FxRate>, FxError> {
         let record = record.map_err(|error| FxError { line: line_of(error.position()), problem: error.into() })?;
         let fail = |problem| FxError { line: line_of(record.position()), problem };
         let row: Row = record.deserialize(Some(&header)).map_err(|error| fail(error.into()))?;
-        rates.push(rate_of_row(row).map_err(fail)?);
+        rate_of_row(row).and_then(&mut take).map_err(fail)?;
     }
-    Ok(rates)
+    Ok(())
 }
 
 fn rate_of_row(row: Row) -> Result<FxRate, FxProblem> {
@@ -99,12 +138,14 @@ mod tests {
     #[test]
     fn rates_are_exact_and_wrong_rows_named() {
         let header = "date,from,to,rate,source,recorded_at\n";
-        let rates = read_fx_rates(&format!("{header}2026-03-10,EUR,USD,1.1000000001,ECB,2026-03-10T16:00:00Z\n"));
+        let rates =
+            read_recorded_fx_rates(&format!("{header}2026-03-10,EUR,USD,1.1000000001,ECB,2026-03-10T16:00:00Z\n"));
         let rates = rates.expect("rates");
         assert_eq!((rates[0].rate.to_string(), rates[0].recorded_at.is_some()), ("1.1000000001".to_owned(), true));
         let check = |row: &str, expect: &str| {
-            let error = read_fx_rates(&format!("{header}{row}\n")).expect_err("a refusal").to_string();
-            assert!(error.starts_with("line 2: ") && error.contains(expect), "{error}");
+            let error = read_fx_rates(&format!("{header}2026-03-09,EUR,USD,1.1,ECB,\n{row}\n"));
+            let error = error.expect_err("a refusal").to_string();
+            assert!(error.starts_with("line 3: ") && error.contains(expect), "{error}");
         };
         check("2026-03-32,EUR,USD,1,ECB,", "no date");
         check("2026-03-10,EUR,USD,0,ECB,", "above zero");
@@ -112,5 +153,7 @@ mod tests {
         check("2026-03-10,EUR,USD,1,,", "source \"\"");
         check("2026-03-10,EUR,USD,1,ECB,today", "instant");
         check("2026-03-10,EUR,USD,1", "found record with 4 fields");
+        check("2026-03-10,EUR,USD,1,ECB,2026-03-10T16:00:00Z", "only the rates of a scenario");
+        check("2026-03-09,EUR,USD,1.2,ECB,", "from EUR to USD on 2026-03-09 twice");
     }
 }

@@ -6,10 +6,11 @@
 //!
 //! A credit that the contract carries gives no document: the next invoice asks for less, and says so.
 
+use super::calendar::Period;
 use super::ids::{ContractId, InvoiceNumber, PartyId, TermId};
-use super::money::{Currency, Exact};
+use super::money::{Currency, Exact, Unit};
 use super::names::names;
-use super::period::{Instant, Period};
+use super::period::Instant;
 use super::register::Register;
 use super::statement::{DirectionTotal, Statement, StatementLine};
 use chrono::NaiveDate;
@@ -28,7 +29,8 @@ pub struct Invoice {
     pub issued_on: NaiveDate,
     #[cfg_attr(feature = "service", schema(value_type = String, format = DateTime))]
     pub issued_at: Instant,
-    /// As the statement says; none where no term says when.
+    /// The contract's date, which counts from the period's end; none where no term says when. It may lie before
+    /// `issued_on`: then the document is to be paid on receipt, and the date stays the one from which payment is late.
     pub due_on: Option<NaiveDate>,
     pub contract: ContractId,
     pub title: String,
@@ -46,11 +48,38 @@ pub struct Invoice {
     pub total: Exact,
 }
 
+/// When a document is to be paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payable {
+    /// By the contract's date.
+    By(NaiveDate),
+    /// At once: the contract's date was over when the document was issued. A late issue does not move that date.
+    OnReceipt { was_due_on: NaiveDate },
+    /// No term says when.
+    Unstated,
+}
+
+impl Payable {
+    pub fn of(issued_on: NaiveDate, due_on: Option<NaiveDate>) -> Self {
+        match due_on {
+            None => Self::Unstated,
+            Some(was_due_on) if was_due_on < issued_on => Self::OnReceipt { was_due_on },
+            Some(due_on) => Self::By(due_on),
+        }
+    }
+}
+
 names! {
     /// What kind of document it is.
     InvoiceKind as "kind of document" {
         Invoice = "invoice",
         CreditNote = "credit_note",
+    }
+}
+
+impl Invoice {
+    pub fn payable(&self) -> Payable {
+        Payable::of(self.issued_on, self.due_on)
     }
 }
 
@@ -102,7 +131,8 @@ pub struct InvoiceLine {
 pub struct LineBase {
     pub version: u32,
     pub base: Exact,
-    pub rate: Exact,
+    /// Where it is one number: of a plain share.
+    pub rate: Option<Exact>,
 }
 
 /// What one direction of a statement comes to.
@@ -116,6 +146,7 @@ pub enum Drawing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unnumbered {
     pub kind: InvoiceKind,
+    pub currency: Currency,
     pub issuer: PartyId,
     pub payer: PartyId,
     pub due_on: Option<NaiveDate>,
@@ -139,6 +170,11 @@ pub struct NotDrawn {
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum NotDrawnReason {
     NothingToPay,
+    /// It is owed in a unit that is no currency.
+    NotMoney {
+        #[serde(flatten)]
+        unit: Unit,
+    },
     /// The credit is taken off later periods, zero or less.
     CreditCarried {
         credit: Exact,
@@ -167,10 +203,17 @@ pub fn number(issuer: &PartyId, sequence: u32) -> InvoiceNumber {
 /// # Errors
 /// Totals that are not the sums of their lines and credits.
 pub fn drawings(statement: &Statement) -> Result<Vec<Drawing>, DrawingError> {
-    statement.totals.iter().map(|total| drawing(statement, total)).collect()
+    let of_total = |total: &DirectionTotal| match &statement.unit {
+        Unit::Currency(currency) => drawing(statement, total, *currency),
+        Unit::Declared { .. } => {
+            let reason = NotDrawnReason::NotMoney { unit: statement.unit.clone() };
+            Ok(Drawing::None(NotDrawn { payer: total.payer.clone(), payee: total.payee.clone(), reason }))
+        }
+    };
+    statement.totals.iter().map(of_total).collect()
 }
 
-fn drawing(statement: &Statement, total: &DirectionTotal) -> Result<Drawing, DrawingError> {
+fn drawing(statement: &Statement, total: &DirectionTotal, currency: Currency) -> Result<Drawing, DrawingError> {
     let (payer, payee) = (total.payer.clone(), total.payee.clone());
     let of_direction = statement.lines.iter().filter(|line| (&line.payer, &line.payee) == (&payer, &payee));
     // What is nothing is no line of a request for payment; the statement shows it.
@@ -190,6 +233,7 @@ fn drawing(statement: &Statement, total: &DirectionTotal) -> Result<Drawing, Dra
     let kind = if total.payable.is_negative() { InvoiceKind::CreditNote } else { InvoiceKind::Invoice };
     Ok(Drawing::Document(Unnumbered {
         kind,
+        currency,
         issuer: payee,
         payer,
         due_on: total.due_on,
@@ -250,7 +294,7 @@ impl Unnumbered {
             title: statement.title.clone(),
             period: statement.period,
             zone: statement.zone.clone(),
-            currency: statement.currency,
+            currency: self.currency,
             statement: given.statement.clone(),
             corrects,
             lines: self.lines,

@@ -90,14 +90,40 @@ impl<'de> Deserialize<'de> for Currency {
 }
 
 /// What a term is owed in: a currency, or a unit that the contract declares, such as cloud credits or shares.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+///
+/// Written as fields of what has it: `currency`, which is the currency's code or the unit's name, and `digits`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "UnitFields", from = "UnitFields")]
 pub enum Unit {
     Currency(Currency),
     Declared { name: DefinedTerm, digits: u32 },
 }
 
+/// A unit as the fields of what has it.
+#[derive(Serialize, Deserialize)]
+struct UnitFields {
+    currency: String,
+    digits: u32,
+}
+
+impl From<Unit> for UnitFields {
+    fn from(unit: Unit) -> Self {
+        Self { currency: unit.to_string(), digits: unit.digits() }
+    }
+}
+
+impl From<UnitFields> for Unit {
+    fn from(fields: UnitFields) -> Self {
+        Self::of(&fields.currency, fields.digits)
+    }
+}
+
 impl Unit {
+    /// The unit of a name: a contract cannot declare one that is named as a currency.
+    pub fn of(name: &str, digits: u32) -> Self {
+        name.parse().map_or_else(|_| Self::Declared { name: name.into(), digits }, Self::Currency)
+    }
+
     /// Digits after the point in which it is paid.
     pub fn digits(&self) -> u32 {
         match self {

@@ -57,6 +57,14 @@ pub fn start_of_hour(at: Instant) -> Instant {
     DateTime::from_timestamp(seconds.saturating_sub(seconds.rem_euclid(3600)), 0).unwrap_or(at)
 }
 
+/// The local date of an instant: it begins with its first instant.
+///
+/// Where clocks go back over midnight, what a clock shows then is for a while the date before.
+pub fn local_date(at: Instant, zone: Tz) -> NaiveDate {
+    let shown = at.with_timezone(&zone).date_naive();
+    shown.succ_opt().filter(|next| start_of_day(zone, *next) <= at).unwrap_or(shown)
+}
+
 /// The first instant of a local date.
 ///
 /// Where the zone skips midnight, that is the first instant which exists on the date; where midnight
@@ -222,143 +230,6 @@ impl Timeline {
     }
 }
 
-/// How a contract cuts time into settlement periods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PeriodUnit {
-    Month,
-    Quarter,
-    Year,
-}
-
-/// One settlement period: a calendar month, quarter or year, local to the contract's zone.
-///
-/// Written `2026-05`, `2026-Q2` or `2026`. Periods of one unit are ordered by time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Period {
-    first_day: NaiveDate,
-    months: u32,
-}
-
-impl Period {
-    fn starting(first_day: NaiveDate, unit: PeriodUnit) -> Self {
-        let months = match unit {
-            PeriodUnit::Month => 1,
-            PeriodUnit::Quarter => 3,
-            PeriodUnit::Year => 12,
-        };
-        Self { first_day, months }
-    }
-
-    /// The period of `unit` in which a local date lies.
-    pub fn containing(date: NaiveDate, unit: PeriodUnit) -> Self {
-        let first_month0 = match unit {
-            PeriodUnit::Month => date.month0(),
-            PeriodUnit::Quarter => date.month0().saturating_sub(date.month0() % 3),
-            PeriodUnit::Year => 0,
-        };
-        let first_day = date.with_day(1).and_then(|day| day.with_month0(first_month0)).unwrap_or(date);
-        Self::starting(first_day, unit)
-    }
-
-    /// The period in which an instant lies, as the contract's zone sees it.
-    pub fn at(instant: Instant, zone: Tz, unit: PeriodUnit) -> Self {
-        let named = Self::containing(instant.with_timezone(&zone).date_naive(), unit);
-        // Where clocks go back over midnight, the local date of an instant can be that of the day before.
-        let next = named.next();
-        if next.span(zone).start <= instant { next } else { named }
-    }
-
-    pub fn next(&self) -> Self {
-        let next = self.first_day.checked_add_months(Months::new(self.months));
-        Self { first_day: next.unwrap_or(NaiveDate::MAX), months: self.months }
-    }
-
-    pub fn unit(&self) -> PeriodUnit {
-        match self.months {
-            1 => PeriodUnit::Month,
-            3 => PeriodUnit::Quarter,
-            _ => PeriodUnit::Year,
-        }
-    }
-
-    pub fn first_day(&self) -> NaiveDate {
-        self.first_day
-    }
-
-    pub fn last_day(&self) -> NaiveDate {
-        self.next().first_day.checked_sub_days(Days::new(1)).unwrap_or(NaiveDate::MAX)
-    }
-
-    /// The instants `[start, end)` of the period in a zone.
-    pub fn span(&self, zone: Tz) -> Span {
-        Span { start: start_of_day(zone, self.first_day), end: start_of_day(zone, self.next().first_day) }
-    }
-}
-
-impl fmt::Display for Period {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let year = self.first_day.year();
-        match self.unit() {
-            PeriodUnit::Month => write!(f, "{year:04}-{:02}", self.first_day.month()),
-            PeriodUnit::Quarter => write!(f, "{year:04}-Q{}", self.first_day.quarter()),
-            PeriodUnit::Year => write!(f, "{year:04}"),
-        }
-    }
-}
-
-/// The text is no period.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{text}\" is no period; write a month 2026-05, a quarter 2026-Q2 or a year 2026")]
-pub struct ParsePeriodError {
-    pub text: String,
-}
-
-impl FromStr for Period {
-    type Err = ParsePeriodError;
-
-    fn from_str(text: &str) -> Result<Self, ParsePeriodError> {
-        let fail = || ParsePeriodError { text: text.to_owned() };
-        // `parse` would take a sign for a digit.
-        if text.contains('+') {
-            return Err(fail());
-        }
-        let (year, part) = text.split_once('-').map_or((text, None), |(year, part)| (year, Some(part)));
-        if year.len() != 4 {
-            return Err(fail());
-        }
-        let year: i32 = year.parse().map_err(|_| fail())?;
-        let (month, unit) = match part.map(|part| part.split_at_checked(1).ok_or_else(fail)).transpose()? {
-            None => (1, PeriodUnit::Year),
-            Some(("Q", quarter)) => {
-                let quarter: u32 = quarter.parse().map_err(|_| fail())?;
-                if !(1..=4).contains(&quarter) {
-                    return Err(fail());
-                }
-                (quarter.saturating_mul(3).saturating_sub(2), PeriodUnit::Quarter)
-            }
-            Some((first, rest)) if rest.len() == 1 => {
-                (format!("{first}{rest}").parse().map_err(|_| fail())?, PeriodUnit::Month)
-            }
-            Some(_) => return Err(fail()),
-        };
-        let first_day = NaiveDate::from_ymd_opt(year, month, 1).ok_or_else(fail)?;
-        Ok(Self::starting(first_day, unit))
-    }
-}
-
-impl Serialize for Period {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Period {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -381,25 +252,6 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_2030_is_local() {
-        let end = end_of_day_exclusive(LOS_ANGELES, NaiveDate::from_ymd_opt(2030, 12, 31).expect("a date"));
-        assert_eq!(end, instant("2031-01-01T08:00:00Z"));
-        let year = |text| Period::at(instant(text), LOS_ANGELES, PeriodUnit::Year).to_string();
-        assert_eq!(year("2031-01-01T07:59:59.999999Z"), "2030");
-        assert_eq!(year("2031-01-01T08:00:00Z"), "2031");
-    }
-
-    #[test]
-    fn months_have_days_of_23_and_25_hours() {
-        let hours = |text: &str| {
-            let span = text.parse::<Period>().expect("a period").span(LOS_ANGELES);
-            (span.end - span.start).num_hours()
-        };
-        assert_eq!(hours("2026-03"), 31 * 24 - 1);
-        assert_eq!(hours("2026-11"), 30 * 24 + 1);
-    }
-
-    #[test]
     fn a_skipped_midnight_is_the_first_instant_of_the_date() {
         // Santiago skips 00:00 to 01:00 on 2024-09-08.
         let day = NaiveDate::from_ymd_opt(2024, 9, 8).expect("a date");
@@ -407,19 +259,6 @@ mod tests {
         // Samoa skipped the whole of 2011-12-30.
         let gone = NaiveDate::from_ymd_opt(2011, 12, 30).expect("a date");
         assert_eq!(start_of_day(chrono_tz::Pacific::Apia, gone), instant("2011-12-30T10:00:00Z"));
-    }
-
-    #[test]
-    fn the_hour_before_a_doubled_midnight_is_in_the_period_that_it_begins() {
-        // St. John's put its clocks back at 00:01 on 1 November 2009, a minute into the month.
-        let zone = chrono_tz::America::St_Johns;
-        let november: Period = "2009-11".parse().expect("a period");
-        assert_eq!(november.span(zone).start, instant("2009-11-01T02:30:00Z"));
-        for at in ["2009-11-01T02:30:00Z", "2009-11-01T02:31:00Z", "2009-11-01T03:00:00Z", "2009-11-01T03:30:00Z"] {
-            assert_eq!(Period::at(instant(at), zone, PeriodUnit::Month), november, "{at}");
-        }
-        let before = last_instant_before(instant("2009-11-01T02:30:00Z"));
-        assert_eq!(Period::at(before, zone, PeriodUnit::Month).to_string(), "2009-10");
     }
 
     #[test]
@@ -448,16 +287,13 @@ mod tests {
     }
 
     #[test]
-    fn periods_are_written_and_follow_each_other() {
-        for (text, next) in [("2026-12", "2027-01"), ("2026-Q4", "2027-Q1"), ("2026", "2027")] {
-            let period: Period = text.parse().expect("a period");
-            assert_eq!(period.to_string(), text);
-            assert_eq!(period.next().to_string(), next);
-        }
-        for wrong in
-            ["", "26-05", "2026-13", "2026-5", "2026-Q5", "2026-Q0", "2026-05-01", "2026-é", "+202-05", "2026-+5"]
-        {
-            assert!(wrong.parse::<Period>().is_err(), "{wrong}");
-        }
+    fn a_timeline_is_cut_into_segments_that_hold_their_first_instant() {
+        let [start, cut, end] = ["2026-05-01T00:00:00Z", "2026-05-02T00:00:00Z", "2026-05-03T00:00:00Z"].map(instant);
+        let timeline = Timeline::new(start, end, [start, cut, end]);
+        let segments: Vec<Span> = timeline.segments().collect();
+        assert_eq!(segments, [Span { start, end: cut }, Span { start: cut, end }]);
+        let before = last_instant_before;
+        let places = [before(start), start, before(cut), cut, before(end), end].map(|at| timeline.segment_at(at));
+        assert_eq!(places, [None, Some(0), Some(0), Some(1), Some(1), None]);
     }
 }

@@ -328,6 +328,9 @@ mod tests {
         assert_eq!(in_force(rows, |_| ()).as_deref(), Some("new"));
         let before = |query: &mut PriceQuery<'_>| query.at = crate::domain::period::last_instant_before(query.at);
         assert_eq!(in_force(rows, before).as_deref(), Some("old"));
+        let old = rows.lines().next().expect("a row");
+        assert_eq!(in_force(old, before).as_deref(), Some("old"));
+        assert_eq!(in_force(old, |_| ()), None);
         assert_eq!(in_force(rows, |query| query.service_tier = "batch"), None);
     }
 

@@ -1,6 +1,5 @@
 //! Rating: usage of a stretch of time becomes charges, quantity x price, exact.
 
-use super::contract::simple::Attribute;
 use super::ids::{CustomerId, DeploymentId, ProductId};
 use super::money::{Currency, Exact};
 use super::period::Timeline;
@@ -54,21 +53,6 @@ impl ChargeAttributes {
             service_tier: String::new(),
             meter: String::new(),
         })
-    }
-
-    pub fn get(&self, attribute: Attribute) -> &str {
-        match attribute {
-            Attribute::Seller => &self.seller,
-            Attribute::Operator => &self.operator,
-            Attribute::Cloud => &self.cloud,
-            Attribute::Channel => &self.channel,
-            Attribute::Region => &self.region,
-            Attribute::Deployment => &self.deployment,
-            Attribute::Product => &self.product,
-            Attribute::Customer => &self.customer,
-            Attribute::ServiceTier => &self.service_tier,
-            Attribute::Meter => &self.meter,
-        }
     }
 }
 

@@ -3,10 +3,11 @@
 //! Two clocks: `now`, the scheduler's, says which periods are over. How long ago a run ended is told by the
 //! database's, the same for all instances: one whose clock jumps neither hurries nor starves the others.
 
+use super::calendar::Period;
 use super::contract::ContractHead;
 use super::ids::ContractId;
 use super::names::names;
-use super::period::{Instant, Period, start_of_day};
+use super::period::{Instant, start_of_day};
 use super::settlement::open_period;
 use chrono::{Days, TimeDelta};
 use serde::Serialize;
@@ -178,18 +179,15 @@ pub struct PeriodDue {
 /// Each is due when its last day and so many more have passed in the contract's zone. None where the books have
 /// not begun: they begin with the first period that is settled, and which one that is, a schedule cannot know.
 pub fn periods_due(head: &ContractHead, progress: Progress, now: Instant, delay_days: u32) -> Vec<PeriodDue> {
-    let Some(open) = open_period(progress.closed, progress.settled) else { return Vec::new() };
+    let calendar = &head.settlement;
+    let Some(open) = open_period(calendar, progress.closed, progress.settled) else { return Vec::new() };
     let due_at = |period: Period| {
-        let first_day_after = period.next().first_day();
-        let day = first_day_after.checked_add_days(Days::new(delay_days.into())).unwrap_or(first_day_after);
+        let day = period.end_day.checked_add_days(Days::new(delay_days.into())).unwrap_or(period.end_day);
         start_of_day(head.zone, day)
     };
     let mut due = vec![PeriodDue { period: open, due_at: due_at(open), after: None }];
     let mut before = open;
-    while let next = before.next()
-        && before < next
-        && due_at(next) <= now
-    {
+    while let Some(next) = calendar.next(before).filter(|next| due_at(*next) <= now) {
         due.push(PeriodDue { period: next, due_at: due_at(next), after: Some(before) });
         before = next;
     }
@@ -201,7 +199,7 @@ mod tests {
     use super::super::calendar::Calendar;
     use super::super::contract::{Assumed, Negative, Straddling};
     use super::super::money::Rounding;
-    use super::super::period::{PeriodUnit, parse_instant};
+    use super::super::period::parse_instant;
     use super::*;
     use std::num::NonZeroU32;
 
@@ -222,7 +220,6 @@ mod tests {
             zone: chrono_tz::America::Los_Angeles,
             currency: "USD".parse().expect("a currency"),
             settlement: Calendar::of_months(NonZeroU32::MIN),
-            period: PeriodUnit::Month,
             rounding: Rounding::HalfUp,
             negative: Negative::Carry,
             pro_rata: None,

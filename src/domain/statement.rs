@@ -1,15 +1,21 @@
 //! Statements: what two parties owe each other for a period under a contract, with every amount's origin.
 
-use super::contract::simple::{Contract, Selection, Term, Version};
-use super::contract::{Assumption, Clause, Negative};
+use super::calendar::Period;
+use super::contract::measure::{Measure, NodeKind};
+use super::contract::term::Term;
+use super::contract::{Assumption, Clause, Contract, Negative, Version};
+use super::engine::books::rounding;
+use super::engine::entitlement::{PartKey, VersionYield, Yield};
+use super::engine::life::versions_in_force;
+use super::engine::outcome::CapUse;
+use super::engine::plan::StreamName;
 use super::findings::HeldEvents;
 use super::ids::{ContractId, PartyId, TermId};
-use super::money::{Currency, Exact, Rounding};
+use super::money::{Exact, Rounding, Unit};
 use super::names::names;
-use super::period::{Instant, Period, Span};
-use super::settlement::{BookedLine, Entitlement, SettlementError, SettlementInput, SettlementOutcome, find_contract};
-use super::sharing::{BasePart, CapUse};
-use chrono::{Days, NaiveDate};
+use super::period::{Instant, Span};
+use super::settlement::{BookedLine, Settled, SettlementError, SettlementInput, find_contract};
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +27,9 @@ pub struct Statement {
     pub title: String,
     /// In the order of their ids.
     pub parties: [PartyId; 2],
-    pub currency: Currency,
+    /// What its amounts are in: a currency, or a unit that the contract declares.
+    #[serde(flatten)]
+    pub unit: Unit,
     /// How running totals were rounded.
     pub rounding: Rounding,
     pub period: Period,
@@ -44,6 +52,13 @@ pub struct Statement {
     pub time_zone_data_version: String,
 }
 
+impl Statement {
+    /// Whether it says what became of the period up to its end.
+    pub fn is_of_whole_period(&self) -> bool {
+        self.span.end <= self.cutoff
+    }
+}
+
 /// One term's amount of one origin period. Those of one origin period sum to what was booked for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
@@ -61,6 +76,9 @@ pub struct StatementLine {
     pub accrued: Exact,
     pub accrued_before: Exact,
     pub details: Vec<LineDetail>,
+    /// What the origin period's base is made of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<BasePart>,
 }
 
 /// How a line came about under one version.
@@ -68,14 +86,26 @@ pub struct StatementLine {
 #[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct LineDetail {
     pub version: u32,
-    /// The end is exclusive.
+    /// When in the origin period the version is in force; the end is exclusive.
     pub span: Span,
     pub base: Exact,
-    pub rate: Exact,
+    /// Where it is one number: of a plain share.
+    pub rate: Option<Exact>,
     pub uncapped: Exact,
     pub accrued: Exact,
     pub cap: Option<CapUse>,
-    pub parts: Vec<BasePart>,
+}
+
+/// A part of a base, for people: what it is, where it was sold, how much.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+pub struct BasePart {
+    /// `charges`, `figure Subscriptions`, `deduction refund`.
+    pub what: String,
+    pub cloud: String,
+    pub channel: String,
+    pub product: String,
+    pub amount: Exact,
 }
 
 /// What one of the two owes the other in all.
@@ -120,6 +150,24 @@ impl StatementStatus {
         }
     }
 
+    /// What people call the step that leads to this status; none for one that a settlement gives.
+    pub fn step(self) -> Option<&'static str> {
+        match self {
+            Self::Draft => None,
+            Self::Approved => Some("approve"),
+            Self::Issued => Some("issue"),
+            Self::Agreed => Some("agree"),
+            Self::Disputed => Some("dispute"),
+            Self::Settled => Some("pay"),
+        }
+    }
+
+    /// The steps that people may take from this status.
+    pub fn next_steps(self) -> impl Iterator<Item = &'static str> {
+        let next = Self::ALL.iter().filter(move |next| next.follows().contains(&self));
+        next.filter_map(|next| next.step())
+    }
+
     /// Whether news draft the statement anew. What was issued stands: its news go into the next period.
     pub fn may_be_drafted_anew(self) -> bool {
         match self {
@@ -129,7 +177,7 @@ impl StatementStatus {
     }
 }
 
-/// Draws up the statements of a settled period: one for each pair of parties, also where nothing is due.
+/// Draws up the statements of a settled period: one for each pair of parties and unit, also where nothing is due.
 ///
 /// `booked` holds every line of the contract, those of this settlement included.
 ///
@@ -137,21 +185,20 @@ impl StatementStatus {
 /// The contract is not among those of the input.
 pub fn statements(
     input: &SettlementInput,
-    outcome: &SettlementOutcome,
+    settled: &Settled,
     booked: &[BookedLine],
     engine_version: &str,
 ) -> Result<Vec<Statement>, SettlementError> {
     let contract = find_contract(&input.contracts, &input.contract)?;
-    let drawer = Drawer { input, contract, outcome, booked };
-    let mut pairs: BTreeSet<[PartyId; 2]> =
-        drawer.terms_of_period().map(|term| pair(&term.payer, &term.payee)).collect();
-    if pairs.is_empty() {
+    let drawer = Drawer { input, contract, settled, booked };
+    let mut sides: BTreeSet<Side> = drawer.terms_of_period().flat_map(|term| drawer.sides(term)).collect();
+    if sides.is_empty() {
         // A version without terms: its periods have statements too, of zero, or they could never be closed.
         let terms = contract.versions.iter().flat_map(|version| &version.terms);
-        pairs.extend(terms.map(|term| pair(&term.payer, &term.payee)));
+        sides.extend(terms.flat_map(|term| drawer.sides(term)));
     }
-    pairs.extend(booked.iter().filter(|line| line.booked == input.period).map(|line| pair(&line.payer, &line.payee)));
-    Ok(pairs.into_iter().map(|parties| drawer.statement(parties, engine_version)).collect())
+    sides.extend(booked.iter().filter(|line| line.booked == input.period).map(Side::of_line));
+    Ok(sides.into_iter().map(|side| drawer.statement(&side, engine_version)).collect())
 }
 
 fn note(assumption: Assumption, into: &mut Vec<Assumption>) {
@@ -160,46 +207,64 @@ fn note(assumption: Assumption, into: &mut Vec<Assumption>) {
     }
 }
 
-fn pair(a: &PartyId, b: &PartyId) -> [PartyId; 2] {
-    let mut parties = [a.clone(), b.clone()];
-    parties.sort();
-    parties
+/// Between whom a statement is, and in what.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Side {
+    /// In the order of their ids.
+    parties: [PartyId; 2],
+    unit: Unit,
 }
+
+impl Side {
+    fn new(a: &PartyId, b: &PartyId, unit: &Unit) -> Self {
+        let mut parties = [a.clone(), b.clone()];
+        parties.sort();
+        Self { parties, unit: unit.clone() }
+    }
+
+    fn of_line(line: &BookedLine) -> Self {
+        Self::new(&line.payer, &line.payee, &line.unit)
+    }
+}
+
+/// Which line it is: term, payer, payee and origin period.
+type LineKey = (TermId, PartyId, PartyId, Period);
 
 struct Drawer<'a> {
     input: &'a SettlementInput,
     contract: &'a Contract,
-    outcome: &'a SettlementOutcome,
+    settled: &'a Settled,
     booked: &'a [BookedLine],
 }
 
-impl Drawer<'_> {
-    fn statement(&self, parties: [PartyId; 2], engine_version: &str) -> Statement {
+impl<'a> Drawer<'a> {
+    fn statement(&self, side: &Side, engine_version: &str) -> Statement {
         let head = &self.contract.head;
-        let lines = self.lines(&parties);
+        let lines = self.lines(side);
         let terms: BTreeSet<&TermId> = lines.iter().map(|line| &line.term).collect();
         let versions: BTreeSet<u32> =
             lines.iter().flat_map(|line| &line.details).map(|detail| detail.version).collect();
         let used = self.contract.versions.iter().filter(|version| versions.contains(&version.number));
-        let own = used.flat_map(|version| &version.terms).filter(|term| terms.contains(&term.id));
         let period = self.input.period.span(head.zone);
         let origins = lines.iter().map(|line| line.origin_period.span(head.zone).start);
         let span = Span { start: origins.min().unwrap_or(period.start), end: period.end };
         let mut assumptions = Vec::new();
-        for term in own {
-            self.gather_assumptions(term, span, &parties, &mut assumptions);
+        for version in used {
+            for term in version.terms.iter().filter(|term| terms.contains(&term.id)) {
+                self.gather_assumptions((self.contract, version, term), span, &side.parties, &mut assumptions);
+            }
         }
-        let held = self.input.held.iter().filter(|held| self.is_known_to(&held.contract, &parties));
-        let held = held.flat_map(|held| &held.events).cloned().collect();
+        let held = self.input.usage.held_events.iter();
+        let held = held.filter(|held| self.is_known_to(&held.contract, &side.parties)).cloned().collect();
         Statement {
             contract: head.id.clone(),
             title: head.title.clone(),
-            totals: self.totals(&parties),
-            parties,
-            currency: head.currency,
-            rounding: head.rounding,
+            totals: self.totals(side),
+            parties: side.parties.clone(),
+            unit: side.unit.clone(),
+            rounding: rounding(self.contract, &side.unit),
             period: self.input.period,
-            span: self.input.period.span(head.zone),
+            span: period,
             zone: head.zone.name().to_owned(),
             cutoff: self.input.cutoff,
             held,
@@ -210,24 +275,31 @@ impl Drawer<'_> {
         }
     }
 
-    /// What a term rests on, and the terms that it draws on in versions that are in force at some time of the
-    /// span. (Nothing feeds itself: that is refused at load.)
-    fn gather_assumptions(&self, term: &Term, span: Span, parties: &[PartyId; 2], into: &mut Vec<Assumption>) {
-        for assumption in &term.assumptions {
+    /// What a term rests on, and what it draws on in versions that are in force at some time of the span. (Nothing
+    /// feeds itself: that is refused at load.)
+    fn gather_assumptions(
+        &self,
+        (contract, version, term): (&Contract, &Version, &Term),
+        span: Span,
+        parties: &[PartyId; 2],
+        into: &mut Vec<Assumption>,
+    ) {
+        for assumption in version.assumptions_behind(&contract.head.id, term) {
             note(assumption.clone(), into);
         }
-        for selection in &term.base.select {
-            let Selection::Accrual { contract, term: drawn } = selection else { continue };
-            let others = self.input.contracts.iter().filter(|other| other.head.id == *contract);
+        for measure in version.measures_behind(&contract.head.id, term.mentions()) {
+            let Measure::Accrual { contract: of, term: drawn, .. } = measure else { continue };
             let mut found = Vec::new();
-            for other in others.flat_map(|other| other.in_force_within(span)).filter_map(|it| it.term(drawn)) {
-                self.gather_assumptions(other, span, parties, &mut found);
+            for other in self.input.contracts.iter().filter(|other| other.head.id == *of && *of != contract.head.id) {
+                for (version, term) in other.in_force_within(span).filter_map(|it| Some((it, it.term(drawn)?))) {
+                    self.gather_assumptions((other, version, term), span, parties, &mut found);
+                }
             }
-            if self.is_known_to(contract, parties) {
+            if self.is_known_to(of, parties) {
                 found.into_iter().for_each(|assumption| note(assumption, into));
             } else if let Some(confidence) = found.iter().map(|assumption| assumption.confidence).max() {
                 let source = "an agreement that does not concern both parties".to_owned();
-                note(Assumption { what: format!("accrual {contract}/{drawn}"), confidence, source }, into);
+                note(Assumption { what: format!("accrual {of}/{drawn}"), confidence, source }, into);
             }
         }
     }
@@ -239,50 +311,106 @@ impl Drawer<'_> {
     }
 
     /// The terms of the versions that are in force at some time of the period.
-    fn terms_of_period(&self) -> impl Iterator<Item = &Term> {
-        self.contract.in_force_within(self.input.period.span(self.contract.head.zone)).flat_map(|it| &it.terms)
+    fn terms_of_period(&self) -> impl Iterator<Item = &'a Term> {
+        let terms = self.contract.in_force_within(self.input.period.span(self.contract.head.zone));
+        terms.flat_map(|it| &it.terms).filter(|term| !term.is_input)
+    }
+
+    /// Who is paid by a term: as it says, and where its items say it, whoever is owed something.
+    fn payees(&self, term: &'a Term) -> BTreeSet<&PartyId> {
+        let owed = self.settled.owed.keys().filter(|account| account.term == term.id).map(|account| &account.payee);
+        term.payees.named().into_iter().chain(owed).collect()
+    }
+
+    fn sides(&self, term: &'a Term) -> Vec<Side> {
+        self.payees(term).into_iter().map(|payee| Side::new(&term.payer, payee, &term.unit)).collect()
     }
 
     /// A line for each term and origin period with an amount, and one for each term of this period.
-    fn lines(&self, parties: &[PartyId; 2]) -> Vec<StatementLine> {
+    fn lines(&self, side: &Side) -> Vec<StatementLine> {
         let period = self.input.period;
-        let mut keys: BTreeSet<(TermId, PartyId, PartyId, Period)> = BTreeSet::new();
-        for term in self.terms_of_period().filter(|term| pair(&term.payer, &term.payee) == *parties) {
-            keys.insert((term.id.clone(), term.payer.clone(), term.payee.clone(), period));
+        let mut keys: BTreeSet<LineKey> = BTreeSet::new();
+        for term in self.terms_of_period() {
+            for payee in self.payees(term).into_iter().filter(|it| Side::new(&term.payer, it, &term.unit) == *side) {
+                keys.insert((term.id.clone(), term.payer.clone(), payee.clone(), period));
+            }
         }
-        for line in
-            self.booked.iter().filter(|line| line.booked == period && pair(&line.payer, &line.payee) == *parties)
-        {
+        for line in self.booked.iter().filter(|line| line.booked == period && Side::of_line(line) == *side) {
             keys.insert((line.term.clone(), line.payer.clone(), line.payee.clone(), line.origin));
         }
-        keys.into_iter().map(|(term, payer, payee, origin)| self.line(term, payer, payee, origin)).collect()
+        keys.into_iter().map(|key| self.line(key, &side.unit)).collect()
     }
 
-    fn line(&self, term: TermId, payer: PartyId, payee: PartyId, origin: Period) -> StatementLine {
+    fn line(&self, (term, payer, payee, origin): LineKey, unit: &Unit) -> StatementLine {
         let period = self.input.period;
         let sum = |booked: &dyn Fn(Period) -> bool| -> Exact {
-            let same = |line: &&BookedLine| (&line.term, &line.payer, line.origin) == (&term, &payer, origin);
+            let same = |line: &&BookedLine| {
+                (&line.term, &line.payer, &line.payee, &line.unit, line.origin) == (&term, &payer, &payee, unit, origin)
+            };
             self.booked.iter().filter(same).filter(|line| booked(line.booked)).map(|line| line.amount.clone()).sum()
         };
-        let owed = self.outcome.entitlements.iter().find(|it| it.term == term && it.origin == origin);
+        let entitlements = &self.settled.run.entitlements;
+        let yields = entitlements.terms.get(&(self.contract.head.id.clone(), term.clone()));
+        let yielded = yields.and_then(|yields| yields.get(&origin));
         // A term that yielded nothing in the period still stands on what it yielded before.
-        let before = || {
-            let earlier = self.outcome.entitlements.iter().filter(|it| it.term == term && it.origin < origin);
-            earlier.map(|it| it.amount.clone()).sum::<Exact>()
-        };
-        let details = owed.map(details).unwrap_or_default();
+        let before =
+            yields.into_iter().flat_map(|yields| yields.range(..origin)).map(|(_, it)| it.amount.clone()).sum();
+        let details = yielded.map(|it| self.details(&term, it, origin)).unwrap_or_default();
         StatementLine {
             clause: self.clause(&term, &details),
             amount: sum(&|booked| booked == period),
             booked_before: sum(&|booked| booked < period),
-            accrued: owed.map(|it| it.amount.clone()).unwrap_or_default(),
-            accrued_before: owed.map_or_else(before, |it| it.cumulative_before.clone()),
+            accrued: yielded.map(|it| it.amount.clone()).unwrap_or_default(),
+            accrued_before: before,
+            parts: self.parts(&term, &details, origin),
             details,
             term,
             payer,
             payee,
             origin_period: origin,
         }
+    }
+
+    fn version(&self, number: u32) -> Option<&'a Version> {
+        self.contract.versions.iter().find(|version| version.number == number)
+    }
+
+    /// What a term yielded in a period, by version.
+    fn details(&self, term: &TermId, yielded: &Yield, origin: Period) -> Vec<LineDetail> {
+        let period = origin.span(self.contract.head.zone);
+        let detail = |(number, it): (&u32, &VersionYield)| {
+            let spans = versions_in_force(self.contract, period.end).into_iter();
+            let own =
+                spans.filter(|(_, place)| self.contract.versions.get(*place).is_some_and(|it| it.number == *number));
+            let span = own.filter_map(|(span, _)| span.intersection(period));
+            let span = span.reduce(|first, last| Span { start: first.start, end: last.end }).unwrap_or(period);
+            let worded = self.version(*number).and_then(|version| version.term(term));
+            LineDetail {
+                version: *number,
+                span,
+                base: it.base.clone(),
+                rate: worded.and_then(plain_rate).cloned(),
+                uncapped: it.uncapped.clone(),
+                accrued: it.amount.clone(),
+                cap: CapUse::in_all(it.caps.values()),
+            }
+        };
+        yielded.versions.iter().map(detail).collect()
+    }
+
+    /// What the bases and figures of a term are made of, in the versions that an amount comes from.
+    fn parts(&self, term: &TermId, details: &[LineDetail], origin: Period) -> Vec<BasePart> {
+        let mut streams: BTreeSet<StreamName> = BTreeSet::new();
+        for worded in details.iter().filter_map(|detail| self.version(detail.version)?.term(term)) {
+            streams.extend(worded.mentions().into_iter().map(|measure| stream(measure, &worded.unit)));
+        }
+        let entitlements = &self.settled.run.entitlements;
+        let parts = streams.iter().flat_map(|stream| entitlements.parts(stream, origin));
+        let part = |(key, amount): (&PartKey, &Exact)| {
+            let PartKey { what, cloud, channel, product } = key.clone();
+            BasePart { what, cloud, channel, product, amount: amount.clone() }
+        };
+        parts.map(part).collect()
     }
 
     /// The words of the last version that an amount comes from; without one, of the last that has begun.
@@ -297,18 +425,20 @@ impl Drawer<'_> {
         latest.map(|term| term.clause.clone()).unwrap_or(Clause { heading: String::new(), text: String::new() })
     }
 
-    fn totals(&self, [a, b]: &[PartyId; 2]) -> Vec<DirectionTotal> {
+    fn totals(&self, side: &Side) -> Vec<DirectionTotal> {
+        let [a, b] = &side.parties;
         let mentioned = |payer: &PartyId, payee: &PartyId| {
-            self.terms_of_period().any(|term| (&term.payer, &term.payee) == (payer, payee))
-                || self.booked.iter().any(|line| (&line.payer, &line.payee) == (payer, payee))
+            let pays = |term: &Term| term.payer == *payer && term.unit == side.unit;
+            self.terms_of_period().any(|term| pays(term) && self.payees(term).contains(payee))
+                || self.booked.iter().any(|line| (&line.payer, &line.payee, &line.unit) == (payer, payee, &side.unit))
         };
         let directions = [(a, b), (b, a)].into_iter().filter(|(payer, payee)| mentioned(payer, payee));
-        directions.map(|(payer, payee)| self.total(payer, payee)).collect()
+        directions.map(|(payer, payee)| self.total(payer, payee, &side.unit)).collect()
     }
 
-    fn total(&self, payer: &PartyId, payee: &PartyId) -> DirectionTotal {
+    fn total(&self, payer: &PartyId, payee: &PartyId, unit: &Unit) -> DirectionTotal {
         let mut by_period: BTreeMap<Period, Exact> = BTreeMap::new();
-        for line in self.booked.iter().filter(|line| (&line.payer, &line.payee) == (payer, payee)) {
+        for line in self.booked.iter().filter(|it| (&it.payer, &it.payee, &it.unit) == (payer, payee, unit)) {
             *by_period.entry(line.booked).or_default() += &line.amount;
         }
         let amount = by_period.get(&self.input.period).cloned().unwrap_or_default();
@@ -322,60 +452,38 @@ impl Drawer<'_> {
             payer: payer.clone(),
             payee: payee.clone(),
             payable: &sum - &carried_out,
-            due_on: self.due_on(payer, payee),
+            due_on: self.due_on(payer, payee, unit),
             amount,
             carried_in,
             carried_out,
         }
     }
 
-    /// The earliest due date that a term of this direction states.
-    fn due_on(&self, payer: &PartyId, payee: &PartyId) -> Option<NaiveDate> {
-        let terms = self.terms_of_period().filter(|term| (&term.payer, &term.payee) == (payer, payee));
-        let days = terms.filter_map(|term| term.due.as_ref()).map(|due| due.days_after_period).min()?;
-        self.input.period.last_day().checked_add_days(Days::new(days.into()))
+    /// The earliest due date that a term of this direction states, counted from the period.
+    fn due_on(&self, payer: &PartyId, payee: &PartyId, unit: &Unit) -> Option<NaiveDate> {
+        let terms = self.terms_of_period().filter(|term| term.payer == *payer && term.unit == *unit);
+        let terms = terms.filter(|term| self.payees(term).contains(payee));
+        let business_days = self.contract.head.business_days.as_ref();
+        let last_day = self.input.period.last_day();
+        terms.flat_map(|term| &term.due).filter_map(|part| part.due.after_period(last_day, business_days)).min()
     }
 }
 
-/// Sums the accruals of an origin period by version.
-fn details(owed: &Entitlement) -> Vec<LineDetail> {
-    let mut details: Vec<LineDetail> = Vec::new();
-    for accrual in &owed.accruals {
-        match details.last_mut().filter(|detail| detail.version == accrual.version && detail.rate == accrual.rate) {
-            Some(detail) => {
-                detail.span.end = accrual.span.end;
-                detail.base += &accrual.base;
-                detail.uncapped += &accrual.uncapped;
-                detail.accrued += &accrual.amount;
-                detail.cap = match (detail.cap.take(), &accrual.cap) {
-                    (Some(first), Some(last)) => Some(CapUse { before: first.before, ..last.clone() }),
-                    (first, last) => first.or_else(|| last.clone()),
-                };
-                merge_parts(&mut detail.parts, &accrual.parts);
-            }
-            None => details.push(LineDetail {
-                version: accrual.version,
-                span: accrual.span,
-                base: accrual.base.clone(),
-                rate: accrual.rate.clone(),
-                uncapped: accrual.uncapped.clone(),
-                accrued: accrual.amount.clone(),
-                cap: accrual.cap.clone(),
-                parts: accrual.parts.clone(),
-            }),
-        }
+/// The rate of a plain share.
+pub(super) fn plain_rate(term: &Term) -> Option<&Exact> {
+    let node = term.node.as_ref().filter(|node| node.times.is_empty() && node.less.is_empty())?;
+    match &node.kind {
+        NodeKind::Share { rate, .. } => rate.plain(),
+        _ => None,
     }
-    details
 }
 
-fn merge_parts(into: &mut Vec<BasePart>, from: &[BasePart]) {
-    for part in from {
-        let same = |it: &&mut BasePart| {
-            (&it.what, &it.cloud, &it.channel, &it.product) == (&part.what, &part.cloud, &part.channel, &part.product)
-        };
-        match into.iter_mut().find(same) {
-            Some(known) => known.amount += &part.amount,
-            None => into.push(part.clone()),
-        }
+/// The stream that yields a measure, in a unit.
+pub(super) fn stream(measure: &Measure, unit: &Unit) -> StreamName {
+    match measure {
+        Measure::Base(name) => StreamName::Base(name.clone(), unit.clone()),
+        Measure::Figure(name) => StreamName::Figure(name.clone(), unit.clone()),
+        Measure::Amount(name) => StreamName::Amount(name.clone()),
+        Measure::Accrual { term, .. } => StreamName::Term(term.clone()),
     }
 }

@@ -1,11 +1,12 @@
 //! Usage events as reported: immutable, identified for ever, with quantities by meter.
 
 use super::ids::EventId;
+use super::money::Exact;
 use super::names::names;
-use super::period::Instant;
+use super::period::{Instant, Span};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use uuid::Uuid;
@@ -118,11 +119,30 @@ names! {
     }
 }
 
+names! {
+    /// What a source may tell of a sale, for contracts to select by, beside what its deployment tells of it.
+    #[derive(Hash)]
+    UsageAttribute as "attribute of usage" {
+        /// The party that bought it.
+        Buyer = "buyer",
+        BuyerClass = "buyer_class",
+        Country = "country",
+        /// Free text that the seller puts on a sale, such as the kind of a fee.
+        Label = "label",
+    }
+}
+
+/// Attributes by name, none of them empty. Each is a field of its own: a correction of one leaves the others.
+pub type UsageAttributes = BTreeMap<UsageAttribute, String>;
+
 /// What was reported of one usage event, apart from its identity: the fields that a correction may restate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageContent {
     /// The event's instant: when the usage happened.
     pub occurred_at: Instant,
+    /// Of a record of an interval: its end, exclusive. Such a record is never summed with others, as what lies
+    /// within it may change.
+    pub ended_at: Option<Instant>,
     /// The deployment's name as reported; whether it is known is decided when it is read.
     pub deployment: String,
     /// The product's name as reported.
@@ -133,14 +153,60 @@ pub struct UsageContent {
     pub service_tier: String,
     /// `None` where the source reports none, which is neither of them.
     pub outcome: Option<RequestOutcome>,
+    pub attributes: UsageAttributes,
     pub quantities: Quantities,
 }
 
+impl UsageContent {
+    pub fn is_interval(&self) -> bool {
+        self.ended_at.is_some()
+    }
+
+    /// Whether it is of an interval that would end before it starts: then it counts nowhere.
+    pub fn ends_before_start(&self) -> bool {
+        self.ended_at.is_some_and(|end| end < self.occurred_at)
+    }
+}
+
 /// One request's usage, as reported, immutable.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UsageEvent {
     pub id: EventId,
     pub content: UsageContent,
+}
+
+/// Usage of a span of time, summed over all that neither a price nor a selection can tell apart. Records of
+/// intervals are in no sum.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UsageSum {
+    pub span: Span,
+    pub deployment: String,
+    pub product: String,
+    /// Empty where none is named.
+    pub customer: String,
+    pub service_tier: String,
+    pub attributes: UsageAttributes,
+    /// The highest context threshold, in tokens, that each of the requests exceeds; 0 where they exceed none.
+    pub context_over: u64,
+    /// None of them zero.
+    pub quantities: BTreeMap<Meter, Exact>,
+}
+
+impl UsageSum {
+    /// Whether an event is in it. `thresholds` are those of its product.
+    pub fn holds(&self, event: &UsageContent, thresholds: &BTreeSet<u64>) -> bool {
+        let names = [&event.deployment, &event.product, &event.customer, &event.service_tier];
+        self.span.contains(event.occurred_at)
+            && names == [&self.deployment, &self.product, &self.customer, &self.service_tier]
+            && event.attributes == self.attributes
+            && context_over(&event.quantities, thresholds) == self.context_over
+    }
+}
+
+/// The highest threshold that the context of a request exceeds, in tokens; 0 where it exceeds none.
+pub fn context_over(quantities: &Quantities, thresholds: &BTreeSet<u64>) -> u64 {
+    let tokens = context_tokens(quantities);
+    thresholds.iter().rev().find(|over| Decimal::from(**over) < tokens).copied().unwrap_or(0)
 }
 
 /// The fields that a correction restates; the others stay as they were. It is no delta.
@@ -149,6 +215,8 @@ pub struct UsageEvent {
 pub struct Restatement {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<Instant>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Instant>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -159,6 +227,9 @@ pub struct Restatement {
     pub service_tier: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<RequestOutcome>,
+    /// Those that are restated; an empty one takes the attribute away.
+    #[serde(default, skip_serializing_if = "UsageAttributes::is_empty")]
+    pub attributes: UsageAttributes,
     /// An event's quantities together are one field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantities: Option<Quantities>,
@@ -216,10 +287,12 @@ impl UsageMessage {
                 hasher.update(b"event");
                 let content = &event.content;
                 hash_instant(&mut hasher, Some(content.occurred_at));
+                hash_instant(&mut hasher, content.ended_at);
                 for text in [&content.deployment, &content.product, &content.customer, &content.service_tier] {
                     hash_text(&mut hasher, text);
                 }
                 hash_outcome(&mut hasher, content.outcome);
+                hash_attributes(&mut hasher, &content.attributes);
                 hash_quantities(&mut hasher, &content.quantities);
             }
             UsageMessage::Amendment(Amendment { target, kind, .. }) => {
@@ -230,11 +303,13 @@ impl UsageMessage {
                 hash_text(&mut hasher, target);
                 if let AmendmentKind::Correction(restated) = kind {
                     hash_instant(&mut hasher, restated.occurred_at);
+                    hash_instant(&mut hasher, restated.ended_at);
                     for text in [&restated.deployment, &restated.product, &restated.customer, &restated.service_tier] {
                         hasher.update(&[u8::from(text.is_some())]);
                         hash_text(&mut hasher, text.as_deref().unwrap_or_default());
                     }
                     hash_outcome(&mut hasher, restated.outcome);
+                    hash_attributes(&mut hasher, &restated.attributes);
                     hasher.update(&[u8::from(restated.quantities.is_some())]);
                     hash_quantities(&mut hasher, restated.quantities.as_ref().unwrap_or(&Quantities::new()));
                 }
@@ -257,6 +332,15 @@ fn hash_instant(hasher: &mut blake3::Hasher, at: Option<Instant>) {
 
 fn hash_outcome(hasher: &mut blake3::Hasher, outcome: Option<RequestOutcome>) {
     hash_text(hasher, outcome.map_or("", RequestOutcome::name));
+}
+
+/// All attributes, told or not: none can be taken for another, nor for what follows.
+fn hash_attributes(hasher: &mut blake3::Hasher, attributes: &UsageAttributes) {
+    for name in UsageAttribute::ALL {
+        let value = attributes.get(name);
+        hasher.update(&[u8::from(value.is_some())]);
+        hash_text(hasher, value.map_or("", String::as_str));
+    }
 }
 
 /// A meter that is zero is as good as absent; a trailing zero changes no value.

@@ -18,7 +18,7 @@ pub async fn caller(parts: &mut Parts, state: &HttpState) -> Result<Caller, Prob
     let Some((_, key)) = header.and_then(|value| value.split_once(' ')).filter(is_bearer) else {
         return Err(Problem::unauthorized());
     };
-    let caller = find_key(&state.reads, key.trim()).await?.ok_or_else(Problem::unauthorized)?;
+    let caller = find_key(&state.callers, key.trim()).await?.ok_or_else(Problem::unauthorized)?;
     parts.extensions.insert(caller.clone());
     Ok(caller)
 }

@@ -105,8 +105,12 @@ fn jobs_trouble(metrics: &Metrics, tick: Duration) -> Vec<String> {
 }
 
 pub async fn metrics(State(state): State<HttpState>) -> Response {
-    let limit = state.pool.options().get_max_connections();
-    state.metrics.set_connections(state.pool.size(), state.pool.num_idle(), limit);
+    let pools =
+        [("main", &state.pool), ("reads", &state.reads), ("writes", &state.writes), ("callers", &state.callers)];
+    for (name, pool) in pools {
+        let limit = pool.options().get_max_connections();
+        state.metrics.set_connections(name, pool.size(), pool.num_idle(), limit);
+    }
     match state.metrics.render() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
         Err(error) => {

@@ -33,7 +33,7 @@ pub async fn once(State(state): State<HttpState>, request: Request, next: Next) 
     if request.method() != Method::POST {
         return next.run(request).await;
     }
-    let writes = state.writes.clone();
+    let (tasks, cut, path) = (state.writing.clone(), state.cut.clone(), request.uri().path().to_owned());
     let writing = async move {
         let response = match request.headers().contains_key(&KEY) {
             false => Ok(next.run(request).await),
@@ -41,13 +41,26 @@ pub async fn once(State(state): State<HttpState>, request: Request, next: Next) 
         };
         response.unwrap_or_else(IntoResponse::into_response)
     };
-    let written = writes.spawn(writing.in_current_span()).await;
+    let bounded = async move {
+        tokio::select! {
+            response = writing => response,
+            () = cut.cancelled() => {
+                tracing::warn!(path, "a write was broken off, as the service ends: it is undone unless it was committed");
+                Problem::ending().into_response()
+            }
+        }
+    };
+    let written = tasks.spawn(bounded.in_current_span()).await;
     written.unwrap_or_else(|error| Problem::internal(&error).into_response())
 }
 
 async fn named(state: &HttpState, request: Request, next: Next) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
-    let key = parts.headers.get(&KEY).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let mut keys = parts.headers.get_all(&KEY).iter();
+    let key = keys.next().and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    if keys.next().is_some() {
+        return Err(Problem::bad_request("Idempotency-Key: send one"));
+    }
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         return Err(Problem::bad_request(format!("Idempotency-Key: write 1 to {MAX_KEY_BYTES} visible letters")));
     }
@@ -68,7 +81,7 @@ async fn named(state: &HttpState, request: Request, next: Next) -> Result<Respon
 
 /// What a request of that name was answered, if one was.
 async fn answered(state: &HttpState, name: &RequestName) -> Result<Option<Response>, Problem> {
-    match find(&mut *state.pool.acquire().await?, name).await? {
+    match find(&mut *state.callers.acquire().await?, name).await? {
         Known::Nothing => Ok(None),
         Known::Answered(stored) => Ok(Some(replay(stored))),
         Known::OtherRequest => {
@@ -87,7 +100,10 @@ fn request_digest(parts: &Parts, body: &[u8]) -> Vec<u8> {
         digest.update([0]);
     }
     for name in [header::CONTENT_TYPE, header::IF_MATCH] {
-        digest.update(parts.headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default());
+        for value in parts.headers.get_all(name) {
+            digest.update(value);
+            digest.update([0]);
+        }
         digest.update([0]);
     }
     digest.update(body);
@@ -115,7 +131,7 @@ impl FromRequestParts<HttpState> for Write {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Infallible> {
-        Ok(Self { pool: state.pool.clone(), name: parts.extensions.remove() })
+        Ok(Self { pool: state.writes.clone(), name: parts.extensions.remove() })
     }
 }
 
@@ -125,12 +141,22 @@ impl Write {
     /// # Errors
     /// Another request of the same name is at work, or has just been answered.
     pub async fn begin(self) -> Result<Writing, Problem> {
-        let mut transaction = self.pool.begin().await?;
+        let pool = self.pool.clone();
+        self.begin_in(&pool).await
+    }
+
+    /// As [`Write::begin`], on a connection of another pool than that of writes which may wait for each other.
+    ///
+    /// # Errors
+    /// As [`Write::begin`].
+    pub async fn begin_in(self, pool: &PgPool) -> Result<Writing, Problem> {
+        let mut transaction = pool.begin().await?;
         if let Some(name) = &self.name
             && !claim(&mut transaction, name).await?
         {
             let title = "The request is being worked on";
-            let detail = "another request with this Idempotency-Key is not answered yet; send it again in a while";
+            let detail = "another request with this Idempotency-Key is being worked on, or was answered just now; \
+                          send this one again to get that answer";
             return Err(Problem::conflict("in-progress", title, detail));
         }
         Ok(Writing { transaction, name: self.name })

@@ -1,11 +1,15 @@
 //! Extractors whose refusals are problems, and the parameters that several routes share.
 
+use super::HttpState;
+use super::conditional::{Tags, tags};
 use super::idempotency::MAX_BODY_BYTES;
+use super::limits::received;
 use super::problem::Problem;
 use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{StatusCode, header};
+use serde::de::DeserializeOwned;
 
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(Problem))]
@@ -15,18 +19,25 @@ pub struct Path<T>(pub T);
 #[from_request(via(axum::extract::Query), rejection(Problem))]
 pub struct Query<T>(pub T);
 
-#[derive(FromRequest)]
-#[from_request(via(axum::Json), rejection(Problem))]
 pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<HttpState> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &HttpState) -> Result<Self, Problem> {
+        let axum::Json(value) = received(state, axum::Json::from_request(request, state)).await??;
+        Ok(Self(value))
+    }
+}
 
 /// A body as it came.
 pub struct Body(pub Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for Body {
+impl FromRequest<HttpState> for Body {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match Bytes::from_request(request, state).await {
+    async fn from_request(request: Request, state: &HttpState) -> Result<Self, Problem> {
+        match received(state, Bytes::from_request(request, state)).await? {
             Ok(bytes) => Ok(Self(bytes)),
             Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
                 Err(Problem::too_large(format!("a body has at most {MAX_BODY_BYTES} bytes")))
@@ -63,21 +74,25 @@ impl From<JsonRejection> for Problem {
     }
 }
 
-/// The tag of `If-Match`: what the caller saw of what they change.
-pub struct Seen(pub Option<String>);
+/// The tags of `If-Match`: what the caller saw of what they change, in one of these states; without any, whatever
+/// stands now.
+pub struct Seen(pub Option<Vec<String>>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Seen {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut axum::http::request::Parts, _: &S) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
-        let quoted = value.to_str().ok().map(str::trim);
-        if quoted == Some("*") {
+        if !parts.headers.contains_key(header::IF_MATCH) {
             return Ok(Self(None));
         }
-        let tag = quoted.and_then(|text| text.strip_prefix('"')?.strip_suffix('"'));
-        let fail = || Problem::bad_request("If-Match: write one tag in quotes, as the ETag header had it, or *");
-        tag.map(|tag| Self(Some(tag.to_owned()))).ok_or_else(fail)
+        let fail = || Problem::bad_request("If-Match: write tags in quotes, as the ETag header had them, or *");
+        match tags(&parts.headers, &header::IF_MATCH).ok_or_else(fail)? {
+            Tags::Any => Ok(Self(None)),
+            // What is weakly the same may differ in what counts: such a tag matches nothing here.
+            Tags::These(these) => {
+                Ok(Self(Some(these.into_iter().filter(|tag| !tag.is_weak).map(|tag| tag.text).collect())))
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::SecondsFormat;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use utoipa::openapi::{Content, OpenApi, RefOr};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
@@ -113,32 +114,60 @@ impl<S: Send + Sync> FromRequestParts<S> for Wanted {
     }
 }
 
-/// Of what we offer, by media type, what `Accept` names with the highest quality; of equals what it names first, and
-/// of what a range names what we offer first.
+/// Of what we offer, by media type, what `Accept` names with the highest quality: the most exact of the ranges that
+/// name an offer gives its quality, and 0 refuses it. Of equals what is named first, and of what a range names what we
+/// offer first.
 ///
 /// # Errors
 /// It names nothing that we offer.
 pub fn choose<T: Copy>(headers: &HeaderMap, offers: &[(&str, T)]) -> Result<T, Problem> {
-    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
-    let mut best: Option<(u16, T)> = None;
-    for item in accepted.split(',') {
-        let mut parts = item.split(';').map(str::trim);
-        let range = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let prefix = range.strip_suffix('*').filter(|prefix| prefix.ends_with('/'));
-        let names = |media_type: &str| match prefix {
-            Some("*/") => true,
-            Some(prefix) => media_type.starts_with(prefix),
-            None => media_type == range,
+    let lines = headers.get_all(header::ACCEPT).iter().map(|value| value.to_str().unwrap_or_default());
+    let lines: Vec<&str> = if headers.contains_key(header::ACCEPT) { lines.collect() } else { vec!["*/*"] };
+    let ranges: Vec<Range> = lines.iter().flat_map(|line| line.split(',')).map(Range::read).collect();
+    let mut best: Option<((u16, Reverse<usize>), T)> = None;
+    for (media_type, offer) in offers {
+        let naming =
+            ranges.iter().enumerate().filter_map(|(place, range)| Some((range.names(media_type)?, place, range)));
+        // Of those that are as exact the first one counts.
+        let Some((_, place, range)) = naming.min_by_key(|(exact, place, _)| (Reverse(*exact), *place)) else {
+            continue;
         };
-        let Some((_, offer)) = offers.iter().find(|(media_type, _)| names(media_type)) else { continue };
-        let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(1000, thousandths);
-        if quality > best.map_or(0, |(known, _)| known) {
-            best = Some((quality, *offer));
+        let rank = (range.quality, Reverse(place));
+        if range.quality > 0 && best.is_none_or(|(known, _)| rank > known) {
+            best = Some((rank, *offer));
         }
     }
     let offered: Vec<&str> = offers.iter().map(|(media_type, _)| *media_type).collect();
     let refused = || Problem::not_acceptable(format!("Accept: there is {}", offered.join(", ")));
     best.map(|(_, offer)| offer).ok_or_else(refused)
+}
+
+/// A media range of `Accept`.
+struct Range {
+    /// In lower case: `text/csv`, `text/*` or `*/*`.
+    media_type: String,
+    /// In thousandths.
+    quality: u16,
+}
+
+impl Range {
+    fn read(item: &str) -> Self {
+        let mut parts = item.split(';').map(str::trim);
+        let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let parameter = |part: &str| {
+            part.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("q")).map(|(_, q)| thousandths(q))
+        };
+        Self { media_type, quality: parts.find_map(parameter).unwrap_or(1000) }
+    }
+
+    /// How exactly it names a media type, if it does.
+    fn names(&self, media_type: &str) -> Option<u8> {
+        if self.media_type == media_type {
+            return Some(2);
+        }
+        let prefix = self.media_type.strip_suffix('*').filter(|prefix| prefix.ends_with('/'))?;
+        if prefix == "*/" { Some(0) } else { media_type.starts_with(prefix).then_some(1) }
+    }
 }
 
 /// A quality such as `0.8`, in thousandths; 0 for what is none.
@@ -236,6 +265,11 @@ mod tests {
         assert_eq!(chosen("application/x-ndjson, */*;q=0.1"), Some(Representation::JsonLines));
         assert_eq!(chosen("text/html"), None);
         assert_eq!(chosen("application/json;q=0"), None);
+        assert_eq!(chosen("application/json;q=0, */*"), Some(Representation::Csv));
+        assert_eq!(chosen("*/*, application/json;Q=0.5, text/*;q=0.4"), Some(Representation::JsonLines));
+        assert_eq!(chosen("*/*;q=0"), None);
+        let lines = ["text/csv;q=0.1", "application/x-ndjson"].map(|it| (header::ACCEPT, HeaderValue::from_static(it)));
+        assert_eq!(choose(&HeaderMap::from_iter(lines), &OFFERS).ok(), Some(Representation::JsonLines));
         assert_eq!(choose(&HeaderMap::new(), &OFFERS).ok(), Some(Representation::Json));
     }
 

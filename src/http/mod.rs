@@ -6,6 +6,8 @@ mod conditional;
 mod health;
 mod idempotency;
 mod input;
+mod limits;
+mod listen;
 mod listing;
 mod parameters;
 mod problem;
@@ -14,12 +16,13 @@ mod table;
 
 use crate::ingest::writer::Writer;
 use crate::jobs::schedule::Schedule;
-use crate::store::StoreError;
+use crate::store::{self, StoreError};
 use crate::telemetry::Metrics;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use sqlx::PgPool;
 use std::io;
@@ -28,18 +31,25 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, OnceCell};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use api::description;
+pub use limits::Limits;
 
 /// What the handlers share.
 #[derive(Clone)]
 pub struct HttpState {
     pub pool: PgPool,
-    /// For requests that change nothing that is told, made by [`store::for_reading`](crate::store::for_reading); what
-    /// is read as known now moves the watermark.
+    /// For requests that change nothing that is told, made by [`store::for_reading`]; what is read as known now moves
+    /// the watermark.
     pub reads: PgPool,
+    /// To find out who calls, and what they were answered before, made by [`store::for_callers`].
+    pub callers: PgPool,
+    /// For writes that may have to wait for each other, made by [`store::for_writing`].
+    pub writes: PgPool,
+    pub limits: Limits,
     pub metrics: Arc<Metrics>,
     /// Whether this process takes in usage from Kafka, too.
     pub ingests: bool,
@@ -52,21 +62,27 @@ pub struct HttpState {
     /// Of events that are sent here; opened when the first come. One batch at a time is written, the next ones wait.
     writer: Arc<OnceCell<Mutex<Writer>>>,
     /// The writes that are going on.
-    writes: TaskTracker,
+    writing: TaskTracker,
+    /// Cancelled when what is still going on is to be broken off.
+    cut: CancellationToken,
 }
 
 impl HttpState {
-    pub fn new(pool: PgPool, reads: PgPool, metrics: Arc<Metrics>, ingests: bool, schedule: Schedule) -> Self {
+    pub fn new(pool: PgPool, limits: Limits, metrics: Arc<Metrics>, ingests: bool, schedule: Schedule) -> Self {
         Self {
+            reads: store::for_reading(&pool, limits.read),
+            callers: store::for_callers(&pool, limits.turn),
+            writes: store::for_writing(&pool, limits.turn),
             pool,
-            reads,
+            limits,
             metrics,
             ingests,
             schedule: Arc::new(schedule),
             tick: None,
             runs: Arc::default(),
             writer: Arc::default(),
-            writes: TaskTracker::new(),
+            writing: TaskTracker::new(),
+            cut: CancellationToken::new(),
         }
     }
 
@@ -81,7 +97,8 @@ impl HttpState {
     }
 }
 
-/// Serves until `stop`, then lets requests in flight finish, and writes whose callers have hung up.
+/// Serves until `stop`, then lets requests in flight finish, and writes whose callers have hung up, for as long as
+/// [`Limits::drain`] allows; what is left then is broken off, and told in the log.
 ///
 /// # Errors
 /// An address that cannot be bound.
@@ -96,12 +113,27 @@ pub async fn serve(addr: SocketAddr, state: HttpState, stop: CancellationToken) 
 /// The socket's.
 pub async fn serve_on(listener: TcpListener, state: HttpState, stop: CancellationToken) -> io::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "listening");
-    let writes = state.writes.clone();
-    axum::serve(listener, router(state)).with_graceful_shutdown(stop.cancelled_owned()).await?;
-    writes.close();
-    writes.wait().await;
+    let HttpState { limits, writing, cut, .. } = state.clone();
+    let connections = listen::until(listener, router(state), limits.receive, &stop).await;
+    writing.close();
+    let ended = async || {
+        connections.wait().await;
+        writing.wait().await;
+    };
+    if timeout(limits.drain, ended()).await.is_err() {
+        cut.cancel();
+        if timeout(CUT_TIMEOUT, ended()).await.is_err() {
+            tracing::warn!(
+                connections = connections.len(),
+                "connections were cut on which no request came, or no answer went"
+            );
+        }
+    }
     Ok(())
 }
+
+/// How long it may take to tell callers that their requests are broken off.
+const CUT_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn router(state: HttpState) -> Router {
     Router::new()
@@ -118,7 +150,15 @@ fn router(state: HttpState) -> Router {
 async fn count_request(State(state): State<HttpState>, request: Request, next: Next) -> Response {
     // The route, not the path: a label has few values.
     let path = request.extensions().get::<MatchedPath>().map_or_else(|| "other".to_owned(), |p| p.as_str().to_owned());
-    let response = next.run(request).await;
+    let method = request.method().clone();
+    let response = tokio::select! {
+        response = next.run(request) => response,
+        // A write tells of itself, whether its caller is still there or not.
+        () = state.cut.cancelled(), if method != Method::POST => {
+            tracing::warn!(%method, path, "a request was broken off, as the service ends");
+            problem::Problem::ending().into_response()
+        }
+    };
     state.metrics.http_requests.with_label_values(&[path.as_str(), response.status().as_str()]).inc();
     response
 }

@@ -1,6 +1,7 @@
 //! Errors as RFC 9457 problem details: the one place where what went wrong becomes a status.
 
 use crate::domain::access::Scope;
+use crate::domain::engine::EngineError;
 use crate::domain::settlement::SettlementError;
 use crate::jobs::contracts::ContractsError;
 use crate::jobs::findings::FindingError;
@@ -12,7 +13,8 @@ use crate::store::StoreError;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
 use utoipa::{IntoResponses, ToSchema};
 
 /// The media type of every error.
@@ -87,8 +89,8 @@ impl Problem {
     }
 
     pub fn not_for_partners() -> Self {
-        let detail =
-            "a key that is bound to a party sees statements, contracts and usage that concern it; this is more";
+        let detail = "a key that is bound to a party sees the issued statements, invoices, credit notes, contracts and \
+                      usage that concern it, and agrees to statements or disputes them; this is more";
         Self::new(StatusCode::FORBIDDEN, "not-for-partners", "The key may not do this", detail)
     }
 
@@ -118,6 +120,36 @@ impl Problem {
         Self::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", "There is no such representation", detail)
     }
 
+    /// A body that did not come in time.
+    pub fn not_received(limit: Duration) -> Self {
+        let detail = format!("the body has to be here within {} s; send the request again", limit.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "not-received", "The request did not come in time", detail)
+    }
+
+    pub fn too_slow() -> Self {
+        let detail = "it took longer than http.read_timeout_seconds allows; ask for less (a shorter span, or one \
+                      deployment, product or contract), or send it again";
+        Self::later("too-slow", "The read took too long", detail)
+    }
+
+    fn later(kind: &str, title: &'static str, detail: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, title, detail).header(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
+    }
+
+    /// Others hold what a write needs.
+    pub fn busy() -> Self {
+        let detail = "others hold what this needs for longer than http.turn_timeout_seconds allows; nothing was done: \
+                      send the request again";
+        Self::later("busy", "Others are at work on it", detail)
+    }
+
+    /// The service ends before the request does.
+    pub fn ending() -> Self {
+        let detail = "the service ends, and what was not committed is undone; send the request again, a write with \
+                      the Idempotency-Key that it had";
+        Self::later("ending", "The service ends", detail)
+    }
+
     /// A fault on our side; its cause goes to the log, not to the caller.
     pub fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(%error, "a request failed");
@@ -142,18 +174,17 @@ impl From<StoreError> for Problem {
             return Self::bad_request("an instant or a number lies beyond what can be stored");
         }
         if error.is_timeout() {
-            let detail = "the database ended what took longer than http.read_timeout_seconds allows, or waited so \
-                          long for usage that comes in; send it again, or ask for less: a shorter span, or one \
-                          deployment, product or contract";
-            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-slow", "The read took too long", detail);
+            return Self::too_slow();
+        }
+        if error.is_lock_timeout() {
+            return Self::busy();
         }
         if !error.is_transient() {
             return Self::internal(&error);
         }
         tracing::warn!(%error, "a request met a fault that passes");
         let detail = "the database cannot be asked now; send the request again";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The service is not available", detail)
-            .header(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
+        Self::later("unavailable", "The service is not available", detail)
     }
 }
 
@@ -178,8 +209,11 @@ impl From<StatementError> for Problem {
         let detail = error.to_string();
         match error {
             StatementError::Unknown { .. } => Self::not_found(detail),
-            StatementError::WrongStatus { status, .. } => {
+            StatementError::WrongStatus { id, status, .. } => {
                 let title = "The statement's status does not allow it";
+                let steps: Vec<String> =
+                    status.next_steps().map(|step| format!("POST /api/v1/statements/{id}/{step}")).collect();
+                let detail = if steps.is_empty() { detail } else { format!("{detail}; next: {}", steps.join(" or ")) };
                 Self::conflict("wrong-status", title, detail).fact("statement_status", status.name())
             }
             StatementError::Changed { tag, .. } => Self::precondition_failed(detail).fact("etag", tag),
@@ -191,6 +225,7 @@ impl From<StatementError> for Problem {
                 let detail = format!("{detail}; GET /api/v1/usage/unresolved lists it");
                 Self::conflict("unresolved-usage", title, detail).fact("events", events)
             }
+            StatementError::NotEnded { .. } => Self::conflict("not-ended", "The period had not ended", detail),
             StatementError::Document(error) => Self::internal(&error),
             StatementError::Store(error) => error.into(),
         }
@@ -210,11 +245,14 @@ impl From<SettleError> for Problem {
                 Self::conflict("approved", "Somebody approved what would be drafted anew", detail)
             }
             SettleError::Settlement(
-                SettlementError::WrongPeriodUnit { .. }
+                SettlementError::NoSuchPeriod { .. }
                 | SettlementError::BeforeContract { .. }
-                | SettlementError::BeforeBooks { .. }
-                | SettlementError::NotYet(_),
+                | SettlementError::BeforeBooks { .. },
             ) => Self::unprocessable("wrong-period", "The contract has no such period to settle", detail),
+            SettleError::Settlement(SettlementError::Engine(EngineError::MissingPrices { missing })) => {
+                let missing: Vec<Value> = missing.iter().map(|it| json!(it)).collect();
+                Self::conflict("cannot-settle", "Something has to come first", detail).fact("missing_prices", missing)
+            }
             SettleError::Settlement(_) => Self::conflict("cannot-settle", "Something has to come first", detail),
             SettleError::Contracts(error) => error.into(),
             SettleError::Document(error) => Self::internal(&error),
@@ -283,7 +321,7 @@ pub enum Problems {
     NotFound(#[to_schema] Problem),
     #[response(status = 406, description = "No such representation", content_type = CONTENT_TYPE)]
     NotAcceptable(#[to_schema] Problem),
-    #[response(status = 503, description = "The database cannot be asked now, or not for so much at once", content_type = CONTENT_TYPE)]
+    #[response(status = 503, description = "The database cannot be asked now, or not for so much at once; others hold what a write needs; the service ends", content_type = CONTENT_TYPE, headers(("Retry-After" = u16, description = "After how many seconds to send the request again")))]
     Unavailable(#[to_schema] Problem),
 }
 
@@ -291,6 +329,8 @@ pub enum Problems {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes answers; they are made of problems")]
 pub enum WriteProblems {
+    #[response(status = 408, description = "The body did not come in time", content_type = CONTENT_TYPE)]
+    NotReceived(#[to_schema] Problem),
     #[response(status = 409, description = "What stands does not allow it", content_type = CONTENT_TYPE)]
     Conflict(#[to_schema] Problem),
     #[response(status = 413, description = "The body is too large", content_type = CONTENT_TYPE)]

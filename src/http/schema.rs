@@ -1,7 +1,7 @@
-//! How the domain's own kinds of values are described: each is written as text.
+//! How the domain's own kinds of values are described: as text, and what amounts are in as two fields.
 
-use crate::domain::money::{Currency, Exact};
-use crate::domain::period::Period;
+use crate::domain::calendar::Period;
+use crate::domain::money::{Currency, Exact, Unit};
 use std::borrow::Cow;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
@@ -28,5 +28,26 @@ texts! {
     Exact = "Exact", "^-?[0-9]+([.][0-9]+|/[0-9]+)?$",
         "An exact number: a decimal where there is a finite one, else a fraction such as 1/3.";
     Currency = "Currency", "^[A-Z]{3}$", "An ISO 4217 code.";
-    Period = "Period", "^[0-9]{4}(-(0[1-9]|1[0-2]|Q[1-4]))?$", "A month 2026-05, a quarter 2026-Q2 or a year 2026.";
+    Period = "Period", "^[0-9]{4}(-(0[1-9]|1[0-2]|Q[1-4])|-[0-9]{2}-[0-9]{2}/[0-9]{4}-[0-9]{2}-[0-9]{2})?$",
+        "A month 2026-05, a quarter 2026-Q2, a year 2026, or the first and the last day 2026-05-15/2026-06-14.";
+}
+
+impl PartialSchema for Unit {
+    fn schema() -> RefOr<Schema> {
+        let currency = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("An ISO 4217 code, or the name of a unit that the contract declares."));
+        let digits = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(0_u32))
+            .description(Some("Digits after the point in which it is paid."));
+        let fields = ObjectBuilder::new().property("currency", currency).property("digits", digits);
+        RefOr::T(Schema::Object(fields.required("currency").required("digits").build()))
+    }
+}
+
+impl ToSchema for Unit {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Unit")
+    }
 }

@@ -5,16 +5,12 @@
 
 use crate::domain::amendment::{self, Refusal, Target};
 use crate::domain::outcome::Outcome;
-use crate::domain::period::{Instant, start_of_hour};
-use crate::domain::usage::{
-    Amendment, AmendmentKind, Quantities, RequestOutcome, UsageContent, UsageEvent, UsageMessage, context_tokens,
-    event_key,
-};
-use crate::sources::{Rejection, cloudevents};
+use crate::domain::period::Instant;
+use crate::domain::usage::{Amendment, AmendmentKind, UsageContent, UsageEvent, UsageMessage, event_key};
+use crate::ingest::rollup_deltas::Rollups;
+use crate::sources::{Rejection, RejectionReason, cloudevents};
 use crate::store::usage::{Lookup, Wanted};
-use crate::store::usage_rows::{AmendmentRow, ConflictRow, EventRow, RejectionRow, RollupRow, Rows, StateRow};
-use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive;
+use crate::store::usage_rows::{AmendmentRow, ConflictRow, EventRow, RejectionRow, Rows, StateRow};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -343,13 +339,13 @@ impl<'a> Decision<'a> {
     }
 
     fn finish(mut self, recorded_at: Instant) -> Rows<'a> {
-        let mut rollups = Rollups { lookup: self.lookup, sums: HashMap::new() };
+        let mut rollups = Rollups::new(self.lookup);
         let mut states = Vec::new();
         for row in self.rows.events.iter().filter(|row| !self.touched.contains(&row.key)) {
             rollups.add(&row.event.id.source, &row.event.content, recorded_at, 1);
         }
-        for key in &self.touched {
-            states.extend(self.amended(*key, recorded_at, &mut rollups));
+        for key in std::mem::take(&mut self.touched) {
+            states.extend(self.amended(key, recorded_at, &mut rollups));
         }
         self.rows.states = states;
         self.rows.events.sort_unstable_by_key(|row| row.key);
@@ -358,7 +354,7 @@ impl<'a> Decision<'a> {
     }
 
     /// The state of an event that the batch amends, if it is another than before; adds the difference.
-    fn amended(&self, key: Uuid, recorded_at: Instant, rollups: &mut Rollups<'_>) -> Option<StateRow> {
+    fn amended(&mut self, key: Uuid, recorded_at: Instant, rollups: &mut Rollups<'_>) -> Option<StateRow> {
         let stored = self.lookup.events.get(&key);
         let event = match (self.standing.get(&key), stored) {
             (Some((_, Standing::NewEvent(event))), _) => *event,
@@ -377,16 +373,24 @@ impl<'a> Decision<'a> {
         let source = &event.id.source;
         let reported = amendment::EventState { voided: false, content: event.content.clone() };
         let before = stored.map(|stored| (amendment::state(&event.id.id, &event.content, &before), stored.stated_at));
-        if let Some((before, stated_at)) = before.as_ref().filter(|(before, _)| !before.voided) {
+        if let Some((before, stated_at)) = before.as_ref().filter(|(before, _)| before.counts()) {
             rollups.add(source, &before.content, *stated_at, -1);
         }
-        if !after.voided {
+        if after.counts() {
             // What did not change stays in the band in which it was counted.
             let as_of = before.as_ref().filter(|(before, _)| *before == after).map_or(recorded_at, |(_, at)| *at);
             rollups.add(source, &after.content, as_of, 1);
         }
         let unchanged = before.map_or(reported, |(before, _)| before) == after;
-        (!unchanged).then(|| StateRow { key, source: source.clone(), voided: after.voided, content: after.content })
+        if unchanged {
+            return None;
+        }
+        if !after.voided && !after.counts() {
+            let last = of_event().next_back();
+            let refused = last.map(|last| rejection_row(last.position.clone(), ends_before_start(last.amendment)));
+            self.rows.rejections.extend(refused);
+        }
+        Some(StateRow { key, source: source.clone(), voided: !after.counts(), content: after.content })
     }
 }
 
@@ -401,79 +405,21 @@ fn rejection_row(position: String, rejection: Rejection) -> RejectionRow {
 }
 
 fn refused(amendment: &Amendment, refusal: Refusal) -> Rejection {
+    refused_as(amendment, refusal.into(), refusal.to_string())
+}
+
+/// What is told once of an event that counts nowhere, as corrections made of it what does not fit together.
+fn ends_before_start(last: &Amendment) -> Rejection {
+    let detail = "what it corrects now ends before it starts, and counts nowhere; correct occurred_at or ended_at";
+    refused_as(last, RejectionReason::EndsBeforeStart, detail.to_owned())
+}
+
+fn refused_as(amendment: &Amendment, reason: RejectionReason, detail: String) -> Rejection {
     Rejection {
-        reason: refusal.into(),
-        detail: refusal.to_string(),
+        reason,
+        detail,
         content_type: cloudevents::CONTENT_TYPE,
         redacted: cloudevents::encode(&UsageMessage::Amendment(amendment.clone())),
-    }
-}
-
-#[derive(PartialEq, Eq, Hash)]
-struct RollupKey {
-    bucket: Instant,
-    /// Source, deployment, product, service tier, customer.
-    names: [String; 5],
-    outcome: Option<RequestOutcome>,
-    band: (i64, i64),
-}
-
-struct Rollups<'a> {
-    lookup: &'a Lookup,
-    sums: HashMap<RollupKey, (i32, Quantities)>,
-}
-
-impl Rollups<'_> {
-    /// Adds an event, or takes one away (`sign` -1), in the context band as of when it was recorded so.
-    fn add(&mut self, source: &str, content: &UsageContent, as_of: Instant, sign: i32) {
-        let bucket = start_of_hour(content.occurred_at);
-        let names = [source, &content.deployment, &content.product, &content.service_tier, &content.customer];
-        let band = self.band(content, as_of);
-        let key = RollupKey { bucket, names: names.map(str::to_owned), outcome: content.outcome, band };
-        let (events, sums) = self.sums.entry(key).or_default();
-        *events = events.saturating_add(sign);
-        for (meter, quantity) in &content.quantities {
-            // A quantity has at most 16 + 6 digits and a batch at most 10^5 events (see `Config::load`): 28 digits hold the sum.
-            *sums.entry(*meter).or_default() += *quantity * Decimal::from(sign);
-        }
-    }
-
-    /// The band `(over, up_to]` between the thresholds that the product's prices had.
-    fn band(&self, content: &UsageContent, as_of: Instant) -> (i64, i64) {
-        let Some(thresholds) = self.lookup.thresholds.get(&content.product) else { return (0, i64::MAX) };
-        // A part of a token above a threshold is above it.
-        let context = context_tokens(&content.quantities).ceil().to_i64().unwrap_or(i64::MAX);
-        let known = || thresholds.iter().filter(|(at, _)| *at <= as_of).map(|(_, over)| *over);
-        (
-            known().filter(|over| *over < context).max().unwrap_or(0),
-            known().filter(|over| *over >= context).min().unwrap_or(i64::MAX),
-        )
-    }
-
-    fn into_rows(self) -> Vec<RollupRow> {
-        let is_news = |(_, (events, sums)): &(RollupKey, (i32, Quantities))| {
-            *events != 0 || sums.values().any(|sum| !sum.is_zero())
-        };
-        let rows = self.sums.into_iter().filter(is_news).map(|(key, (events, quantities))| {
-            let [source, deployment, product, service_tier, customer] = key.names;
-            let (context_over, context_up_to) = key.band;
-            RollupRow {
-                bucket: key.bucket,
-                source,
-                deployment,
-                product,
-                service_tier,
-                outcome: key.outcome,
-                customer,
-                context_over,
-                context_up_to,
-                events,
-                quantities,
-            }
-        });
-        let mut rows: Vec<RollupRow> = rows.collect();
-        rows.sort_by(|a, b| (a.bucket, &a.customer).cmp(&(b.bucket, &b.customer)));
-        rows
     }
 }
 

@@ -4,6 +4,8 @@ use super::*;
 use crate::domain::period::parse_instant;
 use crate::sources::cloudevents::decode_structured;
 use crate::store::usage::{Identity, StoredAmendment, StoredEvent};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
 
 const SECRET: [u8; 32] = [7; 32];
 
@@ -131,6 +133,52 @@ fn a_void_of_a_correction_restores_and_a_second_void_changes_nothing() {
     stored(&mut lookup, &batch[..1], at("2026-05-03T00:00:00Z"));
     let rows = decide(&batch[1..], &lookup, at("2026-05-04T00:00:00Z"));
     assert_eq!((rows.counts.void_applied, rows.states.len(), rows.rollups.len()), (1, 0, 0));
+}
+
+#[test]
+fn an_interval_that_corrections_turn_around_counts_nowhere_and_is_told() {
+    let mut lookup = known();
+    let interval = r#"{"deployment":"d","product":"p","ended_at":"2026-05-01T11:30:00Z","quantities":{"requests":1}}"#;
+    let moves = |id: &str, to: &str| usage(id, &format!(r#"{{"corrects":"a",{to}}}"#), ".correction");
+    let batch = [usage("a", interval, ""), moves("k", r#""occurred_at":"2026-05-01T12:00:00Z""#)];
+    let rows = decide(&batch, &lookup, at("2026-05-03T00:00:00Z"));
+    assert_eq!((rows.counts.stored, rows.counts.correction_applied, rows.counts.rejected), (1, 1, 0));
+    assert_eq!(rows.rejections.iter().map(|row| row.reason).collect::<Vec<_>>(), ["ends_before_start"]);
+    assert_eq!((rows.states.len(), rows.states[0].voided, rows.rollups.len()), (1, true, 0));
+    // Put right, it counts where it stands now.
+    stored(&mut lookup, &batch, at("2026-05-03T00:00:00Z"));
+    let put_right = [moves("l", r#""ended_at":"2026-05-01T12:00:00Z""#)];
+    let rows = decide(&put_right, &lookup, at("2026-05-04T00:00:00Z"));
+    assert_eq!((rows.rejections.len(), rows.states.len(), rows.states[0].voided), (0, 1, false));
+    let counted = rows.rollups.iter().map(|row| (row.bucket, row.events, row.is_interval));
+    assert_eq!(counted.collect::<Vec<_>>(), [(at("2026-05-01T12:00:00Z"), 1, true)]);
+}
+
+#[test]
+fn sums_tell_attributes_and_intervals_apart() {
+    let lookup = known();
+    let told = |id: &str, more: &str| {
+        usage(id, &format!(r#"{{"deployment":"d","product":"p",{more}"quantities":{{"requests":1}}}}"#), "")
+    };
+    let batch = [
+        told("a", ""),
+        told("b", r#""attributes":{},"#),
+        told("c", r#""attributes":{"country":""},"#),
+        told("d", r#""attributes":{"country":"CH"},"#),
+        told("e", r#""attributes":{"label":"CH"},"#),
+        told("f", r#""ended_at":"2026-05-01T11:00:00Z","#),
+    ];
+    let rows = decide(&batch, &lookup, at("2026-05-03T00:00:00Z"));
+    let mut counted: Vec<(String, bool, i32)> =
+        rows.rollups.iter().map(|row| (format!("{:?}", row.attributes), row.is_interval, row.events)).collect();
+    counted.sort();
+    let expect = [
+        (r#"{Country: "CH"}"#.to_owned(), false, 1),
+        (r#"{Label: "CH"}"#.to_owned(), false, 1),
+        ("{}".to_owned(), false, 3),
+        ("{}".to_owned(), true, 1),
+    ];
+    assert_eq!(counted, expect);
 }
 
 #[test]

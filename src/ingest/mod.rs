@@ -5,4 +5,5 @@ pub mod batch;
 pub mod consumer;
 pub mod file;
 pub mod retry;
+mod rollup_deltas;
 pub mod writer;

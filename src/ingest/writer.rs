@@ -143,6 +143,9 @@ impl Writer {
         let rows = decide(messages, &lookup, recorded_at);
         let stamp = Stamp { recorded_at, intake, rejections_kept: REJECTIONS_KEPT };
         let numbers = save(&mut transaction, &self.dictionary, &rows, &stamp).await?;
+        if mode == LockMode::Exclusive {
+            recording::note_alone(&mut transaction, recorded_at).await?;
+        }
         transaction.commit().await?;
         Ok((Written { counts: rows.counts, rejections: rows.rejections }, numbers))
     }

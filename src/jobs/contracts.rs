@@ -4,15 +4,16 @@ use crate::domain::contract::Contract;
 use crate::domain::contract::additions::{AdditionError, Loaded, Overridden, additions};
 use crate::domain::contract::folder::{Folder, FolderErrors, SourceFile, read_folder, read_versions};
 use crate::domain::contract::problem::ReadError;
+use crate::domain::entry::{Entry, NewEntry};
 use crate::domain::ids::EventId;
 use crate::domain::period::Instant;
 use crate::domain::price::PriceBook;
 use crate::domain::register::{Namesake, Register, RegisterConflict};
+use crate::domain::restated::{Ledger, Taking};
 use crate::store::StoreError;
-use crate::store::contracts::{
-    Added, RecordOutcome, append, append_records, load_prices, load_register, load_versions,
-};
+use crate::store::contracts::{Added, append, load_prices, load_rates, load_register, load_versions};
 use crate::store::recording::{self, LockMode};
+use crate::store::records::{append_entries, load_entries};
 use sqlx::{PgConnection, PgPool};
 use std::path::{Path, PathBuf};
 
@@ -112,17 +113,28 @@ pub async fn apply(pool: &PgPool, folder: &Folder) -> Result<Applied, ContractsE
     register.extend(folder.register.clone())?;
     folder.register.parties.keys().try_for_each(|party| register.check_namesakes(party))?;
     let prices = load_prices(&mut tx, at).await?;
+    let rates = load_rates(&mut tx, at).await?;
     let documents = load_versions(&mut tx, at).await?;
     let contracts = read_versions(&documents, &register)?;
-    let additions = additions(folder, Loaded { prices: &prices, documents: &documents, contracts })?;
+    let additions = additions(folder, Loaded { prices: &prices, rates: &rates, documents: &documents, contracts })?;
     let mut added = append(&mut tx, &folder.register, &additions, at).await?;
-    for (record, outcome) in folder.facts.iter().zip(append_records(&mut tx, &folder.facts, at).await?) {
-        match outcome {
-            RecordOutcome::Stored => added.facts = added.facts.saturating_add(1),
-            RecordOutcome::Duplicate => {}
-            RecordOutcome::Conflict => return Err(ContractsError::ChangedFact { id: record.id.clone() }),
-        }
-    }
+    added.facts = append_facts(&mut tx, folder, at).await?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(Applied { added, overridden: additions.overridden })
+}
+
+/// Records the facts that stand beside the agreements of a folder and are new; returns how many.
+async fn append_facts(conn: &mut PgConnection, folder: &Folder, at: Instant) -> Result<u64, ContractsError> {
+    let stored = load_entries(&mut *conn, at).await?;
+    let facts: Vec<Entry> = folder.facts.iter().map(|fact| NewEntry::from(fact).recorded(at)).collect();
+    let mut ledger = Ledger::default();
+    for entry in &stored {
+        ledger.take(entry);
+    }
+    let became: Vec<(&Entry, Taking)> = facts.iter().map(|fact| (fact, ledger.take(fact))).collect();
+    if let Some((fact, _)) = became.iter().find(|(_, taking)| *taking == Taking::Conflict) {
+        return Err(ContractsError::ChangedFact { id: fact.id.clone() });
+    }
+    append_entries(conn, &became, at).await?;
+    Ok(became.iter().map(|(_, taking)| u64::from(*taking == Taking::Taken)).sum())
 }

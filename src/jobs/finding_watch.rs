@@ -10,17 +10,25 @@ use crate::store::findings::BreachQuery;
 use crate::store::recording;
 use sqlx::PgPool;
 
-/// Looks at the findings of a contract, as known by now; returns what differs from the last look.
+/// Looks at the findings of a contract, as known by now; returns what differs from the last look. None where no more is
+/// known than then, as what records has not ended since.
 ///
 /// # Errors
 /// No such contract, or the database's.
-pub async fn watch(pool: &PgPool, contract: &ContractId) -> Result<FindingNews, FindingError> {
+pub async fn watch(pool: &PgPool, contract: &ContractId) -> Result<Option<FindingNews>, FindingError> {
     let known_at = recording::watermark(pool).await?;
     let mut conn = pool.acquire().await?;
     let now = snapshot(&mut conn, known_at).await?;
     let contract = find_contract(&now.known.contracts, contract)?;
     let (id, zone) = (&contract.head.id, contract.head.zone);
     let Seen { known_at: seen_at, open: seen } = load_seen(&mut conn, id).await?;
+    match seen_at {
+        // An instant is handed out twice only while what is known stands still.
+        Some(seen_at) if known_at == seen_at => return Ok(None),
+        // Somebody who began later has looked already.
+        Some(seen_at) if known_at < seen_at => return Ok(Some(FindingNews::default())),
+        Some(_) | None => {}
+    }
     let breaches = now.breaches(contract, Span::ever());
     let within = match seen_at {
         Some(seen_at) if !agreements_differ(&mut conn, seen_at, known_at).await? => {
@@ -37,5 +45,5 @@ pub async fn watch(pool: &PgPool, contract: &ContractId) -> Result<FindingNews, 
     drop(conn);
     let news = FindingNews::of(&seen, &open);
     let is_ours = finding_states::append(pool, id, seen_at, known_at, &news).await?;
-    Ok(if is_ours { news } else { FindingNews::default() })
+    Ok(Some(if is_ours { news } else { FindingNews::default() }))
 }

@@ -2,17 +2,18 @@
 
 use super::contracts::{ContractsError, Known, load};
 use super::held::facts;
+use crate::domain::calendar::Period;
 use crate::domain::contract::Contract;
 use crate::domain::findings::{Breach, Days, Ended, Finding, Rated, Verdict, breaches, find_group, findings};
 use crate::domain::ids::{ContractId, EventId};
-use crate::domain::period::{Instant, Period, Span, end_of_day_exclusive, start_of_day};
+use crate::domain::period::{Instant, Span, end_of_day_exclusive, start_of_day};
 use crate::domain::record::{Fact, Record, RecordContent, Subject};
 use crate::domain::settlement::{SettlementError, find_contract};
 use crate::store::StoreError;
-use crate::store::contracts::load_records;
 use crate::store::finding_decisions::{Decision, DecisionFilter, NewDecision, load_decisions};
 use crate::store::findings::{BreachQuery, EventAt};
 use crate::store::recording::{self, LockMode};
+use crate::store::records::load_records;
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use serde::Serialize;
@@ -32,7 +33,7 @@ pub struct FindingFilter {
 impl FindingFilter {
     /// Of a period alone.
     pub fn in_period(self, period: Period) -> Self {
-        Self { from: Some(period.first_day()), through: Some(period.last_day()), contract: self.contract }
+        Self { from: Some(period.first_day), through: Some(period.last_day()), contract: self.contract }
     }
 
     /// The stretch of time that is asked for, as a zone sees it.

@@ -2,65 +2,124 @@
 
 use crate::domain::contract::Contract;
 use crate::domain::contract::rights::OnBreach;
-use crate::domain::findings::{Held, breaches};
-use crate::domain::ids::EventId;
+use crate::domain::engine::feed::Sum;
+use crate::domain::findings::{HeldEvents, breaches};
+use crate::domain::ids::{ContractId, EventId, ProductId};
 use crate::domain::period::{Instant, Span, Timeline};
-use crate::domain::price::PriceBook;
-use crate::domain::record::{Deduction, Fact, Record, RecordContent, Reduces};
+use crate::domain::rating::UsageRollup;
+use crate::domain::record::{Fact, Record, RecordContent};
 use crate::domain::register::Register;
+use crate::domain::usage::UsageAttributes;
 use crate::store::StoreError;
 use crate::store::findings::{BreachQuery, has_rejected};
 use sqlx::PgConnection;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The facts among records, in the order of their recording.
 pub(super) fn facts(records: &[Record]) -> Vec<Fact> {
     let fact = |record: &Record| match &record.content {
         RecordContent::Fact(fact) => Some(fact.clone()),
-        RecordContent::Figure(_) | RecordContent::Deduction(_) => None,
+        _ => None,
     };
     records.iter().filter_map(fact).collect()
 }
 
-/// What a settlement needs to know to say what is held.
-#[derive(Clone, Copy)]
-pub(super) struct HeldQuery<'a> {
-    pub contracts: &'a [Contract],
-    pub register: &'a Register,
-    pub prices: &'a PriceBook,
-    pub facts: &'a [Fact],
-    pub records: &'a [Record],
-    pub timeline: &'a Timeline,
-    pub cutoff: Instant,
+/// The contracts that hold something back, and what to ask of each.
+pub(super) struct Holdings<'a> {
+    of_contracts: Vec<(&'a ContractId, BreachQuery<'a>)>,
 }
 
-/// What each contract holds back of the usage of a timeline, and of its deductions; only those that hold something.
-pub(super) async fn load_held(conn: &mut PgConnection, query: HeldQuery<'_>) -> Result<Vec<Held>, StoreError> {
-    let mut all = Vec::new();
-    for contract in query.contracts {
-        let id = &contract.head.id;
-        let mut spans = breaches(contract, query.register, query.facts, Span::ever());
-        spans.retain(|breach| breach.on_breach == OnBreach::Hold);
-        let of_contract = BreachQuery::new(id, query.cutoff, &spans, Span::ever());
-        if of_contract.hours(&mut *conn).await?.is_empty() && !has_rejected(&mut *conn, id, query.cutoff).await? {
-            continue;
+impl<'a> Holdings<'a> {
+    /// Of some contracts as known at a cutoff, those that hold anything back.
+    pub async fn load(
+        conn: &mut PgConnection,
+        contracts: &'a [Contract],
+        register: &Register,
+        facts: &[Fact],
+        cutoff: Instant,
+    ) -> Result<Self, StoreError> {
+        let mut of_contracts = Vec::new();
+        for contract in contracts {
+            let id = &contract.head.id;
+            let mut spans = breaches(contract, register, facts, Span::ever());
+            spans.retain(|breach| breach.on_breach == OnBreach::Hold);
+            let query = BreachQuery::new(id, cutoff, &spans, Span::ever());
+            if !query.hours(&mut *conn).await?.is_empty() || has_rejected(&mut *conn, id, cutoff).await? {
+                of_contracts.push((id, query));
+            }
         }
-        let end = query.timeline.edges().last().copied().unwrap_or(query.cutoff);
-        let events = of_contract.load_held_events(&mut *conn, end).await?;
-        let usage = of_contract.load_held_usage(&mut *conn, query.timeline, &query.prices.thresholds()).await?;
-        let named: Vec<(&EventId, &EventId)> = query.records.iter().filter_map(named_event).collect();
-        let held = of_contract.load_held_of(&mut *conn, named.iter().map(|(_, event)| *event)).await?;
-        let deductions = named.iter().filter(|(_, event)| held.contains(event)).map(|(id, _)| (*id).clone()).collect();
-        if !events.is_empty() || !usage.is_empty() {
-            all.push(Held { contract: id.clone(), usage, deductions, events });
-        }
+        Ok(Self { of_contracts })
     }
-    Ok(all)
+
+    /// How much of what is held back, for people.
+    pub async fn events(&self, conn: &mut PgConnection, end: Instant) -> Result<Vec<HeldEvents>, StoreError> {
+        let mut all = Vec::new();
+        for (_, query) in &self.of_contracts {
+            all.extend(query.load_held_events(&mut *conn, end).await?);
+        }
+        Ok(all)
+    }
+
+    /// By event, the contracts that hold it back.
+    pub async fn of(
+        &self,
+        conn: &mut PgConnection,
+        events: &[&EventId],
+    ) -> Result<BTreeMap<EventId, BTreeSet<ContractId>>, StoreError> {
+        let mut held: BTreeMap<EventId, BTreeSet<ContractId>> = BTreeMap::new();
+        for (contract, query) in &self.of_contracts {
+            for event in query.load_held_of(&mut *conn, events.iter().copied()).await? {
+                held.entry(event.clone()).or_default().insert((*contract).clone());
+            }
+        }
+        Ok(held)
+    }
+
+    /// Notes in sums what of each is held back.
+    pub async fn note(
+        &self,
+        conn: &mut PgConnection,
+        sums: &mut [Sum],
+        thresholds: &BTreeMap<ProductId, BTreeSet<u64>>,
+    ) -> Result<(), StoreError> {
+        let edges = sums.iter().flat_map(|sum| [sum.usage.span.start, sum.usage.span.end]);
+        let (Some(start), Some(end)) = (edges.clone().min(), edges.clone().max()) else { return Ok(()) };
+        let timeline = Timeline::new(start, end, edges);
+        let segments: Vec<Span> = timeline.segments().collect();
+        for (contract, query) in &self.of_contracts {
+            let rows = query.load_held_usage(&mut *conn, &timeline, thresholds).await?;
+            let held: BTreeMap<HeldKey<'_>, Vec<&UsageRollup>> =
+                rows.iter().fold(BTreeMap::new(), |mut held, (usage, attributes)| {
+                    if let Some(span) = segments.get(usage.segment) {
+                        held.entry(HeldKey::of_row(span, usage, attributes)).or_default().push(usage);
+                    }
+                    held
+                });
+            for sum in &mut *sums {
+                let rows: Vec<&UsageRollup> = held.get(&HeldKey::of_sum(sum)).cloned().unwrap_or_default();
+                for usage in rows {
+                    sum.held.add(contract, usage.meter, &usage.quantity);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-/// The id of a deduction that names an event, and that event.
-fn named_event(record: &Record) -> Option<(&EventId, &EventId)> {
-    match &record.content {
-        RecordContent::Deduction(Deduction { reduces: Reduces::Event(event), .. }) => Some((&record.id, event)),
-        RecordContent::Deduction(_) | RecordContent::Figure(_) | RecordContent::Fact(_) => None,
+/// What tells sums apart: the start of the stretch; deployment, product, customer, service tier; attributes; context.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct HeldKey<'k>(Instant, [&'k str; 4], &'k UsageAttributes, u64);
+
+impl<'k> HeldKey<'k> {
+    fn of_row(span: &Span, usage: &'k UsageRollup, attributes: &'k UsageAttributes) -> Self {
+        let UsageRollup { deployment, product, customer, service_tier, context_over, .. } = usage;
+        let names = [deployment.as_str(), product.as_str(), customer.as_str(), service_tier.as_str()];
+        Self(span.start, names, attributes, *context_over)
+    }
+
+    fn of_sum(sum: &'k Sum) -> Self {
+        let it = &sum.usage;
+        let names = [&it.deployment, &it.product, &it.customer, &it.service_tier].map(String::as_str);
+        Self(it.span.start, names, &it.attributes, it.context_over)
     }
 }

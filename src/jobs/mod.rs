@@ -3,6 +3,8 @@
 pub mod availability;
 pub mod charges;
 pub mod contracts;
+pub mod entitlement;
+pub mod explain;
 pub mod finding_watch;
 pub mod findings;
 mod held;
@@ -11,4 +13,5 @@ mod perform;
 pub mod records;
 pub mod schedule;
 pub mod settle;
+mod settlement_input;
 pub mod statements;

@@ -12,24 +12,24 @@ use std::fmt::Display;
 /// How a run ended.
 pub(super) struct RunEnd {
     pub outcome: RunOutcome,
-    pub detail: String,
+    pub detail: Option<String>,
 }
 
 impl RunEnd {
     fn done(detail: String) -> Self {
-        Self { outcome: RunOutcome::Done, detail }
+        Self { outcome: RunOutcome::Done, detail: Some(detail) }
     }
 
     fn nothing_new() -> Self {
-        Self { outcome: RunOutcome::NothingNew, detail: String::new() }
+        Self { outcome: RunOutcome::NothingNew, detail: None }
     }
 
     fn waiting(why: &impl Display) -> Self {
-        Self { outcome: RunOutcome::Waiting, detail: why.to_string() }
+        Self { outcome: RunOutcome::Waiting, detail: Some(why.to_string()) }
     }
 
     fn failed(why: &impl Display) -> Self {
-        Self { outcome: RunOutcome::Failed, detail: why.to_string() }
+        Self { outcome: RunOutcome::Failed, detail: Some(why.to_string()) }
     }
 }
 
@@ -48,8 +48,11 @@ pub(super) async fn perform(pool: &PgPool, schedule: &Schedule, job: Job, subjec
 async fn watch_findings(pool: &PgPool, subject: &Subject) -> RunEnd {
     let Some(contract) = &subject.contract else { return RunEnd::failed(&format!("{subject} is no contract")) };
     match watch(pool, contract).await {
-        Ok(news) if news.is_empty() => RunEnd::nothing_new(),
-        Ok(news) => {
+        Ok(None) => {
+            RunEnd::waiting(&"a transaction that records to end: until then no more is known than at the last look")
+        }
+        Ok(Some(news)) if news.is_empty() => RunEnd::nothing_new(),
+        Ok(Some(news)) => {
             let counts = [("new", &news.opened), ("changed", &news.changed), ("no longer open", &news.gone)];
             let told: Vec<String> = counts.iter().map(|(what, of)| format!("{what}: {}", of.len())).collect();
             RunEnd::done(format!("findings {}", told.join(", ")))

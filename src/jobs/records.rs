@@ -1,12 +1,14 @@
-//! Takes in figures, deductions and facts: each is one that a loaded contract waits for.
+//! Takes in records beside usage, and corrections and voids of them: each is one that a loaded contract waits for.
 
 use super::contracts::{ContractsError, Known, load};
 use crate::domain::contract::records::{RecordProblem, check_record};
+use crate::domain::entry::{Entry, EntryError, NewEntry};
 use crate::domain::ids::EventId;
-use crate::domain::record::Record;
+use crate::domain::record::RecordContent;
+use crate::domain::restated::{Ledger, Taking};
 use crate::store::StoreError;
-use crate::store::contracts::{RecordOutcome, append_records, load_records};
 use crate::store::recording::{self, LockMode};
+use crate::store::records::{append_entries, load_entries};
 use sqlx::PgPool;
 
 #[derive(Debug, thiserror::Error)]
@@ -14,33 +16,73 @@ pub enum RecordsError {
     /// `index` counts from 0 in the records that were given.
     #[error("record {id}: {problem}")]
     Problem { index: usize, id: EventId, problem: RecordProblem },
+    /// The same, of a correction.
+    #[error("record {id}: what it restates does not fit {of}: {problem}")]
+    Misfit { index: usize, id: EventId, of: EventId, problem: EntryError },
     #[error(transparent)]
     Contracts(#[from] ContractsError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Records all of them in one transaction, each with its outcome.
+/// What is asked of records before they are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checks {
+    /// That a loaded contract waits for each, from whom and in what it comes, and that nothing is said twice.
+    Awaited,
+    /// Nothing: a history may tell of what agreements are loaded for later.
+    Skipped,
+}
+
+/// Records all of them in one transaction, each with what became of it.
 ///
 /// # Errors
 /// The first that would never count, or count twice; then none is recorded.
-pub async fn record(pool: &PgPool, records: &[Record]) -> Result<Vec<RecordOutcome>, RecordsError> {
-    // Alone: two reports of one figure must see each other.
+pub async fn record(pool: &PgPool, entries: &[NewEntry], checks: Checks) -> Result<Vec<Taking>, RecordsError> {
+    // Alone: two reports of one figure must see each other, and a correction what it corrects.
     let (mut tx, at) = recording::begin(pool, LockMode::Exclusive).await?;
-    let Known { register, contracts, .. } = load(&mut tx, at).await?;
-    let mut known = load_records(&mut tx, at).await?;
-    for (index, record) in records.iter().enumerate() {
-        check_record(record, &contracts, &register, &known).map_err(|problem| RecordsError::Problem {
-            index,
-            id: record.id.clone(),
-            problem,
-        })?;
-        // Of equal ids the first stands: another content becomes a conflict, and never counts.
-        if known.iter().all(|other| other.id != record.id) {
-            known.push(record.clone());
-        }
+    let known = match checks {
+        Checks::Awaited => Some(load(&mut tx, at).await?),
+        Checks::Skipped => None,
+    };
+    let stored = load_entries(&mut tx, at).await?;
+    let new: Vec<Entry> = entries.iter().map(|entry| entry.clone().recorded(at)).collect();
+    let mut ledger = Ledger::default();
+    for entry in &stored {
+        ledger.take(entry);
     }
-    let outcomes = append_records(&mut tx, records, at).await?;
+    let mut became = Vec::with_capacity(new.len());
+    for (index, entry) in new.iter().enumerate() {
+        let taking = ledger.take(entry);
+        if let (Some(known), Taking::Taken) = (&known, &taking) {
+            check(index, entry, known, &ledger)?;
+        }
+        became.push((entry, taking));
+    }
+    append_entries(&mut tx, &became, at).await?;
     tx.commit().await.map_err(StoreError::from)?;
-    Ok(outcomes)
+    Ok(became.into_iter().map(|(_, taking)| taking).collect())
+}
+
+/// Checks what stands since an entry was taken: the record itself, or what a correction made of one.
+fn check(index: usize, entry: &Entry, known: &Known, ledger: &Ledger<'_>) -> Result<(), RecordsError> {
+    let id = match entry.what.target() {
+        Some(target) => EventId { source: entry.id.source.clone(), id: target.to_owned() },
+        None => entry.id.clone(),
+    };
+    let record = match ledger.record(&id) {
+        Ok(Some(record)) => record,
+        Ok(None) => return Ok(()),
+        Err(problem) => return Err(RecordsError::Misfit { index, id: entry.id.clone(), of: id, problem }),
+    };
+    // Figures alone may not say again what others have said.
+    let others = match record.content {
+        RecordContent::Figure(_) => ledger.standing().records,
+        _ => Vec::new(),
+    };
+    check_record(&record, &known.contracts, &known.register, &others).map_err(|problem| RecordsError::Problem {
+        index,
+        id: entry.id.clone(),
+        problem,
+    })
 }

@@ -10,7 +10,7 @@ use crate::domain::period::Instant;
 use crate::domain::schedule::{Job, LastRun, RunOutcome, Standing, Subject, Waits, periods_due, standing};
 use crate::store::StoreError;
 use crate::store::jobs::{self, JobRun, RunFilter, RunStart, Starter};
-use chrono::{Days, TimeDelta, Utc};
+use chrono::{Days, SubsecRound, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::PgPool;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,7 +46,8 @@ const BETWEEN_WATCHES: TimeDelta = TimeDelta::minutes(15);
 impl Schedule {
     /// What the schedule takes for now.
     pub fn now(&self) -> Instant {
-        let now = Utc::now();
+        // As instants are everywhere, to the microsecond.
+        let now = Utc::now().trunc_subsecs(6);
         now.checked_sub_days(Days::new(self.clock_behind_days.into())).unwrap_or(now)
     }
 
@@ -83,7 +84,7 @@ pub struct Planned {
     pub next_at: Option<Instant>,
     pub standing: Standing,
     /// What has to come first, where something has.
-    pub waits_for: String,
+    pub waits_for: Option<String>,
     pub last_run: Option<JobRun>,
 }
 
@@ -95,7 +96,8 @@ pub struct Ran {
     #[serde(flatten)]
     pub subject: Subject,
     pub outcome: RunOutcome,
-    pub detail: String,
+    /// What was done, or what it waits for or failed of; none where it found nothing to do.
+    pub detail: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -149,11 +151,11 @@ impl Found {
                 let last_run = last_runs.remove(&subject);
                 let last = last_run.as_ref().map(JobRun::standing);
                 let (standing, next_at) = standing(now, due_at.unwrap_or(now), last.as_ref(), waits);
-                Planned { job, subject, due_at, next_at, standing, waits_for: String::new(), last_run }
+                Planned { job, subject, due_at, next_at, standing, waits_for: None, last_run }
             }
             Self::Blocked { standing, due_at, waits_for, subject } => {
                 let last_run = last_runs.remove(&subject);
-                Planned { job, subject, due_at, next_at: None, standing, waits_for, last_run }
+                Planned { job, subject, due_at, next_at: None, standing, waits_for: Some(waits_for), last_run }
             }
         }
     }
@@ -234,11 +236,14 @@ pub async fn run(
         end = perform(pool, schedule, planned.job, &planned.subject) => end,
         error = keep_lease(pool, run_id, schedule.lease) => return Err(error),
     };
-    let is_ours = jobs::end_run(pool, run_id, outcome, &detail).await?;
+    let is_ours = jobs::end_run(pool, run_id, outcome, detail.as_deref()).await?;
     let (outcome, detail) = match is_ours {
         true => (outcome, detail),
         // What it did stands, and another run found that.
-        false => (RunOutcome::Lost, format!("taken over before it ended: {outcome} {detail}")),
+        false => {
+            let told = detail.map_or_else(String::new, |detail| format!(", {detail}"));
+            (RunOutcome::Lost, Some(format!("taken over before it ended: {outcome}{told}")))
+        }
     };
     Ok(Some(Ran { run_id, job: planned.job, subject: planned.subject.clone(), outcome, detail }))
 }

@@ -1,29 +1,21 @@
 //! Settles a period: load what is known at the cutoff, decide, book the differences and draft the statements.
 
-use super::contracts::{ContractsError, Known};
-use super::held::{HeldQuery, facts, load_held};
-use crate::domain::contract::simple;
-use crate::domain::deduction::{PlacedDeduction, place};
-use crate::domain::hex::hex;
+use super::contracts::ContractsError;
+use super::settlement_input::InputSource;
+use crate::domain::calendar::Period;
 use crate::domain::ids::{ContractId, EventId};
-use crate::domain::period::{Instant, Period};
-use crate::domain::record::{Figure, Record, RecordContent, Reduces};
-use crate::domain::register::Register;
-use crate::domain::settlement::{
-    BookedLine, SettlementError, SettlementInput, find_contract, settle as decide, with_drawn_on,
-};
-use crate::domain::sharing::timeline;
+use crate::domain::period::{Instant, Span};
+use crate::domain::settlement::{BookedLine, SettlementError, SettlementInput, find_contract};
+use crate::domain::simulate::run::Grain;
 use crate::domain::statement::{Statement, StatementStatus, statements};
 use crate::store::access::Signature;
 use crate::store::books::{
-    SettlementRow, find_statement, insert_draft, insert_settlement, last_cutoff, load_books, load_document,
+    SettlementRow, StatementHead, find_statement, insert_draft, insert_settlement, last_cutoff, load_document,
     load_unresolved_events, lock_contract,
 };
-use crate::store::contracts::load_records;
-use crate::store::rollups::{UnresolvedUsage, load_event_place, load_unresolved, load_usage};
+use crate::store::rollups::UnresolvedUsage;
 use crate::store::{StoreError, recording};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use sqlx::{Acquire, PgConnection, PgPool, Postgres};
 
 /// What to settle.
@@ -49,15 +41,17 @@ pub struct SettleReport {
     pub drafted: Vec<(i64, Statement)>,
     /// Those of them that had been approved: they have to be approved anew.
     pub approvals_lost: Vec<i64>,
+    /// The period's statements that say the same as before, or were issued: they stand.
+    pub unchanged: Vec<StatementHead>,
     /// Usage that counts nowhere until a mapping knows it; it blocks the issue of the statements.
     pub unresolved: Vec<UnresolvedUsage>,
-    /// Deductions that reduce nothing yet, each with what it waits for.
-    pub waiting_deductions: Vec<WaitingDeduction>,
+    /// Records that have no effect yet, each with what it waits for.
+    pub waiting_records: Vec<WaitingRecord>,
 }
 
-/// A deduction that names what is not known yet: it waits for that.
+/// A record that names what is not known yet: it waits for that.
 #[derive(Clone, Debug, Serialize)]
-pub struct WaitingDeduction {
+pub struct WaitingRecord {
     pub id: EventId,
     pub waits_for: String,
 }
@@ -102,19 +96,15 @@ impl SettleError {
             Self::PeriodNotEnded { .. }
             | Self::Approved { .. }
             | Self::Settlement(
-                SettlementError::OutOfOrder { .. }
-                | SettlementError::PeriodClosed { .. }
-                | SettlementError::MissingFigure { .. }
-                | SettlementError::Sharing(_),
+                SettlementError::OutOfOrder { .. } | SettlementError::PeriodClosed { .. } | SettlementError::Engine(_),
             ) => true,
             Self::CutoffBeforeLast { .. }
             | Self::CutoffInFuture { .. }
             | Self::Settlement(
                 SettlementError::BeforeBooks { .. }
                 | SettlementError::UnknownContract { .. }
-                | SettlementError::WrongPeriodUnit { .. }
-                | SettlementError::BeforeContract { .. }
-                | SettlementError::NotYet(_),
+                | SettlementError::NoSuchPeriod { .. }
+                | SettlementError::BeforeContract { .. },
             )
             | Self::Contracts(_)
             | Self::Document(_)
@@ -159,127 +149,57 @@ pub async fn settle_known<'c>(
     if request.cutoff.is_some_and(|asked| asked > watermark) {
         return Err(SettleError::CutoffInFuture { cutoff, watermark });
     }
-    let Loaded { input, unresolved, waiting_deductions } = load_input(&mut tx, request, cutoff).await?;
-    let outcome = decide(&input)?;
+    let mut source = InputSource::load(&mut tx, (&request.contract, request.period), cutoff, None).await?;
+    check_has_ended(&source.input, request)?;
+    let settled = source.settle(&mut tx, Grain::Sums).await?;
+    let waiting_records = source.waiting();
+    let digest = source.digest()?;
+    let InputSource { input, unresolved, .. } = source;
     let mut booked = input.books.booked.clone();
-    booked.extend(outcome.lines.iter().cloned());
-    let drawn = statements(&input, &outcome, &booked, env!("CARGO_PKG_VERSION"))?;
-    let Drafted { statements: drafted, approvals_lost } = save(&mut tx, request, &input, &outcome.lines, drawn).await?;
+    booked.extend(settled.lines.iter().cloned());
+    let drawn = statements(&input, &settled, &booked, env!("CARGO_PKG_VERSION"))?;
+    let lines = settled.lines;
+    let Drafted { statements: drafted, approvals_lost, unchanged } =
+        save(&mut tx, request, (&input, &digest), &lines, drawn).await?;
     tx.commit().await?;
-    Ok(SettleReport { cutoff, lines: outcome.lines, drafted, approvals_lost, unresolved, waiting_deductions })
+    Ok(SettleReport { cutoff, lines, drafted, approvals_lost, unchanged, unresolved, waiting_records })
 }
 
-/// What a settlement is decided from, and what of it counts nowhere yet.
-struct Loaded {
-    input: SettlementInput,
-    unresolved: Vec<UnresolvedUsage>,
-    waiting_deductions: Vec<WaitingDeduction>,
-}
-
-async fn load_input(conn: &mut PgConnection, request: &SettleRequest, cutoff: Instant) -> Result<Loaded, SettleError> {
-    let known = super::contracts::load(&mut *conn, cutoff).await?;
-    let head = &find_contract(&known.contracts, &request.contract)?.head;
-    let end = request.period.span(head.zone).end;
-    if end > cutoff {
-        return Err(SettleError::PeriodNotEnded { period: request.period, end });
+/// A period that goes on is settled where a cutoff within it is asked for: what it comes to so far.
+fn check_has_ended(input: &SettlementInput, request: &SettleRequest) -> Result<(), SettleError> {
+    let Span { start, end } = input.span()?;
+    let needed = if request.cutoff.is_some() { start } else { end };
+    if needed > input.cutoff {
+        return Err(SettleError::PeriodNotEnded { period: input.period, end });
     }
-    let Known { register, prices, contracts } = known;
-    let simple = simple::contracts(&contracts, &request.contract).map_err(SettlementError::from)?;
-    let simple = with_drawn_on(simple, &request.contract);
-    let records = load_records(&mut *conn, cutoff).await?;
-    let facts = facts(&records);
-    let figure = |record: &Record| match &record.content {
-        RecordContent::Figure(figure) => Some(figure.clone()),
-        _ => None,
-    };
-    let figures: Vec<Figure> = records.iter().filter_map(figure).collect();
-    let Some(timeline) = timeline(&simple, &facts, &prices, end) else {
-        let (contract, period) = (request.contract.clone(), request.period);
-        return Err(SettlementError::BeforeContract { contract, period }.into());
-    };
-    let usage = load_usage(&mut *conn, &timeline, &prices.thresholds(), cutoff).await?;
-    let (deductions, waiting_deductions) = place_deductions(&mut *conn, &records, &register, cutoff).await?;
-    let unresolved = load_unresolved(&mut *conn, end, cutoff).await?;
-    let contracts: Vec<_> =
-        contracts.into_iter().filter(|it| simple.iter().any(|other| other.head.id == it.head.id)).collect();
-    let query = HeldQuery {
-        contracts: &contracts,
-        register: &register,
-        prices: &prices,
-        facts: &facts,
-        records: &records,
-        timeline: &timeline,
-        cutoff,
-    };
-    let held = load_held(&mut *conn, query).await?;
-    let books = load_books(conn, &request.contract).await?;
-    let input = SettlementInput {
-        contract: request.contract.clone(),
-        period: request.period,
-        cutoff,
-        contracts: simple,
-        register,
-        prices,
-        timeline,
-        usage,
-        deductions,
-        figures,
-        facts,
-        unresolved_events: unresolved.iter().map(|usage| usage.events).sum(),
-        held,
-        books,
-    };
-    Ok(Loaded { input, unresolved, waiting_deductions })
-}
-
-/// Looks up what each deduction reduces; those for which it is not known wait.
-async fn place_deductions(
-    conn: &mut PgConnection,
-    records: &[Record],
-    register: &Register,
-    cutoff: Instant,
-) -> Result<(Vec<PlacedDeduction>, Vec<WaitingDeduction>), StoreError> {
-    let mut placed = Vec::new();
-    let mut waiting = Vec::new();
-    for record in records {
-        let RecordContent::Deduction(deduction) = &record.content else { continue };
-        let event = match &deduction.reduces {
-            Reduces::Event(event) => load_event_place(&mut *conn, event, cutoff).await?,
-            Reduces::Events(_) | Reduces::Usage { .. } => None,
-        };
-        match place(&record.id, deduction, event, register) {
-            Ok(deduction) => placed.push(deduction),
-            Err(waits_for) => {
-                waiting.push(WaitingDeduction { id: record.id.clone(), waits_for: waits_for.to_string() })
-            }
-        }
-    }
-    Ok((placed, waiting))
+    Ok(())
 }
 
 /// Books the lines and drafts each statement that says something new.
 async fn save(
     conn: &mut PgConnection,
     request: &SettleRequest,
-    input: &SettlementInput,
+    (input, digest): (&SettlementInput, &str),
     lines: &[BookedLine],
     drawn: Vec<Statement>,
 ) -> Result<Drafted, SettleError> {
     let mut all_news = Vec::new();
+    let mut drafted = Drafted::default();
     for statement in drawn {
-        all_news.extend(news(&mut *conn, input, statement).await?);
+        match compare(&mut *conn, input, statement).await? {
+            Compared::News(news) => all_news.push(news),
+            Compared::Stands(head) => drafted.unchanged.extend(head),
+        }
     }
     let approved: Vec<i64> = all_news.iter().filter_map(|news| news.approved).collect();
     if request.keep_approvals && !approved.is_empty() {
         let (contract, period) = (request.contract.clone(), request.period);
         return Err(SettleError::Approved { contract, period, statements: approved });
     }
-    let mut drafted = Drafted::default();
     if lines.is_empty() && all_news.is_empty() {
         return Ok(drafted);
     }
     let zone = find_contract(&input.contracts, &input.contract)?.head.zone;
-    let digest = Sha256::digest(serde_json::to_vec(input)?);
     let row = SettlementRow {
         contract: &request.contract,
         period: request.period,
@@ -288,7 +208,7 @@ async fn save(
         settled_by: &request.by.name,
         unresolved_events: input.unresolved_events,
         engine_version: env!("CARGO_PKG_VERSION"),
-        input_sha256: &hex(&digest),
+        input_sha256: digest,
         lines,
     };
     let settlement = insert_settlement(&mut *conn, &row).await?;
@@ -301,11 +221,19 @@ async fn save(
     Ok(drafted)
 }
 
-/// The statements that were drafted, and which of them had been approved before.
+/// The statements that were drafted, which of them had been approved before, and those that stand.
 #[derive(Default)]
 struct Drafted {
     statements: Vec<(i64, Statement)>,
     approvals_lost: Vec<i64>,
+    unchanged: Vec<StatementHead>,
+}
+
+/// What becomes of a statement that was drawn up.
+enum Compared {
+    News(News),
+    /// What there was stands, if there was any.
+    Stands(Option<StatementHead>),
 }
 
 /// A statement that says something new.
@@ -315,28 +243,29 @@ struct News {
     approved: Option<i64>,
 }
 
-/// Takes a statement that is to be drafted: it says something new, and nobody was told otherwise for good.
-async fn news(
+/// Compares a statement with the one that stands: it is to be drafted where it says something new, and nobody was told
+/// otherwise for good.
+async fn compare(
     conn: &mut PgConnection,
     input: &SettlementInput,
     statement: Statement,
-) -> Result<Option<News>, SettleError> {
+) -> Result<Compared, SettleError> {
+    let before = find_statement(&mut *conn, &statement).await?;
     // What is known since is in the statements of the open period.
     if input.books.closed.contains(&input.period) {
-        return Ok(None);
+        return Ok(Compared::Stands(before));
     }
-    let Some(before) = find_statement(&mut *conn, &statement).await? else {
-        return Ok(Some(News { statement, approved: None }));
-    };
+    let Some(before) = before else { return Ok(Compared::News(News { statement, approved: None })) };
     if !before.status.may_be_drafted_anew() {
-        return Ok(None);
+        return Ok(Compared::Stands(Some(before)));
     }
     let drafted: Statement = serde_json::from_str(&load_document(&mut *conn, &before).await?)?;
     let approved = (before.status == StatementStatus::Approved).then_some(before.statement_id);
-    // What was unresolved then is what its issue waits for.
-    let is_news =
-        !says_the_same(&drafted, &statement) || load_unresolved_events(conn, &before).await? != input.unresolved_events;
-    Ok(is_news.then_some(News { statement, approved }))
+    // What was unresolved then is what its issue waits for, and so it does for the period's end.
+    let is_news = !says_the_same(&drafted, &statement)
+        || (!drafted.is_of_whole_period() && statement.is_of_whole_period())
+        || load_unresolved_events(conn, &before).await? != input.unresolved_events;
+    Ok(if is_news { Compared::News(News { statement, approved }) } else { Compared::Stands(Some(before)) })
 }
 
 /// Whether two statements differ in their cutoff alone.

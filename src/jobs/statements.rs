@@ -1,20 +1,21 @@
 //! What people do to statements: approve (not the one who made the draft), issue, agree, dispute, pay.
 
 use crate::domain::burn_down::{BurnDown, burn_down};
+use crate::domain::calendar::Period;
 use crate::domain::ids::{ContractId, TermId};
-use crate::domain::period::{Instant, Period};
+use crate::domain::period::Instant;
 use crate::domain::statement::{Statement, StatementStatus};
 use crate::store::StoreError;
 use crate::store::access::Signature;
 use crate::store::agreements::list_terms;
 use crate::store::books::{
-    StatementHead, close_period, insert_waiver, load_document, load_documents, load_statement, load_unresolved_events,
-    load_waived, lock_contract,
+    StatementHead, close_period, load_document, load_documents, load_statement, load_unresolved_events, lock_contract,
 };
 use crate::store::rollups::{UnresolvedUsage, load_unresolved};
 use crate::store::statement_statuses::{StatusChange, append_status, is_maker, load_history};
 use crate::store::usage_reports;
-use sqlx::{Acquire, PgConnection, PgPool, Postgres};
+use crate::store::waivers::{insert_waiver, load_waived};
+use sqlx::{Acquire, PgConnection, Postgres};
 use std::collections::BTreeMap;
 
 #[derive(Debug, thiserror::Error)]
@@ -23,14 +24,18 @@ pub enum StatementError {
     Unknown { id: i64 },
     #[error("statement {id} is {status}; it has to be {} to be {wanted}", any_of(wanted.follows()))]
     WrongStatus { id: i64, status: StatementStatus, wanted: StatementStatus },
-    #[error("statement {id} is \"{tag}\" by now, not \"{seen}\": look at it again")]
-    Changed { id: i64, tag: String, seen: String },
+    #[error("statement {id} is \"{tag}\" by now, not what was seen: look at it again")]
+    Changed { id: i64, tag: String },
     #[error("{by} made statement {id}; someone else has to approve it")]
     OwnDraft { id: i64, by: String },
     #[error(
         "{events} events of {period} are of deployments or products that no register knows; register them and settle again, or waive them"
     )]
     Unresolved { id: i64, period: Period, events: i64 },
+    #[error(
+        "statement {id} says what {period} came to by {cutoff}, and the period ends at {end}: settle it again then"
+    )]
+    NotEnded { id: i64, period: Period, cutoff: Instant, end: Instant },
     #[error("the stored statement cannot be read: {0}")]
     Document(#[from] serde_json::Error),
     #[error(transparent)]
@@ -65,8 +70,8 @@ async fn load(conn: &mut PgConnection, id: i64) -> Result<(StatementHead, Statem
 #[derive(Clone, Debug)]
 pub struct Actor<'a> {
     pub by: Signature,
-    /// The statement's tag when they looked: it must not have changed since. Without one, whatever stands now.
-    pub seen: Option<&'a str>,
+    /// The statement's tag when they looked, or several: by now it must be one of these. Without any, whatever stands.
+    pub seen: Option<&'a [String]>,
 }
 
 impl<'a> From<&'a str> for Actor<'a> {
@@ -86,8 +91,8 @@ async fn lock(
     let before = head(&mut *conn, id).await?;
     lock_contract(&mut *conn, &before.contract).await?;
     let head = head(conn, id).await?;
-    if let Some(seen) = actor.seen.filter(|seen| *seen != head.tag()) {
-        return Err(StatementError::Changed { id, tag: head.tag(), seen: seen.to_owned() });
+    if actor.seen.is_some_and(|seen| !seen.contains(&head.tag())) {
+        return Err(StatementError::Changed { id, tag: head.tag() });
     }
     if !wanted.follows().contains(&head.status) {
         return Err(StatementError::WrongStatus { id, status: head.status, wanted });
@@ -168,7 +173,7 @@ pub async fn approve<'a, 'c>(
 /// Issues an approved statement and closes its period: from then on news is booked in the next one.
 ///
 /// # Errors
-/// It is not approved or was changed, or usage of the period is unresolved and not waived.
+/// It is not approved or was changed, the period had not ended, or usage of it is unresolved and not waived.
 #[tracing::instrument(name = "statement.issue", skip(database, actor))]
 pub async fn issue<'a, 'c>(
     database: impl Acquire<'c, Database = Postgres>,
@@ -179,6 +184,10 @@ pub async fn issue<'a, 'c>(
     let mut tx = database.begin().await?;
     lock(&mut tx, id, StatementStatus::Issued, &actor).await?;
     let (head, statement) = load(&mut tx, id).await?;
+    if !statement.is_of_whole_period() {
+        let (period, cutoff, end) = (statement.period, statement.cutoff, statement.span.end);
+        return Err(StatementError::NotEnded { id, period, cutoff, end });
+    }
     let unresolved = unwaived(&mut tx, &statement).await?;
     let events: i64 = unresolved.iter().map(|usage| usage.events).sum();
     if events > 0 {
@@ -238,12 +247,30 @@ async fn unwaived(conn: &mut PgConnection, statement: &Statement) -> Result<Vec<
     Ok(unresolved)
 }
 
+/// How many events the issue of a statement waits for: they were unresolved when it was drawn up, and nobody waived them.
+/// None where it was issued.
+///
+/// # Errors
+/// The database's, or a statement that cannot be read.
+pub async fn unwaived_events(conn: &mut PgConnection, head: &StatementHead) -> Result<i64, StatementError> {
+    if !head.status.may_be_drafted_anew() {
+        return Ok(0);
+    }
+    let statement = serde_json::from_str(&load_document(&mut *conn, head).await?)?;
+    Ok(unwaived(conn, &statement).await?.iter().map(|usage| usage.events).sum())
+}
+
 /// Decides that a statement's period need not wait for the usage that was unresolved when it was drawn up; returns it.
 ///
 /// # Errors
 /// There is no statement of that id, or it cannot be read.
-pub async fn waive(pool: &PgPool, id: i64, by: &str, reason: &str) -> Result<Vec<UnresolvedUsage>, StatementError> {
-    let mut tx = pool.begin().await?;
+pub async fn waive<'c>(
+    database: impl Acquire<'c, Database = Postgres>,
+    id: i64,
+    by: &str,
+    reason: &str,
+) -> Result<Vec<UnresolvedUsage>, StatementError> {
+    let mut tx = database.begin().await?;
     let (_, statement) = load(&mut tx, id).await?;
     let unresolved = unwaived(&mut tx, &statement).await?;
     for usage in &unresolved {
@@ -253,12 +280,15 @@ pub async fn waive(pool: &PgPool, id: i64, by: &str, reason: &str) -> Result<Vec
     Ok(unresolved)
 }
 
-/// How many events of a statement's period were recorded since its cutoff. Until it is issued, another settlement
-/// takes them in; from then on they are news of the next period.
+/// How many events of a statement's period were recorded since its cutoff, while another settlement can take them in;
+/// none once it is issued: from then on they are news of the next period.
 ///
 /// # Errors
-/// There is no statement of that id, or it cannot be read.
-pub async fn events_since_cutoff(conn: &mut PgConnection, id: i64) -> Result<i64, StatementError> {
-    let (_, statement) = load(conn, id).await?;
-    Ok(usage_reports::events_since(conn, statement.span, statement.cutoff).await?)
+/// The database's, or a statement that cannot be read.
+pub async fn events_since_cutoff(conn: &mut PgConnection, head: &StatementHead) -> Result<Option<i64>, StatementError> {
+    if !head.status.may_be_drafted_anew() {
+        return Ok(None);
+    }
+    let statement: Statement = serde_json::from_str(&load_document(&mut *conn, head).await?)?;
+    Ok(Some(usage_reports::events_since(conn, statement.span, statement.cutoff).await?))
 }

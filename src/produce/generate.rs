@@ -12,10 +12,12 @@ use super::malformed::{self, Fault};
 use super::manifest::Manifest;
 use super::message::{CloudEvent, Message, Mode};
 use super::usage::{self, Calendar, Style, UNKNOWN_DEPLOYMENT, UNKNOWN_PRODUCT, Usage, micros, time};
+use crate::domain::calendar::Period;
 use crate::domain::outcome::Outcome;
-use crate::domain::period::{Instant, Period, PeriodUnit};
+use crate::domain::period::Instant;
 use chrono::TimeDelta;
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 /// What to generate.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +102,7 @@ impl Generator {
     /// # Errors
     /// The plan names no month, or too few events.
     pub fn new(plan: Plan) -> Result<Self, PlanError> {
-        if plan.month.unit() != PeriodUnit::Month {
+        if !crate::domain::calendar::Calendar::of_months(NonZeroU32::MIN).has(plan.month) {
             return Err(PlanError::NoMonth { period: plan.month });
         }
         if plan.events < FEWEST_EVENTS {
@@ -341,6 +343,6 @@ fn before(sent: Instant, after: &mut impl FnMut(Instant) -> Instant) -> Instant 
 
 /// The seed with the month mixed in: one id names one event for ever, so two months of one seed share none.
 fn drawing_seed(plan: &Plan) -> u64 {
-    let first_day = u64::from(plan.month.first_day().to_epoch_days().unsigned_abs());
+    let first_day = u64::from(plan.month.first_day.to_epoch_days().unsigned_abs());
     plan.seed.rotate_left(32) ^ first_day
 }

@@ -4,8 +4,8 @@ use super::generate::{Generator, Plan};
 use super::manifest::Manifest;
 use super::message::Mode;
 use super::usage::REPORTERS;
+use crate::domain::calendar::Period;
 use crate::domain::outcome::Counts;
-use crate::domain::period::Period;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! What the generator made, to be held beside what was stored.
 
+use crate::domain::calendar::Period;
 use crate::domain::outcome::Counts;
-use crate::domain::period::Period;
 use crate::domain::usage::RequestOutcome;
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -3,7 +3,8 @@
 
 use super::draw::Draw;
 use super::message::{CloudEvent, Mode};
-use crate::domain::period::{Instant, Period, Span};
+use crate::domain::calendar::Period;
+use crate::domain::period::{Instant, Span};
 use crate::domain::usage::RequestOutcome;
 use chrono::{DateTime, Datelike, FixedOffset, SecondsFormat, TimeDelta, Timelike};
 use chrono_tz::Tz;

@@ -1,6 +1,6 @@
 //! Amounts as people read them: thousands apart, all minor digits, and a mark where digits are left out.
 
-use crate::domain::money::{Currency, Exact, Rounding};
+use crate::domain::money::{Exact, Rounding, Unit};
 
 /// A whole number with its thousands apart: `1,234,567`.
 pub fn thousands(number: impl std::fmt::Display) -> String {
@@ -16,9 +16,9 @@ pub fn thousands(number: impl std::fmt::Display) -> String {
     grouped
 }
 
-/// A rounded amount with all minor digits of its currency: `1,234.50`.
-pub fn minor(amount: &Exact, currency: Currency) -> String {
-    let decimal = amount.to_decimal(currency.minor_digits());
+/// A rounded amount with all digits of its currency or unit: `1,234.50`.
+pub fn minor(amount: &Exact, unit: impl Into<Unit>) -> String {
+    let decimal = amount.to_decimal(unit.into().digits());
     let text = decimal.map_or_else(|| amount.to_string(), |decimal| decimal.to_string());
     match text.split_once('.') {
         Some((whole, minor)) => format!("{}.{minor}", thousands(whole)),
@@ -26,9 +26,10 @@ pub fn minor(amount: &Exact, currency: Currency) -> String {
     }
 }
 
-/// The same with its currency: `1,234.50 USD`.
-pub fn money(amount: &Exact, currency: Currency) -> String {
-    format!("{} {currency}", minor(amount, currency))
+/// The same with its currency or unit: `1,234.50 USD`.
+pub fn money(amount: &Exact, unit: impl Into<Unit>) -> String {
+    let unit = unit.into();
+    format!("{} {unit}", minor(amount, unit.clone()))
 }
 
 /// An unrounded number for people: whole where it is short, else its first six fractional digits and `…`.
@@ -44,6 +45,7 @@ pub fn exact(amount: &Exact) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::money::Currency;
 
     #[test]
     fn what_is_not_shown_is_marked() {
@@ -65,7 +67,10 @@ mod tests {
     fn every_minor_digit_is_shown() {
         let cases = [("1234.5", "USD", "1,234.50"), ("-1000", "JPY", "-1,000"), ("0.5", "KWD", "0.500")];
         for (amount, currency, expect) in cases {
-            assert_eq!(minor(&amount.parse().expect("a number"), currency.parse().expect("a currency")), expect);
+            assert_eq!(
+                minor(&amount.parse().expect("a number"), currency.parse::<Currency>().expect("a currency")),
+                expect
+            );
         }
     }
 }

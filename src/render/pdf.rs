@@ -2,7 +2,7 @@
 
 use super::amount::{exact, minor, money};
 use super::canvas::{Canvas, Color, Line, Style, Weight};
-use crate::domain::invoice::{Invoice, InvoiceKind, InvoiceLine, InvoiceParty, LineBase};
+use crate::domain::invoice::{Invoice, InvoiceKind, InvoiceLine, InvoiceParty, LineBase, Payable};
 use crate::domain::money::Exact;
 use chrono::{Datelike, NaiveDate, Timelike};
 use krilla::configure::{Archival, ConfigurationBuilder};
@@ -205,7 +205,13 @@ impl<'a> Setter<'a> {
 
     fn facts(&self) -> Vec<(&'static str, String)> {
         let invoice = self.invoice;
-        let due = invoice.due_on.map(|due| ("Due date", date(due)));
+        let due = match invoice.payable() {
+            Payable::By(due) => vec![("Due date", date(due))],
+            Payable::OnReceipt { was_due_on } => {
+                vec![("Due", "On receipt".to_owned()), ("Contract's due date", date(was_due_on))]
+            }
+            Payable::Unstated => Vec::new(),
+        };
         let facts = [("Number", invoice.number.to_string()), ("Issue date", date(invoice.issued_on))];
         let rest = [
             ("Contract", invoice.contract.to_string()),
@@ -218,7 +224,7 @@ impl<'a> Setter<'a> {
     fn subject(&mut self) -> Result<(), PdfError> {
         let invoice = self.invoice;
         self.paragraph(LEFT, &invoice.title, semi_bold(12.5, INK), RIGHT - LEFT, 16.0)?;
-        let (first, last) = (date(invoice.period.first_day()), date(invoice.period.last_day()));
+        let (first, last) = (date(invoice.period.first_day), date(invoice.period.last_day()));
         let span = format!("Period {first} to {last}, time zone {}", invoice.zone);
         self.paragraph(LEFT, &span, regular(9.0, GRAY), RIGHT - LEFT, 14.0)?;
         if !invoice.corrects.is_empty() {
@@ -257,8 +263,9 @@ impl<'a> Setter<'a> {
     /// How a line's amount came about: bases and rates, and what was booked for its period before.
     fn details(&self, line: &InvoiceLine) -> Vec<String> {
         let base = |it: &LineBase| {
-            let (rate, base) = (percent(&it.rate), signed(exact(&it.base)));
-            format!("{}, version {}: {rate} of {base}", line.term, it.version)
+            let base = signed(exact(&it.base));
+            let of = it.rate.as_ref().map_or_else(|| "of".to_owned(), |rate| format!("{} of", percent(rate)));
+            format!("{}, version {}: {of} {base}", line.term, it.version)
         };
         let mut details: Vec<String> = line.bases.iter().map(base).collect();
         if details.is_empty() {
@@ -325,9 +332,13 @@ impl<'a> Setter<'a> {
             InvoiceKind::CreditNote => (&invoice.issuer, &invoice.payer, -invoice.total.clone()),
         };
         let amount = money(&amount, invoice.currency);
-        let due = match invoice.due_on {
-            Some(due) => format!(" by {}.", date(due)),
-            None => ". No term of the contract states a date.".to_owned(),
+        let due = match invoice.payable() {
+            Payable::By(due) => format!(" by {}.", date(due)),
+            Payable::OnReceipt { was_due_on } => format!(
+                " on receipt. By the contract it was due by {}, before this document was issued.",
+                date(was_due_on)
+            ),
+            Payable::Unstated => ". No term of the contract states a date.".to_owned(),
         };
         (format!("{} pays {} {amount}{due} Reference: {}", from.name, to.name, invoice.number), to)
     }

@@ -4,15 +4,12 @@
 //! and `apportion.usage.void.v1`. An unknown field of the record is refused by its name; unknown extension
 //! attributes are allowed by the CloudEvents specification and dropped.
 
+use super::fields::{Fields, check_name, read_instant};
 use super::node::not_json;
-use super::redact::{Members, content_type, is_identifier, redact};
-use super::{Fault, MAX_NAME_BYTES, Rejection, RejectionReason as Reason, check_size, fault, number, reject_shape};
+use super::redact::{Members, content_type, redact};
+use super::{Fault, Rejection, RejectionReason as Reason, check_size, fault, reject_shape};
 use crate::domain::ids::EventId;
-use crate::domain::period::{Instant, parse_instant};
-use crate::domain::usage::{
-    Amendment, AmendmentKind, Meter, Quantities, RequestOutcome, Restatement, UsageContent, UsageEvent, UsageMessage,
-};
-use rust_decimal::Decimal;
+use crate::domain::usage::{Amendment, AmendmentKind, Restatement, UsageContent, UsageEvent, UsageMessage};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -107,6 +104,9 @@ pub fn encode(message: &UsageMessage) -> Vec<u8> {
             put("type", json!(USAGE_TYPE));
             put("time", json!(content.occurred_at));
             let mut data = Map::new();
+            if let Some(ended_at) = content.ended_at {
+                data.insert("ended_at".into(), json!(ended_at));
+            }
             data.insert("deployment".into(), json!(content.deployment));
             data.insert("product".into(), json!(content.product));
             if !content.customer.is_empty() {
@@ -115,6 +115,9 @@ pub fn encode(message: &UsageMessage) -> Vec<u8> {
             data.insert("service_tier".into(), json!(content.service_tier));
             if let Some(outcome) = content.outcome {
                 data.insert("outcome".into(), json!(outcome));
+            }
+            if !content.attributes.is_empty() {
+                data.insert("attributes".into(), json!(content.attributes));
             }
             data.insert("quantities".into(), json!(content.quantities));
             put("data", Value::Object(data));
@@ -250,34 +253,53 @@ fn read_message(envelope: Envelope<'_>) -> Result<UsageMessage, Fault> {
 }
 
 fn read_event(id: EventId, time: Option<String>, data: Members<'_>) -> Result<UsageMessage, Fault> {
-    let fields = Fields::read(data, &["deployment", "product", "customer", "service_tier", "outcome", "quantities"])?;
+    let known =
+        ["ended_at", "deployment", "product", "customer", "service_tier", "outcome", "attributes", "quantities"];
+    let fields = Fields::read(data, &known)?;
     let time = time.ok_or_else(|| fault(Reason::WrongAttribute, "time: missing; it says when the usage occurred"))?;
     let missing = |name: &str| fault(Reason::MissingField, format!("data.{name}: missing"));
     let content = UsageContent {
         occurred_at: read_instant("time", &time)?,
+        ended_at: fields.instant("ended_at")?,
         deployment: fields.name("deployment")?.ok_or_else(|| missing("deployment"))?,
         product: fields.name("product")?.ok_or_else(|| missing("product"))?,
         customer: fields.customer()?.unwrap_or_default(),
         service_tier: fields.name("service_tier")?.unwrap_or_else(|| "default".to_owned()),
         outcome: fields.outcome()?,
+        // An empty one says no more than none.
+        attributes: fields.attributes()?.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
         quantities: fields.quantities()?.ok_or_else(|| missing("quantities"))?,
     };
+    if content.ends_before_start() {
+        return Err(fault(Reason::EndsBeforeStart, "data.ended_at: lies before time, when the interval starts"));
+    }
     Ok(UsageMessage::Event(UsageEvent { id, content }))
 }
 
 fn read_correction(id: EventId, _time: Option<String>, data: Members<'_>) -> Result<UsageMessage, Fault> {
-    let known =
-        ["corrects", "occurred_at", "deployment", "product", "customer", "service_tier", "outcome", "quantities"];
+    let known = [
+        "corrects",
+        "occurred_at",
+        "ended_at",
+        "deployment",
+        "product",
+        "customer",
+        "service_tier",
+        "outcome",
+        "attributes",
+        "quantities",
+    ];
     let fields = Fields::read(data, &known)?;
     let target = fields.name("corrects")?.ok_or_else(|| fault(Reason::MissingField, "data.corrects: missing"))?;
-    let occurred_at = fields.text("occurred_at")?.map(|text| read_instant("data.occurred_at", &text)).transpose()?;
     let restated = Restatement {
-        occurred_at,
+        occurred_at: fields.instant("occurred_at")?,
+        ended_at: fields.instant("ended_at")?,
         deployment: fields.name("deployment")?,
         product: fields.name("product")?,
         customer: fields.customer()?,
         service_tier: fields.name("service_tier")?,
         outcome: fields.outcome()?,
+        attributes: fields.attributes()?,
         quantities: fields.quantities()?,
     };
     if restated == Restatement::default() {
@@ -290,106 +312,6 @@ fn read_void(id: EventId, _time: Option<String>, data: Members<'_>) -> Result<Us
     let fields = Fields::read(data, &["voids"])?;
     let target = fields.name("voids")?.ok_or_else(|| fault(Reason::MissingField, "data.voids: missing"))?;
     Ok(UsageMessage::Amendment(Amendment { id, target, kind: AmendmentKind::Void }))
-}
-
-fn read_instant(place: &str, text: &str) -> Result<Instant, Fault> {
-    let wrong = || fault(Reason::WrongTime, format!("{place}: must be RFC 3339 with a zone"));
-    parse_instant(text).map_err(|_| wrong())
-}
-
-fn check_name(place: &str, text: &str) -> Result<(), Fault> {
-    if text.len() > MAX_NAME_BYTES {
-        return Err(fault(Reason::NameTooLong, format!("{place}: longer than {MAX_NAME_BYTES} bytes")));
-    }
-    if text.contains('\0') {
-        return Err(fault(Reason::NulCharacter, format!("{place}: holds a NUL character")));
-    }
-    Ok(())
-}
-
-/// The fields of a record, all of them known, none of them twice.
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'a> Fields<'a> {
-    fn read(members: Members<'a>, known: &[&str]) -> Result<Self, Fault> {
-        for (place, (name, _)) in members.0.iter().enumerate() {
-            if !known.contains(&name.as_str()) {
-                let shown = if is_identifier(name) { name.as_str() } else { "(no identifier)" };
-                let detail = format!("data.{shown}: unknown; the fields are {}", known.join(", "));
-                return Err(fault(Reason::UnknownField, detail));
-            }
-            if members.0.iter().take(place).any(|(earlier, _)| earlier == name) {
-                return Err(fault(Reason::WrongField, format!("data.{name}: given twice")));
-            }
-        }
-        Ok(Self(members.0))
-    }
-
-    /// A field that is absent or null is not given.
-    fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.iter().find(|(field, value)| field == name && value.get() != "null").map(|(_, value)| *value)
-    }
-
-    fn text(&self, name: &str) -> Result<Option<String>, Fault> {
-        let wrong = |_| fault(Reason::WrongField, format!("data.{name}: must be a string"));
-        self.get(name).map(|value| serde_json::from_str(value.get())).transpose().map_err(wrong)
-    }
-
-    /// The customer's key; an empty one means that none is named.
-    fn customer(&self) -> Result<Option<String>, Fault> {
-        let text = self.text("customer")?;
-        text.map(|text| check_name("data.customer", &text).map(|()| text)).transpose()
-    }
-
-    fn name(&self, name: &str) -> Result<Option<String>, Fault> {
-        let Some(text) = self.text(name)? else { return Ok(None) };
-        check_name(&format!("data.{name}"), &text)?;
-        if text.is_empty() {
-            return Err(fault(Reason::WrongField, format!("data.{name}: must not be empty")));
-        }
-        Ok(Some(text))
-    }
-
-    fn outcome(&self) -> Result<Option<RequestOutcome>, Fault> {
-        // What stands there instead is not told: it may be anything.
-        let wrong = |_| fault(Reason::WrongField, "data.outcome: the outcome of a request is \"ok\" or \"error\"");
-        let parse = |text: String| text.parse::<RequestOutcome>().map_err(wrong);
-        self.text("outcome")?.map(parse).transpose()
-    }
-
-    fn quantities(&self) -> Result<Option<Quantities>, Fault> {
-        let Some(value) = self.get("quantities") else { return Ok(None) };
-        let members: Members<'_> = serde_json::from_str(value.get())
-            .map_err(|_| fault(Reason::WrongField, "data.quantities: must be an object of numbers by meter"))?;
-        let mut quantities = Quantities::new();
-        for (name, value) in &members.0 {
-            let meter: Meter = name.parse().map_err(|_| {
-                let shown = if is_identifier(name) { name.as_str() } else { "(no identifier)" };
-                fault(Reason::UnknownMeter, format!("data.quantities.{shown}: no meter has that name"))
-            })?;
-            if quantities.insert(meter, read_quantity(meter, value)?).is_some() {
-                return Err(fault(Reason::WrongField, format!("data.quantities.{meter}: given twice")));
-            }
-        }
-        if quantities.is_empty() {
-            return Err(fault(Reason::WrongField, "data.quantities: names no meter"));
-        }
-        Ok(Some(quantities))
-    }
-}
-
-/// Reads a JSON number, or a string that holds one, by its text.
-fn read_quantity(meter: Meter, value: &RawValue) -> Result<Decimal, Fault> {
-    let text = value.get();
-    let text = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
-    let wrong = |expected: &str| fault(Reason::WrongQuantity, format!("data.quantities.{meter}: {expected}"));
-    number::quantity(meter, text).map_err(|problem| match problem {
-        number::WrongQuantity::Wrong(expected) => wrong(expected),
-        number::WrongQuantity::Negative => {
-            let detail = format!("data.quantities.{meter}: is negative; a correction restates the quantity");
-            fault(Reason::NegativeQuantity, detail)
-        }
-    })
 }
 
 #[cfg(test)]

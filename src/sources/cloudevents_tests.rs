@@ -1,8 +1,12 @@
 //! Tests of the CloudEvents format: a table of faults, exactness, and what redaction may keep.
 
 use super::*;
+use crate::domain::period::parse_instant;
+use crate::domain::usage::{Meter, Quantities, RequestOutcome, UsageAttribute};
 use crate::sources::MAX_MESSAGE_BYTES;
 use proptest::prelude::*;
+use rust_decimal::Decimal;
+use std::collections::BTreeMap;
 
 fn event(data: &str) -> String {
     format!(
@@ -72,6 +76,72 @@ fn an_outcome_is_of_a_closed_list_and_part_of_the_content() {
     let restated = event(r#"{"corrects":"e1","outcome":"error"}"#).replace(USAGE_TYPE, CORRECTION_TYPE);
     let message = decode_structured(restated.as_bytes()).expect("a correction");
     assert_eq!(decode_structured(&encode(&message)), Ok(message));
+}
+
+#[test]
+fn attributes_and_the_end_of_an_interval_are_part_of_the_content() {
+    let read = |more: &str| {
+        let data = format!(r#"{{"deployment":"d","product":"p",{more}"quantities":{{"requests":1}}}}"#);
+        decode_structured(event(&data).as_bytes())
+    };
+    let told = |pairs: &[(UsageAttribute, &str)]| -> BTreeMap<UsageAttribute, String> {
+        pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+    };
+    let (country, label) = (UsageAttribute::Country, UsageAttribute::Label);
+    let mut hashes = Vec::new();
+    for (more, attributes, ended_at) in [
+        ("", told(&[]), None),
+        (r#""attributes":{"country":"CH"},"#, told(&[(country, "CH")]), None),
+        (r#""attributes":{"label":"CH"},"#, told(&[(label, "CH")]), None),
+        (r#""ended_at":"2026-05-01T00:00:00.123456Z","#, told(&[]), Some("2026-05-01T00:00:00.123456Z")),
+        (r#""ended_at":"2026-05-01T02:00:00+01:00","#, told(&[]), Some("2026-05-01T01:00:00Z")),
+    ] {
+        let message = read(more).expect("an event");
+        let UsageMessage::Event(event) = &message else { panic!("an event") };
+        assert_eq!(event.content.attributes, attributes, "{more}");
+        assert_eq!(event.content.ended_at, ended_at.map(|text| parse_instant(text).expect("an instant")), "{more}");
+        assert_eq!(decode_structured(&encode(&message)).as_ref(), Ok(&message));
+        hashes.push(message.content_hash());
+    }
+    for same in [r#""attributes":null,"#, r#""attributes":{},"#, r#""attributes":{"buyer":""},"ended_at":null,"#] {
+        assert_eq!(read(same).expect("an event").content_hash(), hashes[0], "{same}");
+    }
+    let all = hashes.len();
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!((all, hashes.len()), (5, 5));
+}
+
+#[test]
+fn a_fault_of_an_attribute_names_its_place() {
+    let long = format!(r#"{{"label":"{}"}}"#, "x".repeat(257));
+    for (more, reason, detail) in [
+        (
+            r#""attributes":{"region":"eu"}"#,
+            Reason::UnknownAttribute,
+            "data.attributes.region: unknown; the attributes are buyer, buyer_class, country, label",
+        ),
+        (r#""attributes":{"tell me":"x"}"#, Reason::UnknownAttribute, "data.attributes.(no identifier): unknown"),
+        (r#""attributes":["CH"]"#, Reason::WrongField, "data.attributes: must be an object"),
+        (r#""attributes":{"country":7}"#, Reason::WrongField, "data.attributes.country: must be a string"),
+        (r#""attributes":{"country":"a","country":"b"}"#, Reason::WrongField, "data.attributes.country: given twice"),
+        (r#""attributes":{"buyer":"a\u0000"}"#, Reason::NulCharacter, "data.attributes.buyer: holds a NUL"),
+        (&format!(r#""attributes":{long}"#), Reason::NameTooLong, "data.attributes.label: longer than 256 bytes"),
+        (r#""ended_at":"2026-05-01T00:00:00""#, Reason::WrongTime, "data.ended_at: must be RFC 3339"),
+        (r#""ended_at":"2026-05-01T00:00:00Z""#, Reason::EndsBeforeStart, "data.ended_at: lies before time"),
+    ] {
+        let data = format!(r#"{{"deployment":"d","product":"p",{more},"quantities":{{"requests":1}}}}"#);
+        let rejection = decode_structured(event(&data).as_bytes()).expect_err(more);
+        assert_eq!(rejection.reason, reason, "{more}");
+        assert!(rejection.detail.starts_with(detail), "{more}: {}", rejection.detail);
+    }
+    // Known attributes are kept, to be decoded again; what stands under any other name may be anything.
+    let data =
+        r#"{"attributes":{"country":"CH","mood":"SECRET","two words":"SECRET"},"ended_at":"2026-05-01T01:00:00Z"}"#;
+    let kept = decode_structured(event(data).as_bytes()).expect_err("a rejection").redacted;
+    let kept = String::from_utf8(kept).expect("text");
+    assert!(kept.contains(r#"{"country":"CH","mood":{"redacted":true},"redacted-2":{"redacted":true}}"#), "{kept}");
+    assert!(kept.contains(r#""ended_at":"2026-05-01T01:00:00Z""#) && !kept.contains("SECRET"), "{kept}");
 }
 
 #[test]
@@ -208,6 +278,8 @@ fn what_is_written_is_read_back() {
     };
     let restated = Restatement {
         occurred_at: parse_instant("2026-05-01T00:00:00.000001Z").ok(),
+        ended_at: parse_instant("2026-05-01T01:00:00Z").ok(),
+        attributes: [(UsageAttribute::Country, "CH".to_owned()), (UsageAttribute::Label, String::new())].into(),
         quantities: Some(Quantities::from([(Meter::ToolCalls, Decimal::ONE)])),
         ..Restatement::default()
     };
@@ -251,17 +323,17 @@ proptest! {
     #[test]
     fn what_is_redacted_decodes_to_what_was_sent_or_not_at_all(
         kind in prop_oneof![Just(USAGE_TYPE), Just(CORRECTION_TYPE), Just(VOID_TYPE)],
-        replaced in proptest::collection::btree_map(0..10_usize, value(), 0..3),
+        replaced in proptest::collection::btree_map(0..11_usize, value(), 0..3),
     ) {
         let kind = format!("\"{kind}\"");
         let mut values = [
             r#""1.0""#, r#""e1""#, r#""s""#, &kind, r#""2026-05-01T00:00:00Z""#,
-            r#""d""#, r#""p""#, r#""c""#, r#""t""#, r#"{"requests":1}"#,
+            r#""d""#, r#""p""#, r#""c""#, r#""t""#, r#"{"requests":1}"#, r#""CH""#,
         ].map(str::to_owned);
         for (place, value) in replaced {
             values[place] = value;
         }
-        let [specversion, id, source, r#type, time, deployment, product, customer, tier, quantities] = values;
+        let [specversion, id, source, r#type, time, deployment, product, customer, tier, quantities, country] = values;
         let data = if kind.contains(".void.") {
             format!(r#"{{"voids":{deployment}}}"#)
         } else {
@@ -271,7 +343,7 @@ proptest! {
                 format!(r#""customer":{customer}"#)
             };
             format!(
-                r#"{{{first},"deployment":{deployment},"product":{product},"service_tier":{tier},"quantities":{quantities}}}"#
+                r#"{{{first},"deployment":{deployment},"product":{product},"service_tier":{tier},"attributes":{{"country":{country}}},"ended_at":{time},"quantities":{quantities}}}"#
             )
         };
         let sent = format!(

@@ -9,7 +9,6 @@ use super::{
     litellm, oci, openai_chat, openai_responses, openai_usage, openmeter, otel, vertex,
 };
 use crate::domain::names::names;
-use crate::domain::period::Instant;
 use crate::domain::usage::UsageMessage;
 use std::fmt;
 use uuid::Uuid;
@@ -88,8 +87,6 @@ pub struct Usage {
     /// A hash of the fields as reported, before normalisation: it tells a duplicate from a conflict, whatever
     /// becomes of the rules.
     pub reported: Uuid,
-    /// The end of an interval record, exclusive.
-    pub until: Option<Instant>,
     /// The id of the reply. It is no event's id: a reply that comes from a cache repeats it.
     pub response_id: Option<String>,
     pub rules: Rules,
@@ -151,7 +148,7 @@ fn decode_cloudevent(bytes: &[u8], context: &Context<'_>) -> Decoded {
         Ok(message) => {
             let reported = message.content_hash();
             let rules = Format::CloudEvents.rules();
-            Decoded::Usage(Box::new(Usage { message, reported, until: None, response_id: None, rules }))
+            Decoded::Usage(Box::new(Usage { message, reported, response_id: None, rules }))
         }
         Err(rejection) => Decoded::Rejected(rejection),
     }
@@ -173,9 +170,9 @@ fn decode_record(source: &Source, format: Format, node: &Node, context: &Context
     let read = (source.read)(&record, context).and_then(|reading| match reading {
         Reading::NoUsage(why) => Ok(Decoded::NoUsage(why)),
         Reading::Usage(mut draft) => {
-            let (until, response_id) = (draft.until, draft.response_id.take());
+            let response_id = draft.response_id.take();
             let message = UsageMessage::Event(draft.finish(context, response_id.clone())?);
-            let usage = Usage { message, reported: node.content_hash(), until, response_id, rules: format.rules() };
+            let usage = Usage { message, reported: node.content_hash(), response_id, rules: format.rules() };
             Ok(Decoded::Usage(Box::new(usage)))
         }
     });

@@ -132,11 +132,13 @@ mod tests {
     fn usage(deployment: &str, product: &str) -> UsageContent {
         UsageContent {
             occurred_at: chrono::DateTime::UNIX_EPOCH,
+            ended_at: None,
             deployment: deployment.into(),
             product: product.into(),
             customer: "654654377904".into(),
             service_tier: "default".into(),
             outcome: None,
+            attributes: Default::default(),
             quantities: Default::default(),
         }
     }

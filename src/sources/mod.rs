@@ -22,6 +22,7 @@ mod bedrock_converse;
 mod bedrock_invocation;
 pub mod cloudevents;
 mod decode;
+mod fields;
 mod focus;
 mod litellm;
 pub mod mapping;
@@ -67,10 +68,13 @@ names! {
         UnknownType = "unknown_type",
         /// `time` or `occurred_at` is no RFC 3339 instant with a zone.
         WrongTime = "wrong_time",
+        /// A record of an interval ends before it starts, by itself or as corrections restate it.
+        EndsBeforeStart = "ends_before_start",
         MissingField = "missing_field",
         UnknownField = "unknown_field",
         WrongField = "wrong_field",
         UnknownMeter = "unknown_meter",
+        UnknownAttribute = "unknown_attribute",
         WrongQuantity = "wrong_quantity",
         NegativeQuantity = "negative_quantity",
         /// Parts that do not make up their total, or lie outside it.
@@ -90,11 +94,13 @@ names! {
 }
 
 impl RejectionReason {
-    /// Whether what stood before the message refused it. Such a message was decoded: no mended decoder takes it.
+    /// Whether it was refused for what it says, or what stood before it. Such a message was decoded: no mended
+    /// decoder takes it.
     pub fn is_refusal(self) -> bool {
-        [Refusal::CorrectionOfVoided, Refusal::CorrectionOfAmendment, Refusal::VoidOfVoid]
-            .into_iter()
-            .any(|refusal| Self::from(refusal) == self)
+        self == Self::EndsBeforeStart
+            || [Refusal::CorrectionOfVoided, Refusal::CorrectionOfAmendment, Refusal::VoidOfVoid]
+                .into_iter()
+                .any(|refusal| Self::from(refusal) == self)
     }
 }
 

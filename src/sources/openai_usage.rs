@@ -96,7 +96,7 @@ fn read(record: &Record<'_>, _context: &Context<'_>) -> Result<Reading, Fault> {
     Ok(Reading::usage(Draft {
         id: Some(id),
         occurred_at: Some(start),
-        until: Some(end),
+        ended_at: Some(end),
         product: result.text("model")?.map(str::to_owned),
         customer: result.text("project_id")?.map(str::to_owned),
         service_tier: Some(if is_batch == Some(true) {

@@ -2,6 +2,7 @@
 //! repaired on our side. A message may hold a prompt by mistake; nothing of it may reach the database.
 
 use super::MAX_NAME_BYTES;
+use crate::domain::usage::UsageAttribute;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -49,6 +50,8 @@ enum Keep {
     Word,
     /// An instant: digits and the few signs that RFC 3339 uses.
     Time,
+    /// Names by attribute.
+    Attributes,
     /// Quantities by meter.
     Quantities,
     /// The fields of the usage record.
@@ -116,11 +119,12 @@ fn write_value(out: &mut String, value: &RawValue, keep: Keep) {
         Keep::Name => serde_json::from_str::<String>(text).is_ok_and(|name| name.len() <= MAX_NAME_BYTES),
         Keep::Word => serde_json::from_str::<String>(text).is_ok_and(|word| is_identifier(&word)),
         Keep::Time => text.len() <= 64 && is_text_of(text, b"0123456789TtZz:+-. "),
-        Keep::Quantities | Keep::Data => {
-            return match serde_json::from_str::<Members>(text) {
-                Ok(members) if matches!(keep, Keep::Data) => write_object(out, &members, data_field),
-                Ok(members) => write_quantities(out, &members),
-                Err(_) => out.push_str(REDACTED),
+        Keep::Attributes | Keep::Quantities | Keep::Data => {
+            return match (serde_json::from_str::<Members>(text), keep) {
+                (Ok(members), Keep::Data) => write_object(out, &members, data_field),
+                (Ok(members), Keep::Attributes) => write_object(out, &members, attribute),
+                (Ok(members), _) => write_quantities(out, &members),
+                (Err(_), _) => out.push_str(REDACTED),
             };
         }
     };
@@ -131,10 +135,15 @@ fn data_field(name: &str) -> Option<Keep> {
     match name {
         "deployment" | "product" | "customer" | "service_tier" | "corrects" | "voids" => Some(Keep::Name),
         "outcome" => Some(Keep::Word),
-        "occurred_at" => Some(Keep::Time),
+        "occurred_at" | "ended_at" => Some(Keep::Time),
+        "attributes" => Some(Keep::Attributes),
         "quantities" => Some(Keep::Quantities),
         _ => None,
     }
+}
+
+fn attribute(name: &str) -> Option<Keep> {
+    name.parse::<UsageAttribute>().ok().map(|_| Keep::Name)
 }
 
 /// Numbers are kept under any meter's name: a meter that we learn of later can then be decoded.

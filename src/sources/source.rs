@@ -8,7 +8,7 @@ use super::{Fault, MAX_NAME_BYTES, RejectionReason as Reason, fault};
 use crate::domain::ids::EventId;
 use crate::domain::names::names;
 use crate::domain::period::Instant;
-use crate::domain::usage::{Quantities, RequestOutcome, UsageContent, UsageEvent};
+use crate::domain::usage::{Quantities, RequestOutcome, UsageAttributes, UsageContent, UsageEvent};
 use chrono_tz::Tz;
 
 /// What stands beside a record: what configuration and carrier say where the record itself does not.
@@ -85,7 +85,8 @@ pub(super) struct Draft {
     pub source: Option<String>,
     pub response_id: Option<String>,
     pub occurred_at: Option<Instant>,
-    pub until: Option<Instant>,
+    /// Of a record of an interval: its end, exclusive.
+    pub ended_at: Option<Instant>,
     pub deployment: Option<String>,
     pub product: Option<String>,
     pub customer: Option<String>,
@@ -115,11 +116,13 @@ impl Draft {
         }
         let content = UsageContent {
             occurred_at: self.occurred_at.or(context.occurred_at).ok_or_else(|| missing("time: missing"))?,
+            ended_at: self.ended_at,
             deployment: or(self.deployment, context.deployment).ok_or_else(|| missing("deployment: missing"))?,
             product: or(self.product, context.product).ok_or_else(|| missing("product: missing"))?,
             customer: or(self.customer, context.customer).unwrap_or_default(),
             service_tier: self.service_tier.unwrap_or_else(|| DEFAULT_TIER.to_owned()),
             outcome: self.outcome,
+            attributes: UsageAttributes::new(),
             quantities: self.quantities,
         };
         Ok(UsageEvent { id: EventId { source, id }, content })

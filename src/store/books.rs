@@ -2,27 +2,31 @@
 
 use super::StoreError;
 use super::access::Signature;
-use super::rollups::UnresolvedUsage;
 use super::statement_statuses::append_status;
+use crate::domain::calendar::Period;
 use crate::domain::hex::hex;
 use crate::domain::ids::{ContractId, PartyId, TermId};
-use crate::domain::money::Currency;
-use crate::domain::period::{Instant, Period};
+use crate::domain::money::Unit;
+use crate::domain::period::Instant;
 use crate::domain::settlement::{BookedLine, Books};
 use crate::domain::statement::{Statement, StatementStatus};
 use chrono_tz::Tz;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
-use std::collections::BTreeSet;
 
 /// Serialises the settlements of one contract until the transaction ends.
 ///
 /// # Errors
 /// The database's.
 pub async fn lock_contract(conn: &mut PgConnection, contract: &ContractId) -> Result<(), StoreError> {
-    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('settle ' || $1, 0))", contract.as_str())
-        .execute(conn)
-        .await?;
+    sqlx::query!(
+        "insert into settled_contract (contract_id) values ($1)
+         -- locks the row, and waits for whoever holds it
+         on conflict (contract_id) do update set contract_id = excluded.contract_id",
+        contract.as_str()
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -37,15 +41,21 @@ pub async fn last_cutoff(conn: &mut PgConnection, contract: &ContractId) -> Resu
     Ok(last)
 }
 
-/// What the books of a contract hold.
+/// What the books of a contract hold: all of it, or what they held before a settlement.
 ///
 /// # Errors
 /// The database's, or a row that cannot be read.
-pub async fn load_books(conn: &mut PgConnection, contract: &ContractId) -> Result<Books, StoreError> {
+pub async fn load_books(
+    conn: &mut PgConnection,
+    contract: &ContractId,
+    before: Option<i64>,
+) -> Result<Books, StoreError> {
     let lines = sqlx::query!(
-        r#"select term_id, payer, payee, currency, origin_period, booked_period, amount::text as "amount!"
-           from booked_line where contract_id = $1 order by settlement_id, line"#,
-        contract.as_str()
+        r#"select term_id, payer, payee, currency, digits, origin_period, booked_period, amount::text as "amount!"
+           from booked_line where contract_id = $1 and ($2::bigint is null or settlement_id < $2)
+           order by settlement_id, line"#,
+        contract.as_str(),
+        before
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -56,20 +66,32 @@ pub async fn load_books(conn: &mut PgConnection, contract: &ContractId) -> Resul
                 term: TermId::new(line.term_id),
                 payer: PartyId::new(line.payer),
                 payee: PartyId::new(line.payee),
-                currency: StoreError::decoded("booked_line.currency", contract, line.currency.parse())?,
+                unit: Unit::of(
+                    &line.currency,
+                    StoreError::decoded("booked_line.digits", contract, line.digits.try_into())?,
+                ),
                 origin: StoreError::decoded("booked_line.origin_period", contract, line.origin_period.parse())?,
                 booked: StoreError::decoded("booked_line.booked_period", contract, line.booked_period.parse())?,
                 amount: StoreError::decoded("booked_line.amount", contract, line.amount.parse())?,
             })
         })
         .collect::<Result<_, StoreError>>()?;
-    let settled =
-        sqlx::query_scalar!("select distinct period from settlement where contract_id = $1", contract.as_str())
-            .fetch_all(&mut *conn)
-            .await?;
-    let closed = sqlx::query_scalar!("select period from period_close where contract_id = $1", contract.as_str())
-        .fetch_all(conn)
-        .await?;
+    let settled = sqlx::query_scalar!(
+        "select distinct period from settlement where contract_id = $1 and ($2::bigint is null or settlement_id < $2)",
+        contract.as_str(),
+        before
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    // Closes and settlements of a contract wait for each other, so that their clocks tell their order.
+    let closed = sqlx::query_scalar!(
+        "select period from period_close where contract_id = $1 and ($2::bigint is null
+           or closed_at < (select settled_at from settlement where settlement_id = $2))",
+        contract.as_str(),
+        before
+    )
+    .fetch_all(conn)
+    .await?;
     let periods = |column, names: Vec<String>| {
         let parsed = names.iter().map(|name| StoreError::decoded(column, contract, name.parse::<Period>()));
         parsed.collect::<Result<_, _>>()
@@ -121,16 +143,17 @@ pub async fn insert_settlement(conn: &mut PgConnection, row: &SettlementRow<'_>)
     .await?;
     for (number, line) in (1_i32..).zip(row.lines) {
         sqlx::query!(
-            "insert into booked_line (settlement_id, line, contract_id, term_id, payer, payee, currency, origin_period,
-                                      origin_start, booked_period, booked_start, amount)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::text::numeric)",
+            "insert into booked_line (settlement_id, line, contract_id, term_id, payer, payee, currency, digits,
+                                      origin_period, origin_start, booked_period, booked_start, amount)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::numeric)",
             id,
             number,
             row.contract.as_str(),
             line.term.as_str(),
             line.payer.as_str(),
             line.payee.as_str(),
-            line.currency.code(),
+            line.unit.to_string(),
+            digits(&line.unit),
             line.origin.to_string(),
             line.origin.span(row.zone).start,
             line.booked.to_string(),
@@ -143,6 +166,11 @@ pub async fn insert_settlement(conn: &mut PgConnection, row: &SettlementRow<'_>)
     Ok(id)
 }
 
+/// As the column has them.
+fn digits(unit: &Unit) -> i32 {
+    i32::try_from(unit.digits()).unwrap_or(i32::MAX)
+}
+
 /// A statement as it stands: its last revision and status, without its document.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct StatementHead {
@@ -150,7 +178,8 @@ pub struct StatementHead {
     pub contract: ContractId,
     pub party_a: PartyId,
     pub party_b: PartyId,
-    pub currency: Currency,
+    #[serde(flatten)]
+    pub unit: Unit,
     pub period: Period,
     pub revision: i32,
     pub status: StatementStatus,
@@ -200,7 +229,7 @@ async fn load_heads(
     statement_id: Option<i64>,
 ) -> Result<Vec<StatementHead>, StoreError> {
     let rows = sqlx::query!(
-        "select s.statement_id, s.contract_id, s.party_a, s.party_b, s.currency, s.period, t.revision, t.status,
+        "select s.statement_id, s.contract_id, s.party_a, s.party_b, s.currency, s.digits, s.period, t.revision, t.status,
                 t.sequence, t.changed_by, t.changed_at, r.sha256
          from statement s
          join lateral (select * from statement_status where statement_id = s.statement_id
@@ -228,7 +257,7 @@ async fn load_heads(
                 contract: ContractId::new(row.contract_id),
                 party_a: PartyId::new(row.party_a),
                 party_b: PartyId::new(row.party_b),
-                currency: StoreError::decoded("statement.currency", id, row.currency.parse())?,
+                unit: Unit::of(&row.currency, StoreError::decoded("statement.digits", id, row.digits.try_into())?),
                 period: StoreError::decoded("statement.period", id, row.period.parse())?,
                 revision: row.revision,
                 status: StoreError::decoded("statement_status.status", id, row.status.parse())?,
@@ -262,6 +291,22 @@ pub async fn load_document(conn: &mut PgConnection, head: &StatementHead) -> Res
     .fetch_one(conn)
     .await?;
     Ok(document)
+}
+
+/// The settlement that a statement's last revision was drawn up by, and the digest of what that was decided from.
+///
+/// # Errors
+/// The database's.
+pub async fn load_input_digest(conn: &mut PgConnection, head: &StatementHead) -> Result<(i64, String), StoreError> {
+    let row = sqlx::query!(
+        "select g.settlement_id, g.input_sha256 from statement_revision r join settlement g using (settlement_id)
+         where r.statement_id = $1 and r.revision = $2",
+        head.statement_id,
+        head.revision
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok((row.settlement_id, row.input_sha256))
 }
 
 /// The documents of a contract's statements, of the last revision of each, period after period.
@@ -298,7 +343,7 @@ pub async fn load_unresolved_events(conn: &mut PgConnection, head: &StatementHea
     Ok(events.fetch_one(conn).await?)
 }
 
-/// The statement of the same contract, parties, currency and period, if there is one.
+/// The statement of the same contract, parties, unit and period, if there is one.
 ///
 /// # Errors
 /// The database's, or a row that cannot be read.
@@ -309,11 +354,12 @@ pub async fn find_statement(
     let [a, b] = &statement.parties;
     let id = sqlx::query_scalar!(
         "select statement_id from statement where contract_id = $1 and party_a = $2 and party_b = $3
-           and currency = $4 and period = $5",
+           and currency = $4 and digits = $5 and period = $6",
         statement.contract.as_str(),
         a.as_str(),
         b.as_str(),
-        statement.currency.code(),
+        statement.unit.to_string(),
+        digits(&statement.unit),
         statement.period.to_string()
     )
     .fetch_optional(&mut *conn)
@@ -358,12 +404,13 @@ pub async fn insert_draft(
 async fn insert_statement(conn: &mut PgConnection, statement: &Statement) -> Result<i64, StoreError> {
     let [a, b] = &statement.parties;
     let id = sqlx::query_scalar!(
-        "insert into statement (contract_id, party_a, party_b, currency, period, period_start)
-         values ($1, $2, $3, $4, $5, $6) returning statement_id",
+        "insert into statement (contract_id, party_a, party_b, currency, digits, period, period_start)
+         values ($1, $2, $3, $4, $5, $6, $7) returning statement_id",
         statement.contract.as_str(),
         a.as_str(),
         b.as_str(),
-        statement.currency.code(),
+        statement.unit.to_string(),
+        digits(&statement.unit),
         statement.period.to_string(),
         statement.span.start
     )
@@ -390,62 +437,6 @@ pub async fn close_period(
         period.to_string(),
         start,
         by
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// The dimensions whose unresolved usage up to `end` (exclusive), as known at `known_at`, was waived: in any
-/// period of the contract, and nothing of them was recorded after the last waiver's cutoff.
-///
-/// # Errors
-/// The database's.
-pub async fn load_waived(
-    conn: &mut PgConnection,
-    contract: &ContractId,
-    end: Instant,
-    known_at: Instant,
-) -> Result<BTreeSet<i32>, StoreError> {
-    let waived = sqlx::query_scalar!(
-        "select w.dimension_id
-         from (select dimension_id, max(cutoff) as cutoff from unresolved_waiver where contract_id = $1 group by 1) w
-         where not exists (
-           select from usage_rollup r join usage_batch b using (batch_id)
-           where r.dimension_id = w.dimension_id and r.bucket < $2 and r.events > 0
-             and b.recorded_at > w.cutoff and b.recorded_at <= $3)",
-        contract.as_str(),
-        end,
-        known_at
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(waived.into_iter().collect())
-}
-
-/// Records that a contract need not wait for the events of a dimension that are unresolved at `cutoff`.
-///
-/// # Errors
-/// The database's.
-pub async fn insert_waiver(
-    conn: &mut PgConnection,
-    contract: &ContractId,
-    period: Period,
-    usage: &UnresolvedUsage,
-    cutoff: Instant,
-    by: &str,
-    reason: &str,
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        "insert into unresolved_waiver (contract_id, period, dimension_id, events, cutoff, waived_at, waived_by, reason)
-         values ($1, $2, $3, $4, $5, clock_timestamp(), $6, $7) on conflict do nothing",
-        contract.as_str(),
-        period.to_string(),
-        usage.dimension_id,
-        usage.events,
-        cutoff,
-        by,
-        reason
     )
     .execute(conn)
     .await?;

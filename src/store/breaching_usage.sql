@@ -9,7 +9,7 @@ with threshold as (
   select t.product, t.over from unnest($5::text[], $6::bigint[]) as t(product, over)
 ), known_dimension as (
   -- as known at the cutoff: a mapping recorded later does not count yet
-  select d.dimension_id, d.deployment, d.product, d.service_tier
+  select d.dimension_id, d.deployment, d.product, d.service_tier, d.attributes, d.is_interval
   from usage_dimension d
   join deployment on deployment_id = d.deployment and deployment.recorded_at <= $3
   join product on product_id = d.product and product.recorded_at <= $3
@@ -25,7 +25,7 @@ with threshold as (
   where $7
 ), item as (
   select e.right_id, width_bucket(e.occurred_at, $1::timestamptz[]) - 1 as segment, d.deployment, d.product,
-         d.service_tier, e.customer_id,
+         d.service_tier, d.attributes, e.customer_id,
          coalesce((select max(t.over) from threshold t where t.product = d.product and t.over <
            e.input_tokens::bigint + e.cached_input_tokens + coalesce((select sum(value::numeric)
              from jsonb_each_text(e.other_quantities) where key in ('input_tokens', 'cached_input_tokens',
@@ -36,9 +36,11 @@ with threshold as (
   join known_dimension d using (dimension_id)
   where e.occurred_at >= ($1::timestamptz[])[1]
     and e.occurred_at < ($1::timestamptz[])[cardinality($1::timestamptz[])]
+    -- what is held of records of intervals is told one by one
+    and not ($7 and d.is_interval)
 ), metered as (
-  select i.right_id, i.segment, i.deployment, i.product, i.service_tier, i.customer_id, i.context_over, m.meter,
-         m.quantity
+  select i.right_id, i.segment, i.deployment, i.product, i.service_tier, i.attributes, i.customer_id, i.context_over,
+         m.meter, m.quantity
   from item i cross join lateral (
     values ('input_tokens', i.input_tokens::numeric), ('cached_input_tokens', i.cached_input_tokens),
            ('output_tokens', i.output_tokens), ('reasoning_tokens', i.reasoning_tokens), ('requests', i.requests)
@@ -47,12 +49,12 @@ with threshold as (
   ) as m(meter, quantity)
 )
 select m.right_id as "right_id!", m.segment as "segment!", m.deployment as "deployment!", m.product as "product!",
-       m.service_tier as "service_tier!", c.customer as "customer!", m.context_over as "context_over!",
-       m.meter as "meter!", sum(m.quantity)::text as "quantity!"
+       m.service_tier as "service_tier!", m.attributes as "attributes!", c.customer as "customer!",
+       m.context_over as "context_over!", m.meter as "meter!", sum(m.quantity)::text as "quantity!"
 from metered m
 join usage_customer c using (customer_id)
-group by 1, 2, 3, 4, 5, 6, 7, 8
+group by 1, 2, 3, 4, 5, 6, 7, 8, 9
 having sum(m.quantity) <> 0
 -- by bytes, as the digest of a settlement's input must not depend on the server's locale
 order by m.right_id collate "C", 2, m.deployment collate "C", m.product collate "C", m.service_tier collate "C",
-  c.customer collate "C", 7, m.meter collate "C"
+  m.attributes, c.customer collate "C", m.context_over, m.meter collate "C"

@@ -1,4 +1,4 @@
-//! Master data, price book, contract versions and records: appended as loaded, read as known at an instant.
+//! Master data, price book, rates of exchange and contract versions: appended as loaded, read as known at an instant.
 
 use super::StoreError;
 use super::recording;
@@ -7,11 +7,11 @@ use crate::domain::contract::additions::{Additions, NewVersion};
 use crate::domain::contract::folder::VersionDocument;
 use crate::domain::contract::rights::RightKind;
 use crate::domain::contract::term::Term;
+use crate::domain::fx::FxRate;
 use crate::domain::hex::hex;
 use crate::domain::ids::{ContractId, DeploymentId, PartyId, ProductId, TermId};
 use crate::domain::period::Instant;
 use crate::domain::price::{Narrowing, Price};
-use crate::domain::record::Record;
 use crate::domain::register::{Cloud, Deployment, Party, Product, ProductGroup, Register};
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
@@ -26,6 +26,7 @@ pub struct Added {
     pub prices: u64,
     pub versions: u64,
     pub facts: u64,
+    pub rates: u64,
 }
 
 fn per_units(stored: i64) -> Result<NonZeroU64, std::num::TryFromIntError> {
@@ -127,6 +128,32 @@ pub async fn load_prices(conn: &mut PgConnection, known_at: Instant) -> Result<V
         .collect()
 }
 
+/// The rates of exchange known at an instant, in the order of their recording; a restated one with those before it.
+///
+/// # Errors
+/// The database's, or a row that cannot be read.
+pub async fn load_rates(conn: &mut PgConnection, known_at: Instant) -> Result<Vec<FxRate>, StoreError> {
+    let rows = sqlx::query!(
+        "select sequence, source, rate_date, from_unit, to_unit, rate, recorded_at
+         from fx_rate where recorded_at <= $1 order by sequence",
+        known_at
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(FxRate {
+                date: row.rate_date,
+                from: row.from_unit,
+                to: row.to_unit,
+                rate: StoreError::decoded("fx_rate.rate", row.sequence, row.rate.parse())?,
+                source: row.source,
+                recorded_at: Some(row.recorded_at),
+            })
+        })
+        .collect()
+}
+
 /// The documents of all contract versions known at an instant, by contract and number.
 ///
 /// # Errors
@@ -166,11 +193,15 @@ pub async fn append(
     for price in &additions.prices {
         added.prices = added.prices.saturating_add(append_price(&mut *conn, price, at).await?);
     }
+    for rate in &additions.rates {
+        append_rate(&mut *conn, rate, at).await?;
+        added.rates = added.rates.saturating_add(1);
+    }
     for version in &additions.versions {
         append_version(&mut *conn, version, at).await?;
         added.versions = added.versions.saturating_add(1);
     }
-    recording::move_watermark(conn, at).await?;
+    recording::note_alone(conn, at).await?;
     Ok(added)
 }
 
@@ -270,6 +301,21 @@ async fn append_price(conn: &mut PgConnection, price: &Price, at: Instant) -> Re
     Ok(done.rows_affected())
 }
 
+async fn append_rate(conn: &mut PgConnection, rate: &FxRate, at: Instant) -> Result<(), StoreError> {
+    sqlx::query!(
+        "insert into fx_rate (source, rate_date, from_unit, to_unit, rate, recorded_at) values ($1, $2, $3, $4, $5, $6)",
+        rate.source,
+        rate.date,
+        rate.from,
+        rate.to,
+        rate.rate.to_string(),
+        at
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 async fn append_version(conn: &mut PgConnection, new: &NewVersion, at: Instant) -> Result<(), StoreError> {
     let NewVersion { document: version, read } = new;
     let number = StoreError::encoded::<i32, _>("contract_version.number", version.number)?;
@@ -328,88 +374,4 @@ async fn append_term(
     .execute(conn)
     .await?;
     Ok(())
-}
-
-/// What became of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RecordOutcome {
-    Stored,
-    /// Same id, equal content.
-    Duplicate,
-    /// Same id, other content: the first stands, this one is kept as a conflict.
-    Conflict,
-}
-
-/// Appends records, each with its outcome, recorded at `at`, which the caller's transaction was given.
-///
-/// # Errors
-/// The database's.
-pub async fn append_records(
-    conn: &mut PgConnection,
-    records: &[Record],
-    at: Instant,
-) -> Result<Vec<RecordOutcome>, StoreError> {
-    let mut outcomes = Vec::with_capacity(records.len());
-    for record in records {
-        outcomes.push(append_record(&mut *conn, record, at).await?);
-    }
-    recording::move_watermark(conn, at).await?;
-    Ok(outcomes)
-}
-
-async fn append_record(conn: &mut PgConnection, record: &Record, at: Instant) -> Result<RecordOutcome, StoreError> {
-    let (content, hash) = (record.to_json(), record.content_hash());
-    let done = sqlx::query!(
-        "insert into record (source, record_id, kind, content, content_hash, recorded_at)
-         values ($1, $2, $3, $4, $5, $6) on conflict (source, record_id) do nothing",
-        record.id.source,
-        record.id.id,
-        record.kind(),
-        content,
-        hash,
-        at
-    )
-    .execute(&mut *conn)
-    .await?;
-    if done.rows_affected() == 1 {
-        return Ok(RecordOutcome::Stored);
-    }
-    let first = sqlx::query_scalar!(
-        "select content_hash from record where source = $1 and record_id = $2",
-        record.id.source,
-        record.id.id
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-    if first == hash {
-        return Ok(RecordOutcome::Duplicate);
-    }
-    sqlx::query!(
-        "insert into record_conflict (source, record_id, content, content_hash, recorded_at)
-         values ($1, $2, $3, $4, $5) on conflict do nothing",
-        record.id.source,
-        record.id.id,
-        content,
-        hash,
-        at
-    )
-    .execute(conn)
-    .await?;
-    Ok(RecordOutcome::Conflict)
-}
-
-/// The records known at an instant, in the order of their recording.
-///
-/// # Errors
-/// The database's, or a row that cannot be read.
-pub async fn load_records(conn: &mut PgConnection, known_at: Instant) -> Result<Vec<Record>, StoreError> {
-    let rows = sqlx::query!("select sequence, content from record where recorded_at <= $1 order by sequence", known_at)
-        .fetch_all(conn)
-        .await?;
-    let records = rows.iter().map(|row| {
-        let read = Record::from_json(&row.content.to_string());
-        StoreError::decoded("record.content", row.sequence, read)
-    });
-    records.collect()
 }

@@ -46,6 +46,13 @@ impl CopyRows {
         self.int8(value.timestamp_micros().saturating_sub(POSTGRES_EPOCH_MICROS));
     }
 
+    pub(super) fn optional_instant(&mut self, value: Option<Instant>) {
+        match value {
+            Some(value) => self.instant(value),
+            None => self.null(),
+        }
+    }
+
     pub(super) fn int8(&mut self, value: i64) {
         self.field(&value.to_be_bytes());
     }
@@ -74,8 +81,12 @@ impl CopyRows {
                 self.bytes.push(1);
                 self.bytes.extend_from_slice(text.as_bytes());
             }
-            None => self.bytes.extend_from_slice(&(-1_i32).to_be_bytes()),
+            None => self.null(),
         }
+    }
+
+    fn null(&mut self) {
+        self.bytes.extend_from_slice(&(-1_i32).to_be_bytes());
     }
 
     fn field(&mut self, value: &[u8]) {

@@ -1,7 +1,7 @@
 //! Numbers for what usage rows have in common, so that the rows stay narrow.
 
 use super::StoreError;
-use crate::domain::usage::RequestOutcome;
+use crate::domain::usage::{RequestOutcome, UsageAttributes, UsageContent};
 use sqlx::PgConnection;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
@@ -14,9 +14,32 @@ pub struct Dimension<'a> {
     pub product: &'a str,
     pub service_tier: &'a str,
     pub outcome: Option<RequestOutcome>,
+    pub attributes: &'a UsageAttributes,
+    pub is_interval: bool,
 }
 
-type OwnedDimension = ([String; 4], Option<RequestOutcome>);
+impl<'a> Dimension<'a> {
+    pub fn of(source: &'a str, content: &'a UsageContent) -> Self {
+        Self {
+            source,
+            deployment: &content.deployment,
+            product: &content.product,
+            service_tier: &content.service_tier,
+            outcome: content.outcome,
+            attributes: &content.attributes,
+            is_interval: content.is_interval(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct OwnedDimension {
+    /// Source, deployment, product, service tier.
+    names: [String; 4],
+    outcome: Option<RequestOutcome>,
+    attributes: UsageAttributes,
+    is_interval: bool,
+}
 
 /// The numbers that a writer knows. Entries are added once their transaction is committed.
 #[derive(Debug, Default)]
@@ -35,6 +58,9 @@ pub struct Numbers {
 /// A writer keeps at most this many customers in memory; beyond it starts anew.
 const MAX_CUSTOMERS: usize = 1_000_000;
 
+/// The same of dimensions, which attributes may make many.
+const MAX_DIMENSIONS: usize = 100_000;
+
 impl Numbers {
     pub(super) fn dimension(&self, dimension: &Dimension<'_>) -> Result<i32, StoreError> {
         self.dimensions
@@ -50,7 +76,12 @@ impl Numbers {
 
 fn owned(dimension: &Dimension<'_>) -> OwnedDimension {
     let names = [dimension.source, dimension.deployment, dimension.product, dimension.service_tier];
-    (names.map(str::to_owned), dimension.outcome)
+    OwnedDimension {
+        names: names.map(str::to_owned),
+        outcome: dimension.outcome,
+        attributes: dimension.attributes.clone(),
+        is_interval: dimension.is_interval,
+    }
 }
 
 fn missing(column: &'static str, row: &str) -> StoreError {
@@ -97,6 +128,9 @@ impl Dictionary {
         if self.customers.len() > MAX_CUSTOMERS {
             self.customers.clear();
         }
+        if self.dimensions.len() > MAX_DIMENSIONS {
+            self.dimensions.clear();
+        }
         self.dimensions.extend(numbers.dimensions);
         self.customers.extend(numbers.customers);
     }
@@ -110,46 +144,57 @@ async fn add_dimensions(
     if new.is_empty() {
         return Ok(());
     }
-    let column = |place: usize| new.iter().map(|(names, _)| names[place].clone()).collect::<Vec<_>>();
+    let column = |place: usize| new.iter().map(|it| it.names[place].clone()).collect::<Vec<_>>();
     let (sources, deployments, products, tiers) = (column(0), column(1), column(2), column(3));
     let outcomes: Vec<Option<String>> =
-        new.iter().map(|(_, outcome)| outcome.map(|outcome| outcome.name().to_owned())).collect();
+        new.iter().map(|it| it.outcome.map(|outcome| outcome.name().to_owned())).collect();
+    let attributes: Vec<serde_json::Value> = new.iter().map(|it| serde_json::json!(it.attributes)).collect();
+    let are_intervals: Vec<bool> = new.iter().map(|it| it.is_interval).collect();
     sqlx::query!(
         // what exists is left out first, so that it burns no number
-        "insert into usage_dimension (source, deployment, product, service_tier, outcome)
-         select n.source, n.deployment, n.product, n.service_tier, n.outcome
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
-           as n (source, deployment, product, service_tier, outcome)
-         where not exists (select from usage_dimension d where (d.source, d.deployment, d.product, d.service_tier)
-           = (n.source, n.deployment, n.product, n.service_tier) and d.outcome is not distinct from n.outcome)
-         order by 1, 2, 3, 4, 5
+        "insert into usage_dimension (source, deployment, product, service_tier, outcome, attributes, is_interval)
+         select n.*
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::boolean[])
+           as n (source, deployment, product, service_tier, outcome, attributes, is_interval)
+         where not exists (select from usage_dimension d
+           where (d.source, d.deployment, d.product, d.service_tier, d.attributes, d.is_interval)
+             = (n.source, n.deployment, n.product, n.service_tier, n.attributes, n.is_interval)
+             and d.outcome is not distinct from n.outcome)
+         order by 1, 2, 3, 4, 5, 6, 7
          on conflict do nothing",
         &sources,
         &deployments,
         &products,
         &tiers,
-        &outcomes as &[Option<String>]
+        &outcomes as &[Option<String>],
+        &attributes,
+        &are_intervals
     )
     .execute(&mut *connection)
     .await?;
     let rows = sqlx::query!(
-        r#"select d.dimension_id, d.source, d.deployment, d.product, d.service_tier, d.outcome from usage_dimension d
-         join unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
-           as n (source, deployment, product, service_tier, outcome)
-           on (d.source, d.deployment, d.product, d.service_tier)
-             = (n.source, n.deployment, n.product, n.service_tier) and d.outcome is not distinct from n.outcome"#,
+        r#"select n.place as "place!", d.dimension_id from usage_dimension d
+         join unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::boolean[])
+           with ordinality as n (source, deployment, product, service_tier, outcome, attributes, is_interval, place)
+           on (d.source, d.deployment, d.product, d.service_tier, d.attributes, d.is_interval)
+             = (n.source, n.deployment, n.product, n.service_tier, n.attributes, n.is_interval)
+             and d.outcome is not distinct from n.outcome"#,
         &sources,
         &deployments,
         &products,
         &tiers,
-        &outcomes as &[Option<String>]
+        &outcomes as &[Option<String>],
+        &attributes,
+        &are_intervals
     )
     .fetch_all(connection)
     .await?;
     for row in rows {
-        let outcome = outcome(row.outcome.as_deref(), row.dimension_id)?;
-        let names = [row.source, row.deployment, row.product, row.service_tier];
-        numbers.dimensions.insert((names, outcome), row.dimension_id);
+        // Ordinals count from 1.
+        let place = usize::try_from(row.place).ok().and_then(|place| place.checked_sub(1));
+        if let Some(dimension) = place.and_then(|place| new.get(place)) {
+            numbers.dimensions.insert(dimension.clone(), row.dimension_id);
+        }
     }
     Ok(())
 }
@@ -160,6 +205,14 @@ async fn add_dimensions(
 /// It is none that we know.
 pub(super) fn outcome(name: Option<&str>, row: impl Display) -> Result<Option<RequestOutcome>, StoreError> {
     name.map(|name| StoreError::decoded("usage_dimension.outcome", row, name.parse())).transpose()
+}
+
+/// Reads `usage_dimension.attributes` of a row.
+///
+/// # Errors
+/// They are none that we know.
+pub(super) fn attributes(json: serde_json::Value, row: impl Display) -> Result<UsageAttributes, StoreError> {
+    StoreError::decoded("usage_dimension.attributes", row, serde_json::from_value(json))
 }
 
 async fn add_customers(connection: &mut PgConnection, new: &[String], numbers: &mut Numbers) -> Result<(), StoreError> {

@@ -19,7 +19,8 @@ pub struct Decision {
     pub key: GroupKey,
     pub verdict: Verdict,
     pub on_breach: OnBreach,
-    pub why: String,
+    /// How the usage broke the right, as known at the cutoff.
+    pub why: Vec<String>,
     /// How many events it covers.
     pub events: i64,
     /// What of the group was recorded by then is covered.
@@ -75,7 +76,6 @@ impl BreachQuery<'_> {
             return Ok(None);
         }
         let count: i64 = StoreError::encoded("finding_decision.events", events.len())?;
-        let why = finding.why.join("; ");
         let decision_id = sqlx::query_scalar!(
             "with decision as (
                insert into finding_decision (finding_id, contract_id, right_id, product, deployment, day, verdict,
@@ -96,7 +96,7 @@ impl BreachQuery<'_> {
             key.day,
             new.verdict.name(),
             finding.on_breach.name(),
-            why,
+            &finding.why,
             count,
             self.known_at,
             new.recorded_at,
@@ -106,14 +106,14 @@ impl BreachQuery<'_> {
         )
         .fetch_one(&mut *conn)
         .await?;
-        super::recording::move_watermark(conn, new.recorded_at).await?;
+        super::recording::note_alone(conn, new.recorded_at).await?;
         Ok(Some(Decision {
             decision_id,
             finding: finding.id.clone(),
             key: key.clone(),
             verdict: new.verdict,
             on_breach: finding.on_breach,
-            why,
+            why: finding.why.clone(),
             events: count,
             cutoff: self.known_at,
             recorded_at: new.recorded_at,

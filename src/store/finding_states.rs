@@ -61,21 +61,35 @@ pub async fn load_seen(conn: &mut PgConnection, contract: &ContractId) -> Result
     Ok(Seen { known_at, open: states.collect::<Result<_, StoreError>>()? })
 }
 
-/// How many groups of findings of each contract were seen open last; none before the first look.
+/// How many groups of findings of a right were seen open last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenGroups {
+    pub contract: ContractId,
+    pub right: TermId,
+    pub groups: i64,
+}
+
+/// How many groups of findings of each right of a contract were seen open last; none before the first look.
 ///
 /// # Errors
 /// The database's.
-pub async fn count_open(pool: &PgPool) -> Result<Vec<(ContractId, i64)>, StoreError> {
+pub async fn count_open(pool: &PgPool) -> Result<Vec<OpenGroups>, StoreError> {
     let rows = sqlx::query!(
-        r#"select c.contract_id as "contract_id!", count(*) filter (where s.events > 0) as "groups!"
-           from (select distinct contract_id from contract_version) c
-           left join (select distinct on (contract_id, finding_id) contract_id, events from finding_state
-                      order by contract_id, finding_id, known_at desc) s using (contract_id)
-           group by c.contract_id"#
+        r#"select t.contract_id as "contract_id!", t.right_id as "right_id!",
+             count(*) filter (where s.events > 0) as "groups!"
+           from (select distinct contract_id, term_id as right_id from contract_term where kind <> 'share') t
+           left join (select distinct on (contract_id, finding_id) contract_id, right_id, events from finding_state
+                      order by contract_id, finding_id, known_at desc) s using (contract_id, right_id)
+           group by t.contract_id, t.right_id order by t.contract_id, t.right_id"#
     )
     .fetch_all(pool)
     .await?;
-    Ok(rows.into_iter().map(|row| (ContractId::new(row.contract_id), row.groups)).collect())
+    let open = rows.into_iter().map(|row| OpenGroups {
+        contract: ContractId::new(row.contract_id),
+        right: TermId::new(row.right_id),
+        groups: row.groups,
+    });
+    Ok(open.collect())
 }
 
 /// Whether anything but usage and decisions that findings follow from was recorded after `after` and by `until`.
@@ -86,7 +100,7 @@ pub async fn agreements_differ(conn: &mut PgConnection, after: Instant, until: I
     Ok(sqlx::query_scalar!(
         r#"select exists (
              select from contract_version where recorded_at > $1 and recorded_at <= $2
-             union all select from record where kind = 'fact' and recorded_at > $1 and recorded_at <= $2
+             union all select from record where kind in ('fact', 'correction', 'void', 'decision') and recorded_at > $1 and recorded_at <= $2
              union all select from product where recorded_at > $1 and recorded_at <= $2
              union all select from deployment where recorded_at > $1 and recorded_at <= $2
            ) as "differ!""#,
@@ -155,7 +169,7 @@ async fn insert_state(conn: &mut PgConnection, state: &FindingState, known_at: I
         key.deployment.as_str(),
         key.day,
         state.on_breach.name(),
-        state.why,
+        &state.why,
         state.events,
         state.first_at,
         state.last_at,

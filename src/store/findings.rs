@@ -1,12 +1,12 @@
 //! Usage that breaks rights, summed and counted as known at an instant, and what of it is held back from bases.
 
-use super::StoreError;
+use super::{StoreError, dictionary};
 use crate::domain::findings::{Breach, HeldEvents, OpenEvents, OpenUsage};
 use crate::domain::ids::{ContractId, CustomerId, DeploymentId, EventId, ProductId, TermId};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span, Timeline};
 use crate::domain::rating::UsageRollup;
-use crate::domain::usage::event_key;
+use crate::domain::usage::{UsageAttributes, event_key};
 use chrono::TimeDelta;
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,10 +130,12 @@ impl<'a> BreachQuery<'a> {
         timeline: &Timeline,
         thresholds: &BTreeMap<ProductId, BTreeSet<u64>>,
     ) -> Result<Vec<OpenUsage>, StoreError> {
-        self.load_usage(conn, timeline, thresholds, false).await
+        let rows = self.load_usage(conn, timeline, thresholds, false).await?;
+        Ok(rows.into_iter().map(|(usage, _)| usage).collect())
     }
 
-    /// The usage that is held back, by segment; the breaches are those of rights that hold.
+    /// The usage that is held back, by segment, with its attributes; the breaches are those of rights that hold.
+    /// Records of intervals are left aside.
     ///
     /// # Errors
     /// The database's, or a row that cannot be read.
@@ -142,9 +144,9 @@ impl<'a> BreachQuery<'a> {
         conn: &mut PgConnection,
         timeline: &Timeline,
         thresholds: &BTreeMap<ProductId, BTreeSet<u64>>,
-    ) -> Result<Vec<UsageRollup>, StoreError> {
+    ) -> Result<Vec<(UsageRollup, UsageAttributes)>, StoreError> {
         let held = self.load_usage(conn, timeline, thresholds, true).await?;
-        Ok(held.into_iter().map(|of_right| of_right.usage).collect())
+        Ok(held.into_iter().map(|(of_right, attributes)| (of_right.usage, attributes)).collect())
     }
 
     async fn load_usage(
@@ -153,7 +155,7 @@ impl<'a> BreachQuery<'a> {
         timeline: &Timeline,
         thresholds: &BTreeMap<ProductId, BTreeSet<u64>>,
         held: bool,
-    ) -> Result<Vec<OpenUsage>, StoreError> {
+    ) -> Result<Vec<(OpenUsage, UsageAttributes)>, StoreError> {
         let (products, overs) = super::rollups::threshold_arrays(thresholds);
         let rows = sqlx::query_file!(
             "src/store/breaching_usage.sql",
@@ -180,7 +182,8 @@ impl<'a> BreachQuery<'a> {
                     meter: StoreError::decoded("meter", &of, row.meter.parse())?,
                     quantity: StoreError::decoded("quantity", &of, row.quantity.parse::<Exact>())?,
                 };
-                Ok(OpenUsage { right: TermId::new(row.right_id), usage })
+                let attributes = dictionary::attributes(row.attributes, &of)?;
+                Ok((OpenUsage { right: TermId::new(row.right_id), usage }, attributes))
             })
             .collect()
     }

@@ -2,11 +2,12 @@
 
 use super::StoreError;
 use super::books::StatementHead;
+use crate::domain::calendar::Period;
 use crate::domain::hex::hex;
 use crate::domain::ids::{ContractId, InvoiceNumber, PartyId};
 use crate::domain::invoice::{Invoice, InvoiceKind};
 use crate::domain::money::{Currency, Exact};
-use crate::domain::period::{Instant, Period};
+use crate::domain::period::Instant;
 use crate::domain::statement::StatementStatus;
 use chrono::NaiveDate;
 use sha2::{Digest, Sha256};
@@ -23,6 +24,7 @@ pub struct InvoiceHead {
     pub period: Period,
     pub statement_id: i64,
     pub issued_on: NaiveDate,
+    /// The contract's date; where it lies before `issued_on`, the document is to be paid on receipt.
     pub due_on: Option<NaiveDate>,
     pub currency: Currency,
     /// Positive: the payer owes it; negative: it is given back.
@@ -133,7 +135,7 @@ pub async fn load_earlier(
         statement.party_a.as_str(),
         statement.party_b.as_str(),
         statement.contract.as_str(),
-        statement.currency.code()
+        statement.unit.to_string()
     )
     .fetch_all(conn)
     .await?;

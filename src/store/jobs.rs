@@ -1,8 +1,10 @@
 //! Runs of scheduled jobs, and the leases that keep two instances from running the same subject at once.
 
 use super::StoreError;
+use super::requests::KEPT_DAYS;
+use crate::domain::calendar::Period;
 use crate::domain::ids::ContractId;
-use crate::domain::period::{Instant, Period};
+use crate::domain::period::Instant;
 use crate::domain::schedule::{Job, LastRun, Progress, RunOutcome, Subject};
 use chrono::TimeDelta;
 use serde::Serialize;
@@ -68,8 +70,8 @@ pub struct JobRun {
     pub ended_at: Option<Instant>,
     /// None while it runs; lost, too, where its lease ran out and nobody has taken it over yet.
     pub outcome: Option<RunOutcome>,
-    /// What was done, or what it waits for or failed of.
-    pub detail: String,
+    /// What was done, or what it waits for or failed of; none while it runs, or where it found nothing to do.
+    pub detail: Option<String>,
     /// How long ago it ended or was lost, by the database's clock.
     #[serde(skip)]
     ended_ago: TimeDelta,
@@ -103,7 +105,7 @@ struct JobRunRow {
     started_at: Instant,
     ended_at: Option<Instant>,
     outcome: Option<String>,
-    detail: String,
+    detail: Option<String>,
     ended_ago_micros: i64,
 }
 
@@ -144,7 +146,7 @@ pub async fn load_last_runs(conn: &mut PgConnection, job: Job) -> Result<BTreeMa
         JobRunRow,
         r#"select r.run_id, r.job, r.contract_id, r.period, r.due_at, r.attempt, r.holder, r.started_by,
              r.key_id, r.started_at, e.ended_at as "ended_at?", outcome_of(e, l) as outcome,
-             coalesce(e.detail, '') as "detail!",
+             e.detail as "detail?",
              (extract(epoch from clock_timestamp() - coalesce(e.ended_at, l.leased_until)) * 1000000)::bigint
                as "ended_ago_micros!"
            from job_lease l join job_run r using (run_id) left join job_run_end e using (run_id)
@@ -162,7 +164,8 @@ pub async fn load_last_runs(conn: &mut PgConnection, job: Job) -> Result<BTreeMa
 pub struct RunFilter<'a> {
     pub job: Option<Job>,
     pub contract: Option<ContractId>,
-    /// Those that a request asked for which named itself: its key, and what it calls itself.
+    /// Those that a request asked for which named itself: its key, and what it calls itself. As long as its answer is
+    /// kept: later the name is free for another request.
     pub request: Option<(&'a str, &'a str)>,
     /// Those before this run, to go on where a list ended.
     pub before: Option<i64>,
@@ -178,20 +181,22 @@ pub async fn list_runs(pool: &PgPool, filter: &RunFilter<'_>) -> Result<Vec<JobR
         JobRunRow,
         r#"select r.run_id, r.job, r.contract_id, r.period, r.due_at, r.attempt, r.holder, r.started_by,
              r.key_id, r.started_at, e.ended_at as "ended_at?", outcome_of(e, l) as outcome,
-             coalesce(e.detail, '') as "detail!",
+             e.detail as "detail?",
              coalesce(extract(epoch from clock_timestamp() - coalesce(e.ended_at, l.leased_until)) * 1000000, 0)::bigint
                as "ended_ago_micros!"
            from job_run r left join job_run_end e using (run_id) left join job_lease l using (run_id)
            where ($1::text is null or r.job = $1) and ($2::text is null or r.contract_id = $2)
              and ($3::bigint is null or r.run_id < $3)
-             and ($4::text is null or (r.key_id, r.idempotency_key) = ($4, $5))
+             and ($4::text is null or ((r.key_id, r.idempotency_key) = ($4, $5)
+               and r.started_at > clock_timestamp() - make_interval(days => $7)))
            order by r.run_id desc limit $6"#,
         filter.job.map(Job::name),
         filter.contract.as_ref().map(ContractId::as_str),
         filter.before,
         filter.request.map(|(key_id, _)| key_id),
         filter.request.map(|(_, idempotency_key)| idempotency_key),
-        i64::from(filter.limit)
+        i64::from(filter.limit),
+        KEPT_DAYS
     )
     .fetch_all(pool)
     .await?;
@@ -252,7 +257,7 @@ pub async fn begin_run(pool: &PgPool, start: &RunStart<'_>) -> Result<Option<i64
         return Ok(None);
     }
     if let Some(last) = last.as_ref().filter(|last| !last.has_ended) {
-        insert_end(&mut tx, last.run_id, RunOutcome::Lost, "its lease ran out before it ended").await?;
+        insert_end(&mut tx, last.run_id, RunOutcome::Lost, Some("its lease ran out before it ended")).await?;
     }
     let run_id = insert_run(&mut tx, start).await?;
     let taken = match last {
@@ -335,7 +340,12 @@ pub async fn renew_lease(pool: &PgPool, run_id: i64, lease: Duration) -> Result<
 ///
 /// # Errors
 /// The database's.
-pub async fn end_run(pool: &PgPool, run_id: i64, outcome: RunOutcome, detail: &str) -> Result<bool, StoreError> {
+pub async fn end_run(
+    pool: &PgPool,
+    run_id: i64,
+    outcome: RunOutcome,
+    detail: Option<&str>,
+) -> Result<bool, StoreError> {
     let mut tx = pool.begin().await?;
     let held = sqlx::query_scalar!("select run_id from job_lease where run_id = $1 for update", run_id);
     if held.fetch_optional(&mut *tx).await?.is_none() {
@@ -353,7 +363,12 @@ pub async fn end_run(pool: &PgPool, run_id: i64, outcome: RunOutcome, detail: &s
     Ok(true)
 }
 
-async fn insert_end(conn: &mut PgConnection, run_id: i64, outcome: RunOutcome, detail: &str) -> Result<(), StoreError> {
+async fn insert_end(
+    conn: &mut PgConnection,
+    run_id: i64,
+    outcome: RunOutcome,
+    detail: Option<&str>,
+) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into job_run_end (run_id, outcome, detail) values ($1, $2, $3)",
         run_id,

@@ -14,19 +14,23 @@ pub mod invoices;
 pub mod jobs;
 pub mod offsets;
 pub mod recording;
+pub mod records;
 pub mod rejections;
 pub mod requests;
 pub mod rollups;
+pub mod span_sums;
 pub mod statement_statuses;
 pub mod usage;
+pub mod usage_events;
 pub mod usage_reports;
 pub mod usage_rows;
 pub mod usage_sums;
+pub mod waivers;
 
 mod copy;
 
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool};
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
@@ -36,6 +40,9 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// Postgres's code of a statement that took longer than it may.
 const QUERY_CANCELED: &str = "57014";
+
+/// Postgres's code of a lock that was not to be had in time.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// Postgres's code of a table that does not exist.
 const UNDEFINED_TABLE: &str = "42P01";
@@ -60,6 +67,12 @@ pub enum StoreError {
     /// A row holds something that no version of this program wrote.
     #[error("{column} of {row}: {problem}")]
     Corrupt { column: &'static str, row: String, problem: String },
+    /// What is known cannot be told without seeing since when others record.
+    #[error(
+        "it cannot be seen since when a transaction has been recording; let all of the service connect as one role, \
+         with track_activities = on"
+    )]
+    HiddenRecorder,
     #[error("this machine gives no random bytes: {problem}")]
     Randomness { problem: String },
     #[error("{value} is too large for {column}")]
@@ -82,8 +95,8 @@ impl StoreError {
         match self {
             StoreError::Database(sqlx::Error::Database(error)) => {
                 // https://www.postgresql.org/docs/current/errcodes-appendix.html: connection exceptions,
-                // rolled back transactions, lack of resources, an operator's intervention, read-only standby.
-                let transient = ["08", "40", "53", "57", "25006"];
+                // rolled back transactions, lack of resources, an operator's intervention, read-only standby, idle for too long.
+                let transient = ["08", "40", "53", "57", "25006", "25P03"];
                 error.code().is_some_and(|code| transient.iter().any(|class| code.starts_with(class)))
             }
             StoreError::Database(error) => matches!(
@@ -97,6 +110,7 @@ impl StoreError {
             StoreError::Migration(_)
             | StoreError::Fenced { .. }
             | StoreError::Corrupt { .. }
+            | StoreError::HiddenRecorder
             | StoreError::Randomness { .. }
             | StoreError::TooLarge { .. } => false,
         }
@@ -107,6 +121,16 @@ impl StoreError {
         match self {
             StoreError::Database(sqlx::Error::Database(error)) => {
                 error.code().is_some_and(|code| code == QUERY_CANCELED)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a lock was not to be had in time; see [`for_writing`].
+    pub fn is_lock_timeout(&self) -> bool {
+        match self {
+            StoreError::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| code == LOCK_NOT_AVAILABLE)
             }
             _ => false,
         }
@@ -152,29 +176,88 @@ fn place_of(options: &PgConnectOptions) -> String {
     format!("{host}:{}/{database}", options.get_port())
 }
 
+/// How long a transaction may be idle: longer than any of ours is between two statements, even where a settlement is
+/// decided in between. One whose process hangs or whose machine is gone is rolled back then; else it would hold what it
+/// locked for hours, and what is known would stand still for all.
+const IDLE_TRANSACTION_TIMEOUT: &str = "60s";
+
 /// Opens a pool of at most `max_connections`. Connects on first use, so that a database that starts later
 /// than we do is no error here.
 ///
 /// # Errors
 /// A URL that is none.
 pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, StoreError> {
-    let options = PgConnectOptions::from_str(url)?.application_name("apportion");
+    let options = PgConnectOptions::from_str(url)?
+        .application_name("apportion")
+        .options([("idle_in_transaction_session_timeout", IDLE_TRANSACTION_TIMEOUT)]);
     Ok(PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(10))
         .connect_lazy_with(options))
 }
 
+/// How often Postgres looks, while a statement runs or waits, whether its client is still there.
+const CLIENT_CHECK_INTERVAL: &str = "1s";
+
+/// How long a connection that was let go may still be busy. Those whose work has ended answer at once; the others were
+/// let go by a request that was broken off.
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(250);
+
 /// A pool beside another, to the same database and of as many connections, in which no statement takes longer than
-/// `timeout`: whoever asks for much keeps no connection from those who write. A wait for the recording lock counts, too.
+/// `timeout`: whoever asks for much keeps no connection from those who write.
+///
+/// A read that is dropped ends: its connection is closed, and Postgres ends the statement of a client that is gone.
 pub fn for_reading(pool: &PgPool, timeout: Duration) -> PgPool {
+    // A plan for any filter and any span, which Postgres makes after a few calls, is far slower than one for those that
+    // are asked for.
+    let connect = pool.connect_options().as_ref().clone().options([("plan_cache_mode", "force_custom_plan")]);
+    bounded(pool.options().clone(), connect, timeout)
+}
+
+/// How many callers are looked up at once: by a key of an index, in well under a millisecond each.
+const CALLER_CONNECTIONS: u32 = 2;
+
+/// A small pool beside another, to find out who calls and what they were answered before: no read and no write has to
+/// come to its end first. Nothing in it takes longer than `timeout`.
+pub fn for_callers(pool: &PgPool, timeout: Duration) -> PgPool {
+    let options = pool.options().clone().max_connections(CALLER_CONNECTIONS).acquire_timeout(timeout);
+    bounded(options, pool.connect_options().as_ref().clone(), timeout)
+}
+
+fn bounded(options: PgPoolOptions, connect: PgConnectOptions, timeout: Duration) -> PgPool {
     let settings = [
         ("statement_timeout", format!("{}ms", timeout.as_millis())),
-        // A plan for any filter and any span, which Postgres makes after a few calls, is far slower than one for
-        // those that are asked for.
-        ("plan_cache_mode", "force_custom_plan".to_owned()),
+        ("client_connection_check_interval", CLIENT_CHECK_INTERVAL.to_owned()),
     ];
-    pool.options().clone().connect_lazy_with(pool.connect_options().as_ref().clone().options(settings))
+    let options = options.after_release(|conn, _| {
+        Box::pin(async {
+            let idle = tokio::time::timeout(RELEASE_TIMEOUT, conn.ping()).await;
+            Ok(idle.is_ok_and(|answered| answered.is_ok()))
+        })
+    });
+    options.connect_lazy_with(connect.options(settings))
+}
+
+/// A pool beside another, to the same database and of as many connections, in which nothing waits longer than `wait`
+/// for a connection or for a lock: those who wait for each other keep no connection from the jobs and from usage that
+/// comes in.
+pub fn for_writing(pool: &PgPool, wait: Duration) -> PgPool {
+    let settings = [
+        ("lock_timeout", format!("{}ms", wait.as_millis())),
+        ("client_connection_check_interval", CLIENT_CHECK_INTERVAL.to_owned()),
+    ];
+    let options = pool.options().clone().acquire_timeout(wait);
+    options.connect_lazy_with(pool.connect_options().as_ref().clone().options(settings))
+}
+
+/// Has the rest of a transaction wait for each lock no longer than `wait`, whatever its pool allows.
+///
+/// # Errors
+/// The database's.
+pub async fn limit_lock_wait(conn: &mut PgConnection, wait: Duration) -> Result<(), StoreError> {
+    let wait = format!("{}ms", wait.as_millis());
+    sqlx::query_scalar!("select set_config('lock_timeout', $1, true)", wait).fetch_one(conn).await?;
+    Ok(())
 }
 
 /// Applies the migrations that the database does not have yet; returns their numbers and names.

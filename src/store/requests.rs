@@ -2,6 +2,7 @@
 //!
 //! What is done and its answer are one transaction, so neither a crash nor a broken connection leaves one without the
 //! other. While that transaction is open it holds an advisory lock on the name, which Postgres lets go when it ends.
+//! Anybody may take advisory locks, but not this one: who does not know the name cannot guess its hash.
 
 use super::StoreError;
 use sqlx::{PgConnection, PgPool};

@@ -1,12 +1,10 @@
 //! Usage summed for rating, exact as known at a cutoff, and what of it no mapping knows.
 
 use super::StoreError;
-use crate::domain::deduction::EventPlace;
-use crate::domain::ids::{CustomerId, DeploymentId, EventId, ProductId};
+use crate::domain::ids::{CustomerId, DeploymentId, ProductId};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Timeline, start_of_hour};
 use crate::domain::rating::UsageRollup;
-use crate::domain::usage::event_key;
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -126,41 +124,4 @@ pub async fn load_unresolved(
     .fetch_all(conn)
     .await?;
     Ok(rows)
-}
-
-/// Where an event stands as known at an instant; `None` where it is unknown or voided by then.
-///
-/// # Errors
-/// The database's.
-pub async fn load_event_place(
-    conn: &mut PgConnection,
-    id: &EventId,
-    known_at: Instant,
-) -> Result<Option<EventPlace>, StoreError> {
-    let secret = super::usage::event_key_secret(&mut *conn).await?;
-    let row = sqlx::query!(
-        r#"
-        select coalesce(s.occurred_at, e.occurred_at) as "occurred_at!", d.deployment, d.product, c.customer
-        from usage_event e
-        join usage_batch b on b.batch_id = e.batch_id and b.recorded_at <= $2
-        left join lateral (
-          select st.* from usage_state st join usage_batch sb using (batch_id)
-          where st.event_key = e.event_key and sb.recorded_at <= $2
-          order by st.batch_id desc limit 1
-        ) s on true
-        join usage_dimension d on d.dimension_id = coalesce(s.dimension_id, e.dimension_id)
-        join usage_customer c on c.customer_id = coalesce(s.customer_id, e.customer_id)
-        where e.event_key = $1 and not coalesce(s.voided, false)
-        "#,
-        event_key(&secret, &id.source, &id.id),
-        known_at
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|row| EventPlace {
-        occurred_at: row.occurred_at,
-        deployment: DeploymentId::new(row.deployment),
-        product: ProductId::new(row.product),
-        customer: row.customer,
-    }))
 }

@@ -1,6 +1,6 @@
 //! What the database knows of a batch's messages, before it is decided what becomes of them.
 
-use super::StoreError;
+use super::{StoreError, dictionary};
 use crate::domain::ids::EventId;
 use crate::domain::period::Instant;
 use crate::domain::usage::{Amendment, AmendmentKind, Meter, Quantities, Restatement, UsageContent, UsageEvent};
@@ -152,8 +152,8 @@ async fn load_events(
     let keys: Vec<Uuid> = keys.iter().copied().collect();
     let rows = sqlx::query!(
         r#"select e.event_key, e.content_hash, e.event_id, e.occurred_at, d.source, d.deployment, d.product,
-             d.service_tier, d.outcome, c.customer, e.input_tokens, e.cached_input_tokens, e.output_tokens, e.reasoning_tokens,
-             e.requests, e.other_quantities,
+             e.ended_at, d.service_tier, d.outcome, d.attributes, c.customer, e.input_tokens, e.cached_input_tokens,
+             e.output_tokens, e.reasoning_tokens, e.requests, e.other_quantities,
              greatest(b.recorded_at, (select max(sb.recorded_at) from usage_state s join usage_batch sb using (batch_id)
                where s.event_key = e.event_key)) as "stated_at!"
            from usage_event e join usage_batch b using (batch_id) join usage_dimension d using (dimension_id)
@@ -169,11 +169,13 @@ async fn load_events(
         let quantities = join_quantities(columns.map(i64::from), row.other_quantities);
         let content = UsageContent {
             occurred_at: row.occurred_at,
+            ended_at: row.ended_at,
             deployment: row.deployment,
             product: row.product,
             customer: row.customer,
             service_tier: row.service_tier,
-            outcome: super::dictionary::outcome(row.outcome.as_deref(), row.event_key)?,
+            outcome: dictionary::outcome(row.outcome.as_deref(), row.event_key)?,
+            attributes: dictionary::attributes(row.attributes, row.event_key)?,
             quantities: StoreError::decoded("usage_event.other_quantities", row.event_key, quantities)?,
         };
         let event = UsageEvent { id: EventId { source: row.source, id: row.event_id }, content };

@@ -7,7 +7,9 @@ use super::rejections::mark_taken;
 use super::usage::split_quantities;
 use crate::domain::outcome::{Counts, Outcome};
 use crate::domain::period::Instant;
-use crate::domain::usage::{Amendment, AmendmentKind, Quantities, RequestOutcome, UsageContent, UsageEvent};
+use crate::domain::usage::{
+    Amendment, AmendmentKind, Quantities, RequestOutcome, UsageAttributes, UsageContent, UsageEvent,
+};
 use chrono::TimeDelta;
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
@@ -52,6 +54,7 @@ pub struct AmendmentRow<'a> {
 pub struct StateRow {
     pub key: Uuid,
     pub source: String,
+    /// Whether it counts nowhere.
     pub voided: bool,
     pub content: UsageContent,
 }
@@ -85,6 +88,8 @@ pub struct RollupRow {
     pub product: String,
     pub service_tier: String,
     pub outcome: Option<RequestOutcome>,
+    pub attributes: UsageAttributes,
+    pub is_interval: bool,
     pub customer: String,
     /// Exclusive, in tokens.
     pub context_over: i64,
@@ -113,16 +118,6 @@ pub struct Rows<'a> {
     pub rollups: Vec<RollupRow>,
 }
 
-fn dimension_of<'a>(source: &'a str, content: &'a UsageContent) -> Dimension<'a> {
-    Dimension {
-        source,
-        deployment: &content.deployment,
-        product: &content.product,
-        service_tier: &content.service_tier,
-        outcome: content.outcome,
-    }
-}
-
 impl RollupRow {
     fn dimension(&self) -> Dimension<'_> {
         Dimension {
@@ -131,6 +126,8 @@ impl RollupRow {
             product: &self.product,
             service_tier: &self.service_tier,
             outcome: self.outcome,
+            attributes: &self.attributes,
+            is_interval: self.is_interval,
         }
     }
 }
@@ -157,11 +154,11 @@ pub async fn save(
     let mut dimensions = BTreeSet::new();
     let mut customers = BTreeSet::new();
     for row in &rows.events {
-        dimensions.insert(dimension_of(&row.event.id.source, &row.event.content));
+        dimensions.insert(Dimension::of(&row.event.id.source, &row.event.content));
         customers.insert(row.event.content.customer.as_str());
     }
     for row in &rows.states {
-        dimensions.insert(dimension_of(&row.source, &row.content));
+        dimensions.insert(Dimension::of(&row.source, &row.content));
         customers.insert(row.content.customer.as_str());
     }
     for row in &rows.rollups {
@@ -239,6 +236,7 @@ async fn copy_events(
         "requests",
         "event_id",
         "other_quantities",
+        "ended_at",
     ];
     let mut copy = CopyRows::new("usage_event", COLUMNS);
     for EventRow { key, content_hash, event } in rows {
@@ -247,11 +245,12 @@ async fn copy_events(
         copy.uuid(*content_hash);
         copy.instant(event.content.occurred_at);
         copy.int8(batch);
-        let dimension = numbers.dimension(&dimension_of(&event.id.source, &event.content))?;
+        let dimension = numbers.dimension(&Dimension::of(&event.id.source, &event.content))?;
         let customer = numbers.customer(&event.content.customer)?;
         let other = put_content(&mut copy, dimension, customer, &event.content.quantities)?;
         copy.text(&event.id.id);
         copy.json(other.as_deref());
+        copy.optional_instant(event.content.ended_at);
     }
     copy.send(connection).await
 }
@@ -315,6 +314,7 @@ async fn copy_states(
         "reasoning_tokens",
         "requests",
         "other_quantities",
+        "ended_at",
     ];
     let mut copy = CopyRows::new("usage_state", COLUMNS);
     for StateRow { key, source, voided, content } in rows {
@@ -323,9 +323,10 @@ async fn copy_states(
         copy.int8(batch);
         copy.boolean(*voided);
         copy.instant(content.occurred_at);
-        let dimension = numbers.dimension(&dimension_of(source, content))?;
+        let dimension = numbers.dimension(&Dimension::of(source, content))?;
         let other = put_content(&mut copy, dimension, numbers.customer(&content.customer)?, &content.quantities)?;
         copy.json(other.as_deref());
+        copy.optional_instant(content.ended_at);
     }
     copy.send(connection).await
 }

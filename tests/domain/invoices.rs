@@ -3,11 +3,12 @@
 use crate::support::{History, at, exact, shipped_files};
 use apportion::domain::contract::folder::SourceFile;
 use apportion::domain::invoice::{
-    Circumstances, Drawing, DrawingError, Invoice, InvoiceKind, NotDrawn, NotDrawnReason, StatementReference, drawings,
-    number,
+    Circumstances, Drawing, DrawingError, Invoice, InvoiceKind, NotDrawn, NotDrawnReason, Payable, StatementReference,
+    drawings, number,
 };
 use apportion::domain::money::Exact;
 use apportion::domain::statement::Statement;
+use chrono::NaiveDate;
 
 const CONTRACT: &str = "microsoft-openai";
 /// A million output tokens of the lab's own sales cost 30 USD: a share of 6.
@@ -96,7 +97,7 @@ fn each_direction_has_a_document_of_the_one_who_is_paid() {
         ("invoice MICROSOFT-000012 microsoft>openai 6".into(), vec!["revenue-share 2026-05 6".to_owned()])
     );
     let [base] = by_microsoft.lines[0].bases.as_slice() else { panic!("one version") };
-    assert_eq!((base.version, &base.base, &base.rate), (3, &exact("30"), &exact("0.2")));
+    assert_eq!((base.version, &base.base, &base.rate), (3, &exact("30"), &Some(exact("0.2"))));
     assert_eq!((by_openai.issuer.name.as_str(), by_openai.payer.name.as_str()), ("OpenAI", "Microsoft"));
     // In the contract's zone it is still June.
     assert_eq!(by_openai.issued_on.to_string(), "2026-06-30");
@@ -116,6 +117,23 @@ fn a_due_date_is_the_statements() {
     assert_eq!(documents[0].due_on.map(|it| it.to_string()).as_deref(), Some("2026-07-15"));
     // 1,000,000 x 33/M, of which AWS passes on 80%.
     assert_eq!(said(&documents[0]).0, "invoice OPENAI-000001 openai>aws 26.4");
+}
+
+#[test]
+fn a_late_issue_does_not_move_the_contracts_due_date_and_asks_for_payment_on_receipt() {
+    let mut history = History::new();
+    history.event("2026-05-10T00:00:00Z", "bedrock-us-east-1", "gpt-5.5", &OUTPUT);
+    let statement = one_statement(&mut history, "aws-openai", "2026-05");
+    let due_on: NaiveDate = "2026-07-15".parse().expect("a date");
+    let payable = |issued_at| {
+        let (documents, _) = draw(&history, &statement, 1, issued_at, &[]);
+        assert_eq!(documents[0].due_on, Some(due_on));
+        documents[0].payable()
+    };
+    // In the contract's zone it is still 15 July, the last day on which payment is not late.
+    assert_eq!(payable("2026-07-16T06:59:59Z"), Payable::By(due_on));
+    assert_eq!(payable("2026-07-16T07:00:00Z"), Payable::OnReceipt { was_due_on: due_on });
+    assert_eq!(Payable::of(due_on, None), Payable::Unstated);
 }
 
 #[test]

@@ -166,6 +166,10 @@ fn numbers_are_written_as_text() {
          [unit] of the contract",
     );
     check_term(
+        "fixed = \"500 USD\"\neach = \"month\"\n\n[unit.EUR]\ndigits = 2",
+        "4:1: unit EUR (\"Clause\"): a unit named \"EUR\" cannot be told from the currency; give it a name of its own",
+    );
+    check_term(
         "rate = 2026-01-01\nof = \"Sales\"",
         "1:8: term share (\"Clause\"): rate = 2026-01-01\n  rate is a number, not a date",
     );
@@ -272,7 +276,7 @@ fn names_are_declared() {
     check_term(
         "rate = \"20%\"\nof = \"Sales\"\nfloor = \"1 USD\"",
         "3:1: term share (\"Clause\"): floor\n  unknown field `floor`; there is above_one, annual, at_most, \
-         at_window_end, block_from, cap, confidence, credits, due, each, fixed, from, greater_of, in, lasts, less, \
+         at_window_end, block_from, cap, confidence, credits, due, each, fixed, from, greater_of, in, input, lasts, less, \
          lesser_of, minimum, note, of, on, once, part_block, payee, payer, per, per_units, price, pro_rata, rate, \
          source, sum, tail, tax, through, tiers, times, until, while",
     );

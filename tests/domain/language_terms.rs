@@ -1,6 +1,6 @@
 //! What the contract language refuses of terms and of what stands around them, with the whole message.
 
-use crate::language::{accept, check, check_term, term};
+use crate::language::{accept, check, check_term, read_with, term};
 
 #[test]
 fn a_node_is_one_thing() {
@@ -107,6 +107,53 @@ fn windows_are_stated_where_they_matter() {
 }
 
 #[test]
+fn an_instant_is_written_without_quotes_where_an_interval_begins() {
+    accept(&term("rate = \"7%\"\nof = \"Sales\"\nfrom = 2026-05-01T12:00:00Z"));
+    for (field, at) in [("from", "\"2026-05-01T12:00:00Z\""), ("through", "2026-05-01T12:00:00Z")] {
+        let found = read_with(&term(&format!("rate = \"7%\"\nof = \"Sales\"\n{field} = {at}")), &[]);
+        assert!(found.is_err(), "accepted: {field} = {at}");
+    }
+}
+
+#[test]
+fn events_alone_are_skipped_and_last() {
+    for counts in ["skip = 1", "lasts = \"30 days\""] {
+        let fact = |kind: &str| format!("[fact.told]\nkind = \"{kind}\"\n{counts}");
+        accept(&fact("event"));
+        let found = read_with(&fact("status"), &[]).err().unwrap_or_else(|| panic!("accepted: {counts}"));
+        assert!(found.contains("a status begins and ends; skip and lasts are of events"), "{found}");
+    }
+}
+
+#[test]
+fn a_fact_of_a_party_selects_by_parties() {
+    let by = |parties: &str| {
+        let rows = format!("[{{ where = {{ introduced = {parties} }}, is = \"1%\" }}, {{ otherwise = \"2%\" }}]");
+        read_with(&term(&format!("rate = {rows}\nof = \"Sales\"")), &[])
+    };
+    assert!(by("[\"cloud\", \"other\"]").is_ok());
+    assert!(by("[]").is_err(), "no party would ever match");
+    assert!(by("true").is_err(), "it is no fact that holds or not");
+}
+
+#[test]
+fn a_row_that_never_holds_is_refused() {
+    let rows = |second: &str| {
+        term(&format!(
+            "minimum = {{ is = [{{ period = \"2-3\", is = \"1 USD\" }}, {{ period = {second}, is = \"2 USD\" }}, {{ \
+             otherwise = \"3 USD\" }}], each = \"year\" }}\nrate = \"7%\"\nof = \"Sales\"\npro_rata = \"full\""
+        ))
+    };
+    for after in ["\"1-3\"", "\"2-4\"", "4"] {
+        accept(&rows(after));
+    }
+    for within in ["\"2-3\"", "2", "3"] {
+        let found = read_with(&rows(within), &[]).err().unwrap_or_else(|| panic!("accepted: {within}"));
+        assert!(found.contains("a row before it holds whenever it would, so it never does"), "{found}");
+    }
+}
+
+#[test]
 fn caps_and_minima_fit_their_terms() {
     let cap = |cap: &str| format!("rate = \"20%\"\nof = \"Sales\"\ncap = {cap}");
     let whole = r#"each = "term", from = 2026-01-01, excess = "lost""#;
@@ -183,6 +230,7 @@ fn payees_and_credits_are_between_the_parties() {
 fn parameters_by_notice_have_bounds() {
     let parameter = |lines: &str| format!("[parameter.rate]\n{lines}\n\n{}", term("rate = \"rate\"\nof = \"Sales\""));
     accept(&parameter("value = \"1%\"\nset_by = \"lab\"\nbetween = [\"0%\", \"2%\"]\nnotice = \"30 days\""));
+    accept(&parameter("value = \"1%\"\nset_by = \"lab\"\nbetween = [\"1%\", \"1%\"]"));
     check(
         &parameter("value = \"3%\"\nset_by = \"lab\"\nbetween = [\"0%\", \"2%\"]"),
         "2:9: parameter rate (\"Clause\"): value = \"3%\"\n  the value is out of its own bounds",

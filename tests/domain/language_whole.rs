@@ -4,9 +4,7 @@ use crate::language::{accept, read_with, term};
 use apportion::domain::contract::additions::{Loaded, additions};
 use apportion::domain::contract::example::{Expected, What, When};
 use apportion::domain::contract::folder::{Folder, read_versions};
-use apportion::domain::contract::simple;
 use apportion::domain::contract::value::{Cell, Condition};
-use apportion::domain::ids::ContractId;
 
 fn check(block: &str, others: &[(&str, &str)], expect: &str) {
     let found = read_with(block, others).err().unwrap_or_else(|| panic!("accepted:\n{block}"));
@@ -93,7 +91,7 @@ fn loaded_versions_do_not_change() {
     let loaded = read(base, &[(1, chain.clone())]);
     let refuse = |folder: Folder, expect: &str| {
         let contracts = read_versions(&loaded.versions, &loaded.register).expect("what was read before");
-        let loaded = Loaded { prices: &[], documents: &loaded.versions, contracts };
+        let loaded = Loaded { prices: &[], rates: &[], documents: &loaded.versions, contracts };
         let found = additions(&folder, loaded).err().unwrap_or_else(|| panic!("accepted"));
         assert_eq!(found.to_string(), expect);
     };
@@ -157,18 +155,6 @@ fn no_money_counts_twice() {
 }
 
 #[test]
-fn what_is_not_computed_yet_is_told() {
-    let of = |block: &str| {
-        let folder = accept(block);
-        simple::contracts(&folder.contracts, &ContractId::from("deal")).err().map(|error| error.to_string())
-    };
-    assert_eq!(of(SHARE), None);
-    let refusal =
-        "deal version 1: term share: more than a share of a base in the contract's currency cannot be settled yet";
-    assert_eq!(of(&format!("{SHARE}\nonce = \"sale\"")), Some(refusal.to_owned()));
-}
-
-#[test]
 fn rows_and_parameters_become_cells() {
     let rows = "[{ through = 2026-12-31, is = \"1%\" }, { where = { paused = true }, is = \"none\" }, { otherwise = [{ \
                 where = { product = \"api\" }, is = \"set\" }, { otherwise = \"stop\" }] }]";
@@ -185,6 +171,15 @@ fn rows_and_parameters_become_cells() {
     assert_eq!(assumed, ["set"]);
 }
 
+#[test]
+fn a_term_rests_on_what_its_base_rests_on() {
+    let block = "[base.Sold]\nselect = { charges = { seller = \"lab\" } }\nconfidence = \"assumed\"\n\n[amount.Fee]\nrate = \
+                 \"50%\"\nof = \"Sold\"";
+    let folder = accept(&format!("{block}\n\n{}", SHARE.replace("Sales", "Fee")));
+    let assumed = &folder.contracts[0].versions[0].terms[0].assumptions;
+    assert_eq!(assumed.iter().map(|it| it.what.as_str()).collect::<Vec<_>>(), ["base Sold"]);
+}
+
 fn example(given: &str, expect: &str) -> String {
     format!(
         "{SHARE}\n```\n\n## Example\n\n| given | at | amount | seller |\n| --- | --- | --- | --- |\n{given}\n\n| expect | period | amount |\n| --- | --- | --- |\n{expect}\n\n```text\n"
@@ -196,7 +191,7 @@ fn examples_are_read_as_data() {
     let folder = accept(&example(
         "| charge a | 2026-02-01 | 1_000 USD | lab |\n| refund r of a | 2026-03-01T00:00:00Z | 5 USD | |\n| figure Cost f \
          | 2026-02 | 9 USD | |",
-        "| share | 2026-02 | 200 USD |\n| share | year 1 | 2 findings |",
+        "| share | 2026-02 | 200 USD |\n| share | 2026 | 2 findings |",
     ));
     let example = &folder.examples[0].examples[0];
     assert_eq!(example.title, "Example");
@@ -208,7 +203,7 @@ fn examples_are_read_as_data() {
     assert_eq!((&figure.what, figure.id.as_deref()), (&What::Figure("Cost".into()), Some("f")));
     assert!(matches!(&example.expect[0].expected, Expected::Amount(amount) if amount.unit.as_deref() == Some("USD")));
     assert_eq!(example.expect[1].expected, Expected::Findings(2));
-    assert_eq!(example.expect[1].period, When::Window { name: "year".into(), ordinal: 1 });
+    assert_eq!(example.expect[1].period, When::Period("2026".parse().expect("a year")));
 }
 
 #[test]
@@ -236,6 +231,6 @@ fn wrong_examples_are_refused() {
         &given.replace("charge a", "charged"),
         expect,
         "deal.md:62:3: \"Example\": \"charged\" is no item; write charge a, usage u, billing b, receipt p of a, refund r of \
-         a, figure NAME f, fact NAME, status NAME, notice NAME n, correction of f or void of a",
+         a, figure NAME f, fact NAME, status NAME, notice NAME n, rate EUR USD, correction of f or void of a",
     );
 }

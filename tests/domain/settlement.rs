@@ -3,8 +3,9 @@
 use crate::support::{History, at, exact, shipped_files};
 use apportion::domain::contract::Confidence;
 use apportion::domain::contract::folder::SourceFile;
+use apportion::domain::engine::EngineError;
 use apportion::domain::settlement::SettlementError;
-use apportion::domain::sharing::SharingError;
+use apportion::domain::statement::StatementStatus;
 
 const CONTRACT: &str = "microsoft-openai";
 
@@ -82,14 +83,14 @@ fn the_statement_shows_how_each_amount_came_about() {
     };
     let may = line("revenue-share", "2026-05");
     let [detail] = may.details.as_slice() else { panic!("one version") };
-    assert_eq!((detail.version, &detail.rate), (3, &exact("0.2")));
+    assert_eq!((detail.version, &detail.rate), (3, &Some(exact("0.2"))));
     assert_eq!((&detail.base, &detail.uncapped), (&exact("1005.00931"), &exact("201.001862")));
     let cap = detail.cap.as_ref().expect("a cap");
     // Only the 0.50 after the amendment counts against the cap: 20% of it stood before May.
     assert_eq!((&cap.limit, &cap.before), (&exact("38000000000"), &exact("0.1")));
     assert_eq!(cap.after, exact("201.101862"));
     let part = |what: &str, channel: &str| -> String {
-        let parts = detail.parts.iter().filter(|part| part.what == what && part.channel == channel);
+        let parts = may.parts.iter().filter(|part| part.what == what && part.channel == channel);
         parts.map(|part| part.amount.clone()).sum::<apportion::domain::money::Exact>().to_string()
     };
     assert_eq!(part("charges", "direct"), "4.14501");
@@ -148,14 +149,16 @@ fn periods_are_settled_in_order_once_the_books_have_begun() {
     for wrong in ["2026-06", "2027-01"] {
         assert!(matches!(history.try_settle(CONTRACT, wrong), Err(SettlementError::OutOfOrder { .. })), "{wrong}");
     }
-    assert!(matches!(history.try_settle(CONTRACT, "2026-Q2"), Err(SettlementError::WrongPeriodUnit { .. })));
+    assert!(matches!(history.try_settle(CONTRACT, "2026-Q2"), Err(SettlementError::NoSuchPeriod { .. })));
 }
 
 #[test]
 fn a_missing_figure_or_price_stops_the_settlement() {
     let mut history = History::new();
     match history.try_settle(CONTRACT, "2026-05") {
-        Err(SettlementError::MissingFigure { figure, .. }) => assert_eq!(figure.as_str(), "Subscriptions"),
+        Err(SettlementError::Engine(EngineError::MissingFigure { figure, .. })) => {
+            assert_eq!(figure.as_str(), "Subscriptions")
+        }
         other => panic!("{other:?}"),
     }
     history.subscriptions("2026-05-01", "2026-05-31", "1");
@@ -165,8 +168,8 @@ fn a_missing_figure_or_price_stops_the_settlement() {
         history.event(at, "openai-direct", "gpt-5.5", &quantities);
     }
     match history.try_settle(CONTRACT, "2026-05") {
-        Err(SettlementError::Sharing(SharingError::MissingPrices { missing })) => {
-            let meters: Vec<&str> = missing.iter().map(|it| it.meter.as_str()).collect();
+        Err(SettlementError::Engine(EngineError::MissingPrices { missing })) => {
+            let meters: Vec<&str> = missing.iter().map(|it| it.of.meter.as_str()).collect();
             assert_eq!(meters, ["audio_input_tokens", "image_input_tokens"]);
         }
         other => panic!("{other:?}"),
@@ -275,4 +278,15 @@ fn a_period_without_anything_due_has_a_statement() {
     assert_eq!(statements.len(), 1);
     assert!(statements[0].lines.iter().all(|line| line.amount.is_zero()));
     assert_eq!(statements[0].span.end, at("2026-06-01T07:00:00Z"));
+}
+
+#[test]
+fn each_status_of_a_statement_has_its_next_steps() {
+    let next = |status: StatementStatus| status.next_steps().collect::<Vec<_>>();
+    assert_eq!(next(StatementStatus::Draft), ["approve"]);
+    assert_eq!(next(StatementStatus::Approved), ["issue"]);
+    assert_eq!(next(StatementStatus::Issued), ["agree", "dispute"]);
+    assert_eq!(next(StatementStatus::Disputed), ["agree"]);
+    assert_eq!(next(StatementStatus::Agreed), ["dispute", "pay"]);
+    assert_eq!(next(StatementStatus::Settled), [""; 0]);
 }

@@ -1,20 +1,17 @@
 //! A history in memory: usage, figures and deductions, settled under the agreements of `contracts/`.
 
+use apportion::domain::calendar::Period;
 use apportion::domain::contract::folder::{Folder, SourceFile, read_folder};
-use apportion::domain::contract::simple;
-use apportion::domain::deduction::PlacedDeduction;
-use apportion::domain::ids::{ContractId, CustomerId, EventId};
+use apportion::domain::ids::EventId;
 use apportion::domain::money::Exact;
-use apportion::domain::period::{Instant, Period, parse_instant};
+use apportion::domain::period::{Instant, parse_instant};
 use apportion::domain::price::PriceBook;
-use apportion::domain::rating::{ChargeAttributes, UsageRollup};
-use apportion::domain::record::{Fact, Figure, Record, RecordContent, Subject};
+use apportion::domain::record::Record;
 use apportion::domain::settlement::{
-    BookedLine, Books, SettlementError, SettlementInput, SettlementOutcome, settle, with_drawn_on,
+    BookedLine, Books, SettlementError, SettlementInput, SettlementOutcome, Usage, settle,
 };
-use apportion::domain::sharing::timeline;
 use apportion::domain::statement::{Statement, statements};
-use apportion::domain::usage::Meter;
+use apportion::domain::usage::{UsageAttributes, UsageContent, UsageEvent};
 use std::path::Path;
 
 pub fn at(text: &str) -> Instant {
@@ -53,27 +50,11 @@ pub fn files_in(root: &Path) -> Vec<SourceFile> {
     files
 }
 
-struct Use {
-    at: Instant,
-    deployment: String,
-    product: String,
-    quantities: Vec<(Meter, Exact)>,
-}
-
-struct Taken {
-    category: String,
-    at: Instant,
-    event: usize,
-    amount: Exact,
-}
-
 /// What happened, and the books that settlements of it lead to.
 pub struct History {
     pub folder: Folder,
-    usage: Vec<Use>,
-    deductions: Vec<Taken>,
-    figures: Vec<Figure>,
-    facts: Vec<Fact>,
+    usage: Vec<UsageEvent>,
+    records: Vec<Record>,
     pub books: Books,
 }
 
@@ -84,113 +65,68 @@ impl History {
 
     pub fn under(files: &[SourceFile]) -> Self {
         let folder = read_folder(files).unwrap_or_else(|error| panic!("{error}"));
-        Self {
-            folder,
-            usage: Vec::new(),
-            deductions: Vec::new(),
-            figures: Vec::new(),
-            facts: Vec::new(),
-            books: Books::default(),
-        }
+        Self { folder, usage: Vec::new(), records: Vec::new(), books: Books::default() }
     }
 
     /// One event; returns its number, by which a deduction names it.
     pub fn event(&mut self, when: &str, deployment: &str, product: &str, quantities: &[(&str, &str)]) -> usize {
-        let quantities =
-            quantities.iter().map(|(meter, quantity)| (meter.parse().expect("a meter"), exact(quantity))).collect();
-        self.usage.push(Use { at: at(when), deployment: deployment.into(), product: product.into(), quantities });
-        self.usage.len() - 1
+        let quantity =
+            |(meter, quantity): &(&str, &str)| (meter.parse().expect("a meter"), quantity.parse().expect("a quantity"));
+        let content = UsageContent {
+            occurred_at: at(when),
+            ended_at: None,
+            deployment: deployment.into(),
+            product: product.into(),
+            customer: "c".into(),
+            service_tier: "default".into(),
+            outcome: None,
+            attributes: UsageAttributes::new(),
+            quantities: quantities.iter().map(quantity).collect(),
+        };
+        let number = self.usage.len();
+        self.usage.push(UsageEvent { id: EventId { source: "requests".into(), id: number.to_string() }, content });
+        number
+    }
+
+    fn record(&mut self, json: &str) {
+        self.records.push(Record::from_json(json).expect("a record"));
     }
 
     pub fn deduct(&mut self, category: &str, when: &str, event: usize, amount: &str) {
-        self.deductions.push(Taken { category: category.into(), at: at(when), event, amount: exact(amount) });
+        let number = self.records.len();
+        self.record(&format!(
+            r#"{{"kind":"deduction","source":"billing","id":"{number}","category":"{category}","at":"{when}","amount":"{amount} USD","event":{{"source":"requests","id":"{event}"}}}}"#
+        ));
     }
 
     pub fn subscriptions(&mut self, from: &str, through: &str, value: &str) {
-        let json = format!(
+        self.record(&format!(
             r#"{{"kind":"figure","source":"openai-finance","id":"{from}","contract":"microsoft-openai","name":"Subscriptions","by":"openai","from":"{from}","through":"{through}","value":"{value} USD"}}"#
-        );
-        match Record::from_json(&json).expect("a figure").content {
-            RecordContent::Figure(figure) => self.figures.push(figure),
-            other => panic!("{other:?}"),
-        }
+        ));
     }
 
     pub fn fact(&mut self, name: &str, when: &str) {
-        let contract = ContractId::from("microsoft-openai");
-        self.facts.push(Fact {
-            contract,
-            name: name.into(),
-            by: "expert-panel".into(),
-            at: at(when),
-            until: None,
-            about: Subject::default(),
-            party: None,
-            evidence: "test".into(),
-        });
+        self.record(&format!(
+            r#"{{"kind":"fact","source":"panel","id":"{name}","contract":"microsoft-openai","name":"{name}","by":"expert-panel","at":"{when}","evidence":"test"}}"#
+        ));
     }
 
     pub fn close(&mut self, name: &str) {
         self.books.closed.insert(period(name));
     }
 
-    fn input(&self, contract: &str, settled: Period) -> SettlementInput {
-        let id = ContractId::from(contract);
-        let contracts = simple::contracts(&self.folder.contracts, &id).unwrap_or_else(|error| panic!("{error}"));
-        let contracts = with_drawn_on(contracts, &id);
-        let prices = PriceBook::new(self.folder.prices.clone());
-        let zone = contracts.iter().find(|it| it.head.id == id).expect("the contract").head.zone;
-        let timeline = timeline(&contracts, &self.facts, &prices, settled.span(zone).end).expect("a timeline");
-        let register = self.folder.register.clone();
-        let thresholds = prices.thresholds();
-        let mut usage = Vec::new();
-        for used in &self.usage {
-            let Some(segment) = timeline.segment_at(used.at) else { continue };
-            let context: Exact =
-                used.quantities.iter().filter(|(meter, _)| meter.is_context()).map(|(_, it)| it.clone()).sum();
-            let exceeded = |over: &&u64| Exact::from_integer(i64::try_from(**over).expect("a threshold")) < context;
-            let overs = thresholds.get(&used.product.as_str().into());
-            let context_over = overs.and_then(|it| it.iter().rev().find(exceeded)).copied().unwrap_or(0);
-            usage.extend(used.quantities.iter().map(|(meter, quantity)| UsageRollup {
-                segment,
-                deployment: used.deployment.as_str().into(),
-                product: used.product.as_str().into(),
-                customer: CustomerId::from("c"),
-                service_tier: "default".into(),
-                context_over,
-                meter: *meter,
-                quantity: quantity.clone(),
-            }));
-        }
-        let deductions = self.deductions.iter().enumerate().map(|(number, taken)| {
-            let used = &self.usage[taken.event];
-            let deployment_id = used.deployment.as_str().into();
-            let deployment = &register.deployments[&deployment_id];
-            let product = used.product.as_str().into();
-            PlacedDeduction {
-                id: EventId { source: "billing".into(), id: number.to_string() },
-                category: taken.category.clone(),
-                at: taken.at,
-                item_at: Some(used.at),
-                attributes: ChargeAttributes::of_usage(&deployment_id, deployment, &product, "c").expect("a seller"),
-                amount: taken.amount.clone(),
-                currency: "USD".parse().expect("a currency"),
-            }
-        });
+    fn input(&self, contract: &str, period: Period) -> SettlementInput {
         SettlementInput {
-            contract: id,
-            period: settled,
+            contract: contract.into(),
+            period,
             cutoff: at("2040-01-01T00:00:00Z"),
-            contracts,
-            prices,
-            deductions: deductions.collect(),
-            register,
-            timeline,
-            usage,
-            figures: self.figures.clone(),
-            facts: self.facts.clone(),
+            contracts: self.folder.contracts.clone(),
+            register: self.folder.register.clone(),
+            prices: PriceBook::new(self.folder.prices.clone()),
+            rates: Vec::new(),
+            records: self.records.clone(),
+            usage: Usage { events: self.usage.clone(), ..Usage::default() },
             unresolved_events: 0,
-            held: Vec::new(),
             books: self.books.clone(),
         }
     }
@@ -201,11 +137,14 @@ impl History {
         name: &str,
     ) -> Result<(Vec<BookedLine>, Vec<Statement>), SettlementError> {
         let input = self.input(contract, period(name));
-        let outcome: SettlementOutcome = settle(&input)?;
-        self.books.booked.extend(outcome.lines.iter().cloned());
+        let settled = match settle(&input)? {
+            SettlementOutcome::Settled(settled) => *settled,
+            SettlementOutcome::Open(_) => panic!("there are no sums to open"),
+        };
+        self.books.booked.extend(settled.lines.iter().cloned());
         self.books.settled.insert(input.period);
-        let drawn = statements(&input, &outcome, &self.books.booked, "test")?;
-        Ok((outcome.lines, drawn))
+        let drawn = statements(&input, &settled, &self.books.booked, "test")?;
+        Ok((settled.lines, drawn))
     }
 
     /// Settles and returns what was booked: "term origin amount", in order.

@@ -5,6 +5,7 @@
 //! that there is nothing.
 
 use crate::answers::{Answer, Answers};
+use apportion::domain::calendar::Window;
 use apportion::domain::money::Exact;
 use apportion::domain::period::parse_instant;
 use serde_json::{Map, Value};
@@ -16,7 +17,7 @@ const REFUSALS: [(&str, &[&str]); 8] = [
     ("tier_gap", &["otherwise", "what holds", "gap"]),
     ("tier_overlap", &["otherwise", "falls", "overlap", "bands rise"]),
     ("deduction_place_not_written", &["at ="]),
-    ("unknown_field", &["unknown field"]),
+    ("unknown_field", &["unknown field", "no attribute or fact"]),
     ("unknown_party", &["no party"]),
     ("opening_above_cap", &["opening"]),
 ];
@@ -43,6 +44,9 @@ pub fn differences(name: &str, hand: &Value, run: &Answers) -> Vec<String> {
         let place = format!("step {}", place + 1);
         match answer {
             Answer::Amounts(_) => out.amounts(&place, by_hand, &answer.json()),
+            Answer::Failed { code } if by_hand.get("error").is_none() => {
+                out.add(&place, format!("by hand an answer, found {code}"))
+            }
             _ => out.compare(&place, by_hand, Some(&answer.json())),
         }
     }
@@ -110,9 +114,7 @@ impl Differences<'_> {
 
     fn compare(&mut self, place: &str, hand: &Value, found: Option<&Value>) {
         match (hand, found) {
-            (Value::Object(by_hand), None | Some(Value::Null)) if by_hand.is_empty() => {}
-            (Value::Array(by_hand), None | Some(Value::Null)) if by_hand.is_empty() => {}
-            (Value::Null, None | Some(Value::Null)) => {}
+            (by_hand, None | Some(Value::Null)) if is_all_nothing(by_hand) => {}
             (Value::Object(by_hand), Some(Value::Object(found))) => self.objects(place, by_hand, found),
             (Value::Array(by_hand), Some(Value::Array(found))) => self.lists(place, by_hand, found),
             (by_hand, Some(found)) if is_same(by_hand, found) => {}
@@ -128,20 +130,23 @@ impl Differences<'_> {
             let name = key.strip_suffix('=').unwrap_or(key);
             let inner = if place.is_empty() { name.to_owned() } else { format!("{place}: {name}") };
             if let (true, Value::Object(by_hand), Some(Value::Object(found))) =
-                (key.ends_with('='), by_hand, found.get(name))
+                (key.ends_with('='), by_hand, named(found, name))
             {
                 self.others(&inner, by_hand, found);
                 if by_hand.is_empty() {
                     continue;
                 }
             }
-            self.compare(&inner, by_hand, found.get(name));
+            self.compare(&inner, by_hand, named(found, name));
         }
     }
 
     /// Keys that the hand does not have. What is zero is as good as absent.
     fn others(&mut self, place: &str, hand: &Map<String, Value>, found: &Map<String, Value>) {
-        let is_named = |key: &String| hand.contains_key(key) || hand.contains_key(&format!("{key}="));
+        let is_named = |key: &String| {
+            let called = [Some(key.clone()), first_day(key)];
+            called.into_iter().flatten().any(|key| hand.contains_key(&key) || hand.contains_key(&format!("{key}=")))
+        };
         for (key, value) in found.iter().filter(|(key, _)| !is_named(key)) {
             if !is_nothing(value) {
                 self.add(&format!("{place}: {key}"), format!("by hand absent, found {}", text(Some(value))));
@@ -175,6 +180,27 @@ impl Differences<'_> {
                 self.add(place, format!("by hand absent, found {}", text(Some(value))));
             }
         }
+    }
+}
+
+/// The value of a key; a period may be called by its first day too.
+fn named<'v>(found: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
+    let by_day = || found.iter().find(|(key, _)| first_day(key).as_deref() == Some(name)).map(|(_, value)| value);
+    found.get(name).or_else(by_day)
+}
+
+/// The first day of the period that a key names, if it names one.
+fn first_day(key: &str) -> Option<String> {
+    key.parse::<Window>().ok().map(|period| period.first_day.to_string())
+}
+
+/// What is as good as absent: nothing but zeros, however deep.
+fn is_all_nothing(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.values().all(is_all_nothing),
+        Value::Array(list) => list.is_empty(),
+        Value::Null => true,
+        other => is_same(&Value::from("0"), other),
     }
 }
 

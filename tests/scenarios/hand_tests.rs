@@ -96,6 +96,25 @@ fn only_keys_that_are_closed_refuse_others() {
     check(json!({"statements=": {}}), two(), &["s: step 1: statements: lab|ms|USD: by hand absent, found 3"]);
 }
 
+/// What the hand does not expect to fail has failed, though it asks for nothing; zeros are asked for of nothing.
+#[test]
+fn nothing_is_no_failure() {
+    let failed = || Answer::Failed { code: "missing_fx".into() };
+    check(json!({"terms=": {}}), failed(), &["s: step 1: by hand an answer, found missing_fx"]);
+    let nothing = json!({"terms": {"rs": {"booked": "0.00"}}, "statements": {"lab|ms|USD": "0.00"}});
+    check(nothing, settled(vec![settlement("2026-02", Vec::new(), &[])]), &[]);
+}
+
+/// A period that has a name of the calendar may be called by its first day, as those of a contract's own quarters are.
+#[test]
+fn periods_may_be_called_by_their_first_day() {
+    let answer = || settled(vec![settlement("2026-Q2", vec![booked("rs", "ms", &[("2026-Q2", "7")])], &[])]);
+    check(json!({"terms=": {"rs": {"lines=": {"2026-04-01": "7.00"}}}}), answer(), &[]);
+    check(json!({"terms=": {"rs": {"lines": {"2026-Q2": "7.00"}}}}), answer(), &[]);
+    let found = "s: step 1: terms: rs: lines: 2026-07-01: by hand 7.00, found nothing";
+    check(json!({"terms=": {"rs": {"lines": {"2026-07-01": "7.00"}}}}), answer(), &[found]);
+}
+
 /// An open period before the named one is settled with it, and the sums are compared.
 #[test]
 fn what_a_step_settles_is_summed() {

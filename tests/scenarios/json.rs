@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 /// What is wrong with a scenario file, with the place in it.
 pub type Fault = String;
@@ -11,15 +12,38 @@ pub struct Object<'a> {
     pub place: String,
     map: &'a Map<String, Value>,
     asked: RefCell<BTreeSet<&'a str>>,
+    strays: Option<Strays>,
 }
+
+/// Keys that nobody asked for, of objects that are to be refused for them or for something else.
+type Strays = Rc<RefCell<Map<String, Value>>>;
 
 impl<'a> Object<'a> {
     pub fn new(place: impl Into<String>, value: &'a Value) -> Result<Self, Fault> {
         let place = place.into();
         match value {
-            Value::Object(map) => Ok(Self { place, map, asked: RefCell::default() }),
+            Value::Object(map) => Ok(Self { place, map, asked: RefCell::default(), strays: None }),
             other => Err(format!("{place}: {other} is no object")),
         }
+    }
+
+    /// An object that is to be refused: a key that nobody asks for is kept for whoever has to refuse it.
+    pub fn refusable(self) -> Self {
+        Self { strays: Some(Strays::default()), ..self }
+    }
+
+    pub fn is_to_be_refused(&self) -> bool {
+        self.strays.is_some()
+    }
+
+    /// The keys within that nobody asked for and that were not taken yet.
+    pub fn take_strays(&self) -> Map<String, Value> {
+        self.strays.as_ref().map(|strays| strays.take()).unwrap_or_default()
+    }
+
+    /// An object within, by a name for its place.
+    pub fn child(&self, name: &str, value: &'a Value) -> Result<Object<'a>, Fault> {
+        Ok(Object { strays: self.strays.clone(), ..Object::new(format!("{}{name}", self.place), value)? })
     }
 
     pub fn fault<T>(&self, what: impl std::fmt::Display) -> Result<T, Fault> {
@@ -76,17 +100,17 @@ impl<'a> Object<'a> {
     }
 
     pub fn object(&self, key: &str) -> Result<Option<Object<'a>>, Fault> {
-        self.get(key).map(|value| Object::new(format!("{}.{key}", self.place), value)).transpose()
+        self.get(key).map(|value| self.child(&format!(".{key}"), value)).transpose()
     }
 
     /// Objects: one, or a list of them.
     pub fn objects(&self, key: &str) -> Result<Vec<Object<'a>>, Fault> {
         match self.get(key) {
             None => Ok(Vec::new()),
-            Some(Value::Array(list)) => (list.iter().enumerate())
-                .map(|(at, value)| Object::new(format!("{}.{key}[{at}]", self.place), value))
-                .collect(),
-            Some(value) => Ok(vec![Object::new(format!("{}.{key}", self.place), value)?]),
+            Some(Value::Array(list)) => {
+                (list.iter().enumerate()).map(|(at, value)| self.child(&format!(".{key}[{at}]"), value)).collect()
+            }
+            Some(value) => Ok(vec![self.child(&format!(".{key}"), value)?]),
         }
     }
 
@@ -102,9 +126,15 @@ impl<'a> Object<'a> {
 
     /// Fails on a key that nobody asked for.
     pub fn finish(&self) -> Result<(), Fault> {
-        match self.unasked().first() {
-            Some(key) => self.fault(format!("unknown key \"{key}\"")),
-            None => Ok(()),
+        match (self.unasked().first(), &self.strays) {
+            (Some(key), None) => self.fault(format!("unknown key \"{key}\"")),
+            (_, Some(strays)) => {
+                strays
+                    .borrow_mut()
+                    .extend(self.unasked().into_iter().map(|key| (key.to_owned(), self.map[key].clone())));
+                Ok(())
+            }
+            (None, None) => Ok(()),
         }
     }
 }
@@ -127,4 +157,14 @@ fn a_key_that_nobody_asked_for_is_named() {
     assert_eq!((inner.opt("c"), inner.text("d")), (Ok(None), Ok("2".to_owned())));
     assert_eq!((object.finish(), inner.finish()), (Ok(()), Ok(())));
     assert_eq!(inner.text("e"), Err("x.b: no e".to_owned()));
+}
+
+#[test]
+fn a_key_within_what_is_to_be_refused_is_kept() {
+    let value = serde_json::json!({"a": {"b": 2, "c": 3}});
+    let object = Object::new("x", &value).expect("an object").refusable();
+    let inner = object.object("a").expect("an object").expect("given");
+    assert_eq!((inner.text("b"), inner.finish()), (Ok("2".to_owned()), Ok(())));
+    assert_eq!(serde_json::Value::from(object.take_strays()), serde_json::json!({"c": 3}));
+    assert!(object.take_strays().is_empty());
 }

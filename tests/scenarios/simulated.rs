@@ -5,11 +5,11 @@ use crate::translate::{Asked, Translated};
 use apportion::domain::engine::allocation::allocate;
 use apportion::domain::findings::Why;
 use apportion::domain::money::{Currency, Exact};
+use apportion::domain::restated::Mention;
 use apportion::domain::simulate::Scenario;
 use apportion::domain::simulate::answer::{self, State};
 use apportion::domain::simulate::charges::Charge;
-use apportion::domain::simulate::known::Mention;
-use apportion::domain::simulate::run::run;
+use apportion::domain::simulate::run::{Grain, run, run_by};
 use std::collections::BTreeMap;
 
 /// Runs a translated scenario.
@@ -22,6 +22,11 @@ pub fn simulated(scenario: &Translated) -> Answers {
         Ok(ran) => ran,
         Err(errors) => return Answers { refused: Some(errors.to_string()), ..Answers::default() },
     };
+    told(scenario, ran)
+}
+
+/// The answers to everything that a scenario asks, of what somebody answered to its steps.
+pub fn told(scenario: &Translated, ran: answer::Answers) -> Answers {
     let mut simulated = ran.steps.into_iter();
     let answers = scenario.asked.iter().map(|asked| match asked {
         Asked::Simulate => simulated.next().map(answered),
@@ -51,7 +56,7 @@ fn allocated(asked: &Asked) -> Option<Answer> {
 
 fn answered(answer: answer::Answer) -> Answer {
     match answer {
-        answer::Answer::Settled { settlements, findings } => Answer::Settled {
+        answer::Answer::Settled { settlements, findings, .. } => Answer::Settled {
             settlements: settlements.into_iter().map(settlement).collect(),
             findings: findings.into_iter().map(finding).collect(),
         },
@@ -79,9 +84,14 @@ fn settlement(settled: answer::Settlement) -> answers::Settlement {
         payer: it.payer.to_string(),
         payee: it.payee.to_string(),
         currency: it.unit.to_string(),
-        lines: it.lines,
+        lines: it.lines.into_iter().map(|(origin, amount)| (first_day(origin), amount)).collect(),
     });
-    answers::Settlement { period: settled.period, booked: booked.collect(), statements }
+    answers::Settlement { period: first_day(settled.period), booked: booked.collect(), statements }
+}
+
+/// A period that has no name of its own is called by its first day there.
+fn first_day(period: String) -> String {
+    period.split_once('/').map_or_else(|| period.clone(), |(first, _)| first.to_owned())
 }
 
 fn finding(found: answer::Finding) -> answers::Finding {
@@ -115,7 +125,7 @@ fn entitled(it: answer::Entitled) -> answers::Entitled {
             rounded: it.rounded,
             cap: it.cap.map(|cap| (cap.before, cap.after)),
         };
-        (name, period)
+        (first_day(name), period)
     });
     let crossings = it.crossings.into_iter().map(|it| answers::Crossing {
         event: it.item.unwrap_or_default(),
@@ -143,10 +153,39 @@ fn charged(charged: answer::Charges) -> Answer {
         }
         Charge::Unsold | Charge::Unresolved => None,
     });
+    // What the translation tells to each contract under an id of its own is one record.
+    let once = |all: Vec<answers::Listed>| {
+        let ids: Vec<String> = all.iter().map(|it| it.id.clone()).collect();
+        let is_first =
+            |it: &answers::Listed| it.id.rsplit_once('#').is_none_or(|(first, _)| !ids.iter().any(|id| id == first));
+        all.into_iter().filter(is_first).collect()
+    };
+    let rejected = charged.rejected.iter().map(|it| listed(&it.what, Some(it.reason.name().to_owned())));
     Answer::Charges(answers::Charges {
         charges: rated.collect(),
-        conflicts: charged.conflicts.iter().map(|it| listed(it, None)).collect(),
-        rejected: charged.rejected.iter().map(|it| listed(&it.what, Some(it.reason.name().to_owned()))).collect(),
-        waiting: charged.waiting.iter().map(|it| listed(&it.what, Some(it.waits_for.id.clone()))).collect(),
+        conflicts: once(charged.conflicts.iter().map(|it| listed(it, None)).collect()),
+        rejected: once(rejected.collect()),
+        waiting: once(charged.waiting.iter().map(|it| listed(&it.what, Some(it.waits_for.id.clone()))).collect()),
     })
+}
+
+/// Where the answers on sums differ from those on items; what found no room is told of opened stretches alone.
+pub fn on_sums(scenario: &Translated) -> Option<String> {
+    let read = Scenario::read(&scenario.files).ok()?;
+    let by = |grain| {
+        let mut answers = run_by(&read, grain, || {}).ok()?;
+        for step in &mut answers.steps {
+            match step {
+                answer::Answer::Settled { terms, .. } | answer::Answer::Entitled { terms } => {
+                    terms.values_mut().for_each(|it| it.without_room.clear())
+                }
+                answer::Answer::Failed { message, .. } => message.clear(),
+                _ => {}
+            }
+        }
+        serde_json::to_string_pretty(&answers).ok()
+    };
+    let (items, sums) = (by(Grain::Items)?, by(Grain::Sums)?);
+    let different = items.lines().zip(sums.lines()).find(|(items, sums)| items != sums);
+    different.map(|(items, sums)| format!("{} of items, {} of sums", items.trim(), sums.trim()))
 }

@@ -149,9 +149,9 @@ fn tiers_count_the_base_another_base_or_the_own_accrual() {
         json!({"base": units, "rate": "5", "block": {"size": "1000", "part": "full", "of": "item"}}),
         &["price = \"5 USD\"", "per_units = \"1000\"", "part_block = \"whole\""],
     );
-    refused(
-        json!({"base": units, "rate": "5", "block": {"size": "10", "part": "full", "of": "counter"}}),
-        "running counter",
+    check(
+        json!({"base": units, "rate": "5", "block": {"size": "10", "part": "full", "of": "counter", "counts_from": "2026-01-31"}}),
+        &["part_block = \"started\"", "block_from = 2026-01-31"],
     );
 }
 
@@ -254,9 +254,15 @@ fn sums_and_comparisons() {
             "on = [2026-02-01, 2026-03-01]",
         ],
     );
-    refused(
-        json!({"base": null, "fixed": [{"per": "month", "amount": "5"}, {"fact": "launch", "amount": "5"}]}),
-        "several terms",
+    check(
+        json!({"base": null, "fixed": [{"per": "month", "amount": "5"}, {"fact": "launch", "amount": "7"}]}),
+        &[
+            "[term.\"t sum 1\"]",
+            "input = true",
+            "fixed = \"7 USD\"",
+            "select = [{ accrual = \"main/t sum 1\", as = \"owed\" }, { accrual = \"main/t sum 2\", as = \"owed\" }]",
+            "of = \"t sums\"",
+        ],
     );
     check(
         json!({"base": null, "lesser_of": {"per": "term", "partial": "full", "of": [{"term": "x"}, {"figure": "fee", "missing": "zero"}, {"amount": "3"}]}}),
@@ -298,7 +304,7 @@ fn terms_begin_end_and_go_on() {
             "tail = { lasts = \"1 year\", of = \"all\", where = { introduced = \"ms\" } }",
         ],
     );
-    refused(json!({"rate": "0.1", "starts_at": "launch", "from": "2026-02-01"}), "one beginning");
+    check(json!({"rate": "0.1", "starts_at": "launch", "from": "2026-02-01"}), &["from = [2026-02-01, \"launch\"]"]);
     refused(json!({"rate": "0.1", "wages": "1"}), "unknown key \"wages\"");
     let mut expected = scenario(json!([term(json!({"rate": "0.1", "wages": ["1", true]}))]), json!([]));
     expected["hand"] = json!({"load": {"error": "refused:unknown_field"}});
@@ -315,10 +321,15 @@ fn payees_groups_and_their_order() {
     check(
         split(json!({"product": ["a", "b"]})),
         &[
-            "payee = { each = \"product\", by = \"t usage\", parties = { a = \"p1\", b = \"p1\" }, if_none = \"nothing\" }",
+            "payee = { by = \"t usage\", if_none = \"nothing\", parts = [{ party = \"p1\", where = { product = [\"a\", \"b\"] } }] }",
         ],
     );
-    refused(split(json!({"product": ["a"], "channel": ["b"]})), "one attribute");
+    check(
+        split(json!({"product": ["a"], "channel": ["b"]})),
+        &[
+            "payee = { by = \"t usage\", if_none = \"nothing\", parts = [{ party = \"p1\", where = { channel = \"b\", product = \"a\" } }] }",
+        ],
+    );
     let once = |id: &str, order: &str| {
         let mut one = term(json!({"rate": "0.1", "once": {"group": "g", "order": order}}));
         one["id"] = json!(id);
@@ -336,7 +347,7 @@ fn conversion_is_by_source_stated_or_a_units_worth() {
     all["contracts"][0]["fx"] = json!({"date_rule": "fixed", "rates": {"EUR/USD": "1.1"}});
     has(
         &files(&all).expect("files"),
-        &["source = \"stated by main\"", "date = 1999-01-01", "1999-01-01,EUR,USD,1.1,stated by main,"],
+        &["source = \"stated\"", "date = \"item\"", "rates = [{ from = \"EUR\", to = \"USD\", rate = \"1.1\" }]"],
     );
     check(
         json!({"rate": "0.1", "currency": "CREDIT", "fx": {"date_rule": "fixed", "rates": {"USD/CREDIT": "3"}}}),

@@ -345,6 +345,53 @@ async fn a_conflict_is_listed_with_what_stands() {
     database.drop_it().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_are_read_as_the_standards_say() {
+    let database = books().await;
+    let api = Api::of(&database.pool).await;
+    let ana = api.key("ana", Scope::ALL, None).await;
+    let ben = api.key("ben", Scope::ALL, None).await;
+    let settle = "/api/v1/contracts/aws-openai/settlements";
+    let with = |key: &str, others: &[&str]| -> Vec<String> {
+        let first = [bearer(key), "content-type: application/json".to_owned()];
+        first.into_iter().chain(others.iter().map(|&it| it.to_owned())).collect()
+    };
+    let may = r#"{"period":"2026-05"}"#;
+    // Which of two names is meant nobody can tell.
+    let twice = api.send("POST", settle, &with(&ana, &["idempotency-key: a", "idempotency-key: b"]), may).await;
+    assert_eq!((twice.status, &twice.json()["detail"]), (400, &json!("Idempotency-Key: send one")));
+    assert_eq!(api.send("POST", settle, &with(&ana, &[]), may).await.status, 200);
+
+    // Several lines are one list; 0 refuses, whatever a wider range says.
+    let chosen = async |others: &[&str]| {
+        let answer = api.send("GET", "/api/v1/statements", &with(&ana, others), "").await;
+        (answer.status, answer.header("content-type").unwrap_or_default().to_owned())
+    };
+    assert_eq!(chosen(&["accept: text/html", "accept: text/csv"]).await, (200, "text/csv; charset=utf-8".into()));
+    let csv = chosen(&["accept: */*", "accept: application/json;q=0"]).await;
+    assert_eq!(csv, (200, "text/csv; charset=utf-8".into()));
+    assert_eq!(chosen(&["accept: text/html", "accept: */*;q=0"]).await.0, 406);
+
+    // One tag of a list has to match, and strongly.
+    let approve = "/api/v1/statements/1/approve";
+    let tag = api.get("/api/v1/statements/1", &ben).await.header("etag").expect("an ETag").to_owned();
+    let weak = format!("if-match: W/{tag}");
+    for (line, status) in [("if-match: \"7-draft\", \"a,b\"", 412), (weak.as_str(), 412), ("if-match: 7-draft", 400)] {
+        let refused = api.send("POST", approve, &with(&ben, &[line]), "").await;
+        assert_eq!(refused.status, status, "{line}: {refused:?}");
+    }
+    // What the caller has is known by a weak copy, too.
+    let known = api.get("/api/v1/contracts", &ben).await.header("etag").expect("an ETag").to_owned();
+    for line in [format!("if-none-match: \"x\", W/{known}"), format!("if-none-match: \"x\"\r\nif-none-match: {known}")]
+    {
+        assert_eq!(api.send("GET", "/api/v1/contracts", &with(&ben, &[&line]), "").await.status, 304, "{line}");
+    }
+    let list = ["if-match: W/\"x\"".to_owned(), format!("if-match: \"7-draft\", {tag}")];
+    let approved = api.send("POST", approve, &with(&ben, &[&list[0], &list[1]]), "").await;
+    assert_eq!(approved.status, 200, "{approved:?}");
+    database.drop_it().await;
+}
+
 #[test]
 fn each_operation_has_a_name_of_its_own() {
     let description = serde_json::to_value(apportion::http::description()).expect("JSON");
@@ -356,6 +403,26 @@ fn each_operation_has_a_name_of_its_own() {
         let (name, tag) = (&operation["operationId"], operation["tags"][0].as_str().expect("a tag"));
         assert!(name.as_str().is_some_and(|name| name.starts_with(&format!("{tag}_"))), "{name} of {tag}");
     }
+}
+
+#[test]
+fn whatever_the_description_refers_to_it_describes() {
+    let description = serde_json::to_value(apportion::http::description()).expect("JSON");
+    let mut left = vec![&description];
+    let mut referred = BTreeSet::new();
+    while let Some(value) = left.pop() {
+        match value {
+            Value::Object(fields) => {
+                referred.extend(fields.get("$ref").and_then(Value::as_str));
+                left.extend(fields.values());
+            }
+            Value::Array(items) => left.extend(items),
+            _ => {}
+        }
+    }
+    assert!(referred.len() > 20, "{referred:?}");
+    let missing = |it: &&&str| it.strip_prefix('#').is_none_or(|pointer| description.pointer(pointer).is_none());
+    assert_eq!(referred.iter().filter(missing).collect::<Vec<_>>(), Vec::<&&str>::new());
 }
 
 #[test]

@@ -3,9 +3,8 @@
 use crate::support::*;
 use apportion::domain::access::Scope;
 use apportion::domain::ids::PartyId;
-use apportion::http::{HttpState, serve_on};
+use apportion::http::{HttpState, Limits, serve_on};
 use apportion::store::access::{NewApiKey, create_key};
-use apportion::store::for_reading;
 use apportion::telemetry::Metrics;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -14,6 +13,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// As the settings have them.
+pub const LIMITS: Limits = Limits {
+    receive: Duration::from_secs(30),
+    read: Duration::from_secs(30),
+    turn: Duration::from_secs(10),
+    drain: Duration::from_secs(30),
+};
 
 /// An answer, its header names in lower case.
 #[derive(Debug)]
@@ -42,14 +49,18 @@ pub struct Api {
 
 impl Api {
     pub async fn of(pool: &PgPool) -> Self {
-        Self::with_read_timeout(pool, Duration::from_secs(30)).await
+        Self::with_limits(pool, LIMITS).await
     }
 
-    pub async fn with_read_timeout(pool: &PgPool, timeout: Duration) -> Self {
+    pub async fn with_read_timeout(pool: &PgPool, read: Duration) -> Self {
+        Self::with_limits(pool, Limits { read, ..LIMITS }).await
+    }
+
+    pub async fn with_limits(pool: &PgPool, limits: Limits) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
         let (address, stop) = (listener.local_addr().expect("an address"), CancellationToken::new());
-        let (reads, metrics) = (for_reading(pool, timeout), Arc::new(Metrics::new().expect("metrics")));
-        let state = HttpState::new(pool.clone(), reads, metrics, false, crate::jobs::schedule());
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let state = HttpState::new(pool.clone(), limits, metrics, false, crate::jobs::schedule());
         tokio::spawn(serve_on(listener, state, stop.clone()));
         Self { address, pool: pool.clone(), stop }
     }
@@ -59,9 +70,13 @@ impl Api {
         Self { address, pool: pool.clone(), stop: CancellationToken::new() }
     }
 
+    pub fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).expect("it listens")
+    }
+
     /// Sends a request and keeps the connection, so that it can be hung up.
     pub fn begin(&self, method: &str, path: &str, headers: &[String], body: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).expect("it listens");
+        let mut stream = self.connect();
         stream.write_all(request(method, path, headers, body).as_bytes()).expect("sent");
         stream
     }

@@ -1,15 +1,17 @@
 //! What tests of settlements do: agreements applied, usage and records taken in, months settled.
 
 use crate::support::{TestDatabase, write_lines};
+use apportion::domain::entry::NewEntry;
 use apportion::domain::ids::ContractId;
 use apportion::domain::outcome::Counts;
 use apportion::domain::period::{Instant, parse_instant};
 use apportion::domain::record::Record;
+use apportion::domain::restated::Taking;
 use apportion::ingest::file::ingest_file;
 use apportion::jobs::contracts;
-use apportion::jobs::records::record;
+use apportion::jobs::records::{Checks, record};
 use apportion::jobs::settle::{SettleError, SettleReport, SettleRequest, settle};
-use apportion::store::contracts::{Added, RecordOutcome};
+use apportion::store::contracts::Added;
 use apportion::store::recording;
 use std::path::{Path, PathBuf};
 
@@ -76,8 +78,9 @@ impl TestDatabase {
     }
 
     pub async fn record(&self, records: &[Record]) {
-        let outcomes = record(&self.pool, records).await.expect("recorded");
-        assert!(outcomes.iter().all(|outcome| *outcome == RecordOutcome::Stored), "{outcomes:?}");
+        let entries: Vec<NewEntry> = records.iter().map(NewEntry::from).collect();
+        let became = record(&self.pool, &entries, Checks::Awaited).await.expect("recorded");
+        assert!(became.iter().all(|taking| *taking == Taking::Taken), "{became:?}");
     }
 
     pub async fn write(&self, lines: &[String]) -> Counts {

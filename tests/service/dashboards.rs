@@ -4,7 +4,7 @@ use crate::panels::{DASHBOARDS, Panel, Query, dashboard, panels, text};
 use crate::support::{TestDatabase, setting};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgRow};
-use sqlx::{Column, PgPool, Row, TypeInfo};
+use sqlx::{Acquire, Column, PgPool, Row, TypeInfo};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::str::FromStr;
@@ -125,6 +125,8 @@ async fn the_read_only_role_reads_the_views_and_nothing_else() {
     let refused = [
         ("select * from usage_event", "permission denied"),
         ("select * from reporting.statement_document", "permission denied"),
+        ("select from settled_contract for update", "read-only transaction"),
+        ("select from recording_watermark for update", "read-only transaction"),
         ("create table reporting.mine (id integer)", "read-only transaction"),
         ("create temporary table mine (id integer)", "read-only transaction"),
         ("insert into cloud values ('mine', 'lab', now())", "read-only transaction"),
@@ -135,6 +137,13 @@ async fn the_read_only_role_reads_the_views_and_nothing_else() {
             error.to_string().contains(reason) || error.to_string().contains("permission denied"),
             "{sql}: {error}"
         );
+    }
+    // Nor hold up who records or settles.
+    for sql in ["recording_gate", "settled_contract"].map(|it| format!("lock table {it} in access share mode")) {
+        let mut transaction = session.begin().await.expect("a transaction");
+        let error = sqlx::query(asked(&sql)).execute(&mut *transaction).await.expect_err("refused");
+        assert!(error.to_string().contains("permission denied"), "{sql}: {error}");
+        transaction.rollback().await.expect("rolled back");
     }
     sqlx::query("set default_transaction_read_only = off").execute(&mut *session).await.expect("anyone may ask");
     for sql in [

@@ -214,8 +214,9 @@ async fn exit_statuses_tell_what_is_wrong() {
         let figure = r#"{"kind":"figure","source":"s","id":"f","contract":"microsoft-openai","name":"Subscriptions","by":"openai","from":"2026-05-01","through":"2026-05-31","value":"1 USD"}"#;
         check(&["record", &file("figure", format!("\u{feff}{figure}"))], 0, "");
         check(&["record", &file("changed", figure.replace("1 USD", "2 USD"))], 3, "f of s");
-        let beyond = file("beyond", format!("\n{}", figure.replace("microsoft-openai", "no-such")));
-        check(&["record", &beyond], 3, "beyond:2: record f of s: no contract \"no-such\" is loaded");
+        let other = figure.replace("microsoft-openai", "no-such").replace("\"id\":\"f\"", "\"id\":\"g\"");
+        let beyond = file("beyond", format!("\n{other}"));
+        check(&["record", &beyond], 3, "beyond:2: record g of s: no contract \"no-such\" is loaded");
         check(&["statement", "list", "--set", "database.url=mysql://a/b"], 3, "another scheme");
         check(&["statement", "list", "--set", &format!("database.url={url}_no")], 1, "which --set sets");
         let unreachable = ["statement", "list", "--set", "database.url=postgres://nobody@127.0.0.1:1/none"];

@@ -1,5 +1,6 @@
 //! Health, readiness and metrics, over a socket.
 
+use crate::api_client::LIMITS;
 use crate::support::*;
 use apportion::http::{HttpState, serve_on};
 use apportion::store::{self, Schema};
@@ -29,8 +30,7 @@ async fn start(pool: sqlx::PgPool, metrics: Arc<Metrics>, ingests: bool) -> (Soc
 }
 
 fn state_of(pool: sqlx::PgPool, metrics: Arc<Metrics>, ingests: bool) -> HttpState {
-    let reads = store::for_reading(&pool, Duration::from_secs(30));
-    HttpState::new(pool, reads, metrics, ingests, crate::jobs::schedule())
+    HttpState::new(pool, LIMITS, metrics, ingests, crate::jobs::schedule())
 }
 
 async fn start_state(state: HttpState) -> (SocketAddr, CancellationToken) {

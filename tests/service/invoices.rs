@@ -225,7 +225,8 @@ async fn a_document_that_cannot_be_drawn_is_told_of_and_the_others_are_drawn() {
     let ran = tick(pool, &crate::jobs::schedule(), Job::DrawInvoices, now, IMPATIENT).await.expect("a run");
     let [run] = ran.as_slice() else { panic!("{ran:?}") };
     assert_eq!(run.outcome, RunOutcome::Done);
-    assert!(run.detail.contains("OPENAI-000001, OPENAI-000002; left: ") && run.detail.contains("not_this"), "{run:?}");
+    let detail = run.detail.as_deref().unwrap_or_default();
+    assert!(detail.contains("OPENAI-000001, OPENAI-000002; left: ") && detail.contains("not_this"), "{run:?}");
     let all = draw_all(pool, APPROVER).await.expect("the rest");
     assert_eq!(all.drawn, []);
     let left: Vec<i64> = all.left.iter().map(|left| left.statement_id).collect();
@@ -312,11 +313,23 @@ async fn heads_show_what_the_register_knows() {
     for expect in ["Amazon Web Services", "410 Terry Avenue North", "Seattle, WA 98109", "Tax ID US 1", "Page 1 of 1"] {
         assert!(lines.iter().any(|line| line == expect), "{expect} in {lines:#?}");
     }
+    // The statement's date, in the contract's zone, is long over or still to come, whenever this runs.
+    for (issued_on, fact, words) in [
+        ("2026-07-15", "Due date", "26.40 USD by 15 July 2026. Reference: OPENAI-000001"),
+        ("2026-07-16", "On receipt", "26.40 USD on receipt. By the contract it was due by 15 July 2026"),
+    ] {
+        let mut dated: Invoice = serde_json::from_str(&content).expect("a document");
+        dated.issued_on = issued_on.parse().expect("a date");
+        let lines = text_of(&pdf(&serde_json::to_string(&dated).expect("json")).expect("a PDF"));
+        assert!(lines.iter().any(|line| line == fact), "{fact} in {lines:#?}");
+        assert!(lines.join(" ").contains(words), "{words} in {lines:#?}");
+    }
     // A name that the font cannot show is refused, not drawn as boxes.
     let elsewhere = content.replace("Amazon Web Services", "亚马逊");
     assert!(matches!(pdf(&elsewhere), Err(PdfError::NoGlyph { .. })));
     // Many lines go on over pages, each with the table's head and its place among them.
     let mut long: Invoice = serde_json::from_str(&content).expect("a document");
+    long.issued_on = "2026-07-15".parse().expect("a date");
     long.lines = std::iter::repeat_n(long.lines[0].clone(), 60).collect();
     let lines = text_of(&pdf(&serde_json::to_string(&long).expect("json")).expect("a PDF"));
     let count = |text: &str| lines.iter().filter(|line| *line == text).count();

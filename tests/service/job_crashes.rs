@@ -2,8 +2,9 @@
 //! period, none missed, nothing booked twice.
 
 use crate::books::*;
-use crate::jobs::{CONTRACT, begun};
+use crate::jobs::{CONTRACT, begun, next_month};
 use crate::support::*;
+use apportion::domain::calendar::Period;
 use chrono::Utc;
 use sqlx::{Postgres, Transaction};
 use std::process::{Command, Stdio};
@@ -63,20 +64,26 @@ impl Step {
     }
 }
 
-const SETTLE_LOCK: &str = "select pg_advisory_xact_lock(hashtextextended('settle trace-share', 0))";
+/// What takes the turn to settle the trace's contract, and that of the demo's resale.
+pub const SETTLE_TRACE: &str = "insert into settled_contract values ('trace-share') \
+                                on conflict (contract_id) do update set contract_id = excluded.contract_id";
+pub const SETTLE_AWS: &str = "insert into settled_contract values ('aws-openai') \
+                              on conflict (contract_id) do update set contract_id = excluded.contract_id";
+/// How the statement begins in which a settlement waits for its turn.
+pub const SETTLES: &str = "insert into settled_contract";
 const LEASE_LOCK: &str = "lock table job_lease in share mode";
 
 const STEPS: &[Step] = &[
     Step::new("it was found due", "lock table job_run in share mode", "insert into job_run ", (0, 0)),
     Step::new("its run was written", LEASE_LOCK, "insert into job_lease", (0, 0)),
-    Step::new("its lease was taken", SETTLE_LOCK, "select pg_advisory_xact_lock(hash", (1, 0)),
+    Step::new("its lease was taken", SETTLE_TRACE, SETTLES, (1, 0)),
     Step::new("its settlement was written", "lock table booked_line in share mode", "insert into booked_line", (1, 0)),
     Step::new("lines were booked", "lock table statement_revision in share mode", "insert into statement_rev", (1, 0)),
     Step::new("its draft was written", "lock table statement_status in share mode", "insert into statement_st", (1, 0)),
     Step::new("all of it was committed", "lock table job_run_end in share mode", "insert into job_run_end", (1, 1)),
     Step {
         after: "its end was written",
-        lock: SETTLE_LOCK,
+        lock: SETTLE_TRACE,
         then: Some(LEASE_LOCK),
         query: "update job_lease set renewed_at = now.at",
         seen: (1, 1),
@@ -123,16 +130,16 @@ async fn has_succeeded(database: &TestDatabase, period: &str) -> bool {
 async fn a_run_that_is_killed_at_any_step_is_taken_over_and_drafts_once() {
     let database = begun(STEPS.len() as u32 + 1).await;
     assert_eq!(database.issue_drafts().await, ["2023-11"]);
-    let mut period: apportion::domain::period::Period = "2023-12".parse().expect("a period");
+    let mut period: Period = "2023-12".parse().expect("a period");
     for step in STEPS {
         let name = period.to_string();
         println!("{name}: killed after {}", step.after);
         let mut held = hold(&database, step.lock).await;
         // The clock of both has jumped by a month since the last round.
-        let clock = format!("{}T00:00:00Z", period.next().last_day());
+        let clock = format!("{}T00:00:00Z", next_month(period).last_day());
         let mut schedulers = [Scheduler::start(&database, &clock), Scheduler::start(&database, &clock)];
         if let Some(lock) = step.then {
-            until("a run waits", async || waits(&database, "select pg_advisory").await).await;
+            until("a run waits", async || waits(&database, SETTLES).await).await;
             let next = hold(&database, lock).await;
             held.rollback().await.expect("let go");
             held = next;
@@ -159,7 +166,7 @@ async fn a_run_that_is_killed_at_any_step_is_taken_over_and_drafts_once() {
         }
         drop(schedulers);
         assert_eq!(database.issue_drafts().await, [name]);
-        period = period.next();
+        period = next_month(period);
     }
     database.check_months(STEPS.len() + 1).await;
     database.drop_it().await;
@@ -232,9 +239,9 @@ async fn kills_at_random_and_clocks_that_disagree_by_months_miss_nothing_and_dou
 async fn one_that_is_told_to_end_ends_its_run_and_begins_no_other() {
     let database = begun(2).await;
     assert_eq!(database.issue_drafts().await, ["2023-11"]);
-    let held = hold(&database, SETTLE_LOCK).await;
+    let held = hold(&database, SETTLE_TRACE).await;
     let mut scheduler = Scheduler::start(&database, "2024-01-10T00:00:00Z");
-    until("it settles", async || waits(&database, "select pg_advisory").await).await;
+    until("it settles", async || waits(&database, SETTLES).await).await;
     // The shell's own: a small Debian has no other.
     let told =
         Command::new("sh").args(["-c", &format!("kill -TERM {}", scheduler.0.child.id())]).status().expect("a shell");

@@ -3,6 +3,7 @@
 use crate::books::*;
 use crate::support::{TestDatabase, correction, void};
 use apportion::domain::period::Instant;
+use apportion::jobs::statements::{approve, issue};
 use std::path::Path;
 
 const CONTRACT: &str = "microsoft-openai";
@@ -127,5 +128,28 @@ async fn a_cutoff_lies_at_or_before_what_is_recorded_and_after_the_period() {
     assert!(error.contains("lies after"), "{error}");
     let error = database.try_settle(CONTRACT, "2126-05", None).await.expect_err("refused").to_string();
     assert!(error.contains("has not ended yet"), "{error}");
+    let now = database.watermark().await;
+    let error = database.try_settle(CONTRACT, "2126-05", Some(now)).await.expect_err("refused").to_string();
+    assert!(error.contains("has not ended yet"), "{error}");
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_period_comes_to_so_far_cannot_be_issued() {
+    let database = TestDatabase::empty().await;
+    database.apply(&shipped()).await;
+    let now = database.watermark().await;
+    let zone = chrono_tz::America::Los_Angeles;
+    let this_month = now.with_timezone(&zone).format("%Y-%m").to_string();
+    let error = database.try_settle("aws-openai", &this_month, None).await.expect_err("refused").to_string();
+    assert!(error.contains("has not ended yet"), "{error}");
+    let report = database.try_settle("aws-openai", &this_month, Some(now)).await.expect("settled");
+    let (id, _) = report.drafted.first().expect("a statement");
+    approve(&database.pool, *id, APPROVER).await.expect("approved");
+    let error = issue(&database.pool, *id, APPROVER).await.expect_err("refused").to_string();
+    assert!(error.contains("settle it again then"), "{error}");
+    let close = "insert into period_close select contract_id, period, period_start, now(), 'nobody' from settlement";
+    let error = sqlx::raw_sql(close).execute(&database.pool).await.expect_err("refused").to_string();
+    assert!(error.contains("never settled as known at its end"), "{error}");
     database.drop_it().await;
 }

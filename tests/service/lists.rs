@@ -1,14 +1,17 @@
 //! Lists over HTTP: pages that are one answer whatever comes in meanwhile, three representations, and what is refused.
 
 use crate::api_client::{Answer, Api, bearer, books, routes};
-use crate::books::{APPROVER, subscriptions};
+use crate::books::{APPROVER, MAKER, subscriptions};
 use crate::invoices::{issued, resale, sale};
+use crate::job_crashes::{until, waits};
 use crate::support::{TestDatabase, correction};
 use apportion::domain::access::Scope;
 use apportion::domain::findings::Verdict;
+use apportion::domain::ids::ContractId;
 use apportion::domain::period::Instant;
 use apportion::jobs::findings::{DecideRequest, FindingFilter, decide, list};
 use apportion::jobs::invoices::draw;
+use apportion::jobs::settle::{SettleRequest, settle_known};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -368,5 +371,47 @@ async fn a_read_that_takes_too_long_is_ended_and_says_what_to_do() {
     assert_eq!(api.get("/api/v1/contracts", &key).await.status, 200);
     transaction.rollback().await.expect("rolled back");
     assert_eq!(api.get(&format!("/api/v1/usage?{SPAN}"), &key).await.status, 200);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_statements_misses_none_that_is_committed_later() {
+    let database = resale(3, &[sale("s", "2026-05-10")]).await;
+    let api = Api::of(&database.pool).await;
+    let key = api.key("ana", &[Scope::Read], None).await;
+    let request = |contract: &str| SettleRequest {
+        contract: ContractId::from(contract),
+        period: "2026-05".parse().expect("a period"),
+        cutoff: None,
+        by: MAKER.into(),
+        keep_approvals: false,
+    };
+    let known_at = database.watermark().await;
+    let mut slow = database.pool.begin().await.expect("a transaction");
+    let first = settle_known(&mut *slow, &request("resale-1"), known_at).await.expect("settled").drafted[0].0;
+    let others = {
+        let (pool, requests) = (database.pool.clone(), [request("resale-2"), request("resale-3")]);
+        tokio::spawn(async move {
+            for request in requests {
+                settle_known(&pool, &request, known_at).await.expect("settled");
+            }
+        })
+    };
+    // The second takes no id before the first is committed: it could be seen, and the first missed.
+    until("it waits", async || waits(&database, "insert into statement ").await).await;
+    let follow = async |seen: &mut Vec<i64>| {
+        let after = seen.last().map(|id| format!("&cursor={}", apportion::domain::hex::hex(id.to_string().as_bytes())));
+        let page = api.get(&format!("/api/v1/statements?limit=1{}", after.unwrap_or_default()), &key).await.json();
+        seen.extend(page["items"].as_array().expect("items").iter().filter_map(|it| it["statement_id"].as_i64()));
+    };
+    let mut seen = Vec::new();
+    follow(&mut seen).await;
+    assert_eq!(seen, [0_i64; 0]);
+    slow.commit().await.expect("committed");
+    others.await.expect("settled");
+    for _ in 0..4 {
+        follow(&mut seen).await;
+    }
+    assert_eq!((seen.len(), seen[0]), (3, first), "{seen:?}");
     database.drop_it().await;
 }

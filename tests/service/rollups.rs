@@ -1,17 +1,20 @@
 //! Usage summed through rollups equals the sum over every single event, at any boundary and any K.
 //!
 //! Versions and prices begin in mid-hour, corrections move events over those instants, a context threshold
-//! and a deployment are recorded after the usage that they concern.
+//! and a deployment are recorded after the usage that they concern. Some usage tells where it was sold, some is
+//! of an interval, and corrections change both.
 
 use crate::books::{at, usage};
-use crate::support::{TestDatabase, correction, void, write_lines};
-use apportion::domain::contract::simple;
+use crate::support::{TestDatabase, correction, void};
+use crate::usage_log::{Content, Draw, Log};
 use apportion::domain::money::Exact;
-use apportion::domain::period::{Instant, Timeline};
-use apportion::domain::sharing::timeline;
+use apportion::domain::period::{Instant, Span, Timeline};
+use apportion::domain::usage::{Meter, UsageAttribute, UsageEvent};
 use apportion::jobs::contracts;
 use apportion::store::rollups::{load_unresolved, load_usage};
-use std::collections::{BTreeMap, BTreeSet};
+use apportion::store::span_sums::load_span_sums;
+use apportion::store::usage_events::{load_events, load_interval_events};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 const TERMS: &str = r#"
@@ -81,222 +84,18 @@ fn write_folder(folder: &Path, effective: &[&str], later_deployment: bool, more_
     write("prices.csv", format!("{PRICES}{more_prices}"));
 }
 
-/// splitmix64: the same numbers on every machine, for ever.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-
-    fn one<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len() as u64) as usize]
-    }
-
-    /// Often at or beside an instant at which something begins, else anywhere in two days.
-    fn instant(&mut self) -> Instant {
-        let edges = [
-            "2026-05-01T10:17:23.5Z",
-            "2026-05-01T15:30:00.25Z",
-            "2026-05-02T07:45:10.000001Z",
-            "2026-05-02T18:30:00Z",
-            "2026-05-01T11:00:00Z",
-        ];
-        if self.below(3) == 0 {
-            return at(self.one(&edges)) + chrono::TimeDelta::microseconds(self.below(5) as i64 - 2);
-        }
-        at("2026-05-01T09:00:00Z") + chrono::TimeDelta::microseconds(self.below(36 * 3_600_000_000) as i64)
-    }
-
-    fn quantities(&mut self) -> Vec<(&'static str, String)> {
-        let context = self.one(&[1, 400, 699, 700, 701, 999, 1000, 1001, 5000]);
-        let cached = self.below(context + 1);
-        let written = self.below(context - cached + 1);
-        vec![
-            ("input_tokens", (context - cached - written).to_string()),
-            ("cached_input_tokens", cached.to_string()),
-            ("cache_write_5m_tokens", written.to_string()),
-            ("output_tokens", self.below(50).to_string()),
-            ("state_gb_hours", format!("0.{:03}", self.below(1000))),
-            ("requests", "1".to_owned()),
-        ]
-    }
-}
-
-#[derive(Clone)]
-struct Content {
-    at: Instant,
-    deployment: &'static str,
-    product: &'static str,
-    customer: &'static str,
-    quantities: Vec<(&'static str, String)>,
-}
-
-/// A field that a correction restates.
-#[derive(Clone)]
-enum Restated {
-    At(Instant),
-    Deployment(&'static str),
-    Product(&'static str),
-    Quantities(Vec<(&'static str, String)>),
-}
-
-#[derive(Clone)]
-enum Said {
-    Event(Content),
-    Correction { of: usize, restated: Restated },
-    VoidOfEvent(usize),
-    VoidOfCorrection(usize),
-}
-
-/// Everything that was sent, in order, with how much of it was recorded by each step.
-#[derive(Default)]
-struct Log {
-    said: Vec<Said>,
-    sent: usize,
-}
-
-fn json_of(quantities: &[(&str, String)]) -> String {
-    let parts: Vec<String> = quantities.iter().map(|(meter, value)| format!(r#""{meter}":"{value}""#)).collect();
-    format!("{{{}}}", parts.join(","))
-}
-
-impl Log {
-    fn line(&self, number: usize) -> String {
-        let (kind, time, data) = match &self.said[number] {
-            Said::Event(it) => {
-                let quantities = json_of(&it.quantities);
-                let data = format!(
-                    r#"{{"deployment":"{}","product":"{}","customer":"{}","quantities":{quantities}}}"#,
-                    it.deployment, it.product, it.customer
-                );
-                ("", it.at, data)
-            }
-            Said::Correction { of, restated } => {
-                let field = match restated {
-                    Restated::At(instant) => format!(r#""occurred_at":"{}""#, instant.to_rfc3339()),
-                    Restated::Deployment(name) => format!(r#""deployment":"{name}""#),
-                    Restated::Product(name) => format!(r#""product":"{name}""#),
-                    Restated::Quantities(quantities) => format!(r#""quantities":{}"#, json_of(quantities)),
-                };
-                (".correction", at("2026-06-01T00:00:00Z"), format!(r#"{{"corrects":"{of}",{field}}}"#))
-            }
-            Said::VoidOfEvent(of) | Said::VoidOfCorrection(of) => {
-                (".void", at("2026-06-01T00:00:00Z"), format!(r#"{{"voids":"{of}"}}"#))
-            }
-        };
-        let time = time.to_rfc3339();
-        format!(
-            r#"{{"specversion":"1.0","id":"{number}","source":"test","type":"apportion.usage{kind}.v1","time":"{time}","data":{data}}}"#
-        )
-    }
-
-    /// Says so many things more; each names only what it may name.
-    fn grow(&mut self, draw: &mut Draw, count: usize) {
-        for _ in 0..count {
-            let amended = self.amendment(draw);
-            let content = Content {
-                at: draw.instant(),
-                deployment: draw.one(&["a", "a", "b", "c", "unknown"]),
-                product: draw.one(&["m", "m", "n"]),
-                customer: draw.one(&["", "x", "y"]),
-                quantities: draw.quantities(),
-            };
-            self.said.push(amended.unwrap_or(Said::Event(content)));
-        }
-    }
-
-    fn amendment(&self, draw: &mut Draw) -> Option<Said> {
-        if self.said.is_empty() || draw.below(3) > 0 {
-            return None;
-        }
-        let of = draw.below(self.said.len() as u64) as usize;
-        let is_voided = |wanted: usize| {
-            self.said.iter().any(|it| matches!(it, Said::VoidOfEvent(of) | Said::VoidOfCorrection(of) if *of == wanted))
-        };
-        if is_voided(of) {
-            return None;
-        }
-        match (&self.said[of], draw.below(5)) {
-            (Said::Event(_), 0) => Some(Said::VoidOfEvent(of)),
-            (Said::Event(_), 1) => Some(Said::Correction { of, restated: Restated::Quantities(draw.quantities()) }),
-            (Said::Event(_), 2) => {
-                Some(Said::Correction { of, restated: Restated::Deployment(draw.one(&["a", "b", "c", "unknown"])) })
-            }
-            (Said::Event(_), 3) => Some(Said::Correction { of, restated: Restated::Product(draw.one(&["m", "n"])) }),
-            (Said::Event(_), _) => Some(Said::Correction { of, restated: Restated::At(draw.instant()) }),
-            (Said::Correction { .. }, 0..3) => Some(Said::VoidOfCorrection(of)),
-            _ => None,
-        }
-    }
-
-    /// Sends what was not sent yet, in batches of varied size; some corrections overtake their events.
-    async fn send(&mut self, database: &TestDatabase, draw: &mut Draw) {
-        let mut writer = database.writer().await;
-        let mut numbers: Vec<usize> = (self.sent..self.said.len()).collect();
-        for place in 1..numbers.len() {
-            let (before, after) = (numbers[place - 1], numbers[place]);
-            // The order of corrections among each other decides, so only an event may be overtaken.
-            if matches!(self.said[after], Said::Correction { of, .. } if of == before) {
-                numbers.swap(place - 1, place);
-            }
-        }
-        let mut rest = numbers.as_slice();
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(1 + draw.below(60) as usize));
-            let lines: Vec<String> = now.iter().map(|number| self.line(*number)).collect();
-            assert_eq!(write_lines(&mut writer, &lines).await.rejected, 0);
-            rest = later;
-        }
-        self.sent = self.said.len();
-    }
-
-    /// Every event as it stands after the first `recorded` things that were said.
-    fn contents(&self, recorded: usize) -> Vec<Content> {
-        let said = &self.said[..recorded];
-        let voided: BTreeSet<usize> = said
-            .iter()
-            .filter_map(|it| match it {
-                Said::VoidOfEvent(of) | Said::VoidOfCorrection(of) => Some(*of),
-                Said::Event(_) | Said::Correction { .. } => None,
-            })
-            .collect();
-        let mut contents: BTreeMap<usize, Content> = BTreeMap::new();
-        for (number, it) in said.iter().enumerate().filter(|(number, _)| !voided.contains(number)) {
-            match it {
-                Said::Event(content) => drop(contents.insert(number, content.clone())),
-                Said::Correction { of, restated } => {
-                    let Some(content) = contents.get_mut(of) else { continue };
-                    match restated.clone() {
-                        Restated::At(instant) => content.at = instant,
-                        Restated::Deployment(name) => content.deployment = name,
-                        Restated::Product(name) => content.product = name,
-                        Restated::Quantities(quantities) => content.quantities = quantities,
-                    }
-                }
-                Said::VoidOfEvent(_) | Said::VoidOfCorrection(_) => {}
-            }
-        }
-        contents.into_values().collect()
-    }
-}
-
-/// Segment, deployment, product, customer, threshold that is exceeded, meter.
-type Key = (usize, String, String, String, u64, String);
+/// Segment, deployment, product, customer, country, threshold that is exceeded, meter.
+type Key = (usize, [String; 4], u64, String);
 
 /// The plain recomputation: every event alone.
-fn recompute(
-    contents: &[Content],
+fn recompute<'a>(
+    contents: impl Iterator<Item = &'a Content>,
     edges: &[Instant],
     deployments: &[&str],
     thresholds: &[u64],
 ) -> BTreeMap<Key, Exact> {
     let mut sums: BTreeMap<Key, Exact> = BTreeMap::new();
-    for content in contents.iter().filter(|it| deployments.contains(&it.deployment)) {
+    for content in contents.filter(|it| deployments.contains(&it.deployment)) {
         let Some(segment) = edges.windows(2).position(|it| it[0] <= content.at && content.at < it[1]) else { continue };
         let context: u64 = content
             .quantities
@@ -307,9 +106,8 @@ fn recompute(
         let exceeded = thresholds.iter().filter(|over| content.product == "m" && context > **over);
         let over = exceeded.max().copied().unwrap_or(0);
         for (meter, quantity) in &content.quantities {
-            let names = [content.deployment, content.product, content.customer].map(str::to_owned);
-            let [deployment, product, customer] = names;
-            let key = (segment, deployment, product, customer, over, (*meter).to_owned());
+            let names = [content.deployment, content.product, content.customer, content.country].map(str::to_owned);
+            let key = (segment, names, over, (*meter).to_owned());
             *sums.entry(key).or_default() += &quantity.parse::<Exact>().expect("a number");
         }
     }
@@ -339,24 +137,87 @@ async fn check(database: &TestDatabase, log: &Log, step: &Step) -> usize {
     let mut conn = database.pool.acquire().await.expect("a connection");
     let known = contracts::load(&mut conn, step.at).await.expect("agreements");
     let end = at("2026-05-02T18:30:00Z");
-    let simple = simple::contracts(&known.contracts, &"c".into()).expect("shares");
-    let cut = timeline(&simple, &[], &known.prices, end).expect("a version");
+    let begins = known.contracts.iter().find_map(|contract| contract.begins()).expect("a version");
+    let cut = Timeline::new(begins, end, known.prices.boundaries());
     let whole_hours = Timeline::new(at("2026-05-01T10:00:00Z"), at("2026-05-02T20:00:00Z"), []);
+    let contents = log.contents(step.recorded);
+    let everywhere: Vec<Content> = contents.values().map(|it| Content { country: "", ..it.clone() }).collect();
     let mut compared = 0;
     for timeline in [cut, whole_hours] {
-        let rollups = load_usage(&mut conn, &timeline, &known.prices.thresholds(), step.at).await.expect("usage");
+        let recompute = |usage: &mut dyn Iterator<Item = &Content>| {
+            recompute(usage, timeline.edges(), step.deployments, step.thresholds)
+        };
+        let thresholds = known.prices.thresholds();
         let mut sums: BTreeMap<Key, Exact> = BTreeMap::new();
-        for it in rollups {
-            let (deployment, product) = (it.deployment.to_string(), it.product.to_string());
-            let meter = it.meter.name().to_owned();
-            let key = (it.segment, deployment, product, it.customer.to_string(), it.context_over, meter);
+        for it in load_usage(&mut conn, &timeline, &thresholds, step.at).await.expect("usage") {
+            let names = [it.deployment.to_string(), it.product.to_string(), it.customer.to_string(), String::new()];
+            let key = (it.segment, names, it.context_over, it.meter.name().to_owned());
             assert!(sums.insert(key.clone(), it.quantity).is_none(), "{key:?} twice");
         }
-        let expect = recompute(&log.contents(step.recorded), timeline.edges(), step.deployments, step.thresholds);
-        assert_eq!(sums, expect, "as known at {}", step.at);
+        assert_eq!(sums, recompute(&mut everywhere.iter()), "as known at {}", step.at);
         compared += sums.len();
+        sums.clear();
+        // Every other segment is left out, and what lies in it.
+        let spans: Vec<Span> = timeline.segments().step_by(2).collect();
+        for it in load_span_sums(&mut conn, &spans, &thresholds, step.at).await.expect("usage") {
+            assert!(spans.contains(&it.span), "{:?}", it.span);
+            let segment = timeline.segment_at(it.span.start).expect("a segment");
+            let country = it.attributes.get(&UsageAttribute::Country).cloned().unwrap_or_default();
+            let names = [it.deployment, it.product, it.customer, country];
+            for (meter, quantity) in it.quantities {
+                let key = (segment, names.clone(), it.context_over, meter.name().to_owned());
+                assert!(sums.insert(key.clone(), quantity).is_none(), "{key:?} twice");
+            }
+        }
+        let is_summed = |it: &&Content| it.ended_at.is_none() && spans.iter().any(|span| span.contains(it.at));
+        let summed = &mut contents.values().filter(is_summed);
+        assert_eq!(sums, recompute(summed), "as known at {}", step.at);
+        compared += sums.len();
+        let span = Span { start: timeline.edges()[0], end: *timeline.edges().last().expect("an end") };
+        let intervals = load_interval_events(&mut conn, span, step.at).await.expect("events");
+        compared += intervals.len();
+        assert_eq!(told(&intervals), expected(&contents, &[span], |it| it.ended_at.is_some()));
     }
-    compared
+    let span = |start, end| Span { start: at(start), end: at(end) };
+    let spans = [
+        span("2026-05-01T15:00:00Z", "2026-05-01T18:30:00.000001Z"),
+        span("2026-05-02T07:45:10.000001Z", "2026-05-02T08:00:00Z"),
+        span("2026-05-01T10:17:23.5Z", "2026-05-01T15:30:00.25Z"),
+    ];
+    let events = load_events(&mut conn, &spans, step.at).await.expect("events");
+    assert_eq!(told(&events), expected(&contents, &spans, |_| true));
+    compared + events.len()
+}
+
+/// When, until when, the id, where and what, and the quantities: of each event in order.
+type Told = (Instant, String, Option<Instant>, [String; 4], Vec<(String, Exact)>);
+
+fn told(events: &[UsageEvent]) -> Vec<Told> {
+    let told = |UsageEvent { id, content: it }: &UsageEvent| {
+        let country = it.attributes.get(&UsageAttribute::Country).cloned().unwrap_or_default();
+        let names = [it.deployment.clone(), it.product.clone(), it.customer.clone(), country];
+        let quantities = it.quantities.iter().map(|(meter, it)| (meter.name().to_owned(), Exact::from(*it)));
+        (it.occurred_at, id.id.clone(), it.ended_at, names, quantities.collect())
+    };
+    events.iter().map(told).collect()
+}
+
+fn expected(contents: &BTreeMap<usize, Content>, spans: &[Span], is_wanted: fn(&Content) -> bool) -> Vec<Told> {
+    let wanted = |(_, it): &(&usize, &Content)| is_wanted(it) && spans.iter().any(|span| span.contains(it.at));
+    let told = |(number, it): (&usize, &Content)| {
+        let names = [it.deployment, it.product, it.customer, it.country].map(str::to_owned);
+        let quantity = |(meter, value): &(&str, String)| {
+            let meter: Meter = meter.parse().expect("a meter");
+            (meter, value.parse::<Exact>().expect("a number"))
+        };
+        let quantities: BTreeMap<Meter, Exact> = it.quantities.iter().map(quantity).collect();
+        let nonzero = quantities.into_iter().filter(|(_, it)| !it.is_zero());
+        let quantities = nonzero.map(|(meter, it)| (meter.name().to_owned(), it)).collect();
+        (it.at, number.to_string(), it.ended_at, names, quantities)
+    };
+    let mut all: Vec<Told> = contents.iter().filter(wanted).map(told).collect();
+    all.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    all
 }
 
 #[tokio::test(flavor = "multi_thread")]

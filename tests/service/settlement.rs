@@ -4,12 +4,13 @@
 use crate::books::*;
 use crate::support::TestDatabase;
 use apportion::domain::contract::additions::AdditionError;
+use apportion::domain::engine::EngineError;
 use apportion::domain::outcome::Counts;
 use apportion::domain::settlement::SettlementError;
 use apportion::domain::statement::{Statement, StatementStatus};
 use apportion::jobs::contracts::{self, ContractsError};
 use apportion::jobs::settle::SettleError;
-use apportion::jobs::statements::{StatementError, approve, issue, read, waive};
+use apportion::jobs::statements::{StatementError, approve, head, issue, read, unwaived_events, waive};
 use apportion::store::books::StatementHead;
 use sqlx::PgPool;
 
@@ -48,7 +49,7 @@ fn small_month() -> Vec<String> {
 }
 
 /// The small month in a database, with its figures and its refund.
-async fn history() -> TestDatabase {
+pub async fn history() -> TestDatabase {
     let database = TestDatabase::empty().await;
     database.apply(&shipped()).await;
     let counts = database.ingest(&small_month()).await;
@@ -88,7 +89,7 @@ async fn the_small_month_is_booked_as_worked_out_by_hand() {
     assert_eq!(database.number("select count(*) from statement_revision").await, 2);
     // The refund of an event that is not known waits for it.
     database.record(&[refund("early", "not-yet", "1")]).await;
-    let waiting = database.settle(CONTRACT, "2026-05").await.waiting_deductions;
+    let waiting = database.settle(CONTRACT, "2026-05").await.waiting_records;
     let waiting: Vec<String> = waiting.iter().map(|it| format!("{} waits for {}", it.id, it.waits_for)).collect();
     assert_eq!(waiting, ["early of billing waits for the event not-yet of test, which is not known or void"]);
     database.drop_it().await;
@@ -112,7 +113,14 @@ async fn people_approve_and_issue_and_late_news_goes_to_the_next_period() {
     approve(pool, id, APPROVER).await.expect("approved");
     assert!(matches!(approve(pool, id, APPROVER).await, Err(StatementError::WrongStatus { .. })));
     assert!(matches!(issue(pool, id, APPROVER).await, Err(StatementError::Unresolved { events: 1, .. })));
+    let unwaived = async || {
+        let mut conn = pool.acquire().await.expect("a connection");
+        let head = head(&mut conn, id).await.expect("a statement");
+        unwaived_events(&mut conn, &head).await.expect("a number")
+    };
+    assert_eq!(unwaived().await, 1);
     assert_eq!(waive(pool, id, APPROVER, "test traffic").await.expect("waived").len(), 1);
+    assert_eq!(unwaived().await, 0);
     issue(pool, id, APPROVER).await.expect("issued");
     let issued = show(pool, id).await.0;
     assert_eq!((issued.status, issued.revision), (StatementStatus::Issued, 1));
@@ -125,7 +133,7 @@ async fn people_approve_and_issue_and_late_news_goes_to_the_next_period() {
         other => panic!("{other:?}"),
     }
     match database.try_settle(CONTRACT, "2026-06", None).await {
-        Err(SettleError::Settlement(SettlementError::MissingFigure { .. })) => {}
+        Err(SettleError::Settlement(SettlementError::Engine(EngineError::MissingFigure { .. }))) => {}
         other => panic!("{other:?}"),
     }
     database.record(&[subscriptions("june", "2026-06", 30, "0")]).await;
@@ -257,7 +265,7 @@ async fn the_database_itself_refuses() {
     }
     let line = |booked: &str| {
         format!(
-            "insert into booked_line select settlement_id, 99, contract_id, term_id, payer, payee, currency, '{booked}',
+            "insert into booked_line select settlement_id, 99, contract_id, term_id, payer, payee, currency, digits, '{booked}',
                period_start, '{booked}', period_start, 1
              from booked_line join settlement using (settlement_id, contract_id)
              where contract_id = '{CONTRACT}' limit 1"
@@ -284,8 +292,8 @@ async fn the_database_itself_refuses() {
     let close = |period: &str, start: &str| {
         format!("insert into period_close values ('{CONTRACT}', '{period}', {start}, now(), 'nobody')")
     };
-    refused(&close("some day", "now()"), "never settled").await;
-    refused(&close("2026-07", "'2026-07-01T07:00:00Z'"), "never settled").await;
+    refused(&close("some day", "now()"), "never settled as known at its end").await;
+    refused(&close("2026-07", "'2026-07-01T07:00:00Z'"), "never settled as known at its end").await;
     let odd = "insert into settlement (contract_id, period, period_start, period_end, cutoff, settled_at, settled_by,
                  engine_version, time_zone_data_version, unresolved_events, input_sha256)
                select contract_id, '2026-13', period_start, period_end, cutoff, now(), settled_by,

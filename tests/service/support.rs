@@ -20,7 +20,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -305,11 +305,13 @@ pub async fn consume(database: &TestDatabase, topics: &[&TestTopic]) -> Counts {
 /// A process that ends with the test, also when that fails.
 pub struct Process {
     pub child: Child,
+    /// What it has logged since it listens.
+    pub log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Process {
     pub fn of(child: Child) -> Self {
-        Self { child }
+        Self { child, log: Arc::default() }
     }
 
     /// Starts an `apportion serve` on a free port; returns where it answers, as its log tells.
@@ -328,8 +330,9 @@ impl Process {
             let line: serde_json::Value = serde_json::from_str(&line.expect("a line")).ok()?;
             line["fields"]["address"].as_str().and_then(|address| address.parse().ok())
         });
-        // Nobody else reads the log: a full pipe would stop the service.
-        std::thread::spawn(move || log.for_each(drop));
+        // It is read to its end: a full pipe would stop the service.
+        let lines = Arc::clone(&process.log);
+        std::thread::spawn(move || log.for_each(|line| lines.lock().expect("lines").extend(line)));
         (process, address.expect("it listens"))
     }
 

@@ -5,11 +5,10 @@
 
 use crate::books::*;
 use crate::support::*;
-use apportion::domain::contract::simple;
 use apportion::domain::money::Exact;
 use apportion::domain::outcome::Counts;
+use apportion::domain::period::Timeline;
 use apportion::domain::rating::rate;
-use apportion::domain::sharing::timeline;
 use apportion::jobs::contracts;
 use apportion::produce::replay::{Format, LocalTimes, Replay};
 use apportion::store::rollups::load_usage;
@@ -135,8 +134,7 @@ async fn charges(database: &TestDatabase) -> BTreeMap<String, Exact> {
     let now = database.watermark().await;
     let mut conn = database.pool.acquire().await.expect("a connection");
     let known = contracts::load(&mut conn, now).await.expect("agreements");
-    let simple = simple::contracts(&known.contracts, &"trace-share".into()).expect("a share");
-    let timeline = timeline(&simple, &[], &known.prices, at("2023-12-01T00:00:00Z")).expect("a version");
+    let timeline = Timeline::new(at("2023-11-01T00:00:00Z"), at("2023-12-01T00:00:00Z"), known.prices.boundaries());
     let usage = load_usage(&mut conn, &timeline, &known.prices.thresholds(), now).await.expect("usage");
     let mut sums: BTreeMap<String, Exact> = BTreeMap::new();
     for charge in rate(&usage, &timeline, &known.register, &known.prices) {

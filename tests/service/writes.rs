@@ -2,7 +2,7 @@
 
 use crate::api_client::{Answer, Api, bearer, books, usage};
 use crate::books::at;
-use crate::job_crashes::{hold, until, waits};
+use crate::job_crashes::{SETTLE_AWS, SETTLE_TRACE, SETTLES, hold, until, waits};
 use crate::support::{Process, TestDatabase};
 use apportion::domain::access::Scope;
 use apportion::domain::findings::Verdict;
@@ -16,10 +16,7 @@ use std::time::Duration;
 
 const SETTLE: &str = "/api/v1/contracts/aws-openai/settlements";
 const MAY: &str = r#"{"period":"2026-05"}"#;
-const SETTLE_LOCK: &str = "select pg_advisory_xact_lock(hashtextextended('settle aws-openai', 0))";
 const DRAFT: &str = "/api/v1/jobs/draft-statements/run";
-const DRAFT_LOCK: &str = "select pg_advisory_xact_lock(hashtextextended('settle trace-share', 0))";
-const SETTLES: &str = "select pg_advisory_xact_lock(hash";
 const ANSWER_LOCK: &str = "lock table api_request in share mode";
 const KEEPS: &str = "insert into api_request";
 
@@ -99,7 +96,7 @@ async fn a_write_whose_caller_hangs_up_goes_on_to_its_end() {
     let database = books().await;
     let api = Api::of(&database.pool).await;
     let key = api.key("ana", &[Scope::Settle], None).await;
-    let held = hold(&database, SETTLE_LOCK).await;
+    let held = hold(&database, SETTLE_AWS).await;
     let caller = api.begin("POST", SETTLE, &headers(&key, "a"), MAY);
     until("it settles", async || waits(&database, SETTLES).await).await;
     drop(caller);
@@ -119,7 +116,7 @@ async fn a_service_that_is_told_to_end_waits_for_a_write_whose_caller_hung_up() 
     let mut service = Service::start(&database);
     let api = Api::at(service.address, &database.pool);
     let key = api.key("ana", &[Scope::Settle], None).await;
-    let held = hold(&database, SETTLE_LOCK).await;
+    let held = hold(&database, SETTLE_AWS).await;
     let caller = api.begin("POST", SETTLE, &headers(&key, "a"), MAY);
     until("it settles", async || waits(&database, SETTLES).await).await;
     drop(caller);
@@ -150,7 +147,7 @@ async fn a_run_whose_caller_hangs_up_ends_and_one_that_was_not_answered_is_not_r
     let mut service = Service::start(&database);
     let api = Api::at(service.address, &database.pool);
     let key = api.key("ops", &[Scope::Admin], None).await;
-    let held = hold(&database, DRAFT_LOCK).await;
+    let held = hold(&database, SETTLE_TRACE).await;
     let caller = api.begin("POST", DRAFT, &headers(&key, "a"), "");
     until("it settles", async || waits(&database, SETTLES).await).await;
     drop(caller);
@@ -285,5 +282,34 @@ async fn every_write_is_answered_alike_and_what_is_refused_keeps_no_answer() {
     assert_eq!(listed["items"], json!([decided.json()]));
     assert_eq!((&decided.json()["decided_by"], &decided.json()["reason"]), (&json!("ben"), &json!("seen")));
     assert_eq!(database.number("select count(*) from finding_decision").await, 1);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_free_again_when_its_answer_is_not_kept_any_more() {
+    let database = books().await;
+    let api = Api::of(&database.pool).await;
+    let key = api.key("ops", &[Scope::Admin], None).await;
+    let run = async |name: &str| {
+        let answer = api.send("POST", "/api/v1/jobs/draw-invoices/run", &headers(&key, name), "").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        (is_replay(&answer), database.number("select count(*) from job_run where job = 'draw-invoices'").await)
+    };
+    assert_eq!((run("nightly").await, run("nightly").await), ((false, 1), (true, 1)));
+    let older = async |days: i32| {
+        let sql = format!(
+            "alter table job_run disable trigger append_only;
+             update job_run set started_at = started_at - interval '{days} days';
+             alter table job_run enable trigger append_only;
+             update api_request set answered_at = answered_at - interval '{days} days'"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&database.pool).await.expect("long ago");
+        apportion::store::requests::expire(&database.pool).await.expect("expired");
+    };
+    older(29).await;
+    assert_eq!(run("nightly").await, (true, 1), "its answer is kept");
+    older(2).await;
+    assert_eq!(run("nightly").await, (false, 2), "it asks anew");
+    assert_eq!(run("nightly").await, (true, 2));
     database.drop_it().await;
 }

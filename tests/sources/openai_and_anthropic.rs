@@ -154,7 +154,7 @@ fn a_bucket_parts_into_meters_that_exclude_each_other() {
         "input_tokens 400, cached_input_tokens 300, cached_audio_input_tokens 50, cached_image_input_tokens 50, cache_write_tokens 100, output_tokens 400, audio_input_tokens 50, audio_output_tokens 50, image_input_tokens 50, image_output_tokens 50, requests 5"
     );
     assert_eq!(content(&decoded).occurred_at.timestamp(), 1_730_419_200);
-    assert_eq!(decoded.until.map(|end| end.timestamp()), Some(1_730_505_600));
+    assert_eq!(content(&decoded).ended_at.map(|end| end.timestamp()), Some(1_730_505_600));
     assert_eq!(decoded.message.id().id, "1730419200-1730505600/organization.usage.completions.result//////");
 }
 

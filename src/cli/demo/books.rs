@@ -5,15 +5,15 @@ use super::super::finding::print_list;
 use super::super::output::{counted, exact, line, money, table};
 use super::super::statement_text;
 use super::super::usage::show_availability;
+use apportion::domain::calendar::Period;
+use apportion::domain::entry::NewEntry;
 use apportion::domain::ids::ContractId;
-use apportion::domain::period::Period;
-use apportion::domain::record::Record;
 use apportion::domain::statement::Statement;
 use apportion::jobs::availability::availability_by_cloud;
 use apportion::jobs::charges::charges_by_channel;
 use apportion::jobs::findings::{self, FindingFilter};
 use apportion::jobs::invoices::draw_all;
-use apportion::jobs::records::record;
+use apportion::jobs::records::{Checks, record};
 use apportion::jobs::settle::{SettleRequest, settle};
 use apportion::jobs::statements::{approve, caps, issue, read, unresolved_events, waive};
 use sqlx::PgPool;
@@ -30,9 +30,9 @@ pub async fn record_subscriptions(pool: &PgPool, month: Period, value: &str) -> 
     let figure = serde_json::json!({
         "kind": "figure", "source": "openai-finance", "id": format!("subscriptions-{month}"),
         "contract": "microsoft-openai", "name": "Subscriptions", "by": "openai",
-        "from": month.first_day(), "through": month.last_day(), "value": value,
+        "from": month.first_day, "through": month.last_day(), "value": value,
     });
-    record(pool, &[Record::from_json(&figure.to_string())?]).await?;
+    record(pool, &[NewEntry::storable(&figure.to_string())?], Checks::Awaited).await?;
     Ok(line(format!("{month}: recorded subscriptions of {value} (made up), as the lab would report them"))?)
 }
 
@@ -123,7 +123,7 @@ pub async fn show_statements(pool: &PgPool, drafted: &[(i64, Statement)]) -> any
     }
     for total in drafted.iter().flat_map(|(_, statement)| statement.totals.iter().map(move |it| (statement, it))) {
         let (statement, it) = total;
-        let payable = money(&it.payable, statement.currency);
+        let payable = money(&it.payable, statement.unit.clone());
         line(format!("{}: {} pays {} {payable}.", statement.period, it.payer, it.payee))?;
     }
     Ok(())

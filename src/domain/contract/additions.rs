@@ -3,12 +3,16 @@
 use super::check::{CheckError, check};
 use super::folder::{Folder, VersionDocument};
 use super::{Contract, Version};
+use crate::domain::fx::FxRate;
 use crate::domain::ids::ContractId;
 use crate::domain::price::Price;
+use std::collections::BTreeMap;
 
 /// What is loaded already.
 pub struct Loaded<'a> {
     pub prices: &'a [Price],
+    /// In the order of their recording.
+    pub rates: &'a [FxRate],
     pub documents: &'a [VersionDocument],
     /// The documents as they read under the folder's register.
     pub contracts: Vec<Contract>,
@@ -17,6 +21,8 @@ pub struct Loaded<'a> {
 /// What of a folder is new.
 pub struct Additions {
     pub prices: Vec<Price>,
+    /// Rates that are new, and those that say another number than what is loaded.
+    pub rates: Vec<FxRate>,
     pub versions: Vec<NewVersion>,
     pub overridden: Vec<Overridden>,
 }
@@ -69,10 +75,11 @@ pub enum AdditionError {
 /// What it would change, or what does not go together with what is loaded.
 pub fn additions(folder: &Folder, loaded: Loaded<'_>) -> Result<Additions, AdditionError> {
     let prices = new_prices(folder, loaded.prices)?;
+    let rates = new_rates(&folder.rates, loaded.rates);
     let versions = new_versions(folder, loaded.documents)?;
     let overridden = overridden(&loaded.contracts, &versions);
     check_together(folder, loaded.contracts)?;
-    Ok(Additions { prices, versions, overridden })
+    Ok(Additions { prices, rates, versions, overridden })
 }
 
 fn overridden(loaded: &[Contract], new: &[NewVersion]) -> Vec<Overridden> {
@@ -100,6 +107,13 @@ fn new_prices(folder: &Folder, loaded: &[Price]) -> Result<Vec<Price>, AdditionE
         }
     }
     Ok(new)
+}
+
+/// Those that the last one loaded of their source, date and pair does not say.
+fn new_rates(stated: &[FxRate], loaded: &[FxRate]) -> Vec<FxRate> {
+    let holding: BTreeMap<_, &FxRate> = loaded.iter().map(|rate| (rate.key(), rate)).collect();
+    let is_new = |rate: &&FxRate| holding.get(&rate.key()).is_none_or(|known| known.rate != rate.rate);
+    stated.iter().filter(is_new).cloned().collect()
 }
 
 fn new_versions(folder: &Folder, stored: &[VersionDocument]) -> Result<Vec<NewVersion>, AdditionError> {

@@ -9,10 +9,12 @@ use super::read::read_version;
 use super::records::{RecordProblem, check_record};
 use super::rights::{RightInVersion, RightsConflict, conflicts};
 use super::{Contract, Version};
+use crate::domain::fx::{FxError, FxRate, read_fx_rates};
 use crate::domain::ids::{ContractId, EventId, ProductId, TermId};
 use crate::domain::price::{Narrowing, Price, PriceBookError, read_price_book};
 use crate::domain::record::{Fact, Record, RecordContent, RecordError};
 use crate::domain::register::{Register, RegisterConflict};
+use chrono::NaiveDate;
 use std::collections::BTreeSet;
 
 /// A file as it was found: its path within the folder, and its text.
@@ -27,6 +29,8 @@ pub struct SourceFile {
 pub struct Folder {
     pub register: Register,
     pub prices: Vec<Price>,
+    /// Rates of exchange.
+    pub rates: Vec<FxRate>,
     pub contracts: Vec<Contract>,
     /// The documents behind each version, by contract and number.
     pub versions: Vec<VersionDocument>,
@@ -64,6 +68,10 @@ pub enum FolderError {
     Read(#[from] ReadError),
     #[error("{path}: {problem}")]
     Prices { path: String, problem: PriceBookError },
+    #[error("{path}: {problem}")]
+    Rates { path: String, problem: FxError },
+    #[error("{path}: the rate of {from} to {to} on {date} of {rate_source} stands in another file too; write it once")]
+    RepeatedRate { path: String, from: String, to: String, date: NaiveDate, rate_source: String },
     #[error("{path}: {problem}")]
     Register { path: String, problem: RegisterConflict },
     #[error("{path}: version of contract \"{contract}\", which no file of the folder states")]
@@ -121,17 +129,19 @@ struct FactLine<'a> {
     record: Record,
 }
 
-/// Reads the Markdown documents, price books (`.csv`) and facts (`.jsonl`) of a folder.
+/// Reads the Markdown documents, rates of exchange (`fx.csv`), price books (other `.csv`) and facts (`.jsonl`) of a folder.
 ///
 /// # Errors
 /// The first thing that is wrong in each document, with its place.
 pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
     let (mut register, mut documents, mut books) = (Register::default(), Vec::new(), Vec::new());
-    let mut facts = Vec::new();
+    let (mut facts, mut rates) = (Vec::new(), Vec::new());
     let mut errors = Vec::new();
     for file in files {
         if file.path.ends_with(".md") {
             read_document(file, &mut register).map_or_else(|error| errors.push(error), |it| documents.push(it));
+        } else if file.path.rsplit('/').next() == Some("fx.csv") {
+            read_rates(file, &mut rates).unwrap_or_else(|error| errors.push(error));
         } else if file.path.ends_with(".csv") {
             let (path, fail) = (file.path.as_str(), |problem| FolderError::Prices { path: file.path.clone(), problem });
             let read = read_price_book(&file.text).map_err(fail);
@@ -155,7 +165,7 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
     let known: Vec<Fact> = facts.iter().filter_map(fact).cloned().collect();
     let conflicts = conflicts(&contracts, &register, &known);
     let conflicts = conflicts.into_iter().map(|conflict| placed(conflict, &documents)).collect();
-    Ok(Folder { register, prices, contracts, versions, examples, facts, conflicts })
+    Ok(Folder { register, prices, rates, contracts, versions, examples, facts, conflicts })
 }
 
 /// Refuses an example that expects something of a term or right which no version states.
@@ -174,6 +184,19 @@ fn check_examples(all: &[VersionExamples], contracts: &[Contract]) -> Result<(),
         }
     }
     FolderErrors::refuse(errors)
+}
+
+/// Adds the rates of a file; each stands once in a folder.
+fn read_rates(file: &SourceFile, rates: &mut Vec<FxRate>) -> Result<(), FolderError> {
+    let fail = |problem| FolderError::Rates { path: file.path.clone(), problem };
+    let read = read_fx_rates(&file.text).map_err(fail)?;
+    let known: BTreeSet<_> = rates.iter().map(FxRate::key).collect();
+    if let Some(FxRate { from, to, date, source, .. }) = read.iter().find(|rate| known.contains(&rate.key())) {
+        let (from, to, rate_source) = (from.clone(), to.clone(), source.clone());
+        return Err(FolderError::RepeatedRate { path: file.path.clone(), from, to, date: *date, rate_source });
+    }
+    rates.extend(read);
+    Ok(())
 }
 
 /// The records of a file, one JSON object a line; empty lines are none.

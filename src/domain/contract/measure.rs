@@ -203,6 +203,8 @@ pub enum PartBlock {
     None,
     /// Nothing until the blocks of all items since then fill it.
     Running(Moment),
+    /// As a whole block, once for all items since then that fill it.
+    Started(Moment),
 }
 
 /// A number that a party reports, or that is derived from others.

@@ -18,25 +18,26 @@ mod raw;
 pub mod read;
 pub mod records;
 pub mod rights;
+pub mod schema;
 pub mod selector;
-pub mod simple;
 pub mod term;
 pub mod value;
 pub mod window;
 
 use super::calendar::Calendar;
-use super::ids::{ContractId, DefinedTerm, TermId};
+use super::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use super::money::{Currency, Rounding};
-use super::period::{Instant, PeriodUnit, Span};
+use super::period::{Instant, Span};
 use beside::{Audit, Effect, FactDefinition, Interest, Open, UnitDefinition, VersionEnd};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use fx::FxRule;
-use measure::{Amount, Base, FigureDefinition};
+use measure::{Amount, Base, FigureDefinition, Measure, Node};
 use rights::Right;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use term::{Cap, Term};
+use value::{Notice, Table};
 use window::{BusinessDays, ProRata};
 
 /// How well a number is known.
@@ -89,9 +90,6 @@ pub struct ContractHead {
     pub currency: Currency,
     /// The periods in which it is settled.
     pub settlement: Calendar,
-    /// Those periods where they are months, quarters or years of the calendar; else the longest of these that is no
-    /// longer. What settles by it refuses other calendars (`simple`).
-    pub period: PeriodUnit,
     pub rounding: Rounding,
     pub negative: Negative,
     /// For windows that a start or end cuts, where a part does not say it itself.
@@ -184,6 +182,13 @@ impl<V: Effective> Contract<V> {
     }
 }
 
+impl Contract {
+    /// Whether some term of some version is between a party and another one.
+    pub fn concerns(&self, party: &PartyId) -> bool {
+        self.versions.iter().flat_map(|version| &version.terms).any(|term| term.parties().contains(&party))
+    }
+}
+
 impl Effective for Version {
     fn number(&self) -> u32 {
         self.number
@@ -199,7 +204,46 @@ impl Version {
         self.terms.iter().find(|term| term.id == *id)
     }
 
+    /// What is not official in a term of this version of a contract, and in all of the contract that it draws on.
+    pub fn assumptions_behind<'v>(&'v self, contract: &ContractId, term: &'v Term) -> Vec<&'v Assumption> {
+        let measures = self.measures_behind(contract, term.mentions());
+        let behind = measures.into_iter().flat_map(|measure| match measure {
+            Measure::Base(name) => self.bases.get(name).map(|base| &base.assumptions),
+            Measure::Amount(name) => self.amounts.get(name).map(|amount| &amount.assumptions),
+            Measure::Accrual { contract: of, term, .. } if of == contract => self.term(term).map(|it| &it.assumptions),
+            Measure::Accrual { .. } | Measure::Figure(_) => None,
+        });
+        term.assumptions.iter().chain(behind.flatten()).collect()
+    }
+
+    /// Measures with all that they are made of within a contract. Loading refuses circles.
+    pub fn measures_behind<'v>(&'v self, contract: &ContractId, measures: Vec<&'v Measure>) -> Vec<&'v Measure> {
+        let mut found = Vec::new();
+        for measure in measures {
+            found.push(measure);
+            let within = match measure {
+                Measure::Base(name) => self.bases.get(name).map(|base| base.mentions()),
+                Measure::Amount(name) => self.amounts.get(name).map(|amount| amount.mentions()),
+                Measure::Accrual { contract: of, term, .. } if of == contract => {
+                    self.term(term).map(|it| it.mentions())
+                }
+                Measure::Accrual { .. } | Measure::Figure(_) => None,
+            };
+            found.extend(self.measures_behind(contract, within.unwrap_or_default()));
+        }
+        found
+    }
+
     pub fn right(&self, id: &TermId) -> Option<&Right> {
         self.rights.iter().find(|right| right.id == *id)
+    }
+
+    /// The values that parties set by notice.
+    pub fn notices(&self) -> Vec<&Notice> {
+        let nodes = self.terms.iter().filter_map(|term| term.node.as_ref());
+        let nodes = nodes.chain(self.amounts.values().map(|amount| &amount.node));
+        let minima = self.terms.iter().filter_map(|term| term.minimum.as_ref()).map(|minimum| &minimum.is);
+        let limits = self.caps.values().map(|cap| &cap.limit);
+        nodes.flat_map(Node::tables).chain(minima).chain(limits).flat_map(Table::notices).collect()
     }
 }

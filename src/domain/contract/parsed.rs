@@ -6,10 +6,8 @@ use super::raw::{Blocks, RawContract, RawDocument};
 use super::read::{self, date};
 use super::window::BusinessDays;
 use super::{ContractHead, Currency};
-use crate::domain::calendar::Calendar;
 use crate::domain::ids::{ContractId, DeploymentId, PartyId, ProductId, TermId, is_name};
 use crate::domain::money::{Exact, UnknownCurrency};
-use crate::domain::period::PeriodUnit;
 use crate::domain::register::Register;
 use chrono::Weekday;
 use chrono_tz::Tz;
@@ -250,7 +248,6 @@ impl Parsed {
             title: self.document.title.clone(),
             zone,
             currency,
-            period: unit_of(&settlement),
             settlement,
             rounding: raw.rounding,
             negative: raw.negative,
@@ -290,15 +287,6 @@ fn of_toml(message: &str, fault: &str) -> Problem {
     match message.strip_prefix("unknown field ").map(quoted).as_deref() {
         Some([name, known @ ..]) => Problem::UnknownField { name: name.clone(), known: known.to_vec() },
         _ => Problem::Toml(message.to_owned()),
-    }
-}
-
-/// The unit of the calendar by which a contract is settled, or the longest that is no longer.
-fn unit_of(calendar: &Calendar) -> PeriodUnit {
-    match calendar {
-        Calendar::Months { months, .. } if months.get() >= 12 => PeriodUnit::Year,
-        Calendar::Months { months, .. } if months.get() >= 3 => PeriodUnit::Quarter,
-        _ => PeriodUnit::Month,
     }
 }
 

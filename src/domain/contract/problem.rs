@@ -135,6 +135,8 @@ pub enum Problem {
     NoUnit { field: &'static str, unit: String },
     #[error("{field} is in {found}, and has to be in {expected}")]
     OtherUnit { field: &'static str, found: String, expected: String },
+    #[error("a unit named \"{name}\" cannot be told from the currency; give it a name of its own")]
+    UnitIsCurrency { name: String },
     #[error("{field} is in \"{found}\", which is no currency and no [unit] of the contract")]
     UnknownUnit { field: &'static str, found: String },
     #[error("{field} is a plain number, a percentage or a fraction, not an amount in {found}")]

@@ -1,22 +1,21 @@
 //! Whether a record is one that a known contract waits for: declared, by its party, in its unit, once.
 
-use super::Contract;
 use super::beside::FactDefinition;
-use super::measure::{FigureDefinition, Reduction};
+use super::measure::{FigureDefinition, FigureKind, Reduction};
 use super::problem::there_is;
-use super::rights::{FactAttribute, FactKind};
+use super::rights::FactKind;
+use super::{Contract, Version};
 use crate::domain::ids::{ContractId, DefinedTerm, DeploymentId, EventId, PartyId, ProductId};
-use crate::domain::money::{Currency, Unit};
-use crate::domain::period::Period;
-use crate::domain::record::{Deduction, Fact, Figure, Record, RecordContent, Reduces, Subject};
+use crate::domain::money::Currency;
+use crate::domain::record::{
+    Decision, Deduction, Fact, Figure, Level, Record, RecordContent, Reduces, Reported, Subject,
+};
 use crate::domain::register::Register;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a record would never count, or count twice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordProblem {
-    #[error("a {kind} cannot be recorded here yet; `apportion simulate` reads it")]
-    NotStored { kind: &'static str },
     #[error("no contract \"{contract}\" is loaded{}", there_is(.known))]
     UnknownContract { contract: ContractId, known: Vec<ContractId> },
     #[error("contract {contract} declares no {kind} \"{name}\"{}", there_is(.known))]
@@ -24,9 +23,11 @@ pub enum RecordProblem {
     #[error("{kind} \"{name}\" is reported by {expected}, not by {found}")]
     OtherParty { kind: &'static str, name: DefinedTerm, expected: PartyId, found: PartyId },
     #[error("figure \"{name}\" is in {expected}, not in {found}")]
-    OtherCurrency { name: DefinedTerm, expected: String, found: String },
-    #[error("figure \"{name}\" lies across periods; report one for each of {first} to {last}")]
-    AcrossPeriods { name: DefinedTerm, first: Period, last: Period },
+    OtherUnit { name: DefinedTerm, expected: String, found: String },
+    #[error("figure \"{name}\" is {expected}")]
+    OtherKind { name: DefinedTerm, expected: &'static str },
+    #[error("{kind} \"{name}\" names {expected}")]
+    OtherNamed { kind: &'static str, name: DefinedTerm, expected: &'static str },
     #[error("figure \"{name}\" is reported for some of these days already: record {other}")]
     Overlap { name: DefinedTerm, other: EventId },
     #[error("no base of a loaded contract takes deductions of the category \"{category}\"{}", there_is(.known))]
@@ -35,12 +36,14 @@ pub enum RecordProblem {
     DeductionCurrency { category: String, expected: Vec<Currency>, found: Currency },
     #[error("fact \"{name}\" happens once, so it has no until; a status has")]
     EventUntil { name: DefinedTerm },
-    #[error("fact \"{name}\" cannot be about a {found}{}", there_is(.known))]
-    OtherSubject { name: DefinedTerm, found: String, known: Vec<&'static str> },
-    #[error("fact \"{name}\" does not say what it is about{}", there_is(.known))]
-    NoSubject { name: DefinedTerm, known: Vec<&'static str> },
+    #[error("{kind} \"{name}\" cannot be about a {found}{}", there_is(.known))]
+    OtherSubject { kind: &'static str, name: DefinedTerm, found: String, known: Vec<String> },
+    #[error("{kind} \"{name}\" does not say what it is about{}", there_is(.known))]
+    NoSubject { kind: &'static str, name: DefinedTerm, known: Vec<String> },
     #[error("no {kind} \"{name}\" is registered{}", there_is(.known))]
     UnknownName { kind: &'static str, name: String, known: Vec<String> },
+    #[error("no version of {contract} has a right \"{name}\"{}", there_is(.known))]
+    UnknownRight { contract: ContractId, name: String, known: Vec<String> },
     #[error("no deployment \"{deployment}\" is registered")]
     UnknownDeployment { deployment: DeploymentId },
     #[error("no product \"{product}\" is registered")]
@@ -62,13 +65,14 @@ pub fn check_record(
     others: &[Record],
 ) -> Result<(), RecordProblem> {
     match &record.content {
-        RecordContent::Figure(figure) => check_figure(&record.id, figure, contracts, others),
+        RecordContent::Figure(figure) => check_figure(&record.id, figure, contracts, register, others),
+        RecordContent::Level(level) => check_level(level, contracts, register),
         RecordContent::Deduction(deduction) => check_deduction(deduction, contracts, register),
         RecordContent::Fact(fact) => check_fact(fact, contracts, register),
-        RecordContent::Level(_)
-        | RecordContent::Receipt(_)
-        | RecordContent::Billing(_)
-        | RecordContent::Decision(_) => Err(RecordProblem::NotStored { kind: record.kind() }),
+        // What is paid may come later; until then it waits.
+        RecordContent::Receipt(_) => Ok(()),
+        RecordContent::Billing(billing) => check_names(&billing.about, register),
+        RecordContent::Decision(decision) => check_decision(decision, contracts),
     }
 }
 
@@ -80,39 +84,66 @@ fn contract_of<'a>(contracts: &'a [Contract], id: &ContractId) -> Result<&'a Con
     })
 }
 
-fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &[Record]) -> Result<(), RecordProblem> {
-    if figure.about != Subject::default() {
-        return Err(RecordProblem::NotStored { kind: "figure about something" });
+/// The figure that a contract declares under a name.
+fn figure_of<'a>(
+    contracts: &'a [Contract],
+    id: &ContractId,
+    name: &DefinedTerm,
+) -> Result<&'a FigureDefinition, RecordProblem> {
+    let contract = contract_of(contracts, id)?;
+    let declared = contract.versions.iter().rev().find_map(|version| version.figures.get(name));
+    declared.ok_or_else(|| {
+        let known = contract.versions.iter().flat_map(|version| version.figures.keys()).cloned().collect();
+        RecordProblem::Undeclared { contract: id.clone(), kind: "figure", name: name.clone(), known }
+    })
+}
+
+/// Checks who reports a figure, in what, and about what.
+fn check_reported(
+    declared: &FigureDefinition,
+    name: &DefinedTerm,
+    (found_by, value, about): (&PartyId, &Reported, &Subject),
+    register: &Register,
+) -> Result<(), RecordProblem> {
+    let FigureDefinition { unit, by, .. } = declared;
+    if let Some(by) = by.as_ref().filter(|by| *by != found_by) {
+        let (expected, found) = (by.clone(), found_by.clone());
+        return Err(RecordProblem::OtherParty { kind: "figure", name: name.clone(), expected, found });
     }
-    let contract = contract_of(contracts, &figure.contract)?;
-    let name = figure.name.clone();
-    let declared = contract.versions.iter().rev().find_map(|version| version.figures.get(&name));
-    let Some(FigureDefinition { unit, by, .. }) = declared else {
-        let known = contract.versions.iter().flat_map(|version| version.figures.keys());
-        return Err(RecordProblem::Undeclared {
-            contract: figure.contract.clone(),
-            kind: "figure",
-            name,
-            known: known.cloned().collect(),
-        });
-    };
-    if let Some(by) = by.as_ref().filter(|by| **by != figure.by) {
-        return Err(RecordProblem::OtherParty { kind: "figure", name, expected: by.clone(), found: figure.by.clone() });
-    }
-    if *unit != figure.value.currency().map(Unit::Currency) {
+    if unit.as_ref().map(ToString::to_string) != value.unit {
         let in_words = |unit: Option<String>| unit.unwrap_or_else(|| "plain numbers".to_owned());
-        let (expected, found) = (unit.as_ref().map(ToString::to_string), figure.value.unit.clone());
-        return Err(RecordProblem::OtherCurrency { name, expected: in_words(expected), found: in_words(found) });
+        let (expected, found) = (unit.as_ref().map(ToString::to_string), value.unit.clone());
+        return Err(RecordProblem::OtherUnit {
+            name: name.clone(),
+            expected: in_words(expected),
+            found: in_words(found),
+        });
     }
-    let period = |date| Period::containing(date, contract.head.period);
-    let (first, last) = (period(figure.from), period(figure.through));
-    if first != last {
-        return Err(RecordProblem::AcrossPeriods { name, first, last });
+    let known = declared.about.iter().map(|attribute| attribute.name().to_owned()).collect();
+    check_subject(("figure", name), about, known, register)
+}
+
+fn check_figure(
+    id: &EventId,
+    figure: &Figure,
+    contracts: &[Contract],
+    register: &Register,
+    others: &[Record],
+) -> Result<(), RecordProblem> {
+    let name = figure.name.clone();
+    let declared = figure_of(contracts, &figure.contract, &name)?;
+    if declared.kind != FigureKind::Flow {
+        let expected = match declared.kind {
+            FigureKind::Level => "a level; write at instead of from and through",
+            _ => COMPUTED,
+        };
+        return Err(RecordProblem::OtherKind { name, expected });
     }
+    check_reported(declared, &name, (&figure.by, &figure.value, &figure.about), register)?;
     let overlaps = |other: &&Record| match &other.content {
         RecordContent::Figure(known) => {
             other.id != *id
-                && (&known.contract, &known.name) == (&figure.contract, &figure.name)
+                && (&known.contract, &known.name, &known.about) == (&figure.contract, &figure.name, &figure.about)
                 && known.from <= figure.through
                 && figure.from <= known.through
         }
@@ -124,14 +155,50 @@ fn check_figure(id: &EventId, figure: &Figure, contracts: &[Contract], others: &
     }
 }
 
-fn check_fact(fact: &Fact, contracts: &[Contract], register: &Register) -> Result<(), RecordProblem> {
-    if fact.party.is_some() {
-        return Err(RecordProblem::NotStored { kind: "fact that names a party" });
+const COMPUTED: &str = "computed of others, and not reported";
+
+/// A level is a figure's, or the value of a parameter that a party sets by notice.
+fn check_level(level: &Level, contracts: &[Contract], register: &Register) -> Result<(), RecordProblem> {
+    let Level { contract, name, .. } = level;
+    let declared = match figure_of(contracts, contract, name) {
+        Err(undeclared @ RecordProblem::Undeclared { .. }) => {
+            let versions = &contract_of(contracts, contract)?.versions;
+            let mut notices = versions.iter().flat_map(Version::notices);
+            let Some(notice) = notices.find(|notice| notice.name == *name) else { return Err(undeclared) };
+            if notice.by != level.by {
+                let (expected, found) = (notice.by.clone(), level.by.clone());
+                return Err(RecordProblem::OtherParty { kind: "parameter", name: name.clone(), expected, found });
+            }
+            return Ok(());
+        }
+        declared => declared?,
+    };
+    match declared.kind {
+        FigureKind::Level => check_reported(declared, name, (&level.by, &level.value, &level.about), register),
+        FigureKind::Flow => {
+            let expected = "a flow; write from and through instead of at";
+            Err(RecordProblem::OtherKind { name: name.clone(), expected })
+        }
+        _ => Err(RecordProblem::OtherKind { name: name.clone(), expected: COMPUTED }),
     }
+}
+
+fn check_decision(decision: &Decision, contracts: &[Contract]) -> Result<(), RecordProblem> {
+    let contract = contract_of(contracts, &decision.contract)?;
+    if contract.versions.iter().any(|version| version.right(&decision.right).is_some()) {
+        return Ok(());
+    }
+    let rights = contract.versions.iter().flat_map(|version| &version.rights);
+    let known: BTreeSet<String> = rights.map(|right| right.id.to_string()).collect();
+    let name = decision.right.to_string();
+    Err(RecordProblem::UnknownRight { contract: decision.contract.clone(), name, known: known.into_iter().collect() })
+}
+
+fn check_fact(fact: &Fact, contracts: &[Contract], register: &Register) -> Result<(), RecordProblem> {
     let contract = contract_of(contracts, &fact.contract)?;
     let name = fact.name.clone();
     let declared = contract.versions.iter().rev().find_map(|version| version.facts.get(&name));
-    let Some(FactDefinition { by, kind, about, .. }) = declared else {
+    let Some(FactDefinition { by, kind, about, names_party, .. }) = declared else {
         let known = contract.versions.iter().flat_map(|version| version.facts.keys()).cloned().collect();
         return Err(RecordProblem::Undeclared { contract: fact.contract.clone(), kind: "fact", name, known });
     };
@@ -141,36 +208,55 @@ fn check_fact(fact: &Fact, contracts: &[Contract], register: &Register) -> Resul
     if fact.until.is_some() && *kind == FactKind::Event {
         return Err(RecordProblem::EventUntil { name });
     }
-    check_subject(fact, about, register)
+    match &fact.party {
+        Some(party) if *names_party && !register.parties.contains_key(party) => {
+            let known = register.parties.keys().map(ToString::to_string).collect();
+            return Err(RecordProblem::UnknownName { kind: "party", name: party.to_string(), known });
+        }
+        Some(_) if !names_party => {
+            return Err(RecordProblem::OtherNamed { kind: "fact", name, expected: "no party" });
+        }
+        None if *names_party => return Err(RecordProblem::OtherNamed { kind: "fact", name, expected: "a party" }),
+        _ => {}
+    }
+    let known = about.iter().map(|attribute| attribute.name().to_owned()).collect();
+    check_subject(("fact", &name), &fact.about, known, register)
 }
 
-/// Checks that a fact is about what it may be about, and that there is such a thing.
-fn check_subject(fact: &Fact, about: &BTreeSet<FactAttribute>, register: &Register) -> Result<(), RecordProblem> {
-    let Subject { product, capability, cloud, others } = &fact.about;
-    if let Some(other) = others.keys().next() {
-        let known = about.iter().map(|attribute| attribute.name()).collect();
-        return Err(RecordProblem::OtherSubject { name: fact.name.clone(), found: other.clone(), known });
+/// Checks that something is about what it may be about, and that there is such a thing.
+fn check_subject(
+    (kind, name): (&'static str, &DefinedTerm),
+    subject: &Subject,
+    known: Vec<String>,
+    register: &Register,
+) -> Result<(), RecordProblem> {
+    let Subject { product, capability, cloud, others } = subject;
+    let named = [("product", product.is_some()), ("capability", capability.is_some()), ("cloud", cloud.is_some())];
+    let named = named.into_iter().filter(|(_, is_named)| *is_named).map(|(name, _)| name);
+    let named: Vec<&str> = named.chain(others.keys().map(String::as_str)).collect();
+    if let Some(other) = named.iter().find(|attribute| !known.iter().any(|it| it == *attribute)) {
+        let (name, found) = (name.clone(), (*other).to_owned());
+        return Err(RecordProblem::OtherSubject { kind, name, found, known });
     }
-    let named = [
-        product.is_some().then_some(FactAttribute::Product),
-        capability.is_some().then_some(FactAttribute::Capability),
-        cloud.is_some().then_some(FactAttribute::Cloud),
-    ];
-    let named: Vec<FactAttribute> = named.into_iter().flatten().collect();
-    let known: Vec<&str> = about.iter().map(|attribute| attribute.name()).collect();
-    if let Some(other) = named.iter().find(|attribute| !about.contains(attribute)) {
-        let (name, found) = (fact.name.clone(), other.name().to_owned());
-        return Err(RecordProblem::OtherSubject { name, found, known });
+    if named.is_empty() && !known.is_empty() {
+        return Err(RecordProblem::NoSubject { kind, name: name.clone(), known });
     }
-    if named.is_empty() && !about.is_empty() {
-        return Err(RecordProblem::NoSubject { name: fact.name.clone(), known });
-    }
+    check_names(subject, register)
+}
+
+/// Checks that the register has the products, capabilities, clouds and deployments that a subject names.
+fn check_names(subject: &Subject, register: &Register) -> Result<(), RecordProblem> {
+    let Subject { product, capability, cloud, others } = subject;
     if let Some(product) = product.as_ref().filter(|product| !register.products.contains_key(product)) {
         return Err(RecordProblem::UnknownProduct { product: product.clone() });
     }
     if let Some(cloud) = cloud.as_ref().filter(|cloud| !register.clouds.contains_key(*cloud)) {
         let known = register.clouds.keys().cloned().collect();
         return Err(RecordProblem::UnknownName { kind: "cloud", name: cloud.clone(), known });
+    }
+    let deployment = others.get("deployment").map(|it| DeploymentId::from(it.as_str()));
+    if let Some(deployment) = deployment.filter(|it| !register.deployments.contains_key(it)) {
+        return Err(RecordProblem::UnknownDeployment { deployment });
     }
     let capabilities = || register.products.values().flat_map(|product| &product.capabilities);
     if let Some(capability) = capability.as_ref().filter(|it| !capabilities().any(|known| known == *it)) {
@@ -205,8 +291,7 @@ fn check_deduction(deduction: &Deduction, contracts: &[Contract], register: &Reg
     }
     match &deduction.reduces {
         // An event may come after its refund; until then the deduction waits, and settlements count it.
-        Reduces::Event(_) => Ok(()),
-        Reduces::Events(_) => Err(RecordProblem::NotStored { kind: "deduction of several events" }),
+        Reduces::Event(_) | Reduces::Events(_) => Ok(()),
         Reduces::Usage { deployment, .. } if !register.deployments.contains_key(deployment) => {
             Err(RecordProblem::UnknownDeployment { deployment: deployment.clone() })
         }

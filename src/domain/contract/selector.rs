@@ -1,6 +1,7 @@
 //! By what items are selected, grouped and told apart: their attributes, and what facts say of them.
 
 use crate::domain::ids::DefinedTerm;
+use crate::domain::usage::UsageAttribute;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
@@ -70,6 +71,17 @@ impl Attribute {
     /// The attribute of a name, facts left aside.
     pub fn plain(name: &str) -> Option<Self> {
         Self::PLAIN.into_iter().find(|it| it.name() == name)
+    }
+}
+
+impl From<UsageAttribute> for Attribute {
+    fn from(attribute: UsageAttribute) -> Self {
+        match attribute {
+            UsageAttribute::Buyer => Self::Buyer,
+            UsageAttribute::BuyerClass => Self::BuyerClass,
+            UsageAttribute::Country => Self::Country,
+            UsageAttribute::Label => Self::Label,
+        }
     }
 }
 

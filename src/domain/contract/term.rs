@@ -133,15 +133,16 @@ impl Life {
             Moment::At(at) => Some(*at),
             Moment::Fact(_) => None,
         };
-        (self.from.as_ref().and_then(at), self.until.iter().filter_map(at).min())
+        (self.from.iter().filter_map(at).max(), self.until.iter().filter_map(at).min())
     }
 }
 
 /// When a term is in force, within the time of its version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Life {
-    pub from: Option<Moment>,
-    /// Exclusive.
+    /// The last of them; none: as long as its versions.
+    pub from: Vec<Moment>,
+    /// The first of them, exclusive.
     pub until: Vec<Moment>,
     pub lasts: Option<Length>,
     /// The status that has to hold.

@@ -115,6 +115,19 @@ impl Table {
         found
     }
 
+    /// The values in it that are set by notice.
+    pub fn notices(&self) -> Vec<&Notice> {
+        let mut found: Vec<&Notice> = Vec::new();
+        for row in &self.rows {
+            match &row.is {
+                Cell::Noticed(notice) => found.push(notice),
+                Cell::Table(table) | Cell::Tiered { table, .. } => found.extend(table.notices()),
+                Cell::Number(_) | Cell::Nothing | Cell::Measured(_) => {}
+            }
+        }
+        found
+    }
+
     /// The figures and amounts that stand for numbers in it, and what its own tiers measure.
     pub fn mentions(&self) -> Vec<&Measure> {
         let mut found = Vec::new();

@@ -2,7 +2,7 @@
 
 use crate::domain::ids::DefinedTerm;
 use crate::domain::period::{Instant, Length};
-use chrono::{NaiveDate, Weekday};
+use chrono::{Datelike, Days, Months, NaiveDate, Weekday};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -79,6 +79,30 @@ pub struct Due {
     pub after: Length,
     pub business_days: bool,
     pub what: DueAfter,
+}
+
+impl Due {
+    /// The day on which it is due, where that is counted from the end of a settlement period.
+    pub fn after_period(&self, last_day: NaiveDate, business_days: Option<&BusinessDays>) -> Option<NaiveDate> {
+        match (&self.what, self.after) {
+            (DueAfter::Window | DueAfter::Receipt | DueAfter::Invoice | DueAfter::Fact(_), _) => None,
+            (DueAfter::Period, Length::Days(days)) if self.business_days => business_days?.after(last_day, days),
+            (DueAfter::Period, Length::Days(days)) => last_day.checked_add_days(Days::new(days.into())),
+            (DueAfter::Period, Length::Months(months)) => last_day.checked_add_months(Months::new(months)),
+            (DueAfter::Period, Length::Hours(_)) => None,
+        }
+    }
+}
+
+impl BusinessDays {
+    /// The day so many business days later.
+    fn after(&self, day: NaiveDate, days: u32) -> Option<NaiveDate> {
+        let is_one = |day: &NaiveDate| !self.weekend.contains(&day.weekday()) && !self.holidays.contains(day);
+        match usize::try_from(days).ok()?.checked_sub(1) {
+            None => Some(day),
+            Some(before) => day.succ_opt()?.iter_days().filter(is_one).nth(before),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

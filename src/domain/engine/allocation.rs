@@ -1,6 +1,22 @@
 //! Shares of a rounded amount: parts sum to the whole (CONTRACTS section 6).
 
-use crate::domain::money::Exact;
+use crate::domain::money::{Exact, Rounding};
+
+/// Rounds parts so that they sum to their rounded sum: that is allocated in proportion to them. Where some are owed
+/// and others to be returned no proportion says what each is: each is then rounded from what it is itself.
+pub fn round_together(parts: &[Exact], digits: u32, rounding: Rounding) -> Vec<Exact> {
+    let whole: Exact = parts.iter().cloned().sum();
+    let rounded = whole.round(digits, rounding);
+    let goes_the_other_way = |part: &Exact| !part.is_zero() && part.is_negative() != whole.is_negative();
+    let allocated = match parts.iter().any(goes_the_other_way) {
+        false => allocate(&rounded, digits, parts),
+        true => {
+            let minor = Exact::power_of_ten(digits);
+            in_units(parts.iter().map(|part| part * &minor).collect(), &(&rounded * &minor), digits)
+        }
+    };
+    allocated.unwrap_or_else(|| vec![Exact::zero(); parts.len()])
+}
 
 /// Divides a rounded amount in proportion to weights: the largest remainders take what is left, ties go to the part
 /// listed first, a part without weight takes nothing. None where no part has a weight.
@@ -11,9 +27,13 @@ pub fn allocate(amount: &Exact, digits: u32, weights: &[Exact]) -> Option<Vec<Ex
     let minor = Exact::power_of_ten(digits);
     let units = amount * &minor;
     let exact_parts = weights.iter().map(|weight| (&units * weight).checked_div(&whole));
-    let exact_parts: Vec<Exact> = exact_parts.collect::<Option<_>>()?;
+    in_units(exact_parts.collect::<Option<_>>()?, &units, digits)
+}
+
+/// Whole units of exact parts that sum to a number of them, as amounts. A part of nothing takes nothing.
+fn in_units(exact_parts: Vec<Exact>, units: &Exact, digits: u32) -> Option<Vec<Exact>> {
     let mut parts: Vec<Exact> = exact_parts.iter().map(Exact::trunc).collect();
-    let mut left = &units - &parts.iter().cloned().sum();
+    let mut left = units - &parts.iter().cloned().sum();
     let one = if left.is_negative() { Exact::from_integer(-1) } else { Exact::from_integer(1) };
     let mut order: Vec<usize> = (0..parts.len()).collect();
     let remainder = |place: &usize| {
@@ -23,8 +43,8 @@ pub fn allocate(amount: &Exact, digits: u32, weights: &[Exact]) -> Option<Vec<Ex
     // A stable sort keeps the part listed first before its equals.
     order.sort_by_key(|place| std::cmp::Reverse(remainder(place)));
     for place in order {
-        let has_weight = weights.get(place).is_some_and(|weight| !weight.is_zero());
-        if left.is_zero() || !has_weight {
+        let is_of_nothing = exact_parts.get(place).is_none_or(Exact::is_zero);
+        if left.is_zero() || is_of_nothing {
             continue;
         }
         if let Some(part) = parts.get_mut(place) {
@@ -32,7 +52,7 @@ pub fn allocate(amount: &Exact, digits: u32, weights: &[Exact]) -> Option<Vec<Ex
             left = &left - &one;
         }
     }
-    let to_amount = minor.inverse()?;
+    let to_amount = Exact::power_of_ten(digits).inverse()?;
     Some(parts.iter().map(|part| part * &to_amount).collect())
 }
 
@@ -60,6 +80,20 @@ mod tests {
         assert_eq!(shown("100", &["40", "30", "30"]), ["40", "30", "30"]);
         assert_eq!(shown("0.05", &["1", "1", "5"]), ["0.01", "0.01", "0.03"], "5/7, 5/7 and 25/7 cents");
         assert_eq!(allocate(&exact("1"), 2, &[exact("0"), exact("0")]), None);
+    }
+
+    #[test]
+    fn what_is_owed_and_returned_is_rounded_by_itself() {
+        let shown = |parts: &[&str]| {
+            let parts: Vec<Exact> = parts.iter().map(|it| exact(it)).collect();
+            let rounded = round_together(&parts, 2, Rounding::HalfUp);
+            rounded.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&["-30", "30"]), ["-30", "30"]);
+        assert_eq!(shown(&["1000.006", "-1000"]), ["1000.01", "-1000"]);
+        assert_eq!(shown(&["0.335", "-0.1675", "-0.1675"]), ["0.33", "-0.17", "-0.16"]);
+        assert_eq!(shown(&["0", "0"]), ["0", "0"]);
+        assert_eq!(shown(&["0.005", "0.005"]), ["0.01", "0"]);
     }
 
     proptest! {

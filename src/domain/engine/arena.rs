@@ -64,12 +64,6 @@ impl<T> Default for Arena<T> {
     }
 }
 
-impl<T> FromIterator<T> for Arena<T> {
-    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
-        Self { values: values.into_iter().collect() }
-    }
-}
-
 // Derived, these would ask the same of `T`.
 impl<T> Clone for Id<T> {
     fn clone(&self) -> Self {

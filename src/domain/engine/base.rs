@@ -1,20 +1,24 @@
 //! Bases: what of an item counts, less what reduces it (CONTRACTS section 2).
 
-use super::EngineError;
 use super::counter::part_above;
 use super::item::{AttributesId, Charge, Content, Deduction, InUnit};
 use super::leaf::ItemLeaves;
 use super::node::evaluate;
 use super::outcome::Lines;
 use super::plan::Step;
-use super::run::{Engine, Passing, content, named};
+use super::reported::missing_figure;
+use super::run::{Engine, content, named};
+use super::state::Passing;
+use super::watch::Total;
+use super::window::compares;
+use super::{EngineError, Unpriced};
 use crate::domain::contract::Straddling;
 use crate::domain::contract::beside::Worth;
 use crate::domain::contract::measure::{Base, Basis, BelowZero, Measure, Place, Reduction, Selection, Source};
-use crate::domain::contract::selector::Filter;
+use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::ids::DefinedTerm;
 use crate::domain::money::{Exact, Unit};
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, local_date};
 
 impl<'a, L: Lines> Engine<'a, L> {
     /// What a flow figure yields where it stands.
@@ -44,6 +48,26 @@ impl<'a, L: Lines> Engine<'a, L> {
         unit: &Unit,
         passing: &Passing<'_>,
     ) -> Result<Option<Exact>, EngineError> {
+        let Some(above) = self.counted(step, base, unit, passing)? else { return Ok(None) };
+        if base.below_zero == BelowZero::Keep {
+            return Ok(Some(above));
+        }
+        // It is decided on the period's total, which is its only item then.
+        let whole = self.group(&[], step, passing.attributes, passing.at);
+        if let Some(group) = self.group_state(step.stream, whole) {
+            group.period += &above;
+        }
+        Ok(None)
+    }
+
+    /// The same before its total is decided on.
+    pub(super) fn counted(
+        &mut self,
+        step: &'a Step<'a>,
+        base: &'a Base,
+        unit: &Unit,
+        passing: &Passing<'_>,
+    ) -> Result<Option<Exact>, EngineError> {
         let mut counted: Option<Exact> = None;
         let mut add = |amount: Exact| counted = Some(&counted.take().unwrap_or_default() + &amount);
         for selection in &base.select {
@@ -55,21 +79,26 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         for less in &base.less {
             let taken = match &less.what {
-                Reduction::Deductions(categories) => match content(step, passing) {
-                    Some(Content::Deduction(deduction))
-                        if categories.iter().any(|it| it == deduction.category)
-                            && self.stands(step, base, deduction, less.at)
-                            && self.selects_named(step, base, deduction, passing) =>
-                    {
-                        Some(self.convert(step, &deduction.amount, unit, passing)?)
+                Reduction::Deductions(categories) => {
+                    let is_listed = |it: &Deduction<'_>| categories.iter().any(|category| category == it.category);
+                    let mut found: Vec<(&str, Exact)> = Vec::new();
+                    for deduction in self.deductions(step, base, less.at, passing).filter(|it| is_listed(it)) {
+                        found.push((deduction.category, self.convert(step, &deduction.amount, unit, passing)?));
                     }
-                    _ => None,
-                },
+                    // Of what is above a threshold nobody can say which part was taken off.
+                    if self.lines.wants_parts() && base.above.is_none() {
+                        self.taken_off.extend(found.iter().map(|(of, amount)| ((*of).to_owned(), amount.clone())));
+                    }
+                    (!found.is_empty()).then(|| found.into_iter().map(|(_, amount)| amount).sum())
+                }
                 Reduction::Node(node) => {
                     let is_touched = node
                         .measures()
                         .iter()
                         .any(|measure| step.input(measure).is_some_and(|stream| delta(passing, stream).is_some()));
+                    if is_touched && compares(node) {
+                        self.needs_items();
+                    }
                     let mut leaves = ItemLeaves { engine: self, step, passing, tiers: None, group: passing.attributes };
                     is_touched.then(|| evaluate(node, &mut leaves)).transpose()?
                 }
@@ -87,16 +116,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             None => return Ok(None),
         };
-        let above = self.above(step, base, counted, passing)?;
-        if base.below_zero == BelowZero::Keep {
-            return Ok(Some(above));
-        }
-        // It is decided on the period's total, which is its only item then.
-        let whole = self.group(&[], step, passing.attributes, passing.at);
-        if let Some(group) = self.group_state(step.stream, whole) {
-            group.period += &above;
-        }
-        Ok(None)
+        self.above(step, base, counted, passing).map(Some)
     }
 
     /// What a selection takes of what passes.
@@ -110,6 +130,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         if let Source::Of(measure) = &selection.of {
             let amount = self.drawn(step, measure, unit, passing)?;
             let is_taken = amount.is_some() && self.takes(step, &selection.filter, passing.attributes, passing.at);
+            self.drawn_of = Some(measure).filter(|_| is_taken);
             return Ok(amount.filter(|_| is_taken));
         }
         let Some(content) = content(step, passing) else { return Ok(None) };
@@ -132,13 +153,10 @@ impl<'a, L: Lines> Engine<'a, L> {
                         let item = passing.item.map(|item| named(&item.id)).unwrap_or_default();
                         return Err(EngineError::NoContext { contract: step.agreement.head.id.clone(), item });
                     }
+                    // All that is missing is told at once.
                     Charge::NoPrice => {
-                        return Err(EngineError::MissingPrice {
-                            contract: step.agreement.head.id.clone(),
-                            base: base.name.clone(),
-                            item: passing.item.map(|item| named(&item.id)).unwrap_or_default(),
-                            at: passing.at,
-                        });
+                        self.miss_price(step, base, passing);
+                        return Ok(None);
                     }
                 }
             }
@@ -165,6 +183,19 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(None);
         }
         self.convert(step, amount, unit, passing).map(Some)
+    }
+
+    fn miss_price(&mut self, step: &Step<'a>, base: &Base, passing: &Passing<'_>) {
+        let attributes = &self.attributes[passing.attributes];
+        let value = |name| attributes.get(name).unwrap_or_default().to_owned();
+        let of = Unpriced {
+            product: value(&Attribute::Product),
+            meter: value(&Attribute::Meter),
+            service_tier: value(&Attribute::ServiceTier),
+            deployment: value(&Attribute::Deployment),
+        };
+        let key = (step.agreement.head.id.clone(), base.name.clone(), of);
+        self.unpriced.entry(key).or_insert(passing.at);
     }
 
     /// Refuses a record of an interval that lies across a boundary, where the contract says so.
@@ -210,27 +241,52 @@ impl<'a, L: Lines> Engine<'a, L> {
         filter.selects(|name| self.attribute(step, of, at, name))
     }
 
-    /// Whether a deduction reduces a base in this telling of it. The definition in force at the item that it names
-    /// says where it stands: an amendment between the two neither doubles nor loses it.
-    fn stands(&self, step: &Step<'a>, base: &Base, deduction: &Deduction<'_>, at: Place) -> bool {
-        let of_basis = deduction.basis == base.basis;
-        let Some(item_at) = deduction.item_at else { return of_basis && deduction.place == Place::OwnDate };
-        let governing = step.agreement.in_force(item_at).and_then(|version| version.bases.get(&base.name));
-        let listed = governing.and_then(|base| {
-            base.less.iter().find(|less| match &less.what {
-                Reduction::Deductions(categories) => categories.iter().any(|it| it == deduction.category),
-                Reduction::Node(_) => false,
-            })
-        });
-        of_basis && deduction.place == at && listed.is_some_and(|less| less.at == at)
+    /// What reduces a base of what passes: a deduction at its own date, or what makes an item smaller that counts.
+    fn deductions<'p>(
+        &self,
+        step: &Step<'a>,
+        base: &Base,
+        at: Place,
+        passing: &'p Passing<'_>,
+    ) -> impl Iterator<Item = &'p Deduction<'p>> + use<'p, 'a, L> {
+        let (own, there) = match content(step, passing) {
+            Some(Content::Deduction(deduction)) => (Some(deduction), [].as_slice()),
+            Some(_) if at == Place::Item => (None, passing.item.map(|it| it.less.as_slice()).unwrap_or_default()),
+            _ => (None, [].as_slice()),
+        };
+        // The definition in force at the item that it names says whether that counts, and where it stands: an amendment
+        // between the two neither doubles nor loses it.
+        let item_at = own.and_then(|it| it.item_at);
+        let governing = item_at.map_or(Some(base), |at| step.agreement.in_force(at)?.bases.get(&base.name));
+        let own = own.filter(|own| governing.is_some_and(|base| stands(base, own, at)));
+        let is_any = own.is_some() || !there.is_empty();
+        let place = item_at.unwrap_or(passing.at);
+        let counts = |is_of_billing| {
+            let selects = |base: &Base| self.selects_named(step, (base, is_of_billing), place, passing);
+            is_any && governing.is_some_and(selects)
+        };
+        let (of_charge, of_billing) = (counts(false), counts(true));
+        let basis = base.basis;
+        let counts = move |it: &&Deduction<'_>| if it.is_of_billing { of_billing } else { of_charge };
+        own.into_iter().chain(there).filter(move |it| counts(it) && it.basis == basis)
     }
 
-    /// Whether a base selects what a deduction names, as it did there: that has the deduction's attributes.
-    fn selects_named(&self, step: &Step<'a>, base: &Base, deduction: &Deduction<'_>, passing: &Passing<'_>) -> bool {
-        let at = deduction.item_at.unwrap_or(passing.at);
+    /// Whether a base selects what a deduction names, as it did there: that has the deduction's attributes. A billing
+    /// that stands alone is no charge.
+    pub(super) fn selects_named(
+        &self,
+        step: &Step<'a>,
+        (base, is_of_billing): (&Base, bool),
+        at: Instant,
+        passing: &Passing<'_>,
+    ) -> bool {
         base.select.iter().any(|selection| {
-            matches!(selection.of, Source::Charges | Source::Billings)
-                && self.selects(step, &selection.filter, passing.attributes, at)
+            let is_of_it = match selection.of {
+                Source::Charges => !is_of_billing,
+                Source::Billings => true,
+                Source::Units | Source::Facts(_) | Source::Of(_) => false,
+            };
+            is_of_it && self.selects(step, &selection.filter, passing.attributes, at)
         })
     }
 
@@ -257,8 +313,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(Exact::zero());
         }
         let part = part_above(&counter.count, &step_of, &edge);
-        let is_above = counter.count > edge;
+        let (is_above, before) = (counter.count > edge, counter.count.clone());
         counter.count += &step_of;
+        self.watch(Total::Threshold(step.stream, group), &before, &step_of, [&edge]);
         if above.of.is_none() {
             return Ok(part);
         }
@@ -276,13 +333,14 @@ impl<'a, L: Lines> Engine<'a, L> {
         passing: &Passing<'_>,
     ) -> Result<Exact, EngineError> {
         let at = passing.at;
-        if amount.unit == unit {
+        // Nothing is nothing in any unit.
+        if amount.unit == unit || amount.value.is_zero() {
             return Ok(amount.value.clone());
         }
         if let Some(worth) = worth_of(step, unit) {
             return self.convert_by_worth(step, amount, (unit, worth), passing);
         }
-        let date = at.with_timezone(&step.agreement.head.zone).date_naive();
+        let date = local_date(at, step.agreement.head.zone);
         let period_end = step.agreement.head.settlement.window(date).map_or(date, |period| period.last_day());
         let rate = self.known.rate(step.version.fx.as_ref(), (amount.unit, unit), date, period_end);
         let rate = rate.map_err(|missing| EngineError::MissingFx {
@@ -329,12 +387,18 @@ impl<'a, L: Lines> Engine<'a, L> {
         at: Instant,
     ) -> Result<Exact, EngineError> {
         let level = self.known.level(&step.agreement.head.id, name, &self.attributes[of], at);
-        level.cloned().ok_or_else(|| EngineError::MissingFigure {
-            contract: step.agreement.head.id.clone(),
-            figure: name.clone(),
-            at,
-        })
+        level.cloned().ok_or_else(|| missing_figure(step, name, at))
     }
+}
+
+/// Whether a deduction reduces a base at its own date, as the base says where it stands.
+fn stands(base: &Base, deduction: &Deduction<'_>, at: Place) -> bool {
+    let lists = |what: &Reduction| match what {
+        Reduction::Deductions(categories) => categories.iter().any(|category| category == deduction.category),
+        Reduction::Node(_) => false,
+    };
+    let listed = base.less.iter().find(|less| lists(&less.what));
+    deduction.item_at.is_none() || at == Place::OwnDate && listed.is_some_and(|less| less.at == at)
 }
 
 /// What one of a declared unit is worth, where that is stated.

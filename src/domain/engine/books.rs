@@ -3,15 +3,17 @@
 use super::EngineError;
 use super::entitlement::{Entitlements, owed};
 use super::feed::{Feed, Known};
+use super::outcome::{Line, Lines};
 use super::plan::plan;
-use super::run::{Engine, Shares};
+use super::run::{Engine, Finished, Shares};
 use crate::domain::calendar::{Calendar, Window};
 use crate::domain::contract::beside::Meanwhile;
-use crate::domain::contract::measure::Measure;
-use crate::domain::contract::{Assumed, Assumption, Confidence, Contract, Version};
+use crate::domain::contract::fx::FxDate;
+use crate::domain::contract::measure::{FigureDefinition, FigureKind, Measure};
+use crate::domain::contract::{Assumed, Confidence, Contract, Version};
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::{Exact, Rounding, Unit};
-use crate::domain::period::{Instant, Span};
+use crate::domain::period::{Instant, Span, local_date, start_of_day};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,7 +78,7 @@ impl Books {
         let id = &contract.head.id;
         let progress = self.contracts.get(id).copied().unwrap_or_default();
         if progress.closed.is_some_and(|closed| period <= closed) {
-            let lines = self.due(id, period, owed);
+            let lines = due(id, period, owed, &self.booked);
             return match lines.is_empty() {
                 true => Ok(vec![Settlement { period, lines }]),
                 false => Err(BooksError::PeriodClosed { contract: id.clone(), period }),
@@ -87,7 +89,7 @@ impl Books {
         }
         let calendar = &contract.head.settlement;
         let zone = contract.head.zone;
-        let begins = contract.begins().and_then(|at| calendar.window(at.with_timezone(&zone).date_naive()));
+        let begins = contract.begins().and_then(|at| calendar.window(local_date(at, zone)));
         let open = match progress.closed {
             Some(closed) => calendar.next(closed),
             None => begins.or_else(|| match calendar {
@@ -139,7 +141,7 @@ impl Books {
         period: Window,
         owed: &BTreeMap<Account, ByPeriod>,
     ) -> BTreeMap<Account, ByPeriod> {
-        let due = self.due(contract, period, owed);
+        let due = due(contract, period, owed, &self.booked);
         for (account, by_period) in &due {
             let booked = self.booked.entry(account.clone()).or_default();
             for (origin, amount) in by_period {
@@ -148,57 +150,127 @@ impl Books {
         }
         due
     }
+}
 
-    /// `owed for all origin periods up to one - everything booked for them`. What a version removed is returned.
-    fn due(
-        &self,
-        contract: &ContractId,
-        period: Window,
-        owed: &BTreeMap<Account, ByPeriod>,
-    ) -> BTreeMap<Account, ByPeriod> {
-        let of_contract = |account: &&Account| account.contract == *contract;
-        let accounts: BTreeSet<&Account> = owed.keys().chain(self.booked.keys()).filter(of_contract).collect();
-        let nothing = ByPeriod::new();
-        let mut found = BTreeMap::new();
-        for account in accounts {
-            let owed = owed.get(account).unwrap_or(&nothing);
-            let booked = self.booked.get(account).unwrap_or(&nothing);
-            let origins: BTreeSet<&Window> = owed.keys().chain(booked.keys()).filter(|it| **it <= period).collect();
-            let amount = |of: &ByPeriod, origin: &Window| of.get(origin).cloned().unwrap_or_default();
-            let due = origins.into_iter().map(|origin| (*origin, amount(owed, origin) - amount(booked, origin)));
-            let due: ByPeriod = due.filter(|(_, amount)| !amount.is_zero()).collect();
-            if !due.is_empty() {
-                found.insert(account.clone(), due);
-            }
+/// `owed for all origin periods up to one - everything booked for them`. What a version removed is returned.
+pub fn due(
+    contract: &ContractId,
+    period: Window,
+    owed: &BTreeMap<Account, ByPeriod>,
+    booked: &BTreeMap<Account, ByPeriod>,
+) -> BTreeMap<Account, ByPeriod> {
+    let of_contract = |account: &&Account| account.contract == *contract;
+    let accounts: BTreeSet<&Account> = owed.keys().chain(booked.keys()).filter(of_contract).collect();
+    let nothing = ByPeriod::new();
+    let mut found = BTreeMap::new();
+    for account in accounts {
+        let owed = owed.get(account).unwrap_or(&nothing);
+        let booked = booked.get(account).unwrap_or(&nothing);
+        let origins: BTreeSet<&Window> = owed.keys().chain(booked.keys()).filter(|it| **it <= period).collect();
+        let amount = |of: &ByPeriod, origin: &Window| of.get(origin).cloned().unwrap_or_default();
+        let due = origins.into_iter().map(|origin| (*origin, amount(owed, origin) - amount(booked, origin)));
+        let due: ByPeriod = due.filter(|(_, amount)| !amount.is_zero()).collect();
+        if !due.is_empty() {
+            found.insert(account.clone(), due);
         }
-        found
     }
+    found
+}
+
+/// What a run tells beside amounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    Amounts,
+    /// What the contract's bases are made of, for people.
+    Parts,
 }
 
 /// What the terms of a contract yield, as far as they and those that they draw on have come.
 pub struct Run {
     pub entitlements: Entitlements,
     shares: Shares,
+    /// Stretches of summed usage that have to be opened: what is said here may differ from what the items yield.
+    pub unsure: Vec<Span>,
+}
+
+/// The instants between which nothing that decides on usage changes for a contract, or for those that it draws on,
+/// from when they begin up to an end. Usage may be summed between them.
+///
+/// # Errors
+/// As [`run`].
+pub fn edges(
+    known: &Known<'_>,
+    feed: &Feed<'_>,
+    contract: &ContractId,
+    through: Instant,
+) -> Result<Vec<Instant>, EngineError> {
+    let contracts = drawn_on(known.contracts, contract);
+    let plan = plan(&contracts)?;
+    let lines = |_: Line<'_>| {};
+    let changes = Engine::new(&plan, &feed.knowledge, feed.attributes.clone(), through, lines).changes();
+    let Some(start) = changes.first().copied() else { return Ok(Vec::new()) };
+    let span = Span { start, end: through };
+    let prices = known.prices.boundaries().filter(|at| span.contains(*at));
+    let mut edges: BTreeSet<Instant> = changes.iter().copied().chain(prices).collect();
+    for contract in &contracts {
+        if contract.versions.iter().any(changes_daily) {
+            let zone = contract.head.zone;
+            let days = local_date(start, zone).iter_days().map(|day| start_of_day(zone, day));
+            edges.extend(days.skip_while(|at| *at <= start).take_while(|at| *at < through));
+        }
+    }
+    Ok(edges.into_iter().collect())
+}
+
+/// Whether what decides on an item depends on its local day.
+fn changes_daily(version: &Version) -> bool {
+    let of_day =
+        |figure: &FigureDefinition| matches!(figure.kind, FigureKind::Average { .. } | FigureKind::Left { .. });
+    version.fx.as_ref().is_some_and(|rule| rule.date == FxDate::Item) || version.figures.values().any(of_day)
 }
 
 /// Runs a contract, and those that it draws on, up to an instant.
 ///
 /// # Errors
 /// What stops the settlement.
-pub fn run(known: &Known<'_>, feed: &Feed<'_>, contract: &ContractId, through: Instant) -> Result<Run, EngineError> {
-    let contracts = drawn_on(known.contracts, contract);
-    let settled = contracts.iter().find(|it| it.head.id == *contract);
+pub fn run(
+    known: &Known<'_>,
+    feed: &Feed<'_>,
+    contract: &ContractId,
+    through: Instant,
+    detail: Detail,
+) -> Result<Run, EngineError> {
+    let settled = known.contracts.iter().find(|it| it.head.id == *contract);
     settled.map_or(Ok(()), |settled| check_agreed(settled, through))?;
+    let mut lines = Entitlements::new(known.contracts);
+    if detail == Detail::Parts {
+        lines = lines.with_parts(contract);
+    }
+    let Finished { lines, shares, unsure } = tell(known, feed, contract, through, lines)?;
+    let entitlements = lines.checked(contract)?;
+    settled.map_or(Ok(()), |settled| check_official(settled, &entitlements))?;
+    Ok(Run { entitlements, shares, unsure })
+}
+
+/// Runs a contract, and those that it draws on, up to an instant, and tells every line.
+///
+/// # Errors
+/// What stops every run of it.
+pub fn tell<L: Lines>(
+    known: &Known<'_>,
+    feed: &Feed<'_>,
+    contract: &ContractId,
+    through: Instant,
+    lines: L,
+) -> Result<Finished<L>, EngineError> {
+    let contracts = drawn_on(known.contracts, contract);
     let plan = plan(&contracts)?;
-    let lines = Entitlements::new(&contracts);
     let mut engine = Engine::new(&plan, &feed.knowledge, feed.attributes.clone(), through, lines);
+    engine = engine.with_summed(&feed.summed).with_books_from(known.books_begin);
     for item in &feed.items {
         engine.item(item)?;
     }
-    let (entitlements, shares) = engine.finish()?;
-    let entitlements = entitlements.checked(contract)?;
-    settled.map_or(Ok(()), |settled| check_official(settled, &entitlements))?;
-    Ok(Run { entitlements, shares })
+    engine.finish()
 }
 
 /// Refuses to settle while something is to be agreed first.
@@ -217,11 +289,10 @@ fn check_official(contract: &Contract, entitlements: &Entitlements) -> Result<()
         return Ok(());
     }
     for ((of, id), yields) in entitlements.terms.iter().filter(|((of, _), _)| *of == contract.head.id) {
-        let numbers: BTreeSet<u32> = yields.values().flat_map(|it| &it.versions).copied().collect();
+        let numbers: BTreeSet<u32> = yields.values().flat_map(|it| it.versions.keys()).copied().collect();
         let versions = contract.versions.iter().filter(|version| numbers.contains(&version.number));
         for (version, term) in versions.filter_map(|version| Some((version, version.term(id)?))) {
-            let behind = term.mentions().into_iter().flat_map(|measure| behind(of, version, measure));
-            let mut all = term.assumptions.iter().chain(behind);
+            let mut all = version.assumptions_behind(of, term).into_iter();
             if let Some(assumed) = all.find(|it| it.confidence == Confidence::Assumed) {
                 let what = assumed.what.clone();
                 return Err(EngineError::Assumed { contract: of.clone(), term: id.clone(), what });
@@ -231,22 +302,8 @@ fn check_official(contract: &Contract, entitlements: &Entitlements) -> Result<()
     Ok(())
 }
 
-/// What is not official in what a measure is made of. Loading refuses circles.
-fn behind<'v>(contract: &ContractId, version: &'v Version, measure: &Measure) -> Vec<&'v Assumption> {
-    let (own, within) = match measure {
-        Measure::Base(name) => version.bases.get(name).map(|base| (&base.assumptions, base.mentions())),
-        Measure::Amount(name) => version.amounts.get(name).map(|amount| (&amount.assumptions, amount.mentions())),
-        Measure::Accrual { contract: of, .. } if of != contract => None,
-        Measure::Accrual { term, .. } => version.term(term).map(|term| (&term.assumptions, term.mentions())),
-        Measure::Figure(_) => None,
-    }
-    .unzip();
-    let within = within.into_iter().flatten().flat_map(|inner| behind(contract, version, inner));
-    own.into_iter().flatten().chain(within).collect()
-}
-
 /// A contract with all on whose terms it draws.
-fn drawn_on(contracts: &[Contract], id: &ContractId) -> Vec<Contract> {
+pub fn drawn_on(contracts: &[Contract], id: &ContractId) -> Vec<Contract> {
     let mut found = BTreeSet::from([id.clone()]);
     let mut open = vec![id.clone()];
     while let Some(id) = open.pop() {

@@ -3,13 +3,14 @@
 use super::knowledge::Knowledge;
 use super::life::{calendar, instant};
 use super::plan::{Plan, Step, Work};
-use super::run::StreamState;
+use super::state::StreamState;
 use crate::domain::calendar::Calendar;
 use crate::domain::contract::Contract;
 use crate::domain::contract::measure::{FigureKind, Measure};
+use crate::domain::contract::term::{On, Term};
 use crate::domain::contract::value::{Cell, Condition, Table};
 use crate::domain::contract::window::WindowRule;
-use crate::domain::period::{Instant, Span};
+use crate::domain::period::{Instant, Span, local_date, start_of_day};
 use std::collections::BTreeSet;
 
 /// Whether a table says the same of an item until the next boundary: only what is set from outside changes it.
@@ -35,7 +36,7 @@ pub fn is_steady(step: &Step<'_>, table: &Table) -> bool {
 pub struct Boundaries {
     /// Every instant at which anything may change.
     pub cuts: BTreeSet<Instant>,
-    /// Those at which accruals are noted: a cap may begin to count in the past.
+    /// Those at which accruals are noted: a cap or a minimum may begin to count in the past.
     pub marks: BTreeSet<Instant>,
     /// Beside the agreements: where their settlement periods end.
     pub period_ends: Vec<BTreeSet<Instant>>,
@@ -67,10 +68,25 @@ pub(super) fn boundaries(plan: &Plan<'_>, known: &Knowledge, streams: &[StreamSt
             marks.extend(instant(agreement, &cap.counting.from, known));
             marks.extend(window_edges(agreement, &cap.counting.each, known, Span { start, end }));
         }
+        if let Work::Term(Term { minimum: Some(minimum), .. }) = &step.work {
+            marks.extend(window_edges(agreement, &minimum.each, known, Span { start, end }));
+            let stretches = streams.get(step.stream.place()).map(|state| state.stretches.iter());
+            marks.extend(stretches.into_iter().flatten().map(|stretch| stretch.span.start));
+        }
         for rule in rules(step) {
             cuts.extend(window_edges(agreement, rule, known, Span { start, end }));
         }
-        cuts.extend(tables(step).into_iter().flat_map(dates));
+        for table in tables(step) {
+            cuts.extend(dates(table));
+            // A value that was set by notice holds so long after it.
+            let (id, zone) = (&agreement.head.id, agreement.head.zone);
+            cuts.extend(table.notices().into_iter().flat_map(|notice| {
+                known.levels(id, &notice.name).map(move |level| notice.notice.after(level.at, zone))
+            }));
+        }
+        if let Work::Term(Term { on: Some(On::Dates(dates)), .. }) = &step.work {
+            cuts.extend(dates.iter().map(|date| start_of_day(agreement.head.zone, *date)));
+        }
     }
     cuts.extend(&marks);
     cuts.insert(end);
@@ -82,7 +98,7 @@ pub(super) fn boundaries(plan: &Plan<'_>, known: &Knowledge, streams: &[StreamSt
 fn window_edges(agreement: &Contract, rule: &WindowRule, known: &Knowledge, span: Span) -> BTreeSet<Instant> {
     let mut edges = BTreeSet::new();
     let Some(calendar) = calendar(agreement, rule, known) else { return edges };
-    let mut first_day = span.start.with_timezone(&agreement.head.zone).date_naive();
+    let mut first_day = local_date(span.start, agreement.head.zone);
     if let Calendar::Dates(starts) = &calendar {
         // Before the first of listed dates there is no window.
         first_day = first_day.max(starts.first().copied().unwrap_or(first_day));

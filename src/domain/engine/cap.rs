@@ -10,8 +10,12 @@ pub struct CapState<T> {
     pub limit: Exact,
     /// What stood against the cap when it came into force, or was changed.
     t0: Exact,
+    /// How far that lets terms come since, which is nowhere where it stood above the limit.
+    room: Exact,
     /// What terms wanted since.
     sum: Exact,
+    /// How much has accrued under it: `T0 + min(room, sum)`.
+    used: Exact,
     pub window_end: Instant,
     /// What found no room and is paid when room comes, the first to come first.
     waiting: VecDeque<(T, Exact)>,
@@ -27,47 +31,61 @@ pub struct Taken {
 
 impl<T: Clone> CapState<T> {
     pub fn new(limit: Exact, t0: Exact, window_end: Instant) -> Self {
-        Self { limit, t0, sum: Exact::zero(), window_end, waiting: VecDeque::new() }
+        let room = (&limit - &t0).max(Exact::zero());
+        Self { limit, used: t0.clone(), t0, room, sum: Exact::zero(), window_end, waiting: VecDeque::new() }
     }
 
-    /// How much has accrued under it.
-    pub fn used(&self) -> Exact {
-        let room = (&self.limit - &self.t0).max(Exact::zero());
-        &self.t0 + &self.sum.clone().min(room)
+    /// What terms wanted since it came into force, or was changed.
+    pub fn sum(&self) -> &Exact {
+        &self.sum
+    }
+
+    /// How far that could go: from there on nothing finds room.
+    pub fn room_at_start(&self) -> &Exact {
+        &self.room
+    }
+
+    /// How far it still can go: below what stood when it was lowered, up to that.
+    fn left(&self) -> Exact {
+        (&self.room - &self.sum).max(Exact::zero())
+    }
+
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Terms want so much more; how much was used before.
+    fn add(&mut self, wanted: &Exact) -> Exact {
+        self.sum += wanted;
+        let used = &self.t0 + (&self.sum).min(&self.room);
+        std::mem::replace(&mut self.used, used)
     }
 
     /// Takes room for what a term wants. A negative line reduces the total only as far as the sum falls under the
     /// cap: what found no room before fills it.
     pub fn take(&mut self, wanted: &Exact) -> Taken {
-        let before = self.used();
-        self.sum += wanted;
-        let after = self.used();
-        Taken { amount: &after - &before, before, after }
+        let before = self.add(wanted);
+        Taken { amount: &self.used - &before, before, after: self.used.clone() }
     }
 
     /// As `take`, but what finds no room waits; a line below zero makes room for what waits (`release` pays it).
     pub fn take_or_wait(&mut self, term: T, wanted: &Exact) -> Taken {
-        let before = self.used();
-        let room = (&self.limit - &before).max(Exact::zero());
-        let amount = wanted.clone().min(room);
-        self.sum += &amount;
+        let amount = wanted.clone().min(self.left());
+        let before = self.add(&amount);
         let rest = wanted - &amount;
         if !rest.is_zero() {
             self.waiting.push_back((term, rest));
         }
-        Taken { after: self.used(), amount, before }
+        Taken { after: self.used.clone(), amount, before }
     }
 
     /// Pays what waits as far as there is room.
     pub fn release(&mut self) -> Vec<(T, Taken)> {
         let mut paid = Vec::new();
         while let Some((term, rest)) = self.waiting.pop_front() {
-            let taken = {
-                let before = self.used();
-                let amount = rest.clone().min((&self.limit - &before).max(Exact::zero()));
-                self.sum += &amount;
-                Taken { after: self.used(), amount, before }
-            };
+            let amount = rest.clone().min(self.left());
+            let before = self.add(&amount);
+            let taken = Taken { after: self.used.clone(), amount, before };
             let left = &rest - &taken.amount;
             let is_full = !left.is_zero();
             if !taken.amount.is_zero() {
@@ -83,8 +101,7 @@ impl<T: Clone> CapState<T> {
 
     /// Begins a new window, or is changed by a later version, of which what accrued stands. What waits goes on waiting.
     pub fn change(&mut self, limit: Exact, t0: Exact, window_end: Instant) {
-        (self.limit, self.window_end) = (limit, window_end);
-        (self.t0, self.sum) = (t0, Exact::zero());
+        *self = Self { waiting: std::mem::take(&mut self.waiting), ..Self::new(limit, t0, window_end) };
     }
 
     /// What waits, of the terms that `is_of` tells: all of it where a version drops the cap.
@@ -110,7 +127,7 @@ mod tests {
         let mut cap: CapState<()> = CapState::new(exact(100), exact(0), Instant::MAX_UTC);
         let amounts: Vec<Exact> = [60, 80, -20, -90].map(|it| cap.take(&exact(it)).amount).to_vec();
         assert_eq!(amounts, [60, 40, 0, -70].map(exact));
-        assert_eq!(cap.used(), exact(30));
+        assert_eq!(cap.used, exact(30));
     }
 
     #[test]

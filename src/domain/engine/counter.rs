@@ -3,9 +3,9 @@
 use super::knowledge::Knowledge;
 use super::life::{calendar, instant};
 use crate::domain::contract::Contract;
-use crate::domain::contract::window::Counting;
+use crate::domain::contract::window::{Counting, WindowRule};
 use crate::domain::money::Exact;
-use crate::domain::period::{Instant, Span};
+use crate::domain::period::{Instant, Span, local_date};
 
 /// What was counted since the window began.
 #[derive(Clone, Debug, Default)]
@@ -13,8 +13,11 @@ pub struct Counter {
     pub count: Exact,
     /// What the window before came to.
     pub previous: Exact,
-    /// The window that it counts in.
+    /// The window that it counts in, and by which rule.
     window: Option<Span>,
+    each: Option<WindowRule>,
+    /// When it last counted.
+    last: Option<Instant>,
 }
 
 impl Counter {
@@ -23,15 +26,19 @@ impl Counter {
         if instant(agreement, &counting.from, known).is_none_or(|from| at < from) {
             return false;
         }
-        if self.window.is_some_and(|window| window.end <= at) {
-            *self = Self { previous: std::mem::take(&mut self.count), ..Self::default() };
-        }
-        if self.window.is_none() {
-            let date = at.with_timezone(&agreement.head.zone).date_naive();
+        // By another rule it goes on in the window of that, unless this has just begun.
+        let is_reworded = self.each.as_ref().is_some_and(|each| *each != counting.each);
+        if is_reworded || self.window.is_none_or(|window| window.end <= at) {
+            let date = local_date(at, agreement.head.zone);
             let window = calendar(agreement, &counting.each, known).and_then(|calendar| calendar.window(date));
+            let window = window.map(|window| window.span(agreement.head.zone));
+            if self.last.zip(window).is_some_and(|(last, window)| last < window.start) {
+                self.previous = std::mem::take(&mut self.count);
+            }
             let ever = Span { start: at, end: Instant::MAX_UTC };
-            self.window = Some(window.map_or(ever, |window| window.span(agreement.head.zone)));
+            (self.window, self.each) = (Some(window.unwrap_or(ever)), Some(counting.each.clone()));
         }
+        self.last = Some(at);
         true
     }
 

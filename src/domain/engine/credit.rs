@@ -92,7 +92,14 @@ impl<'a, L: Lines> Engine<'a, L> {
         };
         let group = self.group(&term.per, step, from, at);
         let Some(state) = self.group_state(of, group) else { return Ok(Exact::zero()) };
+        let was_over = state.paid_back.left().is_zero();
         let paid = state.paid_back.pay_back(by.stream, amount, limit);
+        let is_whole = paid == *amount && !state.paid_back.left().is_zero();
+        // A payment among what pays it back.
+        let is_of_items = term.on.is_none() && !step.is_of_window;
+        if is_of_items || amount.is_negative() || !(was_over || is_whole) {
+            self.needs_items();
+        }
         self.book_paid_back(step, term, group, at, paid.clone())?;
         Ok(paid)
     }

@@ -1,14 +1,18 @@
 //! Entitlements: what each term yields by period, with how that came about; and what of it is owed, rounded.
 
 use super::EngineError;
-use super::allocation::allocate;
-use super::outcome::{CapUse, Cause, Line, Lines};
+use super::allocation::round_together;
+use super::item::{AttributesId, Content};
+use super::outcome::{CapUse, Cause, Line, Lines, Part};
+use super::plan::StreamName;
 use crate::domain::calendar::{Calendar, Window};
 use crate::domain::contract::Contract;
+use crate::domain::contract::measure::Measure;
+use crate::domain::contract::selector::Attribute;
 use crate::domain::contract::term::{IfNone, Payees, Term};
 use crate::domain::ids::{ContractId, PartyId, TermId};
 use crate::domain::money::{Exact, Rounding, Unit};
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, Span};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What terms yield by period, gathered from the engine's lines.
@@ -16,9 +20,24 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Entitlements {
     /// The zones and periods in which lines fall.
     calendars: BTreeMap<ContractId, (chrono_tz::Tz, Calendar)>,
+    /// The period of the last line, in which the next one mostly falls.
+    at_hand: Option<(ContractId, Span, Window)>,
     pub terms: BTreeMap<(ContractId, TermId), BTreeMap<Window, Yield>>,
     /// The first amount that lies in no period: before the first listed date, or after the last.
     outside: Option<(ContractId, TermId, Instant)>,
+    /// What streams of this contract yielded, where that was asked for.
+    parts_of: Option<ContractId>,
+    parts: BTreeMap<(StreamName, Window), BTreeMap<PartKey, Exact>>,
+}
+
+/// What tells parts of a base apart, for people.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PartKey {
+    /// `charges`, `figure Subscriptions`, `deduction refund`.
+    pub what: String,
+    pub cloud: String,
+    pub channel: String,
+    pub product: String,
 }
 
 /// What a term yields in one period, unrounded.
@@ -27,17 +46,26 @@ pub struct Yield {
     pub base: Exact,
     pub uncapped: Exact,
     pub amount: Exact,
-    /// How far its cap was used up before the first line and after the last.
-    pub cap: Option<CapUse>,
+    /// How far its cap was used up before the first line and after the last, for each counter that the cap tells apart.
+    pub caps: BTreeMap<AttributesId, CapUse>,
     /// What a minimum lacked that is told and not owed.
     pub shortfall: Exact,
-    /// By version.
-    pub versions: BTreeSet<u32>,
+    pub versions: BTreeMap<u32, VersionYield>,
     /// Lines of which the cap left a part.
     pub crossings: Vec<Crossing>,
     /// The ids of items of which the cap left nothing.
     pub without_room: Vec<String>,
     last_at_cap: Option<Crossing>,
+}
+
+/// What a term yields in one period under one version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VersionYield {
+    pub base: Exact,
+    pub uncapped: Exact,
+    pub amount: Exact,
+    /// As those of the period.
+    pub caps: BTreeMap<AttributesId, CapUse>,
 }
 
 /// The line at which a cap is reached.
@@ -64,7 +92,18 @@ impl Entitlements {
     pub fn new(agreements: &[Contract]) -> Self {
         let calendars =
             agreements.iter().map(|it| (it.head.id.clone(), (it.head.zone, it.head.settlement.clone()))).collect();
-        Self { calendars, terms: BTreeMap::new(), outside: None }
+        Self { calendars, ..Self::default() }
+    }
+
+    /// Gathers what a contract's streams yielded too.
+    pub fn with_parts(mut self, contract: &ContractId) -> Self {
+        self.parts_of = Some(contract.clone());
+        self
+    }
+
+    /// What a stream yielded in a period, if that was asked for.
+    pub fn parts(&self, stream: &StreamName, period: Window) -> impl Iterator<Item = (&PartKey, &Exact)> {
+        self.parts.get(&(stream.clone(), period)).into_iter().flatten().filter(|(_, amount)| !amount.is_zero())
     }
 
     /// What was gathered of a contract, where every amount of it lies in a period.
@@ -80,6 +119,18 @@ impl Entitlements {
         }
     }
 
+    /// The period of a contract in which an instant lies.
+    fn period(&mut self, contract: &ContractId, at: Instant) -> Option<Window> {
+        let is_at_hand = |(of, span, _): &&(ContractId, Span, Window)| of == contract && span.contains(at);
+        if let Some((_, _, period)) = self.at_hand.as_ref().filter(is_at_hand) {
+            return Some(*period);
+        }
+        let (zone, calendar) = self.calendars.get(contract)?;
+        let period = calendar.at(at, *zone)?;
+        self.at_hand = Some((contract.clone(), period.span(*zone), period));
+        Some(period)
+    }
+
     /// The sum of what a term yields up to and with a period.
     pub fn cumulative(&self, contract: &ContractId, term: &TermId, through: Window) -> Exact {
         let periods = self.terms.get(&(contract.clone(), term.clone()));
@@ -89,8 +140,7 @@ impl Entitlements {
 
 impl Lines for Entitlements {
     fn line(&mut self, line: Line<'_>) {
-        let Some((zone, calendar)) = self.calendars.get(line.contract) else { return };
-        let Some(period) = calendar.window(line.at.with_timezone(zone).date_naive()) else {
+        let Some(period) = self.period(line.contract, line.at) else {
             if !line.amount.is_zero() && self.outside.is_none() {
                 self.outside = Some((line.contract.clone(), line.term.clone(), line.at));
             }
@@ -98,15 +148,21 @@ impl Lines for Entitlements {
         };
         let of_term = self.terms.entry((line.contract.clone(), line.term.clone())).or_default();
         let entry = of_term.entry(period).or_default();
-        entry.versions.insert(line.version);
+        let of_version = entry.versions.entry(line.version).or_default();
         if line.cause == Cause::Shortfall {
             entry.shortfall += &line.uncapped;
             return;
         }
+        of_version.base += &line.base;
+        of_version.uncapped += &line.uncapped;
+        of_version.amount += &line.amount;
+        if let Some((group, cap)) = &line.cap {
+            use_further(&mut of_version.caps, *group, cap);
+        }
         entry.base += &line.base;
         entry.uncapped += &line.uncapped;
         entry.amount += &line.amount;
-        let Some(cap) = line.cap else { return };
+        let Some((group, cap)) = line.cap else { return };
         entry.add_at_cap(Crossing {
             item: if let Cause::Item(id) = line.cause { Some(id.id.to_owned()) } else { None },
             at: line.at,
@@ -114,10 +170,71 @@ impl Lines for Entitlements {
             found_none: &line.uncapped - &line.amount,
             found_room: line.amount,
         });
-        entry.cap = match entry.cap.take() {
-            Some(first) => Some(CapUse { before: first.before, ..cap }),
-            None => Some(cap),
+        use_further(&mut entry.caps, group, &cap);
+    }
+
+    fn wants_parts(&self) -> bool {
+        self.parts_of.is_some()
+    }
+
+    fn part(&mut self, part: Part<'_>) {
+        if self.parts_of.as_ref() != Some(part.contract) {
+            return;
+        }
+        let Some(period) = self.period(part.contract, part.at) else { return };
+        // Of what other terms yield no more is told than the sum.
+        let value = |name| part.attributes.get(name).filter(|_| part.of.is_none()).unwrap_or_default().to_owned();
+        let key = PartKey {
+            what: what(&part),
+            cloud: value(&Attribute::Cloud),
+            channel: value(&Attribute::Channel),
+            product: value(&Attribute::Product),
         };
+        let of_stream = self.parts.entry((part.stream.clone(), period)).or_default();
+        *of_stream.entry(key).or_default() += part.amount;
+    }
+}
+
+/// A cap from the first line to the last.
+fn use_further(caps: &mut BTreeMap<AttributesId, CapUse>, group: AttributesId, line: &CapUse) {
+    let of_group = caps.entry(group).or_insert_with(|| line.clone());
+    (of_group.limit, of_group.after) = (line.limit.clone(), line.after.clone());
+}
+
+impl CapUse {
+    /// How far several are used up together: one for each product is many.
+    pub fn in_all<'c>(caps: impl IntoIterator<Item = &'c Self>) -> Option<Self> {
+        let add = |all: Self, one: &Self| Self {
+            limit: &all.limit + &one.limit,
+            before: &all.before + &one.before,
+            after: &all.after + &one.after,
+        };
+        let mut caps = caps.into_iter();
+        let first = caps.next()?.clone();
+        Some(caps.fold(first, add))
+    }
+}
+
+/// What a part is, in words.
+fn what(part: &Part<'_>) -> String {
+    if let Some(category) = part.taken_off {
+        return format!("deduction {category}");
+    }
+    match part.of {
+        Some(Measure::Accrual { contract, term, .. }) => return format!("accrual {contract}/{term}"),
+        Some(Measure::Base(name)) => return format!("base {name}"),
+        Some(Measure::Amount(name)) => return format!("amount {name}"),
+        Some(Measure::Figure(name)) => return format!("figure {name}"),
+        None => {}
+    }
+    let Some(content) = part.item.map(|item| &item.content) else { return "accruals".to_owned() };
+    match content {
+        Content::Usage { .. } => "charges".to_owned(),
+        Content::Billing(_) => "billings".to_owned(),
+        Content::Receipt(_) => "receipts".to_owned(),
+        Content::Deduction(deduction) => format!("deduction {}", deduction.category),
+        Content::Figure { name, .. } => format!("figure {name}"),
+        Content::Event { name, .. } => format!("fact {name}"),
     }
 }
 
@@ -159,39 +276,32 @@ pub fn owed(
 ) -> Result<BTreeMap<Window, Vec<Owed>>, EngineError> {
     let digits = term.unit.digits();
     let payees: Vec<&PartyId> = match &term.payees {
-        Payees::One(payee) => vec![payee],
-        Payees::Parts(parts) => parts.iter().map(|(payee, _)| payee).collect(),
-        Payees::ByUsage { parts, .. } => parts.iter().map(|(payee, _)| payee).collect(),
         Payees::EachParty { .. } => {
             let all: BTreeSet<&PartyId> = usage.keys().map(|(_, party)| party).collect();
             all.into_iter().collect()
         }
+        named => named.named(),
     };
-    let mut total = Exact::zero();
     // What each payee's part has come to, unrounded, and what of the rounded total was allocated to it.
-    let mut weights = vec![Exact::zero(); payees.len()];
-    let mut allocated = vec![Exact::zero(); payees.len()];
+    let mut cumulative = vec![Exact::zero(); payees.len()];
+    let mut allocated = cumulative.clone();
     let mut found = BTreeMap::new();
     for (period, it) in yields {
-        total += &it.amount;
-        let rounded = total.round(digits, rounding);
-        match &term.payees {
-            Payees::One(_) => weights = vec![Exact::from_integer(1)],
-            Payees::Parts(parts) => weights = parts.iter().map(|(_, part)| part.clone()).collect(),
-            Payees::ByUsage { .. } | Payees::EachParty { .. } if it.amount.is_zero() => {}
-            Payees::ByUsage { if_none, .. } | Payees::EachParty { if_none, .. } => {
-                let parts = pool_parts(usage, *period, &payees, *if_none);
-                let parts = parts.ok_or_else(|| EngineError::NothingUsed {
+        // Parts are those of the version under which an amount accrued.
+        for (number, of_version) in it.versions.iter().filter(|(_, it)| !it.amount.is_zero()) {
+            let version = agreement.versions.iter().find(|version| version.number == *number);
+            let wording = version.and_then(|version| version.term(&term.id)).unwrap_or(term);
+            let parts =
+                parts_of(&wording.payees, &payees, (usage, *period)).ok_or_else(|| EngineError::NothingUsed {
                     contract: agreement.head.id.clone(),
                     term: term.id.clone(),
                     first_day: period.first_day,
                 })?;
-                for (weight, part) in weights.iter_mut().zip(parts) {
-                    *weight += &(&it.amount * &part);
-                }
+            for (sum, part) in cumulative.iter_mut().zip(parts) {
+                *sum += &(&of_version.amount * &part);
             }
         }
-        let now = allocate(&rounded, digits, &weights).unwrap_or_else(|| vec![Exact::zero(); payees.len()]);
+        let now = round_together(&cumulative, digits, rounding);
         let differences = payees.iter().zip(now.iter().zip(&allocated)).map(|(payee, (now, before))| Owed {
             payer: term.payer.clone(),
             payee: (*payee).clone(),
@@ -202,6 +312,25 @@ pub fn owed(
         allocated = now;
     }
     Ok(found)
+}
+
+/// What part of an amount each payee has; none where nothing was used of what a pool is shared by, and the contract
+/// stops at that.
+fn parts_of(
+    stated: &Payees,
+    payees: &[&PartyId],
+    (usage, period): (&BTreeMap<(Window, PartyId), Exact>, Window),
+) -> Option<Vec<Exact>> {
+    match stated {
+        Payees::One(_) => Some(vec![Exact::from_integer(1); payees.len()]),
+        Payees::Parts(parts) => {
+            let part = |payee: &&PartyId| parts.iter().find(|(party, _)| party == *payee).map(|(_, part)| part.clone());
+            Some(payees.iter().map(|payee| part(payee).unwrap_or_default()).collect())
+        }
+        Payees::ByUsage { if_none, .. } | Payees::EachParty { if_none, .. } => {
+            pool_parts(usage, period, payees, *if_none)
+        }
+    }
 }
 
 /// The parts of a pool in a period, which sum to one; none where nothing was used and the contract stops at that.

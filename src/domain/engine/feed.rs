@@ -1,7 +1,8 @@
 //! From what is known to what the engine takes: items in their order, and what stands beside them (CONTRACTS section 2).
 
-use super::item::{Attributes, AttributesId, AttributesList, Charge, Content, InUnit, Item, ItemId, Kind};
+use super::item::{Attributes, AttributesId, AttributesList, Content, CountsFor, Item, ItemId, Kind};
 use super::knowledge::{Fact, Flow, Knowledge, Level};
+use super::rated::ToldAttributes;
 use super::spread::Sold;
 use crate::domain::contract::rights::FactKind;
 use crate::domain::contract::selector::Attribute;
@@ -10,12 +11,11 @@ use crate::domain::fx::FxRate;
 use crate::domain::ids::{ContractId, DeploymentId, EventId, ProductId};
 use crate::domain::money::{Currency, Exact, Unit};
 use crate::domain::period::{Instant, Span, end_of_day_exclusive, last_instant_before, start_of_day};
-use crate::domain::price::{Price, PriceBook, PriceQuery};
+use crate::domain::price::PriceBook;
 use crate::domain::record::{self, Record, RecordContent, Subject};
 use crate::domain::register::{Deployment, Register};
-use crate::domain::usage::{Meter, Quantities, UsageContent, context_tokens};
-use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive;
+use crate::domain::usage::{Meter, UsageContent, UsageEvent, UsageSum};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A usage event that stands.
@@ -23,10 +23,53 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Event<'a> {
     pub id: &'a EventId,
     pub content: &'a UsageContent,
-    /// Of a record of an interval: its exclusive end.
-    pub until: Option<Instant>,
-    /// What it can be selected by beside what it reports: by the attributes' names.
-    pub attributes: &'a BTreeMap<String, String>,
+}
+
+impl<'a> From<&'a UsageEvent> for Event<'a> {
+    fn from(event: &'a UsageEvent) -> Self {
+        Self { id: &event.id, content: &event.content }
+    }
+}
+
+/// Usage of a stretch of time in which nothing that decides on it changes, summed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sum {
+    #[serde(flatten)]
+    pub usage: UsageSum,
+    /// What of it contracts leave out.
+    pub held: Held,
+}
+
+impl From<UsageSum> for Sum {
+    fn from(usage: UsageSum) -> Self {
+        Self { usage, held: Held::default() }
+    }
+}
+
+/// What contracts leave out of a sum, and which do.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Held {
+    pub(super) by: BTreeSet<ContractId>,
+    pub(super) quantities: BTreeMap<ContractId, BTreeMap<Meter, Exact>>,
+}
+
+impl Sum {
+    /// Takes an event out that is told by itself, with what contracts hold back of it.
+    pub fn take_out<'c>(&mut self, event: &UsageContent, held_by: impl IntoIterator<Item = &'c ContractId>) {
+        let held_by: Vec<&ContractId> = held_by.into_iter().collect();
+        for (meter, quantity) in &event.quantities {
+            let quantity = -Exact::from(*quantity);
+            *self.usage.quantities.entry(*meter).or_default() += &quantity;
+            held_by.iter().for_each(|contract| self.held.add(contract, *meter, &quantity));
+        }
+    }
+}
+
+impl Held {
+    pub fn add(&mut self, contract: &ContractId, meter: Meter, quantity: &Exact) {
+        self.by.insert(contract.clone());
+        *self.quantities.entry(contract.clone()).or_default().entry(meter).or_default() += quantity;
+    }
 }
 
 /// Everything that is known at an instant. Lists are in the order of recording.
@@ -37,10 +80,14 @@ pub struct Known<'a> {
     pub prices: &'a PriceBook,
     pub rates: &'a [FxRate],
     pub usage: &'a [Event<'a>],
+    /// Usage beside that, summed: of other stretches of time, and less what records name, which has to be told by itself.
+    pub sums: &'a [Sum],
     pub records: &'a [Record],
     /// By usage event, the contracts that leave it out.
     pub held: &'a BTreeMap<EventId, BTreeSet<ContractId>>,
     pub units: &'a Units,
+    /// Figures that must not be missing are asked for from here on; before, those that are stand for zero.
+    pub books_begin: Instant,
 }
 
 /// Every unit that amounts can be in, by its name: items refer to them.
@@ -56,6 +103,8 @@ pub struct Feed<'a> {
     pub items: Vec<Item<'a>>,
     pub attributes: AttributesList,
     pub knowledge: Knowledge,
+    /// The stretches of the sums among the items, in the order of time.
+    pub summed: Vec<Span>,
 }
 
 impl Units {
@@ -83,9 +132,18 @@ impl Units {
 
 /// Makes items of everything that is known.
 pub fn feed(known: Known<'_>) -> Feed<'_> {
-    let mut builder =
-        Builder { known, items: Vec::new(), attributes: Interned::default(), knowledge: Knowledge::default() };
+    let mut builder = Builder {
+        known,
+        items: Vec::new(),
+        attributes: Interned::default(),
+        told: ToldAttributes::default(),
+        knowledge: Knowledge::default(),
+    };
     let mut sold = Sold::default();
+    // Sums first: they stand before whatever else is of their first instant.
+    for sum in known.sums {
+        builder.sum(sum);
+    }
     for event in known.usage {
         builder.usage(event, &mut sold);
     }
@@ -111,7 +169,10 @@ pub fn feed(known: Known<'_>) -> Feed<'_> {
     }
     // Sorting is stable: what one record is spread over stays in the order of that.
     builder.items.sort_by(Item::order);
-    Feed { items: builder.items, attributes: builder.attributes.list, knowledge: builder.knowledge }
+    let mut summed: Vec<Span> = known.sums.iter().map(|sum| sum.usage.span).collect();
+    summed.sort_by_key(|span| span.start);
+    summed.dedup();
+    Feed { items: builder.items, attributes: builder.attributes.list, knowledge: builder.knowledge, summed }
 }
 
 /// Attributes of which each combination is kept once.
@@ -125,6 +186,7 @@ pub(super) struct Builder<'a> {
     pub known: Known<'a>,
     pub items: Vec<Item<'a>>,
     attributes: Interned,
+    pub told: ToldAttributes<'a>,
     knowledge: Knowledge,
 }
 
@@ -138,60 +200,8 @@ impl<'a> Builder<'a> {
         id
     }
 
-    pub fn left_out_by(&self, sale: Option<&EventId>) -> Option<&'a BTreeSet<ContractId>> {
-        sale.and_then(|sale| self.known.held.get(sale))
-    }
-
-    /// A charge for each meter. What no register names does not count until it does.
-    fn usage(&mut self, event: &Event<'a>, sold: &mut Sold<'a>) {
-        let content = event.content;
-        let Some(place) = of_place(self.known.register, &content.deployment, &content.product) else { return };
-        let product = ProductId::from(content.product.as_str());
-        let Some(deployment) = self.known.register.deployments.get(&DeploymentId::from(content.deployment.as_str()))
-        else {
-            return;
-        };
-        let thresholds = if event.until.is_some() { self.known.prices.thresholds() } else { BTreeMap::new() };
-        for (meter, quantity) in content.quantities.iter().filter(|(_, quantity)| !quantity.is_zero()) {
-            let mut attributes = place.clone();
-            let own =
-                event.attributes.iter().filter_map(|(name, value)| Some((Attribute::plain(name)?, value.clone())));
-            attributes.0.extend(own);
-            let told = [(Attribute::Customer, &content.customer), (Attribute::ServiceTier, &content.service_tier)];
-            attributes.0.extend(told.into_iter().map(|(name, value)| (name, value.clone())));
-            attributes.0.insert(Attribute::Meter, meter.name().to_owned());
-            let attributes = self.attributes(attributes);
-            let quantity = Exact::from(*quantity);
-            let query = price_query(content, *meter, &product, deployment);
-            let price = self.known.prices.in_force(&query);
-            let charge = match (deployment.seller.is_some(), price) {
-                (false, _) => Charge::Unsold,
-                _ if thresholds.contains_key(&product) => Charge::NoContext,
-                (true, None) => Charge::NoPrice,
-                (true, Some(price)) => match self.known.units.currency(price.currency) {
-                    Some(unit) => Charge::Rated(InUnit { value: &quantity * &price.unit_price(), unit }),
-                    None => Charge::NoPrice,
-                },
-            };
-            if let Charge::Rated(amount) = &charge {
-                sold.add(event.id, (attributes, content.occurred_at), amount.value.clone());
-            }
-            let meets_prices = event.until.is_some_and(|until| self.changes_price(&query, price, until));
-            self.items.push(Item {
-                at: content.occurred_at,
-                id: ItemId { id: &event.id.id, source: &event.id.source, kind: Kind::Usage, meter: meter.name() },
-                attributes,
-                content: Content::Usage { quantity, charge, meets_prices },
-                until: event.until,
-                left_out_by: self.left_out_by(Some(event.id)),
-            });
-        }
-    }
-
-    /// Whether another price begins between an item and an instant.
-    fn changes_price(&self, query: &PriceQuery<'_>, price: Option<&Price>, until: Instant) -> bool {
-        let within = self.known.prices.boundaries().filter(|at| query.at < *at && *at < until);
-        within.into_iter().any(|at| self.known.prices.in_force(&PriceQuery { at, ..*query }) != price)
+    pub fn counts_for(&self, sale: Option<&EventId>) -> CountsFor<'a> {
+        sale.and_then(|sale| self.known.held.get(sale)).map_or(CountsFor::All, CountsFor::AllBut)
     }
 
     fn contract(&self, id: &ContractId) -> Option<&'a Contract> {
@@ -219,8 +229,10 @@ impl<'a> Builder<'a> {
                 value: figure.value.amount.clone(),
                 unit,
             },
+            less: Vec::new(),
+            sold_at: None,
             until: None,
-            left_out_by: None,
+            counts_for: CountsFor::All,
         });
     }
 
@@ -275,8 +287,10 @@ impl<'a> Builder<'a> {
             id: ItemId { id: &record.id.id, source: &record.id.source, kind: Kind::Event, meter: "" },
             attributes,
             content: Content::Event { contract: &fact.contract, name: &fact.name },
+            less: Vec::new(),
+            sold_at: None,
             until: None,
-            left_out_by: None,
+            counts_for: CountsFor::All,
         });
     }
 }
@@ -304,28 +318,4 @@ pub(super) fn about(subject: &Subject) -> BTreeMap<Attribute, String> {
     let product = subject.product.iter().map(|product| (Attribute::Product, product.to_string()));
     let cloud = subject.cloud.iter().map(|cloud| (Attribute::Cloud, cloud.clone()));
     others.chain(product).chain(cloud).collect()
-}
-
-/// What the price of a meter of an event is asked for.
-pub fn price_query<'q>(
-    content: &'q UsageContent,
-    meter: Meter,
-    product: &'q ProductId,
-    deployment: &'q Deployment,
-) -> PriceQuery<'q> {
-    PriceQuery {
-        product,
-        meter,
-        service_tier: &content.service_tier,
-        customer: &content.customer,
-        region: &deployment.region,
-        channel: &deployment.channel,
-        context_exceeds: context_exceeds(&content.quantities),
-        at: content.occurred_at,
-    }
-}
-
-/// The highest whole number that the context of a request exceeds: thresholds are whole.
-fn context_exceeds(quantities: &Quantities) -> u64 {
-    context_tokens(quantities).ceil().saturating_sub(Decimal::ONE).to_u64().unwrap_or(0)
 }

@@ -5,7 +5,8 @@ use super::base::delta;
 use super::item::{Attributes, AttributesId};
 use super::outcome::Lines;
 use super::plan::{Step, StreamName, Work};
-use super::run::{Engine, Passing};
+use super::run::Engine;
+use super::state::Passing;
 use crate::domain::contract::measure::{FigureDefinition, FigureKind, Measure};
 use crate::domain::contract::window::{Counting, Moment, WindowRule};
 use crate::domain::ids::DefinedTerm;
@@ -47,6 +48,8 @@ impl<'a, L: Lines> Engine<'a, L> {
     ) -> Result<Option<Exact>, EngineError> {
         let place = self.plan.streams[step.stream].agreement;
         let Some(stream) = self.plan.stream(place, &StreamName::Gauge(name.clone())) else { return Ok(None) };
+        // It is read as far as it has come.
+        self.needs_items();
         let value = |name| self.attribute(step, of, at, name).map(str::to_owned);
         let values = figure.about.iter().filter_map(|name| Some((name.clone(), value(name)?)));
         let group = self.known_group(&Attributes(values.collect()));

@@ -1,7 +1,7 @@
 //! Items: what money is computed from, in the one order in which they count (CONTRACTS sections 2 and 4).
 
 use super::arena::{Arena, Id};
-use crate::domain::contract::measure::{Basis, Place};
+use crate::domain::contract::measure::Basis;
 use crate::domain::contract::selector::Attribute;
 use crate::domain::ids::{ContractId, DefinedTerm};
 use crate::domain::money::{Exact, Unit};
@@ -28,11 +28,34 @@ pub struct Item<'a> {
     pub at: Instant,
     pub id: ItemId<'a>,
     pub attributes: AttributesId,
+    /// Of money that names a sale: when that was. Who brought its customer is asked for then.
+    pub sold_at: Option<Instant>,
     pub content: Content<'a>,
+    /// What makes it smaller where it stands, in bases that say so.
+    pub less: Vec<Deduction<'a>>,
     /// Of a record of an interval: its exclusive end.
     pub until: Option<Instant>,
-    /// The contracts that leave it out: it breaks rights of theirs, and nobody has released it.
-    pub left_out_by: Option<&'a BTreeSet<ContractId>>,
+    pub counts_for: CountsFor<'a>,
+}
+
+/// The contracts that count an item.
+#[derive(Clone, Copy, Debug)]
+pub enum CountsFor<'a> {
+    All,
+    /// It breaks rights of these, and nobody has released it.
+    AllBut(&'a BTreeSet<ContractId>),
+    /// A sum, less what of it breaks rights of this one.
+    Only(&'a ContractId),
+}
+
+impl CountsFor<'_> {
+    pub fn includes(&self, contract: &ContractId) -> bool {
+        match self {
+            Self::All => true,
+            Self::AllBut(others) => !others.contains(contract),
+            Self::Only(only) => *only == contract,
+        }
+    }
 }
 
 /// What tells items of one instant apart, and orders them.
@@ -98,7 +121,8 @@ pub enum Charge<'a> {
     NoContext,
 }
 
-/// What reduces a base. It is told twice where it names an item: there, and at its own date; a base counts one.
+/// What reduces a base. It is told twice where it names an item: there, as what makes that smaller, and at its own
+/// date; a base counts one.
 #[derive(Clone, Debug)]
 pub struct Deduction<'a> {
     pub category: &'a str,
@@ -106,10 +130,10 @@ pub struct Deduction<'a> {
     pub amount: InUnit<'a>,
     /// Whether it reduces what was sold, invoiced or received.
     pub basis: Basis,
-    /// Where this telling of it stands.
-    pub place: Place,
     /// The instant of the item that it names.
     pub item_at: Option<Instant>,
+    /// Whether that is a billing that stands alone, which is no charge.
+    pub is_of_billing: bool,
 }
 
 impl Item<'_> {

@@ -5,10 +5,13 @@ use super::base::delta;
 use super::item::AttributesId;
 use super::life::{calendar, instant};
 use super::node::{Blocks, Leaf, Leaves, blocks, tiered, tiered_by_own_amount};
-use super::outcome::Lines;
+use super::outcome::{Cause, Lines};
 use super::plan::Step;
-use super::run::{Engine, Passing};
+use super::reported::missing_figure;
+use super::run::Engine;
+use super::state::Passing;
 use super::table::Bands;
+use super::watch::Total;
 use super::window::is_told_at_end;
 use crate::domain::contract::measure::{FigureKind, Measure, Missing, PartBlock};
 use crate::domain::contract::term::{Apply, Read, Tiers};
@@ -16,7 +19,7 @@ use crate::domain::contract::value::Table;
 use crate::domain::contract::window::WindowRule;
 use crate::domain::ids::DefinedTerm;
 use crate::domain::money::Exact;
-use crate::domain::period::{Instant, end_of_day_exclusive, last_instant_before};
+use crate::domain::period::{Instant, end_of_day_exclusive, last_instant_before, local_date};
 use chrono::NaiveDate;
 use std::rc::Rc;
 
@@ -48,7 +51,16 @@ impl<'a, L: Lines> Leaves<'a> for ItemLeaves<'_, 'a, '_, L> {
 
     /// A fixed sum belongs to a window or a day; loading refuses one for each item.
     fn fixed(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
-        self.factor(table)
+        let (step, passing) = (self.step, self.passing);
+        let bands = self.engine.bands(step, table, passing.attributes, (passing.at, None))?;
+        match (bands.single(), self.tiers) {
+            (None, Some(tiers)) => {
+                let level =
+                    self.engine.level_of_tiers(step, (tiers, &bands), self.group, passing.attributes, passing.at)?;
+                Ok(level.as_ref().and_then(|level| bands.reached(level)).cloned().unwrap_or_default())
+            }
+            (single, _) => Ok(single.flatten().cloned().unwrap_or_default()),
+        }
     }
 
     fn factor(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
@@ -83,6 +95,8 @@ impl<'a, L: Lines> Engine<'a, L> {
     ) -> Result<Added, EngineError> {
         let at = passing.at;
         let measured = match (step.input(leaf.of), leaf.of) {
+            // What is owed on a day, or at a fact, is of all that it has come to by then.
+            (Some(_), of) if passing.cause == Cause::On => self.come_to(step, of).unwrap_or_default(),
             (Some(_), of) => self.drawn(step, of, &step.unit, passing)?.unwrap_or_default(),
             (None, Measure::Figure(name)) => self.figure(step, name, passing.attributes, at)?.unwrap_or_default(),
             (None, Measure::Base(_) | Measure::Amount(_) | Measure::Accrual { .. }) => Exact::zero(),
@@ -111,7 +125,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         if tiers.apply == Apply::Marginal {
             return self.add_marginal(step, tiers, group, passing, (&bands, &counted, measured));
         }
-        let level = self.level_of_tiers(step, tiers, group, passing.attributes, at)?;
+        let level = self.level_of_tiers(step, (tiers, &bands), group, passing.attributes, at)?;
         let rate = level.as_ref().and_then(|level| bands.reached(level));
         Ok(Added::Amount(rate.map(|rate| &counted * rate).unwrap_or_default()))
     }
@@ -124,7 +138,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         if let Some((adds, state)) = adds.zip(self.group_state(step.stream, group))
             && state.tiers.counts(step.agreement, &tiers.counting, known, passing.at)
         {
+            let before = state.tiers.count.clone();
             state.tiers.count += &adds;
+            self.watch(Total::Tiers(step.stream, group), &before, &adds, []);
         }
     }
 
@@ -139,10 +155,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     ) -> Result<Added, EngineError> {
         let counter_of = tiers.of.as_ref().and_then(|measure| step.input(measure));
         let is_own = counter_of == Some(step.stream);
-        let adds = match counter_of {
-            Some(other) if !is_own => delta(passing, other).cloned().unwrap_or_default(),
-            _ => measured,
-        };
+        let adds = counter_of.map_or(measured, |other| delta(passing, other).cloned().unwrap_or_default());
         let known = self.known;
         let Some(state) = self.group_state(step.stream, group) else { return Ok(Added::Amount(Exact::zero())) };
         let counter = &mut state.tiers;
@@ -153,7 +166,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             true => tiered_by_own_amount(bands, counted, &counter.count),
             false => tiered(bands, counted, &counter.count, &adds),
         };
-        counter.count += if is_own { &amount } else { &adds };
+        let (before, counted) = (counter.count.clone(), if is_own { &amount } else { &adds });
+        counter.count += counted;
+        self.watch(Total::Tiers(step.stream, group), &before, counted, bands.edges());
         Ok(Added::Amount(amount))
     }
 
@@ -161,7 +176,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     pub(super) fn level_of_tiers(
         &mut self,
         step: &'a Step<'a>,
-        tiers: &Tiers,
+        (tiers, bands): (&Tiers, &Bands),
         group: AttributesId,
         of: AttributesId,
         at: Instant,
@@ -178,13 +193,17 @@ impl<'a, L: Lines> Engine<'a, L> {
             && tiers.counting.each == WindowRule::Term
             && let Some(state) = self.group_state(amount, group)
         {
-            return Ok(Some(state.accrued.clone()));
+            let level = state.accrued.clone();
+            self.needs_items();
+            return Ok(Some(level));
         }
-        let state = self.group_state(step.stream, group);
-        Ok(state.map(|state| match read {
-            Read::PreviousWindow => state.tiers.previous.clone(),
-            Read::AtItem | Read::WindowStart | Read::WindowEnd => state.tiers.count.clone(),
-        }))
+        let Some(state) = self.group_state(step.stream, group) else { return Ok(None) };
+        if read == Read::PreviousWindow {
+            return Ok(Some(state.tiers.previous.clone()));
+        }
+        let level = state.tiers.count.clone();
+        self.watch(Total::Tiers(step.stream, group), &level, &Exact::zero(), bands.edges());
+        Ok(Some(level))
     }
 
     /// What the tiers of a cell read: a figure, or how far a measure has come in all.
@@ -209,7 +228,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// The instant at which a level is read; none before there is a window.
     fn read_at(&self, step: &Step<'a>, each: &WindowRule, read: Read, at: Instant) -> Option<Instant> {
         let zone = step.agreement.head.zone;
-        let date = at.with_timezone(&zone).date_naive();
+        let date = local_date(at, zone);
         let window = calendar(step.agreement, each, self.known).and_then(|calendar| calendar.window(date));
         let span = window.map(|window| window.span(zone));
         match read {
@@ -229,8 +248,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         of: AttributesId,
         at: Instant,
     ) -> Result<Option<Exact>, EngineError> {
-        let missing =
-            || EngineError::MissingFigure { contract: step.agreement.head.id.clone(), figure: name.clone(), at };
+        let missing = || missing_figure(step, name, at);
         let Some(figure) = step.version.figures.get(name) else { return Err(missing()) };
         let (contract, attributes) = (&step.agreement.head.id, &self.attributes[of]);
         let (found, last) = match &figure.kind {
@@ -251,6 +269,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             (None, Missing::Zero) => Ok(Some(Exact::zero())),
             (None, Missing::Nothing) => Ok(None),
             (None, Missing::Last(part)) => last.map(|last| Some(&last * part)).ok_or_else(missing),
+            (None, Missing::Stop) if at < self.books_begin => Ok(Some(Exact::zero())),
             (None, Missing::Stop) => Err(missing()),
         }
     }
@@ -264,7 +283,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         at: Instant,
     ) -> Option<Exact> {
         let zone = step.agreement.head.zone;
-        let today = at.with_timezone(&zone).date_naive();
+        let today = local_date(at, zone);
         let first_day = calendar(step.agreement, over, self.known)?.window(today)?.first_day;
         let mut sum = Exact::zero();
         let mut days = 0_i64;
@@ -278,21 +297,24 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     /// The part of a window's days that is left, today not counted.
     fn part_left(&self, step: &Step<'a>, rule: &WindowRule, at: Instant) -> Option<Exact> {
-        let today = at.with_timezone(&step.agreement.head.zone).date_naive();
+        let today = local_date(at, step.agreement.head.zone);
         let window = calendar(step.agreement, rule, self.known)?.window(today)?;
         let days = |from: NaiveDate, to: NaiveDate| Exact::from_integer(to.signed_duration_since(from).num_days());
         days(today, window.end_day).checked_div(&days(window.first_day, window.end_day))
     }
 
     /// Blocks of units: of each item, or of a running count.
-    fn blocks(
+    pub(super) fn blocks(
         &mut self,
         step: &Step<'a>,
         (group, at): (AttributesId, Instant),
         measured: &Exact,
         of: Blocks<'_>,
     ) -> Exact {
-        let PartBlock::Running(from) = of.part else { return blocks(measured, of) };
+        if *of.part != PartBlock::Exact {
+            self.needs_items();
+        }
+        let (PartBlock::Running(from) | PartBlock::Started(from)) = of.part else { return blocks(measured, of) };
         if instant(step.agreement, from, self.known).is_none_or(|from| at < from) {
             return Exact::zero();
         }

@@ -9,7 +9,7 @@ use crate::domain::contract::term::Life;
 use crate::domain::contract::window::{Anchor, Moment, WindowRule};
 use crate::domain::contract::{Contract, Version};
 use crate::domain::ids::{DefinedTerm, TermId};
-use crate::domain::period::{Instant, Span, last_instant_before};
+use crate::domain::period::{Instant, Span, last_instant_before, local_date};
 
 /// A stretch of time in which one version's wording of a term is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ pub fn calendar(agreement: &Contract, rule: &WindowRule, known: &Knowledge) -> O
         }
         WindowRule::Anchored { months, from: Anchor::Fact(name) } => {
             let at = known.first_event(&agreement.head.id, name)?;
-            Some(Calendar::Months { months: *months, anchor: at.with_timezone(&agreement.head.zone).date_naive() })
+            Some(Calendar::Months { months: *months, anchor: local_date(at, agreement.head.zone) })
         }
         WindowRule::Week { first_day } => Some(Calendar::Weeks { first_day: *first_day }),
         WindowRule::Dates(dates) => Some(Calendar::Dates(dates.clone())),
@@ -137,17 +137,13 @@ struct OwnTime {
 impl OwnTime {
     fn of(agreement: &Contract, version: &Version, named: &Named<'_>, life: &Life, known: &Knowledge) -> Self {
         let never = Span { start: Instant::MAX_UTC, end: Instant::MAX_UTC };
-        let start = match &life.from {
+        let from: Option<Vec<Instant>> = life.from.iter().map(|it| instant(agreement, it, known)).collect();
+        let Some(from) = from else { return Self { main: never, tail: None } };
+        let start = from.into_iter().max().unwrap_or_else(|| {
             // A length counts from where the term first began, not anew from each version that restates it.
-            None => {
-                let stating = agreement.versions.iter().filter(|it| named.life(it).is_some());
-                stating.map(|it| it.effective_at).min().unwrap_or(version.effective_at)
-            }
-            Some(from) => match instant(agreement, from, known) {
-                Some(start) => start,
-                None => return Self { main: never, tail: None },
-            },
-        };
+            let stating = agreement.versions.iter().filter(|it| named.life(it).is_some());
+            stating.map(|it| it.effective_at).min().unwrap_or(version.effective_at)
+        });
         let moments = life.until.iter().filter_map(|it| instant(agreement, it, known));
         let moments = moments.chain(version_end(agreement, version, known));
         let lasts = life.lasts.map(|lasts| lasts.after(start, agreement.head.zone));

@@ -1,6 +1,6 @@
 //! Minima: what is owed on top, window by window, so that at least so much is owed or spent (CONTRACTS section 3).
 
-use crate::domain::contract::term::{Carry, CarryLimit, Minimum};
+use crate::domain::contract::term::{Carry, Minimum};
 use crate::domain::money::Exact;
 use std::collections::VecDeque;
 
@@ -18,15 +18,22 @@ pub struct MinimumState {
 
 impl MinimumState {
     /// The top-up at the end of a window of which the minimum `is` so much; below zero where a cumulative minimum
-    /// takes an earlier one back.
-    pub fn close(&mut self, minimum: &Minimum, is: &Exact, counted: &Exact, is_last: bool) -> Exact {
+    /// takes an earlier one back. `limit` is the most that is carried.
+    pub fn close(
+        &mut self,
+        minimum: &Minimum,
+        is: &Exact,
+        limit: Option<Exact>,
+        counted: &Exact,
+        is_last: bool,
+    ) -> Exact {
         if minimum.is_cumulative {
             return self.close_cumulative(is, counted);
         }
         match minimum.carry {
             Carry::None => (is - counted).max(Exact::zero()),
-            Carry::Excess => self.close_with_excess(minimum, is, counted),
-            Carry::Shortfall => self.close_with_shortfall(minimum, is, counted, is_last),
+            Carry::Excess => self.close_with_excess(minimum, is, limit, counted),
+            Carry::Shortfall => self.close_with_shortfall(minimum, is, limit, counted, is_last),
         }
     }
 
@@ -41,8 +48,8 @@ impl MinimumState {
     }
 
     /// Carried excess is used before new spend counts as excess.
-    fn close_with_excess(&mut self, minimum: &Minimum, is: &Exact, counted: &Exact) -> Exact {
-        self.keep_within(carry_limit(minimum, is));
+    fn close_with_excess(&mut self, minimum: &Minimum, is: &Exact, limit: Option<Exact>, counted: &Exact) -> Exact {
+        self.keep_within(limit);
         let mut open = is.clone();
         while let Some((carried, windows)) = self.excess.pop_front() {
             let used = carried.clone().min(open.clone());
@@ -64,7 +71,14 @@ impl MinimumState {
     }
 
     /// What lacks is due so many windows later unless made good, and at the latest with the last.
-    fn close_with_shortfall(&mut self, minimum: &Minimum, is: &Exact, counted: &Exact, is_last: bool) -> Exact {
+    fn close_with_shortfall(
+        &mut self,
+        minimum: &Minimum,
+        is: &Exact,
+        limit: Option<Exact>,
+        counted: &Exact,
+        is_last: bool,
+    ) -> Exact {
         let mut above = (counted - is).max(Exact::zero());
         while let Some((lacks, windows)) = self.lacking.pop_front() {
             let made_good = lacks.clone().min(above.clone());
@@ -80,7 +94,7 @@ impl MinimumState {
         }
         let mut lacks = (is - counted).max(Exact::zero());
         // What exceeds the limit is not carried: it is due at once.
-        if let Some(limit) = carry_limit(minimum, is) {
+        if let Some(limit) = limit {
             let carried = lacks.clone().min(limit);
             due += &(&lacks - &carried);
             lacks = carried;
@@ -105,18 +119,10 @@ impl MinimumState {
     }
 }
 
-/// The most that is carried: a part is of the receiving window's amount.
-fn carry_limit(minimum: &Minimum, is: &Exact) -> Option<Exact> {
-    minimum.carry_limit.as_ref().map(|limit| match limit {
-        CarryLimit::Amount(amount) => amount.clone(),
-        CarryLimit::Part(part) => part * is,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::contract::term::Shortfall;
+    use crate::domain::contract::term::{CarryLimit, Shortfall};
     use crate::domain::contract::window::WindowRule;
 
     fn minimum(carry: Carry, carry_limit: Option<CarryLimit>, carry_windows: Option<u32>) -> Minimum {
@@ -142,7 +148,12 @@ mod tests {
         let mut left = N;
         counted.map(|counted| {
             left -= 1;
-            let top_up = state.close(minimum, &Exact::from_integer(100), &Exact::from_integer(counted), left == 0);
+            let limit = match &minimum.carry_limit {
+                Some(CarryLimit::Amount(limit)) => Some(limit.clone()),
+                Some(CarryLimit::Part(_)) | None => None,
+            };
+            let (is, counted) = (Exact::from_integer(100), Exact::from_integer(counted));
+            let top_up = state.close(minimum, &is, limit, &counted, left == 0);
             top_up.to_string()
         })
     }

@@ -17,23 +17,31 @@ mod gauge;
 pub mod item;
 pub mod knowledge;
 mod leaf;
-mod life;
+pub mod life;
+mod memo;
+mod mentions;
 mod minimum;
 mod node;
 mod opening;
 pub mod outcome;
 pub mod plan;
+mod pro_rata;
+pub mod rated;
 mod reported;
 pub mod run;
 mod spread;
+mod state;
+pub mod stretches;
 mod table;
 mod term;
+mod watch;
 mod window;
 
 use super::ids::{ContractId, DefinedTerm, TermId};
 use super::money::Unit;
 use super::period::Instant;
 use chrono::NaiveDate;
+use serde::Serialize;
 
 /// Why nothing can be said of what is owed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,10 +52,8 @@ pub enum EngineError {
     Undeclared { stream: String },
     #[error("{contract}/{term} is drawn on as received, and no payments of it are known")]
     ReceivedAccrual { contract: ContractId, term: TermId },
-    #[error(
-        "{contract}: base {base} counts {item} at {at}, and no price is in force for it; a price of zero is written down"
-    )]
-    MissingPrice { contract: ContractId, base: DefinedTerm, item: String, at: Instant },
+    #[error("{}; add what is missing to the price book and settle again (a price of zero is written down)", told(.missing))]
+    MissingPrices { missing: Vec<MissingPrice> },
     #[error(
         "{contract}: {item} is a record of an interval, and its price has context thresholds; report each request, or give each band a price without one"
     )]
@@ -56,8 +62,8 @@ pub enum EngineError {
         "{contract}: no rate from {from} to {to}{}", .date.map(|date| format!(" for {date}")).unwrap_or_default()
     )]
     MissingFx { contract: ContractId, from: Unit, to: Unit, date: Option<NaiveDate> },
-    #[error("{contract}: figure {figure} is missing at {at}")]
-    MissingFigure { contract: ContractId, figure: DefinedTerm, at: Instant },
+    #[error("figure \"{figure}\" of {contract} is missing for {day}, and the settlement waits for it: record it first")]
+    MissingFigure { contract: ContractId, figure: DefinedTerm, day: NaiveDate },
     #[error("{contract}: {item} lies across a boundary from {from} to {until}; the contract refuses that")]
     Straddling { contract: ContractId, item: String, from: Instant, until: Instant },
     #[error("{name}: {what} is not computed yet")]
@@ -72,6 +78,40 @@ pub enum EngineError {
     Assumed { contract: ContractId, term: TermId, what: String },
     #[error("{contract}/{name}: no row of its table holds at {at}; end it with otherwise, or with \"none\"")]
     NoRow { contract: ContractId, name: String, at: Instant },
+}
+
+/// How many missing prices are told one by one.
+pub const MISSING_PRICES_TOLD: usize = 3;
+
+/// In one line, however many there are.
+fn told(missing: &[MissingPrice]) -> String {
+    let first: Vec<String> = missing.iter().take(MISSING_PRICES_TOLD).map(ToString::to_string).collect();
+    let is = if missing.len() == 1 { "price is" } else { "prices are" };
+    let more = if missing.len() > MISSING_PRICES_TOLD { "; and so on" } else { "" };
+    format!("{} {is} missing: {}{more}", missing.len(), first.join("; "))
+}
+
+/// What a base counts and the price book has no price for, where it is missing first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error(
+    "{} of {}, tier {}, at {} from {at}, which base {base} of {contract} counts",
+    .of.meter, .of.product, .of.service_tier, .of.deployment
+)]
+pub struct MissingPrice {
+    pub contract: ContractId,
+    pub base: DefinedTerm,
+    #[serde(flatten)]
+    pub of: Unpriced,
+    pub at: Instant,
+}
+
+/// What has no price.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Unpriced {
+    pub product: String,
+    pub meter: String,
+    pub service_tier: String,
+    pub deployment: String,
 }
 
 #[cfg(test)]

@@ -126,6 +126,7 @@ pub fn blocks(quantity: &Exact, blocks: Blocks<'_>) -> Exact {
         }
         // Of a running count: floor, so that it fills and empties at the same edges.
         PartBlock::Running(_) => exact.floor(),
+        PartBlock::Started(_) => -(-exact).floor(),
     }
 }
 

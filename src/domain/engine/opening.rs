@@ -1,12 +1,13 @@
 //! What begins at a boundary: new cap windows pay what waits, and fixed days and facts pay what they owe.
 
 use super::EngineError;
-use super::cap::Taken;
+use super::item::AttributesId;
 use super::leaf::ItemLeaves;
 use super::node::evaluate;
 use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::{Step, StreamId, StreamName, Work};
-use super::run::{CapInForce, CapKey, Engine, Passing, Waiting};
+use super::run::Engine;
+use super::state::{CapInForce, CapKey, Group, Passing, StreamState, Waiting};
 use super::term::Wanted;
 use crate::domain::contract::measure::Measure;
 use crate::domain::contract::term::{Excess, On, Term};
@@ -33,8 +34,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.lines.line(line);
     }
 
-    /// What a measure has come to in all.
+    /// What a measure has come to in all; of an amount that is made of windows, in the last one.
     pub(super) fn come_to(&self, step: &Step<'a>, measure: &Measure) -> Option<Exact> {
+        self.needs_items();
         let place = self.plan.streams[step.stream].agreement;
         let unit = Unit::Currency(step.agreement.head.currency);
         let name = match measure {
@@ -44,7 +46,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             Measure::Accrual { term, .. } => StreamName::Term(term.clone()),
         };
         let state = self.streams.get(self.plan.stream(place, &name)?.place())?;
-        Some(state.groups.values().map(|group| group.accrued.clone()).sum())
+        let is_amount = matches!(measure, Measure::Amount(_));
+        let of_window = |group: &Group| group.of_window.clone().filter(|_| is_amount);
+        Some(state.groups.values().map(|group| of_window(group).unwrap_or_else(|| group.accrued.clone())).sum())
     }
 
     /// Caps that begin a window, or are worded anew, at a boundary: what waits is paid before the next item.
@@ -54,14 +58,14 @@ impl<'a, L: Lines> Engine<'a, L> {
             let (id, group) = key;
             let steps = self.steps().iter();
             match steps.filter_map(|step| Some((step, step.cap.filter(|(cap, _)| *cap == id)?.1))).next() {
-                Some((step, cap)) => {
-                    self.open_cap(step, (id, cap), group, at)?;
+                Some((step, cap)) if self.open_cap(step, (id, cap), group, at)? => {
                     if cap.excess == Excess::Deferred {
                         self.release(key, at)?;
                     }
                 }
-                // No term is under it any more: all that waits is paid, unless its term has ended.
-                None => self.drop_cap(key, at)?,
+                // No term is under it any more, or not before a later date: all that waits is paid, unless its term
+                // has ended.
+                Some(_) | None => self.drop_cap(key, at)?,
             }
         }
         Ok(())
@@ -72,7 +76,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         let Some(CapInForce { state, .. }) = self.caps.get_mut(&key) else { return Ok(()) };
         let limit = state.limit.clone();
         for (waiting, taken) in state.release() {
-            self.pay_waiting(waiting, taken.amount.clone(), at, Some((taken, limit.clone())))?;
+            let used = CapUse { limit: limit.clone(), before: taken.before, after: taken.after };
+            self.pay_waiting(waiting, taken.amount, at, Some((key.1, used)))?;
         }
         Ok(())
     }
@@ -90,10 +95,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         waiting: Waiting,
         amount: Exact,
         at: Instant,
-        taken: Option<(Taken, Exact)>,
+        cap: Option<(AttributesId, CapUse)>,
     ) -> Result<(), EngineError> {
         let Some((step, term)) = self.term_step(waiting.stream) else { return Ok(()) };
-        let cap = taken.map(|(taken, limit)| CapUse { limit, before: taken.before, after: taken.after });
         let (group, cause, nothing) = (waiting.group, Cause::Deferred, Exact::zero());
         // What was wanted was told when it found no room.
         let wanted = Wanted { group, at, cause, base: nothing.clone(), amount: nothing, is_outside_cap: false };
@@ -101,22 +105,14 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.emit(waiting.stream, group, at, amount)
     }
 
-    /// What waits lapses with its term.
+    /// What waits lapses with its term, also where that comes back later.
     pub(super) fn drop_waiting(&mut self, step: &Step<'a>, end: Instant) {
-        let ends = self.streams.get(step.stream.place()).is_some_and(|state| {
-            let is_over = state.stretches.last().is_some_and(|last| last.span.end <= end);
-            // Where a version drops the term, it drops its cap with it.
-            is_over && end < self.end() && self.version_ends_later(step, end)
-        });
-        if ends {
+        let goes_on = |state: &StreamState| state.stretches.iter().any(|stretch| stretch.span.contains(end));
+        if !self.streams.get(step.stream.place()).is_some_and(goes_on) {
             for cap in self.caps.values_mut() {
                 drop(cap.state.drain(|waiting| waiting.stream == step.stream));
             }
         }
-    }
-
-    fn version_ends_later(&self, step: &Step<'a>, end: Instant) -> bool {
-        step.agreement.in_force(end).is_some_and(|version| version.number == step.version.number)
     }
 
     /// The step of a term in the present epoch.
@@ -150,8 +146,15 @@ impl<'a, L: Lines> Engine<'a, L> {
             for _ in 0..times {
                 let root = self.root();
                 let nothing = self.no_deltas();
-                let passing =
-                    Passing { at, attributes: root, item: None, cause: Cause::On, deltas: nothing, taken: Vec::new() };
+                let passing = Passing {
+                    at,
+                    attributes: root,
+                    item: None,
+                    cause: Cause::On,
+                    deltas: nothing,
+                    taken: Vec::new(),
+                    lacking: Vec::new(),
+                };
                 let mut leaves =
                     ItemLeaves { engine: self, step, passing: &passing, tiers: term.tiers.as_ref(), group: root };
                 let amount = evaluate(node, &mut leaves)?;

@@ -1,9 +1,12 @@
 //! What the engine says: a line for each accrual, in the order in which they come about.
 
-use super::item::{AttributesId, ItemId};
+use super::item::{Attributes, AttributesId, Item, ItemId};
+use super::plan::StreamName;
+use crate::domain::contract::measure::Measure;
 use crate::domain::ids::{ContractId, TermId};
 use crate::domain::money::Exact;
 use crate::domain::period::Instant;
+use serde::{Deserialize, Serialize};
 
 /// One accrual of a term, unrounded.
 #[derive(Clone, Debug)]
@@ -20,7 +23,8 @@ pub struct Line<'a> {
     /// Before the cap.
     pub uncapped: Exact,
     pub amount: Exact,
-    pub cap: Option<CapUse>,
+    /// How far its cap was used up, and the values that tell the cap's counters apart.
+    pub cap: Option<(AttributesId, CapUse)>,
 }
 
 /// Why a line comes about.
@@ -44,16 +48,43 @@ pub enum Cause<'a> {
 }
 
 /// How far a cap was used up before and after a line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct CapUse {
     pub limit: Exact,
     pub before: Exact,
     pub after: Exact,
 }
 
+/// What a stream yields of something, and what that is.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    pub contract: &'a ContractId,
+    pub stream: &'a StreamName,
+    pub at: Instant,
+    /// What other stream it was drawn of, where it was.
+    pub of: Option<&'a Measure>,
+    /// None where it comes of what other streams yielded by themselves.
+    pub item: Option<&'a Item<'a>>,
+    /// Of what was taken off: the category of the deduction.
+    pub taken_off: Option<&'a str>,
+    pub attributes: &'a Attributes,
+    pub amount: &'a Exact,
+}
+
 /// Takes lines as they come.
 pub trait Lines {
     fn line(&mut self, line: Line<'_>);
+
+    /// What comes until the next call is of one item, or of what one stream yields by itself; then, of a window's end.
+    fn passes(&mut self) {}
+
+    /// Whether `part` is wanted: for people who ask what an amount is made of.
+    fn wants_parts(&self) -> bool {
+        false
+    }
+
+    fn part(&mut self, _: Part<'_>) {}
 }
 
 impl<F: FnMut(Line<'_>)> Lines for F {

@@ -6,10 +6,10 @@
 use super::EngineError;
 use super::arena::{Arena, Id};
 use super::life::versions_in_force;
-use crate::domain::contract::measure::{
-    AccrualPlace, Amount, Base, FigureDefinition, FigureKind, Measure, Reduction, Source,
-};
-use crate::domain::contract::term::{Apply, Cap, Term};
+use super::mentions::{counts_from, is_looked_up, measures, not_computed, read_by_values};
+use super::window::is_of_window;
+use crate::domain::contract::measure::{AccrualPlace, Amount, Base, FigureDefinition, Measure};
+use crate::domain::contract::term::{Cap, Term};
 use crate::domain::contract::window::Moment;
 use crate::domain::contract::{Contract, Version};
 use crate::domain::ids::{DefinedTerm, TermId};
@@ -60,7 +60,7 @@ pub struct Plan<'a> {
 pub struct Epoch<'a> {
     pub span: Span,
     pub steps: Vec<Step<'a>>,
-    /// Terms of later versions whose tiers count from a date before these, and count here already.
+    /// Terms and bases of later versions that count from a date before these, and count here already.
     pub counting: Vec<Step<'a>>,
 }
 
@@ -77,12 +77,16 @@ pub struct Step<'a> {
     inputs: Vec<(&'a Measure, StreamId)>,
     /// Of a term: what its amount is of.
     pub of: Vec<StreamId>,
+    /// Whether it yields something of whole windows alone.
+    pub is_of_window: bool,
     /// The cap that it is under.
     pub cap: Option<(CapId, &'a Cap)>,
     /// The terms that it pays back.
     pub credits: Vec<StreamId>,
     /// What a pool is shared by.
     pub shared_by: Option<StreamId>,
+    /// All that comes before it.
+    after: Vec<StreamId>,
 }
 
 #[derive(Clone)]
@@ -134,10 +138,82 @@ pub fn plan(agreements: &[Contract]) -> Result<Plan<'_>, EngineError> {
         };
         layout.terms()?;
         let counting = layout.counting()?;
-        let steps = layout.steps;
+        let steps = in_file_order(layout.steps, agreements);
         epochs.push(Epoch { span: Span { start, end }, steps, counting });
     }
+    for place in 0..epochs.len() {
+        count_thresholds(&mut epochs, place);
+    }
     Ok(Plan { agreements, streams: ids.streams, caps: ids.caps, epochs })
+}
+
+/// Lets the bases of later versions count in an epoch toward what only counts above, where that is from before.
+fn count_thresholds(epochs: &mut [Epoch<'_>], place: usize) {
+    let (past, later) = epochs.split_at_mut(place.saturating_add(1));
+    let is_counted = |step: &&Step<'_>| matches!(&step.work, Work::Base(base, _) if base.above.is_some());
+    let mut known: Vec<StreamId> =
+        past.iter().flat_map(|epoch| &epoch.steps).filter(is_counted).map(|step| step.stream).collect();
+    let Some(now) = past.last_mut() else { return };
+    let begun = |step: &Step<'_>| step.agreement.begins().is_some_and(|begins| begins <= now.span.start);
+    let mut found: Vec<Step<'_>> = Vec::new();
+    for epoch in &*later {
+        for step in &epoch.steps {
+            let Work::Base(base, _) = &step.work else { continue };
+            let Some(above) = &base.above else { continue };
+            let is_before = matches!(&above.counting.from, Moment::At(from) if *from < now.span.end);
+            if is_before && begun(step) && !known.contains(&step.stream) {
+                // What it draws on comes before it, where nothing in force draws on that.
+                let is_drawn = |it: &&Step<'_>| step.after.contains(&it.stream) && !is_counted(it);
+                let drawn = epoch.steps.iter().filter(is_drawn).filter(|it| !matches!(it.work, Work::Term(_)));
+                let is_here = |it: &&Step<'_>| now.steps.iter().chain(&found).any(|here| here.stream == it.stream);
+                let drawn: Vec<Step<'_>> = drawn.filter(|it| !is_here(it)).cloned().collect();
+                found.extend(drawn);
+                found.push(step.clone());
+            }
+            known.push(step.stream);
+        }
+    }
+    now.counting.extend(found);
+}
+
+/// Puts steps in the order of their terms in the file, as far as what they draw on lets them: terms under one cap take
+/// its room in that order, whoever else draws on one of them.
+fn in_file_order<'a>(steps: Vec<Step<'a>>, agreements: &[Contract]) -> Vec<Step<'a>> {
+    let place = |step: &Step<'_>| match &step.work {
+        Work::Term(term) => {
+            let agreement = agreements.iter().position(|it| it.head.id == step.agreement.head.id)?;
+            Some((agreement, step.version.terms.iter().position(|it| it.id == term.id)?))
+        }
+        Work::Base(..) | Work::Figure(..) | Work::Amount(_) | Work::Gauge(_) => None,
+    };
+    let terms: BTreeMap<StreamId, _> = steps.iter().filter_map(|step| Some((step.stream, place(step)?))).collect();
+    // What is no term comes with the first term that draws on it. Steps stand after what they draw on.
+    let mut ranks = terms.clone();
+    for step in steps.iter().rev() {
+        let Some(own) = ranks.get(&step.stream).copied() else { continue };
+        for of in step.after.iter().filter(|of| !terms.contains_key(of)) {
+            ranks.entry(*of).and_modify(|rank| *rank = own.min(*rank)).or_insert(own);
+        }
+    }
+    let mut left = steps;
+    let mut ordered: Vec<Step<'a>> = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let is_ready = |step: &Step<'_>| !step.after.iter().any(|of| left.iter().any(|it| it.stream == *of));
+        // A term waits for those above it in its file, though it is ready, unless these wait for it.
+        let waits = |step: &Step<'_>| {
+            let own = terms.get(&step.stream);
+            let is_above =
+                |(agreement, number): &(usize, usize)| own.is_some_and(|own| own.0 == *agreement && number < &own.1);
+            left.iter().filter_map(|it| terms.get(&it.stream)).any(is_above)
+        };
+        let ready = left.iter().enumerate().filter(|(_, step)| is_ready(step));
+        // The first that is left always is: it was laid out after all that it draws on.
+        let next =
+            ready.min_by_key(|(_, step)| (waits(step), !ranks.contains_key(&step.stream), ranks.get(&step.stream)));
+        let next = next.map_or(0, |(place, _)| place);
+        ordered.push(left.remove(next));
+    }
+    ordered
 }
 
 impl Plan<'_> {
@@ -192,7 +268,7 @@ impl<'a> Layout<'a, '_> {
         Ok(())
     }
 
-    /// Terms that the version in force does not state, or without tiers, and that a later version lets count from
+    /// Terms that the version in force does not state, or without a counter, and that a later version lets count from
     /// before itself.
     fn counting(&mut self) -> Result<Vec<Step<'a>>, EngineError> {
         let mut found = Vec::new();
@@ -203,12 +279,11 @@ impl<'a> Layout<'a, '_> {
                 .versions
                 .iter()
                 .filter(|it| it.number <= now.number)
-                .flat_map(|it| it.terms.iter().filter(|term| term.tiers.is_some()).map(|term| &term.id))
+                .flat_map(|it| it.terms.iter().filter(|term| counts_from(term).is_some()).map(|term| &term.id))
                 .collect();
             for version in agreement.versions.iter().filter(|it| it.number > now.number) {
-                for term in version.terms.iter().filter(|term| term.tiers.is_some()) {
-                    let from = term.tiers.as_ref().map(|tiers| &tiers.counting.from);
-                    let is_before = matches!(from, Some(Moment::At(from)) if *from < version.effective_at);
+                for term in version.terms.iter().filter(|term| counts_from(term).is_some()) {
+                    let is_before = matches!(counts_from(term), Some(Moment::At(from)) if *from < version.effective_at);
                     if is_before && !known.contains(&&term.id) {
                         let id = self.ids.id(Stream { agreement: place, name: StreamName::Term(term.id.clone()) });
                         self.open.push(id);
@@ -285,7 +360,14 @@ impl<'a> Layout<'a, '_> {
         let mut inputs = Vec::new();
         for measure in measures(&work) {
             if !is_looked_up(measure, version, &work) {
-                inputs.push((measure, self.measure(place, measure, &unit)?));
+                inputs.extend(self.measure(place, measure, &unit)?.map(|stream| (measure, stream)));
+            }
+        }
+        // What values name is asked for how far it has come: it is laid out before them, and passes nothing on to them.
+        let mut after: Vec<StreamId> = inputs.iter().map(|(_, stream)| *stream).collect();
+        for measure in read_by_values(&work, version) {
+            if !matches!(measure, Measure::Figure(_)) {
+                after.extend(self.measure(place, measure, &Unit::Currency(agreement.head.currency))?);
             }
         }
         let mut credits = Vec::new();
@@ -306,26 +388,30 @@ impl<'a> Layout<'a, '_> {
                 shared_by = Some(self.stream(place, StreamName::Base(of.clone(), unit.clone()))?);
             }
         }
-        Ok(Step { stream, agreement, version, work, unit, inputs, of, cap, credits, shared_by })
+        after.extend(credits.iter().copied().chain(shared_by));
+        let is_of_window = is_of_window(&work, version);
+        Ok(Step { stream, agreement, version, work, unit, inputs, of, is_of_window, cap, credits, shared_by, after })
     }
 
-    fn measure(&mut self, place: usize, measure: &Measure, unit: &Unit) -> Result<StreamId, EngineError> {
-        match measure {
+    /// The stream of a measure; none of a contract that is not known yet, which yields nothing.
+    fn measure(&mut self, place: usize, measure: &Measure, unit: &Unit) -> Result<Option<StreamId>, EngineError> {
+        let stream = match measure {
             Measure::Base(name) => self.stream(place, StreamName::Base(name.clone(), unit.clone())),
             Measure::Figure(name) => self.stream(place, StreamName::Figure(name.clone(), unit.clone())),
             Measure::Amount(name) => self.stream(place, StreamName::Amount(name.clone())),
             Measure::Accrual { contract, term, when } => {
-                let other = self.agreements.iter().position(|it| it.head.id == *contract);
-                let other = other.ok_or_else(|| EngineError::Undeclared { stream: contract.to_string() })?;
                 if *when == AccrualPlace::Received {
                     return Err(EngineError::ReceivedAccrual { contract: contract.clone(), term: term.clone() });
                 }
+                let other = self.agreements.iter().position(|it| it.head.id == *contract);
+                let Some(other) = other else { return Ok(None) };
                 let name = StreamName::Term(term.clone());
                 // Tiers may count what their own term accrued before the line: that is no circle.
                 let id = self.ids.id(Stream { agreement: other, name: name.clone() });
                 if self.open.last() == Some(&id) { Ok(id) } else { self.stream(other, name) }
             }
-        }
+        };
+        stream.map(Some)
     }
 
     fn describe(&self, place: usize, name: &StreamName) -> String {
@@ -367,65 +453,4 @@ fn definition<'a, T>(
 ) -> Option<T> {
     let later = agreement.versions.iter().filter(|it| it.number > version.number);
     std::iter::once(version).chain(later).find_map(find)
-}
-
-/// What of a wording the engine does not compute: it is refused, and never passed over.
-fn not_computed(work: &Work<'_>) -> Option<&'static str> {
-    match work {
-        Work::Amount(amount) => amount.over.map(|_| "an amount over the time before each window's end"),
-        Work::Term(term) => {
-            term.minimum.as_ref().and_then(|it| it.mix.as_ref()).map(|_| "a minimum of which one value may be a part")
-        }
-        Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => None,
-    }
-}
-
-/// The measures in the wording of a stream.
-fn measures<'a>(work: &Work<'a>) -> Vec<&'a Measure> {
-    let mut found = Vec::new();
-    match work {
-        Work::Figure(..) => {}
-        Work::Base(base, _) => {
-            for selection in &base.select {
-                found.extend(match &selection.of {
-                    Source::Of(measure) => Some(measure),
-                    Source::Charges | Source::Billings | Source::Units | Source::Facts(_) => None,
-                });
-            }
-            for less in &base.less {
-                if let Reduction::Node(node) = &less.what {
-                    found.extend(node.measures());
-                }
-            }
-            found.extend(base.above.as_ref().and_then(|above| above.of.as_ref()));
-        }
-        Work::Gauge(figure) => match &figure.kind {
-            FigureKind::Ratio { of, to, .. } => found.extend([of, to]),
-            FigureKind::Growth { of, .. } => found.push(of),
-            FigureKind::Flow | FigureKind::Level | FigureKind::Average { .. } | FigureKind::Left { .. } => {}
-        },
-        Work::Amount(amount) => {
-            found.extend(amount.node.measures());
-            found.extend(amount.tiers.as_ref().and_then(|tiers| tiers.of.as_ref()));
-        }
-        Work::Term(term) => {
-            found.extend(term.node.iter().flat_map(|node| node.measures()));
-            found.extend(term.tiers.as_ref().and_then(|tiers| tiers.of.as_ref()));
-            found.extend(term.minimum.iter().flat_map(|minimum| &minimum.of));
-        }
-    }
-    found
-}
-
-/// Whether a measure is a figure that is looked up where it is needed: a level, or what a level of tiers reads.
-fn is_looked_up(measure: &Measure, version: &Version, work: &Work<'_>) -> bool {
-    let Measure::Figure(name) = measure else { return false };
-    let tiers = match work {
-        Work::Amount(amount) => amount.tiers.as_ref(),
-        Work::Term(term) => term.tiers.as_ref(),
-        Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => None,
-    };
-    let read = tiers.filter(|tiers| matches!(tiers.apply, Apply::Level(_))).and_then(|tiers| tiers.of.as_ref());
-    let is_level = version.figures.get(name).is_some_and(|figure| figure.kind != FigureKind::Flow);
-    is_level || read.is_some_and(|read| std::ptr::eq(read, measure))
 }

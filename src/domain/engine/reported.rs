@@ -5,10 +5,10 @@ use super::item::Attributes;
 use super::outcome::Lines;
 use super::plan::{Step, StreamId, Work};
 use super::run::Engine;
-use super::window::{needs_window, window_rule};
+use super::window::window_rule;
 use crate::domain::contract::measure::{FigureKind, Missing};
 use crate::domain::ids::DefinedTerm;
-use crate::domain::period::{Instant, Span};
+use crate::domain::period::{Instant, Span, local_date};
 
 impl<'a, L: Lines> Engine<'a, L> {
     /// Of a figure that was not reported, what the contract says of that.
@@ -36,12 +36,10 @@ impl<'a, L: Lines> Engine<'a, L> {
                 let is_missing = self
                     .needed(step.stream, (last, end))
                     .into_iter()
+                    .filter_map(|span| span.intersection(Span { start: self.books_begin, ..Span::ever() }))
                     .any(|span| !self.known.is_covered(contract, name, span));
                 match is_missing {
-                    true => {
-                        let (contract, figure) = (contract.clone(), name.clone());
-                        Err(EngineError::MissingFigure { contract, figure, at: last })
-                    }
+                    true => Err(missing_figure(step, name, last)),
                     false => Ok(()),
                 }
             }
@@ -58,15 +56,13 @@ impl<'a, L: Lines> Engine<'a, L> {
                 continue;
             };
             let Some(life) = self.life(step, last) else { continue };
-            let is_of_window =
-                term.node.as_ref().is_some_and(|node| needs_window(node, term.each.as_ref(), term.tiers.as_ref()));
-            let span = match is_of_window && term.at_window_end {
+            let span = match step.is_of_window && term.at_window_end {
                 true => {
                     let window = self.window_place(step, window_rule(term.each.as_ref(), term.tiers.as_ref()), last);
                     window.map(|window| window.span).filter(|span| span.end == end)
                 }
                 false => {
-                    let date = last.with_timezone(&step.agreement.head.zone).date_naive();
+                    let date = local_date(last, step.agreement.head.zone);
                     let period = step.agreement.head.settlement.window(date);
                     period.and_then(|period| period.span(step.agreement.head.zone).intersection(life))
                 }
@@ -75,4 +71,11 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         found
     }
+}
+
+/// What is missing, on the day of an instant in the agreement's zone.
+pub(super) fn missing_figure(step: &Step<'_>, name: &DefinedTerm, at: Instant) -> EngineError {
+    let head = &step.agreement.head;
+    let day = local_date(at, head.zone);
+    EngineError::MissingFigure { contract: head.id.clone(), figure: name.clone(), day }
 }

@@ -1,26 +1,24 @@
 //! The run: items pass through the streams in order; at boundaries windows close and versions change.
 
-use super::EngineError;
 use super::boundaries::{Boundaries, boundaries, is_steady};
-use super::cap::CapState;
-use super::counter::Counter;
-use super::credit::PaidBack;
 use super::item::{Attributes, AttributesId, AttributesList, Content, Item, ItemId};
 use super::knowledge::Knowledge;
-use super::life::{Named, Stretch, lives, stretches};
-use super::minimum::MinimumState;
-use super::outcome::{Cause, Lines};
-use super::plan::{CapId, Epoch, Plan, Step, Stream, StreamId, StreamName, Work};
+use super::life::{Named, instant, lives, stretches};
+use super::memo::Memo;
+use super::outcome::{Cause, Lines, Part};
+use super::plan::{Epoch, Plan, Step, Stream, StreamId, StreamName, Work};
+use super::state::{CapInForce, CapKey, Group, Passing, StreamState};
 use super::table::Bands;
-use super::window::OpenWindow;
+use super::watch::Watches;
+use super::{EngineError, MissingPrice, Unpriced};
 use crate::domain::calendar::Window;
+use crate::domain::contract::measure::{Base, BelowZero, Measure};
 use crate::domain::contract::selector::{Attribute, Filter};
-use crate::domain::contract::term::Cap;
 use crate::domain::contract::value::Table;
-use crate::domain::ids::{ContractId, PartyId, TermId};
+use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span, last_instant_before};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// Passes items through the streams of a plan. Feed it every item in order, then `finish`.
@@ -44,78 +42,37 @@ pub struct Engine<'a, L> {
     /// Room for what streams yield of an item.
     spare: Vec<Vec<Option<Exact>>>,
     /// Tables by item attributes, until the next boundary.
-    tables: HashMap<(*const Table, AttributesId), Rc<Bands>>,
-    /// Beside the attributes: which filters select them, until the next boundary.
-    selected: Vec<Vec<(*const Filter, bool)>>,
-    groups: HashMap<(*const [Attribute], AttributesId), AttributesId>,
+    tables: Memo<Table, Rc<Bands>>,
+    /// Which filters select items of which attributes, until the next boundary.
+    selected: Memo<Filter, bool>,
+    groups: Memo<[Attribute], AttributesId>,
     /// Usage by which pools are shared: by term, period and payee.
     pub(super) shares: BTreeMap<(StreamId, Window, PartyId), Exact>,
+    /// What bases count that has no price, and since when.
+    pub(super) unpriced: BTreeMap<(ContractId, DefinedTerm, Unpriced), Instant>,
+    /// Figures that must not be missing are asked for from here on.
+    pub(super) books_begin: Instant,
+    /// What was just taken off the base that passes, by category, where somebody wants to know.
+    pub(super) taken_off: Vec<(String, Exact)>,
+    /// What the base that passes has just drawn on.
+    pub(super) drawn_of: Option<&'a Measure>,
+    /// When the sale was that the item which passes is money of.
+    sold_at: Option<Instant>,
     pub(super) lines: L,
+    pub(super) watches: Watches,
     end: Instant,
+}
+
+/// What a run comes to.
+pub struct Finished<L> {
+    pub lines: L,
+    pub shares: Shares,
+    /// Stretches of summed usage in which the order of items could have mattered: they have to be opened.
+    pub unsure: Vec<Span>,
 }
 
 /// Usage by which the pools of terms are shared, by period and party.
 pub type Shares = BTreeMap<(ContractId, TermId), BTreeMap<(Window, PartyId), Exact>>;
-
-/// A cap, and the values that tell it apart.
-pub(super) type CapKey = (CapId, AttributesId);
-
-pub(super) struct CapInForce {
-    pub state: CapState<Waiting>,
-    pub wording: Cap,
-    /// The boundary at which it was last brought up to date.
-    pub as_of: u64,
-}
-
-/// A term whose excess waits.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Waiting {
-    pub stream: StreamId,
-    pub group: AttributesId,
-}
-
-/// What a stream has come to.
-#[derive(Default)]
-pub(super) struct StreamState {
-    /// Of a term: when it is in force.
-    pub stretches: Vec<Stretch>,
-    pub lives: Vec<Span>,
-    pub groups: BTreeMap<AttributesId, Group>,
-    /// Customers that bought what the term counts before its end.
-    pub customers: BTreeSet<String>,
-}
-
-/// What a stream has come to for one set of values.
-#[derive(Default)]
-pub(super) struct Group {
-    pub tiers: Counter,
-    pub threshold: Counter,
-    /// Of a gauge: what its measures come to.
-    pub gauged: [Counter; 2],
-    pub blocks: Exact,
-    /// Of a base that is decided on its total: this period's, and what earlier ones carried.
-    pub period: Exact,
-    pub carried: Exact,
-    pub window: Option<OpenWindow>,
-    pub minimum_window: Option<OpenWindow>,
-    pub minimum: MinimumState,
-    /// What has accrued in all, and at each mark before it.
-    pub accrued: Exact,
-    pub marks: Vec<(Instant, Exact)>,
-    pub paid_back: PaidBack,
-}
-
-/// Something on its way through the streams: an item, or what a stream yields by itself.
-pub(super) struct Passing<'i> {
-    pub at: Instant,
-    pub attributes: AttributesId,
-    pub item: Option<&'i Item<'i>>,
-    pub cause: Cause<'i>,
-    /// What each stream yields of it, so far.
-    pub deltas: Vec<Option<Exact>>,
-    /// The groups of terms in which a term has taken it.
-    pub taken: Vec<(usize, String)>,
-}
 
 impl<'a, L: Lines> Engine<'a, L> {
     /// Makes ready to pass items up to `end`.
@@ -128,14 +85,17 @@ impl<'a, L: Lines> Engine<'a, L> {
     ) -> Self {
         let root = attributes.push(Attributes::default());
         let mut streams: Vec<StreamState> = Vec::new();
-        for (_, stream) in plan.streams.iter() {
+        let steps = plan.epochs.iter().flat_map(|epoch| &epoch.steps);
+        let paid_back: BTreeSet<StreamId> = steps.flat_map(|step| &step.credits).copied().collect();
+        for (id, stream) in plan.streams.iter() {
             let agreement = plan.agreements.get(stream.agreement);
             let stretches = match (&stream.name, agreement) {
                 (StreamName::Term(term), Some(agreement)) => stretches(agreement, &Named::Term(term), known),
                 (StreamName::Amount(name), Some(agreement)) => stretches(agreement, &Named::Amount(name), known),
                 _ => Vec::new(),
             };
-            streams.push(StreamState { lives: lives(&stretches), stretches, ..StreamState::default() });
+            let (lives, is_paid_back) = (lives(&stretches), paid_back.contains(&id));
+            streams.push(StreamState { stretches, lives, is_paid_back, ..StreamState::default() });
         }
         let Boundaries { cuts, marks, period_ends } = boundaries(plan, known, &streams, end);
         let boundaries: Vec<Instant> = cuts.into_iter().collect();
@@ -153,13 +113,36 @@ impl<'a, L: Lines> Engine<'a, L> {
             epoch: 0,
             streams,
             caps: BTreeMap::new(),
-            tables: HashMap::new(),
-            selected: Vec::new(),
-            groups: HashMap::new(),
+            tables: Memo::default(),
+            selected: Memo::default(),
+            groups: Memo::default(),
             shares: BTreeMap::new(),
+            unpriced: BTreeMap::new(),
+            taken_off: Vec::new(),
+            drawn_of: None,
+            sold_at: None,
+            books_begin: Span::ever().start,
             lines,
+            watches: Watches::default(),
             end,
         }
+    }
+
+    /// Some of the items are sums of all usage of a stretch, in the order of time and apart from each other.
+    pub fn with_summed(mut self, stretches: &[Span]) -> Self {
+        self.watches = Watches::new(stretches);
+        self
+    }
+
+    /// Figures that must not be missing are asked for from an instant on; before, those that are stand for zero.
+    pub fn with_books_from(mut self, begin: Instant) -> Self {
+        self.books_begin = begin;
+        self
+    }
+
+    /// Every instant up to the end at which anything may change.
+    pub fn changes(self) -> Vec<Instant> {
+        self.boundaries.collect()
     }
 
     /// Passes the next item.
@@ -168,12 +151,14 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// What stops the settlement.
     pub fn item(&mut self, item: &Item<'_>) -> Result<(), EngineError> {
         while self.boundaries.peek().is_some_and(|boundary| *boundary <= item.at) {
-            self.boundary()?;
+            let done = self.boundary();
+            self.prices_first(done)?;
         }
         let is_before = self.epoch().is_none_or(|epoch| item.at < epoch.span.start);
         if is_before || item.at >= self.end {
             return Ok(());
         }
+        self.watches.pass(Some(item.at));
         let passing = Passing {
             at: item.at,
             attributes: item.attributes,
@@ -181,18 +166,25 @@ impl<'a, L: Lines> Engine<'a, L> {
             cause: Cause::Item(item.id),
             deltas: self.no_deltas(),
             taken: Vec::new(),
+            lacking: Vec::new(),
         };
-        self.pass(passing, 0)
+        self.lines.passes();
+        self.sold_at = item.sold_at;
+        let done = self.pass(passing, 0);
+        self.sold_at = None;
+        self.prices_first(done)
     }
 
     /// Closes everything up to the end.
     ///
     /// # Errors
     /// What stops the settlement.
-    pub fn finish(mut self) -> Result<(L, Shares), EngineError> {
+    pub fn finish(mut self) -> Result<Finished<L>, EngineError> {
         while self.boundaries.peek().is_some() {
-            self.boundary()?;
+            let done = self.boundary();
+            self.prices_first(done)?;
         }
+        self.check_prices()?;
         let mut shares = Shares::new();
         for ((stream, period, party), used) in self.shares {
             let Stream { agreement, name } = &self.plan.streams[stream];
@@ -201,11 +193,31 @@ impl<'a, L: Lines> Engine<'a, L> {
                 of_term.insert((period, party), used);
             }
         }
-        Ok((self.lines, shares))
+        Ok(Finished { lines: self.lines, shares, unsure: self.watches.unsure() })
     }
 
     fn epoch(&self) -> Option<&'a Epoch<'a>> {
         self.plan.epochs.get(self.epoch)
+    }
+
+    /// The epoch that begins at an instant, while the one before is still passed.
+    pub(super) fn next_epoch(&self, at: Instant) -> Option<&'a Epoch<'a>> {
+        self.plan.epochs.get(self.epoch.saturating_add(1)).filter(|next| next.span.start == at)
+    }
+
+    /// Refuses what went without a price so far: all of it at once.
+    fn check_prices(&mut self) -> Result<(), EngineError> {
+        let missing = |((contract, base, of), at)| MissingPrice { contract, base, of, at };
+        let missing: Vec<MissingPrice> = std::mem::take(&mut self.unpriced).into_iter().map(missing).collect();
+        if missing.is_empty() { Ok(()) } else { Err(EngineError::MissingPrices { missing }) }
+    }
+
+    /// What went without a price before something else went wrong comes first.
+    fn prices_first(&mut self, done: Result<(), EngineError>) -> Result<(), EngineError> {
+        if done.is_err() {
+            self.check_prices()?;
+        }
+        done
     }
 
     pub(super) fn steps(&self) -> &'a [Step<'a>] {
@@ -214,25 +226,91 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     fn pass(&mut self, mut passing: Passing<'_>, first: usize) -> Result<(), EngineError> {
         for step in self.steps().iter().skip(first) {
+            self.drawn_of = None;
+            self.taken_off.clear();
+            if let Some(error) = self.stops(step, &passing) {
+                return Err(error);
+            }
             let delta = match &step.work {
-                Work::Base(base, unit) => self.pass_base(step, base, unit, &passing)?,
+                Work::Base(base, unit) => match self.pass_base(step, base, unit, &passing) {
+                    // What no term in force draws on needs no rate.
+                    Err(error @ EngineError::MissingFx { .. }) if is_item_by_item(base) => {
+                        passing.lacking.push((step.stream, error));
+                        None
+                    }
+                    counted => counted?,
+                },
                 Work::Figure(name, unit) => self.pass_figure(step, name, unit, &passing)?,
                 Work::Amount(amount) => self.pass_amount(step, amount, &passing)?,
                 Work::Term(term) => self.pass_term(step, term, &mut passing)?,
                 Work::Gauge(figure) => self.pass_gauge(step, figure, &passing)?,
             };
+            if let Some(amount) = delta.as_ref().filter(|_| self.lines.wants_parts()) {
+                self.tell_part(step, &passing, amount);
+            }
             if let Some(slot) = passing.deltas.get_mut(step.stream.place()).filter(|_| delta.is_some()) {
                 *slot = delta;
             }
         }
         for step in self.epoch().map(|epoch| epoch.counting.as_slice()).unwrap_or_default() {
-            if let Work::Term(term) = &step.work {
-                self.count_only(step, term, &passing);
+            if let Some(error) = self.stops(step, &passing) {
+                return Err(error);
+            }
+            let delta = match &step.work {
+                Work::Base(base, unit) => self.counted(step, base, unit, &passing)?,
+                Work::Figure(name, unit) => self.pass_figure(step, name, unit, &passing)?,
+                Work::Term(term) => {
+                    self.count_only(step, term, &passing);
+                    None
+                }
+                Work::Amount(_) | Work::Gauge(_) => None,
+            };
+            if let Some(slot) = passing.deltas.get_mut(step.stream.place()).filter(|slot| slot.is_none()) {
+                *slot = delta;
             }
         }
         passing.deltas.fill(None);
         self.spare.push(passing.deltas);
         Ok(())
+    }
+
+    fn tell_part(&mut self, step: &Step<'a>, passing: &Passing<'_>, amount: &Exact) {
+        let part = Part {
+            contract: &step.agreement.head.id,
+            stream: &self.plan.streams[step.stream].name,
+            at: passing.at,
+            of: self.drawn_of,
+            item: passing.item,
+            taken_off: None,
+            attributes: &self.attributes[passing.attributes],
+            amount,
+        };
+        if self.taken_off.is_empty() {
+            return self.lines.part(part);
+        }
+        let taken: Exact = self.taken_off.iter().map(|(_, amount)| amount.clone()).sum();
+        let rest = amount + &taken;
+        if !rest.is_zero() {
+            self.lines.part(Part { amount: &rest, ..part });
+        }
+        for (category, amount) in &self.taken_off {
+            self.lines.part(Part { taken_off: Some(category), amount: &-amount.clone(), ..part });
+        }
+    }
+
+    /// Why what passes stops a step: it draws on a base that lacks a rate, and has to know.
+    fn stops(&mut self, step: &'a Step<'a>, passing: &Passing<'_>) -> Option<EngineError> {
+        let lacking = passing.lacking.iter().find(|(stream, _)| step.streams().any(|of| of == *stream));
+        let error = lacking.map(|(_, error)| error.clone())?;
+        match &step.work {
+            Work::Term(term) => {
+                let tiers = term.tiers.as_ref().filter(|_| self.is_before_its_life(step, passing));
+                let from = tiers.and_then(|tiers| instant(step.agreement, &tiers.counting.from, self.known));
+                let counts = from.is_some_and(|from| from <= passing.at);
+                (counts || self.is_in_force(step, term, passing)).then_some(error)
+            }
+            _ => Some(error),
+        }
     }
 
     pub(super) fn no_deltas(&mut self) -> Vec<Option<Exact>> {
@@ -250,15 +328,21 @@ impl<'a, L: Lines> Engine<'a, L> {
         let Some(place) = self.steps().iter().position(|step| step.stream == stream) else { return Ok(()) };
         let mut deltas = self.no_deltas();
         if let Some(slot) = deltas.get_mut(stream.place()) {
-            *slot = Some(amount);
+            *slot = Some(amount.clone());
         }
-        let passing = Passing { at, attributes: group, item: None, cause: Cause::Drawn, deltas, taken: Vec::new() };
+        self.lines.passes();
+        let (taken, lacking) = (Vec::new(), Vec::new());
+        let passing = Passing { at, attributes: group, item: None, cause: Cause::Drawn, deltas, taken, lacking };
+        if let Some(step) = self.steps().get(place).filter(|_| self.lines.wants_parts()) {
+            self.tell_part(step, &passing, &amount);
+        }
         self.pass(passing, place.saturating_add(1))
     }
 
     /// What ends at the next boundary ends, and what begins there begins.
     fn boundary(&mut self) -> Result<(), EngineError> {
         let Some(at) = self.boundaries.next() else { return Ok(()) };
+        self.watches.pass(None);
         // Before the first version there is nothing to close.
         if self.epoch().is_some_and(|epoch| epoch.span.start < at) {
             self.close(last_instant_before(at), at)?;
@@ -268,7 +352,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.selected.clear();
         if self.marks.contains(&at) {
             for group in self.streams.iter_mut().flat_map(|stream| stream.groups.values_mut()) {
-                group.marks.push((at, group.accrued.clone()));
+                group.mark(at);
             }
         }
         while self.epoch().is_some_and(|epoch| epoch.span.end <= at) {
@@ -294,15 +378,17 @@ impl<'a, L: Lines> Engine<'a, L> {
         if names.is_empty() {
             return self.root;
         }
-        let key = (std::ptr::from_ref(names), of);
-        let depends_on_facts = names.iter().any(|name| matches!(name, Attribute::Fact(_)));
-        if !depends_on_facts && let Some(group) = self.groups.get(&key) {
+        // What facts say changes.
+        let is_steady = !names.iter().any(|name| matches!(name, Attribute::Fact(_)));
+        if let Some(group) = self.groups.get(names, of).filter(|_| is_steady) {
             return *group;
         }
         let value = |name: &Attribute| self.attribute(step, of, at, name).map(|value| (name.clone(), value.to_owned()));
         let values = Attributes(names.iter().filter_map(value).collect());
         let group = self.group_of(values);
-        self.groups.insert(key, group);
+        if is_steady {
+            self.groups.insert(names, of, group);
+        }
         group
     }
 
@@ -325,23 +411,16 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.attribute_ids.get(values).copied()
     }
 
-    pub(super) fn end(&self) -> Instant {
-        self.end
-    }
-
     /// Whether a filter selects an item; it says the same until the next boundary.
     pub(super) fn takes(&mut self, step: &Step<'a>, filter: &'a Filter, of: AttributesId, at: Instant) -> bool {
-        let key = std::ptr::from_ref(filter);
-        if let Some((_, is_taken)) = self.selected.get(of.place()).and_then(|it| it.iter().find(|it| it.0 == key)) {
+        if self.sold_at.is_some() {
+            return self.selects(step, filter, of, at);
+        }
+        if let Some(is_taken) = self.selected.get(filter, of) {
             return *is_taken;
         }
         let is_taken = self.selects(step, filter, of, at);
-        if self.selected.len() <= of.place() {
-            self.selected.resize_with(of.place().saturating_add(1), Vec::new);
-        }
-        if let Some(known) = self.selected.get_mut(of.place()) {
-            known.push((key, is_taken));
-        }
+        self.selected.insert(filter, of, is_taken);
         is_taken
     }
 
@@ -353,6 +432,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             Attribute::Fact(_) if attributes.get(name).is_some() => attributes.get(name),
             Attribute::Fact(fact) => {
                 let (fact, rule) = step.version.facts.get_key_value(fact)?;
+                let at = self.sold_at.filter(|_| rule.names_party).unwrap_or(at);
                 self.known.fact_value(&step.agreement.head.id, (fact, rule), step.agreement.head.zone, attributes, at)
             }
             _ => attributes.get(name),
@@ -375,9 +455,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         of: AttributesId,
         (at, window): (Instant, Option<u32>),
     ) -> Result<Rc<Bands>, EngineError> {
-        let key = (std::ptr::from_ref(table), of);
-        let is_steady = window.is_none() && is_steady(step, table);
-        if let Some(bands) = self.tables.get(&key).filter(|_| is_steady) {
+        let is_steady = window.is_none() && self.sold_at.is_none() && is_steady(step, table);
+        if let Some(bands) = self.tables.get(table, of).filter(|_| is_steady) {
             return Ok(bands.clone());
         }
         let circumstances = super::term::AtItem { engine: self, step, of, at, window };
@@ -388,7 +467,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         })?;
         let bands = Rc::new(bands);
         if is_steady {
-            self.tables.insert(key, bands.clone());
+            self.tables.insert(table, of, bands.clone());
         }
         Ok(bands)
     }
@@ -406,11 +485,15 @@ impl<'a, L: Lines> Engine<'a, L> {
 
 /// What the item that passes is made of, where the contract does not leave it out.
 pub(super) fn content<'i>(step: &Step<'_>, passing: &Passing<'i>) -> Option<&'i Content<'i>> {
-    let leaves_out = |item: &Item<'_>| item.left_out_by.is_some_and(|it| it.contains(&step.agreement.head.id));
-    passing.item.filter(|item| !leaves_out(item)).map(|item| &item.content)
+    passing.item.filter(|item| item.counts_for.includes(&step.agreement.head.id)).map(|item| &item.content)
 }
 
 /// The item that a line is of, for messages.
 pub(super) fn named(id: &ItemId<'_>) -> String {
     format!("{} of {}", id.id, id.source)
+}
+
+/// Whether a base counts each item for itself: it keeps nothing of those before.
+fn is_item_by_item(base: &Base) -> bool {
+    base.above.is_none() && base.below_zero == BelowZero::Keep
 }

@@ -1,6 +1,6 @@
 //! The engine on small agreements, with figures worked out by hand.
 
-use super::item::{Attributes, AttributesList, Charge, Content, Deduction, InUnit, Item, ItemId, Kind};
+use super::item::{Attributes, AttributesList, Charge, Content, CountsFor, Deduction, InUnit, Item, ItemId, Kind};
 use super::knowledge::Knowledge;
 use super::outcome::{Cause, Line};
 use super::plan::plan;
@@ -14,7 +14,7 @@ use crate::domain::contract::value::{Cell, Condition, Edge, Row, Table};
 use crate::domain::contract::window::{Counting, Moment, ProRata, WindowRule};
 use crate::domain::contract::{Assumed, Contract, ContractHead, Negative, Straddling, Version};
 use crate::domain::money::{Currency, Exact, Rounding, Unit};
-use crate::domain::period::{Instant, Length, PeriodUnit, parse_instant};
+use crate::domain::period::{Instant, Length, parse_instant};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
@@ -130,7 +130,6 @@ fn agreement(id: &str, versions: Vec<Version>) -> Contract {
         zone: chrono_tz::UTC,
         currency: "USD".parse().expect("a currency"),
         settlement: Calendar::of_months(NonZeroU32::MIN),
-        period: PeriodUnit::Month,
         rounding: Rounding::HalfUp,
         negative: Negative::Carry,
         pro_rata: None,
@@ -187,13 +186,22 @@ impl History {
                     category: "refund",
                     amount: value(-amount.clone()),
                     basis: Basis::Occurred,
-                    place: Place::OwnDate,
                     item_at: None,
+                    is_of_billing: false,
                 }),
             };
             let id = ItemId { id, source: "test", kind: Kind::Usage, meter: "requests" };
             engine
-                .item(&Item { at: *at, id, attributes: *attributes, content, until: None, left_out_by: None })
+                .item(&Item {
+                    at: *at,
+                    id,
+                    attributes: *attributes,
+                    content,
+                    less: Vec::new(),
+                    sold_at: None,
+                    until: None,
+                    counts_for: CountsFor::All,
+                })
                 .expect("an item");
         }
         let _ = engine.finish().expect("an end");

@@ -2,7 +2,7 @@
 
 use super::feed::{Builder, about, of_place};
 use super::item::{Attributes, AttributesId, Content, Deduction, InUnit, Item, ItemId, Kind};
-use crate::domain::contract::measure::{Basis, Place};
+use crate::domain::contract::measure::Basis;
 use crate::domain::contract::selector::Attribute;
 use crate::domain::ids::EventId;
 use crate::domain::money::{Exact, Unit};
@@ -13,15 +13,19 @@ use std::collections::BTreeMap;
 /// One amount that others may name: a charge of one meter, or a part of a billing or receipt.
 #[derive(Clone, Debug)]
 struct Part<'a> {
-    /// The charge, billing or receipt that it is a part of.
-    item: &'a EventId,
     /// The charge or billing behind it.
     sale: &'a EventId,
     attributes: AttributesId,
     at: Instant,
+    /// When the sale behind it was.
+    sold_at: Instant,
     amount: Exact,
+    /// The place of its item among those that are built.
+    place: usize,
     /// What was neither received nor taken off yet.
     open: Exact,
+    /// Whether it is of a billing that names no charge.
+    is_alone: bool,
 }
 
 /// What can be named, by its id.
@@ -37,8 +41,9 @@ pub(super) struct Sold<'a> {
 }
 
 impl<'a> Sold<'a> {
-    pub fn add(&mut self, id: &'a EventId, (attributes, at): (AttributesId, Instant), amount: Exact) {
-        let part = Part { item: id, sale: id, attributes, at, open: amount.clone(), amount };
+    /// A charge, and the place that its item takes.
+    pub fn add(&mut self, id: &'a EventId, (attributes, at): (AttributesId, Instant), amount: Exact, place: usize) {
+        let part = Part { sale: id, attributes, at, sold_at: at, place, open: amount.clone(), amount, is_alone: false };
         self.charges.entry(id).or_default().push(part);
     }
 
@@ -113,23 +118,19 @@ fn all_named<'a>(sold: &mut Sold<'a>, ids: &[EventId]) -> Option<Vec<Part<'a>>> 
 
 fn add_billing<'a>(builder: &mut Builder<'a>, sold: &mut Sold<'a>, record: &'a Record, billing: &'a record::Billing) {
     let Some(unit) = builder.known.units.currency(billing.amount.currency) else { return };
-    let parts: Vec<Part<'a>> = if billing.names.is_empty() {
+    let mut parts: Vec<Part<'a>> = if billing.names.is_empty() {
         let attributes = builder.attributes(Attributes(about(&billing.about)));
         let amount = billing.amount.amount.clone();
-        vec![Part { item: &record.id, sale: &record.id, attributes, at: billing.at, open: amount.clone(), amount }]
+        let (at, open) = (billing.at, amount.clone());
+        vec![Part { sale: &record.id, attributes, at, sold_at: at, place: 0, open, amount, is_alone: true }]
     } else {
         let Some(named) = all_named(sold, &billing.names) else { return };
         let shares = spread(&billing.amount.amount, &amounts(&named));
-        let part = |(part, amount): (Part<'a>, Exact)| Part {
-            item: &record.id,
-            at: billing.at,
-            open: amount.clone(),
-            amount,
-            ..part
-        };
+        let part = |(part, amount): (Part<'a>, Exact)| Part { at: billing.at, open: amount.clone(), amount, ..part };
         named.into_iter().zip(shares).map(part).collect()
     };
-    for part in &parts {
+    for part in &mut parts {
+        part.place = builder.items.len();
         let content = Content::Billing(InUnit { value: part.amount.clone(), unit });
         builder.items.push(item(builder, record, Kind::Billing, part, content));
         if part.sale != &record.id {
@@ -144,9 +145,11 @@ fn item<'a>(builder: &Builder<'a>, record: &'a Record, kind: Kind, part: &Part<'
         at: part.at,
         id: ItemId { id: &record.id.id, source: &record.id.source, kind, meter: "" },
         attributes: part.attributes,
+        sold_at: Some(part.sold_at),
         content,
         until: None,
-        left_out_by: builder.left_out_by(Some(part.sale)),
+        less: Vec::new(),
+        counts_for: builder.counts_for(Some(part.sale)),
     }
 }
 
@@ -167,12 +170,13 @@ fn add_receipt<'a>(builder: &mut Builder<'a>, sold: &mut Sold<'a>, record: &'a R
         let all: Vec<Part<'a>> = named.iter().flat_map(|(_, parts)| parts.iter().cloned()).collect();
         let mut shares = spread(&amount, &open_amounts(&all)).into_iter();
         for (id, parts) in named {
-            for (place, part) in parts.into_iter().enumerate() {
+            for (index, part) in parts.into_iter().enumerate() {
                 let share = shares.next().unwrap_or_default();
-                if let Some(paid) = sold.sales(id).and_then(|parts| parts.get_mut(place)) {
+                if let Some(paid) = sold.sales(id).and_then(|parts| parts.get_mut(index)) {
                     paid.open = &paid.open - &share;
                 }
-                let received = Part { item: &record.id, at: receipt.at, amount: share.clone(), open: share, ..part };
+                let place = builder.items.len();
+                let received = Part { at: receipt.at, amount: share.clone(), open: share, place, ..part };
                 let content = Content::Receipt(InUnit { value: received.amount.clone(), unit });
                 builder.items.push(item(builder, record, Kind::Receipt, &received, content));
                 sold.received.entry(id).or_default().push(received.clone());
@@ -264,23 +268,16 @@ struct Told<'t, 'a> {
 
 fn tell<'a>(builder: &mut Builder<'a>, record: &'a Record, deduction: &'a record::Deduction, told: Told<'_, 'a>) {
     let Told { basis, part, attributes, amount, unit } = told;
-    let content = |place| {
-        Content::Deduction(Deduction {
-            category: &deduction.category,
-            amount: InUnit { value: amount.clone(), unit },
-            basis,
-            place,
-            item_at: part.map(|part| part.at),
-        })
-    };
-    let (left_out_by, kind) = (builder.left_out_by(part.map(|part| part.sale)), Kind::Deduction);
-    let own = ItemId { id: &record.id.id, source: &record.id.source, kind, meter: "" };
-    let item =
-        Item { at: deduction.at, id: own, attributes, content: content(Place::OwnDate), until: None, left_out_by };
-    if let Some(part) = part {
-        // Right after what it names, before the next item: that has another id.
-        let there = ItemId { id: &part.item.id, source: &part.item.source, kind, meter: &record.id.id };
-        builder.items.push(Item { at: part.at, id: there, content: content(Place::Item), ..item.clone() });
+    let item_at = part.map(|part| part.at);
+    let amount = InUnit { value: amount, unit };
+    let is_of_billing = basis == Basis::Occurred && part.is_some_and(|part| part.is_alone);
+    let deduction_of_it = Deduction { category: &deduction.category, amount, basis, item_at, is_of_billing };
+    if let Some(named) = part.and_then(|part| builder.items.get_mut(part.place)) {
+        named.less.push(deduction_of_it.clone());
     }
-    builder.items.push(item);
+    let id = ItemId { id: &record.id.id, source: &record.id.source, kind: Kind::Deduction, meter: "" };
+    let counts_for = builder.counts_for(part.map(|part| part.sale));
+    let (at, content) = (deduction.at, Content::Deduction(deduction_of_it));
+    let sold_at = part.filter(|_| basis != Basis::Occurred).map(|part| part.sold_at);
+    builder.items.push(Item { at, id, attributes, sold_at, content, less: Vec::new(), until: None, counts_for });
 }

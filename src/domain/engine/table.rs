@@ -88,6 +88,11 @@ impl Bands {
         parts
     }
 
+    /// Where one band ends and the next begins.
+    pub fn edges(&self) -> impl Iterator<Item = &Exact> {
+        self.bands.iter().filter_map(|band| band.edge.as_ref()).map(|edge| &edge.at)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Band> {
         self.bands.iter()
     }

@@ -3,22 +3,26 @@
 use super::EngineError;
 use super::base::delta;
 use super::cap::{CapState, Taken};
-use super::item::{AttributesId, Content};
+use super::item::{AttributesId, Content, Deduction};
 use super::leaf::ItemLeaves;
 use super::life::{calendar, instant};
-use super::node::evaluate;
+use super::node::{evaluate, leaves_of};
 use super::outcome::{CapUse, Cause, Line, Lines};
-use super::plan::{CapId, Step};
-use super::run::{CapInForce, Engine, Passing, Waiting, content};
+use super::plan::{CapId, Step, Stream, StreamName, Work};
+use super::pro_rata::part_of_window;
+use super::run::{Engine, content};
+use super::state::{CapInForce, Passing, Waiting};
 use super::table::{Bands, Circumstances};
-use super::window::needs_window;
-use crate::domain::contract::measure::{Amount, Measure};
+use super::watch::Total;
+use super::window::{WindowPlace, compares};
+use crate::domain::contract::measure::{Amount, Measure, PartBlock};
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::{Apply, Cap, Excess, Payees, Tail, TailItems, Term, Tiers};
 use crate::domain::contract::value::Notice;
-use crate::domain::ids::PartyId;
+use crate::domain::ids::{PartyId, TermId};
 use crate::domain::money::Exact;
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, Span, local_date};
+use std::collections::BTreeSet;
 
 /// An accrual on its way to the books.
 pub(super) struct Wanted<'w> {
@@ -41,9 +45,12 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(None);
         }
         let group = self.group(&amount.per, step, passing.attributes, passing.at);
-        if needs_window(&amount.node, amount.each.as_ref(), amount.tiers.as_ref()) {
+        if step.is_of_window {
             self.gather(step, (&amount.node, amount.tiers.as_ref()), group, passing)?;
             return Ok(None);
+        }
+        if compares(&amount.node) {
+            self.needs_items();
         }
         let mut leaves = ItemLeaves { engine: self, step, passing, tiers: amount.tiers.as_ref(), group };
         let value = evaluate(&amount.node, &mut leaves)?;
@@ -59,12 +66,13 @@ impl<'a, L: Lines> Engine<'a, L> {
         term: &'a Term,
         passing: &mut Passing<'_>,
     ) -> Result<Option<Exact>, EngineError> {
+        // A refund of a sale that counted in one term of a group counts there alone, if at all.
+        let is_taken = self.is_taken(step, term, passing);
         if !is_touched(step, passing) {
             return Ok(None);
         }
         if !self.is_in_force(step, term, passing) {
-            let begins = self.streams.get(step.stream.place()).and_then(|state| state.lives.first()).map(|it| it.start);
-            if begins.is_some_and(|begins| passing.at < begins) {
+            if !is_taken && self.is_before_its_life(step, passing) {
                 self.count_only(step, term, passing);
             }
             return Ok(None);
@@ -76,16 +84,20 @@ impl<'a, L: Lines> Engine<'a, L> {
         if term.on.is_some() {
             return Ok(None);
         }
-        if let Some(once) = &term.once {
-            let key = (self.plan.streams[step.stream].agreement, once.clone());
-            if passing.taken.contains(&key) {
-                return Ok(None);
-            }
-            passing.taken.push(key);
+        // What only shares its pool, or counts beside its amount, is left to the others of its group.
+        let is_of_amount = is_of_amount(step, passing);
+        if is_of_amount && is_taken {
+            return Ok(None);
         }
-        if needs_window(node, term.each.as_ref(), term.tiers.as_ref()) {
+        if let Some(once) = term.once.as_ref().filter(|_| is_of_amount) {
+            passing.taken.push((self.plan.streams[step.stream].agreement, once.clone(), term.id.clone()));
+        }
+        if step.is_of_window {
             self.gather(step, (node, term.tiers.as_ref()), group, passing)?;
             return Ok(None);
+        }
+        if compares(node) {
+            self.needs_items();
         }
         let mut leaves = ItemLeaves { engine: self, step, passing, tiers: term.tiers.as_ref(), group };
         let amount = evaluate(node, &mut leaves)?;
@@ -94,8 +106,67 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.accrue(step, term, Wanted { group, at, cause, base, amount, is_outside_cap: false }).map(Some)
     }
 
-    /// Counts toward the tiers of a term before it begins, from the date on that it states.
+    /// Whether another term of its group has what passes. What names an item is with the term that took that.
+    fn is_taken(&mut self, step: &Step<'a>, term: &Term, passing: &mut Passing<'_>) -> bool {
+        let Some(once) = &term.once else { return false };
+        let agreement = self.plan.streams[step.stream].agreement;
+        let taken = passing.taken.iter().find(|(of, group, _)| *of == agreement && group == once);
+        if let Some((_, _, by)) = taken {
+            return *by != term.id;
+        }
+        let Some(Content::Deduction(deduction)) = content(step, passing) else { return false };
+        let Some(by) = self.taker((agreement, once), deduction, passing) else { return false };
+        let is_other = by != term.id;
+        passing.taken.push((agreement, once.clone(), by));
+        is_other
+    }
+
+    /// The first term of a group that counted what a deduction names, as they were then.
+    fn taker(
+        &mut self,
+        (agreement, once): (usize, &str),
+        deduction: &Deduction<'_>,
+        passing: &Passing<'_>,
+    ) -> Option<TermId> {
+        let item_at = deduction.item_at?;
+        let then = self.plan.epochs.iter().find(|epoch| epoch.span.contains(item_at))?;
+        for step in &then.steps {
+            let Work::Term(term) = &step.work else { continue };
+            if term.once.as_deref() != Some(once) || self.plan.streams[step.stream].agreement != agreement {
+                continue;
+            }
+            let mut bases = step.of.iter().filter_map(|of| then.steps.iter().find(|it| it.stream == *of));
+            let counts = bases.any(|base| match &base.work {
+                Work::Base(of, _) => self.selects_named(base, (of, deduction.is_of_billing), item_at, passing),
+                Work::Figure(..) | Work::Amount(_) | Work::Term(_) | Work::Gauge(_) => false,
+            });
+            if counts && self.is_in_force_at(step, term, passing, item_at) {
+                return Some(term.id.clone());
+            }
+        }
+        None
+    }
+
+    /// Whether what passes was before a term began, or names what was: a deduction takes off what counted already.
+    pub(super) fn is_before_its_life(&self, step: &Step<'a>, passing: &Passing<'_>) -> bool {
+        let at = named_at(step, passing).map_or(passing.at, |named| named.min(passing.at));
+        let lives = self.streams.get(step.stream.place()).map(|state| &state.lives);
+        lives.and_then(|lives| lives.first()).is_some_and(|life| at < life.start)
+    }
+
+    /// Counts toward the tiers and blocks of a term before it begins, from the date on that it states.
     pub(super) fn count_only(&mut self, step: &'a Step<'a>, term: &'a Term, passing: &Passing<'_>) {
+        let mut leaves = Vec::new();
+        term.node.iter().for_each(|node| leaves_of(node, &mut leaves));
+        for leaf in leaves {
+            let measured = step.input(leaf.of).and_then(|of| delta(passing, of)).cloned();
+            let running =
+                leaf.blocks.filter(|blocks| matches!(blocks.part, PartBlock::Running(_) | PartBlock::Started(_)));
+            if let Some((measured, blocks)) = measured.zip(running) {
+                let group = self.group(&term.per, step, passing.attributes, passing.at);
+                self.blocks(step, (group, passing.at), &measured, blocks);
+            }
+        }
         let Some(tiers) = term.tiers.as_ref().filter(|tiers| !matches!(tiers.apply, Apply::Level(_))) else { return };
         let counter_of = match &tiers.of {
             Some(measure) => step.input(measure).filter(|of| *of != step.stream),
@@ -111,12 +182,11 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// Whether a term is in force for what passes, as for the item that a deduction names.
-    fn is_in_force(&mut self, step: &Step<'a>, term: &'a Term, passing: &Passing<'_>) -> bool {
-        let item_at = match content(step, passing) {
-            Some(Content::Deduction(deduction)) => deduction.item_at,
-            _ => None,
-        };
-        [Some(passing.at), item_at].into_iter().flatten().all(|at| self.is_in_force_at(step, term, passing, at))
+    pub(super) fn is_in_force(&mut self, step: &Step<'a>, term: &'a Term, passing: &Passing<'_>) -> bool {
+        [Some(passing.at), named_at(step, passing)]
+            .into_iter()
+            .flatten()
+            .all(|at| self.is_in_force_at(step, term, passing, at))
     }
 
     fn is_in_force_at(&mut self, step: &Step<'a>, term: &'a Term, passing: &Passing<'_>, at: Instant) -> bool {
@@ -132,7 +202,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             (None, true) => false,
             (tail, false) => {
-                if let Some((customer, state)) = tail.as_ref().and(customer).zip(self.state(step.stream)) {
+                let customer = tail.as_ref().and(customer).filter(|_| is_of_amount(step, passing));
+                if let Some((customer, state)) = customer.zip(self.state(step.stream)) {
                     state.customers.insert(customer);
                 }
                 true
@@ -154,7 +225,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// Counts usage by which a pool is shared.
     fn share_usage(&mut self, step: &Step<'a>, term: &Term, passing: &Passing<'_>) {
         let Some(usage) = step.shared_by.and_then(|stream| delta(passing, stream)) else { return };
-        let date = passing.at.with_timezone(&step.agreement.head.zone).date_naive();
+        let date = local_date(passing.at, step.agreement.head.zone);
         let Some(period) = step.agreement.head.settlement.window(date) else { return };
         let party = match &term.payees {
             Payees::One(_) | Payees::Parts(_) => None,
@@ -184,8 +255,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             Some(cap) => self.take_room(step, cap, &wanted)?,
             None => None,
         };
-        let amount = taken.as_ref().map_or_else(|| wanted.amount.clone(), |(taken, _)| taken.amount.clone());
-        let used = taken.map(|(taken, limit)| CapUse { limit, before: taken.before, after: taken.after });
+        let amount = taken.as_ref().map_or_else(|| wanted.amount.clone(), |(amount, ..)| amount.clone());
+        let used = taken.map(|(_, group, used)| (group, used));
         self.book(step, term, wanted, amount.clone(), used)?;
         // A line below zero makes room for what waits.
         if let Some((id, cap)) = cap.filter(|(_, cap)| cap.excess == Excess::Deferred && amount.is_negative()) {
@@ -202,18 +273,22 @@ impl<'a, L: Lines> Engine<'a, L> {
         term: &'a Term,
         wanted: Wanted<'_>,
         amount: Exact,
-        cap: Option<CapUse>,
+        cap: Option<(AttributesId, CapUse)>,
     ) -> Result<(), EngineError> {
-        let Wanted { group, at, cause, base, amount: uncapped, .. } = wanted;
+        let Wanted { group, at, cause, base, amount: uncapped, is_outside_cap } = wanted;
+        let is_paid_back = self.streams.get(step.stream.place()).is_some_and(|state| state.is_paid_back);
         if let Some(state) = self.group_state(step.stream, group) {
             state.accrued += &amount;
+            if !is_outside_cap {
+                state.capped += &amount;
+            }
             if term.minimum.as_ref().is_some_and(|minimum| minimum.of.is_empty())
                 && cause != Cause::TopUp
                 && let Some(window) = &mut state.minimum_window
             {
                 window.counted += &amount;
             }
-            if cause != Cause::PaidBack {
+            if is_paid_back && cause != Cause::PaidBack {
                 state.paid_back.pay(&amount);
             }
         }
@@ -234,7 +309,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &'a Step<'a>,
         (id, cap): (CapId, &'a Cap),
         wanted: &Wanted<'_>,
-    ) -> Result<Option<(Taken, Exact)>, EngineError> {
+    ) -> Result<Option<(Exact, AttributesId, CapUse)>, EngineError> {
         let group = self.group(&cap.per, step, wanted.group, wanted.at);
         let is_up_to_date = self.caps.get(&(id, group)).is_some_and(|cap| cap.as_of == self.passed);
         if !is_up_to_date && !self.open_cap(step, (id, cap), group, wanted.at)? {
@@ -242,11 +317,19 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         let Some(CapInForce { state, .. }) = self.caps.get_mut(&(id, group)) else { return Ok(None) };
         let waiting = Waiting { stream: step.stream, group: wanted.group };
+        let (limit, sum, room) = (state.limit.clone(), state.sum().clone(), state.room_at_start().clone());
         let taken = match cap.excess {
             Excess::Lost => state.take(&wanted.amount),
             Excess::Deferred => state.take_or_wait(waiting, &wanted.amount),
         };
-        Ok(Some((taken, state.limit.clone())))
+        // Who waits behind whom depends on the order.
+        let has_queue = state.has_waiting();
+        self.watch(Total::Cap(id, group), &sum, &wanted.amount, [&room]);
+        if has_queue {
+            self.needs_items();
+        }
+        let Taken { amount, before, after } = taken;
+        Ok(Some((amount, group, CapUse { limit, before, after })))
     }
 
     /// Makes a cap as it is in force at an instant: new, changed by a version, or in a new window.
@@ -260,23 +343,21 @@ impl<'a, L: Lines> Engine<'a, L> {
         let Some(from) = instant(step.agreement, &cap.counting.from, self.known).filter(|from| *from <= at) else {
             return Ok(false);
         };
-        let bands = self.bands(step, &cap.limit, group, (at, None))?;
-        let limit = bands.single().flatten().cloned().unwrap_or_default();
-        let date = at.with_timezone(&step.agreement.head.zone).date_naive();
-        let window = calendar(step.agreement, &cap.counting.each, self.known).and_then(|it| it.window(date));
-        let (start, end) = match window.map(|window| window.span(step.agreement.head.zone)) {
-            Some(window) => (window.start.max(from), window.end),
-            None => (from, Instant::MAX_UTC),
-        };
+        let under = |term: &&Term| term.cap.as_ref() == Some(&self.plan.caps[id].name);
+        let terms: BTreeSet<TermId> = step.version.terms.iter().filter(under).map(|term| term.id.clone()).collect();
+        let (window, place) = self.cap_window(step, cap, &terms, (from, at));
+        let limit = self.number(step, &cap.limit, group, (at, Some(place.ordinal)))?;
+        let limit = &limit * &part_of_window(step, &place, cap.pro_rata);
+        let (start, end) = (window.start.max(from), window.end);
         let (key, as_of) = ((id, group), self.passed);
         let is_first = start == from;
         let stood = match self.caps.get_mut(&key) {
-            Some(it) if it.wording == *cap && it.state.limit == limit && it.state.window_end == end => {
+            Some(it) if it.says(cap, &terms) && it.state.limit == limit && it.state.window_end == end => {
                 it.as_of = as_of;
                 return Ok(true);
             }
-            Some(it) if it.wording == *cap && it.state.window_end <= at => None,
-            _ => Some(self.accrued_since(step, (id, cap), group, start)),
+            Some(it) if it.says(cap, &terms) && it.state.window_end <= at => None,
+            _ => Some(self.accrued_since(step, (cap, &terms), group, start)),
         };
         let t0 = match (&stood, is_first) {
             (Some(stood), true) => &cap.opening + stood,
@@ -287,45 +368,83 @@ impl<'a, L: Lines> Engine<'a, L> {
         match self.caps.get_mut(&key) {
             Some(it) => {
                 it.state.change(limit, t0, end);
-                (it.wording, it.as_of) = (cap.clone(), as_of);
+                (it.wording, it.terms, it.as_of) = (cap.clone(), terms, as_of);
             }
             None => {
                 let state = CapState::new(limit, t0, end);
-                self.caps.insert(key, CapInForce { state, wording: cap.clone(), as_of });
+                self.caps.insert(key, CapInForce { state, wording: cap.clone(), terms, as_of });
             }
         }
         Ok(true)
+    }
+
+    /// The window of a cap in which an instant lies, and what of it the terms under it are in force.
+    fn cap_window(
+        &self,
+        step: &Step<'a>,
+        cap: &Cap,
+        terms: &BTreeSet<TermId>,
+        (from, at): (Instant, Instant),
+    ) -> (Span, WindowPlace) {
+        let (zone, ever) = (step.agreement.head.zone, Span { start: from, end: Instant::MAX_UTC });
+        let calendar = calendar(step.agreement, &cap.counting.each, self.known);
+        let Some((calendar, whole)) = calendar.and_then(|it| it.window(local_date(at, zone)).map(|found| (it, found)))
+        else {
+            return (ever, WindowPlace { span: ever, whole: None, ordinal: 1, is_last: true });
+        };
+        let first = calendar.window(local_date(from, zone)).map_or(whole.first_day, |first| first.first_day);
+        let ordinal = calendar.ordinal(whole, first).unwrap_or(1);
+        let window = whole.span(zone);
+        let is_under = |stream: &Stream| matches!(&stream.name, StreamName::Term(term) if terms.contains(term));
+        let place = self.plan.streams[step.stream].agreement;
+        let under = self.plan.streams.iter().filter(|(_, stream)| stream.agreement == place && is_under(stream));
+        let stretches = under.filter_map(|(id, _)| self.streams.get(id.place())).flat_map(|state| &state.stretches);
+        let in_force: Vec<Span> = stretches.filter_map(|it| it.span.intersection(window)?.intersection(ever)).collect();
+        let cut = in_force.iter().map(|span| span.start).min().zip(in_force.iter().map(|span| span.end).max());
+        let span = cut.map_or(window, |(start, end)| Span { start, end });
+        (window, WindowPlace { span, whole: Some(whole), ordinal, is_last: false })
     }
 
     /// What the terms under a cap have accrued since an instant, of the values that it tells apart.
     fn accrued_since(
         &mut self,
         step: &'a Step<'a>,
-        (id, cap): (CapId, &'a Cap),
+        (cap, terms): (&'a Cap, &BTreeSet<TermId>),
         of: AttributesId,
         since: Instant,
     ) -> Exact {
         let (plan, place) = (self.plan, self.plan.streams[step.stream].agreement);
-        let under = step.version.terms.iter().filter(|term| term.cap.as_ref() == Some(&plan.caps[id].name));
         let mut sum = Exact::zero();
-        for term in under {
-            let Some(stream) = plan.stream(place, &super::plan::StreamName::Term(term.id.clone())) else { continue };
+        for term in terms {
+            let Some(stream) = plan.stream(place, &StreamName::Term(term.clone())) else { continue };
             for group in self.groups_of(stream, |_| true) {
                 if self.group(&cap.per, step, group, since) != of {
                     continue;
                 }
                 let Some(group) = self.group_state(stream, group) else { continue };
-                let before = group.marks.iter().rev().find(|(at, _)| *at <= since).map(|(_, accrued)| accrued.clone());
-                sum = &sum + &(&group.accrued - &before.unwrap_or_default());
+                sum += &group.capped_since(since);
             }
         }
         sum
     }
 }
 
+/// When the item was that a deduction names.
+fn named_at(step: &Step<'_>, passing: &Passing<'_>) -> Option<Instant> {
+    match content(step, passing) {
+        Some(Content::Deduction(deduction)) => deduction.item_at,
+        _ => None,
+    }
+}
+
 /// Whether anything that a step draws on yields something of what passes.
 fn is_touched(step: &Step<'_>, passing: &Passing<'_>) -> bool {
     step.streams().any(|stream| delta(passing, stream).is_some())
+}
+
+/// Whether what passes is of a term's amount, and not of its pool's use or its minimum's spend alone.
+fn is_of_amount(step: &Step<'_>, passing: &Passing<'_>) -> bool {
+    step.of.iter().any(|of| delta(passing, *of).is_some())
 }
 
 /// A table that is asked at an item, or for a window.

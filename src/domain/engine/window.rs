@@ -7,17 +7,20 @@ use super::life::calendar;
 use super::node::{Leaf, Leaves, evaluate, leaves_of};
 use super::outcome::{Cause, Lines};
 use super::plan::{Step, StreamId, Work};
-use super::run::{Engine, Passing};
+use super::pro_rata::{part_of_window, part_of_year};
+use super::run::Engine;
+use super::state::{Group, Passing};
 use super::table::Bands;
 use super::term::Wanted;
+use super::watch::Total;
 use crate::domain::calendar::Window;
-use crate::domain::contract::measure::{Base, BelowZero, DayCount, Measure, Node, NodeKind};
-use crate::domain::contract::term::{Apply, Read, Shortfall, Term, Tiers};
+use crate::domain::contract::Version;
+use crate::domain::contract::measure::{Base, BelowZero, FigureKind, Measure, Node, NodeKind};
+use crate::domain::contract::term::{Apply, Carry, CarryLimit, Minimum, Read, Shortfall, Term, Tiers};
 use crate::domain::contract::value::Table;
-use crate::domain::contract::window::{ProRata, WindowRule};
+use crate::domain::contract::window::WindowRule;
 use crate::domain::money::Exact;
-use crate::domain::period::{Instant, Span, last_instant_before};
-use chrono::NaiveDate;
+use crate::domain::period::{Instant, Span, last_instant_before, local_date};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -40,11 +43,11 @@ pub(super) struct OpenWindow {
 pub(super) struct WindowPlace {
     pub span: Span,
     /// As the calendar has it; none where it is all the time of the term.
-    whole: Option<Window>,
+    pub whole: Option<Window>,
     /// Its place since the term began, from 1.
-    ordinal: u32,
+    pub ordinal: u32,
     /// Whether the term ends with it.
-    is_last: bool,
+    pub is_last: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -55,29 +58,53 @@ struct LeafSum {
 }
 
 /// Whether an amount is made of a whole window: it compares, is fixed, or has its rate from the window's end.
-pub(super) fn needs_window(node: &Node, each: Option<&WindowRule>, tiers: Option<&Tiers>) -> bool {
+pub(super) fn is_of_window(work: &Work<'_>, version: &Version) -> bool {
+    let (node, each, tiers) = match work {
+        Work::Amount(it) => (Some(&it.node), it.each.as_ref(), it.tiers.as_ref()),
+        Work::Term(it) => (it.node.as_ref(), it.each.as_ref(), it.tiers.as_ref()),
+        Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => return false,
+    };
+    let Some(node) = node else { return false };
     let is_of_item = each == Some(&WindowRule::Item);
-    fn compares(node: &Node) -> bool {
-        match &node.kind {
-            NodeKind::GreatestOf(_) | NodeKind::LeastOf(_) | NodeKind::Fixed(_) | NodeKind::Yearly { .. } => true,
-            NodeKind::Sum(nodes) => nodes.iter().any(compares),
-            NodeKind::Share { .. } | NodeKind::Price { .. } => node.less.iter().any(compares),
-        }
-    }
     let has_bands = node.tables().iter().any(|table| table.has_bands());
     (compares(node) && !is_of_item)
         || (has_bands && tiers.is_some_and(|tiers| tiers.apply == Apply::Whole))
-        || (has_bands && tiers.is_some_and(is_read_at_end))
+        || (has_bands && tiers.is_some_and(|tiers| is_read_at_end(version, tiers)))
+}
+
+/// Over what an amount is made of a whole window, if it is.
+fn own_window<'s>(step: &'s Step<'_>) -> Option<&'s WindowRule> {
+    let (each, tiers) = match &step.work {
+        Work::Amount(it) => (it.each.as_ref(), it.tiers.as_ref()),
+        Work::Term(it) => (it.each.as_ref(), it.tiers.as_ref()),
+        Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => return None,
+    };
+    step.is_of_window.then(|| window_rule(each, tiers))
+}
+
+/// Whether a node yields something else of a sum than of its parts.
+pub(super) fn compares(node: &Node) -> bool {
+    match &node.kind {
+        NodeKind::GreatestOf(_) | NodeKind::LeastOf(_) | NodeKind::Fixed(_) | NodeKind::Yearly { .. } => true,
+        NodeKind::Sum(nodes) => nodes.iter().any(compares),
+        NodeKind::Share { .. } | NodeKind::Price { .. } => node.less.iter().any(compares),
+    }
 }
 
 /// Whether the band that holds is known only once the window is over.
 pub(super) fn is_told_at_end(tiers: &Tiers, step: &Step<'_>) -> bool {
     tiers.apply == Apply::Whole
-        || (is_read_at_end(tiers) && tiers.of.as_ref().is_some_and(|measure| step.input(measure).is_some()))
+        || (is_read_at_end(step.version, tiers)
+            && tiers.of.as_ref().is_some_and(|it| step.input(it).is_some() || matches!(it, Measure::Figure(_))))
 }
 
-fn is_read_at_end(tiers: &Tiers) -> bool {
-    tiers.apply == Apply::Level(Read::WindowEnd) && !matches!(tiers.of, Some(Measure::Figure(_)))
+/// Whether tiers read something at the end of a window that is not known before. What is reported is.
+fn is_read_at_end(version: &Version, tiers: &Tiers) -> bool {
+    let is_known = |name| {
+        let kind = version.figures.get(name).map(|figure| &figure.kind);
+        !matches!(kind, Some(FigureKind::Ratio { .. } | FigureKind::Growth { .. }))
+    };
+    tiers.apply == Apply::Level(Read::WindowEnd) && !matches!(&tiers.of, Some(Measure::Figure(name)) if is_known(name))
 }
 
 impl<'a, L: Lines> Engine<'a, L> {
@@ -85,12 +112,12 @@ impl<'a, L: Lines> Engine<'a, L> {
     pub(super) fn window_place(&self, step: &Step<'a>, rule: &WindowRule, at: Instant) -> Option<WindowPlace> {
         let zone = step.agreement.head.zone;
         let life = self.life(step, at)?;
-        let first_day = life.start.with_timezone(&zone).date_naive();
+        let first_day = local_date(life.start, zone);
         let Some(calendar) = calendar(step.agreement, rule, self.known) else {
             let is_all = matches!(rule, WindowRule::Term);
             return is_all.then_some(WindowPlace { span: life, whole: None, ordinal: 1, is_last: true });
         };
-        let whole = calendar.window(at.with_timezone(&zone).date_naive())?;
+        let whole = calendar.window(local_date(at, zone))?;
         let span = whole.span(zone).intersection(life)?;
         let first = calendar.window(first_day).map_or(whole.first_day, |first| first.first_day);
         let ordinal = calendar.ordinal(whole, first).unwrap_or(1);
@@ -109,6 +136,13 @@ impl<'a, L: Lines> Engine<'a, L> {
                 state.lives.iter().chain(tails).find(|life| life.contains(at)).copied()
             }
         }
+    }
+
+    /// Whether a version begins then that states another window, or none: what was made of the one before stands.
+    fn is_reworded(&self, step: &Step<'a>, end: Instant) -> bool {
+        let Some(next) = self.next_epoch(end) else { return false };
+        let later = next.steps.iter().find(|later| later.stream == step.stream);
+        later.is_some_and(|later| own_window(later) != own_window(step))
     }
 
     /// Adds what passes to the window of a node.
@@ -135,7 +169,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             if let Some((adds, state)) = adds.zip(self.group_state(step.stream, group))
                 && state.tiers.counts(step.agreement, &tiers.counting, known, passing.at)
             {
+                let before = state.tiers.count.clone();
                 state.tiers.count += &adds;
+                self.watch(Total::Tiers(step.stream, group), &before, &adds, []);
             }
         }
         let Some(window) = self.group_state(step.stream, group).and_then(|it| it.window.as_mut()) else {
@@ -181,7 +217,12 @@ impl<'a, L: Lines> Engine<'a, L> {
         let place = self.window_place(step, &minimum.each, at).filter(|_| !is_tail);
         let Some(state) = self.group_state(step.stream, group) else { return };
         if state.minimum_window.is_none() {
-            state.minimum_window = place.map(OpenWindow::new);
+            let mut window = place.map(OpenWindow::new);
+            // A version may bring the minimum in the middle of its window.
+            if let Some(window) = window.as_mut().filter(|_| minimum.of.is_empty()) {
+                window.counted = state.accrued_since(window.place.span.start);
+            }
+            state.minimum_window = window;
         }
     }
 
@@ -191,14 +232,12 @@ impl<'a, L: Lines> Engine<'a, L> {
             if self.life(step, at).is_none() {
                 continue;
             }
-            let (node, each, tiers, per) = match &step.work {
-                Work::Amount(it) => (Some(&it.node), it.each.as_ref(), it.tiers.as_ref(), &it.per),
-                Work::Term(it) => (it.node.as_ref(), it.each.as_ref(), it.tiers.as_ref(), &it.per),
+            let (per, term) = match &step.work {
+                Work::Amount(amount) => (&amount.per, None),
+                Work::Term(term) => (&term.per, Some(term)),
                 Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => continue,
             };
-            let term = if let Work::Term(term) = &step.work { Some(term) } else { None };
-            let has_window =
-                node.is_some_and(|node| needs_window(node, each, tiers)) && term.is_none_or(|term| term.on.is_none());
+            let has_window = step.is_of_window && term.is_none_or(|term| term.on.is_none());
             // Of what is told apart those that have come up go on.
             let groups = if per.is_empty() { vec![self.root()] } else { self.groups_of(step.stream, |_| true) };
             for group in groups {
@@ -266,7 +305,12 @@ impl<'a, L: Lines> Engine<'a, L> {
     ) -> Result<(), EngineError> {
         let groups: Vec<AttributesId> = self.groups_of(step.stream, |group| group.window.is_some());
         for group in groups {
-            let Some(window) = self.group_state(step.stream, group).and_then(|it| it.window.clone()) else { continue };
+            let Some(mut window) = self.group_state(step.stream, group).and_then(|it| it.window.clone()) else {
+                continue;
+            };
+            if self.is_reworded(step, end) {
+                window.place.span.end = end.min(window.place.span.end);
+            }
             let is_over = window.place.span.end <= end;
             let to_date = ends_period && !term.is_some_and(|term| term.at_window_end);
             if !is_over && !to_date {
@@ -277,6 +321,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             let value = evaluate(node, &mut leaves)?;
             let amount = &value - &window.yielded;
             if let Some(state) = self.group_state(step.stream, group) {
+                state.of_window = Some(value.clone());
                 let left = OpenWindow { yielded: value, base: Exact::zero(), ..window.clone() };
                 state.window = (!is_over).then_some(left);
             }
@@ -308,15 +353,23 @@ impl<'a, L: Lines> Engine<'a, L> {
         (last, end): (Instant, Instant),
     ) -> Result<(), EngineError> {
         let Some(minimum) = &term.minimum else { return Ok(()) };
-        let over = |group: &super::run::Group| group.minimum_window.as_ref().is_some_and(|it| it.place.span.end <= end);
+        let over = |group: &Group| group.minimum_window.as_ref().is_some_and(|it| it.place.span.end <= end);
         for group in self.groups_of(step.stream, over) {
             let Some(window) = self.group_state(step.stream, group).and_then(|it| it.minimum_window.take()) else {
                 continue;
             };
             let is = self.number(step, &minimum.is, group, (last, Some(window.place.ordinal)))?;
             let is = &is * &part_of_window(step, &window.place, minimum.pro_rata.or(term.pro_rata));
+            let limit = match &minimum.carry_limit {
+                Some(CarryLimit::Amount(limit)) => Some(limit.clone()),
+                Some(CarryLimit::Part(part)) if minimum.carry == Carry::Shortfall => {
+                    Some(part * &self.next_minimum(step, term, group, &window.place)?)
+                }
+                Some(CarryLimit::Part(part)) => Some(part * &is),
+                None => None,
+            };
             let Some(state) = self.group_state(step.stream, group) else { continue };
-            let top_up = state.minimum.close(minimum, &is, &window.counted, window.place.is_last);
+            let top_up = state.minimum.close(minimum, &is, limit, &window.counted, window.place.is_last);
             if top_up.is_zero() {
                 continue;
             }
@@ -333,14 +386,46 @@ impl<'a, L: Lines> Engine<'a, L> {
             let amount = self.accrue(step, term, wanted)?;
             self.emit(step.stream, group, last, amount)?;
         }
+        self.drop_minima(step, minimum, end);
         Ok(())
     }
 
-    pub(super) fn groups_of(
-        &self,
-        stream: StreamId,
-        is_wanted: impl Fn(&super::run::Group) -> bool,
-    ) -> Vec<AttributesId> {
+    /// Drops windows that the version that begins then does not state: at their end, no such minimum is in force.
+    fn drop_minima(&mut self, step: &Step<'a>, minimum: &Minimum, end: Instant) {
+        let later = self.next_epoch(end).and_then(|next| next.steps.iter().find(|later| later.stream == step.stream));
+        let each_of = |later: &Step<'_>| match &later.work {
+            Work::Term(term) => term.minimum.as_ref().map(|minimum| minimum.each.clone()),
+            Work::Base(..) | Work::Figure(..) | Work::Amount(_) | Work::Gauge(_) => None,
+        };
+        if later.is_some_and(|later| each_of(later).as_ref() != Some(&minimum.each)) {
+            for group in self.groups_of(step.stream, |group| group.minimum_window.is_some()) {
+                if let Some(state) = self.group_state(step.stream, group) {
+                    state.minimum_window = None;
+                }
+            }
+        }
+    }
+
+    /// The minimum of the window after one, as the version in force says then: it receives what is carried.
+    fn next_minimum(
+        &mut self,
+        step: &'a Step<'a>,
+        term: &'a Term,
+        group: AttributesId,
+        place: &WindowPlace,
+    ) -> Result<Exact, EngineError> {
+        let later = step.agreement.in_force(place.span.end).and_then(|version| version.term(&term.id));
+        let minimum = later.and_then(|term| term.minimum.as_ref());
+        let Some((minimum, next)) =
+            minimum.and_then(|it| Some((it, self.window_place(step, &it.each, place.span.end)?)))
+        else {
+            return Ok(Exact::zero());
+        };
+        let is = self.number(step, &minimum.is, group, (last_instant_before(next.span.end), Some(next.ordinal)))?;
+        Ok(&is * &part_of_window(step, &next, minimum.pro_rata.or(term.pro_rata)))
+    }
+
+    pub(super) fn groups_of(&self, stream: StreamId, is_wanted: impl Fn(&Group) -> bool) -> Vec<AttributesId> {
         let state = self.streams.get(stream.place());
         let groups = state.into_iter().flat_map(|state| &state.groups);
         groups.filter(|(_, group)| is_wanted(group)).map(|(id, _)| *id).collect()
@@ -357,72 +442,6 @@ impl OpenWindow {
 pub(super) fn window_rule<'r>(each: Option<&'r WindowRule>, tiers: Option<&'r Tiers>) -> &'r WindowRule {
     let whole = tiers.filter(|tiers| tiers.apply == Apply::Whole).map(|tiers| &tiers.counting.each);
     whole.or(each).unwrap_or(&WindowRule::Period)
-}
-
-/// Which part of a window holds where its term cuts it.
-fn part_of_window(step: &Step<'_>, place: &WindowPlace, pro_rata: Option<ProRata>) -> Exact {
-    let one = Exact::from_integer(1);
-    let Some(whole) = place.whole else { return one };
-    let zone = step.agreement.head.zone;
-    let first = place.span.start.with_timezone(&zone).date_naive();
-    let last = last_instant_before(place.span.end).with_timezone(&zone).date_naive();
-    let end = last.succ_opt().unwrap_or(last);
-    if (first, end) == (whole.first_day, whole.end_day) {
-        return one;
-    }
-    let parts = |count: fn(NaiveDate, NaiveDate) -> Exact| {
-        count(first, end).checked_div(&count(whole.first_day, whole.end_day)).unwrap_or_default()
-    };
-    match pro_rata.or(step.agreement.head.pro_rata) {
-        // Loading refuses a window that can be cut without one.
-        None | Some(ProRata::Full) => one,
-        Some(ProRata::None) => Exact::zero(),
-        Some(ProRata::Days) => parts(days),
-        Some(ProRata::Months) => parts(months),
-    }
-}
-
-fn days(first: NaiveDate, end: NaiveDate) -> Exact {
-    Exact::from_integer(end.signed_duration_since(first).num_days())
-}
-
-/// Which part of a year a window is.
-fn part_of_year(step: &Step<'_>, span: Span, day_count: DayCount) -> Exact {
-    use chrono::Datelike;
-    let zone = step.agreement.head.zone;
-    let first = span.start.with_timezone(&zone).date_naive();
-    let last = last_instant_before(span.end).with_timezone(&zone).date_naive();
-    let end = last.succ_opt().unwrap_or(last);
-    let year = |days: i64| Exact::from_integer(days);
-    match day_count {
-        DayCount::Actual365 => days(first, end).checked_div(&year(365)).unwrap_or_default(),
-        DayCount::Actual360 => days(first, end).checked_div(&year(360)).unwrap_or_default(),
-        DayCount::ActualActual => first.iter_days().take_while(|day| *day < end).fold(Exact::zero(), |sum, day| {
-            let length = if day.leap_year() { 366 } else { 365 };
-            &sum + &year(length).inverse().unwrap_or_default()
-        }),
-        DayCount::Thirty360 => {
-            let thirtieths = |day: NaiveDate| {
-                let months = i64::from(day.year()).saturating_mul(12).saturating_add(day.month0().into());
-                months.saturating_mul(30).saturating_add(i64::from(day.day().min(30)))
-            };
-            year(thirtieths(end).saturating_sub(thirtieths(first))).checked_div(&year(360)).unwrap_or_default()
-        }
-    }
-}
-
-/// Whole months, and a rest by the days of its month: from 10 February to the end of March 19/28 + 1.
-fn months(first: NaiveDate, end: NaiveDate) -> Exact {
-    use chrono::{Datelike, Months};
-    let mut sum = Exact::zero();
-    let mut month = first.with_day(1).unwrap_or(first);
-    while month < end {
-        let next = month.checked_add_months(Months::new(1)).unwrap_or(end);
-        let part = days(first.max(month), end.min(next));
-        sum += &part.checked_div(&days(month, next)).unwrap_or_default();
-        month = next;
-    }
-    sum
 }
 
 /// The leaves of a node over a window.
@@ -460,7 +479,7 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
             let when = (self.at, Some(self.window.place.ordinal));
             let bands =
                 if is_worded_so { bands.clone() } else { self.engine.bands(self.step, leaf.table, *of, when)? };
-            let level = self.engine.level_of_tiers(self.step, tiers, self.group, self.group, self.at)?;
+            let level = self.engine.level_of_tiers(self.step, (tiers, &bands), self.group, self.group, self.at)?;
             let rate = level.as_ref().and_then(|level| bands.reached(level));
             amount += &rate.map(|rate| quantity * rate).unwrap_or_default();
         }

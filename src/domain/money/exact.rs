@@ -165,28 +165,27 @@ impl Exact {
         }
     }
 
-    /// Adds without allocating; `None` where a machine integer cannot hold a step of it.
-    fn add_small(&self, other: &Self) -> Option<Self> {
+    /// Adds or subtracts without allocating; `None` where a machine integer cannot hold a step of it.
+    fn sum_small(&self, other: &Self, sum: impl Fn(i128, i128) -> Option<i128>) -> Option<Self> {
         let (Ratio::Small { numerator: a, denominator: over_a }, Ratio::Small { numerator: b, denominator: over_b }) =
             (&self.0, &other.0)
         else {
             return None;
         };
-        if over_a == over_b {
-            return Some(Self::small(a.checked_add(*b)?, *over_a));
+        if over_a == over_b || *b == 0 {
+            return Some(Self::small(sum(*a, *b)?, *over_a));
         }
         // Of two denominators one mostly divides the other: a price's that of a running sum.
-        let widened = |value: &i128, by: u64| value.checked_mul(by.into());
         if let Some(factor) = quotient(*over_a, *over_b) {
-            return Some(Self::small(a.checked_add(widened(b, factor)?)?, *over_a));
+            return Some(Self::small(sum(*a, times(*b, factor)?)?, *over_a));
         }
         if let Some(factor) = quotient(*over_b, *over_a) {
-            return Some(Self::small(widened(a, factor)?.checked_add(*b)?, *over_b));
+            return Some(Self::small(sum(times(*a, factor)?, *b)?, *over_b));
         }
         let common = greatest_common_divisor(*over_a, *over_b);
         let (by_a, by_b) = (quotient(*over_b, common)?, quotient(*over_a, common)?);
         let denominator = NonZeroU64::new(over_a.get().checked_mul(by_a)?)?;
-        Some(Self::small(widened(a, by_a)?.checked_add(widened(b, by_b)?)?, denominator))
+        Some(Self::small(sum(times(*a, by_a)?, times(*b, by_b)?)?, denominator))
     }
 
     fn mul_small(&self, other: &Self) -> Option<Self> {
@@ -195,7 +194,11 @@ impl Exact {
         else {
             return None;
         };
-        Some(Self::small(a.checked_mul(*b)?, over_a.checked_mul(*over_b)?))
+        let product = match u64::try_from(*b) {
+            Ok(b) => times(*a, b),
+            Err(_) => a.checked_mul(*b),
+        };
+        Some(Self::small(product?, over_a.checked_mul(*over_b)?))
     }
 
     fn cmp_small(&self, other: &Self) -> Option<Ordering> {
@@ -204,10 +207,19 @@ impl Exact {
         else {
             return None;
         };
-        if over_a == over_b {
+        if over_a == over_b || *a == 0 || *b == 0 {
             return Some(a.cmp(b));
         }
-        Some(a.checked_mul(over_b.get().into())?.cmp(&b.checked_mul(over_a.get().into())?))
+        Some(times(*a, over_b.get())?.cmp(&times(*b, over_a.get())?))
+    }
+}
+
+/// A product, which two words mostly hold.
+fn times(value: i128, by: u64) -> Option<i128> {
+    match i64::try_from(value) {
+        // Of these they always do.
+        Ok(value) => Some(i128::from(value).wrapping_mul(by.into())),
+        Err(_) => value.checked_mul(by.into()),
     }
 }
 
@@ -247,14 +259,16 @@ mod operators {
     impl Add<&Exact> for &Exact {
         type Output = Exact;
         fn add(self, other: &Exact) -> Exact {
-            self.add_small(other).unwrap_or_else(|| Exact::from_wide(self.to_wide() + other.to_wide()))
+            let sum = self.sum_small(other, i128::checked_add);
+            sum.unwrap_or_else(|| Exact::from_wide(self.to_wide() + other.to_wide()))
         }
     }
 
     impl Sub<&Exact> for &Exact {
         type Output = Exact;
         fn sub(self, other: &Exact) -> Exact {
-            self + &-other.clone()
+            let difference = self.sum_small(other, i128::checked_sub);
+            difference.unwrap_or_else(|| Exact::from_wide(self.to_wide() - other.to_wide()))
         }
     }
 

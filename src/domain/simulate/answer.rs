@@ -1,12 +1,13 @@
 //! What a run of a scenario answers to its steps, in a form that programs read.
 
 use super::charges::EventCharge;
-use super::known::{Rejected, Waiting};
 use crate::domain::contract::rights::OnBreach;
 use crate::domain::findings::Why;
 use crate::domain::ids::{ContractId, EventId, PartyId, TermId};
 use crate::domain::money::{Exact, Unit};
+use crate::domain::names::names;
 use crate::domain::period::Instant;
+use crate::domain::restated::{Mention, Rejected, Waiting};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -24,7 +25,7 @@ pub struct BookedInAll {
     pub term: TermId,
     pub payer: PartyId,
     pub payee: PartyId,
-    #[serde(serialize_with = "as_text")]
+    #[serde(flatten)]
     pub unit: Unit,
     pub amount: Exact,
 }
@@ -36,6 +37,8 @@ pub enum Answer {
     /// Each period that the step settled and that had something to book, the named one last.
     Settled {
         settlements: Vec<Settlement>,
+        /// How the terms come to it, in the periods that were settled or adjusted.
+        terms: BTreeMap<TermId, Entitled>,
         findings: Vec<Finding>,
     },
     Closed,
@@ -73,7 +76,7 @@ pub struct Booked {
     pub payee: PartyId,
     /// Whether the term has several payees.
     pub is_shared: bool,
-    #[serde(serialize_with = "as_text")]
+    #[serde(flatten)]
     pub unit: Unit,
     pub amount: Exact,
     /// By origin period; those of others than the settled one are adjustments.
@@ -83,6 +86,9 @@ pub struct Booked {
 /// What a term yields, by period.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Entitled {
+    /// None for a term that no version states.
+    #[serde(flatten)]
+    pub unit: Option<Unit>,
     pub periods: BTreeMap<String, EntitledPeriod>,
     pub cumulative: Exact,
     pub crossings: Vec<Crossing>,
@@ -115,6 +121,7 @@ pub struct Cap {
 pub struct Crossing {
     /// None where a window's amount crosses.
     pub item: Option<String>,
+    pub period: String,
     pub at: Instant,
     pub found_room: Exact,
     pub found_none: Exact,
@@ -131,23 +138,20 @@ pub struct Finding {
     pub state: State,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    Open,
-    Released,
-    Rejected,
+names! {
+    /// What was decided on a finding.
+    State as "state of a finding" {
+        Open = "open",
+        Released = "released",
+        Rejected = "rejected",
+    }
 }
 
 /// What each event costs, and what of the records does not count.
 #[derive(Clone, Debug, Serialize)]
 pub struct Charges {
     pub charges: Vec<EventCharge>,
-    pub conflicts: Vec<super::known::Mention>,
+    pub conflicts: Vec<Mention>,
     pub rejected: Vec<Rejected>,
     pub waiting: Vec<Waiting>,
-}
-
-fn as_text<T: std::fmt::Display, S: serde::Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
 }

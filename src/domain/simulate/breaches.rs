@@ -5,7 +5,7 @@ use super::known::Known;
 use crate::domain::contract::Contract;
 use crate::domain::contract::rights::OnBreach;
 use crate::domain::findings::breaches;
-use crate::domain::ids::{ContractId, EventId};
+use crate::domain::ids::{ContractId, EventId, TermId};
 use crate::domain::period::{Instant, Span};
 use crate::domain::record::{Fact, RecordContent};
 use crate::domain::register::Register;
@@ -16,13 +16,14 @@ pub fn findings(contract: &Contract, register: &Register, known: &Known, end: In
     let facts: Vec<Fact> = known.records.iter().filter_map(fact).collect();
     let within = Span { start: Span::ever().start, end };
     let mut found: Vec<Finding> = Vec::new();
+    let mut told: BTreeSet<(TermId, &EventId)> = BTreeSet::new();
     for breach in breaches(contract, register, &facts, within) {
         for event in &known.usage {
-            let content = &event.usage.content;
+            let content = &event.content;
             let is_it = content.deployment == breach.deployment.as_str()
                 && content.product == breach.product.as_str()
                 && breach.span.contains(content.occurred_at);
-            if is_it && !found.iter().any(|other| other.right == breach.right && other.event == event.id) {
+            if is_it && told.insert((breach.right.clone(), &event.id)) {
                 found.push(Finding {
                     right: breach.right.clone(),
                     event: event.id.clone(),
@@ -46,7 +47,7 @@ fn fact(record: &crate::domain::record::Record) -> Option<Fact> {
 }
 
 /// What was decided last.
-fn state(contract: &Contract, known: &Known, right: &crate::domain::ids::TermId, event: &EventId) -> State {
+fn state(contract: &Contract, known: &Known, right: &TermId, event: &EventId) -> State {
     let decisions = known.records.iter().rev().filter_map(|record| match &record.content {
         RecordContent::Decision(decision) => Some(decision),
         _ => None,

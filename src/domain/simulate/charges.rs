@@ -1,10 +1,11 @@
 //! What each event costs: quantity times the price in force, meter by meter, exact (CONTRACTS section 2).
 
-use super::known::{Known, KnownUsage};
-use crate::domain::engine::feed::price_query;
+use super::known::Known;
+use crate::domain::engine::rated::price_query;
 use crate::domain::ids::{DeploymentId, EventId, ProductId};
 use crate::domain::money::{Currency, Exact};
 use crate::domain::register::Register;
+use crate::domain::restated::KnownUsage;
 use crate::domain::usage::Meter;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -37,7 +38,7 @@ pub fn charges(known: &Known, register: &Register) -> Vec<EventCharge> {
 }
 
 fn charge(event: &KnownUsage, known: &Known, register: &Register) -> Charge {
-    let content = &event.usage.content;
+    let content = &event.content;
     let product = ProductId::from(content.product.as_str());
     let deployment = register.deployments.get(&DeploymentId::from(content.deployment.as_str()));
     let Some(deployment) = deployment.filter(|_| register.products.contains_key(&product)) else {

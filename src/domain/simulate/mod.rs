@@ -5,23 +5,35 @@
 //! recording state it as `recorded_at`.
 
 pub mod answer;
-mod breaches;
-pub mod entry;
+pub mod breaches;
 pub mod known;
 pub mod charges;
+pub mod examples;
+mod given;
+pub mod explained;
+pub mod generate;
 #[cfg(test)]
 mod known_tests;
+mod month;
 mod one_file;
+pub mod path;
 pub mod read;
+pub mod report;
 pub mod run;
 #[cfg(test)]
 mod run_tests;
+pub mod sheet;
 pub mod step;
+mod sums;
+pub mod what_if;
+#[cfg(test)]
+mod what_if_tests;
 
 use super::contract::folder::SourceFile;
 use super::fx::FxRate;
 use super::price::RecordedPrice;
-use entry::Entry;
+use crate::domain::entry::Entry;
+use path::Paths;
 use step::Step;
 
 /// A history, and the questions and settlements to be made of it, in order, against one set of books.
@@ -36,4 +48,6 @@ pub struct Scenario {
     /// Usage and records, in the order of the files.
     pub entries: Vec<Entry>,
     pub steps: Vec<Step>,
+    /// What the volumes that are known are multiplied with.
+    volumes: Option<Paths>,
 }

@@ -1,11 +1,12 @@
 //! Reads a scenario: which file holds what, and everything that is wrong, with its place.
 
 use super::Scenario;
-use super::entry::{Entry, EntryError, What};
+use super::generate::{GenerateProblem, generate};
 use super::one_file::{Part, PassedOver, parts};
 use super::step::Step;
 use crate::domain::contract::folder::SourceFile;
-use crate::domain::fx::{FxProblem, read_fx_rates};
+use crate::domain::entry::{Entry, EntryError, What};
+use crate::domain::fx::{FxProblem, read_recorded_fx_rates};
 use crate::domain::ids::EventId;
 use crate::domain::price::{PriceProblem, read_recorded_price_book};
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ pub struct ScenarioError {
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioProblem {
     #[error(
-        "no part of a scenario; it has documents (.md), price books (.csv), rates (fx.csv), records (.jsonl) and steps (steps.jsonl)"
+        "no part of a scenario; it has documents (.md), price books (.csv), rates (fx.csv), records (.jsonl), streams of generated ones (.toml) and steps (steps.jsonl)"
     )]
     NoPart,
     #[error("two files have this path; write one")]
@@ -41,6 +42,8 @@ pub enum ScenarioProblem {
     Misfit { id: EventId, problem: EntryError },
     #[error("{0}")]
     Step(serde_json::Error),
+    #[error(transparent)]
+    Generate(#[from] GenerateProblem),
 }
 
 /// Everything that was found wrong in a scenario.
@@ -54,13 +57,32 @@ impl Scenario {
     /// # Errors
     /// Everything that is wrong, each with its file and line. Contracts are read by their own reader.
     pub fn read(files: &[SourceFile]) -> Result<Self, ScenarioErrors> {
-        let parts = match files {
-            [file] if file.path.ends_with(".md") => parts(file).map_err(|PassedOver { line }| {
-                ScenarioErrors(vec![ScenarioError { path: file.path.clone(), line, problem: ScenarioProblem::NoPath }])
-            })?,
-            _ => Vec::new(),
+        Self::read_between(&[], files, &[])
+    }
+
+    /// Reads a scenario with files from elsewhere: those `beneath` it stand where it has no file of their path, those
+    /// `above` it stand in place of its own. Agreements lie beside what is for their editors (`.json`): that is no part.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its file and line.
+    pub fn read_between(
+        beneath: &[SourceFile],
+        files: &[SourceFile],
+        above: &[SourceFile],
+    ) -> Result<Self, ScenarioErrors> {
+        let mut parts = own_parts(files)?;
+        parts.retain(|part| !above.iter().any(|other| other.path == part.file.path));
+        let is_new = |other: &&SourceFile| {
+            let mut here = above.iter().chain(parts.iter().map(|part| &part.file));
+            !here.any(|it| it.path == other.path)
         };
-        let parts = if parts.is_empty() { files.iter().map(Part::whole).collect() } else { parts };
+        let is_part = |other: &&SourceFile| !other.path.ends_with(".json");
+        let elsewhere = beneath.iter().filter(is_new).chain(above).filter(is_part);
+        let others: Vec<Part> = elsewhere.map(Part::whole).collect();
+        if !others.is_empty() {
+            parts.extend(others);
+            parts.sort_by(|a, b| a.file.path.cmp(&b.file.path));
+        }
         let mut reader = Reader::default();
         for (place, part) in parts.iter().enumerate() {
             if parts.iter().take(place).any(|earlier| earlier.file.path == part.file.path) {
@@ -81,9 +103,22 @@ impl Scenario {
     }
 }
 
+/// The files themselves, or the parts of the one document that holds them.
+fn own_parts(files: &[SourceFile]) -> Result<Vec<Part>, ScenarioErrors> {
+    let parts = match files {
+        [file] if file.path.ends_with(".md") => parts(file).map_err(|PassedOver { line }| {
+            ScenarioErrors(vec![ScenarioError { path: file.path.clone(), line, problem: ScenarioProblem::NoPath }])
+        })?,
+        _ => Vec::new(),
+    };
+    Ok(if parts.is_empty() { files.iter().map(Part::whole).collect() } else { parts })
+}
+
 #[derive(Default)]
 struct Reader {
     scenario: Scenario,
+    /// Where each entry stands: the file and the line in it.
+    places: Vec<(String, usize)>,
     errors: Vec<ScenarioError>,
 }
 
@@ -105,12 +140,13 @@ impl Reader {
             (_, Some("csv")) => self.read_prices(part),
             ("steps.jsonl", _) => self.read_steps(part),
             (_, Some("jsonl")) => self.read_entries(part),
+            (_, Some("toml")) => self.read_generated(part),
             _ => self.fail(part, 1, ScenarioProblem::NoPart),
         }
     }
 
     fn read_rates(&mut self, part: &Part) {
-        match read_fx_rates(&part.file.text) {
+        match read_recorded_fx_rates(&part.file.text) {
             Ok(rates) => self.scenario.rates.extend(rates),
             Err(error) => self.fail(part, line_number(error.line), error.problem.into()),
         }
@@ -140,9 +176,29 @@ impl Reader {
 
     fn read_entries(&mut self, part: &Part) {
         for (line, text) in lines(&part.file.text) {
-            match Entry::from_json(text, &part.shown, part.lines_above.saturating_add(line)) {
-                Ok(entry) => self.scenario.entries.push(entry),
+            match Entry::from_json(text) {
+                Ok(entry) => {
+                    self.scenario.entries.push(entry);
+                    self.places.push((part.shown.clone(), part.lines_above.saturating_add(line)));
+                }
                 Err(problem) => self.fail(part, line, problem.into()),
+            }
+        }
+    }
+
+    fn read_generated(&mut self, part: &Part) {
+        let made = match generate(&part.file.text) {
+            Ok(made) => made,
+            Err((line, problem)) => return self.fail(part, line, problem.into()),
+        };
+        for it in made {
+            match Entry::from_json(&it.json) {
+                Ok(entry) => {
+                    self.scenario.entries.push(entry);
+                    self.places.push((part.shown.clone(), part.lines_above.saturating_add(it.line)));
+                }
+                // Every line of a stream is wrong in the same way.
+                Err(problem) => return self.fail(part, it.line, problem.into()),
             }
         }
     }
@@ -155,7 +211,7 @@ impl Reader {
         for entry in in_order {
             first.entry(&entry.id).or_insert(entry);
         }
-        for entry in &self.scenario.entries {
+        for (entry, (path, line)) in self.scenario.entries.iter().zip(&self.places) {
             let What::Correction { target } = &entry.what else { continue };
             let id = EventId { source: entry.id.source.clone(), id: target.clone() };
             let Some(corrected) = first.get(&id) else { continue };
@@ -163,7 +219,7 @@ impl Reader {
                 continue;
             }
             if let Err(problem) = corrected.restated([entry]) {
-                let (path, line) = entry.place.clone();
+                let (path, line) = (path.clone(), *line);
                 self.errors.push(ScenarioError { path, line, problem: ScenarioProblem::Misfit { id, problem } });
             }
         }

@@ -6,23 +6,26 @@ use super::answer::{
 };
 use super::breaches::{findings, held};
 use super::charges::charges;
-use super::known::{Known, KnownUsage, known_at};
+use super::known::{Known, known_at};
 use super::step::Step;
+use super::sums::run_on_sums;
 use crate::domain::calendar::{Calendar, Window};
 use crate::domain::contract::Contract;
 use crate::domain::contract::folder::{FolderErrors, read_folder};
 use crate::domain::contract::term::Payees;
 use crate::domain::contract::window::WindowRule;
 use crate::domain::engine::EngineError;
-use crate::domain::engine::books::{self, Account, Books, BooksError, ByPeriod, Run, rounding};
+use crate::domain::engine::books::{self, Account, Books, BooksError, ByPeriod, Detail, Run, rounding};
 use crate::domain::engine::entitlement::Yield;
 use crate::domain::engine::feed::{self, Event, Units};
+use crate::domain::engine::item::AttributesId;
 use crate::domain::engine::outcome::CapUse;
 use crate::domain::ids::{ContractId, TermId};
 use crate::domain::money::Exact;
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, Span};
 use crate::domain::register::Register;
-use std::collections::BTreeMap;
+use crate::domain::restated::KnownUsage;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a step has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +45,7 @@ impl StepError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Engine(EngineError::MissingFx { .. }) => "missing_fx",
-            Self::Engine(EngineError::MissingPrice { .. }) => "missing_price",
+            Self::Engine(EngineError::MissingPrices { .. }) => "missing_price",
             Self::Engine(EngineError::MissingFigure { .. }) => "missing_figure",
             Self::Engine(EngineError::NoContext { .. }) => "no_context",
             Self::Engine(EngineError::NoRow { .. }) => "no_rate_for_item",
@@ -61,20 +64,44 @@ impl StepError {
     }
 }
 
-/// Answers every step of a scenario.
+/// Whether a step has no answer for want of something that can still be recorded or agreed; by its error's code.
+pub fn is_waiting(code: &str) -> bool {
+    matches!(code, "missing_fx" | "missing_price" | "missing_figure" | "nothing_used" | "to_be_agreed")
+}
+
+/// How usage reaches the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grain {
+    /// One by one.
+    Items,
+    /// Summed wherever nothing decides on it, as the service reads it. Amounts are the same; what found no room under a
+    /// cap is told of opened stretches alone.
+    Sums,
+}
+
+/// Answers every step of a scenario, item by item.
 ///
 /// # Errors
 /// The contracts are refused.
 pub fn run(scenario: &Scenario) -> Result<Answers, FolderErrors> {
+    run_by(scenario, Grain::Items, || {})
+}
+
+/// As [`run`], with usage in a grain; `told` is called after each step.
+///
+/// # Errors
+/// The contracts are refused.
+pub fn run_by(scenario: &Scenario, grain: Grain, mut told: impl FnMut()) -> Result<Answers, FolderErrors> {
     let folder = read_folder(&scenario.documents)?;
-    let mut simulation =
-        Simulation { scenario, contracts: folder.contracts, register: folder.register, books: Books::default() };
+    let (contracts, register) = (folder.contracts, folder.register);
+    let mut simulation = Simulation { scenario, grain, contracts, register, books: Books::default() };
     let mut answers = Answers::default();
     for step in &scenario.steps {
         let answer = simulation.answer(step);
         answers
             .steps
             .push(answer.unwrap_or_else(|error| Answer::Failed { code: error.code(), message: error.to_string() }));
+        told();
     }
     let booked = simulation.books.totals().map(|(account, amount)| {
         let Account { contract, term, payer, payee, unit } = account.clone();
@@ -86,6 +113,7 @@ pub fn run(scenario: &Scenario) -> Result<Answers, FolderErrors> {
 
 struct Simulation<'a> {
     scenario: &'a Scenario,
+    grain: Grain,
     contracts: Vec<Contract>,
     register: Register,
     books: Books,
@@ -148,12 +176,7 @@ impl Simulation<'_> {
 
     /// What was recorded at or before an instant.
     fn view(&self, at: Instant) -> View {
-        let mut contracts = self.contracts.clone();
-        for contract in &mut contracts {
-            contract.versions.retain(|version| version.recorded_at.is_none_or(|recorded_at| recorded_at <= at));
-        }
-        contracts.retain(|contract| !contract.versions.is_empty());
-        View { contracts, known: known_at(self.scenario, at) }
+        View { contracts: as_known(&self.contracts, at), known: known_at(self.scenario, at) }
     }
 
     fn findings(&self, view: &View, contract: &ContractId, end: Instant) -> Vec<Finding> {
@@ -161,23 +184,8 @@ impl Simulation<'_> {
         contract.map(|contract| findings(contract, &self.register, &view.known, end)).unwrap_or_default()
     }
 
-    /// Runs a contract as it was known, up to an instant.
     fn run(&self, view: &View, contract: &ContractId, through: Instant) -> Result<Run, StepError> {
-        let held = held(&view.contracts, &self.register, &view.known);
-        let units = Units::of(&view.contracts);
-        let usage: Vec<Event<'_>> = view.known.usage.iter().map(event).collect();
-        let known = feed::Known {
-            contracts: &view.contracts,
-            register: &self.register,
-            prices: &view.known.prices,
-            rates: &view.known.rates,
-            usage: &usage,
-            records: &view.known.records,
-            held: &held,
-            units: &units,
-        };
-        let feed = feed::feed(known);
-        Ok(books::run(&known, &feed, contract, through)?)
+        run_on(&view.contracts, &self.register, &view.known, contract, through, self.grain)
     }
 
     fn settle(&mut self, id: &ContractId, period: &str, cutoff: Instant) -> Result<Answer, StepError> {
@@ -186,18 +194,26 @@ impl Simulation<'_> {
         let view = self.view(cutoff);
         let findings = self.findings(&view, id, end);
         let known = view.contracts.iter().find(|contract| contract.head.id == *id);
-        let owed: BTreeMap<Account, ByPeriod> = match known {
-            Some(contract) => self.run(&view, id, end)?.owed(contract)?,
-            None => BTreeMap::new(),
+        let (run, owed) = match known {
+            Some(contract) => {
+                let run = self.run(&view, id, end)?;
+                let owed = run.owed(contract)?;
+                (Some((contract, run)), owed)
+            }
+            None => (None, BTreeMap::new()),
         };
         let contract = self.contract(id)?.clone();
-        let calendar = &contract.head.settlement;
         let settled = self.books.settle(&contract, window, cutoff, &owed)?;
+        let first = settled.iter().map(|it| it.period).min().unwrap_or(window);
+        let adjusted: BTreeSet<Window> =
+            settled.iter().flat_map(|it| it.lines.values().flat_map(ByPeriod::keys)).copied().collect();
+        let is_shown = |period: Window| period >= first || adjusted.contains(&period);
+        let terms = run.map(|(contract, run)| terms(contract, &run, window, is_shown)).unwrap_or_default();
         let settlements = settled.into_iter().map(|it| Settlement {
-            period: calendar.name(it.period),
+            period: it.period.to_string(),
             booked: it.lines.into_iter().map(|(account, lines)| booked(&contract, account, lines)).collect(),
         });
-        Ok(Answer::Settled { settlements: settlements.collect(), findings })
+        Ok(Answer::Settled { settlements: settlements.collect(), terms, findings })
     }
 
     fn entitlement(&self, id: &ContractId, through: &str, known_at: Instant) -> Result<Answer, StepError> {
@@ -207,14 +223,73 @@ impl Simulation<'_> {
             return Ok(Answer::Entitled { terms: BTreeMap::new() });
         };
         let run = self.run(&view, id, self.end_of(id, window)?)?;
-        let of_contract = run.entitlements.terms.iter().filter(|((of, _), _)| of == id);
-        let terms = of_contract.map(|((_, term), yields)| (term.clone(), entitled(contract, term, yields, window)));
-        Ok(Answer::Entitled { terms: terms.collect() })
+        Ok(Answer::Entitled { terms: terms(contract, &run, window, |_| true) })
     }
 }
 
+/// The versions that were recorded at or before an instant, and the contracts that have one.
+pub(super) fn as_known(contracts: &[Contract], at: Instant) -> Vec<Contract> {
+    let mut contracts = contracts.to_vec();
+    for contract in &mut contracts {
+        contract.versions.retain(|version| version.recorded_at.is_none_or(|recorded_at| recorded_at <= at));
+    }
+    contracts.retain(|contract| !contract.versions.is_empty());
+    contracts
+}
+
+/// Runs a contract on what is known, up to an instant.
+pub(super) fn run_on(
+    contracts: &[Contract],
+    register: &Register,
+    known: &Known,
+    contract: &ContractId,
+    through: Instant,
+    grain: Grain,
+) -> Result<Run, StepError> {
+    fed((contracts, register), known, |fed| match grain {
+        Grain::Items => Ok(books::run(fed, &feed::feed(*fed), contract, through, Detail::Amounts)?),
+        Grain::Sums => Ok(run_on_sums(fed, contract, through)?),
+    })
+}
+
+/// Hands what is known to the engine, in its words.
+pub(super) fn fed<T>(
+    (contracts, register): (&[Contract], &Register),
+    known: &Known,
+    then: impl FnOnce(&feed::Known<'_>) -> T,
+) -> T {
+    let held = held(contracts, register, known);
+    let units = Units::of(contracts);
+    let usage: Vec<Event<'_>> = known.usage.iter().map(event).collect();
+    then(&feed::Known {
+        contracts,
+        register,
+        prices: &known.prices,
+        rates: &known.rates,
+        usage: &usage,
+        sums: &[],
+        records: &known.records,
+        held: &held,
+        units: &units,
+        books_begin: Span::ever().start,
+    })
+}
+
+/// What each term of a contract yields through a period, told of some periods.
+pub fn terms(
+    contract: &Contract,
+    run: &Run,
+    through: Window,
+    is_shown: impl Fn(Window) -> bool,
+) -> BTreeMap<TermId, Entitled> {
+    let of_contract = run.entitlements.terms.iter().filter(|((of, _), _)| *of == contract.head.id);
+    let terms = of_contract.map(|((_, term), yields)| {
+        (term.clone(), entitled(contract, term, filled(contract, yields, through), &is_shown))
+    });
+    terms.collect()
+}
+
 fn booked(contract: &Contract, account: Account, lines: ByPeriod) -> Booked {
-    let calendar = &contract.head.settlement;
     let Account { term, payer, payee, unit, .. } = account;
     let stated = contract.versions.iter().rev().find_map(|version| version.term(&term));
     Booked {
@@ -224,26 +299,36 @@ fn booked(contract: &Contract, account: Account, lines: ByPeriod) -> Booked {
         payee,
         unit,
         amount: lines.values().cloned().sum(),
-        lines: lines.into_iter().map(|(origin, amount)| (calendar.name(origin), amount)).collect(),
+        lines: lines.into_iter().map(|(origin, amount)| (origin.to_string(), amount)).collect(),
     }
 }
 
-fn entitled(contract: &Contract, id: &TermId, yields: &BTreeMap<Window, Yield>, through: Window) -> Entitled {
+fn entitled(
+    contract: &Contract,
+    id: &TermId,
+    yields: BTreeMap<Window, Yield>,
+    is_shown: &impl Fn(Window) -> bool,
+) -> Entitled {
     let unit = contract.versions.iter().rev().find_map(|version| version.term(id)).map(|term| &term.unit);
     let round = |amount: &Exact| match unit {
         Some(unit) => amount.round(unit.digits(), rounding(contract, unit)),
         None => amount.clone(),
     };
     let never_resets = never_resets(contract, id);
-    let mut found = Entitled::default();
-    let mut used: Option<Cap> = None;
-    for (window, it) in filled(contract, yields, through) {
+    let mut found = Entitled { unit: unit.cloned(), ..Entitled::default() };
+    let mut used: BTreeMap<AttributesId, CapUse> = BTreeMap::new();
+    for (window, it) in yields {
         let before = round(&found.cumulative);
         found.cumulative += &it.amount;
-        let cap = it.cap.clone().map(|CapUse { limit, before, after }| Cap { limit, before, after });
-        let unused = || used.take().filter(|_| never_resets).map(|cap| Cap { before: cap.after.clone(), ..cap });
-        let cap = cap.or_else(unused);
-        used.clone_from(&cap);
+        // What has no line in a period stays as it was, where no window ends.
+        used.retain(|_, _| never_resets);
+        used.values_mut().for_each(|cap| cap.before.clone_from(&cap.after));
+        used.extend(it.caps.iter().map(|(group, cap)| (*group, cap.clone())));
+        let cap = CapUse::in_all(used.values()).map(|CapUse { limit, before, after }| Cap { limit, before, after });
+        if !is_shown(window) {
+            continue;
+        }
+        let name = window.to_string();
         let period = EntitledPeriod {
             base: it.base.clone(),
             uncapped: it.uncapped.clone(),
@@ -251,16 +336,17 @@ fn entitled(contract: &Contract, id: &TermId, yields: &BTreeMap<Window, Yield>, 
             rounded: round(&found.cumulative) - before,
             cap,
             shortfall: it.shortfall.clone(),
-            versions: it.versions.iter().copied().collect(),
+            versions: it.versions.keys().copied().collect(),
         };
-        found.periods.insert(contract.head.settlement.name(window), period);
         found.crossings.extend(it.crossings.iter().map(|crossing| Crossing {
             item: crossing.item.clone(),
+            period: name.clone(),
             at: crossing.at,
             found_room: crossing.found_room.clone(),
             found_none: crossing.found_none.clone(),
         }));
         found.without_room.extend(it.without_room.iter().cloned());
+        found.periods.insert(name, period);
     }
     found
 }
@@ -276,13 +362,13 @@ fn filled(contract: &Contract, yields: &BTreeMap<Window, Yield>, through: Window
     all
 }
 
-/// Whether a term has one cap for all time, so that a period without a line leaves it as it was.
+/// Whether a term has its caps for all time, so that a period without a line leaves them as they were.
 fn never_resets(contract: &Contract, id: &TermId) -> bool {
     let caps = contract.versions.iter().filter_map(|version| version.caps.get(version.term(id)?.cap.as_ref()?));
-    caps.into_iter().all(|cap| cap.counting.each == WindowRule::Term && cap.per.is_empty())
+    caps.into_iter().all(|cap| cap.counting.each == WindowRule::Term)
 }
 
 fn event(event: &KnownUsage) -> Event<'_> {
-    let KnownUsage { id, usage, .. } = event;
-    Event { id, content: &usage.content, until: usage.ended_at, attributes: &usage.attributes }
+    let KnownUsage { id, content, .. } = event;
+    Event { id, content }
 }

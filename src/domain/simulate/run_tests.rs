@@ -100,7 +100,7 @@ fn a_step_books_and_is_the_same_twice() {
     let first = text(answers("", "", &steps.join("\n")));
     assert_eq!(first, text(answers("", "", &steps.join("\n"))));
     assert!(
-        first.contains(r#""booked":[{"term":"share","payer":"lab","payee":"ms","is_shared":false,"unit":"USD","amount":"20","lines":{"2026-01":"20"}}]"#),
+        first.contains(r#""booked":[{"term":"share","payer":"lab","payee":"ms","is_shared":false,"currency":"USD","digits":2,"amount":"20","lines":{"2026-01":"20"}}]"#),
         "{first}"
     );
     assert!(

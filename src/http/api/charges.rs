@@ -13,7 +13,9 @@ use axum::response::Response;
 /// Sum charges
 ///
 /// Usage at the prices in force, unrounded; without an amount where no price is in force, and without usage that nobody
-/// charges for. The first page is as known now, and the pages that lead on from it as known then (`known_at`).
+/// charges for. A charge is of no contract: several may share it, each by bases of its own, and the parts of a
+/// statement's lines tell what of it they count. The first page is as known now, and the pages that lead on from it
+/// as known then (`known_at`).
 #[utoipa::path(
     get, path = "/api/v1/charges", tag = "charges", security(("key" = ["read"])), params(SpanParams, PageParams),
     responses((status = 200, description = "By cloud, channel, seller, product, meter and currency", body = Page<ChargeSum>), Problems),

@@ -13,7 +13,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use sqlx::PgConnection;
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
 
 /// A contract as it was loaded.
@@ -34,23 +35,22 @@ pub struct ContractDetail {
     terms: Vec<TermHead>,
 }
 
-fn heads(versions: Vec<VersionHead>, terms: &[TermHead]) -> Vec<ContractHead> {
-    let mut heads: Vec<ContractHead> = Vec::new();
-    for version in versions {
-        match heads.last_mut().filter(|head| head.contract == version.contract) {
-            Some(head) => head.versions.push(version),
-            None => {
-                let of_contract = terms.iter().filter(|term| term.contract == version.contract);
-                let parties = of_contract.flat_map(|term| term.parties.iter().cloned()).collect();
-                heads.push(ContractHead { contract: version.contract.clone(), parties, versions: vec![version] });
-            }
-        }
+impl ContractHead {
+    /// Of all `terms`, takes those of the contract.
+    fn new(contract: ContractId, versions: Vec<VersionHead>, terms: &[TermHead]) -> Self {
+        let of_contract = terms.iter().filter(|term| term.contract == contract);
+        let parties = of_contract.flat_map(|term| term.parties.iter().cloned()).collect();
+        Self { contract, parties, versions }
     }
-    heads
 }
 
-fn unknown(contract: &ContractId) -> Problem {
-    Problem::not_found(format!("there is no contract \"{contract}\""))
+/// The versions of a contract that the key may see; without any there is no such contract for it.
+async fn known_versions(conn: &mut PgConnection, contract: &ContractId) -> Result<Vec<VersionHead>, Problem> {
+    let versions = list_versions(conn, Some(contract)).await?;
+    if versions.is_empty() {
+        return Err(Problem::not_found(format!("there is no contract \"{contract}\"")));
+    }
+    Ok(versions)
 }
 
 /// List contracts
@@ -61,7 +61,12 @@ fn unknown(contract: &ContractId) -> Problem {
 pub async fn list(Reader(caller): Reader, State(state): State<HttpState>, wanted: Wanted) -> Result<Response, Problem> {
     let mut conn = caller.read(&state.reads).await?;
     let terms = list_terms(&mut conn, None).await?;
-    Page::whole(heads(list_versions(&mut conn, None).await?, &terms)).respond(&wanted)
+    let mut by_contract: BTreeMap<ContractId, Vec<VersionHead>> = BTreeMap::new();
+    for version in list_versions(&mut conn, None).await? {
+        by_contract.entry(version.contract.clone()).or_default().push(version);
+    }
+    let heads = by_contract.into_iter().map(|(contract, versions)| ContractHead::new(contract, versions, &terms));
+    Page::whole(heads.collect()).respond(&wanted)
 }
 
 /// Read a contract
@@ -77,9 +82,9 @@ pub async fn show(
 ) -> Result<Json<ContractDetail>, Problem> {
     let contract = ContractId::new(contract);
     let mut conn = caller.read(&state.reads).await?;
+    let versions = known_versions(&mut conn, &contract).await?;
     let terms = list_terms(&mut conn, Some(&contract)).await?;
-    let head = heads(list_versions(&mut conn, Some(&contract)).await?, &terms).pop();
-    head.map(|head| Json(ContractDetail { head, terms })).ok_or_else(|| unknown(&contract))
+    Ok(Json(ContractDetail { head: ContractHead::new(contract, versions, &terms), terms }))
 }
 
 /// List the versions of a contract
@@ -96,8 +101,7 @@ pub async fn versions(
 ) -> Result<Response, Problem> {
     let contract = ContractId::new(contract);
     let mut conn = caller.read(&state.reads).await?;
-    let versions = list_versions(&mut conn, Some(&contract)).await?;
-    if versions.is_empty() { Err(unknown(&contract)) } else { Page::whole(versions).respond(&wanted) }
+    Page::whole(known_versions(&mut conn, &contract).await?).respond(&wanted)
 }
 
 /// Read the text of a version
@@ -137,8 +141,6 @@ pub async fn caps(
 ) -> Result<Response, Problem> {
     let contract = ContractId::new(contract);
     let mut conn = caller.read(&state.reads).await?;
-    if list_versions(&mut conn, Some(&contract)).await?.is_empty() {
-        return Err(unknown(&contract));
-    }
+    known_versions(&mut conn, &contract).await?;
     Page::whole(statements::caps(&mut conn, &contract).await?).respond(&wanted)
 }

@@ -4,10 +4,12 @@ use crate::http::HttpState;
 use crate::http::auth::Ingester;
 use crate::http::idempotency::Write;
 use crate::http::input::Body;
+use crate::http::limits;
 use crate::http::problem::{Problem, Problems, WriteProblems};
 use crate::ingest::batch::{Message, Position};
 use crate::ingest::writer::Written;
 use crate::sources::cloudevents::{self, decode_structured};
+use crate::store::limit_lock_wait;
 use crate::store::usage_rows::{Intake, RejectionRow};
 use axum::Json;
 use axum::body::Bytes;
@@ -40,10 +42,25 @@ pub struct EventsTaken {
 /// One CloudEvent, or a batch of them, at most 10,000. It is stored when the answer comes; sent again, each event is
 /// a known duplicate. Where some are rejected the answer is 422: the others are taken in, so that all may be sent
 /// again once those are mended.
+///
+/// The data of a usage event names its `deployment`, its `product` and its `quantities` by meter, and may name its
+/// `customer`, `service_tier` and `outcome`; the `attributes` that agreements select by (`buyer`, `buyer_class`,
+/// `country`, `label`); and, where it is a record of an interval that began at its `time`, when that `ended_at`.
+/// A correction (`apportion.usage.correction.v1`) restates any of these of the event that it `corrects`, attribute by
+/// attribute, and `occurred_at`; a void (`apportion.usage.void.v1`) removes what it `voids`.
 #[utoipa::path(
     post, path = "/api/v1/events", tag = "usage", security(("key" = ["ingest"])), params(super::WriteHeaders),
     request_body(description = "CloudEvents 1.0 with usage as their data", content(
-        (Object = "application/cloudevents+json"), (Vec<Object> = "application/cloudevents-batch+json"))),
+        (Object = "application/cloudevents+json", example = json!({
+            "specversion": "1.0", "type": "apportion.usage.v1", "source": "openai-direct", "id": "req-1",
+            "time": "2026-05-03T17:00:00Z",
+            "data": {
+                "deployment": "openai-direct", "product": "gpt-5.5", "customer": "c-17", "service_tier": "default",
+                "outcome": "ok", "attributes": {"country": "CH"},
+                "quantities": {"input_tokens": 1200, "output_tokens": 80, "requests": 1},
+            },
+        })),
+        (Vec<Object> = "application/cloudevents-batch+json"))),
     responses((status = 200, description = "What became of each", body = EventsTaken), Problems, WriteProblems),
 )]
 pub async fn send(
@@ -55,12 +72,14 @@ pub async fn send(
 ) -> Result<Response, Problem> {
     let events = split(&headers, &body)?;
     let name: Arc<str> = format!("key {}", caller.key_id).into();
-    let mut writer = state.writer().await?.lock().await;
+    let mut writer = limits::turn(&state, state.writer().await?.lock()).await?;
     let message = |(place, event): (u64, &[u8])| {
         writer.message(Position::Request { name: Arc::clone(&name), place }, decode_structured(event))
     };
     let messages: Vec<Message> = (1..).zip(events).map(message).collect();
-    let mut writing = write.begin().await?;
+    // As what comes from Kafka: it waits for no lock that writes hold among themselves, nor for their connections.
+    let mut writing = write.begin_in(&state.pool).await?;
+    limit_lock_wait(&mut writing, state.limits.turn).await?;
     let batch = writer.write_on(&mut writing, &messages, None, Intake::Http).await?;
     let answer = writing.end(answer(&batch.written)).await?;
     writer.committed(batch);

@@ -1,10 +1,11 @@
 //! `/findings`: usage that breaks rights, and what people decide on it.
 
+use crate::domain::calendar::Period;
 use crate::domain::contract::rights::OnBreach;
 use crate::domain::findings::{Ended, Finding, GroupKey, Verdict};
 use crate::domain::ids::{ContractId, EventId};
 use crate::domain::money::{Currency, Exact};
-use crate::domain::period::{Instant, Period};
+use crate::domain::period::Instant;
 use crate::http::HttpState;
 use crate::http::auth::{Approver, InsideReader};
 use crate::http::idempotency::Write;
@@ -209,7 +210,7 @@ pub async fn decisions(
     let period: Option<Period> = filter.period.map(|text| parse("period", &text)).transpose()?;
     let filter = DecisionFilter {
         contract: contract.as_ref(),
-        from: period.map(|period| period.first_day()),
+        from: period.map(|period| period.first_day),
         through: period.map(|period| period.last_day()),
         finding: filter.finding.as_deref(),
         after: page.cursor()?,
@@ -272,7 +273,7 @@ pub async fn decide(
 ) -> Result<Response, Problem> {
     let reason = super::stated(&decision.reason)?;
     let (verdict, known_at) = (decision.verdict, decision.known_at);
-    let cutoff = findings::known_by(&state.pool, known_at).await?;
+    let cutoff = findings::known_by(&state.writes, known_at).await?;
     let request = DecideRequest { finding, verdict, by: caller.holder, reason, known_at };
     let mut writing = write.begin().await?;
     let decision = findings::decide_known(&mut *writing, &request, cutoff).await?;

@@ -6,6 +6,7 @@ use crate::http::HttpState;
 use crate::http::auth::{Admin, InsideReader};
 use crate::http::idempotency::Write;
 use crate::http::input::{Path, Query, parse};
+use crate::http::limits;
 use crate::http::listing::{Page, PageParams, Wanted};
 use crate::http::problem::{Problem, Problems, WriteProblems};
 use crate::jobs::schedule::{Planned, Ran, Trigger, plan, tick};
@@ -81,7 +82,7 @@ pub async fn run(
 ) -> Result<Response, Problem> {
     let job: Job = job.parse().map_err(|error| Problem::not_found(format!("{error}")))?;
     // Each run is a transaction of its own, as always. This one holds the request's name and keeps its answer.
-    let _alone = state.runs.lock().await;
+    let _alone = limits::turn(&state, state.runs.lock()).await?;
     let writing = write.begin().await?;
     let starter = Starter {
         name: &caller.holder,

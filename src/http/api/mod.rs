@@ -11,7 +11,7 @@ mod statements;
 mod usage;
 
 use super::problem::Problem;
-use super::{HttpState, conditional, idempotency, listing, parameters};
+use super::{HttpState, conditional, idempotency, limits, listing, parameters};
 use crate::domain::ids::{MAX_REASON_CHARS, is_reason};
 use crate::domain::period::Instant;
 use crate::store::recording::{last_recorded, was_handed_out};
@@ -37,6 +37,8 @@ use utoipa_axum::routes;
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/")),
+    // What an answer that is described by hand refers to is not gathered from it.
+    components(schemas(statements::StatementDetail)),
     modifiers(&Keys),
     tags(
         (name = "usage", description = "What was used, and what became of what was reported"),
@@ -125,6 +127,7 @@ pub fn router(state: &HttpState) -> Router<HttpState> {
         // Around the one that reads bodies, too: it takes its limit from here.
         .layer(DefaultBodyLimit::max(idempotency::MAX_BODY_BYTES))
         .layer(middleware::from_fn(conditional::tag))
+        .layer(middleware::from_fn_with_state(state.clone(), limits::bound_read))
 }
 
 /// Headers that every write takes.
@@ -143,8 +146,9 @@ struct WriteHeaders {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes headers; they are read where they are used")]
 struct MatchHeader {
-    /// The `ETag` of what was seen; refused with 412 if it changed since.
-    #[param(rename = "If-Match", pattern = "^(\"[!#-~]*\"|[*])$")]
+    /// The `ETag` of what was seen, or several; refused with 412 if it is none of them by now. Tags are compared
+    /// strongly: a weak one never matches.
+    #[param(rename = "If-Match", pattern = "^([*]|(W/)?\"[!#-~]*\"( *, *(W/)?\"[!#-~]*\")*)$")]
     if_match: Option<String>,
 }
 

@@ -1,8 +1,9 @@
 //! `/contracts/{contract}/settlements`: settle a period.
 
+use crate::domain::calendar::Period;
 use crate::domain::ids::ContractId;
-use crate::domain::money::{Currency, Exact};
-use crate::domain::period::{Instant, Period};
+use crate::domain::money::{Exact, Unit};
+use crate::domain::period::Instant;
 use crate::http::HttpState;
 use crate::http::auth::Settler;
 use crate::http::idempotency::Write;
@@ -22,7 +23,8 @@ pub struct NewSettlement {
     /// Such as 2026-05, of the contract's length.
     #[schema(value_type = Period)]
     period: String,
-    /// Nothing recorded later is seen; without it, everything recorded by now.
+    /// Nothing recorded later is seen; without it, everything recorded by now. One within the period tells what it comes
+    /// to so far: such statements cannot be issued.
     #[schema(value_type = Option<String>, format = DateTime)]
     cutoff: Option<Instant>,
 }
@@ -40,10 +42,12 @@ pub struct Settlement {
     statements: Vec<i64>,
     /// Those of them that had been approved: they have to be approved anew.
     approvals_lost: Vec<i64>,
+    /// The numbers of the period's statements that say the same as before, or were issued: they stand.
+    unchanged: Vec<i64>,
     /// Events that count nowhere until a mapping knows them; they block the issue of the statements.
     unresolved_events: i64,
     /// How many deductions reduce nothing yet, as what they name is not known.
-    waiting_deductions: usize,
+    waiting_records: usize,
 }
 
 /// A rounded amount that was booked: positive where the payer owes the payee.
@@ -52,7 +56,8 @@ struct BookedLine {
     term: String,
     payer: String,
     payee: String,
-    currency: Currency,
+    #[serde(flatten)]
+    unit: Unit,
     origin_period: Period,
     amount: Exact,
 }
@@ -63,7 +68,7 @@ impl Settlement {
             term: line.term.to_string(),
             payer: line.payer.to_string(),
             payee: line.payee.to_string(),
-            currency: line.currency,
+            unit: line.unit,
             origin_period: line.origin,
             amount: line.amount,
         });
@@ -74,8 +79,9 @@ impl Settlement {
             lines: lines.collect(),
             statements: report.drafted.iter().map(|(id, _)| *id).collect(),
             approvals_lost: report.approvals_lost,
+            unchanged: report.unchanged.iter().map(|head| head.statement_id).collect(),
             unresolved_events: report.unresolved.iter().map(|usage| usage.events).sum(),
-            waiting_deductions: report.waiting_deductions.len(),
+            waiting_records: report.waiting_records.len(),
         }
     }
 }
@@ -103,7 +109,7 @@ pub async fn settle(
         by: Signature::from(&caller),
         keep_approvals: false,
     };
-    let watermark = watermark(&state.pool).await?;
+    let watermark = watermark(&state.writes).await?;
     let mut writing = write.begin().await?;
     let report = settle_known(&mut *writing, &request, watermark).await?;
     writing.end(axum::Json(Settlement::new(request.contract, request.period, report))).await

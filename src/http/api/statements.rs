@@ -13,7 +13,7 @@ use crate::store::access::{Caller, Signature, look_away};
 use crate::store::books::{StatementFilter, StatementHead, list_statements};
 use crate::store::statement_statuses::StatusChange;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -59,6 +59,8 @@ pub async fn list(
     Page::cut(heads, limit, |head| head.statement_id).respond(&wanted)
 }
 
+const EVENTS_SINCE_CUTOFF: HeaderName = HeaderName::from_static("events-since-cutoff");
+
 /// The statement of a path.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
@@ -89,7 +91,10 @@ pub struct StatementDetail {
 enum Answered {
     #[response(
         status = 200,
-        description = "The statement as it stands then; `ETag` is what `If-Match` of a change takes"
+        description = "The statement as it stands then; `ETag` is what `If-Match` of a change takes",
+        headers(("Events-Since-Cutoff" = i64, description = "Events of the period that came in since the statement's \
+            cutoff, to the hour, until it is issued: another settlement takes them in, else they are booked in the next \
+            period. Beside the statement and its `ETag`, with 304, too; a partner's key is not told"))
     )]
     Statement(#[to_schema] StatementDetail),
 }
@@ -104,14 +109,18 @@ async fn detail(caller: &Caller, conn: &mut PgConnection, id: i64) -> Result<Res
         let others = history.iter_mut().filter(|change| change.party != caller.party);
         others.for_each(|change| change.key_id = None);
     }
-    let unresolved_events = match caller.party {
-        None => Some(statements::unresolved_events(conn, &head).await?),
-        Some(_) => None,
-    };
+    let (mut unresolved_events, mut events_since_cutoff) = (None, None);
+    if caller.party.is_none() {
+        unresolved_events = Some(statements::unresolved_events(conn, &head).await?);
+        events_since_cutoff = statements::events_since_cutoff(conn, &head).await?;
+    }
     let tag = format!("\"{}\"", head.tag());
     let statement = RawValue::from_string(document).map_err(StatementError::from)?;
     let detail = StatementDetail { head, history, unresolved_events, statement };
-    Ok(([(header::ETAG, tag)], axum::Json(detail)).into_response())
+    let mut answer = ([(header::ETAG, tag)], axum::Json(detail)).into_response();
+    // A header, as usage comes in beside the statement: what has the same tag has the same content.
+    answer.headers_mut().extend(events_since_cutoff.map(|events| (EVENTS_SINCE_CUTOFF, events.into())));
+    Ok(answer)
 }
 
 /// Read a statement
@@ -180,7 +189,7 @@ async fn replied(
     write: Write,
     id: i64,
     reply: Reply,
-    seen: Option<&str>,
+    seen: Option<&[String]>,
     StatementReason { reason }: &StatementReason,
 ) -> Result<Response, Problem> {
     let reason = super::stated(reason)?;

@@ -3,11 +3,12 @@
 use super::base::Written;
 use super::declared::{Declared, moment};
 use super::names::Names;
-use super::rate::{Number, amount};
+use super::rate::{Number, Rated, amount};
 use super::term::{Terms, exact, is_text};
 use crate::json::{Fault, Object};
 use crate::toml_text::{Block, field, list, quoted, table};
 use apportion::domain::money::Exact;
+use std::collections::BTreeMap;
 
 /// How a window that is cut is treated, in the language's words.
 fn partial(object: &Object<'_>) -> Result<Option<String>, Fault> {
@@ -29,7 +30,7 @@ impl Terms<'_> {
         id: &str,
         comparison: &Object<'_>,
         block: &mut Block,
-        unit: Option<&str>,
+        (unit, groups): (Option<&str>, &[String]),
     ) -> Result<(), Fault> {
         let per = comparison.text("per")?;
         block.set("each", quoted(&self.declared.window(&per, comparison, self.anchor.as_deref())?));
@@ -39,9 +40,8 @@ impl Terms<'_> {
                 let unit = of.opt("currency")?.or(unit.map(str::to_owned));
                 field("fixed", quoted(&amount(&of.text("amount")?, unit.as_deref())))
             } else if let Some(base) = of.object("base")? {
-                let written = self.base(&format!("{id} part {}", place + 1), &base, None)?;
-                let Some(rated) = self.rated(of, Number::Part, unit)? else { return of.fault("no rate") };
-                nodes.push(table(&[field("rate", rated.value), field("of", quoted(&written.name))]));
+                let name = format!("{id} part {}", place + 1);
+                nodes.push(self.part(of, &base, &name, (unit, groups))?);
                 of.finish()?;
                 continue;
             } else if of.has("figure") {
@@ -56,7 +56,7 @@ impl Terms<'_> {
         }
         block.set(way, list(nodes));
         let cut = partial(comparison)?;
-        match self.is_input {
+        match self.is_amount {
             true => self.declared.cut(comparison, cut)?,
             false => drop(block.set_if("pro_rata", cut.as_deref().map(quoted))),
         }
@@ -64,6 +64,31 @@ impl Terms<'_> {
             block.set("at_window_end", comparison.flag("at_window_end")?.to_string());
         }
         comparison.finish()
+    }
+
+    /// A share or price within a comparison; one with tiers is an amount of its own.
+    fn part(
+        &mut self,
+        of: &Object<'_>,
+        base: &Object<'_>,
+        name: &str,
+        (unit, groups): (Option<&str>, &[String]),
+    ) -> Result<String, Fault> {
+        let written = self.base(name, base, None)?;
+        let (way, number) = if written.is_units { ("price", Number::Price(unit)) } else { ("rate", Number::Part) };
+        let Some(Rated { value, tiers }) = self.rated(of, number, unit)? else { return of.fault("no rate") };
+        let Some(tiers) = tiers else {
+            return Ok(table(&[field(way, value), field("of", quoted(&written.name))]));
+        };
+        let name = format!("{name} in tiers");
+        let mut block = Block::new("amount", &name);
+        block.set(way, value).set("of", quoted(&written.name)).set("tiers", tiers);
+        block.set_if("in", unit.map(quoted));
+        if !groups.is_empty() {
+            block.set("per", list(groups.iter().map(|it| quoted(it))));
+        }
+        self.blocks.push(block);
+        Ok(table(&[field("of", quoted(&name))]))
     }
 
     /// A minimum of the term's own accruals, or of the spend of a base.
@@ -125,7 +150,8 @@ impl Terms<'_> {
         fields.push(field("opening", quoted(&amount(&opening, unit))));
         let excess = cap.opt("excess")?.unwrap_or_else(|| "lost".to_owned());
         fields.push(field("excess", quoted(&excess)));
-        fields.extend(partial(cap)?.map(|it| field("pro_rata", quoted(&it))));
+        let whole = self.names.refusal.is_none().then(|| "full".to_owned());
+        fields.extend(partial(cap)?.or(whole).map(|it| field("pro_rata", quoted(&it))));
         cap.finish()?;
         Ok(fields)
     }
@@ -164,38 +190,68 @@ impl Terms<'_> {
 
     /// Sums once at a fact, at dates, or each window.
     pub fn fixed(&mut self, term: &Object<'_>, block: &mut Block, unit: Option<&str>) -> Result<(), Fault> {
-        let (mut dated, mut others) = (Vec::new(), 0);
-        for sum in term.objects("fixed")? {
-            let text = sum.text("amount")?;
-            if sum.has("on") || sum.has("date") {
-                let on = moment(&sum, "on")?.or(moment(&sum, "date")?);
-                dated.extend(on.map(|on| (on, text)));
-            } else if sum.has("fact") {
-                others += 1;
-                let fact = self.declared.fact(self.names, &sum.text("fact")?, false);
-                block.set("fixed", quoted(&amount(&text, unit))).set("on", quoted(&fact));
-                block.set_if("at_most", sum.opt("max")?);
-            } else {
-                others += 1;
-                let per = sum.text("per")?;
-                let window = self.declared.window(&per, &sum, self.anchor.as_deref())?;
-                block.set("fixed", quoted(&amount(&text, unit))).set("each", quoted(&window));
-                let cut = partial(&sum)?;
-                match self.is_input {
-                    true => self.declared.cut(&sum, cut)?,
-                    false => drop(block.set_if("pro_rata", cut.as_deref().map(quoted))),
-                }
-            }
-            sum.finish()?;
+        let sums = term.objects("fixed")?;
+        let mut dated = BTreeMap::new();
+        for sum in &sums {
+            let on = moment(sum, "on")?.or(moment(sum, "date")?);
+            dated.extend(on.map(|on| sum.text("amount").map(|text| (on, text))).transpose()?);
         }
-        match (dated.is_empty(), others) {
-            (true, 1) => {}
-            (false, 0) => {
-                dated.sort();
-                self.dated_sums(&dated, block, unit);
-            }
-            _ => return term.fault("fixed: sums at several facts or windows are several terms in the language"),
+        if dated.len() == sums.len() {
+            self.dated_sums(&dated.into_iter().collect::<Vec<_>>(), block, unit);
+        } else if let [sum] = sums.as_slice() {
+            self.fixed_sum(sum, block, unit)?;
+        } else {
+            self.several_sums(term, &sums, block, unit)?;
         }
+        sums.iter().try_for_each(Object::finish)
+    }
+
+    /// One sum, at a date, at a fact, or each window.
+    fn fixed_sum(&mut self, sum: &Object<'_>, block: &mut Block, unit: Option<&str>) -> Result<(), Fault> {
+        block.set("fixed", quoted(&amount(&sum.text("amount")?, unit)));
+        if let Some(on) = moment(sum, "on")?.or(moment(sum, "date")?) {
+            block.set("on", on);
+        } else if sum.has("fact") {
+            let fact = self.declared.fact(self.names, &sum.text("fact")?, false);
+            block.set("on", quoted(&fact)).set_if("at_most", sum.opt("max")?);
+        } else {
+            let window = self.declared.window(&sum.text("per")?, sum, self.anchor.as_deref())?;
+            block.set("each", quoted(&window));
+            let cut = partial(sum)?;
+            match self.is_amount {
+                true => self.declared.cut(sum, cut)?,
+                false => drop(block.set_if("pro_rata", cut.as_deref().map(quoted))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sums at several facts, dates or windows: each is only an input, and the term is all of them.
+    fn several_sums(
+        &mut self,
+        term: &Object<'_>,
+        sums: &[Object<'_>],
+        block: &mut Block,
+        unit: Option<&str>,
+    ) -> Result<(), Fault> {
+        let id = term.text("id")?;
+        let payee = self.names.parties.iter().find(|party| **party != self.payer).cloned().unwrap_or_default();
+        let mut select = Vec::new();
+        for (place, sum) in sums.iter().enumerate() {
+            let name = format!("{id} sum {}", place + 1);
+            let mut own = Block::new("term", &name);
+            own.set("input", "true").set_text("payer", &self.payer).set_text("payee", &payee);
+            own.set_if("in", unit.map(quoted));
+            self.life(term, &mut own)?;
+            self.fixed_sum(sum, &mut own, unit)?;
+            self.blocks.push(own);
+            let accrual = quoted(&format!("{}/{name}", self.contract));
+            select.push(table(&[field("accrual", accrual), field("as", quoted("owed"))]));
+        }
+        let mut base = Block::new("base", &format!("{id} sums"));
+        base.set("select", list(select));
+        self.blocks.push(base);
+        block.set_text("rate", "100%").set_text("of", &format!("{id} sums"));
         Ok(())
     }
 
@@ -301,7 +357,6 @@ impl Declared {
     /// Conversion: rates by source and date, or stated ones.
     pub fn convert(&mut self, names: &Names, contract: &str, fx: &Object<'_>) -> Result<(), Fault> {
         let rule = fx.opt("date_rule")?;
-        let mut stated = false;
         if let Some(rates) = fx.object("rates")? {
             for pair in rates.keys() {
                 let rate = exact(&rates, pair)?;
@@ -310,9 +365,11 @@ impl Declared {
                     // So many for one of money is the worth of one the other way round.
                     let worth = Exact::from_integer(1).checked_div(&rate);
                     self.unit(to, worth.map(|worth| format!("{worth} {from}")))?;
-                } else {
-                    stated = true;
-                    self.stated_rates.push(format!("{STATED},{from},{to},{rate},stated by {contract},"));
+                    continue;
+                }
+                let of_pair = (from.to_owned(), to.to_owned());
+                if self.stated_rates.insert(of_pair, rate.clone()).is_some_and(|known| known != rate) {
+                    return rates.fault(format!("{pair}: a contract of the language states one rate of it"));
                 }
             }
             rates.finish()?;
@@ -321,21 +378,21 @@ impl Declared {
             Some("occurrence_date") | None => quoted("item"),
             Some("period_end") => quoted("period_end"),
             Some("fixed") if fx.has("date") => moment(fx, "date")?.unwrap_or_default(),
-            Some("fixed") if stated => STATED.to_owned(),
-            Some("fixed") => return fx.finish(),
+            // What is stated needs neither source nor date.
+            Some("fixed") => {
+                fx.pass(&["source", "fallback_days"]);
+                return fx.finish();
+            }
             Some(other) => return fx.fault(format!("date_rule \"{other}\"")),
         };
-        let source = if stated { Some(format!("stated by {contract}")) } else { fx.opt("source")? };
+        let source = fx.opt("source")?.unwrap_or_else(|| format!("stated by {contract}"));
         let mut block = Block::unnamed("fx");
-        block.set_if("source", source.as_deref().map(quoted)).set("date", date);
+        block.set_text("source", &source).set("date", date);
         let within = fx.opt("fallback_days")?.filter(|days| days != "0");
         block.set_if("within", within.map(|days| quoted(&format!("{days} day{}", if days == "1" { "" } else { "s" }))));
-        for (key, name) in
-            [("inverse", "inverse"), ("cross", "cross"), ("allow_inverse", "inverse"), ("allow_cross", "cross")]
-        {
+        for (key, name) in [("inverse", "inverse"), ("allow_inverse", "inverse")] {
             block.set_if(name, fx.flag(key)?.then(|| "true".to_owned()));
         }
-        fx.pass(&["source"]);
         fx.finish()?;
         match &self.fx {
             Some(known) if *known != block => Err(format!("{}: a contract of the language has one [fx]", fx.place)),
@@ -346,6 +403,3 @@ impl Declared {
         }
     }
 }
-
-/// The date of rates that a contract states itself: before every contract.
-const STATED: &str = "1999-01-01";

@@ -63,7 +63,7 @@ impl Terms<'_> {
         block.set_if("basis", base.opt("basis")?.as_deref().map(quoted));
         block.set_if("below_zero", base.opt("below_zero")?.as_deref().map(quoted));
         block.set_if("above", above);
-        finish(self.names, base, &mut block)?;
+        finish(base, &mut block)?;
         self.blocks.push(block);
         Ok(Written { name: name.to_owned(), is_units })
     }

@@ -2,7 +2,7 @@
 
 use super::declared::{Declared, length, moment};
 use super::names::Names;
-use super::term::{Terms, finish};
+use super::term::{Terms, finish, is_amount, untranslated};
 use crate::json::{Fault, Object};
 use crate::toml_text::{Block, fenced, field, one_or_more, quoted, table};
 use apportion::domain::contract::folder::SourceFile;
@@ -24,10 +24,12 @@ pub fn contract(names: &Names, contract: &Object<'_>) -> Result<Contract, Fault>
     head.set_text("id", &id);
     let (zone, currency) = (contract.opt("zone")?, contract.opt("currency")?);
     head.set_if("zone", zone.as_deref().map(quoted)).set_if("currency", currency.as_deref().map(quoted));
-    let mut anchor = None;
+    let versions = contract.objects("versions")?;
+    let begins = versions.first().map(|first| first.opt("effective_at")).transpose()?.flatten();
+    let mut anchor: Option<String> = begins.map(|at| at.chars().take(10).collect());
     if let Some(period) = contract.object("period")? {
-        anchor = period.opt("anchor")?;
-        let window = declared.window(&period.text("unit")?, &period, None)?;
+        let window = declared.window(&period.text("unit")?, &period, anchor.as_deref())?;
+        anchor = period.opt("anchor")?.or(anchor);
         period.pass(&["first_day", "dates"]);
         period.finish()?;
         head.set_text("period", &window);
@@ -40,19 +42,18 @@ pub fn contract(names: &Names, contract: &Object<'_>) -> Result<Contract, Fault>
         declared.convert(names, &id, &fx)?;
     }
     let mut files = Vec::new();
-    for (place, version) in contract.objects("versions")?.into_iter().enumerate() {
-        let anchor = anchor.clone().or(version.opt("effective_at")?.map(|at| at.chars().take(10).collect()));
+    for (place, version) in versions.into_iter().enumerate() {
         let terms = Terms {
             names,
             declared: &mut declared,
             contract: id.clone(),
             currency: currency.clone(),
-            anchor,
+            anchor: anchor.clone(),
             inputs: BTreeSet::new(),
             credits: BTreeMap::new(),
             caps: BTreeMap::new(),
             payer: String::new(),
-            is_input: false,
+            is_amount: false,
             blocks: Vec::new(),
         };
         let text = self::version(terms, &version)?;
@@ -61,7 +62,7 @@ pub fn contract(names: &Names, contract: &Object<'_>) -> Result<Contract, Fault>
     // What the format leaves out is whole; where the loader has to refuse that, nothing is added.
     let pro_rata = declared.pro_rata.clone().or(names.refusal.is_none().then(|| "full".to_owned()));
     head.set_if("pro_rata", pro_rata.as_deref().map(quoted));
-    finish(names, contract, &mut head)?;
+    finish(contract, &mut head)?;
     let mut text = format!("# {id}\n\n{}", fenced(&[head]));
     let blocks = declared.blocks(names);
     if !blocks.is_empty() {
@@ -82,13 +83,23 @@ fn version(mut terms: Terms<'_>, version: &Object<'_>) -> Result<String, Fault> 
     for cap in version.objects("caps")? {
         let id = cap.text("id")?;
         for term in cap.texts("terms")? {
-            terms.caps.insert(term, id.clone());
+            if let Some(other) = terms.caps.insert(term.clone(), id.clone()) {
+                let fault = cap.fault(format!("{term} is under {other} too"));
+                or_passed_on(&cap, fault, || {
+                    head.set("cap", quoted(&id));
+                })?;
+            }
         }
         caps.push((id, cap));
     }
     let written = in_order(version.objects("terms")?)?;
     for term in &written {
-        prepare(&mut terms, term)?;
+        or_passed_on(version, prepare(&mut terms, term), || ())?;
+    }
+    let ids: Vec<String> = written.iter().filter_map(|term| term.opt("id").ok().flatten()).collect();
+    let unknown = terms.caps.keys().chain(terms.credits.keys()).find(|term| !ids.contains(term)).cloned();
+    if let Some(unknown) = unknown.filter(|_| version.is_to_be_refused()) {
+        head.set("of", quoted(&unknown));
     }
     let mut text = format!("# Version {number}\n\n");
     let mut parts = Vec::new();
@@ -102,17 +113,23 @@ fn version(mut terms: Terms<'_>, version: &Object<'_>) -> Result<String, Fault> 
         parts.push((format!("Cap {id}"), vec![block]));
     }
     for term in &written {
-        let clause = term.opt("clause")?.unwrap_or_default();
-        let heading = format!("{clause} {}", term.text("id")?).trim().to_owned();
-        let blocks = if term.has("right") { vec![right(&mut terms, term)?] } else { terms.term(term)? };
-        parts.push((heading, blocks));
+        let [clause, id] = ["clause", "id"].map(|key| term.opt(key).ok().flatten().unwrap_or_default());
+        let is_right = term.has("right");
+        let blocks = if is_right { right(&mut terms, term).map(|it| vec![it]) } else { terms.term(term) };
+        let blocks = or_passed_on(term, blocks, || untranslated(term))?;
+        parts.push((format!("{clause} {id}").trim().to_owned(), blocks));
     }
-    finish(terms.names, version, &mut head)?;
+    finish(version, &mut head)?;
     text.push_str(&fenced(&[head]));
     for (heading, blocks) in parts {
         text.push_str(&format!("\n## {heading}\n\n{}", fenced(&blocks)));
     }
     Ok(text)
+}
+
+/// What the translation has no way to say is a fault, or is said in another way where the loader has to refuse it.
+fn or_passed_on<T>(object: &Object<'_>, said: Result<T, Fault>, otherwise: impl FnOnce() -> T) -> Result<T, Fault> {
+    said.or_else(|fault| if object.is_to_be_refused() { Ok(otherwise()) } else { Err(fault) })
 }
 
 /// The terms in the order of the file, those of one `once` group in the order that the group states.
@@ -140,7 +157,7 @@ fn in_order(terms: Vec<Object<'_>>) -> Result<Vec<Object<'_>>, Fault> {
 /// What other terms have to know of one: whether it is only an input, and what pays it back.
 fn prepare(terms: &mut Terms<'_>, term: &Object<'_>) -> Result<(), Fault> {
     let id = term.text("id")?;
-    if term.flag("input_only")? {
+    if term.flag("input_only")? && is_amount(term) {
         terms.inputs.insert(id.clone());
     }
     let (advance, set_off) = (term.object("advance")?, term.object("set_off")?);
@@ -210,6 +227,6 @@ fn right(terms: &mut Terms<'_>, right: &Object<'_>) -> Result<Block, Fault> {
     }
     block.set_if("on_breach", right.opt("consequence")?.as_deref().map(quoted));
     right.pass(&["clause"]);
-    finish(terms.names, right, &mut block)?;
+    finish(right, &mut block)?;
     Ok(block)
 }

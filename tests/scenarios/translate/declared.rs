@@ -2,7 +2,8 @@
 
 use super::names::Names;
 use crate::json::{Fault, Object};
-use crate::toml_text::{Block, list, quoted};
+use crate::toml_text::{Block, field, list, quoted, table};
+use apportion::domain::money::Exact;
 use std::collections::BTreeMap;
 
 /// A figure of the contract, and the scenario's figure that it is.
@@ -42,8 +43,8 @@ pub struct Declared {
     units: BTreeMap<String, Option<String>>,
     /// Conversion, as the contract or one of its terms states it.
     pub fx: Option<Block>,
-    /// Rates that the contract states itself, as rows of `fx.csv`.
-    pub stated_rates: Vec<String>,
+    /// Rates that the contract or one of its terms states itself.
+    pub stated_rates: BTreeMap<(String, String), Exact>,
     /// How windows of amounts are treated that a start or end cuts.
     pub pro_rata: Option<String>,
 }
@@ -147,6 +148,7 @@ impl Declared {
             "contract_month" => anchored("1 month"),
             "contract_quarter" => anchored("3 months"),
             "contract_year" => anchored("12 months"),
+            other if at.is_to_be_refused() => return Ok(other.to_owned()),
             other => return at.fault(format!("unknown window \"{other}\"")),
         };
         let Some((name, every, from)) = found else { return at.fault(format!("{name} without an anchor")) };
@@ -174,6 +176,23 @@ impl Declared {
         self.figures.get(figure).and_then(|it| it.unit.clone())
     }
 
+    /// How amounts are converted; rates that are stated come before those that are stored.
+    fn fx_block(&self) -> Option<Block> {
+        if self.stated_rates.is_empty() {
+            return self.fx.clone();
+        }
+        let mut block = self.fx.clone().unwrap_or_else(|| {
+            let mut block = Block::unnamed("fx");
+            block.set_text("source", "stated").set_text("date", "item");
+            block
+        });
+        let rate = |((from, to), rate): (&(String, String), &Exact)| {
+            table(&[field("from", quoted(from)), field("to", quoted(to)), field("rate", quoted(&rate.to_string()))])
+        };
+        block.set("rates", list(self.stated_rates.iter().map(rate)));
+        Some(block)
+    }
+
     /// The blocks of all that is declared.
     pub fn blocks(&self, names: &Names) -> Vec<Block> {
         let mut blocks: Vec<Block> = self.periods.values().cloned().collect();
@@ -182,7 +201,7 @@ impl Declared {
             block.set_if("digits", names.units.get(name).cloned()).set_if("worth", worth.as_deref().map(quoted));
             blocks.push(block);
         }
-        blocks.extend(self.fx.clone());
+        blocks.extend(self.fx_block());
         for (name, figure) in &self.figures {
             let mut block = Block::new("figure", name);
             block.set_text("unit", figure.unit.as_deref().unwrap_or("number"));
@@ -238,5 +257,9 @@ pub fn moment(object: &Object<'_>, key: &str) -> Result<Option<String>, Fault> {
     let Some(text) = object.opt(key)? else { return Ok(None) };
     let is_date = text.parse::<chrono::NaiveDate>().is_ok();
     let is_instant = apportion::domain::period::parse_instant(&text).is_ok();
-    if is_date || is_instant { Ok(Some(text)) } else { object.fault(format!("{key}: {text} is no date or instant")) }
+    match is_date || is_instant {
+        true => Ok(Some(text)),
+        false if object.is_to_be_refused() => Ok(Some(quoted(&text))),
+        false => object.fault(format!("{key}: {text} is no date or instant")),
+    }
 }

@@ -31,16 +31,19 @@ pub struct Translated {
 
 /// Translates a whole scenario file.
 pub fn translate(json: &Value) -> Result<Translated, Fault> {
-    let scenario = Object::new("scenario", json)?;
+    let mut scenario = Object::new("scenario", json)?;
     let hand = scenario.get("hand").cloned().unwrap_or_default();
     let refusal = hand.pointer("/load/error").and_then(Value::as_str).map(str::to_owned);
+    if refusal.is_some() {
+        scenario = scenario.refusable();
+    }
     let names = Names::of(&scenario, refusal)?;
     let mut files = vec![register::register(&names, &scenario)?, register::prices(&names, &scenario)?];
     let mut contracts = Vec::new();
     for object in scenario.objects("contracts")? {
         contracts.push(contract::contract(&names, &object)?);
     }
-    files.push(register::rates(&scenario, &contracts)?);
+    files.push(register::rates(&scenario)?);
     files.extend(contracts.iter().flat_map(|contract| contract.files.iter().cloned()));
     files.push(records::records(&names, &contracts, &scenario)?);
     let (steps, asked) = steps::steps(&scenario)?;
@@ -48,5 +51,8 @@ pub fn translate(json: &Value) -> Result<Translated, Fault> {
     let (name, description) = (scenario.opt("name")?, scenario.opt("description")?);
     scenario.pass(&["case"]);
     scenario.finish()?;
+    if let Some(key) = scenario.take_strays().keys().next() {
+        return scenario.fault(format!("unknown key \"{key}\", which reaches no document"));
+    }
     Ok(Translated { name: name.unwrap_or_default(), description: description.unwrap_or_default(), files, asked, hand })
 }

@@ -3,8 +3,9 @@
 use crate::json::{Fault, Object};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Attributes of the language that usage can carry itself; the others are those of its deployment.
-pub const OWN: [&str; 4] = ["label", "buyer_class", "buyer", "country"];
+/// Attributes of the language that usage can carry itself; the others are those of its deployment. The last stands in
+/// first for what the language does not have; the first names parties.
+pub const OWN: [&str; 4] = ["buyer", "buyer_class", "label", "country"];
 
 /// Attributes of the language that need no translation.
 const KNOWN: [&str; 13] = [

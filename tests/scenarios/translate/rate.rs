@@ -50,7 +50,7 @@ impl Terms<'_> {
         if let Some(text) = text_of(rate) {
             return Ok(Some(Rated { value: number.write(&text), tiers: None }));
         }
-        let rate = Object::new(format!("{}.rate", term.place), rate)?;
+        let rate = term.child(".rate", rate)?;
         let rated = if rate.has("table") {
             Rated { value: self.rows(&rate, number)?, tiers: None }
         } else if rate.has("band") {
@@ -202,7 +202,7 @@ impl Terms<'_> {
             Some(term) => return Ok(Some((term.to_owned(), false))),
             None => {}
         }
-        let counter = Object::new(format!("{}.counter", of.place), counter)?;
+        let counter = of.child(".counter", counter)?;
         if counter.has("term") {
             let term = counter.text("term")?;
             counter.finish()?;

@@ -6,7 +6,7 @@
 use super::contract::Contract;
 use super::declared::{DeclaredFact, DeclaredFigure, FactOf};
 use super::names::{Names, fact_of};
-use crate::json::{Fault, Object};
+use crate::json::{Fault, Object, text_of};
 use apportion::domain::contract::folder::SourceFile;
 use apportion::domain::period::start_of_day;
 use serde_json::{Map, Value, json};
@@ -58,6 +58,18 @@ pub fn records(names: &Names, contracts: &[Contract], scenario: &Object<'_>) -> 
     }
     let text = lines.into_values().flatten().map(|line| written(&line)).collect();
     Ok(SourceFile { path: "records.jsonl".to_owned(), text })
+}
+
+/// What a correction is of, as its fields tell where nothing of that id is known.
+fn restated_kind(record: &Object<'_>) -> String {
+    let has = |keys: &[&str]| keys.iter().any(|key| record.has(key));
+    let kind = match () {
+        () if has(&["amount", "category", "event", "events"]) => "deduction",
+        () if has(&["value", "through"]) => "figure",
+        () if has(&["at", "from", "to", "party"]) => "fact",
+        () => "usage",
+    };
+    kind.to_owned()
 }
 
 fn is(record: &Object<'_>, kind: &str) -> bool {
@@ -181,9 +193,12 @@ impl Records<'_> {
     fn amendments(&self, record: &Object<'_>, key: &str) -> Result<Vec<(Written, Line)>, Fault> {
         let (source, target) = (self.source(record)?, record.text(key)?);
         let unknown =
-            Written { id: target.clone(), kind: "usage".to_owned(), zone: self.zone(), unit: None, amount: None };
-        let targets = self.written.get(&(source, target));
-        let targets = targets.cloned().filter(|it| !it.is_empty()).unwrap_or_else(|| vec![unknown]);
+            Written { id: target.clone(), kind: restated_kind(record), zone: self.zone(), unit: None, amount: None };
+        let targets = self.written.get(&(source, target)).cloned().unwrap_or_else(|| vec![unknown]);
+        if targets.is_empty() {
+            // What no contract declares is of no line, and nor is what corrects it.
+            record.pass(&record.keys().collect::<Vec<_>>());
+        }
         let mut made = Vec::new();
         for target in targets {
             let mut line = Line::new();
@@ -192,8 +207,8 @@ impl Records<'_> {
             if key == "corrects" {
                 line.extend(self.fields(record, &target)?);
             }
-            let kind = record.text("kind")?;
-            made.push((Written { kind, ..target }, line));
+            record.get("kind");
+            made.push((target, line));
         }
         // Of a correction whatever has no counterpart would be lost: what it restates was asked for above.
         Ok(made)
@@ -265,11 +280,7 @@ impl Records<'_> {
                 line.insert(attribute, json!(attrs.text(name)?));
             }
         }
-        let named: Vec<Value> = [record.texts("event")?, record.texts("events")?]
-            .concat()
-            .iter()
-            .map(|id| self.event(record, id))
-            .collect::<Result<_, _>>()?;
+        let named = [self.named(record, "event")?, self.named(record, "events")?].concat();
         match (written.kind.as_str(), named.as_slice()) {
             (_, []) => {}
             ("receipt" | "billing", _) => drop(line.insert("for".to_owned(), json!(named))),
@@ -285,6 +296,24 @@ impl Records<'_> {
         let sources = target.and_then(|target| self.sources.get(&target)).cloned().unwrap_or_default();
         let of_target = sources.iter().find(|source| *source == SOURCE).or(sources.first()).cloned();
         Ok(record.opt("source")?.or(of_target).unwrap_or_else(|| SOURCE.to_owned()))
+    }
+
+    /// The events of a key: one or several, each by its id alone or with its source.
+    fn named(&self, record: &Object<'_>, key: &str) -> Result<Vec<Value>, Fault> {
+        let values = match record.get(key) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(list)) => list.iter().collect(),
+            Some(one) => vec![one],
+        };
+        let named = values.into_iter().map(|value| {
+            let Some(id) = text_of(value) else {
+                let event = record.child(&format!(".{key}"), value)?;
+                let named = json!({ "source": event.text("source")?, "id": event.text("id")? });
+                return event.finish().map(|()| named);
+            };
+            self.event(record, &id)
+        });
+        named.collect()
     }
 
     /// An event of the record's own source, or else of the only one that has the id.

@@ -1,6 +1,5 @@
 //! The register, the price book and the exchange rates of a scenario.
 
-use super::contract::Contract;
 use super::names::Names;
 use crate::json::{Fault, Object};
 use crate::toml_text::{Block, fenced, list, quoted};
@@ -128,7 +127,7 @@ pub fn prices(names: &Names, scenario: &Object<'_>) -> Result<SourceFile, Fault>
     Ok(SourceFile { path: "contracts/prices.csv".to_owned(), text })
 }
 
-pub fn rates(scenario: &Object<'_>, contracts: &[Contract]) -> Result<SourceFile, Fault> {
+pub fn rates(scenario: &Object<'_>) -> Result<SourceFile, Fault> {
     let mut text = "date,from,to,rate,source,recorded_at\n".to_owned();
     for rate in scenario.objects("fx_rates")? {
         let row = [
@@ -141,9 +140,6 @@ pub fn rates(scenario: &Object<'_>, contracts: &[Contract]) -> Result<SourceFile
         ];
         rate.finish()?;
         text.push_str(&csv_row(&row));
-    }
-    for stated in contracts.iter().flat_map(|contract| &contract.declared.stated_rates) {
-        text.push_str(&format!("{stated}\n"));
     }
     Ok(SourceFile { path: "fx.csv".to_owned(), text })
 }

@@ -23,9 +23,9 @@ pub struct Terms<'a> {
     pub credits: BTreeMap<String, Vec<String>>,
     /// By term, the cap that it shares.
     pub caps: BTreeMap<String, String>,
-    /// The payer of the term that is translated, and whether it is only an input.
+    /// The payer of the term that is translated, and whether that is an amount.
     pub payer: String,
-    pub is_input: bool,
+    pub is_amount: bool,
     /// The blocks of the term that is translated: what it refers to before itself.
     pub blocks: Vec<Block>,
 }
@@ -41,16 +41,42 @@ fn passed_on(value: &Value) -> String {
     }
 }
 
-/// Fails on a key that nobody asked for, or passes it on to the loader where that has to refuse the scenario.
-pub fn finish(names: &Names, object: &Object<'_>, block: &mut Block) -> Result<(), Fault> {
-    if names.refusal.is_some() {
-        for key in object.unasked() {
-            if let Some(value) = object.get(key) {
-                block.set(key, passed_on(value));
-            }
-        }
+/// Fails on a key that nobody asked for, in it or within, or passes it on to the loader where that has to refuse it.
+pub fn finish(object: &Object<'_>, block: &mut Block) -> Result<(), Fault> {
+    object.finish()?;
+    for (key, value) in object.take_strays() {
+        block.set(&key, passed_on(&value));
     }
-    object.finish()
+    Ok(())
+}
+
+/// A term as it stands in the format, for the loader to refuse: the translation has no way to say it.
+pub fn untranslated(term: &Object<'_>) -> Vec<Block> {
+    term.take_strays();
+    let id = term.opt("id").ok().flatten().unwrap_or_default();
+    let mut block = Block::new(if term.has("right") { "right" } else { "term" }, &id);
+    for key in term.keys().filter(|key| *key != "id") {
+        block.set_if(key, term.get(key).map(passed_on));
+    }
+    vec![block]
+}
+
+/// Whether a term that is only an input has no part that amounts of the language lack.
+pub fn is_amount(term: &Object<'_>) -> bool {
+    let owed = [
+        "cap",
+        "minimum",
+        "commitment",
+        "advance",
+        "tail",
+        "once",
+        "payees",
+        "at_window_end",
+        "credit",
+        "starts_at",
+        "fixed",
+    ];
+    !owed.into_iter().any(|key| term.has(key))
 }
 
 impl Terms<'_> {
@@ -58,24 +84,27 @@ impl Terms<'_> {
     pub fn term(&mut self, term: &Object<'_>) -> Result<Vec<Block>, Fault> {
         let id = term.text("id")?;
         let is_input = term.flag("input_only")?;
-        let mut block = Block::new(if is_input { "amount" } else { "term" }, &id);
+        // An amount of the language is computed and not owed: what has more parts is a term that is only an input.
+        let is_amount = is_input && is_amount(term);
+        let mut block = Block::new(if is_amount { "amount" } else { "term" }, &id);
         self.payer = term.opt("payer")?.unwrap_or_default();
         let unit = term.opt("currency")?.or(self.currency.clone());
         if let Some(unit) = unit.as_deref().filter(|unit| self.names.units.contains_key(*unit)) {
             self.declared.unit(unit, None)?;
         }
-        self.is_input = is_input;
-        if is_input {
+        self.is_amount = is_amount;
+        if is_amount {
             term.pass(&["payer", "payee"]);
-            // An amount of the language is computed and not owed: it has none of these.
-            let owed = ["cap", "minimum", "commitment", "advance", "tail", "once", "payees", "at_window_end"];
-            if let Some(key) = owed.into_iter().find(|key| term.has(key)) {
-                return term.fault(format!("{key} of a term that is only an input"));
-            }
         } else {
-            block.set_if("payer", term.opt("payer")?.as_deref().map(quoted));
-            let payee = self.payee(term, &id)?;
-            block.set_if("payee", payee);
+            let (mut payer, mut payee) = (term.opt("payer")?.as_deref().map(quoted), self.payee(term, &id)?);
+            if is_input {
+                block.set("input", "true");
+                // Who owes what is not owed need not be said.
+                let mut parties = self.names.parties.iter().map(|party| quoted(party));
+                payer = payer.or(parties.next());
+                payee = payee.or(parties.find(|party| Some(party) != payer.as_ref()));
+            }
+            block.set_if("payer", payer).set_if("payee", payee);
         }
         self.life(term, &mut block)?;
         if unit != self.currency {
@@ -96,6 +125,9 @@ impl Terms<'_> {
         if let Some(cap) = term.object("cap")? {
             let cap = self.cap(&cap, unit.as_deref())?;
             block.set("cap", table(&cap));
+            if let Some(shared) = self.caps.get(&id) {
+                return term.fault(format!("a cap of its own, and {shared}"));
+            }
         } else if let Some(shared) = self.caps.get(&id) {
             block.set("cap", quoted(shared));
         }
@@ -112,7 +144,7 @@ impl Terms<'_> {
             block.set("at_window_end", term.flag("at_window_end")?.to_string());
         }
         term.pass(&["clause"]);
-        finish(self.names, term, &mut block)?;
+        finish(term, &mut block)?;
         let mut blocks = std::mem::take(&mut self.blocks);
         blocks.push(block);
         Ok(blocks)
@@ -143,6 +175,9 @@ impl Terms<'_> {
             parts.push((payee.text("party")?, exact(payee, "weight")?));
             payee.finish()?;
         }
+        if let [(party, _)] = parts.as_slice() {
+            return Ok(Some(quoted(party)));
+        }
         let whole: apportion::domain::money::Exact = parts.iter().map(|(_, weight)| weight.clone()).sum();
         let part = |(party, weight): &(String, apportion::domain::money::Exact)| {
             let part = weight.checked_div(&whole).map_or_else(|| weight.to_string(), |part| part.to_string());
@@ -151,20 +186,13 @@ impl Terms<'_> {
         Ok(Some(list(parts.iter().map(part))))
     }
 
-    /// A pool that is shared by usage: what belongs to whom is told by one attribute.
+    /// A pool that is shared by usage.
     fn pool(&mut self, id: &str, payees: &[Object<'_>], split: &Object<'_>) -> Result<String, Fault> {
-        let (mut each, mut parties) = (None, Vec::new());
+        let mut parts = Vec::new();
         for payee in payees {
             let party = payee.text("party")?;
             let Some(of) = payee.object("of")? else { return payee.fault("no of") };
-            for key in of.keys() {
-                let attribute = self.names.attribute(key).filter(|it| each.get_or_insert(it.clone()) == it);
-                if attribute.is_none() {
-                    return of.fault(format!("\"{key}\": the language shares a pool by one attribute"));
-                }
-                parties.extend(of.texts(key)?.into_iter().map(|value| field(&value, quoted(&party))));
-            }
-            of.finish()?;
+            parts.push((party, self.filter(&of)?));
             payee.finish()?;
         }
         let meters: Vec<String> = split.texts("meters")?.iter().map(|it| self.names.meter(it)).collect();
@@ -179,19 +207,24 @@ impl Terms<'_> {
             Some(other) => return split.fault(format!("no_usage \"{other}\"")),
         };
         split.finish()?;
+        let part = |(party, of): (String, Vec<(String, String)>)| {
+            table(&[field("party", quoted(&party)), field("where", table(&of))])
+        };
         Ok(table(&[
-            field("each", quoted(each.as_deref().unwrap_or("product"))),
             field("by", quoted(&format!("{id} usage"))),
-            field("parties", table(&parties)),
             field("if_none", quoted(if_none)),
+            field("parts", list(parts.into_iter().map(part))),
         ]))
     }
 
     /// From when to when it is in force.
-    fn life(&mut self, term: &Object<'_>, block: &mut Block) -> Result<(), Fault> {
+    pub fn life(&mut self, term: &Object<'_>, block: &mut Block) -> Result<(), Fault> {
         let from = moment(term, "from")?;
         match (from, term.opt("starts_at")?) {
-            (Some(_), Some(_)) => return term.fault("from and starts_at: the language has one beginning"),
+            (Some(from), Some(fact)) => {
+                let fact = self.declared.fact(self.names, &fact, false);
+                block.set("from", list([from, quoted(&fact)]));
+            }
             (None, Some(fact)) => {
                 let fact = self.declared.fact(self.names, &fact, false);
                 block.set("from", quoted(&fact));
@@ -240,7 +273,7 @@ impl Terms<'_> {
         let id = term.text("id")?;
         for way in ["greater_of", "lesser_of"] {
             if let Some(comparison) = term.object(way)? {
-                return self.comparison(way, &id, &comparison, block, unit);
+                return self.comparison(way, &id, &comparison, block, (unit, per));
             }
         }
         if let Some(set_off) = term.object("set_off")? {
@@ -303,11 +336,12 @@ impl Terms<'_> {
             (Some("none"), false) => "none",
             (Some("full" | "whole"), false) => "whole",
             (Some("none"), true) => "running",
-            (Some(other), _) => return blocks.fault(format!("part blocks {other} on a running counter")),
+            (Some("full" | "whole"), true) => "started",
+            (Some(other), _) => return blocks.fault(format!("part \"{other}\"")),
         };
         block.set("part_block", quoted(part));
         let from = moment(&blocks, "counts_from")?;
-        block.set_if("block_from", from.filter(|_| part == "running"));
+        block.set_if("block_from", from.filter(|_| matches!(part, "running" | "started")));
         blocks.finish()
     }
 

@@ -143,6 +143,9 @@ with_node! { with_source;
         pub pro_rata: Option<ProRata>,
         #[serde(default)]
         pub above_one: bool,
+        /// Computed for what draws on it, and owed by nobody.
+        #[serde(default)]
+        pub input: bool,
     }
 }
 
@@ -153,6 +156,7 @@ pub enum RawPartBlock {
     None,
     Exact,
     Running,
+    Started,
 }
 
 /// A payee with its part, or how a pool is shared.
@@ -165,7 +169,17 @@ pub struct RawPayee {
     pub by: Option<Spanned<String>>,
     #[serde(default)]
     pub parties: std::collections::BTreeMap<Spanned<String>, Spanned<String>>,
+    #[serde(default)]
+    pub parts: Vec<RawPoolPart>,
     pub if_none: Option<IfNone>,
+}
+
+/// What of a pool's usage belongs to a party.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawPoolPart {
+    pub party: Spanned<String>,
+    pub r#where: Spanned<RawFilter>,
 }
 
 #[derive(Clone, Deserialize)]

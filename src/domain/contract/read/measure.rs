@@ -231,7 +231,7 @@ impl<'a> Scope<'a> {
         if each.is_none() && (node.compares() || node.has_fixed()) {
             return file.fail(&at, Problem::NoWindow);
         }
-        let from = raw.from.as_ref().map(|value| self.moment("from", file, value)).transpose()?;
+        let from = self.begins(file, raw.from.as_ref())?;
         let mut until = self.until(file, raw.until.as_ref())?;
         if let Some(through) = &raw.through {
             until.push(Moment::At(self.instant("through", file, through, Edge::Through)?));

@@ -18,7 +18,7 @@ use super::raw::{Blocks, Provenance, RawDocument, RawVersion};
 use super::{Assumption, Confidence, ContractHead, Version};
 use crate::domain::ids::{DefinedTerm, PartyId};
 use crate::domain::register::Register;
-pub(super) use right::RELEASE;
+pub(in crate::domain::contract) use right::RELEASE;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;

@@ -163,11 +163,16 @@ impl<'a> Scope<'a> {
             (Some(running), Some(from)) if *running.get_ref() == RawPartBlock::Running => {
                 PartBlock::Running(self.moment("block_from", file, from)?)
             }
+            (Some(started), Some(from)) if *started.get_ref() == RawPartBlock::Started => {
+                PartBlock::Started(self.moment("block_from", file, from)?)
+            }
             (Some(part), None) => match part.get_ref() {
                 RawPartBlock::Exact => PartBlock::Exact,
                 RawPartBlock::Whole => PartBlock::Whole,
                 RawPartBlock::None => PartBlock::None,
-                RawPartBlock::Running => return file.fail(&part.span(), Problem::RunningBlocks),
+                RawPartBlock::Running | RawPartBlock::Started => {
+                    return file.fail(&part.span(), Problem::RunningBlocks);
+                }
             },
             (None, None) if fields.per_units.is_none() => PartBlock::Exact,
             (None, None) => return file.fail(at, Problem::NoPartBlock),

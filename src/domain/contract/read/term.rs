@@ -4,7 +4,7 @@ use super::super::Version;
 use super::super::measure::{Measure, Node, NodeKind};
 use super::super::parsed::Parsed;
 use super::super::problem::Problem;
-use super::super::raw::{Named, OneOrMore, RawInstalment, RawPayee, RawTail, RawTerm, RawValue};
+use super::super::raw::{Named, OneOrMore, RawInstalment, RawPayee, RawPoolPart, RawTail, RawTerm, RawValue};
 use super::super::rights::FactKind;
 use super::super::selector::{Filter, Values};
 use super::super::term::{IfNone, Instalment, Life, On, Payees, Tail, Term};
@@ -81,7 +81,7 @@ impl<'a> Scope<'a> {
             pro_rata: raw.pro_rata.or(self.head.pro_rata),
             due: raw.due.as_ref().map(|due| self.instalments(due, &mut noted)).transpose()?.unwrap_or_default(),
             tax: raw.tax,
-            is_input: false,
+            is_input: raw.input,
             assumptions: noted,
         })
     }
@@ -156,14 +156,23 @@ impl<'a> Scope<'a> {
 
     /// A pool that is shared by usage.
     fn pool(&self, at: &Range<usize>, raw: &'a RawPayee) -> Result<Payees> {
-        let (Some(each), Some(by), Some(if_none), None, None) =
-            (&raw.each, &raw.by, raw.if_none, &raw.party, &raw.part)
-        else {
+        let (Some(by), Some(if_none), None, None) = (&raw.by, raw.if_none, &raw.party, &raw.part) else {
             return self.file.fail(at, Problem::Pool);
         };
-        let attribute = self.attribute(self.file, &each.span(), each.get_ref())?;
         self.named_as(self.file, by, "base")?;
         let of = defined(by.get_ref());
+        let each = match (&raw.each, raw.parts.is_empty()) {
+            (Some(each), true) => each,
+            (None, false) if raw.parties.is_empty() => {
+                let part = |it: &RawPoolPart| -> Result<(PartyId, Filter)> {
+                    Ok((self.party(self.file, &it.party)?, self.filter(self.file, &it.r#where)?))
+                };
+                let parts = raw.parts.iter().map(part).collect::<Result<_>>()?;
+                return Ok(Payees::ByUsage { of, parts, if_none });
+            }
+            _ => return self.file.fail(at, Problem::Pool),
+        };
+        let attribute = self.attribute(self.file, &each.span(), each.get_ref())?;
         if raw.parties.is_empty() {
             if if_none == IfNone::Equal {
                 return self.file.fail(at, Problem::EqualAmongWhom);
@@ -189,7 +198,7 @@ impl<'a> Scope<'a> {
     }
 
     fn life(&self, at: &Range<usize>, raw: &'a RawTerm) -> Result<Life> {
-        let from = raw.from.as_ref().map(|value| self.moment("from", self.file, value)).transpose()?;
+        let from = self.begins(self.file, raw.from.as_ref())?;
         let mut until = Vec::new();
         if let Some(through) = &raw.through {
             until.push(Moment::At(self.instant("through", self.file, through, Edge::Through)?));

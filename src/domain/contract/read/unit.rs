@@ -7,7 +7,7 @@ use super::super::problem::Problem;
 use super::super::raw::{NodeFields, RawNode, RawSelector, RawValue};
 use super::{Result, Scope, defined};
 use crate::domain::ids::{ContractId, DefinedTerm, TermId};
-use crate::domain::money::{Money, Unit};
+use crate::domain::money::{Currency, Money, Unit};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
@@ -55,6 +55,9 @@ impl<'a> Scope<'a> {
     pub fn units(&self) -> Result<BTreeMap<DefinedTerm, UnitDefinition>> {
         let mut units = BTreeMap::new();
         for (name, (file, unit)) in self.all(|raw| &raw.unit) {
+            if name.parse::<Currency>().is_ok() {
+                return file.fail(&unit.span(), Problem::UnitIsCurrency { name: name.clone() });
+            }
             let raw = unit.get_ref();
             let rounding = raw.rounding.unwrap_or(self.head.rounding);
             let worth = raw.worth.as_ref().map(|text| self.worth(file, text)).transpose()?;

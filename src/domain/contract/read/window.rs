@@ -96,6 +96,15 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// When something begins: at the last of several moments.
+    pub fn begins(&self, file: &'a Parsed, value: Option<&'a Spanned<RawValue>>) -> Result<Vec<Moment>> {
+        match value.map(|value| (value, value.get_ref())) {
+            None => Ok(Vec::new()),
+            Some((_, RawValue::List(moments))) => moments.iter().map(|it| self.moment("from", file, it)).collect(),
+            Some((value, _)) => Ok(vec![self.moment("from", file, value)?]),
+        }
+    }
+
     /// When something begins, and when it ends, exclusive.
     pub fn dates(
         &self,

@@ -1,0 +1,222 @@
+//! `apportion simulate`: what scenarios come to, and what they would under other agreements, prices or volumes.
+
+use super::simulate_text::{csv_of, show};
+use super::{Printed, Stop, output};
+use apportion::domain::contract::folder::{FolderErrors, SourceFile};
+use apportion::domain::simulate::Scenario;
+use apportion::domain::simulate::path::{PathKind, PathProblem, Paths};
+use apportion::domain::simulate::read::ScenarioErrors;
+use apportion::domain::simulate::report::{By, Ran, Report, report};
+use apportion::domain::simulate::run::{Grain, is_waiting, run_by};
+use apportion::domain::simulate::sheet::SheetKind;
+use apportion::domain::simulate::what_if::{Named, WhatIf, cases};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+const EXAMPLES: &str = "\
+Needs no database and no broker. scenarios/README.md says what a scenario is made of, what its steps ask, and how \
+paths are written. With a what-if, every case stands beside the one that it differs from. Exit status 4 where a \
+step waits for something, such as a price or figure, and 3 where one is forbidden or a scenario refused.
+
+Examples:
+  apportion simulate scenarios/reference --with contracts --by year
+  apportion simulate history.md --format json
+  apportion simulate scenarios/reference --with contracts --only booked --format csv
+  apportion simulate scenarios/reference --with contracts --by year \\
+    --against scenarios/amendment --price-path scenarios/paths/prices-down-30.toml";
+
+/// Compute what scenarios come to, and compare it with what-ifs
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Scenarios: folders, or single documents that hold the files
+    #[arg(required = true, value_name = "SCENARIO")]
+    scenarios: Vec<PathBuf>,
+    /// Files that the scenarios share, such as agreements; a scenario's own file of the same path stands before it
+    #[arg(long, value_name = "FOLDER")]
+    with: Vec<PathBuf>,
+    /// What if: files in place of those of the same path, or beside them, such as an amendment
+    #[arg(long, value_name = "FOLDER")]
+    against: Option<PathBuf>,
+    /// What if: prices are multiplied by month; more than once for several cases
+    #[arg(long, value_name = "FILE")]
+    price_path: Vec<PathBuf>,
+    /// What if: usage and figures are multiplied by month; more than once for several cases
+    #[arg(long, value_name = "FILE")]
+    volume_path: Vec<PathBuf>,
+    /// Sums: by the contracts' period, by year, or over all
+    #[arg(long, default_value = "period", value_name = "period|year|all")]
+    by: By,
+    /// These alone of steps, booked, owed, crossings, parties, breaches, charges, periods, differences
+    #[arg(long, value_delimiter = ',', value_name = "SHEET,..")]
+    only: Vec<SheetKind>,
+}
+
+/// What a scenario came to.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub enum Outcome {
+    Ran(Report),
+    /// It cannot be run.
+    Refused {
+        scenario: String,
+        refused: String,
+    },
+}
+
+/// Why a scenario cannot be run.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Scenario(#[from] ScenarioErrors),
+    #[error(transparent)]
+    Contracts(#[from] FolderErrors),
+    #[error("{path}: {problem}")]
+    Path { path: String, problem: PathProblem },
+    #[error("{case}: {errors}")]
+    Case { case: String, errors: FolderErrors },
+}
+
+/// What all scenarios are run with.
+struct Setting {
+    beneath: Vec<SourceFile>,
+    against: Option<Named<Vec<SourceFile>>>,
+    prices: Vec<Named<Paths>>,
+    volumes: Vec<Named<Paths>>,
+    by: By,
+    bar: ProgressBar,
+}
+
+pub fn run(args: &Args, printed: Printed) -> anyhow::Result<()> {
+    let mut beneath = Vec::new();
+    for folder in &args.with {
+        beneath.extend(files(folder)?);
+    }
+    let against = args.against.as_ref().map(|folder| Ok::<_, Stop>(Named { name: name(folder), it: files(folder)? }));
+    let setting = Setting {
+        beneath,
+        against: against.transpose()?,
+        prices: paths(&args.price_path, PathKind::Prices)?,
+        volumes: paths(&args.volume_path, PathKind::Volumes)?,
+        by: args.by,
+        // Hidden where standard error is no terminal.
+        bar: ProgressBar::new(0)
+            .with_style(ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} steps {eta}")?),
+    };
+    let mut outcomes = Vec::new();
+    for path in &args.scenarios {
+        let own = files(path)?;
+        let scenario = path.display().to_string();
+        setting.bar.set_message(scenario.clone());
+        outcomes.push(match setting.run(&scenario, &own) {
+            Ok(report) => Outcome::Ran(report),
+            Err(refusal) => Outcome::Refused { scenario, refused: refusal.to_string() },
+        });
+    }
+    setting.bar.finish_and_clear();
+    match printed {
+        Printed::Json => output::json(&serde_json::json!({ "scenarios": outcomes }))?,
+        Printed::Table => show(&outcomes, &args.only)?,
+        Printed::Csv => csv_of(&outcomes, &args.only)?,
+    }
+    Ok(ended(&outcomes)?)
+}
+
+impl Setting {
+    fn run(&self, name: &str, own: &[SourceFile]) -> Result<Report, Refusal> {
+        let given = Scenario::read_between(&self.beneath, own, &[])?;
+        let against = self.against.as_ref().map(|against| {
+            let it = Scenario::read_between(&self.beneath, own, &against.it)?;
+            Ok::<_, Refusal>(Named { name: against.name.clone(), it })
+        });
+        let what_if =
+            WhatIf { against: against.transpose()?, prices: self.prices.clone(), volumes: self.volumes.clone() };
+        let cases = cases(given, &what_if).map_err(|Named { name, it }| Refusal::Path { path: name, problem: it })?;
+        let steps: usize = cases.iter().map(|case| case.scenario.steps.len()).sum();
+        self.bar.inc_length(u64::try_from(steps).unwrap_or(u64::MAX));
+        let is_compared = cases.len() > 1;
+        let mut ran = Vec::new();
+        for case in cases {
+            let answers =
+                run_by(&case.scenario, Grain::Items, || self.bar.inc(1)).map_err(|errors| match is_compared {
+                    true => Refusal::Case { case: case.name.clone(), errors },
+                    false => Refusal::Contracts(errors),
+                })?;
+            let stated_amounts = case.scenario.stated_amounts();
+            let (name, compared_with, steps) = (case.name, case.compared_with, case.scenario.steps);
+            ran.push(Ran { name, compared_with, steps, answers, stated_amounts });
+        }
+        Ok(report(name, self.by, ran))
+    }
+}
+
+/// Says by an error how it ended, where a step has no answer or a scenario was refused.
+fn ended(outcomes: &[Outcome]) -> Result<(), Stop> {
+    let refused = outcomes.iter().filter(|it| matches!(it, Outcome::Refused { .. })).count();
+    let reports = outcomes.iter().filter_map(|it| match it {
+        Outcome::Ran(report) => Some(report),
+        Outcome::Refused { .. } => None,
+    });
+    let failures: Vec<&str> = reports.flat_map(Report::failures).collect();
+    let steps = output::counted(failures.len(), "step");
+    match (refused, failures.iter().all(|code| is_waiting(code))) {
+        (0, true) if failures.is_empty() => Ok(()),
+        (0, true) => Err(Stop::Left { what: format!("{steps} without an answer: something is missing; see steps") }),
+        (0, false) => Err(Stop::Refused { reason: format!("{steps} without an answer; see steps") }),
+        (count, _) => {
+            let scenarios = output::counted(count, "scenario");
+            Err(Stop::Refused { reason: format!("{scenarios} refused, {steps} without an answer") })
+        }
+    }
+}
+
+fn paths(files: &[PathBuf], kind: PathKind) -> Result<Vec<Named<Paths>>, Stop> {
+    let read = |path: &PathBuf| {
+        let text = text(path)?;
+        let refuse = |problem| Stop::Refused { reason: format!("{}: {problem}", path.display()) };
+        Ok(Named { name: name(path), it: Paths::read(&text, kind).map_err(refuse)? })
+    };
+    files.iter().map(read).collect()
+}
+
+/// What a case is called: the name of the file or folder behind it, without an ending.
+fn name(path: &Path) -> String {
+    path.file_stem().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// The endings of files that are parts of a scenario.
+const PARTS: [&str; 4] = ["md", "csv", "jsonl", "toml"];
+
+/// A document, or the files of a folder and of all in it, by path.
+pub fn files(path: &Path) -> Result<Vec<SourceFile>, Stop> {
+    if !path.is_dir() {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        return Ok(vec![SourceFile { path: name, text: text(path)? }]);
+    }
+    let (mut found, mut waiting) = (Vec::new(), vec![path.to_owned()]);
+    while let Some(folder) = waiting.pop() {
+        let entries = std::fs::read_dir(&folder).map_err(|error| Stop::unusable(&folder, &error))?;
+        for entry in entries {
+            let inner = entry.map_err(|error| Stop::unusable(&folder, &error))?.path();
+            if inner.is_dir() {
+                waiting.push(inner);
+            } else if inner.extension().is_some_and(|ending| PARTS.iter().any(|part| ending == *part)) {
+                let path = inner.strip_prefix(path).unwrap_or(&inner).display().to_string();
+                found.push(SourceFile { path, text: text(&inner)? });
+            }
+        }
+    }
+    if found.is_empty() {
+        let reason = format!("{}: no part of a scenario in it (.md, .csv, .jsonl, .toml)", path.display());
+        return Err(Stop::Refused { reason });
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(found)
+}
+
+/// A byte order mark and the line ends of an editor are no other words.
+fn text(path: &Path) -> Result<String, Stop> {
+    let text = std::fs::read_to_string(path).map_err(|error| Stop::unusable(path, &error))?;
+    Ok(text.trim_start_matches('\u{feff}').replace("\r\n", "\n"))
+}

@@ -1,0 +1,122 @@
+//! What a run remembers: of each stream, of each of its groups and caps, and of what passes.
+
+use super::EngineError;
+use super::cap::CapState;
+use super::counter::Counter;
+use super::credit::PaidBack;
+use super::item::{AttributesId, Item};
+use super::life::Stretch;
+use super::minimum::MinimumState;
+use super::outcome::Cause;
+use super::plan::{CapId, StreamId};
+use super::window::OpenWindow;
+use crate::domain::contract::term::Cap;
+use crate::domain::ids::TermId;
+use crate::domain::money::Exact;
+use crate::domain::period::{Instant, Span};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A cap, and the values that tell it apart.
+pub(super) type CapKey = (CapId, AttributesId);
+
+pub(super) struct CapInForce {
+    pub state: CapState<Waiting>,
+    pub wording: Cap,
+    /// The terms that are under it.
+    pub terms: BTreeSet<TermId>,
+    /// The boundary at which it was last brought up to date.
+    pub as_of: u64,
+}
+
+impl CapInForce {
+    /// Whether it is still worded so, and over the same terms.
+    pub fn says(&self, wording: &Cap, terms: &BTreeSet<TermId>) -> bool {
+        self.wording == *wording && self.terms == *terms
+    }
+}
+
+/// A term whose excess waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub stream: StreamId,
+    pub group: AttributesId,
+}
+
+/// What a stream has come to.
+#[derive(Default)]
+pub(super) struct StreamState {
+    /// Of a term: when it is in force.
+    pub stretches: Vec<Stretch>,
+    pub lives: Vec<Span>,
+    /// Of a term: whether others pay it back.
+    pub is_paid_back: bool,
+    pub groups: BTreeMap<AttributesId, Group>,
+    /// Customers that bought what the term counts before its end.
+    pub customers: BTreeSet<String>,
+}
+
+/// What a stream has come to for one set of values.
+#[derive(Default)]
+pub(super) struct Group {
+    pub tiers: Counter,
+    pub threshold: Counter,
+    /// Of a gauge: what its measures come to.
+    pub gauged: [Counter; 2],
+    pub blocks: Exact,
+    /// Of a base that is decided on its total: this period's, and what earlier ones carried.
+    pub period: Exact,
+    pub carried: Exact,
+    pub window: Option<OpenWindow>,
+    /// What the last window came to, or the open one at the end of the last period.
+    pub of_window: Option<Exact>,
+    pub minimum_window: Option<OpenWindow>,
+    pub minimum: MinimumState,
+    /// What has accrued in all.
+    pub accrued: Exact,
+    /// What of that counts toward a cap, if there is one: all but what stands outside of it.
+    pub capped: Exact,
+    /// Both as they were at earlier instants.
+    pub marks: Vec<Mark>,
+    pub paid_back: PaidBack,
+}
+
+/// What had accrued at an instant, and what of that counts toward a cap.
+pub(super) struct Mark {
+    at: Instant,
+    accrued: Exact,
+    capped: Exact,
+}
+
+impl Group {
+    pub fn mark(&mut self, at: Instant) {
+        self.marks.push(Mark { at, accrued: self.accrued.clone(), capped: self.capped.clone() });
+    }
+
+    /// What has accrued since an instant; where that was never marked, in all.
+    pub fn accrued_since(&self, since: Instant) -> Exact {
+        self.marked(since).map_or_else(|| self.accrued.clone(), |mark| &self.accrued - &mark.accrued)
+    }
+
+    /// What of that counts toward a cap.
+    pub fn capped_since(&self, since: Instant) -> Exact {
+        self.marked(since).map_or_else(|| self.capped.clone(), |mark| &self.capped - &mark.capped)
+    }
+
+    fn marked(&self, since: Instant) -> Option<&Mark> {
+        self.marks.iter().rev().find(|mark| mark.at <= since)
+    }
+}
+
+/// Something on its way through the streams: an item, or what a stream yields by itself.
+pub(super) struct Passing<'i> {
+    pub at: Instant,
+    pub attributes: AttributesId,
+    pub item: Option<&'i Item<'i>>,
+    pub cause: Cause<'i>,
+    /// What each stream yields of it, so far.
+    pub deltas: Vec<Option<Exact>>,
+    /// The groups of terms in which a term has taken it, and which.
+    pub taken: Vec<(usize, String, TermId)>,
+    /// Bases that cannot count it for want of a rate: that stops the terms in force that draw on them.
+    pub lacking: Vec<(StreamId, EngineError)>,
+}

@@ -1,0 +1,205 @@
+//! Explains an amount: a tree from what was booked back through rounding, cap, rate, base and price to events and clause.
+//!
+//! The parts of a node sum to it, times its factor where it has one, exactly. What cannot be taken apart further has
+//! no parts, rather than parts that nearly sum.
+
+mod base;
+pub mod node;
+mod recorder;
+pub mod settled;
+
+use super::calendar::Window;
+use super::contract::term::Term;
+use super::contract::{Contract, Version};
+use super::engine::EngineError;
+use super::engine::books::{self, Account, ByPeriod, Run};
+use super::engine::feed::{Feed, Known};
+use super::ids::{ContractId, TermId};
+use super::money::{Exact, Unit};
+use super::period::Instant;
+use super::statement::plain_rate;
+use base::Group;
+use node::{Kind, Node, limited};
+use recorder::{Accrual, Recorder};
+use std::collections::BTreeMap;
+
+/// How far down a tree goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// To quantities by price.
+    Sums,
+    /// To single events and records.
+    Events,
+}
+
+/// What is to be explained.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    pub depth: Depth,
+    /// How many events, records or other parts of one node are told by themselves.
+    pub limit: usize,
+}
+
+/// What is owed on one account for one origin period.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    pub account: Account,
+    pub origin: Window,
+    /// What was booked for it in earlier periods, where it is about what was booked now.
+    pub booked_before: Option<Exact>,
+}
+
+/// A contract's run, told line by line for some periods.
+pub struct Explanation<'a> {
+    contracts: &'a [Contract],
+    contract: &'a Contract,
+    owed: BTreeMap<Account, ByPeriod>,
+    recorded: Recorder,
+    question: Question,
+}
+
+impl<'a> Explanation<'a> {
+    /// Runs a contract up to an instant and records what it says of some periods.
+    ///
+    /// # Errors
+    /// What stops the settlement.
+    pub fn new(
+        known: &Known<'a>,
+        (feed, run): (&Feed<'_>, &Run),
+        (contract, through): (&'a Contract, Instant),
+        periods: impl IntoIterator<Item = Window>,
+        question: Question,
+    ) -> Result<Self, EngineError> {
+        let spans = periods.into_iter().map(|period| (period, period.span(contract.head.zone))).collect();
+        let recorded = books::tell(known, feed, &contract.head.id, through, Recorder::new(spans))?.lines;
+        Ok(Self { contracts: known.contracts, contract, owed: run.owed(contract)?, recorded, question })
+    }
+
+    /// The accounts on which a period has an amount, or a term that yields one.
+    pub fn subjects(&self, origin: Window) -> Vec<Subject> {
+        let has = |by_period: &ByPeriod| by_period.contains_key(&origin);
+        let accounts = self.owed.iter().filter(|(_, by_period)| has(by_period)).map(|(account, _)| account);
+        accounts.map(|account| Subject { account: account.clone(), origin, booked_before: None }).collect()
+    }
+
+    /// The tree of an amount.
+    pub fn tree(&self, subject: &Subject) -> Node {
+        let Subject { account, origin, booked_before } = subject;
+        let owed = self.owed(account, *origin);
+        let Some(before) = booked_before else { return owed };
+        let what = format!("booked: {} owes {} for {origin}", account.payer, account.payee);
+        let earlier = Node::new(Kind::BookedBefore, "booked in earlier periods", -before.clone(), &owed.unit);
+        let mut booked = Node::new(Kind::Booked, what, &owed.amount - before, &owed.unit);
+        booked.parts.push(owed);
+        if !before.is_zero() {
+            booked.parts.push(earlier);
+        }
+        booked
+    }
+
+    fn owed(&self, account: &Account, origin: Window) -> Node {
+        let amount = |by_period: &ByPeriod| by_period.get(&origin).cloned().unwrap_or_default();
+        let of_term = self.owed.iter().filter(|(other, _)| other.term == account.term);
+        let all: Exact = of_term.map(|(_, by_period)| amount(by_period)).sum();
+        let own = self.owed.get(account).map(amount).unwrap_or_default();
+        let accrued = self.accrued(self.contract, &account.term, origin);
+        let unit = account.unit.to_string();
+        let rounding = Node::new(Kind::Rounding, "rounding of running totals", &all - &accrued.amount, &unit);
+        let others = Node::new(Kind::Others, "what the term owes others", &own - &all, &unit);
+        let what = format!("{}: {} owes {} for {origin}", account.term, account.payer, account.payee);
+        let mut owed = Node::new(Kind::Owed, what, own, &unit);
+        owed.parts.push(accrued);
+        owed.parts.extend([rounding, others].into_iter().filter(|node| !node.amount.is_zero()));
+        owed
+    }
+
+    fn contract(&self, id: &ContractId) -> Option<&'a Contract> {
+        self.contracts.iter().find(|contract| contract.head.id == *id)
+    }
+
+    /// What a term yields in a period, unrounded.
+    fn accrued(&self, contract: &Contract, term: &TermId, period: Window) -> Node {
+        let mut versions: BTreeMap<u32, Vec<&Accrual>> = BTreeMap::new();
+        for line in self.recorded.lines(period, &contract.head.id, term) {
+            versions.entry(line.version).or_default().push(line);
+        }
+        let stated = contract.versions.iter().rev().find_map(|version| version.term(term));
+        let unit = stated.map(|term| term.unit.clone()).unwrap_or(Unit::Currency(contract.head.currency));
+        let versions = versions.into_iter().map(|(number, lines)| {
+            let version = contract.versions.iter().find(|version| version.number == number);
+            self.version((contract, version, number), term, (period, &unit), &lines)
+        });
+        let what = format!("accrued by {}/{term}, unrounded", contract.head.id);
+        Node::of_parts(Kind::Accrued, what, &unit.to_string(), versions.collect())
+    }
+
+    fn version(
+        &self,
+        (contract, version, number): (&Contract, Option<&Version>, u32),
+        id: &TermId,
+        (period, unit): (Window, &Unit),
+        lines: &[&Accrual],
+    ) -> Node {
+        let term = version.and_then(|version| Some((version, version.term(id)?)));
+        let (name, what) = (unit.to_string(), format!("version {number}"));
+        let parts = self.rates(contract, term.map(|(_, term)| term), (period, unit), lines);
+        let amount: Exact = lines.iter().map(|line| line.amount.clone()).sum();
+        let mut before = Node::of_parts(Kind::BeforeCap, "before the cap", &name, parts);
+        let left = &amount - &before.amount;
+        let caps: Vec<_> = lines.iter().filter_map(|line| line.cap.as_ref()).collect();
+        let mut node = if caps.is_empty() && left.is_zero() {
+            Node::of_parts(Kind::Version, what, &name, before.parts)
+        } else {
+            before.parts.retain(|part| !part.amount.is_zero() || !part.parts.is_empty());
+            let is_more = !left.is_negative() && !left.is_zero();
+            let why = if is_more { "what had waited under the cap" } else { "what the cap leaves out" };
+            let mut cap = Node::new(Kind::Cap, why, left, &name);
+            cap.cap = caps.first().zip(caps.last()).map(|(first, last)| node::Cap {
+                limit: last.limit.clone(),
+                before: first.before.clone(),
+                after: last.after.clone(),
+            });
+            Node::of_parts(Kind::Version, what, &name, vec![before, cap])
+        };
+        node.clause = term.map(|(_, term)| term.clause.clone());
+        let behind = term.map(|(version, term)| version.assumptions_behind(&contract.head.id, term));
+        for assumption in behind.unwrap_or_default() {
+            if !node.rests_on.contains(assumption) {
+                node.rests_on.push(assumption.clone());
+            }
+        }
+        node
+    }
+
+    /// What lines come to before a cap, by rate: what the base of each is, where the lines have one.
+    fn rates(
+        &self,
+        contract: &Contract,
+        term: Option<&Term>,
+        (period, unit): (Window, &Unit),
+        lines: &[&Accrual],
+    ) -> Vec<Node> {
+        let name = unit.to_string();
+        let mut groups: BTreeMap<(&'static str, Option<Exact>), Vec<&Accrual>> = BTreeMap::new();
+        for line in lines {
+            let rate = line.uncapped.checked_div(&line.base);
+            let cause = if rate.is_some() { "" } else { line.cause };
+            groups.entry((cause, rate)).or_default().push(line);
+        }
+        let mut parts = Vec::new();
+        for ((cause, rate), lines) in groups {
+            let uncapped: Exact = lines.iter().map(|line| line.uncapped.clone()).sum();
+            let Some((rate, term)) = rate.zip(term) else {
+                parts.push(Node::new(Kind::Cause, cause, uncapped, &name));
+                continue;
+            };
+            let stated = plain_rate(term) == Some(&rate);
+            let what = if stated { "base x rate, as stated" } else { "base x rate, as it came to" };
+            let mut rated = Node::new(Kind::Rate, what, uncapped, &name);
+            rated.parts.push(self.base(Group { contract, term, period, unit, lines: &lines }));
+            rated.factor = Some(rate);
+            parts.push(rated);
+        }
+        limited(parts, self.question.limit)
+    }
+}

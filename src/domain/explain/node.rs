@@ -1,0 +1,117 @@
+//! A node of an explanation, whose parts sum to it.
+
+use crate::domain::contract::{Assumption, Clause};
+use crate::domain::money::Exact;
+use crate::domain::period::Instant;
+use serde::Serialize;
+
+/// An amount and what it is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Node {
+    pub kind: Kind,
+    /// In words.
+    pub what: String,
+    pub amount: Exact,
+    /// A currency, a declared unit, or the meter of a quantity.
+    pub unit: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Instant>,
+    /// The words of the contract behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clause: Option<Clause>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cap: Option<Cap>,
+    /// What of it is not official.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rests_on: Vec<Assumption>,
+    /// What the sum of its parts is multiplied with; none for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub factor: Option<Exact>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Self>,
+}
+
+/// What an amount is on its way from events to the books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Booked,
+    /// What was booked for the origin period in earlier ones.
+    BookedBefore,
+    Owed,
+    /// Running totals are rounded: what that adds or takes.
+    Rounding,
+    /// What other payees get of the same term.
+    Others,
+    Accrued,
+    Version,
+    BeforeCap,
+    /// What finds no room.
+    Cap,
+    /// A base times a rate.
+    Rate,
+    /// What a line is of where that is no base.
+    Cause,
+    Base,
+    /// A quantity times its price.
+    Price,
+    /// A charge times what of it counts, or the rate of exchange.
+    Counted,
+    Quantity,
+    Usage,
+    Record,
+    /// Parts that are not told by themselves.
+    Rest,
+}
+
+/// How far a cap was used up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cap {
+    pub limit: Exact,
+    pub before: Exact,
+    pub after: Exact,
+}
+
+impl Node {
+    pub(super) fn new(kind: Kind, what: impl Into<String>, amount: Exact, unit: &str) -> Self {
+        Self {
+            kind,
+            what: what.into(),
+            amount,
+            unit: unit.to_owned(),
+            at: None,
+            clause: None,
+            cap: None,
+            rests_on: Vec::new(),
+            factor: None,
+            parts: Vec::new(),
+        }
+    }
+
+    /// The sum of its parts.
+    pub(super) fn of_parts(kind: Kind, what: impl Into<String>, unit: &str, parts: Vec<Self>) -> Self {
+        let amount = sum(&parts);
+        Self { parts, ..Self::new(kind, what, amount, unit) }
+    }
+
+    /// Whether it is the sum of its parts, times its factor, and so is each of them.
+    pub fn adds_up(&self) -> bool {
+        let sum = sum(&self.parts);
+        let whole = self.factor.as_ref().map_or_else(|| sum.clone(), |factor| &sum * factor);
+        self.parts.is_empty() || (whole == self.amount && self.parts.iter().all(Self::adds_up))
+    }
+}
+
+fn sum(parts: &[Node]) -> Exact {
+    parts.iter().map(|part| part.amount.clone()).sum()
+}
+
+/// So many of the parts; the others are told as one.
+pub(super) fn limited(mut parts: Vec<Node>, limit: usize) -> Vec<Node> {
+    let rest = if parts.len() > limit { parts.split_off(limit) } else { Vec::new() };
+    if let Some(first) = rest.first() {
+        let what = format!("{} more", rest.len());
+        parts.push(Node::new(Kind::Rest, what, sum(&rest), &first.unit));
+    }
+    parts
+}

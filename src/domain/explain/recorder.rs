@@ -1,0 +1,178 @@
+//! Records every line of a run and what bases are made of, within the periods that are explained.
+
+use crate::domain::calendar::Window;
+use crate::domain::contract::measure::Measure;
+use crate::domain::contract::selector::Attribute;
+use crate::domain::engine::item::{Charge, Content, Item};
+use crate::domain::engine::outcome::{CapUse, Cause, Line, Lines, Part};
+use crate::domain::engine::plan::StreamName;
+use crate::domain::ids::{ContractId, TermId};
+use crate::domain::money::{Exact, Unit};
+use crate::domain::period::{Instant, Span};
+use std::collections::BTreeMap;
+
+/// What was told of some periods of time.
+#[derive(Clone, Debug, Default)]
+pub struct Recorder {
+    spans: Vec<(Window, Span)>,
+    /// How many items, and yields by themselves, have passed: what comes of one has its number.
+    pass: u64,
+    lines: BTreeMap<(Window, ContractId, TermId), Vec<Accrual>>,
+    parts: BTreeMap<(Window, ContractId, StreamName), Vec<Told>>,
+}
+
+/// A line.
+#[derive(Clone, Debug)]
+pub(super) struct Accrual {
+    /// None where it is not of what just passed.
+    pub pass: Option<u64>,
+    /// Why it comes about, where its amount is not of a base.
+    pub cause: &'static str,
+    pub version: u32,
+    pub base: Exact,
+    pub uncapped: Exact,
+    pub amount: Exact,
+    pub cap: Option<CapUse>,
+}
+
+/// A part of what a stream yields.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub pass: u64,
+    pub at: Instant,
+    /// What it was drawn of, where that is another stream.
+    pub of: Option<Measure>,
+    /// What it is, in words.
+    pub what: String,
+    /// Where it was sold, and what.
+    pub place: String,
+    pub amount: Exact,
+    pub source: Origin,
+}
+
+/// What a part comes from.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    Usage {
+        id: String,
+        meter: String,
+        quantity: Exact,
+        /// What it costs, where it has a price.
+        charge: Option<(Exact, Unit)>,
+    },
+    Record {
+        id: String,
+    },
+    /// What other streams yield by themselves.
+    Streams,
+}
+
+impl Recorder {
+    /// Records these periods, of this and every other contract that runs.
+    pub fn new(spans: Vec<(Window, Span)>) -> Self {
+        Self { spans, ..Self::default() }
+    }
+
+    pub(super) fn lines(&self, period: Window, contract: &ContractId, term: &TermId) -> &[Accrual] {
+        self.lines.get(&(period, contract.clone(), term.clone())).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub(super) fn parts(&self, period: Window, contract: &ContractId, stream: StreamName) -> &[Told] {
+        self.parts.get(&(period, contract.clone(), stream)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn period(&self, at: Instant) -> Option<Window> {
+        self.spans.iter().find(|(_, span)| span.contains(at)).map(|(period, _)| *period)
+    }
+}
+
+impl Lines for Recorder {
+    fn line(&mut self, line: Line<'_>) {
+        let Some(period) = self.period(line.at).filter(|_| line.cause != Cause::Shortfall) else { return };
+        let is_of_pass = matches!(line.cause, Cause::Item(_) | Cause::Drawn);
+        let accrual = Accrual {
+            pass: is_of_pass.then_some(self.pass),
+            cause: words(line.cause),
+            version: line.version,
+            base: line.base,
+            uncapped: line.uncapped,
+            amount: line.amount,
+            cap: line.cap.map(|(_, cap)| cap),
+        };
+        self.lines.entry((period, line.contract.clone(), line.term.clone())).or_default().push(accrual);
+    }
+
+    fn passes(&mut self) {
+        self.pass = self.pass.saturating_add(1);
+    }
+
+    fn wants_parts(&self) -> bool {
+        true
+    }
+
+    fn part(&mut self, part: Part<'_>) {
+        let Some(period) = self.period(part.at) else { return };
+        let values = [Attribute::Cloud, Attribute::Channel, Attribute::Deployment, Attribute::Product];
+        let values: Vec<&str> = values.iter().filter_map(|name| part.attributes.get(name)).collect();
+        let told = Told {
+            pass: self.pass,
+            at: part.at,
+            of: part.of.filter(|_| part.taken_off.is_none()).cloned(),
+            what: what(&part),
+            place: values.join(" / "),
+            amount: part.amount.clone(),
+            source: part.item.filter(|_| part.of.is_none()).map_or(Origin::Streams, |item| origin(item, &part)),
+        };
+        self.parts.entry((period, part.contract.clone(), part.stream.clone())).or_default().push(told);
+    }
+}
+
+/// What a line is where no base times a rate says it.
+fn words(cause: Cause<'_>) -> &'static str {
+    match cause {
+        Cause::Item(_) => "of items",
+        Cause::Drawn => "of what another term or base came to",
+        Cause::Window => "the amount of a window",
+        Cause::TopUp => "what the minimum lacked",
+        Cause::Shortfall => "what the minimum lacked, told and not owed",
+        Cause::Deferred => "what had waited under the cap",
+        Cause::PaidBack => "paid back by another term",
+        Cause::On => "a fixed day or fact",
+    }
+}
+
+fn what(part: &Part<'_>) -> String {
+    if let Some(category) = part.taken_off {
+        return format!("deduction {category}");
+    }
+    match part.item.map(|item| &item.content) {
+        None => "accruals".to_owned(),
+        Some(Content::Usage { .. }) => "usage".to_owned(),
+        Some(Content::Billing(_)) => "billing".to_owned(),
+        Some(Content::Receipt(_)) => "receipt".to_owned(),
+        Some(Content::Deduction(deduction)) => format!("deduction {}", deduction.category),
+        Some(Content::Figure { name, .. }) => format!("figure {name}"),
+        Some(Content::Event { name, .. }) => format!("fact {name}"),
+    }
+}
+
+fn origin(item: &Item<'_>, part: &Part<'_>) -> Origin {
+    // A sum has no id.
+    let id = match (item.id.id, item.id.source) {
+        ("", _) => String::new(),
+        (id, "") => id.to_owned(),
+        (id, source) => format!("{id} of {source}"),
+    };
+    match &item.content {
+        Content::Usage { quantity, charge, .. } if part.taken_off.is_none() => Origin::Usage {
+            id,
+            meter: item.id.meter.to_owned(),
+            quantity: quantity.clone(),
+            charge: match charge {
+                Charge::Rated(amount) => Some((amount.value.clone(), amount.unit.clone())),
+                Charge::Unsold | Charge::NoPrice | Charge::NoContext => None,
+            },
+        },
+        _ => Origin::Record { id },
+    }
+}

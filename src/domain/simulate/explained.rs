@@ -1,0 +1,57 @@
+//! Explains what a scenario comes to: what is owed for a period, as known at an instant, whatever was booked.
+
+use super::Scenario;
+use super::known::known_at;
+use super::run::{StepError, as_known, fed};
+use crate::domain::contract::folder::{FolderErrors, read_folder};
+use crate::domain::engine::books::{self, Detail};
+use crate::domain::engine::feed::feed;
+use crate::domain::explain::node::Node;
+use crate::domain::explain::{Explanation, Question};
+use crate::domain::ids::{ContractId, TermId};
+use crate::domain::period::Instant;
+
+/// What of a scenario is to be explained.
+#[derive(Clone, Debug)]
+pub struct Amounts<'a> {
+    pub contract: &'a ContractId,
+    /// As the contract's calendar names it.
+    pub period: &'a str,
+    /// This alone.
+    pub term: Option<&'a TermId>,
+    pub known_at: Instant,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    #[error(transparent)]
+    Contracts(#[from] FolderErrors),
+    #[error(transparent)]
+    Step(#[from] StepError),
+}
+
+/// A tree for each amount that is owed for the period.
+///
+/// # Errors
+/// The contracts are refused, there is no such contract or period, or nothing can be said of what is owed.
+pub fn explain(scenario: &Scenario, of: &Amounts<'_>, question: Question) -> Result<Vec<Node>, ExplainError> {
+    let folder = read_folder(&scenario.documents)?;
+    let contracts = as_known(&folder.contracts, of.known_at);
+    let contract = contracts.iter().find(|contract| contract.head.id == *of.contract);
+    let contract = contract.ok_or_else(|| StepError::UnknownContract { contract: of.contract.clone() })?;
+    let period = contract.head.settlement.named(of.period);
+    let period = period
+        .ok_or_else(|| StepError::UnknownPeriod { contract: of.contract.clone(), period: of.period.to_owned() })?;
+    let end = period.span(contract.head.zone).end;
+    let known = known_at(scenario, of.known_at);
+    let trees = fed((&contracts, &folder.register), &known, |known| {
+        let feed = feed(*known);
+        let run = books::run(known, &feed, of.contract, end, Detail::Amounts)?;
+        let contract = known.contracts.iter().find(|it| it.head.id == *of.contract).unwrap_or(contract);
+        let explanation = Explanation::new(known, (&feed, &run), (contract, end), [period], question)?;
+        let subjects = explanation.subjects(period).into_iter();
+        let subjects = subjects.filter(|it| of.term.is_none_or(|term| it.account.term == *term));
+        Ok(subjects.map(|subject| explanation.tree(&subject)).collect())
+    });
+    Ok(trees.map_err(StepError::Engine)?)
+}

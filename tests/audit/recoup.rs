@@ -1,0 +1,63 @@
+//! Advances: since each payment, `recouped = R0 + min(balance, sum of accruals since)`, up to a limit in all.
+
+use crate::auditor::{Auditor, Line};
+use crate::model::{Micros, Name, Q, Recoups, Term};
+use num_traits::Zero;
+
+/// How far an advance is recouped.
+#[derive(Default)]
+pub struct Recouped {
+    balance: Q,
+    since: Q,
+    before: Q,
+    limit: Option<Q>,
+}
+
+impl Recouped {
+    fn paid(&self) -> Q {
+        let most = self.limit.as_ref().map(|limit| limit - &self.before);
+        let paid = self.since.clone().min(self.balance.clone());
+        most.map_or_else(|| paid.clone(), |most| paid.clone().min(most))
+    }
+}
+
+impl Auditor<'_> {
+    /// After a term accrued: an advance that it recoups is paid back, one that was paid is to be.
+    pub fn recoup(&mut self, contract: usize, name: Name, at: Micros, amount: &Q) {
+        let Some(version) = self.in_force(contract, at) else { return };
+        let of = |term: &Term| term.recoups.as_ref().map(|it| it.advance);
+        if version.terms.iter().any(|it| of(it) == Some(name)) {
+            let state = self.recouped.entry((contract, name)).or_default();
+            let paid = state.paid();
+            state.balance = &state.balance - &paid + amount;
+            state.before += paid;
+            state.since = Q::zero();
+        }
+        let Some(recoups) = version.terms.iter().find(|it| it.name == name).and_then(|it| it.recoups.as_ref()) else {
+            return;
+        };
+        let state = self.recouped.entry((contract, recoups.advance)).or_default();
+        let before = state.paid();
+        state.limit.clone_from(&recoups.limit);
+        state.since += amount;
+        let paid = state.paid() - before;
+        self.pay_back(contract, recoups.advance, at, paid);
+    }
+
+    /// What is left of an advance when the term ends for good that was to pay it back.
+    pub fn repay(&mut self, contract: usize, term: &Term, at: Micros) {
+        let Some(Recoups { advance, is_repaid: true, .. }) = &term.recoups else { return };
+        let goes_on = self.boundaries.range(at..).any(|later| self.term(contract, term.name, *later).is_some());
+        let Some(state) = self.recouped.get_mut(&(contract, advance)).filter(|_| !goes_on) else { return };
+        let left = &state.balance - state.paid();
+        state.since = state.balance.clone();
+        state.limit = None;
+        self.pay_back(contract, advance, at - 1, left);
+    }
+
+    fn pay_back(&mut self, contract: usize, advance: Name, at: Micros, paid: Q) {
+        if !paid.is_zero() {
+            self.lines.push(Line { contract, term: advance, at, amount: -paid, is_capped: false });
+        }
+    }
+}

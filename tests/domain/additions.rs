@@ -1,0 +1,138 @@
+//! What loading a folder adds to what is loaded, and what it would change of that.
+
+use crate::support::shipped_files;
+use apportion::domain::contract::additions::{AdditionError, Additions, Loaded, Overridden, additions};
+use apportion::domain::contract::folder::{SourceFile, read_folder, read_versions};
+use apportion::domain::fx::{FxRate, read_fx_rates};
+
+const SHARE: &str = "microsoft-openai/3.md";
+const CONTRACT: &str = "microsoft-openai/contract.md";
+
+/// The shipped files without some of them.
+fn without(paths: &[&str]) -> Vec<SourceFile> {
+    let mut files = shipped_files();
+    files.retain(|file| !paths.contains(&file.path.as_str()));
+    files
+}
+
+/// Files in one of which a text stands in place of another.
+fn with(mut files: Vec<SourceFile>, path: &str, from: &str, to: &str) -> Vec<SourceFile> {
+    let file = files.iter_mut().find(|file| file.path == path).expect("the file");
+    assert!(file.text.contains(from), "{path} has no {from}");
+    file.text = file.text.replacen(from, to, 1);
+    files
+}
+
+/// What `files` add where `before` is loaded.
+fn added(before: &[SourceFile], files: &[SourceFile]) -> Result<Additions, AdditionError> {
+    let known = read_folder(before).unwrap_or_else(|errors| panic!("{errors}"));
+    let folder = read_folder(files).unwrap_or_else(|errors| panic!("{errors}"));
+    let contracts = read_versions(&known.versions, &folder.register).unwrap_or_else(|error| panic!("{error}"));
+    let loaded = Loaded { prices: &known.prices, rates: &known.rates, documents: &known.versions, contracts };
+    additions(&folder, loaded)
+}
+
+fn refused(before: &[SourceFile], files: &[SourceFile]) -> AdditionError {
+    added(before, files).err().expect("a refusal")
+}
+
+/// Contracts and numbers of the versions that are new.
+fn versions(additions: &Additions) -> Vec<String> {
+    additions.versions.iter().map(|it| format!("{} {}", it.document.contract, it.read.number)).collect()
+}
+
+#[test]
+fn what_is_loaded_is_not_added_again() {
+    let it = added(&shipped_files(), &shipped_files()).expect("nothing changes");
+    assert_eq!((it.prices.len(), it.rates.len(), it.versions.len(), it.overridden.len()), (0, 0, 0, 0));
+    // A folder may leave out what is loaded.
+    let it = added(&shipped_files(), &without(&[SHARE])).expect("nothing changes");
+    assert_eq!(versions(&it), [""; 0]);
+}
+
+#[test]
+fn new_versions_and_prices_are_added() {
+    let mut more = shipped_files();
+    let book = more.iter_mut().find(|file| file.path == "prices.csv").expect("the prices");
+    let row =
+        book.text.lines().nth(1).expect("a price").replacen("gpt-5.5-in,", "new,", 1).replacen("default", "flex", 1);
+    book.text.push_str(&format!("{row}\n"));
+    let it = added(&without(&[SHARE]), &more).expect("an addition");
+    assert_eq!(versions(&it), ["microsoft-openai 3"]);
+    assert_eq!(it.prices.iter().map(|price| price.id.as_str()).collect::<Vec<_>>(), ["new"]);
+    assert_eq!(it.overridden, []);
+}
+
+#[test]
+fn a_version_of_the_past_overrides_those_effective_after_it() {
+    // Version 2 is effective on 28 October 2025, and so is this one: from then on nothing is left to version 2.
+    let early = with(shipped_files(), SHARE, "effective = 2026-04-27", "effective = 2025-10-28");
+    let early = with(early, CONTRACT, "value = 2026-04-27", "value = 2025-10-28");
+    let before = with(without(&[SHARE]), CONTRACT, "value = 2026-04-27", "value = 2025-10-28");
+    let it = added(&before, &early).expect("an addition");
+    assert_eq!(it.overridden, [Overridden { contract: "microsoft-openai".into(), number: 2, by: 3 }]);
+}
+
+#[test]
+fn what_is_loaded_never_changes() {
+    let contract = || "microsoft-openai".into();
+    let shipped = shipped_files();
+    let words = with(shipped_files(), "microsoft-openai/2.md", "That the share", "That this share");
+    assert_eq!(refused(&shipped, &words), AdditionError::ChangedVersion { contract: contract(), number: 2 });
+    let dearer = with(shipped_files(), "prices.csv", ",5,1000000,", ",6,1000000,");
+    assert_eq!(refused(&shipped, &dearer), AdditionError::ChangedPrice { id: "gpt-5.5-in".to_owned() });
+    // The first version that takes its share of Revenue.
+    let base = with(shipped_files(), CONTRACT, "[\"refund\", \"tax\"]", "[\"refund\"]");
+    assert_eq!(refused(&shipped, &base), AdditionError::ChangedDefinition { contract: contract(), number: 1 });
+    let head = with(shipped_files(), CONTRACT, "rounding = \"half_up\"", "rounding = \"half_even\"");
+    assert_eq!(refused(&shipped, &head), AdditionError::ChangedHead { contract: contract() });
+}
+
+#[test]
+fn a_definition_of_a_loaded_version_that_the_folder_leaves_out_may_change() {
+    // Version 3 alone names the cap.
+    let cap = with(without(&[SHARE]), CONTRACT, "38_000_000_000 USD", "39_000_000_000 USD");
+    assert_eq!(versions(&added(&shipped_files(), &cap).expect("nothing of versions 1 and 2 changes")), [""; 0]);
+}
+
+#[test]
+fn numbers_rise_and_loading_stamps_the_time() {
+    let low = refused(&without(&["microsoft-openai/2.md"]), &shipped_files());
+    let expected = AdditionError::NumberTooLow { contract: "microsoft-openai".into(), number: 2, loaded: 3 };
+    assert_eq!(low, expected);
+    let stamped = with(
+        shipped_files(),
+        SHARE,
+        "effective = 2026-04-27",
+        "effective = 2026-04-27\nrecorded_at = 2026-04-27T00:00:00Z",
+    );
+    let expected = AdditionError::RecordedInFile { contract: "microsoft-openai".into(), number: 3 };
+    assert_eq!(refused(&without(&[SHARE]), &stamped), expected);
+    let beside = "| record | at |\n| --- | --- |\n| fact agi-verified | 2026-05-01 |\n\n## Azure first; licence";
+    let recording = with(shipped_files(), SHARE, "## Azure first; licence", beside);
+    let expected = AdditionError::RecordsInFile { contract: "microsoft-openai".into(), number: 3 };
+    assert_eq!(refused(&without(&[SHARE]), &recording), expected);
+}
+
+#[test]
+fn of_rates_those_are_new_that_the_last_one_does_not_say() {
+    // Those that are loaded came one after another.
+    let rates = |rows: &[&str]| -> Vec<FxRate> {
+        let read = |row: &&str| read_fx_rates(&format!("date,from,to,rate,source\n{row}\n"));
+        rows.iter().flat_map(|row| read(row).unwrap_or_else(|error| panic!("{error}"))).collect()
+    };
+    let new = |known: &[&str], stated: &str| {
+        let mut folder = read_folder(&shipped_files()).unwrap_or_else(|errors| panic!("{errors}"));
+        folder.rates = rates(&[stated]);
+        let loaded = Loaded { prices: &[], rates: &rates(known), documents: &[], contracts: Vec::new() };
+        let it = additions(&folder, loaded).unwrap_or_else(|error| panic!("{error}"));
+        it.rates.iter().map(|rate| rate.rate.to_string()).collect::<Vec<_>>()
+    };
+    let (first, second) = ("2026-05-01,EUR,USD,1.1,ecb", "2026-05-01,EUR,USD,1.2,ecb");
+    assert_eq!(new(&[], first), ["1.1"]);
+    assert_eq!(new(&[first], first), [""; 0]);
+    assert_eq!(new(&[first], "2026-05-02,EUR,USD,1.1,ecb"), ["1.1"]);
+    // Restated as 1.2, it is 1.1 no longer: to say 1.1 is news.
+    assert_eq!(new(&[first, second], first), ["1.1"]);
+    assert_eq!(new(&[first, second], second), [""; 0]);
+}

@@ -1,0 +1,73 @@
+//! Takes apart what scenarios owe, and tries that the parts are the whole at every place of the tree.
+
+use crate::translate::Translated;
+use apportion::domain::explain::node::{Kind, Node};
+use apportion::domain::explain::{Depth, Question};
+use apportion::domain::ids::ContractId;
+use apportion::domain::money::Exact;
+use apportion::domain::period::Instant;
+use apportion::domain::simulate::Scenario;
+use apportion::domain::simulate::answer::Answer;
+use apportion::domain::simulate::explained::{Amounts, explain};
+use apportion::domain::simulate::run::run;
+use apportion::domain::simulate::step::Step;
+use std::collections::BTreeMap;
+
+/// How many amounts were taken apart, and what was wrong with them.
+pub fn explained(scenario: &Translated) -> (usize, Vec<String>) {
+    let Ok(read) = Scenario::read(&scenario.files) else { return (0, Vec::new()) };
+    let Ok(answers) = run(&read) else { return (0, Vec::new()) };
+    let (mut amounts, mut faults) = (0, Vec::new());
+    for (step, answer) in read.steps.iter().zip(&answers.steps) {
+        let Some((contract, known_at)) = asked(step) else { continue };
+        for (period, accrued) in periods(answer) {
+            for depth in [Depth::Sums, Depth::Events] {
+                // Few parts are told by themselves, so that the rest is tried as well.
+                let question = Question { depth, limit: 3 };
+                let of = Amounts { contract, period: &period, term: None, known_at };
+                let trees = match explain(&read, &of, question) {
+                    Ok(trees) => trees,
+                    Err(error) => {
+                        faults.push(format!("{period}: {error}"));
+                        continue;
+                    }
+                };
+                amounts += trees.len();
+                for tree in &trees {
+                    faults.extend(fault(tree, &accrued).map(|fault| format!("{contract} {period}: {fault}")));
+                }
+            }
+        }
+    }
+    (amounts, faults)
+}
+
+fn asked(step: &Step) -> Option<(&ContractId, Instant)> {
+    match step {
+        Step::Settle { contract, cutoff, .. } => Some((contract, *cutoff)),
+        Step::Entitlement { contract, known_at, .. } => Some((contract, *known_at)),
+        _ => None,
+    }
+}
+
+/// What the terms yield by period, as the answer says.
+fn periods(answer: &Answer) -> BTreeMap<String, BTreeMap<String, Exact>> {
+    let (Answer::Settled { terms, .. } | Answer::Entitled { terms }) = answer else { return BTreeMap::new() };
+    let mut found: BTreeMap<String, BTreeMap<String, Exact>> = BTreeMap::new();
+    for (term, entitled) in terms {
+        for (period, yielded) in &entitled.periods {
+            found.entry(period.clone()).or_default().insert(term.to_string(), yielded.accrued.clone());
+        }
+    }
+    found
+}
+
+fn fault(tree: &Node, accrued: &BTreeMap<String, Exact>) -> Option<String> {
+    if !tree.adds_up() {
+        return Some(format!("does not add up: {tree:#?}"));
+    }
+    let term = tree.what.split(':').next().unwrap_or_default();
+    let told = tree.parts.iter().find(|part| part.kind == Kind::Accrued).map(|part| &part.amount);
+    let is_same = accrued.get(term) == told;
+    (!is_same).then(|| format!("{term} accrued {:?}, and {told:?} was taken apart", accrued.get(term)))
+}

@@ -1,0 +1,172 @@
+//! `apportion simulate` as a program: what it prints and how it ends. It needs neither database nor broker.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const REGISTER: &str = r#"# Register
+
+```toml
+[party.lab]
+name = "Lab"
+[party.ms]
+name = "Cloud"
+[cloud.own]
+operator = "lab"
+[product.model-a]
+maker = "lab"
+[deployment.own]
+cloud = "own"
+channel = "direct"
+region = "us"
+operator = "lab"
+seller = "lab"
+```
+"#;
+
+const CONTRACT: &str = r#"# Main
+
+```toml
+[contract]
+id = "main"
+zone = "UTC"
+currency = "USD"
+period = "month"
+rounding = "half_up"
+negative = "carry"
+
+[version]
+number = 1
+effective = 2026-01-01
+
+[base."Sales"]
+select = { charges = { seller = "lab" } }
+
+[term.share]
+payer = "lab"
+payee = "ms"
+rate = "20%"
+of = "Sales"
+cap = { is = "30 USD", each = "term", from = 2026-01-01, opening = "0 USD", excess = "lost" }
+```
+"#;
+
+const PRICES: &str = "id,product,meter,service_tier,customer,region,channel,context_over,price,per,currency,from,to,source\n\
+     p,model-a,requests,default,,,,,1,1,USD,,,list\n";
+
+const RECORDS: &str = r#"{"kind":"usage","source":"s","id":"e1","occurred_at":"2026-01-10T00:00:00Z","deployment":"own","product":"model-a","customer":"c","quantities":{"requests":"100"}}
+{"kind":"usage","source":"s","id":"e2","occurred_at":"2026-02-10T00:00:00Z","deployment":"own","product":"model-a","customer":"c","quantities":{"requests":"100"}}
+"#;
+
+const STEPS: &str = r#"{"step":"settle","contract":"main","period":"2026-01","cutoff":"2026-02-05T00:00:00Z"}
+{"step":"settle","contract":"main","period":"2026-02","cutoff":"2026-03-05T00:00:00Z"}
+"#;
+
+fn write(folder: &Path, files: &[(&str, &str)]) {
+    fs::create_dir_all(folder).expect("a folder");
+    for (path, text) in files {
+        fs::write(folder.join(path), text).expect("a file");
+    }
+}
+
+/// The scenario `small` in a folder, its agreements in `shared`.
+fn scenario(root: &Path) {
+    write(&root.join("shared"), &[("register.md", REGISTER), ("main.md", CONTRACT), ("prices.csv", PRICES)]);
+    write(&root.join("small"), &[("records.jsonl", RECORDS), ("steps.jsonl", STEPS)]);
+}
+
+fn simulate(root: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_apportion"));
+    command.current_dir(root).env_remove("APPORTION_CONFIG").arg("simulate").args(arguments);
+    command.output().expect("the program")
+}
+
+#[track_caller]
+fn printed(output: &Output, status: i32) -> String {
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{told}");
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+#[test]
+fn people_programs_and_spreadsheets_get_the_same_figures() {
+    let root = tempfile::tempdir().expect("a folder");
+    scenario(root.path());
+    let with = ["small", "--with", "shared"];
+    let of = |more: &[&str]| printed(&simulate(root.path(), &[&with, more].concat()), 0);
+    let table = of(&[]);
+    for expect in ["booked", "20.00", "10.00", "crossings", "e2", "settle main 2026-02"] {
+        assert!(table.contains(expect), "{expect} in\n{table}");
+    }
+    let json = of(&["--format", "json"]);
+    assert_eq!(json, of(&["--format", "json"]));
+    let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(value["scenarios"][0]["cases"][0]["booked"][1]["amount"], "10");
+    assert_eq!(
+        value["scenarios"][0]["cases"][0]["steps"][1]["answer"]["terms"]["share"]["crossings"][0]["found_none"],
+        "10"
+    );
+    assert_eq!(
+        of(&["--format", "csv"]),
+        "scenario,case,step,contract,settled,owed for,term,payer,payee,booked,unit\n\
+         small,as given,1,main,2026-01,2026-01,share,lab,ms,20,USD\n\
+         small,as given,2,main,2026-02,2026-02,share,lab,ms,10,USD\n"
+    );
+    assert_eq!(
+        of(&["--format", "csv", "--only", "crossings"]),
+        "scenario,case,step,contract,term,period,at,item,found room,found none,unit\n\
+         small,as given,2,main,share,2026-02,2026-02-10T00:00:00Z,e2,10,10,USD\n"
+    );
+}
+
+#[test]
+fn what_ifs_stand_side_by_side() {
+    let root = tempfile::tempdir().expect("a folder");
+    scenario(root.path());
+    write(&root.path().join("raised"), &[("main.md", &CONTRACT.replace("30 USD", "50 USD"))]);
+    let path = "zone = \"UTC\"\n[[path]]\npoints = [{ month = \"2026-01\", is = \"50%\" }]\n";
+    write(root.path(), &[("half.toml", path)]);
+    let arguments = ["small", "--with", "shared", "--against", "raised", "--price-path", "half.toml", "--by", "all"];
+    let csv = printed(&simulate(root.path(), &[&arguments[..], &["--format", "csv"]].concat()), 0);
+    let mut lines = csv.lines();
+    assert_eq!(
+        lines.next(),
+        Some(
+            "scenario,case,contract,term,who,period,unit,as given,raised,less as given,half,less as given,\"raised, half\",less half"
+        )
+    );
+    // Half the price gives 20 in all, under either cap.
+    assert_eq!(lines.next(), Some("small,,main,share,lab owes ms,all,USD,30,40,10,20,-10,20,0"));
+    let table = printed(&simulate(root.path(), &arguments), 0);
+    assert!(table.contains("differences") && table.contains("raised, half"), "{table}");
+    // A path of something that the scenario has not.
+    write(root.path(), &[("none.toml", &path.replace("points", "where = { product = \"x\" }\npoints"))]);
+    let output = simulate(root.path(), &["small", "--with", "shared", "--price-path", "none.toml"]);
+    assert!(printed(&output, 3).contains("none: path 1 selects nothing"), "{output:?}");
+}
+
+#[test]
+fn the_exit_status_tells_how_it_ended() {
+    let root = tempfile::tempdir().expect("a folder");
+    scenario(root.path());
+    let steps = |text: &str| write(&root.path().join("small"), &[("steps.jsonl", text)]);
+    let run = |status| printed(&simulate(root.path(), &["small", "--with", "shared"]), status);
+    // A price that is missing can still be recorded.
+    write(&root.path().join("small"), &[("prices.csv", &PRICES.replace(",USD,,,", ",USD,2027-01-01T00:00:00Z,,"))]);
+    assert!(run(4).contains("missing_price"));
+    fs::remove_file(root.path().join("small/prices.csv")).expect("removed");
+    // An earlier cutoff cannot be meant.
+    steps(&STEPS.replace("2026-03-05", "2026-01-05"));
+    assert!(run(3).contains("out_of_order"));
+    steps(STEPS);
+    // A scenario that cannot be read stops no other one.
+    write(&root.path().join("bad"), &[("records.jsonl", "{}")]);
+    let output = simulate(root.path(), &["bad", "small", "--with", "shared"]);
+    let text = printed(&output, 3);
+    assert!(text.contains("bad: refused\nrecords.jsonl:1:") && text.contains("20.00"), "{text}");
+    printed(&simulate(root.path(), &["nowhere"]), 3);
+    printed(&simulate(root.path(), &["small", "--format", "csv", "--only", "booked,owed"]), 3);
+    printed(&simulate(root.path(), &["small", "--only", "bookings"]), 2);
+    let other = Command::new(env!("CARGO_BIN_EXE_apportion")).args(["config", "show", "--format", "csv"]).output();
+    assert_eq!(other.expect("the program").status.code(), Some(3));
+}
