@@ -29,3 +29,5 @@ mod reference;
 mod settlement;
 #[path = "domain/support.rs"]
 mod support;
+#[path = "domain/worked.rs"]
+mod worked;

@@ -120,6 +120,20 @@ fn people_programs_and_spreadsheets_get_the_same_figures() {
 }
 
 #[test]
+fn spreadsheets_get_decimals_and_headings_of_empty_sheets() {
+    let root = tempfile::tempdir().expect("a folder");
+    scenario(root.path());
+    write(&root.path().join("shared"), &[("main.md", &CONTRACT.replace("20%", "1/3").replace("30 USD", "900 USD"))]);
+    let csv = |only: &str| {
+        let arguments = ["small", "--with", "shared", "--format", "csv", "--only", only];
+        printed(&simulate(root.path(), &arguments), 0)
+    };
+    // A third of 100: a spreadsheet takes 100/3 for text, and 1/3 for a date.
+    assert!(csv("owed").contains(",100,33.333333333333,33.333333333333,33.33,USD,"), "{}", csv("owed"));
+    assert_eq!(csv("crossings"), "scenario,case,step,contract,term,period,at,item,found room,found none,unit\n");
+}
+
+#[test]
 fn what_ifs_stand_side_by_side() {
     let root = tempfile::tempdir().expect("a folder");
     scenario(root.path());
@@ -167,6 +181,9 @@ fn the_exit_status_tells_how_it_ended() {
     printed(&simulate(root.path(), &["nowhere"]), 3);
     printed(&simulate(root.path(), &["small", "--format", "csv", "--only", "booked,owed"]), 3);
     printed(&simulate(root.path(), &["small", "--only", "bookings"]), 2);
+    let output = simulate(root.path(), &["small", "--with", "shared", "--only", "differences"]);
+    printed(&output, 3);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Add --against, --price-path or --volume-path"));
     let other = Command::new(env!("CARGO_BIN_EXE_apportion")).args(["config", "show", "--format", "csv"]).output();
     assert_eq!(other.expect("the program").status.code(), Some(3));
 }

@@ -131,9 +131,16 @@ fn show_statement(explained: &ExplainedStatement, format: Format) -> anyhow::Res
             }
         }
     }
-    match differing {
-        0 => Ok(()),
-        count => anyhow::bail!("{count} amounts are not what the statement says; its input is not what was settled"),
+    match (differing, is_same) {
+        (0, true) => Ok(()),
+        (0, false) => anyhow::bail!(
+            "the amounts are those of the statement, but not from the input that was settled: compare the versions, \
+             prices, rates, records and usage recorded by {} with what stood when it was settled",
+            statement.cutoff
+        ),
+        (count, _) => {
+            anyhow::bail!("{count} amounts are not what the statement says; its input is not what was settled")
+        }
     }
 }
 
@@ -152,7 +159,9 @@ fn of_scenario(args: &Args, question: Question, format: Format) -> anyhow::Resul
     let known_at = args.known_at.unwrap_or(Instant::MAX_UTC);
     let amounts = Amounts { contract: &contract, period, term: term.as_ref(), known_at };
     let trees: Vec<Node> = explain(&scenario, &amounts, question).map_err(|error| match error {
-        ScenarioError::Contracts(_) | ScenarioError::Step(_) => Stop::Refused { reason: error.to_string() },
+        ScenarioError::Contracts(_) | ScenarioError::Step(_) | ScenarioError::UnknownTerm { .. } => {
+            Stop::Refused { reason: error.to_string() }
+        }
     })?;
     match format {
         Format::Json => json(&serde_json::json!({

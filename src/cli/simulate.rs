@@ -7,7 +7,7 @@ use apportion::domain::simulate::Scenario;
 use apportion::domain::simulate::path::{PathKind, PathProblem, Paths};
 use apportion::domain::simulate::read::ScenarioErrors;
 use apportion::domain::simulate::report::{By, Ran, Report, report};
-use apportion::domain::simulate::run::{Grain, is_waiting, run_by};
+use apportion::domain::simulate::run::{Grain, run_by};
 use apportion::domain::simulate::sheet::SheetKind;
 use apportion::domain::simulate::what_if::{Named, WhatIf, cases};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -89,6 +89,11 @@ struct Setting {
 }
 
 pub fn run(args: &Args, printed: Printed) -> anyhow::Result<()> {
+    let is_what_if = args.against.is_some() || !args.price_path.is_empty() || !args.volume_path.is_empty();
+    if args.only.contains(&SheetKind::Differences) && !is_what_if {
+        let reason = "differences from what? Add --against, --price-path or --volume-path".to_owned();
+        return Err(Stop::Refused { reason }.into());
+    }
     let mut beneath = Vec::new();
     for folder in &args.with {
         beneath.extend(files(folder)?);
@@ -158,9 +163,9 @@ fn ended(outcomes: &[Outcome]) -> Result<(), Stop> {
         Outcome::Ran(report) => Some(report),
         Outcome::Refused { .. } => None,
     });
-    let failures: Vec<&str> = reports.flat_map(Report::failures).collect();
+    let failures: Vec<bool> = reports.flat_map(Report::failures).collect();
     let steps = output::counted(failures.len(), "step");
-    match (refused, failures.iter().all(|code| is_waiting(code))) {
+    match (refused, failures.iter().all(|is_waiting| *is_waiting)) {
         (0, true) if failures.is_empty() => Ok(()),
         (0, true) => Err(Stop::Left { what: format!("{steps} without an answer: something is missing; see steps") }),
         (0, false) => Err(Stop::Refused { reason: format!("{steps} without an answer; see steps") }),

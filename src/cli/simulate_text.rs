@@ -7,7 +7,7 @@ use apportion::domain::money::Unit;
 use apportion::domain::simulate::answer::Answer;
 use apportion::domain::simulate::report::{CaseReport, Report};
 use apportion::domain::simulate::sheet::{Cell, Sheet, SheetKind};
-use apportion::render::csv::cell;
+use apportion::render::csv::{cell, decimal};
 
 /// Of a scenario by itself.
 const OF_ONE: &[SheetKind] = &[
@@ -49,7 +49,9 @@ fn show_report(report: &Report, only: &[SheetKind]) -> anyhow::Result<()> {
         tell_stated(report)?;
     }
     for kind in kinds {
-        for (case, sheet) in report.sheets(*kind) {
+        // What is asked for by name shows its heading where it is empty.
+        let sheets = report.sheets(*kind).into_iter();
+        for (case, sheet) in sheets.filter(|(_, sheet)| !only.is_empty() || !sheet.rows.is_empty()) {
             let of = if is_compared && !case.is_empty() { format!(": {case}") } else { String::new() };
             line(format!("{kind}{of}"))?;
             line(format!("{}\n", drawn(&sheet)))?;
@@ -60,7 +62,7 @@ fn show_report(report: &Report, only: &[SheetKind]) -> anyhow::Result<()> {
 
 fn tell_failures(case: &CaseReport) -> Result<(), output::OutputError> {
     for step in &case.steps {
-        if let Answer::Failed { code, message } = &step.answer {
+        if let Answer::Failed { code, message, .. } = &step.answer {
             line(format!("{}: step {} has no answer ({code}): {message}", case.name, step.number))?;
         }
     }
@@ -95,7 +97,7 @@ fn for_people(cell: &Cell) -> String {
     }
 }
 
-/// One sheet of all scenarios, as CSV; numbers are exact.
+/// One sheet of all scenarios, as CSV, with a heading also where it is empty.
 ///
 /// # Errors
 /// Several sheets are asked for, or the reader has gone away.
@@ -139,7 +141,7 @@ pub fn csv_of(outcomes: &[Outcome], only: &[SheetKind]) -> anyhow::Result<()> {
 fn for_programs(cell: &Cell) -> String {
     match cell {
         Cell::Text(text) => text.clone(),
-        Cell::Exact(number) | Cell::Amount(number, _) => number.to_string(),
+        Cell::Exact(number) | Cell::Amount(number, _) => decimal(&number.to_string()),
         Cell::Nothing => String::new(),
     }
 }

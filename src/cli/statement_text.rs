@@ -2,6 +2,7 @@
 
 use super::output::{counted, exact, money, table};
 use apportion::domain::contract::Confidence;
+use apportion::domain::engine::outcome::WholeInterval;
 use apportion::domain::findings::HeldEvents;
 use apportion::domain::money::{Exact, Rounding};
 use apportion::domain::statement::{DirectionTotal, LineDetail, Statement, StatementLine};
@@ -42,6 +43,10 @@ fn write(out: &mut String, row: &StatementHead, statement: &Statement, unresolve
     for HeldEvents { contract, product, deployment, events } in &statement.held {
         let events = counted(events, "event");
         writeln!(out, "Held back from the bases of {contract}: {events} of {product} at {deployment}.")?;
+    }
+    for WholeInterval { contract, event, span } in &statement.whole_intervals {
+        let (start, end) = (span.start, span.end);
+        writeln!(out, "Whole at its start in {contract}, though across a boundary: {event}, from {start} to {end}.")?;
     }
     write_assumptions(out, statement)
 }

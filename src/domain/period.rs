@@ -91,7 +91,7 @@ pub fn end_of_day_exclusive(zone: Tz, date: NaiveDate) -> Instant {
 }
 
 /// A half-open interval `[start, end)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Span {
     #[cfg_attr(feature = "service", schema(value_type = String, format = DateTime))]

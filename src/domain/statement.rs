@@ -7,7 +7,7 @@ use super::contract::{Assumption, Clause, Contract, Negative, Version};
 use super::engine::books::rounding;
 use super::engine::entitlement::{PartKey, VersionYield, Yield};
 use super::engine::life::versions_in_force;
-use super::engine::outcome::CapUse;
+use super::engine::outcome::{CapUse, WholeInterval};
 use super::engine::plan::StreamName;
 use super::findings::HeldEvents;
 use super::ids::{ContractId, PartyId, TermId};
@@ -43,6 +43,10 @@ pub struct Statement {
     /// because it breaks a right.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldEvents>,
+    /// Records of intervals that lie across a boundary of a version, term, period or price: each stands whole at its
+    /// start, in an origin period of the lines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub whole_intervals: Vec<WholeInterval>,
     pub lines: Vec<StatementLine>,
     pub totals: Vec<DirectionTotal>,
     /// What the amounts rest on that is not official. Of an agreement that does not concern both parties it says no
@@ -256,6 +260,11 @@ impl<'a> Drawer<'a> {
         }
         let held = self.input.usage.held_events.iter();
         let held = held.filter(|held| self.is_known_to(&held.contract, &side.parties)).cloned().collect();
+        let is_of_lines = |at: Instant| lines.iter().any(|line| line.origin_period.span(head.zone).contains(at));
+        let intervals = self.settled.run.entitlements.whole_intervals.iter();
+        let intervals =
+            intervals.filter(|it| is_of_lines(it.span.start) && self.is_known_to(&it.contract, &side.parties));
+        let whole_intervals = intervals.cloned().collect();
         Statement {
             contract: head.id.clone(),
             title: head.title.clone(),
@@ -268,6 +277,7 @@ impl<'a> Drawer<'a> {
             zone: head.zone.name().to_owned(),
             cutoff: self.input.cutoff,
             held,
+            whole_intervals,
             lines,
             assumptions,
             engine_version: engine_version.to_owned(),

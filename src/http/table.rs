@@ -1,16 +1,13 @@
 //! Lists as CSV: the columns are the fields that the API's description names, in its order.
 
-use crate::domain::money::{Exact, Rounding};
-use crate::render::csv::cell;
+use crate::domain::money::Exact;
+use crate::render::csv::{cell, decimal};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
-
-/// How many digits after its point a number has in a cell that has no finite decimal.
-const FRACTION_DIGITS: u32 = 12;
 
 /// How deep fields lie in each other at most: a description may name itself.
 const MAX_DEPTH: usize = 4;
@@ -92,14 +89,6 @@ fn text(item: &Value, Column { path, is_exact }: &Column) -> String {
         Some(Value::String(text)) if *is_exact => decimal(text),
         Some(Value::String(text)) => cell(text).into_owned(),
         Some(value) => value.to_string(),
-    }
-}
-
-/// A number as a decimal: itself where it is one, else rounded.
-fn decimal(text: &str) -> String {
-    match text.parse::<Exact>() {
-        Ok(fraction) if text.contains('/') => fraction.round(FRACTION_DIGITS, Rounding::HalfEven).to_string(),
-        _ => text.to_owned(),
     }
 }
 

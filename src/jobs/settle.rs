@@ -95,9 +95,8 @@ impl SettleError {
         match self {
             Self::PeriodNotEnded { .. }
             | Self::Approved { .. }
-            | Self::Settlement(
-                SettlementError::OutOfOrder { .. } | SettlementError::PeriodClosed { .. } | SettlementError::Engine(_),
-            ) => true,
+            | Self::Settlement(SettlementError::OutOfOrder { .. } | SettlementError::PeriodClosed { .. }) => true,
+            Self::Settlement(SettlementError::Engine(error)) => error.is_waiting(),
             Self::CutoffBeforeLast { .. }
             | Self::CutoffInFuture { .. }
             | Self::Settlement(

@@ -1,7 +1,7 @@
 //! Invoices and credit notes as CSV: one row a line, so that the rows of a document sum to its total.
 
 use crate::domain::invoice::{Invoice, InvoiceLine};
-use crate::domain::money::Exact;
+use crate::domain::money::{Exact, Rounding};
 use std::borrow::Cow;
 
 /// The columns. They never change their order; new ones come last.
@@ -24,6 +24,9 @@ const HEADER: [&str; 16] = [
     "amount",
 ];
 
+/// How many digits after its point a number has in a cell that has no finite decimal.
+const FRACTION_DIGITS: u32 = 12;
+
 /// A text as a cell: one that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP advises
 /// ("CSV Injection"). Numbers stay numbers.
 pub fn cell(text: &str) -> Cow<'_, str> {
@@ -36,6 +39,14 @@ fn is_number(text: &str) -> bool {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     unsigned.split_once(['.', '/']).map_or_else(|| digits(unsigned), |(whole, rest)| digits(whole) && digits(rest))
+}
+
+/// An exact number as a decimal, rounded where it has no finite one: spreadsheets take 1/3 for a date.
+pub fn decimal(text: &str) -> String {
+    match text.parse::<Exact>() {
+        Ok(fraction) if text.contains('/') => fraction.round(FRACTION_DIGITS, Rounding::HalfEven).to_string(),
+        _ => text.to_owned(),
+    }
 }
 
 /// The table of some documents, with a head.

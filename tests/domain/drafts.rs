@@ -11,7 +11,21 @@ fn every_draft_is_read() {
         println!("skipped: no folder {}", folder.display());
         return;
     }
-    let read = read_folder(&files_in(&folder)).unwrap_or_else(|error| panic!("{error}"));
+    let mut files = files_in(&folder);
+    // What drafts say that the engine could not compute is refused, and left out here.
+    let unsaid = [
+        ("over = \"12 months\"\n", "", "unknown field `over`"),
+        ("read = \"window_start\"", "read = \"at_item\"", "a window begins with nothing of what is counted in it"),
+        (", as = \"received\"", "", "what is paid of a term is not recorded"),
+    ];
+    for (written, instead, refusal) in unsaid {
+        let error = read_folder(&files).expect_err("refused").to_string();
+        assert!(error.contains(refusal), "{error}");
+        for file in &mut files {
+            file.text = file.text.replace(written, instead);
+        }
+    }
+    let read = read_folder(&files).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(read.contracts.len(), 22);
     let examples: usize = read.examples.iter().map(|it| it.examples.len()).sum();
     assert_eq!(examples, 11);

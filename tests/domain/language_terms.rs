@@ -176,6 +176,9 @@ fn caps_and_minima_fit_their_terms() {
         ),
         "13:7: term share (\"Clause\"): cap = \"total\"\n  terms under cap \"total\" have one payer and payee",
     );
+    let alone = read_with(&format!("{shared}{}", term("rate = \"20%\"\nof = \"Sales\"")), &[]);
+    let told = alone.err().unwrap_or_else(|| panic!("accepted: a cap of nothing"));
+    assert!(told.contains("no term is under cap \"total\"; write cap = \"total\" in a term"), "{told}");
     check(
         &format!("{shared}{}", term("rate = \"20%\"\nof = \"Sales\"\nin = \"credit\"\ncap = \"total\"")),
         "14:7: term share (\"Clause\"): cap = \"total\"\n  terms under cap \"total\" have one currency or unit",
@@ -288,5 +291,35 @@ fn bases_say_where_deductions_stand() {
     check(
         "[figure.Sales]\nunit = \"USD\"\nkind = \"flow\"\nmissing = \"stop\"",
         "1:1: figure Sales (\"Clause\"): \"Sales\" is a base and a figure; give each a name of its own",
+    );
+}
+
+#[test]
+fn what_cannot_be_computed_is_refused() {
+    check_term(
+        "minimum = { is = \"50 USD\", each = \"term\", of = \"Sales\", mix = { by = \"product\", at_most = \"50%\" } }",
+        "1:57: term share (\"Clause\"): mix\n  unknown field `mix`; there is carry, carry_for, carry_limit, cumulative, due, \
+         each, is, of, outside_cap, pro_rata, shortfall",
+    );
+    check(
+        "[amount.Year]\nof = \"Sales\"\nover = \"12 months\"",
+        "3:1: amount Year (\"Clause\"): over\n  unknown field `over`; there is annual, block_from, confidence, each, fixed, \
+         from, greater_of, in, less, lesser_of, note, of, part_block, per, per_units, price, rate, source, sum, through, \
+         tiers, times, until",
+    );
+    check(
+        "[base.Paid]\nselect = { accrual = \"other/share\", as = \"received\" }",
+        "2:42: base Paid (\"Clause\"): as = \"received\"\n  what is paid of a term is not recorded; draw on it where it is owed, \
+         without `as` or with as = \"owed\"",
+    );
+    check(
+        "[base.Net]\nselect = { base = \"Sales\" }\nless = [{ fixed = \"1 USD\", at = \"item\" }]",
+        "3:9: base Net (\"Clause\"): { fixed = \"1 USD\", at = \"item\" }\n  a fixed sum would come off at each item; make it an \
+         [amount] with each = window, and name that here",
+    );
+    check_term(
+        "rate = [{ up_to = \"1 USD\", is = \"1%\" }, { otherwise = \"2%\" }]\nof = \"Sales\"\ntiers = { apply = \"level\", of = \"Sales\", read = \"window_start\" }",
+        "3:9: term share (\"Clause\"): tiers = { apply = \"level\", of = \"Sales\", read = \"window_start\" }\n  a window begins \
+         with nothing of what is counted in it; write read = \"previous_window\", or \"at_item\" with each = \"term\"",
     );
 }

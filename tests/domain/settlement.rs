@@ -72,6 +72,24 @@ fn a_small_month_with_every_channel() {
 }
 
 #[test]
+fn a_statement_tells_which_intervals_stand_whole_at_their_start() {
+    let mut history = History::new();
+    history.subscriptions("2026-05-01", "2026-06-30", "0");
+    let (place, input) = (("vertex-us-central1", "gpt-5.4-mini"), [("input_tokens", "100000")]);
+    let june = "2026-06-01T00:00:00-07:00";
+    history.interval(("2026-05-31T23:00:00-07:00", june), place, &input);
+    let across = history.interval(("2026-05-31T23:30:00-07:00", "2026-06-01T00:30:00-07:00"), place, &input);
+    let may = history.statements(CONTRACT, "2026-05").remove(0);
+    let told: Vec<String> =
+        may.whole_intervals.iter().map(|it| format!("{} {} {}", it.contract, it.event.id, it.span.end)).collect();
+    // One that ends at the boundary lies across nothing.
+    assert_eq!(told, [format!("{CONTRACT} {across} 2026-06-01 07:30:00 UTC")]);
+    // All of it is May's.
+    history.close("2026-05");
+    assert!(history.statements(CONTRACT, "2026-06").remove(0).whole_intervals.is_empty());
+}
+
+#[test]
 fn the_statement_shows_how_each_amount_came_about() {
     let mut history = small_month();
     let statements = history.statements(CONTRACT, "2026-05");

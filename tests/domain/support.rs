@@ -88,6 +88,13 @@ impl History {
         number
     }
 
+    /// One event that ends as much later as said; returns its number.
+    pub fn interval(&mut self, (when, until): (&str, &str), place: (&str, &str), quantities: &[(&str, &str)]) -> usize {
+        let number = self.event(when, place.0, place.1, quantities);
+        self.usage[number].content.ended_at = Some(at(until));
+        number
+    }
+
     fn record(&mut self, json: &str) {
         self.records.push(Record::from_json(json).expect("a record"));
     }

@@ -1,13 +1,13 @@
 //! Takes apart what scenarios owe, and tries that the parts are the whole at every place of the tree.
 
 use crate::translate::Translated;
+use apportion::domain::engine::outcome::CapUse;
 use apportion::domain::explain::node::{Kind, Node};
 use apportion::domain::explain::{Depth, Question};
 use apportion::domain::ids::ContractId;
-use apportion::domain::money::Exact;
 use apportion::domain::period::Instant;
 use apportion::domain::simulate::Scenario;
-use apportion::domain::simulate::answer::Answer;
+use apportion::domain::simulate::answer::{Answer, Cap, EntitledPeriod};
 use apportion::domain::simulate::explained::{Amounts, explain};
 use apportion::domain::simulate::run::run;
 use apportion::domain::simulate::step::Step;
@@ -20,7 +20,7 @@ pub fn explained(scenario: &Translated) -> (usize, Vec<String>) {
     let (mut amounts, mut faults) = (0, Vec::new());
     for (step, answer) in read.steps.iter().zip(&answers.steps) {
         let Some((contract, known_at)) = asked(step) else { continue };
-        for (period, accrued) in periods(answer) {
+        for (period, yields) in periods(answer) {
             for depth in [Depth::Sums, Depth::Events] {
                 // Few parts are told by themselves, so that the rest is tried as well.
                 let question = Question { depth, limit: 3 };
@@ -34,7 +34,7 @@ pub fn explained(scenario: &Translated) -> (usize, Vec<String>) {
                 };
                 amounts += trees.len();
                 for tree in &trees {
-                    faults.extend(fault(tree, &accrued).map(|fault| format!("{contract} {period}: {fault}")));
+                    faults.extend(fault(tree, &yields).map(|fault| format!("{contract} {period}: {fault}")));
                 }
             }
         }
@@ -50,24 +50,35 @@ fn asked(step: &Step) -> Option<(&ContractId, Instant)> {
     }
 }
 
-/// What the terms yield by period, as the answer says.
-fn periods(answer: &Answer) -> BTreeMap<String, BTreeMap<String, Exact>> {
+/// How the terms come to what they yield by period, as the answer says.
+fn periods(answer: &Answer) -> BTreeMap<String, BTreeMap<String, EntitledPeriod>> {
     let (Answer::Settled { terms, .. } | Answer::Entitled { terms }) = answer else { return BTreeMap::new() };
-    let mut found: BTreeMap<String, BTreeMap<String, Exact>> = BTreeMap::new();
+    let mut found: BTreeMap<String, BTreeMap<String, EntitledPeriod>> = BTreeMap::new();
     for (term, entitled) in terms {
         for (period, yielded) in &entitled.periods {
-            found.entry(period.clone()).or_default().insert(term.to_string(), yielded.accrued.clone());
+            found.entry(period.clone()).or_default().insert(term.to_string(), yielded.clone());
         }
     }
     found
 }
 
-fn fault(tree: &Node, accrued: &BTreeMap<String, Exact>) -> Option<String> {
+fn fault(tree: &Node, yields: &BTreeMap<String, EntitledPeriod>) -> Option<String> {
     if !tree.adds_up() {
         return Some(format!("does not add up: {tree:#?}"));
     }
     let term = tree.what.split(':').next().unwrap_or_default();
-    let told = tree.parts.iter().find(|part| part.kind == Kind::Accrued).map(|part| &part.amount);
-    let is_same = accrued.get(term) == told;
-    (!is_same).then(|| format!("{term} accrued {:?}, and {told:?} was taken apart", accrued.get(term)))
+    let yielded = yields.get(term);
+    let accrued = yielded.map(|it| &it.accrued);
+    let told = tree.parts.iter().find(|part| part.kind == Kind::Accrued);
+    if told.map(|part| &part.amount) != accrued {
+        return Some(format!("{term} accrued {accrued:?}, and {told:#?} was taken apart"));
+    }
+    // Of several versions each tells its own cap. What no line of the period uses stays as it was in an answer, and is
+    // not told: where nothing was used before, both are the same.
+    let [version] = told?.parts.as_slice() else { return None };
+    let stated = yielded?.cap.as_ref().filter(|cap| cap.before.is_zero());
+    let stated = stated.map(|Cap { limit, before, after }| [limit, before, after])?;
+    let told = version.parts.iter().find_map(|part| part.cap.as_ref());
+    let told = told.map(|CapUse { limit, before, after }| [limit, before, after]);
+    (told != Some(stated)).then(|| format!("{term} used {stated:?} of its cap, and {told:?} was told"))
 }

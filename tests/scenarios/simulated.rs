@@ -61,7 +61,7 @@ fn answered(answer: answer::Answer) -> Answer {
             findings: findings.into_iter().map(finding).collect(),
         },
         answer::Answer::Closed => Answer::Closed,
-        answer::Answer::Failed { code, message } => {
+        answer::Answer::Failed { code, message, .. } => {
             println!("{message}");
             Answer::Failed { code: code.to_owned() }
         }

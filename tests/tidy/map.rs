@@ -93,3 +93,33 @@ fn a_false_map_is_noticed() {
         1,
     );
 }
+
+/// Paths of the repository in backticks that do not exist, from its root or from the text's folder.
+fn gone_paths(text: &Source, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let folder = text.path.rsplit_once('/').map(|(folder, _)| folder).unwrap_or_default();
+    let is_path = |word: &str| {
+        let word = word.trim_start_matches("../");
+        let top = word.split('/').next().unwrap_or_default();
+        word.contains('/') && TOP.contains(&top) && !word.contains([' ', '*', '<', '{'])
+    };
+    let is_there = |word: &str| {
+        let inner = format!("{folder}/{word}");
+        exists(word.trim_start_matches("../")) || exists(&inner)
+    };
+    let gone = quoted(&text.text).into_iter().filter(|(_, word)| is_path(word) && !is_there(word));
+    gone.map(|(line, word)| text.finding(line, format_args!("`{word}` does not exist"))).collect()
+}
+
+/// The folders of which texts name files.
+const TOP: [&str; 9] =
+    ["src", "tests", "scripts", "migrations", "contracts", "agreements", "scenarios", "benches", "dashboards"];
+
+#[test]
+fn readmes_name_only_paths_that_exist() {
+    let folders = ["README.md", "agreements", "benches", "contracts", "dashboards", "scenarios"];
+    let texts = files(&folders, "md").into_iter().filter(|text| text.path.ends_with("README.md"));
+    let found = texts.flat_map(|text| gone_paths(&text, |path| root().join(path).exists())).collect();
+    expect_none("A README names only paths that exist.", found);
+    let bad = Source::new("contracts/README.md", "`src/gone.rs`, `src/lib.rs`, `../src/gone/`, `a/b`, `x.md`\n");
+    assert_eq!(gone_paths(&bad, |path| path == "src/lib.rs").len(), 2);
+}

@@ -4,7 +4,7 @@ use super::check::{CheckError, check};
 use super::document::Location;
 use super::example::{VersionExamples, read_examples};
 use super::parsed::Parsed;
-use super::problem::{ReadError, there_is};
+use super::problem::{Problem, ReadError, there_is};
 use super::read::read_version;
 use super::records::{RecordProblem, check_record};
 use super::rights::{RightInVersion, RightsConflict, conflicts};
@@ -363,7 +363,16 @@ fn read_contract(
         return Err(vec![FolderError::NoVersion { path, contract: contract.head.id }]);
     }
     contract.versions.sort_by_key(|version| version.number);
-    Ok((contract, sources, examples))
+    let own = documents.iter().filter(|it| std::ptr::eq(*it, definitions) || is_version_of(it, &contract.head.id));
+    let unused: Vec<FolderError> = own.filter_map(|it| unused_cap(it, &contract)).collect();
+    if unused.is_empty() { Ok((contract, sources, examples)) } else { Err(unused) }
+}
+
+/// A shared cap that no term of any version names would hold back nothing.
+fn unused_cap(document: &Parsed, contract: &Contract) -> Option<FolderError> {
+    let is_used = |name: &str| contract.versions.iter().any(|it| it.caps.keys().any(|cap| cap.as_str() == name));
+    let (name, cap) = document.raw.cap.iter().find(|(name, _)| !is_used(name))?;
+    document.fail::<()>(&cap.span(), Problem::UnusedCap { name: name.clone() }).err().map(Into::into)
 }
 
 fn is_version_of(document: &Parsed, id: &ContractId) -> bool {

@@ -7,7 +7,6 @@ use super::value::Table;
 use super::window::{Counting, Due, Moment, WindowRule};
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::{Exact, Unit};
-use crate::domain::period::Length;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -18,22 +17,11 @@ pub enum Measure {
     Base(DefinedTerm),
     Amount(DefinedTerm),
     Figure(DefinedTerm),
-    /// What a term yields: its own contract's or another's.
+    /// What a term yields: its own contract's or another's. It stands at the item behind it.
     Accrual {
         contract: ContractId,
         term: TermId,
-        when: AccrualPlace,
     },
-}
-
-/// Where an accrual that is drawn on stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AccrualPlace {
-    /// At the item behind it.
-    Owed,
-    /// When it is paid.
-    Received,
 }
 
 /// A named definition: items, less what reduces them.
@@ -135,8 +123,6 @@ pub struct Amount {
     pub unit: Option<Unit>,
     pub life: Life,
     pub each: Option<WindowRule>,
-    /// The time before each window's end, or each item, of which it is the sum.
-    pub over: Option<Length>,
     pub per: Vec<Attribute>,
     pub tiers: Option<Tiers>,
     pub assumptions: Vec<Assumption>,
@@ -300,7 +286,7 @@ impl Node {
     }
 
     /// Whether it compares, which it does over a window.
-    pub fn compares(&self) -> bool {
+    pub fn has_comparison(&self) -> bool {
         self.all().iter().any(|node| matches!(node.kind, NodeKind::GreatestOf(_) | NodeKind::LeastOf(_)))
     }
 

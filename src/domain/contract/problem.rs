@@ -71,6 +71,8 @@ pub enum Problem {
     Name { kind: &'static str, name: String },
     #[error("\"{name}\" is a {other} and a {kind}; give each a name of its own")]
     TwoKinds { name: String, kind: &'static str, other: &'static str },
+    #[error("no term is under cap \"{name}\"; write cap = \"{name}\" in a term, or leave the block out")]
+    UnusedCap { name: String },
     #[error("{field} \"{text}\" of a {kind}; it has 1 to 256 bytes and no control characters")]
     Text { kind: &'static str, field: &'static str, text: String },
     #[error("the line \"{line}\" of a party; a line that documents show has 1 to 256 bytes and no control characters")]
@@ -187,6 +189,8 @@ pub enum Problem {
     Selector,
     #[error("`as` says when an accrual counts; nothing else has it")]
     AsWithoutAccrual,
+    #[error("what is paid of a term is not recorded; draw on it where it is owed, without `as` or with as = \"owed\"")]
+    ReceivedAccrual,
     #[error("{name} stands twice; an item has one value of it")]
     AttributeTwice { name: String },
     #[error("an empty list selects nothing; name at least one, or leave the attribute out")]
@@ -211,6 +215,8 @@ pub enum Problem {
         "what reduces a base is deductions = [..], a figure, accrual, base or amount, or a node such as {{ rate, of }}; sales are named as a [base] first"
     )]
     LessKind,
+    #[error("a fixed sum would come off at each item; make it an [amount] with each = window, and name that here")]
+    FixedInBase,
     #[error("a base with `above` is above zero; below_zero says nothing there")]
     AboveAndBelowZero,
     #[error("{one} and {other} cannot be one base; make two")]
@@ -301,6 +307,10 @@ pub enum Problem {
     Tiers,
     #[error("an item by itself has no window to read a level in; write read = \"at_item\"")]
     ReadWithoutWindow,
+    #[error(
+        "a window begins with nothing of what is counted in it; write read = \"previous_window\", or \"at_item\" with each = \"term\""
+    )]
+    LevelAtStart,
     #[error("tiers, and no row with up_to or below beside them")]
     TiersWithoutBands,
     #[error("the opening {opening} is above the cap {limit}")]

@@ -246,7 +246,6 @@ pub struct Minimum {
     pub carry_windows: Option<u32>,
     pub shortfall: Shortfall,
     pub is_outside_cap: bool,
-    pub mix: Option<Mix>,
     pub pro_rata: Option<ProRata>,
     pub due: Option<Due>,
 }
@@ -260,13 +259,6 @@ pub enum Carry {
     Excess,
     /// What lacks is due later unless made good.
     Shortfall,
-}
-
-/// The most of what counts toward a minimum that may have one value of an attribute, as a part of the minimum.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Mix {
-    pub by: Attribute,
-    pub at_most: Exact,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

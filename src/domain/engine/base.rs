@@ -4,21 +4,21 @@ use super::counter::part_above;
 use super::item::{AttributesId, Charge, Content, Deduction, InUnit};
 use super::leaf::ItemLeaves;
 use super::node::evaluate;
-use super::outcome::Lines;
+use super::outcome::{Lines, WholeInterval};
 use super::plan::Step;
 use super::reported::missing_figure;
 use super::run::{Engine, content, named};
 use super::state::Passing;
 use super::watch::Total;
-use super::window::compares;
+use super::window::needs_whole;
 use super::{EngineError, Unpriced};
 use crate::domain::contract::Straddling;
 use crate::domain::contract::beside::Worth;
 use crate::domain::contract::measure::{Base, Basis, BelowZero, Measure, Place, Reduction, Selection, Source};
 use crate::domain::contract::selector::{Attribute, Filter};
-use crate::domain::ids::DefinedTerm;
+use crate::domain::ids::{DefinedTerm, EventId};
 use crate::domain::money::{Exact, Unit};
-use crate::domain::period::{Instant, local_date};
+use crate::domain::period::{Instant, Span, local_date};
 
 impl<'a, L: Lines> Engine<'a, L> {
     /// What a flow figure yields where it stands.
@@ -96,7 +96,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                         .measures()
                         .iter()
                         .any(|measure| step.input(measure).is_some_and(|stream| delta(passing, stream).is_some()));
-                    if is_touched && compares(node) {
+                    if is_touched && needs_whole(node) {
                         self.needs_items();
                     }
                     let mut leaves = ItemLeaves { engine: self, step, passing, tiers: None, group: passing.attributes };
@@ -139,7 +139,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 if !self.takes(step, &selection.filter, passing.attributes, passing.at) {
                     return Ok(None);
                 }
-                self.refuse_straddling(step, passing, *meets_prices)?;
+                self.check_straddling(step, passing, *meets_prices)?;
                 let price = selection.valued_at.as_ref();
                 if let Some(price) =
                     price.map(|name| self.level(step, name, passing.attributes, passing.at)).transpose()?
@@ -168,7 +168,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 if !self.takes(step, &selection.filter, passing.attributes, passing.at) {
                     return Ok(None);
                 }
-                self.refuse_straddling(step, passing, false)?;
+                self.check_straddling(step, passing, false)?;
                 return Ok(Some(quantity.clone()));
             }
             (Source::Facts(name), Content::Event { contract, name: happened }, _)
@@ -198,8 +198,13 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.unpriced.entry(key).or_insert(passing.at);
     }
 
-    /// Refuses a record of an interval that lies across a boundary, where the contract says so.
-    fn refuse_straddling(&self, step: &Step<'a>, passing: &Passing<'_>, meets_prices: bool) -> Result<(), EngineError> {
+    /// Refuses a record of an interval that lies across a boundary, where the contract says so, or tells of it.
+    fn check_straddling(
+        &mut self,
+        step: &Step<'a>,
+        passing: &Passing<'_>,
+        meets_prices: bool,
+    ) -> Result<(), EngineError> {
         let Some((item, until)) = passing.item.and_then(|item| Some((item, item.until?))) else { return Ok(()) };
         let place = self.plan.streams[step.stream].agreement;
         let is_within = |at: Instant| item.at < at && at < until;
@@ -208,14 +213,18 @@ impl<'a, L: Lines> Engine<'a, L> {
         let lives = self.streams.iter().zip(self.plan.streams.iter()).filter(|(_, (_, it))| it.agreement == place);
         let lives = lives.flat_map(|(state, _)| &state.stretches).flat_map(|it| [it.span.start, it.span.end]);
         let meets = meets_prices || versions.chain(periods).chain(lives).any(is_within);
+        let contract = || step.agreement.head.id.clone();
         match step.agreement.head.straddling {
-            Straddling::Refuse if meets => Err(EngineError::Straddling {
-                contract: step.agreement.head.id.clone(),
-                item: named(&item.id),
-                from: item.at,
-                until,
-            }),
-            Straddling::Refuse | Straddling::Whole => Ok(()),
+            _ if !meets => Ok(()),
+            Straddling::Refuse => {
+                Err(EngineError::Straddling { contract: contract(), item: named(&item.id), from: item.at, until })
+            }
+            Straddling::Whole => {
+                let event = EventId { source: item.id.source.to_owned(), id: item.id.id.to_owned() };
+                let span = Span { start: item.at, end: until };
+                self.lines.stands_whole(WholeInterval { contract: contract(), event, span });
+                Ok(())
+            }
         }
     }
 

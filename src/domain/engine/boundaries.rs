@@ -2,6 +2,7 @@
 
 use super::knowledge::Knowledge;
 use super::life::{calendar, instant};
+use super::mentions::tables;
 use super::plan::{Plan, Step, Work};
 use super::state::StreamState;
 use crate::domain::calendar::Calendar;
@@ -76,7 +77,7 @@ pub(super) fn boundaries(plan: &Plan<'_>, known: &Knowledge, streams: &[StreamSt
         for rule in rules(step) {
             cuts.extend(window_edges(agreement, rule, known, Span { start, end }));
         }
-        for table in tables(step) {
+        for table in tables(&step.work, step.version) {
             cuts.extend(dates(table));
             // A value that was set by notice holds so long after it.
             let (id, zone) = (&agreement.head.id, agreement.head.zone);
@@ -129,22 +130,6 @@ fn rules<'s>(step: &'s Step<'_>) -> Vec<&'s WindowRule> {
             term.each.iter().chain(term.tiers.iter().map(|tiers| &tiers.counting.each)).chain(minimum).collect()
         }
     }
-}
-
-/// The tables in the wording of a step.
-fn tables<'s>(step: &'s Step<'_>) -> Vec<&'s Table> {
-    let mut found = Vec::new();
-    match &step.work {
-        Work::Figure(..) | Work::Gauge(_) => {}
-        Work::Base(base, _) => found.extend(base.above.iter().map(|above| &above.is)),
-        Work::Amount(amount) => found.extend(amount.node.tables()),
-        Work::Term(term) => {
-            found.extend(term.node.iter().flat_map(|node| node.tables()));
-            found.extend(term.minimum.iter().map(|minimum| &minimum.is));
-        }
-    }
-    found.extend(step.version.caps.values().map(|cap| &cap.limit));
-    found
 }
 
 /// The instants at which rows of a table begin or end to hold.

@@ -30,10 +30,16 @@ impl Counter {
         let is_reworded = self.each.as_ref().is_some_and(|each| *each != counting.each);
         if is_reworded || self.window.is_none_or(|window| window.end <= at) {
             let date = local_date(at, agreement.head.zone);
-            let window = calendar(agreement, &counting.each, known).and_then(|calendar| calendar.window(date));
-            let window = window.map(|window| window.span(agreement.head.zone));
-            if self.last.zip(window).is_some_and(|(last, window)| last < window.start) {
-                self.previous = std::mem::take(&mut self.count);
+            let span = |date| {
+                let window = calendar(agreement, &counting.each, known).and_then(|calendar| calendar.window(date));
+                window.map(|window| window.span(agreement.head.zone))
+            };
+            let window = span(date);
+            if let Some((last, window)) = self.last.zip(window).filter(|(last, window)| last < &window.start) {
+                let count = std::mem::take(&mut self.count);
+                // In a window between nothing may have counted at all.
+                let is_before = span(local_date(last, agreement.head.zone)).is_some_and(|it| it.end == window.start);
+                self.previous = if is_before { count } else { Exact::zero() };
             }
             let ever = Span { start: at, end: Instant::MAX_UTC };
             (self.window, self.each) = (Some(window.unwrap_or(ever)), Some(counting.each.clone()));

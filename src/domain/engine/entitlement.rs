@@ -2,12 +2,11 @@
 
 use super::EngineError;
 use super::allocation::round_together;
-use super::item::{AttributesId, Content};
-use super::outcome::{CapUse, Cause, Line, Lines, Part};
+use super::item::AttributesId;
+use super::outcome::{CapUse, Cause, Line, Lines, Part, WholeInterval};
 use super::plan::StreamName;
 use crate::domain::calendar::{Calendar, Window};
 use crate::domain::contract::Contract;
-use crate::domain::contract::measure::Measure;
 use crate::domain::contract::selector::Attribute;
 use crate::domain::contract::term::{IfNone, Payees, Term};
 use crate::domain::ids::{ContractId, PartyId, TermId};
@@ -23,6 +22,8 @@ pub struct Entitlements {
     /// The period of the last line, in which the next one mostly falls.
     at_hand: Option<(ContractId, Span, Window)>,
     pub terms: BTreeMap<(ContractId, TermId), BTreeMap<Window, Yield>>,
+    /// Records of intervals that lie across a boundary, which people are told.
+    pub whole_intervals: BTreeSet<WholeInterval>,
     /// The first amount that lies in no period: before the first listed date, or after the last.
     outside: Option<(ContractId, TermId, Instant)>,
     /// What streams of this contract yielded, where that was asked for.
@@ -157,7 +158,7 @@ impl Lines for Entitlements {
         of_version.uncapped += &line.uncapped;
         of_version.amount += &line.amount;
         if let Some((group, cap)) = &line.cap {
-            use_further(&mut of_version.caps, *group, cap);
+            CapUse::use_further(&mut of_version.caps, *group, cap);
         }
         entry.base += &line.base;
         entry.uncapped += &line.uncapped;
@@ -170,7 +171,7 @@ impl Lines for Entitlements {
             found_none: &line.uncapped - &line.amount,
             found_room: line.amount,
         });
-        use_further(&mut entry.caps, group, &cap);
+        CapUse::use_further(&mut entry.caps, group, &cap);
     }
 
     fn wants_parts(&self) -> bool {
@@ -185,7 +186,7 @@ impl Lines for Entitlements {
         // Of what other terms yield no more is told than the sum.
         let value = |name| part.attributes.get(name).filter(|_| part.of.is_none()).unwrap_or_default().to_owned();
         let key = PartKey {
-            what: what(&part),
+            what: part.what(),
             cloud: value(&Attribute::Cloud),
             channel: value(&Attribute::Channel),
             product: value(&Attribute::Product),
@@ -193,15 +194,19 @@ impl Lines for Entitlements {
         let of_stream = self.parts.entry((part.stream.clone(), period)).or_default();
         *of_stream.entry(key).or_default() += part.amount;
     }
-}
 
-/// A cap from the first line to the last.
-fn use_further(caps: &mut BTreeMap<AttributesId, CapUse>, group: AttributesId, line: &CapUse) {
-    let of_group = caps.entry(group).or_insert_with(|| line.clone());
-    (of_group.limit, of_group.after) = (line.limit.clone(), line.after.clone());
+    fn stands_whole(&mut self, interval: WholeInterval) {
+        self.whole_intervals.insert(interval);
+    }
 }
 
 impl CapUse {
+    /// A cap from the first line to the last, for each counter that it tells apart.
+    pub fn use_further(caps: &mut BTreeMap<AttributesId, Self>, group: AttributesId, line: &Self) {
+        let of_group = caps.entry(group).or_insert_with(|| line.clone());
+        (of_group.limit, of_group.after) = (line.limit.clone(), line.after.clone());
+    }
+
     /// How far several are used up together: one for each product is many.
     pub fn in_all<'c>(caps: impl IntoIterator<Item = &'c Self>) -> Option<Self> {
         let add = |all: Self, one: &Self| Self {
@@ -212,29 +217,6 @@ impl CapUse {
         let mut caps = caps.into_iter();
         let first = caps.next()?.clone();
         Some(caps.fold(first, add))
-    }
-}
-
-/// What a part is, in words.
-fn what(part: &Part<'_>) -> String {
-    if let Some(category) = part.taken_off {
-        return format!("deduction {category}");
-    }
-    match part.of {
-        Some(Measure::Accrual { contract, term, .. }) => return format!("accrual {contract}/{term}"),
-        Some(Measure::Base(name)) => return format!("base {name}"),
-        Some(Measure::Amount(name)) => return format!("amount {name}"),
-        Some(Measure::Figure(name)) => return format!("figure {name}"),
-        None => {}
-    }
-    let Some(content) = part.item.map(|item| &item.content) else { return "accruals".to_owned() };
-    match content {
-        Content::Usage { .. } => "charges".to_owned(),
-        Content::Billing(_) => "billings".to_owned(),
-        Content::Receipt(_) => "receipts".to_owned(),
-        Content::Deduction(deduction) => format!("deduction {}", deduction.category),
-        Content::Figure { name, .. } => format!("figure {name}"),
-        Content::Event { name, .. } => format!("fact {name}"),
     }
 }
 

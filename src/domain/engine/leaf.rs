@@ -2,9 +2,9 @@
 
 use super::EngineError;
 use super::base::delta;
-use super::item::AttributesId;
+use super::item::{AttributesId, InUnit};
 use super::life::{calendar, instant};
-use super::node::{Blocks, Leaf, Leaves, blocks, tiered, tiered_by_own_amount};
+use super::node::{Blocks, Leaf, Leaves, blocks, leaves_of, tiered, tiered_by_own_amount};
 use super::outcome::{Cause, Lines};
 use super::plan::Step;
 use super::reported::missing_figure;
@@ -14,7 +14,7 @@ use super::table::Bands;
 use super::watch::Total;
 use super::window::is_told_at_end;
 use crate::domain::contract::measure::{FigureKind, Measure, Missing, PartBlock};
-use crate::domain::contract::term::{Apply, Read, Tiers};
+use crate::domain::contract::term::{Apply, Read, Term, Tiers};
 use crate::domain::contract::value::Table;
 use crate::domain::contract::window::WindowRule;
 use crate::domain::ids::DefinedTerm;
@@ -96,7 +96,13 @@ impl<'a, L: Lines> Engine<'a, L> {
         let at = passing.at;
         let measured = match (step.input(leaf.of), leaf.of) {
             // What is owed on a day, or at a fact, is of all that it has come to by then.
-            (Some(_), of) if passing.cause == Cause::On => self.come_to(step, of).unwrap_or_default(),
+            (Some(stream), _) if passing.cause == Cause::On => {
+                let value = self.total(stream);
+                match self.plan.unit_of(stream) {
+                    Some(unit) => self.convert(step, &InUnit { value, unit }, &step.unit, passing)?,
+                    None => value,
+                }
+            }
             (Some(_), of) => self.drawn(step, of, &step.unit, passing)?.unwrap_or_default(),
             (None, Measure::Figure(name)) => self.figure(step, name, passing.attributes, at)?.unwrap_or_default(),
             (None, Measure::Base(_) | Measure::Amount(_) | Measure::Accrual { .. }) => Exact::zero(),
@@ -133,14 +139,73 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// Counts toward tiers what the term itself yields nothing of.
     fn count_beside(&mut self, step: &'a Step<'a>, tiers: &Tiers, group: AttributesId, passing: &Passing<'_>) {
         let counter_of = tiers.of.as_ref().and_then(|measure| step.input(measure)).filter(|of| *of != step.stream);
-        let adds = counter_of.and_then(|of| delta(passing, of)).cloned();
+        if let Some(adds) = counter_of.and_then(|of| delta(passing, of)).cloned() {
+            self.count(step, tiers, (group, passing.at), &adds);
+        }
+    }
+
+    fn count(&mut self, step: &Step<'a>, tiers: &Tiers, (group, at): (AttributesId, Instant), adds: &Exact) {
         let known = self.known;
-        if let Some((adds, state)) = adds.zip(self.group_state(step.stream, group))
-            && state.tiers.counts(step.agreement, &tiers.counting, known, passing.at)
+        if let Some(state) = self.group_state(step.stream, group)
+            && state.tiers.counts(step.agreement, &tiers.counting, known, at)
         {
             let before = state.tiers.count.clone();
+            state.tiers.count += adds;
+            self.watch(Total::Tiers(step.stream, group), &before, adds, []);
+        }
+    }
+
+    /// Counts what a level is read of, where that is not told at a window's end.
+    pub(super) fn count_level(
+        &mut self,
+        step: &'a Step<'a>,
+        tiers: Option<&'a Tiers>,
+        group: AttributesId,
+        passing: &Passing<'_>,
+    ) {
+        let is_level = |tiers: &&Tiers| matches!(tiers.apply, Apply::Level(_)) && !is_told_at_end(tiers, step);
+        if let Some(tiers) = tiers.filter(is_level) {
+            self.count_beside(step, tiers, group, passing);
+        }
+    }
+
+    /// Counts what a term accrues, where its own tiers read a level of that.
+    pub(super) fn count_own(&mut self, step: &Step<'a>, term: &Term, place: (AttributesId, Instant), amount: &Exact) {
+        let is_own = |tiers: &&Tiers| {
+            let of = tiers.of.as_ref().and_then(|measure| step.input(measure));
+            matches!(tiers.apply, Apply::Level(_)) && of == Some(step.stream)
+        };
+        if let Some(tiers) = term.tiers.as_ref().filter(is_own) {
+            self.count(step, tiers, place, amount);
+        }
+    }
+
+    /// Counts toward the tiers and blocks of a term before it begins, from the date on that it states.
+    pub(super) fn count_only(&mut self, step: &'a Step<'a>, term: &'a Term, passing: &Passing<'_>) {
+        let mut leaves = Vec::new();
+        term.node.iter().for_each(|node| leaves_of(node, &mut leaves));
+        for leaf in leaves {
+            let measured = step.input(leaf.of).and_then(|of| delta(passing, of)).cloned();
+            let running =
+                leaf.blocks.filter(|blocks| matches!(blocks.part, PartBlock::Running(_) | PartBlock::Started(_)));
+            if let Some((measured, blocks)) = measured.zip(running) {
+                let group = self.group(&term.per, step, passing.attributes, passing.at);
+                self.blocks(step, (group, passing.at), &measured, blocks);
+            }
+        }
+        let Some(tiers) = term.tiers.as_ref().filter(|it| it.apply == Apply::Whole || !is_told_at_end(it, step)) else {
+            return;
+        };
+        let counter_of = match &tiers.of {
+            Some(measure) => step.input(measure).filter(|of| *of != step.stream),
+            None => step.of.first().copied(),
+        };
+        let Some(adds) = counter_of.and_then(|of| delta(passing, of)).cloned() else { return };
+        let (known, group) = (self.known, self.group(&term.per, step, passing.attributes, passing.at));
+        if let Some(state) = self.group_state(step.stream, group)
+            && state.tiers.counts(step.agreement, &tiers.counting, known, passing.at)
+        {
             state.tiers.count += &adds;
-            self.watch(Total::Tiers(step.stream, group), &before, &adds, []);
         }
     }
 
@@ -189,15 +254,22 @@ impl<'a, L: Lines> Engine<'a, L> {
                 None => Ok(None),
             };
         }
-        if let Some(amount) = tiers.of.as_ref().and_then(|measure| step.input(measure))
+        if let Some(Measure::Amount(_) | Measure::Accrual { .. }) = tiers.of
+            && let Some(stream) = tiers.of.as_ref().and_then(|measure| step.input(measure))
             && tiers.counting.each == WindowRule::Term
-            && let Some(state) = self.group_state(amount, group)
         {
-            let level = state.accrued.clone();
             self.needs_items();
-            return Ok(Some(level));
+            // What is not told apart there is one level for all groups.
+            let groups = self.streams.get(stream.place()).map(|state| &state.groups);
+            let found = groups.and_then(|groups| groups.get(&group).or_else(|| groups.get(&self.root())));
+            return Ok(Some(found.map(|group| group.accrued.clone()).unwrap_or_default()));
         }
+        let known = self.known;
         let Some(state) = self.group_state(step.stream, group) else { return Ok(None) };
+        if matches!(tiers.apply, Apply::Level(_)) {
+            // A window may have begun since it last counted.
+            state.tiers.counts(step.agreement, &tiers.counting, known, at);
+        }
         if read == Read::PreviousWindow {
             return Ok(Some(state.tiers.previous.clone()));
         }

@@ -7,17 +7,6 @@ use crate::domain::contract::term::{Apply, Term};
 use crate::domain::contract::value::Table;
 use crate::domain::contract::window::Moment;
 
-/// What of a wording the engine does not compute: it is refused, and never passed over.
-pub(super) fn not_computed(work: &Work<'_>) -> Option<&'static str> {
-    match work {
-        Work::Amount(amount) => amount.over.map(|_| "an amount over the time before each window's end"),
-        Work::Term(term) => {
-            term.minimum.as_ref().and_then(|it| it.mix.as_ref()).map(|_| "a minimum of which one value may be a part")
-        }
-        Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => None,
-    }
-}
-
 /// The measures in the wording of a stream.
 pub(super) fn measures<'a>(work: &Work<'a>) -> Vec<&'a Measure> {
     let mut found = Vec::new();
@@ -55,19 +44,31 @@ pub(super) fn measures<'a>(work: &Work<'a>) -> Vec<&'a Measure> {
     found
 }
 
-/// The measures that stand where a number could.
-pub(super) fn read_by_values<'a>(work: &Work<'a>, version: &'a Version) -> Vec<&'a Measure> {
-    let tables: Vec<&Table> = match work {
+/// Every table in the wording of a stream: of its numbers, and of what limits it.
+pub(super) fn tables<'a>(work: &Work<'a>, version: &'a Version) -> Vec<&'a Table> {
+    match work {
         Work::Figure(..) | Work::Gauge(_) => Vec::new(),
-        Work::Base(base, _) => base.above.iter().map(|above| &above.is).collect(),
+        Work::Base(base, _) => {
+            let less = base.less.iter().flat_map(|less| match &less.what {
+                Reduction::Node(node) => node.tables(),
+                Reduction::Deductions(_) => Vec::new(),
+            });
+            less.chain(base.above.iter().map(|above| &above.is)).collect()
+        }
         Work::Amount(amount) => amount.node.tables(),
         Work::Term(term) => {
             let cap = term.cap.as_ref().and_then(|name| version.caps.get(name)).map(|cap| &cap.limit);
             let minimum = term.minimum.as_ref().map(|minimum| &minimum.is);
-            term.node.iter().flat_map(|node| node.tables()).chain(cap).chain(minimum).collect()
+            let credits = term.credits.iter().filter_map(|credit| credit.limit.as_ref());
+            let node = term.node.iter().flat_map(|node| node.tables());
+            node.chain(cap).chain(minimum).chain(credits).collect()
         }
-    };
-    tables.into_iter().flat_map(|table| table.mentions()).collect()
+    }
+}
+
+/// The measures that stand where a number could.
+pub(super) fn read_by_values<'a>(work: &Work<'a>, version: &'a Version) -> Vec<&'a Measure> {
+    tables(work, version).into_iter().flat_map(|table| table.mentions()).collect()
 }
 
 /// Whether a measure is a figure that is looked up where it is needed: a level, or what a level of tiers reads.

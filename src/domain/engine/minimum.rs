@@ -136,7 +136,6 @@ mod tests {
             carry_windows,
             shortfall: Shortfall::Due,
             is_outside_cap: false,
-            mix: None,
             pro_rata: None,
             due: None,
         }

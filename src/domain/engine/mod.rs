@@ -24,6 +24,7 @@ mod minimum;
 mod node;
 mod opening;
 pub mod outcome;
+mod part;
 pub mod plan;
 mod pro_rata;
 pub mod rated;
@@ -50,8 +51,6 @@ pub enum EngineError {
     Circle { stream: String },
     #[error("nothing declares {stream}")]
     Undeclared { stream: String },
-    #[error("{contract}/{term} is drawn on as received, and no payments of it are known")]
-    ReceivedAccrual { contract: ContractId, term: TermId },
     #[error("{}; add what is missing to the price book and settle again (a price of zero is written down)", told(.missing))]
     MissingPrices { missing: Vec<MissingPrice> },
     #[error(
@@ -59,25 +58,56 @@ pub enum EngineError {
     )]
     NoContext { contract: ContractId, item: String },
     #[error(
-        "{contract}: no rate from {from} to {to}{}", .date.map(|date| format!(" for {date}")).unwrap_or_default()
+        "{contract}: no rate from {from} to {to}{}",
+        .date.map_or_else(
+            || "; write in [fx] how one becomes the other, or in [unit.x] what one is worth".to_owned(),
+            |date| format!(" for {date}; add the row to fx.csv and apply it"),
+        )
     )]
     MissingFx { contract: ContractId, from: Unit, to: Unit, date: Option<NaiveDate> },
     #[error("figure \"{figure}\" of {contract} is missing for {day}, and the settlement waits for it: record it first")]
     MissingFigure { contract: ContractId, figure: DefinedTerm, day: NaiveDate },
-    #[error("{contract}: {item} lies across a boundary from {from} to {until}; the contract refuses that")]
+    #[error(
+        "{contract}: {item} lies across a boundary from {from} to {until}; the contract refuses that: report its parts on either side, or write straddling = \"whole\""
+    )]
     Straddling { contract: ContractId, item: String, from: Instant, until: Instant },
-    #[error("{name}: {what} is not computed yet")]
-    NotComputed { contract: ContractId, name: String, what: &'static str },
-    #[error("{contract}/{term} yields something at {at}, which lies in no period; list the dates around it")]
+    #[error("{contract}/{term} yields something at {at}, which lies in no period; list the dates around it in starts")]
     NoPeriod { contract: ContractId, term: TermId, at: Instant },
-    #[error("{contract}/{term}: nothing was used in the period from {first_day} by which its pool could be shared")]
+    #[error(
+        "{contract}/{term}: nothing was used in the period from {first_day} by which its pool could be shared; record the usage, or write if_none = \"nothing\" or \"equal\""
+    )]
     NothingUsed { contract: ContractId, term: TermId, first_day: NaiveDate },
-    #[error("{contract}: \"{name}\" is still to be agreed, and the contract is not settled until it is")]
+    #[error(
+        "{contract}: \"{name}\" is still to be agreed, and the contract is not settled until it is; add the version that says it, or write meanwhile = \"nothing\""
+    )]
     ToBeAgreed { contract: ContractId, name: DefinedTerm },
-    #[error("{contract}/{term} rests on {what}, which is assumed, and the contract refuses that")]
+    #[error(
+        "{contract}/{term} rests on {what}, which is assumed, and the contract refuses that; write its source and confidence once known, or assumed = \"allow\""
+    )]
     Assumed { contract: ContractId, term: TermId, what: String },
     #[error("{contract}/{name}: no row of its table holds at {at}; end it with otherwise, or with \"none\"")]
     NoRow { contract: ContractId, name: String, at: Instant },
+}
+
+impl EngineError {
+    /// Whether something can still be recorded, agreed or signed with which the same settlement succeeds; else the
+    /// documents or the order of what was asked are at fault.
+    pub fn is_waiting(&self) -> bool {
+        match self {
+            Self::MissingPrices { .. }
+            | Self::MissingFx { .. }
+            | Self::MissingFigure { .. }
+            | Self::NoContext { .. }
+            | Self::NothingUsed { .. }
+            | Self::ToBeAgreed { .. } => true,
+            Self::Circle { .. }
+            | Self::Undeclared { .. }
+            | Self::Straddling { .. }
+            | Self::NoPeriod { .. }
+            | Self::Assumed { .. }
+            | Self::NoRow { .. } => false,
+        }
+    }
 }
 
 /// How many missing prices are told one by one.

@@ -5,13 +5,12 @@ use super::item::AttributesId;
 use super::leaf::ItemLeaves;
 use super::node::evaluate;
 use super::outcome::{CapUse, Cause, Line, Lines};
-use super::plan::{Step, StreamId, StreamName, Work};
+use super::plan::{Step, StreamId, Work};
 use super::run::Engine;
-use super::state::{CapInForce, CapKey, Group, Passing, StreamState, Waiting};
+use super::state::{CapInForce, CapKey, Passing, StreamState, Waiting};
 use super::term::Wanted;
-use crate::domain::contract::measure::Measure;
 use crate::domain::contract::term::{Excess, On, Term};
-use crate::domain::money::{Exact, Unit};
+use crate::domain::money::Exact;
 use crate::domain::period::{Instant, start_of_day};
 
 impl<'a, L: Lines> Engine<'a, L> {
@@ -32,23 +31,6 @@ impl<'a, L: Lines> Engine<'a, L> {
             cap: None,
         };
         self.lines.line(line);
-    }
-
-    /// What a measure has come to in all; of an amount that is made of windows, in the last one.
-    pub(super) fn come_to(&self, step: &Step<'a>, measure: &Measure) -> Option<Exact> {
-        self.needs_items();
-        let place = self.plan.streams[step.stream].agreement;
-        let unit = Unit::Currency(step.agreement.head.currency);
-        let name = match measure {
-            Measure::Base(name) => StreamName::Base(name.clone(), unit.clone()),
-            Measure::Figure(name) => StreamName::Figure(name.clone(), unit.clone()),
-            Measure::Amount(name) => StreamName::Amount(name.clone()),
-            Measure::Accrual { term, .. } => StreamName::Term(term.clone()),
-        };
-        let state = self.streams.get(self.plan.stream(place, &name)?.place())?;
-        let is_amount = matches!(measure, Measure::Amount(_));
-        let of_window = |group: &Group| group.of_window.clone().filter(|_| is_amount);
-        Some(state.groups.values().map(|group| of_window(group).unwrap_or_else(|| group.accrued.clone())).sum())
     }
 
     /// Caps that begin a window, or are worded anew, at a boundary: what waits is paid before the next item.

@@ -1,11 +1,11 @@
 //! What the engine says: a line for each accrual, in the order in which they come about.
 
-use super::item::{Attributes, AttributesId, Item, ItemId};
+use super::item::{Attributes, AttributesId, Content, Item, ItemId};
 use super::plan::StreamName;
 use crate::domain::contract::measure::Measure;
-use crate::domain::ids::{ContractId, TermId};
+use crate::domain::ids::{ContractId, EventId, TermId};
 use crate::domain::money::Exact;
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, Span};
 use serde::{Deserialize, Serialize};
 
 /// One accrual of a term, unrounded.
@@ -56,6 +56,15 @@ pub struct CapUse {
     pub after: Exact,
 }
 
+/// A record of an interval that lies across a boundary, and stands whole at its start.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+pub struct WholeInterval {
+    pub contract: ContractId,
+    pub event: EventId,
+    pub span: Span,
+}
+
 /// What a stream yields of something, and what that is.
 #[derive(Clone, Copy, Debug)]
 pub struct Part<'a> {
@@ -72,6 +81,31 @@ pub struct Part<'a> {
     pub amount: &'a Exact,
 }
 
+impl Part<'_> {
+    /// What it is, in words: the same on a statement and where an amount is explained.
+    pub fn what(&self) -> String {
+        if let Some(category) = self.taken_off {
+            return format!("deduction {category}");
+        }
+        match self.of {
+            Some(Measure::Accrual { contract, term, .. }) => return format!("accrual {contract}/{term}"),
+            Some(Measure::Base(name)) => return format!("base {name}"),
+            Some(Measure::Amount(name)) => return format!("amount {name}"),
+            Some(Measure::Figure(name)) => return format!("figure {name}"),
+            None => {}
+        }
+        let Some(content) = self.item.map(|item| &item.content) else { return "accruals".to_owned() };
+        match content {
+            Content::Usage { .. } => "charges".to_owned(),
+            Content::Billing(_) => "billings".to_owned(),
+            Content::Receipt(_) => "receipts".to_owned(),
+            Content::Deduction(deduction) => format!("deduction {}", deduction.category),
+            Content::Figure { name, .. } => format!("figure {name}"),
+            Content::Event { name, .. } => format!("fact {name}"),
+        }
+    }
+}
+
 /// Takes lines as they come.
 pub trait Lines {
     fn line(&mut self, line: Line<'_>);
@@ -85,6 +119,9 @@ pub trait Lines {
     }
 
     fn part(&mut self, _: Part<'_>) {}
+
+    /// Once for each base and meter that counts it.
+    fn stands_whole(&mut self, _: WholeInterval) {}
 }
 
 impl<F: FnMut(Line<'_>)> Lines for F {

@@ -6,16 +6,16 @@
 use super::EngineError;
 use super::arena::{Arena, Id};
 use super::life::versions_in_force;
-use super::mentions::{counts_from, is_looked_up, measures, not_computed, read_by_values};
+use super::mentions::{counts_from, is_looked_up, measures, read_by_values};
 use super::window::is_of_window;
-use crate::domain::contract::measure::{AccrualPlace, Amount, Base, FigureDefinition, Measure};
+use crate::domain::contract::measure::{Amount, Base, FigureDefinition, Measure};
 use crate::domain::contract::term::{Cap, Term};
 use crate::domain::contract::window::Moment;
 use crate::domain::contract::{Contract, Version};
 use crate::domain::ids::{DefinedTerm, TermId};
 use crate::domain::money::Unit;
 use crate::domain::period::{Instant, Span};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Whatever yields amounts; the same through all versions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +87,10 @@ pub struct Step<'a> {
     pub shared_by: Option<StreamId>,
     /// All that comes before it.
     after: Vec<StreamId>,
+    /// The bases and figures that it asks how far they have come.
+    asked: Vec<StreamId>,
+    /// Of a base or figure: whether any step asks so.
+    pub is_added_up: bool,
 }
 
 #[derive(Clone)]
@@ -140,6 +144,11 @@ pub fn plan(agreements: &[Contract]) -> Result<Plan<'_>, EngineError> {
         let counting = layout.counting()?;
         let steps = in_file_order(layout.steps, agreements);
         epochs.push(Epoch { span: Span { start, end }, steps, counting });
+    }
+    let steps = || epochs.iter().flat_map(|epoch| &epoch.steps);
+    let asked: BTreeSet<StreamId> = steps().flat_map(|step| &step.asked).copied().collect();
+    for step in epochs.iter_mut().flat_map(|epoch| &mut epoch.steps) {
+        step.is_added_up = asked.contains(&step.stream);
     }
     for place in 0..epochs.len() {
         count_thresholds(&mut epochs, place);
@@ -353,10 +362,6 @@ impl<'a> Layout<'a, '_> {
             // A ratio of two bases has no unit: both are taken in the contract's.
             Work::Gauge(_) => Unit::Currency(agreement.head.currency),
         };
-        if let Some(what) = not_computed(&work) {
-            let (contract, name) = (agreement.head.id.clone(), self.describe(place, &self.ids.streams[stream].name));
-            return Err(EngineError::NotComputed { contract, name, what });
-        }
         let mut inputs = Vec::new();
         for measure in measures(&work) {
             if !is_looked_up(measure, version, &work) {
@@ -365,11 +370,18 @@ impl<'a> Layout<'a, '_> {
         }
         // What values name is asked for how far it has come: it is laid out before them, and passes nothing on to them.
         let mut after: Vec<StreamId> = inputs.iter().map(|(_, stream)| *stream).collect();
+        // What is owed on a day, or at a fact, is of all that its measures have come to.
+        let is_on = matches!(&work, Work::Term(Term { on: Some(_), .. }));
+        let mut asked: Vec<StreamId> = after.iter().copied().filter(|_| is_on).collect();
         for measure in read_by_values(&work, version) {
             if !matches!(measure, Measure::Figure(_)) {
-                after.extend(self.measure(place, measure, &Unit::Currency(agreement.head.currency))?);
+                let stream = self.measure(place, measure, &Unit::Currency(agreement.head.currency))?;
+                after.extend(stream);
+                asked.extend(stream);
             }
         }
+        let adds_up = |name: &StreamName| matches!(name, StreamName::Base(..) | StreamName::Figure(..));
+        asked.retain(|stream| adds_up(&self.ids.streams[*stream].name));
         let mut credits = Vec::new();
         let (mut shared_by, mut cap, mut of) = (None, None, Vec::new());
         if let Work::Term(term) = &work {
@@ -390,7 +402,22 @@ impl<'a> Layout<'a, '_> {
         }
         after.extend(credits.iter().copied().chain(shared_by));
         let is_of_window = is_of_window(&work, version);
-        Ok(Step { stream, agreement, version, work, unit, inputs, of, is_of_window, cap, credits, shared_by, after })
+        Ok(Step {
+            stream,
+            agreement,
+            version,
+            work,
+            unit,
+            inputs,
+            of,
+            is_of_window,
+            cap,
+            credits,
+            shared_by,
+            after,
+            asked,
+            is_added_up: false,
+        })
     }
 
     /// The stream of a measure; none of a contract that is not known yet, which yields nothing.
@@ -399,10 +426,7 @@ impl<'a> Layout<'a, '_> {
             Measure::Base(name) => self.stream(place, StreamName::Base(name.clone(), unit.clone())),
             Measure::Figure(name) => self.stream(place, StreamName::Figure(name.clone(), unit.clone())),
             Measure::Amount(name) => self.stream(place, StreamName::Amount(name.clone())),
-            Measure::Accrual { contract, term, when } => {
-                if *when == AccrualPlace::Received {
-                    return Err(EngineError::ReceivedAccrual { contract: contract.clone(), term: term.clone() });
-                }
+            Measure::Accrual { contract, term } => {
                 let other = self.agreements.iter().position(|it| it.head.id == *contract);
                 let Some(other) = other else { return Ok(None) };
                 let name = StreamName::Term(term.clone());

@@ -5,7 +5,7 @@ use super::item::{Attributes, AttributesId, AttributesList, Content, Item, ItemI
 use super::knowledge::Knowledge;
 use super::life::{Named, instant, lives, stretches};
 use super::memo::Memo;
-use super::outcome::{Cause, Lines, Part};
+use super::outcome::{Cause, Lines};
 use super::plan::{Epoch, Plan, Step, Stream, StreamId, StreamName, Work};
 use super::state::{CapInForce, CapKey, Group, Passing, StreamState};
 use super::table::Bands;
@@ -245,8 +245,8 @@ impl<'a, L: Lines> Engine<'a, L> {
                 Work::Term(term) => self.pass_term(step, term, &mut passing)?,
                 Work::Gauge(figure) => self.pass_gauge(step, figure, &passing)?,
             };
-            if let Some(amount) = delta.as_ref().filter(|_| self.lines.wants_parts()) {
-                self.tell_part(step, &passing, amount);
+            if let Some(amount) = &delta {
+                self.yields(step, &passing, amount);
             }
             if let Some(slot) = passing.deltas.get_mut(step.stream.place()).filter(|_| delta.is_some()) {
                 *slot = delta;
@@ -272,30 +272,6 @@ impl<'a, L: Lines> Engine<'a, L> {
         passing.deltas.fill(None);
         self.spare.push(passing.deltas);
         Ok(())
-    }
-
-    fn tell_part(&mut self, step: &Step<'a>, passing: &Passing<'_>, amount: &Exact) {
-        let part = Part {
-            contract: &step.agreement.head.id,
-            stream: &self.plan.streams[step.stream].name,
-            at: passing.at,
-            of: self.drawn_of,
-            item: passing.item,
-            taken_off: None,
-            attributes: &self.attributes[passing.attributes],
-            amount,
-        };
-        if self.taken_off.is_empty() {
-            return self.lines.part(part);
-        }
-        let taken: Exact = self.taken_off.iter().map(|(_, amount)| amount.clone()).sum();
-        let rest = amount + &taken;
-        if !rest.is_zero() {
-            self.lines.part(Part { amount: &rest, ..part });
-        }
-        for (category, amount) in &self.taken_off {
-            self.lines.part(Part { taken_off: Some(category), amount: &-amount.clone(), ..part });
-        }
     }
 
     /// Why what passes stops a step: it draws on a base that lacks a rate, and has to know.
@@ -333,8 +309,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.lines.passes();
         let (taken, lacking) = (Vec::new(), Vec::new());
         let passing = Passing { at, attributes: group, item: None, cause: Cause::Drawn, deltas, taken, lacking };
-        if let Some(step) = self.steps().get(place).filter(|_| self.lines.wants_parts()) {
-            self.tell_part(step, &passing, &amount);
+        if let Some(step) = self.steps().get(place) {
+            self.yields(step, &passing, &amount);
         }
         self.pass(passing, place.saturating_add(1))
     }

@@ -341,7 +341,6 @@ fn a_commitment_owes_what_is_not_spent() {
         carry_windows: None,
         shortfall: Shortfall::Due,
         is_outside_cap: false,
-        mix: None,
         pro_rata: Some(ProRata::Full),
         due: None,
     };
@@ -380,7 +379,7 @@ fn an_advance_is_recouped_and_a_refund_lifts_it_again() {
 #[test]
 fn a_share_of_a_share_is_unrounded_and_capped_twice() {
     // Scenario 13a: AWS passes on 80 %, up to 200; the lab owes 20 % of its own sales and of that, up to 50.
-    let drawn = Measure::Accrual { contract: "labaws".into(), term: "up".into(), when: AccrualPlace::Owed };
+    let drawn = Measure::Accrual { contract: "labaws".into(), term: "up".into() };
     let up = capped("up", of(Measure::Base("aws".into()), exact("0.80").into()), "c");
     let mut both = base("lab");
     both.select.push(Selection { of: Source::Of(drawn), filter: Filter::default(), valued_at: None });

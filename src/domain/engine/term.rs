@@ -6,7 +6,7 @@ use super::cap::{CapState, Taken};
 use super::item::{AttributesId, Content, Deduction};
 use super::leaf::ItemLeaves;
 use super::life::{calendar, instant};
-use super::node::{evaluate, leaves_of};
+use super::node::evaluate;
 use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::{CapId, Step, Stream, StreamName, Work};
 use super::pro_rata::part_of_window;
@@ -14,10 +14,10 @@ use super::run::{Engine, content};
 use super::state::{CapInForce, Passing, Waiting};
 use super::table::{Bands, Circumstances};
 use super::watch::Total;
-use super::window::{WindowPlace, compares};
-use crate::domain::contract::measure::{Amount, Measure, PartBlock};
+use super::window::{WindowPlace, needs_whole};
+use crate::domain::contract::measure::{Amount, Measure};
 use crate::domain::contract::selector::{Attribute, Filter};
-use crate::domain::contract::term::{Apply, Cap, Excess, Payees, Tail, TailItems, Term, Tiers};
+use crate::domain::contract::term::{Cap, Excess, Payees, Tail, TailItems, Term, Tiers};
 use crate::domain::contract::value::Notice;
 use crate::domain::ids::{PartyId, TermId};
 use crate::domain::money::Exact;
@@ -45,11 +45,12 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(None);
         }
         let group = self.group(&amount.per, step, passing.attributes, passing.at);
+        self.count_level(step, amount.tiers.as_ref(), group, passing);
         if step.is_of_window {
             self.gather(step, (&amount.node, amount.tiers.as_ref()), group, passing)?;
             return Ok(None);
         }
-        if compares(&amount.node) {
+        if needs_whole(&amount.node) {
             self.needs_items();
         }
         let mut leaves = ItemLeaves { engine: self, step, passing, tiers: amount.tiers.as_ref(), group };
@@ -80,6 +81,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let group = self.group(&term.per, step, passing.attributes, passing.at);
         self.count_toward_minimum(step, term, group, passing);
         self.share_usage(step, term, passing);
+        self.count_level(step, term.tiers.as_ref(), group, passing);
         let Some(node) = &term.node else { return Ok(None) };
         if term.on.is_some() {
             return Ok(None);
@@ -96,7 +98,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             self.gather(step, (node, term.tiers.as_ref()), group, passing)?;
             return Ok(None);
         }
-        if compares(node) {
+        if needs_whole(node) {
             self.needs_items();
         }
         let mut leaves = ItemLeaves { engine: self, step, passing, tiers: term.tiers.as_ref(), group };
@@ -152,33 +154,6 @@ impl<'a, L: Lines> Engine<'a, L> {
         let at = named_at(step, passing).map_or(passing.at, |named| named.min(passing.at));
         let lives = self.streams.get(step.stream.place()).map(|state| &state.lives);
         lives.and_then(|lives| lives.first()).is_some_and(|life| at < life.start)
-    }
-
-    /// Counts toward the tiers and blocks of a term before it begins, from the date on that it states.
-    pub(super) fn count_only(&mut self, step: &'a Step<'a>, term: &'a Term, passing: &Passing<'_>) {
-        let mut leaves = Vec::new();
-        term.node.iter().for_each(|node| leaves_of(node, &mut leaves));
-        for leaf in leaves {
-            let measured = step.input(leaf.of).and_then(|of| delta(passing, of)).cloned();
-            let running =
-                leaf.blocks.filter(|blocks| matches!(blocks.part, PartBlock::Running(_) | PartBlock::Started(_)));
-            if let Some((measured, blocks)) = measured.zip(running) {
-                let group = self.group(&term.per, step, passing.attributes, passing.at);
-                self.blocks(step, (group, passing.at), &measured, blocks);
-            }
-        }
-        let Some(tiers) = term.tiers.as_ref().filter(|tiers| !matches!(tiers.apply, Apply::Level(_))) else { return };
-        let counter_of = match &tiers.of {
-            Some(measure) => step.input(measure).filter(|of| *of != step.stream),
-            None => step.of.first().copied(),
-        };
-        let Some(adds) = counter_of.and_then(|of| delta(passing, of)).cloned() else { return };
-        let (known, group) = (self.known, self.group(&term.per, step, passing.attributes, passing.at));
-        if let Some(state) = self.group_state(step.stream, group)
-            && state.tiers.counts(step.agreement, &tiers.counting, known, passing.at)
-        {
-            state.tiers.count += &adds;
-        }
     }
 
     /// Whether a term is in force for what passes, as for the item that a deduction names.
@@ -292,6 +267,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 state.paid_back.pay(&amount);
             }
         }
+        self.count_own(step, term, (group, at), &amount);
         let (contract, version) = (&step.agreement.head.id, step.version.number);
         let line =
             Line { contract, term: &term.id, version, group, at, cause, base, uncapped, amount: amount.clone(), cap };

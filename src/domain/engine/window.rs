@@ -67,7 +67,7 @@ pub(super) fn is_of_window(work: &Work<'_>, version: &Version) -> bool {
     let Some(node) = node else { return false };
     let is_of_item = each == Some(&WindowRule::Item);
     let has_bands = node.tables().iter().any(|table| table.has_bands());
-    (compares(node) && !is_of_item)
+    (needs_whole(node) && !is_of_item)
         || (has_bands && tiers.is_some_and(|tiers| tiers.apply == Apply::Whole))
         || (has_bands && tiers.is_some_and(|tiers| is_read_at_end(version, tiers)))
 }
@@ -83,12 +83,12 @@ fn own_window<'s>(step: &'s Step<'_>) -> Option<&'s WindowRule> {
 }
 
 /// Whether a node yields something else of a sum than of its parts.
-pub(super) fn compares(node: &Node) -> bool {
-    match &node.kind {
+pub(super) fn needs_whole(node: &Node) -> bool {
+    let is_whole = |kind: &NodeKind| match kind {
         NodeKind::GreatestOf(_) | NodeKind::LeastOf(_) | NodeKind::Fixed(_) | NodeKind::Yearly { .. } => true,
-        NodeKind::Sum(nodes) => nodes.iter().any(compares),
-        NodeKind::Share { .. } | NodeKind::Price { .. } => node.less.iter().any(compares),
-    }
+        NodeKind::Sum(_) | NodeKind::Share { .. } | NodeKind::Price { .. } => false,
+    };
+    node.all().into_iter().any(|node| is_whole(&node.kind))
 }
 
 /// Whether the band that holds is known only once the window is over.

@@ -14,6 +14,7 @@ use super::contract::{Contract, Version};
 use super::engine::EngineError;
 use super::engine::books::{self, Account, ByPeriod, Run};
 use super::engine::feed::{Feed, Known};
+use super::engine::outcome::CapUse;
 use super::ids::{ContractId, TermId};
 use super::money::{Exact, Unit};
 use super::period::Instant;
@@ -146,7 +147,10 @@ impl<'a> Explanation<'a> {
         let amount: Exact = lines.iter().map(|line| line.amount.clone()).sum();
         let mut before = Node::of_parts(Kind::BeforeCap, "before the cap", &name, parts);
         let left = &amount - &before.amount;
-        let caps: Vec<_> = lines.iter().filter_map(|line| line.cap.as_ref()).collect();
+        let mut caps = BTreeMap::new();
+        for (group, line) in lines.iter().filter_map(|line| line.cap.as_ref()) {
+            CapUse::use_further(&mut caps, *group, line);
+        }
         let mut node = if caps.is_empty() && left.is_zero() {
             Node::of_parts(Kind::Version, what, &name, before.parts)
         } else {
@@ -154,11 +158,7 @@ impl<'a> Explanation<'a> {
             let is_more = !left.is_negative() && !left.is_zero();
             let why = if is_more { "what had waited under the cap" } else { "what the cap leaves out" };
             let mut cap = Node::new(Kind::Cap, why, left, &name);
-            cap.cap = caps.first().zip(caps.last()).map(|(first, last)| node::Cap {
-                limit: last.limit.clone(),
-                before: first.before.clone(),
-                after: last.after.clone(),
-            });
+            cap.cap = CapUse::in_all(caps.values());
             Node::of_parts(Kind::Version, what, &name, vec![before, cap])
         };
         node.clause = term.map(|(_, term)| term.clause.clone());

@@ -1,6 +1,7 @@
 //! A node of an explanation, whose parts sum to it.
 
 use crate::domain::contract::{Assumption, Clause};
+use crate::domain::engine::outcome::CapUse;
 use crate::domain::money::Exact;
 use crate::domain::period::Instant;
 use serde::Serialize;
@@ -20,7 +21,7 @@ pub struct Node {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clause: Option<Clause>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cap: Option<Cap>,
+    pub cap: Option<CapUse>,
     /// What of it is not official.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rests_on: Vec<Assumption>,
@@ -62,14 +63,6 @@ pub enum Kind {
     Record,
     /// Parts that are not told by themselves.
     Rest,
-}
-
-/// How far a cap was used up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Cap {
-    pub limit: Exact,
-    pub before: Exact,
-    pub after: Exact,
 }
 
 impl Node {

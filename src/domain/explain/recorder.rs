@@ -3,7 +3,7 @@
 use crate::domain::calendar::Window;
 use crate::domain::contract::measure::Measure;
 use crate::domain::contract::selector::Attribute;
-use crate::domain::engine::item::{Charge, Content, Item};
+use crate::domain::engine::item::{AttributesId, Charge, Content, Item};
 use crate::domain::engine::outcome::{CapUse, Cause, Line, Lines, Part};
 use crate::domain::engine::plan::StreamName;
 use crate::domain::ids::{ContractId, TermId};
@@ -32,7 +32,8 @@ pub(super) struct Accrual {
     pub base: Exact,
     pub uncapped: Exact,
     pub amount: Exact,
-    pub cap: Option<CapUse>,
+    /// How far its cap was used up, and which counter of it.
+    pub cap: Option<(AttributesId, CapUse)>,
 }
 
 /// A part of what a stream yields.
@@ -97,7 +98,7 @@ impl Lines for Recorder {
             base: line.base,
             uncapped: line.uncapped,
             amount: line.amount,
-            cap: line.cap.map(|(_, cap)| cap),
+            cap: line.cap,
         };
         self.lines.entry((period, line.contract.clone(), line.term.clone())).or_default().push(accrual);
     }
@@ -118,7 +119,7 @@ impl Lines for Recorder {
             pass: self.pass,
             at: part.at,
             of: part.of.filter(|_| part.taken_off.is_none()).cloned(),
-            what: what(&part),
+            what: part.what(),
             place: values.join(" / "),
             amount: part.amount.clone(),
             source: part.item.filter(|_| part.of.is_none()).map_or(Origin::Streams, |item| origin(item, &part)),
@@ -138,21 +139,6 @@ fn words(cause: Cause<'_>) -> &'static str {
         Cause::Deferred => "what had waited under the cap",
         Cause::PaidBack => "paid back by another term",
         Cause::On => "a fixed day or fact",
-    }
-}
-
-fn what(part: &Part<'_>) -> String {
-    if let Some(category) = part.taken_off {
-        return format!("deduction {category}");
-    }
-    match part.item.map(|item| &item.content) {
-        None => "accruals".to_owned(),
-        Some(Content::Usage { .. }) => "usage".to_owned(),
-        Some(Content::Billing(_)) => "billing".to_owned(),
-        Some(Content::Receipt(_)) => "receipt".to_owned(),
-        Some(Content::Deduction(deduction)) => format!("deduction {}", deduction.category),
-        Some(Content::Figure { name, .. }) => format!("figure {name}"),
-        Some(Content::Event { name, .. }) => format!("fact {name}"),
     }
 }
 

@@ -46,6 +46,9 @@ pub enum Answer {
     Failed {
         /// For programs: `missing_price`, `period_closed` and others.
         code: &'static str,
+        /// Whether something can still be recorded or agreed with which the step has an answer.
+        #[serde(skip)]
+        is_waiting: bool,
         message: String,
     },
     Entitled {

@@ -4,12 +4,14 @@ use super::Scenario;
 use super::known::known_at;
 use super::run::{StepError, as_known, fed};
 use crate::domain::contract::folder::{FolderErrors, read_folder};
+use crate::domain::contract::problem::there_is;
 use crate::domain::engine::books::{self, Detail};
 use crate::domain::engine::feed::feed;
 use crate::domain::explain::node::Node;
 use crate::domain::explain::{Explanation, Question};
 use crate::domain::ids::{ContractId, TermId};
 use crate::domain::period::Instant;
+use std::collections::BTreeSet;
 
 /// What of a scenario is to be explained.
 #[derive(Clone, Debug)]
@@ -28,12 +30,14 @@ pub enum ExplainError {
     Contracts(#[from] FolderErrors),
     #[error(transparent)]
     Step(#[from] StepError),
+    #[error("no version of {contract} has a term \"{term}\"{}", there_is(.known))]
+    UnknownTerm { contract: ContractId, term: TermId, known: Vec<String> },
 }
 
 /// A tree for each amount that is owed for the period.
 ///
 /// # Errors
-/// The contracts are refused, there is no such contract or period, or nothing can be said of what is owed.
+/// The contracts are refused, there is no such contract, period or term, or nothing can be said of what is owed.
 pub fn explain(scenario: &Scenario, of: &Amounts<'_>, question: Question) -> Result<Vec<Node>, ExplainError> {
     let folder = read_folder(&scenario.documents)?;
     let contracts = as_known(&folder.contracts, of.known_at);
@@ -42,6 +46,12 @@ pub fn explain(scenario: &Scenario, of: &Amounts<'_>, question: Question) -> Res
     let period = contract.head.settlement.named(of.period);
     let period = period
         .ok_or_else(|| StepError::UnknownPeriod { contract: of.contract.clone(), period: of.period.to_owned() })?;
+    let all = contract.versions.iter().flat_map(|version| &version.terms).filter(|term| !term.is_input);
+    let known: BTreeSet<&TermId> = all.map(|term| &term.id).collect();
+    if let Some(term) = of.term.filter(|term| !known.contains(term)) {
+        let known = known.iter().map(ToString::to_string).collect();
+        return Err(ExplainError::UnknownTerm { contract: of.contract.clone(), term: term.clone(), known });
+    }
     let end = period.span(contract.head.zone).end;
     let known = known_at(scenario, of.known_at);
     let trees = fed((&contracts, &folder.register), &known, |known| {

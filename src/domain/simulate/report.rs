@@ -116,10 +116,17 @@ pub struct Difference<K> {
     pub of: K,
     /// None: of all periods together.
     pub period: Option<String>,
-    /// In the order of the cases.
-    pub amounts: Vec<Exact>,
-    /// What each case after the first has more than the one that it is compared with.
-    pub differences: Vec<Exact>,
+    /// In their order.
+    pub cases: Vec<InCase>,
+}
+
+/// An amount in one case.
+#[derive(Clone, Debug, Serialize)]
+pub struct InCase {
+    pub case: String,
+    pub amount: Exact,
+    /// What it has more than the case that it is compared with; none for the scenario as it is given.
+    pub less: Option<Exact>,
 }
 
 /// A case before it is reported.
@@ -134,8 +141,8 @@ pub struct Ran {
 
 /// Reports on the cases of a scenario, of which the first is the scenario as it is given.
 pub fn report(scenario: &str, by: By, ran: Vec<Ran>) -> Report {
-    let compared: Vec<Option<usize>> = ran.iter().map(|case| case.compared_with).collect();
-    let names: Vec<String> = ran.iter().map(|case| case.name.clone()).collect();
+    let compared: Vec<(String, Option<usize>)> =
+        ran.iter().map(|case| (case.name.clone(), case.compared_with)).collect();
     let mut sums = Vec::new();
     let mut party_sums = Vec::new();
     let mut cases = Vec::new();
@@ -149,7 +156,7 @@ pub fn report(scenario: &str, by: By, ran: Vec<Ran>) -> Report {
         let parties = by_party(&booked);
         cases.push(CaseReport {
             name,
-            compared_with: compared_with.and_then(|place| names.get(place).cloned()),
+            compared_with: compared_with.and_then(|place| compared.get(place)).map(|(name, _)| name.clone()),
             steps,
             booked: booked.iter().map(|((account, period), amount)| of(account, period, amount)).collect(),
             parties: parties.iter().map(|((party, period), it)| of_party(party, period, it)).collect(),
@@ -211,7 +218,7 @@ fn by_party(sums: &Sums<Account>) -> BTreeMap<(PartyUnit, String), (Exact, Exact
 }
 
 /// Every amount of any case in all of them, by period and then of all periods.
-fn differences<K: Clone + Ord>(cases: &[Sums<K>], compared: &[Option<usize>], by: By) -> Vec<Difference<K>> {
+fn differences<K: Clone + Ord>(cases: &[Sums<K>], compared: &[(String, Option<usize>)], by: By) -> Vec<Difference<K>> {
     if cases.len() < 2 {
         return Vec::new();
     }
@@ -239,20 +246,24 @@ fn difference<K: Clone>(
     of: &K,
     period: Option<String>,
     amounts: Vec<Exact>,
-    compared: &[Option<usize>],
+    compared: &[(String, Option<usize>)],
 ) -> Difference<K> {
-    let other = |place: Option<usize>| place.and_then(|place| amounts.get(place));
+    let less = |amount: &Exact, other: Option<usize>| Some(amount - amounts.get(other?)?);
     let pairs = amounts.iter().zip(compared);
-    let differences = pairs.filter_map(|(amount, compared)| Some(amount - other(*compared)?)).collect();
-    Difference { of: of.clone(), period, differences, amounts }
+    let cases = pairs.map(|(amount, (case, other))| InCase {
+        case: case.clone(),
+        amount: amount.clone(),
+        less: less(amount, *other),
+    });
+    Difference { of: of.clone(), period, cases: cases.collect() }
 }
 
 impl Report {
-    /// The codes of the steps that have no answer, over all cases.
-    pub fn failures(&self) -> impl Iterator<Item = &'static str> {
+    /// Of each step that has no answer, over all cases: whether something can still be recorded with which it has one.
+    pub fn failures(&self) -> impl Iterator<Item = bool> {
         let answers = self.cases.iter().flat_map(|case| &case.steps).map(|step| &step.answer);
         answers.filter_map(|answer| match answer {
-            Answer::Failed { code, .. } => Some(*code),
+            Answer::Failed { is_waiting, .. } => Some(*is_waiting),
             _ => None,
         })
     }

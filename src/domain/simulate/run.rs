@@ -52,7 +52,6 @@ impl StepError {
             Self::Engine(EngineError::Straddling { .. }) => "straddling",
             Self::Engine(EngineError::NoPeriod { .. }) => "no_period",
             Self::Engine(EngineError::NothingUsed { .. }) => "nothing_used",
-            Self::Engine(EngineError::NotComputed { .. } | EngineError::ReceivedAccrual { .. }) => "not_computed",
             Self::Engine(EngineError::ToBeAgreed { .. }) => "to_be_agreed",
             Self::Engine(EngineError::Assumed { .. }) => "assumed",
             Self::Engine(EngineError::Circle { .. } | EngineError::Undeclared { .. }) => "refused",
@@ -64,9 +63,11 @@ impl StepError {
     }
 }
 
-/// Whether a step has no answer for want of something that can still be recorded or agreed; by its error's code.
-pub fn is_waiting(code: &str) -> bool {
-    matches!(code, "missing_fx" | "missing_price" | "missing_figure" | "nothing_used" | "to_be_agreed")
+impl From<StepError> for Answer {
+    fn from(error: StepError) -> Self {
+        let is_waiting = matches!(&error, StepError::Engine(engine) if engine.is_waiting());
+        Self::Failed { code: error.code(), is_waiting, message: error.to_string() }
+    }
 }
 
 /// How usage reaches the engine.
@@ -98,9 +99,7 @@ pub fn run_by(scenario: &Scenario, grain: Grain, mut told: impl FnMut()) -> Resu
     let mut answers = Answers::default();
     for step in &scenario.steps {
         let answer = simulation.answer(step);
-        answers
-            .steps
-            .push(answer.unwrap_or_else(|error| Answer::Failed { code: error.code(), message: error.to_string() }));
+        answers.steps.push(answer.unwrap_or_else(Answer::from));
         told();
     }
     let booked = simulation.books.totals().map(|(account, amount)| {

@@ -2,8 +2,13 @@
 
 use super::Scenario;
 use super::answer::{Answer, Answers};
+use super::explained::{Amounts, ExplainError, explain};
 use super::run::run;
 use crate::domain::contract::folder::SourceFile;
+use crate::domain::explain::node::Node;
+use crate::domain::explain::{Depth, Question};
+use crate::domain::ids::TermId;
+use crate::domain::period::Instant;
 
 const REGISTER: &str = r#"# Register
 
@@ -32,8 +37,12 @@ p,model-a,requests,default,,,,,1,1,USD,,,list,
 
 const SETTLE: &str = r#"{"step":"settle","contract":"main","period":"2026-01","cutoff":"2026-02-05T00:00:00Z"}"#;
 
-/// One sale of 100 in January under a contract with `head` and `terms` beside a share of 20 %.
+/// The answers to steps about one sale of 100 in January under a contract with `head` and `terms` beside a share of 20 %.
 fn answers(head: &str, terms: &str, steps: &str) -> Answers {
+    run(&scenario(head, terms, steps)).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn scenario(head: &str, terms: &str, steps: &str) -> Scenario {
     let contract = format!(
         r#"# Main
 
@@ -77,14 +86,13 @@ of = "Sales"
         ("steps.jsonl", steps),
     ];
     let file = |(path, text): (&str, &str)| SourceFile { path: path.to_owned(), text: text.to_owned() };
-    let scenario = Scenario::read(&files.map(file)).unwrap_or_else(|errors| panic!("{errors}"));
-    run(&scenario).unwrap_or_else(|errors| panic!("{errors}"))
+    Scenario::read(&files.map(file)).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 #[track_caller]
 fn stops(head: &str, terms: &str, expect: &str, words: &str) {
     match answers(head, terms, SETTLE).steps.as_slice() {
-        [Answer::Failed { code, message }] => {
+        [Answer::Failed { code, message, .. }] => {
             assert_eq!(*code, expect, "{message}");
             assert!(message.contains(words), "{message}");
         }
@@ -112,20 +120,41 @@ fn a_step_books_and_is_the_same_twice() {
 #[test]
 fn what_is_assumed_is_refused_where_the_contract_says_so() {
     let assumed = "confidence = \"assumed\"\nsource = \"the number is redacted\"";
-    stops("assumed = \"refuse\"", assumed, "assumed", "main/share rests on");
+    stops("assumed = \"refuse\"", assumed, "assumed", "or assumed = \"allow\"");
     assert!(matches!(answers("", assumed, SETTLE).steps.as_slice(), [Answer::Settled { .. }]));
 }
 
 #[test]
 fn what_is_to_be_agreed_stops_the_settlement() {
     let open = "\n[open.\"Joint technology\"]\nagree = \"shared equitably\"\nmeanwhile = \"stop\"";
-    stops("", open, "to_be_agreed", "\"Joint technology\" is still to be agreed");
+    stops("", open, "to_be_agreed", "or write meanwhile = \"nothing\"");
 }
 
 #[test]
-fn what_is_not_computed_is_refused() {
-    let mix = "minimum = { is = \"50 USD\", each = \"month\", of = \"Sales\", mix = { by = \"product\", at_most = \"50%\" } }";
-    stops("", mix, "not_computed", "is not computed yet");
-    let received = "\n[base.Paid]\nselect = { accrual = \"main/share\", as = \"received\" }\n[term.more]\npayer = \"lab\"\npayee = \"ms\"\nrate = \"1%\"\nof = \"Paid\"";
-    stops("", received, "not_computed", "drawn on as received");
+fn what_is_missing_is_told_with_what_helps() {
+    let euros = "\n[term.more]\npayer = \"lab\"\npayee = \"ms\"\nrate = \"1%\"\nof = \"Sales\"\nin = \"EUR\"\n[fx]\nsource = \"ECB\"\ndate = \"item\"";
+    stops("", euros, "missing_fx", "for 2026-01-10; add the row to fx.csv and apply it");
+    let pool = "\n[base.Other]\nselect = { units = { meter = \"requests\", seller = \"ms\" } }\n[term.pool]\npayer = \"lab\"\npayee = { each = \"operator\", by = \"Other\", if_none = \"stop\" }\nrate = \"1%\"\nof = \"Sales\"";
+    stops("", pool, "nothing_used", "record the usage, or write if_none");
+}
+
+#[test]
+fn an_explanation_names_parts_as_a_statement_does_and_refuses_a_term_that_is_none() {
+    let scenario = scenario("", "", SETTLE);
+    let of = |term: &str| {
+        let (contract, term) = ("main".into(), TermId::new(term));
+        let amounts = Amounts { contract: &contract, period: "2026-01", term: Some(&term), known_at: Instant::MAX_UTC };
+        explain(&scenario, &amounts, Question { depth: Depth::Sums, limit: 9 })
+    };
+    fn words(node: &Node) -> String {
+        node.parts.iter().fold(node.what.clone(), |all, part| format!("{all}\n{}", words(part)))
+    }
+    let told: String = of("share").expect("a tree").iter().map(words).collect();
+    assert!(told.contains("\ncharges, coreweave / direct"), "{told}");
+    match of("shares") {
+        Err(error @ ExplainError::UnknownTerm { .. }) => {
+            assert_eq!(error.to_string(), "no version of main has a term \"shares\"; there is share");
+        }
+        other => panic!("{other:?}"),
+    }
 }

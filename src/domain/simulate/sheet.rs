@@ -64,13 +64,12 @@ impl Cell {
 }
 
 impl Report {
-    /// A sheet of every case, those with rows; of differences that of all cases.
+    /// A sheet of every case, with or without rows; of differences that of all cases.
     pub fn sheets(&self, kind: SheetKind) -> Vec<(&str, Sheet)> {
-        let sheets: Vec<(&str, Sheet)> = match kind {
+        match kind {
             SheetKind::Differences => vec![("", differences(self))],
             _ => self.cases.iter().map(|case| (case.name.as_str(), case.sheet(kind, self.by))).collect(),
-        };
-        sheets.into_iter().filter(|(_, sheet)| !sheet.rows.is_empty()).collect()
+        }
     }
 }
 
@@ -175,7 +174,7 @@ fn asked(step: &Answered) -> Vec<Vec<Cell>> {
     let (answer, why) = match &step.answer {
         Answer::Settled { .. } => ("settled", Cell::Nothing),
         Answer::Closed => ("closed", Cell::Nothing),
-        Answer::Failed { code, message } => (*code, Cell::text(message)),
+        Answer::Failed { code, message, .. } => (*code, Cell::text(message)),
         Answer::Entitled { .. } | Answer::Findings { .. } | Answer::Charges(_) | Answer::Period { .. } => {
             ("told", Cell::Nothing)
         }
@@ -364,12 +363,9 @@ fn row<K>(mut row: Vec<Cell>, of: &Difference<K>, unit: &Unit) -> Vec<Cell> {
     row.push(Cell::text(of.period.as_deref().unwrap_or("total")));
     row.push(Cell::text(unit));
     let amount = |amount: &Exact| Cell::Amount(amount.clone(), unit.clone());
-    let mut differences = of.differences.iter();
-    for (place, case) in of.amounts.iter().enumerate() {
-        row.push(amount(case));
-        if place > 0 {
-            row.extend(differences.next().map(amount));
-        }
+    for case in &of.cases {
+        row.push(amount(&case.amount));
+        row.extend(case.less.as_ref().map(amount));
     }
     row
 }

@@ -104,9 +104,9 @@ fn compared(files: &[SourceFile], what_if: &WhatIf, by: By) -> Report {
 /// The amounts and differences of the one term, by period.
 fn told(report: &Report) -> Vec<String> {
     let row = |it: &super::report::Difference<super::report::Account>| {
-        let list =
-            |of: &[crate::domain::money::Exact]| of.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        format!("{}: {} | {}", it.period.as_deref().unwrap_or("total"), list(&it.amounts), list(&it.differences))
+        let amounts: Vec<String> = it.cases.iter().map(|case| case.amount.to_string()).collect();
+        let less: Vec<String> = it.cases.iter().filter_map(|case| Some(case.less.as_ref()?.to_string())).collect();
+        format!("{}: {} | {}", it.period.as_deref().unwrap_or("total"), amounts.join(" "), less.join(" "))
     };
     report.differences.iter().map(row).collect()
 }
@@ -162,7 +162,11 @@ fn an_amendment_stands_beside_the_same_paths_without_it() {
     // Amended: 20 + 10 + 15; on the path: 20 + 15 + 20; both: 20 + 7.50 + 10.
     assert_eq!(told(&report), ["2026: 70 45 55 37.5 | -25 -15 -17.5", "total: 70 45 55 37.5 | -25 -15 -17.5"]);
     let party = &report.party_differences[0];
-    assert_eq!((party.of.party.as_str(), party.amounts[1].to_string()), ("lab", "-45".to_owned()));
+    let [given, amended, ..] = party.cases.as_slice() else { panic!("{party:?}") };
+    assert_eq!((party.of.party.as_str(), given.case.as_str(), &given.less), ("lab", "as given", &None));
+    // It owes 70 as given and 45 as amended.
+    assert_eq!((amended.case.as_str(), amended.amount.to_string()), ("amendment", "-45".to_owned()));
+    assert_eq!(amended.less.as_ref().map(ToString::to_string), Some("25".to_owned()));
 }
 
 #[test]
@@ -252,7 +256,10 @@ fn sheets_tell_what_is_owed_and_booked() {
     assert_eq!(sheet(SheetKind::Owed), ["1,main,share,2026,350,70,70,70,USD,,,,"]);
     assert_eq!(sheet(SheetKind::Parties), ["lab,2026,0,70,-70,USD", "ms,2026,70,0,70,USD"]);
     assert_eq!(sheet(SheetKind::Steps), ["1,settle main 2026-03 as known at 2026-04-05T00:00:00Z,settled,"]);
-    assert!(report.sheets(SheetKind::Crossings).is_empty() && report.sheets(SheetKind::Differences).is_empty());
+    // Those without rows have headings.
+    for kind in [SheetKind::Crossings, SheetKind::Differences] {
+        assert!(matches!(report.sheets(kind).as_slice(), [(_, it)] if it.rows.is_empty() && !it.columns.is_empty()));
+    }
     let by_period = compared(&files(), &WhatIf::default(), By::Period);
     let (_, booked) = by_period.sheets(SheetKind::Booked).pop().expect("rows");
     assert_eq!(booked.rows.len(), 3);

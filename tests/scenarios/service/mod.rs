@@ -142,8 +142,8 @@ impl Desk {
         let mut answers = answer::Answers::default();
         for step in steps {
             answers.steps.push(self.answer(step).await.unwrap_or_else(|failure| match failure {
-                Failure::Step(error) => Answer::Failed { code: error.code(), message: error.to_string() },
-                Failure::Code(code, message) => Answer::Failed { code, message },
+                Failure::Step(error) => error.into(),
+                Failure::Code(code, message) => Answer::Failed { code, is_waiting: false, message },
             }));
         }
         for contract in &self.folder.contracts {

@@ -247,7 +247,7 @@ pub struct RawSelector {
     pub accrual: Option<Spanned<String>>,
     pub base: Option<Spanned<String>>,
     pub amount: Option<Spanned<String>>,
-    pub r#as: Option<super::measure::AccrualPlace>,
+    pub r#as: Option<Spanned<RawAs>>,
     pub r#where: Option<Spanned<RawFilter>>,
     pub not: Option<Spanned<OneOrMore<RawFilter>>>,
     pub valued_at: Option<Spanned<String>>,

@@ -5,7 +5,7 @@ use super::super::measure::{DayCount, Place};
 use super::super::rights::OnBreach;
 use super::super::term::{Carry, Excess, IfNone, Read, Rest, Shortfall, TailItems, Tax};
 use super::super::window::ProRata;
-use super::{Named, OneOrMore, Provenance, RawFilter, RawValue, with_source};
+use super::{Named, OneOrMore, Provenance, RawAs, RawFilter, RawValue, with_source};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -96,7 +96,7 @@ with_node! { plain;
         pub deductions: Option<Spanned<Vec<String>>>,
         pub figure: Option<Spanned<String>>,
         pub accrual: Option<Spanned<String>>,
-        pub r#as: Option<super::super::measure::AccrualPlace>,
+        pub r#as: Option<Spanned<RawAs>>,
         pub base: Option<Spanned<String>>,
         pub amount: Option<Spanned<String>>,
         pub at: Option<Place>,
@@ -113,7 +113,6 @@ with_node! { with_source;
         pub per: Vec<Spanned<String>>,
         pub tiers: Option<Spanned<RawTiers>>,
         pub r#in: Option<Spanned<String>>,
-        pub over: Option<Spanned<String>>,
     }
 
     pub struct RawTerm {
@@ -264,19 +263,10 @@ pub struct RawMinimum {
     pub outside_cap: bool,
     pub due: Option<Spanned<String>>,
     pub pro_rata: Option<ProRata>,
-    pub mix: Option<Spanned<RawMix>>,
 }
 
 fn due() -> Shortfall {
     Shortfall::Due
-}
-
-/// The most of what counts toward a minimum that may have one value of an attribute.
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawMix {
-    pub by: Spanned<String>,
-    pub at_most: Spanned<RawValue>,
 }
 
 #[derive(Clone, Deserialize)]

@@ -34,6 +34,16 @@ pub struct RawRow {
     pub otherwise: Option<Spanned<RawValue>>,
 }
 
+/// Where what a term yields counts for what draws on it.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RawAs {
+    /// At the item behind it.
+    Owed,
+    /// When it is paid, which no record says: it is read to be refused in words.
+    Received,
+}
+
 /// `3`, or `"1-6"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]

@@ -102,6 +102,10 @@ impl<'a> Scope<'a> {
         {
             return file.fail(&at, Problem::ReadWithoutWindow);
         }
+        // A window begins with nothing but what was reported before it.
+        if apply == Apply::Level(Read::WindowStart) && !matches!(of, Some(Measure::Figure(_))) {
+            return file.fail(&at, Problem::LevelAtStart);
+        }
         Ok((Tiers { apply, of, counting }, kind))
     }
 }

@@ -4,7 +4,7 @@ use super::super::Version;
 use super::super::parsed::{Parsed, unknown};
 use super::super::problem::Problem;
 use super::super::raw::{Named, RawCap, RawMinimum, RawTerm, RawValue};
-use super::super::term::{Cap, Carry, CarryLimit, Credit, Minimum, Mix};
+use super::super::term::{Cap, Carry, CarryLimit, Credit, Minimum};
 use super::super::value::Cell;
 use super::super::window::WindowRule;
 use super::value::{Kind, Want};
@@ -136,13 +136,6 @@ impl<'a> Scope<'a> {
         if raw.carry != Carry::None && raw.cumulative {
             return file.fail(&at, Problem::CumulativeCarry);
         }
-        let mix = raw.mix.as_ref().map(|mix| {
-            let raw = mix.get_ref();
-            let want = Want::plain("at_most", Kind::Rate { above_one: false });
-            let by = self.attribute(file, &raw.by.span(), raw.by.get_ref())?;
-            Ok(Mix { by, at_most: self.number(file, &raw.at_most, &want, noted)? })
-        });
-        let mix = mix.transpose()?;
         let windows = each != WindowRule::Term;
         Ok(Minimum {
             is: self.table(file, &raw.is, &Want { windows, ..Want::plain("minimum", kind) }, noted)?,
@@ -154,7 +147,6 @@ impl<'a> Scope<'a> {
             carry_windows: raw.carry_for.as_ref().map(|it| *it.get_ref()),
             shortfall: raw.shortfall,
             is_outside_cap: raw.outside_cap,
-            mix,
             pro_rata: pro_rata.or(self.head.pro_rata),
             due: raw.due.as_ref().map(|it| self.due_named(&it.span(), it.get_ref(), noted)).transpose()?,
         })

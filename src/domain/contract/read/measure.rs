@@ -12,7 +12,7 @@ use super::node::NodeWant;
 use super::unit::MeasuredIn;
 use super::value::{Kind, Want};
 use super::window::Edge;
-use super::{Notes, Result, Scope, defined, length};
+use super::{Notes, Result, Scope, defined};
 use crate::domain::ids::DefinedTerm;
 use crate::domain::money::Exact;
 use std::collections::{BTreeMap, BTreeSet};
@@ -147,10 +147,7 @@ impl<'a> Scope<'a> {
         noted: &mut Notes,
     ) -> Result<Less> {
         let (raw, at) = (spanned.get_ref(), spanned.span());
-        let accrual = raw.accrual.as_ref().map(|name| {
-            let when = raw.r#as.unwrap_or(super::super::measure::AccrualPlace::Owed);
-            self.accrual(file, name, when)
-        });
+        let accrual = raw.accrual.as_ref().map(|name| self.accrual(file, name, raw.r#as.as_ref()));
         let named = [(&raw.figure, "figure"), (&raw.base, "base"), (&raw.amount, "amount")];
         let named = named.into_iter().filter_map(|(name, kind)| Some(self.named_as(file, name.as_ref()?, kind)));
         let measures: Vec<Measure> = accrual.into_iter().chain(named).collect::<Result<_>>()?;
@@ -169,7 +166,11 @@ impl<'a> Scope<'a> {
             }
             (None, [], true) => {
                 let want = NodeWant { unit: unit.clone(), bands: None, windows: false, above_one: false };
-                Reduction::Node(self.node(file, &at, raw.node(), &want, noted)?)
+                let node = self.node(file, &at, raw.node(), &want, noted)?;
+                if node.has_fixed() {
+                    return file.fail(&at, Problem::FixedInBase);
+                }
+                Reduction::Node(node)
             }
             _ => return file.fail(&at, Problem::LessKind),
         };
@@ -228,7 +229,7 @@ impl<'a> Scope<'a> {
         if tiers.is_some() && !node.has_bands() {
             return file.fail(&at, Problem::TiersWithoutBands);
         }
-        if each.is_none() && (node.compares() || node.has_fixed()) {
+        if each.is_none() && (node.has_comparison() || node.has_fixed()) {
             return file.fail(&at, Problem::NoWindow);
         }
         let from = self.begins(file, raw.from.as_ref())?;
@@ -243,7 +244,6 @@ impl<'a> Scope<'a> {
             unit,
             life,
             each,
-            over: raw.over.as_ref().map(|text| length(file, text)).transpose()?,
             per: self.attributes(file, &raw.per)?,
             tiers,
             assumptions,

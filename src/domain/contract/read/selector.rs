@@ -1,9 +1,9 @@
 //! Reads what selects items: attributes, facts, and the values that these may have.
 
-use super::super::measure::{AccrualPlace, Measure, Selection, Source};
+use super::super::measure::{Measure, Selection, Source};
 use super::super::parsed::{Parsed, unknown};
 use super::super::problem::{Problem, is_near};
-use super::super::raw::{OneOrMore, RawFact, RawFilter, RawSelector, RawWord};
+use super::super::raw::{OneOrMore, RawAs, RawFact, RawFilter, RawSelector, RawWord};
 use super::super::selector::{Attribute, Filter, Values};
 use super::{Result, Scope, defined};
 use crate::domain::ids::{ContractId, TermId};
@@ -185,9 +185,7 @@ impl<'a> Scope<'a> {
         };
         let measured = match (named(&raw.figure), named(&raw.accrual), named(&raw.base), named(&raw.amount)) {
             (None, None, None, None) => None,
-            (None, Some(accrual), None, None) => {
-                Some(self.accrual(file, accrual, raw.r#as.unwrap_or(AccrualPlace::Owed))?)
-            }
+            (None, Some(accrual), None, None) => Some(self.accrual(file, accrual, raw.r#as.as_ref())?),
             (Some(name), None, None, None) => Some(self.named_as(file, name, "figure")?),
             (None, None, Some(name), None) => Some(self.named_as(file, name, "base")?),
             (None, None, None, Some(name)) => Some(self.named_as(file, name, "amount")?),
@@ -258,10 +256,14 @@ impl<'a> Scope<'a> {
         }
     }
 
-    pub fn accrual(&self, file: &Parsed, name: &Spanned<String>, when: AccrualPlace) -> Result<Measure> {
+    /// What a term yields, as it is owed: of what is paid of it there are no records.
+    pub fn accrual(&self, file: &Parsed, name: &Spanned<String>, when: Option<&Spanned<RawAs>>) -> Result<Measure> {
+        if let Some(when) = when.filter(|when| *when.get_ref() == RawAs::Received) {
+            return file.fail(&when.span(), Problem::ReceivedAccrual);
+        }
         // A term that is named with its contract may be one of other versions, and brings nothing in this one.
         let accrual = |contract: &str, term: &str| {
-            Ok(Measure::Accrual { contract: ContractId::new(contract), term: TermId::new(term), when })
+            Ok(Measure::Accrual { contract: ContractId::new(contract), term: TermId::new(term) })
         };
         match name.get_ref().split_once('/') {
             Some((contract, term)) => accrual(contract, term),

@@ -27,7 +27,8 @@ impl<'a> Scope<'a> {
         for (name, spanned) in self.in_order(&self.file.raw.term) {
             self.check_term(name, spanned, version)?;
         }
-        // A shared cap that no term of the version names is none of its terms'.
+        // A shared cap that no term of the version names is none of its terms'. One that none of any version names is
+        // refused when all are read.
         let used: Vec<DefinedTerm> = version.terms.iter().filter_map(|term| term.cap.clone()).collect();
         version.caps.retain(|name, _| used.contains(name));
         Ok(())
@@ -292,7 +293,7 @@ impl<'a> Scope<'a> {
         if each.is_some() && on.is_some() {
             return self.file.fail(at, Problem::EachAndOn);
         }
-        if node.compares() && each.is_none() {
+        if node.has_comparison() && each.is_none() {
             return self.file.fail(at, Problem::NoWindow);
         }
         if node.has_fixed() {

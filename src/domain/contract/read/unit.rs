@@ -1,7 +1,7 @@
 //! What things are measured in: currencies, declared units, plain numbers; and that they fit each other.
 
 use super::super::beside::{UnitDefinition, Worth};
-use super::super::measure::{AccrualPlace, Measure};
+use super::super::measure::Measure;
 use super::super::parsed::{Parsed, unknown};
 use super::super::problem::Problem;
 use super::super::raw::{NodeFields, RawNode, RawSelector, RawValue};
@@ -89,7 +89,7 @@ impl<'a> Scope<'a> {
         if self.find(|raw| &raw.figure, name).is_some() {
             return Ok(Measure::Figure(defined(name)));
         }
-        let accrual = |contract, term| Measure::Accrual { contract, term, when: AccrualPlace::Owed };
+        let accrual = |contract, term| Measure::Accrual { contract, term };
         if self.file.raw.term.contains_key(name) {
             return Ok(accrual(self.head.id.clone(), TermId::new(name)));
         }
@@ -190,7 +190,7 @@ impl<'a> Scope<'a> {
             return self.measured_in(&measure, path);
         }
         if let Some(name) = &selector.accrual {
-            let measure = self.accrual(file, name, AccrualPlace::Owed)?;
+            let measure = self.accrual(file, name, selector.r#as.as_ref())?;
             return self.measured_in(&measure, path);
         }
         match (&selector.charges, &selector.billings, &selector.units, &selector.facts) {

@@ -1,0 +1,172 @@
+//! Small agreements with examples worked out by hand: levels that are counted, sums that are owed on a day.
+
+use apportion::domain::contract::folder::{SourceFile, read_folder};
+use apportion::domain::simulate::examples::run_examples;
+
+const REGISTER: &str = r#"# Register
+
+```toml
+[party]
+lab.name = "Lab"
+ms.name = "Cloud"
+```
+"#;
+
+/// A contract with 20 % of sales under `share`.
+fn contract(id: &str, blocks: &str, example: &str) -> SourceFile {
+    let text = format!(
+        r#"# Agreement
+
+```toml
+[contract]
+id = "{id}"
+zone = "UTC"
+currency = "USD"
+period = "month"
+rounding = "half_up"
+negative = "carry"
+pro_rata = "full"
+
+[version]
+number = 1
+effective = 2026-01-01
+
+[base.Sales]
+select = {{ charges = {{ seller = "lab" }} }}
+
+[fact.completed]
+kind = "event"
+by = "lab"
+
+[fx]
+source = "fixed by the agreement"
+date = "item"
+rates = [{{ from = "USD", to = "EUR", rate = "0.5" }}]
+
+[term.share]
+payer = "lab"
+payee = "ms"
+rate = "20%"
+of = "Sales"
+
+{blocks}
+```
+
+{example}
+"#
+    );
+    SourceFile { path: format!("{id}.md"), text }
+}
+
+#[track_caller]
+fn right(others: &[SourceFile], blocks: &str, given: &str, expect: &str) {
+    let example = format!(
+        "## Example: by hand\n\n| given | at | amount | seller |\n| --- | --- | --- | --- |\n{given}\n\n\
+         | expect | period | amount |\n| --- | --- | --- |\n{expect}\n"
+    );
+    let register = SourceFile { path: "register.md".to_owned(), text: REGISTER.to_owned() };
+    let files: Vec<SourceFile> =
+        [register, contract("main", blocks, &example)].into_iter().chain(others.to_vec()).collect();
+    let folder = read_folder(&files).unwrap_or_else(|errors| panic!("{errors}"));
+    let figures = run_examples(&folder);
+    let wrong: Vec<String> = figures.iter().filter(|it| !it.is_right).map(ToString::to_string).collect();
+    assert_eq!(figures.len(), expect.trim().lines().count());
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+const COMPLETED: &str = "| charge a | 2026-01-05 | 100 USD | lab |
+| charge b | 2026-02-03 | 50 USD | lab |
+| fact completed | 2026-02-10 | | |
+| charge c | 2026-02-20 | 200 USD | lab |";
+
+/// By 10 February sales are 100 + 50: what is sold later is not in it.
+#[test]
+fn what_is_owed_at_a_fact_is_of_all_that_a_base_has_come_to() {
+    let fee = "[term.fee]\npayer = \"lab\"\npayee = \"ms\"\nrate = \"10%\"\nof = \"Sales\"\non = \"completed\"";
+    right(&[], fee, COMPLETED, "| fee | 2026-01 | 0 USD |\n| fee | 2026-02 | 15 USD |");
+}
+
+/// By then 20 % of 150, 30 USD, have accrued: half of them are 15 USD, at 0.5 EUR 7.50.
+#[test]
+fn what_is_owed_at_a_fact_is_converted() {
+    let fee =
+        "[term.fee]\npayer = \"lab\"\npayee = \"ms\"\nin = \"EUR\"\nrate = \"50%\"\nof = \"share\"\non = \"completed\"";
+    right(&[], fee, COMPLETED, "| fee | 2026-02 | 7.50 EUR |");
+    let of_base =
+        "[term.fee]\npayer = \"lab\"\npayee = \"ms\"\nin = \"EUR\"\nrate = \"10%\"\nof = \"Sales\"\non = 2026-02-10";
+    right(&[], of_base, COMPLETED, "| fee | 2026-02 | 7.50 EUR |");
+}
+
+/// `share` of the other contract is 20 % of 150, and its namesake here is not asked.
+#[test]
+fn what_is_owed_on_a_day_is_of_the_contract_that_it_names() {
+    let fee = "[term.fee]\npayer = \"lab\"\npayee = \"ms\"\nrate = \"50%\"\nof = \"other/share\"\non = 2026-02-10\n\n[term.other-fee]\npayer = \"lab\"\npayee = \"ms\"\nrate = \"50%\"\nof = \"other/twice\"\non = 2026-02-10\n\n[term.twice]\npayer = \"lab\"\npayee = \"ms\"\nrate = \"1%\"\nof = \"Sales\"";
+    let twice = contract("other", "[term.twice]\npayer = \"lab\"\npayee = \"ms\"\nrate = \"40%\"\nof = \"Sales\"", "");
+    right(&[twice], fee, COMPLETED, "| fee | 2026-02 | 15 USD |\n| other-fee | 2026-02 | 30 USD |");
+}
+
+fn leveled(tiers: &str) -> String {
+    format!(
+        "[term.level]\npayer = \"lab\"\npayee = \"ms\"\nof = \"Sales\"\n\
+         rate = [{{ up_to = \"100 USD\", is = \"10%\" }}, {{ otherwise = \"20%\" }}]\n\
+         tiers = {{ apply = \"level\", of = \"Sales\", {tiers} }}"
+    )
+}
+
+const MONTHS: &str = "| charge a | 2026-01-05 | 100 USD | lab |
+| charge b | 2026-01-06 | 50 USD | lab |
+| charge c | 2026-02-20 | 40 USD | lab |
+| charge d | 2026-04-20 | 10 USD | lab |";
+
+/// January: at the first sale 100, 10 %; at the second 150, 20 %: 10 + 10. Each month begins anew.
+#[test]
+fn a_level_of_a_base_is_read_at_the_item() {
+    let expect = "| level | 2026-01 | 20 USD |\n| level | 2026-02 | 4 USD |\n| level | 2026-04 | 1 USD |";
+    right(&[], &leveled("read = \"at_item\", each = \"month\""), MONTHS, expect);
+}
+
+/// Of all since it began: at 190 and 200 it is 20 %.
+#[test]
+fn a_level_of_a_base_goes_on_through_the_term() {
+    let expect = "| level | 2026-01 | 20 USD |\n| level | 2026-02 | 8 USD |\n| level | 2026-04 | 2 USD |";
+    right(&[], &leveled("read = \"at_item\", each = \"term\""), MONTHS, expect);
+}
+
+/// Before January and in March nothing was sold: 10 %. February is at the rate of January's 150.
+#[test]
+fn a_level_of_a_base_is_that_of_the_window_before() {
+    let expect = "| level | 2026-01 | 15 USD |\n| level | 2026-02 | 8 USD |\n| level | 2026-04 | 1 USD |";
+    right(&[], &leveled("read = \"previous_window\", each = \"month\""), MONTHS, expect);
+}
+
+/// 100 less 10 % through 15 January, 100 less 20 % from then on: 90 + 80, of which 10 %.
+#[test]
+fn what_a_base_is_less_by_changes_at_its_date() {
+    let net = "[base.Net]\nselect = { base = \"Sales\" }\nless = [{ of = \"Sales\", rate = [{ through = 2026-01-15, is = \"10%\" }, { otherwise = \"20%\" }], at = \"item\" }]\n\n[term.net]\npayer = \"lab\"\npayee = \"ms\"\nrate = \"10%\"\nof = \"Net\"";
+    let given = "| charge a | 2026-01-10 | 100 USD | lab |\n| charge b | 2026-01-20 | 100 USD | lab |";
+    right(&[], net, given, "| net | 2026-01 | 17 USD |");
+}
+
+/// 10 % and 5 % of 200 are 30; 5 come off once a month, not at each sale.
+#[test]
+fn a_fixed_sum_comes_off_a_sum_once_a_window() {
+    let sum = "[term.sum]\npayer = \"lab\"\npayee = \"ms\"\neach = \"month\"\nsum = [{ rate = \"10%\", of = \"Sales\" }, { rate = \"5%\", of = \"Sales\" }]\nless = [{ fixed = \"5 USD\" }]";
+    let given = "| charge a | 2026-01-10 | 100 USD | lab |\n| charge b | 2026-01-20 | 100 USD | lab |";
+    right(&[], sum, given, "| sum | 2026-01 | 25 USD |");
+}
+
+/// Of a commitment of 100 at most 70 may be of one seller: of 90 and 20 count 70 and 20, and 10 are lacking.
+#[test]
+fn the_most_of_a_commitment_that_may_be_of_one_kind_is_an_amount_of_each() {
+    let amount = |name: &str, of: &str| {
+        format!("[amount.{name}]\neach = \"month\"\nlesser_of = [{{ of = \"{of}\" }}, {{ fixed = \"70 USD\" }}]\n\n")
+    };
+    let blocks = format!(
+        "[base.Bought]\nselect = {{ charges = {{ seller = \"ms\" }} }}\n\n{}{}[term.spend]\npayer = \"lab\"\n\
+         payee = \"ms\"\nminimum = {{ is = \"100 USD\", each = \"month\", of = [\"Own\", \"Others\"] }}",
+        amount("Own", "Sales"),
+        amount("Others", "Bought"),
+    );
+    let given = "| charge a | 2026-01-10 | 90 USD | lab |\n| charge b | 2026-01-20 | 20 USD | ms |";
+    right(&[], &blocks, given, "| spend | 2026-01 | 10 USD |");
+}
