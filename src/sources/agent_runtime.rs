@@ -28,7 +28,7 @@ pub(super) const SOURCE: Source = Source {
         ("metrics", Keep::Object(METRICS)),
     ]),
     folds: false,
-    version: 1,
+    rules: "agent_runtime/1",
     open: open_json,
     read,
 };

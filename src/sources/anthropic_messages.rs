@@ -31,7 +31,7 @@ pub(super) const SOURCE: Source = Source {
         ("usage", Keep::Object(USAGE)),
     ]),
     folds: false,
-    version: 1,
+    rules: "anthropic_messages/1",
     open: open_json,
     read,
 };

@@ -23,7 +23,8 @@ const ROW: &[Field] = &[
     ("ApimSubscriptionId", Keep::Name),
 ];
 
-pub(super) const SOURCE: Source = Source { keep: &Keep::Object(ROW), folds: false, version: 1, open: open_rows, read };
+pub(super) const SOURCE: Source =
+    Source { keep: &Keep::Object(ROW), folds: false, rules: "azure_gateway/1", open: open_rows, read };
 
 /// An export of several rows.
 const EXPORT: Source = Source { keep: &Keep::Object(&[("records", Keep::List(&Keep::Object(ROW)))]), ..SOURCE };

@@ -43,7 +43,7 @@ pub(super) const SOURCE: Source = Source {
         ("messageStop", Keep::Body(&[])),
     ]),
     folds: false,
-    version: 1,
+    rules: "bedrock_converse/1",
     open: open_json,
     read,
 };

@@ -64,9 +64,11 @@ const BODY_USAGE: &[Field] = &[
     ("cache_creation", Keep::Object(LIFETIMES)),
 ];
 
-pub(super) const SOURCE: Source = Source { keep: &RECORD, folds: false, version: 1, open: open_json, read };
+pub(super) const SOURCE: Source =
+    Source { keep: &RECORD, folds: false, rules: "bedrock_invocation/1", open: open_json, read };
 
-pub(super) const CLOUDWATCH: Source = Source { keep: &RECORD, folds: false, version: 1, open: open_cloudwatch, read };
+pub(super) const CLOUDWATCH: Source =
+    Source { keep: &RECORD, folds: false, rules: "bedrock_cloudwatch/1", open: open_cloudwatch, read };
 
 fn read(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Fault> {
     if record.text("messageType")? == Some("CONTROL_MESSAGE") {

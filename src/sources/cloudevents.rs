@@ -7,7 +7,7 @@
 use super::fields::{Fields, check_name, read_instant};
 use super::node::not_json;
 use super::redact::{Members, content_type, redact};
-use super::{Fault, Rejection, RejectionReason as Reason, check_size, fault, reject_shape};
+use super::{Fault, Origin, Rejection, RejectionReason as Reason, check_size, fault, reject_shape};
 use crate::domain::ids::EventId;
 use crate::domain::usage::{Amendment, AmendmentKind, Restatement, UsageContent, UsageEvent, UsageMessage};
 use serde_json::value::RawValue;
@@ -143,7 +143,8 @@ fn reject(fault: Fault, bytes: &[u8]) -> Rejection {
         return reject_shape(fault, bytes);
     }
     let (redacted, is_json) = redact(bytes);
-    Rejection { reason: fault.reason, detail: fault.detail, content_type: content_type(is_json), redacted }
+    let Fault { reason, detail } = fault;
+    Rejection { reason, detail, origin: Origin::default(), content_type: content_type(is_json), redacted }
 }
 
 /// Keeps a binary message as the structured event that it stands for.

@@ -3,21 +3,21 @@
 use super::node::Node;
 use super::record::Record;
 use super::source::{Context, NoUsage, Reading, Source};
-use super::{CloudCost, Fault, Rejection, check_size, reject_shape};
+use super::{Fault, Origin, Rejection, check_size, reject_shape};
 use super::{
-    agent_runtime, anthropic_messages, azure_gateway, bedrock_converse, bedrock_invocation, cloudevents, focus,
-    litellm, oci, openai_chat, openai_responses, openai_usage, openmeter, otel, vertex,
+    agent_runtime, anthropic_messages, azure_gateway, bedrock_converse, bedrock_invocation, cloudevents, litellm, oci,
+    openai_chat, openai_responses, openai_usage, openmeter, otel, vertex,
 };
 use crate::domain::names::names;
 use crate::domain::usage::UsageMessage;
-use std::fmt;
 use uuid::Uuid;
 
 names! {
     /// A record format, by the name that configuration gives it.
-    #[derive(Hash)]
+    #[derive(Default, Hash)]
     Format as "format" {
         /// CloudEvents 1.0 with the canonical record.
+        #[default]
         CloudEvents = "cloudevents",
         /// AWS Bedrock's ModelInvocationLog, one record.
         BedrockInvocation = "bedrock_invocation",
@@ -51,22 +51,6 @@ names! {
         OpenMeter = "openmeter",
         /// Usage logs of AWS's agent runtime.
         AgentRuntime = "agent_runtime",
-        /// FOCUS cost rows, a CSV file with its header.
-        Focus = "focus",
-    }
-}
-
-/// The rules by which a record was normalised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Rules {
-    pub format: Format,
-    /// Rises whenever the same record would give other quantities or names.
-    pub version: u16,
-}
-
-impl fmt::Display for Rules {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.format, self.version)
     }
 }
 
@@ -75,8 +59,6 @@ impl fmt::Display for Rules {
 pub enum Decoded {
     Usage(Box<Usage>),
     NoUsage(NoUsage),
-    /// What the cloud says that it charged.
-    Cost(Box<CloudCost>),
     Rejected(Rejection),
 }
 
@@ -89,13 +71,30 @@ pub struct Usage {
     pub reported: Uuid,
     /// The id of the reply. It is no event's id: a reply that comes from a cache repeats it.
     pub response_id: Option<String>,
-    pub rules: Rules,
+    /// The rules by which it was normalised: the format, and the version of the format's rules.
+    pub rules: &'static str,
+}
+
+/// The rules of CloudEvents.
+const CLOUDEVENTS_RULES: &str = "cloudevents/1";
+
+/// What a CloudEvent with the canonical record came to.
+impl From<Result<UsageMessage, Rejection>> for Decoded {
+    fn from(read: Result<UsageMessage, Rejection>) -> Self {
+        match read {
+            Ok(message) => {
+                let reported = message.content_hash();
+                Self::Usage(Box::new(Usage { message, reported, response_id: None, rules: CLOUDEVENTS_RULES }))
+            }
+            Err(rejection) => Self::Rejected(rejection),
+        }
+    }
 }
 
 impl Format {
     fn source(self) -> Option<&'static Source> {
         Some(match self {
-            Format::CloudEvents | Format::Focus => return None,
+            Format::CloudEvents => return None,
             Format::BedrockInvocation => &bedrock_invocation::SOURCE,
             Format::BedrockCloudWatch => &bedrock_invocation::CLOUDWATCH,
             Format::BedrockConverse => &bedrock_converse::SOURCE,
@@ -116,8 +115,8 @@ impl Format {
     }
 
     /// The rules that it is normalised by now.
-    pub fn rules(self) -> Rules {
-        Rules { format: self, version: self.source().map_or(1, |source| source.version) }
+    pub fn rules(self) -> &'static str {
+        self.source().map_or(CLOUDEVENTS_RULES, |source| source.rules)
     }
 }
 
@@ -127,16 +126,16 @@ pub fn decode(format: Format, bytes: &[u8], context: &Context<'_>) -> Vec<Decode
     if decoded.is_empty() {
         decoded.push(Decoded::NoUsage(NoUsage::Empty));
     }
+    for record in &mut decoded {
+        if let Decoded::Rejected(rejection) = record {
+            rejection.origin.format = format;
+        }
+    }
     decoded
 }
 
 fn decode_records(format: Format, bytes: &[u8], context: &Context<'_>) -> Vec<Decoded> {
-    let Some(source) = format.source() else {
-        return match format {
-            Format::Focus => decode_costs(bytes, context),
-            _ => vec![decode_cloudevent(bytes, context)],
-        };
-    };
+    let Some(source) = format.source() else { return vec![decode_cloudevent(bytes, context)] };
     match check_size(bytes).and_then(|()| (source.open)(source, bytes, context)) {
         Ok(records) => records.iter().map(|node| decode_record(source, format, node, context)).collect(),
         Err(fault) => vec![Decoded::Rejected(reject_shape(fault, bytes))],
@@ -144,25 +143,7 @@ fn decode_records(format: Format, bytes: &[u8], context: &Context<'_>) -> Vec<De
 }
 
 fn decode_cloudevent(bytes: &[u8], context: &Context<'_>) -> Decoded {
-    match cloudevents::decode_message(context.headers, Some(bytes)) {
-        Ok(message) => {
-            let reported = message.content_hash();
-            let rules = Format::CloudEvents.rules();
-            Decoded::Usage(Box::new(Usage { message, reported, response_id: None, rules }))
-        }
-        Err(rejection) => Decoded::Rejected(rejection),
-    }
-}
-
-fn decode_costs(bytes: &[u8], context: &Context<'_>) -> Vec<Decoded> {
-    // A file is taken in again as it is; of its rows nothing is kept.
-    let rejected = |fault| Decoded::Rejected(reject_shape(fault, b""));
-    match focus::rows(bytes, context) {
-        Ok(rows) => {
-            rows.into_iter().map(|row| row.map_or_else(rejected, |cost| Decoded::Cost(Box::new(cost)))).collect()
-        }
-        Err(fault) => vec![rejected(fault)],
-    }
+    cloudevents::decode_message(context.headers, Some(bytes)).into()
 }
 
 fn decode_record(source: &Source, format: Format, node: &Node, context: &Context<'_>) -> Decoded {
@@ -180,6 +161,7 @@ fn decode_record(source: &Source, format: Format, node: &Node, context: &Context
         let mut redacted = String::new();
         node.write(&mut redacted);
         let redacted = redacted.into_bytes();
-        Decoded::Rejected(Rejection { reason, detail, content_type: "application/json", redacted })
+        let origin = Origin::default();
+        Decoded::Rejected(Rejection { reason, detail, origin, content_type: "application/json", redacted })
     })
 }

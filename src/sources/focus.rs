@@ -8,7 +8,7 @@ use super::node::{name_node, number_node};
 use super::number::exact_decimal;
 use super::record::Record;
 use super::source::text_of;
-use super::{Context, Fault, RejectionReason as Reason, fault};
+use super::{Context, Fault, Rejection, RejectionReason as Reason, fault, reject_shape};
 use crate::domain::money::Currency;
 use crate::domain::period::Instant;
 use crate::sources::node::Node;
@@ -49,11 +49,20 @@ pub struct CloudCost {
 
 const CATEGORIES: [&str; 5] = ["Usage", "Purchase", "Tax", "Credit", "Adjustment"];
 
+/// Decodes a file: each row a cost, or why it is none, with its line. Of what is rejected nothing is kept, as a file is
+/// read again as it is.
+pub fn decode_costs(bytes: &[u8], context: &Context<'_>) -> Vec<Result<CloudCost, Rejection>> {
+    match rows(bytes, context) {
+        Ok(rows) => rows.into_iter().map(|row| row.map_err(|fault| reject_shape(fault, b""))).collect(),
+        Err(fault) => vec![Err(reject_shape(fault, b""))],
+    }
+}
+
 /// Reads a file: each row a cost, or why it is none, with its line.
 ///
 /// # Errors
 /// It is no CSV with a header, or lacks a column.
-pub(super) fn rows(bytes: &[u8], context: &Context<'_>) -> Result<Vec<Result<CloudCost, Fault>>, Fault> {
+fn rows(bytes: &[u8], context: &Context<'_>) -> Result<Vec<Result<CloudCost, Fault>>, Fault> {
     let text = text_of(bytes)?;
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
     let no_csv = |line: u64| fault(Reason::WrongPacking, format!("line {line}: must be CSV"));

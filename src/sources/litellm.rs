@@ -59,7 +59,7 @@ pub(super) const SOURCE: Source = Source {
         ("metadata", Keep::Object(METADATA)),
     ]),
     folds: false,
-    version: 1,
+    rules: "litellm/1",
     open: open_json,
     read,
 };

@@ -35,13 +35,15 @@ mod openai_usage;
 mod openmeter;
 mod otel;
 mod otlp_protobuf;
+mod reader;
 mod record;
 mod redact;
 mod source;
 mod vertex;
 
-pub use decode::{Decoded, Format, Rules, Usage, decode};
-pub use focus::CloudCost;
+pub use decode::{Decoded, Format, Usage, decode};
+pub use focus::{CloudCost, decode_costs};
+pub use reader::{Carrier, Origin, Reader};
 pub use source::{Context, NoUsage};
 
 use crate::domain::amendment::Refusal;
@@ -120,6 +122,7 @@ pub struct Rejection {
     pub reason: RejectionReason,
     /// Names the place and what would be right. Never quotes the message: it could hold a prompt.
     pub detail: String,
+    pub origin: Origin,
     /// What `redacted` is, as a content type.
     pub content_type: &'static str,
     /// The message with allow-listed fields only.
@@ -150,5 +153,6 @@ fn check_size(bytes: &[u8]) -> Result<(), Fault> {
 /// Keeps nothing that could be decoded again.
 fn reject_shape(fault: Fault, bytes: &[u8]) -> Rejection {
     let content_type = redact::content_type(false);
-    Rejection { reason: fault.reason, detail: fault.detail, content_type, redacted: redact::mask(bytes) }
+    let Fault { reason, detail } = fault;
+    Rejection { reason, detail, origin: Origin::default(), content_type, redacted: redact::mask(bytes) }
 }

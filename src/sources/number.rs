@@ -7,8 +7,8 @@ use rust_decimal::Decimal;
 const MAX_QUANTITY: i64 = 1_000_000_000_000_000;
 /// How many fractional digits a quantity may have.
 const MAX_FRACTIONAL_DIGITS: u32 = 6;
-/// Hours are reported second by second, with more digits; sums of them stay exact, as they are smaller.
-const MAX_HOURS: i64 = 1_000_000_000;
+/// Hours are reported second by second, with more digits; a batch's sums of them stay exact, as they are smaller.
+const MAX_HOURS: i64 = 10_000_000;
 const MAX_FRACTIONAL_DIGITS_OF_HOURS: u32 = 15;
 
 /// What is wrong with a quantity.
@@ -20,7 +20,7 @@ pub(super) enum WrongQuantity {
 /// Reads a quantity of a meter.
 pub(super) fn quantity(meter: Meter, text: &str) -> Result<Decimal, WrongQuantity> {
     let (max, digits, too_large, too_fine) = if meter.is_hours() {
-        (MAX_HOURS, MAX_FRACTIONAL_DIGITS_OF_HOURS, "is above 10^9", "has more than 15 fractional digits")
+        (MAX_HOURS, MAX_FRACTIONAL_DIGITS_OF_HOURS, "is above 10^7", "has more than 15 fractional digits")
     } else {
         (MAX_QUANTITY, MAX_FRACTIONAL_DIGITS, "is above 10^15", "has more than 6 fractional digits")
     };

@@ -29,7 +29,8 @@ const INNER: &[Field] = &[
     ),
 ];
 
-pub(super) const SOURCE: Source = Source { keep: &Keep::Object(REPLY), folds: true, version: 1, open: open_json, read };
+pub(super) const SOURCE: Source =
+    Source { keep: &Keep::Object(REPLY), folds: true, rules: "oci/1", open: open_json, read };
 
 fn read(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Fault> {
     let inner = record.part("data");

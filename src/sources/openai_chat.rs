@@ -50,7 +50,7 @@ pub(super) const SOURCE: Source = Source {
         ("usage", Keep::Object(USAGE)),
     ]),
     folds: false,
-    version: 1,
+    rules: "openai_chat/1",
     open: open_json,
     read,
 };

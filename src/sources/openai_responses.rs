@@ -40,7 +40,7 @@ const USAGE: &[Field] = &[
 ];
 
 pub(super) const SOURCE: Source =
-    Source { keep: &Keep::Object(REPLY), folds: false, version: 1, open: open_json, read };
+    Source { keep: &Keep::Object(REPLY), folds: false, rules: "openai_responses/1", open: open_json, read };
 
 fn read(record: &Record<'_>, _context: &Context<'_>) -> Result<Reading, Fault> {
     let ended = ["response.completed", "response.incomplete", "response.failed"];

@@ -43,7 +43,8 @@ const BUCKET: Keep = Keep::Object(&[
     ("results", Keep::List(&Keep::Object(RESULT))),
 ]);
 
-pub(super) const SOURCE: Source = Source { keep: &BUCKET, folds: false, version: 1, open: open_buckets, read };
+pub(super) const SOURCE: Source =
+    Source { keep: &BUCKET, folds: false, rules: "openai_usage/1", open: open_buckets, read };
 
 const PAGE: Source = Source { keep: &Keep::Object(&[("data", Keep::List(&BUCKET))]), ..SOURCE };
 

@@ -30,7 +30,7 @@ pub(super) const SOURCE: Source = Source {
         ("data", Keep::Nested(&Keep::Object(DATA))),
     ]),
     folds: false,
-    version: 1,
+    rules: "openmeter/1",
     open: open_json,
     read,
 };

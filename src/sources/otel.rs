@@ -48,12 +48,12 @@ const RESOURCE_SPANS: &[Field] = &[
 pub(super) const JSON: Source = Source {
     keep: &Keep::Object(&[("resourceSpans", Keep::List(&Keep::Object(RESOURCE_SPANS)))]),
     folds: false,
-    version: 1,
+    rules: "otlp_json/1",
     open: open_otlp,
     read: read_otlp,
 };
 
-pub(super) const PROTOBUF: Source = Source { open: otlp_protobuf::open, ..JSON };
+pub(super) const PROTOBUF: Source = Source { rules: "otlp_protobuf/1", open: otlp_protobuf::open, ..JSON };
 
 pub(super) const FLAT: Source = Source {
     keep: &Keep::Object(&[
@@ -68,7 +68,7 @@ pub(super) const FLAT: Source = Source {
         ("is_error", Keep::Flag),
     ]),
     folds: false,
-    version: 1,
+    rules: "otel_flat/1",
     open: open_json,
     read: read_flat,
 };

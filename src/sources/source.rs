@@ -58,8 +58,9 @@ pub(super) struct Source {
     pub keep: &'static Keep,
     /// Whether its fields come in several spellings.
     pub folds: bool,
-    /// The version of its rules.
-    pub version: u16,
+    /// Its name, and the version of its rules, which rises whenever the same record would give other quantities or
+    /// names.
+    pub rules: &'static str,
     /// Parts the bytes into records.
     pub open: fn(&Source, &[u8], &Context<'_>) -> Records,
     pub read: fn(&Record<'_>, &Context<'_>) -> Result<Reading, Fault>,

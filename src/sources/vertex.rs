@@ -36,7 +36,7 @@ pub(super) const SOURCE: Source = Source {
         ("candidates", Keep::List(&Keep::Object(&[("finish_reason", Keep::Word)]))),
     ]),
     folds: true,
-    version: 1,
+    rules: "vertex/1",
     open: open_json,
     read,
 };

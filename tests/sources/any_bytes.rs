@@ -1,7 +1,7 @@
 //! Whatever bytes come: no decoder panics, and nothing of a message comes out.
 
 use crate::support::beside;
-use apportion::sources::{Decoded, Format, MAX_MESSAGE_BYTES, RejectionReason, decode};
+use apportion::sources::{Decoded, Format, MAX_MESSAGE_BYTES, RejectionReason, decode, decode_costs};
 use proptest::prelude::*;
 
 /// Records that all decoders know something of, to be cut and changed.
@@ -38,6 +38,7 @@ fn no_shape_is_too_deep_or_too_long() {
             let decoded = decode(*format, shape.as_bytes(), &beside());
             assert!(decoded.iter().all(|it| !matches!(it, Decoded::Usage(_))), "{format}");
         }
+        assert!(decode_costs(shape.as_bytes(), &beside()).iter().all(Result::is_err));
     }
     let too_long = " ".repeat(MAX_MESSAGE_BYTES + 1);
     let decoded = decode(Format::OpenAiChat, too_long.as_bytes(), &beside());
@@ -50,6 +51,7 @@ proptest! {
         for format in Format::ALL {
             prop_assert!(!decode(*format, &bytes, &beside()).is_empty());
         }
+        let _ = decode_costs(&bytes, &beside());
     }
 
     #[test]

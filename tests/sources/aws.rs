@@ -31,7 +31,7 @@ fn an_invocation_is_metered_under_the_names_that_it_reports() {
     assert_eq!((&*content.deployment, &*content.product), ("us-east-1", "anthropic.claude-3-haiku-20240307-v1:0"));
     assert_eq!((&*content.customer, &*content.service_tier), ("654654377904", "default"));
     assert_eq!(content.outcome, Some(RequestOutcome::Ok));
-    assert_eq!(usage.rules.to_string(), "bedrock_invocation/1");
+    assert_eq!(usage.rules, "bedrock_invocation/1");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! OpenMeter's events, the agent runtime's usage logs, and FOCUS cost rows.
 
 use crate::support::{SECRET, beside, content, refuses, shared, told, usage};
-use apportion::sources::Format::{AgentRuntime, Focus, OpenMeter};
+use apportion::sources::Format::{AgentRuntime, OpenMeter};
 use apportion::sources::RejectionReason as Reason;
-use apportion::sources::{CloudCost, Context, Decoded, decode};
+use apportion::sources::{Context, Rejection, decode_costs};
 use flate2::read::GzDecoder;
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;
@@ -54,12 +54,12 @@ fn a_second_of_a_session_is_metered_to_its_last_digit() {
     refuses(AgentRuntime, &SECOND.replace("0.000275552058724", "0.0002755520587241"), Reason::WrongQuantity, detail);
 }
 
-fn costs(bytes: &[u8], context: &Context<'_>) -> Vec<CloudCost> {
-    let cost = |decoded| match decoded {
-        Decoded::Cost(cost) => *cost,
-        other => panic!("{other:?}"),
-    };
-    decode(Focus, bytes, context).into_iter().map(cost).collect()
+/// Why the first row of a file is none.
+fn refusal_of_first(bytes: &[u8], context: &Context<'_>) -> (Reason, String) {
+    match decode_costs(bytes, context).swap_remove(0) {
+        Err(Rejection { reason, detail, .. }) => (reason, detail),
+        Ok(cost) => panic!("{cost:?}"),
+    }
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_clouds_cost_rows_give_their_totals() {
     let mut text = Vec::new();
     GzDecoder::new(packed.as_slice()).read_to_end(&mut text).expect("a text");
     let context = Context { zone: Some(chrono_tz::UTC), ..Context::default() };
-    let costs = costs(&text, &context);
+    let costs: Vec<_> = decode_costs(&text, &context).into_iter().map(|row| row.expect("a cost")).collect();
     let mut by_provider: BTreeMap<&str, u32> = BTreeMap::new();
     for cost in &costs {
         *by_provider.entry(&cost.provider).or_default() += 1;
@@ -81,23 +81,16 @@ fn a_clouds_cost_rows_give_their_totals() {
     assert_eq!(costs[0].billed.to_string(), "0.00000080000");
     assert_eq!(costs[0].charge_from.to_rfc3339(), "2024-09-18T22:00:00+00:00");
     // The specification says UTC, and the rows say nothing: without a configured zone they are refused.
-    let decoded = decode(Focus, &text, &Context::default());
-    assert!(decoded.iter().all(|it| matches!(it, Decoded::Rejected(it) if it.reason == Reason::WrongTime)));
+    let rows = decode_costs(&text, &Context::default());
+    assert!(rows.iter().all(|row| matches!(row, Err(it) if it.reason == Reason::WrongTime)));
 }
 
 #[test]
 fn rows_that_do_not_conform_are_refused_with_their_line() {
     let Some(text) = shared("data/focus/spec_saas_examples/virtual_currency_pricing_model_a2.csv") else { return };
     let context = Context { zone: Some(chrono_tz::UTC), ..Context::default() };
-    let decoded = decode(Focus, &text, &context);
-    let [Decoded::Rejected(first), ..] = decoded.as_slice() else { panic!("{decoded:?}") };
     // The examples of the specification begin with a byte-order mark and have dates such as 4/1/25.
-    assert_eq!(
-        (first.reason, &*first.detail),
-        (Reason::WrongTime, "line 2, ChargePeriodStart: must be RFC 3339 with a zone")
-    );
-    let decoded = decode(Focus, b"BilledCost\n1\n", &beside());
-    assert!(
-        matches!(decoded.as_slice(), [Decoded::Rejected(it)] if it.detail == "line 1, ProviderName: no such column")
-    );
+    let detail = "line 2, ChargePeriodStart: must be RFC 3339 with a zone";
+    assert_eq!(refusal_of_first(&text, &context), (Reason::WrongTime, detail.to_owned()));
+    assert_eq!(refusal_of_first(b"BilledCost\n1\n", &beside()).1, "line 1, ProviderName: no such column");
 }

@@ -61,7 +61,8 @@ pub fn refusal(format: Format, text: &str, context: &Context<'_>) -> (RejectionR
         Decoded::Rejected(rejection) => rejection,
         other => panic!("{other:?}"),
     };
-    let Rejection { reason, detail, content_type, redacted } = rejection;
+    let Rejection { reason, detail, origin, content_type, redacted } = rejection;
+    assert_eq!(origin.format, format);
     let kept = String::from_utf8(redacted).expect("a text");
     assert!(!kept.contains("SECRET"), "{kept}");
     if content_type == "application/json" {
