@@ -44,10 +44,12 @@ create table usage_batch (
   correction_waiting integer not null check (correction_waiting >= 0),
   void_applied integer not null check (void_applied >= 0),
   void_waiting integer not null check (void_waiting >= 0),
+  -- as they should be, and state no usage.
+  no_usage integer not null check (no_usage >= 0),
   rejected integer not null check (rejected >= 0),
-  -- every message ends as exactly one of these.
+  -- every message ends as exactly one of these; one that holds several records counts as so many.
   constraint every_message_has_one_outcome check (messages = stored + stored_unresolved + duplicate + conflict
-    + correction_applied + correction_waiting + void_applied + void_waiting + rejected)
+    + correction_applied + correction_waiting + void_applied + void_waiting + no_usage + rejected)
 );
 create index usage_batch_recorded_at on usage_batch (recorded_at);
 
@@ -113,8 +115,8 @@ call record_after_what_is_known('usage_batch');
 
 -- what reported usage has in common, folded into one number. names as reported: whether a deployment or
 -- product is known is decided at reading, as known at the cutoff. with the outcome in it, rollups count events
--- by outcome; no amount is ever grouped by it. records of intervals have dimensions of their own, as their
--- quantities are never summed with others.
+-- by outcome; no amount is ever grouped by it, nor by the rules. records of intervals have dimensions of their own, as
+-- their quantities are never summed with others.
 create table usage_dimension (
   dimension_id integer generated always as identity primary key,
   source text not null,
@@ -126,7 +128,9 @@ create table usage_dimension (
   -- what contracts select by beside these: {"country": "CH"}.
   attributes jsonb not null default '{}' check (jsonb_typeof(attributes) = 'object'),
   is_interval boolean not null default false,
-  unique nulls not distinct (source, deployment, product, service_tier, outcome, attributes, is_interval)
+  -- by which its records were normalised: the format, and the version of the format's rules.
+  rules text not null,
+  unique nulls not distinct (source, deployment, product, service_tier, outcome, attributes, is_interval, rules)
 );
 
 -- pseudonymous customer keys; the empty one is number 0: no customer named.
@@ -143,7 +147,7 @@ insert into usage_customer (customer_id, customer) values (0, '');
 -- stands in other_quantities ({"meter": "decimal"}), never in both.
 create table usage_event (
   event_key uuid primary key,          -- keyed hash of (source, id)
-  content_hash uuid not null,          -- of all that was reported: tells a duplicate from a conflict
+  content_hash uuid not null,          -- of the fields as reported: tells a duplicate from a conflict
   occurred_at timestamptz not null,
   batch_id bigint not null references usage_batch,
   dimension_id integer not null references usage_dimension,
@@ -215,13 +219,16 @@ create table usage_conflict (
 create index usage_conflict_event on usage_conflict (event_key);
 
 -- what could not be taken, why, and where it stands. the payload is redacted to allow-listed fields, enough
--- to decode it again, and expires.
+-- to decode it again with what its carrier said, and expires.
 create table usage_rejection (
   rejection_id bigint generated always as identity primary key,
   batch_id bigint not null references usage_batch,
   position text not null,
   reason text not null,
   detail text not null,
+  format text not null,                -- as what it was read
+  source text not null,                -- the source that configuration names where it was read; empty where it names none
+  carrier jsonb not null default '{}', -- what its headers said of it, where the record itself does not
   content_type text not null,
   payload bytea,
   expires_at timestamptz not null
@@ -292,8 +299,10 @@ call make_append_only('installation', 'usage_batch', 'usage_dimension', 'usage_e
 create function refuse_rejection_change() returns trigger language plpgsql as $$
 begin
   if new.payload is null and old.expires_at <= now()
-      and (new.rejection_id, new.batch_id, new.position, new.reason, new.detail, new.content_type, new.expires_at)
-        = (old.rejection_id, old.batch_id, old.position, old.reason, old.detail, old.content_type, old.expires_at) then
+      and (new.rejection_id, new.batch_id, new.position, new.reason, new.detail, new.format, new.source, new.carrier,
+      new.content_type, new.expires_at)
+        = (old.rejection_id, old.batch_id, old.position, old.reason, old.detail, old.format, old.source, old.carrier,
+          old.content_type, old.expires_at) then
     return new;
   end if;
   raise exception 'a rejection may only lose its payload once that has expired' using errcode = 'restrict_violation';

@@ -122,7 +122,7 @@ create view reporting.outcome as
     values ('stored', b.stored), ('stored_unresolved', b.stored_unresolved), ('duplicate', b.duplicate),
       ('conflict', b.conflict), ('correction_applied', b.correction_applied),
       ('correction_waiting', b.correction_waiting), ('void_applied', b.void_applied),
-      ('void_waiting', b.void_waiting), ('rejected', b.rejected)
+      ('void_waiting', b.void_waiting), ('no_usage', b.no_usage), ('rejected', b.rejected)
   ) o (outcome, messages)
   -- a retry takes in messages that were counted when they were rejected
   where b.intake <> 'retry' and o.messages > 0;

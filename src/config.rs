@@ -3,12 +3,16 @@
 //! A key that no default names is refused with the place where it stands. Each value remembers where it came
 //! from, for `apportion config show`.
 
+use crate::sources::Reader;
 use crate::telemetry::LogFormat;
-use figment::providers::{Format, Toml};
+use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider, Source};
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -46,11 +50,55 @@ pub struct Kafka {
     /// Empty where none are set; see [`Config::kafka_brokers`].
     pub brokers: String,
     pub group_id: String,
-    pub topics: Vec<String>,
+    pub topics: Vec<Topic>,
     pub batch_messages: usize,
     pub linger_ms: u64,
     /// Passed to librdkafka as they are.
     pub properties: BTreeMap<String, String>,
+}
+
+/// A topic, and how its messages are read. One of CloudEvents may be written by its name alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub name: String,
+    pub reader: Reader,
+}
+
+impl<'de> Deserialize<'de> for Topic {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            name: String,
+            #[serde(flatten)]
+            reader: Reader,
+        }
+        struct NameOrTable;
+        impl<'de> Visitor<'de> for NameOrTable {
+            type Value = Topic;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a topic, or a table of its name and how it is read")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Topic, E> {
+                Ok(Topic { name: name.to_owned(), reader: Reader::default() })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Topic, A::Error> {
+                let Table { name, reader } = Table::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Topic { name, reader })
+            }
+        }
+        deserializer.deserialize_any(NameOrTable)
+    }
+}
+
+impl Kafka {
+    /// How each topic is read, by its name.
+    pub fn readers(&self) -> BTreeMap<String, Reader> {
+        self.topics.iter().map(|topic| (topic.name.clone(), topic.reader.clone())).collect()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -183,6 +231,12 @@ impl Config {
         ] {
             in_range(key, usize::try_from(value).unwrap_or(usize::MAX), range, expected)?;
         }
+        in_range(
+            "kafka.topics",
+            config.kafka.readers().len(),
+            config.kafka.topics.len()..=usize::MAX,
+            "each topic once",
+        )?;
         in_range("jobs.actor", jobs.actor.trim().len(), 1..=256, "a name")?;
         let shown = settings.into_iter().map(|(key, (value, origin))| {
             let value = mask(&key, &value);
@@ -323,6 +377,13 @@ impl Layer {
                 let wrong = || ConfigError::WrongValue { key: key.to_owned(), origin: origin.clone(), expected };
                 Value::from(text.trim().parse::<u64>().map_err(|_| wrong())?)
             }
+            // Names, or a list as the file has it.
+            Some(Value::Array(..)) if text.trim_start().starts_with('[') => {
+                let expected = "a list in TOML";
+                let wrong = |_| ConfigError::WrongValue { key: key.to_owned(), origin: origin.clone(), expected };
+                let list = Toml::from_str::<Dict>(&format!("list = {text}")).map_err(wrong)?;
+                list.get("list").cloned().unwrap_or_else(|| Value::from(Vec::<String>::new()))
+            }
             Some(Value::Array(..)) => {
                 let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
                 Value::from(entries.map(str::to_owned).collect::<Vec<_>>())
@@ -380,6 +441,10 @@ fn mask(key: &str, value: &Value) -> String {
             signed.or_else(|| number.to_u128().map(|number| number.to_string())).unwrap_or_default()
         }
         Value::Bool(_, truth) => truth.to_string(),
+        Value::Dict(_, entries) => {
+            let entries = entries.iter().map(|(name, value)| format!("{name}={}", mask(key, value)));
+            format!("{{{}}}", entries.collect::<Vec<_>>().join(" "))
+        }
         _ => value.as_str().unwrap_or_default().to_owned(),
     };
     let words = ["password", "secret", "token", "jaas", "oauthbearer.config", "key.pem"];

@@ -63,6 +63,8 @@ mod retries;
 mod rollups;
 #[path = "service/settlement.rs"]
 mod settlement;
+#[path = "service/sources.rs"]
+mod sources;
 #[path = "service/trace.rs"]
 mod trace;
 #[path = "service/traces.rs"]

@@ -38,6 +38,7 @@ use apportion::jobs::records::RecordsError;
 use apportion::jobs::settle::SettleError;
 use apportion::jobs::statements::StatementError;
 use apportion::render::pdf::PdfError;
+use apportion::sources::Reader;
 use apportion::store;
 use apportion::telemetry::{self, TelemetryConfig, TelemetryError, TelemetryGuard};
 use chrono::NaiveDate;
@@ -144,12 +145,17 @@ impl Session {
         Ok(ConsumerConfig {
             brokers: self.config.kafka_brokers()?.to_owned(),
             group_id: kafka.group_id.clone(),
-            topics: kafka.topics.clone(),
+            topics: kafka.readers(),
             batch_messages: kafka.batch_messages,
             linger: Duration::from_millis(kafka.linger_ms),
             properties: kafka.properties.clone(),
             until_caught_up,
         })
+    }
+
+    /// How each source that is configured is read.
+    pub fn readers(&self) -> Vec<Reader> {
+        self.config.kafka.topics.iter().map(|topic| topic.reader.clone()).collect()
     }
 
     /// Logs and traces of a long-running role.

@@ -150,7 +150,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         }
         Command::Retry { reason } => {
             let mut writer = Writer::open(pool.clone(), Arc::new(Metrics::new()?)).await?;
-            let retried = retry(&mut writer, &pool, reason.as_deref()).await?;
+            let retried = retry(&mut writer, &pool, &session.readers(), reason.as_deref()).await?;
             if as_json {
                 return json(&retried);
             }

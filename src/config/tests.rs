@@ -1,6 +1,7 @@
 //! Tests of the settings: which source wins, what is refused, and what is masked.
 
 use super::*;
+use crate::sources::Format;
 use std::io::Write;
 
 fn load(file: &str, environment: &[(&str, &str)], flags: &[&str]) -> Result<(Config, Vec<Setting>), ConfigError> {
@@ -32,6 +33,7 @@ fn later_sources_win_and_are_named() {
     assert_eq!(shown(&settings, "kafka.linger_ms"), ("8".into(), "APPORTION_KAFKA__LINGER_MS".into()));
     assert_eq!(shown(&settings, "kafka.brokers"), ("a:1".into(), "KAFKA_BROKERS".into()));
     assert_eq!(shown(&settings, "kafka.topics"), ("one,two".into(), "--set".into()));
+    assert_eq!(config.kafka.topics[1], Topic { name: "two".into(), reader: Reader::default() });
     assert_eq!(shown(&settings, "kafka.batch_messages"), ("25000".into(), "default".into()));
     assert!(shown(&settings, "kafka.group_id").1.starts_with('/'));
 }
@@ -52,6 +54,54 @@ fn unknown_keys_are_refused_with_the_nearest() {
     check("", &[], &["http.read_timeout_seconds=0"], "from 1 to 3600");
     check("", &[], &["http.drain_timeout_seconds=0"], "from 1 to 3600");
     check("", &[], &["database.max_connections=1"], "\"database.max_connections\" must be from 7 to 1000");
+}
+
+#[test]
+fn a_topic_says_how_it_is_read() {
+    let file = r#"
+        [[kafka.topics]]
+        name = "usage.direct"
+        [[kafka.topics]]
+        name = "usage.aws"
+        format = "bedrock_invocation"
+        source = "aws"
+        zone = "America/New_York"
+        customer_tags = ["tenant"]
+    "#;
+    let aws = Reader {
+        format: Format::BedrockInvocation,
+        source: "aws".into(),
+        zone: Some(chrono_tz::America::New_York),
+        customer_tags: vec!["tenant".into()],
+        ..Reader::default()
+    };
+    let (config, _) = load(file, &[], &[]).expect("settings");
+    let expected = [("usage.aws".to_owned(), aws.clone()), ("usage.direct".to_owned(), Reader::default())];
+    assert_eq!(config.kafka.readers(), expected.into());
+    // The same from the environment.
+    let list = r#"["usage.direct", {name = "usage.aws", format = "bedrock_invocation", source = "aws",
+        zone = "America/New_York", customer_tags = ["tenant"]}]"#;
+    let (config, settings) = load("", &[("APPORTION_KAFKA__TOPICS", list)], &[]).expect("settings");
+    assert_eq!(config.kafka.topics[1].reader, aws);
+    let told =
+        "usage.direct,{customer_tags=tenant format=bedrock_invocation name=usage.aws source=aws zone=America/New_York}";
+    assert_eq!(shown(&settings, "kafka.topics").0, told);
+}
+
+#[test]
+fn a_topic_that_says_what_cannot_be_is_refused() {
+    for (topics, expect) in [
+        (r#"[{name = "a", fromat = "oci"}]"#, "kafka.topics"),
+        (r#"[{name = "a", format = "xml"}]"#, "kafka.topics"),
+        (r#"[{name = "a", zone = "Mars"}]"#, "kafka.topics"),
+        (r#"[{format = "oci"}]"#, "kafka.topics"),
+        ("[7]", "kafka.topics"),
+        ("[{", "a list in TOML"),
+        ("a, b, a", "each topic once"),
+    ] {
+        let error = load("", &[("APPORTION_KAFKA__TOPICS", topics)], &[]).expect_err("refused").to_string();
+        assert!(error.contains(expect), "{topics}: {error}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 macro_rules! outcomes {
     ($($(#[$doc:meta])* $outcome:ident = $name:ident),* $(,)?) => {
-        /// What became of a message. The names are stable: the database, metrics, reports and JSON use them.
+        /// What became of a message, or of each record of one that holds several. The names are stable: the database, metrics, reports and JSON use them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Outcome { $($(#[$doc])* $outcome,)* }
 
@@ -49,6 +49,8 @@ outcomes! {
     VoidApplied = void_applied,
     /// Came before what it names.
     VoidWaiting = void_waiting,
+    /// As it should be, and states no usage, such as a row of a call that another row states the usage of.
+    NoUsage = no_usage,
     Rejected = rejected,
 }
 
@@ -134,11 +136,11 @@ mod tests {
             }
             assert_eq!(counts.of(*outcome), number);
         }
-        // 1 + 2 + ... + 9
-        assert_eq!((counts.messages(), counts.stored, counts.rejected), (45, 1, 9));
+        // 1 + 2 + ... + 10
+        assert_eq!((counts.messages(), counts.stored, counts.rejected), (55, 1, 10));
         let mut twice: Counts = counts.iter().collect();
         twice += counts;
-        assert_eq!((twice.messages(), twice.void_waiting), (90, 16));
+        assert_eq!((twice.messages(), twice.void_waiting), (110, 16));
         let text = serde_json::to_string(&Counts { duplicate: 2, ..Counts::default() }).expect("json");
         assert!(text.starts_with(r#"{"messages":2,"stored":0,"stored_unresolved":0,"duplicate":2,"#), "{text}");
     }

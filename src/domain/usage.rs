@@ -33,6 +33,11 @@ macro_rules! meters {
                 self.name().ends_with("_tokens")
             }
 
+            /// Whether it counts hours: their meters are named so. Their parts are told finely.
+            pub fn is_hours(self) -> bool {
+                self.name().ends_with("_hours")
+            }
+
             /// Whether it belongs to the context of a request, which decides on long-context prices:
             /// all input, cached and cache-written included (CONTRACTS section 2).
             pub fn is_context(self) -> bool {
@@ -45,7 +50,13 @@ macro_rules! meters {
 meters! {
     /// Input that was neither read from nor written to a cache.
     InputTokens = "input_tokens" true,
+    /// Input that was read from a cache, but for sound and pictures.
     CachedInputTokens = "cached_input_tokens" true,
+    CachedAudioInputTokens = "cached_audio_input_tokens" true,
+    CachedImageInputTokens = "cached_image_input_tokens" true,
+    CachedVideoInputTokens = "cached_video_input_tokens" true,
+    /// Written to a cache for a time that the source does not tell, or of which it has one alone.
+    CacheWriteTokens = "cache_write_tokens" true,
     CacheWrite5mTokens = "cache_write_5m_tokens" true,
     CacheWrite1hTokens = "cache_write_1h_tokens" true,
     /// Visible output, without reasoning.
@@ -54,11 +65,13 @@ meters! {
     AudioInputTokens = "audio_input_tokens" true,
     AudioOutputTokens = "audio_output_tokens" false,
     ImageInputTokens = "image_input_tokens" true,
+    VideoInputTokens = "video_input_tokens" true,
     ImageOutputTokens = "image_output_tokens" false,
     Requests = "requests" false,
     ToolCalls = "tool_calls" false,
     RuntimeSeconds = "runtime_seconds" false,
     StateGbHours = "state_gb_hours" false,
+    VcpuHours = "vcpu_hours" false,
 }
 
 impl fmt::Display for Meter {

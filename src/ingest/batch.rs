@@ -8,7 +8,7 @@ use crate::domain::outcome::Outcome;
 use crate::domain::period::Instant;
 use crate::domain::usage::{Amendment, AmendmentKind, UsageContent, UsageEvent, UsageMessage, event_key};
 use crate::ingest::rollup_deltas::Rollups;
-use crate::sources::{Rejection, RejectionReason, cloudevents};
+use crate::sources::{Decoded, Origin, Rejection, RejectionReason, Usage, cloudevents};
 use crate::store::usage::{Lookup, Wanted};
 use crate::store::usage_rows::{AmendmentRow, ConflictRow, EventRow, RejectionRow, Rows, StateRow};
 use std::collections::{BTreeSet, HashMap};
@@ -19,31 +19,21 @@ use uuid::Uuid;
 /// Where a message stands in what it was read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Position {
-    Kafka {
-        topic: Arc<str>,
-        partition: i32,
-        offset: i64,
-    },
+    /// Records of a message count from 1.
+    Kafka { topic: Arc<str>, partition: i32, offset: i64, record: usize },
     /// Lines count from 1.
-    File {
-        name: Arc<str>,
-        line: u64,
-    },
+    File { name: Arc<str>, line: u64 },
     /// Sent over HTTP. Events of a request count from 1.
-    Request {
-        name: Arc<str>,
-        place: u64,
-    },
+    Request { name: Arc<str>, place: u64 },
     /// A rejection that is decoded again.
-    Retry {
-        rejection_id: i64,
-    },
+    Retry { rejection_id: i64 },
 }
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Position::Kafka { topic, partition, offset } => write!(f, "{topic}/{partition}@{offset}"),
+            Position::Kafka { topic, partition, offset, record: 1 } => write!(f, "{topic}/{partition}@{offset}"),
+            Position::Kafka { topic, partition, offset, record } => write!(f, "{topic}/{partition}@{offset}#{record}"),
             Position::File { name, line } => write!(f, "{name}:{line}"),
             Position::Request { name, place } => write!(f, "{name}:{place}"),
             Position::Retry { rejection_id } => write!(f, "rejection {rejection_id}"),
@@ -60,22 +50,24 @@ pub struct Message {
 
 #[derive(Clone, Debug)]
 enum Body {
-    Event { key: Uuid, hash: Uuid, event: UsageEvent },
+    Event { key: Uuid, hash: Uuid, rules: &'static str, event: UsageEvent },
     Amendment { key: Uuid, hash: Uuid, target_key: Uuid, amendment: Amendment },
+    NoUsage,
     Rejected(Rejection),
 }
 
 impl Message {
     /// `secret` keys the hash that identifies events.
-    pub fn new(secret: &[u8; 32], position: Position, decoded: Result<UsageMessage, Rejection>) -> Self {
+    pub fn new(secret: &[u8; 32], position: Position, decoded: Decoded) -> Self {
         let body = match decoded {
-            Err(rejection) => Body::Rejected(rejection),
-            Ok(message) => {
-                let hash = message.content_hash();
+            Decoded::Rejected(rejection) => Body::Rejected(rejection),
+            Decoded::NoUsage(_) => Body::NoUsage,
+            Decoded::Usage(usage) => {
+                let Usage { message, reported: hash, rules, .. } = *usage;
                 let id = message.id();
                 let key = event_key(secret, &id.source, &id.id);
                 match message {
-                    UsageMessage::Event(event) => Body::Event { key, hash, event },
+                    UsageMessage::Event(event) => Body::Event { key, hash, rules, event },
                     UsageMessage::Amendment(amendment) => {
                         let target_key = event_key(secret, &amendment.id.source, &amendment.target);
                         Body::Amendment { key, hash, target_key, amendment }
@@ -114,7 +106,7 @@ pub fn wanted(messages: &[Message]) -> Wanted {
                     wanted.products.extend(restated.product.clone());
                 }
             }
-            Body::Rejected(_) => {}
+            Body::NoUsage | Body::Rejected(_) => {}
         }
     }
     wanted.keys.sort_unstable();
@@ -126,7 +118,7 @@ pub fn wanted(messages: &[Message]) -> Wanted {
 #[derive(Clone, Copy)]
 enum Standing<'a> {
     StoredEvent,
-    NewEvent(&'a UsageEvent),
+    NewEvent(&'a UsageEvent, &'static str),
     Amendment,
 }
 
@@ -161,7 +153,8 @@ pub fn decide<'a>(messages: &'a [Message], lookup: &'a Lookup, recorded_at: Inst
         let rejected = decision.rows.counts.rejected;
         match &message.body {
             Body::Rejected(rejection) => decision.reject(&message.position, rejection.clone()),
-            Body::Event { key, hash, event } => decision.event(&message.position, *key, *hash, event),
+            Body::NoUsage => decision.rows.counts.count(Outcome::NoUsage),
+            Body::Event { key, hash, rules, event } => decision.event(&message.position, *key, *hash, rules, event),
             Body::Amendment { key, hash, target_key, amendment } => {
                 decision.amendment(&message.position, *key, *hash, *target_key, amendment);
             }
@@ -231,16 +224,23 @@ impl<'a> Decision<'a> {
         self.rows.rejections.push(rejection_row(position.to_string(), rejection));
     }
 
-    fn event(&mut self, position: &Position, key: Uuid, content_hash: Uuid, event: &'a UsageEvent) {
+    fn event(
+        &mut self,
+        position: &Position,
+        key: Uuid,
+        content_hash: Uuid,
+        rules: &'static str,
+        event: &'a UsageEvent,
+    ) {
         if self.is_taken(position, key, content_hash, || UsageMessage::Event(event.clone())) {
             return;
         }
-        self.standing.insert(key, (content_hash, Standing::NewEvent(event)));
+        self.standing.insert(key, (content_hash, Standing::NewEvent(event, rules)));
         let content = &event.content;
         let known =
             self.lookup.deployments.contains(&content.deployment) && self.lookup.products.contains(&content.product);
         self.rows.counts.count(if known { Outcome::Stored } else { Outcome::StoredUnresolved });
-        self.rows.events.push(EventRow { key, content_hash, event });
+        self.rows.events.push(EventRow { key, content_hash, rules, event });
         if self.naming.contains_key(&key) {
             self.touched.insert(key);
         }
@@ -294,8 +294,9 @@ impl<'a> Decision<'a> {
             Target::Correction => self.recorded(target_key).map(|recorded| recorded.target_key),
             Target::Event { .. } | Target::Unknown { .. } | Target::Void => Some(target_key),
         };
-        let root = root
-            .filter(|root| matches!(self.standing.get(root), Some((_, Standing::StoredEvent | Standing::NewEvent(_)))));
+        let root = root.filter(|root| {
+            matches!(self.standing.get(root), Some((_, Standing::StoredEvent | Standing::NewEvent(..))))
+        });
         self.rows.counts.count(match (&amendment.kind, root.is_some()) {
             (AmendmentKind::Correction(_), true) => Outcome::CorrectionApplied,
             (AmendmentKind::Correction(_), false) => Outcome::CorrectionWaiting,
@@ -313,7 +314,7 @@ impl<'a> Decision<'a> {
     fn target(&self, key: Uuid) -> Target {
         match self.standing.get(&key) {
             None => Target::Unknown { voided: self.is_voided(key) },
-            Some((_, Standing::StoredEvent | Standing::NewEvent(_))) => Target::Event { voided: self.is_voided(key) },
+            Some((_, Standing::StoredEvent | Standing::NewEvent(..))) => Target::Event { voided: self.is_voided(key) },
             Some((_, Standing::Amendment)) => match self.recorded(key) {
                 Some(Recorded { amendment: Amendment { kind: AmendmentKind::Void, .. }, .. }) => Target::Void,
                 Some(_) | None => Target::Correction,
@@ -342,7 +343,7 @@ impl<'a> Decision<'a> {
         let mut rollups = Rollups::new(self.lookup);
         let mut states = Vec::new();
         for row in self.rows.events.iter().filter(|row| !self.touched.contains(&row.key)) {
-            rollups.add(&row.event.id.source, &row.event.content, recorded_at, 1);
+            rollups.add([&row.event.id.source, row.rules], &row.event.content, recorded_at, 1);
         }
         for key in std::mem::take(&mut self.touched) {
             states.extend(self.amended(key, recorded_at, &mut rollups));
@@ -356,9 +357,9 @@ impl<'a> Decision<'a> {
     /// The state of an event that the batch amends, if it is another than before; adds the difference.
     fn amended(&mut self, key: Uuid, recorded_at: Instant, rollups: &mut Rollups<'_>) -> Option<StateRow> {
         let stored = self.lookup.events.get(&key);
-        let event = match (self.standing.get(&key), stored) {
-            (Some((_, Standing::NewEvent(event))), _) => *event,
-            (_, Some(stored)) => &stored.event,
+        let (event, rules) = match (self.standing.get(&key), stored) {
+            (Some((_, Standing::NewEvent(event, rules))), _) => (*event, *rules),
+            (_, Some(stored)) => (&stored.event, stored.rules.as_str()),
             (_, None) => return None,
         };
         let corrections = self.naming.get(&key).into_iter().flatten();
@@ -370,16 +371,16 @@ impl<'a> Decision<'a> {
         let before: Vec<&Amendment> = of_event().filter(|r| !r.is_new).map(|r| r.amendment).collect();
         let all: Vec<&Amendment> = of_event().map(|r| r.amendment).collect();
         let after = amendment::state(&event.id.id, &event.content, &all);
-        let source = &event.id.source;
+        let origin = [event.id.source.as_str(), rules];
         let reported = amendment::EventState { voided: false, content: event.content.clone() };
         let before = stored.map(|stored| (amendment::state(&event.id.id, &event.content, &before), stored.stated_at));
         if let Some((before, stated_at)) = before.as_ref().filter(|(before, _)| before.counts()) {
-            rollups.add(source, &before.content, *stated_at, -1);
+            rollups.add(origin, &before.content, *stated_at, -1);
         }
         if after.counts() {
             // What did not change stays in the band in which it was counted.
             let as_of = before.as_ref().filter(|(before, _)| *before == after).map_or(recorded_at, |(_, at)| *at);
-            rollups.add(source, &after.content, as_of, 1);
+            rollups.add(origin, &after.content, as_of, 1);
         }
         let unchanged = before.map_or(reported, |(before, _)| before) == after;
         if unchanged {
@@ -390,7 +391,8 @@ impl<'a> Decision<'a> {
             let refused = last.map(|last| rejection_row(last.position.clone(), ends_before_start(last.amendment)));
             self.rows.rejections.extend(refused);
         }
-        Some(StateRow { key, source: source.clone(), voided: !after.counts(), content: after.content })
+        let [source, rules] = origin.map(str::to_owned);
+        Some(StateRow { key, source, rules, voided: !after.counts(), content: after.content })
     }
 }
 
@@ -399,6 +401,9 @@ fn rejection_row(position: String, rejection: Rejection) -> RejectionRow {
         position,
         reason: rejection.reason.name(),
         detail: rejection.detail,
+        format: rejection.origin.format.name(),
+        source: rejection.origin.source,
+        carrier: serde_json::json!(rejection.origin.carrier).to_string(),
         content_type: rejection.content_type,
         payload: rejection.redacted,
     }
@@ -418,6 +423,7 @@ fn refused_as(amendment: &Amendment, reason: RejectionReason, detail: String) ->
     Rejection {
         reason,
         detail,
+        origin: Origin::default(),
         content_type: cloudevents::CONTENT_TYPE,
         redacted: cloudevents::encode(&UsageMessage::Amendment(amendment.clone())),
     }

@@ -18,7 +18,7 @@ fn usage(id: &str, data: &str, kind: &str) -> Message {
         r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"apportion.usage{kind}.v1","time":"2026-05-01T10:59:59Z","data":{data}}}"#
     );
     let position = Position::File { name: "f".into(), line: 1 };
-    Message::new(&SECRET, position, decode_structured(text.as_bytes()))
+    Message::new(&SECRET, position, decode_structured(text.as_bytes()).into())
 }
 
 fn event(id: &str, input: u32) -> Message {
@@ -46,9 +46,9 @@ fn known() -> Lookup {
 fn stored(lookup: &mut Lookup, messages: &[Message], stated_at: Instant) {
     for message in messages {
         match &message.body {
-            Body::Event { key, hash, event } => {
+            Body::Event { key, hash, rules, event } => {
                 lookup.identities.insert(*key, Identity { content_hash: *hash, is_event: true });
-                lookup.events.insert(*key, StoredEvent { event: event.clone(), stated_at });
+                lookup.events.insert(*key, StoredEvent { event: event.clone(), rules: (*rules).to_owned(), stated_at });
             }
             Body::Amendment { key, hash, target_key, amendment } => {
                 lookup.identities.insert(*key, Identity { content_hash: *hash, is_event: false });
@@ -59,7 +59,7 @@ fn stored(lookup: &mut Lookup, messages: &[Message], stated_at: Instant) {
                     amendment: amendment.clone(),
                 });
             }
-            Body::Rejected(rejection) => panic!("{rejection:?}"),
+            Body::NoUsage | Body::Rejected(_) => panic!("{message:?}"),
         }
     }
 }

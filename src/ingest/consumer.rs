@@ -9,7 +9,7 @@ use super::assignment::{Assignment, Context, Held, TOLD_AGAIN, wait};
 use super::batch::{Message, Position};
 use super::writer::{Offsets, Writer};
 use crate::domain::outcome::Counts;
-use crate::sources::cloudevents;
+use crate::sources::Reader;
 use crate::store::StoreError;
 use crate::store::offsets::{self, Advance};
 use crate::store::usage_rows::Intake;
@@ -27,6 +27,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How many bytes of messages make a batch, whatever their number.
 const BATCH_BYTES: usize = 32 << 20;
+
+/// About how many bytes a record takes, beside those of its message.
+const RECORD_BYTES: usize = 500;
 
 /// How long one poll waits: also how soon a request to stop is seen.
 const POLL: Duration = Duration::from_millis(50);
@@ -54,8 +57,9 @@ const RESERVED: [&str; 6] = [
 pub struct ConsumerConfig {
     pub brokers: String,
     pub group_id: String,
-    pub topics: Vec<String>,
-    /// The most messages in one batch.
+    /// By name, how each is read.
+    pub topics: BTreeMap<String, Reader>,
+    /// The most messages in one batch; records that come in one message are in one batch.
     pub batch_messages: usize,
     /// How long the first message of a batch waits for others.
     pub linger: Duration,
@@ -110,7 +114,7 @@ fn consume(
     let Some(cluster_id) = cluster_id(&config, stop)? else { return Ok(Counts::default()) };
     let assignment = Assignment {
         cluster_id,
-        topics: config.topics.clone(),
+        topics: config.topics.keys().cloned().collect(),
         pool,
         metrics: Arc::clone(&metrics),
         stop: stop.clone(),
@@ -126,7 +130,7 @@ fn consume(
         // The default of a second starves a consumer that is faster than the fetcher.
         .set("fetch.queue.backoff.ms", "10")
         .create_with_context(Context::new(assignment))?;
-    let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
+    let topics: Vec<&str> = config.topics.keys().map(String::as_str).collect();
     let goal = if config.until_caught_up { Some(goal(&consumer, &topics)?) } else { None };
     consumer.subscribe(&topics)?;
     let mut session = Session {
@@ -134,12 +138,13 @@ fn consume(
         writer,
         metrics,
         batch: Vec::new(),
+        records: 0,
         bytes: 0,
         started: Clock::now(),
         totals: Counts::default(),
         sought: Clock::now(),
         topics_asked: Clock::now(),
-        topics: config.topics.iter().map(|topic| (topic.clone(), topic.as_str().into())).collect(),
+        topics: config.topics.iter().map(|(name, reader)| (name.clone(), Topic::new(name, reader))).collect(),
     };
     let outcome = session.run(&config, stop, goal);
     // Leaves the group: the others get our partitions at once, not after a timeout.
@@ -189,14 +194,28 @@ fn goal(consumer: &BaseConsumer<Context>, topics: &[&str]) -> Result<Goal, Kafka
     Ok(goal)
 }
 
-/// A message with the partition that it came from, as that was held.
+/// A topic that is read.
+struct Topic {
+    /// One copy of its name.
+    name: Arc<str>,
+    reader: Reader,
+}
+
+impl Topic {
+    fn new(name: &str, reader: &Reader) -> Self {
+        Self { name: name.into(), reader: reader.clone() }
+    }
+}
+
+/// The records of a message with the partition that it came from, as that was held.
 struct Taken {
     topic: Arc<str>,
     partition: i32,
     offset: i64,
     /// Which of our holds of the partition it was read under.
     epoch: u64,
-    message: Message,
+    records: Vec<Message>,
+    bytes: usize,
 }
 
 struct Session {
@@ -204,6 +223,8 @@ struct Session {
     writer: Writer,
     metrics: Arc<Metrics>,
     batch: Vec<Taken>,
+    /// How many records the batch has, and about how many bytes they take.
+    records: usize,
     bytes: usize,
     /// When the first message of the batch was taken.
     started: Clock,
@@ -212,8 +233,7 @@ struct Session {
     sought: Clock,
     /// When it was last asked which topics there are.
     topics_asked: Clock,
-    /// One copy of each topic's name.
-    topics: HashMap<String, Arc<str>>,
+    topics: HashMap<String, Topic>,
 }
 
 impl Session {
@@ -232,7 +252,7 @@ impl Session {
             if self.topics_asked.elapsed() >= TOPICS_AGAIN && !self.metrics.missing_topics().is_empty() {
                 self.look_for_topics();
             }
-            let full = self.batch.len() >= config.batch_messages || self.bytes >= BATCH_BYTES;
+            let full = self.is_full(config);
             let waited = !self.batch.is_empty() && self.started.elapsed() >= config.linger;
             if full || waited || stop.is_cancelled() {
                 self.flush(stop)?;
@@ -260,7 +280,7 @@ impl Session {
     fn poll(&mut self, config: &ConsumerConfig) -> Result<(), ConsumerError> {
         let mut wait = POLL;
         let mut faults = false;
-        while self.batch.len() < config.batch_messages && self.bytes < BATCH_BYTES {
+        while !self.is_full(config) {
             // Ends the borrow of the consumer before the batch is changed.
             let taken = match self.consumer.poll(wait) {
                 None => break,
@@ -271,12 +291,8 @@ impl Session {
                     None
                 }
             };
-            if let Some((taken, bytes)) = taken {
-                if self.batch.is_empty() {
-                    self.started = Clock::now();
-                }
-                self.bytes = self.bytes.saturating_add(bytes);
-                self.batch.push(taken);
+            if let Some(taken) = taken {
+                self.keep(taken);
                 if self.started.elapsed() >= config.linger {
                     break;
                 }
@@ -292,7 +308,21 @@ impl Session {
         }
     }
 
-    fn take(&self, message: &BorrowedMessage<'_>) -> Option<(Taken, usize)> {
+    fn is_full(&self, config: &ConsumerConfig) -> bool {
+        self.records >= config.batch_messages || self.bytes >= BATCH_BYTES
+    }
+
+    /// Adds a message to the batch.
+    fn keep(&mut self, taken: Taken) {
+        if self.batch.is_empty() {
+            self.started = Clock::now();
+        }
+        self.records = self.records.saturating_add(taken.records.len());
+        self.bytes = self.bytes.saturating_add(taken.bytes);
+        self.batch.push(taken);
+    }
+
+    fn take(&self, message: &BorrowedMessage<'_>) -> Option<Taken> {
         let (partition, offset) = (message.partition(), message.offset());
         let held = self.consumer.context().held();
         let held = held.get(&(message.topic().to_owned(), partition))?;
@@ -303,22 +333,25 @@ impl Session {
             .headers()
             .map(|headers| headers.iter().map(|header| (header.key, header.value.unwrap_or_default())).collect())
             .unwrap_or_default();
-        let decoded = cloudevents::decode_message(&headers, message.payload());
-        let topic = self.topics.get(message.topic()).cloned().unwrap_or_else(|| message.topic().into());
-        let position = Position::Kafka { topic: Arc::clone(&topic), partition, offset };
-        let message_bytes = message.payload_len().saturating_add(100);
-        let message = self.writer.message(position, decoded);
-        Some((Taken { topic, partition, offset, epoch: held.epoch, message }, message_bytes))
+        let Topic { name: topic, reader } = self.topics.get(message.topic())?;
+        let position = |record| Position::Kafka { topic: Arc::clone(topic), partition, offset, record };
+        let decoded = (1..).zip(reader.read(&headers, message.payload()));
+        let records: Vec<Message> =
+            decoded.map(|(record, decoded)| self.writer.message(position(record), decoded)).collect();
+        // Records may take more than their message did, which may be packed.
+        let bytes = message.payload_len().saturating_add(records.len().saturating_mul(RECORD_BYTES));
+        Some(Taken { topic: Arc::clone(topic), partition, offset, epoch: held.epoch, records, bytes })
     }
 
     /// Parts the batch into its messages and how far they move each partition.
     fn take_batch(&mut self) -> (Vec<Message>, Vec<Advance>) {
         let batch = std::mem::take(&mut self.batch);
+        let records = std::mem::take(&mut self.records);
         self.bytes = 0;
         let mut advances: BTreeMap<(Arc<str>, i32), Advance> = BTreeMap::new();
-        let mut messages = Vec::with_capacity(batch.len());
+        let mut messages = Vec::with_capacity(records);
         let held = self.consumer.context().held();
-        for Taken { topic, partition, offset, epoch, message } in batch {
+        for Taken { topic, partition, offset, epoch, records, .. } in batch {
             let Some(held) = held.get(&(topic.to_string(), partition)).filter(|held| held.epoch == epoch) else {
                 // Revoked since: whoever holds the partition now reads it again.
                 continue;
@@ -330,7 +363,7 @@ impl Session {
                 next: offset,
             });
             advance.next = offset.saturating_add(1);
-            messages.push(message);
+            messages.extend(records);
         }
         (messages, advances.into_values().collect())
     }

@@ -1,11 +1,11 @@
 //! Decodes kept rejections again, after a decoder was mended, and takes in those that are right now.
 
-use super::batch::Position;
+use super::batch::{Message, Position};
 use super::writer::Writer;
 use crate::domain::outcome::Counts;
-use crate::sources::{RejectionReason, cloudevents};
+use crate::sources::{Decoded, Reader, RejectionReason};
 use crate::store::StoreError;
-use crate::store::rejections::{IdRange, last_rejection, load_kept};
+use crate::store::rejections::{IdRange, KeptRejection, last_rejection, load_kept};
 use crate::store::usage_rows::Intake;
 use sqlx::PgPool;
 
@@ -21,11 +21,17 @@ pub struct Retried {
     pub still_rejected: u64,
 }
 
-/// Decodes every rejection again that was kept when this began, of one reason where it is named.
+/// Decodes every rejection again that was kept when this began, of one reason where it is named, as the reader of its
+/// source reads now.
 ///
 /// # Errors
 /// The database's; what was taken in before stays.
-pub async fn retry(writer: &mut Writer, pool: &PgPool, reason: Option<&str>) -> Result<Retried, StoreError> {
+pub async fn retry(
+    writer: &mut Writer,
+    pool: &PgPool,
+    readers: &[Reader],
+    reason: Option<&str>,
+) -> Result<Retried, StoreError> {
     let mut retried = Retried::default();
     // What others reject meanwhile waits for the next retry, so that this one ends.
     let mut range = IdRange { after: 0, up_to: last_rejection(pool).await? };
@@ -38,14 +44,14 @@ pub async fn retry(writer: &mut Writer, pool: &PgPool, reason: Option<&str>) -> 
         let kept = load_kept(pool, range, reason, &refusals, BATCH).await?;
         let Some(last) = kept.last() else { break };
         range.after = last.rejection_id;
-        let mut messages = Vec::new();
+        let mut messages: Vec<Message> = Vec::new();
         for rejection in kept {
-            match cloudevents::decode_structured(&rejection.payload) {
-                Ok(message) => {
+            match read_again(&rejection, readers) {
+                Some(decoded) => {
                     let position = Position::Retry { rejection_id: rejection.rejection_id };
-                    messages.push(writer.message(position, Ok(message)));
+                    messages.push(writer.message(position, decoded));
                 }
-                Err(_) => retried.still_rejected = retried.still_rejected.saturating_add(1),
+                None => retried.still_rejected = retried.still_rejected.saturating_add(1),
             }
         }
         if !messages.is_empty() {
@@ -53,4 +59,17 @@ pub async fn retry(writer: &mut Writer, pool: &PgPool, reason: Option<&str>) -> 
         }
     }
     Ok(retried)
+}
+
+/// What a kept record comes to by now; nothing where it is still rejected, or of a later build, which may read it.
+fn read_again(kept: &KeptRejection, readers: &[Reader]) -> Option<Decoded> {
+    let format = kept.format.parse().ok()?;
+    let carrier = serde_json::from_value(kept.carrier.clone()).ok()?;
+    let of_source = || readers.iter().filter(|reader| reader.source == kept.source);
+    let reader = of_source().find(|reader| reader.format == format).or_else(|| of_source().next());
+    // A source that no configuration names any more says nothing but its name.
+    let unknown = Reader { source: kept.source.clone(), ..Reader::default() };
+    // A record is kept alone.
+    let decoded = reader.unwrap_or(&unknown).read_again(format, &carrier, &kept.payload).pop();
+    decoded.filter(|decoded| !matches!(decoded, Decoded::Rejected(_)))
 }

@@ -11,8 +11,8 @@ use std::collections::HashMap;
 #[derive(PartialEq, Eq, Hash)]
 struct RollupKey {
     bucket: Instant,
-    /// Source, deployment, product, service tier, customer.
-    names: [String; 5],
+    /// Source, rules, deployment, product, service tier, customer.
+    names: [String; 6],
     outcome: Option<RequestOutcome>,
     attributes: UsageAttributes,
     is_interval: bool,
@@ -30,10 +30,11 @@ impl<'a> Rollups<'a> {
         Self { lookup, sums: HashMap::new() }
     }
 
-    /// Adds an event, or takes one away (`sign` -1), in the context band as of when it was recorded so.
-    pub(super) fn add(&mut self, source: &str, content: &UsageContent, as_of: Instant, sign: i32) {
+    /// Adds an event of a source and of the rules by which it was normalised, or takes one away (`sign` -1), in the
+    /// context band as of when it was recorded so.
+    pub(super) fn add(&mut self, [source, rules]: [&str; 2], content: &UsageContent, as_of: Instant, sign: i32) {
         let bucket = start_of_hour(content.occurred_at);
-        let names = [source, &content.deployment, &content.product, &content.service_tier, &content.customer];
+        let names = [source, rules, &content.deployment, &content.product, &content.service_tier, &content.customer];
         let band = self.band(content, as_of);
         let key = RollupKey {
             bucket,
@@ -46,7 +47,8 @@ impl<'a> Rollups<'a> {
         let (events, sums) = self.sums.entry(key).or_default();
         *events = events.saturating_add(sign);
         for (meter, quantity) in &content.quantities {
-            // A quantity has at most 16 + 6 digits and a batch at most 10^5 events (see `Config::load`): 28 digits hold the sum.
+            // A quantity has at most 22 digits, fractional ones included, and a batch far below 10^6 events: at most 10^5
+            // messages (see `Config::load`) and what the last one holds. 28 digits hold the sum.
             *sums.entry(*meter).or_default() += *quantity * Decimal::from(sign);
         }
     }
@@ -68,7 +70,7 @@ impl<'a> Rollups<'a> {
             *events != 0 || sums.values().any(|sum| !sum.is_zero())
         };
         let rows = self.sums.into_iter().filter(is_news).map(|(key, (events, quantities))| {
-            let [source, deployment, product, service_tier, customer] = key.names;
+            let [source, rules, deployment, product, service_tier, customer] = key.names;
             let (context_over, context_up_to) = key.band;
             RollupRow {
                 bucket: key.bucket,
@@ -79,6 +81,7 @@ impl<'a> Rollups<'a> {
                 outcome: key.outcome,
                 attributes: key.attributes,
                 is_interval: key.is_interval,
+                rules,
                 customer,
                 context_over,
                 context_up_to,

@@ -2,8 +2,7 @@
 
 use super::batch::{Message, Position, decide, wanted};
 use crate::domain::outcome::Counts;
-use crate::domain::usage::UsageMessage;
-use crate::sources::Rejection;
+use crate::sources::Decoded;
 use crate::store::StoreError;
 use crate::store::dictionary::{Dictionary, Numbers};
 use crate::store::offsets::{self, Advance};
@@ -63,8 +62,9 @@ impl Writer {
     }
 
     /// Makes a message of what a source's reader returned.
-    pub fn message(&self, position: Position, decoded: Result<UsageMessage, Rejection>) -> Message {
-        if let Err(rejection) = &decoded {
+    pub fn message(&self, position: Position, decoded: impl Into<Decoded>) -> Message {
+        let decoded = decoded.into();
+        if let Decoded::Rejected(rejection) = &decoded {
             tracing::debug!(%position, reason = %rejection.reason, "message rejected");
         }
         Message::new(&self.secret, position, decoded)

@@ -67,6 +67,7 @@ fn the_counts_are_exact_and_add_up() {
         correction_waiting: 6,
         void_applied: 20 + 2,
         void_waiting: 2,
+        no_usage: 0,
         rejected: 40,
     };
     assert_eq!(manifest.counts, expected);

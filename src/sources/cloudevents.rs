@@ -5,8 +5,9 @@
 //! attributes are allowed by the CloudEvents specification and dropped.
 
 use super::fields::{Fields, check_name, read_instant};
-use super::redact::{Members, content_type, mask, redact};
-use super::{Fault, MAX_MESSAGE_BYTES, Rejection, RejectionReason as Reason, fault};
+use super::node::not_json;
+use super::redact::{Members, content_type, redact};
+use super::{Fault, Origin, Rejection, RejectionReason as Reason, check_size, fault, reject_shape};
 use crate::domain::ids::EventId;
 use crate::domain::usage::{Amendment, AmendmentKind, Restatement, UsageContent, UsageEvent, UsageMessage};
 use serde_json::value::RawValue;
@@ -142,12 +143,8 @@ fn reject(fault: Fault, bytes: &[u8]) -> Rejection {
         return reject_shape(fault, bytes);
     }
     let (redacted, is_json) = redact(bytes);
-    Rejection { reason: fault.reason, detail: fault.detail, content_type: content_type(is_json), redacted }
-}
-
-/// Keeps nothing that could be decoded again.
-fn reject_shape(fault: Fault, bytes: &[u8]) -> Rejection {
-    Rejection { reason: fault.reason, detail: fault.detail, content_type: content_type(false), redacted: mask(bytes) }
+    let Fault { reason, detail } = fault;
+    Rejection { reason, detail, origin: Origin::default(), content_type: content_type(is_json), redacted }
 }
 
 /// Keeps a binary message as the structured event that it stands for.
@@ -182,23 +179,6 @@ fn reject_binary(fault: Fault, attributes: &Envelope<'_>, payload: &[u8]) -> Rej
 
 fn media_type(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
-}
-
-fn check_size(bytes: &[u8]) -> Result<(), Fault> {
-    if bytes.len() > MAX_MESSAGE_BYTES {
-        let detail = format!("{} bytes; a message may have {MAX_MESSAGE_BYTES}", bytes.len());
-        return Err(fault(Reason::MessageTooLarge, detail));
-    }
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(fault(Reason::EmptyMessage, "no content; a tombstone means nothing here"));
-    }
-    Ok(())
-}
-
-/// Where the JSON went wrong, without a word of it.
-fn not_json(error: &serde_json::Error) -> Fault {
-    let detail = format!("no JSON object at line {}, column {}", error.line(), error.column());
-    fault(Reason::NotJson, detail)
 }
 
 fn read_structured(bytes: &[u8]) -> Result<Envelope<'_>, Fault> {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::period::parse_instant;
 use crate::domain::usage::{Meter, Quantities, RequestOutcome, UsageAttribute};
+use crate::sources::MAX_MESSAGE_BYTES;
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;

@@ -1,16 +1,11 @@
 //! The fields of a usage record: each known, none twice, every value by its text.
 
 use super::redact::{Members, is_identifier};
-use super::{Fault, MAX_NAME_BYTES, RejectionReason as Reason, fault};
+use super::{Fault, MAX_NAME_BYTES, RejectionReason as Reason, fault, number};
 use crate::domain::period::{Instant, parse_instant};
 use crate::domain::usage::{Meter, Quantities, RequestOutcome, UsageAttribute, UsageAttributes};
 use rust_decimal::Decimal;
 use serde_json::value::RawValue;
-
-/// The largest quantity of one meter, in its unit.
-const MAX_QUANTITY: i64 = 1_000_000_000_000_000;
-/// How many fractional digits a quantity may have.
-const MAX_FRACTIONAL_DIGITS: u32 = 6;
 
 pub(super) fn read_instant(place: &str, text: &str) -> Result<Instant, Fault> {
     let wrong = || fault(Reason::WrongTime, format!("{place}: must be RFC 3339 with a zone"));
@@ -132,34 +127,11 @@ fn read_quantity(meter: Meter, value: &RawValue) -> Result<Decimal, Fault> {
     let text = value.get();
     let text = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
     let wrong = |expected: &str| fault(Reason::WrongQuantity, format!("data.quantities.{meter}: {expected}"));
-    let quantity = exact_decimal(text).ok_or_else(|| wrong("must be a decimal number"))?.normalize();
-    if quantity.is_sign_negative() && !quantity.is_zero() {
-        let detail = format!("data.quantities.{meter}: is negative; a correction restates the quantity");
-        return Err(fault(Reason::NegativeQuantity, detail));
-    }
-    if quantity.scale() > MAX_FRACTIONAL_DIGITS {
-        return Err(wrong("has more than 6 fractional digits"));
-    }
-    if quantity > Decimal::from(MAX_QUANTITY) {
-        return Err(wrong("is above 10^15"));
-    }
-    Ok(quantity.abs())
-}
-
-/// The value of `12`, `1.50` or `2e3`, exactly; nothing if it cannot be held exactly.
-fn exact_decimal(text: &str) -> Option<Decimal> {
-    if !text.bytes().all(|byte| byte.is_ascii_digit() || b".+-eE".contains(&byte)) {
-        return None;
-    }
-    let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    let mut value = Decimal::from_str_exact(digits).ok()?;
-    let exponent: i32 = exponent.parse().ok().filter(|exponent| (-28..=28).contains(exponent))?;
-    if exponent >= 0 {
-        for _ in 0..exponent {
-            value = value.checked_mul(Decimal::TEN)?;
+    number::quantity(meter, text).map_err(|problem| match problem {
+        number::WrongQuantity::Wrong(expected) => wrong(expected),
+        number::WrongQuantity::Negative => {
+            let detail = format!("data.quantities.{meter}: is negative; a correction restates the quantity");
+            fault(Reason::NegativeQuantity, detail)
         }
-    } else {
-        value.set_scale(value.scale().checked_add(exponent.unsigned_abs())?).ok()?;
-    }
-    Some(value)
+    })
 }

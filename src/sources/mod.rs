@@ -1,8 +1,50 @@
 //! Record formats: bytes in, a usage message or a rejection out. Pure; one file per format.
 
+// No bytes make a decoder panic.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::float_arithmetic,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::string_slice
+    )
+)]
+
+mod agent_runtime;
+mod anthropic_messages;
+mod azure_gateway;
+mod bedrock_converse;
+mod bedrock_invocation;
 pub mod cloudevents;
+mod decode;
 mod fields;
+mod focus;
+mod litellm;
+pub mod mapping;
+mod node;
+mod number;
+mod oci;
+mod openai_chat;
+mod openai_responses;
+mod openai_usage;
+mod openmeter;
+mod otel;
+mod otlp_protobuf;
+mod reader;
+mod record;
 mod redact;
+mod source;
+mod vertex;
+
+pub use decode::{Decoded, Format, Usage, decode};
+pub use focus::{CloudCost, decode_costs};
+pub use reader::{Carrier, Origin, Reader};
+pub use source::{Context, NoUsage};
 
 use crate::domain::amendment::Refusal;
 use crate::domain::names::names;
@@ -37,6 +79,12 @@ names! {
         UnknownAttribute = "unknown_attribute",
         WrongQuantity = "wrong_quantity",
         NegativeQuantity = "negative_quantity",
+        /// Parts that do not make up their total, or lie outside it.
+        BrokenIdentity = "broken_identity",
+        /// Breakdowns that overlap in a way that the record does not tell.
+        UndeterminedSplit = "undetermined_split",
+        /// Bytes that are not packed as their format says.
+        WrongPacking = "wrong_packing",
         NameTooLong = "name_too_long",
         NulCharacter = "nul_character",
         /// A correction that restates nothing.
@@ -74,6 +122,7 @@ pub struct Rejection {
     pub reason: RejectionReason,
     /// Names the place and what would be right. Never quotes the message: it could hold a prompt.
     pub detail: String,
+    pub origin: Origin,
     /// What `redacted` is, as a content type.
     pub content_type: &'static str,
     /// The message with allow-listed fields only.
@@ -88,4 +137,22 @@ struct Fault {
 
 fn fault(reason: RejectionReason, detail: impl Into<String>) -> Fault {
     Fault { reason, detail: detail.into() }
+}
+
+fn check_size(bytes: &[u8]) -> Result<(), Fault> {
+    if bytes.len() > MAX_MESSAGE_BYTES {
+        let detail = format!("{} bytes; a message may have {MAX_MESSAGE_BYTES}", bytes.len());
+        return Err(fault(RejectionReason::MessageTooLarge, detail));
+    }
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(fault(RejectionReason::EmptyMessage, "no content; a tombstone means nothing here"));
+    }
+    Ok(())
+}
+
+/// Keeps nothing that could be decoded again.
+fn reject_shape(fault: Fault, bytes: &[u8]) -> Rejection {
+    let content_type = redact::content_type(false);
+    let Fault { reason, detail } = fault;
+    Rejection { reason, detail, origin: Origin::default(), content_type, redacted: redact::mask(bytes) }
 }

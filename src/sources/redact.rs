@@ -36,7 +36,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 }
 
 /// Stands for a value that is not kept. An object, as no field takes one: a text would be read as a name.
-const REDACTED: &str = r#"{"redacted":true}"#;
+pub(super) const REDACTED: &str = r#"{"redacted":true}"#;
 
 /// What is kept of bytes that are no JSON object, in bytes.
 const MAX_MASKED_BYTES: usize = 4096;

@@ -5,6 +5,7 @@
 --   $2 the contract, $3 the cutoff
 --   $4 the spans in which usage breaks a right
 --   $5, $6 context thresholds: product and number of tokens, exclusive
+--   $8 the meters that belong to the context of a request
 with threshold as (
   select t.product, t.over from unnest($5::text[], $6::bigint[]) as t(product, over)
 ), known_dimension as (
@@ -28,8 +29,7 @@ with threshold as (
          d.service_tier, d.attributes, e.customer_id,
          coalesce((select max(t.over) from threshold t where t.product = d.product and t.over <
            e.input_tokens::bigint + e.cached_input_tokens + coalesce((select sum(value::numeric)
-             from jsonb_each_text(e.other_quantities) where key in ('input_tokens', 'cached_input_tokens',
-               'cache_write_5m_tokens', 'cache_write_1h_tokens', 'audio_input_tokens', 'image_input_tokens')), 0)), 0)
+             from jsonb_each_text(e.other_quantities) where key = any($8::text[])), 0)), 0)
            as context_over,
          e.input_tokens, e.cached_input_tokens, e.output_tokens, e.reasoning_tokens, e.requests, e.other_quantities
   from event e

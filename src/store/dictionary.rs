@@ -16,10 +16,11 @@ pub struct Dimension<'a> {
     pub outcome: Option<RequestOutcome>,
     pub attributes: &'a UsageAttributes,
     pub is_interval: bool,
+    pub rules: &'a str,
 }
 
 impl<'a> Dimension<'a> {
-    pub fn of(source: &'a str, content: &'a UsageContent) -> Self {
+    pub fn of(source: &'a str, rules: &'a str, content: &'a UsageContent) -> Self {
         Self {
             source,
             deployment: &content.deployment,
@@ -28,14 +29,15 @@ impl<'a> Dimension<'a> {
             outcome: content.outcome,
             attributes: &content.attributes,
             is_interval: content.is_interval(),
+            rules,
         }
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct OwnedDimension {
-    /// Source, deployment, product, service tier.
-    names: [String; 4],
+    /// Source, deployment, product, service tier, rules.
+    names: [String; 5],
     outcome: Option<RequestOutcome>,
     attributes: UsageAttributes,
     is_interval: bool,
@@ -75,7 +77,7 @@ impl Numbers {
 }
 
 fn owned(dimension: &Dimension<'_>) -> OwnedDimension {
-    let names = [dimension.source, dimension.deployment, dimension.product, dimension.service_tier];
+    let names = [dimension.source, dimension.deployment, dimension.product, dimension.service_tier, dimension.rules];
     OwnedDimension {
         names: names.map(str::to_owned),
         outcome: dimension.outcome,
@@ -145,22 +147,22 @@ async fn add_dimensions(
         return Ok(());
     }
     let column = |place: usize| new.iter().map(|it| it.names[place].clone()).collect::<Vec<_>>();
-    let (sources, deployments, products, tiers) = (column(0), column(1), column(2), column(3));
+    let [sources, deployments, products, tiers, rules] = [0, 1, 2, 3, 4].map(column);
     let outcomes: Vec<Option<String>> =
         new.iter().map(|it| it.outcome.map(|outcome| outcome.name().to_owned())).collect();
     let attributes: Vec<serde_json::Value> = new.iter().map(|it| serde_json::json!(it.attributes)).collect();
     let are_intervals: Vec<bool> = new.iter().map(|it| it.is_interval).collect();
     sqlx::query!(
         // what exists is left out first, so that it burns no number
-        "insert into usage_dimension (source, deployment, product, service_tier, outcome, attributes, is_interval)
+        "insert into usage_dimension (source, deployment, product, service_tier, outcome, attributes, is_interval, rules)
          select n.*
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::boolean[])
-           as n (source, deployment, product, service_tier, outcome, attributes, is_interval)
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::boolean[], $8::text[])
+           as n (source, deployment, product, service_tier, outcome, attributes, is_interval, rules)
          where not exists (select from usage_dimension d
-           where (d.source, d.deployment, d.product, d.service_tier, d.attributes, d.is_interval)
-             = (n.source, n.deployment, n.product, n.service_tier, n.attributes, n.is_interval)
+           where (d.source, d.deployment, d.product, d.service_tier, d.attributes, d.is_interval, d.rules)
+             = (n.source, n.deployment, n.product, n.service_tier, n.attributes, n.is_interval, n.rules)
              and d.outcome is not distinct from n.outcome)
-         order by 1, 2, 3, 4, 5, 6, 7
+         order by 1, 2, 3, 4, 5, 6, 7, 8
          on conflict do nothing",
         &sources,
         &deployments,
@@ -168,16 +170,18 @@ async fn add_dimensions(
         &tiers,
         &outcomes as &[Option<String>],
         &attributes,
-        &are_intervals
+        &are_intervals,
+        &rules
     )
     .execute(&mut *connection)
     .await?;
     let rows = sqlx::query!(
         r#"select n.place as "place!", d.dimension_id from usage_dimension d
-         join unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::boolean[])
-           with ordinality as n (source, deployment, product, service_tier, outcome, attributes, is_interval, place)
-           on (d.source, d.deployment, d.product, d.service_tier, d.attributes, d.is_interval)
-             = (n.source, n.deployment, n.product, n.service_tier, n.attributes, n.is_interval)
+         join unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::boolean[], $8::text[])
+           with ordinality
+             as n (source, deployment, product, service_tier, outcome, attributes, is_interval, rules, place)
+           on (d.source, d.deployment, d.product, d.service_tier, d.attributes, d.is_interval, d.rules)
+             = (n.source, n.deployment, n.product, n.service_tier, n.attributes, n.is_interval, n.rules)
              and d.outcome is not distinct from n.outcome"#,
         &sources,
         &deployments,
@@ -185,7 +189,8 @@ async fn add_dimensions(
         &tiers,
         &outcomes as &[Option<String>],
         &attributes,
-        &are_intervals
+        &are_intervals,
+        &rules
     )
     .fetch_all(connection)
     .await?;

@@ -1,5 +1,6 @@
 //! Usage that breaks rights, summed and counted as known at an instant, and what of it is held back from bases.
 
+use super::rollups::{context_meters, threshold_arrays};
 use super::{StoreError, dictionary};
 use crate::domain::findings::{Breach, HeldEvents, OpenEvents, OpenUsage};
 use crate::domain::ids::{ContractId, CustomerId, DeploymentId, EventId, ProductId, TermId};
@@ -156,7 +157,7 @@ impl<'a> BreachQuery<'a> {
         thresholds: &BTreeMap<ProductId, BTreeSet<u64>>,
         held: bool,
     ) -> Result<Vec<(OpenUsage, UsageAttributes)>, StoreError> {
-        let (products, overs) = super::rollups::threshold_arrays(thresholds);
+        let (products, overs) = threshold_arrays(thresholds);
         let rows = sqlx::query_file!(
             "src/store/breaching_usage.sql",
             timeline.edges(),
@@ -165,7 +166,8 @@ impl<'a> BreachQuery<'a> {
             &self.spans as _,
             &products,
             &overs,
-            held
+            held,
+            &context_meters()
         )
         .fetch_all(conn)
         .await?;

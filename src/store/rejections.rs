@@ -7,7 +7,11 @@ use sqlx::{PgConnection, PgPool};
 #[derive(Clone, Debug)]
 pub struct KeptRejection {
     pub rejection_id: i64,
-    /// A structured CloudEvent, its fields allow-listed.
+    /// As what it was read, the source that configuration named there, and what its carrier said.
+    pub format: String,
+    pub source: String,
+    pub carrier: serde_json::Value,
+    /// A structured CloudEvent or a record, its fields allow-listed.
     pub payload: Vec<u8>,
 }
 
@@ -43,12 +47,12 @@ pub async fn load_kept(
     let rows = sqlx::query_as!(
         KeptRejection,
         r#"
-        select r.rejection_id, r.payload as "payload!"
+        select r.rejection_id, r.format, r.source, r.carrier, r.payload as "payload!"
         from usage_rejection r
         where r.rejection_id > $1 and r.rejection_id <= $2 and ($3::text is null or r.reason = $3)
           and r.reason <> all($4) and r.payload is not null and r.expires_at > now()
-          -- what was no json is kept for its shape alone
-          and r.content_type = 'application/cloudevents+json'
+          -- what was not parted into records is kept for its shape alone
+          and r.content_type <> 'application/octet-stream'
           and not exists (select from usage_rejection_retry t where t.rejection_id = r.rejection_id)
         order by r.rejection_id limit $5
         "#,

@@ -5,6 +5,7 @@ use crate::domain::ids::{CustomerId, DeploymentId, ProductId};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Timeline, start_of_hour};
 use crate::domain::rating::UsageRollup;
+use crate::domain::usage::Meter;
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,9 +36,17 @@ pub async fn load_usage(
     let edges = timeline.edges();
     let opened = opened_hours(edges);
     let (products, overs) = threshold_arrays(thresholds);
-    let rows = sqlx::query_file!("src/store/usage_by_segment.sql", edges, &opened, known_at, &products, &overs)
-        .fetch_all(conn)
-        .await?;
+    let rows = sqlx::query_file!(
+        "src/store/usage_by_segment.sql",
+        edges,
+        &opened,
+        known_at,
+        &products,
+        &overs,
+        &context_meters()
+    )
+    .fetch_all(conn)
+    .await?;
     rows.into_iter()
         .map(|row| {
             // The columns are the query's own.
@@ -54,6 +63,11 @@ pub async fn load_usage(
             })
         })
         .collect()
+}
+
+/// The meters that belong to the context of a request, by their names.
+pub(super) fn context_meters() -> Vec<String> {
+    Meter::ALL.iter().filter(|meter| meter.is_context()).map(|meter| meter.name().to_owned()).collect()
 }
 
 /// Context thresholds in the form in which queries take them: products, and numbers of tokens.

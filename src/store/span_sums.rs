@@ -2,7 +2,7 @@
 
 use super::StoreError;
 use super::dictionary;
-use super::rollups::{opened_hours, threshold_arrays};
+use super::rollups::{context_meters, opened_hours, threshold_arrays};
 use super::usage::COLUMN_METERS;
 use crate::domain::ids::ProductId;
 use crate::domain::money::Exact;
@@ -30,9 +30,18 @@ pub async fn load_span_sums(
     let (edges, wanted) = segments(spans);
     let (products, overs) = threshold_arrays(thresholds);
     let opened = opened_hours(&edges);
-    let rows = sqlx::query_file!("src/store/span_sums.sql", &edges, &opened, known_at, &products, &overs, &wanted)
-        .fetch_all(conn)
-        .await?;
+    let rows = sqlx::query_file!(
+        "src/store/span_sums.sql",
+        &edges,
+        &opened,
+        known_at,
+        &products,
+        &overs,
+        &wanted,
+        &context_meters()
+    )
+    .fetch_all(conn)
+    .await?;
     let mut sums = Vec::with_capacity(rows.len());
     for row in rows {
         // The columns are the query's own.

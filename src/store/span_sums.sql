@@ -6,6 +6,7 @@
 --   $3 the cutoff
 --   $4, $5 context thresholds: product and number of tokens, exclusive
 --   $6 which segments are asked for
+--   $7 the meters that belong to the context of a request
 with threshold as (
   select t.product, t.over from unnest($4::text[], $5::bigint[]) as t(product, over)
 ), known_batch as (
@@ -65,8 +66,7 @@ with threshold as (
 ), single as (
   select e.*, d.sum_id, d.product,
          e.input_tokens::bigint + e.cached_input_tokens + coalesce((select sum(value::numeric)
-           from jsonb_each_text(e.other_quantities) where key in ('input_tokens', 'cached_input_tokens',
-             'cache_write_5m_tokens', 'cache_write_1h_tokens', 'audio_input_tokens', 'image_input_tokens')), 0)
+           from jsonb_each_text(e.other_quantities) where key = any($7::text[])), 0)
            as context_tokens
   from event e join known_dimension d using (dimension_id)
 ), item as (

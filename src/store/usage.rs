@@ -20,6 +20,8 @@ pub struct Identity {
 #[derive(Clone, Debug)]
 pub struct StoredEvent {
     pub event: UsageEvent,
+    /// The rules by which it was normalised.
+    pub rules: String,
     /// When its present state was recorded: its own batch's time, or that of its last amendment.
     pub stated_at: Instant,
 }
@@ -152,7 +154,7 @@ async fn load_events(
     let keys: Vec<Uuid> = keys.iter().copied().collect();
     let rows = sqlx::query!(
         r#"select e.event_key, e.content_hash, e.event_id, e.occurred_at, d.source, d.deployment, d.product,
-             e.ended_at, d.service_tier, d.outcome, d.attributes, c.customer, e.input_tokens, e.cached_input_tokens,
+             e.ended_at, d.service_tier, d.outcome, d.attributes, d.rules, c.customer, e.input_tokens, e.cached_input_tokens,
              e.output_tokens, e.reasoning_tokens, e.requests, e.other_quantities,
              greatest(b.recorded_at, (select max(sb.recorded_at) from usage_state s join usage_batch sb using (batch_id)
                where s.event_key = e.event_key)) as "stated_at!"
@@ -180,7 +182,7 @@ async fn load_events(
         };
         let event = UsageEvent { id: EventId { source: row.source, id: row.event_id }, content };
         lookup.identities.insert(row.event_key, Identity { content_hash: row.content_hash, is_event: true });
-        lookup.events.insert(row.event_key, StoredEvent { event, stated_at: row.stated_at });
+        lookup.events.insert(row.event_key, StoredEvent { event, rules: row.rules, stated_at: row.stated_at });
     }
     Ok(())
 }

@@ -39,6 +39,7 @@ impl Intake {
 pub struct EventRow<'a> {
     pub key: Uuid,
     pub content_hash: Uuid,
+    pub rules: &'a str,
     pub event: &'a UsageEvent,
 }
 
@@ -54,6 +55,8 @@ pub struct AmendmentRow<'a> {
 pub struct StateRow {
     pub key: Uuid,
     pub source: String,
+    /// Those by which it was normalised as first reported.
+    pub rules: String,
     /// Whether it counts nowhere.
     pub voided: bool,
     pub content: UsageContent,
@@ -74,6 +77,10 @@ pub struct RejectionRow {
     pub position: String,
     pub reason: &'static str,
     pub detail: String,
+    pub format: &'static str,
+    pub source: String,
+    /// A JSON object.
+    pub carrier: String,
     pub content_type: &'static str,
     pub payload: Vec<u8>,
 }
@@ -90,6 +97,7 @@ pub struct RollupRow {
     pub outcome: Option<RequestOutcome>,
     pub attributes: UsageAttributes,
     pub is_interval: bool,
+    pub rules: String,
     pub customer: String,
     /// Exclusive, in tokens.
     pub context_over: i64,
@@ -128,6 +136,7 @@ impl RollupRow {
             outcome: self.outcome,
             attributes: &self.attributes,
             is_interval: self.is_interval,
+            rules: &self.rules,
         }
     }
 }
@@ -154,11 +163,11 @@ pub async fn save(
     let mut dimensions = BTreeSet::new();
     let mut customers = BTreeSet::new();
     for row in &rows.events {
-        dimensions.insert(Dimension::of(&row.event.id.source, &row.event.content));
+        dimensions.insert(Dimension::of(&row.event.id.source, row.rules, &row.event.content));
         customers.insert(row.event.content.customer.as_str());
     }
     for row in &rows.states {
-        dimensions.insert(Dimension::of(&row.source, &row.content));
+        dimensions.insert(Dimension::of(&row.source, &row.rules, &row.content));
         customers.insert(row.content.customer.as_str());
     }
     for row in &rows.rollups {
@@ -181,8 +190,8 @@ async fn insert_batch(connection: &mut PgConnection, rows: &Rows<'_>, stamp: &St
     let count = |outcome| StoreError::encoded::<i32, _>("a count of usage_batch", rows.counts.of(outcome));
     Ok(sqlx::query_scalar!(
         "insert into usage_batch (recorded_at, intake, messages, stored, stored_unresolved, duplicate, conflict,
-           correction_applied, correction_waiting, void_applied, void_waiting, rejected)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) returning batch_id",
+           correction_applied, correction_waiting, void_applied, void_waiting, no_usage, rejected)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) returning batch_id",
         stamp.recorded_at,
         stamp.intake.name(),
         StoreError::encoded::<i32, _>("usage_batch.messages", rows.messages)?,
@@ -194,6 +203,7 @@ async fn insert_batch(connection: &mut PgConnection, rows: &Rows<'_>, stamp: &St
         count(Outcome::CorrectionWaiting)?,
         count(Outcome::VoidApplied)?,
         count(Outcome::VoidWaiting)?,
+        count(Outcome::NoUsage)?,
         count(Outcome::Rejected)?,
     )
     .fetch_one(connection)
@@ -239,13 +249,13 @@ async fn copy_events(
         "ended_at",
     ];
     let mut copy = CopyRows::new("usage_event", COLUMNS);
-    for EventRow { key, content_hash, event } in rows {
+    for EventRow { key, content_hash, rules, event } in rows {
         copy.row();
         copy.uuid(*key);
         copy.uuid(*content_hash);
         copy.instant(event.content.occurred_at);
         copy.int8(batch);
-        let dimension = numbers.dimension(&Dimension::of(&event.id.source, &event.content))?;
+        let dimension = numbers.dimension(&Dimension::of(&event.id.source, rules, &event.content))?;
         let customer = numbers.customer(&event.content.customer)?;
         let other = put_content(&mut copy, dimension, customer, &event.content.quantities)?;
         copy.text(&event.id.id);
@@ -317,13 +327,13 @@ async fn copy_states(
         "ended_at",
     ];
     let mut copy = CopyRows::new("usage_state", COLUMNS);
-    for StateRow { key, source, voided, content } in rows {
+    for StateRow { key, source, rules, voided, content } in rows {
         copy.row();
         copy.uuid(*key);
         copy.int8(batch);
         copy.boolean(*voided);
         copy.instant(content.occurred_at);
-        let dimension = numbers.dimension(&Dimension::of(source, content))?;
+        let dimension = numbers.dimension(&Dimension::of(source, rules, content))?;
         let other = put_content(&mut copy, dimension, numbers.customer(&content.customer)?, &content.quantities)?;
         copy.json(other.as_deref());
         copy.optional_instant(content.ended_at);
@@ -354,7 +364,18 @@ async fn copy_rejections(
     stamp: &Stamp,
 ) -> Result<(), StoreError> {
     let expires_at = stamp.recorded_at.checked_add_signed(stamp.rejections_kept).unwrap_or(Instant::MAX_UTC);
-    const COLUMNS: &[&str] = &["batch_id", "position", "reason", "detail", "content_type", "payload", "expires_at"];
+    const COLUMNS: &[&str] = &[
+        "batch_id",
+        "position",
+        "reason",
+        "detail",
+        "format",
+        "source",
+        "carrier",
+        "content_type",
+        "payload",
+        "expires_at",
+    ];
     let mut copy = CopyRows::new("usage_rejection", COLUMNS);
     for row in rows {
         copy.row();
@@ -362,6 +383,9 @@ async fn copy_rejections(
         copy.text(&row.position);
         copy.text(row.reason);
         copy.text(&row.detail);
+        copy.text(row.format);
+        copy.text(&row.source);
+        copy.json(Some(&row.carrier));
         copy.text(row.content_type);
         copy.bytea(&row.payload);
         copy.instant(expires_at);

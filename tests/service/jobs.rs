@@ -392,8 +392,9 @@ async fn a_lease_from_before_the_clock_went_back_holds_nobody_up() {
 async fn payloads_expire_as_a_job_and_once_an_hour() {
     let database = TestDatabase::new().await;
     write_lines(&mut database.writer().await, &["no json".into()]).await;
-    let sql = "insert into usage_rejection (batch_id, position, reason, detail, content_type, payload, expires_at)
-               select batch_id, 'old', reason, detail, content_type, payload, now() - interval '1 second'
+    let sql = "insert into usage_rejection (batch_id, position, reason, detail, format, source, content_type, payload,
+                 expires_at)
+               select batch_id, 'old', reason, detail, format, source, content_type, payload, now() - interval '1 second'
                from usage_rejection";
     sqlx::query(sql).execute(&database.pool).await.expect("kept");
     let now = at("2026-06-10T00:00:00Z");

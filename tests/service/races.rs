@@ -14,7 +14,7 @@ async fn of_two_writers_of_one_partition_one_is_fenced() {
     for round in 0..10_i64 {
         let write = async |name: &str| {
             let mut writer = database.writer().await;
-            let position = Position::Kafka { topic: "t".into(), partition: 0, offset: round };
+            let position = Position::Kafka { topic: "t".into(), partition: 0, offset: round, record: 1 };
             let line = event(&format!("{name}{round}"), 10, 1);
             let messages = [writer.message(position, decode_structured(line.as_bytes()))];
             let advance =

@@ -24,8 +24,8 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 /// An empty batch, as of an instant that the recording gate gave.
 async fn insert_batch(conn: &mut PgConnection, recorded_at: Instant) -> Result<(), sqlx::Error> {
     let sql = "insert into usage_batch (recorded_at, intake, messages, stored, stored_unresolved, duplicate, conflict,
-                 correction_applied, correction_waiting, void_applied, void_waiting, rejected)
-               values ($1, 'file', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)";
+                 correction_applied, correction_waiting, void_applied, void_waiting, no_usage, rejected)
+               values ($1, 'file', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)";
     sqlx::query(sql).bind(recorded_at).execute(conn).await.map(drop)
 }
 

@@ -8,8 +8,9 @@ use apportion::store::usage_reports as reports;
 /// Keeps a rejection as an older decoder left it, which did not know what it read.
 async fn keep(database: &TestDatabase, reason: &str, payload: &str) {
     sqlx::query(
-        "insert into usage_rejection (batch_id, position, reason, detail, content_type, payload, expires_at)
-         select max(batch_id), 'older', $1, '', 'application/cloudevents+json', $2, now() + interval '1 day'
+        "insert into usage_rejection (batch_id, position, reason, detail, format, source, content_type, payload,
+           expires_at)
+         select max(batch_id), 'older', $1, '', 'cloudevents', '', 'application/cloudevents+json', $2, now() + interval '1 day'
          from usage_batch",
     )
     .bind(reason)
@@ -33,13 +34,13 @@ async fn a_retry_takes_in_what_now_decodes_and_ends() {
     // Decodes, but is refused by what stands.
     keep(&database, "unknown_field", &correction("k3", "e1", restated)).await;
 
-    let of_one = retry(&mut writer, &database.pool, Some("unknown_meter")).await.expect("retried");
+    let of_one = retry(&mut writer, &database.pool, &[], Some("unknown_meter")).await.expect("retried");
     assert_eq!((of_one.taken.messages(), of_one.taken.stored, of_one.still_rejected), (1, 1, 0));
-    let first = retry(&mut writer, &database.pool, None).await.expect("retried");
+    let first = retry(&mut writer, &database.pool, &[], None).await.expect("retried");
     assert_eq!((first.taken.messages(), first.taken.correction_applied, first.taken.rejected), (2, 1, 1));
     assert_eq!(first.still_rejected, 1);
     assert_eq!(database.number("select count(*) from usage_rejection_retry").await, 2);
-    let again = retry(&mut writer, &database.pool, None).await.expect("retried");
+    let again = retry(&mut writer, &database.pool, &[], None).await.expect("retried");
     assert_eq!((again.taken.messages(), again.taken.rejected, again.still_rejected), (1, 1, 1));
     assert_eq!(database.number("select count(*) from usage_rejection_retry").await, 2);
     assert_eq!(database.number("select count(*) from usage_rejection").await, 6, "a retry records none anew");
@@ -61,11 +62,12 @@ async fn payloads_go_when_they_have_expired_and_not_before() {
     assert_eq!(expire_payloads(&database.pool).await.expect("expired"), 0);
     assert_eq!(database.number(kept).await, 2);
     // Kept rows may not change, so one is kept that has expired already.
-    let sql = "insert into usage_rejection (batch_id, position, reason, detail, content_type, payload, expires_at)
-               select batch_id, 'old', reason, detail, content_type, payload, now() - interval '1 second'
+    let sql = "insert into usage_rejection (batch_id, position, reason, detail, format, source, content_type, payload,
+                 expires_at)
+               select batch_id, 'old', reason, detail, format, source, content_type, payload, now() - interval '1 second'
                from usage_rejection where reason = 'not_json'";
     sqlx::query(sql).execute(&database.pool).await.expect("kept");
-    let retried = retry(&mut writer, &database.pool, None).await.expect("retried");
+    let retried = retry(&mut writer, &database.pool, &[], None).await.expect("retried");
     assert_eq!(retried.still_rejected, 1, "what has expired is not decoded again");
     assert_eq!(expire_payloads(&database.pool).await.expect("expired"), 1);
     assert_eq!(database.number(kept).await, 2);

@@ -4,6 +4,7 @@ use apportion::domain::outcome::{Counts, Outcome};
 use apportion::ingest::batch::Position;
 use apportion::ingest::consumer::{self, ConsumerConfig};
 use apportion::ingest::writer::Writer;
+use apportion::sources::Reader;
 use apportion::sources::cloudevents::{CONTENT_TYPE, decode_structured};
 use apportion::store;
 use apportion::store::usage_rows::Intake;
@@ -215,8 +216,18 @@ impl TestTopic {
     }
 
     pub async fn at(brokers: &str, partitions: i32) -> Self {
+        Self::made(brokers, partitions, &[]).await
+    }
+
+    /// With settings of its own.
+    pub async fn with(partitions: i32, settings: &[(&str, &str)]) -> Self {
+        Self::made(&brokers(), partitions, settings).await
+    }
+
+    async fn made(brokers: &str, partitions: i32, settings: &[(&str, &str)]) -> Self {
         let topic = Self { name: random_name("topic_"), brokers: brokers.to_owned() };
         let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(1));
+        let new = settings.iter().fold(new, |new, (name, value)| new.set(name, value));
         let created = topic.admin().create_topics(&[new], &AdminOptions::new()).await.expect("Kafka answers");
         assert!(created.iter().all(Result::is_ok), "{created:?}");
         topic
@@ -286,7 +297,7 @@ pub fn config(group: &str, topics: &[&TestTopic]) -> ConsumerConfig {
     ConsumerConfig {
         brokers: topics.first().expect("a topic").brokers.clone(),
         group_id: group.to_owned(),
-        topics: topics.iter().map(|topic| topic.name.clone()).collect(),
+        topics: topics.iter().map(|topic| (topic.name.clone(), Reader::default())).collect(),
         batch_messages: 10_000,
         linger: Duration::from_millis(100),
         properties: BTreeMap::new(),

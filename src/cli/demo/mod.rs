@@ -10,7 +10,7 @@ use super::output::{line, table, thousands};
 use super::serve::{Role, serve};
 use super::usage::{show_unresolved, unresolved as unresolved_usage};
 use super::{Session, Stop};
-use apportion::config::mask_url;
+use apportion::config::{Topic, mask_url};
 use apportion::domain::access::Scope;
 use apportion::domain::calendar::Period;
 use apportion::domain::contract::folder::Folder;
@@ -20,6 +20,7 @@ use apportion::produce::generate::{Generator, Plan};
 use apportion::produce::kafka::delete_topics;
 use apportion::produce::manifest::Manifest;
 use apportion::produce::message::TOPICS;
+use apportion::sources::Reader;
 use apportion::store::access::{NewApiKey, create_key};
 use apportion::store::{self, demo_database, usage_reports as reports};
 use apportion::telemetry::Metrics;
@@ -135,7 +136,8 @@ async fn prepare(session: &mut Session) -> anyhow::Result<String> {
     // A deleted topic may linger: a name of its own for each run keeps them apart.
     let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
     let prefix = format!("{TOPIC_MARK}{run}.");
-    session.config.kafka.topics = TOPICS.iter().map(|topic| format!("{prefix}{topic}")).collect();
+    let topic = |topic: &&str| Topic { name: format!("{prefix}{topic}"), reader: Reader::default() };
+    session.config.kafka.topics = TOPICS.iter().map(topic).collect();
     session.config.kafka.group_id = format!("{TOPIC_MARK}{run}");
     Ok(prefix)
 }

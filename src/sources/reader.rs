@@ -1,0 +1,207 @@
+//! How the messages of a source are read: what configuration says of them, and what their carrier does.
+
+use super::cloudevents::CONTENT_TYPE;
+use super::fields::{check_name, read_instant};
+use super::{Context, Decoded, Fault, Format, RejectionReason as Reason, decode, fault, reject_shape};
+use crate::domain::period::Instant;
+use chrono_tz::Tz;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::str::FromStr;
+
+/// The header by which a message names its own format.
+const FORMAT_HEADER: &str = "apportion-format";
+
+/// What configuration says of messages where they do not say it themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Reader {
+    pub format: Format,
+    /// The source of records that name none: ids are unique within it.
+    pub source: String,
+    /// The zone of times that name none.
+    #[serde(deserialize_with = "given")]
+    pub zone: Option<Tz>,
+    #[serde(deserialize_with = "given")]
+    pub deployment: Option<String>,
+    #[serde(deserialize_with = "given")]
+    pub product: Option<String>,
+    #[serde(deserialize_with = "given")]
+    pub customer: Option<String>,
+    /// The callers' tags that name the customer; the first that is there holds.
+    pub customer_tags: Vec<String>,
+}
+
+/// A value of a setting that is empty where there is none.
+fn given<'de, T: FromStr<Err: std::fmt::Display>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    (!text.is_empty()).then(|| text.parse()).transpose().map_err(serde::de::Error::custom)
+}
+
+/// What the carrier says of a record in the headers of a CloudEvent, for records that do not say it themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carrier {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<Instant>,
+}
+
+/// As what a rejected record was read: with what is kept of it, enough to read it again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    pub format: Format,
+    /// The source of [`Reader::source`].
+    pub source: String,
+    pub carrier: Carrier,
+}
+
+type Headers<'a> = [(&'a str, &'a [u8])];
+
+impl Reader {
+    /// Reads a message: what each of its records reports. One without a payload is empty.
+    pub fn read(&self, headers: &Headers<'_>, payload: Option<&[u8]>) -> Vec<Decoded> {
+        let payload = payload.unwrap_or_default();
+        let carried = format_of(headers, self.format).and_then(|format| match format {
+            Format::CloudEvents => Ok((format, Carrier::default())),
+            _ => Ok((format, Carrier::of(headers)?)),
+        });
+        match carried {
+            Ok((format, carrier)) => self.read_as(format, &carrier, headers, payload),
+            // Without what its headers say it is not the record that was sent: only its shape is kept.
+            Err(fault) => self.tell_origin(vec![Decoded::Rejected(reject_shape(fault, payload))], &Carrier::default()),
+        }
+    }
+
+    /// Reads what was kept of a rejected record.
+    pub fn read_again(&self, format: Format, carrier: &Carrier, kept: &[u8]) -> Vec<Decoded> {
+        self.read_as(format, carrier, &[("content-type", CONTENT_TYPE.as_bytes())], kept)
+    }
+
+    fn read_as(&self, format: Format, carrier: &Carrier, headers: &Headers<'_>, payload: &[u8]) -> Vec<Decoded> {
+        let context = Context {
+            source: carrier.source.as_deref().unwrap_or(&self.source),
+            zone: self.zone,
+            id: carrier.id.as_deref(),
+            occurred_at: carrier.occurred_at,
+            deployment: self.deployment.as_deref(),
+            product: self.product.as_deref(),
+            customer: self.customer.as_deref(),
+            customer_tags: &self.customer_tags,
+            headers,
+        };
+        self.tell_origin(decode(format, payload, &context), carrier)
+    }
+
+    /// Says of what is rejected where it came from.
+    fn tell_origin(&self, mut decoded: Vec<Decoded>, carrier: &Carrier) -> Vec<Decoded> {
+        for record in &mut decoded {
+            if let Decoded::Rejected(rejection) = record {
+                rejection.origin.source.clone_from(&self.source);
+                rejection.origin.carrier.clone_from(carrier);
+            }
+        }
+        decoded
+    }
+}
+
+fn format_of(headers: &Headers<'_>, or: Format) -> Result<Format, Fault> {
+    let Some(name) = header(headers, FORMAT_HEADER)? else { return Ok(or) };
+    let known = || Format::ALL.iter().map(|format| format.name()).collect::<Vec<_>>().join(", ");
+    name.parse().map_err(|_| {
+        fault(Reason::UnsupportedContentType, format!("{FORMAT_HEADER}: no such format; there is {}", known()))
+    })
+}
+
+impl Carrier {
+    fn of(headers: &Headers<'_>) -> Result<Self, Fault> {
+        let name = |header_name| match header(headers, header_name)? {
+            Some(text) => check_name(header_name, text).map(|()| Some(text.to_owned())),
+            None => Ok(None),
+        };
+        let occurred_at = header(headers, "ce_time")?.map(|text| read_instant("ce_time", text)).transpose()?;
+        Ok(Self { id: name("ce_id")?, source: name("ce_source")?, occurred_at })
+    }
+}
+
+/// The text of a header; an empty one says nothing.
+fn header<'a>(headers: &Headers<'a>, name: &str) -> Result<Option<&'a str>, Fault> {
+    let Some((_, value)) = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)) else { return Ok(None) };
+    let text = std::str::from_utf8(value);
+    let text = text.map_err(|_| fault(Reason::WrongAttribute, format!("{name}: must be UTF-8")))?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::usage::UsageMessage;
+
+    const REPLY: &str = r#"{"usage":{"inputTokens":7,"outputTokens":2,"totalTokens":9}}"#;
+
+    fn converse() -> Reader {
+        Reader {
+            format: Format::BedrockConverse,
+            source: "aws".into(),
+            deployment: Some("bedrock-us".into()),
+            product: Some("gpt-5.5".into()),
+            ..Reader::default()
+        }
+    }
+
+    fn event(decoded: &[Decoded]) -> (String, String, String) {
+        let [Decoded::Usage(usage)] = decoded else { panic!("{decoded:?}") };
+        let UsageMessage::Event(event) = &usage.message else { panic!("{usage:?}") };
+        (event.id.source.clone(), event.id.id.clone(), event.content.occurred_at.to_rfc3339())
+    }
+
+    #[test]
+    fn the_carrier_says_what_the_record_does_not() {
+        let headers: [(&str, &[u8]); 2] = [("ce_id", b"r-1"), ("ce_time", b"2026-05-01T00:00:00Z")];
+        let read = converse().read(&headers, Some(REPLY.as_bytes()));
+        assert_eq!(event(&read), ("aws".into(), "r-1".into(), "2026-05-01T00:00:00+00:00".into()));
+        let headers = [headers.as_slice(), &[("ce_source", b"aws-2".as_slice())]].concat();
+        let read = converse().read(&headers, Some(REPLY.as_bytes()));
+        assert_eq!(event(&read).0, "aws-2");
+    }
+
+    #[test]
+    fn what_is_rejected_is_read_again_as_it_was_read() {
+        let headers: [(&str, &[u8]); 2] = [("ce_id", b"r-1"), ("ce_time", b"2026-05-01T00:00:00Z")];
+        let mut reader = converse();
+        reader.product = None;
+        let read = reader.read(&headers, Some(REPLY.as_bytes()));
+        let [Decoded::Rejected(rejection)] = read.as_slice() else { panic!("{read:?}") };
+        let Origin { format, source, carrier } = &rejection.origin;
+        assert_eq!((*format, source.as_str(), carrier.id.as_deref()), (Format::BedrockConverse, "aws", Some("r-1")));
+        let again = converse().read_again(*format, carrier, &rejection.redacted);
+        assert_eq!(event(&again).1, "r-1");
+    }
+
+    #[test]
+    fn a_message_names_its_own_format() {
+        let line = br#"{"specversion":"1.0","id":"e","source":"s","type":"apportion.usage.v1","time":"2026-05-01T00:00:00Z","data":{"deployment":"d","product":"p","quantities":{"requests":1}}}"#;
+        let content_type = ("content-type", CONTENT_TYPE.as_bytes());
+        let read = converse().read(&[content_type, ("Apportion-Format", b"cloudevents")], Some(line));
+        assert_eq!(event(&read).1, "e");
+        let read = converse().read(&[("apportion-format", b"xml")], Some(line));
+        let [Decoded::Rejected(rejection)] = read.as_slice() else { panic!("{read:?}") };
+        assert!(rejection.detail.starts_with("apportion-format: no such format; there is cloudevents, bedrock_"));
+        assert_eq!(rejection.content_type, "application/octet-stream");
+    }
+
+    #[test]
+    fn headers_that_cannot_be_read_and_empty_messages_are_rejected() {
+        let reason = |headers: &Headers<'_>, payload| match converse().read(headers, payload).as_slice() {
+            [Decoded::Rejected(rejection)] => rejection.reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(reason(&[("ce_time", b"noon")], Some(REPLY.as_bytes())), Reason::WrongTime);
+        assert_eq!(reason(&[("ce_id", &[b'x'; 257])], Some(REPLY.as_bytes())), Reason::NameTooLong);
+        assert_eq!(reason(&[("ce_id", b"\xff")], Some(REPLY.as_bytes())), Reason::WrongAttribute);
+        assert_eq!(reason(&[("ce_id", b"1")], None), Reason::EmptyMessage);
+    }
+}
