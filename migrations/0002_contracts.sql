@@ -64,9 +64,12 @@ create table price (
   constraint one_narrowing check (num_nonnulls(customer, region, channel) <= 1)
 );
 
+-- every agreement of which a version is loaded. who settles one, or moves its statements, locks its row meanwhile.
+create table contract (contract_id text primary key check (contract_id <> ''));
+
 -- a version is its document: the clauses, the terms, and the definitions as they stood when it was loaded.
 create table contract_version (
-  contract_id text not null,
+  contract_id text not null references contract,
   number integer not null check (number > 0),
   effective_at timestamptz not null,
   recorded_at timestamptz not null,
@@ -95,9 +98,9 @@ create table contract_term (
   contract_id text not null,
   number integer not null,
   term_id text not null,
-  kind text not null check (kind in ('share', 'first_availability', 'exclusivity', 'licence')),
+  kind text not null check (kind in ('money', 'first_availability', 'exclusivity', 'licence')),
   heading text not null,               -- of its clause
-  parties text[] not null check (cardinality(parties) > 0 or kind <> 'share'),
+  parties text[] not null check (cardinality(parties) > 0 or kind <> 'money'),
   starts_at timestamptz,
   ends_at timestamptz check (ends_at > starts_at),     -- exclusive
   primary key (contract_id, number, term_id),
@@ -161,7 +164,7 @@ create table record_rejection (
   recorded_at timestamptz not null
 );
 
-call make_append_only('party', 'cloud', 'product', 'product_group', 'deployment', 'price', 'contract_version',
+call make_append_only('party', 'cloud', 'product', 'product_group', 'deployment', 'price', 'contract', 'contract_version',
   'contract_term', 'fx_rate', 'record', 'record_conflict', 'record_rejection');
 
 call record_after_what_is_known('party', 'cloud', 'product', 'product_group', 'deployment', 'price',

@@ -7,7 +7,7 @@ create function is_period(name text) returns boolean language sql immutable
 -- one run of the one settlement path: what was asked, as known at which cutoff, by which engine.
 create table settlement (
   settlement_id bigint generated always as identity primary key,
-  contract_id text not null,
+  contract_id text not null references contract,
   period text not null check (is_period(period)),
   period_start timestamptz not null,
   period_end timestamptz not null check (period_end > period_start),   -- exclusive
@@ -25,15 +25,12 @@ create index settlement_contract on settlement (contract_id, period_start);
 -- nothing may be recorded at or below a cutoff that was used.
 create index settlement_cutoff on settlement (cutoff);
 
--- a row for each contract that anybody has tried to settle: who settles it locks the row.
-create table settled_contract (contract_id text primary key);
-
 -- amounts booked, rounded to the digits in which they are paid: per term and origin period the difference between
 -- what is owed in all and what was booked before. positive: the payer owes the payee.
 create table booked_line (
   settlement_id bigint not null references settlement,
   line integer not null check (line > 0),
-  contract_id text not null,
+  contract_id text not null references contract,
   term_id text not null,
   payer text not null references party,
   payee text not null references party check (payee <> payer),
@@ -54,7 +51,7 @@ create index booked_line_contract on booked_line (contract_id, booked_start);
 
 -- a closed period takes no more bookings.
 create table period_close (
-  contract_id text not null,
+  contract_id text not null references contract,
   period text not null,
   period_start timestamptz not null,
   closed_at timestamptz not null,
@@ -95,7 +92,7 @@ create trigger closed_periods_refuse before insert on booked_line
 -- what two parties owe each other for a period under a contract, in one currency or unit.
 create table statement (
   statement_id bigint generated always as identity primary key,
-  contract_id text not null,
+  contract_id text not null references contract,
   -- the two parties in the order of their ids, by bytes
   party_a text not null references party,
   party_b text not null references party check (party_a collate "C" < party_b collate "C"),

@@ -5,7 +5,7 @@ create table finding_decision (
   decision_id bigint generated always as identity primary key,
   -- the group of findings that was decided on: a right, a product, a deployment and a day
   finding_id text not null check (finding_id ~ '^[0-9a-f]{16}$'),
-  contract_id text not null,
+  contract_id text not null references contract,
   right_id text not null,
   product text not null references product,
   deployment text not null references deployment,
@@ -189,7 +189,7 @@ $$;
 -- what people watch of findings over time: a job looks at those of a contract as known at a watermark, and writes
 -- down each group that is not as it was seen last. what is owed never follows from these two tables.
 create table finding_watch (
-  contract_id text primary key,
+  contract_id text primary key references contract,
   -- all that was recorded by then was looked at
   known_at timestamptz not null
 );

@@ -6,7 +6,7 @@ create table job_run (
   run_id bigint generated always as identity primary key,
   job text not null check (job <> ''),
   -- the subject: a contract, a period of it, or neither where the job has but one
-  contract_id text,
+  contract_id text references contract,
   period text check (is_period(period)),
   due_at timestamptz not null,
   clock_at timestamptz not null check (clock_at >= due_at),

@@ -320,6 +320,9 @@ async fn append_version(conn: &mut PgConnection, new: &NewVersion, at: Instant) 
     let NewVersion { document: version, read } = new;
     let number = StoreError::encoded::<i32, _>("contract_version.number", version.number)?;
     let digest = Sha256::new().chain_update(&version.definitions).chain_update(&version.document).finalize();
+    sqlx::query!("insert into contract (contract_id) values ($1) on conflict do nothing", version.contract.as_str())
+        .execute(&mut *conn)
+        .await?;
     sqlx::query!(
         "insert into contract_version (contract_id, number, effective_at, recorded_at, definitions, document, sha256)
          values ($1, $2, $3, $4, $5, $6, $7)",
@@ -336,7 +339,7 @@ async fn append_version(conn: &mut PgConnection, new: &NewVersion, at: Instant) 
     let of_version: BTreeSet<&PartyId> = read.terms.iter().flat_map(Term::parties).collect();
     for term in &read.terms {
         let (parties, span): (BTreeSet<&PartyId>, _) = (term.parties().into_iter().collect(), term.life.dates());
-        append_term(&mut *conn, version, number, (&term.id, "share", &term.clause), &parties, span).await?;
+        append_term(&mut *conn, version, number, (&term.id, "money", &term.clause), &parties, span).await?;
     }
     for right in &read.rights {
         let parties = match &right.kind {

@@ -77,7 +77,7 @@ pub async fn count_open(pool: &PgPool) -> Result<Vec<OpenGroups>, StoreError> {
     let rows = sqlx::query!(
         r#"select t.contract_id as "contract_id!", t.right_id as "right_id!",
              count(*) filter (where s.events > 0) as "groups!"
-           from (select distinct contract_id, term_id as right_id from contract_term where kind <> 'share') t
+           from (select distinct contract_id, term_id as right_id from contract_term where kind <> 'money') t
            left join (select distinct on (contract_id, finding_id) contract_id, right_id, events from finding_state
                       order by contract_id, finding_id, known_at desc) s using (contract_id, right_id)
            group by t.contract_id, t.right_id order by t.contract_id, t.right_id"#

@@ -125,7 +125,7 @@ async fn the_read_only_role_reads_the_views_and_nothing_else() {
     let refused = [
         ("select * from usage_event", "permission denied"),
         ("select * from reporting.statement_document", "permission denied"),
-        ("select from settled_contract for update", "read-only transaction"),
+        ("select from contract for update", "read-only transaction"),
         ("select from recording_watermark for update", "read-only transaction"),
         ("create table reporting.mine (id integer)", "read-only transaction"),
         ("create temporary table mine (id integer)", "read-only transaction"),
@@ -139,7 +139,7 @@ async fn the_read_only_role_reads_the_views_and_nothing_else() {
         );
     }
     // Nor hold up who records or settles.
-    for sql in ["recording_gate", "settled_contract"].map(|it| format!("lock table {it} in access share mode")) {
+    for sql in ["recording_gate", "contract"].map(|it| format!("lock table {it} in access share mode")) {
         let mut transaction = session.begin().await.expect("a transaction");
         let error = sqlx::query(asked(&sql)).execute(&mut *transaction).await.expect_err("refused");
         assert!(error.to_string().contains("permission denied"), "{sql}: {error}");

@@ -65,12 +65,10 @@ impl Step {
 }
 
 /// What takes the turn to settle the trace's contract, and that of the demo's resale.
-pub const SETTLE_TRACE: &str = "insert into settled_contract values ('trace-share') \
-                                on conflict (contract_id) do update set contract_id = excluded.contract_id";
-pub const SETTLE_AWS: &str = "insert into settled_contract values ('aws-openai') \
-                              on conflict (contract_id) do update set contract_id = excluded.contract_id";
+pub const SETTLE_TRACE: &str = "select contract_id from contract where contract_id = 'trace-share' for no key update";
+pub const SETTLE_AWS: &str = "select contract_id from contract where contract_id = 'aws-openai' for no key update";
 /// How the statement begins in which a settlement waits for its turn.
-pub const SETTLES: &str = "insert into settled_contract";
+pub const SETTLES: &str = "select contract_id from contract where";
 const LEASE_LOCK: &str = "lock table job_lease in share mode";
 
 const STEPS: &[Step] = &[

@@ -339,6 +339,7 @@ fn start<'a>(subject: &'a Subject, follows: Option<i64>, lease: u64) -> RunStart
 async fn a_lease_is_held_until_it_runs_out_and_then_fences() {
     let database = TestDatabase::empty().await;
     let (pool, subject) = (&database.pool, Subject::of(&CONTRACT.into()));
+    sqlx::query("insert into contract values ($1)").bind(CONTRACT).execute(pool).await.expect("a contract");
     let begin = async |follows, lease| begin_run(pool, &start(&subject, follows, lease)).await.expect("asked");
     let first = begin(None, 1).await.expect("it is free");
     assert_eq!((begin(None, 1).await, begin(Some(first), 1).await), (None, None));
