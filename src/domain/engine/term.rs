@@ -103,6 +103,10 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         let mut leaves = ItemLeaves { engine: self, step, passing, tiers: term.tiers.as_ref(), group };
         let amount = evaluate(node, &mut leaves)?;
+        // Of what only counts beside its amount it yields nothing, not even zero, to what draws on it.
+        if !is_of_amount {
+            return Ok(None);
+        }
         let base = step.of.iter().filter_map(|stream| delta(passing, *stream)).cloned().sum();
         let (at, cause) = (passing.at, passing.cause);
         self.accrue(step, term, Wanted { group, at, cause, base, amount, is_outside_cap: false }).map(Some)
