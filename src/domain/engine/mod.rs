@@ -23,6 +23,7 @@ mod mentions;
 mod minimum;
 mod node;
 mod opening;
+mod order;
 pub mod outcome;
 mod part;
 pub mod plan;
