@@ -22,6 +22,7 @@ mod memo;
 mod mentions;
 mod minimum;
 mod node;
+mod once;
 mod opening;
 mod order;
 pub mod outcome;

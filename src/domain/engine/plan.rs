@@ -7,6 +7,7 @@ use super::EngineError;
 use super::arena::{Arena, Id};
 use super::life::versions_in_force;
 use super::mentions::{counts_from, is_looked_up, measures, read_by_values};
+use super::once::once_terms;
 use super::order::in_file_order;
 use super::window::is_of_window;
 use crate::domain::contract::measure::{Amount, Base, FigureDefinition, Measure};
@@ -92,6 +93,8 @@ pub struct Step<'a> {
     asked: Vec<StreamId>,
     /// Of a base or figure: whether any step asks so.
     pub is_added_up: bool,
+    /// Of a base that counts what is above something: the terms of once groups that it is for, if it is for these alone.
+    pub once_terms: Vec<&'a Term>,
 }
 
 #[derive(Clone)]
@@ -148,8 +151,16 @@ pub fn plan(agreements: &[Contract]) -> Result<Plan<'_>, EngineError> {
     }
     let steps = || epochs.iter().flat_map(|epoch| &epoch.steps);
     let asked: BTreeSet<StreamId> = steps().flat_map(|step| &step.asked).copied().collect();
-    for step in epochs.iter_mut().flat_map(|epoch| &mut epoch.steps) {
-        step.is_added_up = asked.contains(&step.stream);
+    for epoch in &mut epochs {
+        for place in 0..epoch.steps.len() {
+            let Some(Step { stream, work, .. }) = epoch.steps.get(place) else { continue };
+            let is_above = matches!(work, Work::Base(base, _) if base.above.is_some());
+            let once = is_above.then(|| once_terms(&epoch.steps, *stream)).flatten();
+            let is_added_up = asked.contains(stream);
+            if let Some(step) = epoch.steps.get_mut(place) {
+                (step.is_added_up, step.once_terms) = (is_added_up, once.unwrap_or_default());
+            }
+        }
     }
     for place in 0..epochs.len() {
         count_thresholds(&mut epochs, place);
@@ -378,6 +389,7 @@ impl<'a> Layout<'a, '_> {
             after,
             asked,
             is_added_up: false,
+            once_terms: Vec::new(),
         })
     }
 
