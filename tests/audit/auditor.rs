@@ -265,8 +265,11 @@ impl<'h> Auditor<'h> {
     /// What ends at a boundary ends, and what begins there begins.
     fn boundary(&mut self, at: Micros, end: Micros) -> Result<(), Missing> {
         for contract in self.contracts.clone() {
+            // A base's total is an item; what is made of windows comes after every item.
             for term in self.terms(contract, at - 1) {
                 self.close_base(contract, term, at)?;
+            }
+            for term in self.terms(contract, at - 1) {
                 self.close_windows(contract, term, at)?;
                 self.close_minimum(contract, term, at)?;
                 self.repay(contract, term, at);

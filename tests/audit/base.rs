@@ -142,6 +142,10 @@ impl<'h> Auditor<'h> {
             Err(missing) if missing == Missing::Price || is_needed => return Err(missing),
             _ => return Ok(()),
         };
+        // Another term of its group has it.
+        if term.once && step.taken.contains(&contract) {
+            return Ok(());
+        }
         let base = self.above(contract, term, step.at, base);
         if toward_tiers {
             let (each, place) = match &term.how {

@@ -48,7 +48,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &'a Step<'a>,
         base: &'a Base,
         unit: &Unit,
-        passing: &Passing<'_>,
+        passing: &mut Passing<'_>,
     ) -> Result<Option<Exact>, EngineError> {
         let Some(above) = self.counted(step, base, unit, passing)? else { return Ok(None) };
         if base.below_zero == BelowZero::Keep {
@@ -73,7 +73,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &'a Step<'a>,
         base: &'a Base,
         unit: &Unit,
-        passing: &Passing<'_>,
+        passing: &mut Passing<'_>,
     ) -> Result<Option<Exact>, EngineError> {
         let mut counted: Option<Exact> = None;
         let mut add = |amount: Exact| counted = Some(&counted.take().unwrap_or_default() + &amount);
@@ -114,6 +114,8 @@ impl<'a, L: Lines> Engine<'a, L> {
                 add(-taken);
             }
         }
+        // What counts in another term of a once group does not count here, nor toward the threshold.
+        let counted = if counted.is_some() && self.is_left_to_others(step, passing) { None } else { counted };
         let counts_other = || base.above.as_ref()?.of.as_ref().and_then(|of| delta(passing, step.input(of)?));
         let counted = match counted {
             Some(counted) => counted,

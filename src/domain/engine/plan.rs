@@ -7,6 +7,8 @@ use super::EngineError;
 use super::arena::{Arena, Id};
 use super::life::versions_in_force;
 use super::mentions::{counts_from, is_looked_up, measures, read_by_values};
+use super::once::once_terms;
+use super::order::in_file_order;
 use super::window::is_of_window;
 use crate::domain::contract::measure::{Amount, Base, FigureDefinition, Measure};
 use crate::domain::contract::term::{Cap, Term};
@@ -86,11 +88,13 @@ pub struct Step<'a> {
     /// What a pool is shared by.
     pub shared_by: Option<StreamId>,
     /// All that comes before it.
-    after: Vec<StreamId>,
+    pub after: Vec<StreamId>,
     /// The bases and figures that it asks how far they have come.
     asked: Vec<StreamId>,
     /// Of a base or figure: whether any step asks so.
     pub is_added_up: bool,
+    /// Of a base that counts what is above something: the terms of once groups that it is for, if it is for these alone.
+    pub once_terms: Vec<&'a Term>,
 }
 
 #[derive(Clone)]
@@ -147,8 +151,16 @@ pub fn plan(agreements: &[Contract]) -> Result<Plan<'_>, EngineError> {
     }
     let steps = || epochs.iter().flat_map(|epoch| &epoch.steps);
     let asked: BTreeSet<StreamId> = steps().flat_map(|step| &step.asked).copied().collect();
-    for step in epochs.iter_mut().flat_map(|epoch| &mut epoch.steps) {
-        step.is_added_up = asked.contains(&step.stream);
+    for epoch in &mut epochs {
+        for place in 0..epoch.steps.len() {
+            let Some(Step { stream, work, .. }) = epoch.steps.get(place) else { continue };
+            let is_above = matches!(work, Work::Base(base, _) if base.above.is_some());
+            let once = is_above.then(|| once_terms(&epoch.steps, *stream)).flatten();
+            let is_added_up = asked.contains(stream);
+            if let Some(step) = epoch.steps.get_mut(place) {
+                (step.is_added_up, step.once_terms) = (is_added_up, once.unwrap_or_default());
+            }
+        }
     }
     for place in 0..epochs.len() {
         count_thresholds(&mut epochs, place);
@@ -183,46 +195,6 @@ fn count_thresholds(epochs: &mut [Epoch<'_>], place: usize) {
         }
     }
     now.counting.extend(found);
-}
-
-/// Puts steps in the order of their terms in the file, as far as what they draw on lets them: terms under one cap take
-/// its room in that order, whoever else draws on one of them.
-fn in_file_order<'a>(steps: Vec<Step<'a>>, agreements: &[Contract]) -> Vec<Step<'a>> {
-    let place = |step: &Step<'_>| match &step.work {
-        Work::Term(term) => {
-            let agreement = agreements.iter().position(|it| it.head.id == step.agreement.head.id)?;
-            Some((agreement, step.version.terms.iter().position(|it| it.id == term.id)?))
-        }
-        Work::Base(..) | Work::Figure(..) | Work::Amount(_) | Work::Gauge(_) => None,
-    };
-    let terms: BTreeMap<StreamId, _> = steps.iter().filter_map(|step| Some((step.stream, place(step)?))).collect();
-    // What is no term comes with the first term that draws on it. Steps stand after what they draw on.
-    let mut ranks = terms.clone();
-    for step in steps.iter().rev() {
-        let Some(own) = ranks.get(&step.stream).copied() else { continue };
-        for of in step.after.iter().filter(|of| !terms.contains_key(of)) {
-            ranks.entry(*of).and_modify(|rank| *rank = own.min(*rank)).or_insert(own);
-        }
-    }
-    let mut left = steps;
-    let mut ordered: Vec<Step<'a>> = Vec::with_capacity(left.len());
-    while !left.is_empty() {
-        let is_ready = |step: &Step<'_>| !step.after.iter().any(|of| left.iter().any(|it| it.stream == *of));
-        // A term waits for those above it in its file, though it is ready, unless these wait for it.
-        let waits = |step: &Step<'_>| {
-            let own = terms.get(&step.stream);
-            let is_above =
-                |(agreement, number): &(usize, usize)| own.is_some_and(|own| own.0 == *agreement && number < &own.1);
-            left.iter().filter_map(|it| terms.get(&it.stream)).any(is_above)
-        };
-        let ready = left.iter().enumerate().filter(|(_, step)| is_ready(step));
-        // The first that is left always is: it was laid out after all that it draws on.
-        let next =
-            ready.min_by_key(|(_, step)| (waits(step), !ranks.contains_key(&step.stream), ranks.get(&step.stream)));
-        let next = next.map_or(0, |(place, _)| place);
-        ordered.push(left.remove(next));
-    }
-    ordered
 }
 
 impl Plan<'_> {
@@ -421,6 +393,7 @@ impl<'a> Layout<'a, '_> {
             after,
             asked,
             is_added_up: false,
+            once_terms: Vec::new(),
         })
     }
 

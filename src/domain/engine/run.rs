@@ -237,7 +237,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 return Err(error);
             }
             let delta = match &step.work {
-                Work::Base(base, unit) => match self.pass_base(step, base, unit, &passing) {
+                Work::Base(base, unit) => match self.pass_base(step, base, unit, &mut passing) {
                     // What no term in force draws on needs no rate.
                     Err(error @ EngineError::MissingFx { .. }) if is_item_by_item(base) => {
                         passing.lacking.push((step.stream, error));
@@ -262,7 +262,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 return Err(error);
             }
             let delta = match &step.work {
-                Work::Base(base, unit) => self.counted(step, base, unit, &passing)?,
+                Work::Base(base, unit) => self.counted(step, base, unit, &mut passing)?,
                 Work::Figure(name, unit) => self.pass_figure(step, name, unit, &passing)?,
                 Work::Term(term) => {
                     self.count_only(step, term, &passing);

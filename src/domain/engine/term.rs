@@ -3,12 +3,12 @@
 use super::EngineError;
 use super::base::delta;
 use super::cap::{CapState, Taken};
-use super::item::{AttributesId, Content, Deduction};
+use super::item::{AttributesId, Content};
 use super::leaf::ItemLeaves;
 use super::life::{calendar, instant};
 use super::node::evaluate;
 use super::outcome::{CapUse, Cause, Line, Lines};
-use super::plan::{CapId, Step, Stream, StreamName, Work};
+use super::plan::{CapId, Step, Stream, StreamName};
 use super::pro_rata::part_of_window;
 use super::run::{Engine, content};
 use super::state::{CapInForce, Passing, Waiting};
@@ -103,50 +103,13 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         let mut leaves = ItemLeaves { engine: self, step, passing, tiers: term.tiers.as_ref(), group };
         let amount = evaluate(node, &mut leaves)?;
+        // Of what only counts beside its amount it yields nothing, not even zero, to what draws on it.
+        if !is_of_amount {
+            return Ok(None);
+        }
         let base = step.of.iter().filter_map(|stream| delta(passing, *stream)).cloned().sum();
         let (at, cause) = (passing.at, passing.cause);
         self.accrue(step, term, Wanted { group, at, cause, base, amount, is_outside_cap: false }).map(Some)
-    }
-
-    /// Whether another term of its group has what passes. What names an item is with the term that took that.
-    fn is_taken(&mut self, step: &Step<'a>, term: &Term, passing: &mut Passing<'_>) -> bool {
-        let Some(once) = &term.once else { return false };
-        let agreement = self.plan.streams[step.stream].agreement;
-        let taken = passing.taken.iter().find(|(of, group, _)| *of == agreement && group == once);
-        if let Some((_, _, by)) = taken {
-            return *by != term.id;
-        }
-        let Some(Content::Deduction(deduction)) = content(step, passing) else { return false };
-        let Some(by) = self.taker((agreement, once), deduction, passing) else { return false };
-        let is_other = by != term.id;
-        passing.taken.push((agreement, once.clone(), by));
-        is_other
-    }
-
-    /// The first term of a group that counted what a deduction names, as they were then.
-    fn taker(
-        &mut self,
-        (agreement, once): (usize, &str),
-        deduction: &Deduction<'_>,
-        passing: &Passing<'_>,
-    ) -> Option<TermId> {
-        let item_at = deduction.item_at?;
-        let then = self.plan.epochs.iter().find(|epoch| epoch.span.contains(item_at))?;
-        for step in &then.steps {
-            let Work::Term(term) = &step.work else { continue };
-            if term.once.as_deref() != Some(once) || self.plan.streams[step.stream].agreement != agreement {
-                continue;
-            }
-            let mut bases = step.of.iter().filter_map(|of| then.steps.iter().find(|it| it.stream == *of));
-            let counts = bases.any(|base| match &base.work {
-                Work::Base(of, _) => self.selects_named(base, (of, deduction.is_of_billing), item_at, passing),
-                Work::Figure(..) | Work::Amount(_) | Work::Term(_) | Work::Gauge(_) => false,
-            });
-            if counts && self.is_in_force_at(step, term, passing, item_at) {
-                return Some(term.id.clone());
-            }
-        }
-        None
     }
 
     /// Whether what passes was before a term began, or names what was: a deduction takes off what counted already.
@@ -164,7 +127,13 @@ impl<'a, L: Lines> Engine<'a, L> {
             .all(|at| self.is_in_force_at(step, term, passing, at))
     }
 
-    fn is_in_force_at(&mut self, step: &Step<'a>, term: &'a Term, passing: &Passing<'_>, at: Instant) -> bool {
+    pub(super) fn is_in_force_at(
+        &mut self,
+        step: &Step<'a>,
+        term: &'a Term,
+        passing: &Passing<'_>,
+        at: Instant,
+    ) -> bool {
         let named = |tail: &Tail| (tail.of == TailItems::EarlierCustomers).then_some(&Attribute::Customer);
         let customer = term.life.tail.as_ref().and_then(named);
         let customer = customer.and_then(|name| self.attribute(step, passing.attributes, at, name)).map(str::to_owned);
