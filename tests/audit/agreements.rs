@@ -184,15 +184,11 @@ fn term(draw: &mut Draw, setting: &Setting, (place, name): (usize, Name), is_ste
             vec![("p3", 3), ("p1", 5), ("p2", 6)],
         ]));
     }
-    let is_of_total = matches!(term.how, How::Rate(_)) && term.base.above.is_none();
-    let is_of_total = is_of_total && draw.chance(if is_steady { 40 } else { 20 });
-    if is_of_total {
-        term.base.below_zero = draw.pick(&[BelowZero::Zero, BelowZero::Carried]);
-    }
     if !is_steady {
         when(draw, setting, &mut term);
-    } else if !is_of_total
-        && matches!(term.how, How::Rate(_) | How::Price { .. } | How::Tiers { is_whole: false, .. })
+    } else if matches!(term.how, How::Rate(_)) && term.base.above.is_none() && draw.chance(40) {
+        term.base.below_zero = draw.pick(&[BelowZero::Zero, BelowZero::Carried]);
+    } else if matches!(term.how, How::Rate(_) | How::Price { .. } | How::Tiers { is_whole: false, .. })
         && draw.chance(40)
     {
         term.through = Some(setting.date(draw));
