@@ -293,7 +293,8 @@ impl<'h> Auditor<'h> {
                 (amount, dates.iter().filter(|date| start_of(zone, **date) == at).count())
             }
             How::OnFact { amount, fact, at_most } => {
-                let earliest = self.events(contract, fact).iter().take(*at_most);
+                let owed = |at: &&Micros| self.term(contract, term.name, **at).is_some();
+                let earliest = self.events(contract, fact).iter().filter(owed).take(*at_most);
                 (amount, earliest.filter(|it| **it == at).count())
             }
             _ => return Ok(()),

@@ -246,16 +246,17 @@ impl<'h> Auditor<'h> {
         }
     }
 
-    /// A base that is decided on its total: that is its only item, at the period's end.
+    /// A base that is decided on its total: that is its only item, at the period's end, or at its term's within one.
     pub fn close_base(&mut self, contract: usize, term: &'h Term, at: Micros) -> Result<(), Missing> {
         let ends = crate::time::start_of(self.contract(contract).zone, self.period(contract, at - 1).end) == at;
-        if term.base.below_zero == BelowZero::Keep || !ends {
+        let is_over = self.term(contract, term.name, at).is_none();
+        if term.base.below_zero == BelowZero::Keep || !ends && !is_over {
             return Ok(());
         }
         let state = self.states.entry((contract, term.name, None)).or_default();
         let total = std::mem::take(&mut state.total) + std::mem::take(&mut state.carried);
         if total < Q::zero() {
-            if term.base.below_zero == BelowZero::Carried {
+            if term.base.below_zero == BelowZero::Carried && !is_over {
                 state.carried = total;
             }
             return Ok(());

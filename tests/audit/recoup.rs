@@ -44,14 +44,14 @@ impl Auditor<'_> {
         self.pay_back(contract, recoups.advance, at, paid);
     }
 
-    /// What is left of an advance when the term ends for good that was to pay it back.
+    /// What is left of an advance where the term ends that was to pay it back.
     pub fn repay(&mut self, contract: usize, term: &Term, at: Micros) {
         let Some(Recoups { advance, is_repaid: true, .. }) = &term.recoups else { return };
-        let goes_on = self.boundaries.range(at..).any(|later| self.term(contract, term.name, *later).is_some());
+        let of = |term: &Term| term.recoups.as_ref().map(|it| it.advance);
+        let goes_on = self.terms(contract, at).iter().any(|it| of(it) == Some(*advance));
         let Some(state) = self.recouped.get_mut(&(contract, advance)).filter(|_| !goes_on) else { return };
         let left = &state.balance - state.paid();
-        state.since = state.balance.clone();
-        state.limit = None;
+        state.balance = state.paid();
         self.pay_back(contract, advance, at - 1, left);
     }
 

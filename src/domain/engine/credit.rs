@@ -2,7 +2,7 @@
 
 use super::EngineError;
 use super::item::AttributesId;
-use super::outcome::{Cause, Lines};
+use super::outcome::{Cause, Line, Lines};
 use super::plan::{Step, StreamId};
 use super::run::Engine;
 use super::term::Wanted;
@@ -65,9 +65,11 @@ impl PaidBack {
         }
     }
 
-    /// What is left is not to be paid back any more.
-    fn lose_rest(&mut self) {
+    /// What is left is not to be paid back any more; how much that is.
+    fn lose_rest(&mut self) -> Exact {
+        let left = self.left();
         self.balance = self.since();
+        left
     }
 
     /// Pays back out of what another accrues; how much that is.
@@ -84,7 +86,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// An accrual pays another term back before anything is paid out: a line of that term, below zero. How much that is.
     pub(super) fn pay_back(
         &mut self,
-        by: &'a Step<'a>,
+        (by, by_term): (&'a Step<'a>, &'a Term),
         (credit, of): (&'a Credit, StreamId),
         from: AttributesId,
         at: Instant,
@@ -105,8 +107,34 @@ impl<'a, L: Lines> Engine<'a, L> {
         if is_of_items || amount.is_negative() || !(was_over || is_whole) {
             self.needs_items();
         }
-        self.book_paid_back(step, term, group, at, paid.clone())?;
+        if by_term.payer == term.payer {
+            self.book_paid_back(step, term, group, at, paid.clone())?;
+        } else {
+            // What is set off is what either side owes the other: both owe so much less, and accrue what they did.
+            self.set_off((by, by_term), from, at, &paid);
+            self.set_off((step, term), group, at, &paid);
+        }
         Ok(paid)
+    }
+
+    fn set_off(&mut self, (step, term): (&Step<'a>, &Term), group: AttributesId, at: Instant, paid: &Exact) {
+        if paid.is_zero() {
+            return;
+        }
+        let (contract, version, amount) = (&step.agreement.head.id, step.version.number, -paid.clone());
+        let (cause, base, uncapped) = (Cause::PaidBack, Exact::zero(), amount.clone());
+        self.lines.line(Line {
+            contract,
+            term: &term.id,
+            version,
+            group,
+            at,
+            cause,
+            base,
+            uncapped,
+            amount,
+            cap: None,
+        });
     }
 
     fn book_paid_back(
@@ -140,13 +168,11 @@ impl<'a, L: Lines> Engine<'a, L> {
             let Some((of_step, of_term)) = self.term_step(*of) else { continue };
             for group in self.groups_of(*of, |group| !group.paid_back.left().is_zero()) {
                 let Some(state) = self.group_state(*of, group) else { continue };
-                if credit.rest == Rest::Lost {
-                    state.paid_back.lose_rest();
-                    continue;
+                let left = state.paid_back.lose_rest();
+                // What was not set off is owed.
+                if credit.rest == Rest::Repaid && of_term.payer == term.payer {
+                    self.book_paid_back(of_step, of_term, group, last, left)?;
                 }
-                let left = state.paid_back.left();
-                let paid = state.paid_back.pay_back(step.stream, &left, None);
-                self.book_paid_back(of_step, of_term, group, last, paid)?;
             }
         }
         Ok(())

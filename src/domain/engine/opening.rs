@@ -112,7 +112,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             let Work::Term(term) = &step.work else { continue };
             let (Some(on), Some(node)) = (&term.on, &term.node) else { continue };
             let stretches = self.streams.get(step.stream.place()).map(|state| state.stretches.as_slice());
-            if !stretches.into_iter().flatten().any(|stretch| stretch.span.contains(at)) {
+            let is_in_force = |at| stretches.into_iter().flatten().any(|stretch| stretch.span.contains(at));
+            if !is_in_force(at) {
                 continue;
             }
             let times = match on {
@@ -122,7 +123,8 @@ impl<'a, L: Lines> Engine<'a, L> {
                 On::Fact { name, at_most } => {
                     let events = self.known.events(&step.agreement.head.id, name);
                     let most = at_most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
-                    events.into_iter().take(most).filter(|fact| fact.at == at).count()
+                    let owed = events.into_iter().filter(|fact| is_in_force(fact.at));
+                    owed.take(most).filter(|fact| fact.at == at).count()
                 }
             };
             for _ in 0..times {

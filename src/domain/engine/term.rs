@@ -243,7 +243,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.lines.line(line);
         let mut left = amount;
         for (credit, of) in term.credits.iter().zip(&step.credits) {
-            left = &left - &self.pay_back(step, (credit, *of), group, at, &left)?;
+            left = &left - &self.pay_back((step, term), (credit, *of), group, at, &left)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::domain::period::Instant;
 
 impl<'a, L: Lines> Engine<'a, L> {
     /// The total becomes the base's only item. What is carried lapses with the last term that draws on the base, and
-    /// what came before the first is no term's.
+    /// what came before the first is no term's; a version may let the base keep what lies below zero from then on.
     pub(super) fn close_base(
         &mut self,
         step: &'a Step<'a>,
@@ -18,7 +18,10 @@ impl<'a, L: Lines> Engine<'a, L> {
         ends_period: bool,
     ) -> Result<(), EngineError> {
         let (was_drawn_on, is_drawn_on) = self.is_drawn_on_around(step, (last, end));
-        let is_cut = was_drawn_on != is_drawn_on;
+        let is_kept =
+            |later: &Step<'_>| matches!(&later.work, Work::Base(base, _) if base.below_zero == BelowZero::Keep);
+        let later = self.next_epoch(end).and_then(|next| next.steps.iter().find(|later| later.stream == step.stream));
+        let is_cut = was_drawn_on != is_drawn_on || later.is_some_and(is_kept);
         if !ends_period && !is_cut {
             return Ok(());
         }
