@@ -31,8 +31,11 @@ pub type Shares = BTreeMap<(String, String), Exact>;
 
 /// The agreement, with its cap or without one, and the price book.
 pub fn agreement(is_capped: bool) -> Folder {
-    let is_kept = |line: &&str| is_capped || !line.starts_with("cap =");
-    let text = include_str!("../engine.md").lines().filter(is_kept).collect::<Vec<_>>().join("\n");
+    let whole = include_str!("../engine.md");
+    let text = match whole.split_once("## Cap") {
+        Some((share, _)) if !is_capped => share.replace("cap = \"Lifetime\"\n", ""),
+        _ => whole.to_owned(),
+    };
     let price =
         |(product, price)| format!("{product},{product},input_tokens,default,,,,,{price},1000000,USD,,,invented\n");
     let head = "id,product,meter,service_tier,customer,region,channel,context_over,price,per,currency,from,to,source\n";
