@@ -9,6 +9,7 @@ mod base;
 pub mod books;
 mod boundaries;
 mod cap;
+mod concerned;
 mod counter;
 mod credit;
 pub mod entitlement;
