@@ -21,6 +21,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let line = Line {
             contract,
             term: &term.id,
+            stream: step.stream,
             version,
             group,
             at,

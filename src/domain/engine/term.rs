@@ -268,10 +268,19 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
         }
         self.count_own(step, term, (group, at), &amount);
-        let (contract, version) = (&step.agreement.head.id, step.version.number);
-        let line =
-            Line { contract, term: &term.id, version, group, at, cause, base, uncapped, amount: amount.clone(), cap };
-        self.lines.line(line);
+        self.lines.line(Line {
+            contract: &step.agreement.head.id,
+            term: &term.id,
+            stream: step.stream,
+            version: step.version.number,
+            group,
+            at,
+            cause,
+            base,
+            uncapped,
+            amount: amount.clone(),
+            cap,
+        });
         let mut left = amount;
         for (credit, of) in term.credits.iter().zip(&step.credits) {
             left = &left - &self.pay_back(step, (credit, *of), group, at, &left)?;
