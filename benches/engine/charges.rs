@@ -9,7 +9,7 @@ use apportion::domain::engine::item::{
 };
 use apportion::domain::engine::knowledge::Knowledge;
 use apportion::domain::engine::outcome::{Line, Lines};
-use apportion::domain::engine::plan::plan;
+use apportion::domain::engine::plan::{StreamId, plan};
 use apportion::domain::engine::run::{Engine, Finished};
 use apportion::domain::engine::stretches::Stretches;
 use apportion::domain::ids::TermId;
@@ -31,8 +31,11 @@ pub type Shares = BTreeMap<(String, String), Exact>;
 
 /// The agreement, with its cap or without one, and the price book.
 pub fn agreement(is_capped: bool) -> Folder {
-    let is_kept = |line: &&str| is_capped || !line.starts_with("cap =");
-    let text = include_str!("../engine.md").lines().filter(is_kept).collect::<Vec<_>>().join("\n");
+    let whole = include_str!("../engine.md");
+    let text = match whole.split_once("## Cap") {
+        Some((share, _)) if !is_capped => share.replace("cap = \"Lifetime\"\n", ""),
+        _ => whole.to_owned(),
+    };
     let price =
         |(product, price)| format!("{product},{product},input_tokens,default,,,,,{price},1000000,USD,,,invented\n");
     let head = "id,product,meter,service_tier,customer,region,channel,context_over,price,per,currency,from,to,source\n";
@@ -229,28 +232,35 @@ fn within<'i, 'a>(items: &'i [Item<'a>], span: Span) -> &'i [Item<'a>] {
 /// What each term yields, by month: there is one for each cloud.
 struct ByMonth<'a> {
     contract: &'a Contract,
-    months: Vec<(Window, Span, BTreeMap<TermId, Exact>)>,
+    months: Vec<Month>,
+}
+
+struct Month {
+    window: Window,
+    span: Span,
+    terms: BTreeMap<StreamId, (TermId, Exact)>,
 }
 
 impl Lines for ByMonth<'_> {
     fn line(&mut self, line: Line<'_>) {
-        if !self.months.last().is_some_and(|(_, span, _)| span.contains(line.at)) {
+        if !self.months.last().is_some_and(|month| month.span.contains(line.at)) {
             let zone = self.contract.head.zone;
-            let month = self.contract.head.settlement.at(line.at, zone).expect("a month");
-            self.months.push((month, month.span(zone), BTreeMap::new()));
+            let window = self.contract.head.settlement.at(line.at, zone).expect("a month");
+            self.months.push(Month { window, span: window.span(zone), terms: BTreeMap::new() });
         }
-        let Some((.., sums)) = self.months.last_mut() else { return };
-        match sums.get_mut(line.term) {
-            Some(sum) => *sum += &line.amount,
-            None => drop(sums.insert(line.term.clone(), line.amount)),
+        let Some(Month { terms, .. }) = self.months.last_mut() else { return };
+        match terms.get_mut(&line.stream) {
+            Some((_, sum)) => *sum += &line.amount,
+            None => drop(terms.insert(line.stream, (line.term.clone(), line.amount))),
         }
     }
 }
 
 impl ByMonth<'_> {
     fn shares(self) -> Shares {
-        let of_month = |(month, _, sums): (Window, Span, BTreeMap<TermId, Exact>)| {
-            sums.into_iter().map(move |(cloud, sum)| ((month.first_day.to_string(), cloud.to_string()), sum))
+        let of_month = |Month { window, terms, .. }: Month| {
+            let month = window.first_day.to_string();
+            terms.into_values().map(move |(cloud, sum)| ((month.clone(), cloud.to_string()), sum))
         };
         self.months.into_iter().flat_map(of_month).collect()
     }

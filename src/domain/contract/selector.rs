@@ -127,6 +127,12 @@ impl Filter {
         other.none.iter().any(|none| none.iter().all(covers))
     }
 
+    /// Whether what it selects depends on facts, which change.
+    pub fn names_fact(&self) -> bool {
+        let mut names = std::iter::once(&self.all).chain(&self.none).flat_map(BTreeMap::keys);
+        names.any(|name| matches!(name, Attribute::Fact(_)))
+    }
+
     /// Whether it selects an item of which `attribute` tells the value; what an item lacks matches nothing.
     pub fn selects<'a>(&self, attribute: impl Fn(&Attribute) -> Option<&'a str>) -> bool {
         let matches = |values: &Values| {

@@ -76,7 +76,10 @@ impl<'a, L: Lines> Engine<'a, L> {
         passing: &mut Passing<'_>,
     ) -> Result<Option<Exact>, EngineError> {
         let mut counted: Option<Exact> = None;
-        let mut add = |amount: Exact| counted = Some(&counted.take().unwrap_or_default() + &amount);
+        let mut add = |amount: Exact| match &mut counted {
+            Some(counted) => *counted += &amount,
+            None => counted = Some(amount),
+        };
         for selection in &base.select {
             if let Some(amount) = self.selected(step, (base, selection), unit, passing)? {
                 add(amount);
@@ -453,5 +456,5 @@ fn worth_of<'s>(step: &Step<'s>, unit: &Unit) -> Option<&'s Worth> {
 
 /// What a stream yields of what passes.
 pub(super) fn delta<'p>(passing: &'p Passing<'_>, stream: super::plan::StreamId) -> Option<&'p Exact> {
-    passing.deltas.get(stream.place())?.as_ref()
+    passing.deltas.get(stream)
 }

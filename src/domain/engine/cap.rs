@@ -54,38 +54,37 @@ impl<T: Clone> CapState<T> {
         !self.waiting.is_empty()
     }
 
-    /// Terms want so much more; how much was used before.
-    fn add(&mut self, wanted: &Exact) -> Exact {
-        self.sum += wanted;
-        let used = &self.t0 + (&self.sum).min(&self.room);
-        std::mem::replace(&mut self.used, used)
-    }
-
     /// Takes room for what a term wants. A negative line reduces the total only as far as the sum falls under the
     /// cap: what found no room before fills it.
     pub fn take(&mut self, wanted: &Exact) -> Taken {
-        let before = self.add(wanted);
-        Taken { amount: &self.used - &before, before, after: self.used.clone() }
+        let before = self.used.clone();
+        let had_room = self.sum <= self.room;
+        self.sum += wanted;
+        let amount = if had_room && self.sum <= self.room {
+            self.used += wanted;
+            wanted.clone()
+        } else {
+            self.used = &self.t0 + (&self.sum).min(&self.room);
+            &self.used - &before
+        };
+        Taken { amount, before, after: self.used.clone() }
     }
 
     /// As `take`, but what finds no room waits; a line below zero makes room for what waits (`release` pays it).
     pub fn take_or_wait(&mut self, term: T, wanted: &Exact) -> Taken {
-        let amount = wanted.clone().min(self.left());
-        let before = self.add(&amount);
-        let rest = wanted - &amount;
+        let taken = self.take(wanted.min(&self.left()));
+        let rest = wanted - &taken.amount;
         if !rest.is_zero() {
             self.waiting.push_back((term, rest));
         }
-        Taken { after: self.used.clone(), amount, before }
+        taken
     }
 
     /// Pays what waits as far as there is room.
     pub fn release(&mut self) -> Vec<(T, Taken)> {
         let mut paid = Vec::new();
         while let Some((term, rest)) = self.waiting.pop_front() {
-            let amount = rest.clone().min(self.left());
-            let before = self.add(&amount);
-            let taken = Taken { after: self.used.clone(), amount, before };
+            let taken = self.take((&rest).min(&self.left()));
             let left = &rest - &taken.amount;
             let is_full = !left.is_zero();
             if !taken.amount.is_zero() {

@@ -22,6 +22,8 @@ pub struct Entitlements {
     /// The period of the last line, in which the next one mostly falls.
     at_hand: Option<(ContractId, Span, Window)>,
     pub terms: BTreeMap<(ContractId, TermId), BTreeMap<Window, Yield>>,
+    /// By term, as the run calls it: what the period of its last line has come to so far, before `terms` has it.
+    open: Vec<Option<OpenPeriod>>,
     /// Records of intervals that lie across a boundary, which people are told.
     pub whole_intervals: BTreeSet<WholeInterval>,
     /// The first amount that lies in no period: before the first listed date, or after the last.
@@ -29,6 +31,15 @@ pub struct Entitlements {
     /// What streams of this contract yielded, where that was asked for.
     parts_of: Option<ContractId>,
     parts: BTreeMap<(StreamName, Window), BTreeMap<PartKey, Exact>>,
+}
+
+/// The period of a term in which its lines mostly fall for a while.
+#[derive(Clone, Debug)]
+struct OpenPeriod {
+    of: (ContractId, TermId),
+    period: Window,
+    span: Span,
+    yields: Yield,
 }
 
 /// What tells parts of a base apart, for people.
@@ -111,7 +122,10 @@ impl Entitlements {
     ///
     /// # Errors
     /// One does not.
-    pub fn checked(self, contract: &ContractId) -> Result<Self, EngineError> {
+    pub fn checked(mut self, contract: &ContractId) -> Result<Self, EngineError> {
+        for open in std::mem::take(&mut self.open).into_iter().flatten() {
+            self.close(open);
+        }
         match &self.outside {
             Some((of, term, at)) if of == contract => {
                 Err(EngineError::NoPeriod { contract: of.clone(), term: term.clone(), at: *at })
@@ -120,16 +134,40 @@ impl Entitlements {
         }
     }
 
+    /// What the term of a line has come to in its period; none where it lies in no period.
+    fn yields(&mut self, line: &Line<'_>) -> Option<&mut Yield> {
+        let place = line.stream.place();
+        if self.open.len() <= place {
+            self.open.resize_with(place.saturating_add(1), || None);
+        }
+        let open = self.open.get(place)?.as_ref();
+        if !open.is_some_and(|open| open.span.contains(line.at)) {
+            let (span, period) = self.period(line.contract, line.at)?;
+            if let Some(last) = self.open.get_mut(place)?.take() {
+                self.close(last);
+            }
+            let of = (line.contract.clone(), line.term.clone());
+            let before = self.terms.get_mut(&of).and_then(|periods| periods.remove(&period));
+            *self.open.get_mut(place)? = Some(OpenPeriod { of, period, span, yields: before.unwrap_or_default() });
+        }
+        self.open.get_mut(place)?.as_mut().map(|open| &mut open.yields)
+    }
+
+    fn close(&mut self, open: OpenPeriod) {
+        self.terms.entry(open.of).or_default().insert(open.period, open.yields);
+    }
+
     /// The period of a contract in which an instant lies.
-    fn period(&mut self, contract: &ContractId, at: Instant) -> Option<Window> {
+    fn period(&mut self, contract: &ContractId, at: Instant) -> Option<(Span, Window)> {
         let is_at_hand = |(of, span, _): &&(ContractId, Span, Window)| of == contract && span.contains(at);
-        if let Some((_, _, period)) = self.at_hand.as_ref().filter(is_at_hand) {
-            return Some(*period);
+        if let Some((_, span, period)) = self.at_hand.as_ref().filter(is_at_hand) {
+            return Some((*span, *period));
         }
         let (zone, calendar) = self.calendars.get(contract)?;
         let period = calendar.at(at, *zone)?;
-        self.at_hand = Some((contract.clone(), period.span(*zone), period));
-        Some(period)
+        let span = period.span(*zone);
+        self.at_hand = Some((contract.clone(), span, period));
+        Some((span, period))
     }
 
     /// The sum of what a term yields up to and with a period.
@@ -141,14 +179,12 @@ impl Entitlements {
 
 impl Lines for Entitlements {
     fn line(&mut self, line: Line<'_>) {
-        let Some(period) = self.period(line.contract, line.at) else {
+        let Some(entry) = self.yields(&line) else {
             if !line.amount.is_zero() && self.outside.is_none() {
                 self.outside = Some((line.contract.clone(), line.term.clone(), line.at));
             }
             return;
         };
-        let of_term = self.terms.entry((line.contract.clone(), line.term.clone())).or_default();
-        let entry = of_term.entry(period).or_default();
         let of_version = entry.versions.entry(line.version).or_default();
         if line.cause == Cause::Shortfall {
             entry.shortfall += &line.uncapped;
@@ -182,7 +218,7 @@ impl Lines for Entitlements {
         if self.parts_of.as_ref() != Some(part.contract) {
             return;
         }
-        let Some(period) = self.period(part.contract, part.at) else { return };
+        let Some((_, period)) = self.period(part.contract, part.at) else { return };
         // Of what other terms yield no more is told than the sum.
         let value = |name| part.attributes.get(name).filter(|_| part.of.is_none()).unwrap_or_default().to_owned();
         let key = PartKey {

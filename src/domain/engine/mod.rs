@@ -8,6 +8,7 @@ pub mod arena;
 mod base;
 mod boundaries;
 mod cap;
+mod concerned;
 mod counter;
 mod credit;
 pub mod entitlement;

@@ -7,7 +7,7 @@ use super::node::evaluate;
 use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::{Step, StreamId, Work};
 use super::run::Engine;
-use super::state::{CapInForce, CapKey, Passing, StreamState, Waiting};
+use super::state::{CapInForce, CapKey, Deltas, Passing, StreamState, Waiting};
 use super::term::Wanted;
 use crate::domain::contract::term::{Excess, On, Term};
 use crate::domain::money::Exact;
@@ -21,6 +21,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let line = Line {
             contract,
             term: &term.id,
+            stream: step.stream,
             version,
             group,
             at,
@@ -129,13 +130,12 @@ impl<'a, L: Lines> Engine<'a, L> {
             };
             for _ in 0..times {
                 let root = self.root();
-                let nothing = self.no_deltas();
                 let passing = Passing {
                     at,
                     attributes: root,
                     item: None,
                     cause: Cause::On,
-                    deltas: nothing,
+                    deltas: Deltas::default(),
                     taken: Vec::new(),
                     lacking: Vec::new(),
                 };

@@ -1,7 +1,7 @@
 //! What the engine says: a line for each accrual, in the order in which they come about.
 
 use super::item::{Attributes, AttributesId, Content, Item, ItemId};
-use super::plan::StreamName;
+use super::plan::{StreamId, StreamName};
 use crate::domain::contract::measure::Measure;
 use crate::domain::ids::{ContractId, EventId, TermId};
 use crate::domain::money::Exact;
@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub struct Line<'a> {
     pub contract: &'a ContractId,
     pub term: &'a TermId,
+    /// The term, as the run calls it.
+    pub stream: StreamId,
     pub version: u32,
     /// The values that tell its counters apart (`per`).
     pub group: AttributesId,

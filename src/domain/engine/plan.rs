@@ -9,7 +9,7 @@ use super::life::versions_in_force;
 use super::mentions::{counts_from, is_looked_up, measures, read_by_values};
 use super::once::once_terms;
 use super::order::in_file_order;
-use super::window::is_of_window;
+use super::window::{is_of_window, needs_whole};
 use crate::domain::contract::measure::{Amount, Base, FigureDefinition, Measure};
 use crate::domain::contract::term::{Cap, Term};
 use crate::domain::contract::window::Moment;
@@ -81,6 +81,8 @@ pub struct Step<'a> {
     pub of: Vec<StreamId>,
     /// Whether it yields something of whole windows alone.
     pub is_of_window: bool,
+    /// Whether it yields something else of a sum than of its parts.
+    pub needs_whole: bool,
     /// The cap that it is under.
     pub cap: Option<(CapId, &'a Cap)>,
     /// The terms that it pays back.
@@ -378,6 +380,12 @@ impl<'a> Layout<'a, '_> {
         }
         after.extend(credits.iter().copied().chain(shared_by));
         let is_of_window = is_of_window(&work, version);
+        let node = match &work {
+            Work::Amount(amount) => Some(&amount.node),
+            Work::Term(term) => term.node.as_ref(),
+            Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => None,
+        };
+        let needs_whole = node.is_some_and(needs_whole);
         Ok(Step {
             stream,
             agreement,
@@ -387,6 +395,7 @@ impl<'a> Layout<'a, '_> {
             inputs,
             of,
             is_of_window,
+            needs_whole,
             cap,
             credits,
             shared_by,

@@ -7,7 +7,7 @@ use super::life::{Named, instant, lives, stretches};
 use super::memo::Memo;
 use super::outcome::{Cause, Lines};
 use super::plan::{Epoch, Plan, Step, Stream, StreamId, StreamName, Work};
-use super::state::{CapInForce, CapKey, Group, Passing, StreamState};
+use super::state::{CapInForce, CapKey, Deltas, Group, Passing, StreamState};
 use super::table::Bands;
 use super::watch::Watches;
 use super::{EngineError, MissingPrice, Unpriced};
@@ -40,11 +40,13 @@ pub struct Engine<'a, L> {
     pub(super) passed: u64,
     root: AttributesId,
     /// Room for what streams yield of an item.
-    spare: Vec<Vec<Option<Exact>>>,
+    spare: Vec<Deltas>,
     /// Tables by item attributes, until the next boundary.
     tables: Memo<Table, Rc<Bands>>,
-    /// Which filters select items of which attributes, until the next boundary.
+    /// Which filters select items of which attributes, until the next version.
     selected: Memo<Filter, bool>,
+    /// Which steps usage of which attributes concerns, until then.
+    pub(super) concerned: Memo<Epoch<'a>, Rc<[&'a Step<'a>]>>,
     groups: Memo<[Attribute], AttributesId>,
     /// Usage by which pools are shared: by term, period and payee.
     pub(super) shares: BTreeMap<(StreamId, Window, PartyId), Exact>,
@@ -115,6 +117,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             caps: BTreeMap::new(),
             tables: Memo::default(),
             selected: Memo::default(),
+            concerned: Memo::default(),
             groups: Memo::default(),
             shares: BTreeMap::new(),
             unpriced: BTreeMap::new(),
@@ -159,18 +162,20 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(());
         }
         self.watches.pass(Some(item.at));
-        let passing = Passing {
+        let mut passing = Passing {
             at: item.at,
             attributes: item.attributes,
             item: Some(item),
             cause: Cause::Item(item.id),
-            deltas: self.no_deltas(),
+            deltas: self.spare.pop().unwrap_or_default(),
             taken: Vec::new(),
             lacking: Vec::new(),
         };
         self.lines.passes();
         self.sold_at = item.sold_at;
-        let done = self.pass(passing, 0);
+        let steps = self.concerned(item);
+        let done = self.pass(&mut passing, &steps);
+        self.spare.push(passing.deltas);
         self.sold_at = None;
         self.prices_first(done)
     }
@@ -196,7 +201,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         Ok(Finished { lines: self.lines, shares, unsure: self.watches.unsure() })
     }
 
-    fn epoch(&self) -> Option<&'a Epoch<'a>> {
+    pub(super) fn epoch(&self) -> Option<&'a Epoch<'a>> {
         self.plan.epochs.get(self.epoch)
     }
 
@@ -225,19 +230,18 @@ impl<'a, L: Lines> Engine<'a, L> {
         done
     }
 
+    /// What passes counts in the present epoch.
     pub(super) fn steps(&self) -> &'a [Step<'a>] {
         self.epoch().map(|epoch| epoch.steps.as_slice()).unwrap_or_default()
     }
 
-    fn pass(&mut self, mut passing: Passing<'_>, first: usize) -> Result<(), EngineError> {
-        for step in self.steps().iter().skip(first) {
+    fn pass(&mut self, passing: &mut Passing<'_>, steps: &[&'a Step<'a>]) -> Result<(), EngineError> {
+        for step in steps.iter().copied() {
             self.drawn_of = None;
             self.taken_off.clear();
-            if let Some(error) = self.stops(step, &passing) {
-                return Err(error);
-            }
+            self.check_rates(step, passing)?;
             let delta = match &step.work {
-                Work::Base(base, unit) => match self.pass_base(step, base, unit, &mut passing) {
+                Work::Base(base, unit) => match self.pass_base(step, base, unit, passing) {
                     // What no term in force draws on needs no rate.
                     Err(error @ EngineError::MissingFx { .. }) if is_item_by_item(base) => {
                         passing.lacking.push((step.stream, error));
@@ -245,57 +249,49 @@ impl<'a, L: Lines> Engine<'a, L> {
                     }
                     counted => counted?,
                 },
-                Work::Figure(name, unit) => self.pass_figure(step, name, unit, &passing)?,
-                Work::Amount(amount) => self.pass_amount(step, amount, &passing)?,
-                Work::Term(term) => self.pass_term(step, term, &mut passing)?,
-                Work::Gauge(figure) => self.pass_gauge(step, figure, &passing)?,
+                Work::Figure(name, unit) => self.pass_figure(step, name, unit, passing)?,
+                Work::Amount(amount) => self.pass_amount(step, amount, passing)?,
+                Work::Term(term) => self.pass_term(step, term, passing)?,
+                Work::Gauge(figure) => self.pass_gauge(step, figure, passing)?,
             };
-            if let Some(amount) = &delta {
-                self.yields(step, &passing, amount);
-            }
-            if let Some(slot) = passing.deltas.get_mut(step.stream.place()).filter(|_| delta.is_some()) {
-                *slot = delta;
+            if let Some(amount) = delta {
+                self.yields(step, passing, &amount);
+                passing.deltas.set(step.stream, amount);
             }
         }
         for step in self.epoch().map(|epoch| epoch.counting.as_slice()).unwrap_or_default() {
-            if let Some(error) = self.stops(step, &passing) {
-                return Err(error);
-            }
+            self.check_rates(step, passing)?;
             let delta = match &step.work {
-                Work::Base(base, unit) => self.counted(step, base, unit, &mut passing)?,
-                Work::Figure(name, unit) => self.pass_figure(step, name, unit, &passing)?,
+                Work::Base(base, unit) => self.counted(step, base, unit, passing)?,
+                Work::Figure(name, unit) => self.pass_figure(step, name, unit, passing)?,
                 Work::Term(term) => {
-                    self.count_only(step, term, &passing);
+                    self.count_only(step, term, passing);
                     None
                 }
                 Work::Amount(_) | Work::Gauge(_) => None,
             };
-            if let Some(slot) = passing.deltas.get_mut(step.stream.place()).filter(|slot| slot.is_none()) {
-                *slot = delta;
+            if let Some(amount) = delta.filter(|_| passing.deltas.get(step.stream).is_none()) {
+                passing.deltas.set(step.stream, amount);
             }
         }
-        passing.deltas.fill(None);
-        self.spare.push(passing.deltas);
+        passing.deltas.clear();
         Ok(())
     }
 
-    /// Why what passes stops a step: it draws on a base that lacks a rate, and has to know.
-    fn stops(&mut self, step: &'a Step<'a>, passing: &Passing<'_>) -> Option<EngineError> {
+    /// Stops where a step draws on a base that lacks a rate, and has to know.
+    fn check_rates(&mut self, step: &'a Step<'a>, passing: &Passing<'_>) -> Result<(), EngineError> {
         let lacking = passing.lacking.iter().find(|(stream, _)| step.streams().any(|of| of == *stream));
-        let error = lacking.map(|(_, error)| error.clone())?;
-        match &step.work {
+        let Some((_, error)) = lacking else { return Ok(()) };
+        let has_to_know = match &step.work {
             Work::Term(term) => {
                 let tiers = term.tiers.as_ref().filter(|_| self.is_before_its_life(step, passing));
                 let from = tiers.and_then(|tiers| instant(step.agreement, &tiers.counting.from, self.known));
                 let counts = from.is_some_and(|from| from <= passing.at);
-                (counts || self.is_in_force(step, term, passing)).then_some(error)
+                counts || self.is_in_force(step, term, passing)
             }
-            _ => Some(error),
-        }
-    }
-
-    pub(super) fn no_deltas(&mut self) -> Vec<Option<Exact>> {
-        self.spare.pop().unwrap_or_else(|| vec![None; self.streams.len()])
+            _ => true,
+        };
+        if has_to_know { Err(error.clone()) } else { Ok(()) }
     }
 
     /// Lets the streams after `stream` take what it yields by itself.
@@ -306,18 +302,18 @@ impl<'a, L: Lines> Engine<'a, L> {
         at: Instant,
         amount: Exact,
     ) -> Result<(), EngineError> {
-        let Some(place) = self.steps().iter().position(|step| step.stream == stream) else { return Ok(()) };
-        let mut deltas = self.no_deltas();
-        if let Some(slot) = deltas.get_mut(stream.place()) {
-            *slot = Some(amount.clone());
-        }
+        let mut steps = self.steps().iter().skip_while(|step| step.stream != stream);
+        let Some(step) = steps.next() else { return Ok(()) };
+        let mut deltas = self.spare.pop().unwrap_or_default();
+        deltas.set(stream, amount.clone());
         self.lines.passes();
         let (taken, lacking) = (Vec::new(), Vec::new());
-        let passing = Passing { at, attributes: group, item: None, cause: Cause::Drawn, deltas, taken, lacking };
-        if let Some(step) = self.steps().get(place) {
-            self.yields(step, &passing, &amount);
-        }
-        self.pass(passing, place.saturating_add(1))
+        let cause = Cause::Drawn;
+        let mut passing = Passing { at, attributes: group, item: None, cause, deltas, taken, lacking };
+        self.yields(step, &passing, &amount);
+        let done = self.pass(&mut passing, &steps.collect::<Vec<_>>());
+        self.spare.push(passing.deltas);
+        done
     }
 
     /// What ends at the next boundary ends, and what begins there begins.
@@ -330,7 +326,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         self.passed = self.passed.saturating_add(1);
         self.tables.clear();
-        self.selected.clear();
+        self.selected.pass_boundary();
+        self.concerned.pass_boundary();
         if self.marks.contains(&at) {
             for group in self.streams.iter_mut().flat_map(|stream| stream.groups.values_mut()) {
                 group.mark(at);
@@ -338,6 +335,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         while self.epoch().is_some_and(|epoch| epoch.span.end <= at) {
             self.epoch = self.epoch.saturating_add(1);
+            self.selected.clear();
+            self.concerned.clear();
         }
         if at < self.end {
             // What is paid at the boundary counts in the windows that begin there.
@@ -368,7 +367,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let values = Attributes(names.iter().filter_map(value).collect());
         let group = self.group_of(values);
         if is_steady {
-            self.groups.insert(names, of, group);
+            self.groups.insert(names, of, group, true);
         }
         group
     }
@@ -392,7 +391,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.attribute_ids.get(values).copied()
     }
 
-    /// Whether a filter selects an item; it says the same until the next boundary.
+    /// Whether a filter selects an item; it says the same until the next boundary, if it asks for facts.
     pub(super) fn takes(&mut self, step: &Step<'a>, filter: &'a Filter, of: AttributesId, at: Instant) -> bool {
         if self.sold_at.is_some() {
             return self.selects(step, filter, of, at);
@@ -401,7 +400,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             return *is_taken;
         }
         let is_taken = self.selects(step, filter, of, at);
-        self.selected.insert(filter, of, is_taken);
+        self.selected.insert(filter, of, is_taken, !filter.names_fact());
         is_taken
     }
 
@@ -448,7 +447,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         })?;
         let bands = Rc::new(bands);
         if is_steady {
-            self.tables.insert(table, of, bands.clone());
+            self.tables.insert(table, of, bands.clone(), false);
         }
         Ok(bands)
     }

@@ -114,9 +114,40 @@ pub(super) struct Passing<'i> {
     pub item: Option<&'i Item<'i>>,
     pub cause: Cause<'i>,
     /// What each stream yields of it, so far.
-    pub deltas: Vec<Option<Exact>>,
+    pub deltas: Deltas,
     /// The groups of terms in which a term has taken it, and which.
     pub taken: Vec<(usize, String, TermId)>,
     /// Bases that cannot count it for want of a rate: that stops the terms in force that draw on them.
     pub lacking: Vec<(StreamId, EngineError)>,
+}
+
+/// What streams yield of what passes.
+#[derive(Default)]
+pub(super) struct Deltas {
+    by_stream: Vec<Option<Exact>>,
+    yielded: Vec<StreamId>,
+}
+
+impl Deltas {
+    pub fn get(&self, stream: StreamId) -> Option<&Exact> {
+        self.by_stream.get(stream.place())?.as_ref()
+    }
+
+    pub fn set(&mut self, stream: StreamId, amount: Exact) {
+        if self.by_stream.len() <= stream.place() {
+            self.by_stream.resize(stream.place().saturating_add(1), None);
+        }
+        if let Some(delta) = self.by_stream.get_mut(stream.place()) {
+            *delta = Some(amount);
+            self.yielded.push(stream);
+        }
+    }
+
+    pub fn clear(&mut self) {
+        for stream in self.yielded.drain(..) {
+            if let Some(delta) = self.by_stream.get_mut(stream.place()) {
+                *delta = None;
+            }
+        }
+    }
 }

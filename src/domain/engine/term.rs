@@ -14,7 +14,7 @@ use super::run::{Engine, content};
 use super::state::{CapInForce, Passing, Waiting};
 use super::table::{Bands, Circumstances};
 use super::watch::Total;
-use super::window::{WindowPlace, needs_whole};
+use super::window::WindowPlace;
 use crate::domain::contract::measure::{Amount, Measure};
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::{Cap, Excess, Payees, Tail, TailItems, Term, Tiers};
@@ -50,7 +50,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             self.gather(step, (&amount.node, amount.tiers.as_ref()), group, passing)?;
             return Ok(None);
         }
-        if needs_whole(&amount.node) {
+        if step.needs_whole {
             self.needs_items();
         }
         let mut leaves = ItemLeaves { engine: self, step, passing, tiers: amount.tiers.as_ref(), group };
@@ -98,7 +98,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             self.gather(step, (node, term.tiers.as_ref()), group, passing)?;
             return Ok(None);
         }
-        if needs_whole(node) {
+        if step.needs_whole {
             self.needs_items();
         }
         let mut leaves = ItemLeaves { engine: self, step, passing, tiers: term.tiers.as_ref(), group };
@@ -237,10 +237,19 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
         }
         self.count_own(step, term, (group, at), &amount);
-        let (contract, version) = (&step.agreement.head.id, step.version.number);
-        let line =
-            Line { contract, term: &term.id, version, group, at, cause, base, uncapped, amount: amount.clone(), cap };
-        self.lines.line(line);
+        self.lines.line(Line {
+            contract: &step.agreement.head.id,
+            term: &term.id,
+            stream: step.stream,
+            version: step.version.number,
+            group,
+            at,
+            cause,
+            base,
+            uncapped,
+            amount: amount.clone(),
+            cap,
+        });
         let mut left = amount;
         for (credit, of) in term.credits.iter().zip(&step.credits) {
             left = &left - &self.pay_back((step, term), (credit, *of), group, at, &left)?;

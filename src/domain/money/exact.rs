@@ -10,7 +10,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::iter::Sum;
 use std::num::NonZeroU64;
-use std::ops::{Add, AddAssign, Mul, Neg, Sub};
+use std::ops::{Add, AddAssign, Mul, Neg, Sub, SubAssign};
 use std::str::FromStr;
 
 use super::Rounding;
@@ -165,27 +165,31 @@ impl Exact {
         }
     }
 
-    /// Adds or subtracts without allocating; `None` where a machine integer cannot hold a step of it.
-    fn sum_small(&self, other: &Self, sum: impl Fn(i128, i128) -> Option<i128>) -> Option<Self> {
-        let (Ratio::Small { numerator: a, denominator: over_a }, Ratio::Small { numerator: b, denominator: over_b }) =
-            (&self.0, &other.0)
+    /// Adds or subtracts in its place, without allocating; nothing where a machine integer cannot hold a step of it.
+    fn sum_small(&mut self, other: &Self, sum: impl Fn(i128, i128) -> Option<i128>) -> Option<()> {
+        let (Ratio::Small { numerator, denominator }, Ratio::Small { numerator: b, denominator: over_b }) =
+            (&mut self.0, &other.0)
         else {
             return None;
         };
-        if over_a == over_b || *b == 0 {
-            return Some(Self::small(sum(*a, *b)?, *over_a));
-        }
-        // Of two denominators one mostly divides the other: a price's that of a running sum.
-        if let Some(factor) = quotient(*over_a, *over_b) {
-            return Some(Self::small(sum(*a, times(*b, factor)?)?, *over_a));
-        }
-        if let Some(factor) = quotient(*over_b, *over_a) {
-            return Some(Self::small(sum(times(*a, factor)?, *b)?, *over_b));
-        }
-        let common = greatest_common_divisor(*over_a, *over_b);
-        let (by_a, by_b) = (quotient(*over_b, common)?, quotient(*over_a, common)?);
-        let denominator = NonZeroU64::new(over_a.get().checked_mul(by_a)?)?;
-        Some(Self::small(sum(times(*a, by_a)?, times(*b, by_b)?)?, denominator))
+        let (a, over_a, b, over_b) = (*numerator, *denominator, *b, *over_b);
+        let (a, b, over) = if over_a == over_b || b == 0 {
+            (a, b, over_a)
+        } else if a == 0 {
+            // A sum begins with nothing, which has no denominator of its own.
+            (0, b, over_b)
+        } else if let Some(factor) = quotient(over_a, over_b) {
+            // Of two denominators one mostly divides the other: a price's that of a running sum.
+            (a, times(b, factor)?, over_a)
+        } else if let Some(factor) = quotient(over_b, over_a) {
+            (times(a, factor)?, b, over_b)
+        } else {
+            let common = greatest_common_divisor(over_a, over_b);
+            let (by_a, by_b) = (quotient(over_b, common)?, quotient(over_a, common)?);
+            (times(a, by_a)?, times(b, by_b)?, NonZeroU64::new(over_a.get().checked_mul(by_a)?)?)
+        };
+        (*numerator, *denominator) = (sum(a, b)?, over);
+        Some(())
     }
 
     fn mul_small(&self, other: &Self) -> Option<Self> {
@@ -256,26 +260,37 @@ fn finite_digits(reduced: &BigRational) -> Option<u32> {
 mod operators {
     use super::*;
 
+    /// Rare and long: it stays out of the way of what is mostly done.
+    #[cold]
+    fn in_wide(a: &Exact, b: &Exact, operator: fn(BigRational, BigRational) -> BigRational) -> Exact {
+        Exact::from_wide(operator(a.to_wide(), b.to_wide()))
+    }
+
     impl Add<&Exact> for &Exact {
         type Output = Exact;
         fn add(self, other: &Exact) -> Exact {
-            let sum = self.sum_small(other, i128::checked_add);
-            sum.unwrap_or_else(|| Exact::from_wide(self.to_wide() + other.to_wide()))
+            let mut sum = self.clone();
+            sum += other;
+            sum
         }
     }
 
     impl Sub<&Exact> for &Exact {
         type Output = Exact;
         fn sub(self, other: &Exact) -> Exact {
-            let difference = self.sum_small(other, i128::checked_sub);
-            difference.unwrap_or_else(|| Exact::from_wide(self.to_wide() - other.to_wide()))
+            let mut difference = self.clone();
+            difference -= other;
+            difference
         }
     }
 
     impl Mul<&Exact> for &Exact {
         type Output = Exact;
         fn mul(self, other: &Exact) -> Exact {
-            self.mul_small(other).unwrap_or_else(|| Exact::from_wide(self.to_wide() * other.to_wide()))
+            match self.mul_small(other) {
+                Some(product) => product,
+                None => in_wide(self, other, Mul::mul),
+            }
         }
     }
 
@@ -321,13 +336,27 @@ mod operators {
 
     impl AddAssign<&Exact> for Exact {
         fn add_assign(&mut self, other: &Exact) {
-            *self = &*self + other;
+            if self.sum_small(other, i128::checked_add).is_none() {
+                *self = in_wide(self, other, Add::add);
+            }
+        }
+    }
+
+    impl SubAssign<&Exact> for Exact {
+        fn sub_assign(&mut self, other: &Exact) {
+            if self.sum_small(other, i128::checked_sub).is_none() {
+                *self = in_wide(self, other, Sub::sub);
+            }
         }
     }
 
     impl Sum for Exact {
         fn sum<I: Iterator<Item = Exact>>(items: I) -> Exact {
-            items.fold(Exact::zero(), |total, item| &total + &item)
+            let add = |mut total: Exact, item: Exact| {
+                total += &item;
+                total
+            };
+            items.reduce(add).unwrap_or_default()
         }
     }
 }
