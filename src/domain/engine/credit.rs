@@ -126,6 +126,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.lines.line(Line {
             contract,
             term: &term.id,
+            stream: step.stream,
             version,
             group,
             at,
