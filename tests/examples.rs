@@ -249,4 +249,9 @@ fn a_row_that_cannot_be_run_is_told() {
         "| charge a | 2026-02-03 | 1 USD | lab |\n| void of a | 2026-02-03 | | lab |",
         "the column \"seller\" says nothing of this",
     );
+    let told = told(
+        "| given | at | cloud |\n| --- | --- | --- |\n| fact signed | 2026-02-03 | azur |",
+        &format!("{EXPECT}{expect}"),
+    );
+    assert!(told.concat().contains("no register names a cloud \"azur\""), "{told:?}");
 }

@@ -343,3 +343,52 @@ fn uuid_of(hasher: &blake3::Hasher) -> Uuid {
     hasher.finalize_xof().fill(&mut bytes);
     Uuid::from_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::period::parse_instant;
+
+    #[test]
+    fn a_sum_holds_what_nothing_tells_apart_from_it() {
+        let at = |text: &str| parse_instant(text).expect("an instant");
+        let (start, end) = (at("2026-05-01T10:00:00Z"), at("2026-05-01T11:00:00Z"));
+        let tokens = |tokens: u32| Quantities::from([(Meter::InputTokens, Decimal::from(tokens))]);
+        let thresholds = BTreeSet::from([100_000, 200_000, 300_000]);
+        let event = UsageContent {
+            occurred_at: start,
+            ended_at: None,
+            deployment: "d".to_owned(),
+            product: "p".to_owned(),
+            customer: "c".to_owned(),
+            service_tier: "default".to_owned(),
+            outcome: None,
+            attributes: UsageAttributes::new(),
+            quantities: tokens(200_001),
+        };
+        let sum = UsageSum {
+            span: Span { start, end },
+            deployment: "d".to_owned(),
+            product: "p".to_owned(),
+            customer: "c".to_owned(),
+            service_tier: "default".to_owned(),
+            attributes: UsageAttributes::new(),
+            context_over: 200_000,
+            quantities: BTreeMap::new(),
+        };
+        let holds = |change: &dyn Fn(&mut UsageContent)| {
+            let mut event = event.clone();
+            change(&mut event);
+            sum.holds(&event, &thresholds)
+        };
+        assert!(holds(&|_| ()));
+        assert!(holds(&|it| it.quantities = tokens(300_000)), "it exceeds no more than 200,000");
+        assert!(!holds(&|it| it.quantities = tokens(200_000)), "it exceeds no more than 100,000");
+        assert!(!holds(&|it| it.occurred_at = end));
+        assert!(!holds(&|it| it.deployment = "e".to_owned()));
+        assert!(!holds(&|it| it.product = "q".to_owned()));
+        assert!(!holds(&|it| it.customer = String::new()));
+        assert!(!holds(&|it| it.service_tier = "batch".to_owned()));
+        assert!(!holds(&|it| it.attributes = UsageAttributes::from([(UsageAttribute::Country, "FR".to_owned())])));
+    }
+}

@@ -2,8 +2,10 @@
 
 use crate::support::{at, shipped_files};
 use apportion::domain::contract::folder::{Folder, SourceFile, read_folder};
-use apportion::domain::findings::{Breach, Days, breaches};
+use apportion::domain::contract::rights::OnBreach;
+use apportion::domain::findings::{Breach, Days, OpenEvents, Rated, Why, breaches, findings};
 use apportion::domain::period::{Span, last_instant_before, start_of_hour};
+use apportion::domain::price::PriceBook;
 use apportion::domain::record::{Fact, Record, RecordContent};
 
 const AMENDMENT: &str = "2026-04-27T00:00:00-07:00";
@@ -139,6 +141,7 @@ fn the_licence_ends_and_is_exclusive_until_the_amendment() {
     let vertex = |when| rights.broken(when, "vertex-us-central1", "chatgpt");
     let alone = ["licence: run by google while microsoft's licence is exclusive"];
     let before = last_instant_before(at(AMENDMENT)).to_rfc3339();
+    assert!(vertex("2023-01-22T23:59:59-08:00").is_empty());
     assert_eq!(vertex(before.as_str()), alone);
     assert!(vertex(AMENDMENT).is_empty());
 }
@@ -198,6 +201,43 @@ fn findings_are_of_local_days() {
     // Days that lie far from each other are two, not all those between them.
     let hours = ["2026-06-01T00:00:00Z", "9999-12-31T00:00:00Z"].map(at);
     assert_eq!(Days::of_hours(chrono_tz::UTC, &hours).spans().count(), 2);
+}
+
+/// Usage of some hours breaks a right that is broken until 6:00 and again from 12:00 on.
+#[test]
+fn a_group_of_findings_has_the_breaches_that_its_usage_meets() {
+    let hour = |hour: u32| at(&format!("2026-05-01T{hour:02}:00:00Z"));
+    let breach = |start, end| Breach {
+        contract: "c".into(),
+        right: "r".into(),
+        version: 1,
+        deployment: "d".into(),
+        product: "p".into(),
+        span: Span { start: hour(start), end: hour(end) },
+        on_breach: OnBreach::default(),
+        why: Why::Elsewhere { only: "aws".to_owned() },
+    };
+    let breaches = [breach(0, 6), breach(12, 18)];
+    let days = Days::of_hours(chrono_tz::UTC, &[hour(0)]);
+    let timeline = days.timeline(std::iter::empty());
+    let (register, prices) = (Rights::new().folder.register, PriceBook::new(Vec::new()));
+    let rated = Rated { days: &days, timeline: &timeline, register: &register, prices: &prices };
+    let met = |first, last| {
+        let events = OpenEvents {
+            right: "r".into(),
+            deployment: "d".into(),
+            product: "p".into(),
+            first_at: hour(first),
+            last_at: hour(last),
+            events: 2,
+        };
+        let found = findings(&"c".into(), &breaches, &[events], &[], &rated);
+        found.iter().flat_map(|it| &it.breaches).map(|it| it.span.start).collect::<Vec<_>>()
+    };
+    assert_eq!(met(1, 2), [hour(0)]);
+    assert!(met(6, 11).is_empty());
+    assert_eq!(met(6, 12), [hour(12)]);
+    assert_eq!(met(5, 12), [hour(0), hour(12)]);
 }
 
 #[test]

@@ -113,6 +113,23 @@ fn an_instant_is_written_without_quotes_where_an_interval_begins() {
         let found = read_with(&term(&format!("rate = \"7%\"\nof = \"Sales\"\n{field} = {at}")), &[]);
         assert!(found.is_err(), "accepted: {field} = {at}");
     }
+    check_term(
+        "rate = \"7%\"\nof = \"Sales\"\nthrough = \"soon\"",
+        "3:11: term share (\"Clause\"): through = \"soon\"\n  through is no date or instant; write 2026-04-27 or \
+         2026-04-27T00:00:00-07:00",
+    );
+}
+
+#[test]
+fn bands_of_a_level_are_in_its_own_unit() {
+    let level = "[figure.Balance]\nunit = \"EUR\"\nkind = \"level\"\nmissing = \"zero\"";
+    let bands = |edge: &str| {
+        let tiers = "tiers = { apply = \"level\", of = \"Balance\", read = \"at_item\" }";
+        let rate = format!("rate = [{{ up_to = \"{edge}\", is = \"1%\" }}, {{ otherwise = \"2%\" }}]");
+        read_with(&format!("{level}\n\n{}", term(&format!("of = \"Sales\"\n{rate}\n{tiers}"))), &[])
+    };
+    bands("100 EUR").unwrap_or_else(|error| panic!("{error}"));
+    assert!(bands("100 USD").is_err(), "the balance is in euro");
 }
 
 #[test]

@@ -180,6 +180,37 @@ fn a_term_rests_on_what_its_base_rests_on() {
     assert_eq!(assumed.iter().map(|it| it.what.as_str()).collect::<Vec<_>>(), ["base Sold"]);
 }
 
+/// `third` draws on `second`, and that on `share`, whose rate is assumed.
+#[test]
+fn a_term_rests_on_what_the_terms_behind_it_rest_on() {
+    let drawn = |name: &str, of: &str| SHARE.replace("term.share", &format!("term.{name}")).replace("Sales", of);
+    let set = "[parameter.set]\nvalue = \"20%\"\nconfidence = \"assumed\"";
+    let share = SHARE.replace("20%", "set");
+    let folder = accept(&[set, &share, &drawn("second", "share"), &drawn("third", "second")].join("\n\n"));
+    let contract = &folder.contracts[0];
+    let third = contract.versions[0].term(&"third".into()).expect("a term");
+    let behind = contract.versions[0].assumptions_behind(&contract.head.id, third);
+    assert_eq!(behind.iter().map(|it| it.what.as_str()).collect::<Vec<_>>(), ["set"]);
+}
+
+#[test]
+fn a_term_is_told_in_words() {
+    let told = |from: &str, to: &str| {
+        let folder = accept(&SHARE.replace(from, to));
+        let term = &folder.contracts[0].versions[0].terms[0];
+        format!("{} owes {}: {}", term.payer, term.payees, term.in_words())
+    };
+    assert_eq!(told("", ""), "lab owes cloud: 0.2 of Sales");
+    let parts = "[{ party = \"cloud\", part = \"0.6\" }, { party = \"other\", part = \"0.4\" }]";
+    assert_eq!(told("\"cloud\"", parts), "lab owes cloud, other: 0.2 of Sales");
+    let pool = "{ each = \"operator\", by = \"Units\", if_none = \"nothing\" }";
+    assert_eq!(told("\"cloud\"", pool), "lab owes each operator: 0.2 of Sales");
+    let rows = "[{ through = 2026-12-31, is = \"20%\" }, { otherwise = \"stop\" }]";
+    assert_eq!(told("\"20%\"", rows), "lab owes cloud: by rows of Sales");
+    let minimum = "minimum = { is = \"9 USD\", each = \"year\", of = [\"Sales\"] }\npro_rata = \"full\"";
+    assert_eq!(told("rate = \"20%\"\nof = \"Sales\"", minimum), "lab owes cloud: what Sales lacks of 9");
+}
+
 fn example(given: &str, expect: &str) -> String {
     format!(
         "{SHARE}\n```\n\n## Example\n\n| given | at | amount | seller |\n| --- | --- | --- | --- |\n{given}\n\n| expect | period | amount |\n| --- | --- | --- |\n{expect}\n\n```text\n"

@@ -9,6 +9,63 @@ use apportion::domain::statement::StatementStatus;
 
 const CONTRACT: &str = "microsoft-openai";
 
+const REGISTER: &str = r#"# Register
+
+```toml
+[party.lab]
+name = "Lab"
+[party.ms]
+name = "Cloud"
+[cloud.coreweave]
+operator = "lab"
+[product.model-a]
+maker = "lab"
+[deployment.own]
+cloud = "coreweave"
+channel = "direct"
+region = "us"
+operator = "lab"
+seller = "lab"
+```
+"#;
+
+const PRICES: &str =
+    "id,product,meter,service_tier,customer,region,channel,context_over,price,per,currency,from,to,source
+p,model-a,requests,default,,,,,1,1,USD,,,list
+";
+
+/// A share of sales at the rate that an index tells.
+const INDEXED: &str = r#"# Main
+
+```toml
+[contract]
+id = "main"
+zone = "UTC"
+currency = "USD"
+period = "month"
+rounding = "half_up"
+negative = "carry"
+
+[version]
+number = 1
+effective = 2026-01-01
+
+[figure.Index]
+unit = "%"
+kind = "level"
+missing = "stop"
+
+[base.Sales]
+select = { charges = { seller = "lab" } }
+
+[term.share]
+payer = "lab"
+payee = "ms"
+rate = "Index"
+of = "Sales"
+```
+"#;
+
 /// May 2026 with every channel of the table of channels, and late usage of April on both sides of the amendment.
 fn small_month() -> History {
     let mut history = History::new();
@@ -189,10 +246,34 @@ fn a_missing_figure_or_price_stops_the_settlement() {
         Err(SettlementError::Engine(EngineError::MissingPrices { missing })) => {
             let meters: Vec<&str> = missing.iter().map(|it| it.of.meter.as_str()).collect();
             assert_eq!(meters, ["audio_input_tokens", "image_input_tokens"]);
+            let told = |missing| EngineError::MissingPrices { missing }.to_string();
+            assert!(told(missing[..1].to_vec()).starts_with("1 price is missing: audio_input_tokens of gpt-5.5"));
+            assert!(told(missing).starts_with("2 prices are missing: audio_input_tokens of gpt-5.5"));
         }
         other => panic!("{other:?}"),
     }
     assert!(history.books.booked.is_empty());
+}
+
+/// February is the first period that is settled. Of January's sale nothing is due, though no index told its rate; of
+/// February's 100 it is 10 %.
+#[test]
+fn a_level_is_asked_for_from_where_the_books_begin() {
+    let file = |path: &str, text: &str| SourceFile { path: path.to_owned(), text: text.to_owned() };
+    let mut history =
+        History::under(&[file("register.md", REGISTER), file("main.md", INDEXED), file("prices.csv", PRICES)]);
+    history.event("2026-01-10T00:00:00Z", "own", "model-a", &[("requests", "1000")]);
+    history.event("2026-02-10T00:00:00Z", "own", "model-a", &[("requests", "100")]);
+    match history.try_settle("main", "2026-02") {
+        Err(SettlementError::Engine(EngineError::MissingFigure { figure, day, .. })) => {
+            assert_eq!((figure.as_str(), day.to_string().as_str()), ("Index", "2026-02-10"));
+        }
+        other => panic!("{other:?}"),
+    }
+    history.record(
+        r#"{"kind":"figure","source":"s","id":"i","contract":"main","name":"Index","by":"lab","at":"2026-02-01T00:00:00Z","value":"10%"}"#,
+    );
+    assert_eq!(history.settle("main", "2026-02"), ["share 2026-02 10"]);
 }
 
 /// The shipped agreements with the cap lowered to 100 USD.

@@ -95,7 +95,7 @@ impl History {
         number
     }
 
-    fn record(&mut self, json: &str) {
+    pub fn record(&mut self, json: &str) {
         self.records.push(Record::from_json(json).expect("a record"));
     }
 

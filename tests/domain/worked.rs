@@ -58,8 +58,9 @@ of = "Sales"
     SourceFile { path: format!("{id}.md"), text }
 }
 
+/// What is told of the rows of an example that are wrong.
 #[track_caller]
-fn right(others: &[SourceFile], blocks: &str, given: &str, expect: &str) {
+fn wrong(others: &[SourceFile], blocks: &str, given: &str, expect: &str) -> Vec<String> {
     let example = format!(
         "## Example: by hand\n\n| given | at | amount | seller |\n| --- | --- | --- | --- |\n{given}\n\n\
          | expect | period | amount |\n| --- | --- | --- |\n{expect}\n"
@@ -69,8 +70,13 @@ fn right(others: &[SourceFile], blocks: &str, given: &str, expect: &str) {
         [register, contract("main", blocks, &example)].into_iter().chain(others.to_vec()).collect();
     let folder = read_folder(&files).unwrap_or_else(|errors| panic!("{errors}"));
     let figures = run_examples(&folder);
-    let wrong: Vec<String> = figures.iter().filter(|it| !it.is_right).map(ToString::to_string).collect();
     assert_eq!(figures.len(), expect.trim().lines().count());
+    figures.iter().filter(|it| !it.is_right).map(ToString::to_string).collect()
+}
+
+#[track_caller]
+fn right(others: &[SourceFile], blocks: &str, given: &str, expect: &str) {
+    let wrong = wrong(others, blocks, given, expect);
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }
 
@@ -169,4 +175,43 @@ fn the_most_of_a_commitment_that_may_be_of_one_kind_is_an_amount_of_each() {
     );
     let given = "| charge a | 2026-01-10 | 90 USD | lab |\n| charge b | 2026-01-20 | 20 USD | ms |";
     right(&[], &blocks, given, "| spend | 2026-01 | 10 USD |");
+}
+
+/// 10 % of 100 are 10: of the least of 30 it lacks 20, which are told and not owed.
+#[test]
+fn what_is_lacking_is_right_in_its_number_and_its_unit() {
+    let least = "[term.least]\npayer = \"lab\"\npayee = \"ms\"\nrate = \"10%\"\nof = \"Sales\"\nminimum = { is = \"30 USD\", each = \"month\", shortfall = \"report\" }";
+    let given = "| charge a | 2026-01-10 | 100 USD | lab |";
+    right(&[], least, given, "| least | 2026-01 | 10 USD |\n| least | 2026-01 | 20 USD short |");
+    for expect in ["10 USD short", "20 EUR short"] {
+        let told = wrong(&[], least, given, &format!("| least | 2026-01 | {expect} |"));
+        let words = format!("expected {expect}, and what came out is 20 USD short");
+        assert!(matches!(told.as_slice(), [told] if told.contains(&words)), "{told:?}");
+    }
+}
+
+/// The other agreement says with its version when it was completed: 10 % of 150 there, and half of that here.
+#[test]
+fn what_is_recorded_with_a_version_is_told_to_every_example() {
+    let fee = "[term.fee]\npayer = \"lab\"\npayee = \"ms\"\nrate = \"10%\"\nof = \"Sales\"\non = \"completed\"";
+    let other =
+        contract("other", fee, "## Completion\n\n| record | at |\n| --- | --- |\n| fact completed | 2026-02-10 |");
+    let half = "[term.half]\npayer = \"lab\"\npayee = \"ms\"\nrate = \"50%\"\nof = \"other/fee\"";
+    let given = "| charge a | 2026-01-05 | 100 USD | lab |\n| charge b | 2026-02-03 | 50 USD | lab |";
+    right(&[other], half, given, "| half | 2026-02 | 7.50 USD |");
+}
+
+/// 10 % of 100 USD, at 0.5 EUR for one.
+#[test]
+fn a_figure_in_another_currency_is_converted() {
+    let fee = "[figure.Cost]\nunit = \"USD\"\nkind = \"flow\"\nmissing = \"zero\"\n\n[term.fee]\npayer = \"lab\"\npayee = \"ms\"\nin = \"EUR\"\nrate = \"10%\"\nof = \"Cost\"";
+    right(&[], fee, "| figure Cost f | 2026-02 | 100 USD | |", "| fee | 2026-02 | 5 EUR |");
+}
+
+/// 10 % of what was invoiced: 100 in February, of which 40 are given back in March. The refund names the sale.
+#[test]
+fn a_refund_of_a_sale_comes_off_what_was_invoiced_of_it() {
+    let fee = "[base.Invoiced]\nselect = { charges = { seller = \"lab\" } }\nbasis = \"invoiced\"\nless = [{ deductions = [\"refund\"], at = \"own_date\" }]\n\n[term.fee]\npayer = \"lab\"\npayee = \"ms\"\nrate = \"10%\"\nof = \"Invoiced\"";
+    let given = "| charge a | 2026-01-05 | 100 USD | lab |\n| billing b of a | 2026-02-03 | 100 USD | |\n| refund r of a | 2026-03-10 | 40 USD | |";
+    right(&[], fee, given, "| fee | 2026-01 | 0 USD |\n| fee | 2026-02 | 10 USD |\n| fee | 2026-03 | -4 USD |");
 }

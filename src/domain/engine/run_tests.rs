@@ -415,3 +415,14 @@ fn a_version_drops_a_term_and_a_tail_goes_on_for_earlier_customers() {
     let agreements = [agreement("main", vec![first, dropped])];
     assert_eq!(history.yields(&agreements, "2026-07-01"), ["rs 2026-03 20"], "no tail once a version drops the term");
 }
+
+#[test]
+fn streams_that_feed_each_other_are_named() {
+    let of_term = |id, other: &str| {
+        let measure = Measure::Accrual { contract: "main".into(), term: other.into() };
+        term(id, Some(of(measure, exact("1").into())))
+    };
+    let agreements = [agreement("main", vec![version(vec![of_term("a", "b"), of_term("b", "a")], &[])])];
+    let error = plan(&agreements).err().expect("a circle").to_string();
+    assert!(error.contains("main/a"), "{error}");
+}

@@ -105,7 +105,7 @@ fn sum(parts: &[Node]) -> Exact {
 
 /// So many of the parts; the others are told as one.
 pub(super) fn limited(mut parts: Vec<Node>, limit: usize) -> Vec<Node> {
-    let rest = if parts.len() > limit { parts.split_off(limit) } else { Vec::new() };
+    let rest = parts.split_off(limit.min(parts.len()));
     if let Some(first) = rest.first() {
         let what = format!("{} more", rest.len());
         parts.push(Node::new(Kind::Rest, what, sum(&rest), &first.unit));

@@ -5,6 +5,7 @@ use super::answer::{Answer, Answers};
 use super::explained::{Amounts, ExplainError, explain};
 use super::run::run;
 use crate::domain::contract::folder::SourceFile;
+use crate::domain::entry::Entry;
 use crate::domain::explain::node::Node;
 use crate::domain::explain::{Depth, Question};
 use crate::domain::ids::TermId;
@@ -157,4 +158,22 @@ fn an_explanation_names_parts_as_a_statement_does_and_refuses_a_term_that_is_non
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// Of a sale of 100 less a refund of 30, 50 are above 20: nobody can say which part of them the refund took.
+#[test]
+fn what_is_above_a_threshold_is_explained_whole() {
+    let above = "\n[base.Above]\nselect = { charges = { seller = \"lab\" } }\nless = [{ deductions = [\"refund\"], at = \"item\" }]\nabove = { is = \"20 USD\", each = \"year\", from = 2026-01-01 }\n[term.above]\npayer = \"lab\"\npayee = \"ms\"\nrate = \"10%\"\nof = \"Above\"";
+    let mut scenario = scenario("", above, SETTLE);
+    let refund = r#"{"kind":"deduction","source":"s","id":"r","category":"refund","at":"2026-01-12T00:00:00Z","amount":"30 USD","event":{"source":"s","id":"e1"}}"#;
+    scenario.entries.push(Entry::from_json(refund).expect("a refund"));
+    let (contract, term) = ("main".into(), TermId::new("above"));
+    let amounts = Amounts { contract: &contract, period: "2026-01", term: Some(&term), known_at: Instant::MAX_UTC };
+    let question = Question { depth: Depth::Sums, limit: 9 };
+    let tree = explain(&scenario, &amounts, question).expect("a tree");
+    fn words(node: &Node) -> String {
+        node.parts.iter().fold(format!("{} {}", node.what, node.amount), |all, part| format!("{all}\n{}", words(part)))
+    }
+    let told: String = tree.iter().map(words).collect();
+    assert!(told.contains("what of it counts 50\n") && !told.contains("refund"), "{told}");
 }
