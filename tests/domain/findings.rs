@@ -235,7 +235,7 @@ fn a_group_of_findings_has_the_breaches_that_its_usage_meets() {
         found.iter().flat_map(|it| &it.breaches).map(|it| it.span.start).collect::<Vec<_>>()
     };
     assert_eq!(met(1, 2), [hour(0)]);
-    assert_eq!(met(6, 11), [hour(0); 0]);
+    assert!(met(6, 11).is_empty());
     assert_eq!(met(6, 12), [hour(12)]);
     assert_eq!(met(5, 12), [hour(0), hour(12)]);
 }
