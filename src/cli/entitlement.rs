@@ -14,7 +14,8 @@ Nothing is booked, and it does not matter what was settled: the same question ha
 
 Examples:
   apportion entitlement microsoft-openai --through 2026-05
-  apportion entitlement microsoft-openai --through 2026-05 --known-at 2026-06-10 --term revenue-share
+  apportion entitlement microsoft-openai --through 2026-05 --known-at 2026-06-10
+  apportion entitlement microsoft-openai --through 2026-05 --term revenue-share
   apportion entitlement microsoft-openai --through 2026-05 --format json";
 
 /// Tell what the terms of a contract yield, period by period, as known at any instant

@@ -79,8 +79,8 @@ fn a_topic_says_how_it_is_read() {
     let expected = [("usage.aws".to_owned(), aws.clone()), ("usage.direct".to_owned(), Reader::default())];
     assert_eq!(config.kafka.readers(), expected.into());
     // The same from the environment.
-    let list = r#"["usage.direct", {name = "usage.aws", format = "bedrock_invocation", source = "aws",
-        zone = "America/New_York", customer_tags = ["tenant"]}]"#;
+    let list = r#"["usage.direct",
+        {name = "usage.aws", format = "bedrock_invocation", source = "aws", zone = "America/New_York", customer_tags = ["tenant"]}]"#;
     let (config, settings) = load("", &[("APPORTION_KAFKA__TOPICS", list)], &[]).expect("settings");
     assert_eq!(config.kafka.topics[1].reader, aws);
     let told =

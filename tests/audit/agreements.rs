@@ -295,12 +295,14 @@ fn no_base() -> Base {
 
 fn rows(draw: &mut Draw, setting: &Setting) -> How {
     let mut rows = Vec::new();
+    let (through, from) = (setting.date(draw), setting.date(draw));
     let all = [
         Condition::Product("q"),
         Condition::Country("DE"),
         Condition::Status("managed"),
-        Condition::Through(setting.date(draw)),
-        Condition::From(setting.date(draw)),
+        Condition::Through(through),
+        // Rows whose dates overlap are refused.
+        Condition::From(from.max(through + Days::new(1))),
     ];
     for condition in all {
         if draw.chance(40) {

@@ -26,9 +26,10 @@ impl<'h> Auditor<'h> {
         let is_of = |basis: Basis| term.base.basis == basis && selects(&term.base, item.sold);
         let own = match &item.body {
             Body::Charge { quantity, .. } if is_of_units(&term.base, item.meter, item.sold) => Some(quantity.clone()),
+            // Without a price nobody can tell what is billed or received of it, either.
+            Body::Charge { money: Money::NoPrice, .. } if selects(&term.base, item.sold) => return Err(Missing::Price),
             Body::Charge { money, less, .. } if is_of(Basis::Occurred) => match money {
-                Money::Unsold => None,
-                Money::NoPrice => return Err(Missing::Price),
+                Money::Unsold | Money::NoPrice => None,
                 Money::Of(amount, currency) => {
                     Some(self.reduced(contract, &term.base, (amount, currency), less, step.at)?)
                 }

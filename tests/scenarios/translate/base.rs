@@ -52,7 +52,8 @@ impl Terms<'_> {
         for accrual in base.objects("deduct_terms")? {
             let mut fields = self.accrual(&accrual)?;
             // What a term yields stands at the item behind it; where nothing says so the loader may have to refuse it.
-            let place = place.as_deref().or((!base.is_to_be_refused()).then_some("item"));
+            let has_no_place = self.names.refusal.as_ref().is_some_and(|code| code.contains("place"));
+            let place = place.as_deref().or((!has_no_place).then_some("item"));
             fields.extend(place.map(|place| field("at", quoted(place))));
             less.push(table(&fields));
         }
