@@ -108,6 +108,10 @@ pub struct Http {
     pub read_timeout_seconds: u32,
     pub turn_timeout_seconds: u32,
     pub drain_timeout_seconds: u32,
+    /// How events are read that are not ours.
+    pub events: Reader,
+    /// How spans are read.
+    pub traces: Reader,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -231,12 +235,11 @@ impl Config {
         ] {
             in_range(key, usize::try_from(value).unwrap_or(usize::MAX), range, expected)?;
         }
-        in_range(
-            "kafka.topics",
-            config.kafka.readers().len(),
-            config.kafka.topics.len()..=usize::MAX,
-            "each topic once",
-        )?;
+        // A name that is none of Kafka's could be a pattern to librdkafka.
+        let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        let topics = config.kafka.readers().into_keys().filter(|name| !name.is_empty() && is_name(name)).count();
+        let expected = "topics, each once, named by letters, digits, ., _ and -";
+        in_range("kafka.topics", topics, config.kafka.topics.len()..=usize::MAX, expected)?;
         in_range("jobs.actor", jobs.actor.trim().len(), 1..=256, "a name")?;
         let shown = settings.into_iter().map(|(key, (value, origin))| {
             let value = mask(&key, &value);

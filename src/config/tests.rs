@@ -79,8 +79,8 @@ fn a_topic_says_how_it_is_read() {
     let expected = [("usage.aws".to_owned(), aws.clone()), ("usage.direct".to_owned(), Reader::default())];
     assert_eq!(config.kafka.readers(), expected.into());
     // The same from the environment.
-    let list = r#"["usage.direct", {name = "usage.aws", format = "bedrock_invocation", source = "aws",
-        zone = "America/New_York", customer_tags = ["tenant"]}]"#;
+    let list = r#"["usage.direct",
+        {name = "usage.aws", format = "bedrock_invocation", source = "aws", zone = "America/New_York", customer_tags = ["tenant"]}]"#;
     let (config, settings) = load("", &[("APPORTION_KAFKA__TOPICS", list)], &[]).expect("settings");
     assert_eq!(config.kafka.topics[1].reader, aws);
     let told =
@@ -97,7 +97,8 @@ fn a_topic_that_says_what_cannot_be_is_refused() {
         (r#"[{format = "oci"}]"#, "kafka.topics"),
         ("[7]", "kafka.topics"),
         ("[{", "a list in TOML"),
-        ("a, b, a", "each topic once"),
+        ("a, b, a", "each once"),
+        ("^usage.*", "named by letters"),
     ] {
         let error = load("", &[("APPORTION_KAFKA__TOPICS", topics)], &[]).expect_err("refused").to_string();
         assert!(error.contains(expect), "{topics}: {error}");

@@ -59,7 +59,7 @@ async fn all_events(database: &TestDatabase) -> Vec<UsageEvent> {
     let known_at = watermark(&database.pool).await.expect("an instant");
     let span =
         Span { start: "2026-01-01T00:00:00Z".parse().expect("at"), end: "2027-01-01T00:00:00Z".parse().expect("at") };
-    load_events(&mut *database.pool.acquire().await.expect("a connection"), &[span], known_at).await.expect("events")
+    load_events(&mut database.pool.acquire().await.expect("a connection"), &[span], known_at).await.expect("events")
 }
 
 #[tokio::test(flavor = "multi_thread")]
