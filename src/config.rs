@@ -299,7 +299,8 @@ fn origin(figment: &Figment, tag: Tag) -> String {
 fn figment_error(figment: &Figment, error: figment::Error) -> ConfigError {
     let place = error.metadata.as_ref().or_else(|| figment.metadata().next()).map_or("", |metadata| &*metadata.name);
     let at = error.path.join(".");
-    // The kind alone: figment's own text of a wrong value would quote it, and it could be a password.
+    // Of a setting that may hold a password the kind alone: figment's own text would quote what stands there.
+    let is_secret = at == "database.url" || at.starts_with(OPEN_SECTION);
     let message = match &error.kind {
         figment::error::Kind::InvalidType(_, expected) | figment::error::Kind::InvalidValue(_, expected) => {
             format!("{place}: \"{at}\" must be {expected}")
@@ -308,7 +309,8 @@ fn figment_error(figment: &Figment, error: figment::Error) -> ConfigError {
             format!("{place}: \"{at}\" must be one of {}", expected.join(", "))
         }
         _ if at.is_empty() => format!("{place}: {error}"),
-        _ => format!("{place}: \"{at}\" has a value that cannot be used"),
+        _ if is_secret => format!("{place}: \"{at}\" has a value that cannot be used"),
+        kind => format!("{place}: \"{at}\": {kind}"),
     };
     ConfigError::Figment { message }
 }
