@@ -108,6 +108,10 @@ pub struct Http {
     pub read_timeout_seconds: u32,
     pub turn_timeout_seconds: u32,
     pub drain_timeout_seconds: u32,
+    /// How events are read that are not ours.
+    pub events: Reader,
+    /// How spans are read.
+    pub traces: Reader,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -231,12 +235,11 @@ impl Config {
         ] {
             in_range(key, usize::try_from(value).unwrap_or(usize::MAX), range, expected)?;
         }
-        in_range(
-            "kafka.topics",
-            config.kafka.readers().len(),
-            config.kafka.topics.len()..=usize::MAX,
-            "each topic once",
-        )?;
+        // A name that is none of Kafka's could be a pattern to librdkafka.
+        let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        let topics = config.kafka.readers().into_keys().filter(|name| !name.is_empty() && is_name(name)).count();
+        let expected = "topics, each once, named by letters, digits, ., _ and -";
+        in_range("kafka.topics", topics, config.kafka.topics.len()..=usize::MAX, expected)?;
         in_range("jobs.actor", jobs.actor.trim().len(), 1..=256, "a name")?;
         let shown = settings.into_iter().map(|(key, (value, origin))| {
             let value = mask(&key, &value);
@@ -296,7 +299,8 @@ fn origin(figment: &Figment, tag: Tag) -> String {
 fn figment_error(figment: &Figment, error: figment::Error) -> ConfigError {
     let place = error.metadata.as_ref().or_else(|| figment.metadata().next()).map_or("", |metadata| &*metadata.name);
     let at = error.path.join(".");
-    // The kind alone: figment's own text of a wrong value would quote it, and it could be a password.
+    // Of a setting that may hold a password the kind alone: figment's own text would quote what stands there.
+    let is_secret = at == "database.url" || at.starts_with(OPEN_SECTION);
     let message = match &error.kind {
         figment::error::Kind::InvalidType(_, expected) | figment::error::Kind::InvalidValue(_, expected) => {
             format!("{place}: \"{at}\" must be {expected}")
@@ -305,7 +309,8 @@ fn figment_error(figment: &Figment, error: figment::Error) -> ConfigError {
             format!("{place}: \"{at}\" must be one of {}", expected.join(", "))
         }
         _ if at.is_empty() => format!("{place}: {error}"),
-        _ => format!("{place}: \"{at}\" has a value that cannot be used"),
+        _ if is_secret => format!("{place}: \"{at}\" has a value that cannot be used"),
+        kind => format!("{place}: \"{at}\": {kind}"),
     };
     ConfigError::Figment { message }
 }

@@ -23,6 +23,8 @@ mod crash;
 mod dashboards;
 #[path = "service/demo.rs"]
 mod demo;
+#[path = "service/doors.rs"]
+mod doors;
 #[path = "service/finding_faults.rs"]
 mod finding_faults;
 #[path = "service/explain.rs"]

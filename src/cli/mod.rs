@@ -155,7 +155,9 @@ impl Session {
 
     /// How each source that is configured is read.
     pub fn readers(&self) -> Vec<Reader> {
-        self.config.kafka.topics.iter().map(|topic| topic.reader.clone()).collect()
+        let Config { kafka, http, .. } = &self.config;
+        let readers = kafka.topics.iter().map(|topic| &topic.reader).chain([&http.events, &http.traces]);
+        readers.cloned().collect()
     }
 
     /// Logs and traces of a long-running role.

@@ -4,7 +4,7 @@ use super::jobs;
 use super::{Session, away};
 use anyhow::Context;
 use apportion::config as settings;
-use apportion::http::{self, HttpState, Limits};
+use apportion::http::{self, HttpState, Limits, Readers};
 use apportion::ingest::consumer;
 use apportion::store::{self, Schema};
 use apportion::telemetry::Metrics;
@@ -73,7 +73,8 @@ pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
         metrics.runs("http");
         let ingests = roles.contains(&Role::Ingest);
         let (http, settings) = (&session.config.http, &session.config.jobs);
-        let mut state = HttpState::new(pool, limits(http), metrics, ingests, jobs::schedule(settings));
+        let mut state = HttpState::new(pool, limits(http), metrics, ingests, jobs::schedule(settings))
+            .with_readers(Readers { events: http.events.clone(), traces: http.traces.clone() });
         if roles.contains(&Role::Jobs) {
             state = state.with_jobs(Duration::from_secs(settings.tick_seconds.into()));
         }

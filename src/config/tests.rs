@@ -91,13 +91,14 @@ fn a_topic_says_how_it_is_read() {
 #[test]
 fn a_topic_that_says_what_cannot_be_is_refused() {
     for (topics, expect) in [
-        (r#"[{name = "a", fromat = "oci"}]"#, "kafka.topics"),
-        (r#"[{name = "a", format = "xml"}]"#, "kafka.topics"),
-        (r#"[{name = "a", zone = "Mars"}]"#, "kafka.topics"),
-        (r#"[{format = "oci"}]"#, "kafka.topics"),
-        ("[7]", "kafka.topics"),
+        (r#"[{name = "a", fromat = "oci"}]"#, "unknown field `fromat`"),
+        (r#"[{name = "a", format = "xml"}]"#, "no format \"xml\"; there is cloudevents, "),
+        (r#"[{name = "a", zone = "Mars"}]"#, "\"kafka.topics.0\": failed to parse timezone"),
+        (r#"[{format = "oci"}]"#, "missing field `name`"),
+        ("[7]", "the name of a topic, or a table"),
         ("[{", "a list in TOML"),
-        ("a, b, a", "each topic once"),
+        ("a, b, a", "each once"),
+        ("^usage.*", "named by letters"),
     ] {
         let error = load("", &[("APPORTION_KAFKA__TOPICS", topics)], &[]).expect_err("refused").to_string();
         assert!(error.contains(expect), "{topics}: {error}");

@@ -16,6 +16,7 @@ mod table;
 
 use crate::ingest::writer::Writer;
 use crate::jobs::schedule::Schedule;
+use crate::sources::Reader;
 use crate::store::{self, StoreError};
 use crate::telemetry::Metrics;
 use axum::Router;
@@ -30,13 +31,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use api::description;
 pub use limits::Limits;
+
+/// What holds of usage that is sent here where it does not say it itself.
+#[derive(Clone, Debug, Default)]
+pub struct Readers {
+    /// Of events that are not ours, and as what they are read.
+    pub events: Reader,
+    /// Of spans.
+    pub traces: Reader,
+}
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -61,6 +71,10 @@ pub struct HttpState {
     runs: Arc<Mutex<()>>,
     /// Of events that are sent here; opened when the first come. One batch at a time is written, the next ones wait.
     writer: Arc<OnceCell<Mutex<Writer>>>,
+    /// How what is sent here is read where it does not say it itself.
+    readers: Arc<Readers>,
+    /// A permit for each request with usage that may be read and written at once.
+    intake: Arc<Semaphore>,
     /// The writes that are going on.
     writing: TaskTracker,
     /// Cancelled when what is still going on is to be broken off.
@@ -81,9 +95,16 @@ impl HttpState {
             tick: None,
             runs: Arc::default(),
             writer: Arc::default(),
+            readers: Arc::default(),
+            intake: Arc::new(Semaphore::new(api::MAX_AT_ONCE)),
             writing: TaskTracker::new(),
             cut: CancellationToken::new(),
         }
+    }
+
+    /// Reading what is sent here so.
+    pub fn with_readers(self, readers: Readers) -> Self {
+        Self { readers: Arc::new(readers), ..self }
     }
 
     /// Of a process that looks each `tick` what is due, too.

@@ -144,6 +144,13 @@ impl Problem {
         Self::later("busy", "Others are at work on it", detail)
     }
 
+    /// More usage comes in than is written.
+    pub fn too_many() -> Self {
+        let detail = "more usage comes in than can be written now; nothing was done: send the request again";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests at once", detail)
+            .header(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
+    }
+
     /// The service ends before the request does.
     pub fn ending() -> Self {
         let detail = "the service ends, and what was not committed is undone; send the request again, a write with \
@@ -349,6 +356,14 @@ pub enum WriteProblems {
     UnsupportedMediaType(#[to_schema] Problem),
     #[response(status = 422, description = "The body can be read and cannot be taken", content_type = CONTENT_TYPE)]
     Unprocessable(#[to_schema] Problem),
+}
+
+/// What a route that takes in usage may answer instead, too.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers; they are made of problems")]
+pub enum BusyProblem {
+    #[response(status = 429, description = "More usage comes in than can be written now", content_type = CONTENT_TYPE, headers(("Retry-After" = u16, description = "After how many seconds to send the request again")))]
+    TooMany(#[to_schema] Problem),
 }
 
 /// What a route that takes `If-Match` may answer instead, too.

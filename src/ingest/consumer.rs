@@ -5,16 +5,16 @@
 //! committed to Kafka. An offset that the broker does not have any more halts its partition.
 
 pub use super::assignment::ConsumerError;
-use super::assignment::{Assignment, Context, Held, TOLD_AGAIN, wait};
+use super::assignment::{Assignment, Context, Held, wait};
 use super::batch::{Message, Position};
-use super::writer::{Offsets, Writer};
+use super::cluster;
+use super::writer::{Offsets, Writer, backoff};
 use crate::domain::outcome::Counts;
 use crate::sources::Reader;
 use crate::store::StoreError;
 use crate::store::offsets::{self, Advance};
 use crate::store::usage_rows::Intake;
 use crate::telemetry::Metrics;
-use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message as _};
@@ -34,24 +34,11 @@ const RECORD_BYTES: usize = 500;
 /// How long one poll waits: also how soon a request to stop is seen.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How long to wait for an answer of the broker.
-const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How long until it is asked again whether topics that did not exist do now.
 const TOPICS_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long one seek waits, and how long until it is tried again.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Settings of librdkafka on which "neither lost nor twice" rests; the configuration may not change them.
-const RESERVED: [&str; 6] = [
-    "bootstrap.servers",
-    "group.id",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "auto.offset.reset",
-    "partition.assignment.strategy",
-];
 
 #[derive(Clone, Debug)]
 pub struct ConsumerConfig {
@@ -80,9 +67,7 @@ pub async fn run(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> Result<Counts, ConsumerError> {
-    if let Some(name) = config.properties.keys().find(|name| RESERVED.contains(&name.as_str())) {
-        return Err(ConsumerError::ReservedProperty { name: name.clone() });
-    }
+    cluster::check_properties(&config.properties)?;
     let mut failures = 0;
     let writer = loop {
         // None, and nothing read, where it is asked to stop before the database answers.
@@ -111,7 +96,7 @@ fn consume(
     stop: &CancellationToken,
     runtime: Handle,
 ) -> Result<Counts, ConsumerError> {
-    let Some(cluster_id) = cluster_id(&config, stop)? else { return Ok(Counts::default()) };
+    let Some(cluster_id) = cluster::id(&config, stop)? else { return Ok(Counts::default()) };
     let assignment = Assignment {
         cluster_id,
         topics: config.topics.keys().cloned().collect(),
@@ -120,7 +105,7 @@ fn consume(
         stop: stop.clone(),
         runtime,
     };
-    let consumer: BaseConsumer<Context> = client(&config)
+    let consumer: BaseConsumer<Context> = cluster::client(&config)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         // Where Postgres knows no offset the assignment says so explicitly; any other lost offset is an error.
@@ -131,7 +116,7 @@ fn consume(
         .set("fetch.queue.backoff.ms", "10")
         .create_with_context(Context::new(assignment))?;
     let topics: Vec<&str> = config.topics.keys().map(String::as_str).collect();
-    let goal = if config.until_caught_up { Some(goal(&consumer, &topics)?) } else { None };
+    let goal = if config.until_caught_up { Some(cluster::goal(&consumer, &topics)?) } else { None };
     consumer.subscribe(&topics)?;
     let mut session = Session {
         consumer,
@@ -150,48 +135,6 @@ fn consume(
     // Leaves the group: the others get our partitions at once, not after a timeout.
     drop(session.consumer);
     outcome.map(|()| session.totals)
-}
-
-fn client(config: &ConsumerConfig) -> ClientConfig {
-    let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", &config.brokers).set("group.id", &config.group_id);
-    for (name, value) in &config.properties {
-        client.set(name, value);
-    }
-    client
-}
-
-/// The id of the cluster that answers; none if asked to stop before it did.
-fn cluster_id(config: &ConsumerConfig, stop: &CancellationToken) -> Result<Option<String>, KafkaError> {
-    let probe: BaseConsumer = client(config).create()?;
-    let mut told: Option<Clock> = None;
-    while !stop.is_cancelled() {
-        if let Some(id) = probe.client().fetch_cluster_id(Duration::from_secs(2)) {
-            return Ok(Some(id));
-        }
-        if told.is_none_or(|at| at.elapsed() >= TOLD_AGAIN) {
-            tracing::warn!(brokers = config.brokers, "Kafka is away; waiting for it");
-            told = Some(Clock::now());
-        }
-    }
-    Ok(None)
-}
-
-/// What each partition must have reached: the offset after its last message now.
-type Goal = BTreeMap<(String, i32), i64>;
-
-fn goal(consumer: &BaseConsumer<Context>, topics: &[&str]) -> Result<Goal, KafkaError> {
-    let mut goal = Goal::new();
-    for topic in topics {
-        let metadata = consumer.fetch_metadata(Some(topic), BROKER_TIMEOUT)?;
-        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
-            let (low, high) = consumer.fetch_watermarks(topic, partition.id(), BROKER_TIMEOUT)?;
-            if high > low {
-                goal.insert(((*topic).to_owned(), partition.id()), high);
-            }
-        }
-    }
-    Ok(goal)
 }
 
 /// A topic that is read.
@@ -241,7 +184,7 @@ impl Session {
         &mut self,
         config: &ConsumerConfig,
         stop: &CancellationToken,
-        goal: Option<Goal>,
+        goal: Option<cluster::Goal>,
     ) -> Result<(), ConsumerError> {
         let mut asked = Clock::now();
         loop {
@@ -255,7 +198,7 @@ impl Session {
             let full = self.is_full(config);
             let waited = !self.batch.is_empty() && self.started.elapsed() >= config.linger;
             if full || waited || stop.is_cancelled() {
-                self.flush(stop)?;
+                self.flush(config, stop)?;
             }
             if stop.is_cancelled() {
                 return Ok(());
@@ -369,7 +312,7 @@ impl Session {
     }
 
     /// Stores the batch; waits for a database that is away.
-    fn flush(&mut self, stop: &CancellationToken) -> Result<(), ConsumerError> {
+    fn flush(&mut self, config: &ConsumerConfig, stop: &CancellationToken) -> Result<(), ConsumerError> {
         let (messages, advances) = self.take_batch();
         if messages.is_empty() {
             return Ok(());
@@ -382,7 +325,7 @@ impl Session {
                 Ok(written) => {
                     self.totals += written.counts;
                     self.consumer.context().advanced(&offsets.advances);
-                    return Ok(());
+                    break;
                 }
                 Err(error) if error.is_transient() => {
                     self.metrics.database_retried();
@@ -391,16 +334,38 @@ impl Session {
                         // Nothing of it is stored or moved: it is read again after the start.
                         return Ok(());
                     }
-                    runtime.block_on(wait(failures, stop));
+                    self.wait_paused(failures, config, stop)?;
                     failures = failures.saturating_add(1);
                 }
                 Err(error @ StoreError::Fenced { .. }) => {
                     tracing::warn!(%error, "the batch is dropped; reading on where the database stands");
-                    return self.read_on();
+                    self.read_on()?;
+                    break;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
+        if failures > 0 {
+            self.consumer.resume(&self.consumer.assignment()?)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the database without reading on: what we hold is paused, so that the memory does not fill, and Kafka is
+    /// polled all the same, so that the group does not count us as gone.
+    fn wait_paused(
+        &mut self,
+        failures: u32,
+        config: &ConsumerConfig,
+        stop: &CancellationToken,
+    ) -> Result<(), ConsumerError> {
+        let (began, wait) = (Clock::now(), backoff(failures));
+        while began.elapsed() < wait && !stop.is_cancelled() {
+            // Each time: a rebalance may have brought others.
+            self.consumer.pause(&self.consumer.assignment()?)?;
+            self.poll(config)?;
+        }
+        Ok(())
     }
 
     /// Goes where the database stands, with all partitions that we hold.
@@ -464,7 +429,7 @@ impl Session {
             self.consumer.context().held().iter().map(|(key, held)| (key.clone(), held.clone())).collect();
         for ((topic, partition), Held { next, .. }) in held {
             let Some(next) = next else { continue };
-            let (low, high) = match self.consumer.fetch_watermarks(&topic, partition, BROKER_TIMEOUT) {
+            let (low, high) = match self.consumer.fetch_watermarks(&topic, partition, cluster::BROKER_TIMEOUT) {
                 Ok(watermarks) => watermarks,
                 Err(error) => {
                     tracing::warn!(%error, topic, partition, "cannot ask which offsets the broker has");
@@ -481,7 +446,7 @@ impl Session {
     }
 
     /// Whether the database stands at or after the goal everywhere.
-    fn reached(&self, goal: &Goal) -> Result<bool, ConsumerError> {
+    fn reached(&self, goal: &cluster::Goal) -> Result<bool, ConsumerError> {
         if let Some(halted) = self.consumer.context().take_halted() {
             return Err(halted);
         }

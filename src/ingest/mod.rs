@@ -2,6 +2,7 @@
 
 mod assignment;
 pub mod batch;
+mod cluster;
 pub mod consumer;
 pub mod file;
 pub mod retry;

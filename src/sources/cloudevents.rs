@@ -7,11 +7,13 @@
 use super::fields::{Fields, check_name, read_instant};
 use super::node::not_json;
 use super::redact::{Members, content_type, redact};
-use super::{Fault, Origin, Rejection, RejectionReason as Reason, check_size, fault, reject_shape};
+use super::{Fault, MAX_MESSAGE_BYTES, Origin, Rejection, RejectionReason as Reason, check_size, fault, reject_shape};
 use crate::domain::ids::EventId;
 use crate::domain::usage::{Amendment, AmendmentKind, Restatement, UsageContent, UsageEvent, UsageMessage};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
 pub const USAGE_TYPE: &str = "apportion.usage.v1";
 pub const CORRECTION_TYPE: &str = "apportion.usage.correction.v1";
@@ -88,6 +90,16 @@ fn binary_attributes(headers: &[(&str, &[u8])]) -> Result<Envelope<'static>, Fau
 /// A rejection, with the bytes reduced to what may be kept.
 pub fn decode_structured(bytes: &[u8]) -> Result<UsageMessage, Rejection> {
     read_structured(bytes).and_then(read_message).map_err(|fault| reject(fault, bytes))
+}
+
+/// Whether a structured event is ours, as its type says. One without a type is taken for ours, and refused as such.
+pub fn is_ours(event: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Kind<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Cow<'a, str>,
+    }
+    serde_json::from_slice::<Kind<'_>>(event).map_or(true, |event| event.kind.starts_with("apportion."))
 }
 
 /// Writes a message as a structured event that [`decode_structured`] reads back.
@@ -182,7 +194,7 @@ fn media_type(content_type: &str) -> &str {
 }
 
 fn read_structured(bytes: &[u8]) -> Result<Envelope<'_>, Fault> {
-    check_size(bytes)?;
+    check_size(bytes, MAX_MESSAGE_BYTES)?;
     let members: Members<'_> = serde_json::from_slice(bytes).map_err(|error| not_json(&error))?;
     let mut envelope = Envelope::default();
     for (name, value) in members.0 {
@@ -213,7 +225,7 @@ fn read_structured(bytes: &[u8]) -> Result<Envelope<'_>, Fault> {
 }
 
 fn decode_binary<'a>(mut envelope: Envelope<'a>, payload: &'a [u8]) -> Result<UsageMessage, Fault> {
-    check_size(payload)?;
+    check_size(payload, MAX_MESSAGE_BYTES)?;
     envelope.data = Some(serde_json::from_slice(payload).map_err(|error| not_json(&error))?);
     read_message(envelope)
 }

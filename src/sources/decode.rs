@@ -3,7 +3,7 @@
 use super::node::Node;
 use super::record::Record;
 use super::source::{Context, NoUsage, Reading, Source};
-use super::{Fault, Origin, Rejection, check_size, reject_shape};
+use super::{Fault, MAX_GATHERED_BYTES, MAX_MESSAGE_BYTES, Origin, Rejection, check_size, reject_shape};
 use super::{
     agent_runtime, anthropic_messages, azure_gateway, bedrock_converse, bedrock_invocation, cloudevents, litellm, oci,
     openai_chat, openai_responses, openai_usage, openmeter, otel, vertex,
@@ -114,6 +114,14 @@ impl Format {
         })
     }
 
+    /// The longest message of it that is taken, in bytes.
+    fn max_bytes(self) -> usize {
+        match self {
+            Format::OtlpJson | Format::OtlpProtobuf => MAX_GATHERED_BYTES,
+            _ => MAX_MESSAGE_BYTES,
+        }
+    }
+
     /// The rules that it is normalised by now.
     pub fn rules(self) -> &'static str {
         self.source().map_or(CLOUDEVENTS_RULES, |source| source.rules)
@@ -136,7 +144,7 @@ pub fn decode(format: Format, bytes: &[u8], context: &Context<'_>) -> Vec<Decode
 
 fn decode_records(format: Format, bytes: &[u8], context: &Context<'_>) -> Vec<Decoded> {
     let Some(source) = format.source() else { return vec![decode_cloudevent(bytes, context)] };
-    match check_size(bytes).and_then(|()| (source.open)(source, bytes, context)) {
+    match check_size(bytes, format.max_bytes()).and_then(|()| (source.open)(source, bytes, context)) {
         Ok(records) => records.iter().map(|node| decode_record(source, format, node, context)).collect(),
         Err(fault) => vec![Decoded::Rejected(reject_shape(fault, bytes))],
     }
@@ -152,8 +160,10 @@ fn decode_record(source: &Source, format: Format, node: &Node, context: &Context
         Reading::NoUsage(why) => Ok(Decoded::NoUsage(why)),
         Reading::Usage(mut draft) => {
             let response_id = draft.response_id.take();
+            // What the carrier says for the record is reported with it.
+            let carried_at = draft.occurred_at.map_or(context.occurred_at, |_| None);
             let message = UsageMessage::Event(draft.finish(context, response_id.clone())?);
-            let usage = Usage { message, reported: node.content_hash(), response_id, rules: format.rules() };
+            let usage = Usage { message, reported: node.content_hash(carried_at), response_id, rules: format.rules() };
             Ok(Decoded::Usage(Box::new(usage)))
         }
     });

@@ -52,6 +52,12 @@ use crate::domain::names::names;
 /// The longest message that is taken, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
+/// The longest message of a format that gathers the records of many calls, in bytes.
+pub const MAX_GATHERED_BYTES: usize = 16 << 20;
+
+/// The content type of what is kept of bytes that could not be parted into records: their shape alone.
+pub const SHAPE_CONTENT_TYPE: &str = "application/octet-stream";
+
 /// The longest name or id that is taken, in bytes.
 pub const MAX_NAME_BYTES: usize = 256;
 
@@ -139,9 +145,9 @@ fn fault(reason: RejectionReason, detail: impl Into<String>) -> Fault {
     Fault { reason, detail: detail.into() }
 }
 
-fn check_size(bytes: &[u8]) -> Result<(), Fault> {
-    if bytes.len() > MAX_MESSAGE_BYTES {
-        let detail = format!("{} bytes; a message may have {MAX_MESSAGE_BYTES}", bytes.len());
+fn check_size(bytes: &[u8], max: usize) -> Result<(), Fault> {
+    if bytes.len() > max {
+        let detail = format!("{} bytes; a message may have {max}", bytes.len());
         return Err(fault(RejectionReason::MessageTooLarge, detail));
     }
     if bytes.iter().all(u8::is_ascii_whitespace) {
@@ -152,7 +158,7 @@ fn check_size(bytes: &[u8]) -> Result<(), Fault> {
 
 /// Keeps nothing that could be decoded again.
 fn reject_shape(fault: Fault, bytes: &[u8]) -> Rejection {
-    let content_type = redact::content_type(false);
     let Fault { reason, detail } = fault;
-    Rejection { reason, detail, origin: Origin::default(), content_type, redacted: redact::mask(bytes) }
+    let (origin, redacted) = (Origin::default(), redact::mask(bytes));
+    Rejection { reason, detail, origin, content_type: SHAPE_CONTENT_TYPE, redacted }
 }

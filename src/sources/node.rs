@@ -4,7 +4,7 @@
 
 use super::redact::{REDACTED, is_identifier};
 use super::{Fault, MAX_NAME_BYTES, RejectionReason as Reason, fault, number};
-use crate::domain::period::parse_instant;
+use crate::domain::period::{Instant, parse_instant};
 use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -328,9 +328,13 @@ impl Node {
     }
 
     /// A hash of what was reported, by value: `100` and `100.0` are equal, as are `00:00Z` and `01:00+01:00`;
-    /// what is null is as good as absent, and the order of fields says nothing.
-    pub(super) fn content_hash(&self) -> Uuid {
+    /// what is null is as good as absent, and the order of fields says nothing. With when the carrier says that it
+    /// occurred, where that counts.
+    pub(super) fn content_hash(&self, carried_at: Option<Instant>) -> Uuid {
         let mut hasher = blake3::Hasher::new();
+        if let Some(at) = carried_at {
+            hash_text(&mut hasher, b'i', &at.timestamp_micros().to_string());
+        }
         self.hash(&mut hasher);
         let mut bytes = [0_u8; 16];
         hasher.finalize_xof().fill(&mut bytes);

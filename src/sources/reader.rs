@@ -1,6 +1,6 @@
 //! How the messages of a source are read: what configuration says of them, and what their carrier does.
 
-use super::cloudevents::CONTENT_TYPE;
+use super::cloudevents::{CONTENT_TYPE, is_ours};
 use super::fields::{check_name, read_instant};
 use super::{Context, Decoded, Fault, Format, RejectionReason as Reason, decode, fault, reject_shape};
 use crate::domain::period::Instant;
@@ -74,6 +74,12 @@ impl Reader {
             // Without what its headers say it is not the record that was sent: only its shape is kept.
             Err(fault) => self.tell_origin(vec![Decoded::Rejected(reject_shape(fault, payload))], &Carrier::default()),
         }
+    }
+
+    /// Reads an event in structured mode: one of ours, or a record of the reader's format.
+    pub fn read_event(&self, event: &[u8]) -> Vec<Decoded> {
+        let format = if is_ours(event) { Format::CloudEvents } else { self.format };
+        self.read_as(format, &Carrier::default(), &[("content-type", CONTENT_TYPE.as_bytes())], event)
     }
 
     /// Reads what was kept of a rejected record.
@@ -169,6 +175,20 @@ mod tests {
     }
 
     #[test]
+    fn when_the_carrier_says_that_it_occurred_is_reported_too() {
+        let reported = |time: &[u8]| {
+            let headers: [(&str, &[u8]); 2] = [("ce_id", b"r-1"), ("ce_time", time)];
+            match converse().read(&headers, Some(REPLY.as_bytes())).as_slice() {
+                [Decoded::Usage(usage)] => usage.reported,
+                other => panic!("{other:?}"),
+            }
+        };
+        let at = reported(b"2026-05-01T00:00:00Z");
+        assert_eq!(at, reported(b"2026-05-01T02:00:00+02:00"));
+        assert_ne!(at, reported(b"2026-05-01T00:00:01Z"));
+    }
+
+    #[test]
     fn what_is_rejected_is_read_again_as_it_was_read() {
         let headers: [(&str, &[u8]); 2] = [("ce_id", b"r-1"), ("ce_time", b"2026-05-01T00:00:00Z")];
         let mut reader = converse();
@@ -179,6 +199,8 @@ mod tests {
         assert_eq!((*format, source.as_str(), carrier.id.as_deref()), (Format::BedrockConverse, "aws", Some("r-1")));
         let again = converse().read_again(*format, carrier, &rejection.redacted);
         assert_eq!(event(&again).1, "r-1");
+        // Sent again it is known: the same was reported.
+        assert_eq!(again, converse().read(&headers, Some(REPLY.as_bytes())));
     }
 
     #[test]

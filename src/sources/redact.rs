@@ -1,7 +1,8 @@
 //! What of a rejected message may be kept: allow-listed fields, enough to decode it again once its fault is
 //! repaired on our side. A message may hold a prompt by mistake; nothing of it may reach the database.
 
-use super::MAX_NAME_BYTES;
+use super::cloudevents::CONTENT_TYPE;
+use super::{MAX_NAME_BYTES, SHAPE_CONTENT_TYPE};
 use crate::domain::usage::UsageAttribute;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -60,7 +61,7 @@ enum Keep {
 
 /// The content type of what [`redact`] returns.
 pub(super) fn content_type(redacted_is_json: bool) -> &'static str {
-    if redacted_is_json { "application/cloudevents+json" } else { "application/octet-stream" }
+    if redacted_is_json { CONTENT_TYPE } else { SHAPE_CONTENT_TYPE }
 }
 
 /// Keeps the allow-listed fields of a structured event; of bytes that are no JSON object, their shape.

@@ -9,6 +9,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+const BATCH: &str = "content-type: application/cloudevents-batch+json";
+/// Asks what became of the events.
+const TELL: &str = "prefer: return=representation";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn usage_goes_in_and_an_agreed_statement_comes_out() {
     let database = books().await;
@@ -18,7 +22,7 @@ async fn usage_goes_in_and_an_agreed_statement_comes_out() {
     let ben = api.key("ben", &[Scope::Read, Scope::Approve], None).await;
     let [aws, google] = api.partners().await;
     let batch = json!([usage("e1"), usage("e2"), usage("e1")]);
-    let headers = [bearer(&send), "content-type: application/cloudevents-batch+json".to_owned()];
+    let headers = [&bearer(&send), BATCH, TELL].map(str::to_owned);
     let sent = api.send("POST", "/api/v1/events", &headers, &batch.to_string()).await;
     assert_eq!(
         (sent.status, sent.json()),
@@ -270,7 +274,7 @@ async fn lists_come_in_pages_and_as_they_are_wanted() {
     let api = Api::of(&database.pool).await;
     let key = api.key("ana", &[Scope::Read, Scope::Ingest], None).await;
     let sent = [bearer(&key), "content-type: application/cloudevents+json".to_owned()];
-    assert_eq!(api.send("POST", "/api/v1/events", &sent, &usage("e1").to_string()).await.status, 200);
+    assert_eq!(api.send("POST", "/api/v1/events", &sent, &usage("e1").to_string()).await.status, 204);
     let path = "/api/v1/usage?from=2026-05-01T00:00:00Z&to=2026-06-01T00:00:00Z&bucket=day";
     let mut meters = Vec::new();
     let mut next = format!("{path}&limit=2");
@@ -336,7 +340,7 @@ async fn a_conflict_is_listed_with_what_stands() {
     let mut changed = usage("e1");
     changed["data"]["quantities"]["output_tokens"] = json!(7);
     for event in [usage("e1"), changed.clone()] {
-        assert_eq!(api.send("POST", "/api/v1/events", &headers, &event.to_string()).await.status, 200);
+        assert_eq!(api.send("POST", "/api/v1/events", &headers, &event.to_string()).await.status, 204);
     }
     let listed = api.get("/api/v1/usage/conflicts", &key).await.json();
     let output = |content: &str| listed["items"][0][content]["data"]["quantities"]["output_tokens"].clone();

@@ -3,7 +3,7 @@
 use crate::support::*;
 use apportion::domain::access::Scope;
 use apportion::domain::ids::PartyId;
-use apportion::http::{HttpState, Limits, serve_on};
+use apportion::http::{HttpState, Limits, Readers, serve_on};
 use apportion::store::access::{NewApiKey, create_key};
 use apportion::telemetry::Metrics;
 use serde_json::{Value, json};
@@ -57,10 +57,14 @@ impl Api {
     }
 
     pub async fn with_limits(pool: &PgPool, limits: Limits) -> Self {
+        Self::with_readers(pool, limits, Readers::default()).await
+    }
+
+    pub async fn with_readers(pool: &PgPool, limits: Limits, readers: Readers) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
         let (address, stop) = (listener.local_addr().expect("an address"), CancellationToken::new());
         let metrics = Arc::new(Metrics::new().expect("metrics"));
-        let state = HttpState::new(pool.clone(), limits, metrics, false, crate::jobs::schedule());
+        let state = HttpState::new(pool.clone(), limits, metrics, false, crate::jobs::schedule()).with_readers(readers);
         tokio::spawn(serve_on(listener, state, stop.clone()));
         Self { address, pool: pool.clone(), stop }
     }

@@ -34,7 +34,7 @@ fn usage(id: &str, time: &str, deployment: &str, product: &str) -> Value {
 async fn send(api: &Api, key: &str, events: Vec<Value>) {
     let headers = [bearer(key), "content-type: application/cloudevents-batch+json".to_owned()];
     let sent = api.send("POST", "/api/v1/events", &headers, &Value::from(events).to_string()).await;
-    assert_eq!(sent.status, 200, "{sent:?}");
+    assert_eq!(sent.status, 204, "{sent:?}");
 }
 
 /// The items of all pages from `path` on, after `meanwhile` between each two.

@@ -136,3 +136,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn rules_are_named_by_their_format_and_version() {
+    for format in Format::ALL {
+        let version = format.rules().strip_prefix(format.name()).and_then(|rest| rest.strip_prefix('/'));
+        assert!(version.is_some_and(|version| version.parse::<u16>().is_ok()), "{format}: {}", format.rules());
+    }
+}

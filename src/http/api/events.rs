@@ -1,33 +1,37 @@
-//! `/events`: usage that is sent here, through the same writer as Kafka's.
+//! `/events`: usage that is sent here as CloudEvents, ours or OpenMeter's, through the same writer as Kafka's.
 
+use super::intake::{Intake, store};
 use crate::http::HttpState;
 use crate::http::auth::Ingester;
 use crate::http::idempotency::Write;
 use crate::http::input::Body;
-use crate::http::limits;
-use crate::http::problem::{Problem, Problems, WriteProblems};
-use crate::ingest::batch::{Message, Position};
+use crate::http::problem::{BusyProblem, Problem, Problems, WriteProblems};
 use crate::ingest::writer::Written;
-use crate::sources::cloudevents::{self, decode_structured};
-use crate::store::limit_lock_wait;
-use crate::store::usage_rows::{Intake, RejectionRow};
+use crate::sources::{Decoded, cloudevents};
+use crate::store::usage_rows::RejectionRow;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// The media type of several events at once, a JSON array of structured ones.
 const BATCH_CONTENT_TYPE: &str = "application/cloudevents-batch+json";
 
+/// How OpenMeter's clients name one event or several, too; with `ce-` headers it is the data of one.
+const JSON: &str = "application/json";
+
 /// The most events of one request.
 const MAX_EVENTS: usize = 10_000;
+
+/// What callers ask for who want an answer with a body (RFC 7240).
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const REPRESENTATION: &str = "return=representation";
 
 /// What became of the events of a request.
 #[derive(Serialize, ToSchema)]
@@ -35,6 +39,16 @@ pub struct EventsTaken {
     messages: u64,
     /// Those that any event had, with how many.
     outcomes: BTreeMap<&'static str, u64>,
+}
+
+/// The header of those who want to know what became of what they sent.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes headers; they are read where they are used")]
+struct PreferHeader {
+    /// `return=representation` asks what became of the events; without it the answer has no body.
+    #[param(rename = "Prefer")]
+    prefer: Option<String>,
 }
 
 /// Send usage
@@ -48,8 +62,12 @@ pub struct EventsTaken {
 /// `country`, `label`); and, where it is a record of an interval that began at its `time`, when that `ended_at`.
 /// A correction (`apportion.usage.correction.v1`) restates any of these of the event that it `corrects`, attribute by
 /// attribute, and `occurred_at`; a void (`apportion.usage.void.v1`) removes what it `voids`.
+///
+/// An event of any other type that does not begin with `apportion.` is OpenMeter's: its data has counts of tokens, the
+/// `model` and its `provider`, and its `subject` is the customer. So clients of OpenMeter send it here as they do there.
 #[utoipa::path(
-    post, path = "/api/v1/events", tag = "usage", security(("key" = ["ingest"])), params(super::WriteHeaders),
+    post, path = "/api/v1/events", tag = "usage", security(("key" = ["ingest"])),
+    params(super::WriteHeaders, PreferHeader),
     request_body(description = "CloudEvents 1.0 with usage as their data", content(
         (Object = "application/cloudevents+json", example = json!({
             "specversion": "1.0", "type": "apportion.usage.v1", "source": "openai-direct", "id": "req-1",
@@ -60,40 +78,38 @@ pub struct EventsTaken {
                 "quantities": {"input_tokens": 1200, "output_tokens": 80, "requests": 1},
             },
         })),
-        (Vec<Object> = "application/cloudevents-batch+json"))),
-    responses((status = 200, description = "What became of each", body = EventsTaken), Problems, WriteProblems),
+        (Vec<Object> = "application/cloudevents-batch+json"),
+        (Value = "application/json"))),
+    responses(
+        (status = 204, description = "All of them were taken in"),
+        (status = 200, description = "What became of each, where that was asked for", body = EventsTaken),
+        Problems, WriteProblems, BusyProblem),
 )]
 pub async fn send(
     Ingester(caller): Ingester,
     State(state): State<HttpState>,
+    intake: Intake,
     headers: HeaderMap,
     write: Write,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    let events = split(&headers, &body)?;
-    let name: Arc<str> = format!("key {}", caller.key_id).into();
-    let mut writer = limits::turn(&state, state.writer().await?.lock()).await?;
-    let message = |(place, event): (u64, &[u8])| {
-        writer.message(Position::Request { name: Arc::clone(&name), place }, decode_structured(event))
-    };
-    let messages: Vec<Message> = (1..).zip(events).map(message).collect();
-    // As what comes from Kafka: it waits for no lock that writes hold among themselves, nor for their connections.
-    let mut writing = write.begin_in(&state.pool).await?;
-    limit_lock_wait(&mut writing, state.limits.turn).await?;
-    let batch = writer.write_on(&mut writing, &messages, None, Intake::Http).await?;
-    let answer = writing.end(answer(&batch.written)).await?;
-    writer.committed(batch);
-    Ok(answer)
+    let decoded = read(&state, &headers, &body)?;
+    let asked =
+        headers.get_all(PREFER).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(REPRESENTATION.as_bytes()));
+    store(&state, intake, &caller, write, decoded, |written| answer(written, asked)).await
 }
 
 /// What became of the events of a request. Where some were rejected this is a problem, which is kept like any answer:
 /// the others were taken in.
-fn answer(written: &Written) -> Response {
+fn answer(written: &Written, asked: bool) -> Response {
     let nonzero = written.counts.iter().filter(|(_, count)| *count > 0);
     let outcomes = nonzero.map(|(outcome, count)| (outcome.name(), count)).collect();
     let taken = EventsTaken { messages: written.counts.messages(), outcomes };
     if written.rejections.is_empty() {
-        return Json(taken).into_response();
+        return match asked {
+            true => Json(taken).into_response(),
+            false => StatusCode::NO_CONTENT.into_response(),
+        };
     }
     let told = |row: &RejectionRow| json!({"position": row.position, "reason": row.reason, "detail": row.detail});
     let rejections: Vec<Value> = written.rejections.iter().map(told).collect();
@@ -104,23 +120,77 @@ fn answer(written: &Written) -> Response {
         .into_response()
 }
 
-/// The events of a body: one, or those of a batch.
-fn split<'a>(headers: &HeaderMap, body: &'a Bytes) -> Result<Vec<&'a [u8]>, Problem> {
+/// Reads a body: one event, those of a batch, or the data of the one that its headers describe.
+fn read(state: &HttpState, headers: &HeaderMap, body: &Bytes) -> Result<Vec<Decoded>, Problem> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    match content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-        cloudevents::CONTENT_TYPE => Ok(vec![body]),
-        BATCH_CONTENT_TYPE => {
-            let fail = |error| Problem::bad_request(format!("a batch is a JSON array of events: {error}"));
-            let events: Vec<&RawValue> = serde_json::from_slice(body).map_err(fail)?;
-            if events.len() > MAX_EVENTS {
-                let detail = format!("{} events; a batch has at most {MAX_EVENTS}", events.len());
-                return Err(Problem::too_large(detail));
-            }
-            Ok(events.into_iter().map(|event| event.get().as_bytes()).collect())
-        }
+    let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_list = || body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let events = match content_type.as_str() {
+        JSON if headers.contains_key("ce-specversion") => return Ok(read_binary(headers, body)),
+        cloudevents::CONTENT_TYPE => vec![body.as_ref()],
+        BATCH_CONTENT_TYPE => split(body)?,
+        JSON if is_list() => split(body)?,
+        JSON => vec![body.as_ref()],
         _ => {
-            let detail = format!("Content-Type: send {} or {BATCH_CONTENT_TYPE}", cloudevents::CONTENT_TYPE);
-            Err(Problem::unsupported_media_type(detail))
+            let detail = format!("Content-Type: send {}, {BATCH_CONTENT_TYPE} or {JSON}", cloudevents::CONTENT_TYPE);
+            return Err(Problem::unsupported_media_type(detail));
+        }
+    };
+    Ok(events.into_iter().flat_map(|event| state.readers.events.read_event(event)).collect())
+}
+
+fn split(body: &[u8]) -> Result<Vec<&[u8]>, Problem> {
+    let fail = |error| Problem::bad_request(format!("a batch is a JSON array of events: {error}"));
+    let events: Vec<&RawValue> = serde_json::from_slice(body).map_err(fail)?;
+    if events.len() > MAX_EVENTS {
+        let detail = format!("{} events; a batch has at most {MAX_EVENTS}", events.len());
+        return Err(Problem::too_large(detail));
+    }
+    Ok(events.into_iter().map(|event| event.get().as_bytes()).collect())
+}
+
+/// An event in binary mode: its attributes are headers, with the signs of other languages encoded as in URLs.
+fn read_binary(headers: &HeaderMap, body: &[u8]) -> Vec<Decoded> {
+    let attribute = |(name, value): (&HeaderName, &HeaderValue)| {
+        let name = name.as_str().strip_prefix("ce-")?;
+        Some((format!("ce_{name}"), percent_decoded(value.as_bytes())))
+    };
+    let attributes: Vec<(String, Vec<u8>)> = headers.iter().filter_map(attribute).collect();
+    let mut named: Vec<(&str, &[u8])> =
+        attributes.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+    named.push(("content-type", JSON.as_bytes()));
+    vec![cloudevents::decode_message(&named, Some(body)).into()]
+}
+
+/// `%C3%BC` as the bytes that it stands for; a percent sign without two digits stands for itself.
+fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let digit = |sign: u8| char::from(sign).to_digit(16);
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((byte, after)) = rest.split_first() {
+        decoded.push(*byte);
+        rest = after;
+        if let (b'%', Some(([high, low], after))) = (byte, after.split_first_chunk())
+            && let (Some(high), Some(low)) = (digit(*high), digit(*low))
+        {
+            decoded.pop();
+            decoded.extend(u8::try_from(high * 16 + low));
+            rest = after;
+        }
+    }
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_signs_stand_for_bytes() {
+        for (text, expected) in
+            [("a%20b", "a b"), ("M%C3%BCnchen", "München"), ("100%", "100%"), ("%zz%+1%4", "%zz%+1%4")]
+        {
+            assert_eq!(percent_decoded(text.as_bytes()), expected.as_bytes(), "{text}");
         }
     }
 }

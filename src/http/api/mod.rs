@@ -4,10 +4,12 @@ mod charges;
 mod contracts;
 mod events;
 mod findings;
+mod intake;
 mod invoices;
 mod jobs;
 mod settlements;
 mod statements;
+mod traces;
 mod usage;
 
 use super::problem::Problem;
@@ -15,6 +17,8 @@ use super::{HttpState, conditional, idempotency, limits, listing, parameters};
 use crate::domain::ids::{MAX_REASON_CHARS, is_reason};
 use crate::domain::period::Instant;
 use crate::store::recording::{last_recorded, was_handed_out};
+pub use intake::MAX_AT_ONCE;
+
 use axum::extract::DefaultBodyLimit;
 use axum::{Json, Router, middleware, routing::get};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -71,6 +75,7 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(usage::conflicts))
         .routes(routes!(usage::unresolved))
         .routes(routes!(events::send))
+        .routes(routes!(traces::send_spans))
         .routes(routes!(charges::list))
         .routes(routes!(contracts::list))
         .routes(routes!(contracts::show))

@@ -1,0 +1,162 @@
+//! `/v1/traces`: OpenTelemetry's GenAI spans as a collector sends them, through the same writer as Kafka's.
+
+use super::intake::{Intake, store};
+use crate::http::HttpState;
+use crate::http::auth::Ingester;
+use crate::http::idempotency::{MAX_BODY_BYTES, Write};
+use crate::http::input::Body;
+use crate::http::problem::{BusyProblem, Problem, Problems, WriteProblems};
+use crate::ingest::writer::Written;
+use crate::sources::{Format, Reader, SHAPE_CONTENT_TYPE};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, header};
+use axum::response::{IntoResponse, Response};
+use flate2::read::MultiGzDecoder;
+use serde::Serialize;
+use std::borrow::Cow;
+use std::io::Read;
+use utoipa::ToSchema;
+
+const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/x-protobuf";
+
+/// What became of the spans of a request: OpenTelemetry's `ExportTraceServiceResponse`.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TracesTaken {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    partial_success: Option<PartialSuccess>,
+}
+
+/// Spans that were rejected, and kept; the others were taken in.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PartialSuccess {
+    /// How many: a number as a text, as protobuf's JSON has it.
+    rejected_spans: String,
+    /// Why the first of them was.
+    error_message: String,
+}
+
+/// Send spans
+///
+/// OTLP over HTTP: an `ExportTraceServiceRequest` as JSON or protobuf, perhaps gzipped. Spans of a model's call become
+/// usage, and others are passed over. It is stored when the answer comes; sent again, each span is a known duplicate.
+/// The spans that are rejected are kept, and named in the answer's `partialSuccess`.
+#[utoipa::path(
+    post, path = "/v1/traces", tag = "usage", security(("key" = ["ingest"])), params(super::WriteHeaders),
+    request_body(description = "An ExportTraceServiceRequest", content(
+        (Object = "application/json"), (Vec<u8> = "application/x-protobuf"))),
+    responses(
+        (status = 200, description = "Taken in, but for what `partialSuccess` names", content(
+            (TracesTaken = "application/json"), (Vec<u8> = "application/x-protobuf"))),
+        Problems, WriteProblems, BusyProblem),
+)]
+pub async fn send_spans(
+    Ingester(caller): Ingester,
+    State(state): State<HttpState>,
+    intake: Intake,
+    headers: HeaderMap,
+    write: Write,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    let format = format(&headers)?;
+    let body = unpacked(&headers, &body)?;
+    let reader = Reader { format, ..state.readers.traces.clone() };
+    let decoded = reader.read(&[], Some(&body));
+    store(&state, intake, &caller, write, decoded, |written| answer(written, format)).await
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim()
+}
+
+fn format(headers: &HeaderMap) -> Result<Format, Problem> {
+    let content_type = text(headers, &header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    match content_type {
+        _ if content_type.eq_ignore_ascii_case(JSON) => Ok(Format::OtlpJson),
+        _ if content_type.eq_ignore_ascii_case(PROTOBUF) => Ok(Format::OtlpProtobuf),
+        _ => Err(Problem::unsupported_media_type(format!("Content-Type: send {PROTOBUF} or {JSON}"))),
+    }
+}
+
+/// A body without its compression. Unpacked it may be as long as one that came unpacked.
+fn unpacked<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Problem> {
+    let encoding = text(headers, &header::CONTENT_ENCODING);
+    if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
+        return Ok(body.into());
+    }
+    if !encoding.eq_ignore_ascii_case("gzip") {
+        return Err(Problem::unsupported_media_type("Content-Encoding: send gzip, or none"));
+    }
+    let mut unpacked = Vec::new();
+    let limit = u64::try_from(MAX_BODY_BYTES).unwrap_or(u64::MAX);
+    let read = MultiGzDecoder::new(body).take(limit.saturating_add(1)).read_to_end(&mut unpacked);
+    read.map_err(|_| Problem::bad_request("Content-Encoding: the body is no gzip"))?;
+    if unpacked.len() > MAX_BODY_BYTES {
+        return Err(Problem::too_large(format!("an unpacked body has at most {MAX_BODY_BYTES} bytes")));
+    }
+    Ok(unpacked.into())
+}
+
+/// Says what was rejected, in the format of the request. A body that is no request at all is to be sent to nobody again.
+fn answer(written: &Written, format: Format) -> Response {
+    let rejected = written.rejections.len();
+    let partial_success = match written.rejections.first() {
+        Some(whole) if whole.content_type == SHAPE_CONTENT_TYPE => {
+            return Problem::bad_request(format!("{}: {}", whole.reason, whole.detail)).into_response();
+        }
+        Some(first) => Some(PartialSuccess {
+            rejected_spans: rejected.to_string(),
+            error_message: format!("{}: {}: {}", first.position, first.reason, first.detail),
+        }),
+        None => None,
+    };
+    let taken = TracesTaken { partial_success };
+    match format {
+        Format::OtlpProtobuf => ([(header::CONTENT_TYPE, PROTOBUF)], taken.protobuf(rejected)).into_response(),
+        _ => axum::Json(taken).into_response(),
+    }
+}
+
+impl TracesTaken {
+    /// As protobuf: field 1 is the partial success, of which 1 is a number, and 2 a text.
+    fn protobuf(&self, rejected: usize) -> Vec<u8> {
+        let Some(PartialSuccess { error_message, .. }) = &self.partial_success else { return Vec::new() };
+        let mut inner = vec![0x08];
+        put_varint(&mut inner, rejected);
+        inner.push(0x12);
+        put_varint(&mut inner, error_message.len());
+        inner.extend_from_slice(error_message.as_bytes());
+        let mut outer = vec![0x0a];
+        put_varint(&mut outer, inner.len());
+        outer.extend(inner);
+        outer
+    }
+}
+
+/// Seven bits a byte, the lowest first; the highest bit says that more follow.
+fn put_varint(bytes: &mut Vec<u8>, mut number: usize) {
+    while number >= 0x80 {
+        bytes.push(u8::try_from(number & 0x7f | 0x80).unwrap_or(u8::MAX));
+        number >>= 7;
+    }
+    bytes.push(u8::try_from(number).unwrap_or(u8::MAX));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partial_success_is_written_as_protobuf_has_it() {
+        let partial = |text: &str| {
+            let told = PartialSuccess { rejected_spans: "300".into(), error_message: text.into() };
+            TracesTaken { partial_success: Some(told) }.protobuf(300)
+        };
+        assert_eq!(partial("no"), b"\x0a\x07\x08\xac\x02\x12\x02no");
+        assert!(partial(&"x".repeat(200)).starts_with(b"\x0a\xce\x01\x08\xac\x02\x12\xc8\x01xx"));
+        assert!(TracesTaken { partial_success: None }.protobuf(0).is_empty());
+    }
+}
