@@ -24,8 +24,11 @@ demo: prepare ## the whole way on real parts: a month of usage to a statement, s
 .PHONY: test
 test: prepare ## every test, against a Postgres and a Kafka of their own
 	@cargo test --locked --no-run
+	@# optimised, for thousands of random histories
+	cargo test --locked --no-default-features --config profile.test.package.apportion.opt-level=1 --test audit
 	@scripts/services prometheus
-	@scripts/services run test -- cargo test --locked
+	@# most of these wait, for servers and for time to pass
+	@RUST_TEST_THREADS=$$((2 * $$(nproc))) scripts/services run test -- cargo test --locked
 	@SCENARIOS_VIA=service scripts/services run test -- cargo test --locked --test scenarios figures_by_hand
 
 .PHONY: check

@@ -240,6 +240,10 @@ impl Config {
         let topics = config.kafka.readers().into_keys().filter(|name| !name.is_empty() && is_name(name)).count();
         let expected = "topics, each once, named by letters, digits, ., _ and -";
         in_range("kafka.topics", topics, config.kafka.topics.len()..=usize::MAX, expected)?;
+        let expected = "topics of one source and format that are read alike: else give each a source of its own";
+        let of_topics = config.kafka.topics.iter().map(|topic| &topic.reader);
+        let readers: Vec<&Reader> = of_topics.chain([&http.events, &http.traces]).collect();
+        in_range("kafka.topics", Reader::ambiguous(&readers), 0..=0, expected)?;
         in_range("jobs.actor", jobs.actor.trim().len(), 1..=256, "a name")?;
         let shown = settings.into_iter().map(|(key, (value, origin))| {
             let value = mask(&key, &value);

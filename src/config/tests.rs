@@ -98,6 +98,7 @@ fn a_topic_that_says_what_cannot_be_is_refused() {
         ("[7]", "the name of a topic, or a table"),
         ("[{", "a list in TOML"),
         ("a, b, a", "each once"),
+        (r#"[{name = "a", source = "x"}, {name = "b", source = "x", zone = "UTC"}]"#, "a source of its own"),
         ("^usage.*", "named by letters"),
     ] {
         let error = load("", &[("APPORTION_KAFKA__TOPICS", topics)], &[]).expect_err("refused").to_string();

@@ -92,14 +92,19 @@ async fn answered(state: &HttpState, name: &RequestName) -> Result<Option<Respon
     }
 }
 
-/// What makes a request the same: its method, path, query, what it says of its body, and the body.
+/// What makes a request the same: its method, path, query, what it says of its body, and the body. Of an event in binary
+/// mode headers say whose it is.
 fn request_digest(parts: &Parts, body: &[u8]) -> Vec<u8> {
     let mut digest = Sha256::new();
     for part in [parts.method.as_str().as_bytes(), parts.uri.to_string().as_bytes()] {
         digest.update(part);
         digest.update([0]);
     }
-    for name in [header::CONTENT_TYPE, header::IF_MATCH] {
+    let mut of_event: Vec<&HeaderName> = parts.headers.keys().filter(|it| it.as_str().starts_with("ce-")).collect();
+    of_event.sort_by_key(|name| name.as_str());
+    for name in [&header::CONTENT_TYPE, &header::CONTENT_ENCODING, &header::IF_MATCH].into_iter().chain(of_event) {
+        digest.update(name.as_str());
+        digest.update([0]);
         for value in parts.headers.get_all(name) {
             digest.update(value);
             digest.update([0]);

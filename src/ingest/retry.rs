@@ -65,8 +65,8 @@ pub async fn retry(
 fn read_again(kept: &KeptRejection, readers: &[Reader]) -> Option<Decoded> {
     let format = kept.format.parse().ok()?;
     let carrier = serde_json::from_value(kept.carrier.clone()).ok()?;
-    let of_source = || readers.iter().filter(|reader| reader.source == kept.source);
-    let reader = of_source().find(|reader| reader.format == format).or_else(|| of_source().next());
+    // The configuration has at most one: those of one source and format say the same.
+    let reader = readers.iter().find(|reader| (&reader.source, reader.format) == (&kept.source, format));
     // A source that no configuration names any more says nothing but its name.
     let unknown = Reader { source: kept.source.clone(), ..Reader::default() };
     // A record is kept alone.

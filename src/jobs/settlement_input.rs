@@ -96,7 +96,8 @@ impl InputSource {
             let all = Span { start: *start, end: *end };
             let mut events = load_interval_events(&mut *conn, all, self.input.cutoff).await?;
             // Of later periods too: what reduces a sale, or was paid for it, may come first.
-            let is_new = |named: &&UsageEvent| events.iter().all(|event| event.id != named.id);
+            let known: BTreeSet<&EventId> = events.iter().map(|event| &event.id).collect();
+            let is_new = |named: &&UsageEvent| !known.contains(&named.id);
             let named: Vec<UsageEvent> = self.named.iter().filter(is_new).cloned().collect();
             events.extend(named);
             self.input.usage.events = events;

@@ -62,6 +62,13 @@ pub struct Origin {
 type Headers<'a> = [(&'a str, &'a [u8])];
 
 impl Reader {
+    /// How many of some are of one source and format with another and read otherwise: a record that is read again names
+    /// these two alone.
+    pub fn ambiguous(readers: &[&Self]) -> usize {
+        let differs = |a: &&&Self| readers.iter().any(|b| (&a.source, a.format) == (&b.source, b.format) && **a != *b);
+        readers.iter().filter(differs).count()
+    }
+
     /// Reads a message: what each of its records reports. One without a payload is empty.
     pub fn read(&self, headers: &Headers<'_>, payload: Option<&[u8]>) -> Vec<Decoded> {
         let payload = payload.unwrap_or_default();

@@ -17,7 +17,7 @@ fn setting(name: &str, otherwise: u64) -> u64 {
 }
 
 /// How many without being told: those of the pure part, which are optimised, are the many.
-const USUAL: u64 = if cfg!(feature = "service") { 100 } else { 2_000 };
+const USUAL: u64 = if cfg!(feature = "service") { 20 } else { 2_000 };
 
 #[test]
 fn random_histories_come_out_as_audited() {

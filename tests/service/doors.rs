@@ -101,6 +101,14 @@ async fn an_event_in_binary_mode_has_its_attributes_in_headers() {
     let sent = api.send("POST", EVENTS, &headers, data).await;
     assert_eq!((sent.status, sent.json()), (200, json!({"messages": 1, "outcomes": {"stored": 1}})), "{sent:?}");
     assert_eq!(database.number("select count(*) from usage_event where event_id = 'München'").await, 1);
+    // A key that names one event does not answer for another, though its body is the same.
+    let named = |id: &str| {
+        let other = headers.iter().map(|it| if it.starts_with("ce-id") { format!("ce-id: {id}") } else { it.clone() });
+        other.chain(["idempotency-key: k".to_owned()]).collect::<Vec<String>>()
+    };
+    assert_eq!(api.send("POST", EVENTS, &named("e1"), data).await.status, 200);
+    assert_eq!(api.send("POST", EVENTS, &named("e2"), data).await.status, 422);
+    assert_eq!(api.send("POST", EVENTS, &named("e1"), data).await.status, 200);
     database.drop_it().await;
 }
 

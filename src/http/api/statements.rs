@@ -62,6 +62,8 @@ pub async fn list(
     Page::cut(heads, limit, |head| head.statement_id).respond(&wanted)
 }
 
+/// How many parts of one amount an explanation tells at most.
+const MAX_PARTS: usize = 10_000;
 const EVENTS_SINCE_CUTOFF: HeaderName = HeaderName::from_static("events-since-cutoff");
 
 /// The statement of a path.
@@ -151,7 +153,7 @@ pub struct ExplanationParams {
     #[param(inline)]
     depth: Option<Depth>,
     /// How many parts of one amount are told by themselves, 20 unless stated; the others are summed.
-    #[param(minimum = 1)]
+    #[param(minimum = 1, maximum = 10_000)]
     limit: Option<usize>,
 }
 
@@ -174,6 +176,9 @@ pub async fn explanation(
     let origin = params.origin.map(|text| parse("origin", &text)).transpose()?;
     let wanted = WantedLines { term: params.term.map(TermId::new), origin };
     let limit = params.limit.unwrap_or(Question::USUAL_LIMIT);
+    if !(1..=MAX_PARTS).contains(&limit) {
+        return Err(Problem::bad_request(format!("limit: write a number from 1 to {MAX_PARTS}")));
+    }
     let question = Question { depth: params.depth.unwrap_or_default(), limit };
     Ok(axum::Json(explain_statement(&state.reads, id, &wanted, question).await?))
 }
