@@ -1,9 +1,10 @@
 //! What loading a folder adds to what is loaded, and what it would change of that.
 
-use crate::support::shipped_files;
+use crate::support::{files_in, shipped_files};
 use apportion::domain::contract::additions::{AdditionError, Additions, Loaded, Overridden, additions};
 use apportion::domain::contract::folder::{SourceFile, read_folder, read_versions};
 use apportion::domain::fx::{FxRate, read_fx_rates};
+use std::path::Path;
 
 const SHARE: &str = "microsoft-openai/3.md";
 const CONTRACT: &str = "microsoft-openai/contract.md";
@@ -48,6 +49,20 @@ fn what_is_loaded_is_not_added_again() {
     // A folder may leave out what is loaded.
     let it = added(&shipped_files(), &without(&[SHARE])).expect("nothing changes");
     assert_eq!(versions(&it), [""; 0]);
+}
+
+/// The agreements name channels and regions that no deployment of the reference agreement has.
+#[test]
+fn what_is_loaded_stays_readable_whatever_is_registered_later() {
+    let agreements = files_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("agreements"));
+    let read = |files: &[SourceFile]| read_folder(files).unwrap_or_else(|errors| panic!("{errors}"));
+    let (first, second) = (read(&agreements), read(&shipped_files()));
+    let mut register = first.register.clone();
+    register.extend(second.register.clone()).expect("one register");
+    for folder in [&first, &second] {
+        let contracts = read_versions(&folder.versions, &register).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(contracts, folder.contracts);
+    }
 }
 
 #[test]

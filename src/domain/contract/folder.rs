@@ -5,7 +5,7 @@ use super::document::Location;
 use super::example::{VersionExamples, read_examples};
 use super::parsed::Parsed;
 use super::problem::{Problem, ReadError, there_is};
-use super::read::read_version;
+use super::read::{Origin, read_version};
 use super::records::{RecordProblem, check_record};
 use super::rights::{RightInVersion, RightsConflict, conflicts};
 use super::{Contract, Version};
@@ -339,7 +339,7 @@ fn read_contract(
     let mut contract = Contract { head, versions: Vec::new() };
     let (mut sources, mut examples, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for document in documents.iter().filter(|it| is_version_of(it, &contract.head.id)) {
-        match read_version(definitions, document, register) {
+        match read_version(definitions, document, register, Origin::Folder) {
             Ok(version) => {
                 sources.push(VersionDocument {
                     contract: contract.head.id.clone(),
@@ -393,7 +393,7 @@ pub fn read_versions(stored: &[VersionDocument], register: &Register) -> Result<
         let name = format!("{} version {}", version.contract, version.number);
         let definitions = Parsed::new(&format!("{name} (definitions)"), &version.definitions)?;
         let document = Parsed::new(&name, &version.document)?;
-        let read = read_version(&definitions, &document, register)?;
+        let read = read_version(&definitions, &document, register, Origin::Store)?;
         // The newest head holds: what may not change through the versions was checked when they were loaded.
         let head = definitions.head()?;
         match contracts.last_mut().filter(|contract| contract.head.id == version.contract) {

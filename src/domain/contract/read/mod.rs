@@ -30,13 +30,20 @@ pub(super) type Result<T> = std::result::Result<T, ReadError>;
 /// What of a block is not official, as far as it was read.
 pub(super) type Notes = Vec<Assumption>;
 
+/// Where a document comes from. One that was loaded stays readable whatever is registered later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Folder,
+    Store,
+}
+
 /// Reads the version of a document under the definitions of its contract file.
 ///
 /// `definitions` and `file` are the same where one file holds both.
 ///
 /// # Errors
 /// The first thing that is wrong, with its place.
-pub fn read_version(definitions: &Parsed, file: &Parsed, register: &Register) -> Result<Version> {
+pub fn read_version(definitions: &Parsed, file: &Parsed, register: &Register, origin: Origin) -> Result<Version> {
     let head = definitions.head()?;
     let Some(version) = &file.raw.version else {
         return file.fail(&(0..0), Problem::NoVersion);
@@ -50,7 +57,7 @@ pub fn read_version(definitions: &Parsed, file: &Parsed, register: &Register) ->
         (None, false) => return file.fail(&version.span(), Problem::NoContract),
         _ => {}
     }
-    let scope = Scope { definitions, file, head: &head, version: raw, register };
+    let scope = Scope { definitions, file, head: &head, version: raw, register, origin };
     scope.read()
 }
 
@@ -61,6 +68,7 @@ pub(super) struct Scope<'a> {
     pub head: &'a ContractHead,
     pub version: &'a RawVersion,
     pub register: &'a Register,
+    pub origin: Origin,
 }
 
 impl<'a> Scope<'a> {

@@ -5,7 +5,7 @@ use super::super::parsed::{Parsed, unknown};
 use super::super::problem::{Problem, is_near};
 use super::super::raw::{OneOrMore, RawAs, RawFact, RawFilter, RawSelector, RawWord};
 use super::super::selector::{Attribute, Filter, Values};
-use super::{Result, Scope, defined};
+use super::{Origin, Result, Scope, defined};
 use crate::domain::ids::{ContractId, TermId};
 use crate::domain::usage::Meter;
 use std::collections::BTreeSet;
@@ -118,6 +118,8 @@ impl<'a> Scope<'a> {
     ) -> Result<Vec<String>> {
         let register = self.register;
         let deployments = || register.deployments.values();
+        // Without deployments sales come as invoice lines, which name their own channels and regions.
+        let has_places = self.origin == Origin::Folder && !register.deployments.is_empty();
         let (kind, known): (_, BTreeSet<String>) = match attribute {
             Attribute::Product => {
                 return register.products_named(name).map_or_else(
@@ -134,11 +136,10 @@ impl<'a> Scope<'a> {
             }
             Attribute::Cloud => ("cloud", register.clouds.keys().cloned().collect()),
             Attribute::Deployment => ("deployment", register.deployments.keys().map(ToString::to_string).collect()),
-            // Without deployments sales come as invoice lines, which name their own channels and regions.
-            Attribute::Channel if !register.deployments.is_empty() => {
+            Attribute::Channel if has_places => {
                 ("channel of a deployment", deployments().map(|it| it.channel.clone()).collect())
             }
-            Attribute::Region if !register.deployments.is_empty() => {
+            Attribute::Region if has_places => {
                 ("region of a deployment", deployments().map(|it| it.region.clone()).collect())
             }
             // What sellers count beside usage (vials, downloads) has meters of its own; ours misspelt is none.
