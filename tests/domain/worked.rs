@@ -215,3 +215,44 @@ fn a_refund_of_a_sale_comes_off_what_was_invoiced_of_it() {
     let given = "| charge a | 2026-01-05 | 100 USD | lab |\n| billing b of a | 2026-02-03 | 100 USD | |\n| refund r of a | 2026-03-10 | 40 USD | |";
     right(&[], fee, given, "| fee | 2026-01 | 0 USD |\n| fee | 2026-02 | 10 USD |\n| fee | 2026-03 | -4 USD |");
 }
+
+/// Sales of 100 in each month, less a cost of 150 in January.
+const NET: &str = "[figure.Cost]\nunit = \"USD\"\nkind = \"flow\"\nmissing = \"zero\"\n\n\
+                   [base.Net]\nselect = { base = \"Sales\" }\nless = [{ figure = \"Cost\", at = \"own_date\" }]";
+
+const SOLD: &str = "| charge a | 2026-01-05 | 100 USD | lab |\n| figure Cost k | 2026-01 | 150 USD | |\n\
+                    | charge b | 2026-02-05 | 100 USD | lab |\n| charge c | 2026-02-20 | 100 USD | lab |";
+
+fn of_net(below_zero: &str, terms: &[(&str, &str)]) -> String {
+    let term = |(name, life): &(&str, &str)| {
+        format!("\n\n[term.{name}]\npayer = \"lab\"\npayee = \"ms\"\n{life}\nrate = \"10%\"\nof = \"Net\"")
+    };
+    format!("{NET}\nbelow_zero = \"{below_zero}\"{}", terms.iter().map(term).collect::<String>())
+}
+
+/// A loss of 50 in January is carried into the 200 of February for whoever drew on the base then; it lapses with x.
+#[test]
+fn a_loss_is_carried_for_the_terms_that_had_it() {
+    let both = of_net("carried", &[("x", ""), ("y", "")]);
+    right(&[], &both, SOLD, "| x | 2026-02 | 15 USD |\n| y | 2026-02 | 15 USD |");
+    let one_after_the_other = of_net("carried", &[("x", "through = 2026-01-31"), ("y", "from = 2026-02-01")]);
+    right(&[], &one_after_the_other, SOLD, "| y | 2026-02 | 20 USD |");
+    let within_a_month = of_net("zero", &[("x", "through = 2026-02-10"), ("y", "from = 2026-02-11")]);
+    right(&[], &within_a_month, SOLD, "| x | 2026-02 | 10 USD |\n| y | 2026-02 | 10 USD |");
+    let ends_without = of_net("carried", &[("x", "through = 2026-01-31"), ("y", "")]);
+    right(&[], &ends_without, SOLD, "| x | 2026-01 | 0 USD |\n| y | 2026-02 | 15 USD |");
+}
+
+/// x ends with half of February's 200 while y goes on to its end: one total cannot be decided for both.
+#[test]
+fn one_total_is_not_of_terms_that_begin_or_end_within_it() {
+    let torn = |below_zero, terms: &[(&str, &str)], at: &str| {
+        let told = wrong(&[], &of_net(below_zero, terms), SOLD, "| y | 2026-02 | 20 USD |");
+        let words =
+            format!("base Net of main is decided on its total in each period, and at {at} 00:00:00 UTC x begins");
+        assert!(matches!(told.as_slice(), [told] if told.contains(&words)), "{told:?}");
+    };
+    torn("zero", &[("x", "through = 2026-02-10"), ("y", "")], "2026-02-11");
+    torn("zero", &[("x", "from = 2026-02-11"), ("y", "")], "2026-02-11");
+    torn("carried", &[("x", "from = 2026-02-01"), ("y", "")], "2026-02-01");
+}

@@ -55,9 +55,12 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(Some(above));
         }
         // What was sold while no term drew on it counts in none, and nor does what reduces that.
-        let is_drawn_on = |at| self.is_drawn_on(self.steps(), step.stream, at);
-        if named_at(step, passing).is_some_and(|at| is_drawn_on(passing.at) && !is_drawn_on(at)) {
-            return Ok(None);
+        if let Some(named_at) = named_at(step, passing) {
+            let drawing = |at| self.drawing(self.steps(), step.stream, at);
+            let now = drawing(passing.at);
+            if !now.is_empty() && now.is_disjoint(&drawing(named_at)) {
+                return Ok(None);
+            }
         }
         // It is decided on the period's total, which is its only item then.
         let whole = self.group(&[], step, passing.attributes, passing.at);

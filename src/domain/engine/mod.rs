@@ -89,6 +89,11 @@ pub enum EngineError {
         "{contract}/{term} rests on {what}, which is assumed, and the contract refuses that; write its source and confidence once known, or assumed = \"allow\""
     )]
     Assumed { contract: ContractId, term: TermId, what: String },
+    #[error(
+        "base {base} of {contract} is decided on its total in each period, and at {at} {} begins or ends while others go on: give each a base of its own",
+        .terms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )]
+    TornTotal { contract: ContractId, base: DefinedTerm, terms: Vec<TermId>, at: Instant },
     #[error("{contract}/{name}: no row of its table holds at {at}; end it with otherwise, or with \"none\"")]
     NoRow { contract: ContractId, name: String, at: Instant },
 }
@@ -108,6 +113,7 @@ impl EngineError {
             | Self::Undeclared { .. }
             | Self::Straddling { .. }
             | Self::NoPeriod { .. }
+            | Self::TornTotal { .. }
             | Self::Assumed { .. }
             | Self::NoRow { .. } => false,
         }

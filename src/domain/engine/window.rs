@@ -266,7 +266,8 @@ impl<'a, L: Lines> Engine<'a, L> {
                 Work::Amount(amount) => {
                     let node = (&amount.node, amount.tiers.as_ref());
                     // What the last term that draws on it has by then is asked for now.
-                    let is_last = step.is_of_window && self.is_drawn_on_around(step, (last, end)) == (true, false);
+                    let (before, after) = self.drawing_around(step.stream, (last, end));
+                    let is_last = step.is_of_window && !before.is_empty() && after.is_empty();
                     self.close_windows(step, node, (last, end), ends_period || is_last, None)?;
                 }
                 Work::Term(term) => {

@@ -53,6 +53,7 @@ impl StepError {
             Self::Engine(EngineError::NoRow { .. }) => "no_rate_for_item",
             Self::Engine(EngineError::Straddling { .. }) => "straddling",
             Self::Engine(EngineError::NoPeriod { .. }) => "no_period",
+            Self::Engine(EngineError::TornTotal { .. }) => "torn_total",
             Self::Engine(EngineError::NothingUsed { .. }) => "nothing_used",
             Self::Engine(EngineError::ToBeAgreed { .. }) => "to_be_agreed",
             Self::Engine(EngineError::Assumed { .. }) => "assumed",
