@@ -265,3 +265,25 @@ fn wrong_examples_are_refused() {
          a, figure NAME f, fact NAME, status NAME, notice NAME n, rate EUR USD, correction of f or void of a",
     );
 }
+
+#[test]
+fn deductions_reduce_sales_and_each_once() {
+    let net = |select: &str, less: &str| {
+        format!(
+            "{SHARE}\n[base.Sold]\nselect = {{ charges = {{ seller = \"lab\" }} }}\n\
+             less = [{{ deductions = [\"tax\"], at = \"item\" }}]\n\
+             [base.Net]\nselect = {select}\nless = [{{ deductions = [\"{less}\"], at = \"own_date\" }}]"
+        )
+    };
+    accept(&net("{ base = \"Sold\" }", "refund"));
+    check(
+        &net("{ base = \"Sold\" }", "tax"),
+        &[],
+        "base Net of deal version 1 takes off a tax that is taken off in base Sold too: write it in one of them",
+    );
+    check(
+        &net("{ accrual = \"share\" }", "refund"),
+        &[],
+        "base Net of deal version 1 selects no sales that a refund could reduce: select charges, or a base of them",
+    );
+}

@@ -216,6 +216,19 @@ fn a_refund_of_a_sale_comes_off_what_was_invoiced_of_it() {
     right(&[], fee, given, "| fee | 2026-01 | 0 USD |\n| fee | 2026-02 | 10 USD |\n| fee | 2026-03 | -4 USD |");
 }
 
+/// 20 % of what is left of a sale of 100 in February is owed by x, which ends with March. What is refunded in May is x's:
+/// y, which has the sales since, is not less by it.
+#[test]
+fn what_is_refunded_of_a_once_group_is_of_the_term_that_had_the_sale() {
+    let blocks = "[base.Net]\nselect = { base = \"Sales\" }\nless = [{ deductions = [\"refund\"], at = \"own_date\" }]\n\n\
+                  [amount.Left]\nof = \"Net\"\nrate = \"50%\"\n\n\
+                  [term.x]\npayer = \"lab\"\npayee = \"ms\"\nthrough = 2026-03-31\nonce = \"sale\"\nrate = \"20%\"\nof = \"Left\"\n\n\
+                  [term.y]\npayer = \"lab\"\npayee = \"ms\"\nonce = \"sale\"\nrate = \"10%\"\nof = \"Net\"";
+    let given = "| charge a | 2026-02-10 | 100 USD | lab |\n| charge b | 2026-05-05 | 200 USD | lab |\n\
+                 | refund r of a | 2026-05-10 | 50 USD | |";
+    right(&[], blocks, given, "| x | 2026-02 | 10 USD |\n| y | 2026-02 | 0 USD |\n| y | 2026-05 | 20 USD |");
+}
+
 /// Sales of 100 in each month, less a cost of 150 in January.
 const NET: &str = "[figure.Cost]\nunit = \"USD\"\nkind = \"flow\"\nmissing = \"zero\"\n\n\
                    [base.Net]\nselect = { base = \"Sales\" }\nless = [{ figure = \"Cost\", at = \"own_date\" }]";
@@ -255,4 +268,20 @@ fn one_total_is_not_of_terms_that_begin_or_end_within_it() {
     torn("zero", &[("x", "through = 2026-02-10"), ("y", "")], "2026-02-11");
     torn("zero", &[("x", "from = 2026-02-11"), ("y", "")], "2026-02-11");
     torn("carried", &[("x", "from = 2026-02-01"), ("y", "")], "2026-02-01");
+}
+
+/// What is refunded of a sale reduces what is made of it through another base: in May at its own date, in April at the
+/// sale's. A refund of the seller's that neither counts reduces nothing.
+#[test]
+fn a_refund_reduces_a_base_that_selects_the_sale_through_another() {
+    let net = |at: &str| {
+        format!(
+            "[base.Net]\nselect = {{ base = \"Sales\" }}\nless = [{{ deductions = [\"refund\"], at = \"{at}\" }}]\n\n\
+             [term.net]\npayer = \"lab\"\npayee = \"ms\"\nrate = \"10%\"\nof = \"Net\""
+        )
+    };
+    let given = "| charge a | 2026-04-10 | 100 USD | lab |\n| charge z | 2026-04-10 | 70 USD | ms |\n\
+                 | refund r of a | 2026-05-10 | 30 USD | |\n| refund s of z | 2026-05-10 | 70 USD | |";
+    right(&[], &net("own_date"), given, "| net | 2026-04 | 10 USD |\n| net | 2026-05 | -3 USD |");
+    right(&[], &net("item"), given, "| net | 2026-04 | 7 USD |\n| net | 2026-05 | 0 USD |");
 }

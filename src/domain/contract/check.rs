@@ -49,6 +49,14 @@ pub enum CheckError {
     #[error("terms feed each other in a circle: {}", path.join(" -> "))]
     Circle { path: Vec<String> },
     #[error(
+        "base {base} of {contract} version {number} selects no sales that a {category} could reduce: select charges, or a base of them"
+    )]
+    NothingToDeduct { contract: ContractId, number: u32, base: DefinedTerm, category: String },
+    #[error(
+        "base {base} of {contract} version {number} takes off a {category} that is taken off in base {inner} too: write it in one of them"
+    )]
+    DeductedTwice { contract: ContractId, number: u32, base: DefinedTerm, category: String, inner: DefinedTerm },
+    #[error(
         "base {base} of {contract} version {number} counts the same money twice: what {drawn} brings may also be in a selection above it; name attributes that tell them apart"
     )]
     Twice { contract: ContractId, number: u32, base: DefinedTerm, drawn: String },
@@ -70,6 +78,8 @@ pub fn check(contracts: &[Contract]) -> Result<(), CheckError> {
                 of.check_circle(Thing::Term(&contract.head.id, &term.id), &mut Vec::new())?;
             }
             for base in version.bases.values() {
+                of.check_circle(Thing::Base(&contract.head.id, &base.name), &mut Vec::new())?;
+                of.check_deductions(base)?;
                 of.check_money(base)?;
             }
         }
@@ -249,6 +259,40 @@ impl<'a> Place<'a> {
             {
                 found.extend(term.credits.iter().map(|credit| Thing::Term(contract, &credit.of)));
                 found.extend(term.payees.shared_by().map(|name| Thing::Base(contract, name)));
+            }
+        }
+        found
+    }
+
+    /// Refuses deductions from a base without sales, and those that a base takes off after one that it selects.
+    fn check_deductions(&self, base: &'a Base) -> Result<(), CheckError> {
+        let (contract, number) = (self.contract.head.id.clone(), self.version.number);
+        let inner = self.selected_bases(base);
+        let mut all = std::iter::once(base).chain(inner.iter().copied());
+        let has_sales =
+            all.any(|base| base.select.iter().any(|it| matches!(it.of, Source::Charges | Source::Billings)));
+        for category in base.categories() {
+            let (base, category) = (base.name.clone(), category.to_owned());
+            if !has_sales {
+                return Err(CheckError::NothingToDeduct { contract, number, base, category });
+            }
+            if let Some(inner) = inner.iter().find(|inner| inner.categories().any(|it| it == category)) {
+                let inner = inner.name.clone();
+                return Err(CheckError::DeductedTwice { contract, number, base, category, inner });
+            }
+        }
+        Ok(())
+    }
+
+    /// The bases that a base selects, and those that they select.
+    fn selected_bases(&self, base: &'a Base) -> Vec<&'a Base> {
+        let mut found = Vec::new();
+        for selection in &base.select {
+            if let Source::Of(Measure::Base(name)) = &selection.of
+                && let Some(inner) = self.version.bases.get(name)
+            {
+                found.push(inner);
+                found.extend(self.selected_bases(inner));
             }
         }
         found

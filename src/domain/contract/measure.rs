@@ -316,6 +316,15 @@ impl NodeKind {
 }
 
 impl Base {
+    /// The categories of deductions that it takes off.
+    pub fn categories(&self) -> impl Iterator<Item = &str> {
+        let listed = self.less.iter().filter_map(|less| match &less.what {
+            Reduction::Deductions(categories) => Some(categories),
+            Reduction::Node(_) => None,
+        });
+        listed.flatten().map(String::as_str)
+    }
+
     /// What it is made of beside items.
     pub fn mentions(&self) -> Vec<&Measure> {
         let selected = self.select.iter().filter_map(|it| match &it.of {

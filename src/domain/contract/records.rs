@@ -1,7 +1,7 @@
 //! Whether a record is one that a known contract waits for: declared, by its party, in its unit, once.
 
 use super::beside::FactDefinition;
-use super::measure::{FigureDefinition, FigureKind, Reduction};
+use super::measure::{Base, FigureDefinition, FigureKind};
 use super::problem::there_is;
 use super::rights::FactKind;
 use super::{Contract, Version};
@@ -272,18 +272,15 @@ fn check_names(subject: &Subject, register: &Register) -> Result<(), RecordProbl
 
 fn check_deduction(deduction: &Deduction, contracts: &[Contract], register: &Register) -> Result<(), RecordProblem> {
     let (category, found) = (deduction.category.clone(), deduction.amount.currency);
-    let mut known: BTreeMap<&String, BTreeSet<Currency>> = BTreeMap::new();
+    let mut known: BTreeMap<&str, BTreeSet<Currency>> = BTreeMap::new();
     for contract in contracts {
         let bases = contract.versions.iter().flat_map(|version| version.bases.values());
-        for less in bases.flat_map(|base| &base.less) {
-            let Reduction::Deductions(categories) = &less.what else { continue };
-            for taken in categories {
-                known.entry(taken).or_default().insert(contract.head.currency);
-            }
+        for taken in bases.flat_map(Base::categories) {
+            known.entry(taken).or_default().insert(contract.head.currency);
         }
     }
-    let Some(currencies) = known.get(&category) else {
-        return Err(RecordProblem::UnknownCategory { category, known: known.into_keys().cloned().collect() });
+    let Some(currencies) = known.get(category.as_str()) else {
+        return Err(RecordProblem::UnknownCategory { category, known: known.into_keys().map(str::to_owned).collect() });
     };
     if !currencies.contains(&found) {
         let expected = currencies.iter().copied().collect();

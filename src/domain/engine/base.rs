@@ -95,7 +95,9 @@ impl<'a, L: Lines> Engine<'a, L> {
                 Reduction::Deductions(categories) => {
                     let is_listed = |it: &Deduction<'_>| categories.iter().any(|category| category == it.category);
                     let mut found: Vec<(&str, Exact)> = Vec::new();
-                    for deduction in self.deductions(step, base, less.at, passing).filter(|it| is_listed(it)) {
+                    for deduction in
+                        self.deductions(step, base, less.at, passing).into_iter().filter(|it| is_listed(it))
+                    {
                         found.push((deduction.category, self.convert(step, &deduction.amount, unit, passing)?));
                     }
                     // Of what is above a threshold nobody can say which part was taken off.
@@ -296,7 +298,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         base: &Base,
         at: Place,
         passing: &'p Passing<'_>,
-    ) -> impl Iterator<Item = &'p Deduction<'p>> + use<'p, 'a, L> {
+    ) -> Vec<&'p Deduction<'p>> {
         let (own, there) = match content(step, passing) {
             Some(Content::Deduction(deduction)) => (Some(deduction), [].as_slice()),
             Some(_) if at == Place::Item => (None, passing.item.map(|it| it.less.as_slice()).unwrap_or_default()),
@@ -307,31 +309,29 @@ impl<'a, L: Lines> Engine<'a, L> {
         let item_at = own.and_then(|it| it.item_at);
         let governing = item_at.map_or(Some(base), |at| step.agreement.in_force(at)?.bases.get(&base.name));
         let own = own.filter(|own| governing.is_some_and(|base| stands(base, own, at)));
-        let is_any = own.is_some() || !there.is_empty();
         let place = item_at.unwrap_or(passing.at);
-        let counts = |is_of_billing| {
-            let selects = |base: &Base| self.selects_named(step, (base, is_of_billing), place, passing);
-            is_any && governing.is_some_and(selects)
-        };
-        let (of_charge, of_billing) = (counts(false), counts(true));
-        let basis = base.basis;
-        let counts = move |it: &&Deduction<'_>| if it.is_of_billing { of_billing } else { of_charge };
-        own.into_iter().chain(there).filter(move |it| counts(it) && it.basis == basis)
+        let counts =
+            |it: &&Deduction<'_>| governing.is_some_and(|base| self.counts_named(step, base, it, (place, passing)));
+        own.into_iter().chain(there).filter(counts).collect()
     }
 
-    /// Whether a base selects what a deduction names, as it did there: that has the deduction's attributes. A billing
-    /// that stands alone is no charge.
-    pub(super) fn selects_named(
+    /// Whether a base counts what a deduction names, by itself or through bases that it selects, as it did there: that
+    /// has the deduction's attributes. A billing that stands alone is no charge.
+    pub(super) fn counts_named(
         &self,
         step: &Step<'a>,
-        (base, is_of_billing): (&Base, bool),
-        at: Instant,
-        passing: &Passing<'_>,
+        base: &Base,
+        deduction: &Deduction<'_>,
+        (at, passing): (Instant, &Passing<'_>),
     ) -> bool {
         base.select.iter().any(|selection| {
-            let is_of_it = match selection.of {
-                Source::Charges => !is_of_billing,
-                Source::Billings => true,
+            let is_of_it = match &selection.of {
+                Source::Charges => deduction.basis == base.basis && !deduction.is_of_billing,
+                Source::Billings => deduction.basis == base.basis,
+                Source::Of(Measure::Base(name)) => {
+                    let inner = step.agreement.in_force(at).and_then(|version| version.bases.get(name));
+                    inner.is_some_and(|inner| self.counts_named(step, inner, deduction, (at, passing)))
+                }
                 Source::Units | Source::Facts(_) | Source::Of(_) => false,
             };
             is_of_it && self.selects(step, &selection.filter, passing.attributes, at)

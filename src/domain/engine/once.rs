@@ -56,15 +56,21 @@ impl<'a, L: Lines> Engine<'a, L> {
             if term.once.as_deref() != Some(once) || self.plan.streams[step.stream].agreement != agreement {
                 continue;
             }
-            let mut bases = step.of.iter().filter_map(|of| then.steps.iter().find(|it| it.stream == *of));
-            let counts = bases.any(|base| match &base.work {
-                Work::Base(of, _) => self.selects_named(base, (of, deduction.is_of_billing), item_at, passing),
-                Work::Figure(..) | Work::Amount(_) | Work::Term(_) | Work::Gauge(_) => false,
-            });
+            let counts = step.of.iter().any(|of| self.counted_in(*of, &then.steps, deduction, passing));
             if counts && self.is_in_force_at(step, term, passing, item_at) {
                 return Some(term.id.clone());
             }
         }
         None
+    }
+
+    /// Whether what a deduction names counted in a base, or in one that an amount is made of.
+    fn counted_in(&self, of: StreamId, steps: &[Step<'a>], deduction: &Deduction<'_>, passing: &Passing<'_>) -> bool {
+        let Some((step, at)) = steps.iter().find(|step| step.stream == of).zip(deduction.item_at) else { return false };
+        match &step.work {
+            Work::Base(base, _) => self.counts_named(step, base, deduction, (at, passing)),
+            Work::Amount(_) => step.streams().any(|of| self.counted_in(of, steps, deduction, passing)),
+            Work::Figure(..) | Work::Term(_) | Work::Gauge(_) => false,
+        }
     }
 }
