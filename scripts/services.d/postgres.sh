@@ -32,8 +32,8 @@ postgres_init() {
 }
 
 postgres_configure() {
-  # compose.yaml has the same settings. Durability is Postgres's own, switched on as by default: the
-  # crash tests are worth nothing without it.
+  # compose.yaml has the same settings. Durability is Postgres's own, switched on unless POSTGRES_FSYNC=off
+  # says otherwise: the crash tests are worth nothing without it.
   cat >"$POSTGRES/data/apportion.conf" <<END
 cluster_name = '$ID'
 listen_addresses = '127.0.0.1'
@@ -43,6 +43,7 @@ max_connections = 100
 shared_buffers = 256MB
 max_wal_size = 4GB
 wal_compression = pglz
+fsync = ${POSTGRES_FSYNC:-on}
 timezone = 'UTC'
 log_timezone = 'UTC'
 END
