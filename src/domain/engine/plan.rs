@@ -332,14 +332,7 @@ impl<'a> Layout<'a, '_> {
         version: &'a Version,
         work: Work<'a>,
     ) -> Result<Step<'a>, EngineError> {
-        let unit = match &work {
-            Work::Base(_, unit) | Work::Figure(_, unit) => unit.clone(),
-            // A plain number, such as a count, is of quantities: their unit is never asked for.
-            Work::Amount(amount) => amount.unit.clone().unwrap_or(Unit::Currency(agreement.head.currency)),
-            Work::Term(term) => term.unit.clone(),
-            // A ratio of two bases has no unit: both are taken in the contract's.
-            Work::Gauge(_) => Unit::Currency(agreement.head.currency),
-        };
+        let unit = unit_of(&work, agreement);
         let mut inputs = Vec::new();
         for measure in measures(&work) {
             if !is_looked_up(measure, version, &work) {
@@ -452,6 +445,18 @@ impl Ids {
         let id = self.streams.push(stream.clone());
         self.by_stream.insert(stream, id);
         id
+    }
+}
+
+/// The unit of what a step yields.
+fn unit_of(work: &Work<'_>, agreement: &Contract) -> Unit {
+    match work {
+        Work::Base(_, unit) | Work::Figure(_, unit) => unit.clone(),
+        // A plain number, such as a count, is of quantities: their unit is never asked for.
+        Work::Amount(amount) => amount.unit.clone().unwrap_or(Unit::Currency(agreement.head.currency)),
+        Work::Term(term) => term.unit.clone(),
+        // A ratio of two bases has no unit: both are taken in the contract's.
+        Work::Gauge(_) => Unit::Currency(agreement.head.currency),
     }
 }
 
