@@ -270,8 +270,8 @@ fn check_names(subject: &Subject, register: &Register) -> Result<(), RecordProbl
     Ok(())
 }
 
-fn check_deduction(deduction: &Deduction, contracts: &[Contract], register: &Register) -> Result<(), RecordProblem> {
-    let (category, found) = (deduction.category.clone(), deduction.amount.currency);
+/// The categories of deductions that bases take, each with the currencies in which.
+pub fn categories(contracts: &[Contract]) -> BTreeMap<&String, BTreeSet<Currency>> {
     let mut known: BTreeMap<&String, BTreeSet<Currency>> = BTreeMap::new();
     for contract in contracts {
         let bases = contract.versions.iter().flat_map(|version| version.bases.values());
@@ -282,6 +282,12 @@ fn check_deduction(deduction: &Deduction, contracts: &[Contract], register: &Reg
             }
         }
     }
+    known
+}
+
+fn check_deduction(deduction: &Deduction, contracts: &[Contract], register: &Register) -> Result<(), RecordProblem> {
+    let (category, found) = (deduction.category.clone(), deduction.amount.currency);
+    let known = categories(contracts);
     let Some(currencies) = known.get(&category) else {
         return Err(RecordProblem::UnknownCategory { category, known: known.into_keys().cloned().collect() });
     };
