@@ -194,6 +194,7 @@ impl Config {
                 return Err(ConfigError::NoFile { path: path.clone() });
             }
             figment = figment.merge(Toml::file_exact(path));
+            figment.data().map_err(|error| figment_error(&figment, error))?; // while the file is the last
         }
         for layer in environment_layers(&sources.environment, &defaults)? {
             figment = figment.merge(layer);
@@ -303,7 +304,7 @@ fn place(metadata: &Metadata) -> String {
 }
 
 fn figment_error(figment: &Figment, error: figment::Error) -> ConfigError {
-    let place = error.metadata.as_ref().or_else(|| figment.metadata().next()).map(place).unwrap_or_default();
+    let place = error.metadata.as_ref().or_else(|| figment.metadata().last()).map(place).unwrap_or_default();
     let at = error.path.join(".");
     // Of a setting that may hold a password the kind alone: figment's own text would quote what stands there.
     let is_secret = at == "database.url" || at.starts_with(OPEN_SECTION);
