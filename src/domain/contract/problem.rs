@@ -377,7 +377,7 @@ pub fn there_is<T: Display>(names: &[T]) -> String {
 }
 
 /// Of many names those that look like it, or else all.
-fn nearest(name: &str, known: &[String]) -> Vec<String> {
+pub fn nearest(name: &str, known: &[String]) -> Vec<String> {
     let bare = |known: &&String| {
         // Names of several kinds stand as `base "Revenue" (contract.md:42)`.
         let quoted = known.split('"').nth(1).unwrap_or(known);
