@@ -21,8 +21,8 @@ A file read twice, or once in part and once whole, counts once: what is known al
 interrupted goes on after the records that are stored, as long as it is the same file, read the same way. Of one that \
 is cut off, all that is whole is taken in before the place is named.
 
-Files may be packed, with gzip or zstd. A file named .csv (.csv.gz, .csv.zst) is a table with a header, others have one \
-record a line; --layout says otherwise. A column is named as the field that it holds, by its whole path: \
+Files may be packed, with gzip or zstd; Parquet packs by itself. A file named .csv (.csv.gz, .csv.zst) is a table with a header, Parquet is \
+told by its first bytes, and others have one record a line; --layout says otherwise. A column is named as the field that it holds, by its whole path: \
 usage.inputTokens. Those of the events of ours may be named by the field alone: deployment, country, input_tokens. An \
 empty cell says nothing.
 
@@ -36,13 +36,14 @@ rejections redacted, and the others are taken in.
 Examples:
   apportion ingest may.jsonl.gz
   apportion ingest usage.csv
+  apportion ingest --skip-column note warehouse.parquet
   apportion ingest --as bedrock_invocation --source aws --customer-tag tenant logs/*.json.gz
   apportion ingest --as azure_gateway --source azure --skip-column '*' gateway.csv.zst
   apportion ingest --as openai_usage --source openai --layout whole --deployment api page.json
   apportion ingest --as otel_flat --source agents --zone UTC --deployment azure spans.jsonl
   apportion ingest --format json day-*.jsonl";
 
-/// Ingest files of usage: events of ours, or what clouds and gateways write, one a line or as CSV
+/// Ingest files of usage: events of ours, or what clouds and gateways write, one a line, as CSV or Parquet
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -52,7 +53,7 @@ pub struct Args {
     /// As what the records are read: cloudevents, bedrock_invocation and so on, as README.md lists them
     #[arg(long = "as", value_name = "FORMAT", value_parser = str::parse::<sources::Format>, default_value = "cloudevents")]
     read_as: sources::Format,
-    /// How records are laid out, where the file's name does not tell: lines, csv, or whole for a file that is one message
+    /// How records are laid out, where the file's name does not tell: lines, csv, parquet, or whole for a file that is one message
     #[arg(long, value_parser = str::parse::<Layout>)]
     layout: Option<Layout>,
     /// A column of a table that is not to be read, or '*' for all that are none of the format; may be given more than once

@@ -6,6 +6,7 @@
 mod csv;
 mod lines;
 mod packed;
+mod parquet;
 mod rows;
 
 pub use packed::unpacked;
@@ -17,6 +18,7 @@ use crate::domain::outcome::Counts;
 use crate::sources::{Format, Reader, WrongColumns};
 use crate::store::StoreError;
 use crate::store::file_positions::FileDigest;
+use parquet::PARQUET_MAGIC;
 use rows::{OpenError, Rows};
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -41,6 +43,8 @@ names! {
         Lines = "lines",
         /// A table with a header.
         Csv = "csv",
+        /// A table that says itself what its columns are.
+        Parquet = "parquet",
         /// The whole file is one message.
         Whole = "whole",
     }
@@ -158,11 +162,14 @@ impl Opened {
     fn new(path: &Path, how: &FileReader) -> Result<Self, OpenError> {
         let mut file = File::open(path)?;
         let about = file.metadata()?;
-        let layout = how.layout.unwrap_or_else(|| layout_of(path, how.reader.format));
+        let layout = match how.layout {
+            Some(layout) => layout,
+            None if about.is_file() && is_parquet(&mut file)? => Layout::Parquet,
+            None => layout_of(path, how.reader.format),
+        };
         let digest = about.is_file().then(|| digest(&mut file, how, layout)).transpose()?;
         let bytes_read = Arc::<AtomicU64>::default();
-        let counted = Counted { inner: file, bytes: Arc::clone(&bytes_read) };
-        let rows = rows::open(unpacked(path, counted)?, layout, how)?;
+        let rows = rows::open(path, file, layout, how, Arc::clone(&bytes_read))?;
         Ok(Self { rows, bytes_read, bytes_total: about.len(), digest })
     }
 
@@ -203,6 +210,13 @@ impl Opened {
     }
 }
 
+fn is_parquet(file: &mut File) -> io::Result<bool> {
+    let mut start = Vec::new();
+    file.by_ref().take(PARQUET_MAGIC.len() as u64).read_to_end(&mut start)?;
+    file.rewind()?;
+    Ok(start == PARQUET_MAGIC)
+}
+
 /// How a file is laid out that does not say it.
 fn layout_of(path: &Path, format: Format) -> Layout {
     let name = path.to_string_lossy().to_ascii_lowercase();
@@ -224,18 +238,4 @@ fn digest(file: &mut File, how: &FileReader, layout: Layout) -> io::Result<FileD
     let FileReader { reader, layout: _, skipped_columns } = how;
     hasher.update(format!("{layout} {skipped_columns:?} {reader:?}").as_bytes());
     Ok(FileDigest(hasher.finalize().into()))
-}
-
-/// Counts what is read through it.
-struct Counted<R> {
-    inner: R,
-    bytes: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.bytes.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
-    }
 }

@@ -176,6 +176,63 @@ async fn litellms_records_are_read_from_their_file() {
     files.drop_it().await;
 }
 
+/// Twenty events as another program writes them (pyarrow 26): two row groups, nulls, and of each file another packing,
+/// encoding and kind of timestamp. Some columns are none of ours, one of them a list.
+const TABLES: [(&str, &[u8]); 4] = [
+    ("plain", include_bytes!("parquet/plain.parquet")),
+    ("snappy", include_bytes!("parquet/snappy.parquet")),
+    ("gzip", include_bytes!("parquet/gzip.parquet")),
+    ("zstd", include_bytes!("parquet/zstd.parquet")),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parquet_comes_to_the_same_rows_as_csv() {
+    let mut files = Files::new().await;
+    let row = |n: u32| {
+        let customer = if n.is_multiple_of(3) { "" } else { "c1" };
+        format!("p{n},test,2026-05-01T00:30:{n:02}Z,east,gpt,{customer},{n},{},1,{n}.250", 7 * n)
+    };
+    let rows: Vec<String> = (0..20).map(row).collect();
+    let header = "id,source,time,deployment,product,customer,input_tokens,output_tokens,requests,runtime_seconds";
+    let table = format!("{header}\n{}\n", rows.join("\n"));
+    assert_eq!(files.counts("a.csv", table.as_bytes(), &FileReader::default()).await.stored, 20);
+    let skipped = |names: &[&str]| FileReader {
+        skipped_columns: names.iter().map(|it| (*it).to_owned()).collect(),
+        ..FileReader::default()
+    };
+    for (name, bytes) in TABLES {
+        let refused = files.error(name, bytes, &FileReader::default()).await;
+        assert!(refused.contains("column \"note\": cloudevents has no such field"), "{refused}");
+        for how in [skipped(&["note", "labels.list.element"]), skipped(&[ALL_OTHERS])] {
+            let counts = files.counts(name, bytes, &how).await;
+            assert_eq!((counts.messages(), counts.duplicate), (20, 20), "{name}: {counts:?}");
+        }
+        // Its end says where everything stands.
+        let cut = files.error("cut.parquet", &bytes[..bytes.len() / 2], &skipped(&[ALL_OTHERS])).await;
+        assert!(cut.contains("cut.parquet: "), "{cut}");
+        let packed = files.error("packed.parquet.gz", &gzip(bytes), &FileReader::default()).await;
+        assert!(packed.contains("not packed as a whole"), "{packed}");
+    }
+    assert_eq!(files.positions().await, 0);
+    files.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_parquet_is_an_error_that_names_the_place() {
+    let mut files = Files::new().await;
+    let how = FileReader { skipped_columns: vec![ALL_OTHERS.to_owned()], ..FileReader::default() };
+    // Any byte may be another: the events are what they are, or something is said; nothing panics.
+    let (_, bytes) = TABLES[3];
+    let mut errors = 0;
+    for place in (4..bytes.len()).step_by(bytes.len() / 60) {
+        let mut bytes = bytes.to_vec();
+        bytes[place] ^= 0xff;
+        errors += u32::from(files.read("a.parquet", &bytes, &how).await.is_err());
+    }
+    assert!(errors > 20, "{errors}");
+    files.database.drop_it().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_file_that_is_cut_off_all_that_is_whole_is_taken_in_and_not_read_again() {
     let how = FileReader::default();

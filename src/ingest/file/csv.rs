@@ -1,7 +1,7 @@
 //! Tables as CSV with a header: each row is a record.
 
 use super::FileReader;
-use super::rows::{OpenError, Rows};
+use super::rows::{OpenError, Rows, too_long};
 use crate::sources::{Columns, Decoded, Reader};
 use csv_core::ReadRecordResult;
 use std::io::{self, BufRead};
@@ -14,7 +14,6 @@ const MAX_COLUMNS: usize = 4096;
 pub(super) struct CsvRows<R> {
     rows: RawRows<R>,
     columns: Columns,
-    max_bytes: usize,
 }
 
 impl<R: BufRead + Send> CsvRows<R> {
@@ -28,7 +27,7 @@ impl<R: BufRead + Send> CsvRows<R> {
         let header: Result<Vec<&str>, _> = header.into_iter().map(std::str::from_utf8).collect();
         let header = header.map_err(|_| unusable("the header must be UTF-8"))?;
         let columns = Columns::find(&how.reader, &header, &how.skipped_columns)?;
-        Ok(Self { rows, columns, max_bytes })
+        Ok(Self { rows, columns })
     }
 }
 
@@ -48,7 +47,7 @@ impl<R: BufRead + Send> Rows for CsvRows<R> {
     fn read(&self, reader: &Reader) -> Vec<Decoded> {
         match self.rows.cells() {
             Some(cells) => reader.read_row(&self.columns, &cells),
-            None => reader.read_record(&vec![b' '; self.max_bytes.saturating_add(1)]),
+            None => too_long(reader),
         }
     }
 }
