@@ -71,6 +71,11 @@ bench-engine: prepare ## how fast the engine is, beside DuckDB (needs Python and
 	@cargo bench --locked --no-default-features --bench engine --no-run
 	@$(DUCKDB)/bin/python benches/engine.py "cargo bench --locked --quiet --no-default-features --bench engine" .local/charges.csv
 
+.PHONY: bench-ingest
+bench-ingest: prepare ## how fast usage is taken in, beside COPY, a merge and row-wise inserts (ARGS="--rounds 1"); not part of test
+	@cargo bench --locked --bench ingest --no-run
+	@scripts/services run bench -- cargo bench --locked --quiet --bench ingest -- $(ARGS)
+
 .PHONY: up
 up: ## start Postgres and Kafka and keep them running; `scripts/services env` tells where
 	@scripts/services up
