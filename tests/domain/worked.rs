@@ -369,3 +369,27 @@ fn a_refund_of_an_invoice_line_reduces_what_is_invoiced() {
     let unbilled = "| charge a | 2026-05-01 | 1000 USD | lab |\n| refund r of a | 2026-05-03 | 100 USD | |";
     right(&[], &invoiced, unbilled, "| c | 2026-05 | 0 USD |");
 }
+
+/// Of bands the one holds that what is sold has reached, in sums and factors as in rates: 1000 are over 500.
+#[test]
+fn a_fixed_sum_and_a_factor_are_of_the_band_that_is_reached() {
+    let given = "| charge a | 2026-01-05 | 1000 USD | lab |\n| charge b | 2026-02-05 | 400 USD | lab |";
+    let tiers = "tiers = { apply = \"whole\", of = \"Sales\", each = \"month\", from = 2026-01-01 }";
+    let fixed = format!(
+        "[term.fee]\n{TERM}\neach = \"month\"\nfixed = [{{ up_to = \"500 USD\", is = \"10 USD\" }}, {{ otherwise = \"20 USD\" }}]\npro_rata = \"full\"\n{tiers}"
+    );
+    right(&[], &fixed, given, "| fee | 2026-01 | 20 USD |\n| fee | 2026-02 | 10 USD |");
+    let times = format!(
+        "[term.fee]\n{TERM}\nrate = \"10%\"\nof = \"Sales\"\ntimes = [[{{ up_to = \"500 USD\", is = \"1\" }}, {{ otherwise = \"2\" }}]]\n{tiers}"
+    );
+    right(&[], &times, given, "| fee | 2026-01 | 200 USD |\n| fee | 2026-02 | 40 USD |");
+    let level = format!(
+        "[figure.Availability]\nunit = \"%\"\nkind = \"flow\"\nmissing = \"zero\"\n\n[term.fee]\n{TERM}\neach = \"month\"\nfixed = [{{ below = \"99%\", is = \"10 USD\" }}, {{ otherwise = \"20 USD\" }}]\npro_rata = \"full\"\ntiers = {{ apply = \"level\", of = \"Availability\", read = \"window_end\" }}"
+    );
+    right(
+        &[],
+        &level,
+        "| figure Availability f | 2026-01 | 99.5% | |\n| figure Availability g | 2026-02 | 98% | |",
+        "| fee | 2026-01 | 20 USD |\n| fee | 2026-02 | 10 USD |",
+    );
+}

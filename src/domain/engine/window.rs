@@ -481,6 +481,7 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
     }
 
     fn factor(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
-        self.engine.number(self.step, table, self.group, (self.at, Some(self.window.place.ordinal)))
+        let when = (self.at, Some(self.window.place.ordinal));
+        self.engine.number_reached(self.step, (table, self.tiers), (self.group, self.group), when)
     }
 }
