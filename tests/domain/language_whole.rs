@@ -298,3 +298,19 @@ fn deductions_reduce_sales_and_each_once() {
         "deal.md:59:1: base Net of deal version 1 selects no sales that a refund could reduce: select charges, or a base of them",
     );
 }
+
+#[test]
+fn a_value_that_is_looked_up_is_in_the_unit_that_is_wanted() {
+    let cap = |unit: &str| {
+        format!(
+            "[figure.Most]\nunit = \"{unit}\"\nkind = \"level\"\nmissing = \"stop\"\n[fx]\nsource = \"ECB\"\ndate = \"item\"\n\
+             {SHARE}\ncap = {{ is = \"Most\", each = \"year\", from = 2026-01-01, opening = \"0 USD\", excess = \"lost\", pro_rata = \"full\" }}"
+        )
+    };
+    accept(&cap("USD"));
+    check(
+        &cap("EUR"),
+        &[],
+        "deal.md:63:14: term share (\"Clause\"): is = \"Most\"\n  it is in EUR, where USD is needed, and a value that is looked up is not converted; report it in USD",
+    );
+}

@@ -41,7 +41,7 @@ by = "lab"
 [fx]
 source = "fixed by the agreement"
 date = "item"
-rates = [{{ from = "USD", to = "EUR", rate = "0.5" }}]
+rates = [{{ from = "USD", to = "EUR", rate = "0.5" }}, {{ from = "EUR", to = "USD", rate = "2" }}]
 
 [term.share]
 payer = "lab"
@@ -392,4 +392,18 @@ fn a_fixed_sum_and_a_factor_are_of_the_band_that_is_reached() {
         "| figure Availability f | 2026-01 | 99.5% | |\n| figure Availability g | 2026-02 | 98% | |",
         "| fee | 2026-01 | 20 USD |\n| fee | 2026-02 | 10 USD |",
     );
+}
+
+/// Of 100 EUR 10 % are 10 EUR, or 20 dollars at 2 for one; and 100 units at 2 dollars are 200, or 100 EUR at a half.
+#[test]
+fn a_figure_that_is_looked_up_is_converted() {
+    let dollars = format!(
+        "[figure.P]\nunit = \"EUR\"\nkind = \"level\"\nmissing = \"stop\"\n\n[term.fee]\n{TERM}\nin = \"USD\"\neach = \"month\"\ngreater_of = [{{ rate = \"10%\", of = \"P\" }}, {{ fixed = \"1 USD\" }}]\npro_rata = \"full\""
+    );
+    right(&[], &dollars, "| figure P f | 2026-01-01 | 100 EUR | |", "| fee | 2026-02 | 20 USD |");
+    let valued = format!(
+        "[figure.P]\nunit = \"USD\"\nkind = \"level\"\nmissing = \"stop\"\n\n[base.Valued]\nselect = {{ charges = {{ seller = \"lab\" }}, valued_at = \"P\" }}\n\n[term.fee]\n{TERM}\nin = \"EUR\"\nrate = \"100%\"\nof = \"Valued\""
+    );
+    let example = "## Example: by hand\n\n| given | at | amount | seller | quantity |\n| --- | --- | --- | --- | --- |\n| figure P f | 2026-01-01 | 2 USD | | |\n| charge a | 2026-05-01 | 1000 USD | lab | 100 |\n\n| expect | period | amount |\n| --- | --- | --- |\n| fee | 2026-05 | 100 EUR |\n";
+    assert_eq!(run(&[contract("main", &valued, example)]), [""; 0]);
 }

@@ -225,6 +225,10 @@ pub enum Problem {
     MixedUnits { one: String, other: String },
     #[error("it is {found}, where {wanted} is needed")]
     OtherMeasure { found: String, wanted: String },
+    #[error(
+        "it is {found}, where {wanted} is needed, and a value that is looked up is not converted; report it in {wanted}"
+    )]
+    NotConverted { found: String, wanted: String },
     #[error("it is {found}, where {wanted} is needed; write [fx] with source and date, by which one becomes the other")]
     NoFx { found: String, wanted: String },
     #[error("missing is \"stop\", \"zero\", \"nothing\", \"last\" or \"120% of last\"")]

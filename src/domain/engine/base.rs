@@ -36,7 +36,8 @@ impl<'a, L: Lines> Engine<'a, L> {
                 if **contract == step.agreement.head.id && *reported == name =>
             {
                 let Some(reported_in) = reported_in else { return Ok(Some(value.clone())) };
-                self.convert(step, &InUnit { value: value.clone(), unit: reported_in }, unit, passing).map(Some)
+                self.convert(step, &InUnit { value: value.clone(), unit: reported_in }, unit, passing.stands())
+                    .map(Some)
             }
             _ => Ok(None),
         }
@@ -97,7 +98,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         let mut found: Vec<(&str, Exact)> = Vec::new();
         for deduction in self.deductions(step, base, passing) {
-            found.push((deduction.category, self.convert(step, &deduction.amount, unit, passing)?));
+            found.push((deduction.category, self.convert(step, &deduction.amount, unit, passing.stands())?));
         }
         // Of what is above a threshold nobody can say which part was taken off.
         if self.lines.wants_parts() && base.above.is_none() {
@@ -157,11 +158,10 @@ impl<'a, L: Lines> Engine<'a, L> {
                     return self.unrated(step, base, charge, passing).map(|()| None);
                 }
                 self.check_straddling(step, passing, *meets_prices)?;
-                let price = selection.valued_at.as_ref();
-                if let Some(price) =
-                    price.map(|name| self.level(step, name, passing.attributes, passing.at)).transpose()?
-                {
-                    return Ok(Some(quantity * &price));
+                if let Some(name) = &selection.valued_at {
+                    let price = self.level(step, name, passing.attributes, passing.at)?;
+                    let value = self.convert_figure(step, name, quantity * &price, unit, passing.stands());
+                    return value.map(Some);
                 }
                 match charge {
                     Charge::Rated(amount) => amount,
@@ -195,7 +195,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         if !self.takes(step, &selection.filter, passing.attributes, passing.at) {
             return Ok(None);
         }
-        self.convert(step, amount, unit, passing).map(Some)
+        self.convert(step, amount, unit, passing.stands()).map(Some)
     }
 
     /// Stops at usage that cannot be rated, now or once all that has no price is known.
@@ -282,7 +282,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let Some(value) = delta(passing, stream) else { return Ok(None) };
         match self.unit_of(stream) {
             Some(found) if found != unit => {
-                self.convert(step, &InUnit { value: value.clone(), unit: found }, unit, passing).map(Some)
+                self.convert(step, &InUnit { value: value.clone(), unit: found }, unit, passing.stands()).map(Some)
             }
             _ => Ok(Some(value.clone())),
         }
@@ -393,17 +393,16 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &Step<'a>,
         amount: &InUnit<'_>,
         unit: &Unit,
-        passing: &Passing<'_>,
+        place: (AttributesId, Instant),
     ) -> Result<Exact, EngineError> {
-        let at = passing.at;
         // Nothing is nothing in any unit.
         if amount.unit == unit || amount.value.is_zero() {
             return Ok(amount.value.clone());
         }
         if let Some(worth) = worth_of(step, unit) {
-            return self.convert_by_worth(step, amount, (unit, worth), passing);
+            return self.convert_by_worth(step, amount, (unit, worth), place);
         }
-        let date = local_date(at, step.agreement.head.zone);
+        let date = local_date(place.1, step.agreement.head.zone);
         let period_end = step.agreement.head.settlement.window(date).map_or(date, |period| period.last_day());
         let rate = self.known.rate(step.version.fx.as_ref(), (amount.unit, unit), date, period_end);
         let rate = rate.map_err(|missing| EngineError::MissingFx {
@@ -421,25 +420,51 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &Step<'a>,
         amount: &InUnit<'_>,
         (unit, worth): (&Unit, &Worth),
-        passing: &Passing<'_>,
+        place: (AttributesId, Instant),
     ) -> Result<Exact, EngineError> {
         let own = Unit::Currency(step.agreement.head.currency);
         let (one, of_unit) = match worth {
             Worth::Money { amount, currency } => (Some(amount.clone()), Unit::Currency(*currency)),
             Worth::Measured(Measure::Figure(name)) => {
-                let figure = self.figure(step, name, passing.attributes, passing.at)?;
+                let figure = self.figure(step, name, place.0, place.1)?;
                 let money = step.version.figures.get(name).and_then(|figure| figure.unit.clone());
                 (figure, money.unwrap_or(own))
             }
             Worth::Measured(measure) => (self.come_to(step, measure), own),
         };
-        let money = self.convert(step, amount, &of_unit, passing)?;
+        let money = self.convert(step, amount, &of_unit, place)?;
         one.and_then(|one| money.checked_div(&one)).ok_or_else(|| EngineError::MissingFx {
             contract: step.agreement.head.id.clone(),
             from: of_unit,
             to: unit.clone(),
             date: None,
         })
+    }
+
+    /// A figure that is looked up, in the unit of a step.
+    pub(super) fn looked_up(
+        &self,
+        step: &Step<'a>,
+        name: &DefinedTerm,
+        (of, at): (AttributesId, Instant),
+    ) -> Result<Exact, EngineError> {
+        let value = self.figure(step, name, of, at)?.unwrap_or_default();
+        self.convert_figure(step, name, value, &step.unit, (of, at))
+    }
+
+    /// What is in the unit of a figure, in another one; a plain number stays what it is.
+    fn convert_figure(
+        &self,
+        step: &Step<'a>,
+        name: &DefinedTerm,
+        value: Exact,
+        unit: &Unit,
+        place: (AttributesId, Instant),
+    ) -> Result<Exact, EngineError> {
+        match step.version.figures.get(name).and_then(|figure| figure.unit.as_ref()) {
+            Some(found) => self.convert(step, &InUnit { value, unit: found }, unit, place),
+            None => Ok(value),
+        }
     }
 
     pub(super) fn level(

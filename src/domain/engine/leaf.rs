@@ -110,12 +110,12 @@ impl<'a, L: Lines> Engine<'a, L> {
             (Some(stream), _) if passing.cause == Cause::On => {
                 let value = self.total(stream);
                 match self.unit_of(stream) {
-                    Some(unit) => self.convert(step, &InUnit { value, unit }, &step.unit, passing)?,
+                    Some(unit) => self.convert(step, &InUnit { value, unit }, &step.unit, passing.stands())?,
                     None => value,
                 }
             }
             (Some(_), of) => self.drawn(step, of, &step.unit, passing)?.unwrap_or_default(),
-            (None, Measure::Figure(name)) => self.figure(step, name, passing.attributes, at)?.unwrap_or_default(),
+            (None, Measure::Figure(name)) => self.looked_up(step, name, passing.stands())?,
             (None, Measure::Base(_) | Measure::Amount(_) | Measure::Accrual { .. }) => Exact::zero(),
         };
         let counted = match leaf.blocks {

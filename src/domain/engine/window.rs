@@ -453,7 +453,7 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
         let mut amount = match (leaf.of, self.step.input(leaf.of)) {
             // What is looked up is looked up once: at the window's end.
             (Measure::Figure(name), None) => {
-                let figure = self.engine.figure(self.step, name, self.group, self.at)?.unwrap_or_default();
+                let figure = self.engine.looked_up(self.step, name, (self.group, self.at))?;
                 &figure * &self.factor(leaf.table)?
             }
             _ => sum.map(|sum| sum.amount.clone()).unwrap_or_default(),
