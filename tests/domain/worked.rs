@@ -13,7 +13,7 @@ ms.name = "Cloud"
 "#;
 
 /// A contract with 20 % of sales under `share`.
-fn contract(id: &str, blocks: &str, example: &str) -> SourceFile {
+pub fn contract(id: &str, blocks: &str, example: &str) -> SourceFile {
     let text = format!(
         r#"# Agreement
 
@@ -75,7 +75,7 @@ fn wrong(others: &[SourceFile], blocks: &str, given: &str, expect: &str) -> Vec<
 }
 
 #[track_caller]
-fn right(others: &[SourceFile], blocks: &str, given: &str, expect: &str) {
+pub fn right(others: &[SourceFile], blocks: &str, given: &str, expect: &str) {
     let wrong = wrong(others, blocks, given, expect);
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }

@@ -28,6 +28,7 @@ mod order;
 pub mod outcome;
 pub mod owed;
 mod part;
+mod place;
 pub mod plan;
 mod pro_rata;
 pub mod rated;

@@ -112,7 +112,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     pub(super) fn window_place(&self, step: &Step<'a>, rule: &WindowRule, at: Instant) -> Option<WindowPlace> {
         let zone = step.agreement.head.zone;
         let life = self.life(step, at)?;
-        let first_day = local_date(life.start, zone);
+        let first_day = local_date(self.began(step, life.start), zone);
         let Some(calendar) = calendar(step.agreement, rule, self.known) else {
             let is_all = matches!(rule, WindowRule::Term);
             return is_all.then_some(WindowPlace { span: life, whole: None, ordinal: 1, is_last: true });

@@ -49,7 +49,8 @@ impl<'a> Scope<'a> {
         let node = match raw.node().is_empty() {
             true => None,
             false => {
-                let want = NodeWant { unit: wanted, bands, windows: each.is_some(), above_one: raw.above_one };
+                let windows = each.as_ref().is_some_and(|each| *each != WindowRule::Item);
+                let want = NodeWant { unit: wanted, bands, windows, above_one: raw.above_one };
                 Some(self.node(self.file, &at, raw.node(), &want, &mut noted)?)
             }
         };

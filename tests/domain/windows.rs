@@ -1,0 +1,45 @@
+//! Windows, with examples worked out by hand: which rows hold in them, what a version adds to them, and what it leaves.
+
+use crate::worked::right;
+
+const TERM: &str = "[term.fee]\npayer = \"lab\"\npayee = \"ms\"\n";
+
+/// 10 % of 1,000 in the first year; 20 % of 100 in the second.
+#[test]
+fn a_rate_by_the_place_of_the_year_holds_at_each_item() {
+    let rows = "rate = [{ period = 1, is = \"10%\" }, { otherwise = \"20%\" }]\nof = \"Sales\"\neach = \"year\"";
+    right(
+        &[],
+        &format!("{TERM}{rows}"),
+        "| charge a | 2026-12-31T23:59:59Z | 1000 USD | lab |\n| charge b | 2027-01-01 | 100 USD | lab |",
+        "| fee | 2026-12 | 100 USD |\n| fee | 2027-01 | 20 USD |",
+    );
+}
+
+/// It begins with the term, in June 2026: the second year is 2027, and its tail goes on in it.
+#[test]
+fn the_place_of_a_window_is_counted_from_where_the_term_begins_through_its_tail() {
+    let rows = "from = 2026-06-01\nthrough = 2027-02-28\ntail = { lasts = \"1 month\", of = \"all\" }\n\
+                rate = [{ period = 1, is = \"10%\" }, { period = 2, is = \"20%\" }, { otherwise = \"none\" }]\n\
+                of = \"Sales\"\neach = \"year\"";
+    right(
+        &[],
+        &format!("{TERM}{rows}"),
+        "| charge a | 2026-06-01 | 1000 USD | lab |\n| charge b | 2027-02-01 | 100 USD | lab |\n\
+         | charge c | 2027-03-01 | 10 USD | lab |",
+        "| fee | 2026-06 | 100 USD |\n| fee | 2027-02 | 20 USD |\n| fee | 2027-03 | 2 USD |",
+    );
+}
+
+/// Above 100 in the first year, of 600: 500. Above 1,000 in the second, of 1,200: 200.
+#[test]
+fn a_threshold_by_the_place_of_its_window_holds() {
+    let base = "[base.Over]\nselect = { charges = { seller = \"lab\" } }\n\
+                above = { is = [{ period = 1, is = \"100 USD\" }, { otherwise = \"1000 USD\" }], each = \"year\", from = 2026-01-01 }\n";
+    right(
+        &[],
+        &format!("{base}\n{TERM}rate = \"10%\"\nof = \"Over\""),
+        "| charge a | 2026-05-02 | 600 USD | lab |\n| charge b | 2027-05-02 | 1200 USD | lab |",
+        "| fee | 2026-05 | 50 USD |\n| fee | 2027-05 | 20 USD |",
+    );
+}
