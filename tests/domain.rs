@@ -5,6 +5,8 @@
 mod additions;
 #[path = "domain/burn_down.rs"]
 mod burn_down;
+#[path = "domain/counted.rs"]
+mod counted;
 #[path = "domain/documents.rs"]
 mod documents;
 #[path = "domain/drafts.rs"]

@@ -122,7 +122,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                     dates.iter().filter(|date| start_of_day(step.agreement.head.zone, **date) == at).count()
                 }
                 On::Fact { name, at_most } => {
-                    let events = self.known.events(&step.agreement.head.id, name);
+                    let events = self.known.events(step.agreement, name);
                     let most = at_most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
                     let owed = events.into_iter().filter(|fact| is_in_force(fact.at));
                     owed.take(most).filter(|fact| fact.at == at).count()
