@@ -35,3 +35,18 @@ fn facts_that_are_skipped_are_not_counted() {
     let counted = format!("{GO}[base.Goes]\nselect = {{ facts = \"go\" }}\n\n{TERM}price = \"3 USD\"\nof = \"Goes\"");
     right(&[], &counted, GOES, "| fee | 2026-05 | 3 USD |\n| fee | 2026-06 | 3 USD |");
 }
+
+/// What was sold before the amount began is not in it, and nor is what is taken off of that.
+#[test]
+fn a_refund_of_what_an_amount_did_not_count_takes_nothing_off() {
+    let net = "[base.Net]\nselect = { charges = { seller = \"lab\" } }\n\
+               less = [{ deductions = [\"refund\"], at = \"own_date\" }]\n\n\
+               [amount.Late]\nrate = \"10%\"\nof = \"Net\"\nfrom = 2026-06-01\n\n";
+    right(
+        &[],
+        &format!("{net}{TERM}of = \"Late\""),
+        "| charge a | 2026-05-01 | 1000 USD | lab |\n| charge b | 2026-06-02 | 500 USD | lab |\n\
+         | refund r of a | 2026-06-03 | 100 USD | |\n| refund s of b | 2026-06-04 | 50 USD | |",
+        "| fee | 2026-05 | 0 USD |\n| fee | 2026-06 | 45 USD |",
+    );
+}

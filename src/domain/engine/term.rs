@@ -41,7 +41,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         amount: &'a Amount,
         passing: &Passing<'_>,
     ) -> Result<Option<Exact>, EngineError> {
-        if !is_touched(step, passing) || self.life(step, passing.at).is_none() {
+        // As of terms: what reduces a sale that it did not count does not reduce it.
+        let is_in_force = |at| self.life(step, at).is_some();
+        if !is_touched(step, passing) || !is_in_force(passing.at) || !named_at(step, passing).is_none_or(is_in_force) {
             return Ok(None);
         }
         let group = self.group(&amount.per, step, passing.attributes, passing.at);
