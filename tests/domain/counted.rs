@@ -1,7 +1,8 @@
 //! What counts and what does not, with examples worked out by hand: first facts, refunds of what did not count; and what
 //! a term rests on that is assumed.
 
-use crate::worked::right;
+use crate::worked::{contract, right};
+use apportion::domain::contract::folder::{SourceFile, read_folder};
 
 const TERM: &str = "[term.fee]\npayer = \"lab\"\npayee = \"ms\"\n";
 const GO: &str = "[fact.go]\nkind = \"event\"\nby = \"lab\"\nskip = 1\n\n";
@@ -49,4 +50,31 @@ fn a_refund_of_what_an_amount_did_not_count_takes_nothing_off() {
          | refund r of a | 2026-06-03 | 100 USD | |\n| refund s of b | 2026-06-04 | 50 USD | |",
         "| fee | 2026-05 | 0 USD |\n| fee | 2026-06 | 45 USD |",
     );
+}
+
+/// What the term `fee` of one document rests on.
+fn rests_on(blocks: &str) -> Vec<String> {
+    let register = "# Register\n\n```toml\n[party]\nlab.name = \"Lab\"\nms.name = \"Cloud\"\naws.name = \"Web\"\n```\n";
+    let register = SourceFile { path: "register.md".to_owned(), text: register.to_owned() };
+    let limit = "[parameter.redacted]\nvalue = \"50 USD\"\nconfidence = \"assumed\"\nsource = \"redacted\"\n\n\
+                 [parameter.half]\nvalue = \"50%\"\nconfidence = \"assumed\"\nsource = \"redacted\"\n\n";
+    let folder = read_folder(&[register, contract("main", &format!("{limit}{blocks}"), "")]);
+    let folder = folder.unwrap_or_else(|errors| panic!("{errors}"));
+    let version = folder.contracts.first().and_then(|contract| contract.versions.first()).expect("a version");
+    let term = version.term(&"fee".into()).expect("the term");
+    term.assumptions.iter().map(|it| it.what.clone()).collect()
+}
+
+#[test]
+fn a_term_rests_on_what_its_cap_its_bands_and_its_parts_rest_on() {
+    let plain = format!("{TERM}rate = \"10%\"\nof = \"Sales\"\n");
+    assert_eq!(rests_on(&plain), [""; 0]);
+    let cap = "[cap.total]\nis = \"redacted\"\neach = \"term\"\nfrom = 2026-01-01\nopening = \"0 USD\"\nexcess = \"lost\"\n\n";
+    assert_eq!(rests_on(&format!("{cap}{plain}cap = \"total\"")), ["redacted"]);
+    let bands = "rate = [{ up_to = \"redacted\", is = \"10%\" }, { otherwise = \"20%\" }]\nof = \"Sales\"\n\
+                 tiers = { apply = \"marginal\", each = \"year\", from = 2026-01-01 }";
+    assert_eq!(rests_on(&format!("{TERM}{bands}")), ["redacted"]);
+    let parts = "[term.fee]\npayer = \"lab\"\n\
+                 payee = [{ party = \"ms\", part = \"half\" }, { party = \"aws\", part = \"half\" }]\n";
+    assert_eq!(rests_on(&format!("{parts}rate = \"10%\"\nof = \"Sales\"\n")), ["half"]);
 }

@@ -39,7 +39,7 @@ impl<'a> Scope<'a> {
         let mut noted = Vec::new();
         self.note(&format!("term {name}"), raw.provenance(), &mut noted);
         let payer = self.party(self.file, &raw.payer)?;
-        let payees = self.payees(&payer, &raw.payee)?;
+        let payees = self.payees(&payer, &raw.payee, &mut noted)?;
         let unit = raw.r#in.as_ref().map_or_else(|| Ok(self.currency()), |unit| self.unit(self.file, unit))?;
         let each = raw.each.as_ref().map(|name| self.window(self.file, name)).transpose()?;
         let wanted = Some(unit.clone());
@@ -115,7 +115,12 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn payees(&self, payer: &PartyId, written: &'a Spanned<OneOrMore<Named<RawPayee>>>) -> Result<Payees> {
+    fn payees(
+        &self,
+        payer: &PartyId,
+        written: &'a Spanned<OneOrMore<Named<RawPayee>>>,
+        noted: &mut Notes,
+    ) -> Result<Payees> {
         let at = written.span();
         let items: Vec<(Range<usize>, &'a Named<RawPayee>)> = written.get_ref().items(&at).collect();
         let payees = match items.as_slice() {
@@ -132,7 +137,7 @@ impl<'a> Scope<'a> {
                         return self.file.fail(at, Problem::Payees);
                     };
                     let want = Want::plain("part", Kind::Rate { above_one: false });
-                    let part = self.number(self.file, part, &want, &mut Vec::new())?;
+                    let part = self.number(self.file, part, &want, noted)?;
                     total += &part;
                     parts.push((self.party(self.file, party)?, part));
                 }
