@@ -43,3 +43,20 @@ fn a_threshold_by_the_place_of_its_window_holds() {
         "| fee | 2026-05 | 50 USD |\n| fee | 2027-05 | 20 USD |",
     );
 }
+
+fn compared_with_cost(missing: &str, when: &str) -> String {
+    format!(
+        "[figure.Cost]\nunit = \"USD\"\nkind = \"flow\"\nmissing = \"{missing}\"\n\n[period.mid]\nevery = \"1 month\"\n\
+         from = 2026-01-15\n\n[base.Net]\nselect = {{ charges = {{ seller = \"lab\" }} }}\n\
+         less = [{{ figure = \"Cost\", at = \"own_date\" }}]\n\n{TERM}{when}\n\
+         greater_of = [{{ rate = \"10%\", of = \"Net\" }}, {{ fixed = \"1 USD\" }}]"
+    )
+}
+
+/// The cost of February is that of January: of 15 February to 14 March 900 are left.
+#[test]
+fn the_last_figure_stands_at_the_end_of_each_period_of_a_window_that_ends_within_one() {
+    let given = "| figure Cost g | 2026-01 | 100 USD | |\n| charge a | 2026-03-01 | 1000 USD | lab |";
+    let mid = compared_with_cost("last", "each = \"mid\"");
+    right(&[], &mid, given, "| fee | 2026-02 | 1 USD |\n| fee | 2026-03 | 90 USD |");
+}

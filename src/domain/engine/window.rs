@@ -139,7 +139,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// Whether a version begins then that states another window, or none: what was made of the one before stands.
-    fn is_reworded(&self, step: &Step<'a>, end: Instant) -> bool {
+    pub(super) fn is_reworded(&self, step: &Step<'a>, end: Instant) -> bool {
         let Some(next) = self.next_epoch(end) else { return false };
         let later = next.steps.iter().find(|later| later.stream == step.stream);
         later.is_some_and(|later| own_window(later) != own_window(step))
@@ -259,7 +259,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             let place = self.plan.streams[step.stream].agreement;
             let ends_period = self.period_ends.get(place).is_some_and(|ends| ends.contains(&end));
             match &step.work {
-                Work::Figure(name, _) if ends_period => self.close_figure(step, name, (last, end))?,
+                Work::Figure(name, _) => self.close_figure(step, name, (last, end), ends_period)?,
                 Work::Base(base, _) if base.below_zero != BelowZero::Keep => {
                     self.close_base(step, base, (last, end), ends_period)?;
                 }
@@ -278,7 +278,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                     self.settle_rest(step, term, (last, end))?;
                     self.drop_waiting(step, end);
                 }
-                Work::Figure(..) | Work::Base(..) | Work::Gauge(_) => {}
+                Work::Base(..) | Work::Gauge(_) => {}
             }
         }
         Ok(())
