@@ -1,6 +1,8 @@
 //! Windows, with examples worked out by hand: which rows hold in them, what a version adds to them, and what it leaves.
 
-use crate::worked::right;
+use crate::worked::{REGISTER, contract, example, right};
+use apportion::domain::contract::folder::{SourceFile, read_folder};
+use apportion::domain::simulate::examples::run_examples;
 
 const TERM: &str = "[term.fee]\npayer = \"lab\"\npayee = \"ms\"\n";
 
@@ -41,6 +43,56 @@ fn a_threshold_by_the_place_of_its_window_holds() {
         &format!("{base}\n{TERM}rate = \"10%\"\nof = \"Over\""),
         "| charge a | 2026-05-02 | 600 USD | lab |\n| charge b | 2027-05-02 | 1200 USD | lab |",
         "| fee | 2026-05 | 50 USD |\n| fee | 2027-05 | 20 USD |",
+    );
+}
+
+/// What is right of an agreement whose second version, from June on, has other blocks.
+#[track_caller]
+fn right_of_two(first: &str, second: &str, given: &str, expect: &str) {
+    let example = example(given, expect);
+    let text = format!(
+        "# Two\n\n```toml\n[version]\ncontract = \"main\"\nnumber = 2\neffective = 2026-06-01\n\n{second}\n```\n\n{example}"
+    );
+    let register = SourceFile { path: "register.md".to_owned(), text: REGISTER.to_owned() };
+    let second = SourceFile { path: "two.md".to_owned(), text };
+    let folder = read_folder(&[register, contract("main", first, ""), second]);
+    let figures = run_examples(&folder.unwrap_or_else(|errors| panic!("{errors}")));
+    assert_eq!(figures.len(), expect.lines().count());
+    for figure in figures {
+        assert!(figure.is_right, "{figure}");
+    }
+}
+
+const OTHERS: &str = "[base.Others]\nselect = { charges = { seller = \"ms\" } }\n";
+
+/// 10 % of 1,000 + 1,000 are 200; 20 % of 500 are 100.
+#[test]
+fn a_version_that_words_a_comparison_in_another_order_goes_on_with_each_part() {
+    let compared = |parts: &str| format!("{TERM}each = \"year\"\nat_window_end = true\ngreater_of = [{parts}]\n");
+    let (own, others) = ("{ rate = \"10%\", of = \"Sales\" }", "{ rate = \"20%\", of = \"Others\" }");
+    right_of_two(
+        &format!("{OTHERS}\n{}", compared(&format!("{own}, {others}"))),
+        &compared(&format!("{others}, {own}")),
+        "| charge a | 2026-05-01 | 1000 USD | lab |\n| charge b | 2026-07-01 | 1000 USD | lab |\n\
+         | charge c | 2026-07-02 | 500 USD | ms |",
+        "| fee | 2026-12 | 200 USD |",
+    );
+}
+
+/// Two parts of one measure are told apart by their order: 10 % of 1,000 and 20 % of 100, less 5 % of all, are 65.
+#[test]
+fn parts_of_one_measure_go_on_in_their_order() {
+    let wording = |rate: &str| {
+        let parts = format!("{{ rate = \"{rate}\", of = \"Sales\", less = [{{ rate = \"5%\", of = \"Sales\" }}] }}");
+        format!(
+            "{TERM}each = \"year\"\nat_window_end = true\ngreater_of = [{parts}, {{ rate = \"1%\", of = \"Others\" }}]\n"
+        )
+    };
+    right_of_two(
+        &format!("{OTHERS}\n{}", wording("10%")),
+        &wording("20%"),
+        "| charge a | 2026-05-01 | 1000 USD | lab |\n| charge b | 2026-07-01 | 100 USD | lab |",
+        "| fee | 2026-12 | 65 USD |",
     );
 }
 

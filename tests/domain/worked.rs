@@ -3,7 +3,7 @@
 use apportion::domain::contract::folder::{SourceFile, read_folder};
 use apportion::domain::simulate::examples::run_examples;
 
-const REGISTER: &str = r#"# Register
+pub const REGISTER: &str = r#"# Register
 
 ```toml
 [party]
@@ -58,13 +58,17 @@ of = "Sales"
     SourceFile { path: format!("{id}.md"), text }
 }
 
+pub fn example(given: &str, expect: &str) -> String {
+    format!(
+        "## Example: by hand\n\n| given | at | amount | seller |\n| --- | --- | --- | --- |\n{given}\n\n\
+         | expect | period | amount |\n| --- | --- | --- |\n{expect}\n"
+    )
+}
+
 /// What is told of the rows of an example that are wrong.
 #[track_caller]
 fn wrong(others: &[SourceFile], blocks: &str, given: &str, expect: &str) -> Vec<String> {
-    let example = format!(
-        "## Example: by hand\n\n| given | at | amount | seller |\n| --- | --- | --- | --- |\n{given}\n\n\
-         | expect | period | amount |\n| --- | --- | --- |\n{expect}\n"
-    );
+    let example = example(given, expect);
     let register = SourceFile { path: "register.md".to_owned(), text: REGISTER.to_owned() };
     let files: Vec<SourceFile> =
         [register, contract("main", blocks, &example)].into_iter().chain(others.to_vec()).collect();

@@ -37,6 +37,7 @@ pub mod run;
 mod spread;
 mod state;
 pub mod stretches;
+mod sums;
 mod table;
 mod term;
 mod total;

@@ -2,7 +2,6 @@
 
 use super::EngineError;
 use super::item::AttributesId;
-use super::leaf::Added;
 use super::life::calendar;
 use super::node::{Leaf, Leaves, evaluate, leaves_of};
 use super::outcome::{Cause, Lines};
@@ -10,7 +9,7 @@ use super::plan::{Step, StreamId, Work};
 use super::pro_rata::{part_of_window, part_of_year};
 use super::run::Engine;
 use super::state::{Group, Passing};
-use super::table::Bands;
+use super::sums::LeafSums;
 use super::term::Wanted;
 use super::watch::Total;
 use crate::domain::calendar::Window;
@@ -21,15 +20,12 @@ use crate::domain::contract::value::Table;
 use crate::domain::contract::window::WindowRule;
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span, last_instant_before, local_date};
-use std::collections::BTreeMap;
-use std::rc::Rc;
 
 /// A window that is being filled.
 #[derive(Clone, Debug)]
 pub(super) struct OpenWindow {
     pub place: WindowPlace,
-    /// Beside the leaves of the node.
-    sums: Vec<LeafSum>,
+    sums: LeafSums,
     /// What it yielded in earlier periods.
     yielded: Exact,
     /// What it is of, since then.
@@ -48,13 +44,6 @@ pub(super) struct WindowPlace {
     pub ordinal: u32,
     /// Whether the term ends with it.
     pub is_last: bool,
-}
-
-#[derive(Clone, Debug, Default)]
-struct LeafSum {
-    amount: Exact,
-    /// What is multiplied at the end with the rate that is reached then: by the wording and attributes of the items.
-    banded: BTreeMap<(*const Table, AttributesId), (Rc<Bands>, Exact)>,
 }
 
 /// Whether an amount is made of a whole window: it compares, is fixed, or has its rate from the window's end.
@@ -177,18 +166,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         let Some(window) = self.group_state(step.stream, group).and_then(|it| it.window.as_mut()) else {
             return Ok(());
         };
-        window.sums.resize_with(leaves.len(), LeafSum::default);
         window.base += &step.of.iter().filter_map(|stream| super::base::delta(passing, *stream)).cloned().sum();
-        for (sum, (leaf, added)) in window.sums.iter_mut().zip(leaves.iter().zip(added)) {
-            match added {
-                Added::Amount(amount) => sum.amount += &amount,
-                Added::Banded(bands, quantity) => {
-                    let key = (std::ptr::from_ref(leaf.table), passing.attributes);
-                    let (_, sum) = sum.banded.entry(key).or_insert_with(|| (bands, Exact::zero()));
-                    *sum += &quantity;
-                }
-            }
-        }
+        window.sums.add(&leaves, added, passing.attributes);
         Ok(())
     }
 
@@ -306,7 +285,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 continue;
             }
             let mut leaves =
-                WindowLeaves { engine: self, step, window: &window, tiers, term, group, at: last, next: 0 };
+                WindowLeaves { engine: self, step, window: &window, tiers, term, group, at: last, met: Vec::new() };
             let value = evaluate(node, &mut leaves)?;
             let amount = &value - &window.yielded;
             if let Some(state) = self.group_state(step.stream, group) {
@@ -423,7 +402,7 @@ impl<'a, L: Lines> Engine<'a, L> {
 
 impl OpenWindow {
     fn new(place: WindowPlace) -> Self {
-        Self { place, sums: Vec::new(), yielded: Exact::zero(), base: Exact::zero(), counted: Exact::zero() }
+        Self { place, sums: LeafSums::default(), yielded: Exact::zero(), base: Exact::zero(), counted: Exact::zero() }
     }
 }
 
@@ -442,14 +421,14 @@ struct WindowLeaves<'l, 'a, L> {
     term: Option<&'a Term>,
     group: AttributesId,
     at: Instant,
-    /// The place of the next leaf: they are met in the order of `leaves_of`.
-    next: usize,
+    /// What the leaves before are of: they are met in the order of `leaves_of`.
+    met: Vec<&'a Measure>,
 }
 
 impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
     fn leaf(&mut self, leaf: Leaf<'a>) -> Result<Exact, EngineError> {
-        let sum = self.window.sums.get(self.next);
-        self.next = self.next.saturating_add(1);
+        let sum = self.window.sums.of(leaf.of, self.met.iter().filter(|of| **of == leaf.of).count());
+        self.met.push(leaf.of);
         let mut amount = match (leaf.of, self.step.input(leaf.of)) {
             // What is looked up is looked up once: at the window's end.
             (Measure::Figure(name), None) => {
