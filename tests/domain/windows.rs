@@ -96,6 +96,36 @@ fn parts_of_one_measure_go_on_in_their_order() {
     );
 }
 
+/// 80 were spent before the version that commits to 100 a year, and 10 after: 10 are lacking.
+#[test]
+fn a_commitment_that_a_version_brings_counts_what_its_window_had_before() {
+    let share = format!("{TERM}rate = \"10%\"\nof = \"Sales\"\n");
+    let spent = "| charge a | 2026-05-01 | 80 USD | ms |\n\
+                 | charge b | 2026-07-01 | 10 USD | ms |\n| charge c | 2027-01-01 | 30 USD | ms |";
+    let of = "minimum = { is = \"100 USD\", each = \"year\", of = \"Others\" }\n";
+    let due = "| fee | 2026-12 | 10 USD |\n| fee | 2027-12 | 70 USD |";
+    right_of_two(&format!("{OTHERS}\n{share}"), &format!("{share}{of}"), spent, due);
+    // So it does in a window of another length: of the second quarter it had 80, of the third 10.
+    let by_quarter_of = "minimum = { is = \"100 USD\", each = \"quarter\", of = \"Others\" }\n";
+    let due = "| fee | 2026-06 | 20 USD |\n| fee | 2026-09 | 90 USD |\n| fee | 2027-03 | 70 USD |";
+    right_of_two(&format!("{OTHERS}\n{share}{of}"), &format!("{share}{by_quarter_of}"), spent, due);
+}
+
+/// The measure of a minimum is told apart as the term is.
+#[test]
+fn a_commitment_that_a_version_brings_counts_for_each_value_what_that_had() {
+    let share = format!("{TERM}rate = \"10%\"\nof = \"Sales\"\nper = [\"seller\"]\n");
+    let all = "[base.All]\nselect = { charges = {} }\n";
+    let of = "minimum = { is = \"100 USD\", each = \"year\", of = \"All\" }\n";
+    right_of_two(
+        &format!("{all}\n{share}"),
+        &format!("{share}{of}"),
+        "| charge a | 2026-05-01 | 80 USD | ms |\n| charge b | 2026-05-02 | 50 USD | lab |\n\
+         | charge c | 2026-07-01 | 10 USD | ms |",
+        "| fee | 2026-05 | 5 USD |\n| fee | 2026-12 | 60 USD |",
+    );
+}
+
 fn compared_with_cost(missing: &str, when: &str) -> String {
     format!(
         "[figure.Cost]\nunit = \"USD\"\nkind = \"flow\"\nmissing = \"{missing}\"\n\n[period.mid]\nevery = \"1 month\"\n\

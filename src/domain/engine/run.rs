@@ -274,6 +274,9 @@ impl<'a, L: Lines> Engine<'a, L> {
                 passing.deltas.set(step.stream, amount);
             }
         }
+        for step in self.epoch().map(|epoch| epoch.spending.as_slice()).unwrap_or_default() {
+            self.count_spend(step, passing);
+        }
         passing.deltas.clear();
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::leaf::ItemLeaves;
 use super::life::{calendar, instant};
 use super::node::evaluate;
 use super::outcome::{CapUse, Cause, Line, Lines};
-use super::plan::{CapId, Step, Stream, StreamName};
+use super::plan::{CapId, Step, Stream, StreamName, Work};
 use super::pro_rata::part_of_window;
 use super::run::{Engine, content};
 use super::state::{CapInForce, Passing, Waiting};
@@ -163,8 +163,26 @@ impl<'a, L: Lines> Engine<'a, L> {
         let counted: Exact = measures.cloned().sum();
         self.open_minimum(step, term, group, passing.at);
         let state = self.group_state(step.stream, group);
-        if let Some(window) = state.and_then(|state| state.minimum_window.as_mut()) {
-            window.counted += &counted;
+        if let Some(state) = state {
+            state.spent += &counted;
+            if let Some(window) = &mut state.minimum_window {
+                window.counted += &counted;
+            }
+        }
+    }
+
+    /// Counts what a term's measures come to before a version that gives it a minimum of that.
+    pub(super) fn count_spend(&mut self, step: &'a Step<'a>, passing: &Passing<'_>) {
+        let Work::Term(Term { per, minimum: Some(minimum), .. }) = &step.work else { return };
+        let mut times = [Some(passing.at), named_at(step, passing)].into_iter().flatten();
+        if !times.all(|at| self.life(step, at).is_some()) {
+            return;
+        }
+        let measures = minimum.of.iter().filter_map(|measure| delta(passing, step.input(measure)?));
+        let spent: Exact = measures.cloned().sum();
+        let group = self.group(per, step, passing.attributes, passing.at);
+        if let Some(state) = self.group_state(step.stream, group).filter(|_| !spent.is_zero()) {
+            state.spent += &spent;
         }
     }
 

@@ -198,8 +198,10 @@ impl<'a, L: Lines> Engine<'a, L> {
         if state.minimum_window.is_none() {
             let mut window = place.map(OpenWindow::new);
             // A version may bring the minimum in the middle of its window.
-            if let Some(window) = window.as_mut().filter(|_| minimum.of.is_empty()) {
-                window.counted = state.accrued_since(window.place.span.start);
+            if let Some(window) = &mut window {
+                let start = window.place.span.start;
+                let is_own = minimum.of.is_empty();
+                window.counted = if is_own { state.accrued_since(start) } else { state.spent_since(start) };
             }
             state.minimum_window = window;
         }
