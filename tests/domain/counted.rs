@@ -52,6 +52,35 @@ fn a_refund_of_what_an_amount_did_not_count_takes_nothing_off() {
     );
 }
 
+const NET: &str = "[base.Net]\nselect = { base = \"Sales\" }\n\
+                   less = [{ deductions = [\"refund\"], at = \"own_date\" }]\n\n";
+const REFUNDED: &str = "| charge a | 2026-02-02 | 1000 USD | lab |\n| refund r of a | 2026-03-03 | 1000 USD | |";
+
+/// The lesser of 20 % and 3 % of 1,000 are 30, on the way back too; the greater of both 200.
+#[test]
+fn a_comparison_of_each_item_goes_the_same_way_back() {
+    let (most, least) = ("{ rate = \"20%\", of = \"Net\" }", "{ rate = \"3%\", of = \"Net\" }");
+    let right_of = |kind: &str, owed: u32| {
+        let each = format!("{NET}{TERM}each = \"item\"\n{kind} = [{most}, {least}]");
+        right(&[], &each, REFUNDED, &format!("| fee | 2026-02 | {owed} USD |\n| fee | 2026-03 | -{owed} USD |"));
+    };
+    right_of("lesser_of", 30);
+    right_of("greater_of", 200);
+}
+
+/// Of 1,000 less 3 % are 970, on the way back too.
+#[test]
+fn a_comparison_within_a_base_goes_the_same_way_back() {
+    let base = "[base.Kept]\nselect = { base = \"Net\" }\n\
+                less = [{ lesser_of = [{ rate = \"20%\", of = \"Net\" }, { rate = \"3%\", of = \"Net\" }], at = \"own_date\" }]\n\n";
+    right(
+        &[],
+        &format!("{NET}{base}{TERM}rate = \"10%\"\nof = \"Kept\""),
+        REFUNDED,
+        "| fee | 2026-02 | 97 USD |\n| fee | 2026-03 | -97 USD |",
+    );
+}
+
 /// What the term `fee` of one document rests on.
 fn rests_on(blocks: &str) -> Vec<String> {
     let register = "# Register\n\n```toml\n[party]\nlab.name = \"Lab\"\nms.name = \"Cloud\"\naws.name = \"Web\"\n```\n";

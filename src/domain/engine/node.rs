@@ -60,6 +60,71 @@ impl<'n> Leaf<'n> {
     }
 }
 
+/// What a step back takes off: what the same step up would have come to.
+struct Back<'l, L>(&'l mut L);
+
+impl<'n, L: Leaves<'n>> Leaves<'n> for Back<'_, L> {
+    fn leaf(&mut self, leaf: Leaf<'n>) -> Result<Exact, EngineError> {
+        Ok(-self.0.leaf(leaf)?)
+    }
+
+    fn fixed(&mut self, table: &'n Table) -> Result<Exact, EngineError> {
+        self.0.fixed(table)
+    }
+
+    fn factor(&mut self, table: &'n Table) -> Result<Exact, EngineError> {
+        self.0.factor(table)
+    }
+}
+
+/// The value of a node at an item, of which it is made by itself; one below zero goes the same way back.
+///
+/// # Errors
+/// A leaf has none.
+pub fn evaluate_item<'n>(
+    node: &'n Node,
+    leaves: &mut impl Leaves<'n>,
+    is_below_zero: bool,
+) -> Result<Exact, EngineError> {
+    match is_below_zero {
+        true => Ok(-evaluate(node, &mut Back(leaves))?),
+        false => evaluate(node, leaves),
+    }
+}
+
+/// A measure and what it is multiplied with.
+#[derive(Clone, Copy)]
+pub struct Leaf<'n> {
+    pub of: &'n Measure,
+    pub table: &'n Table,
+    pub blocks: Option<Blocks<'n>>,
+    /// A yearly part: for the days of the window.
+    pub yearly: Option<DayCount>,
+}
+
+/// A price is for so many units.
+#[derive(Clone, Copy)]
+pub struct Blocks<'n> {
+    pub size: &'n Exact,
+    pub part: &'n PartBlock,
+}
+
+impl<'n> Leaf<'n> {
+    fn of_node(kind: &'n NodeKind) -> Option<Self> {
+        match kind {
+            NodeKind::Share { of, rate } => Some(Self { of, table: rate, blocks: None, yearly: None }),
+            NodeKind::Yearly { of, rate, day_count } => {
+                Some(Self { of, table: rate, blocks: None, yearly: Some(*day_count) })
+            }
+            NodeKind::Price { of, price, per_units, part_block } => {
+                let blocks = Some(Blocks { size: per_units, part: part_block });
+                Some(Self { of, table: price, blocks, yearly: None })
+            }
+            NodeKind::Fixed(_) | NodeKind::GreatestOf(_) | NodeKind::LeastOf(_) | NodeKind::Sum(_) => None,
+        }
+    }
+}
+
 /// The value of a node.
 ///
 /// # Errors

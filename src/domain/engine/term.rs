@@ -6,7 +6,7 @@ use super::cap::{CapState, Taken};
 use super::item::{AttributesId, Content};
 use super::leaf::ItemLeaves;
 use super::life::{calendar, instant};
-use super::node::evaluate;
+use super::node::evaluate_item;
 use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::{CapId, Step, Stream, StreamName, Work};
 use super::pro_rata::part_of_window;
@@ -56,7 +56,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             self.needs_items();
         }
         let mut leaves = ItemLeaves { engine: self, step, passing, tiers: amount.tiers.as_ref(), group };
-        let value = evaluate(&amount.node, &mut leaves)?;
+        let value =
+            evaluate_item(&amount.node, &mut leaves, step.needs_whole && is_below_zero(step, &amount.node, passing))?;
         if let Some(state) = self.group_state(step.stream, group) {
             state.accrued += &value;
         }
@@ -104,7 +105,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             self.needs_items();
         }
         let mut leaves = ItemLeaves { engine: self, step, passing, tiers: term.tiers.as_ref(), group };
-        let amount = evaluate(node, &mut leaves)?;
+        let amount = evaluate_item(node, &mut leaves, step.needs_whole && is_below_zero(step, node, passing))?;
         // Of what only counts beside its amount it yields nothing, not even zero, to what draws on it.
         if !is_of_amount {
             return Ok(None);
@@ -419,6 +420,12 @@ fn is_touched(step: &Step<'_>, passing: &Passing<'_>) -> bool {
 /// Whether what passes is of a term's amount, and not of its pool's use or its minimum's spend alone.
 fn is_of_amount(step: &Step<'_>, passing: &Passing<'_>) -> bool {
     step.of.iter().any(|of| delta(passing, *of).is_some())
+}
+
+/// Whether what passes takes off of what a node is of: where that compares, or adds a sum, it goes the same way back.
+pub(super) fn is_below_zero(step: &Step<'_>, node: &Node, passing: &Passing<'_>) -> bool {
+    let sum: Exact = node.measures().into_iter().filter_map(|it| delta(passing, step.input(it)?)).cloned().sum();
+    sum.is_negative()
 }
 
 /// A table that is asked at an item, or for a window.
