@@ -53,10 +53,16 @@ fn right_of_two(first: &str, second: &str, given: &str, expect: &str) {
     let text = format!(
         "# Two\n\n```toml\n[version]\ncontract = \"main\"\nnumber = 2\neffective = 2026-06-01\n\n{second}\n```\n\n{example}"
     );
-    let register = SourceFile { path: "register.md".to_owned(), text: REGISTER.to_owned() };
     let second = SourceFile { path: "two.md".to_owned(), text };
-    let folder = read_folder(&[register, contract("main", first, ""), second]);
-    let figures = run_examples(&folder.unwrap_or_else(|errors| panic!("{errors}")));
+    all_right(&[contract("main", first, ""), second], expect);
+}
+
+#[track_caller]
+fn all_right(documents: &[SourceFile], expect: &str) {
+    let text = format!("{REGISTER}\n```toml\n[party.aws]\nname = \"Web\"\n```\n");
+    let register = SourceFile { path: "register.md".to_owned(), text };
+    let files: Vec<SourceFile> = [register].into_iter().chain(documents.to_vec()).collect();
+    let figures = run_examples(&read_folder(&files).unwrap_or_else(|errors| panic!("{errors}")));
     assert_eq!(figures.len(), expect.lines().count());
     for figure in figures {
         assert!(figure.is_right, "{figure}");
@@ -141,4 +147,39 @@ fn the_last_figure_stands_at_the_end_of_each_period_of_a_window_that_ends_within
     let given = "| figure Cost g | 2026-01 | 100 USD | |\n| charge a | 2026-03-01 | 1000 USD | lab |";
     let mid = compared_with_cost("last", "each = \"mid\"");
     right(&[], &mid, given, "| fee | 2026-02 | 1 USD |\n| fee | 2026-03 | 90 USD |");
+}
+
+fn ended_in_may(owed: &str) -> String {
+    format!(
+        "[fact.stop]\nkind = \"event\"\nby = \"lab\"\n\n[base.Net]\nselect = {{ base = \"Sales\" }}\n\
+         less = [{{ deductions = [\"refund\"], at = \"own_date\" }}]\n\n\
+         {TERM}until = \"stop\"\ntail = {{ lasts = \"12 months\", of = \"all\" }}\n{owed}"
+    )
+}
+
+const AFTER_ITS_END: &str = "| fact stop | 2026-06-01 | | |\n| charge a | 2026-07-02 | 100 USD | lab |\n\
+                             | charge b | 2026-08-02 | 1000 USD | lab |\n| refund r of a | 2026-09-03 | 40 USD | |";
+
+/// After the end in May 10 % are owed, and no floor, fee or sum beside it; what limits it goes on.
+#[test]
+fn what_is_owed_whatever_is_sold_ends_with_the_term() {
+    let tenth = "{ rate = \"10%\", of = \"Net\" }";
+    let fixed = "{ fixed = \"20 USD\" }";
+    let after = "| fee | 2026-06 | 0 USD |\n| fee | 2026-07 | 10 USD |\n| fee | 2026-08 | 100 USD |\n| fee | 2026-09 | -4 USD |";
+    for (kind, before) in [("greater_of", 20), ("sum", 20)] {
+        let expect = format!("| fee | 2026-05 | {before} USD |\n{after}");
+        right(&[], &ended_in_may(&format!("each = \"month\"\n{kind} = [{tenth}, {fixed}]")), AFTER_ITS_END, &expect);
+    }
+    let limited = "| fee | 2026-06 | 0 USD |\n| fee | 2026-07 | 10 USD |\n| fee | 2026-08 | 20 USD |";
+    right(&[], &ended_in_may(&format!("each = \"month\"\nlesser_of = [{tenth}, {fixed}]")), AFTER_ITS_END, limited);
+}
+
+/// Of a sum on two days the second comes after the end; a tenth of what was sold by then, 100, is owed still.
+#[test]
+fn a_sum_on_a_day_after_the_end_is_not_owed() {
+    let days = "on = [2026-05-01, 2026-08-01]";
+    let fee = "| fee | 2026-05 | 7 USD |\n| fee | 2026-08 | 0 USD |";
+    right(&[], &ended_in_may(&format!("{days}\nfixed = \"7 USD\"")), AFTER_ITS_END, fee);
+    let tenth = "| fee | 2026-05 | 0 USD |\n| fee | 2026-08 | 10 USD |";
+    right(&[], &ended_in_may(&format!("{days}\nrate = \"10%\"\nof = \"Sales\"")), AFTER_ITS_END, tenth);
 }

@@ -66,6 +66,11 @@ impl<'a, L: Lines> Leaves<'a> for ItemLeaves<'_, 'a, '_, L> {
     fn factor(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
         self.engine.number(self.step, table, self.passing.attributes, (self.passing.at, None))
     }
+
+    /// What is owed on a day is not of an item.
+    fn guarantees(&self) -> bool {
+        self.passing.cause != Cause::On || !self.engine.is_in_tail(self.step, self.passing.at)
+    }
 }
 
 impl<'a, L: Lines> Engine<'a, L> {

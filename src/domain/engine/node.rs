@@ -25,38 +25,10 @@ pub trait Leaves<'n> {
     /// # Errors
     /// As `leaf`.
     fn factor(&mut self, table: &'n Table) -> Result<Exact, EngineError>;
-}
 
-/// A measure and what it is multiplied with.
-#[derive(Clone, Copy)]
-pub struct Leaf<'n> {
-    pub of: &'n Measure,
-    pub table: &'n Table,
-    pub blocks: Option<Blocks<'n>>,
-    /// A yearly part: for the days of the window.
-    pub yearly: Option<DayCount>,
-}
-
-/// A price is for so many units.
-#[derive(Clone, Copy)]
-pub struct Blocks<'n> {
-    pub size: &'n Exact,
-    pub part: &'n PartBlock,
-}
-
-impl<'n> Leaf<'n> {
-    fn of_node(kind: &'n NodeKind) -> Option<Self> {
-        match kind {
-            NodeKind::Share { of, rate } => Some(Self { of, table: rate, blocks: None, yearly: None }),
-            NodeKind::Yearly { of, rate, day_count } => {
-                Some(Self { of, table: rate, blocks: None, yearly: Some(*day_count) })
-            }
-            NodeKind::Price { of, price, per_units, part_block } => {
-                let blocks = Some(Blocks { size: per_units, part: part_block });
-                Some(Self { of, table: price, blocks, yearly: None })
-            }
-            NodeKind::Fixed(_) | NodeKind::GreatestOf(_) | NodeKind::LeastOf(_) | NodeKind::Sum(_) => None,
-        }
+    /// Whether sums are owed whatever was sold; not after a term's end.
+    fn guarantees(&self) -> bool {
+        true
     }
 }
 
@@ -130,40 +102,46 @@ impl<'n> Leaf<'n> {
 /// # Errors
 /// A leaf has none.
 pub fn evaluate<'n>(node: &'n Node, leaves: &mut impl Leaves<'n>) -> Result<Exact, EngineError> {
-    let mut value = match &node.kind {
+    let guarantees = leaves.guarantees();
+    value(node, leaves, guarantees)
+}
+
+fn value<'n>(node: &'n Node, leaves: &mut impl Leaves<'n>, guarantees: bool) -> Result<Exact, EngineError> {
+    let is_fixed = |node: &Node| matches!(node.kind, NodeKind::Fixed(_));
+    let mut all = |nodes: &'n [Node], limits: bool, both: fn(Exact, Exact) -> Exact| {
+        let mut found: Option<Exact> = None;
+        for node in nodes {
+            let value = value(node, leaves, guarantees || limits && is_fixed(node))?;
+            // A floor that holds no more is no floor of zero either.
+            if !guarantees && !limits && is_fixed(node) {
+                continue;
+            }
+            found = Some(match found {
+                Some(other) => both(other, value),
+                None => value,
+            });
+        }
+        Ok(found.unwrap_or_default())
+    };
+    let mut value_of = match &node.kind {
+        NodeKind::GreatestOf(nodes) => all(nodes, false, Exact::max)?,
+        NodeKind::LeastOf(nodes) => all(nodes, true, Exact::min)?,
+        NodeKind::Sum(nodes) => all(nodes, false, |sum, value| &sum + &value)?,
+        NodeKind::Fixed(_) if !guarantees => Exact::zero(),
+        NodeKind::Fixed(table) => leaves.fixed(table)?,
         kind @ (NodeKind::Share { .. } | NodeKind::Yearly { .. } | NodeKind::Price { .. }) => match Leaf::of_node(kind)
         {
             Some(leaf) => leaves.leaf(leaf)?,
             None => Exact::zero(),
         },
-        NodeKind::Fixed(table) => leaves.fixed(table)?,
-        NodeKind::GreatestOf(nodes) => of_all(nodes, leaves, Exact::max)?,
-        NodeKind::LeastOf(nodes) => of_all(nodes, leaves, Exact::min)?,
-        NodeKind::Sum(nodes) => of_all(nodes, leaves, |sum, value| &sum + &value)?,
     };
     for factor in &node.times {
-        value = &value * &leaves.factor(factor)?;
+        value_of = &value_of * &leaves.factor(factor)?;
     }
     for less in &node.less {
-        value = &value - &evaluate(less, leaves)?;
+        value_of = &value_of - &value(less, leaves, true)?;
     }
-    Ok(value)
-}
-
-fn of_all<'n>(
-    nodes: &'n [Node],
-    leaves: &mut impl Leaves<'n>,
-    both: impl Fn(Exact, Exact) -> Exact,
-) -> Result<Exact, EngineError> {
-    let mut found: Option<Exact> = None;
-    for node in nodes {
-        let value = evaluate(node, leaves)?;
-        found = Some(match found {
-            Some(other) => both(other, value),
-            None => value,
-        });
-    }
-    Ok(found.unwrap_or_default())
+    Ok(value_of)
 }
 
 /// The leaves of a node in their order.

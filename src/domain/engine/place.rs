@@ -1,4 +1,4 @@
-//! The place of the window in which an item lies, for rows that name it where an amount is not made of whole windows.
+//! Where in the life of its term something lies: in which of its windows, for rows that name its place, and in its tail.
 
 use super::life::{calendar, instant};
 use super::outcome::Lines;
@@ -30,6 +30,12 @@ impl<'a, L: Lines> Engine<'a, L> {
         let calendar = calendar(step.agreement, &counting.each, self.known)?;
         let (first, whole) = (calendar.window(local_date(from, zone))?, calendar.window(local_date(at, zone))?);
         calendar.ordinal(whole, first.first_day)
+    }
+
+    /// Whether a term goes on after its end then, without what it guarantees.
+    pub(super) fn is_in_tail(&self, step: &Step<'a>, at: Instant) -> bool {
+        let state = self.streams.get(step.stream.place());
+        state.is_some_and(|state| state.stretches.iter().any(|it| it.is_tail && it.span.contains(at)))
     }
 
     /// When a term began that is in force at an instant: its tail goes on in the windows of what it follows.

@@ -189,10 +189,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     pub(super) fn open_minimum(&mut self, step: &Step<'a>, term: &Term, group: AttributesId, at: Instant) {
         let Some(minimum) = &term.minimum else { return };
         // Guarantees do not go on after the end.
-        let is_tail = self
-            .streams
-            .get(step.stream.place())
-            .is_some_and(|state| state.stretches.iter().any(|stretch| stretch.is_tail && stretch.span.contains(at)));
+        let is_tail = self.is_in_tail(step, at);
         let place = self.window_place(step, &minimum.each, at).filter(|_| !is_tail);
         let Some(state) = self.group_state(step.stream, group) else { return };
         if state.minimum_window.is_none() {
@@ -463,5 +460,9 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
 
     fn factor(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
         self.engine.number(self.step, table, self.group, (self.at, Some(self.window.place.ordinal)))
+    }
+
+    fn guarantees(&self) -> bool {
+        !self.engine.is_in_tail(self.step, self.at)
     }
 }
