@@ -183,3 +183,20 @@ fn a_sum_on_a_day_after_the_end_is_not_owed() {
     let tenth = "| fee | 2026-05 | 0 USD |\n| fee | 2026-08 | 10 USD |";
     right(&[], &ended_in_may(&format!("{days}\nrate = \"10%\"\nof = \"Sales\"")), AFTER_ITS_END, tenth);
 }
+
+/// Of 1,200 in 2026 eleven parts of twelve go to the one; of 1,200 in 2027 all go to the other.
+#[test]
+fn a_pool_of_a_year_is_shared_by_what_was_used_in_that_year() {
+    let pool = "[base.Use]\nselect = { units = { seller = \"lab\" } }\n\n[term.pool]\npayer = \"lab\"\n\
+                payee = { by = \"Use\", each = \"channel\", parties = { x = \"ms\", y = \"aws\" }, if_none = \"equal\" }\n\
+                fixed = \"1200 USD\"\neach = \"year\"";
+    let expect = "| pool | ms | 2026-12 | 1100 USD |\n| pool | aws | 2026-12 | 100 USD |\n\
+                  | pool | ms | 2027-12 | 0 USD |\n| pool | aws | 2027-12 | 1200 USD |";
+    let example = format!(
+        "## Example: a pool\n\n| given | at | amount | seller | channel | quantity |\n| --- | --- | --- | --- | --- | --- |\n\
+         | charge a | 2026-05-02 | 1000 USD | lab | x | 11 |\n| charge b | 2026-12-03 | 1000 USD | lab | y | 1 |\n\
+         | charge c | 2027-01-01 | 1000 USD | lab | y | 3 |\n\n\
+         | expect | payee | period | amount |\n| --- | --- | --- | --- |\n{expect}\n"
+    );
+    all_right(&[contract("main", pool, &example)], expect);
+}

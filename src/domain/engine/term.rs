@@ -14,14 +14,14 @@ use super::run::{Engine, content};
 use super::state::{CapInForce, Passing, Waiting};
 use super::table::{Bands, Circumstances};
 use super::watch::Total;
-use super::window::WindowPlace;
-use crate::domain::contract::measure::{Amount, Measure};
+use super::window::{WindowPlace, window_rule};
+use crate::domain::contract::measure::{Amount, Measure, Node};
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::{Cap, Excess, Payees, Tail, TailItems, Term, Tiers};
 use crate::domain::contract::value::Notice;
 use crate::domain::ids::{PartyId, TermId};
 use crate::domain::money::Exact;
-use crate::domain::period::{Instant, Span, local_date};
+use crate::domain::period::{Instant, Span, last_instant_before, local_date};
 use std::collections::BTreeSet;
 
 /// An accrual on its way to the books.
@@ -190,7 +190,12 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// Counts usage by which a pool is shared.
     fn share_usage(&mut self, step: &Step<'a>, term: &Term, passing: &Passing<'_>) {
         let Some(usage) = step.shared_by.and_then(|stream| delta(passing, stream)) else { return };
-        let date = local_date(passing.at, step.agreement.head.zone);
+        // What is owed at the end of a window is shared by what was used in all of it.
+        let rule =
+            (step.is_of_window && term.at_window_end).then(|| window_rule(term.each.as_ref(), term.tiers.as_ref()));
+        let window = rule.and_then(|rule| self.window_place(step, rule, passing.at));
+        let at = window.map_or(passing.at, |window| last_instant_before(window.span.end));
+        let date = local_date(at, step.agreement.head.zone);
         let Some(period) = step.agreement.head.settlement.window(date) else { return };
         let party = match &term.payees {
             Payees::One(_) | Payees::Parts(_) => None,
@@ -417,15 +422,15 @@ fn is_touched(step: &Step<'_>, passing: &Passing<'_>) -> bool {
     step.streams().any(|stream| delta(passing, stream).is_some())
 }
 
-/// Whether what passes is of a term's amount, and not of its pool's use or its minimum's spend alone.
-fn is_of_amount(step: &Step<'_>, passing: &Passing<'_>) -> bool {
-    step.of.iter().any(|of| delta(passing, *of).is_some())
-}
-
 /// Whether what passes takes off of what a node is of: where that compares, or adds a sum, it goes the same way back.
 pub(super) fn is_below_zero(step: &Step<'_>, node: &Node, passing: &Passing<'_>) -> bool {
     let sum: Exact = node.measures().into_iter().filter_map(|it| delta(passing, step.input(it)?)).cloned().sum();
     sum.is_negative()
+}
+
+/// Whether what passes is of a term's amount, and not of its pool's use or its minimum's spend alone.
+fn is_of_amount(step: &Step<'_>, passing: &Passing<'_>) -> bool {
+    step.of.iter().any(|of| delta(passing, *of).is_some())
 }
 
 /// A table that is asked at an item, or for a window.
