@@ -3,6 +3,9 @@
 
 use crate::worked::{contract, right};
 use apportion::domain::contract::folder::{SourceFile, read_folder};
+use apportion::domain::ids::DefinedTerm;
+use apportion::domain::period::parse_instant;
+use apportion::domain::record::{Fact, Subject, first_fact};
 
 const TERM: &str = "[term.fee]\npayer = \"lab\"\npayee = \"ms\"\n";
 const GO: &str = "[fact.go]\nkind = \"event\"\nby = \"lab\"\nskip = 1\n\n";
@@ -35,6 +38,24 @@ fn nothing_is_owed_at_facts_that_are_skipped() {
 fn facts_that_are_skipped_are_not_counted() {
     let counted = format!("{GO}[base.Goes]\nselect = {{ facts = \"go\" }}\n\n{TERM}price = \"3 USD\"\nof = \"Goes\"");
     right(&[], &counted, GOES, "| fee | 2026-05 | 3 USD |\n| fee | 2026-06 | 3 USD |");
+}
+
+#[test]
+fn a_right_ends_at_the_first_fact_that_counts() {
+    let told = |at: &str| Fact {
+        contract: "main".into(),
+        name: DefinedTerm::new("go"),
+        by: "lab".into(),
+        at: parse_instant(at).expect("an instant"),
+        until: None,
+        about: Subject::default(),
+        party: None,
+        evidence: String::new(),
+    };
+    let (first, second) = (told("2026-05-01T00:00:00Z"), told("2026-06-01T00:00:00Z"));
+    let ends = |facts: &[Fact]| first_fact(facts, &"main".into(), &DefinedTerm::new("go"), 1);
+    assert_eq!(ends(std::slice::from_ref(&first)), None);
+    assert_eq!(ends(&[second.clone(), first]), Some(second.at));
 }
 
 /// What was sold before the amount began is not in it, and nor is what is taken off of that.
