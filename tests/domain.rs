@@ -21,6 +21,8 @@ mod language;
 mod language_terms;
 #[path = "domain/language_whole.rs"]
 mod language_whole;
+#[path = "domain/meant.rs"]
+mod meant;
 #[path = "domain/records.rs"]
 mod records;
 #[path = "domain/reference.rs"]

@@ -22,6 +22,7 @@ pub mod schema;
 pub mod selector;
 pub mod term;
 pub mod value;
+pub mod whole;
 pub mod window;
 
 use super::calendar::{Calendar, Window};
