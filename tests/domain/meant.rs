@@ -84,3 +84,18 @@ fn a_level_counts_as_an_amount_of_each_window() {
     let minimum = "[term.fee]\nminimum = { is = \"100 USD\", each = \"month\", of = \"Monthly\" }";
     right(&format!("{WORTH}{amount}{minimum}"), given, "| fee | 2026-04 | 100 USD |\n| fee | 2026-05 | 20 USD |");
 }
+
+/// February: 500 at 10 % and 500 at 20 %. March has no window.
+#[test]
+fn what_counts_stops_after_the_last_window_that_is_listed() {
+    let listed = "[period.two]\nstarts = [2026-01-01, 2026-02-01, 2026-03-01]\n\n[term.fee]\nof = \"Sales\"\n";
+    let given = "| charge a | 2026-02-02 | 1000 USD | lab | |\n| charge b | 2026-03-02 | 100 USD | lab | |";
+    let tiers = "rate = [{ up_to = \"500 USD\", is = \"10%\" }, { otherwise = \"20%\" }]\n\
+                 tiers = { apply = \"marginal\", each = \"two\", from = 2026-01-01 }";
+    right(&format!("{listed}{tiers}"), given, "| fee | 2026-02 | 150 USD |\n| fee | 2026-03 | stops |");
+    let ends = format!("{listed}{tiers}\nthrough = 2026-02-28");
+    right(&ends, given, "| fee | 2026-02 | 150 USD |\n| fee | 2026-03 | 0 USD |");
+    let cap = "rate = \"10%\"\ncap = { is = [{ period = 1, is = \"20 USD\" }, { otherwise = \"50 USD\" }], each = \"two\", \
+               from = 2026-01-01, opening = \"0 USD\", excess = \"lost\" }";
+    right(&format!("{listed}{cap}"), given, "| fee | 2026-02 | 50 USD |\n| fee | 2026-03 | stops |");
+}
