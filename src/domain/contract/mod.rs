@@ -21,6 +21,7 @@ pub mod rights;
 pub mod schema;
 pub mod selector;
 pub mod term;
+pub mod unmeant;
 pub mod value;
 pub mod whole;
 pub mod window;
