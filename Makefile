@@ -11,18 +11,22 @@ export SQLX_OFFLINE := true
 
 BIN := $(or $(CARGO_TARGET_DIR),target)/debug/apportion
 
+# Said whatever was built before: other flags or features build anew.
+say-build := @echo "Building Apportion: the first build takes minutes, later ones seconds."
+
 .PHONY: help
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: prepare ## the whole way on real parts: a month of usage to a statement, served until Ctrl-C
-	@[[ -x $(BIN) ]] || echo "Building Apportion: the first build takes minutes, later ones seconds."
+	$(say-build)
 	@cargo build --locked
 	@scripts/services run demo -- $(BIN) demo
 
 .PHONY: test
 test: prepare ## every test, against a Postgres and a Kafka of their own
+	$(say-build)
 	@cargo test --locked --no-run
 	@# optimised, for thousands of random histories
 	cargo test --locked --no-default-features --config profile.test.package.apportion.opt-level=1 --test audit
@@ -67,6 +71,11 @@ bench-engine: prepare ## how fast the engine is, beside DuckDB (needs Python and
 	@cargo bench --locked --no-default-features --bench engine --no-run
 	@$(DUCKDB)/bin/python benches/engine.py "cargo bench --locked --quiet --no-default-features --bench engine" .local/charges.csv
 
+.PHONY: bench-ingest
+bench-ingest: prepare ## how fast usage is taken in, beside COPY, a merge and row-wise inserts (ARGS="--rounds 1"); not part of test
+	@cargo bench --locked --bench ingest --no-run
+	@scripts/services run bench -- cargo bench --locked --quiet --bench ingest -- $(ARGS)
+
 .PHONY: up
 up: ## start Postgres and Kafka and keep them running; `scripts/services env` tells where
 	@scripts/services up
@@ -77,6 +86,7 @@ down: ## stop what `make up` started; the data stays
 
 .PHONY: interop
 interop: prepare ## every route of the API against its description, by schemathesis (needs Python; not part of test)
+	$(say-build)
 	@cargo build --locked
 	@scripts/interop
 

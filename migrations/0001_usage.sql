@@ -1,5 +1,5 @@
 -- usage as reported, for ever: events, corrections and voids, what became of each message, exact rollups,
--- and how far each kafka partition has been read. tables are append-only, but for those that say what is known by now: offsets, the
+-- and how far each kafka partition and file has been read. tables are append-only, but for those that say what is known by now: offsets, the
 -- watermark, and the payloads of rejections, which expire.
 
 -- refuses any change of a row that must stand for ever; attached to every append-only table.
@@ -273,7 +273,14 @@ create table kafka_offset (
   primary key (cluster_id, topic, partition)
 );
 
--- what was handed out as a watermark, and what was stored of a partition, stands: both only move forward.
+-- how far a file was taken in by a run that did not end: so many rows of it, from its start, are stored. a run that
+-- ends leaves none, as a file may be read again.
+create table file_position (
+  file_digest bytea primary key check (length(file_digest) = 32),  -- of what it holds, and how it is read
+  rows_taken bigint not null check (rows_taken > 0)
+);
+
+-- what was handed out as a watermark, and what was stored of a partition or file, stands: all only move forward.
 create function refuse_moving_back() returns trigger language plpgsql as $$
 begin
   raise exception '% only moves forward', tg_table_name using errcode = 'restrict_violation';
@@ -290,6 +297,10 @@ create trigger stays before delete or truncate on recorded_alone
 create trigger moves_forward before update on kafka_offset for each row
   when (new.next_offset < old.next_offset
     or (new.cluster_id, new.topic, new.partition) <> (old.cluster_id, old.topic, old.partition))
+  execute function refuse_moving_back();
+
+create trigger moves_forward before update on file_position for each row
+  when (new.rows_taken < old.rows_taken or new.file_digest <> old.file_digest)
   execute function refuse_moving_back();
 
 call make_append_only('installation', 'usage_batch', 'usage_dimension', 'usage_event', 'usage_amendment',

@@ -194,6 +194,7 @@ impl Config {
                 return Err(ConfigError::NoFile { path: path.clone() });
             }
             figment = figment.merge(Toml::file_exact(path));
+            figment.data().map_err(|error| figment_error(&figment, error))?; // while the file is the last
         }
         for layer in environment_layers(&sources.environment, &defaults)? {
             figment = figment.merge(layer);
@@ -293,15 +294,17 @@ fn flatten_into(figment: &Figment, key: &str, value: &Value, flat: &mut Flat) {
 }
 
 fn origin(figment: &Figment, tag: Tag) -> String {
-    let Some(metadata) = figment.get_metadata(tag) else { return "default".to_owned() };
-    match &metadata.source {
-        Some(Source::File(path)) => path.display().to_string(),
-        _ => metadata.name.to_string(),
-    }
+    figment.get_metadata(tag).map_or_else(|| "default".to_owned(), place)
+}
+
+/// The file, or what else sets something.
+fn place(metadata: &Metadata) -> String {
+    let file = metadata.source.as_ref().and_then(Source::file_path);
+    file.map_or_else(|| metadata.name.to_string(), |path| path.display().to_string())
 }
 
 fn figment_error(figment: &Figment, error: figment::Error) -> ConfigError {
-    let place = error.metadata.as_ref().or_else(|| figment.metadata().next()).map_or("", |metadata| &*metadata.name);
+    let place = error.metadata.as_ref().or_else(|| figment.metadata().last()).map(place).unwrap_or_default();
     let at = error.path.join(".");
     // Of a setting that may hold a password the kind alone: figment's own text would quote what stands there.
     let is_secret = at == "database.url" || at.starts_with(OPEN_SECTION);
@@ -312,7 +315,7 @@ fn figment_error(figment: &Figment, error: figment::Error) -> ConfigError {
         figment::error::Kind::UnknownVariant(_, expected) => {
             format!("{place}: \"{at}\" must be one of {}", expected.join(", "))
         }
-        _ if at.is_empty() => format!("{place}: {error}"),
+        kind if at.is_empty() => format!("{place}: {kind}"),
         _ if is_secret => format!("{place}: \"{at}\" has a value that cannot be used"),
         kind => format!("{place}: \"{at}\": {kind}"),
     };

@@ -25,6 +25,8 @@ mod dashboards;
 mod demo;
 #[path = "service/doors.rs"]
 mod doors;
+#[path = "service/files.rs"]
+mod files;
 #[path = "service/finding_faults.rs"]
 mod finding_faults;
 #[path = "service/explain.rs"]

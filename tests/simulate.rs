@@ -187,3 +187,81 @@ fn the_exit_status_tells_how_it_ended() {
     let other = Command::new(env!("CARGO_BIN_EXE_apportion")).args(["config", "show", "--format", "csv"]).output();
     assert_eq!(other.expect("the program").status.code(), Some(3));
 }
+
+/// Two events of one misspelt deployment and a conflict beside what counts.
+const UNCOUNTED: &str = r#"{"kind":"usage","source":"s","id":"x1","occurred_at":"2026-01-11T00:00:00Z","deployment":"onw","product":"model-a","quantities":{"requests":"100"}}
+{"kind":"usage","source":"s","id":"x2","occurred_at":"2026-01-12T00:00:00Z","deployment":"onw","product":"model-a","quantities":{"requests":"100"}}
+{"kind":"usage","source":"s","id":"e1","occurred_at":"2026-01-13T00:00:00Z","deployment":"own","product":"model-a","quantities":{"requests":"100"}}
+"#;
+
+#[test]
+fn what_does_not_count_is_told_unasked_and_by_the_exit_status() {
+    let root = tempfile::tempdir().expect("a folder");
+    scenario(root.path());
+    write(&root.path().join("small"), &[("more.jsonl", UNCOUNTED)]);
+    let with = ["small", "--with", "shared"];
+    let output = |more: &[&str]| simulate(root.path(), &[&with, more].concat());
+    let table = output(&[]);
+    let told = String::from_utf8_lossy(&table.stderr).into_owned();
+    assert!(told.contains("3 entries do not count; see uncounted"), "{told}");
+    let text = printed(&table, 4);
+    for expect in ["20.00", "uncounted", "more.jsonl:1", "no deployment \"onw\" is registered; there is own"] {
+        assert!(text.contains(expect), "{expect} in\n{text}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&printed(&output(&["--format", "json"]), 4)).expect("JSON");
+    let uncounted = &json["scenarios"][0]["cases"][0]["uncounted"];
+    assert_eq!(uncounted[2]["outcome"], "conflict");
+    assert_eq!((&uncounted[1]["id"]["id"], &uncounted[1]["place"]["line"]), (&"x2".into(), &2.into()));
+    assert_eq!(
+        printed(&output(&["--format", "csv", "--only", "uncounted"]), 4),
+        "scenario,case,what,entries,first,where,outcome,why\n\
+         small,as given,usage,2,x1 of s,more.jsonl:1,unresolved,\"no deployment \"\"onw\"\" is registered; there is own\"\n\
+         small,as given,usage,1,e1 of s,more.jsonl:3,conflict,\"its id is known at records.jsonl:1 with other content, which stands\"\n"
+    );
+    // It is told once where all cases say the same.
+    write(
+        root.path(),
+        &[("half.toml", "zone = \"UTC\"\n[[path]]\npoints = [{ month = \"2026-01\", is = \"50%\" }]\n")],
+    );
+    let compared = printed(&output(&["--price-path", "half.toml"]), 4);
+    assert_eq!(compared.matches("\nuncounted").count(), 1, "{compared}");
+}
+
+#[test]
+fn an_explanation_tells_what_does_not_count_and_what_is_missing() {
+    let root = tempfile::tempdir().expect("a folder");
+    scenario(root.path());
+    let explain = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_apportion"));
+        command.current_dir(root.path()).env_remove("APPORTION_CONFIG");
+        command.args(["explain", "--scenario", "small", "--with", "shared", "--contract", "main"]).args(more);
+        command.output().expect("the program")
+    };
+    assert!(!printed(&explain(&["--period", "2026-01"]), 0).contains("uncounted"));
+    write(&root.path().join("small"), &[("more.jsonl", UNCOUNTED)]);
+    let text = printed(&explain(&["--period", "2026-01"]), 4);
+    assert!(text.contains("20 USD") && text.contains("\nuncounted\n") && text.contains("more.jsonl:1"), "{text}");
+    let json = printed(&explain(&["--period", "2026-01", "--format", "json"]), 4);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&json).expect("JSON")["uncounted"][0]["outcome"],
+        "unresolved"
+    );
+    let output = explain(&["--period", "May"]);
+    printed(&output, 3);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("its periods are named like 2026-01"), "{output:?}");
+    write(&root.path().join("small"), &[("prices.csv", &PRICES.replace(",USD,,,", ",USD,2027-01-01T00:00:00Z,,"))]);
+    printed(&explain(&["--period", "2026-01"]), 4);
+}
+
+#[test]
+fn a_scenario_of_which_nothing_is_asked_is_refused() {
+    let root = tempfile::tempdir().expect("a folder");
+    scenario(root.path());
+    fs::remove_file(root.path().join("small/steps.jsonl")).expect("removed");
+    let text = printed(&simulate(root.path(), &["small", "--with", "shared"]), 3);
+    assert!(text.contains("small: refused\nnothing is asked, as there are no steps; write steps.jsonl"), "{text}");
+    assert!(
+        text.contains(r#"{"step":"settle","contract":"main","period":"2026-01","cutoff":"2026-02-01T00:00:00Z"}"#),
+        "{text}"
+    );
+}

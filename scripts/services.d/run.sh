@@ -38,14 +38,18 @@ run() {
   # shellcheck source=/dev/null
   source "$DIR/env"
   set +a
+  export APPORTION_SERVICES_RUN=$NAME
   supervise "$@"
 }
 
-# Stops what this run started; what `up` started before stays.
+# Stops what this run and its command started; what `up` started before stays.
 finish() {
-  local status=$?
+  local status=$? owner
   trap '' HUP INT TERM
   set +e
+  for owner in "$LOCAL"/*/run; do
+    [[ ! -e $owner || $(<"$owner") != "$NAME" ]] || destroy_in "${owner%/run}"
+  done
   if [[ ! -e $DIR/keep ]]; then
     exec 9>&- # an interrupted `up` may still hold it
     down

@@ -2,23 +2,27 @@
 
 use super::explain_text::tree;
 use super::output::{json, line};
-use super::simulate::files;
+use super::simulate::{files, left_out};
+use super::simulate_text::drawn;
+use super::statement::number;
 use super::{Format, Session, Stop, instant_or_date};
 use anyhow::Context;
 use apportion::domain::calendar::Period;
-use apportion::domain::explain::node::Node;
 use apportion::domain::explain::settled::Wanted;
 use apportion::domain::explain::{Depth, Question};
 use apportion::domain::ids::{ContractId, TermId};
 use apportion::domain::period::Instant;
 use apportion::domain::simulate::Scenario;
-use apportion::domain::simulate::explained::{Amounts, ExplainError as ScenarioError, explain};
+use apportion::domain::simulate::explained::{Amounts, Explained, explain};
+use apportion::domain::simulate::sheet;
 use apportion::jobs::explain::{ExplainError, ExplainedStatement, explain_statement};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Parts sum exactly to the amount above them, times its factor where it has one. Of a statement everything is as \
-known at its cutoff. Of a scenario it is what is owed for the period, whatever was booked; that needs no database.
+known at its cutoff. Of a scenario it is what is owed for the period, whatever was booked; that needs no database. \
+Usage and records of a scenario that do not count are told below, where they stand and why. Exit status 4 where there \
+are any, or something is missing, such as a price or figure.
 
 Examples:
   apportion explain 1
@@ -32,7 +36,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The statement's number, as `apportion statement list` shows it
-    #[arg(value_name = "STATEMENT", required_unless_present = "scenario", conflicts_with = "scenario")]
+    #[arg(value_name = "STATEMENT", value_parser = statement, required_unless_present = "scenario", conflicts_with = "scenario")]
     statement: Option<i64>,
     /// A scenario in place of a statement: a folder, or a document that holds the files
     #[arg(long, value_name = "FOLDER", requires_all = ["contract", "period"])]
@@ -67,6 +71,11 @@ pub struct Args {
 enum DepthArg {
     Sums,
     Events,
+}
+
+/// The number of a statement.
+fn statement(text: &str) -> Result<i64, String> {
+    number(text).map_err(|error| format!("{error}; a scenario's folder comes after --scenario"))
 }
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
@@ -140,21 +149,27 @@ fn of_scenario(args: &Args, question: Question, format: Format) -> anyhow::Resul
     let term = args.term.as_ref().map(TermId::new);
     let known_at = args.known_at.unwrap_or(Instant::MAX_UTC);
     let amounts = Amounts { contract: &contract, period, term: term.as_ref(), known_at };
-    let trees: Vec<Node> = explain(&scenario, &amounts, question).map_err(|error| match error {
-        ScenarioError::Contracts(_) | ScenarioError::Step(_) | ScenarioError::UnknownTerm { .. } => {
-            Stop::Refused { reason: error.to_string() }
-        }
-    })?;
+    let Explained { amounts: trees, uncounted } =
+        explain(&scenario, &amounts, question).map_err(|error| match error.is_waiting() {
+            true => Stop::Left { what: error.to_string() },
+            false => Stop::Refused { reason: error.to_string() },
+        })?;
     match format {
         Format::Json => json(&serde_json::json!({
             "scenario": folder, "contract": contract, "period": period, "known_at": args.known_at, "amounts": trees,
-        })),
-        Format::Table if trees.is_empty() => Ok(line(format!("Nothing is owed for {period} by {contract}."))?),
+            "uncounted": uncounted,
+        }))?,
         Format::Table => {
+            if trees.is_empty() {
+                line(format!("Nothing is owed for {period} by {contract}."))?;
+            }
             for (place, node) in trees.iter().enumerate() {
                 line(format!("{}{}", if place == 0 { "" } else { "\n" }, tree(node)))?;
             }
-            Ok(())
+            if !uncounted.is_empty() {
+                line(format!("\nuncounted\n{}", drawn(&sheet::uncounted(&uncounted))))?;
+            }
         }
     }
+    left_out(uncounted.len()).map_or(Ok(()), |what| Err(Stop::Left { what }.into()))
 }

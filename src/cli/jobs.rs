@@ -158,7 +158,9 @@ pub async fn keep_running(
             () = stop.cancelled() => return Ok(()),
             _ = every.tick() => {}
         }
-        let mut is_well = tell_known_behind(&pool, &metrics).await & tell_open_findings(&pool, &metrics).await;
+        let told = async { tell_known_behind(&pool, &metrics).await & tell_open_findings(&pool, &metrics).await };
+        // Whatever only looks ends at once: while Postgres is away each look takes long.
+        let Some(mut is_well) = stop.run_until_cancelled(told).await else { return Ok(()) };
         for job in Job::ALL {
             // One job's fault keeps no other from running.
             if let Err(error) = run_due(&pool, &schedule, *job, &metrics, &stop).await {
@@ -209,7 +211,8 @@ async fn run_due(
     metrics: &Metrics,
     stop: &CancellationToken,
 ) -> Result<(), ScheduleError> {
-    for planned in plan(pool, schedule, job, schedule.now(), Trigger::Schedule).await? {
+    let planned = stop.run_until_cancelled(plan(pool, schedule, job, schedule.now(), Trigger::Schedule)).await;
+    for planned in planned.transpose()?.into_iter().flatten() {
         if stop.is_cancelled() {
             break;
         }
@@ -313,4 +316,28 @@ fn what_ran(ran: &[Ran]) -> comfy_table::Table {
 
 fn outcome(run: &JobRun) -> String {
     run.outcome.map_or_else(|| "running".to_owned(), |outcome| outcome.to_string().replace('_', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use apportion::config::{Config, Sources};
+    use std::time::Instant;
+
+    /// A pool waits ten seconds for a server that is away, and a tick looks at a dozen things.
+    #[tokio::test]
+    async fn while_postgres_is_away_the_jobs_end_when_they_are_told_to() {
+        let sources = Sources { file: None, environment: Vec::new(), flags: Vec::new() };
+        let (config, _) = Config::load(&sources).expect("the defaults");
+        // Nobody listens at port 1.
+        let pool = apportion::store::connect("postgres://nobody@127.0.0.1:1/none", 1).expect("a pool");
+        let (metrics, stop) = (Arc::new(Metrics::new().expect("metrics")), CancellationToken::new());
+        let running = tokio::spawn(keep_running(pool, config.jobs, metrics, stop.clone()));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!running.is_finished());
+        let told = Instant::now();
+        stop.cancel();
+        running.await.expect("it ended").expect("well");
+        assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
+    }
 }

@@ -1,7 +1,7 @@
 //! `apportion key`: keys for the HTTP door, made, listed and revoked.
 
 use super::output::{self, json, line};
-use super::{Format, Session, Stop, named};
+use super::{Format, Session, Stop, instant_or_date, named};
 use anyhow::Context;
 use apportion::domain::access::Scope;
 use apportion::domain::ids::PartyId;
@@ -49,8 +49,8 @@ enum Command {
         /// Whose rows alone it sees
         #[arg(long)]
         party: Option<PartyId>,
-        /// The instant from which it holds no more; never where it is left out
-        #[arg(long, value_name = "INSTANT")]
+        /// The instant, or date (UTC), from which it holds no more; never where it is left out
+        #[arg(long, value_parser = instant_or_date, value_name = "INSTANT")]
         expires: Option<Instant>,
         /// Who makes it
         #[arg(long, env = "APPORTION_USER", value_parser = named)]
@@ -130,7 +130,7 @@ fn refused(error: StoreError, new: &NewApiKey) -> anyhow::Error {
             format!("--party {party}: no register knows it; `apportion contracts apply FOLDER` registers parties")
         }
         StoreError::Database(sqlx::Error::Database(refusal)) if refusal.is_check_violation() => {
-            "--expires: it lies in the past".to_owned()
+            "--expires: it lies in the past; write an instant or date to come, or leave it out".to_owned()
         }
         _ => return error.into(),
     };

@@ -57,8 +57,8 @@ Exit status:
   1  failed: Postgres or Kafka cannot be reached or used, or what was found differs from what was expected
   2  the command line is wrong
   3  an input was refused: a setting, a file, a contract, a record, a name, or a step that the rules forbid
-  4  nothing is lost, but work is left: a figure or a price is missing, or messages of a file were rejected or
-     conflict with what stands
+  4  nothing is lost, but work is left: a figure or a price is missing, messages of a file were rejected or
+     conflict with what stands, or usage or records of a scenario do not count
 
 Examples:
   apportion config show

@@ -1,9 +1,9 @@
 //! `apportion record`: records, corrections and voids from a file of JSON lines; what stands of them, and what does not count.
 
 use super::output::{self, json, line};
-use super::{Format, Session, Stop};
+use super::{Format, Session, Stop, instant_or_date};
 use apportion::domain::entry::{EntryError, NewEntry};
-use apportion::domain::period::{Instant, parse_instant};
+use apportion::domain::period::Instant;
 use apportion::domain::record::{Record, RecordContent};
 use apportion::domain::restated::{Mention, Standing, Taking};
 use apportion::jobs::findings::known_by;
@@ -42,18 +42,18 @@ pub struct Args {
 enum Command {
     /// List the records that stand, as corrected
     #[command(
-        after_help = "Examples:\n  apportion record list\n  apportion record list --known-at 2026-06-30T00:00:00Z --format json"
+        after_help = "Examples:\n  apportion record list\n  apportion record list --known-at 2026-06-30 --format json"
     )]
     List {
-        /// As known at this instant; without it, by now
-        #[arg(long, value_parser = parse_instant, value_name = "INSTANT")]
+        /// As known at this instant, or at the first one of a date (UTC); without it, by now
+        #[arg(long, value_parser = instant_or_date, value_name = "INSTANT")]
         known_at: Option<Instant>,
     },
     /// List what does not count: conflicts, rejections, and corrections and voids that wait for what they name
     #[command(after_help = "Example:\n  apportion record rejections")]
     Rejections {
-        /// As known at this instant; without it, by now
-        #[arg(long, value_parser = parse_instant, value_name = "INSTANT")]
+        /// As known at this instant, or at the first one of a date (UTC); without it, by now
+        #[arg(long, value_parser = instant_or_date, value_name = "INSTANT")]
         known_at: Option<Instant>,
     },
 }

@@ -4,7 +4,7 @@ use super::generate::{PARTITIONS, write_lines};
 use super::output::{self, counted, json, line};
 use super::{Session, Stop};
 use apportion::domain::period::{Instant, parse_instant};
-use apportion::ingest::file::unzipped;
+use apportion::ingest::file::unpacked;
 use apportion::produce::kafka::{Producer, ensure_topics};
 use apportion::produce::message::Message;
 use apportion::produce::replay::{Format, LocalTimes, Replay};
@@ -200,7 +200,7 @@ fn stem(path: &Path) -> String {
 }
 
 fn read_text(path: &Path) -> Result<String, Stop> {
-    let text = File::open(path).and_then(|file| unzipped(path, file)).and_then(io::read_to_string);
+    let text = File::open(path).and_then(|file| unpacked(path, file)).and_then(io::read_to_string);
     text.map_err(|error| Stop::unusable(path, &error))
 }
 

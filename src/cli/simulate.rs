@@ -9,6 +9,7 @@ use apportion::domain::simulate::read::ScenarioErrors;
 use apportion::domain::simulate::report::{By, Ran, Report, report};
 use apportion::domain::simulate::run::{Grain, run_by};
 use apportion::domain::simulate::sheet::SheetKind;
+use apportion::domain::simulate::step::NothingAsked;
 use apportion::domain::simulate::what_if::{Named, WhatIf, cases};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -16,8 +17,10 @@ use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Needs no database and no broker. scenarios/README.md says what a scenario is made of, what its steps ask, and how \
-paths are written. With a what-if, every case stands beside the one that it differs from. Exit status 4 where a \
-step waits for something, such as a price or figure, and 3 where one is forbidden or a scenario refused.
+paths are written. With a what-if, every case stands beside the one that it differs from. Usage and records that do \
+not count are told under \"uncounted\", where they stand and why: unknown names, conflicts, what is rejected or waits. \
+Exit status 4 where there are any or a step waits for something, such as a price or figure, and 3 where a step is \
+forbidden or a scenario refused.
 
 Examples:
   apportion simulate scenarios/reference --with contracts --by year
@@ -48,7 +51,8 @@ pub struct Args {
     /// Sums: by the contracts' period, by year, or over all
     #[arg(long, default_value = "period", value_name = "period|year|all")]
     by: By,
-    /// These alone of steps, booked, owed, crossings, parties, breaches, charges, periods, differences
+    /// These alone of steps, booked, owed, crossings, parties, breaches, charges, periods, uncounted,
+    /// differences
     #[arg(long, value_delimiter = ',', value_name = "SHEET,..")]
     only: Vec<SheetKind>,
 }
@@ -76,6 +80,8 @@ enum Refusal {
     Path { path: String, problem: PathProblem },
     #[error("{case}: {errors}")]
     Case { case: String, errors: FolderErrors },
+    #[error(transparent)]
+    Asked(#[from] NothingAsked),
 }
 
 /// What all scenarios are run with.
@@ -131,6 +137,7 @@ pub fn run(args: &Args, printed: Printed) -> anyhow::Result<()> {
 impl Setting {
     fn run(&self, name: &str, own: &[SourceFile]) -> Result<Report, Refusal> {
         let given = Scenario::read_between(&self.beneath, own, &[])?;
+        given.check_asked()?;
         let against = self.against.as_ref().map(|against| {
             let it = Scenario::read_between(&self.beneath, own, &against.it)?;
             Ok::<_, Refusal>(Named { name: against.name.clone(), it })
@@ -156,24 +163,37 @@ impl Setting {
     }
 }
 
-/// Says by an error how it ended, where a step has no answer or a scenario was refused.
+/// Says by an error how it ended, where a step has no answer, an entry does not count or a scenario was refused.
 fn ended(outcomes: &[Outcome]) -> Result<(), Stop> {
     let refused = outcomes.iter().filter(|it| matches!(it, Outcome::Refused { .. })).count();
-    let reports = outcomes.iter().filter_map(|it| match it {
-        Outcome::Ran(report) => Some(report),
-        Outcome::Refused { .. } => None,
-    });
-    let failures: Vec<bool> = reports.flat_map(Report::failures).collect();
-    let steps = output::counted(failures.len(), "step");
-    match (refused, failures.iter().all(|is_waiting| *is_waiting)) {
-        (0, true) if failures.is_empty() => Ok(()),
-        (0, true) => Err(Stop::Left { what: format!("{steps} without an answer: something is missing; see steps") }),
-        (0, false) => Err(Stop::Refused { reason: format!("{steps} without an answer; see steps") }),
-        (count, _) => {
-            let scenarios = output::counted(count, "scenario");
-            Err(Stop::Refused { reason: format!("{scenarios} refused, {steps} without an answer") })
-        }
+    let reports = || {
+        outcomes.iter().filter_map(|it| match it {
+            Outcome::Ran(report) => Some(report),
+            Outcome::Refused { .. } => None,
+        })
+    };
+    let failures: Vec<bool> = reports().flat_map(Report::failures).collect();
+    let is_waiting = refused == 0 && failures.iter().all(|is_waiting| *is_waiting);
+    let mut told = Vec::new();
+    if refused > 0 {
+        told.push(format!("{} refused", output::counted(refused, "scenario")));
     }
+    if !failures.is_empty() {
+        let missing = if is_waiting { ": something is missing" } else { "" };
+        told.push(format!("{} without an answer{missing}; see steps", output::counted(failures.len(), "step")));
+    }
+    told.extend(left_out(reports().map(Report::uncounted).sum()));
+    match (told.is_empty(), is_waiting) {
+        (true, _) => Ok(()),
+        (false, true) => Err(Stop::Left { what: told.join("; ") }),
+        (false, false) => Err(Stop::Refused { reason: told.join("; ") }),
+    }
+}
+
+/// Says that some entries do not count, if any.
+pub fn left_out(entries: usize) -> Option<String> {
+    let are = if entries == 1 { "entry does" } else { "entries do" };
+    (entries > 0).then(|| format!("{} {are} not count; see uncounted", output::thousands(entries)))
 }
 
 fn paths(files: &[PathBuf], kind: PathKind) -> Result<Vec<Named<Paths>>, Stop> {

@@ -19,10 +19,11 @@ const OF_ONE: &[SheetKind] = &[
     SheetKind::Breaches,
     SheetKind::Charges,
     SheetKind::Periods,
+    SheetKind::Uncounted,
 ];
 
 /// Of one with what-ifs: the rest is told where it is asked for.
-const OF_SEVERAL: &[SheetKind] = &[SheetKind::Differences, SheetKind::Crossings];
+const OF_SEVERAL: &[SheetKind] = &[SheetKind::Differences, SheetKind::Crossings, SheetKind::Uncounted];
 
 pub fn show(outcomes: &[Outcome], only: &[SheetKind]) -> anyhow::Result<()> {
     for outcome in outcomes {
@@ -49,9 +50,13 @@ fn show_report(report: &Report, only: &[SheetKind]) -> anyhow::Result<()> {
         tell_stated(report)?;
     }
     for kind in kinds {
+        let mut sheets = report.sheets(*kind);
+        if *kind == SheetKind::Uncounted && only.is_empty() {
+            // Mostly the same in every case.
+            sheets.dedup_by(|next, before| next.1 == before.1);
+        }
         // What is asked for by name shows its heading where it is empty.
-        let sheets = report.sheets(*kind).into_iter();
-        for (case, sheet) in sheets.filter(|(_, sheet)| !only.is_empty() || !sheet.rows.is_empty()) {
+        for (case, sheet) in sheets.into_iter().filter(|(_, sheet)| !only.is_empty() || !sheet.rows.is_empty()) {
             let of = if is_compared && !case.is_empty() { format!(": {case}") } else { String::new() };
             line(format!("{kind}{of}"))?;
             line(format!("{}\n", drawn(&sheet)))?;
@@ -80,7 +85,8 @@ fn tell_stated(report: &Report) -> Result<(), output::OutputError> {
     }
 }
 
-fn drawn(sheet: &Sheet) -> comfy_table::Table {
+/// A sheet as a table for people.
+pub fn drawn(sheet: &Sheet) -> comfy_table::Table {
     let heading: Vec<&str> = sheet.columns.iter().map(String::as_str).collect();
     let is_number = |column: &usize| sheet.rows.iter().any(|row| row.get(*column).is_some_and(Cell::is_number));
     let numbers: Vec<usize> = (0..heading.len()).filter(is_number).collect();

@@ -39,6 +39,18 @@ fn later_sources_win_and_are_named() {
 }
 
 #[test]
+fn a_broken_file_is_named_with_its_line() {
+    let mut written = tempfile::NamedTempFile::new().expect("a file");
+    written.write_all(b"[kafka]\ngroup_id = \n").expect("written");
+    let sources = Sources { file: Some(written.path().to_path_buf()), ..Sources::default() };
+    let error = Config::load(&sources).expect_err("a broken file").to_string();
+    assert!(error.starts_with(&format!("{}: ", written.path().display())), "{error}");
+    assert!(error.contains("line 2"), "{error}");
+    let error = load("[kafka]\nlinger_ms = \"soon\"\n", &[], &[]).expect_err("no number").to_string();
+    assert!(error.starts_with('/') && error.contains("\"kafka.linger_ms\" must be"), "{error}");
+}
+
+#[test]
 fn unknown_keys_are_refused_with_the_nearest() {
     let check = |file: &str, environment: &[(&str, &str)], flags: &[&str], expect: &str| {
         let error = load(file, environment, flags).expect_err("refused").to_string();

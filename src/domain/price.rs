@@ -229,6 +229,15 @@ pub fn read_recorded_price_book(text: &str) -> Result<Vec<RecordedPrice>, PriceB
     Ok(prices)
 }
 
+/// The line of a price in a book that was read; 1 where it is not in it.
+pub fn line_of_price(text: &str, id: &str) -> u64 {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let column = reader.headers().ok().and_then(|names| names.iter().position(|name| name == "id"));
+    let of_it = |row: &csv::StringRecord| column.and_then(|column| row.get(column)) == Some(id);
+    let row = reader.into_records().flatten().find(of_it);
+    row.and_then(|row| row.position().map(csv::Position::line)).unwrap_or(1)
+}
+
 fn price_of_row(row: Row) -> Result<Price, PriceProblem> {
     // What narrows a price may be left out; a product is looked up.
     let narrowings = [("customer", &row.customer), ("region", &row.region), ("channel", &row.channel)];

@@ -298,7 +298,7 @@ pub enum RecordError {
 }
 
 /// A record is one line: its place in the file is told by whoever reads that, and only the column is news.
-fn without_line(error: &serde_json::Error) -> String {
+pub(super) fn without_line(error: &serde_json::Error) -> String {
     let (text, column) = (error.to_string(), error.column());
     let told = format!(" at line {} column {column}", error.line());
     text.strip_suffix(&told).map_or_else(|| text.clone(), |words| format!("{words}, in column {column}"))

@@ -21,8 +21,8 @@ use uuid::Uuid;
 pub enum Position {
     /// Records of a message count from 1.
     Kafka { topic: Arc<str>, partition: i32, offset: i64, record: usize },
-    /// Lines count from 1.
-    File { name: Arc<str>, line: u64 },
+    /// Lines and rows count from 1, as do the records of one.
+    File { name: Arc<str>, line: u64, record: usize },
     /// Sent over HTTP. Events of a request count from 1.
     Request { name: Arc<str>, place: u64 },
     /// A rejection that is decoded again.
@@ -34,7 +34,8 @@ impl fmt::Display for Position {
         match self {
             Position::Kafka { topic, partition, offset, record: 1 } => write!(f, "{topic}/{partition}@{offset}"),
             Position::Kafka { topic, partition, offset, record } => write!(f, "{topic}/{partition}@{offset}#{record}"),
-            Position::File { name, line } => write!(f, "{name}:{line}"),
+            Position::File { name, line, record: 1 } => write!(f, "{name}:{line}"),
+            Position::File { name, line, record } => write!(f, "{name}:{line}#{record}"),
             Position::Request { name, place } => write!(f, "{name}:{place}"),
             Position::Retry { rejection_id } => write!(f, "rejection {rejection_id}"),
         }

@@ -17,7 +17,7 @@ fn usage(id: &str, data: &str, kind: &str) -> Message {
     let text = format!(
         r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"apportion.usage{kind}.v1","time":"2026-05-01T10:59:59Z","data":{data}}}"#
     );
-    let position = Position::File { name: "f".into(), line: 1 };
+    let position = Position::File { name: "f".into(), line: 1, record: 1 };
     Message::new(&SECRET, position, decode_structured(text.as_bytes()).into())
 }
 

@@ -1,84 +1,144 @@
-//! Files of structured CloudEvents, one a line, plain or gzipped, through the same writer as Kafka.
+//! Files of records of any format, as lines or tables, packed or not, through the same writer as Kafka.
 //!
-//! Idempotent by the events' identity: a file that was read in part or in whole is simply read again.
+//! What makes a file safe to read again is the identity of its events. Beside it, a run that is interrupted leaves in the
+//! database how far it came, by what the file holds and how it is read, so that the next one goes on there.
+
+mod csv;
+mod lines;
+mod packed;
+mod parquet;
+mod rows;
+
+pub use packed::unpacked;
 
 use super::batch::{Message, Position};
 use super::writer::{Writer, backoff};
+use crate::domain::names::names;
 use crate::domain::outcome::Counts;
-use crate::sources::{MAX_MESSAGE_BYTES, cloudevents};
+use crate::sources::{Format, Reader, WrongColumns};
 use crate::store::StoreError;
-use crate::store::usage_rows::Intake;
-use flate2::read::MultiGzDecoder;
+use crate::store::file_positions::FileDigest;
+use parquet::PARQUET_MAGIC;
+use rows::{OpenError, Rows};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How many lines make a batch.
-const BATCH_LINES: usize = 10_000;
+/// How many records make a batch.
+const BATCH_RECORDS: usize = 10_000;
 
-/// How many bytes make a batch, even if it has fewer lines.
+/// How many bytes make a batch, even if it has fewer records.
 const BATCH_BYTES: usize = 16 << 20;
-
-/// Some editors begin a file with a byte order mark, which says nothing.
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-
-/// What every gzip file begins with.
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// How often a batch is tried while the database is away: some minutes, as each try waits for a connection.
 const MAX_FAILURES: u32 = 16;
 
+names! {
+    /// How the records of a file are laid out.
+    #[derive(Hash)]
+    Layout as "layout" {
+        /// One record a line.
+        Lines = "lines",
+        /// A table with a header.
+        Csv = "csv",
+        /// A table that says itself what its columns are.
+        Parquet = "parquet",
+        /// The whole file is one message.
+        Whole = "whole",
+    }
+}
+
+/// How a file is read.
+#[derive(Clone, Debug, Default)]
+pub struct FileReader {
+    pub reader: Reader,
+    /// As its name and format tell, where it is not said.
+    pub layout: Option<Layout>,
+    /// Columns of a table that are not read.
+    pub skipped_columns: Vec<String>,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
+    #[error("{}{}: {source}", path.display(), after(*place))]
+    Read { path: PathBuf, place: u64, source: io::Error },
     #[error("{}: {source}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("{}, after {lines} lines: {source}", path.display())]
-    Store { path: PathBuf, lines: u64, source: StoreError },
+    Columns { path: PathBuf, source: WrongColumns },
+    #[error("{}{}: {source}", path.display(), after(*place))]
+    Store { path: PathBuf, place: u64, source: StoreError },
+}
+
+fn after(place: u64) -> String {
+    if place == 0 { String::new() } else { format!(", after line {place}") }
 }
 
 /// How far a file was read.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
-    pub lines: u64,
-    /// Of the file as it lies on disk, compressed where it is.
+    /// Records, of those one a line or row each; empty lines are none.
+    pub rows: u64,
+    /// Of these, what a run before took in that was interrupted.
+    pub rows_before: u64,
+    /// Where the last of them stands: its line, or its row.
+    pub place: u64,
+    /// Of the file as it lies on disk, packed where it is.
     pub bytes_read: u64,
     pub bytes_total: u64,
     pub counts: Counts,
 }
 
-/// Reads a file to its end; `on_progress` is told after each batch. Empty lines are skipped.
+/// Reads a file to its end; `on_progress` is told after each batch.
 ///
 /// # Errors
 /// A file that cannot be read, or a database that stays away. What was stored before stays.
 pub async fn ingest_file(
     writer: &mut Writer,
     path: &Path,
+    how: &FileReader,
     mut on_progress: impl FnMut(&Progress),
 ) -> Result<Progress, FileError> {
-    let failed = |source| FileError::Read { path: path.to_owned(), source };
     let name: Arc<str> = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into();
-    let mut lines = Lines::open(path).map_err(failed)?;
-    let mut progress = Progress { bytes_total: lines.bytes_total, ..Progress::default() };
+    let mut progress = Progress::default();
+    let not_read = |place, source| FileError::Read { path: path.to_owned(), place, source };
+    let not_stored = |place, source| FileError::Store { path: path.to_owned(), place, source };
+    let mut opened = Opened::new(path, how).map_err(|error| match error {
+        OpenError::Read(source) => not_read(0, source),
+        OpenError::Columns(source) => FileError::Columns { path: path.to_owned(), source },
+    })?;
+    progress.bytes_total = opened.bytes_total;
+    if let Some(digest) = &opened.digest {
+        progress.rows_before = writer.rows_taken(digest).await.map_err(|source| not_stored(0, source))?;
+        opened.skip(progress.rows_before, &mut progress).map_err(|source| not_read(progress.place, source))?;
+    }
     loop {
-        let messages = read_batch(&mut lines, writer, &name, &mut progress.lines).map_err(failed)?;
-        if messages.is_empty() {
+        let (messages, ended) = opened.batch(writer, &how.reader, &name, &mut progress);
+        if !messages.is_empty() {
+            let taken = opened.digest.as_ref().map(|digest| (digest, progress.rows));
+            let counts = write(writer, &messages, taken).await;
+            progress.counts += counts.map_err(|source| not_stored(progress.place, source))?;
+        }
+        progress.bytes_read = opened.bytes_read.load(Ordering::Relaxed);
+        on_progress(&progress);
+        // What could be read before is stored.
+        if ended.map_err(|source| not_read(progress.place, source))? {
+            if let Some(digest) = &opened.digest {
+                writer.file_ended(digest).await.map_err(|source| not_stored(progress.place, source))?;
+            }
             return Ok(progress);
         }
-        let counts = write(writer, &messages).await;
-        let counts =
-            counts.map_err(|source| FileError::Store { path: path.to_owned(), lines: progress.lines, source })?;
-        progress.counts += counts;
-        progress.bytes_read = lines.bytes_read();
-        on_progress(&progress);
     }
 }
 
-async fn write(writer: &mut Writer, messages: &[Message]) -> Result<Counts, StoreError> {
+async fn write(
+    writer: &mut Writer,
+    messages: &[Message],
+    taken: Option<(&FileDigest, u64)>,
+) -> Result<Counts, StoreError> {
     let mut failures = 0;
     loop {
-        match writer.write(messages, None, Intake::File).await {
+        match writer.write_file(messages, taken).await {
             Err(error) if error.is_transient() && failures < MAX_FAILURES => {
                 tracing::warn!(%error, failures, "database is away; the batch is tried again");
                 tokio::time::sleep(backoff(failures)).await;
@@ -89,96 +149,93 @@ async fn write(writer: &mut Writer, messages: &[Message]) -> Result<Counts, Stor
     }
 }
 
-/// The next messages; none at the end of the file only.
-fn read_batch(lines: &mut Lines, writer: &Writer, name: &Arc<str>, read: &mut u64) -> io::Result<Vec<Message>> {
-    let mut messages = Vec::new();
-    let mut bytes: usize = 0;
-    while messages.len() < BATCH_LINES && bytes < BATCH_BYTES {
-        let Some(line) = lines.next_line()? else { break };
-        *read = read.saturating_add(1);
-        let line = if *read == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
-        // Of a line that is too long only the start is known: it is not taken for an empty one.
-        if line.len() <= MAX_MESSAGE_BYTES && line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        bytes = bytes.saturating_add(line.len());
-        let position = Position::File { name: name.clone(), line: *read };
-        messages.push(writer.message(position, cloudevents::decode_structured(line)));
-    }
-    Ok(messages)
-}
-
-/// Counts what is read through it.
-struct Counted<R> {
-    inner: R,
-    bytes: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.bytes.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
-    }
-}
-
-/// What a file holds, decompressed if it is gzipped, as its first bytes tell: a download may have lost the
-/// ending of its name. One that is named `.gz` and is none is refused, as it was cut off or is something else.
-///
-/// # Errors
-/// Its first bytes cannot be read.
-pub fn unzipped(path: &Path, mut file: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
-    let mut start = Vec::new();
-    file.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut start)?;
-    let is_gzip = start == GZIP_MAGIC || path.extension().is_some_and(|extension| extension == "gz");
-    let whole = io::Cursor::new(start).chain(file);
-    Ok(if is_gzip { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) })
-}
-
-struct Lines {
-    reader: Box<dyn BufRead + Send>,
-    bytes: Arc<AtomicU64>,
+/// A file whose records are read one after the other.
+struct Opened {
+    rows: Box<dyn Rows>,
+    bytes_read: Arc<AtomicU64>,
     bytes_total: u64,
-    line: Vec<u8>,
+    /// Of a file that could be read again: what comes through a pipe is gone.
+    digest: Option<FileDigest>,
 }
 
-impl Lines {
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let bytes_total = file.metadata()?.len();
-        let bytes = Arc::default();
-        let counted = Counted { inner: file, bytes: Arc::clone(&bytes) };
-        let reader: Box<dyn BufRead + Send> = Box::new(BufReader::with_capacity(1 << 17, unzipped(path, counted)?));
-        Ok(Self { reader, bytes, bytes_total, line: Vec::new() })
+impl Opened {
+    fn new(path: &Path, how: &FileReader) -> Result<Self, OpenError> {
+        let mut file = File::open(path)?;
+        let about = file.metadata()?;
+        let layout = match how.layout {
+            Some(layout) => layout,
+            None if about.is_file() && is_parquet(&mut file)? => Layout::Parquet,
+            None => layout_of(path, how.reader.format),
+        };
+        let digest = about.is_file().then(|| digest(&mut file, how, layout)).transpose()?;
+        let bytes_read = Arc::<AtomicU64>::default();
+        let rows = rows::open(path, file, layout, how, Arc::clone(&bytes_read))?;
+        Ok(Self { rows, bytes_read, bytes_total: about.len(), digest })
     }
 
-    fn bytes_read(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+    /// Passes over what was taken in before.
+    fn skip(&mut self, rows: u64, progress: &mut Progress) -> io::Result<()> {
+        while progress.rows < rows && self.rows.advance()? {
+            progress.rows = progress.rows.saturating_add(1);
+            progress.place = self.rows.place();
+        }
+        Ok(())
     }
 
-    /// The next line without its end. Of a line that is too long to be taken only as much is kept as shows
-    /// that, so that a file without line ends does not fill the memory.
-    fn next_line(&mut self) -> io::Result<Option<&[u8]>> {
-        self.line.clear();
-        let mut ended = false;
-        let mut any = false;
-        while !ended {
-            let buffer = self.reader.fill_buf()?;
-            if buffer.is_empty() {
-                break;
+    /// The next messages, and whether the file ends there.
+    fn batch(
+        &mut self,
+        writer: &Writer,
+        reader: &Reader,
+        name: &Arc<str>,
+        progress: &mut Progress,
+    ) -> (Vec<Message>, io::Result<bool>) {
+        let mut messages = Vec::new();
+        let mut bytes: usize = 0;
+        while messages.len() < BATCH_RECORDS && bytes < BATCH_BYTES {
+            match self.rows.advance() {
+                Ok(true) => (),
+                Ok(false) => return (messages, Ok(true)),
+                Err(error) => return (messages, Err(error)),
             }
-            any = true;
-            let end = buffer.iter().position(|byte| *byte == b'\n');
-            let part = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or(buffer);
-            let room = MAX_MESSAGE_BYTES.saturating_add(1).saturating_sub(self.line.len());
-            self.line.extend(part.iter().take(room));
-            let consumed = part.len().saturating_add(usize::from(end.is_some()));
-            ended = end.is_some();
-            self.reader.consume(consumed);
+            progress.rows = progress.rows.saturating_add(1);
+            progress.place = self.rows.place();
+            bytes = bytes.saturating_add(self.rows.bytes());
+            messages.extend((1..).zip(self.rows.read(reader)).map(|(record, decoded)| {
+                let position = Position::File { name: Arc::clone(name), line: progress.place, record };
+                writer.message(position, decoded)
+            }));
         }
-        if self.line.last() == Some(&b'\r') {
-            self.line.pop();
-        }
-        Ok(any.then_some(self.line.as_slice()))
+        (messages, Ok(false))
     }
+}
+
+fn is_parquet(file: &mut File) -> io::Result<bool> {
+    let mut start = Vec::new();
+    file.by_ref().take(PARQUET_MAGIC.len() as u64).read_to_end(&mut start)?;
+    file.rewind()?;
+    Ok(start == PARQUET_MAGIC)
+}
+
+/// How a file is laid out that does not say it.
+fn layout_of(path: &Path, format: Format) -> Layout {
+    let name = path.to_string_lossy().to_ascii_lowercase();
+    let name = [".gz", ".zst", ".zstd"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+    match format {
+        // It is no text, so that it has no lines.
+        Format::OtlpProtobuf => Layout::Whole,
+        _ if name.ends_with(".csv") => Layout::Csv,
+        _ => Layout::Lines,
+    }
+}
+
+/// What tells a file, read in one way, from others.
+fn digest(file: &mut File, how: &FileReader, layout: Layout) -> io::Result<FileDigest> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(&mut *file)?;
+    file.rewind()?;
+    // Another build may spell it otherwise: a file is then read from its start.
+    let FileReader { reader, layout: _, skipped_columns } = how;
+    hasher.update(format!("{layout} {skipped_columns:?} {reader:?}").as_bytes());
+    Ok(FileDigest(hasher.finalize().into()))
 }

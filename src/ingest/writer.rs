@@ -5,6 +5,7 @@ use crate::domain::outcome::Counts;
 use crate::sources::Decoded;
 use crate::store::StoreError;
 use crate::store::dictionary::{Dictionary, Numbers};
+use crate::store::file_positions::{self, FileDigest};
 use crate::store::offsets::{self, Advance};
 use crate::store::recording::{self, LockMode};
 use crate::store::usage::{event_key_secret, look_up};
@@ -84,6 +85,40 @@ impl Writer {
         let mut conn = self.pool.acquire().await?;
         let batch = self.write_on(&mut conn, messages, offsets, intake).await?;
         Ok(self.committed(batch))
+    }
+
+    /// As [`Writer::write`], with how many rows of a file are stored by then.
+    ///
+    /// # Errors
+    /// The database's. Nothing is stored then, except that a commit whose answer was lost may have succeeded.
+    pub async fn write_file(
+        &mut self,
+        messages: &[Message],
+        taken: Option<(&FileDigest, u64)>,
+    ) -> Result<Written, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let batch = self.write_on(&mut transaction, messages, None, Intake::File).await?;
+        if let Some((digest, rows)) = taken {
+            file_positions::advance(&mut transaction, digest, rows).await?;
+        }
+        transaction.commit().await?;
+        Ok(self.committed(batch))
+    }
+
+    /// How many rows of a file are stored by runs that were interrupted.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn rows_taken(&self, digest: &FileDigest) -> Result<u64, StoreError> {
+        file_positions::load(&self.pool, digest).await
+    }
+
+    /// Says that a file was read to its end.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn file_ended(&self, digest: &FileDigest) -> Result<(), StoreError> {
+        file_positions::forget(&self.pool, digest).await
     }
 
     /// As [`Writer::write`], on a connection whose transaction, if it is in one, the caller commits. Then the caller

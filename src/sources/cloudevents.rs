@@ -21,6 +21,13 @@ pub const VOID_TYPE: &str = "apportion.usage.void.v1";
 /// The content type of structured mode.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 
+/// The context attributes that a column of a table may hold.
+pub(super) const ATTRIBUTES: [&str; 5] = ["id", "source", "time", "type", "specversion"];
+
+/// The fields of the data that a column of a table may hold, beside attributes and quantities.
+pub(super) const CELLS: [&str; 9] =
+    ["deployment", "product", "customer", "service_tier", "outcome", "ended_at", "corrects", "voids", "occurred_at"];
+
 /// A CloudEvent's context attributes and its data, whichever mode they came in.
 #[derive(Default)]
 struct Envelope<'a> {

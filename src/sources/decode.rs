@@ -92,7 +92,7 @@ impl From<Result<UsageMessage, Rejection>> for Decoded {
 }
 
 impl Format {
-    fn source(self) -> Option<&'static Source> {
+    pub(super) fn source(self) -> Option<&'static Source> {
         Some(match self {
             Format::CloudEvents => return None,
             Format::BedrockInvocation => &bedrock_invocation::SOURCE,
@@ -115,7 +115,7 @@ impl Format {
     }
 
     /// The longest message of it that is taken, in bytes.
-    fn max_bytes(self) -> usize {
+    pub fn max_bytes(self) -> usize {
         match self {
             Format::OtlpJson | Format::OtlpProtobuf => MAX_GATHERED_BYTES,
             _ => MAX_MESSAGE_BYTES,

@@ -21,6 +21,7 @@ mod azure_gateway;
 mod bedrock_converse;
 mod bedrock_invocation;
 pub mod cloudevents;
+mod columns;
 mod decode;
 mod fields;
 mod focus;
@@ -41,6 +42,7 @@ mod redact;
 mod source;
 mod vertex;
 
+pub use columns::{ALL_OTHERS, Columns, WrongColumns};
 pub use decode::{Decoded, Format, Usage, decode};
 pub use focus::{CloudCost, decode_costs};
 pub use reader::{Carrier, Origin, Reader};

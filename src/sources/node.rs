@@ -199,7 +199,7 @@ fn lookup(fields: &'static [Field], name: &str) -> Option<(Cow<'static, str>, &'
 }
 
 /// `totalTokens`, `TotalTokens` and `total-tokens` as `total_tokens`.
-fn fold(name: &str) -> String {
+pub(super) fn fold(name: &str) -> String {
     let mut folded = String::with_capacity(name.len());
     for sign in name.chars() {
         if sign.is_ascii_uppercase() && !folded.is_empty() && !folded.ends_with('_') {
@@ -386,7 +386,7 @@ fn hash_text(hasher: &mut blake3::Hasher, kind: u8, text: &str) {
     hasher.update(text.as_bytes());
 }
 
-fn push_text(out: &mut String, text: &str) {
+pub(super) fn push_text(out: &mut String, text: &str) {
     out.push_str(&serde_json::Value::from(text).to_string());
 }
 

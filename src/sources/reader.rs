@@ -2,14 +2,18 @@
 
 use super::cloudevents::{CONTENT_TYPE, is_ours};
 use super::fields::{check_name, read_instant};
-use super::{Context, Decoded, Fault, Format, RejectionReason as Reason, decode, fault, reject_shape};
+use super::{Columns, Context, Decoded, Fault, Format, RejectionReason as Reason, decode, fault, reject_shape};
 use crate::domain::period::Instant;
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use std::str::FromStr;
 
 /// The header by which a message names its own format.
 const FORMAT_HEADER: &str = "apportion-format";
+
+/// The headers that say of a record what it does not say itself, which in a file stand beside its own fields.
+pub(super) const CARRIED: [&str; 3] = ["ce_id", "ce_source", "ce_time"];
 
 /// What configuration says of messages where they do not say it themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -89,6 +93,47 @@ impl Reader {
         self.read_as(format, &Carrier::default(), &[("content-type", CONTENT_TYPE.as_bytes())], event)
     }
 
+    /// Reads a record of a file: an event in structured mode, or a record of the reader's format, beside whose own fields
+    /// may stand what a message's headers would say of it.
+    pub fn read_record(&self, record: &[u8]) -> Vec<Decoded> {
+        let structured = ("content-type", CONTENT_TYPE.as_bytes());
+        match self.format {
+            Format::CloudEvents => self.read(&[structured], Some(record)),
+            format if record.len() > format.max_bytes() => self.read(&[], Some(record)),
+            _ => match carried(record) {
+                Ok(carried) => {
+                    let carried = CARRIED.into_iter().zip(&carried);
+                    let headers: Vec<_> =
+                        carried.filter_map(|(name, text)| Some((name, text.as_ref()?.as_bytes()))).collect();
+                    self.read(&headers, Some(record))
+                }
+                Err(fault) => self.reject(fault),
+            },
+        }
+    }
+
+    /// Reads a row of a table.
+    pub fn read_row(&self, columns: &Columns, cells: &[&[u8]]) -> Vec<Decoded> {
+        let record = match cells.iter().map(|cell| std::str::from_utf8(cell)).collect::<Result<Vec<_>, _>>() {
+            _ if cells.len() != columns.count() => {
+                Err(format!("{} cells; the header names {}", cells.len(), columns.count()))
+            }
+            Ok(cells) => Ok(columns.record(&cells)),
+            Err(_) => Err("must be UTF-8".to_owned()),
+        };
+        match record {
+            Ok(record) => self.read_record(record.as_bytes()),
+            Err(detail) => self.reject(fault(Reason::WrongPacking, detail)),
+        }
+    }
+
+    /// What cannot be taken for a record, of which nothing is kept: a file is read again as it is.
+    fn reject(&self, fault: Fault) -> Vec<Decoded> {
+        let mut rejection = reject_shape(fault, b"");
+        rejection.origin.format = self.format;
+        self.tell_origin(vec![Decoded::Rejected(rejection)], &Carrier::default())
+    }
+
     /// Reads what was kept of a rejected record.
     pub fn read_again(&self, format: Format, carrier: &Carrier, kept: &[u8]) -> Vec<Decoded> {
         self.read_as(format, carrier, &[("content-type", CONTENT_TYPE.as_bytes())], kept)
@@ -119,6 +164,27 @@ impl Reader {
         }
         decoded
     }
+}
+
+/// What a record of a file says beside its own fields; of bytes that are no JSON object nothing.
+fn carried(record: &[u8]) -> Result<[Option<String>; 3], Fault> {
+    #[derive(Default, Deserialize)]
+    struct Beside<'a> {
+        #[serde(borrow)]
+        ce_id: Option<&'a RawValue>,
+        #[serde(borrow)]
+        ce_source: Option<&'a RawValue>,
+        #[serde(borrow)]
+        ce_time: Option<&'a RawValue>,
+    }
+    let is_object = record.trim_ascii_start().starts_with(b"{");
+    let beside = is_object.then(|| serde_json::from_slice::<Beside<'_>>(record).ok()).flatten().unwrap_or_default();
+    let text = |name: &str, value: Option<&RawValue>| {
+        let wrong = |_| fault(Reason::WrongAttribute, format!("{name}: must be a text"));
+        value.map(|value| serde_json::from_str(value.get())).transpose().map_err(wrong)
+    };
+    let [id, source, time] = CARRIED;
+    Ok([text(id, beside.ce_id)?, text(source, beside.ce_source)?, text(time, beside.ce_time)?])
 }
 
 fn format_of(headers: &Headers<'_>, or: Format) -> Result<Format, Fault> {
@@ -179,6 +245,22 @@ mod tests {
         let headers = [headers.as_slice(), &[("ce_source", b"aws-2".as_slice())]].concat();
         let read = converse().read(&headers, Some(REPLY.as_bytes()));
         assert_eq!(event(&read).0, "aws-2");
+    }
+
+    #[test]
+    fn in_a_file_the_carriers_words_stand_beside_the_records() {
+        let headers: [(&str, &[u8]); 2] = [("ce_id", b"r-1"), ("ce_time", b"2026-05-01T00:00:00Z")];
+        let line = REPLY.replacen('{', r#"{"ce_id":"r-1","ce_time":"2026-05-01T00:00:00Z","ce_source":null,"#, 1);
+        assert_eq!(converse().read_record(line.as_bytes()), converse().read(&headers, Some(REPLY.as_bytes())));
+        for (wrong, detail) in [
+            (line.replace("\"r-1\"", "1"), "ce_id: must be a text"),
+            (line.replace("2026-05-01T00:00:00Z", "noon"), "ce_time: must be RFC 3339 with a zone"),
+            (REPLY.to_owned(), "id: missing; neither the record nor its carrier says"),
+        ] {
+            let read = converse().read_record(wrong.as_bytes());
+            let [Decoded::Rejected(rejection)] = read.as_slice() else { panic!("{read:?}") };
+            assert_eq!((rejection.detail.as_str(), rejection.origin.source.as_str()), (detail, "aws"));
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod books;
 pub mod contracts;
 pub mod demo_database;
 pub mod dictionary;
+pub mod file_positions;
 pub mod finding_decisions;
 pub mod finding_states;
 pub mod findings;

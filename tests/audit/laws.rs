@@ -139,8 +139,8 @@ fn the_parts_of_an_explanation_sum_to_its_amount() {
             let asked = Amounts { contract: &contract, period: &name, term: None, known_at: instant(known_at) };
             for depth in [Depth::Sums, Depth::Events] {
                 // What cannot be settled cannot be explained.
-                let Ok(trees) = explain(&scenario, &asked, Question { depth, limit: 2 }) else { continue };
-                for tree in &trees {
+                let Ok(explained) = explain(&scenario, &asked, Question { depth, limit: 2 }) else { continue };
+                for tree in &explained.amounts {
                     assert!(matches!(tree.kind, Kind::Booked | Kind::Owed), "seed {seed}: {tree:#?}");
                     nodes += check_parts(seed, tree);
                     amounts += 1;

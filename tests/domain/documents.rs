@@ -168,7 +168,7 @@ fn wrong_names_prices_and_currencies_are_refused_with_their_place() {
         "prices.csv",
         "input_tokens,default,",
         "input_tokens,\"def\u{1b}ault\",",
-        &["line ", "service_tier \"def\\u{1b}ault\""],
+        &["prices.csv:2: ", "service_tier \"def\\u{1b}ault\""],
     );
     check("prices.csv", "gpt-5.5-in,", "\"gpt\u{1b}\",", &["the id \"gpt\\u{1b}\""]);
     check("prices.csv", "5,1000000,USD", "5,18446744073709551615,USD", &["per is 18446744073709551615"]);

@@ -162,7 +162,7 @@ fn a_term_in_the_definitions_of_a_contract_with_versions_of_their_own_is_refused
 
 #[test]
 fn fences_that_look_like_toml_are_not_passed_over() {
-    for fence in ["```TOML", "```Toml", "```toml title=\"share\"", "```toml,ignore", "```{.toml}"] {
+    for fence in ["```TOML", "```Toml", "```toml title=\"share\"", "```toml,ignore", "```{.toml}", "```tml", "```ini"] {
         let files = with("microsoft-openai/2.md", |text| {
             let last = text.rfind("```toml\n").expect("a block");
             format!("{}{fence}\n{}", &text[..last], &text[last + 8..])

@@ -44,12 +44,12 @@ of = "Sales"
 
 #[test]
 fn versions_agree_with_each_other() {
-    check(SHARE, &[("2.md", &version(1, SHARE))], "contract deal: two versions with the number 1");
+    check(SHARE, &[("2.md", &version(1, SHARE))], "2.md:3:1: contract deal: two versions with the number 1");
     let flipped = SHARE.replace("\"lab\"", "\"x\"").replace("\"cloud\"", "\"lab\"").replace("\"x\"", "\"cloud\"");
     check(
         SHARE,
         &[("2.md", &version(2, &flipped))],
-        "term deal/share of version 2 has another payer or payee than version 1; a flipped direction is another term, \
+        "2.md:7:1: term deal/share of version 2 has another payer or payee than version 1; a flipped direction is another term, \
          under another name",
     );
     check(
@@ -58,18 +58,18 @@ fn versions_agree_with_each_other() {
             ("2.md", &version(2, &format!("recorded_at = 2026-05-02T00:00:00Z\n{SHARE}"))),
             ("3.md", &version(3, &format!("recorded_at = 2026-05-01T00:00:00Z\n{SHARE}"))),
         ],
-        "contract deal: version 3 is recorded before version 2; numbers rise with recorded_at",
+        "3.md:3:1: contract deal: version 3 is recorded before version 2; numbers rise with recorded_at",
     );
     check(
         &format!("{SHARE}\nthrough = 2025-06-30"),
         &[],
-        "term deal/share of version 1 ends at 2025-07-01 00:00:00 UTC, before the contract begins at 2026-01-01 \
+        "deal.md:51:1: term deal/share of version 1 ends at 2025-07-01 00:00:00 UTC, before the contract begins at 2026-01-01 \
          00:00:00 UTC",
     );
     check(
         &term("fixed = \"1 USD\"\non = 2025-06-30"),
         &[],
-        "term deal/share of version 1 is owed on 2025-06-30 00:00:00 UTC, before the contract begins at 2026-01-01 \
+        "deal.md:51:1: term deal/share of version 1 is owed on 2025-06-30 00:00:00 UTC, before the contract begins at 2026-01-01 \
          00:00:00 UTC",
     );
 }
@@ -130,7 +130,7 @@ fn nothing_feeds_itself() {
     check(
         &format!("[base.Fed]\nselect = {{ accrual = \"chain/passed\" }}\n\n{}", SHARE.replace("Sales", "Fed")),
         &[("chain.md", OTHER)],
-        "base Fed of deal version 1 draws on chain/passed, which no version of a known contract has",
+        "deal.md:51:1: base Fed of deal version 1 draws on chain/passed, which no version of a known contract has",
     );
     let fee = "tiers = { apply = \"marginal\", of = \"share\", each = \"year\", from = 2026-01-01 }";
     let rows = "[{ up_to = \"1 USD\", is = \"10%\" }, { otherwise = \"5%\" }]";
@@ -143,7 +143,7 @@ fn no_money_counts_twice() {
     check(
         &format!("{both}\n\n{}", SHARE.replace("Sales", "Both")),
         &[("chain.md", OTHER)],
-        "base Both of deal version 1 counts the same money twice: what chain/pass-on brings may also be in a selection \
+        "deal.md:51:1: base Both of deal version 1 counts the same money twice: what chain/pass-on brings may also be in a selection \
          above it; name attributes that tell them apart",
     );
     let apart = both.replace("cloud = \"azure\"", "seller = \"cloud\"");
@@ -219,10 +219,15 @@ fn example(given: &str, expect: &str) -> String {
 
 #[test]
 fn examples_are_read_as_data() {
-    let folder = accept(&example(
-        "| charge a | 2026-02-01 | 1_000 USD | lab |\n| refund r of a | 2026-03-01T00:00:00Z | 5 USD | |\n| figure Cost f \
+    // The base takes no refunds, and another might.
+    let takes_refunds = "[base.Net]\nselect = { charges = { seller = \"lab\" } }\nless = [{ deductions = [\"refund\"], at = \"item\" }]\n\n";
+    let folder = accept(&format!(
+        "{takes_refunds}{}",
+        example(
+            "| charge a | 2026-02-01 | 1_000 USD | lab |\n| refund r of a | 2026-03-01T00:00:00Z | 5 USD | |\n| figure Cost f \
          | 2026-02 | 9 USD | |",
-        "| share | 2026-02 | 200 USD |\n| share | 2026 | 2 findings |",
+            "| share | 2026-02 | 200 USD |\n| share | 2026 | 2 findings |",
+        )
     ));
     let example = &folder.examples[0].examples[0];
     assert_eq!(example.title, "Example");
@@ -256,6 +261,12 @@ fn wrong_examples_are_refused() {
          2026 or \"contract-year 2\"",
     );
     refuse("| refund r of a | 2026-02-01 | 1 USD | |", expect, "deal.md:62:3: \"Example\": no item \"a\"; there is r");
+    // What is no kind of item would be the category of a deduction; here no base takes any.
+    refuse(
+        "| charges a | 2026-02-01 | 1_000 USD | lab |",
+        expect,
+        "deal.md:62:3: no kind of item and no category of deductions \"charges\"; there is charge",
+    );
     refuse(given, "| shar | 2026-02 | 1 USD |", "deal.md:66:3: \"Example\": no term or right \"shar\"; there is share");
     refuse(given, "| chain/share | 2026-02 | 1 USD |", "deal.md:66:3: no term or right \"share\" of \"chain\"");
     refuse(
@@ -279,11 +290,27 @@ fn deductions_reduce_sales_and_each_once() {
     check(
         &net("{ base = \"Sold\" }", "tax"),
         &[],
-        "base Net of deal version 1 takes off a tax that is taken off in base Sold too: write it in one of them",
+        "deal.md:59:1: base Net of deal version 1 takes off a tax that is taken off in base Sold too: write it in one of them",
     );
     check(
         &net("{ accrual = \"share\" }", "refund"),
         &[],
-        "base Net of deal version 1 selects no sales that a refund could reduce: select charges, or a base of them",
+        "deal.md:59:1: base Net of deal version 1 selects no sales that a refund could reduce: select charges, or a base of them",
+    );
+}
+
+#[test]
+fn a_value_that_is_looked_up_is_in_the_unit_that_is_wanted() {
+    let cap = |unit: &str| {
+        format!(
+            "[figure.Most]\nunit = \"{unit}\"\nkind = \"level\"\nmissing = \"stop\"\n[fx]\nsource = \"ECB\"\ndate = \"item\"\n\
+             {SHARE}\ncap = {{ is = \"Most\", each = \"year\", from = 2026-01-01, opening = \"0 USD\", excess = \"lost\", pro_rata = \"full\" }}"
+        )
+    };
+    accept(&cap("USD"));
+    check(
+        &cap("EUR"),
+        &[],
+        "deal.md:63:14: term share (\"Clause\"): is = \"Most\"\n  it is in EUR, where USD is needed, and a value that is looked up is not converted; report it in USD",
     );
 }

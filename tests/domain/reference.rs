@@ -1,7 +1,8 @@
-//! Every example of `contracts/README.md` is read.
+//! Every example of `contracts/README.md` is read, and every line of a file that it shows.
 
 use crate::support::shipped_files;
 use apportion::domain::contract::folder::{SourceFile, read_folder};
+use apportion::domain::entry::{Entry, NewEntry};
 
 /// What the examples refer to.
 const DEFINITIONS: &str = r#"# Example
@@ -43,5 +44,28 @@ fn every_example_of_the_reference_is_read() {
         let document = SourceFile { path: "example.md".into(), text };
         let all: Vec<SourceFile> = files.iter().cloned().chain([document]).collect();
         read_folder(&all).unwrap_or_else(|error| panic!("{error}\n{example}"));
+    }
+}
+
+/// Every line of JSON in a part of the reference.
+fn lines<'r>(readme: &'r str, from: &str, to: &str) -> Vec<&'r str> {
+    let from = readme.find(from).expect("the part");
+    let part = &readme[from..from + readme[from..].find(to).expect("its end")];
+    part.lines().filter(|line| line.starts_with('{')).collect()
+}
+
+#[test]
+fn every_line_of_a_file_that_the_reference_shows_is_read() {
+    let files = shipped_files();
+    let readme = &files.iter().find(|file| file.path == "README.md").expect("the reference").text;
+    let records = lines(readme, "## Records", "## When something was wrong");
+    assert!(records.len() > 7, "{records:?}");
+    for line in records {
+        NewEntry::storable(line).unwrap_or_else(|error| panic!("{error}\n{line}"));
+    }
+    let entries = lines(readme, "## Scenarios", "| step | asks |");
+    assert!(entries.len() > 8, "{entries:?}");
+    for line in entries {
+        Entry::from_json(line).unwrap_or_else(|error| panic!("{error}\n{line}"));
     }
 }

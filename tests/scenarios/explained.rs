@@ -25,7 +25,7 @@ pub fn explained(scenario: &Translated) -> (usize, Vec<String>) {
                 let question = Question { depth, limit: 3 };
                 let of = Amounts { contract, period: &period, term: None, known_at };
                 let trees = match explain(&read, &of, question) {
-                    Ok(trees) => trees,
+                    Ok(explained) => explained.amounts,
                     Err(error) => {
                         faults.push(format!("{period}: {error}"));
                         continue;

@@ -6,7 +6,7 @@ use crate::support::*;
 use apportion::domain::access::Scope;
 use apportion::domain::period::Span;
 use apportion::domain::usage::UsageEvent;
-use apportion::ingest::file::ingest_file;
+use apportion::ingest::file::{FileReader, ingest_file};
 use apportion::ingest::retry::retry;
 use apportion::store::usage_events::{load_events, load_interval_events};
 use apportion::store::usage_reports as reports;
@@ -119,7 +119,7 @@ async fn attributes_and_intervals_through_a_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("usage.jsonl");
     std::fs::write(&path, messages().join("\n")).expect("written");
-    ingest_file(&mut writer, &path, |_| {}).await.expect("read");
+    ingest_file(&mut writer, &path, &FileReader::default(), |_| {}).await.expect("read");
     check(&database).await;
     database.drop_it().await;
 }

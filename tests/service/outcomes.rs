@@ -1,7 +1,7 @@
 //! Each outcome, through Kafka and through files, gives exactly its counts, rows and sums.
 
 use crate::support::*;
-use apportion::ingest::file::ingest_file;
+use apportion::ingest::file::{FileReader, ingest_file};
 use apportion::sources::cloudevents;
 use apportion::store::{recording, usage_reports as reports};
 use serde_json::Value;
@@ -111,7 +111,7 @@ async fn each_outcome_through_files() {
     let folder = tempfile::tempdir().expect("a folder");
     let plain = folder.path().join("usage.jsonl");
     std::fs::write(&plain, every_outcome().join("\n\n")).expect("written");
-    let read = ingest_file(&mut writer, &plain, |_| {}).await.expect("read");
+    let read = ingest_file(&mut writer, &plain, &FileReader::default(), |_| {}).await.expect("read");
     assert_eq!(read.counts.messages(), 24);
     assert_eq!(database.counts().await, expected());
     check_rows(&database).await;
@@ -122,7 +122,7 @@ async fn each_outcome_through_files() {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(every_outcome().join("\r\n").as_bytes()).expect("zipped");
     std::fs::write(&zipped, encoder.finish().expect("zipped")).expect("written");
-    let again = ingest_file(&mut writer, &zipped, |_| {}).await.expect("read").counts;
+    let again = ingest_file(&mut writer, &zipped, &FileReader::default(), |_| {}).await.expect("read").counts;
     assert_eq!((again.messages(), again.stored, again.duplicate, again.conflict), (24, 0, 17, 2));
     database.audit().await;
     assert_eq!(database.number("select count(*) from usage_event").await, 7);
@@ -139,8 +139,8 @@ async fn empty_lines_never_end_a_file() {
     let empty = format!("{}\n", " ".repeat(1 << 20)).repeat(18);
     let long = " ".repeat((1 << 20) + 1);
     std::fs::write(&path, format!("{empty}{}\n{long}{}\n", event("e1", 1, 1), event("e2", 1, 1))).expect("written");
-    let read = ingest_file(&mut writer, &path, |_| {}).await.expect("read");
-    assert_eq!((read.lines, read.counts.messages(), read.counts.stored, read.counts.rejected), (20, 2, 1, 1));
+    let read = ingest_file(&mut writer, &path, &FileReader::default(), |_| {}).await.expect("read");
+    assert_eq!((read.place, read.counts.messages(), read.counts.stored, read.counts.rejected), (20, 2, 1, 1));
     assert_eq!(database.number("select count(*) from usage_rejection where reason = 'message_too_large'").await, 1);
     database.drop_it().await;
 }

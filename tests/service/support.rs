@@ -171,7 +171,7 @@ pub async fn write_lines(writer: &mut Writer, lines: &[String]) -> Counts {
         .iter()
         .enumerate()
         .map(|(line, text)| {
-            let position = Position::File { name: "lines".into(), line: line as u64 + 1 };
+            let position = Position::File { name: "lines".into(), line: line as u64 + 1, record: 1 };
             writer.message(position, decode_structured(text.as_bytes()))
         })
         .collect();

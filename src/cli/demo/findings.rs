@@ -28,8 +28,8 @@ pub async fn sell_elsewhere(pool: &PgPool) -> anyhow::Result<()> {
                 "outcome": "ok", "quantities": {"output_tokens": 1_000_000, "runtime_seconds": 3600},
             },
         });
-        writer
-            .message(Position::File { name: Arc::clone(&name), line }, decode_structured(event.to_string().as_bytes()))
+        let position = Position::File { name: Arc::clone(&name), line, record: 1 };
+        writer.message(position, decode_structured(event.to_string().as_bytes()))
     };
     let messages: Vec<Message> = (1..).zip(&TIMES).map(message).collect();
     let written = writer.write(&messages, None, Intake::File).await?;

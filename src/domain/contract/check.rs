@@ -67,6 +67,29 @@ pub enum CheckError {
     Untold { contract: ContractId, number: u32, base: DefinedTerm, drawn: String, attribute: String },
 }
 
+impl CheckError {
+    /// The version that it is about, and in it the block, as `term share`; none where it is the version as a whole.
+    pub fn about(&self) -> Option<(&ContractId, u32, Option<String>)> {
+        match self {
+            Self::EndsBeforeContract { contract, term, number, .. }
+            | Self::BeginsBeforeContract { contract, term, number, .. }
+            | Self::OwedBeforeContract { contract, term, number, .. }
+            | Self::OtherParties { contract, term, number, .. }
+            | Self::OtherUnit { contract, term, number, .. } => Some((contract, *number, Some(format!("term {term}")))),
+            Self::UnknownAccrual { contract, number, place, .. }
+            | Self::OtherCurrency { contract, number, place, .. } => Some((contract, *number, Some(place.clone()))),
+            Self::NothingToDeduct { contract, number, base, .. }
+            | Self::DeductedTwice { contract, number, base, .. }
+            | Self::Twice { contract, number, base, .. }
+            | Self::Untold { contract, number, base, .. } => Some((contract, *number, Some(format!("base {base}")))),
+            Self::RepeatedNumber { contract, number } | Self::RecordedBefore { contract, number, .. } => {
+                Some((contract, *number, None))
+            }
+            Self::Circle { .. } => None,
+        }
+    }
+}
+
 /// Checks all contracts together.
 ///
 /// # Errors

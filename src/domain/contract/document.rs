@@ -1,6 +1,7 @@
 //! A contract document: Markdown with fenced TOML blocks. Finds the blocks, headings and clause texts.
 
 use super::Clause;
+use super::problem::is_near;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use std::fmt;
 use std::ops::Range;
@@ -29,8 +30,8 @@ pub struct Document {
     /// The TOML of all blocks at the very offsets that they have in the document, all else blanked, so that
     /// a position in it is a position in the document.
     pub toml: String,
-    /// The first code that would be passed over although it looks like a block, and its position: a fence of
-    /// a language such as `TOML`, or tables in a fence without a language, in indented code or within HTML.
+    /// The first code that would be passed over although it looks like a block, and its position: a fence of a language
+    /// such as `TOML` or `tml`, or tables in a fence of another language than `text`, in indented code or within HTML.
     pub almost_toml: Option<(usize, &'static str)>,
     /// The tables of the text, in order.
     pub tables: Vec<TextTable>,
@@ -50,7 +51,7 @@ pub struct TextCell {
 }
 
 impl Document {
-    /// Takes a document apart. Fences of other languages than `toml`, such as `text`, are text like any other.
+    /// Takes a document apart. Fences of other languages than `toml` are text like any other.
     pub fn parse(file: &str, text: &str) -> Self {
         let mut toml: Vec<u8> = text.bytes().map(|byte| if byte == b'\n' { b'\n' } else { b' ' }).collect();
         let mut clauses: Vec<(usize, Clause)> = Vec::new();
@@ -203,6 +204,12 @@ fn passed_over(tag: &Tag<'_>, text: &str) -> Option<&'static str> {
         Tag::CodeBlock(CodeBlockKind::Fenced(language)) if language.is_empty() && has_table(text) => {
             Some("a fence without a language")
         }
+        // Whatever its language is: `text` says that it is none.
+        Tag::CodeBlock(CodeBlockKind::Fenced(language))
+            if !language.is_empty() && &**language != "text" && has_block(text) =>
+        {
+            Some("a block in a fence of another language than toml")
+        }
         Tag::CodeBlock(CodeBlockKind::Indented) if has_table(text) => Some("indented code"),
         Tag::HtmlBlock if text.contains("```") || text.contains("~~~") || has_table(text) => {
             Some("a block within HTML")
@@ -215,15 +222,21 @@ fn has_table(code: &str) -> bool {
     code.lines().map(str::trim).any(is_table_head)
 }
 
+/// Whether code has the head of a table with a name: a line of JSON may stand in brackets too.
+fn has_block(code: &str) -> bool {
+    let is_named = |line: &str| line.trim_start_matches('[').starts_with(|first: char| first.is_ascii_alphabetic());
+    code.lines().map(str::trim).any(|line| is_table_head(line) && is_named(line) && !line.contains(','))
+}
+
 /// Whether a line is the head of a TOML table, such as `[term.share]`.
 fn is_table_head(line: &str) -> bool {
     line.starts_with('[') && line.ends_with(']')
 }
 
-/// Whether the first word of a fence's language is `toml`, in whatever case and braces.
+/// Whether the first word of a fence's language is `toml` or looks like it, in whatever case and braces.
 fn is_toml_misspelt(language: &str) -> bool {
     let mut words = language.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    words.next().is_some_and(|word| word.eq_ignore_ascii_case("toml"))
+    words.next().is_some_and(|word| is_near(word, "toml"))
 }
 
 #[cfg(test)]
@@ -231,6 +244,29 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "# Title\n\n## Share, 2.1\n\nThe lab pays\na share.\n\n```toml\n[term.é]\nrate = \"20%\"\n```\n\n```text\n[no.toml]\n```\n";
+
+    #[test]
+    fn a_block_in_no_fence_of_toml_is_told_and_other_code_is_text() {
+        let found = |fence: &str, code: &str| {
+            let text = format!("# Title\n\n```{fence}\n{code}\n```\n");
+            Document::parse("a.md", &text).almost_toml.map(|(at, _)| at)
+        };
+        for (fence, code) in [
+            ("tml", "rate = 1"),
+            ("tom", ""),
+            ("tolm", "[term.share]"),
+            ("ini", "[term.share]\nrate = 1"),
+            ("json", "[[term]]"),
+            ("", "[version]"),
+        ] {
+            assert_eq!(found(fence, code), Some(9), "{fence}: {code}");
+        }
+        for (fence, code) in
+            [("text", "[term.share]"), ("json", "[1, 2]\n[\"a\"]"), ("sh", "[ -f x ]"), ("html", ""), ("yaml", "a: 1")]
+        {
+            assert_eq!(found(fence, code), None, "{fence}: {code}");
+        }
+    }
 
     #[test]
     fn blocks_keep_their_place_and_their_clause() {

@@ -83,6 +83,12 @@ pub enum What {
     },
 }
 
+impl What {
+    /// The words by which items begin; any other is the category of a deduction.
+    pub const KINDS: [&str; 11] =
+        ["charge", "usage", "billing", "receipt", "figure", "fact", "status", "notice", "rate", "correction", "void"];
+}
+
 /// What is to come out for a term or right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expect {

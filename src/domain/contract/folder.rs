@@ -2,16 +2,16 @@
 
 use super::check::{CheckError, check};
 use super::document::Location;
-use super::example::{VersionExamples, read_examples};
+use super::example::{VersionExamples, What, read_examples};
 use super::parsed::Parsed;
-use super::problem::{Problem, ReadError, there_is};
+use super::problem::{Problem, ReadError, nearest, there_is};
 use super::read::{Origin, read_version};
-use super::records::{RecordProblem, check_record};
+use super::records::{RecordProblem, categories, check_record};
 use super::rights::{RightInVersion, RightsConflict, conflicts};
 use super::{Contract, Version};
 use crate::domain::fx::{FxError, FxRate, read_fx_rates};
 use crate::domain::ids::{ContractId, EventId, ProductId, TermId};
-use crate::domain::price::{Narrowing, Price, PriceBookError, read_price_book};
+use crate::domain::price::{Narrowing, Price, PriceBookError, line_of_price, read_price_book};
 use crate::domain::record::{Fact, Record, RecordContent, RecordError};
 use crate::domain::register::{Register, RegisterConflict};
 use chrono::NaiveDate;
@@ -66,10 +66,10 @@ pub struct VersionDocument {
 pub enum FolderError {
     #[error(transparent)]
     Read(#[from] ReadError),
-    #[error("{path}: {problem}")]
-    Prices { path: String, problem: PriceBookError },
-    #[error("{path}: {problem}")]
-    Rates { path: String, problem: FxError },
+    #[error("{path}:{}: {}", .error.line, .error.problem)]
+    Prices { path: String, error: PriceBookError },
+    #[error("{path}:{}: {}", .error.line, .error.problem)]
+    Rates { path: String, error: FxError },
     #[error("{path}: the rate of {from} to {to} on {date} of {rate_source} stands in another file too; write it once")]
     RepeatedRate { path: String, from: String, to: String, date: NaiveDate, rate_source: String },
     #[error("{path}: {problem}")]
@@ -78,12 +78,12 @@ pub enum FolderError {
     NoContract { path: String, contract: String },
     #[error("{path}: contract \"{contract}\" is stated in {other} too")]
     RepeatedContract { path: String, contract: ContractId, other: String },
-    #[error("{path}: price \"{price}\" is of product \"{product}\", which no register names")]
-    UnknownProduct { path: String, price: String, product: ProductId },
-    #[error("{path}: price \"{price}\" is of {kind} \"{name}\", which no deployment has{}", there_is(.known))]
-    UnknownPlace { path: String, price: String, kind: &'static str, name: String, known: Vec<String> },
-    #[error("{path}: price \"{price}\" stands in another price book too; give each price an id of its own")]
-    RepeatedPrice { path: String, price: String },
+    #[error("{path}:{line}: price \"{price}\" is of product \"{product}\", which no register names{}", there_is(&nearest(product.as_str(), .known)))]
+    UnknownProduct { path: String, line: u64, price: String, product: ProductId, known: Vec<String> },
+    #[error("{path}:{line}: price \"{price}\" is of {kind} \"{name}\", which no deployment has{}", there_is(.known))]
+    UnknownPlace { path: String, line: u64, price: String, kind: &'static str, name: String, known: Vec<String> },
+    #[error("{path}:{line}: price \"{price}\" stands in another price book too; give each price an id of its own")]
+    RepeatedPrice { path: String, line: u64, price: String },
     #[error("{path}:{line}: {problem}")]
     Record { path: String, line: usize, problem: RecordError },
     #[error("{path}:{line}: record {id}: {problem}")]
@@ -98,8 +98,10 @@ pub enum FolderError {
     NoVersion { path: String, contract: ContractId },
     #[error("{at}: no term or right \"{name}\" of \"{contract}\"{}", there_is(.known))]
     UnknownExpected { at: Location, contract: ContractId, name: TermId, known: Vec<TermId> },
-    #[error(transparent)]
-    Check(#[from] CheckError),
+    #[error("{at}: no kind of item and no category of deductions \"{name}\"{}", there_is(&nearest(.name, .known)))]
+    UnknownItem { at: Location, name: String, known: Vec<String> },
+    #[error("{}{error}", .at.as_ref().map(|at| format!("{at}: ")).unwrap_or_default())]
+    Check { at: Option<Location>, error: CheckError },
 }
 
 /// Everything that was found wrong in a folder, in the order of its files.
@@ -118,8 +120,15 @@ impl FolderErrors {
 
 /// A price book with the path that it came from.
 struct Book<'a> {
-    path: &'a str,
+    file: &'a SourceFile,
     prices: Vec<Price>,
+}
+
+impl Book<'_> {
+    /// The file, and the line in it of a price.
+    fn place(&self, price: &Price) -> (String, u64) {
+        (self.file.path.clone(), line_of_price(&self.file.text, &price.id))
+    }
 }
 
 /// A fact with the place of its line.
@@ -143,9 +152,9 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
         } else if file.path.rsplit('/').next() == Some("fx.csv") {
             read_rates(file, &mut rates).unwrap_or_else(|error| errors.push(error));
         } else if file.path.ends_with(".csv") {
-            let (path, fail) = (file.path.as_str(), |problem| FolderError::Prices { path: file.path.clone(), problem });
+            let fail = |error| FolderError::Prices { path: file.path.clone(), error };
             let read = read_price_book(&file.text).map_err(fail);
-            read.map_or_else(|error| errors.push(error), |prices| books.push(Book { path, prices }));
+            read.map_or_else(|error| errors.push(error), |prices| books.push(Book { file, prices }));
         } else if file.path.ends_with(".jsonl") {
             read_facts(file).map_or_else(|error| errors.push(error), |read| facts.extend(read));
         }
@@ -159,7 +168,7 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
     let (contracts, versions, examples) = read_contracts(&documents, &register, &mut errors);
     let prices = gather_prices(books, &register, &mut errors);
     FolderErrors::refuse(errors)?;
-    check(&contracts).map_err(|error| FolderErrors(vec![error.into()]))?;
+    check(&contracts).map_err(|error| FolderErrors(vec![located(error, &documents)]))?;
     check_examples(&examples, &contracts)?;
     let facts = check_facts(facts, &contracts, &register).map_err(|error| FolderErrors(vec![error]))?;
     let known: Vec<Fact> = facts.iter().filter_map(fact).cloned().collect();
@@ -168,9 +177,20 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
     Ok(Folder { register, prices, rates, contracts, versions, examples, facts, conflicts })
 }
 
-/// Refuses an example that expects something of a term or right which no version states.
+/// Refuses an example that gives what nothing takes, or expects something of a term or right which no version states.
 fn check_examples(all: &[VersionExamples], contracts: &[Contract]) -> Result<(), FolderErrors> {
     let mut errors = Vec::new();
+    let categories = categories(contracts);
+    for given in all.iter().flat_map(|it| &it.examples).flat_map(|example| &example.given) {
+        // Whatever is none of the kinds was read as the category of a deduction.
+        if let What::Deduction { category, .. } = &given.what
+            && !categories.contains_key(category.as_str())
+        {
+            let known = What::KINDS.iter().map(ToString::to_string).chain(categories.keys().map(ToString::to_string));
+            let (at, name) = (given.place.clone(), category.clone());
+            errors.push(FolderError::UnknownItem { at, name, known: known.collect() });
+        }
+    }
     for expect in all.iter().flat_map(|it| &it.examples).flat_map(|example| &example.expect) {
         let versions = contracts.iter().filter(|it| it.head.id == expect.contract).flat_map(|it| &it.versions);
         let names = |version: &Version| {
@@ -188,7 +208,7 @@ fn check_examples(all: &[VersionExamples], contracts: &[Contract]) -> Result<(),
 
 /// Adds the rates of a file; each stands once in a folder.
 fn read_rates(file: &SourceFile, rates: &mut Vec<FxRate>) -> Result<(), FolderError> {
-    let fail = |problem| FolderError::Rates { path: file.path.clone(), problem };
+    let fail = |error| FolderError::Rates { path: file.path.clone(), error };
     let read = read_fx_rates(&file.text).map_err(fail)?;
     let known: BTreeSet<_> = rates.iter().map(FxRate::key).collect();
     if let Some(FxRate { from, to, date, source, .. }) = read.iter().find(|rate| known.contains(&rate.key())) {
@@ -237,13 +257,30 @@ fn check_facts(
     Ok(facts)
 }
 
+/// The document of a version.
+fn version_file<'d>(documents: &'d [Parsed], contract: &ContractId, number: u32) -> Option<&'d Parsed> {
+    let mut versions = documents.iter().filter(|document| is_version_of(document, contract));
+    versions.rfind(|it| it.version().is_some_and(|(stated, _)| stated == number))
+}
+
+/// Looks up where the block stands that is wrong, or else its version.
+fn located(error: CheckError, documents: &[Parsed]) -> FolderError {
+    let place = |(contract, number, block): (&ContractId, u32, Option<String>)| {
+        let version = version_file(documents, contract, number)?;
+        // What several versions share stands in the contract's own file.
+        let files = || {
+            std::iter::once(version).chain(documents.iter().filter(|it| it.contract_id().as_ref() == Some(contract)))
+        };
+        let block = block.and_then(|block| files().find_map(|file| file.place_of_block(&block)));
+        block.or_else(|| version.place_of_version())
+    };
+    FolderError::Check { at: error.about().and_then(place), error }
+}
+
 /// Looks up where the rights of a conflict are stated.
 fn placed(conflict: RightsConflict, documents: &[Parsed]) -> PlacedConflict {
-    let place = |right: &RightInVersion| {
-        let mut versions = documents.iter().filter(|document| is_version_of(document, &right.contract));
-        let stated = versions.find(|it| it.version().is_some_and(|(number, _)| number == right.version))?;
-        stated.place_of_right(&right.right)
-    };
+    let place =
+        |right: &RightInVersion| version_file(documents, &right.contract, right.version)?.place_of_right(&right.right);
     let places = conflict.rights.iter().filter_map(place).collect();
     PlacedConflict { conflict, places }
 }
@@ -259,21 +296,25 @@ fn read_document(file: &SourceFile, register: &mut Register) -> Result<Parsed, F
 fn gather_prices(books: Vec<Book<'_>>, register: &Register, errors: &mut Vec<FolderError>) -> Vec<Price> {
     let mut all = Vec::new();
     let mut ids = BTreeSet::new();
-    for Book { path, prices } in books {
+    for book in books {
+        let prices = &book.prices;
         if let Some(price) = prices.iter().find(|price| !register.products.contains_key(&price.product)) {
+            let ((path, line), known) =
+                (book.place(price), register.products.keys().map(ToString::to_string).collect());
             let (price, product) = (price.id.clone(), price.product.clone());
-            errors.push(FolderError::UnknownProduct { path: path.to_owned(), price, product });
+            errors.push(FolderError::UnknownProduct { path, line, price, product, known });
         }
         if let Some((price, (kind, name, known))) =
             prices.iter().find_map(|price| Some((price, unknown_place(price, register)?)))
         {
-            let price = price.id.clone();
-            errors.push(FolderError::UnknownPlace { path: path.to_owned(), price, kind, name, known });
+            let ((path, line), price) = (book.place(price), price.id.clone());
+            errors.push(FolderError::UnknownPlace { path, line, price, kind, name, known });
         }
         if let Some(price) = prices.iter().find(|price| !ids.insert(price.id.clone())) {
-            errors.push(FolderError::RepeatedPrice { path: path.to_owned(), price: price.id.clone() });
+            let ((path, line), price) = (book.place(price), price.id.clone());
+            errors.push(FolderError::RepeatedPrice { path, line, price });
         }
-        all.extend(prices);
+        all.extend(book.prices);
     }
     all
 }

@@ -323,13 +323,24 @@ impl NodeKind {
 }
 
 impl Base {
-    /// The categories of deductions that it takes off.
+    /// The categories of deductions that it takes off, and where each stands.
+    fn deductions(&self) -> impl Iterator<Item = (&str, Place)> {
+        self.less.iter().flat_map(|less| {
+            let categories = match &less.what {
+                Reduction::Deductions(categories) => categories.as_slice(),
+                Reduction::Node(_) => &[],
+            };
+            categories.iter().map(|category| (category.as_str(), less.at))
+        })
+    }
+
     pub fn categories(&self) -> impl Iterator<Item = &str> {
-        let listed = self.less.iter().filter_map(|less| match &less.what {
-            Reduction::Deductions(categories) => Some(categories),
-            Reduction::Node(_) => None,
-        });
-        listed.flatten().map(String::as_str)
+        self.deductions().map(|(category, _)| category)
+    }
+
+    /// Where deductions of a category stand; nowhere where it takes none off.
+    pub fn place_of(&self, category: &str) -> Option<Place> {
+        self.deductions().find(|(listed, _)| *listed == category).map(|(_, place)| place)
     }
 
     /// What it is made of beside items.

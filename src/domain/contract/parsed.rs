@@ -168,6 +168,24 @@ impl Parsed {
         Some(self.document.location_at(right.span().start))
     }
 
+    /// Where the document states a block, such as `term share`; rights are told as terms are.
+    pub fn place_of_block(&self, block: &str) -> Option<Location> {
+        let (kind, name) = block.split_once(' ')?;
+        let span = match kind {
+            "term" => self.raw.term.get(name).map(Spanned::span).or_else(|| Some(self.raw.right.get(name)?.span())),
+            "base" => self.raw.base.get(name).map(Spanned::span),
+            "amount" => self.raw.amount.get(name).map(Spanned::span),
+            "effect" => self.raw.effect.get(name).map(Spanned::span),
+            _ => None,
+        };
+        Some(self.document.location_at(span?.start))
+    }
+
+    /// Where the document states its version.
+    pub fn place_of_version(&self) -> Option<Location> {
+        Some(self.document.location_at(self.raw.version.as_ref()?.span().start))
+    }
+
     /// The id that a contract file states.
     pub fn contract_id(&self) -> Option<ContractId> {
         self.raw.contract.as_ref().map(|contract| ContractId::new(&contract.get_ref().id))

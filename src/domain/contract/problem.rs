@@ -226,6 +226,10 @@ pub enum Problem {
     MixedUnits { one: String, other: String },
     #[error("it is {found}, where {wanted} is needed")]
     OtherMeasure { found: String, wanted: String },
+    #[error(
+        "it is {found}, where {wanted} is needed, and a value that is looked up is not converted; report it in {wanted}"
+    )]
+    NotConverted { found: String, wanted: String },
     #[error("it is {found}, where {wanted} is needed; write [fx] with source and date, by which one becomes the other")]
     NoFx { found: String, wanted: String },
     #[error("missing is \"stop\", \"zero\", \"nothing\", \"last\" or \"120% of last\"")]
@@ -381,7 +385,7 @@ pub fn there_is<T: Display>(names: &[T]) -> String {
 }
 
 /// Of many names those that look like it, or else all.
-fn nearest(name: &str, known: &[String]) -> Vec<String> {
+pub fn nearest(name: &str, known: &[String]) -> Vec<String> {
     let bare = |known: &&String| {
         // Names of several kinds stand as `base "Revenue" (contract.md:42)`.
         let quoted = known.split('"').nth(1).unwrap_or(known);

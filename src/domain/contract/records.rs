@@ -270,8 +270,8 @@ fn check_names(subject: &Subject, register: &Register) -> Result<(), RecordProbl
     Ok(())
 }
 
-fn check_deduction(deduction: &Deduction, contracts: &[Contract], register: &Register) -> Result<(), RecordProblem> {
-    let (category, found) = (deduction.category.clone(), deduction.amount.currency);
+/// The categories of deductions that bases take, each with the currencies in which.
+pub fn categories(contracts: &[Contract]) -> BTreeMap<&str, BTreeSet<Currency>> {
     let mut known: BTreeMap<&str, BTreeSet<Currency>> = BTreeMap::new();
     for contract in contracts {
         let bases = contract.versions.iter().flat_map(|version| version.bases.values());
@@ -279,6 +279,12 @@ fn check_deduction(deduction: &Deduction, contracts: &[Contract], register: &Reg
             known.entry(taken).or_default().insert(contract.head.currency);
         }
     }
+    known
+}
+
+fn check_deduction(deduction: &Deduction, contracts: &[Contract], register: &Register) -> Result<(), RecordProblem> {
+    let (category, found) = (deduction.category.clone(), deduction.amount.currency);
+    let known = categories(contracts);
     let Some(currencies) = known.get(category.as_str()) else {
         return Err(RecordProblem::UnknownCategory { category, known: known.into_keys().map(str::to_owned).collect() });
     };

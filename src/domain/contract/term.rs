@@ -77,12 +77,20 @@ impl Payees {
         }
     }
 
-    /// The parties that the document names.
+    /// The parties that the document names, each once.
     pub fn named(&self) -> Vec<&PartyId> {
         match self {
             Self::One(party) => vec![party],
             Self::Parts(parts) => parts.iter().map(|(party, _)| party).collect(),
-            Self::ByUsage { parts, .. } => parts.iter().map(|(party, _)| party).collect(),
+            Self::ByUsage { parts, .. } => {
+                let mut named: Vec<&PartyId> = Vec::new();
+                for (party, _) in parts {
+                    if !named.contains(&party) {
+                        named.push(party);
+                    }
+                }
+                named
+            }
             Self::EachParty { .. } => Vec::new(),
         }
     }

@@ -36,7 +36,8 @@ impl<'a, L: Lines> Engine<'a, L> {
                 if **contract == step.agreement.head.id && *reported == name =>
             {
                 let Some(reported_in) = reported_in else { return Ok(Some(value.clone())) };
-                self.convert(step, &InUnit { value: value.clone(), unit: reported_in }, unit, passing).map(Some)
+                self.convert(step, &InUnit { value: value.clone(), unit: reported_in }, unit, passing.stands())
+                    .map(Some)
             }
             _ => Ok(None),
         }
@@ -83,43 +84,37 @@ impl<'a, L: Lines> Engine<'a, L> {
             Some(counted) => *counted += &amount,
             None => counted = Some(amount),
         };
+        let mut is_counted = false;
         for selection in &base.select {
+            // An item that several selections take counts once; what else they draw on adds up.
+            let is_of_items = !matches!(selection.of, Source::Of(_));
+            if is_of_items && is_counted {
+                continue;
+            }
             if let Some(amount) = self.selected(step, (base, selection), unit, passing)? {
+                is_counted |= is_of_items;
                 add(amount);
-                // What several selections take counts once.
-                break;
             }
         }
+        let mut found: Vec<(&str, Exact)> = Vec::new();
+        for deduction in self.deductions(step, base, passing) {
+            found.push((deduction.category, self.convert(step, &deduction.amount, unit, passing.stands())?));
+        }
+        // Of what is above a threshold nobody can say which part was taken off.
+        if self.lines.wants_parts() && base.above.is_none() {
+            self.taken_off.extend(found.iter().map(|(of, amount)| ((*of).to_owned(), amount.clone())));
+        }
+        found.into_iter().for_each(|(_, amount)| add(-amount));
         for less in &base.less {
-            let taken = match &less.what {
-                Reduction::Deductions(categories) => {
-                    let is_listed = |it: &Deduction<'_>| categories.iter().any(|category| category == it.category);
-                    let mut found: Vec<(&str, Exact)> = Vec::new();
-                    for deduction in
-                        self.deductions(step, base, less.at, passing).into_iter().filter(|it| is_listed(it))
-                    {
-                        found.push((deduction.category, self.convert(step, &deduction.amount, unit, passing)?));
-                    }
-                    // Of what is above a threshold nobody can say which part was taken off.
-                    if self.lines.wants_parts() && base.above.is_none() {
-                        self.taken_off.extend(found.iter().map(|(of, amount)| ((*of).to_owned(), amount.clone())));
-                    }
-                    (!found.is_empty()).then(|| found.into_iter().map(|(_, amount)| amount).sum())
+            let Reduction::Node(node) = &less.what else { continue };
+            let is_of_input =
+                |measure: &&Measure| step.input(measure).is_some_and(|stream| delta(passing, stream).is_some());
+            if node.measures().iter().any(is_of_input) {
+                if needs_whole(node) {
+                    self.needs_items();
                 }
-                Reduction::Node(node) => {
-                    let is_touched = node
-                        .measures()
-                        .iter()
-                        .any(|measure| step.input(measure).is_some_and(|stream| delta(passing, stream).is_some()));
-                    if is_touched && needs_whole(node) {
-                        self.needs_items();
-                    }
-                    let mut leaves = ItemLeaves { engine: self, step, passing, tiers: None, group: passing.attributes };
-                    is_touched.then(|| evaluate(node, &mut leaves)).transpose()?
-                }
-            };
-            if let Some(taken) = taken {
-                add(-taken);
+                let mut leaves = ItemLeaves { engine: self, step, passing, tiers: None, group: passing.attributes };
+                add(-evaluate(node, &mut leaves)?);
             }
         }
         // What counts in another term of a once group does not count here, nor toward the threshold.
@@ -147,7 +142,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         if let Source::Of(measure) = &selection.of {
             let amount = self.drawn(step, measure, unit, passing)?;
             let is_taken = amount.is_some() && self.takes(step, &selection.filter, passing.attributes, passing.at);
-            self.drawn_of = Some(measure).filter(|_| is_taken);
+            if is_taken {
+                self.drawn_of = Some(measure);
+            }
             return Ok(amount.filter(|_| is_taken));
         }
         let Some(content) = content(step, passing) else { return Ok(None) };
@@ -161,20 +158,24 @@ impl<'a, L: Lines> Engine<'a, L> {
                     return self.unrated(step, base, charge, passing).map(|()| None);
                 }
                 self.check_straddling(step, passing, *meets_prices)?;
-                let price = selection.valued_at.as_ref();
-                if let Some(price) =
-                    price.map(|name| self.level(step, name, passing.attributes, passing.at)).transpose()?
-                {
-                    return Ok(Some(quantity * &price));
+                if let Some(name) = &selection.valued_at {
+                    let price = self.level(step, name, passing.attributes, passing.at)?;
+                    let value = self.convert_figure(step, name, quantity * &price, unit, passing.stands());
+                    return value.map(Some);
                 }
                 match charge {
                     Charge::Rated(amount) => amount,
                     unrated => return self.unrated(step, base, unrated, passing).map(|()| None),
                 }
             }
-            (Source::Charges, Content::Billing(amount), Basis::Invoiced)
+            (Source::Billings, Content::Billing { is_alone: false, .. }, Basis::Occurred)
+                if self.counts_charges_of(step, base, passing) =>
+            {
+                return Ok(None);
+            }
+            (Source::Charges, Content::Billing { amount, .. }, Basis::Invoiced)
             | (Source::Charges, Content::Receipt(amount), Basis::Received)
-            | (Source::Billings, Content::Billing(amount), Basis::Occurred | Basis::Invoiced)
+            | (Source::Billings, Content::Billing { amount, .. }, Basis::Occurred | Basis::Invoiced)
             | (Source::Billings, Content::Receipt(amount), Basis::Received) => amount,
             (Source::Units, Content::Usage { quantity, .. }, _) => {
                 if !self.takes(step, &selection.filter, passing.attributes, passing.at) {
@@ -194,7 +195,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         if !self.takes(step, &selection.filter, passing.attributes, passing.at) {
             return Ok(None);
         }
-        self.convert(step, amount, unit, passing).map(Some)
+        self.convert(step, amount, unit, passing.stands()).map(Some)
     }
 
     /// Stops at usage that cannot be rated, now or once all that has no price is known.
@@ -281,7 +282,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let Some(value) = delta(passing, stream) else { return Ok(None) };
         match self.unit_of(stream) {
             Some(found) if found != unit => {
-                self.convert(step, &InUnit { value: value.clone(), unit: found }, unit, passing).map(Some)
+                self.convert(step, &InUnit { value: value.clone(), unit: found }, unit, passing.stands()).map(Some)
             }
             _ => Ok(Some(value.clone())),
         }
@@ -292,31 +293,41 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// What reduces a base of what passes: a deduction at its own date, or what makes an item smaller that counts.
-    fn deductions<'p>(
-        &self,
-        step: &Step<'a>,
-        base: &Base,
-        at: Place,
-        passing: &'p Passing<'_>,
-    ) -> Vec<&'p Deduction<'p>> {
-        let (own, there) = match content(step, passing) {
-            Some(Content::Deduction(deduction)) => (Some(deduction), [].as_slice()),
-            Some(_) if at == Place::Item => (None, passing.item.map(|it| it.less.as_slice()).unwrap_or_default()),
-            _ => (None, [].as_slice()),
-        };
-        // The definition in force at the item that it names says whether that counts, and where it stands: an amendment
-        // between the two neither doubles nor loses it.
-        let item_at = own.and_then(|it| it.item_at);
-        let governing = item_at.map_or(Some(base), |at| step.agreement.in_force(at)?.bases.get(&base.name));
-        let own = own.filter(|own| governing.is_some_and(|base| stands(base, own, at)));
-        let place = item_at.unwrap_or(passing.at);
-        let counts =
-            |it: &&Deduction<'_>| governing.is_some_and(|base| self.counts_named(step, base, it, (place, passing)));
-        own.into_iter().chain(there).filter(counts).collect()
+    fn deductions<'p>(&self, step: &Step<'a>, base: &Base, passing: &'p Passing<'_>) -> Vec<&'p Deduction<'p>> {
+        match content(step, passing) {
+            Some(Content::Deduction(own)) => {
+                // The definition in force at the item that it names says whether that counts, and where it stands: an
+                // amendment between the two neither doubles nor loses it.
+                let governing = own.item_at.map_or(Some(base), |at| step.agreement.in_force(at)?.bases.get(&base.name));
+                let stands = |base: &&Base| match base.place_of(own.category) {
+                    Some(place) => own.item_at.is_none() || place == Place::OwnDate,
+                    None => false,
+                };
+                let at = own.item_at.unwrap_or(passing.at);
+                let counts = |base: &Base| self.counts_named(step, base, own, (at, passing));
+                governing.filter(stands).is_some_and(counts).then_some(own).into_iter().collect()
+            }
+            Some(_) => {
+                let there = passing.item.map(|item| item.less.as_slice()).unwrap_or_default();
+                let counts = |it: &&Deduction<'_>| {
+                    base.place_of(it.category) == Some(Place::Item)
+                        && self.counts_named(step, base, it, (passing.at, passing))
+                };
+                there.iter().filter(counts).collect()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// Whether a base counts the charges of a billing that passes as they occur, and so not what is invoiced of them.
+    fn counts_charges_of(&self, step: &Step<'a>, base: &Base, passing: &Passing<'_>) -> bool {
+        let mut of_charges = base.select.iter().filter(|selection| selection.of == Source::Charges);
+        base.basis == Basis::Occurred
+            && of_charges.any(|it| self.selects(step, &it.filter, passing.attributes, passing.at))
     }
 
     /// Whether a base counts what a deduction names, by itself or through bases that it selects, as it did there: that
-    /// has the deduction's attributes. A billing that stands alone is no charge.
+    /// has the deduction's attributes.
     pub(super) fn counts_named(
         &self,
         step: &Step<'a>,
@@ -326,7 +337,11 @@ impl<'a, L: Lines> Engine<'a, L> {
     ) -> bool {
         base.select.iter().any(|selection| {
             let is_of_it = match &selection.of {
-                Source::Charges => deduction.basis == base.basis && !deduction.is_of_billing,
+                Source::Charges => deduction.basis == base.basis,
+                Source::Billings if base.basis == Basis::Occurred => {
+                    let is_left = deduction.is_of_lone_billing || !self.counts_charges_of(step, base, passing);
+                    deduction.basis == Basis::Invoiced && is_left
+                }
                 Source::Billings => deduction.basis == base.basis,
                 Source::Of(Measure::Base(name)) => {
                     let inner = step.agreement.in_force(at).and_then(|version| version.bases.get(name));
@@ -378,17 +393,16 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &Step<'a>,
         amount: &InUnit<'_>,
         unit: &Unit,
-        passing: &Passing<'_>,
+        place: (AttributesId, Instant),
     ) -> Result<Exact, EngineError> {
-        let at = passing.at;
         // Nothing is nothing in any unit.
         if amount.unit == unit || amount.value.is_zero() {
             return Ok(amount.value.clone());
         }
         if let Some(worth) = worth_of(step, unit) {
-            return self.convert_by_worth(step, amount, (unit, worth), passing);
+            return self.convert_by_worth(step, amount, (unit, worth), place);
         }
-        let date = local_date(at, step.agreement.head.zone);
+        let date = local_date(place.1, step.agreement.head.zone);
         let period_end = step.agreement.head.settlement.window(date).map_or(date, |period| period.last_day());
         let rate = self.known.rate(step.version.fx.as_ref(), (amount.unit, unit), date, period_end);
         let rate = rate.map_err(|missing| EngineError::MissingFx {
@@ -406,25 +420,51 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &Step<'a>,
         amount: &InUnit<'_>,
         (unit, worth): (&Unit, &Worth),
-        passing: &Passing<'_>,
+        place: (AttributesId, Instant),
     ) -> Result<Exact, EngineError> {
         let own = Unit::Currency(step.agreement.head.currency);
         let (one, of_unit) = match worth {
             Worth::Money { amount, currency } => (Some(amount.clone()), Unit::Currency(*currency)),
             Worth::Measured(Measure::Figure(name)) => {
-                let figure = self.figure(step, name, passing.attributes, passing.at)?;
+                let figure = self.figure(step, name, place.0, place.1)?;
                 let money = step.version.figures.get(name).and_then(|figure| figure.unit.clone());
                 (figure, money.unwrap_or(own))
             }
             Worth::Measured(measure) => (self.come_to(step, measure), own),
         };
-        let money = self.convert(step, amount, &of_unit, passing)?;
+        let money = self.convert(step, amount, &of_unit, place)?;
         one.and_then(|one| money.checked_div(&one)).ok_or_else(|| EngineError::MissingFx {
             contract: step.agreement.head.id.clone(),
             from: of_unit,
             to: unit.clone(),
             date: None,
         })
+    }
+
+    /// A figure that is looked up, in the unit of a step.
+    pub(super) fn looked_up(
+        &self,
+        step: &Step<'a>,
+        name: &DefinedTerm,
+        (of, at): (AttributesId, Instant),
+    ) -> Result<Exact, EngineError> {
+        let value = self.figure(step, name, of, at)?.unwrap_or_default();
+        self.convert_figure(step, name, value, &step.unit, (of, at))
+    }
+
+    /// What is in the unit of a figure, in another one; a plain number stays what it is.
+    fn convert_figure(
+        &self,
+        step: &Step<'a>,
+        name: &DefinedTerm,
+        value: Exact,
+        unit: &Unit,
+        place: (AttributesId, Instant),
+    ) -> Result<Exact, EngineError> {
+        match step.version.figures.get(name).and_then(|figure| figure.unit.as_ref()) {
+            Some(found) => self.convert(step, &InUnit { value, unit: found }, unit, place),
+            None => Ok(value),
+        }
     }
 
     pub(super) fn level(
@@ -437,16 +477,6 @@ impl<'a, L: Lines> Engine<'a, L> {
         let level = self.known.level(&step.agreement.head.id, name, &self.attributes[of], at);
         level.cloned().ok_or_else(|| missing_figure(step, name, at))
     }
-}
-
-/// Whether a deduction reduces a base at its own date, as the base says where it stands.
-fn stands(base: &Base, deduction: &Deduction<'_>, at: Place) -> bool {
-    let lists = |what: &Reduction| match what {
-        Reduction::Deductions(categories) => categories.iter().any(|category| category == deduction.category),
-        Reduction::Node(_) => false,
-    };
-    let listed = base.less.iter().find(|less| lists(&less.what));
-    deduction.item_at.is_none() || at == Place::OwnDate && listed.is_some_and(|less| less.at == at)
 }
 
 /// What one of a declared unit is worth, where that is stated.

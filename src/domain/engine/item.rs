@@ -85,7 +85,11 @@ pub enum Content<'a> {
         /// Of a record of an interval: whether another price begins within it.
         meets_prices: bool,
     },
-    Billing(InUnit<'a>),
+    Billing {
+        amount: InUnit<'a>,
+        /// Whether it names no charge.
+        is_alone: bool,
+    },
     /// Of what it is for: the attributes are those of the charge or billing.
     Receipt(InUnit<'a>),
     Deduction(Deduction<'a>),
@@ -132,8 +136,8 @@ pub struct Deduction<'a> {
     pub basis: Basis,
     /// The instant of the item that it names.
     pub item_at: Option<Instant>,
-    /// Whether that is a billing that stands alone, which is no charge.
-    pub is_of_billing: bool,
+    /// Whether that is a billing that names no charge.
+    pub is_of_lone_billing: bool,
 }
 
 impl Item<'_> {

@@ -51,20 +51,12 @@ impl<'a, L: Lines> Leaves<'a> for ItemLeaves<'_, 'a, '_, L> {
 
     /// A fixed sum belongs to a window or a day; for each item it stands beside what comes item by item.
     fn fixed(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
-        let (step, passing) = (self.step, self.passing);
-        let bands = self.engine.bands(step, table, passing.attributes, (passing.at, None))?;
-        match (bands.single(), self.tiers) {
-            (None, Some(tiers)) => {
-                let level =
-                    self.engine.level_of_tiers(step, (tiers, &bands), self.group, passing.attributes, passing.at)?;
-                Ok(level.as_ref().and_then(|level| bands.reached(level)).cloned().unwrap_or_default())
-            }
-            (single, _) => Ok(single.flatten().cloned().unwrap_or_default()),
-        }
+        self.factor(table)
     }
 
     fn factor(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
-        self.engine.number(self.step, table, self.passing.attributes, (self.passing.at, None))
+        let Passing { attributes, at, .. } = *self.passing;
+        self.engine.number_reached(self.step, (table, self.tiers), (self.group, attributes), (at, None))
     }
 }
 
@@ -84,6 +76,25 @@ impl<'a, L: Lines> Engine<'a, L> {
         Ok(bands.single().flatten().cloned().unwrap_or_default())
     }
 
+    /// As [`Engine::number`]; of several bands the one that tiers have reached.
+    pub(super) fn number_reached(
+        &mut self,
+        step: &'a Step<'a>,
+        (table, tiers): (&'a Table, Option<&Tiers>),
+        (group, of): (AttributesId, AttributesId),
+        (at, window): (Instant, Option<u32>),
+    ) -> Result<Exact, EngineError> {
+        let Some(tiers) = tiers.filter(|_| table.has_bands()) else {
+            return self.number(step, table, of, (at, window));
+        };
+        let bands = self.bands(step, table, of, (at, window))?;
+        if let Some(single) = bands.single() {
+            return Ok(single.cloned().unwrap_or_default());
+        }
+        let level = self.level_of_tiers(step, (tiers, &bands), group, of, at)?;
+        Ok(level.as_ref().and_then(|level| bands.reached(level)).cloned().unwrap_or_default())
+    }
+
     /// What passes adds to a leaf.
     pub(super) fn add_to_leaf(
         &mut self,
@@ -99,12 +110,12 @@ impl<'a, L: Lines> Engine<'a, L> {
             (Some(stream), _) if passing.cause == Cause::On => {
                 let value = self.total(stream);
                 match self.unit_of(stream) {
-                    Some(unit) => self.convert(step, &InUnit { value, unit }, &step.unit, passing)?,
+                    Some(unit) => self.convert(step, &InUnit { value, unit }, &step.unit, passing.stands())?,
                     None => value,
                 }
             }
             (Some(_), of) => self.drawn(step, of, &step.unit, passing)?.unwrap_or_default(),
-            (None, Measure::Figure(name)) => self.figure(step, name, passing.attributes, at)?.unwrap_or_default(),
+            (None, Measure::Figure(name)) => self.looked_up(step, name, passing.stands())?,
             (None, Measure::Base(_) | Measure::Amount(_) | Measure::Accrual { .. }) => Exact::zero(),
         };
         let counted = match leaf.blocks {

@@ -99,7 +99,7 @@ impl Part<'_> {
         let Some(content) = self.item.map(|item| &item.content) else { return "accruals".to_owned() };
         match content {
             Content::Usage { .. } => "charges".to_owned(),
-            Content::Billing(_) => "billings".to_owned(),
+            Content::Billing { .. } => "billings".to_owned(),
             Content::Receipt(_) => "receipts".to_owned(),
             Content::Deduction(deduction) => format!("deduction {}", deduction.category),
             Content::Figure { name, .. } => format!("figure {name}"),

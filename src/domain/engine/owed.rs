@@ -198,7 +198,7 @@ impl Run {
                 for owed in owed {
                     let (contract, term) = (of.clone(), id.clone());
                     let account = Account { contract, term, payer: owed.payer, payee: owed.payee, unit: owed.unit };
-                    found.entry(account).or_default().insert(origin, owed.amount);
+                    *found.entry(account).or_default().entry(origin).or_default() += &owed.amount;
                 }
             }
         }

@@ -187,7 +187,7 @@ impl History {
                     amount: value(-amount.clone()),
                     basis: Basis::Occurred,
                     item_at: None,
-                    is_of_billing: false,
+                    is_of_lone_billing: false,
                 }),
             };
             let id = ItemId { id, source: "test", kind: Kind::Usage, meter: "requests" };

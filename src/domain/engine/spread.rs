@@ -127,7 +127,8 @@ fn add_billing<'a>(builder: &mut Builder<'a>, sold: &mut Sold<'a>, record: &'a R
     };
     for part in &mut parts {
         part.place = builder.items.len();
-        let content = Content::Billing(InUnit { value: part.amount.clone(), unit });
+        let amount = InUnit { value: part.amount.clone(), unit };
+        let content = Content::Billing { amount, is_alone: part.is_alone };
         builder.items.push(item(builder, record, Kind::Billing, part, content));
         if part.sale != &record.id {
             sold.billed.entry(part.sale).or_default().push(part.clone());
@@ -230,10 +231,8 @@ fn add_deduction<'a>(
     let of_all = |parts: &BTreeMap<&'a EventId, Vec<Part<'a>>>| -> Vec<Part<'a>> {
         ids.iter().filter_map(|id| parts.get(id)).flatten().cloned().collect()
     };
-    let stand_alone: Vec<Part<'a>> =
-        of_all(&sold.billings).into_iter().filter(|part| sold.billings.contains_key(part.sale)).collect();
     let tellings = [
-        (Basis::Occurred, [of_all(&sold.charges), stand_alone].concat()),
+        (Basis::Occurred, of_all(&sold.charges)),
         (Basis::Invoiced, [of_all(&sold.billings), of_all(&sold.billed)].concat()),
         (Basis::Received, [of_all(&sold.receipts), of_all(&sold.received)].concat()),
     ];
@@ -258,8 +257,8 @@ fn tell<'a>(builder: &mut Builder<'a>, record: &'a Record, deduction: &'a record
     let Told { basis, part, attributes, amount, unit } = told;
     let item_at = part.map(|part| part.at);
     let amount = InUnit { value: amount, unit };
-    let is_of_billing = basis == Basis::Occurred && part.is_some_and(|part| part.is_alone);
-    let deduction_of_it = Deduction { category: &deduction.category, amount, basis, item_at, is_of_billing };
+    let is_of_lone_billing = part.is_some_and(|part| part.is_alone);
+    let deduction_of_it = Deduction { category: &deduction.category, amount, basis, item_at, is_of_lone_billing };
     if let Some(named) = part.and_then(|part| builder.items.get_mut(part.place)) {
         named.less.push(deduction_of_it.clone());
     }

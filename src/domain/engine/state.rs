@@ -121,6 +121,13 @@ pub(super) struct Passing<'i> {
     pub lacking: Vec<(StreamId, EngineError)>,
 }
 
+impl Passing<'_> {
+    /// What tells it apart, and when it stands.
+    pub fn stands(&self) -> (AttributesId, Instant) {
+        (self.attributes, self.at)
+    }
+}
+
 /// What streams yield of what passes.
 #[derive(Default)]
 pub(super) struct Deltas {

@@ -431,7 +431,7 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
         let mut amount = match (leaf.of, self.step.input(leaf.of)) {
             // What is looked up is looked up once: at the window's end.
             (Measure::Figure(name), None) => {
-                let figure = self.engine.figure(self.step, name, self.group, self.at)?.unwrap_or_default();
+                let figure = self.engine.looked_up(self.step, name, (self.group, self.at))?;
                 let figure = leaf.blocks.map_or(figure.clone(), |of| blocks(&figure, of));
                 &figure * &self.factor(leaf.table)?
             }
@@ -460,6 +460,7 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
     }
 
     fn factor(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
-        self.engine.number(self.step, table, self.group, (self.at, Some(self.window.place.ordinal)))
+        let when = (self.at, Some(self.window.place.ordinal));
+        self.engine.number_reached(self.step, (table, self.tiers), (self.group, self.group), when)
     }
 }

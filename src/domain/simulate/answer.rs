@@ -1,6 +1,7 @@
 //! What a run of a scenario answers to its steps, in a form that programs read.
 
 use super::charges::EventCharge;
+use super::uncounted::Uncounted;
 use crate::domain::contract::rights::OnBreach;
 use crate::domain::engine::outcome::CapUse;
 use crate::domain::findings::Why;
@@ -18,6 +19,8 @@ pub struct Answers {
     pub steps: Vec<Answer>,
     /// Everything that was booked.
     pub booked_in_all: Vec<BookedInAll>,
+    /// What counts in no answer, once all is recorded.
+    pub uncounted: Vec<Uncounted>,
 }
 
 #[derive(Clone, Debug, Serialize)]

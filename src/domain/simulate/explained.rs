@@ -2,7 +2,8 @@
 
 use super::Scenario;
 use super::known::known_at;
-use super::run::{StepError, as_known, fed};
+use super::run::{StepError, as_known, contract_named, fed, period_named};
+use super::uncounted::{Uncounted, uncounted};
 use crate::domain::contract::folder::{FolderErrors, read_folder};
 use crate::domain::contract::problem::there_is;
 use crate::domain::engine::feed::feed;
@@ -34,18 +35,31 @@ pub enum ExplainError {
     UnknownTerm { contract: ContractId, term: TermId, known: Vec<String> },
 }
 
-/// A tree for each amount that is owed for the period.
+impl ExplainError {
+    /// Whether something can still be recorded or agreed with which there is an answer.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, Self::Step(error) if error.is_waiting())
+    }
+}
+
+/// What a scenario comes to.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// A tree for each amount that is owed for the period.
+    pub amounts: Vec<Node>,
+    /// What of the scenario counts in none of them.
+    pub uncounted: Vec<Uncounted>,
+}
+
+/// Explains what is owed for the period.
 ///
 /// # Errors
 /// The contracts are refused, there is no such contract, period or term, or nothing can be said of what is owed.
-pub fn explain(scenario: &Scenario, of: &Amounts<'_>, question: Question) -> Result<Vec<Node>, ExplainError> {
+pub fn explain(scenario: &Scenario, of: &Amounts<'_>, question: Question) -> Result<Explained, ExplainError> {
     let folder = read_folder(&scenario.documents)?;
     let contracts = as_known(&folder.contracts, of.known_at);
-    let contract = contracts.iter().find(|contract| contract.head.id == *of.contract);
-    let contract = contract.ok_or_else(|| StepError::UnknownContract { contract: of.contract.clone() })?;
-    let period = contract.head.settlement.named(of.period);
-    let period = period
-        .ok_or_else(|| StepError::UnknownPeriod { contract: of.contract.clone(), period: of.period.to_owned() })?;
+    let contract = contract_named(&contracts, of.contract)?;
+    let period = period_named(contract, of.period)?;
     let all = contract.versions.iter().flat_map(|version| &version.terms).filter(|term| !term.is_input);
     let known: BTreeSet<&TermId> = all.map(|term| &term.id).collect();
     if let Some(term) = of.term.filter(|term| !known.contains(term)) {
@@ -63,5 +77,6 @@ pub fn explain(scenario: &Scenario, of: &Amounts<'_>, question: Question) -> Res
         let subjects = subjects.filter(|it| of.term.is_none_or(|term| it.account.term == *term));
         Ok(subjects.map(|subject| explanation.tree(&subject)).collect())
     });
-    Ok(trees.map_err(StepError::Engine)?)
+    let amounts = trees.map_err(StepError::Engine)?;
+    Ok(Explained { amounts, uncounted: uncounted(scenario, &contracts, &folder.register, of.known_at) })
 }

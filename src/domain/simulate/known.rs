@@ -33,10 +33,8 @@ pub fn known_at(scenario: &Scenario, at: Instant) -> Known {
     prices.sort_by_key(|(recorded_at, _)| *recorded_at);
     let mut rates: Vec<&FxRate> = scenario.rates.iter().filter(|rate| is_known(&rate.recorded_at)).collect();
     rates.sort_by_key(|rate| rate.recorded_at);
-    let mut entries: Vec<&Entry> = scenario.entries.iter().filter(|entry| entry.recorded_at <= at).collect();
-    entries.sort_by_key(|entry| entry.recorded_at);
     let mut ledger = Ledger::default();
-    for entry in entries {
+    for (_, entry) in recorded_by(scenario, at) {
         ledger.take(entry);
     }
     let Standing { usage, records, conflicts, rejected, waiting } = ledger.standing();
@@ -53,4 +51,12 @@ pub fn known_at(scenario: &Scenario, at: Instant) -> Known {
         multiply(&mut known, volumes);
     }
     known
+}
+
+/// The entries that were recorded by an instant, in the order of recording, each with its place in the scenario.
+pub(super) fn recorded_by(scenario: &Scenario, at: Instant) -> Vec<(usize, &Entry)> {
+    let mut entries: Vec<(usize, &Entry)> =
+        scenario.entries.iter().enumerate().filter(|(_, entry)| entry.recorded_at <= at).collect();
+    entries.sort_by_key(|(_, entry)| entry.recorded_at);
+    entries
 }

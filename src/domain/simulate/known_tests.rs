@@ -278,6 +278,10 @@ fn one_file_is_read_as_its_folder() {
     assert_eq!(one.documents[0].text, contract);
     assert_eq!((one.documents.len(), one.entries.len(), one.steps.clone()), (1, 1, folder.steps.clone()));
     assert_eq!(one.write_one_file("A seed"), text);
+    // A language that looks like that of a part, and no path.
+    let misspelt = file("seed.md", &text.replace("jsonl steps.jsonl", "jsnl"));
+    let refused = Scenario::read(&[misspelt]).expect_err("passed over").to_string();
+    assert!(refused.contains("a block without a path would be passed over"), "{refused}");
     // A contract alone holds no parts: it is a document itself.
     assert_eq!(Scenario::read(&[file("main.md", contract)]).expect("a scenario").documents[0].text, contract);
 }
@@ -287,7 +291,7 @@ fn the_lines_of_the_documentation_are_read() {
     let text = include_str!("../../../contracts/README.md");
     let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("{\"kind\":")).collect();
     let known = at(&scenario_with_figures_recorded(&lines), "2030-01-01T00:00:00Z");
-    assert_eq!((lines.len(), known.usage.len(), known.rejected.len(), known.waiting.len()), (16, 1, 0, 0));
+    assert_eq!((lines.len(), known.usage.len(), known.rejected.len(), known.waiting.len()), (17, 1, 0, 0));
     let steps: Vec<String> = text
         .lines()
         .filter_map(|line| line.strip_prefix("| `{\"step\""))

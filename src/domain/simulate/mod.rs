@@ -26,6 +26,7 @@ mod run_tests;
 pub mod sheet;
 pub mod step;
 mod sums;
+pub mod uncounted;
 pub mod what_if;
 #[cfg(test)]
 mod what_if_tests;
@@ -35,6 +36,7 @@ use super::fx::FxRate;
 use super::price::RecordedPrice;
 use crate::domain::entry::Entry;
 use path::Paths;
+use read::Place;
 use step::Step;
 
 /// A history, and the questions and settlements to be made of it, in order, against one set of books.
@@ -48,6 +50,8 @@ pub struct Scenario {
     pub rates: Vec<FxRate>,
     /// Usage and records, in the order of the files.
     pub entries: Vec<Entry>,
+    /// Where each entry stands, as far as it was read of a file.
+    places: Vec<Place>,
     pub steps: Vec<Step>,
     /// What the volumes that are known are multiplied with.
     volumes: Option<Paths>,

@@ -2,6 +2,7 @@
 
 use super::Scenario;
 use crate::domain::contract::folder::SourceFile;
+use crate::domain::contract::problem::is_near;
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
 
 /// A file of a scenario, and where people find it.
@@ -40,7 +41,7 @@ pub(super) fn parts(file: &SourceFile) -> Result<Vec<Part>, PassedOver> {
                         let lines_above = above.saturating_add(1);
                         open = Some(Part { file, shown: String::new(), lines_above });
                     }
-                    (None | Some("toml" | "csv" | "json" | "jsonl" | "markdown"), None) => {
+                    (language, None) if language.is_none_or(is_of_part) => {
                         passed_over.get_or_insert(PassedOver { line: above.saturating_add(1) });
                     }
                     // Such as `text`.
@@ -64,6 +65,11 @@ pub(super) fn parts(file: &SourceFile) -> Result<Vec<Part>, PassedOver> {
         part.shown.clone_from(&file.path);
     }
     Ok(parts)
+}
+
+/// Whether a language is that of a part, or looks like it.
+fn is_of_part(language: &str) -> bool {
+    ["toml", "csv", "json", "jsonl", "markdown", "md"].iter().any(|part| is_near(part, language))
 }
 
 impl Scenario {

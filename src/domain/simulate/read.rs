@@ -8,8 +8,24 @@ use crate::domain::contract::folder::SourceFile;
 use crate::domain::entry::{Entry, EntryError, What};
 use crate::domain::fx::{FxProblem, read_recorded_fx_rates};
 use crate::domain::ids::EventId;
-use crate::domain::price::{PriceProblem, read_recorded_price_book};
+use crate::domain::price::{PriceProblem, line_of_price, read_recorded_price_book};
+use crate::domain::record::without_line;
+use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt;
+
+/// A line of a file of a scenario.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Place {
+    pub path: String,
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.path, self.line)
+    }
+}
 
 /// Why a scenario is refused, and where.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +56,7 @@ pub enum ScenarioProblem {
     Entry(#[from] EntryError),
     #[error("what it restates does not fit {id}: {problem}")]
     Misfit { id: EventId, problem: EntryError },
-    #[error("{0}")]
+    #[error("{}", without_line(.0))]
     Step(serde_json::Error),
     #[error(transparent)]
     Generate(#[from] GenerateProblem),
@@ -117,18 +133,13 @@ fn own_parts(files: &[SourceFile]) -> Result<Vec<Part>, ScenarioErrors> {
 #[derive(Default)]
 struct Reader {
     scenario: Scenario,
-    /// Where each entry stands: the file and the line in it.
-    places: Vec<(String, usize)>,
     errors: Vec<ScenarioError>,
 }
 
 impl Reader {
     fn fail(&mut self, part: &Part, line: usize, problem: ScenarioProblem) {
-        self.errors.push(ScenarioError {
-            path: part.shown.clone(),
-            line: part.lines_above.saturating_add(line),
-            problem,
-        });
+        let Place { path, line } = place(part, line);
+        self.errors.push(ScenarioError { path, line, problem });
     }
 
     fn read(&mut self, part: &Part) {
@@ -159,8 +170,8 @@ impl Reader {
         };
         let known = |id: &str| self.scenario.prices.iter().any(|(_, price)| price.id == id);
         if let Some((_, price)) = prices.iter().find(|(_, price)| known(&price.id)) {
-            let id = price.id.clone();
-            self.fail(part, 1, ScenarioProblem::RepeatedPrice { id });
+            let (id, line) = (price.id.clone(), line_of_price(&part.file.text, &price.id));
+            self.fail(part, line_number(line), ScenarioProblem::RepeatedPrice { id });
         }
         self.scenario.prices.extend(prices);
     }
@@ -179,7 +190,7 @@ impl Reader {
             match Entry::from_json(text) {
                 Ok(entry) => {
                     self.scenario.entries.push(entry);
-                    self.places.push((part.shown.clone(), part.lines_above.saturating_add(line)));
+                    self.scenario.places.push(place(part, line));
                 }
                 Err(problem) => self.fail(part, line, problem.into()),
             }
@@ -195,7 +206,7 @@ impl Reader {
             match Entry::from_json(&it.json) {
                 Ok(entry) => {
                     self.scenario.entries.push(entry);
-                    self.places.push((part.shown.clone(), part.lines_above.saturating_add(it.line)));
+                    self.scenario.places.push(place(part, it.line));
                 }
                 // Every line of a stream is wrong in the same way.
                 Err(problem) => return self.fail(part, it.line, problem.into()),
@@ -211,7 +222,7 @@ impl Reader {
         for entry in in_order {
             first.entry(&entry.id).or_insert(entry);
         }
-        for (entry, (path, line)) in self.scenario.entries.iter().zip(&self.places) {
+        for (entry, Place { path, line }) in self.scenario.entries.iter().zip(&self.scenario.places) {
             let What::Correction { target } = &entry.what else { continue };
             let id = EventId { source: entry.id.source.clone(), id: target.clone() };
             let Some(corrected) = first.get(&id) else { continue };
@@ -224,6 +235,10 @@ impl Reader {
             }
         }
     }
+}
+
+fn place(part: &Part, line: usize) -> Place {
+    Place { path: part.shown.clone(), line: part.lines_above.saturating_add(line) }
 }
 
 /// The lines that are not empty, with their numbers.

@@ -2,6 +2,7 @@
 
 use super::answer::{Answer, Answers, BookedInAll};
 use super::step::Step;
+use super::uncounted::Uncounted;
 use crate::domain::ids::{ContractId, PartyId, TermId};
 use crate::domain::money::{Exact, Unit};
 use crate::domain::names::names;
@@ -57,6 +58,8 @@ pub struct CaseReport {
     pub booked: Vec<Amount>,
     pub parties: Vec<PartyAmount>,
     pub booked_in_all: Vec<BookedInAll>,
+    /// What counts in none of this, once all is recorded.
+    pub uncounted: Vec<Uncounted>,
 }
 
 #[derive(Debug, Serialize)]
@@ -161,6 +164,7 @@ pub fn report(scenario: &str, by: By, ran: Vec<Ran>) -> Report {
             booked: booked.iter().map(|((account, period), amount)| of(account, period, amount)).collect(),
             parties: parties.iter().map(|((party, period), it)| of_party(party, period, it)).collect(),
             booked_in_all: answers.booked_in_all,
+            uncounted: answers.uncounted,
         });
         sums.push(booked);
         let net = |(key, (receives, owes)): ((PartyUnit, String), (Exact, Exact))| (key, receives - owes);
@@ -266,5 +270,10 @@ impl Report {
             Answer::Failed { is_waiting, .. } => Some(*is_waiting),
             _ => None,
         })
+    }
+
+    /// How many entries do not count, in the case with the most of them.
+    pub fn uncounted(&self) -> usize {
+        self.cases.iter().map(|case| case.uncounted.len()).max().unwrap_or_default()
     }
 }

@@ -10,9 +10,11 @@ use super::charges::charges;
 use super::known::{Known, known_at};
 use super::step::Step;
 use super::sums::run_on_sums;
-use crate::domain::calendar::{Calendar, Window};
+use super::uncounted::uncounted;
+use crate::domain::calendar::Window;
 use crate::domain::contract::Contract;
 use crate::domain::contract::folder::{FolderErrors, read_folder};
+use crate::domain::contract::problem::{nearest, there_is};
 use crate::domain::contract::term::Payees;
 use crate::domain::contract::window::WindowRule;
 use crate::domain::engine::EngineError;
@@ -36,13 +38,18 @@ pub enum StepError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Books(#[from] BooksError),
-    #[error("no contract \"{contract}\" is known")]
-    UnknownContract { contract: ContractId },
-    #[error("{contract} has no period \"{period}\"")]
-    UnknownPeriod { contract: ContractId, period: String },
+    #[error("no contract \"{contract}\" is known{}", there_is(&nearest(contract.as_str(), .known)))]
+    UnknownContract { contract: ContractId, known: Vec<String> },
+    #[error("{contract} has no period \"{period}\"{}", .like.map(|it| format!("; its periods are named like {it}")).unwrap_or_default())]
+    UnknownPeriod { contract: ContractId, period: String, like: Option<Window> },
 }
 
 impl StepError {
+    /// Whether something can still be recorded or agreed with which there is an answer.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, Self::Engine(engine) if engine.is_waiting())
+    }
+
     /// The name for programs.
     pub fn code(&self) -> &'static str {
         match self {
@@ -68,8 +75,7 @@ impl StepError {
 
 impl From<StepError> for Answer {
     fn from(error: StepError) -> Self {
-        let is_waiting = matches!(&error, StepError::Engine(engine) if engine.is_waiting());
-        Self::Failed { code: error.code(), is_waiting, message: error.to_string() }
+        Self::Failed { code: error.code(), is_waiting: error.is_waiting(), message: error.to_string() }
     }
 }
 
@@ -108,6 +114,7 @@ pub fn run_by(scenario: &Scenario, grain: Grain, mut told: impl FnMut()) -> Resu
     for (contract, kept) in &simulation.books {
         answers.booked_in_all.extend(booked_in_all(contract, &kept.books.booked));
     }
+    answers.uncounted = uncounted(scenario, &simulation.contracts, &simulation.register, Instant::MAX_UTC);
     Ok(answers)
 }
 
@@ -157,17 +164,11 @@ impl Simulation<'_> {
     }
 
     fn contract(&self, id: &ContractId) -> Result<&Contract, StepError> {
-        let found = self.contracts.iter().find(|contract| contract.head.id == *id);
-        found.ok_or_else(|| StepError::UnknownContract { contract: id.clone() })
-    }
-
-    fn calendar(&self, id: &ContractId) -> Result<&Calendar, StepError> {
-        Ok(&self.contract(id)?.head.settlement)
+        contract_named(&self.contracts, id)
     }
 
     fn window(&self, contract: &ContractId, period: &str) -> Result<Window, StepError> {
-        let window = self.calendar(contract)?.named(period);
-        window.ok_or_else(|| StepError::UnknownPeriod { contract: contract.clone(), period: period.to_owned() })
+        period_named(self.contract(contract)?, period)
     }
 
     fn end_of(&self, contract: &ContractId, window: Window) -> Result<Instant, StepError> {
@@ -223,6 +224,29 @@ impl Simulation<'_> {
         let run = self.run(&view, id, self.end_of(id, window)?)?;
         Ok(Answer::Entitled { terms: terms(contract, &run, window, |_| true) })
     }
+}
+
+/// The contract of an id.
+///
+/// # Errors
+/// There is none, and which there are.
+pub fn contract_named<'a>(contracts: &'a [Contract], id: &ContractId) -> Result<&'a Contract, StepError> {
+    let found = contracts.iter().find(|contract| contract.head.id == *id);
+    found.ok_or_else(|| {
+        let known = contracts.iter().map(|contract| contract.head.id.to_string()).collect();
+        StepError::UnknownContract { contract: id.clone(), known }
+    })
+}
+
+/// The period that a contract's calendar calls by a name.
+///
+/// # Errors
+/// There is none, and how they are named.
+pub fn period_named(contract: &Contract, name: &str) -> Result<Window, StepError> {
+    contract.head.settlement.named(name).ok_or_else(|| {
+        let (contract, like) = (contract.head.id.clone(), contract.first_period());
+        StepError::UnknownPeriod { contract, period: name.to_owned(), like }
+    })
 }
 
 /// The versions that were recorded at or before an instant, and the contracts that have one.

@@ -44,6 +44,10 @@ fn answers(head: &str, terms: &str, steps: &str) -> Answers {
 }
 
 fn scenario(head: &str, terms: &str, steps: &str) -> Scenario {
+    Scenario::read(&files(head, terms, steps)).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn files(head: &str, terms: &str, steps: &str) -> Vec<SourceFile> {
     let contract = format!(
         r#"# Main
 
@@ -87,7 +91,7 @@ of = "Sales"
         ("steps.jsonl", steps),
     ];
     let file = |(path, text): (&str, &str)| SourceFile { path: path.to_owned(), text: text.to_owned() };
-    Scenario::read(&files.map(file)).unwrap_or_else(|errors| panic!("{errors}"))
+    files.map(file).into()
 }
 
 #[track_caller]
@@ -150,7 +154,7 @@ fn an_explanation_names_parts_as_a_statement_does_and_refuses_a_term_that_is_non
     fn words(node: &Node) -> String {
         node.parts.iter().fold(node.what.clone(), |all, part| format!("{all}\n{}", words(part)))
     }
-    let told: String = of("share").expect("a tree").iter().map(words).collect();
+    let told: String = of("share").expect("a tree").amounts.iter().map(words).collect();
     assert!(told.contains("\ncharges, coreweave / direct"), "{told}");
     match of("shares") {
         Err(error @ ExplainError::UnknownTerm { .. }) => {
@@ -170,10 +174,119 @@ fn what_is_above_a_threshold_is_explained_whole() {
     let (contract, term) = ("main".into(), TermId::new("above"));
     let amounts = Amounts { contract: &contract, period: "2026-01", term: Some(&term), known_at: Instant::MAX_UTC };
     let question = Question { depth: Depth::Sums, limit: 9 };
-    let tree = explain(&scenario, &amounts, question).expect("a tree");
+    let tree = explain(&scenario, &amounts, question).expect("a tree").amounts;
     fn words(node: &Node) -> String {
         node.parts.iter().fold(format!("{} {}", node.what, node.amount), |all, part| format!("{all}\n{}", words(part)))
     }
     let told: String = tree.iter().map(words).collect();
     assert!(told.contains("what of it counts 50\n") && !told.contains("refund"), "{told}");
+}
+
+/// Entries beside the sale of 100, of which none counts: what is told of each.
+#[test]
+fn what_does_not_count_is_told_with_its_place_and_reason() {
+    let lines = [
+        r#"{"kind":"usage","source":"s","id":"e1","occurred_at":"2026-01-10T00:00:00Z","deployment":"own","product":"model-a","quantities":{"requests":"7"}}"#,
+        r#"{"kind":"usage","source":"s","id":"e2","occurred_at":"2026-01-11T00:00:00Z","deployment":"onw","product":"model-a","quantities":{"requests":"7"}}"#,
+        r#"{"kind":"usage","source":"s","id":"e3","occurred_at":"2026-01-12T00:00:00Z","deployment":"own","product":"model-b","quantities":{"requests":"7"}}"#,
+        r#"{"kind":"usage","source":"s","id":"e4","occurred_at":"2026-01-13T00:00:00Z","deployment":"own","product":"model-a","quantities":{"requests":"-7"}}"#,
+        r#"{"kind":"deduction","source":"s","id":"d1","category":"refnd","at":"2026-01-14T00:00:00Z","amount":"3 USD","event":{"source":"s","id":"e1"}}"#,
+        r#"{"kind":"deduction","source":"s","id":"d2","category":"refund","at":"2026-01-15T00:00:00Z","amount":"3 USD","event":{"source":"s","id":"e9"}}"#,
+        r#"{"kind":"figure","source":"s","id":"f1","contract":"mian","name":"Cost","by":"lab","from":"2026-01-01","through":"2026-01-31","value":"1 USD","recorded_at":"2026-01-31T00:00:00Z"}"#,
+        r#"{"kind":"void","source":"s","id":"v1","voids":"e8","recorded_at":"2026-02-01T00:00:00Z"}"#,
+        r#"{"kind":"fact","source":"s","id":"a1","contract":"main","name":"relase","by":"lab","at":"2026-02-02T00:00:00Z","evidence":"mail"}"#,
+    ];
+    let refund = "\n[base.Net]\nselect = { charges = { seller = \"lab\" } }\nless = [{ deductions = [\"refund\"], at = \"item\" }]";
+    let mut files = files("", refund, SETTLE);
+    files.push(SourceFile { path: "z.jsonl".to_owned(), text: format!("\n{}\n", lines.join("\n")) });
+    let answers = run(&Scenario::read(&files).expect("a scenario")).expect("answers");
+    let told: Vec<String> = answers
+        .uncounted
+        .iter()
+        .map(|it| {
+            let place = it.place.as_ref().map(ToString::to_string).unwrap_or_default();
+            format!("{place} {} {} {}: {}", it.kind, it.id.id, it.outcome, it.why)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "z.jsonl:2 usage e1 conflict: its id is known at records.jsonl:1 with other content, which stands",
+            "z.jsonl:3 usage e2 unresolved: no deployment \"onw\" is registered; there is own",
+            "z.jsonl:4 usage e3 unresolved: no product \"model-b\" is registered; there is model-a",
+            "z.jsonl:5 usage e4 rejected: a quantity is negative; a correction restates the quantity",
+            "z.jsonl:6 deduction d1 unawaited: no base of a loaded contract takes deductions of the category \"refnd\"; there is refund",
+            "z.jsonl:7 deduction d2 waits: for the event e9 of s, which is not known or void",
+            "z.jsonl:8 figure f1 unawaited: no contract \"mian\" is loaded; there is main",
+            "z.jsonl:9 void v1 waits: for e8 of s, which is not known",
+            "z.jsonl:10 fact a1 unawaited: contract main declares no fact \"relase\"",
+        ]
+    );
+    // Without any of them the amounts are the same: 20 % of 100.
+    let Answer::Settled { settlements, .. } = &answers.steps[0] else { panic!("{answers:?}") };
+    assert_eq!(settlements[0].booked[0].amount.to_string(), "20");
+}
+
+#[test]
+fn what_is_missing_waits_and_unknown_names_come_with_what_there_is() {
+    let scenario = scenario("", "", "");
+    let of = |contract: &str, period: &str| {
+        let contract = contract.into();
+        let amounts = Amounts { contract: &contract, period, term: None, known_at: Instant::MAX_UTC };
+        let error = explain(&scenario, &amounts, Question { depth: Depth::Sums, limit: 9 }).expect_err("refused");
+        (error.to_string(), error.is_waiting())
+    };
+    assert_eq!(of("mian", "2026-01"), ("no contract \"mian\" is known; there is main".to_owned(), false));
+    let unknown = "main has no period \"2026-Q1\"; its periods are named like 2026-01";
+    assert_eq!(of("main", "2026-Q1"), (unknown.to_owned(), false));
+    let mut unpriced = scenario.clone();
+    unpriced.prices.clear();
+    let contract = "main".into();
+    let amounts = Amounts { contract: &contract, period: "2026-01", term: None, known_at: Instant::MAX_UTC };
+    let error = explain(&unpriced, &amounts, Question { depth: Depth::Sums, limit: 9 }).expect_err("no price");
+    assert!(error.is_waiting(), "{error}");
+    assert_eq!(
+        scenario.check_asked().expect_err("nothing is asked").to_string(),
+        "nothing is asked, as there are no steps; write steps.jsonl, or in a document a block ```jsonl steps.jsonl, with lines such as \
+         {\"step\":\"settle\",\"contract\":\"main\",\"period\":\"2026-01\",\"cutoff\":\"2026-02-01T00:00:00Z\"}"
+    );
+}
+
+/// A sale of 100 in January alone; with the first step February is settled, and January before it.
+#[test]
+fn books_begin_with_the_contract_and_so_do_the_figures_that_must_not_be_missing() {
+    let february = r#"{"step":"settle","contract":"main","period":"2026-02","cutoff":"2026-03-05T00:00:00Z"}"#;
+    let of = |terms: &str| answers("", terms, february).steps.remove(0);
+    match of("") {
+        Answer::Settled { settlements, .. } => {
+            let told: Vec<(&str, usize)> = settlements.iter().map(|it| (it.period.as_str(), it.booked.len())).collect();
+            assert_eq!(told, [("2026-01", 1), ("2026-02", 0)]);
+        }
+        other => panic!("{other:?}"),
+    }
+    let figure = "\n[figure.Costs]\nunit = \"USD\"\nkind = \"flow\"\nmissing = \"stop\"\n[term.more]\npayer = \"lab\"\npayee = \"ms\"\nrate = \"1%\"\nof = \"Costs\"";
+    match of(figure) {
+        Answer::Failed { code: "missing_figure", message, .. } => assert!(message.contains("2026-01"), "{message}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_wrong_in_a_file_of_a_scenario_is_told_with_its_line() {
+    let refused = |path: &str, text: &str| {
+        let mut files = files("", "", SETTLE);
+        files.push(SourceFile { path: path.to_owned(), text: text.to_owned() });
+        Scenario::read(&files).expect_err("refused").to_string()
+    };
+    let steps = r#"{"step":"setle","contract":"main"}"#;
+    assert_eq!(
+        refused("more/steps.jsonl", &format!("\n{steps}\n")),
+        "more/steps.jsonl:2: unknown variant `setle`, expected one of `settle`, `close`, `entitlement`, `findings`, \
+         `charges`, `period`, in column 15"
+    );
+    assert_eq!(
+        refused("more.csv", &PRICES.replace("p,", "q,model-a,requests,default,,,,,1,1,USD,,,list,\np,")),
+        "more.csv:3: price \"p\" stands in another price book too; give each price an id of its own"
+    );
+    assert!(refused("more.csv", &PRICES.replace(",1,1,USD", ",a,1,USD")).starts_with("more.csv:2: "));
 }

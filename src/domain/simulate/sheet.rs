@@ -4,6 +4,7 @@ use super::answer::{Answer, Crossing, Entitled, EntitledPeriod, Finding};
 use super::charges::Charge;
 use super::report::{Account, Answered, By, CaseReport, Difference, PartyUnit, Report};
 use super::step::Step;
+use super::uncounted::Uncounted;
 use crate::domain::ids::TermId;
 use crate::domain::money::{Exact, Unit};
 use crate::domain::names::names;
@@ -30,6 +31,8 @@ names! {
         Charges = "charges",
         /// From when to when periods are.
         Periods = "periods",
+        /// What counts in no amount.
+        Uncounted = "uncounted",
         /// What other cases make different, by term and by party.
         Differences = "differences",
     }
@@ -98,6 +101,7 @@ impl CaseReport {
             SheetKind::Periods => {
                 (&["step", "contract", "period", "start", "end", "hours"], rows(&self.steps, periods))
             }
+            SheetKind::Uncounted => return uncounted(&self.uncounted),
             SheetKind::Differences => (&[], Vec::new()),
         };
         Sheet { kind, columns: columns.iter().map(ToString::to_string).collect(), rows }
@@ -333,6 +337,31 @@ fn periods(step: &Answered) -> Vec<Vec<Cell>> {
     };
     let span = [Cell::text(shown(*start)), Cell::text(shown(*end)), Cell::Exact(hours.clone())];
     vec![[step.step.contract(), Cell::text(period)].into_iter().chain(span).collect()]
+}
+
+/// What does not count, that of one kind and reason together.
+pub fn uncounted(all: &[Uncounted]) -> Sheet {
+    let mut groups: Vec<(&Uncounted, i64)> = Vec::new();
+    let mut known: BTreeMap<_, usize> = BTreeMap::new();
+    for it in all {
+        let group = known.entry((it.kind, it.outcome, &it.why)).or_insert(groups.len());
+        match groups.get_mut(*group) {
+            Some((_, entries)) => *entries = entries.saturating_add(1),
+            None => groups.push((it, 1)),
+        }
+    }
+    let row = |(first, entries): (&Uncounted, i64)| {
+        vec![
+            Cell::text(first.kind),
+            Cell::Exact(Exact::from_integer(entries)),
+            Cell::text(&first.id),
+            first.place.as_ref().map_or(Cell::Nothing, Cell::text),
+            Cell::text(first.outcome),
+            Cell::text(&first.why),
+        ]
+    };
+    let columns = ["what", "entries", "first", "where", "outcome", "why"].map(str::to_owned).to_vec();
+    Sheet { kind: SheetKind::Uncounted, columns, rows: groups.into_iter().map(row).collect() }
 }
 
 /// Amounts side by side: first of terms, then of parties.

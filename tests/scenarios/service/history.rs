@@ -138,7 +138,7 @@ fn without_recorded_at(document: &SourceFile) -> SourceFile {
 
 async fn write(writer: &mut Writer, entries: &[&Entry]) -> Result<(), String> {
     let messages = (1..).zip(entries).map(|(line, entry)| {
-        let position = Position::File { name: "records.jsonl".into(), line };
+        let position = Position::File { name: "records.jsonl".into(), line, record: 1 };
         writer.message(position, decode_structured(&event(entry)))
     });
     let messages: Vec<_> = messages.collect();

@@ -19,7 +19,7 @@ use apportion::domain::simulate::Scenario;
 use apportion::domain::simulate::answer::{self, Answer};
 use apportion::domain::simulate::breaches::findings;
 use apportion::domain::simulate::charges::charges;
-use apportion::domain::simulate::run::{Grain, StepError};
+use apportion::domain::simulate::run::{Grain, StepError, contract_named, period_named};
 use apportion::domain::simulate::step::Step;
 use apportion::jobs::entitlement::entitlement_as_known;
 use apportion::jobs::settle::SettleError;
@@ -163,16 +163,12 @@ impl Desk {
     }
 
     fn contract(&self, id: &ContractId) -> Result<&Contract, StepError> {
-        let found = self.folder.contracts.iter().find(|contract| contract.head.id == *id);
-        found.ok_or_else(|| StepError::UnknownContract { contract: id.clone() })
+        contract_named(&self.folder.contracts, id)
     }
 
     fn period(&self, id: &ContractId, name: &str) -> Result<(&Contract, Period), StepError> {
         let contract = self.contract(id)?;
-        let period = contract.head.settlement.named(name);
-        let period =
-            period.ok_or_else(|| StepError::UnknownPeriod { contract: id.clone(), period: name.to_owned() })?;
-        Ok((contract, period))
+        Ok((contract, period_named(contract, name)?))
     }
 
     async fn answer(&self, step: &Step) -> Result<Answer, Failure> {

@@ -275,10 +275,10 @@ impl<'a> Scope<'a> {
     }
 }
 
-fn is_in(unit: &MeasuredIn) -> String {
+pub(super) fn is_in(unit: &MeasuredIn) -> String {
     unit.as_ref().map_or_else(|| in_words(unit), |unit| format!("in {unit}"))
 }
 
-fn in_words(unit: &MeasuredIn) -> String {
+pub(super) fn in_words(unit: &MeasuredIn) -> String {
     unit.as_ref().map_or_else(|| "a plain number".to_owned(), ToString::to_string)
 }

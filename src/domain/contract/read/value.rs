@@ -6,6 +6,7 @@ use super::super::problem::Problem;
 use super::super::raw::{RawParameter, RawValue};
 use super::super::value::{Cell, Condition, Notice, Row, Table};
 use super::meant::check_parameter_tiers;
+use super::unit::{in_words, is_in};
 use super::{Notes, Result, Scope, defined, length};
 use crate::domain::money::{Exact, Unit};
 use crate::domain::period::Length;
@@ -181,6 +182,10 @@ impl<'a> Scope<'a> {
                 Kind::In(unit) => Some(unit.clone()),
             };
             self.check_fits(file, at, &found, &wanted)?;
+            // What is looked up stands as it is told: nothing says at which day's rate it would be converted.
+            if found != wanted {
+                return file.fail(at, Problem::NotConverted { found: is_in(&found), wanted: in_words(&wanted) });
+            }
             return Ok(Cell::Measured(measure));
         }
         if text.starts_with(|first: char| first.is_alphabetic()) {

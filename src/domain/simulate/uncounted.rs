@@ -1,0 +1,161 @@
+//! What of a scenario counts in no amount: conflicts, what is rejected or waits, unknown names, records that no agreement waits for.
+
+use super::Scenario;
+use super::known::recorded_by;
+use super::read::Place;
+use crate::domain::contract::Contract;
+use crate::domain::contract::problem::{nearest, there_is};
+use crate::domain::contract::records::{RecordProblem, check_record};
+use crate::domain::ids::{DeploymentId, EventId, ProductId};
+use crate::domain::names::names;
+use crate::domain::period::Instant;
+use crate::domain::record::{Record, RecordContent};
+use crate::domain::register::Register;
+use crate::domain::restated::{Ledger, Standing, Taking};
+use crate::domain::settlement::waiting;
+use crate::domain::usage::UsageContent;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// An entry that counts in no amount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Uncounted {
+    /// Usage, a correction, a void, or the kind of a record.
+    pub kind: &'static str,
+    pub id: EventId,
+    pub recorded_at: Instant,
+    /// Where it stands in the scenario's files.
+    pub place: Option<Place>,
+    pub outcome: Outcome,
+    pub why: String,
+}
+
+names! {
+    /// What became of an entry that does not count.
+    Outcome as "outcome of an entry" {
+        /// Its id is known with other content, which stands.
+        Conflict = "conflict",
+        /// It can have no effect.
+        Rejected = "rejected",
+        /// It names what is not known, or void.
+        Waits = "waits",
+        /// No register has its deployment or product.
+        Unresolved = "unresolved",
+        /// No agreement asks for it.
+        Unawaited = "unawaited",
+    }
+}
+
+/// What does not count of all that was recorded by an instant, in the order of recording.
+pub fn uncounted(scenario: &Scenario, contracts: &[Contract], register: &Register, at: Instant) -> Vec<Uncounted> {
+    let (mut ledger, mut found) = (Ledger::default(), Found { scenario, all: Vec::new() });
+    // The places of entries that were taken: each has its id for itself.
+    let mut taken: BTreeMap<&EventId, usize> = BTreeMap::new();
+    let mut rejected_at_once: usize = 0;
+    for (place, entry) in recorded_by(scenario, at) {
+        match ledger.take(entry) {
+            Taking::Taken => drop(taken.insert(&entry.id, place)),
+            Taking::Duplicate => {}
+            Taking::Conflict => {
+                let stands = taken.get(&entry.id).and_then(|place| scenario.places.get(*place));
+                let stands = stands.map(|place| format!(" at {place}")).unwrap_or_default();
+                found.add(
+                    place,
+                    Outcome::Conflict,
+                    format!("its id is known{stands} with other content, which stands"),
+                );
+            }
+            Taking::Rejected(reason) => {
+                rejected_at_once = rejected_at_once.saturating_add(1);
+                found.add(place, Outcome::Rejected, reason.to_string());
+            }
+        }
+    }
+    let Standing { usage, records, rejected, waiting: naming, .. } = ledger.standing();
+    let mut add = |id: &EventId, outcome, why| {
+        if let Some(place) = taken.get(id) {
+            found.add(*place, outcome, why);
+        }
+    };
+    for it in rejected.iter().skip(rejected_at_once) {
+        add(&it.what.id, Outcome::Rejected, it.reason.to_string());
+    }
+    for it in &naming {
+        add(&it.what.id, Outcome::Waits, format!("for {}, which is not known", it.waits_for));
+    }
+    for event in &usage {
+        if let Some(why) = unresolved(&event.content, register) {
+            add(&event.id, Outcome::Unresolved, why);
+        }
+    }
+    for record in &records {
+        if let Some(problem) = unawaited(record, contracts, register) {
+            add(&record.id, Outcome::Unawaited, problem.to_string());
+        }
+    }
+    let usage = usage.iter().map(|it| (&it.id, &it.content)).collect();
+    for (id, waits_for) in waiting(&records, &usage, register) {
+        add(id, Outcome::Waits, format!("for {waits_for}"));
+    }
+    found.all.sort_by_key(|(place, it)| (it.recorded_at, *place));
+    // Of what no agreement asks for it is not told as well what it would wait for.
+    found.all.dedup_by_key(|(place, _)| *place);
+    found.all.into_iter().map(|(_, it)| it).collect()
+}
+
+/// What does not count, each with the place of its entry.
+struct Found<'a> {
+    scenario: &'a Scenario,
+    all: Vec<(usize, Uncounted)>,
+}
+
+impl Found<'_> {
+    fn add(&mut self, place: usize, outcome: Outcome, why: String) {
+        let Some(entry) = self.scenario.entries.get(place) else { return };
+        self.all.push((
+            place,
+            Uncounted {
+                kind: entry.what.kind(),
+                id: entry.id.clone(),
+                recorded_at: entry.recorded_at,
+                place: self.scenario.places.get(place).cloned(),
+                outcome,
+                why,
+            },
+        ));
+    }
+}
+
+/// What of a usage event no register names.
+fn unresolved(content: &UsageContent, register: &Register) -> Option<String> {
+    let UsageContent { deployment, product, .. } = content;
+    if !register.deployments.contains_key(&DeploymentId::from(deployment.as_str())) {
+        return Some(unknown("deployment", deployment, register.deployments.keys()));
+    }
+    let is_known = register.products.contains_key(&ProductId::from(product.as_str()));
+    (!is_known).then(|| unknown("product", product, register.products.keys()))
+}
+
+fn unknown<N: ToString>(kind: &str, name: &str, known: impl Iterator<Item = N>) -> String {
+    let known: Vec<String> = known.map(|it| it.to_string()).collect();
+    format!("no {kind} \"{name}\" is registered{}", there_is(&nearest(name, &known)))
+}
+
+/// Why no agreement asks for a record, if none does. One that comes from another party, say, counts all the same.
+fn unawaited(record: &Record, contracts: &[Contract], register: &Register) -> Option<RecordProblem> {
+    let problem = check_record(record, contracts, register, &[]).err()?;
+    let is_fact = matches!(record.content, RecordContent::Fact(_));
+    let never_counts = match problem {
+        RecordProblem::UnknownContract { .. }
+        | RecordProblem::Undeclared { .. }
+        | RecordProblem::OtherKind { .. }
+        | RecordProblem::UnknownCategory { .. }
+        | RecordProblem::UnknownRight { .. } => true,
+        // A fact about what there is not holds of nothing.
+        RecordProblem::UnknownName { .. }
+        | RecordProblem::UnknownDeployment { .. }
+        | RecordProblem::UnknownProduct { .. } => is_fact,
+        _ => false,
+    };
+    never_counts.then_some(problem)
+}
