@@ -3,11 +3,12 @@
 use super::simulate_text::{csv_of, show};
 use super::{Printed, Stop, output};
 use apportion::domain::contract::folder::{FolderErrors, SourceFile};
+use apportion::domain::engine::stretches::Grain;
 use apportion::domain::simulate::Scenario;
 use apportion::domain::simulate::path::{PathKind, PathProblem, Paths};
 use apportion::domain::simulate::read::ScenarioErrors;
 use apportion::domain::simulate::report::{By, Ran, Report, report};
-use apportion::domain::simulate::run::{Grain, run_by};
+use apportion::domain::simulate::run::run_by;
 use apportion::domain::simulate::sheet::SheetKind;
 use apportion::domain::simulate::step::NothingAsked;
 use apportion::domain::simulate::what_if::{Named, WhatIf, cases};

@@ -3,10 +3,10 @@
 use super::contracts::ContractsError;
 use super::settlement_input::InputSource;
 use crate::domain::calendar::Period;
+use crate::domain::engine::stretches::Grain;
 use crate::domain::ids::{ContractId, EventId};
 use crate::domain::period::{Instant, Span};
 use crate::domain::settlement::{BookedLine, SettlementError, SettlementInput, find_contract};
-use crate::domain::simulate::run::Grain;
 use crate::domain::statement::{Statement, StatementStatus, statements};
 use crate::store::access::Signature;
 use crate::store::books::{

@@ -6,6 +6,7 @@ use super::settle::{SettleError, WaitingRecord};
 use crate::domain::calendar::Period;
 use crate::domain::engine::feed::Sum;
 use crate::domain::engine::owed::drawn_on;
+use crate::domain::engine::stretches::Grain;
 use crate::domain::engine::stretches::Stretches;
 use crate::domain::hex::hex;
 use crate::domain::ids::{ContractId, EventId, ProductId};
@@ -14,7 +15,6 @@ use crate::domain::record::Record;
 use crate::domain::settlement::{
     Books, Settled, SettlementInput, SettlementOutcome, Usage, check_period, find_contract, settle, waiting,
 };
-use crate::domain::simulate::run::Grain;
 use crate::domain::usage::{UsageContent, UsageEvent};
 use crate::store::StoreError;
 use crate::store::books::load_books;

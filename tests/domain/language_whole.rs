@@ -314,3 +314,39 @@ fn a_value_that_is_looked_up_is_in_the_unit_that_is_wanted() {
         "deal.md:63:14: term share (\"Clause\"): is = \"Most\"\n  it is in EUR, where USD is needed, and a value that is looked up is not converted; report it in USD",
     );
 }
+
+#[test]
+fn what_is_owed_at_a_time_tells_no_items_apart() {
+    let on = |rest: &str| format!("{SHARE}\n{rest}");
+    accept(&on("on = 2026-06-01"));
+    let refused = |field: &str| {
+        format!(
+            "deal.md:56:6: term share (\"Clause\"): on = 2026-06-01\n  {field} has no part in what is owed at a time (on), which \
+             is of all that has come to by then; leave it out"
+        )
+    };
+    check(&on("on = 2026-06-01\nonce = \"sale\""), &[], &refused("once"));
+    check(&on("on = 2026-06-01\nper = [\"product\"]"), &[], &refused("per"));
+    check(
+        &on("on = [2026-06-01, 2026-09-01]"),
+        &[],
+        "deal.md:56:6: term share (\"Clause\"): on = [2026-06-01, 2026-09-01]\n  a share of all that has come to by then is owed \
+         once; write one date, or a term for each",
+    );
+}
+
+#[test]
+fn tiers_count_their_own_measure_for_one_table_of_bands() {
+    let sum = |second: &str| {
+        format!(
+            "[base.Other]\nselect = {{ charges = {{ seller = \"cloud\" }} }}\n[base.All]\nselect = [{{ base = \"Sales\" }}, {{ base = \
+             \"Other\" }}]\n[term.share]\npayer = \"lab\"\npayee = \"cloud\"\nsum = [{{ rate = [{{ up_to = \"500 USD\", is = \"10%\" }}, \
+             {{ otherwise = \"5%\" }}], of = \"Sales\" }}, {{ rate = {second}, of = \"Other\" }}]\neach = \"month\"\n\
+             tiers = {{ apply = \"marginal\", of = \"All\", each = \"month\", from = 2026-01-01 }}"
+        )
+    };
+    accept(&sum("\"5%\""));
+    let told = read_with(&sum("[{ up_to = \"500 USD\", is = \"10%\" }, { otherwise = \"5%\" }]"), &[])
+        .expect_err("two tables");
+    assert!(told.contains("would count it for each table of bands; write one table, of a base of both"), "{told}");
+}

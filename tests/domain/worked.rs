@@ -407,3 +407,18 @@ fn a_figure_that_is_looked_up_is_converted() {
     let example = "## Example: by hand\n\n| given | at | amount | seller | quantity |\n| --- | --- | --- | --- | --- |\n| figure P f | 2026-01-01 | 2 USD | | |\n| charge a | 2026-05-01 | 1000 USD | lab | 100 |\n\n| expect | period | amount |\n| --- | --- | --- |\n| fee | 2026-05 | 100 EUR |\n";
     assert_eq!(run(&[contract("main", &valued, example)]), [""; 0]);
 }
+
+/// 10 % of 1000 in January and February and the least of 1 in March, 201 in all by April; a fee at the fact by its country.
+#[test]
+fn what_is_owed_at_a_time_is_of_every_window_and_of_what_the_fact_is_about() {
+    let all = format!(
+        "[amount.Monthly]\neach = \"month\"\ngreater_of = [{{ rate = \"10%\", of = \"Sales\" }}, {{ fixed = \"1 USD\" }}]\n\n[term.all]\n{TERM}\nof = \"Monthly\"\non = 2026-04-01"
+    );
+    let sold = "| charge a | 2026-01-02 | 1000 USD | lab |\n| charge b | 2026-02-02 | 1000 USD | lab |";
+    right(&[], &all, sold, "| all | 2026-04 | 201 USD |");
+    let fee = format!(
+        "[fact.signed]\nkind = \"event\"\nabout = [\"country\"]\n\n[term.fee]\n{TERM}\nfixed = [{{ where = {{ country = \"DE\" }}, is = \"200 USD\" }}, {{ otherwise = \"100 USD\" }}]\non = \"signed\""
+    );
+    let example = "## Example: by hand\n\n| given | at | country |\n| --- | --- | --- |\n| fact signed | 2026-05-02 | DE |\n| fact signed | 2026-06-02 | CH |\n\n| expect | period | amount |\n| --- | --- | --- |\n| fee | 2026-05 | 200 USD |\n| fee | 2026-06 | 100 USD |\n";
+    assert_eq!(run(&[contract("main", &fee, example)]), [""; 0]);
+}

@@ -3,13 +3,14 @@
 use crate::answers::{self, Answer, Answers};
 use crate::translate::{Asked, Translated};
 use apportion::domain::engine::allocation::allocate;
+use apportion::domain::engine::stretches::Grain;
 use apportion::domain::findings::Why;
 use apportion::domain::money::{Currency, Exact};
 use apportion::domain::restated::Mention;
 use apportion::domain::simulate::Scenario;
 use apportion::domain::simulate::answer::{self, State};
 use apportion::domain::simulate::charges::Charge;
-use apportion::domain::simulate::run::{Grain, run, run_by};
+use apportion::domain::simulate::run::{run, run_by};
 use std::collections::BTreeMap;
 
 /// Runs a translated scenario.

@@ -300,6 +300,16 @@ pub enum Problem {
     FixedWhen,
     #[error("owed by the window (each) or at a time (on), not both")]
     EachAndOn,
+    #[error(
+        "{field} has no part in what is owed at a time (on), which is of all that has come to by then; leave it out"
+    )]
+    OnWith { field: &'static str },
+    #[error("a share of all that has come to by then is owed once; write one date, or a term for each")]
+    OnDates,
+    #[error(
+        "tiers that count a measure of their own would count it for each table of bands; write one table, of a base of both"
+    )]
+    SeveralBanded,
     #[error("at_most counts how often a fact is paid for; write on = \"a fact\"")]
     AtMost,
     #[error(

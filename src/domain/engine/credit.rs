@@ -16,19 +16,19 @@ use std::collections::BTreeMap;
 pub(super) struct PaidBack {
     before: Exact,
     balance: Exact,
-    by: BTreeMap<StreamId, Payer>,
+    by: BTreeMap<StreamId, Recouper>,
 }
 
 /// What one of the others has paid back, and what it accrued since the last payment.
 #[derive(Clone, Debug, Default)]
-struct Payer {
+struct Recouper {
     before: Exact,
     since: Exact,
     /// The most that it pays back in all.
     limit: Option<Exact>,
 }
 
-impl Payer {
+impl Recouper {
     fn counted(&self) -> Exact {
         match &self.limit {
             Some(limit) => self.since.clone().min(limit - &self.before),
@@ -40,7 +40,7 @@ impl Payer {
 impl PaidBack {
     /// What was paid back since the last payment.
     fn since(&self) -> Exact {
-        self.balance.clone().min(self.by.values().map(Payer::counted).sum())
+        self.balance.clone().min(self.by.values().map(Recouper::counted).sum())
     }
 
     fn total(&self) -> Exact {

@@ -1,7 +1,7 @@
 //! What begins at a boundary: new cap windows pay what waits, and fixed days and facts pay what they owe.
 
 use super::EngineError;
-use super::item::AttributesId;
+use super::item::{Attributes, AttributesId};
 use super::leaf::ItemLeaves;
 use super::node::evaluate;
 use super::outcome::{CapUse, Cause, Line, Lines};
@@ -117,22 +117,27 @@ impl<'a, L: Lines> Engine<'a, L> {
             if !is_in_force(at) {
                 continue;
             }
-            let times = match on {
+            let owed_for: Vec<Attributes> = match on {
                 On::Dates(dates) => {
-                    dates.iter().filter(|date| start_of_day(step.agreement.head.zone, **date) == at).count()
+                    let zone = step.agreement.head.zone;
+                    dates
+                        .iter()
+                        .filter(|date| start_of_day(zone, **date) == at)
+                        .map(|_| Attributes::default())
+                        .collect()
                 }
                 On::Fact { name, at_most } => {
                     let events = self.known.events(&step.agreement.head.id, name);
                     let most = at_most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
-                    let owed = events.into_iter().filter(|fact| is_in_force(fact.at));
-                    owed.take(most).filter(|fact| fact.at == at).count()
+                    let owed = events.into_iter().filter(|fact| is_in_force(fact.at)).take(most);
+                    owed.filter(|fact| fact.at == at).map(|fact| Attributes(fact.about.clone())).collect()
                 }
             };
-            for _ in 0..times {
+            for about in owed_for {
                 let root = self.root();
                 let passing = Passing {
                     at,
-                    attributes: root,
+                    attributes: self.group_of(about),
                     item: None,
                     cause: Cause::On,
                     deltas: Deltas::default(),

@@ -46,7 +46,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
     }
 
-    /// What a measure that a value names has come to in all.
+    /// What a measure that a value names has come to in all; of an amount that is made of windows, in the last one.
     pub(super) fn come_to(&self, step: &Step<'a>, measure: &Measure) -> Option<Exact> {
         let own = self.plan.streams[step.stream].agreement;
         let unit = Unit::Currency(step.agreement.head.currency);
@@ -59,15 +59,20 @@ impl<'a, L: Lines> Engine<'a, L> {
                 (place, StreamName::Term(term.clone()))
             }
         };
-        Some(self.total(self.plan.stream(place, &name)?))
+        let stream = self.plan.stream(place, &name)?;
+        let is_amount = matches!(measure, Measure::Amount(_));
+        let of_window = |group: &Group| group.of_window.clone().filter(|_| is_amount);
+        self.needs_items();
+        Some(self.state_of_groups(stream).map(|group| of_window(group).unwrap_or_else(|| group.accrued.clone())).sum())
     }
 
-    /// What a stream has come to in all; of an amount that is made of windows, in the last one.
+    /// What a stream has come to in all its windows.
     pub(super) fn total(&self, stream: StreamId) -> Exact {
         self.needs_items();
-        let is_amount = matches!(self.plan.streams[stream].name, StreamName::Amount(_));
-        let of_window = |group: &Group| group.of_window.clone().filter(|_| is_amount);
-        let groups = self.streams.get(stream.place()).into_iter().flat_map(|state| state.groups.values());
-        groups.map(|group| of_window(group).unwrap_or_else(|| group.accrued.clone())).sum()
+        self.state_of_groups(stream).map(|group| group.accrued.clone()).sum()
+    }
+
+    fn state_of_groups(&self, stream: StreamId) -> impl Iterator<Item = &Group> {
+        self.streams.get(stream.place()).into_iter().flat_map(|state| state.groups.values())
     }
 }

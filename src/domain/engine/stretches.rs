@@ -7,6 +7,16 @@ use crate::domain::period::{Instant, Span, start_of_day, start_of_hour};
 use chrono::TimeDelta;
 use chrono_tz::Tz;
 
+/// How usage reaches the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grain {
+    /// One by one.
+    Items,
+    /// Summed wherever nothing decides on it, as the service reads it. Amounts are the same; what found no room under a
+    /// cap is told of opened stretches alone.
+    Sums,
+}
+
 /// All time of a run, cut into what is summed and what is opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stretches {

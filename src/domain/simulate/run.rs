@@ -23,6 +23,7 @@ use crate::domain::engine::feed::{self, Event, Units};
 use crate::domain::engine::item::AttributesId;
 use crate::domain::engine::outcome::CapUse;
 use crate::domain::engine::owed::{self, Detail, Run, rounding};
+use crate::domain::engine::stretches::Grain;
 use crate::domain::ids::{ContractId, PartyId, TermId};
 use crate::domain::money::{Exact, Unit};
 use crate::domain::period::{Instant, Span};
@@ -77,16 +78,6 @@ impl From<StepError> for Answer {
     fn from(error: StepError) -> Self {
         Self::Failed { code: error.code(), is_waiting: error.is_waiting(), message: error.to_string() }
     }
-}
-
-/// How usage reaches the engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grain {
-    /// One by one.
-    Items,
-    /// Summed wherever nothing decides on it, as the service reads it. Amounts are the same; what found no room under a
-    /// cap is told of opened stretches alone.
-    Sums,
 }
 
 /// Answers every step of a scenario, item by item.

@@ -227,9 +227,7 @@ impl<'a> Scope<'a> {
         let windows = each.is_some();
         let want = NodeWant { unit: unit.clone(), bands, windows, above_one: true };
         let node = self.node(file, &at, raw.node(), &want, &mut assumptions)?;
-        if tiers.is_some() && !node.has_bands() {
-            return file.fail(&at, Problem::TiersWithoutBands);
-        }
+        self.check_bands(file, &at, tiers.as_ref(), Some(&node))?;
         if each.is_none() && (node.has_comparison() || node.has_fixed()) {
             return file.fail(&at, Problem::NoWindow);
         }

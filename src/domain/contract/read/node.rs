@@ -4,7 +4,7 @@ use super::super::measure::{Measure, Node, NodeKind, PartBlock};
 use super::super::parsed::Parsed;
 use super::super::problem::Problem;
 use super::super::raw::{NodeFields, RawNode, RawPartBlock, RawTiers};
-use super::super::term::Tiers;
+use super::super::term::{Apply, Tiers};
 use super::super::value::Table;
 use super::super::window::WindowRule;
 use super::unit::MeasuredIn;
@@ -194,6 +194,24 @@ impl<'a> Scope<'a> {
         }
         let nodes = list.get_ref().iter();
         nodes.map(|node| self.node(file, &node.span(), node.get_ref().node(), want, noted)).collect()
+    }
+
+    /// Tiers choose among bands; and what they count of their own measure they count for one table of bands.
+    pub fn check_bands(
+        &self,
+        file: &Parsed,
+        at: &Range<usize>,
+        tiers: Option<&Tiers>,
+        node: Option<&Node>,
+    ) -> Result<()> {
+        let Some(tiers) = tiers else { return Ok(()) };
+        let tables = node.into_iter().flat_map(Node::tables).filter(|table| table.has_bands()).count();
+        match tables {
+            0 => file.fail(at, Problem::TiersWithoutBands),
+            1 => Ok(()),
+            _ if tiers.apply == Apply::Marginal && tiers.of.is_some() => file.fail(at, Problem::SeveralBanded),
+            _ => Ok(()),
+        }
     }
 
     /// The tiers beside a node, and what the edges of its bands are in.

@@ -8,6 +8,7 @@ use super::super::raw::{Named, OneOrMore, RawInstalment, RawPayee, RawPoolPart, 
 use super::super::rights::FactKind;
 use super::super::selector::{Filter, Values};
 use super::super::term::{IfNone, Instalment, Life, On, Payees, Tail, Term};
+use super::super::value::Table;
 use super::super::window::{Due, Moment, ProRata, WindowRule};
 use super::node::NodeWant;
 use super::value::{Kind, Want};
@@ -53,9 +54,7 @@ impl<'a> Scope<'a> {
                 Some(self.node(self.file, &at, raw.node(), &want, &mut noted)?)
             }
         };
-        if tiers.is_some() && !node.as_ref().is_some_and(Node::has_bands) {
-            return self.file.fail(&at, Problem::TiersWithoutBands);
-        }
+        self.check_bands(self.file, &at, tiers.as_ref(), node.as_ref())?;
         let on = self.on(raw)?;
         self.check_windows(&at, raw, node.as_ref(), each.as_ref(), on.as_ref())?;
         let minimum = raw.minimum.as_ref().map(|it| self.minimum(it, raw, &unit, &mut noted)).transpose()?;
@@ -274,6 +273,24 @@ impl<'a> Scope<'a> {
         Ok(Some(found))
     }
 
+    /// What is owed at a time is of all that has come to by then: nothing tells its items apart any more.
+    fn check_on(&self, raw: &RawTerm, node: &Node, on: &On) -> Result<()> {
+        let on_at = raw.on.as_ref().map(Spanned::span).unwrap_or_default();
+        if let (On::Dates(dates), false) = (on, node.measures().is_empty())
+            && dates.len() > 1
+        {
+            return self.file.fail(&on_at, Problem::OnDates);
+        }
+        let banded = node.tables().into_iter().any(Table::has_bands) && !node.measures().is_empty();
+        let field = match (&raw.once, raw.per.is_empty(), banded) {
+            (Some(_), ..) => Some("once"),
+            (None, false, _) => Some("per"),
+            (None, true, true) => Some("a band of what is counted"),
+            (None, true, false) => None,
+        };
+        field.map_or(Ok(()), |field| self.file.fail(&on_at, Problem::OnWith { field }))
+    }
+
     /// What is owed by the window, or at a time, says over which or when; and what holds in a window that is cut.
     fn check_windows(
         &self,
@@ -293,6 +310,7 @@ impl<'a> Scope<'a> {
         if each.is_some() && on.is_some() {
             return self.file.fail(at, Problem::EachAndOn);
         }
+        on.map_or(Ok(()), |on| self.check_on(raw, node, on))?;
         if node.has_comparison() && each.is_none() {
             return self.file.fail(at, Problem::NoWindow);
         }
