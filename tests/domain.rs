@@ -25,6 +25,8 @@ mod language_terms;
 mod language_windows;
 #[path = "domain/language_whole.rs"]
 mod language_whole;
+#[path = "domain/meant.rs"]
+mod meant;
 #[path = "domain/records.rs"]
 mod records;
 #[path = "domain/reference.rs"]

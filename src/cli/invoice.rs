@@ -314,6 +314,6 @@ fn write(out: &mut String, invoice: &Invoice) -> fmt::Result {
         Payable::OnReceipt { was_due_on } => {
             write!(out, "Due on receipt; by the contract it was due by {was_due_on}, before it was issued.")
         }
-        Payable::Unstated => write!(out, "No term says when it is due."),
+        Payable::Unstated => write!(out, "No term says when after the period it is due."),
     }
 }

@@ -338,7 +338,7 @@ impl<'a> Setter<'a> {
                 " on receipt. By the contract it was due by {}, before this document was issued.",
                 date(was_due_on)
             ),
-            Payable::Unstated => ". No term of the contract states a date.".to_owned(),
+            Payable::Unstated => ". No term of the contract states a date after the period.".to_owned(),
         };
         (format!("{} pays {} {amount}{due} Reference: {}", from.name, to.name, invoice.number), to)
     }

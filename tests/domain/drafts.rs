@@ -17,6 +17,7 @@ fn every_draft_is_read() {
         ("over = \"12 months\"\n", "", "unknown field `over`"),
         ("read = \"window_start\"", "read = \"at_item\"", "a window begins with nothing of what is counted in it"),
         (", as = \"received\"", "", "what is paid of a term is not recorded"),
+        (", valued_at = \"Fair Price\"", "", "valued_at is the price of what charges count when they occur"),
     ];
     for (written, instead, refusal) in unsaid {
         let error = read_folder(&files).expect_err("refused").to_string();

@@ -4,6 +4,7 @@ use super::Version;
 use super::measure::{Base, Measure, Source};
 use super::money_twice::{Behind, behind};
 use super::term::{On, Payees, Term};
+use super::whole::{told_apart, untold};
 use super::{Contract, Effective};
 use crate::domain::ids::{ContractId, DefinedTerm, TermId};
 use crate::domain::money::Unit;
@@ -60,6 +61,10 @@ pub enum CheckError {
         "base {base} of {contract} version {number} counts the same money twice: what {drawn} brings may also be in a selection above it; name attributes that tell them apart"
     )]
     Twice { contract: ContractId, number: u32, base: DefinedTerm, drawn: String },
+    #[error(
+        "base {base} of {contract} version {number} selects by {attribute} of what {drawn} brings, which is of whole windows or totals that do not tell it apart; write per = [\"{attribute}\"] there, or select what that draws on"
+    )]
+    Untold { contract: ContractId, number: u32, base: DefinedTerm, drawn: String, attribute: String },
 }
 
 impl CheckError {
@@ -75,7 +80,8 @@ impl CheckError {
             | Self::OtherCurrency { contract, number, place, .. } => Some((contract, *number, Some(place.clone()))),
             Self::NothingToDeduct { contract, number, base, .. }
             | Self::DeductedTwice { contract, number, base, .. }
-            | Self::Twice { contract, number, base, .. } => Some((contract, *number, Some(format!("base {base}")))),
+            | Self::Twice { contract, number, base, .. }
+            | Self::Untold { contract, number, base, .. } => Some((contract, *number, Some(format!("base {base}")))),
             Self::RepeatedNumber { contract, number } | Self::RecordedBefore { contract, number, .. } => {
                 Some((contract, *number, None))
             }
@@ -103,6 +109,7 @@ pub fn check(contracts: &[Contract]) -> Result<(), CheckError> {
                 of.check_circle(Thing::Base(&contract.head.id, &base.name), &mut Vec::new())?;
                 of.check_deductions(base)?;
                 of.check_money(base)?;
+                of.check_filters(base)?;
             }
         }
     }
@@ -318,6 +325,25 @@ impl<'a> Place<'a> {
             }
         }
         found
+    }
+
+    /// Refuses filters that nothing of a whole window or total matches, as those have not the attribute.
+    fn check_filters(&self, base: &Base) -> Result<(), CheckError> {
+        let facts = &self.version.facts;
+        for selection in &base.select {
+            let Source::Of(measure) = &selection.of else { continue };
+            let drawn = match measure {
+                Measure::Accrual { contract, .. } => self.versions(contract),
+                Measure::Base(_) | Measure::Amount(_) | Measure::Figure(_) => vec![self.version],
+            };
+            let per = drawn.into_iter().filter_map(|version| told_apart(measure, version));
+            if let Some(attribute) = per.filter_map(|per| untold(&selection.filter, per, facts)).next() {
+                let (contract, number) = (self.contract.head.id.clone(), self.version.number);
+                let (drawn, attribute) = (measure.to_string(), attribute.name().to_owned());
+                return Err(CheckError::Untold { contract, number, base: base.name.clone(), drawn, attribute });
+            }
+        }
+        Ok(())
     }
 
     /// Refuses a base of which one selection brings what may be in another.

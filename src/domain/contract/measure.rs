@@ -145,7 +145,7 @@ pub enum NodeKind {
         of: Measure,
         rate: Table,
     },
-    /// A yearly part of a measure: for the days of each window, or from each item to the date at which it is owed.
+    /// A yearly part of a measure, for the days of each window.
     Yearly {
         of: Measure,
         rate: Table,
@@ -253,6 +253,13 @@ pub enum Missing {
     Nothing,
     /// This part of the last one; without an earlier one the settlement stops.
     Last(Exact),
+}
+
+impl FigureDefinition {
+    /// Whether the last one holds while it is missing.
+    pub fn lasts_when_missing(&self) -> bool {
+        matches!(self.missing, Missing::Last(_))
+    }
 }
 
 impl Node {

@@ -21,7 +21,9 @@ pub mod rights;
 pub mod schema;
 pub mod selector;
 pub mod term;
+pub mod unmeant;
 pub mod value;
+pub mod whole;
 pub mod window;
 
 use super::calendar::{Calendar, Window};

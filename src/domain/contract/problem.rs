@@ -1,6 +1,7 @@
 //! Why a document is refused: the place, the block and clause, the text at fault, and what would be right.
 
 use super::document::Location;
+use super::unmeant::Unmeant;
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId};
 use crate::domain::money::{Exact, ParseExactError, ParseMoneyError, UnknownCurrency};
 use crate::domain::period::{Instant, ParseInstantError, ParseLengthError};
@@ -381,6 +382,9 @@ pub enum Problem {
     FxRate,
     #[error("within is in days")]
     FxWithin,
+
+    #[error(transparent)]
+    Unmeant(#[from] Unmeant),
 }
 
 /// The names that would have been right, each once: documents may state one name twice.

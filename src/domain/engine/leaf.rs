@@ -49,7 +49,7 @@ impl<'a, L: Lines> Leaves<'a> for ItemLeaves<'_, 'a, '_, L> {
         })
     }
 
-    /// A fixed sum belongs to a window or a day; loading refuses one for each item.
+    /// A fixed sum belongs to a window or a day; for each item it stands beside what comes item by item.
     fn fixed(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
         self.factor(table)
     }

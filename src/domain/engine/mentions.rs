@@ -5,6 +5,7 @@ use crate::domain::contract::Version;
 use crate::domain::contract::measure::{FigureKind, Measure, NodeKind, PartBlock, Reduction, Source};
 use crate::domain::contract::term::{Apply, Term};
 use crate::domain::contract::value::Table;
+use crate::domain::contract::whole;
 use crate::domain::contract::window::Moment;
 
 /// The measures in the wording of a stream.
@@ -73,15 +74,16 @@ pub(super) fn read_by_values<'a>(work: &Work<'a>, version: &'a Version) -> Vec<&
 
 /// Whether a measure is a figure that is looked up where it is needed: a level, or what a level of tiers reads.
 pub(super) fn is_looked_up(measure: &Measure, version: &Version, work: &Work<'_>) -> bool {
-    let Measure::Figure(name) = measure else { return false };
+    if !matches!(measure, Measure::Figure(_)) {
+        return false;
+    }
     let tiers = match work {
         Work::Amount(amount) => amount.tiers.as_ref(),
         Work::Term(term) => term.tiers.as_ref(),
         Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => None,
     };
     let read = tiers.filter(|tiers| matches!(tiers.apply, Apply::Level(_))).and_then(|tiers| tiers.of.as_ref());
-    let is_level = version.figures.get(name).is_some_and(|figure| figure.kind != FigureKind::Flow);
-    is_level || read.is_some_and(|read| std::ptr::eq(read, measure))
+    whole::is_looked_up(measure, &version.figures) || read.is_some_and(|read| std::ptr::eq(read, measure))
 }
 
 /// From when on a term counts what is not its own alone: toward its tiers, or into blocks of units.

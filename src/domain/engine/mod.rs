@@ -18,6 +18,7 @@ pub mod item;
 pub mod knowledge;
 mod leaf;
 pub mod life;
+mod listed;
 mod memo;
 mod mentions;
 mod minimum;

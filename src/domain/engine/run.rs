@@ -342,6 +342,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             self.concerned.clear();
         }
         if at < self.end {
+            self.check_listed(at)?;
             // What is paid at the boundary counts in the windows that begin there.
             self.open_windows(at);
             self.open_caps(at)?;

@@ -3,7 +3,7 @@
 use super::EngineError;
 use super::item::AttributesId;
 use super::life::calendar;
-use super::node::{Leaf, Leaves, evaluate, leaves_of};
+use super::node::{Leaf, Leaves, blocks, evaluate, leaves_of};
 use super::outcome::{Cause, Lines};
 use super::plan::{Step, StreamId, Work};
 use super::pro_rata::{part_of_window, part_of_year};
@@ -14,9 +14,10 @@ use super::term::Wanted;
 use super::watch::Total;
 use crate::domain::calendar::Window;
 use crate::domain::contract::Version;
-use crate::domain::contract::measure::{BelowZero, FigureKind, Measure, Node, NodeKind};
-use crate::domain::contract::term::{Apply, Carry, CarryLimit, Minimum, Read, Shortfall, Term, Tiers};
+use crate::domain::contract::measure::{BelowZero, Measure, Node};
+use crate::domain::contract::term::{Apply, Carry, CarryLimit, Minimum, Shortfall, Term, Tiers};
 use crate::domain::contract::value::Table;
+use crate::domain::contract::whole::{self, is_read_at_end};
 use crate::domain::contract::window::WindowRule;
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span, last_instant_before, local_date};
@@ -46,19 +47,14 @@ pub(super) struct WindowPlace {
     pub is_last: bool,
 }
 
-/// Whether an amount is made of a whole window: it compares, is fixed, or has its rate from the window's end.
+/// Whether what a step does is made of a whole window.
 pub(super) fn is_of_window(work: &Work<'_>, version: &Version) -> bool {
     let (node, each, tiers) = match work {
         Work::Amount(it) => (Some(&it.node), it.each.as_ref(), it.tiers.as_ref()),
         Work::Term(it) => (it.node.as_ref(), it.each.as_ref(), it.tiers.as_ref()),
         Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => return false,
     };
-    let Some(node) = node else { return false };
-    let is_of_item = each == Some(&WindowRule::Item);
-    let has_bands = node.tables().iter().any(|table| table.has_bands());
-    (needs_whole(node) && !is_of_item)
-        || (has_bands && tiers.is_some_and(|tiers| tiers.apply == Apply::Whole))
-        || (has_bands && tiers.is_some_and(|tiers| is_read_at_end(version, tiers)))
+    node.is_some_and(|node| whole::is_of_window(node, each, tiers, &version.figures))
 }
 
 /// Over what an amount is made of a whole window, if it is.
@@ -71,29 +67,11 @@ fn own_window<'s>(step: &'s Step<'_>) -> Option<&'s WindowRule> {
     step.is_of_window.then(|| window_rule(each, tiers))
 }
 
-/// Whether a node yields something else of a sum than of its parts.
-pub(super) fn needs_whole(node: &Node) -> bool {
-    let is_whole = |kind: &NodeKind| match kind {
-        NodeKind::GreatestOf(_) | NodeKind::LeastOf(_) | NodeKind::Fixed(_) | NodeKind::Yearly { .. } => true,
-        NodeKind::Sum(_) | NodeKind::Share { .. } | NodeKind::Price { .. } => false,
-    };
-    node.all().into_iter().any(|node| is_whole(&node.kind))
-}
-
 /// Whether the band that holds is known only once the window is over.
 pub(super) fn is_told_at_end(tiers: &Tiers, step: &Step<'_>) -> bool {
     tiers.apply == Apply::Whole
-        || (is_read_at_end(step.version, tiers)
+        || (is_read_at_end(tiers, &step.version.figures)
             && tiers.of.as_ref().is_some_and(|it| step.input(it).is_some() || matches!(it, Measure::Figure(_))))
-}
-
-/// Whether tiers read something at the end of a window that is not known before. What is reported is.
-fn is_read_at_end(version: &Version, tiers: &Tiers) -> bool {
-    let is_known = |name| {
-        let kind = version.figures.get(name).map(|figure| &figure.kind);
-        !matches!(kind, Some(FigureKind::Ratio { .. } | FigureKind::Growth { .. }))
-    };
-    tiers.apply == Apply::Level(Read::WindowEnd) && !matches!(&tiers.of, Some(Measure::Figure(name)) if is_known(name))
 }
 
 impl<'a, L: Lines> Engine<'a, L> {
@@ -432,6 +410,7 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
             // What is looked up is looked up once: at the window's end.
             (Measure::Figure(name), None) => {
                 let figure = self.engine.looked_up(self.step, name, (self.group, self.at))?;
+                let figure = leaf.blocks.map_or(figure.clone(), |of| blocks(&figure, of));
                 &figure * &self.factor(leaf.table)?
             }
             _ => sum.map(|sum| sum.amount.clone()).unwrap_or_default(),

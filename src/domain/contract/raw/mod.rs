@@ -163,8 +163,7 @@ with_source! {
         pub select: Spanned<OneOrMore<RawSelector>>,
         #[serde(default)]
         pub less: Vec<Spanned<RawLess>>,
-        #[serde(default)]
-        pub basis: Basis,
+        pub basis: Option<Spanned<Basis>>,
         #[serde(default)]
         pub below_zero: BelowZero,
         pub above: Option<Spanned<RawAbove>>,

@@ -136,7 +136,8 @@ impl<'a> Scope<'a> {
         if above.is_some() && raw.below_zero != super::super::measure::BelowZero::Keep {
             return file.fail(&at, Problem::AboveAndBelowZero);
         }
-        Ok(Base { name: defined(name), select, less, basis: raw.basis, below_zero: raw.below_zero, above, assumptions })
+        let basis = raw.basis.as_ref().map(|basis| *basis.get_ref()).unwrap_or_default();
+        Ok(Base { name: defined(name), select, less, basis, below_zero: raw.below_zero, above, assumptions })
     }
 
     fn less(

@@ -2,6 +2,7 @@
 
 mod condition;
 mod limits;
+mod meant;
 mod measure;
 mod node;
 mod other;
@@ -98,6 +99,7 @@ impl<'a> Scope<'a> {
         };
         self.check_parameters()?;
         self.read_terms(&mut version)?;
+        self.check_meant(&version)?;
         Ok(version)
     }
 

@@ -4,6 +4,7 @@ use super::super::measure::{Measure, Selection, Source};
 use super::super::parsed::{Parsed, unknown};
 use super::super::problem::{Problem, is_near};
 use super::super::raw::{OneOrMore, RawAs, RawFact, RawFilter, RawSelector, RawWord};
+use super::super::rights::FactKind;
 use super::super::selector::{Attribute, Filter, Values};
 use super::{Origin, Result, Scope, defined};
 use crate::domain::ids::{ContractId, TermId};
@@ -178,7 +179,11 @@ impl<'a> Scope<'a> {
             (None, Some(_), None, None) => Some(Source::Billings),
             (None, None, Some(_), None) => Some(Source::Units),
             (None, None, None, Some(fact)) => {
-                self.fact_named(file, &fact.span(), fact.get_ref())?;
+                let (_, found) = self.fact_named(file, &fact.span(), fact.get_ref())?;
+                if found.get_ref().kind == FactKind::Status {
+                    let (name, found) = (fact.get_ref().clone(), "a status");
+                    return file.fail(&fact.span(), Problem::WrongFact { name, found, expected: "an event" });
+                }
                 Some(Source::Facts(defined(fact.get_ref())))
             }
             (None, None, None, None) => None,

@@ -5,6 +5,7 @@ use super::super::parsed::Parsed;
 use super::super::problem::Problem;
 use super::super::raw::{RawParameter, RawValue};
 use super::super::value::{Cell, Condition, Notice, Row, Table};
+use super::meant::check_parameter_tiers;
 use super::unit::{in_words, is_in};
 use super::{Notes, Result, Scope, defined, length};
 use crate::domain::money::{Exact, Unit};
@@ -127,7 +128,9 @@ impl<'a> Scope<'a> {
         let Some(tiers) = &raw.tiers else {
             return self.cell(file, &raw.value, want, noted, path);
         };
-        let (tiers, bands) = self.tiers(file, tiers, None, None)?;
+        let written = tiers;
+        let (tiers, bands) = self.tiers(file, written, None, None)?;
+        check_parameter_tiers(file, written, &tiers)?;
         let own = Want { bands: Some(bands), ..want.clone() };
         match self.cell(file, &raw.value, &own, noted, path)? {
             Cell::Table(table) if table.has_bands() => Ok(Cell::Tiered { table, tiers: Box::new(tiers) }),

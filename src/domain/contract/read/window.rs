@@ -183,7 +183,7 @@ impl<'a> Scope<'a> {
             return file.fail(at, Problem::NoCalendar);
         }
         let Some(length) = parse_length(&plain) else { return fail() };
-        if business_days && !matches!(length, Length::Days(_)) {
+        if matches!(length, Length::Hours(_)) || business_days && !matches!(length, Length::Days(_)) {
             return fail();
         }
         Ok(Due { after: length, business_days, what: self.due_after(file, at, after)? })
