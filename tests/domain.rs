@@ -5,6 +5,8 @@
 mod additions;
 #[path = "domain/burn_down.rs"]
 mod burn_down;
+#[path = "domain/counted.rs"]
+mod counted;
 #[path = "domain/documents.rs"]
 mod documents;
 #[path = "domain/drafts.rs"]
@@ -19,6 +21,8 @@ mod invoices;
 mod language;
 #[path = "domain/language_terms.rs"]
 mod language_terms;
+#[path = "domain/language_windows.rs"]
+mod language_windows;
 #[path = "domain/language_whole.rs"]
 mod language_whole;
 #[path = "domain/meant.rs"]
@@ -31,5 +35,7 @@ mod reference;
 mod settlement;
 #[path = "domain/support.rs"]
 mod support;
+#[path = "domain/windows.rs"]
+mod windows;
 #[path = "domain/worked.rs"]
 mod worked;

@@ -227,9 +227,12 @@ impl Subject {
     }
 }
 
-/// When a fact about its contract happened first; a milestone is reached once.
-pub fn first_fact(facts: &[Fact], contract: &ContractId, name: &DefinedTerm) -> Option<Instant> {
-    facts.iter().filter(|fact| fact.contract == *contract && fact.name == *name).map(|fact| fact.at).min()
+/// When a fact about its contract happened first, those aside that do not count; a milestone is reached once.
+pub fn first_fact(facts: &[Fact], contract: &ContractId, name: &DefinedTerm, skipped: usize) -> Option<Instant> {
+    let named = facts.iter().filter(|fact| fact.contract == *contract && fact.name == *name);
+    let mut times: Vec<Instant> = named.map(|fact| fact.at).collect();
+    times.sort();
+    times.get(skipped).copied()
 }
 
 /// When a status holds. `statuses` stand in the order of their recording: of those of one name and subject

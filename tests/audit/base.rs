@@ -199,12 +199,16 @@ impl<'h> Auditor<'h> {
                 Ok(Some(amount))
             }
             How::Either { is_greater, each: None, rate, other } => {
+                // What takes off of a sale takes off what that much of it would have brought.
+                let is_back = base < Q::zero();
+                let size = if is_back { -base } else { base };
                 let other = match other {
-                    Other::Rate(rate) => &base * rate,
+                    Other::Rate(rate) => &size * rate,
                     Other::Amount(amount) => amount.clone(),
                 };
-                let one = base * rate;
-                Ok(Some(if *is_greater { one.max(other) } else { one.min(other) }))
+                let one = size * rate;
+                let amount = if *is_greater { one.max(other) } else { one.min(other) };
+                Ok(Some(if is_back { -amount } else { amount }))
             }
             How::Either { .. } => {
                 self.states.entry(place).or_default().windowed.add(term, &base);

@@ -3,7 +3,7 @@
 use apportion::domain::contract::folder::{SourceFile, read_folder};
 use apportion::domain::simulate::examples::run_examples;
 
-const REGISTER: &str = r#"# Register
+pub const REGISTER: &str = r#"# Register
 
 ```toml
 [party]
@@ -13,7 +13,7 @@ ms.name = "Cloud"
 "#;
 
 /// A contract with 20 % of sales under `share`.
-fn contract(id: &str, blocks: &str, example: &str) -> SourceFile {
+pub fn contract(id: &str, blocks: &str, example: &str) -> SourceFile {
     let text = format!(
         r#"# Agreement
 
@@ -58,20 +58,24 @@ of = "Sales"
     SourceFile { path: format!("{id}.md"), text }
 }
 
+pub fn example(given: &str, expect: &str) -> String {
+    format!(
+        "## Example: by hand\n\n| given | at | amount | seller |\n| --- | --- | --- | --- |\n{given}\n\n\
+         | expect | period | amount |\n| --- | --- | --- |\n{expect}\n"
+    )
+}
+
 /// What is told of the rows of an example that are wrong.
 #[track_caller]
 fn wrong(others: &[SourceFile], blocks: &str, given: &str, expect: &str) -> Vec<String> {
-    let example = format!(
-        "## Example: by hand\n\n| given | at | amount | seller |\n| --- | --- | --- | --- |\n{given}\n\n\
-         | expect | period | amount |\n| --- | --- | --- |\n{expect}\n"
-    );
+    let example = example(given, expect);
     let files: Vec<SourceFile> = [contract("main", blocks, &example)].into_iter().chain(others.to_vec()).collect();
     run(&files)
 }
 
 /// What is told of the rows of examples that are wrong.
 #[track_caller]
-fn run(files: &[SourceFile]) -> Vec<String> {
+pub fn run(files: &[SourceFile]) -> Vec<String> {
     let register = SourceFile { path: "register.md".to_owned(), text: REGISTER.to_owned() };
     let files: Vec<SourceFile> = [register].into_iter().chain(files.to_vec()).collect();
     let folder = read_folder(&files).unwrap_or_else(|errors| panic!("{errors}"));
@@ -81,7 +85,7 @@ fn run(files: &[SourceFile]) -> Vec<String> {
 }
 
 #[track_caller]
-fn right(others: &[SourceFile], blocks: &str, given: &str, expect: &str) {
+pub fn right(others: &[SourceFile], blocks: &str, given: &str, expect: &str) {
     let wrong = wrong(others, blocks, given, expect);
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }

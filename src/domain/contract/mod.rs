@@ -195,6 +195,12 @@ impl Contract {
         })
     }
 
+    /// How many of the first events of a name do not count, as the last version says that declares it.
+    pub fn skipped(&self, name: &DefinedTerm) -> usize {
+        let skip = self.versions.iter().rev().find_map(|version| version.facts.get(name)).map_or(0, |fact| fact.skip);
+        usize::try_from(skip).unwrap_or(usize::MAX)
+    }
+
     /// Whether some term of some version is between a party and another one.
     pub fn concerns(&self, party: &PartyId) -> bool {
         self.versions.iter().flat_map(|version| &version.terms).any(|term| term.parties().contains(&party))

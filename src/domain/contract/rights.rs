@@ -154,7 +154,9 @@ pub fn stretches<'a>(contract: &'a Contract, id: &TermId, facts: &[Fact], within
         version.right(id).map(|right| (version.number, right))
     }
     let Some(first) = contract.versions.iter().find_map(|version| stated(version, id)) else { return Vec::new() };
-    let ended_at = |right: &Right| right.until.as_ref().and_then(|it| first_fact(facts, &contract.head.id, it));
+    let ended_at = |right: &Right| {
+        right.until.as_ref().and_then(|it| first_fact(facts, &contract.head.id, it, contract.skipped(it)))
+    };
     let mut cuts = vec![within.start];
     for version in &contract.versions {
         cuts.push(version.effective_at);

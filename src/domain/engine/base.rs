@@ -3,13 +3,13 @@
 use super::counter::part_above;
 use super::item::{AttributesId, Charge, Content, Deduction, InUnit};
 use super::leaf::ItemLeaves;
-use super::node::evaluate;
+use super::node::evaluate_item;
 use super::outcome::{Lines, WholeInterval};
 use super::plan::Step;
 use super::reported::missing_figure;
 use super::run::{Engine, content, named};
 use super::state::Passing;
-use super::term::named_at;
+use super::term::{is_below_zero, named_at};
 use super::watch::Total;
 use super::{EngineError, Unpriced};
 use crate::domain::contract::Straddling;
@@ -114,7 +114,8 @@ impl<'a, L: Lines> Engine<'a, L> {
                     self.needs_items();
                 }
                 let mut leaves = ItemLeaves { engine: self, step, passing, tiers: None, group: passing.attributes };
-                add(-evaluate(node, &mut leaves)?);
+                let is_below_zero = needs_whole(node) && is_below_zero(step, node, passing);
+                add(-evaluate_item(node, &mut leaves, is_below_zero)?);
             }
         }
         // What counts in another term of a once group does not count here, nor toward the threshold.

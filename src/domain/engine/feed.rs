@@ -8,7 +8,7 @@ use crate::domain::contract::rights::FactKind;
 use crate::domain::contract::selector::Attribute;
 use crate::domain::contract::{Contract, Version};
 use crate::domain::fx::FxRate;
-use crate::domain::ids::{ContractId, DeploymentId, EventId, ProductId};
+use crate::domain::ids::{ContractId, DefinedTerm, DeploymentId, EventId, ProductId};
 use crate::domain::money::{Currency, Exact, Unit};
 use crate::domain::period::{Instant, Span, end_of_day_exclusive, last_instant_before, start_of_day};
 use crate::domain::price::PriceBook;
@@ -169,10 +169,31 @@ pub fn feed(known: Known<'_>) -> Feed<'_> {
     }
     // Sorting is stable: what one record is spread over stays in the order of that.
     builder.items.sort_by(Item::order);
+    skip_events(&mut builder.items, known.contracts);
     let mut summed: Vec<Span> = known.sums.iter().map(|sum| sum.usage.span).collect();
     summed.sort_by_key(|span| span.start);
     summed.dedup();
     Feed { items: builder.items, attributes: builder.attributes.list, knowledge: builder.knowledge, summed }
+}
+
+/// Takes out the first events of each name, as many as do not count.
+fn skip_events(items: &mut Vec<Item<'_>>, contracts: &[Contract]) {
+    let mut left: BTreeMap<(&ContractId, &DefinedTerm), usize> = BTreeMap::new();
+    for contract in contracts {
+        for name in contract.versions.iter().flat_map(|version| version.facts.keys()) {
+            left.insert((&contract.head.id, name), contract.skipped(name));
+        }
+    }
+    left.retain(|_, skipped| *skipped > 0);
+    if left.is_empty() {
+        return;
+    }
+    items.retain(|item| {
+        let Content::Event { contract, name } = &item.content else { return true };
+        let Some(left) = left.get_mut(&(*contract, *name)).filter(|left| **left > 0) else { return true };
+        *left = left.saturating_sub(1);
+        false
+    });
 }
 
 /// Attributes of which each combination is kept once.

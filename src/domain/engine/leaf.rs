@@ -58,6 +58,11 @@ impl<'a, L: Lines> Leaves<'a> for ItemLeaves<'_, 'a, '_, L> {
         let Passing { attributes, at, .. } = *self.passing;
         self.engine.number_reached(self.step, (table, self.tiers), (self.group, attributes), (at, None))
     }
+
+    /// What is owed on a day is not of an item.
+    fn guarantees(&self) -> bool {
+        self.passing.cause != Cause::On || !self.engine.is_in_tail(self.step, self.passing.at)
+    }
 }
 
 impl<'a, L: Lines> Engine<'a, L> {

@@ -25,6 +25,43 @@ pub trait Leaves<'n> {
     /// # Errors
     /// As `leaf`.
     fn factor(&mut self, table: &'n Table) -> Result<Exact, EngineError>;
+
+    /// Whether sums are owed whatever was sold; not after a term's end.
+    fn guarantees(&self) -> bool {
+        true
+    }
+}
+
+/// What a step back takes off: what the same step up would have come to.
+struct Back<'l, L>(&'l mut L);
+
+impl<'n, L: Leaves<'n>> Leaves<'n> for Back<'_, L> {
+    fn leaf(&mut self, leaf: Leaf<'n>) -> Result<Exact, EngineError> {
+        Ok(-self.0.leaf(leaf)?)
+    }
+
+    fn fixed(&mut self, table: &'n Table) -> Result<Exact, EngineError> {
+        self.0.fixed(table)
+    }
+
+    fn factor(&mut self, table: &'n Table) -> Result<Exact, EngineError> {
+        self.0.factor(table)
+    }
+}
+
+/// The value of a node at an item, of which it is made by itself; one below zero goes the same way back.
+///
+/// # Errors
+/// A leaf has none.
+pub fn evaluate_item<'n>(
+    node: &'n Node,
+    leaves: &mut impl Leaves<'n>,
+    is_below_zero: bool,
+) -> Result<Exact, EngineError> {
+    match is_below_zero {
+        true => Ok(-evaluate(node, &mut Back(leaves))?),
+        false => evaluate(node, leaves),
+    }
 }
 
 /// A measure and what it is multiplied with.
@@ -65,40 +102,46 @@ impl<'n> Leaf<'n> {
 /// # Errors
 /// A leaf has none.
 pub fn evaluate<'n>(node: &'n Node, leaves: &mut impl Leaves<'n>) -> Result<Exact, EngineError> {
-    let mut value = match &node.kind {
+    let guarantees = leaves.guarantees();
+    value(node, leaves, guarantees)
+}
+
+fn value<'n>(node: &'n Node, leaves: &mut impl Leaves<'n>, guarantees: bool) -> Result<Exact, EngineError> {
+    let is_fixed = |node: &Node| matches!(node.kind, NodeKind::Fixed(_));
+    let mut all = |nodes: &'n [Node], limits: bool, both: fn(Exact, Exact) -> Exact| {
+        let mut found: Option<Exact> = None;
+        for node in nodes {
+            let value = value(node, leaves, guarantees || limits && is_fixed(node))?;
+            // A floor that holds no more is no floor of zero either.
+            if !guarantees && !limits && is_fixed(node) {
+                continue;
+            }
+            found = Some(match found {
+                Some(other) => both(other, value),
+                None => value,
+            });
+        }
+        Ok(found.unwrap_or_default())
+    };
+    let mut value_of = match &node.kind {
+        NodeKind::GreatestOf(nodes) => all(nodes, false, Exact::max)?,
+        NodeKind::LeastOf(nodes) => all(nodes, true, Exact::min)?,
+        NodeKind::Sum(nodes) => all(nodes, false, |sum, value| &sum + &value)?,
+        NodeKind::Fixed(_) if !guarantees => Exact::zero(),
+        NodeKind::Fixed(table) => leaves.fixed(table)?,
         kind @ (NodeKind::Share { .. } | NodeKind::Yearly { .. } | NodeKind::Price { .. }) => match Leaf::of_node(kind)
         {
             Some(leaf) => leaves.leaf(leaf)?,
             None => Exact::zero(),
         },
-        NodeKind::Fixed(table) => leaves.fixed(table)?,
-        NodeKind::GreatestOf(nodes) => of_all(nodes, leaves, Exact::max)?,
-        NodeKind::LeastOf(nodes) => of_all(nodes, leaves, Exact::min)?,
-        NodeKind::Sum(nodes) => of_all(nodes, leaves, |sum, value| &sum + &value)?,
     };
     for factor in &node.times {
-        value = &value * &leaves.factor(factor)?;
+        value_of = &value_of * &leaves.factor(factor)?;
     }
     for less in &node.less {
-        value = &value - &evaluate(less, leaves)?;
+        value_of = &value_of - &value(less, leaves, true)?;
     }
-    Ok(value)
-}
-
-fn of_all<'n>(
-    nodes: &'n [Node],
-    leaves: &mut impl Leaves<'n>,
-    both: impl Fn(Exact, Exact) -> Exact,
-) -> Result<Exact, EngineError> {
-    let mut found: Option<Exact> = None;
-    for node in nodes {
-        let value = evaluate(node, leaves)?;
-        found = Some(match found {
-            Some(other) => both(other, value),
-            None => value,
-        });
-    }
-    Ok(found.unwrap_or_default())
+    Ok(value_of)
 }
 
 /// The leaves of a node in their order.

@@ -127,7 +127,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                         .collect()
                 }
                 On::Fact { name, at_most } => {
-                    let events = self.known.events(&step.agreement.head.id, name);
+                    let events = self.known.events(step.agreement, name);
                     let most = at_most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
                     let owed = events.into_iter().filter(|fact| is_in_force(fact.at)).take(most);
                     owed.filter(|fact| fact.at == at).map(|fact| Attributes(fact.about.clone())).collect()

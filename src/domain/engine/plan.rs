@@ -65,6 +65,8 @@ pub struct Epoch<'a> {
     pub steps: Vec<Step<'a>>,
     /// Terms and bases of later versions that count from a date before these, and count here already.
     pub counting: Vec<Step<'a>>,
+    /// Terms as a later version words them that brings a minimum of what measures come to: they do so here already.
+    pub spending: Vec<Step<'a>>,
 }
 
 /// One stream as one version words it.
@@ -148,9 +150,9 @@ pub fn plan(agreements: &[Contract]) -> Result<Plan<'_>, EngineError> {
             done: Vec::new(),
         };
         layout.terms()?;
-        let counting = layout.counting()?;
+        let (counting, spending) = (layout.counting()?, layout.spending()?);
         let steps = in_file_order(layout.steps, agreements);
-        epochs.push(Epoch { span: Span { start, end }, steps, counting });
+        epochs.push(Epoch { span: Span { start, end }, steps, counting, spending });
     }
     let steps = || epochs.iter().flat_map(|epoch| &epoch.steps);
     let asked: BTreeSet<StreamId> = steps().flat_map(|step| &step.asked).copied().collect();
@@ -280,6 +282,26 @@ impl<'a> Layout<'a, '_> {
                     }
                     known.push(&term.id);
                 }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Terms in force that a later version first gives a minimum of what measures come to.
+    fn spending(&mut self) -> Result<Vec<Step<'a>>, EngineError> {
+        let mut found = Vec::new();
+        let agreements = self.agreements;
+        let spends = |term: &&Term| term.minimum.as_ref().is_some_and(|minimum| !minimum.of.is_empty());
+        for (place, (agreement, version)) in agreements.iter().zip(self.versions.clone()).enumerate() {
+            let Some(now) = version else { continue };
+            for term in now.terms.iter().filter(|term| !spends(term)) {
+                let mut later = agreement.versions.iter().filter(|it| it.number > now.number);
+                let next = later.find_map(|version| Some((version, version.term(&term.id).filter(spends)?)));
+                let Some((version, term)) = next else { continue };
+                let id = self.ids.id(Stream { agreement: place, name: StreamName::Term(term.id.clone()) });
+                self.open.push(id);
+                found.push(self.step(place, id, agreement, version, Work::Term(term))?);
+                self.open.pop();
             }
         }
         Ok(found)

@@ -17,6 +17,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &'a Step<'a>,
         name: &DefinedTerm,
         (last, end): (Instant, Instant),
+        ends_period: bool,
     ) -> Result<(), EngineError> {
         let Some(figure) = step.version.figures.get(name).filter(|figure| figure.kind == FigureKind::Flow) else {
             return Ok(());
@@ -24,7 +25,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         let (contract, root) = (&step.agreement.head.id, self.root());
         match figure.missing {
             Missing::Last(_)
-                if !self.needed(step.stream, (last, end)).is_empty()
+                if ends_period
+                    && !self.needed(step.stream, (last, end), true).is_empty()
                     && self.known.flow(contract, name, &Attributes::default(), last).is_none() =>
             {
                 match self.figure(step, name, root, last)? {
@@ -34,7 +36,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             Missing::Stop => {
                 let is_missing = self
-                    .needed(step.stream, (last, end))
+                    .needed(step.stream, (last, end), false)
                     .into_iter()
                     .filter_map(|span| span.intersection(Span { start: self.books_begin, ..Span::ever() }))
                     .any(|span| !self.known.is_covered(contract, name, span));
@@ -47,27 +49,29 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
     }
 
-    /// The stretches of time that end at a boundary and for which the terms that draw on a stream need it.
-    fn needed(&self, stream: StreamId, (last, end): (Instant, Instant)) -> Vec<Span> {
+    /// The stretches of time that end at a boundary and for which the terms that draw on a stream need it; with
+    /// `within`, also windows that are still open then and end within a period.
+    fn needed(&self, stream: StreamId, (last, end): (Instant, Instant), within: bool) -> Vec<Span> {
         let mut found = Vec::new();
         for step in self.steps().iter().filter(|step| step.streams().any(|it| it == stream)) {
             let Work::Term(term) = &step.work else {
-                found.extend(self.needed(step.stream, (last, end)));
+                found.extend(self.needed(step.stream, (last, end), within));
                 continue;
             };
             let Some(life) = self.life(step, last) else { continue };
-            let span = match step.is_of_window && term.at_window_end {
-                true => {
-                    let window = self.window_place(step, window_rule(term.each.as_ref(), term.tiers.as_ref()), last);
-                    window.map(|window| window.span).filter(|span| span.end == end)
-                }
+            let rule = window_rule(term.each.as_ref(), term.tiers.as_ref());
+            let window = self.window_place(step, rule, last).filter(|_| step.is_of_window).map(|it| it.span);
+            let ends = self.period_ends.get(self.plan.streams[step.stream].agreement);
+            let is_within = |span: &Span| within && !ends.is_some_and(|ends| ends.contains(&span.end));
+            let is_over = window.is_some_and(|it| it.end == end || self.is_reworded(step, end));
+            found.extend(match step.is_of_window && term.at_window_end {
+                true => window.filter(|it| is_over || is_within(it)).map(|it| Span { end: end.min(it.end), ..it }),
                 false => {
-                    let date = local_date(last, step.agreement.head.zone);
-                    let period = step.agreement.head.settlement.window(date);
-                    period.and_then(|period| period.span(step.agreement.head.zone).intersection(life))
+                    let zone = step.agreement.head.zone;
+                    let period = step.agreement.head.settlement.window(local_date(last, zone)).map(|it| it.span(zone));
+                    period.filter(|it| it.end == end || is_over).and_then(|it| it.intersection(life))
                 }
-            };
-            found.extend(span);
+            });
         }
         found
     }

@@ -274,6 +274,9 @@ impl<'a, L: Lines> Engine<'a, L> {
                 passing.deltas.set(step.stream, amount);
             }
         }
+        for step in self.epoch().map(|epoch| epoch.spending.as_slice()).unwrap_or_default() {
+            self.count_spend(step, passing);
+        }
         passing.deltas.clear();
         Ok(())
     }
@@ -440,6 +443,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         if let Some(bands) = self.tables.get(table, of).filter(|_| is_steady) {
             return Ok(bands.clone());
         }
+        let window = window.or_else(|| self.place_at_item(step, table, at));
         let circumstances = super::term::AtItem { engine: self, step, of, at, window };
         let bands = Bands::of(table, &circumstances)?.ok_or_else(|| EngineError::NoRow {
             contract: step.agreement.head.id.clone(),

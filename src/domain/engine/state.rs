@@ -75,21 +75,25 @@ pub(super) struct Group {
     pub accrued: Exact,
     /// What of that counts toward a cap, if there is one: all but what stands outside of it.
     pub capped: Exact,
-    /// Both as they were at earlier instants.
+    /// What the measures of its minimum have come to.
+    pub spent: Exact,
+    /// All as they were at earlier instants.
     pub marks: Vec<Mark>,
     pub paid_back: PaidBack,
 }
 
-/// What had accrued at an instant, and what of that counts toward a cap.
+/// What had accrued at an instant, what of that counts toward a cap, and what was spent.
 pub(super) struct Mark {
     at: Instant,
     accrued: Exact,
     capped: Exact,
+    spent: Exact,
 }
 
 impl Group {
     pub fn mark(&mut self, at: Instant) {
-        self.marks.push(Mark { at, accrued: self.accrued.clone(), capped: self.capped.clone() });
+        let (accrued, capped, spent) = (self.accrued.clone(), self.capped.clone(), self.spent.clone());
+        self.marks.push(Mark { at, accrued, capped, spent });
     }
 
     /// What has accrued since an instant; where that was never marked, in all.
@@ -100,6 +104,11 @@ impl Group {
     /// What of that counts toward a cap.
     pub fn capped_since(&self, since: Instant) -> Exact {
         self.marked(since).map_or_else(|| self.capped.clone(), |mark| &self.capped - &mark.capped)
+    }
+
+    /// What was spent since an instant.
+    pub fn spent_since(&self, since: Instant) -> Exact {
+        self.marked(since).map_or_else(|| self.spent.clone(), |mark| &self.spent - &mark.spent)
     }
 
     fn marked(&self, since: Instant) -> Option<&Mark> {

@@ -6,22 +6,22 @@ use super::cap::{CapState, Taken};
 use super::item::{AttributesId, Content};
 use super::leaf::ItemLeaves;
 use super::life::{calendar, instant};
-use super::node::evaluate;
+use super::node::evaluate_item;
 use super::outcome::{CapUse, Cause, Line, Lines};
-use super::plan::{CapId, Step, Stream, StreamName};
+use super::plan::{CapId, Step, Stream, StreamName, Work};
 use super::pro_rata::part_of_window;
 use super::run::{Engine, content};
 use super::state::{CapInForce, Passing, Waiting};
 use super::table::{Bands, Circumstances};
 use super::watch::Total;
-use super::window::WindowPlace;
-use crate::domain::contract::measure::{Amount, Measure};
+use super::window::{WindowPlace, window_rule};
+use crate::domain::contract::measure::{Amount, Measure, Node};
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::{Cap, Excess, Payees, Tail, TailItems, Term, Tiers};
 use crate::domain::contract::value::Notice;
 use crate::domain::ids::{PartyId, TermId};
 use crate::domain::money::Exact;
-use crate::domain::period::{Instant, Span, local_date};
+use crate::domain::period::{Instant, Span, last_instant_before, local_date};
 use std::collections::BTreeSet;
 
 /// An accrual on its way to the books.
@@ -41,7 +41,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         amount: &'a Amount,
         passing: &Passing<'_>,
     ) -> Result<Option<Exact>, EngineError> {
-        if !is_touched(step, passing) || self.life(step, passing.at).is_none() {
+        // As of terms: what reduces a sale that it did not count does not reduce it.
+        let is_in_force = |at| self.life(step, at).is_some();
+        if !is_touched(step, passing) || !is_in_force(passing.at) || !named_at(step, passing).is_none_or(is_in_force) {
             return Ok(None);
         }
         let group = self.group(&amount.per, step, passing.attributes, passing.at);
@@ -54,7 +56,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             self.needs_items();
         }
         let mut leaves = ItemLeaves { engine: self, step, passing, tiers: amount.tiers.as_ref(), group };
-        let value = evaluate(&amount.node, &mut leaves)?;
+        let value =
+            evaluate_item(&amount.node, &mut leaves, step.needs_whole && is_below_zero(step, &amount.node, passing))?;
         if let Some(state) = self.group_state(step.stream, group) {
             state.accrued += &value;
         }
@@ -102,7 +105,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             self.needs_items();
         }
         let mut leaves = ItemLeaves { engine: self, step, passing, tiers: term.tiers.as_ref(), group };
-        let amount = evaluate(node, &mut leaves)?;
+        let amount = evaluate_item(node, &mut leaves, step.needs_whole && is_below_zero(step, node, passing))?;
         // Of what only counts beside its amount it yields nothing, not even zero, to what draws on it.
         if !is_of_amount {
             return Ok(None);
@@ -161,15 +164,38 @@ impl<'a, L: Lines> Engine<'a, L> {
         let counted: Exact = measures.cloned().sum();
         self.open_minimum(step, term, group, passing.at);
         let state = self.group_state(step.stream, group);
-        if let Some(window) = state.and_then(|state| state.minimum_window.as_mut()) {
-            window.counted += &counted;
+        if let Some(state) = state {
+            state.spent += &counted;
+            if let Some(window) = &mut state.minimum_window {
+                window.counted += &counted;
+            }
+        }
+    }
+
+    /// Counts what a term's measures come to before a version that gives it a minimum of that.
+    pub(super) fn count_spend(&mut self, step: &'a Step<'a>, passing: &Passing<'_>) {
+        let Work::Term(Term { per, minimum: Some(minimum), .. }) = &step.work else { return };
+        let mut times = [Some(passing.at), named_at(step, passing)].into_iter().flatten();
+        if !times.all(|at| self.life(step, at).is_some()) {
+            return;
+        }
+        let measures = minimum.of.iter().filter_map(|measure| delta(passing, step.input(measure)?));
+        let spent: Exact = measures.cloned().sum();
+        let group = self.group(per, step, passing.attributes, passing.at);
+        if let Some(state) = self.group_state(step.stream, group).filter(|_| !spent.is_zero()) {
+            state.spent += &spent;
         }
     }
 
     /// Counts usage by which a pool is shared.
     fn share_usage(&mut self, step: &Step<'a>, term: &Term, passing: &Passing<'_>) {
         let Some(usage) = step.shared_by.and_then(|stream| delta(passing, stream)) else { return };
-        let date = local_date(passing.at, step.agreement.head.zone);
+        // What is owed at the end of a window is shared by what was used in all of it.
+        let rule =
+            (step.is_of_window && term.at_window_end).then(|| window_rule(term.each.as_ref(), term.tiers.as_ref()));
+        let window = rule.and_then(|rule| self.window_place(step, rule, passing.at));
+        let at = window.map_or(passing.at, |window| last_instant_before(window.span.end));
+        let date = local_date(at, step.agreement.head.zone);
         let Some(period) = step.agreement.head.settlement.window(date) else { return };
         let party = match &term.payees {
             Payees::One(_) | Payees::Parts(_) => None,
@@ -394,6 +420,12 @@ pub(super) fn named_at(step: &Step<'_>, passing: &Passing<'_>) -> Option<Instant
 /// Whether anything that a step draws on yields something of what passes.
 fn is_touched(step: &Step<'_>, passing: &Passing<'_>) -> bool {
     step.streams().any(|stream| delta(passing, stream).is_some())
+}
+
+/// Whether what passes takes off of what a node is of: where that compares, or adds a sum, it goes the same way back.
+pub(super) fn is_below_zero(step: &Step<'_>, node: &Node, passing: &Passing<'_>) -> bool {
+    let sum: Exact = node.measures().into_iter().filter_map(|it| delta(passing, step.input(it)?)).cloned().sum();
+    sum.is_negative()
 }
 
 /// Whether what passes is of a term's amount, and not of its pool's use or its minimum's spend alone.

@@ -2,7 +2,6 @@
 
 use super::EngineError;
 use super::item::AttributesId;
-use super::leaf::Added;
 use super::life::calendar;
 use super::node::{Leaf, Leaves, blocks, evaluate, leaves_of};
 use super::outcome::{Cause, Lines};
@@ -10,7 +9,7 @@ use super::plan::{Step, StreamId, Work};
 use super::pro_rata::{part_of_window, part_of_year};
 use super::run::Engine;
 use super::state::{Group, Passing};
-use super::table::Bands;
+use super::sums::LeafSums;
 use super::term::Wanted;
 use super::watch::Total;
 use crate::domain::calendar::Window;
@@ -22,15 +21,12 @@ use crate::domain::contract::whole::{self, is_read_at_end};
 use crate::domain::contract::window::WindowRule;
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span, last_instant_before, local_date};
-use std::collections::BTreeMap;
-use std::rc::Rc;
 
 /// A window that is being filled.
 #[derive(Clone, Debug)]
 pub(super) struct OpenWindow {
     pub place: WindowPlace,
-    /// Beside the leaves of the node.
-    sums: Vec<LeafSum>,
+    sums: LeafSums,
     /// What it yielded in earlier periods.
     yielded: Exact,
     /// What it is of, since then.
@@ -49,13 +45,6 @@ pub(super) struct WindowPlace {
     pub ordinal: u32,
     /// Whether the term ends with it.
     pub is_last: bool,
-}
-
-#[derive(Clone, Debug, Default)]
-struct LeafSum {
-    amount: Exact,
-    /// What is multiplied at the end with the rate that is reached then: by the wording and attributes of the items.
-    banded: BTreeMap<(*const Table, AttributesId), (Rc<Bands>, Exact)>,
 }
 
 /// Whether what a step does is made of a whole window.
@@ -90,7 +79,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     pub(super) fn window_place(&self, step: &Step<'a>, rule: &WindowRule, at: Instant) -> Option<WindowPlace> {
         let zone = step.agreement.head.zone;
         let life = self.life(step, at)?;
-        let first_day = local_date(life.start, zone);
+        let first_day = local_date(self.began(step, life.start), zone);
         let Some(calendar) = calendar(step.agreement, rule, self.known) else {
             let is_all = matches!(rule, WindowRule::Term);
             return is_all.then_some(WindowPlace { span: life, whole: None, ordinal: 1, is_last: true });
@@ -117,7 +106,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// Whether a version begins then that states another window, or none: what was made of the one before stands.
-    fn is_reworded(&self, step: &Step<'a>, end: Instant) -> bool {
+    pub(super) fn is_reworded(&self, step: &Step<'a>, end: Instant) -> bool {
         let Some(next) = self.next_epoch(end) else { return false };
         let later = next.steps.iter().find(|later| later.stream == step.stream);
         later.is_some_and(|later| own_window(later) != own_window(step))
@@ -155,18 +144,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         let Some(window) = self.group_state(step.stream, group).and_then(|it| it.window.as_mut()) else {
             return Ok(());
         };
-        window.sums.resize_with(leaves.len(), LeafSum::default);
         window.base += &step.of.iter().filter_map(|stream| super::base::delta(passing, *stream)).cloned().sum();
-        for (sum, (leaf, added)) in window.sums.iter_mut().zip(leaves.iter().zip(added)) {
-            match added {
-                Added::Amount(amount) => sum.amount += &amount,
-                Added::Banded(bands, quantity) => {
-                    let key = (std::ptr::from_ref(leaf.table), passing.attributes);
-                    let (_, sum) = sum.banded.entry(key).or_insert_with(|| (bands, Exact::zero()));
-                    *sum += &quantity;
-                }
-            }
-        }
+        window.sums.add(&leaves, added, passing.attributes);
         Ok(())
     }
 
@@ -188,17 +167,16 @@ impl<'a, L: Lines> Engine<'a, L> {
     pub(super) fn open_minimum(&mut self, step: &Step<'a>, term: &Term, group: AttributesId, at: Instant) {
         let Some(minimum) = &term.minimum else { return };
         // Guarantees do not go on after the end.
-        let is_tail = self
-            .streams
-            .get(step.stream.place())
-            .is_some_and(|state| state.stretches.iter().any(|stretch| stretch.is_tail && stretch.span.contains(at)));
+        let is_tail = self.is_in_tail(step, at);
         let place = self.window_place(step, &minimum.each, at).filter(|_| !is_tail);
         let Some(state) = self.group_state(step.stream, group) else { return };
         if state.minimum_window.is_none() {
             let mut window = place.map(OpenWindow::new);
             // A version may bring the minimum in the middle of its window.
-            if let Some(window) = window.as_mut().filter(|_| minimum.of.is_empty()) {
-                window.counted = state.accrued_since(window.place.span.start);
+            if let Some(window) = &mut window {
+                let start = window.place.span.start;
+                let is_own = minimum.of.is_empty();
+                window.counted = if is_own { state.accrued_since(start) } else { state.spent_since(start) };
             }
             state.minimum_window = window;
         }
@@ -237,7 +215,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             let place = self.plan.streams[step.stream].agreement;
             let ends_period = self.period_ends.get(place).is_some_and(|ends| ends.contains(&end));
             match &step.work {
-                Work::Figure(name, _) if ends_period => self.close_figure(step, name, (last, end))?,
+                Work::Figure(name, _) => self.close_figure(step, name, (last, end), ends_period)?,
                 Work::Base(base, _) if base.below_zero != BelowZero::Keep => {
                     self.close_base(step, base, (last, end), ends_period)?;
                 }
@@ -256,7 +234,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                     self.settle_rest(step, term, (last, end))?;
                     self.drop_waiting(step, end);
                 }
-                Work::Figure(..) | Work::Base(..) | Work::Gauge(_) => {}
+                Work::Base(..) | Work::Gauge(_) => {}
             }
         }
         Ok(())
@@ -284,7 +262,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 continue;
             }
             let mut leaves =
-                WindowLeaves { engine: self, step, window: &window, tiers, term, group, at: last, next: 0 };
+                WindowLeaves { engine: self, step, window: &window, tiers, term, group, at: last, met: Vec::new() };
             let value = evaluate(node, &mut leaves)?;
             let amount = &value - &window.yielded;
             if let Some(state) = self.group_state(step.stream, group) {
@@ -401,7 +379,7 @@ impl<'a, L: Lines> Engine<'a, L> {
 
 impl OpenWindow {
     fn new(place: WindowPlace) -> Self {
-        Self { place, sums: Vec::new(), yielded: Exact::zero(), base: Exact::zero(), counted: Exact::zero() }
+        Self { place, sums: LeafSums::default(), yielded: Exact::zero(), base: Exact::zero(), counted: Exact::zero() }
     }
 }
 
@@ -420,14 +398,14 @@ struct WindowLeaves<'l, 'a, L> {
     term: Option<&'a Term>,
     group: AttributesId,
     at: Instant,
-    /// The place of the next leaf: they are met in the order of `leaves_of`.
-    next: usize,
+    /// What the leaves before are of: they are met in the order of `leaves_of`.
+    met: Vec<&'a Measure>,
 }
 
 impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
     fn leaf(&mut self, leaf: Leaf<'a>) -> Result<Exact, EngineError> {
-        let sum = self.window.sums.get(self.next);
-        self.next = self.next.saturating_add(1);
+        let sum = self.window.sums.of(leaf.of, self.met.iter().filter(|of| **of == leaf.of).count());
+        self.met.push(leaf.of);
         let mut amount = match (leaf.of, self.step.input(leaf.of)) {
             // What is looked up is looked up once: at the window's end.
             (Measure::Figure(name), None) => {
@@ -462,5 +440,9 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
     fn factor(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
         let when = (self.at, Some(self.window.place.ordinal));
         self.engine.number_reached(self.step, (table, self.tiers), (self.group, self.group), when)
+    }
+
+    fn guarantees(&self) -> bool {
+        !self.engine.is_in_tail(self.step, self.at)
     }
 }

@@ -144,6 +144,24 @@ fn what_is_missing_is_told_with_what_helps() {
 }
 
 #[test]
+fn a_figure_that_must_not_be_missing_is_asked_for_where_a_window_ends() {
+    let fee = |when: &str| {
+        format!(
+            "\n[figure.Cost]\nunit = \"USD\"\nkind = \"flow\"\nmissing = \"stop\"\n[period.mid]\nevery = \"1 month\"\n\
+             from = 2026-01-15\n[base.Net]\nselect = {{ charges = {{ seller = \"lab\" }} }}\n\
+             less = [{{ figure = \"Cost\", at = \"own_date\" }}]\n[term.fee]\npayer = \"lab\"\npayee = \"ms\"\n{when}\n\
+             greater_of = [{{ rate = \"10%\", of = \"Net\" }}, {{ fixed = \"1 USD\" }}]"
+        )
+    };
+    stops("", &fee("each = \"month\""), "missing_figure", "2026-01-31");
+    // Within a period: by itself, and with its term.
+    stops("", &fee("each = \"mid\""), "missing_figure", "2026-01-14");
+    stops("", &fee("each = \"month\"\nthrough = 2026-01-20"), "missing_figure", "2026-01-20");
+    let by_period = "at_window_end = false\neach = \"month\"\nthrough = 2026-01-20";
+    stops("", &fee(by_period), "missing_figure", "2026-01-20");
+}
+
+#[test]
 fn an_explanation_names_parts_as_a_statement_does_and_refuses_a_term_that_is_none() {
     let scenario = scenario("", "", SETTLE);
     let of = |term: &str| {

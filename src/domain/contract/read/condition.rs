@@ -10,7 +10,7 @@ use super::super::window::{Counting, Moment, WindowRule};
 use super::unit::MeasuredIn;
 use super::value::{Kind, Want};
 use super::window::{Edge, ordinals};
-use super::{Result, Scope};
+use super::{Notes, Result, Scope};
 use crate::domain::money::Unit;
 use crate::domain::period::Span;
 use std::ops::Range;
@@ -23,6 +23,7 @@ impl<'a> Scope<'a> {
         at: &Range<usize>,
         row: &'a RawRow,
         want: &Want,
+        noted: &mut Notes,
     ) -> Result<Vec<Condition>> {
         let mut when = Vec::new();
         if row.from.is_some() || row.through.is_some() {
@@ -54,7 +55,7 @@ impl<'a> Scope<'a> {
         let Some(kind) = &want.bands else {
             return file.fail(&edge.span(), Problem::BandsWithoutTiers);
         };
-        let edge = self.number(file, edge, &Want::plain("edge", kind.clone()), &mut Vec::new())?;
+        let edge = self.number(file, edge, &Want::plain("edge", kind.clone()), noted)?;
         when.push(Condition::Band(BandEdge { at: edge, inclusive }));
         Ok(when)
     }

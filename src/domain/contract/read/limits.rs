@@ -19,11 +19,15 @@ impl<'a> Scope<'a> {
     pub fn shared_caps(&self) -> Result<BTreeMap<DefinedTerm, Cap>> {
         let mut caps = BTreeMap::new();
         for (name, (file, cap)) in self.all(|raw| &raw.cap) {
-            let unit = cap.get_ref().r#in.as_ref();
-            let unit = unit.map_or_else(|| Ok(self.currency()), |unit| self.unit(file, unit))?;
-            caps.insert(defined(name), self.cap(file, &cap.span(), cap.get_ref(), &unit, &mut Vec::new())?);
+            caps.insert(defined(name), self.shared_cap(file, cap, &mut Vec::new())?);
         }
         Ok(caps)
+    }
+
+    fn shared_cap(&self, file: &'a Parsed, cap: &'a Spanned<RawCap>, noted: &mut Notes) -> Result<Cap> {
+        let unit = cap.get_ref().r#in.as_ref();
+        let unit = unit.map_or_else(|| Ok(self.currency()), |unit| self.unit(file, unit))?;
+        self.cap(file, &cap.span(), cap.get_ref(), &unit, noted)
     }
 
     /// A term's own cap is kept under the term's name; a shared one is named.
@@ -39,8 +43,10 @@ impl<'a> Scope<'a> {
         let at = written.span();
         match written.get_ref() {
             Named::Name(name) => match self.find(|raw| &raw.cap, name) {
-                Some((_, cap)) => {
+                Some((file, cap)) => {
                     self.note(&format!("cap {name}"), cap.get_ref().provenance(), noted);
+                    // What its values rest on, each term under it does.
+                    self.shared_cap(file, cap, noted)?;
                     Ok(defined(name))
                 }
                 None => self.file.fail(&at, unknown("cap", name, self.all(|raw| &raw.cap).into_keys())),

@@ -224,7 +224,7 @@ impl<'a> Scope<'a> {
         let unit = self.measured_in(&Measure::Amount(defined(name)), &mut Vec::new())?;
         let each = raw.each.as_ref().map(|name| self.window(file, name)).transpose()?;
         let (tiers, bands) = self.tiers_beside(file, raw.tiers.as_ref(), raw.node(), &unit, each.as_ref())?;
-        let windows = each.is_some();
+        let windows = each.as_ref().is_some_and(|each| *each != WindowRule::Item);
         let want = NodeWant { unit: unit.clone(), bands, windows, above_one: true };
         let node = self.node(file, &at, raw.node(), &want, &mut assumptions)?;
         self.check_bands(file, &at, tiers.as_ref(), Some(&node))?;

@@ -40,7 +40,7 @@ impl<'a> Scope<'a> {
         let mut noted = Vec::new();
         self.note(&format!("term {name}"), raw.provenance(), &mut noted);
         let payer = self.party(self.file, &raw.payer)?;
-        let payees = self.payees(&payer, &raw.payee)?;
+        let payees = self.payees(&payer, &raw.payee, &mut noted)?;
         let unit = raw.r#in.as_ref().map_or_else(|| Ok(self.currency()), |unit| self.unit(self.file, unit))?;
         let each = raw.each.as_ref().map(|name| self.window(self.file, name)).transpose()?;
         let wanted = Some(unit.clone());
@@ -50,7 +50,8 @@ impl<'a> Scope<'a> {
         let node = match raw.node().is_empty() {
             true => None,
             false => {
-                let want = NodeWant { unit: wanted, bands, windows: each.is_some(), above_one: raw.above_one };
+                let windows = each.as_ref().is_some_and(|each| *each != WindowRule::Item);
+                let want = NodeWant { unit: wanted, bands, windows, above_one: raw.above_one };
                 Some(self.node(self.file, &at, raw.node(), &want, &mut noted)?)
             }
         };
@@ -113,7 +114,12 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn payees(&self, payer: &PartyId, written: &'a Spanned<OneOrMore<Named<RawPayee>>>) -> Result<Payees> {
+    fn payees(
+        &self,
+        payer: &PartyId,
+        written: &'a Spanned<OneOrMore<Named<RawPayee>>>,
+        noted: &mut Notes,
+    ) -> Result<Payees> {
         let at = written.span();
         let items: Vec<(Range<usize>, &'a Named<RawPayee>)> = written.get_ref().items(&at).collect();
         let payees = match items.as_slice() {
@@ -130,7 +136,7 @@ impl<'a> Scope<'a> {
                         return self.file.fail(at, Problem::Payees);
                     };
                     let want = Want::plain("part", Kind::Rate { above_one: false });
-                    let part = self.number(self.file, part, &want, &mut Vec::new())?;
+                    let part = self.number(self.file, part, &want, noted)?;
                     total += &part;
                     parts.push((self.party(self.file, party)?, part));
                 }

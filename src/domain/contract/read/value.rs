@@ -249,7 +249,7 @@ impl<'a> Scope<'a> {
             if ends {
                 return file.fail(&value.span(), Problem::AfterOtherwise);
             }
-            let when = self.conditions(file, &value.span(), row, want)?;
+            let when = self.conditions(file, &value.span(), row, want, noted)?;
             let cell = match (&row.is, &row.otherwise) {
                 (Some(is), None) if !when.is_empty() => self.cell(file, is, want, noted, path)?,
                 (None, Some(otherwise)) if when.is_empty() => {
