@@ -1,6 +1,6 @@
 -- usage as reported, for ever: events, corrections and voids, what became of each message, exact rollups,
--- and how far each kafka partition and file has been read. tables are append-only, but for those that say what is known by now: offsets, the
--- watermark, and the payloads of rejections, which expire.
+-- and how far each kafka partition and file has been read. tables are append-only, but for those that say what is
+-- known by now: offsets, positions in files, the watermark, and the payloads of rejections, which expire.
 
 -- refuses any change of a row that must stand for ever; attached to every append-only table.
 create function refuse_change() returns trigger language plpgsql as $$

@@ -21,10 +21,10 @@ mod invoices;
 mod language;
 #[path = "domain/language_terms.rs"]
 mod language_terms;
-#[path = "domain/language_windows.rs"]
-mod language_windows;
 #[path = "domain/language_whole.rs"]
 mod language_whole;
+#[path = "domain/language_windows.rs"]
+mod language_windows;
 #[path = "domain/meant.rs"]
 mod meant;
 #[path = "domain/records.rs"]

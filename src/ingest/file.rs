@@ -18,6 +18,7 @@ use crate::domain::outcome::Counts;
 use crate::sources::{Format, Reader, WrongColumns};
 use crate::store::StoreError;
 use crate::store::file_positions::FileDigest;
+use packed::packing;
 use parquet::PARQUET_MAGIC;
 use rows::{OpenError, Rows};
 use std::fs::File;
@@ -37,7 +38,6 @@ const MAX_FAILURES: u32 = 16;
 
 names! {
     /// How the records of a file are laid out.
-    #[derive(Hash)]
     Layout as "layout" {
         /// One record a line.
         Lines = "lines",
@@ -219,8 +219,7 @@ fn is_parquet(file: &mut File) -> io::Result<bool> {
 
 /// How a file is laid out that does not say it.
 fn layout_of(path: &Path, format: Format) -> Layout {
-    let name = path.to_string_lossy().to_ascii_lowercase();
-    let name = [".gz", ".zst", ".zstd"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+    let (name, _) = packing(path);
     match format {
         // It is no text, so that it has no lines.
         Format::OtlpProtobuf => Layout::Whole,

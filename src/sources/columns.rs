@@ -22,6 +22,8 @@ pub enum WrongColumns {
     Twice { column: String },
     #[error("no column of {format}; its columns are {}", known.join(", "))]
     None { format: Format, known: Vec<String> },
+    #[error("columns are skipped of a table, and this file is none; leave out --skip-column, or write --layout csv")]
+    NoTable,
 }
 
 /// The columns of a table: where the value of each field stands.

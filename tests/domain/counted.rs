@@ -128,3 +128,30 @@ fn a_term_rests_on_what_its_cap_its_bands_and_its_parts_rest_on() {
                  payee = [{ party = \"ms\", part = \"half\" }, { party = \"aws\", part = \"half\" }]\n";
     assert_eq!(rests_on(&format!("{parts}rate = \"10%\"\nof = \"Sales\"\n")), ["half"]);
 }
+
+/// 1 % of 1,000 is 10, and the level 50: a refund of all of it takes off what was owed, the lesser and the greater.
+#[test]
+fn a_comparison_with_a_level_goes_back_the_way_it_went() {
+    let compared = |kind: &str| {
+        format!(
+            "[figure.Worth]\nunit = \"USD\"\nkind = \"level\"\nmissing = \"stop\"\n\n[base.Net]\nselect = {{ charges = {{ seller = \
+             \"lab\" }} }}\nless = [{{ deductions = [\"refund\"], at = \"own_date\" }}]\n\n{TERM}each = \"item\"\n{kind} = [{{ rate = \
+             \"1%\", of = \"Net\" }}, {{ of = \"Worth\" }}]"
+        )
+    };
+    let given = "| figure Worth w | 2026-01-01 | 50 USD | |\n| charge a | 2026-05-02 | 1000 USD | lab |\n\
+                 | refund r of a | 2026-06-03 | 1000 USD | |";
+    right(&[], &compared("lesser_of"), given, "| fee | 2026-05 | 10 USD |\n| fee | 2026-06 | -10 USD |");
+    right(&[], &compared("greater_of"), given, "| fee | 2026-05 | 50 USD |\n| fee | 2026-06 | -50 USD |");
+}
+
+/// Two facts of one day, of which one does not count: one price, and one fee.
+#[test]
+fn the_facts_that_are_skipped_are_the_same_wherever_they_count() {
+    let both = format!(
+        "{GO}[base.Goes]\nselect = {{ facts = \"go\" }}\n\n{TERM}price = \"3 USD\"\nof = \"Goes\"\n\n\
+         [term.flat]\npayer = \"lab\"\npayee = \"ms\"\nfixed = \"7 USD\"\non = \"go\""
+    );
+    let given = "| fact go | 2026-05-01 | | |\n| fact go | 2026-05-01 | | |";
+    right(&[], &both, given, "| fee | 2026-05 | 3 USD |\n| flat | 2026-05 | 7 USD |");
+}

@@ -300,6 +300,7 @@ fn figures_of_many_are_told_apart_where_they_are_read() {
     let cost = "[figure.Price]\nunit = \"USD\"\nkind = \"flow\"\nabout = [\"product\"]\nmissing = \"last\"";
     refused(cost, "missing = \"last\" is of a figure that is told as a whole");
     accept(&cost.replace("flow", "level"));
+    refused(&cost.replace("flow", "level").replace("\"last\"", "\"120% of last\""), "a level holds until the next");
 }
 
 #[test]

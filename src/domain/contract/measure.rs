@@ -255,13 +255,6 @@ pub enum Missing {
     Last(Exact),
 }
 
-impl FigureDefinition {
-    /// Whether the last one holds while it is missing.
-    pub fn lasts_when_missing(&self) -> bool {
-        matches!(self.missing, Missing::Last(_))
-    }
-}
-
 impl Node {
     /// The nodes within it, itself first.
     pub fn all(&self) -> Vec<&Node> {

@@ -53,6 +53,10 @@ pub enum Unmeant {
         "missing = \"last\" is of a figure that is told as a whole; leave out about, or write missing = \"stop\", \"zero\" or \"nothing\""
     )]
     LastOfMany,
+    #[error(
+        "a part of the last one is of what is told for a time, and a level holds until the next; write missing = \"last\" or \"stop\""
+    )]
+    PartOfLastLevel,
     #[error("basis says when charges and billings count, and this base selects none; write it in the base that does")]
     BasisOfNothing,
     #[error("valued_at is the price of what charges count when they occur; select charges, without another basis")]

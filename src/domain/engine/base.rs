@@ -3,13 +3,12 @@
 use super::counter::part_above;
 use super::item::{AttributesId, Charge, Content, Deduction, InUnit};
 use super::leaf::ItemLeaves;
-use super::node::evaluate_item;
 use super::outcome::{Lines, WholeInterval};
 use super::plan::Step;
 use super::reported::missing_figure;
 use super::run::{Engine, content, named};
 use super::state::Passing;
-use super::term::{is_below_zero, named_at};
+use super::term::named_at;
 use super::watch::Total;
 use super::{EngineError, Unpriced};
 use crate::domain::contract::Straddling;
@@ -36,7 +35,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 if **contract == step.agreement.head.id && *reported == name =>
             {
                 let Some(reported_in) = reported_in else { return Ok(Some(value.clone())) };
-                self.convert(step, &InUnit { value: value.clone(), unit: reported_in }, unit, passing.stands())
+                self.convert(step, &InUnit { value: value.clone(), unit: reported_in }, unit, passing.of_and_at())
                     .map(Some)
             }
             _ => Ok(None),
@@ -98,7 +97,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         let mut found: Vec<(&str, Exact)> = Vec::new();
         for deduction in self.deductions(step, base, passing) {
-            found.push((deduction.category, self.convert(step, &deduction.amount, unit, passing.stands())?));
+            found.push((deduction.category, self.convert(step, &deduction.amount, unit, passing.of_and_at())?));
         }
         // Of what is above a threshold nobody can say which part was taken off.
         if self.lines.wants_parts() && base.above.is_none() {
@@ -110,12 +109,12 @@ impl<'a, L: Lines> Engine<'a, L> {
             let is_of_input =
                 |measure: &&Measure| step.input(measure).is_some_and(|stream| delta(passing, stream).is_some());
             if node.measures().iter().any(is_of_input) {
-                if needs_whole(node) {
+                let needs_whole = needs_whole(node);
+                if needs_whole {
                     self.needs_items();
                 }
-                let mut leaves = ItemLeaves { engine: self, step, passing, tiers: None, group: passing.attributes };
-                let is_below_zero = needs_whole(node) && is_below_zero(step, node, passing);
-                add(-evaluate_item(node, &mut leaves, is_below_zero)?);
+                let leaves = ItemLeaves::new(self, step, passing, None, passing.attributes);
+                add(-leaves.evaluate(node, needs_whole)?);
             }
         }
         // What counts in another term of a once group does not count here, nor toward the threshold.
@@ -161,7 +160,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 self.check_straddling(step, passing, *meets_prices)?;
                 if let Some(name) = &selection.valued_at {
                     let price = self.level(step, name, passing.attributes, passing.at)?;
-                    let value = self.convert_figure(step, name, quantity * &price, unit, passing.stands());
+                    let value = self.convert_figure(step, name, quantity * &price, unit, passing.of_and_at());
                     return value.map(Some);
                 }
                 match charge {
@@ -196,7 +195,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         if !self.takes(step, &selection.filter, passing.attributes, passing.at) {
             return Ok(None);
         }
-        self.convert(step, amount, unit, passing.stands()).map(Some)
+        self.convert(step, amount, unit, passing.of_and_at()).map(Some)
     }
 
     /// Stops at usage that cannot be rated, now or once all that has no price is known.
@@ -283,7 +282,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let Some(value) = delta(passing, stream) else { return Ok(None) };
         match self.unit_of(stream) {
             Some(found) if found != unit => {
-                self.convert(step, &InUnit { value: value.clone(), unit: found }, unit, passing.stands()).map(Some)
+                self.convert(step, &InUnit { value: value.clone(), unit: found }, unit, passing.of_and_at()).map(Some)
             }
             _ => Ok(Some(value.clone())),
         }

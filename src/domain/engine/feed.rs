@@ -140,6 +140,7 @@ pub fn feed(known: Known<'_>) -> Feed<'_> {
         knowledge: Knowledge::default(),
     };
     let mut sold = Sold::default();
+    let skipped = skipped(&known);
     // Sums first: they stand before whatever else is of their first instant.
     for sum in known.sums {
         builder.sum(sum);
@@ -152,6 +153,7 @@ pub fn feed(known: Known<'_>) -> Feed<'_> {
         match &record.content {
             RecordContent::Figure(figure) => builder.flow(record, figure),
             RecordContent::Level(level) => builder.level(level),
+            RecordContent::Fact(_) if skipped.contains(&record.id) => {}
             RecordContent::Fact(fact) => builder.fact(record, fact),
             RecordContent::Deduction(_)
             | RecordContent::Receipt(_)
@@ -169,31 +171,27 @@ pub fn feed(known: Known<'_>) -> Feed<'_> {
     }
     // Sorting is stable: what one record is spread over stays in the order of that.
     builder.items.sort_by(Item::order);
-    skip_events(&mut builder.items, known.contracts);
     let mut summed: Vec<Span> = known.sums.iter().map(|sum| sum.usage.span).collect();
     summed.sort_by_key(|span| span.start);
     summed.dedup();
     Feed { items: builder.items, attributes: builder.attributes.list, knowledge: builder.knowledge, summed }
 }
 
-/// Takes out the first events of each name, as many as do not count.
-fn skip_events(items: &mut Vec<Item<'_>>, contracts: &[Contract]) {
-    let mut left: BTreeMap<(&ContractId, &DefinedTerm), usize> = BTreeMap::new();
-    for contract in contracts {
-        for name in contract.versions.iter().flat_map(|version| version.facts.keys()) {
-            left.insert((&contract.head.id, name), contract.skipped(name));
+/// The facts of each name that do not count, being its first.
+fn skipped<'a>(known: &Known<'a>) -> BTreeSet<&'a EventId> {
+    let mut told: BTreeMap<(&ContractId, &DefinedTerm), Vec<(Instant, &'a EventId)>> = BTreeMap::new();
+    for record in known.records {
+        if let RecordContent::Fact(fact) = &record.content {
+            told.entry((&fact.contract, &fact.name)).or_default().push((fact.at, &record.id));
         }
     }
-    left.retain(|_, skipped| *skipped > 0);
-    if left.is_empty() {
-        return;
+    let mut found = BTreeSet::new();
+    for ((contract, name), mut facts) in told {
+        let agreement = known.contracts.iter().find(|agreement| agreement.head.id == *contract);
+        facts.sort();
+        found.extend(facts.into_iter().map(|(_, id)| id).take(agreement.map_or(0, |it| it.skipped(name))));
     }
-    items.retain(|item| {
-        let Content::Event { contract, name } = &item.content else { return true };
-        let Some(left) = left.get_mut(&(*contract, *name)).filter(|left| **left > 0) else { return true };
-        *left = left.saturating_sub(1);
-        false
-    });
+    found
 }
 
 /// Attributes of which each combination is kept once.

@@ -1,7 +1,6 @@
 //! What is known beside the items: facts, levels, flows to look up, and exchange rates.
 
 use super::item::Attributes;
-use crate::domain::contract::Contract;
 use crate::domain::contract::beside::{FactDefinition, Pick};
 use crate::domain::contract::fx::{FxDate, FxRule};
 use crate::domain::contract::rights::FactKind;
@@ -89,21 +88,13 @@ impl Knowledge {
         self.facts_of(contract, name).map(|fact| lasts.after(fact.at, zone)).collect()
     }
 
-    /// When an event about the contract itself happened first, those aside that do not count.
-    pub fn first_event(&self, contract: &Contract, name: &DefinedTerm) -> Option<Instant> {
-        match contract.skipped(name) {
-            0 => self.facts_of(&contract.head.id, name).map(|fact| fact.at).min(),
-            skipped => self.told(&contract.head.id, name).get(skipped).map(|fact| fact.at),
-        }
+    /// When an event about the contract itself happened first.
+    pub fn first_event(&self, contract: &ContractId, name: &DefinedTerm) -> Option<Instant> {
+        self.facts_of(contract, name).map(|fact| fact.at).min()
     }
 
-    /// Each happening of an event that counts, the earliest first.
-    pub fn events(&self, contract: &Contract, name: &DefinedTerm) -> Vec<&Fact> {
-        self.told(&contract.head.id, name).into_iter().skip(contract.skipped(name)).collect()
-    }
-
-    /// Each fact of a name, the earliest first.
-    fn told(&self, contract: &ContractId, name: &DefinedTerm) -> Vec<&Fact> {
+    /// Each happening of an event, the earliest first.
+    pub fn events(&self, contract: &ContractId, name: &DefinedTerm) -> Vec<&Fact> {
         let mut told: Vec<&Fact> = self.facts_of(contract, name).collect();
         told.sort_by_key(|fact| fact.at);
         told
@@ -126,9 +117,8 @@ impl Knowledge {
         of: &Attributes,
         at: Instant,
     ) -> Option<&str> {
-        let told = self.told(contract, name);
-        let counted = told.iter().enumerate().skip(usize::try_from(rule.skip).unwrap_or(usize::MAX));
-        let mut holding = counted.filter(|(place, fact)| {
+        let told = self.events(contract, name);
+        let mut holding = told.iter().enumerate().filter(|(place, fact)| {
             let ends = [fact.until, rule.lasts.map(|lasts| lasts.after(fact.at, zone))].into_iter().flatten().min();
             // A status that is told again from the same instant is told anew: its end may come to be known later.
             let is_told_anew = || {

@@ -4,7 +4,7 @@ use super::EngineError;
 use super::base::delta;
 use super::item::{AttributesId, InUnit};
 use super::life::{calendar, instant};
-use super::node::{Blocks, Leaf, Leaves, blocks, leaves_of, tiered, tiered_by_own_amount};
+use super::node::{Blocks, Leaf, Leaves, blocks, evaluate, leaves_of, tiered, tiered_by_own_amount};
 use super::outcome::{Cause, Lines};
 use super::plan::Step;
 use super::reported::missing_figure;
@@ -13,7 +13,7 @@ use super::state::Passing;
 use super::table::Bands;
 use super::watch::Total;
 use super::window::is_told_at_end;
-use crate::domain::contract::measure::{FigureKind, Measure, Missing, PartBlock};
+use crate::domain::contract::measure::{FigureKind, Measure, Missing, Node, PartBlock};
 use crate::domain::contract::term::{Apply, Read, Term, Tiers};
 use crate::domain::contract::value::Table;
 use crate::domain::contract::window::WindowRule;
@@ -37,16 +37,41 @@ pub(super) struct ItemLeaves<'l, 'a, 'i, L> {
     pub passing: &'l Passing<'i>,
     pub tiers: Option<&'a Tiers>,
     pub group: AttributesId,
+    /// Whether what passes takes off: what counts of it goes back, and what is looked up stays.
+    pub is_back: bool,
+}
+
+impl<'l, 'a, 'i, L: Lines> ItemLeaves<'l, 'a, 'i, L> {
+    pub fn new(
+        engine: &'l mut Engine<'a, L>,
+        step: &'a Step<'a>,
+        passing: &'l Passing<'i>,
+        tiers: Option<&'a Tiers>,
+        group: AttributesId,
+    ) -> Self {
+        Self { engine, step, passing, tiers, group, is_back: false }
+    }
+
+    /// The value of a node at the item. One that compares, or adds a sum, goes back the way that it went.
+    ///
+    /// # Errors
+    /// A leaf has none.
+    pub fn evaluate(mut self, node: &'a Node, needs_whole: bool) -> Result<Exact, EngineError> {
+        self.is_back = needs_whole && goes_back(self.step, node, self.passing);
+        let value = evaluate(node, &mut self)?;
+        Ok(if self.is_back { -value } else { value })
+    }
 }
 
 impl<'a, L: Lines> Leaves<'a> for ItemLeaves<'_, 'a, '_, L> {
     fn leaf(&mut self, leaf: Leaf<'a>) -> Result<Exact, EngineError> {
         let added = self.engine.add_to_leaf(self.step, (leaf, self.tiers), self.group, self.passing, None)?;
-        Ok(match added {
+        let amount = match added {
             Added::Amount(amount) => amount,
             // Loading gives a term whose bands are told at a window's end that window.
             Added::Banded(bands, step) => tiered(&bands, &step, &Exact::zero(), &Exact::zero()),
-        })
+        };
+        Ok(if self.is_back && self.step.input(leaf.of).is_some() { -amount } else { amount })
     }
 
     /// A fixed sum belongs to a window or a day; for each item it stands beside what comes item by item.
@@ -115,12 +140,12 @@ impl<'a, L: Lines> Engine<'a, L> {
             (Some(stream), _) if passing.cause == Cause::On => {
                 let value = self.total(stream);
                 match self.unit_of(stream) {
-                    Some(unit) => self.convert(step, &InUnit { value, unit }, &step.unit, passing.stands())?,
+                    Some(unit) => self.convert(step, &InUnit { value, unit }, &step.unit, passing.of_and_at())?,
                     None => value,
                 }
             }
             (Some(_), of) => self.drawn(step, of, &step.unit, passing)?.unwrap_or_default(),
-            (None, Measure::Figure(name)) => self.looked_up(step, name, passing.stands())?,
+            (None, Measure::Figure(name)) => self.looked_up(step, name, passing.of_and_at())?,
             (None, Measure::Base(_) | Measure::Amount(_) | Measure::Accrual { .. }) => Exact::zero(),
         };
         let counted = match leaf.blocks {
@@ -411,4 +436,10 @@ impl<'a, L: Lines> Engine<'a, L> {
         state.blocks += measured;
         blocks(&state.blocks, of) - before
     }
+}
+
+/// Whether what passes takes off of what a node is of, and adds to nothing of it.
+fn goes_back(step: &Step<'_>, node: &Node, passing: &Passing<'_>) -> bool {
+    let deltas = || node.measures().into_iter().filter_map(|it| delta(passing, step.input(it)?));
+    deltas().any(Exact::is_negative) && deltas().all(|delta| delta.is_negative() || delta.is_zero())
 }

@@ -90,7 +90,7 @@ pub fn lives(stretches: &[Stretch]) -> Vec<Span> {
 pub fn instant(agreement: &Contract, moment: &Moment, known: &Knowledge) -> Option<Instant> {
     match moment {
         Moment::At(at) => Some(*at),
-        Moment::Fact(name) => known.first_event(agreement, name),
+        Moment::Fact(name) => known.first_event(&agreement.head.id, name),
     }
 }
 
@@ -103,7 +103,7 @@ pub fn calendar(agreement: &Contract, rule: &WindowRule, known: &Knowledge) -> O
             Some(Calendar::Months { months: *months, anchor: *anchor })
         }
         WindowRule::Anchored { months, from: Anchor::Fact(name) } => {
-            let at = known.first_event(agreement, name)?;
+            let at = known.first_event(&agreement.head.id, name)?;
             Some(Calendar::Months { months: *months, anchor: local_date(at, agreement.head.zone) })
         }
         WindowRule::Week { first_day } => Some(Calendar::Weeks { first_day: *first_day }),

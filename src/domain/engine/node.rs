@@ -32,38 +32,6 @@ pub trait Leaves<'n> {
     }
 }
 
-/// What a step back takes off: what the same step up would have come to.
-struct Back<'l, L>(&'l mut L);
-
-impl<'n, L: Leaves<'n>> Leaves<'n> for Back<'_, L> {
-    fn leaf(&mut self, leaf: Leaf<'n>) -> Result<Exact, EngineError> {
-        Ok(-self.0.leaf(leaf)?)
-    }
-
-    fn fixed(&mut self, table: &'n Table) -> Result<Exact, EngineError> {
-        self.0.fixed(table)
-    }
-
-    fn factor(&mut self, table: &'n Table) -> Result<Exact, EngineError> {
-        self.0.factor(table)
-    }
-}
-
-/// The value of a node at an item, of which it is made by itself; one below zero goes the same way back.
-///
-/// # Errors
-/// A leaf has none.
-pub fn evaluate_item<'n>(
-    node: &'n Node,
-    leaves: &mut impl Leaves<'n>,
-    is_below_zero: bool,
-) -> Result<Exact, EngineError> {
-    match is_below_zero {
-        true => Ok(-evaluate(node, &mut Back(leaves))?),
-        false => evaluate(node, leaves),
-    }
-}
-
 /// A measure and what it is multiplied with.
 #[derive(Clone, Copy)]
 pub struct Leaf<'n> {

@@ -3,7 +3,6 @@
 use super::EngineError;
 use super::item::{Attributes, AttributesId};
 use super::leaf::ItemLeaves;
-use super::node::evaluate;
 use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::{Step, StreamId, Work};
 use super::run::Engine;
@@ -127,7 +126,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                         .collect()
                 }
                 On::Fact { name, at_most } => {
-                    let events = self.known.events(step.agreement, name);
+                    let events = self.known.events(&step.agreement.head.id, name);
                     let most = at_most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
                     let owed = events.into_iter().filter(|fact| is_in_force(fact.at)).take(most);
                     owed.filter(|fact| fact.at == at).map(|fact| Attributes(fact.about.clone())).collect()
@@ -144,9 +143,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                     taken: Vec::new(),
                     lacking: Vec::new(),
                 };
-                let mut leaves =
-                    ItemLeaves { engine: self, step, passing: &passing, tiers: term.tiers.as_ref(), group: root };
-                let amount = evaluate(node, &mut leaves)?;
+                let amount = ItemLeaves::new(self, step, &passing, term.tiers.as_ref(), root).evaluate(node, false)?;
                 let (base, cause) = (Exact::zero(), Cause::On);
                 let amount =
                     self.accrue(step, term, Wanted { group: root, at, cause, base, amount, is_outside_cap: false })?;

@@ -132,7 +132,7 @@ pub(super) struct Passing<'i> {
 
 impl Passing<'_> {
     /// What tells it apart, and when it stands.
-    pub fn stands(&self) -> (AttributesId, Instant) {
+    pub fn of_and_at(&self) -> (AttributesId, Instant) {
         (self.attributes, self.at)
     }
 }

@@ -10,10 +10,10 @@ use crate::domain::money::Exact;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// Of each leaf.
+/// By measure, and how many leaves of the same stand before it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LeafSums {
-    sums: Vec<(Measure, usize, LeafSum)>,
+    sums: BTreeMap<(Measure, usize), LeafSum>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -28,11 +28,7 @@ impl LeafSums {
     pub fn add(&mut self, leaves: &[Leaf<'_>], added: Vec<Added>, attributes: AttributesId) {
         for (place, (leaf, added)) in leaves.iter().zip(added).enumerate() {
             let nth = leaves.iter().take(place).filter(|before| before.of == leaf.of).count();
-            if self.of(leaf.of, nth).is_none() {
-                self.sums.push((leaf.of.clone(), nth, LeafSum::default()));
-            }
-            let sum = self.sums.iter_mut().find(|(of, place, _)| of == leaf.of && *place == nth);
-            let Some((_, _, sum)) = sum else { continue };
+            let sum = self.sums.entry((leaf.of.clone(), nth)).or_default();
             match added {
                 Added::Amount(amount) => sum.amount += &amount,
                 Added::Banded(bands, quantity) => {
@@ -46,6 +42,6 @@ impl LeafSums {
 
     /// Of the leaf of a measure, where `nth` leaves before it are of the same.
     pub fn of(&self, measure: &Measure, nth: usize) -> Option<&LeafSum> {
-        self.sums.iter().find(|(of, place, _)| of == measure && *place == nth).map(|(_, _, sum)| sum)
+        self.sums.get(&(measure.clone(), nth))
     }
 }

@@ -6,7 +6,6 @@ use super::cap::{CapState, Taken};
 use super::item::{AttributesId, Content};
 use super::leaf::ItemLeaves;
 use super::life::{calendar, instant};
-use super::node::evaluate_item;
 use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::{CapId, Step, Stream, StreamName, Work};
 use super::pro_rata::part_of_window;
@@ -15,7 +14,7 @@ use super::state::{CapInForce, Passing, Waiting};
 use super::table::{Bands, Circumstances};
 use super::watch::Total;
 use super::window::{WindowPlace, window_rule};
-use crate::domain::contract::measure::{Amount, Measure, Node};
+use crate::domain::contract::measure::{Amount, Measure};
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::{Cap, Excess, Payees, Tail, TailItems, Term, Tiers};
 use crate::domain::contract::value::Notice;
@@ -55,9 +54,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         if step.needs_whole {
             self.needs_items();
         }
-        let mut leaves = ItemLeaves { engine: self, step, passing, tiers: amount.tiers.as_ref(), group };
-        let value =
-            evaluate_item(&amount.node, &mut leaves, step.needs_whole && is_below_zero(step, &amount.node, passing))?;
+        let leaves = ItemLeaves::new(self, step, passing, amount.tiers.as_ref(), group);
+        let value = leaves.evaluate(&amount.node, step.needs_whole)?;
         if let Some(state) = self.group_state(step.stream, group) {
             state.accrued += &value;
         }
@@ -104,8 +102,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         if step.needs_whole {
             self.needs_items();
         }
-        let mut leaves = ItemLeaves { engine: self, step, passing, tiers: term.tiers.as_ref(), group };
-        let amount = evaluate_item(node, &mut leaves, step.needs_whole && is_below_zero(step, node, passing))?;
+        let amount =
+            ItemLeaves::new(self, step, passing, term.tiers.as_ref(), group).evaluate(node, step.needs_whole)?;
         // Of what only counts beside its amount it yields nothing, not even zero, to what draws on it.
         if !is_of_amount {
             return Ok(None);
@@ -420,12 +418,6 @@ pub(super) fn named_at(step: &Step<'_>, passing: &Passing<'_>) -> Option<Instant
 /// Whether anything that a step draws on yields something of what passes.
 fn is_touched(step: &Step<'_>, passing: &Passing<'_>) -> bool {
     step.streams().any(|stream| delta(passing, stream).is_some())
-}
-
-/// Whether what passes takes off of what a node is of: where that compares, or adds a sum, it goes the same way back.
-pub(super) fn is_below_zero(step: &Step<'_>, node: &Node, passing: &Passing<'_>) -> bool {
-    let sum: Exact = node.measures().into_iter().filter_map(|it| delta(passing, step.input(it)?)).cloned().sum();
-    sum.is_negative()
 }
 
 /// Whether what passes is of a term's amount, and not of its pool's use or its minimum's spend alone.

@@ -222,8 +222,10 @@ impl<'a, L: Lines> Engine<'a, L> {
                 Work::Amount(amount) => {
                     let node = (&amount.node, amount.tiers.as_ref());
                     // What the last term that draws on it has by then is asked for now.
-                    let (before, after) = self.drawing_around(step.stream, (last, end));
-                    let is_last = step.is_of_window && !before.is_empty() && after.is_empty();
+                    let is_last = step.is_of_window && {
+                        let (before, after) = self.drawing_around(step.stream, (last, end));
+                        !before.is_empty() && after.is_empty()
+                    };
                     self.close_windows(step, node, (last, end), ends_period || is_last, None)?;
                 }
                 Work::Term(term) => {

@@ -48,6 +48,9 @@ pub(super) fn open(
     bytes_read: Arc<AtomicU64>,
 ) -> Result<Box<dyn Rows>, OpenError> {
     let max_bytes = how.reader.format.max_bytes();
+    if matches!(layout, Layout::Lines | Layout::Whole) && !how.skipped_columns.is_empty() {
+        return Err(WrongColumns::NoTable.into());
+    }
     Ok(match layout {
         Layout::Lines => Box::new(Lines::new(text(path, file, bytes_read)?, max_bytes)),
         Layout::Csv => Box::new(CsvRows::open(text(path, file, bytes_read)?, max_bytes, how)?),

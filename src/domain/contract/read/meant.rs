@@ -1,7 +1,9 @@
 //! Refuses what would mean nothing where it stands, or something else than it says.
 
 use super::super::Version;
-use super::super::measure::{Base, Basis, FigureDefinition, FigureKind, Measure, Node, NodeKind, Reduction, Source};
+use super::super::measure::{
+    Base, Basis, FigureDefinition, FigureKind, Measure, Missing, Node, NodeKind, Reduction, Source,
+};
 use super::super::parsed::Parsed;
 use super::super::raw::{RawBase, RawTerm};
 use super::super::selector::Attribute;
@@ -12,6 +14,7 @@ use super::super::whole::{is_looked_up, is_of_window, untold};
 use super::super::window::{Counting, Moment, WindowRule};
 use super::{Result, Scope, defined};
 use crate::domain::ids::TermId;
+use crate::domain::money::Exact;
 use crate::domain::period::start_of_day;
 use std::ops::Range;
 use toml::Spanned;
@@ -151,10 +154,14 @@ fn check_figure(file: &Parsed, at: &Range<usize>, figure: &FigureDefinition, ver
     if over == Some(&WindowRule::Item) {
         return file.fail(at, Unmeant::FigureOfItem.into());
     }
-    if figure.kind == FigureKind::Flow && figure.lasts_when_missing() && !figure.about.is_empty() {
-        return file.fail(at, Unmeant::LastOfMany.into());
+    match (&figure.missing, figure.kind == FigureKind::Flow) {
+        (Missing::Last(_), true) if !figure.about.is_empty() => file.fail(at, Unmeant::LastOfMany.into()),
+        // A level holds until the next one in any case.
+        (Missing::Last(part), false) if *part != Exact::from_integer(1) => {
+            file.fail(at, Unmeant::PartOfLastLevel.into())
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn check_base(file: &Parsed, raw: &RawBase, base: &Base, version: &Version) -> Result<()> {

@@ -125,10 +125,9 @@ impl<'a> Scope<'a> {
         if raw.set_by.is_some() || raw.between.is_some() || raw.notice.is_some() {
             return self.notice(file, name, raw, want, noted);
         }
-        let Some(tiers) = &raw.tiers else {
+        let Some(written) = &raw.tiers else {
             return self.cell(file, &raw.value, want, noted, path);
         };
-        let written = tiers;
         let (tiers, bands) = self.tiers(file, written, None, None)?;
         check_parameter_tiers(file, written, &tiers)?;
         let own = Want { bands: Some(bands), ..want.clone() };
