@@ -54,6 +54,11 @@ impl<T: Clone> CapState<T> {
         !self.waiting.is_empty()
     }
 
+    /// Whose excess waits.
+    pub fn waiting(&self) -> impl Iterator<Item = &T> {
+        self.waiting.iter().map(|(term, _)| term)
+    }
+
     /// Takes room for what a term wants. A negative line reduces the total only as far as the sum falls under the
     /// cap: what found no room before fills it.
     pub fn take(&mut self, wanted: &Exact) -> Taken {

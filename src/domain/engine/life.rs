@@ -148,7 +148,8 @@ impl OwnTime {
         let moments = moments.chain(version_end(agreement, version, known));
         let lasts = life.lasts.map(|lasts| lasts.after(start, agreement.head.zone));
         let end = moments.chain(lasts).min();
-        let tail = end.zip(life.tail.as_ref());
+        // What never was in force does not go on.
+        let tail = end.filter(|end| start < *end).zip(life.tail.as_ref());
         Self {
             main: Span { start, end: end.unwrap_or(Instant::MAX_UTC) },
             tail: tail.map(|(end, tail)| Span { start: end, end: tail.lasts.after(end, agreement.head.zone) }),

@@ -11,6 +11,7 @@ use super::term::Wanted;
 use crate::domain::contract::term::{Excess, On, Term};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, start_of_day};
+use std::collections::BTreeSet;
 
 impl<'a, L: Lines> Engine<'a, L> {
     /// Tells what is not owed.
@@ -38,6 +39,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let keys: Vec<CapKey> = self.caps.keys().copied().collect();
         for key in keys {
             let (id, group) = key;
+            let gone = self.let_go(key, at);
             let steps = self.steps().iter();
             match steps.filter_map(|step| Some((step, step.cap.filter(|(cap, _)| *cap == id)?.1))).next() {
                 Some((step, cap)) if self.open_cap(step, (id, cap), group, at)? => {
@@ -48,6 +50,10 @@ impl<'a, L: Lines> Engine<'a, L> {
                 // No term is under it any more, or not before a later date: all that waits is paid, unless its term
                 // has ended.
                 Some(_) | None => self.drop_cap(key, at)?,
+            }
+            // For a term that a version takes out of a cap, it drops the cap.
+            for (waiting, amount) in gone {
+                self.pay_waiting(waiting, amount, at, None)?;
             }
         }
         Ok(())
@@ -70,6 +76,17 @@ impl<'a, L: Lines> Engine<'a, L> {
             self.pay_waiting(waiting, amount, at, None)?;
         }
         Ok(())
+    }
+
+    /// Takes what waits of terms that a version takes out of a cap as it begins.
+    fn let_go(&mut self, key: CapKey, at: Instant) -> Vec<(Waiting, Exact)> {
+        let begins = self.epoch().is_some_and(|epoch| epoch.span.start == at);
+        let Some(cap) = self.caps.get(&key).filter(|_| begins) else { return Vec::new() };
+        let mut gone: BTreeSet<StreamId> = cap.state.waiting().map(|it| it.stream).collect();
+        let under = |stream| self.term_step(stream)?.0.cap.filter(|(cap, _)| *cap == key.0);
+        gone.retain(|stream| under(*stream).is_none());
+        let cap = self.caps.get_mut(&key);
+        cap.map(|cap| cap.state.drain(|it| gone.contains(&it.stream))).unwrap_or_default()
     }
 
     fn pay_waiting(

@@ -12,8 +12,10 @@ use super::table::Bands;
 use super::watch::Watches;
 use super::{EngineError, MissingPrice, Unpriced};
 use crate::domain::calendar::Window;
+use crate::domain::contract::Contract;
 use crate::domain::contract::measure::{Base, BelowZero, Measure};
 use crate::domain::contract::selector::{Attribute, Filter};
+use crate::domain::contract::term::TailItems;
 use crate::domain::contract::value::Table;
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::{Exact, Unit};
@@ -97,7 +99,9 @@ impl<'a, L: Lines> Engine<'a, L> {
                 _ => Vec::new(),
             };
             let (lives, is_paid_back) = (lives(&stretches), paid_back.contains(&id));
-            streams.push(StreamState { stretches, lives, is_paid_back, ..StreamState::default() });
+            let has_earlier_customers = has_earlier_customers(stream, agreement);
+            let state = StreamState { stretches, lives, is_paid_back, has_earlier_customers, ..StreamState::default() };
+            streams.push(state);
         }
         let Boundaries { cuts, marks, period_ends } = boundaries(plan, known, &streams, end);
         let boundaries: Vec<Instant> = cuts.into_iter().collect();
@@ -242,7 +246,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             self.check_rates(step, passing)?;
             let delta = match &step.work {
                 Work::Base(base, unit) => match self.pass_base(step, base, unit, passing) {
-                    // What no term in force draws on needs no rate.
+                    // What no term draws on any more needs no rate.
+                    Err(EngineError::MissingFx { .. }) if !self.is_needed(step.stream, passing.at) => None,
+                    // Nor does what no term in force draws on.
                     Err(error @ EngineError::MissingFx { .. }) if is_item_by_item(base) => {
                         passing.lacking.push((step.stream, error));
                         None
@@ -466,6 +472,13 @@ impl<'a, L: Lines> Engine<'a, L> {
             StreamName::Term(term) => term.to_string(),
         }
     }
+}
+
+/// Whether any version lets a term go on after its end for those who were its customers, under whichever version.
+fn has_earlier_customers(stream: &Stream, agreement: Option<&Contract>) -> bool {
+    let StreamName::Term(id) = &stream.name else { return false };
+    let mut wordings = agreement.into_iter().flat_map(|it| &it.versions).filter_map(|version| version.term(id));
+    wordings.any(|term| term.life.tail.as_ref().is_some_and(|tail| tail.of == TailItems::EarlierCustomers))
 }
 
 /// What the item that passes is made of, where the contract does not leave it out.

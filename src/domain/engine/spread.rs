@@ -265,6 +265,6 @@ fn tell<'a>(builder: &mut Builder<'a>, record: &'a Record, deduction: &'a record
     let id = ItemId { id: &record.id.id, source: &record.id.source, kind: Kind::Deduction, meter: "" };
     let counts_for = builder.counts_for(part.map(|part| part.sale));
     let (at, content) = (deduction.at, Content::Deduction(deduction_of_it));
-    let sold_at = part.filter(|_| basis != Basis::Occurred).map(|part| part.sold_at);
+    let sold_at = part.map(|part| part.sold_at);
     builder.items.push(Item { at, id, attributes, sold_at, content, less: Vec::new(), until: None, counts_for });
 }

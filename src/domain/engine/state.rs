@@ -51,6 +51,8 @@ pub(super) struct StreamState {
     /// Of a term: whether others pay it back.
     pub is_paid_back: bool,
     pub groups: BTreeMap<AttributesId, Group>,
+    /// Of a term: whether a version lets it go on after its end for its earlier customers.
+    pub has_earlier_customers: bool,
     /// Customers that bought what the term counts before its end.
     pub customers: BTreeSet<String>,
 }

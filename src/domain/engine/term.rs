@@ -135,10 +135,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         passing: &Passing<'_>,
         at: Instant,
     ) -> bool {
-        let named = |tail: &Tail| (tail.of == TailItems::EarlierCustomers).then_some(&Attribute::Customer);
-        let customer = term.life.tail.as_ref().and_then(named);
-        let customer = customer.and_then(|name| self.attribute(step, passing.attributes, at, name)).map(str::to_owned);
         let Some(state) = self.streams.get(step.stream.place()) else { return false };
+        let customer = state.has_earlier_customers.then_some(&Attribute::Customer);
+        let customer = customer.and_then(|name| self.attribute(step, passing.attributes, at, name)).map(str::to_owned);
         let Some(stretch) = state.stretches.iter().find(|stretch| stretch.span.contains(at)) else { return false };
         match (&term.life.tail, stretch.is_tail) {
             (Some(Tail { of, filter, .. }), true) => {
@@ -146,8 +145,8 @@ impl<'a, L: Lines> Engine<'a, L> {
                 (*of == TailItems::All || is_earlier) && self.selects(step, filter, passing.attributes, at)
             }
             (None, true) => false,
-            (tail, false) => {
-                let customer = tail.as_ref().and(customer).filter(|_| is_of_amount(step, passing));
+            (_, false) => {
+                let customer = customer.filter(|_| is_of_amount(step, passing));
                 if let Some((customer, state)) = customer.zip(self.state(step.stream)) {
                     state.customers.insert(customer);
                 }
