@@ -8,6 +8,7 @@ use super::term::{Terms, exact, is_text};
 use crate::json::{Fault, Object};
 use crate::toml_text::{Block, field, list, quoted, table};
 use apportion::domain::money::Exact;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// How a window that is cut is treated, in the language's words.
@@ -20,6 +21,22 @@ fn partial(object: &Object<'_>) -> Result<Option<String>, Fault> {
         Some("none") => Some("none".to_owned()),
         Some(other) => return object.fault(format!("partial \"{other}\"")),
     })
+}
+
+/// The sums of a term by their dates: of those that have none, and of a second one of a date, nothing.
+fn dated(sums: &[Object<'_>]) -> Result<BTreeMap<String, String>, Fault> {
+    let mut dated = BTreeMap::new();
+    for sum in sums {
+        let on = moment(sum, "on")?.or(moment(sum, "date")?);
+        dated.extend(on.map(|on| sum.text("amount").map(|text| (on, text))).transpose()?);
+    }
+    Ok(dated)
+}
+
+/// Whether a term is several sums, each of which needs a name.
+pub fn is_several_sums(term: &Object<'_>) -> Result<bool, Fault> {
+    let sums = term.objects("fixed")?;
+    Ok(sums.len() > 1 && dated(&sums)?.len() < sums.len())
 }
 
 impl Terms<'_> {
@@ -35,12 +52,15 @@ impl Terms<'_> {
         let per = comparison.text("per")?;
         block.set("each", quoted(&self.declared.window(&per, comparison, self.anchor.as_deref())?));
         let mut nodes = Vec::new();
-        for (place, of) in comparison.objects("of")?.iter().enumerate() {
+        let parts = comparison.objects("of")?;
+        let bases: Vec<&Value> = parts.iter().filter(|of| !of.has("amount")).filter_map(|of| of.get("base")).collect();
+        let mut numbers = self.declared.numbers(&format!("{id} part"), &bases).into_iter();
+        for of in &parts {
             let node = if of.has("amount") {
                 let unit = of.opt("currency")?.or(unit.map(str::to_owned));
                 field("fixed", quoted(&amount(&of.text("amount")?, unit.as_deref())))
             } else if let Some(base) = of.object("base")? {
-                let name = format!("{id} part {}", place + 1);
+                let name = format!("{id} part {}", numbers.next().unwrap_or_default());
                 nodes.push(self.part(of, &base, &name, (unit, groups))?);
                 of.finish()?;
                 continue;
@@ -191,17 +211,13 @@ impl Terms<'_> {
     /// Sums once at a fact, at dates, or each window.
     pub fn fixed(&mut self, term: &Object<'_>, block: &mut Block, unit: Option<&str>) -> Result<(), Fault> {
         let sums = term.objects("fixed")?;
-        let mut dated = BTreeMap::new();
-        for sum in &sums {
-            let on = moment(sum, "on")?.or(moment(sum, "date")?);
-            dated.extend(on.map(|on| sum.text("amount").map(|text| (on, text))).transpose()?);
-        }
-        if dated.len() == sums.len() {
+        let dated = dated(&sums)?;
+        if self.declared.sums.contains(&term.text("id")?) {
+            self.several_sums(term, &sums, block, unit)?;
+        } else if dated.len() == sums.len() {
             self.dated_sums(&dated.into_iter().collect::<Vec<_>>(), block, unit);
         } else if let [sum] = sums.as_slice() {
             self.fixed_sum(sum, block, unit)?;
-        } else {
-            self.several_sums(term, &sums, block, unit)?;
         }
         sums.iter().try_for_each(Object::finish)
     }
@@ -237,8 +253,13 @@ impl Terms<'_> {
         let id = term.text("id")?;
         let payee = self.names.parties.iter().find(|party| **party != self.payer).cloned().unwrap_or_default();
         let mut select = Vec::new();
-        for (place, sum) in sums.iter().enumerate() {
-            let name = format!("{id} sum {}", place + 1);
+        let stated: Vec<&Value> = match term.get("fixed") {
+            Some(Value::Array(list)) => list.iter().collect(),
+            one => one.into_iter().collect(),
+        };
+        let numbers = self.declared.numbers(&format!("{id} sum"), &stated);
+        for (number, sum) in numbers.into_iter().zip(sums) {
+            let name = format!("{id} sum {number}");
             let mut own = Block::new("term", &name);
             own.set("input", "true").set_text("payer", &self.payer).set_text("payee", &payee);
             own.set_if("in", unit.map(quoted));

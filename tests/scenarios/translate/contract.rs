@@ -1,5 +1,6 @@
 //! Contracts and their versions as documents: one file with the definitions, and one for each version.
 
+use super::amounts::is_several_sums;
 use super::declared::{Declared, length, moment};
 use super::names::Names;
 use super::term::{Terms, finish, is_amount, untranslated};
@@ -40,6 +41,13 @@ pub fn contract(names: &Names, contract: &Object<'_>) -> Result<Contract, Fault>
     head.set_if("straddling", contract.opt("straddling")?.as_deref().map(quoted));
     if let Some(fx) = contract.object("fx")? {
         declared.convert(names, &id, &fx)?;
+    }
+    for version in &versions {
+        for term in version.objects("terms")? {
+            if is_several_sums(&term).unwrap_or_default() {
+                declared.sums.insert(term.text("id")?);
+            }
+        }
     }
     let mut files = Vec::new();
     for (place, version) in versions.into_iter().enumerate() {

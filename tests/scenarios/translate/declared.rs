@@ -4,7 +4,8 @@ use super::names::Names;
 use crate::json::{Fault, Object};
 use crate::toml_text::{Block, field, list, quoted, table};
 use apportion::domain::money::Exact;
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A figure of the contract, and the scenario's figure that it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +48,10 @@ pub struct Declared {
     pub stated_rates: BTreeMap<(String, String), Exact>,
     /// How windows of amounts are treated that a start or end cuts.
     pub pro_rata: Option<String>,
+    /// By term, what the format has no names for, as last stated: its number is its name through the versions.
+    numbered: BTreeMap<String, Vec<Value>>,
+    /// The terms that are several sums in one of the versions.
+    pub sums: BTreeSet<String>,
 }
 
 impl Declared {
@@ -114,6 +119,26 @@ impl Declared {
             DeclaredFact { of: FactOf::Introduction, is_status: false, about, lasts, picks_last },
         );
         name
+    }
+
+    /// The numbers, from 1, of what a version of a term states: what it says again has the number it had, whatever its
+    /// place, and anything else the first one that is left.
+    pub fn numbers(&mut self, of: &str, stated: &[&Value]) -> Vec<usize> {
+        let known = self.numbered.entry(of.to_owned()).or_default();
+        let mut places: Vec<Option<usize>> = Vec::new();
+        for value in stated {
+            let same = (0..known.len()).find(|place| known[*place] == **value && !places.contains(&Some(*place)));
+            places.push(same);
+        }
+        for at in 0..stated.len() {
+            let left = (0..).find(|place| !places.contains(&Some(*place))).filter(|_| places[at].is_none());
+            places[at] = places[at].or(left);
+        }
+        known.resize(known.len().max(stated.len()), Value::Null);
+        for (place, value) in places.iter().flatten().zip(stated) {
+            known[*place] = (*value).clone();
+        }
+        places.into_iter().flatten().map(|place| place + 1).collect()
     }
 
     /// The name of a window: `never`, `month`, `calendar_year`, `contract_quarter` from an anchor, a week's day.

@@ -96,7 +96,9 @@ impl Names {
             match kind.as_str() {
                 "usage" | "correction" => {
                     meters.extend(record.object("quantities")?.iter().flat_map(|it| it.keys()).map(str::to_owned));
-                    attributes.extend(own);
+                    // A correction may be one of a figure, which is about more than usage says of itself.
+                    let known = |name: &String| KNOWN.contains(&name.as_str()) && !OWN.contains(&name.as_str());
+                    attributes.extend(own.into_iter().filter(|name| kind == "usage" || !known(name)));
                 }
                 "figure" => {
                     let figure = names.figures.entry(record.text("name")?).or_default();
