@@ -370,7 +370,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             FigureKind::Flow => {
                 let flow = self.known.flow(contract, name, attributes, at);
-                (flow.cloned(), self.known.last_flow(contract, name, attributes, at).cloned())
+                (flow.cloned(), self.known.last_flow(contract, name, attributes, at).map(|last| last.value.clone()))
             }
             FigureKind::Average { of: level, over } => (self.average(step, (level, over), of, at), None),
             FigureKind::Left { of } => (self.part_left(step, of, at), None),
