@@ -53,6 +53,12 @@ impl Calendar {
         Self::Months { months, anchor: NaiveDate::from_ymd_opt(2000, 1, 1).unwrap_or_default() }
     }
 
+    /// Windows that follow one of whole months and are as long; none for another.
+    pub fn as_long_as(window: Window) -> Option<Self> {
+        let months = u32::try_from(months_between(window.first_day, window.end_day)).ok().and_then(NonZeroU32::new)?;
+        Some(Self::Months { months, anchor: window.first_day }).filter(|calendar| calendar.has(window))
+    }
+
     /// The window in which a local date lies; none outside of listed dates.
     pub fn window(&self, date: NaiveDate) -> Option<Window> {
         match self {

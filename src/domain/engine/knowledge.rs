@@ -162,10 +162,10 @@ impl Knowledge {
     }
 
     /// The last flow that ended at or before an instant.
-    pub fn last_flow(&self, contract: &ContractId, name: &DefinedTerm, of: &Attributes, at: Instant) -> Option<&Exact> {
+    pub fn last_flow(&self, contract: &ContractId, name: &DefinedTerm, of: &Attributes, at: Instant) -> Option<&Flow> {
         let flows = self.flows.get(&(contract.clone(), name.clone()))?;
         let ended = flows.iter().filter(|flow| flow.span.end <= at && covers(&flow.about, of));
-        ended.max_by_key(|flow| flow.span.end).map(|flow| &flow.value)
+        ended.max_by_key(|flow| flow.span.end)
     }
 
     /// How much of `to` one of `from` is at an item.

@@ -6,7 +6,7 @@ use super::item::{AttributesId, InUnit};
 use super::life::{calendar, instant};
 use super::node::{Blocks, Leaf, Leaves, blocks, evaluate, leaves_of, tiered, tiered_by_own_amount};
 use super::outcome::{Cause, Lines};
-use super::plan::Step;
+use super::plan::{Step, Work};
 use super::reported::missing_figure;
 use super::run::Engine;
 use super::state::Passing;
@@ -158,6 +158,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             return Ok(Added::Amount(Exact::zero()));
         }
+        let (step, leaf, tiers) = self.worded_at_end(step, (leaf, tiers), at).unwrap_or((step, leaf, tiers));
         if let Some(rate) = leaf.table.plain() {
             return Ok(Added::Amount(&counted * rate));
         }
@@ -175,6 +176,29 @@ impl<'a, L: Lines> Engine<'a, L> {
         let level = self.level_of_tiers(step, (tiers, &bands), group, passing.attributes, at)?;
         let rate = level.as_ref().and_then(|level| bands.reached(level));
         Ok(Added::Amount(rate.map(|rate| &counted * rate).unwrap_or_default()))
+    }
+
+    /// A credit, item by item at a rate that a window's end tells, as the version in force at that end words it.
+    fn worded_at_end(
+        &self,
+        step: &Step<'a>,
+        (leaf, tiers): (Leaf<'a>, Option<&'a Tiers>),
+        at: Instant,
+    ) -> Option<(&'a Step<'a>, Leaf<'a>, Option<&'a Tiers>)> {
+        let Work::Term(Term { node: Some(node), each: Some(_), .. }) = &step.work else { return None };
+        let tiers = tiers.filter(|it| it.apply == Apply::Level(Read::WindowEnd) && !step.is_of_window)?;
+        let last = last_instant_before(self.window_place(step, &tiers.counting.each, at)?.span.end);
+        let later = self.plan.epochs.iter().find(|epoch| epoch.span.contains(last))?;
+        let later = later.steps.iter().find(|later| later.stream == step.stream)?;
+        let Work::Term(Term { node: Some(worded), tiers: Some(later_tiers), .. }) = &later.work else { return None };
+        let goes_on =
+            later_tiers.apply == tiers.apply && later_tiers.counting.each == tiers.counting.each && !later.is_of_window;
+        let (mut leaves, mut later_leaves) = (Vec::new(), Vec::new());
+        leaves_of(node, &mut leaves);
+        leaves_of(worded, &mut later_leaves);
+        let place = leaves.iter().position(|it| std::ptr::eq(it.table, leaf.table))?;
+        let leaf = later_leaves.get(place).filter(|it| goes_on && it.of == leaf.of)?;
+        Some((later, *leaf, Some(later_tiers)))
     }
 
     /// Counts toward tiers what the term itself yields nothing of.
@@ -371,7 +395,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             FigureKind::Flow => {
                 let flow = self.known.flow(contract, name, attributes, at);
-                (flow.cloned(), self.known.last_flow(contract, name, attributes, at).cloned())
+                (flow.cloned(), self.known.last_flow(contract, name, attributes, at).map(|last| last.value.clone()))
             }
             FigureKind::Average { of: level, over } => (self.average(step, (level, over), of, at), None),
             FigureKind::Left { of } => (self.part_left(step, of, at), None),

@@ -6,6 +6,7 @@ use super::outcome::Lines;
 use super::plan::{Step, StreamId, Work};
 use super::run::Engine;
 use super::window::window_rule;
+use crate::domain::calendar::{Calendar, Window};
 use crate::domain::contract::measure::{FigureKind, Missing};
 use crate::domain::ids::DefinedTerm;
 use crate::domain::period::{Instant, Span, local_date};
@@ -27,7 +28,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             Missing::Last(_)
                 if ends_period
                     && !self.needed(step.stream, (last, end), true).is_empty()
-                    && self.known.flow(contract, name, &Attributes::default(), last).is_none() =>
+                    && self.known.flow(contract, name, &Attributes::default(), last).is_none()
+                    && self.is_due(step, name, last) =>
             {
                 match self.figure(step, name, root, last)? {
                     Some(value) => self.emit(step.stream, root, last, value),
@@ -47,6 +49,20 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             Missing::Last(_) | Missing::Zero | Missing::Nothing => Ok(()),
         }
+    }
+
+    /// Whether what stands for a missing flow is of the period that ends: where the last flow was of whole months, one
+    /// that long has to end in it.
+    fn is_due(&self, step: &Step<'_>, name: &DefinedTerm, last: Instant) -> bool {
+        let head = &step.agreement.head;
+        let flow = self.known.last_flow(&head.id, name, &Attributes::default(), last);
+        let (Some(flow), Some(period)) = (flow, head.settlement.at(last, head.zone)) else { return true };
+        let span =
+            Window { first_day: local_date(flow.span.start, head.zone), end_day: local_date(flow.span.end, head.zone) };
+        let Some(next) = Calendar::as_long_as(span).and_then(|calendar| calendar.window(period.first_day)) else {
+            return true;
+        };
+        next > span && next.end_day <= period.end_day
     }
 
     /// The stretches of time that end at a boundary and for which the terms that draw on a stream need it; with
