@@ -178,13 +178,13 @@ impl Terms<'_> {
 
     /// What is paid in advance; the terms that pay it back were told before.
     pub fn advance(&mut self, advance: &Object<'_>, block: &mut Block, unit: Option<&str>) -> Result<(), Fault> {
-        let mut paid = Vec::new();
+        let mut paid: BTreeMap<String, Exact> = BTreeMap::new();
         for payment in advance.objects("paid")? {
             let Some(on) = moment(&payment, "on")? else { return payment.fault("no on") };
-            paid.push((on, payment.text("amount")?));
+            *paid.entry(on).or_default() += &exact(&payment, "amount")?;
             payment.finish()?;
         }
-        paid.sort();
+        let paid: Vec<_> = paid.into_iter().map(|(on, sum)| (on, sum.to_string())).collect();
         self.dated_sums(&paid, block, unit);
         advance.pass(&["recoup_from", "rest", "limit"]);
         advance.finish()

@@ -60,6 +60,7 @@ pub fn contract(names: &Names, contract: &Object<'_>) -> Result<Contract, Fault>
             inputs: BTreeSet::new(),
             credits: BTreeMap::new(),
             caps: BTreeMap::new(),
+            notices: BTreeMap::new(),
             payer: String::new(),
             is_amount: false,
             blocks: Vec::new(),

@@ -39,7 +39,7 @@ pub struct Declared {
     pub figures: BTreeMap<String, DeclaredFigure>,
     pub facts: BTreeMap<String, DeclaredFact>,
     /// Numbers that are set by notice, each the scenario's figure of its name.
-    pub notices: BTreeMap<String, Block>,
+    pub notices: BTreeSet<String>,
     periods: BTreeMap<String, Block>,
     units: BTreeMap<String, Option<String>>,
     /// Conversion, as the contract or one of its terms states it.
@@ -250,7 +250,6 @@ impl Declared {
             block.set_if("lasts", fact.lasts.as_deref().map(quoted));
             blocks.push(block);
         }
-        blocks.extend(self.notices.values().cloned());
         blocks
     }
 }

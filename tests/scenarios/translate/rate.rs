@@ -169,7 +169,17 @@ impl Terms<'_> {
             block.set_text("notice", &super::declared::length(&length)?);
             length.finish()?;
         }
-        self.declared.notices.insert(name.clone(), block);
+        self.declared.notices.insert(name.clone());
+        match self.notices.get(&name) {
+            Some(known) if *known != block => {
+                return rate.fault(format!("{name}: a version words a notice in one way"));
+            }
+            Some(_) => {}
+            None => {
+                self.blocks.push(block.clone());
+                self.notices.insert(name.clone(), block);
+            }
+        }
         Ok(quoted(&name))
     }
 

@@ -140,7 +140,7 @@ impl Records<'_> {
         let mut made = Vec::new();
         for contract in self.contracts {
             let declared = contract.declared.figures.iter().filter(|(_, figure)| figure.of == name);
-            let noticed = contract.declared.notices.keys().filter(|notice| **notice == name);
+            let noticed = contract.declared.notices.iter().filter(|notice| **notice == name);
             let unit = |figure: &DeclaredFigure| figure.unit.clone();
             let targets = declared.map(|(target, figure)| (target, unit(figure))).chain(noticed.map(|it| (it, None)));
             for (target, unit) in targets {

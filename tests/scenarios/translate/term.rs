@@ -23,6 +23,8 @@ pub struct Terms<'a> {
     pub credits: BTreeMap<String, Vec<String>>,
     /// By term, the cap that it shares.
     pub caps: BTreeMap<String, String>,
+    /// The notices that the version has worded, by name.
+    pub notices: BTreeMap<String, Block>,
     /// The payer of the term that is translated, and whether that is an amount.
     pub payer: String,
     pub is_amount: bool,
