@@ -257,7 +257,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let meets = meets_prices || versions.chain(periods).chain(lives).any(is_within);
         let contract = || step.agreement.head.id.clone();
         match step.agreement.head.straddling {
-            _ if !meets || !self.is_needed(step.stream, item.at) => Ok(()),
+            _ if !meets => Ok(()),
             Straddling::Refuse => {
                 Err(EngineError::Straddling { contract: contract(), item: named(&item.id), from: item.at, until })
             }

@@ -246,9 +246,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             self.check_rates(step, passing)?;
             let delta = match &step.work {
                 Work::Base(base, unit) => match self.pass_base(step, base, unit, passing) {
-                    // What no term draws on any more needs no rate.
-                    Err(EngineError::MissingFx { .. }) if !self.is_needed(step.stream, passing.at) => None,
-                    // Nor does what no term in force draws on.
+                    // What no term in force draws on needs no rate.
                     Err(error @ EngineError::MissingFx { .. }) if is_item_by_item(base) => {
                         passing.lacking.push((step.stream, error));
                         None

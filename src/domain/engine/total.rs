@@ -2,9 +2,8 @@
 
 use super::EngineError;
 use super::outcome::Lines;
-use super::plan::{Step, StreamId, StreamName, Work};
+use super::plan::{Step, StreamId, Work};
 use super::run::Engine;
-use super::state::StreamState;
 use crate::domain::contract::measure::{Base, BelowZero};
 use crate::domain::ids::TermId;
 use crate::domain::money::Exact;
@@ -71,26 +70,6 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
         }
         found
-    }
-
-    /// Whether a term that draws on a stream, in whichever version and through whatever stands between, is in force at
-    /// an instant or later: what counts before its term begins may be asked for then.
-    pub(super) fn is_needed(&self, stream: StreamId, at: Instant) -> bool {
-        let mut drawing = BTreeSet::from([stream]);
-        for epoch in &self.plan.epochs {
-            for step in epoch.steps.iter().chain(&epoch.counting).chain(&epoch.spending) {
-                if step.after.iter().any(|of| drawing.contains(of)) {
-                    drawing.insert(step.stream);
-                }
-            }
-        }
-        let is_over = |state: &StreamState| state.stretches.iter().all(|stretch| stretch.span.end <= at);
-        drawing.into_iter().any(|it| match &self.plan.streams[it].name {
-            StreamName::Term(_) => !self.streams.get(it.place()).is_none_or(is_over),
-            // By its name anything may ask for it.
-            StreamName::Gauge(_) => true,
-            StreamName::Base(..) | StreamName::Figure(..) | StreamName::Amount(_) => false,
-        })
     }
 }
 
