@@ -348,7 +348,7 @@ async fn append_version(conn: &mut PgConnection, new: &NewVersion, at: Instant) 
             RightKind::First { .. } | RightKind::Only(_) => &of_version,
         };
         let named = (&right.id, right.kind.name(), &right.clause);
-        append_term(&mut *conn, version, number, named, parties, (right.from, right.end)).await?;
+        append_term(&mut *conn, version, number, named, parties, right.life.dates()).await?;
     }
     Ok(())
 }

@@ -121,7 +121,7 @@ fn check_versions(contract: &Contract) -> Result<(), CheckError> {
     for (index, version) in contract.versions.iter().enumerate() {
         let number = version.number;
         let terms = version.terms.iter().map(|term| (&term.id, term.life.dates()));
-        let rights = version.rights.iter().map(|right| (&right.id, (right.from, right.end)));
+        let rights = version.rights.iter().map(|right| (&right.id, right.life.dates()));
         let Some(begins) = contract.begins() else { continue };
         for (term, (from, end)) in terms.chain(rights) {
             if let Some(end) = end.filter(|end| *end <= begins) {

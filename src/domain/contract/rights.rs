@@ -2,6 +2,8 @@
 
 use super::Version;
 use super::selector::{Attribute, Values, in_words, overlap};
+use super::term::Life;
+use super::window::Moment;
 use super::{Assumption, Clause, Contract};
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, ProductId, TermId};
 use crate::domain::names::names;
@@ -20,12 +22,7 @@ pub struct Right {
     pub clause: Clause,
     pub kind: RightKind,
     pub products: Vec<ProductId>,
-    /// Inclusive; absent: while its version is in force.
-    pub from: Option<Instant>,
-    /// Exclusive.
-    pub end: Option<Instant>,
-    /// The fact that ends it.
-    pub until: Option<DefinedTerm>,
+    pub life: Life,
     pub on_breach: OnBreach,
     /// What in it is not official.
     pub assumptions: Vec<Assumption>,
@@ -130,11 +127,16 @@ impl fmt::Display for RightKind {
 }
 
 impl Right {
-    /// Whether its own dates and its fact, where it happened at `ended_at`, leave it in force.
-    fn in_force(&self, at: Instant, ended_at: Option<Instant>) -> bool {
-        self.from.is_none_or(|from| from <= at)
-            && self.end.is_none_or(|end| at < end)
-            && ended_at.is_none_or(|end| at < end)
+    /// From when until when its own dates and facts leave it in force; nothing before a fact that it waits for.
+    fn own_span(&self, contract: &Contract, facts: &[Fact]) -> Span {
+        let instant = |moment: &Moment| match moment {
+            Moment::At(at) => Some(*at),
+            Moment::Fact(name) => first_fact(facts, &contract.head.id, name, contract.skipped(name)),
+        };
+        let never = Instant::MAX_UTC;
+        let start = self.life.from.iter().map(|it| instant(it).unwrap_or(never)).max().unwrap_or(Instant::MIN_UTC);
+        let end = self.life.until.iter().filter_map(instant).min().unwrap_or(never);
+        Span { start, end }
     }
 }
 
@@ -154,14 +156,12 @@ pub fn stretches<'a>(contract: &'a Contract, id: &TermId, facts: &[Fact], within
         version.right(id).map(|right| (version.number, right))
     }
     let Some(first) = contract.versions.iter().find_map(|version| stated(version, id)) else { return Vec::new() };
-    let ended_at = |right: &Right| {
-        right.until.as_ref().and_then(|it| first_fact(facts, &contract.head.id, it, contract.skipped(it)))
-    };
     let mut cuts = vec![within.start];
     for version in &contract.versions {
         cuts.push(version.effective_at);
         if let Some(right) = version.right(id) {
-            cuts.extend([right.from, right.end, ended_at(right)].into_iter().flatten());
+            let own = right.own_span(contract, facts);
+            cuts.extend([own.start, own.end]);
         }
     }
     let begin = contract.begins().map_or(within.start, |begins| begins.min(within.start));
@@ -171,7 +171,7 @@ pub fn stretches<'a>(contract: &'a Contract, id: &TermId, facts: &[Fact], within
         let now = contract.in_force(span.start).and_then(|version| stated(version, id));
         last = now.unwrap_or(last);
         let (version, right) = last;
-        let in_force = now.is_some() && right.in_force(span.start, ended_at(right));
+        let in_force = now.is_some() && right.own_span(contract, facts).contains(span.start);
         match found.last_mut().filter(|it| (it.version, it.in_force) == (version, in_force)) {
             Some(same) => same.span.end = span.end,
             None => found.push(Stretch { span, version, right, in_force }),

@@ -239,7 +239,7 @@ with_source! {
         pub products: Spanned<OneOrMore<String>>,
         pub from: Option<Spanned<RawValue>>,
         pub through: Option<Spanned<RawValue>>,
-        pub until: Option<Spanned<String>>,
+        pub until: Option<Spanned<OneOrMore<String>>>,
         #[serde(default)]
         pub on_breach: OnBreach,
     }

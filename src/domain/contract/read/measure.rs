@@ -6,12 +6,10 @@ use super::super::measure::{
 use super::super::parsed::{Parsed, unknown};
 use super::super::problem::Problem;
 use super::super::raw::{RawAbove, RawAmount, RawBase, RawFigure, RawFigureKind, RawLess, RawValue};
-use super::super::term::Life;
-use super::super::window::{Moment, WindowRule};
+use super::super::window::WindowRule;
 use super::node::NodeWant;
 use super::unit::MeasuredIn;
 use super::value::{Kind, Want};
-use super::window::Edge;
 use super::{Notes, Result, Scope, defined};
 use crate::domain::ids::DefinedTerm;
 use crate::domain::money::Exact;
@@ -231,12 +229,7 @@ impl<'a> Scope<'a> {
         if each.is_none() && (node.has_comparison() || node.has_fixed()) {
             return file.fail(&at, Problem::NoWindow);
         }
-        let from = self.begins(file, raw.from.as_ref())?;
-        let mut until = self.until(file, raw.until.as_ref())?;
-        if let Some(through) = &raw.through {
-            until.push(Moment::At(self.instant("through", file, through, Edge::Through)?));
-        }
-        let life = Life { from, until, ..Life::default() };
+        let life = self.life(file, &at, (raw.from.as_ref(), raw.through.as_ref()), raw.until.as_ref())?;
         Ok(Amount {
             name: defined(name),
             node,

@@ -24,20 +24,21 @@ impl<'a> Scope<'a> {
         let raw = spanned.get_ref();
         let mut assumptions = Vec::new();
         self.note(&format!("right {name}"), raw.provenance(), &mut assumptions);
-        let (from, end) = self.dates(&spanned.span(), raw.from.as_ref(), raw.through.as_ref())?;
         let named = Self::names(&raw.products);
         // A product that is named beside its group counts once.
         let products = self.attribute_values(self.file, &Attribute::Product, &raw.products.span(), &named)?;
         let products: BTreeSet<ProductId> = products.into_iter().map(ProductId::new).collect();
-        let until = raw.until.as_ref().map(|it| self.event_of_contract(self.file, &it.span(), it.get_ref()));
         Ok(Right {
             id: TermId::new(name),
             clause: self.file.document.clause_at(spanned.span().start),
             kind: self.right_kind(spanned)?,
             products: products.into_iter().collect(),
-            from,
-            end,
-            until: until.transpose()?,
+            life: self.life(
+                self.file,
+                &spanned.span(),
+                (raw.from.as_ref(), raw.through.as_ref()),
+                raw.until.as_ref(),
+            )?,
             on_breach: raw.on_breach,
             assumptions,
         })

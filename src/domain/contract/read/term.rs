@@ -2,17 +2,15 @@
 
 use super::super::Version;
 use super::super::measure::{Measure, Node, NodeKind};
-use super::super::parsed::Parsed;
 use super::super::problem::Problem;
 use super::super::raw::{Named, OneOrMore, RawInstalment, RawPayee, RawPoolPart, RawTail, RawTerm, RawValue};
 use super::super::rights::FactKind;
 use super::super::selector::{Filter, Values};
 use super::super::term::{IfNone, Instalment, Life, On, Payees, Tail, Term};
 use super::super::value::Table;
-use super::super::window::{Due, Moment, ProRata, WindowRule};
+use super::super::window::{Due, ProRata, WindowRule};
 use super::node::NodeWant;
 use super::value::{Kind, Want};
-use super::window::Edge;
 use super::{Notes, Result, Scope, defined, length};
 use crate::domain::ids::{DefinedTerm, PartyId, TermId};
 use crate::domain::money::Exact;
@@ -70,7 +68,7 @@ impl<'a> Scope<'a> {
             unit,
             node,
             tiers,
-            life: self.life(&at, raw)?,
+            life: self.life_of_term(&at, raw)?,
             each,
             on,
             per,
@@ -203,31 +201,16 @@ impl<'a> Scope<'a> {
         Ok(Payees::ByUsage { of, parts, if_none })
     }
 
-    fn life(&self, at: &Range<usize>, raw: &'a RawTerm) -> Result<Life> {
-        let from = self.begins(self.file, raw.from.as_ref())?;
-        let mut until = Vec::new();
-        if let Some(through) = &raw.through {
-            until.push(Moment::At(self.instant("through", self.file, through, Edge::Through)?));
-        }
-        until.extend(self.until(self.file, raw.until.as_ref())?);
+    fn life_of_term(&self, at: &Range<usize>, raw: &'a RawTerm) -> Result<Life> {
+        let dates = (raw.from.as_ref(), raw.through.as_ref());
+        let own = self.life(self.file, at, dates, raw.until.as_ref())?;
         let lasts = raw.lasts.as_ref().map(|text| length(self.file, text)).transpose()?;
         let during = raw.r#while.as_ref().map(|name| self.status_of_contract(name)).transpose()?;
         let tail = raw.tail.as_ref().map(|tail| self.tail(tail)).transpose()?;
         if lasts.is_some() && raw.through.is_some() {
             return self.file.fail(at, Problem::TwoEnds);
         }
-        let life = Life { from, until, lasts, during, tail };
-        if let (Some(from), Some(end)) = life.dates()
-            && end <= from
-        {
-            return self.file.fail(at, Problem::EndsBeforeStart { from, end });
-        }
-        Ok(life)
-    }
-
-    pub fn until(&self, file: &'a Parsed, names: Option<&'a Spanned<OneOrMore<String>>>) -> Result<Vec<Moment>> {
-        let names = names.map(Self::names).unwrap_or_default();
-        names.into_iter().map(|(at, name)| self.event_of_contract(file, &at, name).map(Moment::Fact)).collect()
+        Ok(Life { lasts, during, tail, ..own })
     }
 
     fn status_of_contract(&self, name: &Spanned<String>) -> Result<DefinedTerm> {

@@ -2,8 +2,9 @@
 
 use super::super::parsed::{Parsed, unknown};
 use super::super::problem::Problem;
-use super::super::raw::{RawOrdinals, RawPeriod, RawValue};
+use super::super::raw::{OneOrMore, RawOrdinals, RawPeriod, RawValue};
 use super::super::rights::FactKind;
+use super::super::term::Life;
 use super::super::window::{Anchor, Counting, Due, DueAfter, Moment, WindowRule};
 use super::{Result, Scope, defined};
 use crate::domain::calendar::Calendar;
@@ -96,30 +97,30 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// When something begins: at the last of several moments.
-    pub fn begins(&self, file: &'a Parsed, value: Option<&'a Spanned<RawValue>>) -> Result<Vec<Moment>> {
-        match value.map(|value| (value, value.get_ref())) {
-            None => Ok(Vec::new()),
-            Some((_, RawValue::List(moments))) => moments.iter().map(|it| self.moment("from", file, it)).collect(),
-            Some((value, _)) => Ok(vec![self.moment("from", file, value)?]),
-        }
-    }
-
-    /// When something begins, and when it ends, exclusive.
-    pub fn dates(
+    /// From when until when something is in force: it begins at the last of several moments, and ends at the first.
+    pub fn life(
         &self,
+        file: &'a Parsed,
         at: &Range<usize>,
-        from: Option<&'a Spanned<RawValue>>,
-        through: Option<&'a Spanned<RawValue>>,
-    ) -> Result<(Option<Instant>, Option<Instant>)> {
-        let from = from.map(|value| self.instant("from", self.file, value, Edge::Start)).transpose()?;
-        let end = through.map(|value| self.instant("through", self.file, value, Edge::Through)).transpose()?;
-        if let (Some(from), Some(end)) = (from, end)
-            && end <= from
-        {
-            return self.file.fail(at, Problem::EndsBeforeStart { from, end });
+        (from, through): (Option<&'a Spanned<RawValue>>, Option<&'a Spanned<RawValue>>),
+        until: Option<&'a Spanned<OneOrMore<String>>>,
+    ) -> Result<Life> {
+        let from = match from.map(|value| (value, value.get_ref())) {
+            None => Vec::new(),
+            Some((_, RawValue::List(moments))) => {
+                moments.iter().map(|it| self.moment("from", file, it)).collect::<Result<_>>()?
+            }
+            Some((value, _)) => vec![self.moment("from", file, value)?],
+        };
+        let through = through.map(|value| self.instant("through", file, value, Edge::Through).map(Moment::At));
+        let names = until.map(Self::names).unwrap_or_default();
+        let facts = names.into_iter().map(|(at, name)| self.event_of_contract(file, &at, name).map(Moment::Fact));
+        let until = through.into_iter().chain(facts).collect::<Result<_>>()?;
+        let life = Life { from, until, ..Life::default() };
+        match life.dates() {
+            (Some(from), Some(end)) if end <= from => file.fail(at, Problem::EndsBeforeStart { from, end }),
+            _ => Ok(life),
         }
-        Ok((from, end))
     }
 
     /// A fact that begins or ends something: it happens once, and is about the contract.
