@@ -1,7 +1,7 @@
 //! What a run of a scenario answers, whoever ran it: steps in order, and everything that was booked.
 
 use crate::translate::Asked;
-use apportion::domain::money::{Currency, Exact, Rounding};
+use apportion::domain::money::{Exact, Rounding};
 use apportion::domain::period::Instant;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -112,9 +112,9 @@ pub struct Listed {
 
 /// Answers what asks for nothing but rounding.
 pub fn rounded(asked: &Asked) -> Option<Answer> {
-    let Asked::Round { amounts, currency, mode } = asked else { return None };
-    let (digits, mode) = (currency.parse::<Currency>().ok()?.minor_digits(), mode_named(mode)?);
-    let round = |text: &String| Some((String::new(), text.parse::<Exact>().ok()?.round(digits, mode)));
+    let Asked::Round { amounts, digits, mode } = asked else { return None };
+    let mode = mode_named(mode)?;
+    let round = |text: &String| Some((String::new(), text.parse::<Exact>().ok()?.round(*digits, mode)));
     amounts.iter().map(round).collect::<Option<Vec<_>>>().map(Answer::Amounts)
 }
 

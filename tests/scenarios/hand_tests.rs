@@ -239,7 +239,7 @@ fn periods_and_amounts_are_exact() {
     check(json!({"hours": "720"}), period(), &["s: step 1: hours: by hand 720, found 720.5"]);
     let asked = |mode: &str| Asked::Round {
         amounts: vec!["0.5".into(), "-1.5".into(), "2.4".into()],
-        currency: "JPY".into(),
+        digits: 0,
         mode: mode.into(),
     };
     let round = |mode: &str| rounded(&asked(mode)).expect("an answer");

@@ -5,7 +5,7 @@ use crate::translate::{Asked, Translated};
 use apportion::domain::engine::allocation::allocate;
 use apportion::domain::engine::stretches::Grain;
 use apportion::domain::findings::Why;
-use apportion::domain::money::{Currency, Exact};
+use apportion::domain::money::Exact;
 use apportion::domain::restated::Mention;
 use apportion::domain::simulate::Scenario;
 use apportion::domain::simulate::answer::{self, State};
@@ -45,12 +45,11 @@ pub fn told(scenario: &Translated, ran: answer::Answers) -> Answers {
 
 /// The parts of a total that is rounded first.
 fn allocated(asked: &Asked) -> Option<Answer> {
-    let Asked::Allocate { total, names, weights, currency, mode } = asked else { return None };
-    let one = Asked::Round { amounts: vec![total.clone()], currency: currency.clone(), mode: mode.clone() };
+    let Asked::Allocate { total, names, weights, digits, mode } = asked else { return None };
+    let one = Asked::Round { amounts: vec![total.clone()], digits: *digits, mode: mode.clone() };
     let Some(Answer::Amounts(rounded)) = answers::rounded(&one) else { return None };
-    let digits = currency.parse::<Currency>().ok()?.minor_digits();
     let weights: Vec<Exact> = weights.iter().map(|it| it.parse().ok()).collect::<Option<_>>()?;
-    let parts = allocate(&rounded.first()?.1, digits, &weights)?;
+    let parts = allocate(&rounded.first()?.1, *digits, &weights)?;
     let names = names.iter().cloned().chain(std::iter::repeat(String::new()));
     Some(Answer::Amounts(names.zip(parts).collect()))
 }

@@ -122,12 +122,7 @@ impl Terms<'_> {
 
     /// The attributes of a selection; all of them must match.
     pub fn filter(&mut self, selection: &Object<'_>) -> Result<Fields, Fault> {
-        let lasts = selection.object("within")?.map(|it| length(&it)).transpose()?;
-        let picks_last = match selection.opt("touch")?.as_deref() {
-            None | Some("first") => false,
-            Some("last") => true,
-            Some(other) => return selection.fault(format!("touch \"{other}\"")),
-        };
+        let (lasts, picks_last) = introduction_of(selection)?;
         let mut fields = Vec::new();
         for key in selection.keys() {
             let attribute = match key {
@@ -164,4 +159,15 @@ impl Terms<'_> {
         selection.finish()?;
         Ok(fields)
     }
+}
+
+/// How long an introduction of a customer holds for a selection, and whether the last one counts.
+pub fn introduction_of(selection: &Object<'_>) -> Result<(Option<String>, bool), Fault> {
+    let lasts = selection.object("within")?.map(|it| length(&it)).transpose()?;
+    let picks_last = match selection.opt("touch")?.as_deref() {
+        None | Some("first") => false,
+        Some("last") => true,
+        Some(other) => return selection.fault(format!("touch \"{other}\"")),
+    };
+    Ok((lasts, picks_last))
 }

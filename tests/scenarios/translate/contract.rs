@@ -7,6 +7,7 @@ use super::term::{Terms, finish, is_amount, untranslated};
 use crate::json::{Fault, Object};
 use crate::toml_text::{Block, fenced, field, one_or_more, quoted, table};
 use apportion::domain::contract::folder::SourceFile;
+use apportion::domain::period::{local_date, parse_instant};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A contract as it was translated.
@@ -27,9 +28,15 @@ pub fn contract(names: &Names, contract: &Object<'_>) -> Result<Contract, Fault>
     head.set_if("zone", zone.as_deref().map(quoted)).set_if("currency", currency.as_deref().map(quoted));
     let versions = contract.objects("versions")?;
     let begins = versions.first().map(|first| first.opt("effective_at")).transpose()?.flatten();
-    let mut anchor: Option<String> = begins.map(|at| at.chars().take(10).collect());
+    let tz: Option<chrono_tz::Tz> = zone.as_deref().and_then(|zone| zone.parse().ok());
+    let mut anchor = begins.map(|at| match (parse_instant(&at), tz) {
+        (Ok(at), Some(zone)) => local_date(at, zone).to_string(),
+        _ => at,
+    });
+    let mut unit = None;
     if let Some(period) = contract.object("period")? {
         let window = declared.window(&period.text("unit")?, &period, anchor.as_deref())?;
+        unit = Some(window.clone());
         anchor = period.opt("anchor")?.or(anchor);
         period.pass(&["first_day", "dates"]);
         period.finish()?;
@@ -57,6 +64,7 @@ pub fn contract(names: &Names, contract: &Object<'_>) -> Result<Contract, Fault>
             contract: id.clone(),
             currency: currency.clone(),
             anchor: anchor.clone(),
+            period: unit.clone(),
             inputs: BTreeSet::new(),
             credits: BTreeMap::new(),
             caps: BTreeMap::new(),
@@ -78,8 +86,7 @@ pub fn contract(names: &Names, contract: &Object<'_>) -> Result<Contract, Fault>
         text.push_str(&format!("\n## Definitions\n\n{}", fenced(&blocks)));
     }
     files.insert(0, SourceFile { path: format!("contracts/{id}/contract.md"), text });
-    let zone = zone.and_then(|zone| zone.parse().ok());
-    Ok(Contract { id, zone, declared, files })
+    Ok(Contract { id, zone: tz, declared, files })
 }
 
 fn version(mut terms: Terms<'_>, version: &Object<'_>) -> Result<String, Fault> {
@@ -225,15 +232,7 @@ fn right(terms: &mut Terms<'_>, right: &Object<'_>) -> Result<Block, Fault> {
     let products = right.texts("products")?;
     let products = if products == ["all"] { vec!["all-products".to_owned()] } else { products };
     block.set("products", one_or_more(&products));
-    match (moment(right, "from")?, right.opt("starts_at")?) {
-        (Some(_), Some(_)) | (None, Some(_)) => return right.fault("a right of the language begins at a date"),
-        (from, None) => block.set_if("from", from),
-    };
-    block.set_if("through", moment(right, "through")?);
-    if let Some(fact) = right.opt("ends_at")? {
-        let fact = terms.declared.fact(terms.names, &fact, false);
-        block.set_text("until", &fact);
-    }
+    terms.life(right, &mut block)?;
     block.set_if("on_breach", right.opt("consequence")?.as_deref().map(quoted));
     right.pass(&["clause"]);
     finish(right, &mut block)?;

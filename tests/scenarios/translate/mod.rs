@@ -46,7 +46,7 @@ pub fn translate(json: &Value) -> Result<Translated, Fault> {
     files.push(register::rates(&scenario)?);
     files.extend(contracts.iter().flat_map(|contract| contract.files.iter().cloned()));
     files.push(records::records(&names, &contracts, &scenario)?);
-    let (steps, asked) = steps::steps(&scenario)?;
+    let (steps, asked) = steps::steps(&names, &scenario)?;
     files.push(steps);
     let (name, description) = (scenario.opt("name")?, scenario.opt("description")?);
     scenario.pass(&["case"]);

@@ -1,6 +1,6 @@
 //! Terms of money: who, when, of what, and which one way to yield.
 
-use super::base::Written;
+use super::base::{Written, introduction_of};
 use super::declared::{Declared, length, moment};
 use super::names::Names;
 use super::rate::{Number, Rated};
@@ -17,6 +17,8 @@ pub struct Terms<'a> {
     pub currency: Option<String>,
     /// From which date contract years count where nothing else says.
     pub anchor: Option<String>,
+    /// The window by which is settled.
+    pub period: Option<String>,
     /// Terms that are only inputs of others.
     pub inputs: BTreeSet<String>,
     /// By term, what it pays back first.
@@ -155,9 +157,13 @@ impl Terms<'_> {
     /// The attributes whose values have counters of their own.
     fn per(&mut self, term: &Object<'_>) -> Result<Vec<String>, Fault> {
         let named = term.texts("group_by")?;
+        let introduction = introduction(term)?;
         let found = named.iter().map(|name| match self.names.attribute(name) {
             Some(attribute) => Ok(attribute),
-            None if name == "introduced_by" => Ok(self.declared.introduction(None, false)),
+            None if name == "introduced_by" => {
+                let (lasts, picks_last) = introduction.clone();
+                Ok(self.declared.introduction(lasts, picks_last))
+            }
             None => term.fault(format!("group_by: unknown attribute \"{name}\"")),
         });
         found.collect()
@@ -250,7 +256,8 @@ impl Terms<'_> {
             Some("customers" | "earlier_customers") => fields.push(field("of", quoted("earlier customers"))),
             Some("introduced" | "introductions") => {
                 let payee = term.text("payee")?;
-                let introduced = self.declared.introduction(None, false);
+                let (lasts, picks_last) = introduction(term)?;
+                let introduced = self.declared.introduction(lasts, picks_last);
                 fields.push(field("of", quoted("all")));
                 fields.push(field("where", table(&[field(&introduced, quoted(&payee))])));
             }
@@ -307,12 +314,18 @@ impl Terms<'_> {
         let Some(base) = term.object("base")? else { return term.fault("no way to yield that the README names") };
         let is_units = !base.objects("quantities")?.is_empty();
         let edge_in = if is_units { None } else { unit };
-        // A stated baseline is a threshold, unless it is cut or says what holds below zero.
+        let baseline = term.object("baseline")?;
+        let of_period = baseline.as_ref().map(|it| self.is_of_period(it)).transpose()?.unwrap_or_default();
+        // Over more than one settlement period a stated baseline is a threshold, unless it is cut or says what holds below
+        // zero: only a threshold goes on from one to the next.
         let is_whole = |baseline: &Object<'_>| {
             let is_cut = baseline.opt("partial").is_ok_and(|it| it.is_some_and(|it| it != "full"));
-            baseline.has("amount") && !baseline.has("below_zero") && !is_cut
+            baseline.has("amount")
+                && !baseline.has("below_zero")
+                && !is_cut
+                && (!of_period || is_units || !per.is_empty())
         };
-        let stated = term.object("baseline")?.filter(is_whole);
+        let stated = baseline.filter(is_whole);
         let above = match &stated {
             Some(baseline) => Some(self.stated_baseline(baseline, edge_in, per)?),
             None => self.threshold(term, edge_in, per)?,
@@ -347,10 +360,30 @@ impl Terms<'_> {
         blocks.finish()
     }
 
+    /// Whether a baseline is of each settlement period by itself.
+    fn is_of_period(&mut self, baseline: &Object<'_>) -> Result<bool, Fault> {
+        let window = baseline.opt("per")?.or(baseline.opt("reset")?).unwrap_or_else(|| "period".to_owned());
+        let window = self.declared.window(&window, baseline, self.anchor.as_deref())?;
+        Ok(!baseline.has("counts_from") && (window == "period" || Some(window) == self.period))
+    }
+
     fn own_base(&mut self, term: &Object<'_>, above: Option<String>) -> Result<Written, Fault> {
         let Some(base) = term.object("base")? else { return term.fault("no base") };
         self.base(&format!("{} base", term.text("id")?), &base, above)
     }
+}
+
+/// How long an introduction of a customer holds, and whether the last one counts, as the base of a term says.
+fn introduction(term: &Object<'_>) -> Result<(Option<String>, bool), Fault> {
+    let Some(base) = term.object("base")? else { return Ok((None, false)) };
+    for key in ["charges", "quantities"] {
+        for selection in base.objects(key)? {
+            if selection.has("introduced_by") {
+                return introduction_of(&selection);
+            }
+        }
+    }
+    Ok((None, false))
 }
 
 pub fn exact(object: &Object<'_>, key: &str) -> Result<apportion::domain::money::Exact, Fault> {
