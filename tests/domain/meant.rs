@@ -1,8 +1,7 @@
 //! What the language refuses as it would mean nothing where it stands, and what is right instead, worked out by hand.
 
 use crate::language::{accept, read_with, term};
-use apportion::domain::contract::folder::{SourceFile, read_folder};
-use apportion::domain::simulate::examples::run_examples;
+use crate::worked;
 
 #[track_caller]
 fn refused(block: &str, problem: &str) {
@@ -17,43 +16,11 @@ fn instead(fields: &str, problem: &str, right: &str) {
     accept(&term(right));
 }
 
-const REGISTER: &str = "# Register\n\n```toml\n[party]\nlab.name = \"Lab\"\nms.name = \"Cloud\"\n[cloud.azure]\noperator = \"ms\"\n\
-                        [product.api]\nmaker = \"lab\"\n[product.chat]\nmaker = \"lab\"\n```\n";
-
-const HEAD: &str = r#"# Agreement
-
-```toml
-[contract]
-id = "main"
-zone = "UTC"
-currency = "USD"
-period = "month"
-rounding = "half_up"
-negative = "carry"
-pro_rata = "full"
-
-[version]
-number = 1
-effective = 2026-01-01
-
-[base.Sales]
-select = { charges = { seller = "lab" } }
-"#;
-
 /// Runs a contract with an example; `fee` is a term of the lab that pays the cloud.
 #[track_caller]
 fn right(blocks: &str, given: &str, expect: &str) {
     let blocks = blocks.replace("[term.fee]", "[term.fee]\npayer = \"lab\"\npayee = \"ms\"");
-    let text = format!(
-        "{HEAD}\n{blocks}\n```\n\n## Example: by hand\n\n| given | at | amount | seller | product |\n\
-         | --- | --- | --- | --- | --- |\n{given}\n\n| expect | period | amount |\n| --- | --- | --- |\n{expect}\n"
-    );
-    let file = |path: &str, text: &str| SourceFile { path: path.to_owned(), text: text.to_owned() };
-    let folder = read_folder(&[file("register.md", REGISTER), file("main.md", &text)]);
-    let figures = run_examples(&folder.unwrap_or_else(|errors| panic!("{errors}")));
-    assert_eq!(figures.len(), expect.trim().lines().count());
-    let wrong: Vec<String> = figures.iter().filter(|it| !it.is_right).map(ToString::to_string).collect();
-    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+    worked::right(&[], &blocks, given, expect);
 }
 
 const SEATS: &str = "[figure.Seats]\nunit = \"number\"\nkind = \"level\"\nmissing = \"zero\"\n\n";

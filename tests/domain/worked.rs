@@ -1,7 +1,7 @@
 //! Small agreements with examples worked out by hand: levels that are counted, sums that are owed on a day.
 
 use apportion::domain::contract::folder::{SourceFile, read_folder};
-use apportion::domain::simulate::examples::run_examples;
+use apportion::domain::simulate::examples::{Figure, run_examples};
 
 pub const REGISTER: &str = r#"# Register
 
@@ -9,6 +9,12 @@ pub const REGISTER: &str = r#"# Register
 [party]
 lab.name = "Lab"
 ms.name = "Cloud"
+[cloud.azure]
+operator = "ms"
+[product.api]
+maker = "lab"
+[product.chat]
+maker = "lab"
 ```
 "#;
 
@@ -58,30 +64,41 @@ of = "Sales"
     SourceFile { path: format!("{id}.md"), text }
 }
 
+/// Cells that a row leaves out at its end are empty.
 pub fn example(given: &str, expect: &str) -> String {
     format!(
-        "## Example: by hand\n\n| given | at | amount | seller |\n| --- | --- | --- | --- |\n{given}\n\n\
+        "## Example: by hand\n\n| given | at | amount | seller | product |\n| --- | --- | --- | --- | --- |\n{given}\n\n\
          | expect | period | amount |\n| --- | --- | --- |\n{expect}\n"
     )
 }
 
-/// What is told of the rows of an example that are wrong.
+/// The rows that examples expect, as they came out.
+#[track_caller]
+fn figures(files: &[SourceFile]) -> Vec<Figure> {
+    let register = SourceFile { path: "register.md".to_owned(), text: REGISTER.to_owned() };
+    let files: Vec<SourceFile> = [register].into_iter().chain(files.to_vec()).collect();
+    let figures = run_examples(&read_folder(&files).unwrap_or_else(|errors| panic!("{errors}")));
+    assert!(!figures.is_empty());
+    figures
+}
+
+/// What is told of the rows that are wrong.
+fn told(figures: &[Figure]) -> Vec<String> {
+    figures.iter().filter(|it| !it.is_right).map(ToString::to_string).collect()
+}
+
 #[track_caller]
 fn wrong(others: &[SourceFile], blocks: &str, given: &str, expect: &str) -> Vec<String> {
     let example = example(given, expect);
     let files: Vec<SourceFile> = [contract("main", blocks, &example)].into_iter().chain(others.to_vec()).collect();
-    run(&files)
+    let figures = figures(&files);
+    assert_eq!(figures.len(), expect.trim().lines().count(), "rows that are compared");
+    told(&figures)
 }
 
-/// What is told of the rows of examples that are wrong.
 #[track_caller]
-pub fn run(files: &[SourceFile]) -> Vec<String> {
-    let register = SourceFile { path: "register.md".to_owned(), text: REGISTER.to_owned() };
-    let files: Vec<SourceFile> = [register].into_iter().chain(files.to_vec()).collect();
-    let folder = read_folder(&files).unwrap_or_else(|errors| panic!("{errors}"));
-    let figures = run_examples(&folder);
-    assert!(!figures.is_empty());
-    figures.iter().filter(|it| !it.is_right).map(ToString::to_string).collect()
+fn run(files: &[SourceFile]) -> Vec<String> {
+    told(&figures(files))
 }
 
 #[track_caller]
