@@ -115,6 +115,17 @@ impl Table {
         found
     }
 
+    /// Whether some row of it is of certain windows. Asked at every item, so nothing is gathered.
+    pub fn tells_windows_apart(&self) -> bool {
+        self.rows.iter().any(|row| {
+            let within = match &row.is {
+                Cell::Table(table) | Cell::Tiered { table, .. } => table.tells_windows_apart(),
+                Cell::Number(_) | Cell::Nothing | Cell::Measured(_) | Cell::Noticed(_) => false,
+            };
+            within || row.when.iter().any(|it| matches!(it, Condition::Windows { .. }))
+        })
+    }
+
     /// The values in it that are set by notice.
     pub fn notices(&self) -> Vec<&Notice> {
         let mut found: Vec<&Notice> = Vec::new();

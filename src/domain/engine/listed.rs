@@ -30,10 +30,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// The term in force that a step is, or one that draws on it.
     fn in_force_with(&self, step: &'a Step<'a>, at: Instant) -> Option<&'a TermId> {
         match &step.work {
-            Work::Term(term) => {
-                let state = self.streams.get(step.stream.place())?;
-                state.stretches.iter().any(|stretch| stretch.span.contains(at)).then_some(&term.id)
-            }
+            Work::Term(term) => self.streams.get(step.stream.place())?.stretch_at(at).map(|_| &term.id),
             Work::Amount(_) | Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => {
                 self.drawing(self.steps(), step.stream, at).into_iter().next()
             }

@@ -73,7 +73,7 @@ pub(super) fn read_by_values<'a>(work: &Work<'a>, version: &'a Version) -> Vec<&
 }
 
 /// Whether a measure is a figure that is looked up where it is needed: a level, or what a level of tiers reads.
-pub(super) fn is_looked_up(measure: &Measure, version: &Version, work: &Work<'_>) -> bool {
+pub(super) fn is_read_where_needed(measure: &Measure, version: &Version, work: &Work<'_>) -> bool {
     if !matches!(measure, Measure::Figure(_)) {
         return false;
     }

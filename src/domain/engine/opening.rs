@@ -6,7 +6,7 @@ use super::leaf::ItemLeaves;
 use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::{Step, StreamId, Work};
 use super::run::Engine;
-use super::state::{CapInForce, CapKey, Deltas, Passing, StreamState, Waiting};
+use super::state::{CapInForce, CapKey, Deltas, Passing, Waiting};
 use super::term::Wanted;
 use crate::domain::contract::term::{Excess, On, Term};
 use crate::domain::money::Exact;
@@ -106,8 +106,8 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     /// What waits lapses with its term, also where that comes back later.
     pub(super) fn drop_waiting(&mut self, step: &Step<'a>, end: Instant) {
-        let goes_on = |state: &StreamState| state.stretches.iter().any(|stretch| stretch.span.contains(end));
-        if !self.streams.get(step.stream.place()).is_some_and(goes_on) {
+        let goes_on = self.streams.get(step.stream.place()).and_then(|state| state.stretch_at(end));
+        if goes_on.is_none() {
             for cap in self.caps.values_mut() {
                 drop(cap.state.drain(|waiting| waiting.stream == step.stream));
             }
@@ -128,8 +128,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         for step in self.steps() {
             let Work::Term(term) = &step.work else { continue };
             let (Some(on), Some(node)) = (&term.on, &term.node) else { continue };
-            let stretches = self.streams.get(step.stream.place()).map(|state| state.stretches.as_slice());
-            let is_in_force = |at| stretches.into_iter().flatten().any(|stretch| stretch.span.contains(at));
+            let state = self.streams.get(step.stream.place());
+            let is_in_force = |at| state.is_some_and(|state| state.stretch_at(at).is_some());
             if !is_in_force(at) {
                 continue;
             }

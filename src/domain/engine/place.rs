@@ -4,14 +4,14 @@ use super::life::{calendar, instant};
 use super::outcome::Lines;
 use super::plan::{Step, Work};
 use super::run::Engine;
-use crate::domain::contract::value::{Condition, Table};
+use crate::domain::contract::value::Table;
 use crate::domain::contract::window::Counting;
 use crate::domain::period::{Instant, local_date};
 
 impl<'a, L: Lines> Engine<'a, L> {
     /// The place of the window in which an item lies, where a table asks for it. It changes at boundaries alone.
     pub(super) fn place_at_item(&self, step: &Step<'a>, table: &Table, at: Instant) -> Option<u32> {
-        if !table.all_conditions().iter().any(|it| matches!(it, Condition::Windows { .. })) {
+        if !table.tells_windows_apart() {
             return None;
         }
         let each = match &step.work {
@@ -35,7 +35,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// Whether a term goes on after its end then, without what it guarantees.
     pub(super) fn is_in_tail(&self, step: &Step<'a>, at: Instant) -> bool {
         let state = self.streams.get(step.stream.place());
-        state.is_some_and(|state| state.stretches.iter().any(|it| it.is_tail && it.span.contains(at)))
+        state.and_then(|state| state.stretch_at(at)).is_some_and(|stretch| stretch.is_tail)
     }
 
     /// When a term began that is in force at an instant: its tail goes on in the windows of what it follows.

@@ -6,7 +6,7 @@
 use super::EngineError;
 use super::arena::{Arena, Id};
 use super::life::versions_in_force;
-use super::mentions::{counts_from, is_looked_up, measures, read_by_values};
+use super::mentions::{counts_from, is_read_where_needed, measures, read_by_values};
 use super::once::once_terms;
 use super::order::in_file_order;
 use super::window::is_of_window;
@@ -358,7 +358,7 @@ impl<'a> Layout<'a, '_> {
         let unit = unit_of(&work, agreement);
         let mut inputs = Vec::new();
         for measure in measures(&work) {
-            if !is_looked_up(measure, version, &work) {
+            if !is_read_where_needed(measure, version, &work) {
                 inputs.extend(self.measure(place, measure, &unit)?.map(|stream| (measure, stream)));
             }
         }

@@ -57,6 +57,13 @@ pub(super) struct StreamState {
     pub customers: BTreeSet<String>,
 }
 
+impl StreamState {
+    /// Of a term: by which of its stretches it is in force at an instant.
+    pub fn stretch_at(&self, at: Instant) -> Option<&Stretch> {
+        self.stretches.iter().find(|stretch| stretch.span.contains(at))
+    }
+}
+
 /// What a stream has come to for one set of values.
 #[derive(Default)]
 pub(super) struct Group {

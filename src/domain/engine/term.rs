@@ -138,7 +138,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let Some(state) = self.streams.get(step.stream.place()) else { return false };
         let customer = state.has_earlier_customers.then_some(&Attribute::Customer);
         let customer = customer.and_then(|name| self.attribute(step, passing.attributes, at, name)).map(str::to_owned);
-        let Some(stretch) = state.stretches.iter().find(|stretch| stretch.span.contains(at)) else { return false };
+        let Some(stretch) = state.stretch_at(at) else { return false };
         match (&term.life.tail, stretch.is_tail) {
             (Some(Tail { of, filter, .. }), true) => {
                 let is_earlier = customer.is_some_and(|customer| state.customers.contains(&customer));

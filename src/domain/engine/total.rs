@@ -55,10 +55,8 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     /// The terms in force that draw on a stream, by themselves or through bases and amounts.
     pub(super) fn drawing(&self, steps: &[Step<'a>], stream: StreamId, at: Instant) -> BTreeSet<&'a TermId> {
-        let is_in_force = |step: &Step<'a>| {
-            let state = self.streams.get(step.stream.place());
-            state.is_some_and(|state| state.stretches.iter().any(|stretch| stretch.span.contains(at)))
-        };
+        let is_in_force =
+            |step: &Step<'a>| self.streams.get(step.stream.place()).is_some_and(|state| state.stretch_at(at).is_some());
         let mut found = BTreeSet::new();
         for step in steps.iter().filter(|step| step.streams().any(|of| of == stream)) {
             match &step.work {
