@@ -4,6 +4,8 @@ use super::FileReader;
 use super::rows::{OpenError, Rows, too_long};
 use crate::sources::{Columns, Decoded, Reader};
 use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta};
+use num_bigint::BigInt;
+use num_traits::Signed;
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType};
@@ -258,7 +260,7 @@ fn integer(column: &ColumnDescriptor, signed: i64, unsigned: u64) -> Cell {
             let date = TimeDelta::try_days(signed).and_then(|days| NaiveDate::default().checked_add_signed(days));
             date.map_or_else(|| text(&signed), |date| text(&date))
         }
-        (_, ConvertedType::DECIMAL) => decimal(signed.into(), column.type_scale()),
+        (_, ConvertedType::DECIMAL) => decimal(&signed.into(), column.type_scale()),
         (_, ConvertedType::UINT_8 | ConvertedType::UINT_16 | ConvertedType::UINT_32 | ConvertedType::UINT_64) => {
             text(&unsigned)
         }
@@ -278,26 +280,18 @@ fn of_bytes(column: &ColumnDescriptor, bytes: ByteArray) -> Cell {
     if column.logical_type_ref() == Some(&LogicalType::Uuid) {
         return Uuid::from_slice(bytes.data()).map_or(Cell::Bytes(bytes), |uuid| text(&uuid));
     }
-    let is_decimal = column.converted_type() == ConvertedType::DECIMAL;
-    match wide(bytes.data()).filter(|_| is_decimal) {
-        Some(number) => decimal(number, column.type_scale()),
-        None => Cell::Bytes(bytes),
+    match column.converted_type() == ConvertedType::DECIMAL && !bytes.is_empty() {
+        true => decimal(&BigInt::from_signed_bytes_be(bytes.data()), column.type_scale()),
+        false => Cell::Bytes(bytes),
     }
 }
 
-/// A big-endian number in two's complement, if it has at most 16 bytes.
-fn wide(bytes: &[u8]) -> Option<i128> {
-    let sign = if bytes.first()? & 0x80 == 0 { 0 } else { 0xff };
-    let mut whole = [sign; 16];
-    whole.get_mut(16_usize.checked_sub(bytes.len())?..)?.copy_from_slice(bytes);
-    Some(i128::from_be_bytes(whole))
-}
-
-fn decimal(number: i128, scale: i32) -> Cell {
+/// A decimal of any width.
+fn decimal(number: &BigInt, scale: i32) -> Cell {
     let scale = usize::try_from(scale).unwrap_or(0);
-    let digits = format!("{:0>width$}", number.unsigned_abs(), width = scale.saturating_add(1));
+    let digits = format!("{:0>width$}", number.magnitude(), width = scale.saturating_add(1));
     let (whole, fraction) = digits.split_at(digits.len().saturating_sub(scale));
-    let sign = if number < 0 { "-" } else { "" };
+    let sign = if number.is_negative() { "-" } else { "" };
     Cell::Text(if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") })
 }
 
@@ -307,10 +301,11 @@ mod tests {
 
     #[test]
     fn decimals_keep_their_digits() {
-        let told = |number, scale| String::from_utf8(decimal(number, scale).bytes().to_vec()).expect("a text");
-        assert_eq!([told(12_345, 3), told(-5, 2), told(0, 0), told(-70, 0)], ["12.345", "-0.05", "0", "-70"]);
-        assert_eq!(wide(&[0xff, 0x00]), Some(-256));
-        assert_eq!(wide(&[0x00, 0xff]), Some(255));
-        assert_eq!((wide(&[0; 17]), wide(&[])), (None, None));
+        let told = |number: i64, scale| String::from_utf8(decimal(&number.into(), scale).bytes().to_vec());
+        let expected = ["12.345", "-0.05", "0", "-70"].map(|it| Ok(it.to_owned()));
+        assert_eq!([told(12_345, 3), told(-5, 2), told(0, 0), told(-70, 0)], expected);
+        // Wider than any integer of the machine.
+        let wide = BigInt::from_signed_bytes_be(&[[0xff].as_slice(), &[0; 17]].concat());
+        assert_eq!(decimal(&wide, 2).bytes(), b"-871122859317602466466238995025326621327.36".as_slice());
     }
 }
