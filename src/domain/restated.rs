@@ -19,6 +19,7 @@ pub struct Standing {
     pub records: Vec<Record>,
     /// Other content under a known id: it never counts by itself.
     pub conflicts: Vec<Mention>,
+    /// First those that were refused when they were taken, in their order.
     pub rejected: Vec<Rejected>,
     /// Corrections and voids whose event is not known yet.
     pub waiting: Vec<Waiting>,

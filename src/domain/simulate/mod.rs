@@ -36,7 +36,7 @@ use super::fx::FxRate;
 use super::price::RecordedPrice;
 use crate::domain::entry::Entry;
 use path::Paths;
-use read::Place;
+use read::FileLine;
 use step::Step;
 
 /// A history, and the questions and settlements to be made of it, in order, against one set of books.
@@ -51,7 +51,7 @@ pub struct Scenario {
     /// Usage and records, in the order of the files.
     pub entries: Vec<Entry>,
     /// Where each entry stands, as far as it was read of a file.
-    places: Vec<Place>,
+    places: Vec<FileLine>,
     pub steps: Vec<Step>,
     /// What the volumes that are known are multiplied with.
     volumes: Option<Paths>,

@@ -16,12 +16,12 @@ use std::fmt;
 
 /// A line of a file of a scenario.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Place {
+pub struct FileLine {
     pub path: String,
     pub line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FileLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.path, self.line)
     }
@@ -138,7 +138,7 @@ struct Reader {
 
 impl Reader {
     fn fail(&mut self, part: &Part, line: usize, problem: ScenarioProblem) {
-        let Place { path, line } = place(part, line);
+        let FileLine { path, line } = place(part, line);
         self.errors.push(ScenarioError { path, line, problem });
     }
 
@@ -222,7 +222,7 @@ impl Reader {
         for entry in in_order {
             first.entry(&entry.id).or_insert(entry);
         }
-        for (entry, Place { path, line }) in self.scenario.entries.iter().zip(&self.scenario.places) {
+        for (entry, FileLine { path, line }) in self.scenario.entries.iter().zip(&self.scenario.places) {
             let What::Correction { target } = &entry.what else { continue };
             let id = EventId { source: entry.id.source.clone(), id: target.clone() };
             let Some(corrected) = first.get(&id) else { continue };
@@ -237,8 +237,8 @@ impl Reader {
     }
 }
 
-fn place(part: &Part, line: usize) -> Place {
-    Place { path: part.shown.clone(), line: part.lines_above.saturating_add(line) }
+fn place(part: &Part, line: usize) -> FileLine {
+    FileLine { path: part.shown.clone(), line: part.lines_above.saturating_add(line) }
 }
 
 /// The lines that are not empty, with their numbers.

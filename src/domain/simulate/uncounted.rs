@@ -2,7 +2,7 @@
 
 use super::Scenario;
 use super::known::recorded_by;
-use super::read::Place;
+use super::read::FileLine;
 use crate::domain::contract::Contract;
 use crate::domain::contract::problem::{nearest, there_is};
 use crate::domain::contract::records::{RecordProblem, check_record};
@@ -25,14 +25,14 @@ pub struct Uncounted {
     pub id: EventId,
     pub recorded_at: Instant,
     /// Where it stands in the scenario's files.
-    pub place: Option<Place>,
-    pub outcome: Outcome,
+    pub place: Option<FileLine>,
+    pub outcome: UncountedOutcome,
     pub why: String,
 }
 
 names! {
     /// What became of an entry that does not count.
-    Outcome as "outcome of an entry" {
+    UncountedOutcome as "outcome of an entry" {
         /// Its id is known with other content, which stands.
         Conflict = "conflict",
         /// It can have no effect.
@@ -61,13 +61,13 @@ pub fn uncounted(scenario: &Scenario, contracts: &[Contract], register: &Registe
                 let stands = stands.map(|place| format!(" at {place}")).unwrap_or_default();
                 found.add(
                     place,
-                    Outcome::Conflict,
+                    UncountedOutcome::Conflict,
                     format!("its id is known{stands} with other content, which stands"),
                 );
             }
             Taking::Rejected(reason) => {
                 rejected_at_once = rejected_at_once.saturating_add(1);
-                found.add(place, Outcome::Rejected, reason.to_string());
+                found.add(place, UncountedOutcome::Rejected, reason.to_string());
             }
         }
     }
@@ -77,25 +77,26 @@ pub fn uncounted(scenario: &Scenario, contracts: &[Contract], register: &Registe
             found.add(*place, outcome, why);
         }
     };
+    // Those that were told above come first.
     for it in rejected.iter().skip(rejected_at_once) {
-        add(&it.what.id, Outcome::Rejected, it.reason.to_string());
+        add(&it.what.id, UncountedOutcome::Rejected, it.reason.to_string());
     }
     for it in &naming {
-        add(&it.what.id, Outcome::Waits, format!("for {}, which is not known", it.waits_for));
+        add(&it.what.id, UncountedOutcome::Waits, format!("for {}, which is not known", it.waits_for));
     }
     for event in &usage {
         if let Some(why) = unresolved(&event.content, register) {
-            add(&event.id, Outcome::Unresolved, why);
+            add(&event.id, UncountedOutcome::Unresolved, why);
         }
     }
     for record in &records {
         if let Some(problem) = unawaited(record, contracts, register) {
-            add(&record.id, Outcome::Unawaited, problem.to_string());
+            add(&record.id, UncountedOutcome::Unawaited, problem.to_string());
         }
     }
     let usage = usage.iter().map(|it| (&it.id, &it.content)).collect();
     for (id, waits_for) in waiting(&records, &usage, register) {
-        add(id, Outcome::Waits, format!("for {waits_for}"));
+        add(id, UncountedOutcome::Waits, format!("for {waits_for}"));
     }
     found.all.sort_by_key(|(place, it)| (it.recorded_at, *place));
     // Of what no agreement asks for it is not told as well what it would wait for.
@@ -110,7 +111,7 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    fn add(&mut self, place: usize, outcome: Outcome, why: String) {
+    fn add(&mut self, place: usize, outcome: UncountedOutcome, why: String) {
         let Some(entry) = self.scenario.entries.get(place) else { return };
         self.all.push((
             place,
@@ -155,7 +156,14 @@ fn unawaited(record: &Record, contracts: &[Contract], register: &Register) -> Op
         RecordProblem::UnknownName { .. }
         | RecordProblem::UnknownDeployment { .. }
         | RecordProblem::UnknownProduct { .. } => is_fact,
-        _ => false,
+        RecordProblem::OtherParty { .. }
+        | RecordProblem::OtherUnit { .. }
+        | RecordProblem::OtherNamed { .. }
+        | RecordProblem::Overlap { .. }
+        | RecordProblem::DeductionCurrency { .. }
+        | RecordProblem::EventUntil { .. }
+        | RecordProblem::OtherSubject { .. }
+        | RecordProblem::NoSubject { .. } => false,
     };
     never_counts.then_some(problem)
 }
