@@ -79,7 +79,7 @@ fn wrong_versions_are_refused_with_their_place() {
     );
     check(version, "Revenue share\n", "Revenue share\n\n    [term.x]\n    rate = \"1%\"\n", &["indented code"]);
     check(version, "# Version 3", "\0# Version 3", &["NUL"]);
-    check(version, "number = 3", "number = 2", &["two versions with the number 2"]);
+    check(version, "number = 3", "number = 2", &["has the number of another version"]);
     check(version, "contract = \"microsoft-openai\"", "contract = \"microsoft\"", &["no file of the folder states"]);
     check(
         version,

@@ -44,12 +44,12 @@ of = "Sales"
 
 #[test]
 fn versions_agree_with_each_other() {
-    check(SHARE, &[("2.md", &version(1, SHARE))], "2.md:3:1: contract deal: two versions with the number 1");
+    check(SHARE, &[("2.md", &version(1, SHARE))], "2.md:3:1: version 1 of deal has the number of another version");
     let flipped = SHARE.replace("\"lab\"", "\"x\"").replace("\"cloud\"", "\"lab\"").replace("\"x\"", "\"cloud\"");
     check(
         SHARE,
         &[("2.md", &version(2, &flipped))],
-        "2.md:7:1: term deal/share of version 2 has another payer or payee than version 1; a flipped direction is another term, \
+        "2.md:7:1: term share of deal version 2 has another payer or payee than in version 1; a flipped direction is another term, \
          under another name",
     );
     check(
@@ -58,18 +58,18 @@ fn versions_agree_with_each_other() {
             ("2.md", &version(2, &format!("recorded_at = 2026-05-02T00:00:00Z\n{SHARE}"))),
             ("3.md", &version(3, &format!("recorded_at = 2026-05-01T00:00:00Z\n{SHARE}"))),
         ],
-        "3.md:3:1: contract deal: version 3 is recorded before version 2; numbers rise with recorded_at",
+        "3.md:3:1: version 3 of deal is recorded before version 2; numbers rise with recorded_at",
     );
     check(
         &format!("{SHARE}\nthrough = 2025-06-30"),
         &[],
-        "deal.md:51:1: term deal/share of version 1 ends at 2025-07-01 00:00:00 UTC, before the contract begins at 2026-01-01 \
+        "deal.md:51:1: term share of deal version 1 ends at 2025-07-01 00:00:00 UTC, before the contract begins at 2026-01-01 \
          00:00:00 UTC",
     );
     check(
         &term("fixed = \"1 USD\"\non = 2025-06-30"),
         &[],
-        "deal.md:51:1: term deal/share of version 1 is owed on 2025-06-30 00:00:00 UTC, before the contract begins at 2026-01-01 \
+        "deal.md:51:1: term share of deal version 1 is owed on 2025-06-30 00:00:00 UTC, before the contract begins at 2026-01-01 \
          00:00:00 UTC",
     );
 }
@@ -119,12 +119,12 @@ fn nothing_feeds_itself() {
     check(
         &format!("{base}{}", SHARE.replace("Sales", "Fed")),
         &[],
-        "terms feed each other in a circle: deal/share -> base Fed of deal -> deal/share",
+        "deal.md:54:1: term share of deal version 1 feeds itself in a circle: deal/share -> base Fed of deal -> deal/share",
     );
     check(
         &format!("[base.Fed]\nselect = {{ accrual = \"chain/pass-on\" }}\n\n{}", SHARE.replace("Sales", "Fed")),
         &[("chain.md", &OTHER.replace("{ charges = { seller = \"lab\" } }", "{ accrual = \"deal/share\" }"))],
-        "terms feed each other in a circle: chain/pass-on -> base Sales of chain -> deal/share -> base Fed of deal -> \
+        "chain.md:18:1: term pass-on of chain version 1 feeds itself in a circle: chain/pass-on -> base Sales of chain -> deal/share -> base Fed of deal -> \
          chain/pass-on",
     );
     check(

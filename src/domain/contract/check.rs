@@ -1,91 +1,94 @@
 //! Checks across versions and contracts: every accrual drawn on exists, nothing feeds itself, no money counts twice.
 
+use super::Contract;
 use super::Version;
 use super::measure::{Base, Measure, Source};
 use super::money_twice::{Behind, behind};
 use super::term::{On, Payees, Term};
 use super::whole::{told_apart, untold};
-use super::{Contract, Effective};
 use crate::domain::ids::{ContractId, DefinedTerm, TermId};
 use crate::domain::money::Unit;
 use crate::domain::period::{Instant, start_of_day};
+use std::fmt;
 
-/// What is wrong between terms that are each right alone.
+/// What is wrong between parts that are each right alone, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CheckError {
-    #[error("term {contract}/{term} of version {number} ends at {end}, before the contract begins at {begins}")]
-    EndsBeforeContract { contract: ContractId, term: TermId, number: u32, end: Instant, begins: Instant },
-    #[error("term {contract}/{term} of version {number} begins at {from}, before the contract begins at {begins}")]
-    BeginsBeforeContract { contract: ContractId, term: TermId, number: u32, from: Instant, begins: Instant },
-    #[error("term {contract}/{term} of version {number} is owed on {on}, before the contract begins at {begins}")]
-    OwedBeforeContract { contract: ContractId, term: TermId, number: u32, on: Instant, begins: Instant },
-    #[error("contract {contract}: two versions with the number {number}")]
-    RepeatedNumber { contract: ContractId, number: u32 },
-    #[error("contract {contract}: version {number} is recorded before version {before}; numbers rise with recorded_at")]
-    RecordedBefore { contract: ContractId, number: u32, before: u32 },
-    #[error(
-        "term {contract}/{term} of version {number} has another payer or payee than version {before}; a flipped direction is another term, under another name"
-    )]
-    OtherParties { contract: ContractId, term: TermId, number: u32, before: u32 },
-    #[error(
-        "term {contract}/{term} of version {number} is owed in {unit}, and in {old} in version {before}; what is owed in another currency or unit is another term, under another name"
-    )]
-    OtherUnit { contract: ContractId, term: TermId, number: u32, before: u32, unit: String, old: String },
-    #[error(
-        "{place} of {contract} version {number} draws on {drawn_contract}/{drawn_term}, which no version of a known contract has"
-    )]
-    UnknownAccrual { contract: ContractId, number: u32, place: String, drawn_contract: ContractId, drawn_term: TermId },
-    #[error(
-        "{place} of {contract} version {number} draws on {drawn_contract}/{drawn_term} in {found}, and the contract is in {currency}; write [fx] with source and date, by which one becomes the other"
-    )]
-    OtherCurrency {
-        contract: ContractId,
-        number: u32,
-        place: String,
-        currency: String,
-        drawn_contract: ContractId,
-        drawn_term: TermId,
-        found: String,
-    },
-    #[error("terms feed each other in a circle: {}", path.join(" -> "))]
-    Circle { path: Vec<String> },
-    #[error(
-        "base {base} of {contract} version {number} selects no sales that a {category} could reduce: select charges, or a base of them"
-    )]
-    NothingToDeduct { contract: ContractId, number: u32, base: DefinedTerm, category: String },
-    #[error(
-        "base {base} of {contract} version {number} takes off a {category} that is taken off in base {inner} too: write it in one of them"
-    )]
-    DeductedTwice { contract: ContractId, number: u32, base: DefinedTerm, category: String, inner: DefinedTerm },
-    #[error(
-        "base {base} of {contract} version {number} counts the same money twice: what {drawn} brings may also be in a selection above it; name attributes that tell them apart"
-    )]
-    Twice { contract: ContractId, number: u32, base: DefinedTerm, drawn: String },
-    #[error(
-        "base {base} of {contract} version {number} selects by {attribute} of what {drawn} brings, which is of whole windows or totals that do not tell it apart; write per = [\"{attribute}\"] there, or select what that draws on"
-    )]
-    Untold { contract: ContractId, number: u32, base: DefinedTerm, drawn: String, attribute: String },
+#[error("{} {problem}", told(.contract, *.number, .block.as_ref()))]
+pub struct CheckError {
+    pub contract: ContractId,
+    pub number: u32,
+    /// None where it is the version as a whole.
+    pub block: Option<BlockName>,
+    pub problem: CheckProblem,
 }
 
-impl CheckError {
-    /// The version that it is about, and in it the block, as `term share`; none where it is the version as a whole.
-    pub fn about(&self) -> Option<(&ContractId, u32, Option<String>)> {
+/// A block of a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlockName {
+    Term(TermId),
+    Right(TermId),
+    Base(DefinedTerm),
+    Amount(DefinedTerm),
+    Effect(DefinedTerm),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CheckProblem {
+    #[error("ends at {end}, before the contract begins at {begins}")]
+    EndsBeforeContract { end: Instant, begins: Instant },
+    #[error("begins at {from}, before the contract begins at {begins}")]
+    BeginsBeforeContract { from: Instant, begins: Instant },
+    #[error("is owed on {on}, before the contract begins at {begins}")]
+    OwedBeforeContract { on: Instant, begins: Instant },
+    #[error("has the number of another version")]
+    RepeatedNumber,
+    #[error("is recorded before version {before}; numbers rise with recorded_at")]
+    RecordedBefore { before: u32 },
+    #[error(
+        "has another payer or payee than in version {before}; a flipped direction is another term, under another name"
+    )]
+    OtherParties { before: u32 },
+    #[error(
+        "is owed in {unit}, and in {old} in version {before}; what is owed in another currency or unit is another term, under another name"
+    )]
+    OtherUnit { before: u32, unit: Unit, old: Unit },
+    #[error("draws on {contract}/{term}, which no version of a known contract has")]
+    UnknownAccrual { contract: ContractId, term: TermId },
+    #[error(
+        "draws on {contract}/{term} in {found}, and the contract is in {currency}; write [fx] with source and date, by which one becomes the other"
+    )]
+    OtherCurrency { contract: ContractId, term: TermId, found: Unit, currency: Unit },
+    #[error("feeds itself in a circle: {}", path.join(" -> "))]
+    Circle { path: Vec<String> },
+    #[error("selects no sales that a {category} could reduce: select charges, or a base of them")]
+    NothingToDeduct { category: String },
+    #[error("takes off a {category} that is taken off in base {inner} too: write it in one of them")]
+    DeductedTwice { category: String, inner: DefinedTerm },
+    #[error(
+        "counts the same money twice: what {drawn} brings may also be in a selection above it; name attributes that tell them apart"
+    )]
+    Twice { drawn: String },
+    #[error(
+        "selects by {attribute} of what {drawn} brings, which is of whole windows or totals that do not tell it apart; write per = [\"{attribute}\"] there, or select what that draws on"
+    )]
+    Untold { drawn: String, attribute: String },
+}
+
+fn told(contract: &ContractId, number: u32, block: Option<&BlockName>) -> String {
+    match block {
+        Some(block) => format!("{block} of {contract} version {number}"),
+        None => format!("version {number} of {contract}"),
+    }
+}
+
+impl fmt::Display for BlockName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EndsBeforeContract { contract, term, number, .. }
-            | Self::BeginsBeforeContract { contract, term, number, .. }
-            | Self::OwedBeforeContract { contract, term, number, .. }
-            | Self::OtherParties { contract, term, number, .. }
-            | Self::OtherUnit { contract, term, number, .. } => Some((contract, *number, Some(format!("term {term}")))),
-            Self::UnknownAccrual { contract, number, place, .. }
-            | Self::OtherCurrency { contract, number, place, .. } => Some((contract, *number, Some(place.clone()))),
-            Self::NothingToDeduct { contract, number, base, .. }
-            | Self::DeductedTwice { contract, number, base, .. }
-            | Self::Twice { contract, number, base, .. }
-            | Self::Untold { contract, number, base, .. } => Some((contract, *number, Some(format!("base {base}")))),
-            Self::RepeatedNumber { contract, number } | Self::RecordedBefore { contract, number, .. } => {
-                Some((contract, *number, None))
-            }
-            Self::Circle { .. } => None,
+            Self::Term(id) => write!(f, "term {id}"),
+            Self::Right(id) => write!(f, "right {id}"),
+            Self::Base(name) => write!(f, "base {name}"),
+            Self::Amount(name) => write!(f, "amount {name}"),
+            Self::Effect(name) => write!(f, "effect {name}"),
         }
     }
 }
@@ -96,76 +99,28 @@ impl CheckError {
 /// The first problem found.
 pub fn check(contracts: &[Contract]) -> Result<(), CheckError> {
     for contract in contracts {
-        check_versions(contract)?;
+        for (index, version) in contract.versions.iter().enumerate() {
+            let of = Place { contracts, contract, version };
+            of.check_dates()?;
+            let before = contract.versions.iter().take(index);
+            before.into_iter().try_for_each(|before| of.check_after(before))?;
+        }
     }
     for contract in contracts {
         for version in &contract.versions {
             let of = Place { contracts, contract, version };
             of.check_accruals()?;
             for term in &version.terms {
-                of.check_circle(Thing::Term(&contract.head.id, &term.id), &mut Vec::new())?;
+                of.check_circle(Thing::Term(&contract.head.id, &term.id), &mut Vec::new())
+                    .map_err(|problem| of.fail(BlockName::Term(term.id.clone()), problem))?;
             }
             for base in version.bases.values() {
-                of.check_circle(Thing::Base(&contract.head.id, &base.name), &mut Vec::new())?;
-                of.check_deductions(base)?;
-                of.check_money(base)?;
-                of.check_filters(base)?;
+                of.check_circle(Thing::Base(&contract.head.id, &base.name), &mut Vec::new())
+                    .and_then(|()| of.check_deductions(base))
+                    .and_then(|()| of.check_money(base))
+                    .and_then(|()| of.check_filters(base))
+                    .map_err(|problem| of.fail(BlockName::Base(base.name.clone()), problem))?;
             }
-        }
-    }
-    Ok(())
-}
-
-fn check_versions(contract: &Contract) -> Result<(), CheckError> {
-    let id = || contract.head.id.clone();
-    for (index, version) in contract.versions.iter().enumerate() {
-        let number = version.number;
-        let terms = version.terms.iter().map(|term| (&term.id, term.life.dates()));
-        let rights = version.rights.iter().map(|right| (&right.id, right.life.dates()));
-        let Some(begins) = contract.begins() else { continue };
-        for (term, (from, end)) in terms.chain(rights) {
-            if let Some(end) = end.filter(|end| *end <= begins) {
-                return Err(CheckError::EndsBeforeContract { contract: id(), term: term.clone(), number, end, begins });
-            }
-            if let Some(from) = from.filter(|from| *from < begins) {
-                let term = term.clone();
-                return Err(CheckError::BeginsBeforeContract { contract: id(), term, number, from, begins });
-            }
-        }
-        for term in &version.terms {
-            let Some(On::Dates(dates)) = &term.on else { continue };
-            let mut days = dates.iter().map(|date| start_of_day(contract.head.zone, *date));
-            if let Some(on) = days.find(|on| *on < begins) {
-                let term = term.id.clone();
-                return Err(CheckError::OwedBeforeContract { contract: id(), term, number, on, begins });
-            }
-        }
-        for before in contract.versions.iter().take(index) {
-            check_pair(contract, before, version)?;
-        }
-    }
-    Ok(())
-}
-
-fn check_pair(contract: &Contract, before: &Version, version: &Version) -> Result<(), CheckError> {
-    let (id, number) = (contract.head.id.clone(), version.number);
-    if before.number == number {
-        return Err(CheckError::RepeatedNumber { contract: id, number });
-    }
-    if let (Some(earlier), Some(later)) = (before.recorded_at, version.recorded_at)
-        && later < earlier
-    {
-        return Err(CheckError::RecordedBefore { contract: id, number, before: before.number });
-    }
-    for term in &version.terms {
-        let Some(old) = before.term(&term.id) else { continue };
-        let (contract, term_id, before) = (id.clone(), term.id.clone(), before.number);
-        if (&old.payer, parties(&old.payees)) != (&term.payer, parties(&term.payees)) {
-            return Err(CheckError::OtherParties { contract, term: term_id, number, before });
-        }
-        if old.unit != term.unit {
-            let (unit, old) = (term.unit.to_string(), old.unit.to_string());
-            return Err(CheckError::OtherUnit { contract, term: term_id, number, before, unit, old });
         }
     }
     Ok(())
@@ -204,57 +159,107 @@ impl<'a> Place<'a> {
         others.flat_map(|it| &it.versions).collect()
     }
 
-    /// Everything that the version measures, with the part that does.
-    fn measured(&self) -> Vec<(String, &'a Measure)> {
-        let version = self.version;
-        let mut found = Vec::new();
-        for base in version.bases.values() {
-            found.extend(base.mentions().into_iter().map(|it| (format!("base {}", base.name), it)));
-        }
-        for amount in version.amounts.values() {
-            found.extend(amount.mentions().into_iter().map(|it| (format!("amount {}", amount.name), it)));
-        }
-        for term in &version.terms {
-            found.extend(term.mentions().into_iter().map(|it| (format!("term {}", term.id), it)));
-        }
-        found.extend(version.effects.iter().map(|effect| (format!("effect {}", effect.name), &effect.of)));
-        found
+    fn fail(&self, block: BlockName, problem: CheckProblem) -> CheckError {
+        let contract = self.contract.head.id.clone();
+        CheckError { contract, number: self.version.number, block: Some(block), problem }
     }
 
-    fn check_accruals(&self) -> Result<(), CheckError> {
-        for (place, measure) in self.measured() {
-            let Measure::Accrual { contract: drawn, term, .. } = measure else { continue };
-            let of_contract = self.contracts.iter().filter(|it| it.head.id == *drawn);
-            let versions = of_contract.flat_map(|contract| &contract.versions);
-            let terms: Vec<&Term> = versions.filter_map(|version| version.term(term)).collect();
-            let (contract, number) = (self.contract.head.id.clone(), self.version.number);
-            let (drawn_contract, drawn_term) = (drawn.clone(), term.clone());
-            if terms.is_empty() {
-                return Err(CheckError::UnknownAccrual { contract, number, place, drawn_contract, drawn_term });
+    /// Refuses what ends, begins or is owed before the contract begins.
+    fn check_dates(&self) -> Result<(), CheckError> {
+        let Some(begins) = self.contract.begins() else { return Ok(()) };
+        let terms = self.version.terms.iter().map(|term| (BlockName::Term(term.id.clone()), &term.life));
+        let rights = self.version.rights.iter().map(|right| (BlockName::Right(right.id.clone()), &right.life));
+        for (block, life) in terms.chain(rights) {
+            let (from, end) = life.dates();
+            if let Some(end) = end.filter(|end| *end <= begins) {
+                return Err(self.fail(block, CheckProblem::EndsBeforeContract { end, begins }));
             }
-            let own = Unit::Currency(self.contract.head.currency);
-            let is_other = |term: &&Term| term.unit != own && *drawn != contract && self.version.fx.is_none();
-            if let Some(term) = terms.into_iter().find(is_other) {
-                let (currency, found) = (own.to_string(), term.unit.to_string());
-                return Err(CheckError::OtherCurrency {
-                    contract,
-                    number,
-                    place,
-                    currency,
-                    drawn_contract,
-                    drawn_term,
-                    found,
-                });
+            if let Some(from) = from.filter(|from| *from < begins) {
+                return Err(self.fail(block, CheckProblem::BeginsBeforeContract { from, begins }));
+            }
+        }
+        for term in &self.version.terms {
+            let Some(On::Dates(dates)) = &term.on else { continue };
+            let mut days = dates.iter().map(|date| start_of_day(self.contract.head.zone, *date));
+            if let Some(on) = days.find(|on| *on < begins) {
+                let problem = CheckProblem::OwedBeforeContract { on, begins };
+                return Err(self.fail(BlockName::Term(term.id.clone()), problem));
             }
         }
         Ok(())
     }
 
-    fn check_circle(&self, thing: Thing<'a>, path: &mut Vec<Thing<'a>>) -> Result<(), CheckError> {
+    /// Refuses what does not go on from a version before it.
+    fn check_after(&self, before: &Version) -> Result<(), CheckError> {
+        let of_version = |problem| {
+            let contract = self.contract.head.id.clone();
+            Err(CheckError { contract, number: self.version.number, block: None, problem })
+        };
+        if before.number == self.version.number {
+            return of_version(CheckProblem::RepeatedNumber);
+        }
+        if let (Some(earlier), Some(later)) = (before.recorded_at, self.version.recorded_at)
+            && later < earlier
+        {
+            return of_version(CheckProblem::RecordedBefore { before: before.number });
+        }
+        for term in &self.version.terms {
+            let Some(old) = before.term(&term.id) else { continue };
+            let block = || BlockName::Term(term.id.clone());
+            if (&old.payer, parties(&old.payees)) != (&term.payer, parties(&term.payees)) {
+                return Err(self.fail(block(), CheckProblem::OtherParties { before: before.number }));
+            }
+            if old.unit != term.unit {
+                let (before, unit, old) = (before.number, term.unit.clone(), old.unit.clone());
+                return Err(self.fail(block(), CheckProblem::OtherUnit { before, unit, old }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that the version measures, with the block that does.
+    fn measured(&self) -> Vec<(BlockName, &'a Measure)> {
+        let version = self.version;
+        let mut found = Vec::new();
+        for base in version.bases.values() {
+            found.extend(base.mentions().into_iter().map(|it| (BlockName::Base(base.name.clone()), it)));
+        }
+        for amount in version.amounts.values() {
+            found.extend(amount.mentions().into_iter().map(|it| (BlockName::Amount(amount.name.clone()), it)));
+        }
+        for term in &version.terms {
+            found.extend(term.mentions().into_iter().map(|it| (BlockName::Term(term.id.clone()), it)));
+        }
+        found.extend(version.effects.iter().map(|effect| (BlockName::Effect(effect.name.clone()), &effect.of)));
+        found
+    }
+
+    fn check_accruals(&self) -> Result<(), CheckError> {
+        for (block, measure) in self.measured() {
+            let Measure::Accrual { contract: drawn, term, .. } = measure else { continue };
+            let of_contract = self.contracts.iter().filter(|it| it.head.id == *drawn);
+            let versions = of_contract.flat_map(|contract| &contract.versions);
+            let terms: Vec<&Term> = versions.filter_map(|version| version.term(term)).collect();
+            let (contract, term) = (drawn.clone(), term.clone());
+            if terms.is_empty() {
+                return Err(self.fail(block, CheckProblem::UnknownAccrual { contract, term }));
+            }
+            let currency = Unit::Currency(self.contract.head.currency);
+            let is_other =
+                |term: &&Term| term.unit != currency && *drawn != self.contract.head.id && self.version.fx.is_none();
+            if let Some(other) = terms.into_iter().find(is_other) {
+                let found = other.unit.clone();
+                return Err(self.fail(block, CheckProblem::OtherCurrency { contract, term, found, currency }));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_circle(&self, thing: Thing<'a>, path: &mut Vec<Thing<'a>>) -> Result<(), CheckProblem> {
         let is_circle = path.contains(&thing);
         path.push(thing);
         if is_circle {
-            return Err(CheckError::Circle { path: path.iter().map(Thing::to_string).collect() });
+            return Err(CheckProblem::Circle { path: path.iter().map(Thing::to_string).collect() });
         }
         for next in self.fed_by(thing) {
             self.check_circle(next, path)?;
@@ -294,20 +299,18 @@ impl<'a> Place<'a> {
     }
 
     /// Refuses deductions from a base without sales, and those that a base takes off after one that it selects.
-    fn check_deductions(&self, base: &'a Base) -> Result<(), CheckError> {
-        let (contract, number) = (self.contract.head.id.clone(), self.version.number);
+    fn check_deductions(&self, base: &'a Base) -> Result<(), CheckProblem> {
         let inner = self.selected_bases(base);
         let mut all = std::iter::once(base).chain(inner.iter().copied());
         let has_sales =
             all.any(|base| base.select.iter().any(|it| matches!(it.of, Source::Charges | Source::Billings)));
         for category in base.categories() {
-            let (base, category) = (base.name.clone(), category.to_owned());
+            let category = category.to_owned();
             if !has_sales {
-                return Err(CheckError::NothingToDeduct { contract, number, base, category });
+                return Err(CheckProblem::NothingToDeduct { category });
             }
             if let Some(inner) = inner.iter().find(|inner| inner.categories().any(|it| it == category)) {
-                let inner = inner.name.clone();
-                return Err(CheckError::DeductedTwice { contract, number, base, category, inner });
+                return Err(CheckProblem::DeductedTwice { category, inner: inner.name.clone() });
             }
         }
         Ok(())
@@ -328,7 +331,7 @@ impl<'a> Place<'a> {
     }
 
     /// Refuses filters that nothing of a whole window or total matches, as those have not the attribute.
-    fn check_filters(&self, base: &Base) -> Result<(), CheckError> {
+    fn check_filters(&self, base: &Base) -> Result<(), CheckProblem> {
         let facts = &self.version.facts;
         for selection in &base.select {
             let Source::Of(measure) = &selection.of else { continue };
@@ -338,16 +341,15 @@ impl<'a> Place<'a> {
             };
             let per = drawn.into_iter().filter_map(|version| told_apart(measure, version));
             if let Some(attribute) = per.filter_map(|per| untold(&selection.filter, per, facts)).next() {
-                let (contract, number) = (self.contract.head.id.clone(), self.version.number);
                 let (drawn, attribute) = (measure.to_string(), attribute.name().to_owned());
-                return Err(CheckError::Untold { contract, number, base: base.name.clone(), drawn, attribute });
+                return Err(CheckProblem::Untold { drawn, attribute });
             }
         }
         Ok(())
     }
 
     /// Refuses a base of which one selection brings what may be in another.
-    fn check_money(&self, base: &'a Base) -> Result<(), CheckError> {
+    fn check_money(&self, base: &'a Base) -> Result<(), CheckProblem> {
         let mut before: Vec<Behind<'a>> = Vec::new();
         for selection in &base.select {
             let found = behind(self, &self.contract.head.id, selection);
@@ -365,12 +367,7 @@ impl<'a> Place<'a> {
                         "its own charges".to_owned()
                     }
                 };
-                return Err(CheckError::Twice {
-                    contract: self.contract.head.id.clone(),
-                    number: self.version.number(),
-                    base: base.name.clone(),
-                    drawn,
-                });
+                return Err(CheckProblem::Twice { drawn });
             }
             before.extend(found);
         }
@@ -378,8 +375,8 @@ impl<'a> Place<'a> {
     }
 }
 
-impl std::fmt::Display for Thing<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Thing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Term(contract, term) => write!(f, "{contract}/{term}"),
             Self::Base(contract, name) => write!(f, "base {name} of {contract}"),

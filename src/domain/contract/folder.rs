@@ -1,6 +1,6 @@
 //! A folder of documents: which is a register, a contract, a version, and all of them read and checked together.
 
-use super::check::{CheckError, check};
+use super::check::{BlockName, CheckError, check};
 use super::document::Location;
 use super::example::{VersionExamples, What, read_examples};
 use super::parsed::Parsed;
@@ -265,22 +265,22 @@ fn version_file<'d>(documents: &'d [Parsed], contract: &ContractId, number: u32)
 
 /// Looks up where the block stands that is wrong, or else its version.
 fn located(error: CheckError, documents: &[Parsed]) -> FolderError {
-    let place = |(contract, number, block): (&ContractId, u32, Option<String>)| {
-        let version = version_file(documents, contract, number)?;
+    let place = || {
+        let version = version_file(documents, &error.contract, error.number)?;
         // What several versions share stands in the contract's own file.
-        let files = || {
-            std::iter::once(version).chain(documents.iter().filter(|it| it.contract_id().as_ref() == Some(contract)))
-        };
-        let block = block.and_then(|block| files().find_map(|file| file.place_of_block(&block)));
+        let own = documents.iter().filter(|it| it.contract_id().as_ref() == Some(&error.contract));
+        let mut files = std::iter::once(version).chain(own);
+        let block = error.block.as_ref().and_then(|block| files.find_map(|file| file.place_of_block(block)));
         block.or_else(|| version.place_of_version())
     };
-    FolderError::Check { at: error.about().and_then(place), error }
+    FolderError::Check { at: place(), error }
 }
 
 /// Looks up where the rights of a conflict are stated.
 fn placed(conflict: RightsConflict, documents: &[Parsed]) -> PlacedConflict {
-    let place =
-        |right: &RightInVersion| version_file(documents, &right.contract, right.version)?.place_of_right(&right.right);
+    let place = |right: &RightInVersion| {
+        version_file(documents, &right.contract, right.version)?.place_of_block(&BlockName::Right(right.right.clone()))
+    };
     let places = conflict.rights.iter().filter_map(place).collect();
     PlacedConflict { conflict, places }
 }

@@ -1,12 +1,13 @@
 //! A document with its blocks as they are written: what it is, its master data, and the head of its contract.
 
+use super::check::BlockName;
 use super::document::{Document, Location};
 use super::problem::{Problem, ReadError};
 use super::raw::{Blocks, RawContract, RawDocument};
 use super::read::{self, date};
 use super::window::BusinessDays;
 use super::{ContractHead, Currency};
-use crate::domain::ids::{ContractId, DeploymentId, PartyId, ProductId, TermId, is_name};
+use crate::domain::ids::{ContractId, DeploymentId, PartyId, ProductId, is_name};
 use crate::domain::money::{Exact, UnknownCurrency};
 use crate::domain::register::Register;
 use chrono::Weekday;
@@ -162,21 +163,14 @@ impl Parsed {
         Some((version.number, version.contract.as_ref().map(|name| name.get_ref().as_str())))
     }
 
-    /// Where the document states a right.
-    pub fn place_of_right(&self, id: &TermId) -> Option<Location> {
-        let right = self.raw.right.get(id.as_str())?;
-        Some(self.document.location_at(right.span().start))
-    }
-
-    /// Where the document states a block, such as `term share`; rights are told as terms are.
-    pub fn place_of_block(&self, block: &str) -> Option<Location> {
-        let (kind, name) = block.split_once(' ')?;
-        let span = match kind {
-            "term" => self.raw.term.get(name).map(Spanned::span).or_else(|| Some(self.raw.right.get(name)?.span())),
-            "base" => self.raw.base.get(name).map(Spanned::span),
-            "amount" => self.raw.amount.get(name).map(Spanned::span),
-            "effect" => self.raw.effect.get(name).map(Spanned::span),
-            _ => None,
+    /// Where the document states a block.
+    pub fn place_of_block(&self, block: &BlockName) -> Option<Location> {
+        let span = match block {
+            BlockName::Term(id) => self.raw.term.get(id.as_str()).map(Spanned::span),
+            BlockName::Right(id) => self.raw.right.get(id.as_str()).map(Spanned::span),
+            BlockName::Base(name) => self.raw.base.get(name.as_str()).map(Spanned::span),
+            BlockName::Amount(name) => self.raw.amount.get(name.as_str()).map(Spanned::span),
+            BlockName::Effect(name) => self.raw.effect.get(name.as_str()).map(Spanned::span),
         };
         Some(self.document.location_at(span?.start))
     }
