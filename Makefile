@@ -33,7 +33,7 @@ test: prepare ## every test, against a Postgres and a Kafka of their own
 	@scripts/services prometheus
 	@# most of these wait, for servers and for time to pass
 	@RUST_TEST_THREADS=$$((2 * $$(nproc))) scripts/services run test -- cargo test --locked
-	@# a database for each scenario, dropped at once: nothing of them need reach the disk
+	@# databases that are dropped at the end: nothing of them need reach the disk
 	@POSTGRES_FSYNC=off SCENARIOS_VIA=service scripts/services run --only postgres scenarios -- \
 		cargo test --locked --test scenarios figures_by_hand
 

@@ -1,4 +1,4 @@
-//! A database for each scenario, copied from one that is migrated, with a clock of the test's.
+//! A database of its own for each of those that play scenarios, emptied between them, with a clock of the test's.
 
 use apportion::domain::period::Instant;
 use apportion::store;
@@ -41,7 +41,22 @@ impl Template {
             "create table test_clock (shows timestamptz);
              insert into test_clock values ('epoch');
              create or replace function recording_clock() returns timestamptz language sql volatile as
-               $$ select shows from test_clock $$",
+               $$ select shows from test_clock $$;
+
+             -- what stands in a database that nothing was told, to begin anew from; making a database of hundreds of
+             -- files for each scenario took longer than playing it.
+             create schema beginning;
+             do $$ declare name text; has_rows boolean; begin
+               for name in select tablename from pg_tables where schemaname = 'public' loop
+                 execute format('select exists (select from public.%I)', name) into has_rows;
+                 if has_rows then
+                   execute format('create table beginning.%1$I as select * from public.%1$I', name);
+                 end if;
+               end loop;
+             end $$;
+             create table beginning.\"sequences told\" as
+               select format('%I.%I', schemaname, sequencename)::regclass as sequence, coalesce(last_value, start_value) as at,
+                 last_value is not null as is_used from pg_sequences where schemaname = 'public'",
         )
         .execute(&pool)
         .await
@@ -72,6 +87,26 @@ impl Database {
     /// From now on everything is recorded at an instant.
     pub async fn set_clock(&self, to: Instant) {
         sqlx::query("update test_clock set shows = $1").bind(to).execute(&self.pool).await.expect("an instant");
+    }
+
+    /// Begins anew, as if nothing had ever been told.
+    pub async fn begin_anew(&self) {
+        sqlx::raw_sql(
+            "do $$ declare name text; begin
+               -- neither what keeps rows for ever nor what checks references is asked.
+               set local session_replication_role = replica;
+               for name in select tablename from pg_tables where schemaname = 'public' loop
+                 execute format('delete from public.%I', name);
+               end loop;
+               for name in select tablename from pg_tables where schemaname = 'beginning' and tablename <> 'sequences told' loop
+                 execute format('insert into public.%1$I overriding system value select * from beginning.%1$I', name);
+               end loop;
+               perform setval(sequence, at, is_used) from beginning.\"sequences told\";
+             end $$",
+        )
+        .execute(&self.pool)
+        .await
+        .expect("an empty database");
     }
 
     /// When something was recorded last.

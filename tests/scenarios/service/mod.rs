@@ -1,4 +1,4 @@
-//! What the service answers: a scenario is told to a fresh database in the order of recording, then asked.
+//! What the service answers: a scenario is told to an empty database in the order of recording, then asked.
 
 mod books;
 mod database;
@@ -26,7 +26,7 @@ use apportion::jobs::entitlement::entitlement_as_known;
 use apportion::jobs::settle::SettleError;
 use apportion::jobs::statements::StatementError;
 use apportion::store::StoreError;
-use database::Template;
+use database::{Database, Template};
 use sqlx::PgPool;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,7 +35,7 @@ use std::sync::{Arc, Mutex};
 /// How many scenarios play at once.
 const AT_ONCE: usize = 4;
 
-/// Plays scenarios, each in a database of its own; the answers stand in their order.
+/// Plays scenarios, each in an empty database; the answers stand in their order.
 pub fn through_the_service(scenarios: Vec<Translated>) -> Vec<(Translated, Answers)> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -45,10 +45,12 @@ pub fn through_the_service(scenarios: Vec<Translated>) -> Vec<(Translated, Answe
         for _ in 0..AT_ONCE {
             let (scenarios, next, template) = (Arc::clone(&scenarios), Arc::clone(&next), template.clone());
             players.spawn(async move {
-                let mut played = Vec::new();
+                let (database, mut played) = (template.copy().await, Vec::new());
                 while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    played.push((scenario.name.clone(), play(&template, scenario).await));
+                    played.push((scenario.name.clone(), play(&database, scenario).await));
+                    database.begin_anew().await;
                 }
+                database.drop_it().await;
                 played
             });
         }
@@ -60,8 +62,8 @@ pub fn through_the_service(scenarios: Vec<Translated>) -> Vec<(Translated, Answe
     })
 }
 
-/// Plays one scenario in a fresh database.
-async fn play(template: &Template, scenario: &Translated) -> Answers {
+/// Plays one scenario in a database that nothing was told.
+async fn play(database: &Database, scenario: &Translated) -> Answers {
     let refused = |message: String| Answers { refused: Some(message), ..Answers::default() };
     let read = match Scenario::read(&scenario.files) {
         Ok(read) => read,
@@ -71,16 +73,13 @@ async fn play(template: &Template, scenario: &Translated) -> Answers {
         Ok(folder) => folder,
         Err(errors) => return refused(errors.to_string()),
     };
-    let database = template.copy().await;
-    let answers = match database.tell(&read).await {
+    match database.tell(&read).await {
         Ok(stamps) => {
             let desk = Desk { pool: database.pool.clone(), folder, stamps, not_agreed: Mutex::default() };
             told(scenario, desk.answers(&read.steps).await)
         }
         Err(message) => refused(message),
-    };
-    database.drop_it().await;
-    answers
+    }
 }
 
 /// Asks the service.
