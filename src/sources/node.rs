@@ -78,6 +78,9 @@ impl Pruning<'_> {
         if text == "null" {
             return Node::Null;
         }
+        if text == REDACTED {
+            return Node::Unread("was not kept");
+        }
         match keep {
             Keep::Object(fields) => {
                 self.object(text, |name| lookup(fields, name)).unwrap_or(Node::Unread("must be an object"))

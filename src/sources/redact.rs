@@ -36,8 +36,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// Stands for a value that is not kept. An object, as no field takes one: a text would be read as a name.
-pub(super) const REDACTED: &str = r#"{"redacted":true}"#;
+/// Stands for a value that is not kept. An object, as no field takes one: a text would be read as a name. Nobody else
+/// writes this one, so that where an object may stand it is still known for what is missing.
+pub(super) const REDACTED: &str = r#"{"redacted":"apportion"}"#;
 
 /// What is kept of bytes that are no JSON object, in bytes.
 const MAX_MASKED_BYTES: usize = 4096;

@@ -126,6 +126,9 @@ impl Draft {
             attributes: UsageAttributes::new(),
             quantities: self.quantities,
         };
+        if content.ends_before_start() {
+            return Err(fault(Reason::EndsBeforeStart, "the interval of the record ends before it starts"));
+        }
         Ok(UsageEvent { id: EventId { source, id }, content })
     }
 }

@@ -147,6 +147,13 @@ fn a_message_of_anthropic_counts_its_cache_beside_its_input() {
 const BUCKET: &str = r#"{"object":"bucket","start_time":1730419200,"end_time":1730505600,"results":[{"object":"organization.usage.completions.result","input_tokens":1000,"input_cached_tokens":400,"input_cache_write_tokens":100,"input_uncached_tokens":500,"output_tokens":500,"input_text_tokens":400,"output_text_tokens":400,"input_cached_text_tokens":300,"input_audio_tokens":50,"input_cached_audio_tokens":50,"output_audio_tokens":50,"input_image_tokens":50,"input_cached_image_tokens":50,"output_image_tokens":50,"num_model_requests":5,"project_id":null,"user_id":null,"api_key_id":null,"model":null,"batch":null,"service_tier":null}]}"#;
 
 #[test]
+fn a_bucket_ends_after_it_starts() {
+    let turned = BUCKET.replace("1730505600", "1730419199");
+    let detail = "the interval of the record ends before it starts";
+    refuses(OpenAiUsage, &turned, Reason::EndsBeforeStart, detail);
+}
+
+#[test]
 fn a_bucket_parts_into_meters_that_exclude_each_other() {
     let decoded = usage(OpenAiUsage, BUCKET, &beside());
     assert_eq!(
