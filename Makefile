@@ -58,6 +58,10 @@ test-pure: prepare
 histories: prepare ## 100,000 random histories against the auditor (HISTORIES=N, SEED=S); minutes to hours
 	HISTORIES=$(or $(HISTORIES),100000) cargo test --locked --release --no-default-features --test audit -- --nocapture
 
+.PHONY: fuzz
+fuzz: prepare ## ten million changed records through every decoder (INPUTS=N, SEED=S); minutes
+	INPUTS=$(or $(INPUTS),10000000) cargo test --locked --release --no-default-features --test fuzz -- --nocapture --test-threads 1
+
 .PHONY: mutants
 mutants: prepare ## do the tests notice mistakes in the rules? 300 of them (COUNT=N, SEED=S), by cargo-mutants; hours
 	@scripts/mutants $(or $(COUNT),300) $(or $(SEED),1)
