@@ -170,7 +170,10 @@ impl FromStr for Length {
         match unit {
             "hour" | "hours" => Ok(Self::Hours(number)),
             "day" | "days" => Ok(Self::Days(number)),
+            "week" | "weeks" => number.checked_mul(7).map(Self::Days).ok_or_else(fail),
             "month" | "months" => Ok(Self::Months(number)),
+            "quarter" | "quarters" => number.checked_mul(3).map(Self::Months).ok_or_else(fail),
+            "year" | "years" => number.checked_mul(12).map(Self::Months).ok_or_else(fail),
             _ => Err(fail()),
         }
     }
@@ -189,7 +192,7 @@ impl fmt::Display for Length {
 
 /// The text is no length of time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{text}\" is no length of time; write \"0 days\", \"36 hours\" or \"3 months\"")]
+#[error("\"{text}\" is no length of time; write \"0 days\", \"36 hours\", \"12 months\" or \"5 years\"")]
 pub struct ParseLengthError {
     pub text: String,
 }

@@ -206,7 +206,7 @@ fn the_shipped_agreements_are_read_whole() {
 fn wrong_rights_are_refused_with_their_place() {
     let version = "microsoft-openai/3.md";
     check(version, "first = \"azure\"", "first = \"azur\"", &["3.md:", "no cloud \"azur\"; there is aws, azure"]);
-    check(version, "lead = \"0 days\"", "lead = \"0 weeks\"", &["3.md:", "no length of time"]);
+    check(version, "lead = \"0 days\"", "lead = \"0 fortnights\"", &["3.md:", "no length of time"]);
     check(version, "lead = \"0 days\"   # assumed\n", "", &["a right is first = cloud"]);
     check(version, "release = \"release\"", "release = \"releas\"", &["no fact \"releas\"; there is", "azure-waiver"]);
     check(version, "release = \"release\"", "release = \"azure-waiver\"", &["is a status; here stands an event"]);

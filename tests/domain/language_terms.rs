@@ -90,8 +90,8 @@ fn windows_are_stated_where_they_matter() {
     );
     check_term(
         "rate = \"7%\"\nof = \"Sales\"\nlasts = \"a year\"",
-        "3:9: term share (\"Clause\"): lasts = \"a year\"\n  a length of time is written \"12 months\", \"5 years\", \
-         \"30 days\" or \"36 hours\"",
+        "3:9: term share (\"Clause\"): lasts = \"a year\"\n  \"a year\" is no length of time; write \"0 days\", \
+         \"36 hours\", \"12 months\" or \"5 years\"",
     );
     check_term(
         "rate = \"7%\"\nof = \"Sales\"\ndue = \"10 business days after period\"",

@@ -100,10 +100,8 @@ pub enum Problem {
     EndsBeforeStart { from: Instant, end: Instant },
     #[error("it ends by `through` and by `lasts`; write one of the two")]
     TwoEnds,
-    #[error("a length of time is written \"12 months\", \"5 years\", \"30 days\" or \"36 hours\"")]
-    Length,
-    #[error("lead: {0}")]
-    Lead(ParseLengthError),
+    #[error(transparent)]
+    Length(ParseLengthError),
     #[error(
         "write \"45 days after period\"; or after window, receipt, invoice or a fact, in days, business days or months"
     )]

@@ -23,20 +23,31 @@ fn partial(object: &Object<'_>) -> Result<Option<String>, Fault> {
     })
 }
 
-/// The sums of a term by their dates: of those that have none, and of a second one of a date, nothing.
-fn dated(sums: &[Object<'_>]) -> Result<BTreeMap<String, String>, Fault> {
+/// The sums of a term by their dates; nothing where one has no date, or two have the same.
+fn dated(sums: &[Object<'_>]) -> Result<Option<BTreeMap<String, String>>, Fault> {
     let mut dated = BTreeMap::new();
     for sum in sums {
-        let on = moment(sum, "on")?.or(moment(sum, "date")?);
-        dated.extend(on.map(|on| sum.text("amount").map(|text| (on, text))).transpose()?);
+        let dates = dates(sum)?;
+        let amount = sum.text("amount")?;
+        if dates.is_empty() || dates.iter().any(|on| dated.insert(on.clone(), amount.clone()).is_some()) {
+            return Ok(None);
+        }
     }
-    Ok(dated)
+    Ok(Some(dated))
+}
+
+/// When a sum is owed, where its dates are stated.
+fn dates(sum: &Object<'_>) -> Result<Vec<String>, Fault> {
+    if sum.get("on").is_some_and(Value::is_array) {
+        return sum.texts("on");
+    }
+    Ok(moment(sum, "on")?.or(moment(sum, "date")?).into_iter().collect())
 }
 
 /// Whether a term is several sums, each of which needs a name.
 pub fn is_several_sums(term: &Object<'_>) -> Result<bool, Fault> {
     let sums = term.objects("fixed")?;
-    Ok(sums.len() > 1 && dated(&sums)?.len() < sums.len())
+    Ok(sums.len() > 1 && dated(&sums)?.is_none())
 }
 
 impl Terms<'_> {
@@ -214,7 +225,7 @@ impl Terms<'_> {
         let dated = dated(&sums)?;
         if self.declared.sums.contains(&term.text("id")?) {
             self.several_sums(term, &sums, block, unit)?;
-        } else if dated.len() == sums.len() {
+        } else if let Some(dated) = dated.filter(|dated| !dated.is_empty()) {
             self.dated_sums(&dated.into_iter().collect::<Vec<_>>(), block, unit);
         } else if let [sum] = sums.as_slice() {
             self.fixed_sum(sum, block, unit)?;
@@ -225,8 +236,11 @@ impl Terms<'_> {
     /// One sum, at a date, at a fact, or each window.
     fn fixed_sum(&mut self, sum: &Object<'_>, block: &mut Block, unit: Option<&str>) -> Result<(), Fault> {
         block.set("fixed", quoted(&amount(&sum.text("amount")?, unit)));
-        if let Some(on) = moment(sum, "on")?.or(moment(sum, "date")?) {
-            block.set("on", on);
+        let dates = dates(sum)?;
+        if let [one] = dates.as_slice() {
+            block.set("on", one.clone());
+        } else if !dates.is_empty() {
+            block.set("on", list(dates));
         } else if sum.has("fact") {
             let fact = self.declared.fact(self.names, &sum.text("fact")?, false);
             block.set("on", quoted(&fact)).set_if("at_most", sum.opt("max")?);
@@ -336,6 +350,8 @@ impl Terms<'_> {
     ) -> Result<Written, Fault> {
         let name = format!("{} over baseline", over.name);
         let less = if baseline.has("figure") {
+            // It is of the periods for which it is reported, whole.
+            baseline.pass(&["per", "reset", "partial"]);
             let missing = baseline.opt("missing")?.unwrap_or_else(|| "stop".to_owned());
             let figure = baseline.text("figure")?;
             field("figure", quoted(&self.declared.figure(self.names, &figure, &missing, unit, false)))

@@ -4,6 +4,8 @@ use super::names::Names;
 use crate::json::{Fault, Object};
 use crate::toml_text::{Block, fenced, list, quoted};
 use apportion::domain::contract::folder::SourceFile;
+use apportion::domain::period::start_of_day;
+use chrono_tz::Tz;
 use std::collections::BTreeMap;
 
 /// Parties, clouds, products, deployments.
@@ -95,14 +97,16 @@ fn clouds_of_rights(scenario: &Object<'_>) -> Result<Vec<String>, Fault> {
     Ok(clouds)
 }
 
-/// An instant; a date alone is its midnight in UTC, as a price book is of no contract's zone.
-fn utc(object: &Object<'_>, key: &str) -> Result<String, Fault> {
+/// An instant; a date alone begins in the zone of the first contract, as a price book is of none.
+fn instant(object: &Object<'_>, key: &str, zone: Tz) -> Result<String, Fault> {
     let text = object.opt(key)?.unwrap_or_default();
-    Ok(if text.len() == 10 { format!("{text}T00:00:00Z") } else { text })
+    Ok(text.parse().map_or(text, |date| start_of_day(zone, date).to_rfc3339()))
 }
 
 pub fn prices(names: &Names, scenario: &Object<'_>) -> Result<SourceFile, Fault> {
     let mut text = "id,product,meter,service_tier,customer,region,channel,context_over,price,per,currency,from,to,source,recorded_at\n".to_owned();
+    let zones = scenario.objects("contracts")?.iter().map(|it| it.opt("zone")).collect::<Result<Vec<_>, _>>()?;
+    let zone = zones.into_iter().flatten().find_map(|zone| zone.parse().ok()).unwrap_or(Tz::UTC);
     for (place, price) in scenario.objects("prices")?.into_iter().enumerate() {
         let row = [
             price.opt("id")?.unwrap_or_else(|| format!("price-{}", place + 1)),
@@ -116,8 +120,8 @@ pub fn prices(names: &Names, scenario: &Object<'_>) -> Result<SourceFile, Fault>
             price.text("price")?,
             price.opt("per")?.unwrap_or_else(|| "1".to_owned()),
             price.text("currency")?,
-            utc(&price, "from")?,
-            utc(&price, "to")?,
+            instant(&price, "from", zone)?,
+            instant(&price, "to", zone)?,
             price.opt("source")?.unwrap_or_else(|| "scenario".to_owned()),
             price.opt("recorded_at")?.unwrap_or_default(),
         ];

@@ -5,7 +5,7 @@ use super::super::problem::Problem;
 use super::super::raw::{RawFilter, RawRight};
 use super::super::rights::{FactKind, Right, RightKind};
 use super::super::selector::{Attribute, Values};
-use super::{Result, Scope, defined};
+use super::{Result, Scope, defined, length};
 use crate::domain::ids::{DefinedTerm, ProductId, TermId};
 use std::collections::BTreeSet;
 use toml::Spanned;
@@ -58,10 +58,7 @@ impl<'a> Scope<'a> {
                 let waivers = waivers.iter().flatten().map(|name| self.fact_of(name, FactKind::Status));
                 Ok(RightKind::First {
                     cloud: cloud.get_ref().clone(),
-                    lead: lead
-                        .get_ref()
-                        .parse()
-                        .or_else(|problem| self.file.fail(&lead.span(), Problem::Lead(problem)))?,
+                    lead: length(self.file, lead)?,
                     release: match release {
                         Some(name) => self.fact_of(name, FactKind::Event)?,
                         None => defined(RELEASE),

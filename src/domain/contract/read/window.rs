@@ -183,7 +183,7 @@ impl<'a> Scope<'a> {
         if business_days && self.head.business_days.is_none() {
             return file.fail(at, Problem::NoCalendar);
         }
-        let Some(length) = parse_length(&plain) else { return fail() };
+        let Ok(length) = plain.parse() else { return fail() };
         if matches!(length, Length::Hours(_)) || business_days && !matches!(length, Length::Days(_)) {
             return fail();
         }
@@ -261,8 +261,8 @@ fn starts_of(file: &Parsed, starts: &Spanned<Vec<Spanned<RawValue>>>) -> Result<
 }
 
 fn every_months(file: &Parsed, every: &Spanned<String>) -> Result<NonZeroU32> {
-    let months = match parse_length(every.get_ref()) {
-        Some(Length::Months(months)) => NonZeroU32::new(months),
+    let months = match every.get_ref().parse() {
+        Ok(Length::Months(months)) => NonZeroU32::new(months),
         _ => None,
     };
     months.map_or_else(|| file.fail(&every.span(), Problem::Every), Ok)
@@ -280,21 +280,7 @@ pub fn weekday(file: &Parsed, day: &Spanned<String>) -> Result<Weekday> {
 
 /// A length of time: as records write it, and quarters, years and weeks.
 pub fn length(file: &Parsed, text: &Spanned<String>) -> Result<Length> {
-    parse_length(text.get_ref()).map_or_else(|| file.fail(&text.span(), Problem::Length), Ok)
-}
-
-fn parse_length(text: &str) -> Option<Length> {
-    if let Ok(length) = text.parse() {
-        return Some(length);
-    }
-    let (number, unit) = text.split_once(' ')?;
-    let number: u32 = number.parse().ok().filter(|_| !number.starts_with('+'))?;
-    match unit {
-        "week" | "weeks" => Some(Length::Days(number.checked_mul(7)?)),
-        "quarter" | "quarters" => Some(Length::Months(number.checked_mul(3)?)),
-        "year" | "years" => Some(Length::Months(number.checked_mul(12)?)),
-        _ => None,
-    }
+    text.get_ref().parse().or_else(|problem| file.fail(&text.span(), Problem::Length(problem)))
 }
 
 /// The places of windows, from 1, both inclusive: `3`, `"1-6"`.
