@@ -1,11 +1,12 @@
 //! What counts and what does not, with examples worked out by hand: first facts, refunds of what did not count; and what
 //! a term rests on that is assumed.
 
-use crate::worked::{contract, right};
+use crate::worked::{REGISTER, contract, right};
 use apportion::domain::contract::folder::{SourceFile, read_folder};
+use apportion::domain::contract::rights::stretches;
 use apportion::domain::ids::DefinedTerm;
-use apportion::domain::period::parse_instant;
-use apportion::domain::record::{Fact, Subject, first_fact};
+use apportion::domain::period::{Span, parse_instant};
+use apportion::domain::record::{Fact, Subject};
 
 const TERM: &str = "[term.fee]\npayer = \"lab\"\npayee = \"ms\"\n";
 const GO: &str = "[fact.go]\nkind = \"event\"\nby = \"lab\"\nskip = 1\n\n";
@@ -52,10 +53,22 @@ fn a_right_ends_at_the_first_fact_that_counts() {
         party: None,
         evidence: String::new(),
     };
+    let agreement = contract(
+        "main",
+        &format!("{GO}[right.alone]\nonly = {{ cloud = \"azure\" }}\nproducts = \"api\"\nuntil = \"go\""),
+        "",
+    );
+    let register = SourceFile { path: "register.md".to_owned(), text: REGISTER.to_owned() };
+    let folder = read_folder(&[register, agreement]).unwrap_or_else(|errors| panic!("{errors}"));
+    let agreement = folder.contracts.first().expect("one");
+    let within = Span { start: parse_instant("2026-04-01T00:00:00Z").expect("an instant"), ..Span::ever() };
+    let ends = |facts: &[Fact]| {
+        let stretches = stretches(agreement, &"alone".into(), facts, within);
+        stretches.into_iter().filter(|it| it.in_force).map(|it| it.span.end).collect::<Vec<_>>()
+    };
     let (first, second) = (told("2026-05-01T00:00:00Z"), told("2026-06-01T00:00:00Z"));
-    let ends = |facts: &[Fact]| first_fact(facts, &"main".into(), &DefinedTerm::new("go"), 1);
-    assert_eq!(ends(std::slice::from_ref(&first)), None);
-    assert_eq!(ends(&[second.clone(), first]), Some(second.at));
+    assert_eq!(ends(std::slice::from_ref(&first)), [within.end]);
+    assert_eq!(ends(&[second.clone(), first]), [second.at]);
 }
 
 /// What was sold before the amount began is not in it, and nor is what is taken off of that.

@@ -295,3 +295,34 @@ fn what_would_be_read_and_not_used_is_refused() {
         refused(&format!("{price}{valued}"), "valued_at is the price of what charges count when they occur");
     }
 }
+
+#[test]
+fn a_release_counts_for_good() {
+    let right = "[right.first]\nfirst = \"azure\"\nlead = \"1 week\"\nrelease = \"out\"\nproducts = \"api\"";
+    let fact =
+        |more: &str| format!("[fact.out]\nkind = \"event\"\nabout = [\"product\", \"cloud\"]\n{more}\n\n{right}");
+    accept(&fact(""));
+    for more in ["skip = 1", "pick = \"last\"", "lasts = \"1 year\""] {
+        refused(&fact(more), "the first release counts, for good; leave out skip, pick and lasts");
+    }
+}
+
+/// It would be owed once for each product that has the capability.
+#[test]
+fn nothing_is_owed_at_a_fact_about_a_capability() {
+    let fee = |about: &str| {
+        let fact = format!("[fact.out]\nkind = \"event\"\nabout = [\"{about}\"]\n\n");
+        format!("{fact}{}", term("fixed = \"5 USD\"\non = \"out\""))
+    };
+    accept(&fee("product"));
+    refused(&fee("capability"), "about a capability");
+}
+
+/// What is owed on a day is of everything that was sold by then.
+#[test]
+fn what_is_owed_on_a_day_tells_no_product_apart() {
+    let once = term("rate = \"10%\"\nof = \"Sales\"\non = 2026-05-10");
+    let drawn = |filter: &str| format!("{once}\n\n[base.Fed]\nselect = {{ accrual = \"share\"{filter} }}");
+    accept(&drawn(""));
+    refused(&drawn(", where = { product = \"api\" }"), "which is of whole windows or totals that do not tell it apart");
+}

@@ -30,6 +30,7 @@ pub enum BlockName {
     Base(DefinedTerm),
     Amount(DefinedTerm),
     Effect(DefinedTerm),
+    Fact(DefinedTerm),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +53,10 @@ pub enum CheckProblem {
         "is owed in {unit}, and in {old} in version {before}; what is owed in another currency or unit is another term, under another name"
     )]
     OtherUnit { before: u32, unit: Unit, old: Unit },
+    #[error(
+        "skips {skip} of its facts, and {old} in version {before}; what came before would be read anew, so write another fact"
+    )]
+    OtherSkip { before: u32, skip: u32, old: u32 },
     #[error("draws on {contract}/{term}, which no version of a known contract has")]
     UnknownAccrual { contract: ContractId, term: TermId },
     #[error(
@@ -89,6 +94,7 @@ impl fmt::Display for BlockName {
             Self::Base(name) => write!(f, "base {name}"),
             Self::Amount(name) => write!(f, "amount {name}"),
             Self::Effect(name) => write!(f, "effect {name}"),
+            Self::Fact(name) => write!(f, "fact {name}"),
         }
     }
 }
@@ -213,6 +219,11 @@ impl<'a> Place<'a> {
                 let (before, unit, old) = (before.number, term.unit.clone(), old.unit.clone());
                 return Err(self.fail(block(), CheckProblem::OtherUnit { before, unit, old }));
             }
+        }
+        for (name, fact) in &self.version.facts {
+            let Some(old) = before.facts.get(name).filter(|old| old.skip != fact.skip) else { continue };
+            let problem = CheckProblem::OtherSkip { before: before.number, skip: fact.skip, old: old.skip };
+            return Err(self.fail(BlockName::Fact(name.clone()), problem));
         }
         Ok(())
     }

@@ -170,6 +170,7 @@ impl Parsed {
             BlockName::Right(id) => self.raw.right.get(id.as_str()).map(Spanned::span),
             BlockName::Base(name) => self.raw.base.get(name.as_str()).map(Spanned::span),
             BlockName::Amount(name) => self.raw.amount.get(name.as_str()).map(Spanned::span),
+            BlockName::Fact(name) => self.raw.fact.get(name.as_str()).map(Spanned::span),
             BlockName::Effect(name) => self.raw.effect.get(name.as_str()).map(Spanned::span),
         };
         Some(self.document.location_at(span?.start))

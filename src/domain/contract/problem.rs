@@ -246,6 +246,8 @@ pub enum Problem {
     RatioUnit,
     #[error("a figure of kind = \"level\" stands here, which has a value at each instant")]
     NoLevel,
+    #[error("the first release counts, for good; leave out skip, pick and lasts")]
+    ReleaseCounts,
     #[error("a status begins and ends; skip and lasts are of events")]
     StatusCounts,
 

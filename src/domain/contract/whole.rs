@@ -60,7 +60,7 @@ pub fn told_apart<'v>(measure: &Measure, version: &'v Version) -> Option<&'v [At
             let is_whole = |(node, each, tiers): (Option<&'v Node>, _, _)| {
                 node.is_none_or(|node| is_of_window(node, each, tiers, figures))
             };
-            version.term(term).filter(|term| term.on.is_none() && is_whole(of(term))).map(|term| term.per.as_slice())
+            version.term(term).filter(|term| term.on.is_some() || is_whole(of(term))).map(|term| term.per.as_slice())
         }
     }
 }

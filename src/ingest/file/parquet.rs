@@ -106,7 +106,8 @@ impl ParquetRows {
             }
             self.readers.push(is_read.then(|| group.get_column_reader(place)).transpose()?);
         }
-        self.rows_left = usize::try_from(about.num_rows()).unwrap_or(0);
+        self.rows_left = usize::try_from(about.num_rows())
+            .map_err(|_| ParquetError::General(format!("a row group of {} rows", about.num_rows())))?;
         let packed = about.columns().iter().map(|column| u64::try_from(column.compressed_size()).unwrap_or(0)).sum();
         self.bytes_read.fetch_add(packed, Ordering::Relaxed);
         self.group = self.group.saturating_add(1);

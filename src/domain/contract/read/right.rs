@@ -1,5 +1,6 @@
 //! Reads the rights of a version: who may sell what first, alone, or at all.
 
+use super::super::beside::Pick;
 use super::super::parsed::unknown;
 use super::super::problem::Problem;
 use super::super::raw::{RawFilter, RawRight};
@@ -82,6 +83,9 @@ impl<'a> Scope<'a> {
     fn fact_of(&self, name: &Spanned<String>, kind: FactKind) -> Result<DefinedTerm> {
         let (_, fact) = self.fact_named(self.file, &name.span(), name.get_ref())?;
         let fact = fact.get_ref();
+        if kind == FactKind::Event && (fact.skip > 0 || fact.pick == Pick::Last || fact.lasts.is_some()) {
+            return self.file.fail(&name.span(), Problem::ReleaseCounts);
+        }
         let (found, expected) = match (fact.kind, kind) {
             _ if fact.about.is_empty() => ("about the contract", "one about products, capabilities or clouds"),
             (FactKind::Event, FactKind::Status) => ("an event", "a status"),

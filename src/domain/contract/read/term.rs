@@ -4,7 +4,7 @@ use super::super::Version;
 use super::super::measure::{Measure, Node, NodeKind};
 use super::super::problem::Problem;
 use super::super::raw::{Named, OneOrMore, RawInstalment, RawPayee, RawPoolPart, RawTail, RawTerm, RawValue};
-use super::super::rights::FactKind;
+use super::super::rights::{FactAttribute, FactKind};
 use super::super::selector::{Filter, Values};
 use super::super::term::{IfNone, Instalment, Life, On, Payees, Tail, Term};
 use super::super::value::Table;
@@ -243,6 +243,11 @@ impl<'a> Scope<'a> {
                 if fact.get_ref().kind == FactKind::Status {
                     let (name, found) = (name.clone(), "a status");
                     return self.file.fail(&on.span(), Problem::WrongFact { name, found, expected: "an event" });
+                }
+                // Each product that has it would be owed for.
+                if fact.get_ref().about.contains(&FactAttribute::Capability) {
+                    let (name, found, expected) = (name.clone(), "about a capability", "one about products");
+                    return self.file.fail(&on.span(), Problem::WrongFact { name, found, expected });
                 }
                 On::Fact { name: defined(name), at_most: raw.at_most.as_ref().map(|it| *it.get_ref()) }
             }
