@@ -207,6 +207,13 @@ pub struct FigureDefinition {
     pub due: Option<Due>,
 }
 
+impl FigureDefinition {
+    /// Whether a value that is reported in a unit is one of this figure; in none: a plain number.
+    pub fn is_in(&self, unit: Option<&str>) -> bool {
+        self.unit.as_ref().map(ToString::to_string).as_deref() == unit
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FigureKind {

@@ -110,7 +110,7 @@ fn check_reported(
         let (expected, found) = (by.clone(), found_by.clone());
         return Err(RecordProblem::OtherParty { kind: "figure", name: name.clone(), expected, found });
     }
-    if unit.as_ref().map(ToString::to_string) != value.unit {
+    if !declared.is_in(value.unit.as_deref()) {
         let in_words = |unit: Option<String>| unit.unwrap_or_else(|| "plain numbers".to_owned());
         let (expected, found) = (unit.as_ref().map(ToString::to_string), value.unit.clone());
         return Err(RecordProblem::OtherUnit {

@@ -265,7 +265,15 @@ impl<'a> Builder<'a> {
         named.find(|unit| contract.versions.iter().any(|version| declares(version, unit)))
     }
 
+    /// A level counts in its own unit alone: where it is looked up nothing tells how it was reported.
     fn level(&mut self, level: &record::Level) {
+        let Some(contract) = self.contract(&level.contract) else { return };
+        let unit = level.value.unit.as_deref();
+        let mut declared = contract.versions.iter().filter_map(|version| version.figures.get(&level.name)).peekable();
+        // What a party sets by notice is told under the name of a parameter.
+        if declared.peek().is_some() && declared.all(|figure| !figure.is_in(unit)) {
+            return;
+        }
         let told = Level { at: level.at, about: about(&level.about), value: level.value.amount.clone() };
         self.knowledge.add_level(level.contract.clone(), level.name.clone(), told);
     }

@@ -156,8 +156,9 @@ fn unawaited(record: &Record, contracts: &[Contract], register: &Register) -> Op
         RecordProblem::UnknownName { .. }
         | RecordProblem::UnknownDeployment { .. }
         | RecordProblem::UnknownProduct { .. } => is_fact,
+        // A flow is converted.
+        RecordProblem::OtherUnit { .. } => matches!(record.content, RecordContent::Level(_)),
         RecordProblem::OtherParty { .. }
-        | RecordProblem::OtherUnit { .. }
         | RecordProblem::OtherNamed { .. }
         | RecordProblem::Overlap { .. }
         | RecordProblem::DeductionCurrency { .. }

@@ -76,6 +76,11 @@ impl ParquetRows {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, detail).into());
             }
         }
+        let (whole, groups) = (file.metadata().file_metadata().num_rows(), file.metadata().row_groups());
+        if groups.iter().try_fold(0_i64, |sum, group| sum.checked_add(group.num_rows())) != Some(whole) {
+            let detail = format!("the row groups have not the {whole} rows of the file");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, detail).into());
+        }
         let cells = names.iter().map(|_| Vec::new()).collect();
         let max_bytes = how.reader.format.max_bytes();
         let readers = Vec::new();
