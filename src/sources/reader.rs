@@ -127,6 +127,12 @@ impl Reader {
         }
     }
 
+    /// What a row that is longer than a record may be comes to, of which not all was kept.
+    pub fn reject_too_long(&self) -> Vec<Decoded> {
+        let detail = format!("a row of more than the {} bytes that a record may have", self.format.max_bytes());
+        self.reject(fault(Reason::MessageTooLarge, detail))
+    }
+
     /// What cannot be taken for a record, of which nothing is kept: a file is read again as it is.
     fn reject(&self, fault: Fault) -> Vec<Decoded> {
         let mut rejection = reject_shape(fault, b"");

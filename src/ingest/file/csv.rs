@@ -1,7 +1,7 @@
 //! Tables as CSV with a header: each row is a record.
 
 use super::FileReader;
-use super::rows::{OpenError, Rows, too_long};
+use super::rows::{OpenError, Rows};
 use crate::sources::{Columns, Decoded, Reader};
 use csv_core::ReadRecordResult;
 use std::io::{self, BufRead};
@@ -47,7 +47,7 @@ impl<R: BufRead + Send> Rows for CsvRows<R> {
     fn read(&self, reader: &Reader) -> Vec<Decoded> {
         match self.rows.cells() {
             Some(cells) => reader.read_row(&self.columns, &cells),
-            None => too_long(reader),
+            None => reader.reject_too_long(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Parquet: tables whose cells have types. A cell becomes the text that it would be in CSV.
 
 use super::FileReader;
-use super::rows::{OpenError, Rows, too_long};
+use super::rows::{OpenError, Rows};
 use crate::sources::{Columns, Decoded, Reader};
 use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta};
 use num_bigint::BigInt;
@@ -168,7 +168,7 @@ impl Rows for ParquetRows {
 
     fn read(&self, reader: &Reader) -> Vec<Decoded> {
         if self.bytes() > self.max_bytes {
-            return too_long(reader);
+            return reader.reject_too_long();
         }
         reader.read_row(&self.columns, &self.cells().collect::<Vec<_>>())
     }

@@ -83,8 +83,3 @@ impl<R: Read> Read for Counted<R> {
         Ok(read)
     }
 }
-
-/// What a row that is too long comes to, of which not all was kept.
-pub(super) fn too_long(reader: &Reader) -> Vec<Decoded> {
-    reader.read_record(&vec![b' '; reader.format.max_bytes().saturating_add(1)])
-}
