@@ -186,7 +186,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             state.is_some_and(|state| state.stretches.iter().any(|stretch| is_it(&stretch.span, end)))
         };
         let pays_back = |step: &&Step<'a>| step.credits.contains(&of);
-        let mut ending = self.steps().iter().filter(pays_back).filter(|step| is_any(step, |span, end| span.end == end));
+        let mut ending = self.closing().filter(pays_back).filter(|step| is_any(step, |span, end| span.end == end));
         let later = self.next_epoch(end).map_or(self.steps(), |next| next.steps.as_slice());
         let goes_on = later.iter().filter(pays_back).any(|step| is_any(step, |span, end| span.contains(end)));
         !goes_on && ending.next_back().is_some_and(|last| last.stream == step.stream)

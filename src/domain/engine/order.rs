@@ -1,60 +1,114 @@
-//! The order in which what is laid out takes what passes: that of the file, after what each draws on.
+//! The orders in which what is laid out takes what passes, and closes: that of the file, after what each draws on.
 
+use super::outcome::Lines;
 use super::plan::{Step, StreamId, Work};
+use super::run::Engine;
 use crate::domain::contract::Contract;
 use crate::domain::contract::measure::BelowZero;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Puts steps in the order of their terms in the file, as far as what they draw on lets them: terms under one cap take
-/// its room in that order, whoever else draws on one of them. What yields an item at a period's end stands before all
-/// terms: what is made of windows comes after every item.
-pub(super) fn in_file_order<'a>(steps: Vec<Step<'a>>, agreements: &[Contract]) -> Vec<Step<'a>> {
-    let rank = |step: &Step<'_>| match &step.work {
+/// What comes before each stream.
+type Behind = BTreeMap<StreamId, BTreeSet<StreamId>>;
+
+/// Puts steps in the order of their terms in the file, each after what it draws on, and tells by their places in which
+/// order they close. What yields an item at a period's end closes first, with what that draws on: what is made of
+/// windows comes after every item.
+pub(super) fn in_file_order<'a>(mut steps: Vec<Step<'a>>, agreements: &[Contract]) -> (Vec<Step<'a>>, Vec<usize>) {
+    let (terms, behind) = terms_in_order(&steps, agreements);
+    // What is no term comes with the first term that draws on it, after what it draws on, as it was laid out.
+    let mut places: BTreeMap<StreamId, (usize, bool)> = BTreeMap::new();
+    for (place, term) in terms.iter().enumerate() {
+        for of in behind.get(term).into_iter().flatten() {
+            places.entry(*of).or_insert((place, false));
+        }
+        places.insert(*term, (place, true));
+    }
+    steps.sort_by_key(|step| places.get(&step.stream).copied().unwrap_or((usize::MAX, false)));
+    let mut first: BTreeSet<StreamId> = BTreeSet::new();
+    for step in steps.iter().filter(|step| is_item_of_period(&step.work)) {
+        first.insert(step.stream);
+        first.extend(behind.get(&step.stream).into_iter().flatten());
+    }
+    let is_first = |place: &usize| steps.get(*place).is_some_and(|step| first.contains(&step.stream));
+    let (first, then): (Vec<usize>, Vec<usize>) = (0..steps.len()).partition(is_first);
+    (steps, first.into_iter().chain(then).collect())
+}
+
+/// The terms by their place in the file, and what comes before each stream: what it draws on, and of a term those
+/// before it in the file that take of the same. Those come before it whoever else draws on one of them, and also where
+/// they wait for what stands after it; only what they draw on themselves they cannot come before.
+fn terms_in_order(steps: &[Step<'_>], agreements: &[Contract]) -> (Vec<StreamId>, Behind) {
+    let mut behind = drawn_on(steps);
+    let place = |step: &Step<'_>| match &step.work {
         Work::Term(term) => {
             let agreement = agreements.iter().position(|it| it.head.id == step.agreement.head.id)?;
-            Some((agreement, Stands::AsTerm, step.version.terms.iter().position(|it| it.id == term.id)?))
+            Some((agreement, step.version.terms.iter().position(|it| it.id == term.id)?))
         }
         Work::Base(..) | Work::Figure(..) | Work::Amount(_) | Work::Gauge(_) => None,
     };
-    let mut ranks: BTreeMap<StreamId, _> = steps.iter().filter_map(|step| Some((step.stream, rank(step)?))).collect();
-    let terms: BTreeSet<StreamId> = ranks.keys().copied().collect();
-    // What is no term comes with the first term that draws on it. Steps stand after what they draw on.
-    for step in steps.iter().rev() {
-        let Some((agreement, mut stands, number)) = ranks.get(&step.stream).copied() else { continue };
-        if is_item_of_period(&step.work) {
-            stands = Stands::BeforeTerms;
-        }
-        let own = (agreement, stands, number);
-        ranks.insert(step.stream, own);
-        for of in step.after.iter().filter(|of| !terms.contains(of)) {
-            ranks.entry(*of).and_modify(|rank| *rank = own.min(*rank)).or_insert(own);
+    let mut terms: Vec<_> = steps.iter().filter_map(|step| Some((place(step)?, step))).collect();
+    terms.sort_by_key(|(place, _)| *place);
+    let mut left: Vec<&Step<'_>> = terms.into_iter().map(|(_, step)| step).collect();
+    // Whose an item is comes before how much of it finds room.
+    for take_of_the_same in [are_of_one_group, share_room] {
+        for (place, one) in left.iter().enumerate() {
+            for other in left.iter().skip(place.saturating_add(1)).filter(|other| take_of_the_same(one, other)) {
+                put_before(&mut behind, one.stream, other.stream);
+            }
         }
     }
-    let mut left = steps;
-    let mut ordered: Vec<Step<'a>> = Vec::with_capacity(left.len());
+    let mut ordered = Vec::with_capacity(left.len());
     while !left.is_empty() {
-        let is_ready = |step: &Step<'_>| !step.after.iter().any(|of| left.iter().any(|it| it.stream == *of));
-        // It waits for what stands before it in its file, though it is ready, unless that waits for it.
         let waits = |step: &Step<'_>| {
-            let own = ranks.get(&step.stream);
-            let is_before = |rank: &(usize, Stands, usize)| own.is_some_and(|own| rank.0 == own.0 && rank < own);
-            left.iter().filter_map(|it| ranks.get(&it.stream)).any(is_before)
+            behind.get(&step.stream).is_some_and(|behind| left.iter().any(|it| behind.contains(&it.stream)))
         };
-        let ready = left.iter().enumerate().filter(|(_, step)| is_ready(step));
-        // The first that is left always is: it was laid out after all that it draws on.
-        let next =
-            ready.min_by_key(|(_, step)| (waits(step), !ranks.contains_key(&step.stream), ranks.get(&step.stream)));
-        let next = next.map_or(0, |(place, _)| place);
-        ordered.push(left.remove(next));
+        // There is one, as nothing comes before itself.
+        let next = left.iter().position(|step| !waits(step)).unwrap_or_default();
+        ordered.push(left.remove(next).stream);
     }
-    ordered
+    (ordered, behind)
 }
 
-/// Where steps stand in the order of a file.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stands {
-    BeforeTerms,
-    AsTerm,
+/// All that each step draws on, by itself or through others. Steps are laid out after what they draw on.
+fn drawn_on(steps: &[Step<'_>]) -> Behind {
+    let mut behind = Behind::new();
+    for step in steps {
+        // Tiers may count what their own term accrued before.
+        let direct = || step.after.iter().copied().filter(|of| *of != step.stream);
+        let further = direct().filter_map(|of| behind.get(&of)).flatten().copied();
+        let all = direct().chain(further).collect();
+        behind.insert(step.stream, all);
+    }
+    behind
+}
+
+/// Whether an item counts in one of two terms alone.
+fn are_of_one_group(one: &Step<'_>, other: &Step<'_>) -> bool {
+    let once = |step: &Step<'_>| match &step.work {
+        Work::Term(term) => term.once.clone().map(|group| (step.agreement.head.id.clone(), group)),
+        Work::Base(..) | Work::Figure(..) | Work::Amount(_) | Work::Gauge(_) => None,
+    };
+    once(one).is_some_and(|group| once(other) == Some(group))
+}
+
+/// Whether one of two terms leaves the other less room under a cap, or less to pay back.
+fn share_room(one: &Step<'_>, other: &Step<'_>) -> bool {
+    let cap = |step: &Step<'_>| step.cap.map(|(id, _)| id);
+    cap(one).is_some_and(|id| cap(other) == Some(id)) || one.credits.iter().any(|of| other.credits.contains(of))
+}
+
+/// Puts one, and what comes before it, before another and what comes after that; unless it comes after it already.
+fn put_before(behind: &mut Behind, one: StreamId, other: StreamId) {
+    let of_one = behind.get(&one).cloned().unwrap_or_default();
+    if of_one.contains(&other) {
+        return;
+    }
+    for (stream, behind) in behind {
+        if *stream == other || behind.contains(&other) {
+            behind.extend(&of_one);
+            behind.insert(one);
+        }
+    }
 }
 
 /// Whether something yields an item at the end of a period: a figure, or a base that is decided on its total.
@@ -63,5 +117,14 @@ fn is_item_of_period(work: &Work<'_>) -> bool {
         Work::Figure(..) => true,
         Work::Base(base, _) => base.below_zero != BelowZero::Keep,
         Work::Amount(_) | Work::Term(_) | Work::Gauge(_) => false,
+    }
+}
+
+impl<'a, L: Lines> Engine<'a, L> {
+    /// The steps of the present epoch in the order in which they close.
+    pub(super) fn closing(&self) -> impl DoubleEndedIterator<Item = &'a Step<'a>> + use<'a, L> {
+        let steps = self.steps();
+        let closing = self.epoch().map(|epoch| epoch.closing.as_slice()).unwrap_or_default();
+        closing.iter().filter_map(|place| steps.get(*place))
     }
 }

@@ -63,6 +63,8 @@ pub struct Plan<'a> {
 pub struct Epoch<'a> {
     pub span: Span,
     pub steps: Vec<Step<'a>>,
+    /// The places of the steps in the order in which they close.
+    pub closing: Vec<usize>,
     /// Terms and bases of later versions that count from a date before these, and count here already.
     pub counting: Vec<Step<'a>>,
     /// Terms as a later version words them that brings a minimum of what measures come to: they do so here already.
@@ -151,8 +153,8 @@ pub fn plan(agreements: &[Contract]) -> Result<Plan<'_>, EngineError> {
         };
         layout.terms()?;
         let (counting, spending) = (layout.counting()?, layout.spending()?);
-        let steps = in_file_order(layout.steps, agreements);
-        epochs.push(Epoch { span: Span { start, end }, steps, counting, spending });
+        let (steps, closing) = in_file_order(layout.steps, agreements);
+        epochs.push(Epoch { span: Span { start, end }, steps, closing, counting, spending });
     }
     let steps = || epochs.iter().flat_map(|epoch| &epoch.steps);
     let asked: BTreeSet<StreamId> = steps().flat_map(|step| &step.asked).copied().collect();

@@ -211,7 +211,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     ///
     /// `last` is the last instant before the boundary at `end`.
     pub(super) fn close(&mut self, last: Instant, end: Instant) -> Result<(), EngineError> {
-        for step in self.steps() {
+        for step in self.closing() {
             let place = self.plan.streams[step.stream].agreement;
             let ends_period = self.period_ends.get(place).is_some_and(|ends| ends.contains(&end));
             match &step.work {
