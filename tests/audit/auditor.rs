@@ -2,7 +2,7 @@
 
 use crate::base::named_at;
 use crate::cap::Capped;
-use crate::items::{Item, items};
+use crate::items::{Body, Item, items};
 use crate::known::{Known, Missing, known_at};
 use crate::model::{CapOf, Contract, Each, History, How, Micros, Name, Q, Select, Tail, Term, Version, What};
 use crate::recoup::Recouped;
@@ -347,7 +347,10 @@ impl<'h> Auditor<'h> {
                     continue;
                 }
                 let Some(base) = self.base(contract, term, step)? else { continue };
-                if let Some((customer, false)) = self.customer(contract, term, step) {
+                // What takes off makes nobody a customer.
+                if let Some((customer, false)) = self.customer(contract, term, step)
+                    && !is_deduction(step)
+                {
                     self.customers.entry((contract, term.name)).or_default().extend(customer);
                 }
                 if term.once && !step.taken.insert(contract) {
@@ -361,6 +364,10 @@ impl<'h> Auditor<'h> {
         }
         Ok(())
     }
+}
+
+fn is_deduction(step: &Step<'_>) -> bool {
+    step.item.is_some_and(|item| matches!(item.body, Body::Deduction { .. }))
 }
 
 /// Its last day, that of its tail included.

@@ -40,6 +40,7 @@ mod state;
 pub mod stretches;
 mod sums;
 mod table;
+mod tail;
 mod term;
 mod total;
 mod watch;

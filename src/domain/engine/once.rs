@@ -44,7 +44,7 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     /// The first term of a group that counted what a deduction names, as they were then.
     fn taker(
-        &mut self,
+        &self,
         (agreement, once): (usize, &str),
         deduction: &Deduction<'_>,
         passing: &Passing<'_>,

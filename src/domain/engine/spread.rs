@@ -54,6 +54,30 @@ impl<'a> Sold<'a> {
             None => self.billings.get_mut(id),
         }
     }
+
+    /// What a deduction takes off of each that it names, in proportion. Of what was voided, or not told yet, it is
+    /// nothing.
+    fn share_of_each<'d>(&self, deduction: &'d record::Deduction) -> Vec<(&'d EventId, Exact)> {
+        let parts =
+            |id: &EventId| [&self.charges, &self.billings, &self.receipts].into_iter().find_map(|it| it.get(id));
+        let named: Vec<(&EventId, &Vec<Part<'a>>)> =
+            named(deduction).iter().filter_map(|id| Some((id, parts(id)?))).collect();
+        let weights: Vec<Exact> = named.iter().flat_map(|(_, parts)| amounts(parts)).collect();
+        let mut shares = spread(&deduction.amount.amount, &weights).into_iter();
+        named.into_iter().map(|(id, parts)| (id, shares.by_ref().take(parts.len()).sum())).collect()
+    }
+
+    /// What is of something that is named, by the basis on which it counts.
+    fn of_each_basis(&self, id: &EventId) -> [(Basis, Vec<Part<'a>>); 3] {
+        let all = |by_id: [&BTreeMap<&'a EventId, Vec<Part<'a>>>; 2]| -> Vec<Part<'a>> {
+            by_id.into_iter().filter_map(|it| it.get(id)).flatten().cloned().collect()
+        };
+        [
+            (Basis::Occurred, self.charges.get(id).cloned().unwrap_or_default()),
+            (Basis::Invoiced, all([&self.billings, &self.billed])),
+            (Basis::Received, all([&self.receipts, &self.received])),
+        ]
+    }
 }
 
 /// Adds the items of billings, receipts and deductions. What names nothing that is known waits for it.
@@ -196,18 +220,17 @@ fn named(deduction: &record::Deduction) -> &[EventId] {
 
 /// Takes a deduction off what is open.
 fn close_open(sold: &mut Sold<'_>, deduction: &record::Deduction) {
-    let ids = named(deduction);
-    let all = all_named(sold, ids);
-    let mut shares = spread(&deduction.amount.amount, &amounts(&all)).into_iter();
-    for id in ids {
-        for part in sold.sales(id).into_iter().flatten() {
-            part.open = &part.open - &shares.next().unwrap_or_default();
+    for (id, amount) in sold.share_of_each(deduction) {
+        let parts = sold.sales(id).map(Vec::as_mut_slice).unwrap_or_default();
+        let shares = spread(&amount, &amounts(parts));
+        for (part, share) in parts.iter_mut().zip(shares) {
+            part.open = &part.open - &share;
         }
     }
 }
 
 /// A deduction is told for each basis on which what it names counts, and where it names items twice: there, and at
-/// its own date.
+/// its own date. Each of several that it names has its share, and what is of that on a basis shares it.
 fn add_deduction<'a>(
     builder: &mut Builder<'a>,
     sold: &mut Sold<'a>,
@@ -227,19 +250,13 @@ fn add_deduction<'a>(
         }
         return;
     }
-    let ids = named(deduction);
-    let of_all = |parts: &BTreeMap<&'a EventId, Vec<Part<'a>>>| -> Vec<Part<'a>> {
-        ids.iter().filter_map(|id| parts.get(id)).flatten().cloned().collect()
-    };
-    let tellings = [
-        (Basis::Occurred, of_all(&sold.charges)),
-        (Basis::Invoiced, [of_all(&sold.billings), of_all(&sold.billed)].concat()),
-        (Basis::Received, [of_all(&sold.receipts), of_all(&sold.received)].concat()),
-    ];
-    for (basis, parts) in tellings {
-        for (part, amount) in parts.iter().zip(spread(&deduction.amount.amount, &amounts(&parts))) {
-            let told = Told { basis, part: Some(part), attributes: part.attributes, amount, unit };
-            tell(builder, record, deduction, told);
+    for (id, amount) in sold.share_of_each(deduction) {
+        for (basis, parts) in sold.of_each_basis(id) {
+            // What was not billed, or not received, is not reduced there.
+            for (part, amount) in parts.iter().zip(spread(&amount, &amounts(&parts))) {
+                let told = Told { basis, part: Some(part), attributes: part.attributes, amount, unit };
+                tell(builder, record, deduction, told);
+            }
         }
     }
 }

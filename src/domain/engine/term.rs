@@ -15,8 +15,8 @@ use super::table::{Bands, Circumstances};
 use super::watch::Total;
 use super::window::{WindowPlace, window_rule};
 use crate::domain::contract::measure::{Amount, Measure};
-use crate::domain::contract::selector::{Attribute, Filter};
-use crate::domain::contract::term::{Cap, Excess, Payees, Tail, TailItems, Term, Tiers};
+use crate::domain::contract::selector::Filter;
+use crate::domain::contract::term::{Cap, Excess, Payees, Term, Tiers};
 use crate::domain::contract::value::Notice;
 use crate::domain::ids::{PartyId, TermId};
 use crate::domain::money::Exact;
@@ -79,6 +79,10 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             return Ok(None);
         }
+        let is_of_amount = is_of_amount(step, passing);
+        if is_of_amount {
+            self.remember_customer(step, passing);
+        }
         let group = self.group(&term.per, step, passing.attributes, passing.at);
         self.count_toward_minimum(step, term, group, passing);
         self.share_usage(step, term, passing);
@@ -88,7 +92,6 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(None);
         }
         // What only shares its pool, or counts beside its amount, is left to the others of its group.
-        let is_of_amount = is_of_amount(step, passing);
         if is_of_amount && is_taken {
             return Ok(None);
         }
@@ -121,38 +124,14 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// Whether a term is in force for what passes, as for the item that a deduction names.
-    pub(super) fn is_in_force(&mut self, step: &Step<'a>, term: &'a Term, passing: &Passing<'_>) -> bool {
-        [Some(passing.at), named_at(step, passing)]
-            .into_iter()
-            .flatten()
-            .all(|at| self.is_in_force_at(step, term, passing, at))
+    pub(super) fn is_in_force(&self, step: &Step<'a>, term: &Term, passing: &Passing<'_>) -> bool {
+        let mut times = [Some(passing.at), named_at(step, passing)].into_iter().flatten();
+        times.all(|at| self.is_in_force_at(step, term, passing, at))
     }
 
-    pub(super) fn is_in_force_at(
-        &mut self,
-        step: &Step<'a>,
-        term: &'a Term,
-        passing: &Passing<'_>,
-        at: Instant,
-    ) -> bool {
-        let Some(state) = self.streams.get(step.stream.place()) else { return false };
-        let customer = state.has_earlier_customers.then_some(&Attribute::Customer);
-        let customer = customer.and_then(|name| self.attribute(step, passing.attributes, at, name)).map(str::to_owned);
-        let Some(stretch) = state.stretch_at(at) else { return false };
-        match (&term.life.tail, stretch.is_tail) {
-            (Some(Tail { of, filter, .. }), true) => {
-                let is_earlier = customer.is_some_and(|customer| state.customers.contains(&customer));
-                (*of == TailItems::All || is_earlier) && self.selects(step, filter, passing.attributes, at)
-            }
-            (None, true) => false,
-            (_, false) => {
-                let customer = customer.filter(|_| is_of_amount(step, passing));
-                if let Some((customer, state)) = customer.zip(self.state(step.stream)) {
-                    state.customers.insert(customer);
-                }
-                true
-            }
-        }
+    pub(super) fn is_in_force_at(&self, step: &Step<'a>, term: &Term, passing: &Passing<'_>, at: Instant) -> bool {
+        let stretch = self.streams.get(step.stream.place()).and_then(|state| state.stretch_at(at));
+        stretch.is_some_and(|it| !it.is_tail || self.goes_on_with(step, term, passing, at))
     }
 
     fn count_toward_minimum(&mut self, step: &Step<'a>, term: &Term, group: AttributesId, passing: &Passing<'_>) {
