@@ -149,9 +149,9 @@ create table usage_event (
   event_key uuid primary key,          -- keyed hash of (source, id)
   content_hash uuid not null,          -- of the fields as reported: tells a duplicate from a conflict
   occurred_at timestamptz not null,
-  batch_id bigint not null references usage_batch,
-  dimension_id integer not null references usage_dimension,
-  customer_id integer not null references usage_customer,
+  batch_id bigint not null,            -- this and the next two are keys of other tables: see below
+  dimension_id integer not null,
+  customer_id integer not null,
   input_tokens integer not null check (input_tokens >= 0),
   cached_input_tokens integer not null check (cached_input_tokens >= 0),
   output_tokens integer not null check (output_tokens >= 0),
@@ -248,7 +248,7 @@ create table usage_rejection_retry (
 -- a correction adds the difference. the context band (over, up_to] tells which long-context price applies.
 create table usage_rollup (
   bucket timestamptz not null,         -- start of the hour, utc
-  batch_id bigint not null references usage_batch,
+  batch_id bigint not null,
   context_over bigint not null,        -- exclusive; 0 where no threshold is exceeded
   context_up_to bigint not null,       -- inclusive; 9223372036854775807 where there is none
   input_tokens bigint not null,
@@ -256,12 +256,39 @@ create table usage_rollup (
   output_tokens bigint not null,
   reasoning_tokens bigint not null,
   requests bigint not null,
-  dimension_id integer not null references usage_dimension,
-  customer_id integer not null references usage_customer,
+  dimension_id integer not null,
+  customer_id integer not null,
   events integer not null,             -- how many events more (or, where negative, fewer)
   other_quantities jsonb,
   primary key (bucket, batch_id, dimension_id, customer_id, context_over, context_up_to)
 );
+
+-- events and rollups name batches, dimensions and customers that exist. a foreign key would look at each row of the many
+-- that a batch adds; this looks once at each of the few that they name. what is named stays, as its tables are append-only.
+create function refuse_strangers() returns trigger language plpgsql as $$
+declare missing text;
+begin
+  with named as materialized (
+    select distinct batch_id, dimension_id, customer_id from added
+  )
+  select format('batch %s', n.batch_id) into missing from (select distinct batch_id from named) n
+    where not exists (select from usage_batch b where b.batch_id = n.batch_id)
+  union all
+  select format('dimension %s', n.dimension_id) from (select distinct dimension_id from named) n
+    where not exists (select from usage_dimension d where d.dimension_id = n.dimension_id)
+  union all
+  select format('customer %s', n.customer_id) from (select distinct customer_id from named) n
+    where not exists (select from usage_customer c where c.customer_id = n.customer_id)
+  limit 1;
+  if missing is not null then
+    raise exception '%: there is no %', tg_table_name, missing using errcode = 'foreign_key_violation';
+  end if;
+  return null;
+end $$;
+create trigger names_what_exists after insert on usage_event
+  referencing new table as added for each statement execute function refuse_strangers();
+create trigger names_what_exists after insert on usage_rollup
+  referencing new table as added for each statement execute function refuse_strangers();
 
 -- how far each partition was read: the offset that comes next. the cluster id keeps a topic that was made
 -- anew, on another cluster, from being taken for the old one.
@@ -303,7 +330,7 @@ create trigger moves_forward before update on file_position for each row
   when (new.rows_taken < old.rows_taken or new.file_digest <> old.file_digest)
   execute function refuse_moving_back();
 
-call make_append_only('installation', 'usage_batch', 'usage_dimension', 'usage_event', 'usage_amendment',
+call make_append_only('installation', 'usage_batch', 'usage_dimension', 'usage_customer', 'usage_event', 'usage_amendment',
   'usage_state', 'usage_conflict', 'usage_rejection_retry', 'usage_rollup');
 
 -- a rejection may only lose its payload, when that expires.

@@ -1,8 +1,10 @@
 //! How fast usage is taken in, side by side with what only a part of it costs: one topic, one machine, rounds in turn.
 
 mod events;
+mod http;
 mod peers;
 mod processes;
+mod steady;
 mod topic;
 
 use apportion::ingest::consumer::{self, ConsumerConfig};
@@ -11,6 +13,7 @@ use apportion::store;
 use apportion::telemetry::Metrics;
 use clap::Parser;
 use comfy_table::{CellAlignment, Table};
+use http::Requests;
 use peers::Rows;
 use processes::{Processes, Taken};
 use sqlx::{Connection, PgConnection, PgPool};
@@ -35,6 +38,15 @@ struct Args {
     /// How many events of other days are stored already, for each of our runs
     #[arg(long, value_delimiter = ',', default_value = "0")]
     stored: Vec<u64>,
+    /// How many of the events are sent over HTTP
+    #[arg(long, default_value_t = 250_000)]
+    posted: u64,
+    /// Takes in a backlog of so many events instead, and tells the most memory that it took
+    #[arg(long)]
+    backlog: Option<u64>,
+    /// Sends so many events a second instead, and tells how long until they can be queried
+    #[arg(long)]
+    steady: Option<u64>,
     /// What `cargo bench` adds
     #[arg(long, hide = true)]
     bench: bool,
@@ -76,7 +88,14 @@ async fn measure(args: &Args) {
         let is: String = sqlx::query_scalar(sql).fetch_one(&mut conn).await.expect("a setting");
         assert_eq!(is, "on", "{name}: what is measured is durable");
     }
-    let topic = Topic::filled(&setting("KAFKA_BROKERS"), args.events).await;
+    let brokers = setting("KAFKA_BROKERS");
+    if let Some(per_second) = args.steady {
+        return steady::measure(&server, &brokers, per_second, 20).await;
+    }
+    if let Some(events) = args.backlog {
+        return backlog(&server, &brokers, events).await;
+    }
+    let topic = Topic::filled(&brokers, args.events).await;
     println!(
         "{} events of {} bytes, 4 partitions, {} repeats",
         args.events,
@@ -84,13 +103,29 @@ async fn measure(args: &Args) {
         events::repeats(args.events)
     );
     let mut bench = Bench { server, topic, processes: Processes::beside(Path::new(&data)), runs: Vec::new() };
-    let rows = bench.rows().await;
+    let (rows, requests) = (bench.rows().await, Arc::new(Requests::of(args.posted)));
     for round in 1..=args.rounds {
         println!("round {round} of {}", args.rounds);
-        bench.round(args, &rows).await;
+        bench.round(args, &rows, &requests).await;
     }
     bench.topic.delete().await;
-    print(&bench.runs);
+    print(&bench.runs, args.rounds);
+}
+
+/// A consumer that comes back to a long queue.
+async fn backlog(server: &str, brokers: &str, events: u64) {
+    let topic = Topic::filled(brokers, events).await;
+    let database = Database::new(server).await;
+    store::migrate(&database.pool).await.expect("migrations");
+    processes::forget_peak();
+    let begun = Instant::now();
+    take_in(&topic, &database.pool).await;
+    let seconds = begun.elapsed().as_secs_f64();
+    let (speed, peak) = (events as f64 / seconds, processes::peak_megabytes());
+    println!("a backlog of {events} events: {speed:.0} events/s, at most {peak} MB of memory");
+    println!("  {}", peers::index_sizes(&database.pool).await);
+    database.drop().await;
+    topic.delete().await;
 }
 
 /// How long an event is on average.
@@ -110,7 +145,7 @@ impl Bench {
         rows
     }
 
-    async fn round(&mut self, args: &Args, rows: &Rows) {
+    async fn round(&mut self, args: &Args, rows: &Rows, requests: &Arc<Requests>) {
         let (all, distinct) = (args.events, args.events - events::repeats(args.events));
         let topic = self.topic.clone();
         self.time("read", all, async |_| {
@@ -124,19 +159,20 @@ impl Bench {
             peers::insert_rows(&pool, topic.clone(), args.inserted).await;
         })
         .await;
+        let posted = "Apportion over HTTP".to_owned();
+        self.ours(posted, args.posted, 0, async |pool| http::send(&pool, requests).await).await;
         for stored in &args.stored {
-            self.ours(*stored).await;
+            let way = if *stored == 0 { "Apportion".to_owned() } else { format!("Apportion, {stored} stored") };
+            self.ours(way, all, *stored, async |pool| take_in(&topic, &pool).await).await;
         }
     }
 
     /// The whole of it, beside so many events of other days.
-    async fn ours(&mut self, stored: u64) {
+    async fn ours(&mut self, way: String, events: u64, stored: u64, run: impl AsyncFnOnce(PgPool)) {
         let database = Database::new(&self.server).await;
         store::migrate(&database.pool).await.expect("migrations");
         peers::store_others(&database.pool, stored).await;
-        let way = if stored == 0 { "Apportion".to_owned() } else { format!("Apportion, {stored} stored") };
-        let topic = self.topic.clone();
-        let run = self.timed(&database, way, topic.events, async |pool| take_in(&topic, &pool).await).await;
+        let run = self.timed(&database, way, events, run).await;
         self.runs.push(run);
         let sizes = peers::index_sizes(&database.pool).await;
         println!("  {sizes}");
@@ -162,17 +198,21 @@ impl Bench {
     }
 }
 
-/// As `apportion serve` does it, to the end of the topic.
-async fn take_in(topic: &Topic, pool: &PgPool) {
-    let config = ConsumerConfig {
+/// As `apportion serve` does it unless it is told otherwise, to the end of the topic.
+fn consumer_config(topic: &Topic) -> ConsumerConfig {
+    ConsumerConfig {
         brokers: topic.brokers.clone(),
         group_id: format!("apportion_bench_{:016x}", rand::random::<u64>()),
         topics: [(topic.name.clone(), Reader::default())].into(),
-        batch_messages: 50_000,
-        linger: Duration::from_millis(500),
+        batch_messages: 25_000,
+        linger: Duration::from_millis(200),
         properties: BTreeMap::new(),
         until_caught_up: true,
-    };
+    }
+}
+
+async fn take_in(topic: &Topic, pool: &PgPool) {
+    let config = consumer_config(topic);
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     let counts = consumer::run(config, pool.clone(), metrics, CancellationToken::new()).await.expect("taken in");
     let duplicates = events::repeats(topic.events);
@@ -213,7 +253,7 @@ async fn on_server(server: &str, sql: String) {
 }
 
 /// The median of each way, beside what it is measured against.
-fn print(runs: &[Run]) {
+fn print(runs: &[Run], rounds: usize) {
     let mut ways: Vec<&str> = Vec::new();
     for run in runs {
         if !ways.contains(&run.way.as_str()) {
@@ -262,5 +302,5 @@ fn print(runs: &[Run]) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("medians of {} rounds, {cores} cores\n{table}", runs.len());
+    println!("medians of {rounds} rounds, {cores} cores\n{table}");
 }

@@ -47,6 +47,18 @@ impl Processes {
     }
 }
 
+/// Forgets how much memory this program held at most.
+pub fn forget_peak() {
+    fs::write("/proc/self/clear_refs", "5").expect("Linux tells of memory");
+}
+
+/// How much memory this program held at most, in megabytes.
+pub fn peak_megabytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux tells of memory");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the peak");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a size") / 1_024
+}
+
 impl Taken {
     pub fn since(self, before: Self) -> Self {
         Self {

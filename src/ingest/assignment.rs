@@ -1,8 +1,9 @@
 //! Which partitions a consumer holds, and where each stands in the database.
 //!
-//! librdkafka tells of a rebalance within a poll, on the thread that polls; so nothing here runs beside a
-//! batch that is being stored.
+//! librdkafka tells of a rebalance within a poll, on the thread that polls. It is answered once the batches in flight are
+//! over: so nothing here runs beside a batch that is being stored.
 
+use super::turn::Watch;
 use super::writer::backoff;
 use crate::store::StoreError;
 use crate::store::offsets::{self, Advance};
@@ -82,6 +83,8 @@ pub(super) async fn wait(failures: u32, stop: &CancellationToken) {
 pub(super) struct Held {
     /// The offset that the database expects next; none where it never stored any.
     pub(super) next: Option<i64>,
+    /// Where the next batch begins: behind those in flight.
+    pub(super) read: Option<i64>,
     /// Another number for each time that we got or moved it: what was read before does not count any more.
     pub(super) epoch: u64,
     /// Kafka's client still stands elsewhere: nothing that it hands out may be taken, as it may stand behind
@@ -93,7 +96,7 @@ impl Held {
     /// Whether a message is to be stored. A fetch returns whole record batches: those below the wanted offset
     /// are stored already.
     pub(super) fn takes(&self, offset: i64) -> bool {
-        !self.unsought && self.next.is_none_or(|next| offset >= next)
+        !self.unsought && self.read.is_none_or(|read| offset >= read)
     }
 }
 
@@ -105,6 +108,8 @@ struct State {
     epochs: u64,
     failure: Option<ConsumerError>,
     halted: Option<ConsumerError>,
+    /// The last batch in flight: it is over when all are.
+    in_flight: Option<Watch>,
     /// By fault of the client, when it was last told.
     told: Vec<(KafkaError, Clock)>,
 }
@@ -171,6 +176,17 @@ impl Context {
         self.state().halted.take()
     }
 
+    /// A batch is in flight, behind those that are.
+    pub(super) fn begun(&self, advances: &[Advance], batch: Watch) {
+        let mut state = self.state();
+        for Advance { topic, partition, next, .. } in advances {
+            if let Some(held) = state.held.get_mut(&(topic.clone(), *partition)) {
+                held.read = Some(*next);
+            }
+        }
+        state.in_flight = Some(batch);
+    }
+
     /// A batch was committed.
     pub(super) fn advanced(&self, advances: &[Advance]) {
         let mut state = self.state();
@@ -186,7 +202,7 @@ impl Context {
         let mut state = self.state();
         let epoch = state.next_epoch();
         if let Some(held) = state.held.get_mut(&(topic.to_owned(), partition)) {
-            *held = Held { next, epoch, unsought: true };
+            *held = Held { next, read: next, epoch, unsought: true };
         }
     }
 
@@ -216,7 +232,7 @@ impl Context {
             tracing::info!(topic, partition, ?next, "partition assigned");
             let mut state = self.state();
             let epoch = state.next_epoch();
-            state.held.insert((topic, partition), Held { next, epoch, unsought: false });
+            state.held.insert((topic, partition), Held { next, read: next, epoch, unsought: false });
             self.assignment.metrics.set_assigned(state.held.len());
         }
         Ok(consumer.incremental_assign(partitions)?)
@@ -281,6 +297,10 @@ fn lag(next: Option<i64>, low: i64, high: i64) -> i64 {
 
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let in_flight = self.state().in_flight.take();
+        if let Some(batch) = in_flight {
+            self.assignment.runtime.block_on(batch.over());
+        }
         let answered = match error {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, partitions),
             // Lost without warning or asked back: either way another may hold them already.
@@ -328,7 +348,7 @@ mod tests {
             runtime: Handle::current(),
         });
         let key = ("t".to_owned(), 1);
-        context.state().held.insert(key.clone(), Held { next: Some(20), epoch: 0, unsought: false });
+        context.state().held.insert(key.clone(), Held { next: Some(20), read: Some(20), epoch: 0, unsought: false });
         let takes = |offset| context.held().get(&key).is_some_and(|held| held.takes(offset));
         assert!(takes(20) && !takes(19));
         // A batch with 20 to 29 was dropped; the client stands at 30, and the seek to 20 fails.

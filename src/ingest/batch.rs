@@ -9,6 +9,7 @@ use crate::domain::period::Instant;
 use crate::domain::usage::{Amendment, AmendmentKind, UsageContent, UsageEvent, UsageMessage, event_key};
 use crate::ingest::rollup_deltas::Rollups;
 use crate::sources::{Decoded, Origin, Rejection, RejectionReason, Usage, cloudevents};
+use crate::store::dictionary::{Dimension, Names};
 use crate::store::usage::{Lookup, Wanted};
 use crate::store::usage_rows::{AmendmentRow, ConflictRow, EventRow, RejectionRow, Rows, StateRow};
 use std::collections::{BTreeSet, HashMap};
@@ -84,13 +85,13 @@ impl Message {
     }
 }
 
-/// What to look up in order to decide about these messages.
+/// What to look up in order to decide about these messages, where nothing is known of their keys.
 pub fn wanted(messages: &[Message]) -> Wanted {
     let mut wanted = Wanted::default();
     for message in messages {
         match &message.body {
             Body::Event { key, event, .. } => {
-                wanted.keys.push(*key);
+                wanted.event_keys.push(*key);
                 let UsageContent { deployment, product, .. } = &event.content;
                 // Looked at first, so that a name is not copied for each event.
                 if !wanted.deployments.contains(deployment) {
@@ -101,7 +102,7 @@ pub fn wanted(messages: &[Message]) -> Wanted {
                 }
             }
             Body::Amendment { key, target_key, amendment, .. } => {
-                wanted.keys.push(*key);
+                wanted.event_keys.push(*key);
                 wanted.target_keys.push(*target_key);
                 if let AmendmentKind::Correction(restated) = &amendment.kind {
                     wanted.products.extend(restated.product.clone());
@@ -110,8 +111,9 @@ pub fn wanted(messages: &[Message]) -> Wanted {
             Body::NoUsage | Body::Rejected(_) => {}
         }
     }
-    wanted.keys.sort_unstable();
-    wanted.keys.dedup();
+    wanted.event_keys.sort_unstable();
+    wanted.event_keys.dedup();
+    wanted.amendment_keys.clone_from(&wanted.event_keys);
     wanted
 }
 
@@ -241,7 +243,8 @@ impl<'a> Decision<'a> {
         let known =
             self.lookup.deployments.contains(&content.deployment) && self.lookup.products.contains(&content.product);
         self.rows.counts.count(if known { Outcome::Stored } else { Outcome::StoredUnresolved });
-        self.rows.events.push(EventRow { key, content_hash, rules, event });
+        let [dimension, customer] = place(&mut self.rows.names, [&event.id.source, rules], content);
+        self.rows.events.push(EventRow { key, content_hash, event, dimension, customer });
         if self.naming.contains_key(&key) {
             self.touched.insert(key);
         }
@@ -344,7 +347,7 @@ impl<'a> Decision<'a> {
         let mut rollups = Rollups::new(self.lookup);
         let mut states = Vec::new();
         for row in self.rows.events.iter().filter(|row| !self.touched.contains(&row.key)) {
-            rollups.add([&row.event.id.source, row.rules], &row.event.content, recorded_at, 1);
+            rollups.add([row.dimension, row.customer], &row.event.content, recorded_at, 1);
         }
         for key in std::mem::take(&mut self.touched) {
             states.extend(self.amended(key, recorded_at, &mut rollups));
@@ -376,12 +379,12 @@ impl<'a> Decision<'a> {
         let reported = amendment::EventState { voided: false, content: event.content.clone() };
         let before = stored.map(|stored| (amendment::state(&event.id.id, &event.content, &before), stored.stated_at));
         if let Some((before, stated_at)) = before.as_ref().filter(|(before, _)| before.counts()) {
-            rollups.add(origin, &before.content, *stated_at, -1);
+            rollups.add(place(&mut self.rows.names, origin, &before.content), &before.content, *stated_at, -1);
         }
         if after.counts() {
             // What did not change stays in the band in which it was counted.
             let as_of = before.as_ref().filter(|(before, _)| *before == after).map_or(recorded_at, |(_, at)| *at);
-            rollups.add(origin, &after.content, as_of, 1);
+            rollups.add(place(&mut self.rows.names, origin, &after.content), &after.content, as_of, 1);
         }
         let unchanged = before.map_or(reported, |(before, _)| before) == after;
         if unchanged {
@@ -392,9 +395,14 @@ impl<'a> Decision<'a> {
             let refused = last.map(|last| rejection_row(last.position.clone(), ends_before_start(last.amendment)));
             self.rows.rejections.extend(refused);
         }
-        let [source, rules] = origin.map(str::to_owned);
-        Some(StateRow { key, source, rules, voided: !after.counts(), content: after.content })
+        let [dimension, customer] = place(&mut self.rows.names, origin, &after.content);
+        Some(StateRow { key, voided: !after.counts(), content: after.content, dimension, customer })
     }
+}
+
+/// The places of the dimension and the customer of what a source reported, as normalised by some rules.
+fn place(names: &mut Names, [source, rules]: [&str; 2], content: &UsageContent) -> [usize; 2] {
+    [names.dimension(&Dimension::of(source, rules, content)), names.customer(&content.customer)]
 }
 
 fn rejection_row(position: String, rejection: Rejection) -> RejectionRow {

@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::period::parse_instant;
 use crate::sources::cloudevents::decode_structured;
 use crate::store::usage::{Identity, StoredAmendment, StoredEvent};
+use crate::store::usage_rows::RollupRow;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
@@ -150,7 +151,8 @@ fn an_interval_that_corrections_turn_around_counts_nowhere_and_is_told() {
     let put_right = [moves("l", r#""ended_at":"2026-05-01T12:00:00Z""#)];
     let rows = decide(&put_right, &lookup, at("2026-05-04T00:00:00Z"));
     assert_eq!((rows.rejections.len(), rows.states.len(), rows.states[0].voided), (0, 1, false));
-    let counted = rows.rollups.iter().map(|row| (row.bucket, row.events, row.is_interval));
+    let is_interval = |row: &RollupRow| rows.names.dimension_at(row.dimension).expect("its dimension").is_interval;
+    let counted = rows.rollups.iter().map(|row| (row.bucket, row.events, is_interval(row)));
     assert_eq!(counted.collect::<Vec<_>>(), [(at("2026-05-01T12:00:00Z"), 1, true)]);
 }
 
@@ -169,8 +171,11 @@ fn sums_tell_attributes_and_intervals_apart() {
         told("f", r#""ended_at":"2026-05-01T11:00:00Z","#),
     ];
     let rows = decide(&batch, &lookup, at("2026-05-03T00:00:00Z"));
-    let mut counted: Vec<(String, bool, i32)> =
-        rows.rollups.iter().map(|row| (format!("{:?}", row.attributes), row.is_interval, row.events)).collect();
+    let told = |row: &RollupRow| {
+        let dimension = rows.names.dimension_at(row.dimension).expect("its dimension");
+        (format!("{:?}", dimension.attributes), dimension.is_interval, row.events)
+    };
+    let mut counted: Vec<(String, bool, i32)> = rows.rollups.iter().map(told).collect();
     counted.sort();
     let expect = [
         (r#"{Country: "CH"}"#.to_owned(), false, 1),

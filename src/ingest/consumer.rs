@@ -8,12 +8,12 @@ pub use super::assignment::ConsumerError;
 use super::assignment::{Assignment, Context, Held, wait};
 use super::batch::{Message, Position};
 use super::cluster;
+use super::in_flight::{Batch, Ended, InFlight};
 use super::writer::{Offsets, Writer, backoff};
 use crate::domain::outcome::Counts;
 use crate::sources::Reader;
 use crate::store::StoreError;
 use crate::store::offsets::{self, Advance};
-use crate::store::usage_rows::Intake;
 use crate::telemetry::Metrics;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -74,7 +74,7 @@ pub async fn run(
         let open = stop.run_until_cancelled(Writer::open(pool.clone(), Arc::clone(&metrics)));
         match open.await {
             None => return Ok(Counts::default()),
-            Some(Ok(writer)) => break writer,
+            Some(Ok(writer)) => break Arc::new(writer),
             Some(Err(error)) if error.is_transient() => {
                 tracing::warn!(%error, "the database is away; waiting for it");
                 wait(failures, &stop).await;
@@ -91,7 +91,7 @@ pub async fn run(
 fn consume(
     config: ConsumerConfig,
     pool: PgPool,
-    writer: Writer,
+    writer: Arc<Writer>,
     metrics: Arc<Metrics>,
     stop: &CancellationToken,
     runtime: Handle,
@@ -119,6 +119,7 @@ fn consume(
     let goal = if config.until_caught_up { Some(cluster::goal(&consumer, &topics)?) } else { None };
     consumer.subscribe(&topics)?;
     let mut session = Session {
+        in_flight: InFlight::new(Arc::clone(&writer), consumer.context().assignment.runtime.clone()),
         consumer,
         writer,
         metrics,
@@ -163,7 +164,8 @@ struct Taken {
 
 struct Session {
     consumer: BaseConsumer<Context>,
-    writer: Writer,
+    writer: Arc<Writer>,
+    in_flight: InFlight,
     metrics: Arc<Metrics>,
     batch: Vec<Taken>,
     /// How many records the batch has, and about how many bytes they take.
@@ -195,16 +197,23 @@ impl Session {
             if self.topics_asked.elapsed() >= TOPICS_AGAIN && !self.metrics.missing_topics().is_empty() {
                 self.look_for_topics();
             }
+            while self.in_flight.has_ended() {
+                self.settle(config, stop)?;
+            }
             let full = self.is_full(config);
             let waited = !self.batch.is_empty() && self.started.elapsed() >= config.linger;
             if full || waited || stop.is_cancelled() {
                 self.flush(config, stop)?;
             }
             if stop.is_cancelled() {
+                while !self.in_flight.is_empty() {
+                    self.settle(config, stop)?;
+                }
                 return Ok(());
             }
             if let Some(goal) = &goal
                 && self.batch.is_empty()
+                && self.in_flight.is_empty()
                 && asked.elapsed() >= POLL
             {
                 asked = Clock::now();
@@ -302,7 +311,7 @@ impl Session {
             let advance = advances.entry((Arc::clone(&topic), partition)).or_insert_with(|| Advance {
                 topic: topic.to_string(),
                 partition,
-                expected: held.next,
+                expected: held.read,
                 next: offset,
             });
             advance.next = offset.saturating_add(1);
@@ -311,23 +320,38 @@ impl Session {
         (messages, advances.into_values().collect())
     }
 
-    /// Stores the batch; waits for a database that is away.
+    /// Begins to store the batch, once there is room for it.
     fn flush(&mut self, config: &ConsumerConfig, stop: &CancellationToken) -> Result<(), ConsumerError> {
+        // Corrections and voids shut out all others who record, those before them too.
+        let alone = self.batch.iter().any(|taken| taken.records.iter().any(Message::is_amendment));
+        while self.in_flight.is_full() || (alone && !self.in_flight.is_empty()) {
+            self.settle(config, stop)?;
+        }
         let (messages, advances) = self.take_batch();
         if messages.is_empty() {
             return Ok(());
         }
-        let Assignment { cluster_id, runtime, .. } = self.assignment();
-        let (offsets, runtime) = (Offsets { cluster_id: cluster_id.clone(), advances }, runtime.clone());
+        let offsets = Offsets { cluster_id: self.assignment().cluster_id.clone(), advances };
+        self.begin(Arc::new(Batch { messages, offsets }));
+        if alone { self.settle(config, stop) } else { Ok(()) }
+    }
+
+    fn begin(&mut self, batch: Arc<Batch>) {
+        let watch = self.in_flight.begin(Arc::clone(&batch));
+        self.consumer.context().begun(&batch.offsets.advances, watch);
+    }
+
+    /// Waits until the first batch in flight is stored, or dropped; and for a database that is away.
+    fn settle(&mut self, config: &ConsumerConfig, stop: &CancellationToken) -> Result<(), ConsumerError> {
         let mut failures = 0;
-        loop {
-            match runtime.block_on(self.writer.write(&messages, Some(&offsets), Intake::Kafka)) {
-                Ok(written) => {
+        while let Some(ended) = self.in_flight.end()? {
+            match ended {
+                Ended::Written(batch, written) => {
                     self.totals += written.counts;
-                    self.consumer.context().advanced(&offsets.advances);
+                    self.consumer.context().advanced(&batch.offsets.advances);
                     break;
                 }
-                Err(error) if error.is_transient() => {
+                Ended::Failed(error, batches) if error.is_transient() => {
                     self.metrics.database_retried();
                     tracing::warn!(%error, failures, "the database is away; the batch is tried again");
                     if stop.is_cancelled() {
@@ -336,13 +360,14 @@ impl Session {
                     }
                     self.wait_paused(failures, config, stop)?;
                     failures = failures.saturating_add(1);
+                    batches.into_iter().for_each(|batch| self.begin(batch));
                 }
-                Err(error @ StoreError::Fenced { .. }) => {
+                Ended::Failed(error @ (StoreError::Fenced { .. } | StoreError::GivenUp), _) => {
                     tracing::warn!(%error, "the batch is dropped; reading on where the database stands");
                     self.read_on()?;
                     break;
                 }
-                Err(error) => return Err(error.into()),
+                Ended::Failed(error, _) => return Err(error.into()),
             }
         }
         if failures > 0 {

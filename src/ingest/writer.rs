@@ -1,6 +1,11 @@
 //! One batch, one transaction: look up, decide, save, with the partitions' offsets.
+//!
+//! Events are taken for new where nothing says that they may be stored (`src/ingest/known_keys.rs`); the unique index
+//! refuses a batch where that is wrong, and it is tried again with all of its keys looked up.
 
 use super::batch::{Message, Position, decide, wanted};
+use super::known_keys::KnownKeys;
+use super::turn::{Before, Turn, Wait};
 use crate::domain::outcome::Counts;
 use crate::sources::Decoded;
 use crate::store::StoreError;
@@ -8,13 +13,14 @@ use crate::store::dictionary::{Dictionary, Numbers};
 use crate::store::file_positions::{self, FileDigest};
 use crate::store::offsets::{self, Advance};
 use crate::store::recording::{self, LockMode};
-use crate::store::usage::{event_key_secret, look_up};
-use crate::store::usage_rows::{Intake, RejectionRow, Stamp, save};
+use crate::store::usage::{Identity, Lookup, Wanted, amended_after, event_key_secret, look_up};
+use crate::store::usage_rows::{Intake, RejectionRow, Rows, Stamp, save};
 use crate::telemetry::Metrics;
 use chrono::TimeDelta;
 use sqlx::{Connection, PgConnection, PgPool};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as Clock};
+use uuid::Uuid;
 
 /// How often a batch is tried again because another writer took one of its keys meanwhile. Each time that
 /// key is found stored, so a second miss needs a second racing writer.
@@ -43,14 +49,42 @@ pub struct Written {
 pub struct Uncommitted {
     pub written: Written,
     numbers: Numbers,
+    /// Of the events that it stores.
+    keys: Vec<Uuid>,
     started: Clock,
+}
+
+/// Why a try came to nothing.
+enum Broken {
+    Store(StoreError),
+    Wait(Wait),
+}
+
+impl From<StoreError> for Broken {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<sqlx::Error> for Broken {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// What one try is about.
+struct Try<'a> {
+    messages: &'a [Message],
+    offsets: Option<&'a Offsets>,
+    intake: Intake,
 }
 
 /// Writes batches. One per consumer; several may run beside each other.
 pub struct Writer {
     pool: PgPool,
     secret: [u8; 32],
-    dictionary: Dictionary,
+    dictionary: tokio::sync::Mutex<Dictionary>,
+    known: Mutex<KnownKeys>,
     metrics: Arc<Metrics>,
 }
 
@@ -59,7 +93,8 @@ impl Writer {
     /// The database's.
     pub async fn open(pool: PgPool, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
         let secret = event_key_secret(&mut *pool.acquire().await.map_err(StoreError::from)?).await?;
-        Ok(Self { pool, secret, dictionary: Dictionary::default(), metrics })
+        let known = Mutex::new(KnownKeys::new());
+        Ok(Self { pool, secret, dictionary: tokio::sync::Mutex::default(), known, metrics })
     }
 
     /// Makes a message of what a source's reader returned.
@@ -77,14 +112,34 @@ impl Writer {
     /// [`StoreError::Fenced`] if a partition stands elsewhere; else the database's. Nothing is stored then,
     /// except that a commit whose answer was lost may have succeeded.
     pub async fn write(
-        &mut self,
+        &self,
         messages: &[Message],
         offsets: Option<&Offsets>,
         intake: Intake,
     ) -> Result<Written, StoreError> {
         let mut conn = self.pool.acquire().await?;
         let batch = self.write_on(&mut conn, messages, offsets, intake).await?;
-        Ok(self.committed(batch))
+        Ok(self.committed(batch).await)
+    }
+
+    /// As [`Writer::write`], beside the batch before and committed after it.
+    ///
+    /// # Errors
+    /// As [`Writer::write`]; [`StoreError::GivenUp`] if the batch before failed.
+    pub(super) async fn write_behind(
+        &self,
+        messages: &[Message],
+        offsets: &Offsets,
+        intake: Intake,
+        mut turn: Turn,
+    ) -> Result<Written, StoreError> {
+        // Before a connection is taken, which the batch before may need.
+        turn.begin().await.map_err(|_| StoreError::GivenUp)?;
+        let mut conn = self.pool.acquire().await?;
+        let batch = self.write_through(&mut conn, messages, Some(offsets), intake, &mut turn).await?;
+        let written = self.committed(batch).await;
+        turn.committed();
+        Ok(written)
     }
 
     /// As [`Writer::write`], with how many rows of a file are stored by then.
@@ -92,7 +147,7 @@ impl Writer {
     /// # Errors
     /// The database's. Nothing is stored then, except that a commit whose answer was lost may have succeeded.
     pub async fn write_file(
-        &mut self,
+        &self,
         messages: &[Message],
         taken: Option<(&FileDigest, u64)>,
     ) -> Result<Written, StoreError> {
@@ -102,7 +157,7 @@ impl Writer {
             file_positions::advance(&mut transaction, digest, rows).await?;
         }
         transaction.commit().await?;
-        Ok(self.committed(batch))
+        Ok(self.committed(batch).await)
     }
 
     /// How many rows of a file are stored by runs that were interrupted.
@@ -126,11 +181,6 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::write`].
-    #[tracing::instrument(
-        name = "ingest.batch",
-        skip_all,
-        fields(messaging.batch.message_count = messages.len(), intake = intake.name())
-    )]
     pub async fn write_on(
         &self,
         conn: &mut PgConnection,
@@ -138,22 +188,50 @@ impl Writer {
         offsets: Option<&Offsets>,
         intake: Intake,
     ) -> Result<Uncommitted, StoreError> {
+        self.write_through(conn, messages, offsets, intake, &mut Turn::behind(None)).await
+    }
+
+    /// Tries until the batch is written, or the one before is given up.
+    #[tracing::instrument(
+        name = "ingest.batch",
+        skip_all,
+        fields(messaging.batch.message_count = messages.len(), intake = intake.name())
+    )]
+    async fn write_through(
+        &self,
+        conn: &mut PgConnection,
+        messages: &[Message],
+        offsets: Option<&Offsets>,
+        intake: Intake,
+        turn: &mut Turn,
+    ) -> Result<Uncommitted, StoreError> {
         let started = Clock::now();
         let mut races = 0;
         loop {
-            match self.try_write(&mut *conn, messages, offsets, intake).await {
-                Ok((written, numbers)) => return Ok(Uncommitted { written, numbers, started }),
-                // Another writer stored one of the keys after we had looked: look again.
-                Err(error) if error.is_unique_violation() && races < MAX_KEY_RACES => races += 1,
-                Err(error) => return Err(error),
+            match self.try_write(&mut *conn, &Try { messages, offsets, intake }, turn).await {
+                Ok((written, numbers, keys)) => return Ok(Uncommitted { written, numbers, keys, started }),
+                // One of the keys was stored that was taken for new, perhaps after we had looked: look at all.
+                Err(Broken::Store(error)) if error.is_unique_violation() && races < MAX_KEY_RACES => {
+                    races += 1;
+                    self.known().doubt();
+                }
+                Err(Broken::Store(error)) => return Err(error),
+                Err(Broken::Wait(Wait::Again)) => {}
+                Err(Broken::Wait(Wait::GivenUp)) => return Err(StoreError::GivenUp),
             }
         }
     }
 
-    /// Counts a batch that is stored for good, and keeps the numbers that it took.
-    pub fn committed(&mut self, batch: Uncommitted) -> Written {
-        let Uncommitted { written, numbers, started } = batch;
-        self.dictionary.keep(numbers);
+    fn known(&self) -> MutexGuard<'_, KnownKeys> {
+        // Whoever panicked while holding it left whole entries; and the unique index decides.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a batch that is stored for good, and remembers the numbers that it took and its keys.
+    pub async fn committed(&self, batch: Uncommitted) -> Written {
+        let Uncommitted { written, numbers, keys, started } = batch;
+        self.dictionary.lock().await.keep(numbers);
+        self.known().stored(keys.into_iter());
         let reasons: Vec<_> = written.rejections.iter().map(|row| row.reason).collect();
         self.metrics.batch_written(&written.counts, &reasons, started.elapsed());
         written
@@ -162,27 +240,60 @@ impl Writer {
     async fn try_write(
         &self,
         conn: &mut PgConnection,
-        messages: &[Message],
-        offsets: Option<&Offsets>,
-        intake: Intake,
-    ) -> Result<(Written, Numbers), StoreError> {
+        Try { messages, offsets, intake }: &Try<'_>,
+        turn: &mut Turn,
+    ) -> Result<(Written, Numbers, Vec<Uuid>), Broken> {
+        let before = turn.begin().await.map_err(Broken::Wait)?;
         let amends = messages.iter().any(Message::is_amendment);
         let mode = if amends { LockMode::Exclusive } else { LockMode::Shared };
         let mut transaction = conn.begin().await?;
         let recorded_at = recording::lock(&mut transaction, mode).await?;
-        if let Some(Offsets { cluster_id, advances }) = offsets {
-            // First: a second writer of the partition waits here and then finds that it was overtaken.
-            offsets::advance(&mut transaction, cluster_id, advances).await?;
-        }
-        let lookup = look_up(&mut transaction, &wanted(messages)).await?;
+        let lookup = self.look_up(&mut transaction, wanted(messages), amends, &before).await?;
         let rows = decide(messages, &lookup, recorded_at);
-        let stamp = Stamp { recorded_at, intake, rejections_kept: REJECTIONS_KEPT };
-        let numbers = save(&mut transaction, &self.dictionary, &rows, &stamp).await?;
+        turn.decided(rows.events.iter().map(|row| (row.key, row.content_hash)).collect());
+        let stamp = Stamp { recorded_at, intake: *intake, rejections_kept: REJECTIONS_KEPT };
+        let numbers = self.dictionary.lock().await.numbers(&mut transaction, &rows.names).await?;
+        save(&mut transaction, &numbers, &rows, &stamp).await?;
         if mode == LockMode::Exclusive {
             recording::note_alone(&mut transaction, recorded_at).await?;
         }
+        turn.come(&before).await.map_err(Broken::Wait)?;
+        if let Some(Offsets { cluster_id, advances }) = offsets {
+            // Last, as the batch before moves the same rows: a second writer of the partition finds that it was overtaken.
+            offsets::advance(&mut transaction, cluster_id, advances).await?;
+        }
         transaction.commit().await?;
-        Ok((Written { counts: rows.counts, rejections: rows.rejections }, numbers))
+        let Rows { counts, rejections, events, .. } = rows;
+        Ok((Written { counts, rejections }, numbers, events.iter().map(|row| row.key).collect()))
+    }
+
+    /// Looks up what may stand under the keys of a batch. One that amends is told all there is, as it is alone.
+    async fn look_up(
+        &self,
+        conn: &mut PgConnection,
+        mut wanted: Wanted,
+        amends: bool,
+        before: &Before,
+    ) -> Result<Lookup, StoreError> {
+        let keys = wanted.event_keys.clone();
+        if !amends {
+            let after = self.known().amended_up_to();
+            let (amended, up_to) = amended_after(conn, after).await?;
+            let mut known = self.known();
+            known.amended(amended.into_iter(), up_to);
+            wanted.event_keys = known.perhaps_events(&keys);
+            wanted.amendment_keys = known.perhaps_amended(&keys);
+        }
+        let mut lookup = look_up(conn, &wanted).await?;
+        let mut stored = before.stored.iter().peekable();
+        // Both are sorted.
+        for key in keys {
+            while stored.next_if(|(other, _)| *other < key).is_some() {}
+            if let Some((_, content_hash)) = stored.next_if(|(other, _)| *other == key) {
+                lookup.identities.insert(key, Identity { content_hash: *content_hash, is_event: true });
+            }
+        }
+        Ok(lookup)
     }
 }
 

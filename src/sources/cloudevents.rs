@@ -6,7 +6,7 @@
 
 use super::fields::{Fields, check_name, read_instant};
 use super::node::not_json;
-use super::redact::{Members, content_type, redact};
+use super::redact::{Members, Text, content_type, redact};
 use super::{Fault, MAX_MESSAGE_BYTES, Origin, Rejection, RejectionReason as Reason, check_size, fault, reject_shape};
 use crate::domain::ids::EventId;
 use crate::domain::usage::{Amendment, AmendmentKind, Restatement, UsageContent, UsageEvent, UsageMessage};
@@ -31,12 +31,12 @@ pub(super) const CELLS: [&str; 9] =
 /// A CloudEvent's context attributes and its data, whichever mode they came in.
 #[derive(Default)]
 struct Envelope<'a> {
-    specversion: Option<String>,
-    id: Option<String>,
-    source: Option<String>,
-    kind: Option<String>,
-    time: Option<String>,
-    datacontenttype: Option<String>,
+    specversion: Option<Cow<'a, str>>,
+    id: Option<Cow<'a, str>>,
+    source: Option<Cow<'a, str>>,
+    kind: Option<Cow<'a, str>>,
+    time: Option<Cow<'a, str>>,
+    datacontenttype: Option<Cow<'a, str>>,
     data: Option<&'a RawValue>,
 }
 
@@ -73,12 +73,12 @@ pub fn decode_message(headers: &[(&str, &[u8])], payload: Option<&[u8]>) -> Resu
 }
 
 /// The attributes in the headers of binary mode.
-fn binary_attributes(headers: &[(&str, &[u8])]) -> Result<Envelope<'static>, Fault> {
+fn binary_attributes<'a>(headers: &[(&str, &'a [u8])]) -> Result<Envelope<'a>, Fault> {
     let header = |name: &str| {
         let Some((_, value)) = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)) else { return Ok(None) };
         let text =
             std::str::from_utf8(value).map_err(|_| fault(Reason::WrongAttribute, format!("{name}: must be UTF-8")))?;
-        Ok(Some(text.to_owned()))
+        Ok(Some(Cow::Borrowed(text)))
     };
     Ok(Envelope {
         specversion: header("ce_specversion")?,
@@ -205,7 +205,7 @@ fn read_structured(bytes: &[u8]) -> Result<Envelope<'_>, Fault> {
     let members: Members<'_> = serde_json::from_slice(bytes).map_err(|error| not_json(&error))?;
     let mut envelope = Envelope::default();
     for (name, value) in members.0 {
-        let slot = match name.as_str() {
+        let slot = match &*name {
             "specversion" => &mut envelope.specversion,
             "id" => &mut envelope.id,
             "source" => &mut envelope.source,
@@ -222,7 +222,7 @@ fn read_structured(bytes: &[u8]) -> Result<Envelope<'_>, Fault> {
             // An extension attribute.
             _ => continue,
         };
-        let text = serde_json::from_str::<String>(value.get())
+        let Text(text) = serde_json::from_str(value.get())
             .map_err(|_| fault(Reason::WrongAttribute, format!("{name}: must be a string")))?;
         if slot.replace(text).is_some() {
             return Err(fault(Reason::WrongAttribute, format!("{name}: given twice")));
@@ -237,15 +237,16 @@ fn decode_binary<'a>(mut envelope: Envelope<'a>, payload: &'a [u8]) -> Result<Us
     read_message(envelope)
 }
 
+fn required<'a>(name: &str, value: Option<Cow<'a, str>>) -> Result<Cow<'a, str>, Fault> {
+    let value = value.unwrap_or_default();
+    if value.is_empty() {
+        return Err(fault(Reason::WrongAttribute, format!("{name}: missing or empty")));
+    }
+    check_name(name, &value).map(|()| value)
+}
+
 fn read_message(envelope: Envelope<'_>) -> Result<UsageMessage, Fault> {
     let Envelope { specversion, id, source, kind, time, datacontenttype, data } = envelope;
-    let required = |name: &str, value: Option<String>| {
-        let value = value.unwrap_or_default();
-        if value.is_empty() {
-            return Err(fault(Reason::WrongAttribute, format!("{name}: missing or empty")));
-        }
-        check_name(name, &value).map(|()| value)
-    };
     if required("specversion", specversion)? != "1.0" {
         return Err(fault(Reason::WrongAttribute, "specversion: must be 1.0"));
     }
@@ -256,9 +257,10 @@ fn read_message(envelope: Envelope<'_>) -> Result<UsageMessage, Fault> {
     if datacontenttype.is_some_and(|content| !is_json(&content)) {
         return Err(fault(Reason::UnsupportedContentType, "datacontenttype: must be application/json"));
     }
-    let id = EventId { source: required("source", source)?, id: required("id", id)? };
+    let [source, id] = [required("source", source)?, required("id", id)?];
+    let id = EventId { source: source.into_owned(), id: id.into_owned() };
     let kind = required("type", kind)?;
-    let read: fn(EventId, Option<String>, Members<'_>) -> Result<UsageMessage, Fault> = match kind.as_str() {
+    let read: fn(EventId, Option<Cow<'_, str>>, Members<'_>) -> Result<UsageMessage, Fault> = match &*kind {
         USAGE_TYPE => read_event,
         CORRECTION_TYPE => read_correction,
         VOID_TYPE => read_void,
@@ -272,7 +274,7 @@ fn read_message(envelope: Envelope<'_>) -> Result<UsageMessage, Fault> {
     read(id, time, fields)
 }
 
-fn read_event(id: EventId, time: Option<String>, data: Members<'_>) -> Result<UsageMessage, Fault> {
+fn read_event(id: EventId, time: Option<Cow<'_, str>>, data: Members<'_>) -> Result<UsageMessage, Fault> {
     let known =
         ["ended_at", "deployment", "product", "customer", "service_tier", "outcome", "attributes", "quantities"];
     let fields = Fields::read(data, &known)?;
@@ -296,7 +298,7 @@ fn read_event(id: EventId, time: Option<String>, data: Members<'_>) -> Result<Us
     Ok(UsageMessage::Event(UsageEvent { id, content }))
 }
 
-fn read_correction(id: EventId, _time: Option<String>, data: Members<'_>) -> Result<UsageMessage, Fault> {
+fn read_correction(id: EventId, _time: Option<Cow<'_, str>>, data: Members<'_>) -> Result<UsageMessage, Fault> {
     let known = [
         "corrects",
         "occurred_at",
@@ -328,7 +330,7 @@ fn read_correction(id: EventId, _time: Option<String>, data: Members<'_>) -> Res
     Ok(UsageMessage::Amendment(Amendment { id, target, kind: AmendmentKind::Correction(restated) }))
 }
 
-fn read_void(id: EventId, _time: Option<String>, data: Members<'_>) -> Result<UsageMessage, Fault> {
+fn read_void(id: EventId, _time: Option<Cow<'_, str>>, data: Members<'_>) -> Result<UsageMessage, Fault> {
     let fields = Fields::read(data, &["voids"])?;
     let target = fields.name("voids")?.ok_or_else(|| fault(Reason::MissingField, "data.voids: missing"))?;
     Ok(UsageMessage::Amendment(Amendment { id, target, kind: AmendmentKind::Void }))

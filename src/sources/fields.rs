@@ -1,18 +1,21 @@
 //! The fields of a usage record: each known, none twice, every value by its text.
 
-use super::redact::{Members, is_identifier};
+use super::redact::{Members, Text, is_identifier};
 use super::{Fault, MAX_NAME_BYTES, RejectionReason as Reason, fault, number};
 use crate::domain::period::{Instant, parse_instant};
 use crate::domain::usage::{Meter, Quantities, RequestOutcome, UsageAttribute, UsageAttributes};
 use rust_decimal::Decimal;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt::Display;
 
-pub(super) fn read_instant(place: &str, text: &str) -> Result<Instant, Fault> {
+pub(super) fn read_instant(place: impl Display, text: &str) -> Result<Instant, Fault> {
     let wrong = || fault(Reason::WrongTime, format!("{place}: must be RFC 3339 with a zone"));
     parse_instant(text).map_err(|_| wrong())
 }
 
-pub(super) fn check_name(place: &str, text: &str) -> Result<(), Fault> {
+/// `place` is written out where something is wrong alone.
+pub(super) fn check_name(place: impl Display, text: &str) -> Result<(), Fault> {
     if text.len() > MAX_NAME_BYTES {
         return Err(fault(Reason::NameTooLong, format!("{place}: longer than {MAX_NAME_BYTES} bytes")));
     }
@@ -23,13 +26,13 @@ pub(super) fn check_name(place: &str, text: &str) -> Result<(), Fault> {
 }
 
 /// The fields of a record, all of them known, none of them twice.
-pub(super) struct Fields<'a>(Vec<(String, &'a RawValue)>);
+pub(super) struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Fields<'a> {
     pub(super) fn read(members: Members<'a>, known: &[&str]) -> Result<Self, Fault> {
         for (place, (name, _)) in members.0.iter().enumerate() {
-            if !known.contains(&name.as_str()) {
-                let shown = if is_identifier(name) { name.as_str() } else { "(no identifier)" };
+            if !known.contains(&&**name) {
+                let shown = if is_identifier(name) { &**name } else { "(no identifier)" };
                 let detail = format!("data.{shown}: unknown; the fields are {}", known.join(", "));
                 return Err(fault(Reason::UnknownField, detail));
             }
@@ -45,28 +48,29 @@ impl<'a> Fields<'a> {
         self.0.iter().find(|(field, value)| field == name && value.get() != "null").map(|(_, value)| *value)
     }
 
-    fn text(&self, name: &str) -> Result<Option<String>, Fault> {
+    fn text(&self, name: &str) -> Result<Option<Cow<'a, str>>, Fault> {
         let wrong = |_| fault(Reason::WrongField, format!("data.{name}: must be a string"));
-        self.get(name).map(|value| serde_json::from_str(value.get())).transpose().map_err(wrong)
+        let text = self.get(name).map(|value| serde_json::from_str::<Text<'a>>(value.get()));
+        Ok(text.transpose().map_err(wrong)?.map(|Text(text)| text))
     }
 
     /// The customer's key; an empty one means that none is named.
     pub(super) fn customer(&self) -> Result<Option<String>, Fault> {
         let text = self.text("customer")?;
-        text.map(|text| check_name("data.customer", &text).map(|()| text)).transpose()
+        text.map(|text| check_name("data.customer", &text).map(|()| text.into_owned())).transpose()
     }
 
     pub(super) fn name(&self, name: &str) -> Result<Option<String>, Fault> {
         let Some(text) = self.text(name)? else { return Ok(None) };
-        check_name(&format!("data.{name}"), &text)?;
+        check_name(format_args!("data.{name}"), &text)?;
         if text.is_empty() {
             return Err(fault(Reason::WrongField, format!("data.{name}: must not be empty")));
         }
-        Ok(Some(text))
+        Ok(Some(text.into_owned()))
     }
 
     pub(super) fn instant(&self, name: &str) -> Result<Option<Instant>, Fault> {
-        self.text(name)?.map(|text| read_instant(&format!("data.{name}"), &text)).transpose()
+        self.text(name)?.map(|text| read_instant(format_args!("data.{name}"), &text)).transpose()
     }
 
     /// The attributes that are given, empty ones too. Values are names: their bounds hold.
@@ -91,7 +95,7 @@ impl<'a> Fields<'a> {
     pub(super) fn outcome(&self) -> Result<Option<RequestOutcome>, Fault> {
         // What stands there instead is not told: it may be anything.
         let wrong = |_| fault(Reason::WrongField, "data.outcome: the outcome of a request is \"ok\" or \"error\"");
-        let parse = |text: String| text.parse::<RequestOutcome>().map_err(wrong);
+        let parse = |text: Cow<'_, str>| text.parse::<RequestOutcome>().map_err(wrong);
         self.text("outcome")?.map(parse).transpose()
     }
 
@@ -102,7 +106,7 @@ impl<'a> Fields<'a> {
         let mut quantities = Quantities::new();
         for (name, value) in &members.0 {
             let meter: Meter = name.parse().map_err(|_| {
-                let shown = if is_identifier(name) { name.as_str() } else { "(no identifier)" };
+                let shown = if is_identifier(name) { &**name } else { "(no identifier)" };
                 fault(Reason::UnknownMeter, format!("data.quantities.{shown}: no meter has that name"))
             })?;
             if quantities.insert(meter, read_quantity(meter, value)?).is_some() {

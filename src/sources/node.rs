@@ -2,7 +2,7 @@
 //!
 //! Decoders see this tree alone, so no message body gets past it; a rejected record is kept as this tree too.
 
-use super::redact::{REDACTED, is_identifier};
+use super::redact::{REDACTED, Text, is_identifier};
 use super::{Fault, MAX_NAME_BYTES, RejectionReason as Reason, fault, number};
 use crate::domain::period::{Instant, parse_instant};
 use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
@@ -243,16 +243,12 @@ impl<'de, F: FnMut(&str, &'de RawValue)> Visitor<'de> for Members<F> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some((name, value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+        while let Some((name, value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
             (self.0)(&name.0, value);
         }
         Ok(())
     }
 }
-
-/// A member's name, borrowed where it is written without escapes.
-#[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Hands each item of a list on.
 struct Items<F>(F);

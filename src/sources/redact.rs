@@ -7,18 +7,23 @@ use crate::domain::usage::UsageAttribute;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
+
+/// A text, borrowed where it is written without escapes.
+#[derive(Deserialize)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// The members of a JSON object in their order, the values as written.
 ///
 /// A number keeps its text, so that no quantity goes through a float; a repeated name is kept twice.
-pub(super) struct Members<'a>(pub(super) Vec<(String, &'a RawValue)>);
+pub(super) struct Members<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Collect;
         impl<'de> Visitor<'de> for Collect {
-            type Value = Vec<(String, &'de RawValue)>;
+            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -26,8 +31,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::with_capacity(map.size_hint().unwrap_or(8));
-                while let Some(member) = map.next_entry::<String, &'de RawValue>()? {
-                    members.push(member);
+                while let Some((Text(name), value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
+                    members.push((name, value));
                 }
                 Ok(members)
             }
@@ -157,7 +162,7 @@ fn write_quantities(out: &mut String, members: &Members<'_>) {
         }
         let text = value.get();
         let is_number = text.len() <= 42 && is_text_of(text, b"0123456789.+-eE");
-        let meter = if is_identifier(name) { name.clone() } else { format!("redacted-{place}") };
+        let meter = if is_identifier(name) { name.to_string() } else { format!("redacted-{place}") };
         out.push_str(&format!("\"{meter}\":{}", if is_number { text } else { REDACTED }));
     }
     out.push('}');

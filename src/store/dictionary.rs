@@ -3,8 +3,9 @@
 use super::StoreError;
 use crate::domain::usage::{RequestOutcome, UsageAttributes, UsageContent};
 use sqlx::PgConnection;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt::Display;
+use std::hash::{BuildHasher, RandomState};
 
 /// What usage rows have in common; names as reported.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +44,65 @@ struct OwnedDimension {
     is_interval: bool,
 }
 
+impl OwnedDimension {
+    fn of(dimension: &Dimension<'_>) -> Self {
+        let Dimension { source, deployment, product, service_tier, rules, .. } = dimension;
+        Self {
+            names: [source, deployment, product, service_tier, rules].map(|name| (*name).to_owned()),
+            outcome: dimension.outcome,
+            attributes: dimension.attributes.clone(),
+            is_interval: dimension.is_interval,
+        }
+    }
+
+    fn as_dimension(&self) -> Dimension<'_> {
+        let [source, deployment, product, service_tier, rules] = &self.names;
+        let (outcome, attributes, is_interval) = (self.outcome, &self.attributes, self.is_interval);
+        Dimension { source, deployment, product, service_tier, outcome, attributes, is_interval, rules }
+    }
+}
+
+/// The dimensions and customers that the rows of a batch name, each once: rows have their places here.
+#[derive(Debug, Default)]
+pub struct Names {
+    dimensions: Vec<OwnedDimension>,
+    /// By the hash of a dimension, so that none is copied to be found.
+    dimension_places: HashMap<u64, Vec<usize>>,
+    hasher: RandomState,
+    customers: Vec<String>,
+    customer_places: HashMap<String, usize>,
+}
+
+impl Names {
+    /// The place of a dimension. Places count from 0, in the order of first use.
+    pub fn dimension(&mut self, dimension: &Dimension<'_>) -> usize {
+        let places = self.dimension_places.entry(self.hasher.hash_one(dimension)).or_default();
+        let is_it = |place: &&usize| self.dimensions.get(**place).is_some_and(|it| it.as_dimension() == *dimension);
+        if let Some(place) = places.iter().find(is_it) {
+            return *place;
+        }
+        places.push(self.dimensions.len());
+        self.dimensions.push(OwnedDimension::of(dimension));
+        self.dimensions.len().saturating_sub(1)
+    }
+
+    /// What stands at a place.
+    pub fn dimension_at(&self, place: usize) -> Option<Dimension<'_>> {
+        self.dimensions.get(place).map(OwnedDimension::as_dimension)
+    }
+
+    /// The place of a customer.
+    pub fn customer(&mut self, customer: &str) -> usize {
+        if let Some(place) = self.customer_places.get(customer) {
+            return *place;
+        }
+        let place = self.customers.len();
+        self.customers.push(customer.to_owned());
+        self.customer_places.insert(customer.to_owned(), place);
+        place
+    }
+}
+
 /// The numbers that a writer knows. Entries are added once their transaction is committed.
 #[derive(Debug, Default)]
 pub struct Dictionary {
@@ -50,11 +110,14 @@ pub struct Dictionary {
     customers: HashMap<String, i32>,
 }
 
-/// What of the dictionary one batch needs, by name; includes what it added.
+/// The numbers of a batch's [`Names`], by their places.
 #[derive(Debug, Default)]
 pub struct Numbers {
-    dimensions: HashMap<OwnedDimension, i32>,
-    customers: HashMap<String, i32>,
+    dimensions: Vec<i32>,
+    customers: Vec<i32>,
+    /// Those that the dictionary did not have.
+    new_dimensions: Vec<(OwnedDimension, i32)>,
+    new_customers: Vec<(String, i32)>,
 }
 
 /// A writer keeps at most this many customers in memory; beyond it starts anew.
@@ -64,30 +127,17 @@ const MAX_CUSTOMERS: usize = 1_000_000;
 const MAX_DIMENSIONS: usize = 100_000;
 
 impl Numbers {
-    pub(super) fn dimension(&self, dimension: &Dimension<'_>) -> Result<i32, StoreError> {
-        self.dimensions
-            .get(&owned(dimension))
-            .copied()
-            .ok_or_else(|| missing("usage_dimension.dimension_id", dimension.deployment))
+    pub(super) fn dimension(&self, place: usize) -> Result<i32, StoreError> {
+        self.dimensions.get(place).copied().ok_or_else(|| missing("usage_dimension.dimension_id", place))
     }
 
-    pub(super) fn customer(&self, customer: &str) -> Result<i32, StoreError> {
-        self.customers.get(customer).copied().ok_or_else(|| missing("usage_customer.customer_id", customer))
+    pub(super) fn customer(&self, place: usize) -> Result<i32, StoreError> {
+        self.customers.get(place).copied().ok_or_else(|| missing("usage_customer.customer_id", place))
     }
 }
 
-fn owned(dimension: &Dimension<'_>) -> OwnedDimension {
-    let names = [dimension.source, dimension.deployment, dimension.product, dimension.service_tier, dimension.rules];
-    OwnedDimension {
-        names: names.map(str::to_owned),
-        outcome: dimension.outcome,
-        attributes: dimension.attributes.clone(),
-        is_interval: dimension.is_interval,
-    }
-}
-
-fn missing(column: &'static str, row: &str) -> StoreError {
-    StoreError::Corrupt { column, row: row.to_owned(), problem: "was inserted and is not there".to_owned() }
+fn missing(column: &'static str, row: impl Display) -> StoreError {
+    StoreError::Corrupt { column, row: row.to_string(), problem: "was inserted and is not there".to_owned() }
 }
 
 impl Dictionary {
@@ -98,31 +148,23 @@ impl Dictionary {
     ///
     /// # Errors
     /// The database's.
-    pub async fn numbers(
-        &self,
-        connection: &mut PgConnection,
-        dimensions: &BTreeSet<Dimension<'_>>,
-        customers: &BTreeSet<&str>,
-    ) -> Result<Numbers, StoreError> {
-        let mut numbers = Numbers::default();
-        let mut new_dimensions = Vec::new();
-        for dimension in dimensions {
-            let key = owned(dimension);
-            match self.dimensions.get(&key) {
-                Some(number) => drop(numbers.dimensions.insert(key, *number)),
-                None => new_dimensions.push(key),
-            }
-        }
-        let mut new_customers = Vec::new();
-        for customer in customers {
-            match self.customers.get(*customer) {
-                Some(number) => drop(numbers.customers.insert((*customer).to_owned(), *number)),
-                None => new_customers.push((*customer).to_owned()),
-            }
-        }
-        add_dimensions(connection, &new_dimensions, &mut numbers).await?;
-        add_customers(connection, &new_customers, &mut numbers).await?;
-        Ok(numbers)
+    pub async fn numbers(&self, connection: &mut PgConnection, names: &Names) -> Result<Numbers, StoreError> {
+        let new_dimensions = names.dimensions.iter().filter(|it| !self.dimensions.contains_key(*it)).cloned().collect();
+        let new_customers = names.customers.iter().filter(|it| !self.customers.contains_key(*it)).cloned().collect();
+        let new_dimensions = add_dimensions(connection, new_dimensions).await?;
+        let new_customers = add_customers(connection, new_customers).await?;
+        let added: HashMap<&OwnedDimension, i32> = new_dimensions.iter().map(|(it, number)| (it, *number)).collect();
+        let dimension = |it| self.dimensions.get(it).or_else(|| added.get(it)).copied();
+        let dimensions = names.dimensions.iter().map(|it| {
+            dimension(it).ok_or_else(|| missing("usage_dimension.dimension_id", it.as_dimension().deployment))
+        });
+        let dimensions = dimensions.collect::<Result<_, _>>()?;
+        let added: HashMap<&str, i32> = new_customers.iter().map(|(it, number)| (it.as_str(), *number)).collect();
+        let customer = |it: &String| self.customers.get(it).or_else(|| added.get(it.as_str())).copied();
+        let customers = names.customers.iter();
+        let customers = customers.map(|it| customer(it).ok_or_else(|| missing("usage_customer.customer_id", it)));
+        let customers = customers.collect::<Result<_, _>>()?;
+        Ok(Numbers { dimensions, customers, new_dimensions, new_customers })
     }
 
     /// Keeps the numbers of a batch that was committed.
@@ -133,18 +175,17 @@ impl Dictionary {
         if self.dimensions.len() > MAX_DIMENSIONS {
             self.dimensions.clear();
         }
-        self.dimensions.extend(numbers.dimensions);
-        self.customers.extend(numbers.customers);
+        self.dimensions.extend(numbers.new_dimensions);
+        self.customers.extend(numbers.new_customers);
     }
 }
 
 async fn add_dimensions(
     connection: &mut PgConnection,
-    new: &[OwnedDimension],
-    numbers: &mut Numbers,
-) -> Result<(), StoreError> {
+    new: Vec<OwnedDimension>,
+) -> Result<Vec<(OwnedDimension, i32)>, StoreError> {
     if new.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let column = |place: usize| new.iter().map(|it| it.names[place].clone()).collect::<Vec<_>>();
     let [sources, deployments, products, tiers, rules] = [0, 1, 2, 3, 4].map(column);
@@ -194,14 +235,10 @@ async fn add_dimensions(
     )
     .fetch_all(connection)
     .await?;
-    for row in rows {
+    let numbers: HashMap<usize, i32> =
         // Ordinals count from 1.
-        let place = usize::try_from(row.place).ok().and_then(|place| place.checked_sub(1));
-        if let Some(dimension) = place.and_then(|place| new.get(place)) {
-            numbers.dimensions.insert(dimension.clone(), row.dimension_id);
-        }
-    }
-    Ok(())
+        rows.into_iter().filter_map(|row| Some((usize::try_from(row.place).ok()?.checked_sub(1)?, row.dimension_id))).collect();
+    Ok(new.into_iter().enumerate().filter_map(|(place, it)| Some((it, *numbers.get(&place)?))).collect())
 }
 
 /// Reads `usage_dimension.outcome` of a row.
@@ -220,9 +257,9 @@ pub(super) fn attributes(json: serde_json::Value, row: impl Display) -> Result<U
     StoreError::decoded("usage_dimension.attributes", row, serde_json::from_value(json))
 }
 
-async fn add_customers(connection: &mut PgConnection, new: &[String], numbers: &mut Numbers) -> Result<(), StoreError> {
+async fn add_customers(connection: &mut PgConnection, new: Vec<String>) -> Result<Vec<(String, i32)>, StoreError> {
     if new.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     sqlx::query!(
         // what exists is left out first, so that it burns no number
@@ -231,13 +268,12 @@ async fn add_customers(connection: &mut PgConnection, new: &[String], numbers: &
          where not exists (select from usage_customer c where c.customer = n.customer)
          order by 1
          on conflict do nothing",
-        new
+        &new
     )
     .execute(&mut *connection)
     .await?;
-    let rows = sqlx::query!("select customer_id, customer from usage_customer where customer = any($1)", new)
+    let rows = sqlx::query!("select customer_id, customer from usage_customer where customer = any($1)", &new)
         .fetch_all(connection)
         .await?;
-    numbers.customers.extend(rows.into_iter().map(|row| (row.customer, row.customer_id)));
-    Ok(())
+    Ok(rows.into_iter().map(|row| (row.customer, row.customer_id)).collect())
 }

@@ -65,6 +65,9 @@ pub enum StoreError {
     /// an earlier commit succeeded although its connection broke.
     #[error("{topic}/{partition}: the database does not expect offset {expected:?} next")]
     Fenced { topic: String, partition: i32, expected: Option<i64> },
+    /// The batch before, after which this one was to be committed, was not.
+    #[error("the batch before was not stored")]
+    GivenUp,
     /// A row holds something that no version of this program wrote.
     #[error("{column} of {row}: {problem}")]
     Corrupt { column: &'static str, row: String, problem: String },
@@ -110,6 +113,7 @@ impl StoreError {
             ),
             StoreError::Migration(_)
             | StoreError::Fenced { .. }
+            | StoreError::GivenUp
             | StoreError::Corrupt { .. }
             | StoreError::HiddenRecorder
             | StoreError::Randomness { .. }

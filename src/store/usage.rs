@@ -38,7 +38,7 @@ pub struct StoredAmendment {
 /// All that deciding about a batch needs to know.
 #[derive(Clone, Debug, Default)]
 pub struct Lookup {
-    /// By key, for all keys of the batch and all that its amendments name.
+    /// By key, for all keys that were looked up, and all that the batch's amendments name.
     pub identities: HashMap<Uuid, Identity>,
     /// By key, the events that amendments of the batch lead to.
     pub events: HashMap<Uuid, StoredEvent>,
@@ -53,8 +53,11 @@ pub struct Lookup {
 /// What to look up.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Sorted: the index is then read in its own order.
-    pub keys: Vec<Uuid>,
+    /// Keys of the batch under which an event may stand, sorted: the index is then read in its own order.
+    pub event_keys: Vec<Uuid>,
+    /// Keys of the batch that corrections or voids may have or name.
+    pub amendment_keys: Vec<Uuid>,
+    /// What the batch's own corrections and voids name.
     pub target_keys: Vec<Uuid>,
     pub deployments: BTreeSet<String>,
     pub products: BTreeSet<String>,
@@ -76,19 +79,13 @@ pub async fn event_key_secret(connection: &mut PgConnection) -> Result<[u8; 32],
 /// The database's, or a row that cannot be read.
 pub async fn look_up(connection: &mut PgConnection, wanted: &Wanted) -> Result<Lookup, StoreError> {
     let mut lookup = Lookup::default();
-    let mut keys = wanted.keys.clone();
-    keys.extend(&wanted.target_keys);
-    keys.sort_unstable();
-    keys.dedup();
-    lookup.amendments = load_amendments(connection, &keys).await?;
-    let events = sqlx::query!("select event_key, content_hash from usage_event where event_key = any($1)", &keys);
-    for row in events.fetch_all(&mut *connection).await? {
-        lookup.identities.insert(row.event_key, Identity { content_hash: row.content_hash, is_event: true });
-    }
-    let amendments =
-        sqlx::query!("select amendment_key, content_hash from usage_amendment where amendment_key = any($1)", &keys);
-    for row in amendments.fetch_all(&mut *connection).await? {
-        lookup.identities.insert(row.amendment_key, Identity { content_hash: row.content_hash, is_event: false });
+    load_amendments(connection, &with_targets(&wanted.amendment_keys, wanted), &mut lookup).await?;
+    let keys = with_targets(&wanted.event_keys, wanted);
+    if !keys.is_empty() {
+        let events = sqlx::query!("select event_key, content_hash from usage_event where event_key = any($1)", &keys);
+        for row in events.fetch_all(&mut *connection).await? {
+            lookup.identities.insert(row.event_key, Identity { content_hash: row.content_hash, is_event: true });
+        }
     }
     let amended: BTreeSet<Uuid> =
         wanted.target_keys.iter().copied().chain(lookup.amendments.iter().map(|a| a.target_key)).collect();
@@ -97,19 +94,45 @@ pub async fn look_up(connection: &mut PgConnection, wanted: &Wanted) -> Result<L
     Ok(lookup)
 }
 
+/// Some keys and those that the batch's own amendments name, sorted.
+fn with_targets(keys: &[Uuid], wanted: &Wanted) -> Vec<Uuid> {
+    let mut keys = [keys, &wanted.target_keys].concat();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// The keys that corrections and voids have and name, of those that were recorded after a batch; and the last batch
+/// that has any. Whoever holds the recording gate, even beside others, sees all there are.
+///
+/// # Errors
+/// The database's.
+pub async fn amended_after(connection: &mut PgConnection, batch: i64) -> Result<(Vec<Uuid>, i64), StoreError> {
+    let amended = sqlx::query!(
+        r#"select coalesce(array_agg(amendment_key) || array_agg(target_key), '{}') as "keys!",
+             coalesce(max(batch_id), $1) as "up_to!"
+           from usage_amendment where batch_id > $1"#,
+        batch
+    );
+    let amended = amended.fetch_one(connection).await?;
+    Ok((amended.keys, amended.up_to))
+}
+
 /// The amendments that have or name one of the keys, those that have or name what they name, and so on.
-async fn load_amendments(connection: &mut PgConnection, keys: &[Uuid]) -> Result<Vec<StoredAmendment>, StoreError> {
+async fn load_amendments(connection: &mut PgConnection, keys: &[Uuid], lookup: &mut Lookup) -> Result<(), StoreError> {
     let mut found: BTreeMap<(i64, i32), StoredAmendment> = BTreeMap::new();
     let mut seen: HashSet<Uuid> = keys.iter().copied().collect();
     let mut frontier = keys.to_vec();
     while !frontier.is_empty() {
         let rows = sqlx::query!(
             r#"select batch_id as "batch_id!", place as "place!", amendment_key as "amendment_key!",
-               target_key as "target_key!", source as "source!", amendment_id as "amendment_id!",
-               target_id as "target_id!", kind as "kind!", restated as "restated!", position as "position!"
+               content_hash as "content_hash!", target_key as "target_key!", source as "source!",
+               amendment_id as "amendment_id!", target_id as "target_id!", kind as "kind!", restated as "restated!",
+               position as "position!"
              from usage_amendment where amendment_key = any($1)
              union
-             select batch_id, place, amendment_key, target_key, source, amendment_id, target_id, kind, restated, position
+             select batch_id, place, amendment_key, content_hash, target_key, source, amendment_id, target_id, kind,
+               restated, position
              from usage_amendment where target_key = any($1)"#,
             &frontier
         )
@@ -124,10 +147,12 @@ async fn load_amendments(connection: &mut PgConnection, keys: &[Uuid]) -> Result
             let id = EventId { source: row.source, id: row.amendment_id };
             let amendment = Amendment { id, target: row.target_id, kind };
             let stored = StoredAmendment { key, target_key, position: row.position, amendment };
+            lookup.identities.insert(key, Identity { content_hash: row.content_hash, is_event: false });
             found.insert((row.batch_id, row.place), stored);
         }
     }
-    Ok(found.into_values().collect())
+    lookup.amendments = found.into_values().collect();
+    Ok(())
 }
 
 /// Reads what an amendment does; where that is nothing that we know, says so in words.
@@ -239,8 +264,7 @@ pub fn split_quantities(quantities: &Quantities, max: i64) -> ([i64; 5], Option<
             (Some(_) | None, _) => drop(rest.insert(meter.name(), quantity.normalize().to_string())),
         }
     }
-    let json = serde_json::json!(rest).to_string();
-    (columns, (!rest.is_empty()).then_some(json))
+    (columns, (!rest.is_empty()).then(|| serde_json::json!(rest).to_string()))
 }
 
 /// Puts together what [`split_quantities`] parted.

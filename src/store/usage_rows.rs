@@ -2,17 +2,14 @@
 
 use super::StoreError;
 use super::copy::CopyRows;
-use super::dictionary::{Dictionary, Dimension, Numbers};
+use super::dictionary::{Names, Numbers};
 use super::rejections::mark_taken;
 use super::usage::split_quantities;
 use crate::domain::outcome::{Counts, Outcome};
 use crate::domain::period::Instant;
-use crate::domain::usage::{
-    Amendment, AmendmentKind, Quantities, RequestOutcome, UsageAttributes, UsageContent, UsageEvent,
-};
+use crate::domain::usage::{Amendment, AmendmentKind, Quantities, UsageContent, UsageEvent};
 use chrono::TimeDelta;
 use sqlx::PgConnection;
-use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// The way by which a batch came in.
@@ -39,8 +36,10 @@ impl Intake {
 pub struct EventRow<'a> {
     pub key: Uuid,
     pub content_hash: Uuid,
-    pub rules: &'a str,
     pub event: &'a UsageEvent,
+    /// Places in the batch's names.
+    pub dimension: usize,
+    pub customer: usize,
 }
 
 pub struct AmendmentRow<'a> {
@@ -54,12 +53,12 @@ pub struct AmendmentRow<'a> {
 /// The whole of an amended event from this batch on.
 pub struct StateRow {
     pub key: Uuid,
-    pub source: String,
-    /// Those by which it was normalised as first reported.
-    pub rules: String,
     /// Whether it counts nowhere.
     pub voided: bool,
     pub content: UsageContent,
+    /// Places in the batch's names.
+    pub dimension: usize,
+    pub customer: usize,
 }
 
 pub struct ConflictRow {
@@ -90,15 +89,9 @@ pub struct RejectionRow {
 pub struct RollupRow {
     /// The start of the hour, UTC.
     pub bucket: Instant,
-    pub source: String,
-    pub deployment: String,
-    pub product: String,
-    pub service_tier: String,
-    pub outcome: Option<RequestOutcome>,
-    pub attributes: UsageAttributes,
-    pub is_interval: bool,
-    pub rules: String,
-    pub customer: String,
+    /// Places in the batch's names.
+    pub dimension: usize,
+    pub customer: usize,
     /// Exclusive, in tokens.
     pub context_over: i64,
     /// Inclusive; `i64::MAX` where there is no higher threshold.
@@ -114,6 +107,8 @@ pub struct Rows<'a> {
     /// How many messages the batch has: the database checks that each has its one outcome.
     pub messages: usize,
     pub counts: Counts,
+    /// What events, states and rollups name.
+    pub names: Names,
     /// Sorted by key: Postgres then touches each page of the index once, and all writers insert in one order.
     pub events: Vec<EventRow<'a>>,
     /// In order of recording.
@@ -126,21 +121,6 @@ pub struct Rows<'a> {
     pub rollups: Vec<RollupRow>,
 }
 
-impl RollupRow {
-    fn dimension(&self) -> Dimension<'_> {
-        Dimension {
-            source: &self.source,
-            deployment: &self.deployment,
-            product: &self.product,
-            service_tier: &self.service_tier,
-            outcome: self.outcome,
-            attributes: &self.attributes,
-            is_interval: self.is_interval,
-            rules: &self.rules,
-        }
-    }
-}
-
 /// How a batch came in, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
@@ -150,40 +130,24 @@ pub struct Stamp {
     pub rejections_kept: TimeDelta,
 }
 
-/// Writes a batch in the caller's transaction. The numbers are to be kept once that is committed.
+/// Writes a batch in the caller's transaction, with the numbers of its names.
 ///
 /// # Errors
 /// The database's; a unique violation where another writer took a key meanwhile.
 pub async fn save(
     connection: &mut PgConnection,
-    dictionary: &Dictionary,
+    numbers: &Numbers,
     rows: &Rows<'_>,
     stamp: &Stamp,
-) -> Result<Numbers, StoreError> {
-    let mut dimensions = BTreeSet::new();
-    let mut customers = BTreeSet::new();
-    for row in &rows.events {
-        dimensions.insert(Dimension::of(&row.event.id.source, row.rules, &row.event.content));
-        customers.insert(row.event.content.customer.as_str());
-    }
-    for row in &rows.states {
-        dimensions.insert(Dimension::of(&row.source, &row.rules, &row.content));
-        customers.insert(row.content.customer.as_str());
-    }
-    for row in &rows.rollups {
-        dimensions.insert(row.dimension());
-        customers.insert(row.customer.as_str());
-    }
-    let numbers = dictionary.numbers(connection, &dimensions, &customers).await?;
+) -> Result<(), StoreError> {
     let batch = insert_batch(connection, rows, stamp).await?;
-    copy_events(connection, batch, &rows.events, &numbers).await?;
+    copy_events(connection, batch, &rows.events, numbers).await?;
     copy_amendments(connection, batch, &rows.amendments).await?;
-    copy_states(connection, batch, &rows.states, &numbers).await?;
+    copy_states(connection, batch, &rows.states, numbers).await?;
     copy_conflicts(connection, batch, &rows.conflicts).await?;
     copy_rejections(connection, batch, &rows.rejections, stamp).await?;
     mark_taken(connection, &rows.retried).await?;
-    copy_rollups(connection, batch, &rows.rollups, &numbers).await?;
-    Ok(numbers)
+    copy_rollups(connection, batch, &rows.rollups, numbers).await
 }
 
 async fn insert_batch(connection: &mut PgConnection, rows: &Rows<'_>, stamp: &Stamp) -> Result<i64, StoreError> {
@@ -249,14 +213,13 @@ async fn copy_events(
         "ended_at",
     ];
     let mut copy = CopyRows::new("usage_event", COLUMNS);
-    for EventRow { key, content_hash, rules, event } in rows {
+    for EventRow { key, content_hash, event, dimension, customer } in rows {
         copy.row();
         copy.uuid(*key);
         copy.uuid(*content_hash);
         copy.instant(event.content.occurred_at);
         copy.int8(batch);
-        let dimension = numbers.dimension(&Dimension::of(&event.id.source, rules, &event.content))?;
-        let customer = numbers.customer(&event.content.customer)?;
+        let (dimension, customer) = (numbers.dimension(*dimension)?, numbers.customer(*customer)?);
         let other = put_content(&mut copy, dimension, customer, &event.content.quantities)?;
         copy.text(&event.id.id);
         copy.json(other.as_deref());
@@ -327,14 +290,14 @@ async fn copy_states(
         "ended_at",
     ];
     let mut copy = CopyRows::new("usage_state", COLUMNS);
-    for StateRow { key, source, rules, voided, content } in rows {
+    for StateRow { key, voided, content, dimension, customer } in rows {
         copy.row();
         copy.uuid(*key);
         copy.int8(batch);
         copy.boolean(*voided);
         copy.instant(content.occurred_at);
-        let dimension = numbers.dimension(&Dimension::of(source, rules, content))?;
-        let other = put_content(&mut copy, dimension, numbers.customer(&content.customer)?, &content.quantities)?;
+        let (dimension, customer) = (numbers.dimension(*dimension)?, numbers.customer(*customer)?);
+        let other = put_content(&mut copy, dimension, customer, &content.quantities)?;
         copy.json(other.as_deref());
         copy.optional_instant(content.ended_at);
     }
@@ -425,8 +388,8 @@ async fn copy_rollups(
         for column in columns {
             copy.int8(column);
         }
-        copy.int4(numbers.dimension(&row.dimension())?);
-        copy.int4(numbers.customer(&row.customer)?);
+        copy.int4(numbers.dimension(row.dimension)?);
+        copy.int4(numbers.customer(row.customer)?);
         copy.int4(row.events);
         copy.json(other.as_deref());
     }

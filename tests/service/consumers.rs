@@ -36,6 +36,34 @@ async fn a_copy_of_a_topic_is_known() {
     database.drop_it().await;
 }
 
+/// Batches are in flight beside each other: a repeat may come while its first is not committed yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn repeats_in_the_next_batch_are_known() {
+    let database = TestDatabase::new().await;
+    let topic = TestTopic::new(1).await;
+    let all: Vec<String> = (0..2000)
+        .flat_map(|n| {
+            let (id, before) = (format!("e{n}"), format!("e{}", n.max(20) - 20));
+            // 20 events later each comes again, every tenth with other content; every hundredth is corrected at once.
+            let again = event(&before, if n % 10 == 0 { 7 } else { 1 }, 1);
+            let restated = r#""quantities":{"input_tokens":3}"#;
+            let corrected = (n % 100 == 0).then(|| correction(&format!("k{n}"), &id, restated));
+            [event(&id, 1, 1)].into_iter().chain((n >= 20).then_some(again)).chain(corrected)
+        })
+        .collect();
+    topic.send(&all, 1);
+    let mut config = config(&random_name("group_"), &[&topic]);
+    config.batch_messages = 30;
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    let counts = consumer::run(config, database.pool.clone(), metrics, CancellationToken::new()).await.expect("read");
+    assert_eq!((counts.messages(), counts.stored), (all.len() as u64, 2000));
+    assert_eq!((counts.duplicate, counts.conflict, counts.correction_applied), (1782, 198, 20));
+    assert_eq!(database.number("select sum(input_tokens)::bigint from usage_rollup").await, 1980 + 60);
+    database.audit().await;
+    topic.delete().await;
+    database.drop_it().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn consumers_join_and_leave_and_nothing_counts_twice() {
     let database = TestDatabase::new().await;

@@ -13,7 +13,7 @@ async fn of_two_writers_of_one_partition_one_is_fenced() {
     let database = TestDatabase::new().await;
     for round in 0..10_i64 {
         let write = async |name: &str| {
-            let mut writer = database.writer().await;
+            let writer = database.writer().await;
             let position = Position::Kafka { topic: "t".into(), partition: 0, offset: round, record: 1 };
             let line = event(&format!("{name}{round}"), 10, 1);
             let messages = [writer.message(position, decode_structured(line.as_bytes()))];
@@ -72,5 +72,55 @@ async fn corrections_racing_their_events_are_all_applied() {
     // 140 corrected to 10, 70 whose correction is voided.
     assert_eq!(database.number("select sum(input_tokens)::bigint from usage_rollup").await, 1470);
     database.audit().await;
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_finds_what_others_have_stored() {
+    let database = TestDatabase::new().await;
+    let (mut one, mut other) = (database.writer().await, database.writer().await);
+    let known: Vec<String> = (0..50).map(|n| event(&format!("e{n}"), 1, 0)).collect();
+    write_lines(&mut one, &known).await;
+    // The other takes them for new, until the index refuses them.
+    let mixed = [&known[..], &[event("e0", 2, 0), event("new", 1, 0), event("new", 1, 0)]].concat();
+    let counts = write_lines(&mut other, &mixed).await;
+    assert_eq!((counts.duplicate, counts.conflict, counts.stored), (51, 1, 1));
+    // A correction that waits, and one that is applied: the other's events have their ids, or are what they name.
+    let restated = r#""quantities":{"input_tokens":10}"#;
+    write_lines(&mut one, &[correction("k1", "late", restated), correction("k2", "e0", restated)]).await;
+    let counts = write_lines(&mut other, &[event("late", 1, 0), event("k1", 1, 0), event("k2", 1, 0)]).await;
+    assert_eq!((counts.stored, counts.conflict), (1, 2));
+    assert_eq!(database.number("select sum(input_tokens)::bigint from usage_rollup").await, 49 + 10 + 1 + 10);
+    database.audit().await;
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_name_batches_dimensions_and_customers_that_exist() {
+    let database = TestDatabase::new().await;
+    let mut writer = database.writer().await;
+    write_lines(&mut writer, &[event("e1", 1, 1), event("e2", 1, 1)]).await;
+    for table in ["usage_event", "usage_rollup"] {
+        for (column, stranger) in
+            [("batch_id", "batch -1"), ("dimension_id", "dimension -1"), ("customer_id", "customer -1")]
+        {
+            // Others of the statement name what exists.
+            let change = match table {
+                "usage_event" => "event_key = gen_random_uuid()",
+                _ => "bucket = bucket + interval '1 day'",
+            };
+            let sql = format!(
+                "create temporary table strangers on commit drop as select * from {table} union all select * from {table};
+                 update strangers set {change};
+                 update strangers set {column} = -1 where ctid = (select max(ctid) from strangers);
+                 insert into {table} select * from strangers"
+            );
+            let mut transaction = database.pool.begin().await.expect("a transaction");
+            let refused = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *transaction).await;
+            let refused = refused.expect_err("a stranger").to_string();
+            assert!(refused.contains(&format!("{table}: there is no {stranger}")), "{refused}");
+        }
+    }
+    assert_eq!(database.number("select count(*) from usage_event").await, 2);
     database.drop_it().await;
 }

@@ -18,7 +18,7 @@ const TIMES: [&str; 3] = ["2026-05-12T09:00:00-07:00", "2026-05-12T09:30:00-07:0
 
 /// Takes in usage that breaks a right, and releases that of its first day.
 pub async fn sell_elsewhere(pool: &PgPool) -> anyhow::Result<()> {
-    let mut writer = Writer::open(pool.clone(), Arc::new(Metrics::new()?)).await?;
+    let writer = Writer::open(pool.clone(), Arc::new(Metrics::new()?)).await?;
     let name: Arc<str> = "the demo".into();
     let message = |(line, time): (u64, &&str)| {
         let event = serde_json::json!({

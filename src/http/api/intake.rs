@@ -41,7 +41,7 @@ pub async fn store(
     answer: impl FnOnce(&Written) -> Response,
 ) -> Result<Response, Problem> {
     let name: Arc<str> = format!("key {}", caller.key_id).into();
-    let mut writer = limits::turn(state, state.writer().await?.lock()).await.map_err(|_| Problem::too_many())?;
+    let writer = limits::turn(state, state.writer().await?.lock()).await.map_err(|_| Problem::too_many())?;
     let message = |(place, decoded): (u64, Decoded)| {
         writer.message(Position::Request { name: Arc::clone(&name), place }, decoded)
     };
@@ -51,7 +51,7 @@ pub async fn store(
     limit_lock_wait(&mut writing, state.limits.turn).await?;
     let batch = writer.write_on(&mut writing, &messages, None, By::Http).await.map_err(too_many)?;
     let answer = writing.end(answer(&batch.written)).await?;
-    writer.committed(batch);
+    writer.committed(batch).await;
     Ok(answer)
 }
 
