@@ -215,18 +215,24 @@ impl<'h> Auditor<'h> {
             && !term.until.is_some_and(happened)
     }
 
-    /// The customer of what passes, where a term has a tail of its earlier customers, and whether it is in that.
-    fn customer(&self, contract: usize, term: &Term, step: &Step<'_>) -> Option<(Option<Name>, bool)> {
+    /// The customer of what passes, where a term has a tail of its earlier customers, and whether an instant is in that.
+    fn customer(&self, contract: usize, term: &Term, step: &Step<'_>, at: Micros) -> Option<(Option<Name>, bool)> {
         let (Some((_, Tail::EarlierCustomers)), Some(through)) = (term.tail, term.through) else { return None };
         let customer = step.item.and_then(|item| item.sold).map(|sold| sold.customer);
-        Some((customer, date_of(self.contract(contract).zone, step.at) > through))
+        Some((customer, self.is_active(contract, term, at) && date_of(self.contract(contract).zone, at) > through))
     }
 
-    /// Whether a term that is in force takes what passes: after its end perhaps of customers alone whom it had before.
-    fn takes(&self, contract: usize, term: &Term, step: &Step<'_>) -> bool {
-        let Some((customer, true)) = self.customer(contract, term, step) else { return true };
+    /// Whether a tail leaves out what passes, or what that names: after a term's end it may be of customers alone whom
+    /// the term had before. What takes off of a sale from before the term takes off what counted already.
+    fn is_left(&self, contract: usize, term: &Term, step: &Step<'_>) -> bool {
+        if named_at(step).is_some_and(|at| at < self.begins(contract, term.name)) {
+            return false;
+        }
         let known = self.customers.get(&(contract, term.name));
-        customer.is_some_and(|customer| known.is_some_and(|known| known.contains(customer)))
+        [Some(step.at), named_at(step)].into_iter().flatten().any(|at| {
+            let Some((customer, true)) = self.customer(contract, term, step, at) else { return false };
+            !customer.is_some_and(|customer| known.is_some_and(|known| known.contains(customer)))
+        })
     }
 
     pub fn events(&self, contract: usize, name: Name) -> &[Micros] {
@@ -338,8 +344,9 @@ impl<'h> Auditor<'h> {
             let version = self.in_force(contract, step.at);
             for term in version.into_iter().flat_map(|version| &version.terms) {
                 let is_named = named_at(step).is_none_or(|at| self.term(contract, term.name, at).is_some());
-                if !is_named || !self.is_active(contract, term, step.at) || !self.takes(contract, term, step) {
-                    self.count_alone(contract, term, step)?;
+                let is_left = self.is_left(contract, term, step);
+                if !is_named || !self.is_active(contract, term, step.at) || is_left {
+                    self.count_alone(contract, term, step, is_left)?;
                     continue;
                 }
                 self.count_use(contract, term, step);
@@ -348,7 +355,7 @@ impl<'h> Auditor<'h> {
                 }
                 let Some(base) = self.base(contract, term, step)? else { continue };
                 // What takes off makes nobody a customer.
-                if let Some((customer, false)) = self.customer(contract, term, step)
+                if let Some((customer, false)) = self.customer(contract, term, step, step.at)
                     && !is_deduction(step)
                 {
                     self.customers.entry((contract, term.name)).or_default().extend(customer);

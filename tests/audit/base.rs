@@ -127,8 +127,14 @@ impl<'h> Auditor<'h> {
     }
 
     /// What counts while its term is not in force: toward what its base counts above, and, before the term was in force
-    /// for the first time, toward its tiers.
-    pub fn count_alone(&mut self, contract: usize, term: &'h Term, step: &Step<'_>) -> Result<(), Missing> {
+    /// for the first time, toward its tiers. What its tail leaves out fills nothing.
+    pub fn count_alone(
+        &mut self,
+        contract: usize,
+        term: &'h Term,
+        step: &Step<'_>,
+        is_left: bool,
+    ) -> Result<(), Missing> {
         let counts_at = named_at(step).map_or(step.at, |named| named.min(step.at));
         let toward_tiers = match &term.how {
             How::Tiers { from, .. } => {
@@ -144,7 +150,7 @@ impl<'h> Auditor<'h> {
             _ => return Ok(()),
         };
         // Another term of its group has it.
-        if term.once && step.taken.contains(&contract) {
+        if is_left || term.once && step.taken.contains(&contract) {
             return Ok(());
         }
         let base = self.above(contract, term, step.at, base);

@@ -62,6 +62,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 return Ok(None);
             }
         }
+        self.remember_for_later(step, passing);
         // It is decided on the period's total, which is its only item then.
         let whole = self.group(&[], step, passing.attributes, passing.at);
         if let Some(group) = self.group_state(step.stream, whole) {
@@ -119,11 +120,17 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         // What counts in another term of a once group does not count here, nor toward the threshold.
         let counted = if counted.is_some() && self.is_left_to_others(step, passing) { None } else { counted };
-        let counts_other = || base.above.as_ref()?.of.as_ref().and_then(|of| delta(passing, step.input(of)?));
+        let counts_other =
+            base.above.as_ref().and_then(|above| delta(passing, step.input(above.of.as_ref()?)?)).is_some();
+        let total = (base.below_zero != BelowZero::Keep).then_some(&base.name);
+        let keeps = total.is_some() || base.above.is_some();
+        if keeps && (counted.is_some() || counts_other) && self.is_left_by_tails(step, total, passing)? {
+            return Ok(None);
+        }
         let counted = match counted {
             Some(counted) => counted,
             // What the base does not count may count toward its threshold.
-            None if counts_other().is_some() => {
+            None if counts_other => {
                 return self.above(step, base, Exact::zero(), passing).map(|_| None);
             }
             None => return Ok(None),

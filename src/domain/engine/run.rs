@@ -9,13 +9,12 @@ use super::outcome::{Cause, Lines};
 use super::plan::{Epoch, Plan, Step, Stream, StreamId, StreamName, Work};
 use super::state::{CapInForce, CapKey, Deltas, Group, Passing, StreamState};
 use super::table::Bands;
+use super::tail::{has_earlier_customers, has_narrow_tail};
 use super::watch::Watches;
 use super::{EngineError, MissingPrice, Unpriced};
 use crate::domain::calendar::Window;
-use crate::domain::contract::Contract;
 use crate::domain::contract::measure::{Base, BelowZero, Measure};
 use crate::domain::contract::selector::{Attribute, Filter};
-use crate::domain::contract::term::TailItems;
 use crate::domain::contract::value::Table;
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::{Exact, Unit};
@@ -100,8 +99,14 @@ impl<'a, L: Lines> Engine<'a, L> {
             };
             let (lives, is_paid_back) = (lives(&stretches), paid_back.contains(&id));
             let has_earlier_customers = has_earlier_customers(stream, agreement);
-            let state = StreamState { stretches, lives, is_paid_back, has_earlier_customers, ..StreamState::default() };
-            streams.push(state);
+            streams.push(StreamState {
+                stretches,
+                lives,
+                is_paid_back,
+                has_earlier_customers,
+                has_narrow_tail: agreement.is_some_and(has_narrow_tail),
+                ..StreamState::default()
+            });
         }
         let Boundaries { cuts, marks, period_ends } = boundaries(plan, known, &streams, end);
         let boundaries: Vec<Instant> = cuts.into_iter().collect();
@@ -470,13 +475,6 @@ impl<'a, L: Lines> Engine<'a, L> {
             StreamName::Term(term) => term.to_string(),
         }
     }
-}
-
-/// Whether any version lets a term go on after its end for those who were its customers, under whichever version.
-fn has_earlier_customers(stream: &Stream, agreement: Option<&Contract>) -> bool {
-    let StreamName::Term(id) = &stream.name else { return false };
-    let mut wordings = agreement.into_iter().flat_map(|it| &it.versions).filter_map(|version| version.term(id));
-    wordings.any(|term| term.life.tail.as_ref().is_some_and(|tail| tail.of == TailItems::EarlierCustomers))
 }
 
 /// What the item that passes is made of, where the contract does not leave it out.

@@ -53,6 +53,8 @@ pub(super) struct StreamState {
     pub groups: BTreeMap<AttributesId, Group>,
     /// Of a term: whether a version lets it go on after its end for its earlier customers.
     pub has_earlier_customers: bool,
+    /// Whether some term of its agreement goes on after its end with some items alone.
+    pub has_narrow_tail: bool,
     /// Customers that bought what the term counts before its end.
     pub customers: BTreeSet<String>,
 }
@@ -156,6 +158,11 @@ pub(super) struct Deltas {
 impl Deltas {
     pub fn get(&self, stream: StreamId) -> Option<&Exact> {
         self.by_stream.get(stream.place())?.as_ref()
+    }
+
+    /// What yielded first: of what a stream yields by itself, that stream.
+    pub fn first(&self) -> Option<StreamId> {
+        self.yielded.first().copied()
     }
 
     pub fn set(&mut self, stream: StreamId, amount: Exact) {
