@@ -218,7 +218,7 @@ impl Config {
         // The sums of a batch are held exactly up to so many messages.
         in_range("kafka.batch_messages", config.kafka.batch_messages, 1..=100_000, "from 1 to 100000")?;
         let connections = usize::try_from(config.database.max_connections).unwrap_or(usize::MAX);
-        in_range("database.max_connections", connections, 7..=1000, "from 7 to 1000")?;
+        in_range("database.max_connections", connections, 8..=1000, "from 8 to 1000")?;
         let (http, jobs) = (&config.http, &config.jobs);
         for (key, value, range, expected) in [
             ("http.receive_timeout_seconds", http.receive_timeout_seconds, 1..=3600, "from 1 to 3600"),

@@ -204,7 +204,7 @@ fn consumer_config(topic: &Topic) -> ConsumerConfig {
         brokers: topic.brokers.clone(),
         group_id: format!("apportion_bench_{:016x}", rand::random::<u64>()),
         topics: [(topic.name.clone(), Reader::default())].into(),
-        batch_messages: 25_000,
+        batch_messages: 50_000,
         linger: Duration::from_millis(200),
         properties: BTreeMap::new(),
         until_caught_up: true,

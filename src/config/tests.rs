@@ -34,7 +34,7 @@ fn later_sources_win_and_are_named() {
     assert_eq!(shown(&settings, "kafka.brokers"), ("a:1".into(), "KAFKA_BROKERS".into()));
     assert_eq!(shown(&settings, "kafka.topics"), ("one,two".into(), "--set".into()));
     assert_eq!(config.kafka.topics[1], Topic { name: "two".into(), reader: Reader::default() });
-    assert_eq!(shown(&settings, "kafka.batch_messages"), ("25000".into(), "default".into()));
+    assert_eq!(shown(&settings, "kafka.batch_messages"), ("50000".into(), "default".into()));
     assert!(shown(&settings, "kafka.group_id").1.starts_with('/'));
 }
 
@@ -65,7 +65,7 @@ fn unknown_keys_are_refused_with_the_nearest() {
     check("[http]\nlisten = \"nowhere\"\n", &[], &[], "http.listen");
     check("", &[], &["http.read_timeout_seconds=0"], "from 1 to 3600");
     check("", &[], &["http.drain_timeout_seconds=0"], "from 1 to 3600");
-    check("", &[], &["database.max_connections=1"], "\"database.max_connections\" must be from 7 to 1000");
+    check("", &[], &["database.max_connections=1"], "\"database.max_connections\" must be from 8 to 1000");
 }
 
 #[test]

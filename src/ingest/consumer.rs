@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 /// How many bytes of messages make a batch, whatever their number.
-const BATCH_BYTES: usize = 32 << 20;
+const BATCH_BYTES: usize = 64 << 20;
 
 /// About how many bytes a record takes, beside those of its message.
 const RECORD_BYTES: usize = 500;

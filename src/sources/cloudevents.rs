@@ -260,18 +260,17 @@ fn read_message(envelope: Envelope<'_>) -> Result<UsageMessage, Fault> {
     let [source, id] = [required("source", source)?, required("id", id)?];
     let id = EventId { source: source.into_owned(), id: id.into_owned() };
     let kind = required("type", kind)?;
-    let read: fn(EventId, Option<Cow<'_, str>>, Members<'_>) -> Result<UsageMessage, Fault> = match &*kind {
-        USAGE_TYPE => read_event,
-        CORRECTION_TYPE => read_correction,
-        VOID_TYPE => read_void,
-        _ => {
-            let detail = format!("type: must be {USAGE_TYPE}, {CORRECTION_TYPE} or {VOID_TYPE}");
-            return Err(fault(Reason::UnknownType, detail));
-        }
-    };
+    if ![USAGE_TYPE, CORRECTION_TYPE, VOID_TYPE].contains(&&*kind) {
+        let detail = format!("type: must be {USAGE_TYPE}, {CORRECTION_TYPE} or {VOID_TYPE}");
+        return Err(fault(Reason::UnknownType, detail));
+    }
     let data = data.ok_or_else(|| fault(Reason::MissingField, "data: missing"))?;
     let fields = serde_json::from_str(data.get()).map_err(|_| fault(Reason::WrongField, "data: must be an object"))?;
-    read(id, time, fields)
+    match &*kind {
+        USAGE_TYPE => read_event(id, time, fields),
+        CORRECTION_TYPE => read_correction(id, fields),
+        _ => read_void(id, fields),
+    }
 }
 
 fn read_event(id: EventId, time: Option<Cow<'_, str>>, data: Members<'_>) -> Result<UsageMessage, Fault> {
@@ -298,7 +297,7 @@ fn read_event(id: EventId, time: Option<Cow<'_, str>>, data: Members<'_>) -> Res
     Ok(UsageMessage::Event(UsageEvent { id, content }))
 }
 
-fn read_correction(id: EventId, _time: Option<Cow<'_, str>>, data: Members<'_>) -> Result<UsageMessage, Fault> {
+fn read_correction(id: EventId, data: Members<'_>) -> Result<UsageMessage, Fault> {
     let known = [
         "corrects",
         "occurred_at",
@@ -330,7 +329,7 @@ fn read_correction(id: EventId, _time: Option<Cow<'_, str>>, data: Members<'_>) 
     Ok(UsageMessage::Amendment(Amendment { id, target, kind: AmendmentKind::Correction(restated) }))
 }
 
-fn read_void(id: EventId, _time: Option<Cow<'_, str>>, data: Members<'_>) -> Result<UsageMessage, Fault> {
+fn read_void(id: EventId, data: Members<'_>) -> Result<UsageMessage, Fault> {
     let fields = Fields::read(data, &["voids"])?;
     let target = fields.name("voids")?.ok_or_else(|| fault(Reason::MissingField, "data.voids: missing"))?;
     Ok(UsageMessage::Amendment(Amendment { id, target, kind: AmendmentKind::Void }))

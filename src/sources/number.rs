@@ -39,6 +39,10 @@ pub(super) fn quantity(meter: Meter, text: &str) -> Result<Decimal, WrongQuantit
 
 /// The value of `12`, `1.50` or `2e3`, exactly; nothing if it cannot be held exactly.
 pub(super) fn exact_decimal(text: &str) -> Option<Decimal> {
+    // Most are whole and fit; what follows says the same of them, in more time.
+    if text.len() <= 18 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse::<u64>().ok().map(Decimal::from);
+    }
     if !text.bytes().all(is_part) {
         return None;
     }
