@@ -35,6 +35,8 @@ mod reference;
 mod settlement;
 #[path = "domain/support.rs"]
 mod support;
+#[path = "domain/tails.rs"]
+mod tails;
 #[path = "domain/windows.rs"]
 mod windows;
 #[path = "domain/worked.rs"]

@@ -97,7 +97,7 @@ fn wrong(others: &[SourceFile], blocks: &str, given: &str, expect: &str) -> Vec<
 }
 
 #[track_caller]
-fn run(files: &[SourceFile]) -> Vec<String> {
+pub fn run(files: &[SourceFile]) -> Vec<String> {
     told(&figures(files))
 }
 
