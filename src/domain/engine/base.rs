@@ -3,6 +3,7 @@
 use super::counter::part_above;
 use super::item::{AttributesId, Charge, Content, Deduction, InUnit};
 use super::leaf::ItemLeaves;
+use super::once::keep;
 use super::outcome::{Lines, WholeInterval};
 use super::plan::Step;
 use super::reported::missing_figure;
@@ -67,6 +68,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         if let Some(group) = self.group_state(step.stream, whole) {
             group.period += &above;
         }
+        keep(step, passing);
         Ok(None)
     }
 

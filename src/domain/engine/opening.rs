@@ -158,6 +158,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                     cause: Cause::On,
                     deltas: Deltas::default(),
                     taken: Vec::new(),
+                    kept: Vec::new(),
                     lacking: Vec::new(),
                 };
                 let amount = ItemLeaves::new(self, step, &passing, term.tiers.as_ref(), root).evaluate(node, false)?;

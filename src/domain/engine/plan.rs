@@ -7,7 +7,7 @@ use super::EngineError;
 use super::arena::{Arena, Id};
 use super::life::versions_in_force;
 use super::mentions::{counts_from, is_read_where_needed, measures, read_by_values};
-use super::once::once_terms;
+use super::once::{keeps, once_terms};
 use super::order::in_file_order;
 use super::window::is_of_window;
 use crate::domain::contract::measure::{Amount, Base, FigureDefinition, Measure};
@@ -100,8 +100,10 @@ pub struct Step<'a> {
     asked: Vec<StreamId>,
     /// Of a base or figure: whether any step asks so.
     pub is_added_up: bool,
-    /// Of a base that counts what is above something: the terms of once groups that it is for, if it is for these alone.
+    /// Of a base or amount: the terms of once groups that it is for.
     pub once_terms: Vec<&'a Term>,
+    /// Whether it keeps something of what passes, and is for these terms alone.
+    pub keeps_for_once: bool,
 }
 
 #[derive(Clone)]
@@ -160,12 +162,11 @@ pub fn plan(agreements: &[Contract]) -> Result<Plan<'_>, EngineError> {
     let asked: BTreeSet<StreamId> = steps().flat_map(|step| &step.asked).copied().collect();
     for epoch in &mut epochs {
         for place in 0..epoch.steps.len() {
-            let Some(Step { stream, work, .. }) = epoch.steps.get(place) else { continue };
-            let is_above = matches!(work, Work::Base(base, _) if base.above.is_some());
-            let once = is_above.then(|| once_terms(&epoch.steps, *stream)).flatten();
-            let is_added_up = asked.contains(stream);
+            let Some(step) = epoch.steps.get(place) else { continue };
+            let (once_terms, is_alone) = once_terms(&epoch.steps, step);
             if let Some(step) = epoch.steps.get_mut(place) {
-                (step.is_added_up, step.once_terms) = (is_added_up, once.unwrap_or_default());
+                step.is_added_up = asked.contains(&step.stream);
+                (step.keeps_for_once, step.once_terms) = (is_alone && keeps(step), once_terms);
             }
         }
     }
@@ -421,6 +422,7 @@ impl<'a> Layout<'a, '_> {
             asked,
             is_added_up: false,
             once_terms: Vec::new(),
+            keeps_for_once: false,
         })
     }
 

@@ -5,6 +5,7 @@ use super::item::{Attributes, AttributesId, AttributesList, Content, Item, ItemI
 use super::knowledge::Knowledge;
 use super::life::{Named, instant, lives, stretches};
 use super::memo::Memo;
+use super::once::keep_further;
 use super::outcome::{Cause, Lines};
 use super::plan::{Epoch, Plan, Step, Stream, StreamId, StreamName, Work};
 use super::state::{CapInForce, CapKey, Deltas, Group, Passing, StreamState};
@@ -173,6 +174,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             cause: Cause::Item(item.id),
             deltas: self.spare.pop().unwrap_or_default(),
             taken: Vec::new(),
+            kept: Vec::new(),
             lacking: Vec::new(),
         };
         self.lines.passes();
@@ -261,6 +263,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             if let Some(amount) = delta {
                 self.yields(step, passing, &amount);
                 passing.deltas.set(step.stream, amount);
+            } else {
+                keep_further(step, passing);
             }
         }
         for step in self.epoch().map(|epoch| epoch.counting.as_slice()).unwrap_or_default() {
@@ -314,9 +318,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         let mut deltas = self.spare.pop().unwrap_or_default();
         deltas.set(stream, amount.clone());
         self.lines.passes();
-        let (taken, lacking) = (Vec::new(), Vec::new());
+        let (taken, kept, lacking) = (Vec::new(), Vec::new(), Vec::new());
         let cause = Cause::Drawn;
-        let mut passing = Passing { at, attributes: group, item: None, cause, deltas, taken, lacking };
+        let mut passing = Passing { at, attributes: group, item: None, cause, deltas, taken, kept, lacking };
         self.yields(step, &passing, &amount);
         let done = self.pass(&mut passing, &steps.collect::<Vec<_>>());
         self.spare.push(passing.deltas);

@@ -135,6 +135,8 @@ pub(super) struct Passing<'i> {
     pub deltas: Deltas,
     /// The groups of terms in which a term has taken it, and which.
     pub taken: Vec<(usize, String, TermId)>,
+    /// What keeps it for terms of once groups: it counts there, and they have something of it later.
+    pub kept: Vec<StreamId>,
     /// Bases that cannot count it for want of a rate: that stops the terms in force that draw on them.
     pub lacking: Vec<(StreamId, EngineError)>,
 }

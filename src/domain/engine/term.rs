@@ -6,6 +6,7 @@ use super::cap::{CapState, Taken};
 use super::item::{AttributesId, Content};
 use super::leaf::ItemLeaves;
 use super::life::{calendar, instant};
+use super::once::{is_made_of, keep};
 use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::{CapId, Step, Stream, StreamName, Work};
 use super::pro_rata::part_of_window;
@@ -38,17 +39,23 @@ impl<'a, L: Lines> Engine<'a, L> {
         &mut self,
         step: &'a Step<'a>,
         amount: &'a Amount,
-        passing: &Passing<'_>,
+        passing: &mut Passing<'_>,
     ) -> Result<Option<Exact>, EngineError> {
         // As of terms: what reduces a sale that it did not count does not reduce it.
         let is_in_force = |at| self.life(step, at).is_some();
         if !is_touched(step, passing) || !is_in_force(passing.at) || !named_at(step, passing).is_none_or(is_in_force) {
             return Ok(None);
         }
+        if self.is_left_to_others(step, passing) {
+            return Ok(None);
+        }
         let group = self.group(&amount.per, step, passing.attributes, passing.at);
         self.count_level(step, amount.tiers.as_ref(), group, passing);
         if step.is_of_window {
             self.gather(step, (&amount.node, amount.tiers.as_ref()), group, passing)?;
+            if is_made_of(step, |of| delta(passing, of).is_some()) {
+                keep(step, passing);
+            }
             return Ok(None);
         }
         if step.needs_whole {
@@ -70,6 +77,9 @@ impl<'a, L: Lines> Engine<'a, L> {
     ) -> Result<Option<Exact>, EngineError> {
         // A refund of a sale that counted in one term of a group counts there alone, if at all.
         let is_taken = self.is_taken(step, term, passing);
+        if !is_taken {
+            self.take_kept(step, term, passing);
+        }
         if !is_touched(step, passing) {
             return Ok(None);
         }
@@ -92,8 +102,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         if is_of_amount && is_taken {
             return Ok(None);
         }
-        if let Some(once) = term.once.as_ref().filter(|_| is_of_amount) {
-            passing.taken.push((self.plan.streams[step.stream].agreement, once.clone(), term.id.clone()));
+        if is_of_amount {
+            self.take(step, term, passing);
         }
         if step.is_of_window {
             self.gather(step, (node, term.tiers.as_ref()), group, passing)?;
