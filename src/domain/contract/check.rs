@@ -4,6 +4,7 @@ use super::Contract;
 use super::Version;
 use super::measure::{Base, Measure, Source};
 use super::money_twice::{Behind, behind};
+use super::room::{deferred_cap, room_without_end};
 use super::term::{On, Payees, Term};
 use super::whole::{told_apart, untold};
 use crate::domain::ids::{ContractId, DefinedTerm, TermId};
@@ -65,6 +66,11 @@ pub enum CheckProblem {
     OtherCurrency { contract: ContractId, term: TermId, found: Unit, currency: Unit },
     #[error("feeds itself in a circle: {}", path.join(" -> "))]
     Circle { path: Vec<String> },
+    #[error(
+        "feeds itself in a circle through cap {cap}, whose excess is deferred: each payment of what waits makes room for the next, {}; write excess = \"lost\", or leave under the cap only terms that take none of the others off",
+        path.join(" -> ")
+    )]
+    RoomWithoutEnd { cap: DefinedTerm, path: Vec<String> },
     #[error("selects no sales that a {category} could reduce: select charges, or a base of them")]
     NothingToDeduct { category: String },
     #[error("takes off a {category} that is taken off in base {inner} too: write it in one of them")]
@@ -118,6 +124,7 @@ pub fn check(contracts: &[Contract]) -> Result<(), CheckError> {
             of.check_accruals()?;
             for term in &version.terms {
                 of.check_circle(Thing::Term(&contract.head.id, &term.id), &mut Vec::new())
+                    .and_then(|()| of.check_room(term))
                     .map_err(|problem| of.fail(BlockName::Term(term.id.clone()), problem))?;
             }
             for base in version.bases.values() {
@@ -148,11 +155,29 @@ pub(super) struct Place<'a> {
 
 /// What may feed another.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Thing<'a> {
+pub(super) enum Thing<'a> {
     Term(&'a ContractId, &'a TermId),
     Base(&'a ContractId, &'a DefinedTerm),
     Amount(&'a ContractId, &'a DefinedTerm),
     Figure(&'a ContractId, &'a DefinedTerm),
+}
+
+impl<'a> Thing<'a> {
+    /// What a measure in a contract's wording is of.
+    pub fn of(contract: &'a ContractId, measure: &'a Measure) -> Self {
+        match measure {
+            Measure::Base(name) => Self::Base(contract, name),
+            Measure::Amount(name) => Self::Amount(contract, name),
+            Measure::Figure(name) => Self::Figure(contract, name),
+            Measure::Accrual { contract, term, .. } => Self::Term(contract, term),
+        }
+    }
+
+    pub fn contract(self) -> &'a ContractId {
+        let (Self::Term(contract, _) | Self::Base(contract, _) | Self::Amount(contract, _) | Self::Figure(contract, _)) =
+            self;
+        contract
+    }
 }
 
 impl<'a> Place<'a> {
@@ -279,18 +304,18 @@ impl<'a> Place<'a> {
         Ok(())
     }
 
+    /// Refuses a term under a deferred cap that makes room for itself.
+    fn check_room(&self, term: &'a Term) -> Result<(), CheckProblem> {
+        let Some((cap, _)) = deferred_cap(self.version, term) else { return Ok(()) };
+        match room_without_end(self, &self.contract.head.id, &term.id) {
+            Some(path) => Err(CheckProblem::RoomWithoutEnd { cap: cap.clone(), path }),
+            None => Ok(()),
+        }
+    }
+
     fn fed_by(&self, thing: Thing<'a>) -> Vec<Thing<'a>> {
         let mut found = Vec::new();
-        let of = |contract: &'a ContractId, measure: &'a Measure| match measure {
-            Measure::Base(name) => Thing::Base(contract, name),
-            Measure::Amount(name) => Thing::Amount(contract, name),
-            Measure::Figure(name) => Thing::Figure(contract, name),
-            Measure::Accrual { contract, term, .. } => Thing::Term(contract, term),
-        };
-        let (Thing::Term(contract, _)
-        | Thing::Base(contract, _)
-        | Thing::Amount(contract, _)
-        | Thing::Figure(contract, _)) = thing;
+        let contract = thing.contract();
         for version in self.versions(contract) {
             let measures = match thing {
                 Thing::Term(_, id) => version.term(id).map(Term::mentions),
@@ -298,7 +323,7 @@ impl<'a> Place<'a> {
                 Thing::Amount(_, name) => version.amounts.get(name).map(super::measure::Amount::mentions),
                 Thing::Figure(_, name) => version.figures.get(name).map(|figure| figure.kind.mentions()),
             };
-            found.extend(measures.unwrap_or_default().into_iter().map(|measure| of(contract, measure)));
+            found.extend(measures.unwrap_or_default().into_iter().map(|measure| Thing::of(contract, measure)));
             if let Thing::Term(_, id) = thing
                 && let Some(term) = version.term(id)
             {

@@ -312,7 +312,8 @@ impl NodeKind {
         }
     }
 
-    fn table(&self) -> Option<&Table> {
+    /// The number that is of it.
+    pub fn table(&self) -> Option<&Table> {
         match self {
             Self::Share { rate, .. } | Self::Yearly { rate, .. } => Some(rate),
             Self::Price { price, .. } => Some(price),

@@ -18,6 +18,7 @@ mod raw;
 pub mod read;
 pub mod records;
 pub mod rights;
+mod room;
 pub mod schema;
 pub mod selector;
 pub mod term;

@@ -23,26 +23,6 @@ use crate::domain::period::{Instant, Span, local_date};
 use std::collections::BTreeSet;
 
 impl<'a, L: Lines> Engine<'a, L> {
-    /// What a flow figure yields where it stands.
-    pub(super) fn pass_figure(
-        &mut self,
-        step: &'a Step<'a>,
-        name: &DefinedTerm,
-        unit: &Unit,
-        passing: &Passing<'_>,
-    ) -> Result<Option<Exact>, EngineError> {
-        match content(step, passing) {
-            Some(Content::Figure { contract, name: reported, value, unit: reported_in })
-                if **contract == step.agreement.head.id && *reported == name =>
-            {
-                let Some(reported_in) = reported_in else { return Ok(Some(value.clone())) };
-                self.convert(step, &InUnit { value: value.clone(), unit: reported_in }, unit, passing.of_and_at())
-                    .map(Some)
-            }
-            _ => Ok(None),
-        }
-    }
-
     /// What of an item, or of what other streams yield, a base counts.
     pub(super) fn pass_base(
         &mut self,

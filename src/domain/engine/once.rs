@@ -65,7 +65,9 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// Whether what passes counts in none of the terms that a base or amount adds up for: others of their groups have
     /// it.
     pub(super) fn is_left_to_others(&mut self, step: &Step<'a>, passing: &mut Passing<'_>) -> bool {
-        step.keeps_for_once && !step.once_terms.is_empty() && step.once_terms.iter().all(|term| self.is_taken(step, term, passing))
+        step.keeps_for_once
+            && !step.once_terms.is_empty()
+            && step.once_terms.iter().all(|term| self.is_taken(step, term, passing))
     }
 
     /// A term has what passes: no other of its group does.

@@ -1,17 +1,39 @@
-//! Reported flows: what holds at the end of a period or window in which one is missing.
+//! Reported flows: what they yield, and what holds at the end of a period or window in which one is missing.
 
 use super::EngineError;
-use super::item::Attributes;
+use super::item::{Attributes, Content, InUnit};
 use super::outcome::Lines;
 use super::plan::{Step, StreamId, Work};
-use super::run::Engine;
+use super::run::{Engine, content};
+use super::state::Passing;
 use super::window::window_rule;
 use crate::domain::calendar::{Calendar, Window};
 use crate::domain::contract::measure::{FigureKind, Missing};
 use crate::domain::ids::DefinedTerm;
+use crate::domain::money::{Exact, Unit};
 use crate::domain::period::{Instant, Span, local_date};
 
 impl<'a, L: Lines> Engine<'a, L> {
+    /// What a flow figure yields where it stands.
+    pub(super) fn pass_figure(
+        &mut self,
+        step: &'a Step<'a>,
+        name: &DefinedTerm,
+        unit: &Unit,
+        passing: &Passing<'_>,
+    ) -> Result<Option<Exact>, EngineError> {
+        match content(step, passing) {
+            Some(Content::Figure { contract, name: reported, value, unit: reported_in })
+                if **contract == step.agreement.head.id && *reported == name =>
+            {
+                let Some(reported_in) = reported_in else { return Ok(Some(value.clone())) };
+                self.convert(step, &InUnit { value: value.clone(), unit: reported_in }, unit, passing.of_and_at())
+                    .map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Of a figure that was not reported, what the contract says of that.
     pub(super) fn close_figure(
         &mut self,
