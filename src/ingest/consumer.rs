@@ -201,7 +201,9 @@ impl Session {
                 self.settle(config, stop)?;
             }
             let full = self.is_full(config);
-            let waited = !self.batch.is_empty() && self.started.elapsed() >= config.linger;
+            // While there is no room for it the batch grows instead: the fewer and larger ones take less of each event.
+            let has_room = !self.batch.is_empty() && !self.in_flight.is_full();
+            let waited = has_room && self.started.elapsed() >= config.linger;
             if full || waited || stop.is_cancelled() {
                 self.flush(config, stop)?;
             }
