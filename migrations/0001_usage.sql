@@ -259,11 +259,10 @@ create table usage_rollup (
   dimension_id integer not null,
   customer_id integer not null,
   events integer not null,             -- how many events more (or, where negative, fewer)
-  other_quantities jsonb
+  other_quantities jsonb,
+  -- two rows of one key would add up to money that nobody owes.
+  primary key (bucket, batch_id, dimension_id, customer_id, context_over, context_up_to)
 );
--- the hour alone: a key of all that a row is of would take half as much again as the row, and two rows of one key would
--- add up like any others.
-create index usage_rollup_bucket on usage_rollup (bucket);
 
 -- events and rollups name batches, dimensions and customers that exist. a foreign key would look at each row of the many
 -- that a batch adds; this looks once at each of the few that they name. what is named stays, as its tables are append-only.
