@@ -200,3 +200,14 @@ fn a_pool_of_a_year_is_shared_by_what_was_used_in_that_year() {
     );
     all_right(&[contract("main", pool, &example)], expect);
 }
+
+/// What is sold in May is invoiced in June, when another version counts by the other of the two: it counts once.
+#[test]
+fn a_charge_counts_once_though_versions_count_sales_and_invoices() {
+    let base = |select: &str| format!("[base.B]\nselect = {select}\n\n{TERM}rate = \"10%\"\nof = \"B\"");
+    let billings = base("{ billings = { seller = \"lab\" } }");
+    let both = base("[{ charges = { seller = \"lab\" } }, { billings = { seller = \"lab\" } }]");
+    let given = "| charge a | 2026-05-10 | 100 USD | lab |\n| billing b of a | 2026-06-05 | 100 USD | |";
+    right_of_two(&billings, &both, given, "| fee | 2026-05 | 0 USD |\n| fee | 2026-06 | 10 USD |");
+    right_of_two(&both, &billings, given, "| fee | 2026-05 | 10 USD |\n| fee | 2026-06 | 0 USD |");
+}

@@ -117,7 +117,15 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             None => return Ok(None),
         };
-        self.above(step, base, counted, passing).map(Some)
+        let is_of_one = matches!(self.drawn.as_slice(), [(_, drawn)] if *drawn == counted);
+        let yielded = self.above(step, base, counted, passing)?;
+        // What is above a threshold is told of what it was drawn on where that is one.
+        match self.drawn.as_mut_slice() {
+            _ if base.above.is_none() => {}
+            [(_, drawn)] if is_of_one => drawn.clone_from(&yielded),
+            _ => self.drawn.clear(),
+        }
+        Ok(Some(yielded))
     }
 
     /// What a selection takes of what passes.
@@ -131,10 +139,11 @@ impl<'a, L: Lines> Engine<'a, L> {
         if let Source::Of(measure) = &selection.of {
             let amount = self.drawn(step, measure, unit, passing)?;
             let is_taken = amount.is_some() && self.takes(step, &selection.filter, passing.attributes, passing.at);
-            if is_taken {
-                self.drawn_of = Some(measure);
+            let amount = amount.filter(|_| is_taken);
+            if self.lines.wants_parts() {
+                self.drawn.extend(amount.iter().map(|amount| (measure, amount.clone())));
             }
-            return Ok(amount.filter(|_| is_taken));
+            return Ok(amount);
         }
         let Some(content) = content(step, passing) else { return Ok(None) };
         let amount = match (&selection.of, content, base.basis) {
@@ -308,11 +317,18 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
     }
 
-    /// Whether a base counts the charges of a billing that passes as they occur, and so not what is invoiced of them.
+    /// Whether a base counted the charges of a billing that passes as they occurred, as it was defined then: what is
+    /// invoiced of them does not count once more.
     fn counts_charges_of(&self, step: &Step<'a>, base: &Base, passing: &Passing<'_>) -> bool {
-        let mut of_charges = base.select.iter().filter(|selection| selection.of == Source::Charges);
-        base.basis == Basis::Occurred
-            && of_charges.any(|it| self.selects(step, &it.filter, passing.attributes, passing.at))
+        let at = self.sold_at.unwrap_or(passing.at);
+        let then = match self.sold_at {
+            Some(at) => step.agreement.in_force(at).and_then(|version| version.bases.get(&base.name)),
+            None => Some(base),
+        };
+        then.filter(|base| base.basis == Basis::Occurred).is_some_and(|base| {
+            let mut of_charges = base.select.iter().filter(|selection| selection.of == Source::Charges);
+            of_charges.any(|it| self.selects(step, &it.filter, passing.attributes, at))
+        })
     }
 
     /// Whether a base counts what a deduction names, by itself or through bases that it selects, as it did there: that

@@ -185,12 +185,17 @@ impl<'a, L: Lines> Engine<'a, L> {
         (leaf, tiers): (Leaf<'a>, Option<&'a Tiers>),
         at: Instant,
     ) -> Option<(&'a Step<'a>, Leaf<'a>, Option<&'a Tiers>)> {
-        let Work::Term(Term { node: Some(node), each: Some(_), .. }) = &step.work else { return None };
         let tiers = tiers.filter(|it| it.apply == Apply::Level(Read::WindowEnd) && !step.is_of_window)?;
+        let (node, _) = in_windows(step)?;
         let last = last_instant_before(self.window_place(step, &tiers.counting.each, at)?.span.end);
+        // Mostly no version comes between.
+        if self.epoch().is_some_and(|epoch| epoch.span.contains(last)) {
+            return None;
+        }
         let later = self.plan.epochs.iter().find(|epoch| epoch.span.contains(last))?;
         let later = later.steps.iter().find(|later| later.stream == step.stream)?;
-        let Work::Term(Term { node: Some(worded), tiers: Some(later_tiers), .. }) = &later.work else { return None };
+        let (worded, later_tiers) = in_windows(later)?;
+        let later_tiers = later_tiers?;
         let goes_on =
             later_tiers.apply == tiers.apply && later_tiers.counting.each == tiers.counting.each && !later.is_of_window;
         let (mut leaves, mut later_leaves) = (Vec::new(), Vec::new());
@@ -466,4 +471,13 @@ impl<'a, L: Lines> Engine<'a, L> {
 fn goes_back(step: &Step<'_>, node: &Node, passing: &Passing<'_>) -> bool {
     let deltas = || node.measures().into_iter().filter_map(|it| delta(passing, step.input(it)?));
     deltas().any(Exact::is_negative) && deltas().all(|delta| delta.is_negative() || delta.is_zero())
+}
+
+/// What a term or amount of windows is made of, and its tiers.
+fn in_windows<'a>(step: &Step<'a>) -> Option<(&'a Node, Option<&'a Tiers>)> {
+    match &step.work {
+        Work::Term(term) => term.each.as_ref().and_then(|_| Some((term.node.as_ref()?, term.tiers.as_ref()))),
+        Work::Amount(amount) => amount.each.as_ref().map(|_| (&amount.node, amount.tiers.as_ref())),
+        Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => None,
+    }
 }

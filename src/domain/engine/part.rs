@@ -23,23 +23,28 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     fn tell_part(&mut self, step: &Step<'a>, passing: &Passing<'_>, amount: &Exact) {
+        let drawn = std::mem::take(&mut self.drawn);
         let part = Part {
             contract: &step.agreement.head.id,
             stream: &self.plan.streams[step.stream].name,
             at: passing.at,
-            of: self.drawn_of,
+            of: None,
             item: passing.item,
             taken_off: None,
             attributes: &self.attributes[passing.attributes],
             amount,
         };
-        if self.taken_off.is_empty() {
+        if self.taken_off.is_empty() && drawn.is_empty() {
             return self.lines.part(part);
         }
+        for (of, amount) in &drawn {
+            self.lines.part(Part { of: Some(of), amount, ..part });
+        }
         let taken: Exact = self.taken_off.iter().map(|(_, amount)| amount.clone()).sum();
-        let rest = amount + &taken;
-        if !rest.is_zero() {
-            self.lines.part(Part { amount: &rest, ..part });
+        let from_others: Exact = drawn.into_iter().map(|(_, amount)| amount).sum();
+        let own = &(amount + &taken) - &from_others;
+        if !own.is_zero() {
+            self.lines.part(Part { amount: &own, ..part });
         }
         for (category, amount) in &self.taken_off {
             self.lines.part(Part { taken_off: Some(category), amount: &-amount.clone(), ..part });

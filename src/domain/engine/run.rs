@@ -58,10 +58,10 @@ pub struct Engine<'a, L> {
     pub(super) books_begin: Instant,
     /// What was just taken off the base that passes, by category, where somebody wants to know.
     pub(super) taken_off: Vec<(String, Exact)>,
-    /// What the base that passes has just drawn on.
-    pub(super) drawn_of: Option<&'a Measure>,
+    /// What the base that passes has just drawn on, and how much, where somebody wants to know.
+    pub(super) drawn: Vec<(&'a Measure, Exact)>,
     /// When the sale was that the item which passes is money of.
-    sold_at: Option<Instant>,
+    pub(super) sold_at: Option<Instant>,
     pub(super) lines: L,
     pub(super) watches: Watches,
     end: Instant,
@@ -132,7 +132,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             shares: BTreeMap::new(),
             unpriced: BTreeMap::new(),
             taken_off: Vec::new(),
-            drawn_of: None,
+            drawn: Vec::new(),
             sold_at: None,
             books_begin: Span::ever().start,
             lines,
@@ -248,7 +248,7 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     fn pass(&mut self, passing: &mut Passing<'_>, steps: &[&'a Step<'a>]) -> Result<(), EngineError> {
         for step in steps.iter().copied() {
-            self.drawn_of = None;
+            self.drawn.clear();
             self.taken_off.clear();
             self.check_rates(step, passing)?;
             let delta = match &step.work {
@@ -326,6 +326,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         let (taken, kept, lacking) = (Vec::new(), Vec::new(), Vec::new());
         let cause = Cause::Drawn;
         let mut passing = Passing { at, attributes: group, item: None, cause, deltas, taken, kept, lacking };
+        self.drawn.clear();
+        self.taken_off.clear();
         self.yields(step, &passing, &amount);
         let done = self.pass(&mut passing, &steps.collect::<Vec<_>>());
         self.spare.push(passing.deltas);

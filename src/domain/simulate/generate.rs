@@ -401,7 +401,7 @@ recorded = "2 days"
         check("\"10.05%\"", "\"-100%\"", 4, "growth");
         check("\"50%\"", "\"101%\"", 4, "spread");
         check("\"1_000\"", "\"0.5\"", 4, "whole number");
-        check("2 days", "2 weeks", 15, "length of time");
+        check("2 days", "2 fortnights", 15, "length of time");
         check("events = 3", "events = 0", 10, "nonzero");
         check("customers", "clients", 7, "clients");
     }
