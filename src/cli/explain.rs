@@ -26,7 +26,7 @@ are any, or something is missing, such as a price or figure.
 
 Examples:
   apportion explain 1
-  apportion explain 1 --term revenue-share --origin 2026-05 --depth events --limit 5
+  apportion explain 2 --term revenue-share --origin 2026-05 --depth events --limit 5
   apportion explain 1 --format json
   apportion explain --scenario scenarios/reference --with contracts \\
     --contract microsoft-openai --period 2026-05 --known-at 2026-07-01";
