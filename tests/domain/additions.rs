@@ -1,6 +1,7 @@
 //! What loading a folder adds to what is loaded, and what it would change of that.
 
 use crate::support::{files_in, shipped_files};
+use crate::worked::{REGISTER, contract};
 use apportion::domain::contract::additions::{AdditionError, Additions, Loaded, Overridden, additions};
 use apportion::domain::contract::folder::{SourceFile, read_folder, read_versions};
 use apportion::domain::fx::{FxRate, read_fx_rates};
@@ -62,6 +63,27 @@ fn what_is_loaded_stays_readable_whatever_is_registered_later() {
     for folder in [&first, &second] {
         let contracts = read_versions(&folder.versions, &register).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(contracts, folder.contracts);
+    }
+}
+
+/// What is refused today was accepted when it was loaded, and is settled by for ever.
+#[test]
+fn what_is_loaded_stays_readable_whatever_is_refused_later() {
+    let blocks = "[fact.out]\nkind = \"event\"\nabout = [\"product\"]\n\n[term.fee]\npayer = \"lab\"\npayee = \"ms\"\nfixed = \"5 USD\"\non = \"out\"";
+    let register = SourceFile { path: "register.md".to_owned(), text: REGISTER.to_owned() };
+    let read = |blocks: &str| read_folder(&[register.clone(), contract("main", blocks, "")]);
+    let folder = read(blocks).unwrap_or_else(|errors| panic!("{errors}"));
+    for (now, then) in [
+        ("about = [\"product\"]", "about = [\"capability\"]"),
+        ("payee = \"ms\"\nfixed = \"5 USD\"\non = \"out\"", "payee = \"ms\"\neach = \"item\"\nfixed = \"5 USD\""),
+    ] {
+        assert!(read(&blocks.replace(now, then)).is_err(), "{then}");
+        let mut stored = folder.versions.clone();
+        for version in &mut stored {
+            version.definitions = version.definitions.replace(now, then);
+            version.document = version.document.replace(now, then);
+        }
+        assert!(read_versions(&stored, &folder.register).is_ok(), "{then}");
     }
 }
 

@@ -6,7 +6,7 @@ use super::super::problem::Problem;
 use super::super::raw::{RawFilter, RawRight};
 use super::super::rights::{FactKind, Right, RightKind};
 use super::super::selector::{Attribute, Values};
-use super::{Result, Scope, defined, length};
+use super::{Origin, Result, Scope, defined, length};
 use crate::domain::ids::{DefinedTerm, ProductId, TermId};
 use std::collections::BTreeSet;
 use toml::Spanned;
@@ -83,7 +83,8 @@ impl<'a> Scope<'a> {
     fn fact_of(&self, name: &Spanned<String>, kind: FactKind) -> Result<DefinedTerm> {
         let (_, fact) = self.fact_named(self.file, &name.span(), name.get_ref())?;
         let fact = fact.get_ref();
-        if kind == FactKind::Event && (fact.skip > 0 || fact.pick == Pick::Last || fact.lasts.is_some()) {
+        let is_new = self.origin == Origin::Folder;
+        if is_new && kind == FactKind::Event && (fact.skip > 0 || fact.pick == Pick::Last || fact.lasts.is_some()) {
             return self.file.fail(&name.span(), Problem::ReleaseCounts);
         }
         let (found, expected) = match (fact.kind, kind) {

@@ -11,7 +11,7 @@ use super::super::value::Table;
 use super::super::window::{Due, ProRata, WindowRule};
 use super::node::NodeWant;
 use super::value::{Kind, Want};
-use super::{Notes, Result, Scope, defined, length};
+use super::{Notes, Origin, Result, Scope, defined, length};
 use crate::domain::ids::{DefinedTerm, PartyId, TermId};
 use crate::domain::money::Exact;
 use std::ops::Range;
@@ -245,7 +245,8 @@ impl<'a> Scope<'a> {
                     return self.file.fail(&on.span(), Problem::WrongFact { name, found, expected: "an event" });
                 }
                 // Each product that has it would be owed for.
-                if fact.get_ref().about.contains(&FactAttribute::Capability) {
+                let is_new = self.origin == Origin::Folder;
+                if is_new && fact.get_ref().about.contains(&FactAttribute::Capability) {
                     let (name, found, expected) = (name.clone(), "about a capability", "one about products");
                     return self.file.fail(&on.span(), Problem::WrongFact { name, found, expected });
                 }
