@@ -343,7 +343,7 @@ fn status(error: &anyhow::Error) -> u8 {
     if matches!(error.downcast_ref(), Some(PdfError::NoGlyph { .. })) {
         return 3;
     }
-    let refused_input = matches!(error.downcast_ref(), Some(FileError::Read { .. }))
+    let refused_input = matches!(error.downcast_ref(), Some(FileError::Read { .. } | FileError::Columns { .. }))
         || matches!(error.downcast_ref(), Some(RecordsError::Problem { .. } | RecordsError::Misfit { .. }));
     if refused_setting || refused_input {
         return 3;
