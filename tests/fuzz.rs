@@ -4,16 +4,22 @@
 //! `INPUTS=N` tries so many, `SEED=S` from that seed on; `make fuzz` tries ten million. An input that fails is told by
 //! its seed, and `SEED=S INPUTS=1` tries it again.
 
+#[path = "sources/beside.rs"]
+mod beside;
 #[path = "fuzz/change.rs"]
 mod change;
 #[path = "audit/draw.rs"]
 mod draw;
+#[path = "sources/protobuf.rs"]
+mod protobuf;
 #[path = "fuzz/records.rs"]
 mod records;
 
 use apportion::domain::usage::UsageMessage;
 use apportion::sources::{Context, Decoded, Format, MAX_NAME_BYTES, decode, decode_costs};
+use beside::beside;
 use change::input;
+use draw::setting;
 use peak_alloc::PeakAlloc;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -30,23 +36,9 @@ const MOST_MEMORY: usize = 16 << 20;
 /// Without being told.
 const USUAL: u64 = 20_000;
 
-fn setting(name: &str, otherwise: u64) -> u64 {
-    match std::env::var(name) {
-        Ok(text) => text.replace('_', "").parse().unwrap_or_else(|_| panic!("{name}={text} is no number")),
-        Err(_) => otherwise,
-    }
-}
-
-fn beside() -> Context<'static> {
-    Context {
-        source: "cloud",
-        id: Some("carried-1"),
-        occurred_at: "2026-05-01T12:00:00Z".parse().ok(),
-        deployment: Some("somewhere"),
-        product: Some("some-model"),
-        headers: &[("content-type", b"application/cloudevents+json")],
-        ..Context::default()
-    }
+/// Events in structured mode say so in a header.
+fn context() -> Context<'static> {
+    Context { headers: &[("content-type", b"application/cloudevents+json")], ..beside() }
 }
 
 /// What the inputs came to, and the worst that was seen.
@@ -75,7 +67,7 @@ fn no_input_breaks_a_decoder() {
 /// A fuzzer that never gets past the first check would find nothing.
 #[test]
 fn every_record_that_is_changed_states_usage() {
-    let of = |format: &Format| decode(*format, &records::record(*format), &beside());
+    let of = |format: &Format| decode(*format, &records::record(*format), &context());
     let states = |decoded: &Vec<Decoded>| matches!(decoded.as_slice(), [Decoded::Usage(_), ..]);
     let wrong: Vec<_> = Format::ALL.iter().map(of).filter(|it| !states(it)).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
@@ -92,19 +84,19 @@ fn try_one(format: Format, bytes: &[u8], seen: &mut Seen) {
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
     let started = Instant::now();
-    let decoded = decode(format, bytes, &beside());
+    let decoded = decode(format, bytes, &context());
     let took = started.elapsed();
     let memory = MEMORY.peak_usage().saturating_sub(before);
     seen.longest = seen.longest.max(took);
     seen.memory = seen.memory.max(memory);
     assert!(took < LONGEST, "{format}: {took:?} for {} bytes", bytes.len());
     assert!(memory <= MOST_MEMORY, "{format}: {memory} bytes of memory for a message of {} bytes", bytes.len());
-    assert_eq!(decode(format, bytes, &beside()), decoded, "{format}: read again it is something else");
+    assert_eq!(decode(format, bytes, &context()), decoded, "{format}: read again it is something else");
     assert!(!decoded.is_empty(), "{format}: a message that comes to nothing");
     for record in &decoded {
         *seen.outcomes.entry((format.name(), check(record, format))).or_default() += 1;
     }
-    let _ = decode_costs(bytes, &beside());
+    let _ = decode_costs(bytes, &context());
 }
 
 /// Checks what came of a record; returns what became of it.
@@ -113,7 +105,7 @@ fn check(record: &Decoded, format: Format) -> &'static str {
         Decoded::NoUsage(_) => "no usage",
         Decoded::Rejected(rejection) => {
             assert!(!rejection.detail.is_empty());
-            let again = decode(format, &rejection.redacted, &beside());
+            let again = decode(format, &rejection.redacted, &context());
             let is_usage = |it: &Decoded| matches!(it, Decoded::Usage(_));
             assert!(!again.iter().any(is_usage), "{format}: {rejection:?} is usage when what is kept is read again");
             "rejected"

@@ -19,5 +19,9 @@ mod litellm;
 mod otel;
 #[path = "sources/others.rs"]
 mod others;
+#[path = "sources/beside.rs"]
+mod beside;
+#[path = "sources/protobuf.rs"]
+mod protobuf;
 #[path = "sources/support.rs"]
 mod support;

@@ -1,4 +1,12 @@
-//! Seeded draws: the same seed draws the same, on every machine and for ever.
+//! Seeded draws: the same seed draws the same, on every machine and for ever; and how many, from which seed on.
+
+/// A number that the environment sets.
+pub fn setting(name: &str, otherwise: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.replace('_', "").parse().unwrap_or_else(|_| panic!("{name}={text} is no number")),
+        Err(_) => otherwise,
+    }
+}
 
 /// SplitMix64.
 pub struct Draw(u64);

@@ -1,6 +1,7 @@
 //! Random histories: every figure that the product answers is the auditor's.
 
 use crate::compare::differences;
+use crate::draw::setting;
 use crate::generate::generate;
 use crate::model::History;
 use crate::shrink::{shrunk, write};
@@ -8,13 +9,6 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-
-fn setting(name: &str, otherwise: u64) -> u64 {
-    match std::env::var(name) {
-        Ok(text) => text.replace('_', "").parse().unwrap_or_else(|_| panic!("{name}={text} is no number")),
-        Err(_) => otherwise,
-    }
-}
 
 /// How many without being told: those of the pure part, which are optimised, are the many.
 const USUAL: u64 = if cfg!(feature = "service") { 20 } else { 2_000 };

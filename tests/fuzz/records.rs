@@ -1,5 +1,6 @@
 //! A record of each format that states usage: what a fuzzer begins with.
 
+use crate::protobuf::bytes;
 use apportion::sources::Format;
 
 /// A message of a format, in its own packing but for what is packed as a whole.
@@ -65,35 +66,22 @@ fn delivery() -> Vec<u8> {
     .into_bytes()
 }
 
-/// A field of Protobuf that is counted in bytes.
-fn field(number: u8, value: &[u8]) -> Vec<u8> {
-    let mut written = vec![number << 3 | 2];
-    let mut length = value.len();
-    while length >= 0x80 {
-        written.push(u8::try_from(length & 0x7f).expect("seven bits") | 0x80);
-        length >>= 7;
-    }
-    written.push(u8::try_from(length).expect("seven bits"));
-    written.extend_from_slice(value);
-    written
-}
-
 /// A request of OTLP with one span.
 fn spans() -> Vec<u8> {
-    let pair = |key: &str, value: Vec<u8>| field(9, &[field(1, key.as_bytes()), field(2, &value)].concat());
-    let text = |key: &str, value: &str| pair(key, field(1, value.as_bytes()));
+    let pair = |key: &str, value: Vec<u8>| bytes(9, &[bytes(1, key.as_bytes()), bytes(2, &value)].concat());
+    let text = |key: &str, value: &str| pair(key, bytes(1, value.as_bytes()));
     let number = |key: &str, value: u8| pair(key, vec![3 << 3, value]);
     let span = [
-        field(1, &[0x5b; 16]),
-        field(2, &[0xee; 8]),
+        bytes(1, &[0x5b; 16]),
+        bytes(2, &[0xee; 8]),
         [vec![7 << 3 | 1], 1_544_712_660_300_000_999_u64.to_le_bytes().to_vec()].concat(),
         text("gen_ai.provider.name", "openai"),
         text("gen_ai.operation.name", "chat"),
         text("gen_ai.request.model", "m"),
         number("gen_ai.usage.output_tokens", 47),
         number("gen_ai.usage.input_tokens", 52),
-        field(15, &[]),
+        bytes(15, &[]),
     ]
     .concat();
-    field(1, &[field(1, &[]), field(2, &field(2, &span))].concat())
+    bytes(1, &[bytes(1, &[]), bytes(2, &bytes(2, &span))].concat())
 }

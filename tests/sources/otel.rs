@@ -1,5 +1,6 @@
 //! OpenTelemetry's GenAI spans: OTLP as JSON and protobuf, and the real spans of the Exgentic traces.
 
+use crate::protobuf::bytes;
 use crate::support::{SECRET, beside, content, refuses, shared, told, usage};
 use apportion::domain::usage::{Meter, RequestOutcome};
 use apportion::sources::Format::{OtelFlat, OtlpJson, OtlpProtobuf};
@@ -82,19 +83,6 @@ fn caches_and_reasoning_lie_inside() {
     let kept = String::from_utf8(rejection.redacted.clone()).expect("a text");
     refuses(OtlpJson, &kept, rejection.reason, &rejection.detail);
     refuses(OtlpProtobuf, &kept, rejection.reason, &rejection.detail);
-}
-
-/// Protobuf's wire format, as far as these tests need it.
-fn bytes(number: u8, value: &[u8]) -> Vec<u8> {
-    let mut field = vec![number << 3 | 2];
-    let mut length = value.len();
-    while length >= 0x80 {
-        field.push(u8::try_from(length & 0x7f).expect("seven bits") | 0x80);
-        length >>= 7;
-    }
-    field.push(u8::try_from(length).expect("seven bits"));
-    field.extend_from_slice(value);
-    field
 }
 
 fn pair(key: &str, value: Vec<u8>) -> Vec<u8> {

@@ -1,23 +1,12 @@
 //! What the tests of decoders share.
 
+pub use crate::beside::beside;
 use apportion::domain::usage::{UsageContent, UsageMessage};
 use apportion::sources::{Context, Decoded, Format, NoUsage, Rejection, RejectionReason, Usage, decode};
 use std::path::PathBuf;
 
 /// A text that stands where prompts and answers do: it may never come out again.
 pub const SECRET: &str = "My salary is a SECRET of 4711 euros.";
-
-/// What stands beside a record that says nothing but its counts.
-pub fn beside() -> Context<'static> {
-    Context {
-        source: "cloud",
-        id: Some("carried-1"),
-        occurred_at: "2026-05-01T12:00:00Z".parse().ok(),
-        deployment: Some("somewhere"),
-        product: Some("some-model"),
-        ..Context::default()
-    }
-}
 
 /// The one usage that a message holds.
 #[track_caller]
