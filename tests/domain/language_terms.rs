@@ -244,6 +244,15 @@ fn payees_and_credits_are_between_the_parties() {
         "6:19: term share (\"Clause\"): of = \"advance\"\n  a credit is of another term between the same two parties, \
          in either direction",
     );
+    let paid = |name: &str, payer: &str, payee: &str| {
+        format!("\n\n[term.{name}]\npayer = \"{payer}\"\npayee = \"{payee}\"\nfixed = \"9 USD\"\non = 2026-01-01")
+    };
+    let credits = "rate = \"20%\"\nof = \"Sales\"\ncredits = [{ of = \"debt\", rest = \"lost\" }, { of = \"advance\", rest = \"lost\" }]";
+    check(
+        &format!("{}{}{}", term(credits), paid("debt", "cloud", "lab"), paid("advance", "lab", "cloud")),
+        "6:19: term share (\"Clause\"): of = \"debt\"\n  what was paid in advance is recouped as a term accrues, what is \
+         owed the other way is set off at the period's end; write `debt` after the advances",
+    );
 }
 
 #[test]

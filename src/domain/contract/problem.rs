@@ -2,7 +2,7 @@
 
 use super::document::Location;
 use super::unmeant::Unmeant;
-use crate::domain::ids::{ContractId, DefinedTerm, PartyId};
+use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::{Exact, ParseExactError, ParseMoneyError, UnknownCurrency};
 use crate::domain::period::{Instant, ParseInstantError, ParseLengthError};
 use crate::domain::register::{Namesake, RegisterConflict};
@@ -354,6 +354,10 @@ pub enum Problem {
     CreditTwice,
     #[error("a credit is of another term between the same two parties, in either direction")]
     CreditOfOthers,
+    #[error(
+        "what was paid in advance is recouped as a term accrues, what is owed the other way is set off at the period's end; write `{of}` after the advances"
+    )]
+    SetOffBeforeAdvance { of: TermId },
 
     // Rights, and what stands beside terms.
     #[error(

@@ -17,6 +17,8 @@ pub(super) struct PaidBack {
     before: Exact,
     balance: Exact,
     by: BTreeMap<StreamId, Recouper>,
+    /// What lines have told of: where less is owed than was paid back, the next one takes it back.
+    told: Exact,
 }
 
 /// What one of the others has paid back, and what it accrued since the last payment.
@@ -74,31 +76,52 @@ impl PaidBack {
 
     /// Pays back out of what another accrues; how much that is.
     fn pay_back(&mut self, by: StreamId, amount: &Exact, limit: Option<Exact>) -> Exact {
-        let before = self.total();
         let payer = self.by.entry(by).or_default();
         payer.since += amount;
         payer.limit = limit;
-        &self.total() - &before
+        let total = self.total();
+        let paid = &total - &self.told;
+        self.told = total;
+        paid
     }
 }
 
 impl<'a, L: Lines> Engine<'a, L> {
-    /// An accrual pays another term back before anything is paid out: a line of that term, below zero. How much that is.
-    pub(super) fn pay_back(
+    /// What of a term's accrual is left once it has paid back what the same party paid in advance.
+    ///
+    /// What is owed the other way waits for the end of the settlement period: until then more may be owed, either way.
+    pub(super) fn pay_back_all(
         &mut self,
-        (by, by_term): (&'a Step<'a>, &'a Term),
-        (credit, of): (&'a Credit, StreamId),
-        from: AttributesId,
-        at: Instant,
+        step: &'a Step<'a>,
+        term: &'a Term,
+        (from, at): (AttributesId, Instant),
+        amount: Exact,
+    ) -> Result<(), EngineError> {
+        let (mut left, mut sets_off) = (amount, false);
+        for (credit, of) in term.credits.iter().zip(&step.credits) {
+            match self.term_step(*of) {
+                Some((_, other)) if other.payer != term.payer => sets_off = true,
+                Some(other) => left = &left - &self.pay_back(step, (credit, other), (from, at), &left)?,
+                None => {}
+            }
+        }
+        if let Some(state) = self.group_state(step.stream, from).filter(|_| sets_off) {
+            state.to_set_off += &left;
+        }
+        Ok(())
+    }
+
+    /// An accrual pays another term back before anything is paid out: a line of that term, below zero. How much that is.
+    fn pay_back(
+        &mut self,
+        by: &'a Step<'a>,
+        (credit, (step, term)): (&'a Credit, (&'a Step<'a>, &'a Term)),
+        (from, at): (AttributesId, Instant),
         amount: &Exact,
     ) -> Result<Exact, EngineError> {
-        let Some((step, term)) = self.term_step(of) else { return Ok(Exact::zero()) };
-        let limit = match &credit.limit {
-            Some(limit) => Some(self.number(by, limit, from, (at, None))?),
-            None => None,
-        };
+        let limit = credit.limit.as_ref().map(|limit| self.number(by, limit, from, (at, None))).transpose()?;
         let group = self.group(&term.per, step, from, at);
-        let Some(state) = self.group_state(of, group) else { return Ok(Exact::zero()) };
+        let Some(state) = self.group_state(step.stream, group) else { return Ok(Exact::zero()) };
         let was_over = state.paid_back.left().is_zero();
         let paid = state.paid_back.pay_back(by.stream, amount, limit);
         let is_whole = paid == *amount && !state.paid_back.left().is_zero();
@@ -107,17 +130,67 @@ impl<'a, L: Lines> Engine<'a, L> {
         if is_of_items || amount.is_negative() || !(was_over || is_whole) {
             self.needs_items();
         }
-        if by_term.payer == term.payer {
-            self.book_paid_back(step, term, group, at, paid.clone())?;
-        } else {
-            // What is set off is what either side owes the other: both owe so much less, and accrue what they did.
-            self.set_off((by, by_term), from, at, &paid);
-            self.set_off((step, term), group, at, &paid);
-        }
+        self.book_paid_back(step, term, group, at, paid.clone())?;
         Ok(paid)
     }
 
-    fn set_off(&mut self, (step, term): (&Step<'a>, &Term), group: AttributesId, at: Instant, paid: &Exact) {
+    /// Sets off what a term accrued in a settlement period against what is owed the other way by then, whichever came first;
+    /// also where either of them is dropped.
+    ///
+    /// What is set off is what either side owes the other: both owe so much less, and accrue what they did.
+    pub(super) fn set_off_owed(
+        &mut self,
+        step: &'a Step<'a>,
+        term: &'a Term,
+        (last, end): (Instant, Instant),
+        ends_period: bool,
+    ) -> Result<(), EngineError> {
+        let debts: Vec<(&Credit, &Step<'a>, &Term)> = term
+            .credits
+            .iter()
+            .zip(&step.credits)
+            .filter_map(|(credit, of)| {
+                let (owed, owed_term) = self.term_step(*of)?;
+                (owed_term.payer != term.payer).then_some((credit, owed, owed_term))
+            })
+            .collect();
+        let is_due = ends_period || debts.iter().any(|(_, owed, _)| !self.goes_on_to_credit(step, owed.stream, end));
+        if debts.is_empty() || !is_due {
+            return Ok(());
+        }
+        for group in self.groups_of(step.stream, |_| true) {
+            let Some(state) = self.group_state(step.stream, group) else { continue };
+            let mut left = std::mem::take(&mut state.to_set_off);
+            for (credit, owed, owed_term) in &debts {
+                let limit = credit.limit.as_ref().map(|it| self.number(step, it, group, (last, None))).transpose()?;
+                let of = self.group(&owed_term.per, owed, group, last);
+                let Some(state) = self.group_state(owed.stream, of) else { continue };
+                let paid = state.paid_back.pay_back(step.stream, &left, limit);
+                left = &left - &paid;
+                self.tell_set_off((step, term), group, last, &paid);
+                self.tell_set_off((owed, owed_term), of, last, &paid);
+            }
+        }
+        for (credit, owed, _) in debts {
+            if credit.rest != Rest::Carried && self.is_last_to_pay_back(step, owed.stream, end) {
+                for group in self.groups_of(owed.stream, |_| true) {
+                    if let Some(state) = self.group_state(owed.stream, group) {
+                        state.paid_back.lose_rest();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what begins at a boundary still has a term, and what it pays back.
+    fn goes_on_to_credit(&self, step: &Step<'a>, of: StreamId, end: Instant) -> bool {
+        let Some(next) = self.next_epoch(end) else { return true };
+        let credits = |later: &Step<'a>| later.stream == step.stream && later.credits.contains(&of);
+        next.steps.iter().any(credits) && next.steps.iter().any(|later| later.stream == of)
+    }
+
+    fn tell_set_off(&mut self, (step, term): (&Step<'a>, &Term), group: AttributesId, at: Instant, paid: &Exact) {
         if paid.is_zero() {
             return;
         }
@@ -155,7 +228,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.emit(step.stream, group, at, amount)
     }
 
-    /// What becomes of the rest once nothing pays it back any more: it is repaid or lost, or waits for a term to come back.
+    /// What becomes of the rest of an advance once nothing pays it back any more: it is repaid or lost, or waits for a term
+    /// to come back.
     pub(super) fn settle_rest(
         &mut self,
         step: &'a Step<'a>,
@@ -166,12 +240,13 @@ impl<'a, L: Lines> Engine<'a, L> {
             if credit.rest == Rest::Carried || !self.is_last_to_pay_back(step, *of, end) {
                 continue;
             }
-            let Some((of_step, of_term)) = self.term_step(*of) else { continue };
+            let Some((of_step, of_term)) = self.term_step(*of).filter(|(_, of)| of.payer == term.payer) else {
+                continue;
+            };
             for group in self.groups_of(*of, |group| !group.paid_back.left().is_zero()) {
                 let Some(state) = self.group_state(*of, group) else { continue };
                 let left = state.paid_back.lose_rest();
-                // What was not set off is owed.
-                if credit.rest == Rest::Repaid && of_term.payer == term.payer {
+                if credit.rest == Rest::Repaid {
                     self.book_paid_back(of_step, of_term, group, last, left)?;
                 }
             }
@@ -211,5 +286,7 @@ mod tests {
         state.pay(&exact(100));
         assert_eq!([30, 40, -50, 100].map(|it| paid(&mut state, it)), [30, 5, -15, 15].map(exact), "15 + 35 is 50");
         assert_eq!((state.total(), state.left()), (exact(50), exact(70)));
+        state.pay(&exact(-80));
+        assert_eq!(paid(&mut state, 0), exact(-10), "40 are owed in all, and 50 were paid back");
     }
 }

@@ -91,6 +91,8 @@ pub(super) struct Group {
     /// All as they were at earlier instants.
     pub marks: Vec<Mark>,
     pub paid_back: PaidBack,
+    /// What has accrued in the settlement period, and may be set off against what is owed the other way.
+    pub to_set_off: Exact,
 }
 
 /// What had accrued at an instant, what of that counts toward a cap, and what was spent.

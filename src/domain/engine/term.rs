@@ -265,11 +265,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             amount: amount.clone(),
             cap,
         });
-        let mut left = amount;
-        for (credit, of) in term.credits.iter().zip(&step.credits) {
-            left = &left - &self.pay_back((step, term), (credit, *of), group, at, &left)?;
-        }
-        Ok(())
+        self.pay_back_all(step, term, (group, at), amount)
     }
 
     /// The room that a cap has for what a term wants; none where the cap does not count yet.

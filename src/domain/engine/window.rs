@@ -212,8 +212,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// `last` is the last instant before the boundary at `end`.
     pub(super) fn close(&mut self, last: Instant, end: Instant) -> Result<(), EngineError> {
         for step in self.closing() {
-            let place = self.plan.streams[step.stream].agreement;
-            let ends_period = self.period_ends.get(place).is_some_and(|ends| ends.contains(&end));
+            let ends_period = self.ends_period(step, end);
             match &step.work {
                 Work::Figure(name, _) => self.close_figure(step, name, (last, end), ends_period)?,
                 Work::Base(base, _) if base.below_zero != BelowZero::Keep => {
@@ -239,7 +238,19 @@ impl<'a, L: Lines> Engine<'a, L> {
                 Work::Base(..) | Work::Gauge(_) => {}
             }
         }
+        // What is owed is known once all has ended.
+        for step in self.closing() {
+            if let Work::Term(term) = &step.work {
+                self.set_off_owed(step, term, (last, end), self.ends_period(step, end))?;
+            }
+        }
         Ok(())
+    }
+
+    /// Whether a settlement period of a step's agreement ends at an instant.
+    fn ends_period(&self, step: &Step<'a>, end: Instant) -> bool {
+        let place = self.plan.streams[step.stream].agreement;
+        self.period_ends.get(place).is_some_and(|ends| ends.contains(&end))
     }
 
     fn close_windows(

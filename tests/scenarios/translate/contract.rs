@@ -178,13 +178,14 @@ fn prepare(terms: &mut Terms<'_>, term: &Object<'_>) -> Result<(), Fault> {
     }
     let (advance, set_off) = (term.object("advance")?, term.object("set_off")?);
     let unit = term.opt("currency")?.or(terms.currency.clone());
+    let is_set_off = advance.is_none();
     let Some(advance) = advance.or(set_off) else { return Ok(()) };
     for from in [advance.texts("recoup_from")?, advance.texts("against")?].concat() {
         let rest = advance.opt("rest")?.unwrap_or_else(|| "carried".to_owned());
         let mut fields = vec![field("of", quoted(&id)), field("rest", quoted(&rest))];
         let limit = advance.opt("limit")?.map(|text| super::rate::amount(&text, unit.as_deref()));
         fields.extend(limit.map(|limit| field("limit", quoted(&limit))));
-        terms.credits.entry(from).or_default().push(table(&fields));
+        terms.credits.entry(from).or_default().push((is_set_off, table(&fields)));
     }
     Ok(())
 }

@@ -21,8 +21,8 @@ pub struct Terms<'a> {
     pub period: Option<String>,
     /// Terms that are only inputs of others.
     pub inputs: BTreeSet<String>,
-    /// By term, what it pays back first.
-    pub credits: BTreeMap<String, Vec<String>>,
+    /// By term, what it pays back first, and whether that is a set-off.
+    pub credits: BTreeMap<String, Vec<(bool, String)>>,
     /// By term, the cap that it shares.
     pub caps: BTreeMap<String, String>,
     /// The notices that the version has worded, by name.
@@ -136,7 +136,9 @@ impl Terms<'_> {
             block.set("cap", quoted(shared));
         }
         if let Some(credits) = self.credits.get(&id) {
-            block.set("credits", list(credits.iter().cloned()));
+            let (set_off, recouped): (Vec<_>, Vec<_>) =
+                credits.iter().cloned().partition(|(is_set_off, _)| *is_set_off);
+            block.set("credits", list(recouped.into_iter().chain(set_off).map(|(_, credit)| credit)));
         }
         if let Some(once) = term.object("once")? {
             // Its order is the order of the file, in which the terms were put before.

@@ -381,6 +381,7 @@ impl<'a> Scope<'a> {
     /// What can be checked once all terms of the version are read.
     fn check_term(&self, name: &str, spanned: &'a Spanned<RawTerm>, version: &Version) -> Result<()> {
         let Some(term) = version.term(&TermId::new(name)) else { return Ok(()) };
+        let mut set_off = None;
         for (credit, written) in term.credits.iter().zip(&spanned.get_ref().credits) {
             let at = written.get_ref().of.span();
             let Some(other) = version.term(&credit.of) else { continue };
@@ -394,6 +395,13 @@ impl<'a> Scope<'a> {
             };
             if other.id == term.id || !fits {
                 return self.file.fail(&at, Problem::CreditOfOthers);
+            }
+            match set_off {
+                Some((of, at)) if other.payer == term.payer => {
+                    return self.file.fail(&at, Problem::SetOffBeforeAdvance { of });
+                }
+                None if other.payer != term.payer => set_off = Some((credit.of.clone(), at.clone())),
+                _ => {}
             }
             if other.unit != term.unit {
                 let (found, wanted) = (format!("in {}", other.unit), term.unit.to_string());
