@@ -128,6 +128,7 @@ create table record (
   sequence bigint generated always as identity unique,
   source text not null check (source <> ''),
   record_id text not null check (record_id <> ''),
+  record_key uuid not null unique,     -- keyed hash of (source, id), as of usage: an id is of one of both
   kind text not null check (kind in ('figure', 'deduction', 'receipt', 'billing', 'fact', 'decision', 'correction',
     'void')),
   -- what a correction or void names, within its source; that may come later
@@ -143,14 +144,13 @@ create table record (
 create index record_target on record (source, target) where target is not null;
 create index record_decision on record (sequence) where kind = 'decision';
 
--- same id, other content: the first stands.
+-- same id, other content: the first stands, be it a record or usage.
 create table record_conflict (
   sequence bigint generated always as identity primary key,
   source text not null,
   record_id text not null,
   content jsonb not null,
-  recorded_at timestamptz not null,
-  foreign key (source, record_id) references record
+  recorded_at timestamptz not null
 );
 
 -- corrections and voids that never have an effect, refused by what was known of what they name. such an id is free.

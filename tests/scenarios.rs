@@ -171,27 +171,15 @@ fn run_all(scenarios: Vec<Translated>) -> Vec<(Translated, Answers)> {
     }
 }
 
-/// Where the service does not do yet what `simulate` does, by scenario, each with the reason.
-const NOT_IN_THE_SERVICE: [(&str, &str); 1] =
-    [("one_id_of_two_kinds", "an id of usage and one of a record are not held against each other")];
-
 /// The differences between what a run answers and what was worked out by hand, as a report; and whether there are none.
 fn compare_all(files: &[PathBuf]) -> (String, bool) {
     let (scenarios, mut runs) = all_translated(files);
-    let (mut left_out, is_service) = (String::new(), via() == "service");
     for (scenario, answers) in run_all(scenarios) {
         let lines = hand::differences(&scenario.name, &scenario.hand, &answers);
-        let known = NOT_IN_THE_SERVICE.iter().find(|(name, _)| is_service && *name == scenario.name);
-        match known {
-            Some((name, _)) if lines.is_empty() => {
-                runs.push((scenario.name, vec![format!("{name}: is as by hand by now; take it off the list")]));
-            }
-            Some((name, reason)) => left_out.push_str(&format!("{name} left out: {reason}\n")),
-            None => runs.push((scenario.name, lines)),
-        }
+        runs.push((scenario.name, lines));
     }
     let is_as_by_hand = runs.iter().all(|(_, lines)| lines.is_empty());
-    (format!("{left_out}{}", hand::report(&runs)), is_as_by_hand)
+    (hand::report(&runs), is_as_by_hand)
 }
 
 /// What the amounts of every scenario are does not depend on whether its usage is summed.

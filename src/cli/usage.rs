@@ -179,8 +179,11 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
 fn show_conflicts(found: Vec<reports::ConflictLine>, as_json: bool) -> anyhow::Result<()> {
     let (mut objects, mut rows) = (Vec::new(), Vec::new());
     for it in found {
-        let stands: Value = serde_json::from_slice(&cloudevents::encode(&it.stands))?;
-        let differs = differences(&it.reported, &stands).join("\n");
+        let stands = it.stands.as_ref().map(cloudevents::encode);
+        let stands: Option<Value> = stands.map(|stands| serde_json::from_slice(&stands)).transpose()?;
+        let differs = stands.as_ref().map(|stands| differences(&it.reported, stands).join("\n"));
+        let differs =
+            differs.unwrap_or_else(|| "a record beside usage has the id, see `apportion record list`".to_owned());
         rows.push(vec![instant(it.recorded_at), it.position.clone(), it.source.clone(), it.event_id.clone(), differs]);
         objects.push(serde_json::json!({
             "recorded_at": it.recorded_at, "position": it.position, "source": it.source, "event_id": it.event_id,

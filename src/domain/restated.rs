@@ -112,6 +112,8 @@ pub enum Taking {
 /// What was taken in, in the order of recording.
 #[derive(Default)]
 pub struct Ledger<'a> {
+    /// Ids of what is recorded elsewhere.
+    elsewhere: BTreeSet<EventId>,
     by_id: BTreeMap<&'a EventId, &'a Entry>,
     in_order: Vec<&'a Entry>,
     /// Corrections and voids by what they name.
@@ -121,6 +123,11 @@ pub struct Ledger<'a> {
 }
 
 impl<'a> Ledger<'a> {
+    /// An empty one, beside what has these ids already.
+    pub fn beside(elsewhere: BTreeSet<EventId>) -> Self {
+        Self { elsewhere, ..Self::default() }
+    }
+
     /// Takes an entry in, recorded after those before.
     pub fn take(&mut self, entry: &'a Entry) -> Taking {
         if entry.has_negative_quantity {
@@ -128,11 +135,11 @@ impl<'a> Ledger<'a> {
         }
         match self.by_id.get(&entry.id) {
             Some(first) if first.says_the_same(entry) => return Taking::Duplicate,
-            Some(_) => {
+            None if !self.elsewhere.contains(&entry.id) => {}
+            Some(_) | None => {
                 self.conflicts.push(Mention::of(entry));
                 return Taking::Conflict;
             }
-            None => {}
         }
         if let Some(target) = entry.what.target() {
             let is_void = matches!(entry.what, What::Void { .. });

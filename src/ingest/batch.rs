@@ -10,7 +10,7 @@ use crate::domain::usage::{Amendment, AmendmentKind, UsageContent, UsageEvent, U
 use crate::ingest::rollup_deltas::Rollups;
 use crate::sources::{Decoded, Origin, Rejection, RejectionReason, Usage, cloudevents};
 use crate::store::dictionary::{Dimension, Names};
-use crate::store::usage::{Lookup, Wanted};
+use crate::store::usage::{Identity, Lookup, Wanted};
 use crate::store::usage_rows::{AmendmentRow, ConflictRow, EventRow, RejectionRow, Rows, StateRow};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -123,6 +123,8 @@ enum Standing<'a> {
     StoredEvent,
     NewEvent(&'a UsageEvent, &'static str),
     Amendment,
+    /// A record beside usage.
+    Record,
 }
 
 /// A correction or void in the order of recording, with the place where it was reported.
@@ -136,8 +138,8 @@ struct Recorded<'a> {
 
 struct Decision<'a> {
     lookup: &'a Lookup,
-    /// By key: the content hash, and what stands there.
-    standing: HashMap<Uuid, (Uuid, Standing<'a>)>,
+    /// By key: the content hash, where it is usage's, and what stands there.
+    standing: HashMap<Uuid, (Option<Uuid>, Standing<'a>)>,
     recorded: Vec<Recorded<'a>>,
     /// By their own key: places in `recorded`.
     places: HashMap<Uuid, usize>,
@@ -183,8 +185,12 @@ impl<'a> Decision<'a> {
             rows: Rows::default(),
         };
         for (key, identity) in &lookup.identities {
-            let what = if identity.is_event { Standing::StoredEvent } else { Standing::Amendment };
-            decision.standing.insert(*key, (identity.content_hash, what));
+            let standing = match identity {
+                Identity::Event { content_hash } => (Some(*content_hash), Standing::StoredEvent),
+                Identity::Amendment { content_hash } => (Some(*content_hash), Standing::Amendment),
+                Identity::Record => (None, Standing::Record),
+            };
+            decision.standing.insert(*key, standing);
         }
         for stored in &lookup.amendments {
             decision.record(Recorded {
@@ -238,7 +244,7 @@ impl<'a> Decision<'a> {
         if self.is_taken(position, key, content_hash, || UsageMessage::Event(event.clone())) {
             return;
         }
-        self.standing.insert(key, (content_hash, Standing::NewEvent(event, rules)));
+        self.standing.insert(key, (Some(content_hash), Standing::NewEvent(event, rules)));
         let content = &event.content;
         let known =
             self.lookup.deployments.contains(&content.deployment) && self.lookup.products.contains(&content.product);
@@ -259,7 +265,7 @@ impl<'a> Decision<'a> {
         message: impl FnOnce() -> UsageMessage,
     ) -> bool {
         let Some((standing_hash, _)) = self.standing.get(&key) else { return false };
-        if *standing_hash == content_hash {
+        if *standing_hash == Some(content_hash) {
             self.rows.counts.count(Outcome::Duplicate);
         } else {
             self.conflict(position, key, content_hash, &message());
@@ -309,7 +315,7 @@ impl<'a> Decision<'a> {
         });
         self.touched.extend(root);
         self.refuse_waiting(key, amendment);
-        self.standing.insert(key, (hash, Standing::Amendment));
+        self.standing.insert(key, (Some(hash), Standing::Amendment));
         let position = position.to_string();
         self.record(Recorded { key, target_key, amendment, position: position.clone(), is_new: true });
         self.rows.amendments.push(AmendmentRow { key, content_hash: hash, target_key, amendment, position });
@@ -317,7 +323,8 @@ impl<'a> Decision<'a> {
 
     fn target(&self, key: Uuid) -> Target {
         match self.standing.get(&key) {
-            None => Target::Unknown { voided: self.is_voided(key) },
+            // Records are corrected where they are taken in: it waits here.
+            None | Some((_, Standing::Record)) => Target::Unknown { voided: self.is_voided(key) },
             Some((_, Standing::StoredEvent | Standing::NewEvent(..))) => Target::Event { voided: self.is_voided(key) },
             Some((_, Standing::Amendment)) => match self.recorded(key) {
                 Some(Recorded { amendment: Amendment { kind: AmendmentKind::Void, .. }, .. }) => Target::Void,

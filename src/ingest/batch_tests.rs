@@ -48,11 +48,11 @@ fn stored(lookup: &mut Lookup, messages: &[Message], stated_at: Instant) {
     for message in messages {
         match &message.body {
             Body::Event { key, hash, rules, event } => {
-                lookup.identities.insert(*key, Identity { content_hash: *hash, is_event: true });
+                lookup.identities.insert(*key, Identity::Event { content_hash: *hash });
                 lookup.events.insert(*key, StoredEvent { event: event.clone(), rules: (*rules).to_owned(), stated_at });
             }
             Body::Amendment { key, hash, target_key, amendment } => {
-                lookup.identities.insert(*key, Identity { content_hash: *hash, is_event: false });
+                lookup.identities.insert(*key, Identity::Amendment { content_hash: *hash });
                 lookup.amendments.push(StoredAmendment {
                     key: *key,
                     target_key: *target_key,

@@ -1,10 +1,11 @@
 //! Which keys are perhaps stored: a batch looks up these alone. Pure.
 //!
 //! Of events "no" is a guess, as others store them too and none are remembered across a restart: the unique index decides.
-//! A batch that it refuses looks up all of its keys, and so do some after it. Of corrections and voids, which no index
-//! holds beside events, "no" is certain once all that are recorded were told of. The filters have a fixed size: where
+//! A batch that it refuses looks up all of its keys, and so do some after it. Of corrections, voids and records
+//! beside usage, which no index holds beside events, "no" is certain once all that are recorded were told of. The filters have a fixed size: where
 //! they fill up they say "perhaps" more often.
 
+use crate::store::usage::AmendedUpTo;
 use uuid::Uuid;
 
 /// How many keys of events are remembered at least: the last ones, and up to as many before them.
@@ -71,8 +72,7 @@ pub(super) struct KnownKeys {
     events: [KeyFilter; 2],
     events_of_late: usize,
     amendments: KeyFilter,
-    /// The last batch whose corrections and voids are known.
-    amended_up_to: i64,
+    amended_up_to: AmendedUpTo,
     doubt: u32,
 }
 
@@ -82,7 +82,7 @@ impl KnownKeys {
             events: [KeyFilter::new(EVENTS), KeyFilter::new(EVENTS)],
             events_of_late: 0,
             amendments: KeyFilter::new(2 * AMENDMENTS),
-            amended_up_to: 0,
+            amended_up_to: AmendedUpTo::default(),
             doubt: 0,
         }
     }
@@ -96,7 +96,7 @@ impl KnownKeys {
         keys.iter().filter(|key| self.events.iter().any(|filter| filter.has(**key))).copied().collect()
     }
 
-    /// Those of a batch's keys that corrections or voids perhaps have or name.
+    /// Those of a batch's keys that corrections or voids perhaps have or name, or records beside usage have.
     pub(super) fn perhaps_amended(&self, keys: &[Uuid]) -> Vec<Uuid> {
         keys.iter().filter(|key| self.amendments.has(**key)).copied().collect()
     }
@@ -118,14 +118,17 @@ impl KnownKeys {
         }
     }
 
-    pub(super) fn amended_up_to(&self) -> i64 {
+    /// How far corrections, voids and records beside usage are known.
+    pub(super) fn amended_up_to(&self) -> AmendedUpTo {
         self.amended_up_to
     }
 
-    /// The keys that the corrections and voids up to some batch have and name.
-    pub(super) fn amended(&mut self, keys: impl Iterator<Item = Uuid>, up_to: i64) {
+    /// The keys that corrections and voids have and name, and that records beside usage have, up to some of them.
+    pub(super) fn amended(&mut self, keys: impl Iterator<Item = Uuid>, up_to: AmendedUpTo) {
         keys.for_each(|key| self.amendments.insert(key));
-        self.amended_up_to = self.amended_up_to.max(up_to);
+        let known = self.amended_up_to;
+        self.amended_up_to =
+            AmendedUpTo { batch: known.batch.max(up_to.batch), record: known.record.max(up_to.record) };
     }
 }
 
@@ -173,9 +176,10 @@ mod tests {
     #[test]
     fn corrections_are_known_by_what_they_have_and_name() {
         let mut known = KnownKeys::new();
-        known.amended(keys(0..2), 7);
-        known.amended(keys(2..4), 5);
+        known.amended(keys(0..2), AmendedUpTo { batch: 7, record: 2 });
+        known.amended(keys(2..4), AmendedUpTo { batch: 5, record: 3 });
         let some: Vec<Uuid> = keys(0..6).collect();
-        assert_eq!((known.perhaps_amended(&some), known.amended_up_to()), (some[..4].to_vec(), 7));
+        let up_to = AmendedUpTo { batch: 7, record: 3 };
+        assert_eq!((known.perhaps_amended(&some), known.amended_up_to()), (some[..4].to_vec(), up_to));
     }
 }

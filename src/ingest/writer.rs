@@ -13,7 +13,7 @@ use crate::store::dictionary::{Dictionary, Numbers};
 use crate::store::file_positions::{self, FileDigest};
 use crate::store::offsets::{self, Advance};
 use crate::store::recording::{self, LockMode};
-use crate::store::usage::{Identity, Lookup, Wanted, amended_after, event_key_secret, look_up};
+use crate::store::usage::{Identity, Lookup, Wanted, amended_since, event_key_secret, look_up};
 use crate::store::usage_rows::{Intake, RejectionRow, Rows, Stamp, save};
 use crate::telemetry::Metrics;
 use chrono::TimeDelta;
@@ -277,8 +277,8 @@ impl Writer {
     ) -> Result<Lookup, StoreError> {
         let keys = wanted.event_keys.clone();
         if !amends {
-            let after = self.known().amended_up_to();
-            let (amended, up_to) = amended_after(conn, after).await?;
+            let since = self.known().amended_up_to();
+            let (amended, up_to) = amended_since(conn, since).await?;
             let mut known = self.known();
             known.amended(amended.into_iter(), up_to);
             wanted.event_keys = known.perhaps_events(&keys);
@@ -290,7 +290,7 @@ impl Writer {
         for key in keys {
             while stored.next_if(|(other, _)| *other < key).is_some() {}
             if let Some((_, content_hash)) = stored.next_if(|(other, _)| *other == key) {
-                lookup.identities.insert(key, Identity { content_hash: *content_hash, is_event: true });
+                lookup.identities.insert(key, Identity::Event { content_hash: *content_hash });
             }
         }
         Ok(lookup)

@@ -14,6 +14,7 @@ use crate::store::StoreError;
 use crate::store::contracts::{Added, append, load_prices, load_rates, load_register, load_versions};
 use crate::store::recording::{self, LockMode};
 use crate::store::records::{append_entries, load_entries};
+use crate::store::usage::ids_of_usage;
 use sqlx::{PgConnection, PgPool};
 use std::path::{Path, PathBuf};
 
@@ -127,7 +128,7 @@ pub async fn apply(pool: &PgPool, folder: &Folder) -> Result<Applied, ContractsE
 async fn append_facts(conn: &mut PgConnection, folder: &Folder, at: Instant) -> Result<u64, ContractsError> {
     let stored = load_entries(&mut *conn, at).await?;
     let facts: Vec<Entry> = folder.facts.iter().map(|fact| NewEntry::from(fact).recorded(at)).collect();
-    let mut ledger = Ledger::default();
+    let mut ledger = Ledger::beside(ids_of_usage(&mut *conn, facts.iter().map(|fact| &fact.id)).await?);
     for entry in &stored {
         ledger.take(entry);
     }

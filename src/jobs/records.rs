@@ -9,6 +9,7 @@ use crate::domain::restated::{Ledger, Taking};
 use crate::store::StoreError;
 use crate::store::recording::{self, LockMode};
 use crate::store::records::{append_entries, load_entries};
+use crate::store::usage::ids_of_usage;
 use sqlx::PgPool;
 
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +48,7 @@ pub async fn record(pool: &PgPool, entries: &[NewEntry], checks: Checks) -> Resu
     };
     let stored = load_entries(&mut tx, at).await?;
     let new: Vec<Entry> = entries.iter().map(|entry| entry.clone().recorded(at)).collect();
-    let mut ledger = Ledger::default();
+    let mut ledger = Ledger::beside(ids_of_usage(&mut tx, new.iter().map(|entry| &entry.id)).await?);
     for entry in &stored {
         ledger.take(entry);
     }

@@ -25,12 +25,14 @@ pub async fn append_entries(
         match taking {
             Taking::Taken => {
                 let (kind, target) = (entry.what.kind(), entry.what.target());
+                let key = event_key(&secret, source, id);
                 let decided = entry.decided_event().map(|event| event_key(&secret, &event.source, &event.id));
                 sqlx::query!(
-                    "insert into record (source, record_id, kind, target, event_key, content, recorded_at)
-                     values ($1, $2, $3, $4, $5, $6, $7)",
+                    "insert into record (source, record_id, record_key, kind, target, event_key, content, recorded_at)
+                     values ($1, $2, $3, $4, $5, $6, $7, $8)",
                     source,
                     id,
+                    key,
                     kind,
                     target,
                     decided,

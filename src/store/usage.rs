@@ -3,7 +3,9 @@
 use super::{StoreError, dictionary};
 use crate::domain::ids::EventId;
 use crate::domain::period::Instant;
-use crate::domain::usage::{Amendment, AmendmentKind, Meter, Quantities, Restatement, UsageContent, UsageEvent};
+use crate::domain::usage::{
+    Amendment, AmendmentKind, Meter, Quantities, Restatement, UsageContent, UsageEvent, event_key,
+};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -11,9 +13,15 @@ use uuid::Uuid;
 
 /// What was recorded under a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    pub content_hash: Uuid,
-    pub is_event: bool,
+pub enum Identity {
+    Event {
+        content_hash: Uuid,
+    },
+    Amendment {
+        content_hash: Uuid,
+    },
+    /// A record beside usage: no usage has the same content.
+    Record,
 }
 
 /// An event that the batch amends, as first reported.
@@ -55,7 +63,7 @@ pub struct Lookup {
 pub struct Wanted {
     /// Keys of the batch under which an event may stand, sorted: the index is then read in its own order.
     pub event_keys: Vec<Uuid>,
-    /// Keys of the batch that corrections or voids may have or name.
+    /// Keys of the batch that corrections or voids may have or name, or records beside usage have.
     pub amendment_keys: Vec<Uuid>,
     /// What the batch's own corrections and voids name.
     pub target_keys: Vec<Uuid>,
@@ -84,9 +92,10 @@ pub async fn look_up(connection: &mut PgConnection, wanted: &Wanted) -> Result<L
     if !keys.is_empty() {
         let events = sqlx::query!("select event_key, content_hash from usage_event where event_key = any($1)", &keys);
         for row in events.fetch_all(&mut *connection).await? {
-            lookup.identities.insert(row.event_key, Identity { content_hash: row.content_hash, is_event: true });
+            lookup.identities.insert(row.event_key, Identity::Event { content_hash: row.content_hash });
         }
     }
+    load_record_keys(connection, &wanted.amendment_keys, &mut lookup).await?;
     let amended: BTreeSet<Uuid> =
         wanted.target_keys.iter().copied().chain(lookup.amendments.iter().map(|a| a.target_key)).collect();
     load_events(connection, &amended, &mut lookup).await?;
@@ -102,20 +111,64 @@ fn with_targets(keys: &[Uuid], wanted: &Wanted) -> Vec<Uuid> {
     keys
 }
 
-/// The keys that corrections and voids have and name, of those that were recorded after a batch; and the last batch
-/// that has any. Whoever holds the recording gate, even beside others, sees all there are.
+/// How far corrections, voids and records beside usage are known: by the last batch that has any of the former, and the
+/// last of the latter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AmendedUpTo {
+    pub batch: i64,
+    pub record: i64,
+}
+
+/// The keys that corrections and voids have and name, and that records beside usage have, of those that were recorded
+/// since; and how far that is. Whoever holds the recording gate, even beside others, sees all there are.
 ///
 /// # Errors
 /// The database's.
-pub async fn amended_after(connection: &mut PgConnection, batch: i64) -> Result<(Vec<Uuid>, i64), StoreError> {
+pub async fn amended_since(
+    connection: &mut PgConnection,
+    since: AmendedUpTo,
+) -> Result<(Vec<Uuid>, AmendedUpTo), StoreError> {
     let amended = sqlx::query!(
-        r#"select coalesce(array_agg(amendment_key) || array_agg(target_key), '{}') as "keys!",
-             coalesce(max(batch_id), $1) as "up_to!"
-           from usage_amendment where batch_id > $1"#,
-        batch
+        r#"select (select coalesce(array_agg(amendment_key) || array_agg(target_key), '{}')
+                   from usage_amendment where batch_id > $1)
+             || (select coalesce(array_agg(record_key), '{}') from record where sequence > $2) as "keys!",
+             greatest($1, (select max(batch_id) from usage_amendment)) as "batch!",
+             greatest($2, (select max(sequence) from record)) as "record!""#,
+        since.batch,
+        since.record
     );
     let amended = amended.fetch_one(connection).await?;
-    Ok((amended.keys, amended.up_to))
+    Ok((amended.keys, AmendedUpTo { batch: amended.batch, record: amended.record }))
+}
+
+/// Which of the ids usage has, or a correction or void of it.
+///
+/// # Errors
+/// The database's.
+pub async fn ids_of_usage<'a>(
+    connection: &mut PgConnection,
+    ids: impl Iterator<Item = &'a EventId>,
+) -> Result<BTreeSet<EventId>, StoreError> {
+    let secret = event_key_secret(&mut *connection).await?;
+    let ids: HashMap<Uuid, &EventId> = ids.map(|id| (event_key(&secret, &id.source, &id.id), id)).collect();
+    let keys: Vec<Uuid> = ids.keys().copied().collect();
+    let taken = sqlx::query_scalar!(
+        r#"select event_key as "key!" from usage_event where event_key = any($1)
+           union all
+           select amendment_key from usage_amendment where amendment_key = any($1)"#,
+        &keys
+    );
+    let taken = taken.fetch_all(connection).await?;
+    Ok(taken.iter().filter_map(|key| ids.get(key).copied().cloned()).collect())
+}
+
+async fn load_record_keys(connection: &mut PgConnection, keys: &[Uuid], lookup: &mut Lookup) -> Result<(), StoreError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let records = sqlx::query_scalar!("select record_key from record where record_key = any($1)", keys);
+    lookup.identities.extend(records.fetch_all(connection).await?.into_iter().map(|key| (key, Identity::Record)));
+    Ok(())
 }
 
 /// The amendments that have or name one of the keys, those that have or name what they name, and so on.
@@ -147,7 +200,7 @@ async fn load_amendments(connection: &mut PgConnection, keys: &[Uuid], lookup: &
             let id = EventId { source: row.source, id: row.amendment_id };
             let amendment = Amendment { id, target: row.target_id, kind };
             let stored = StoredAmendment { key, target_key, position: row.position, amendment };
-            lookup.identities.insert(key, Identity { content_hash: row.content_hash, is_event: false });
+            lookup.identities.insert(key, Identity::Amendment { content_hash: row.content_hash });
             found.insert((row.batch_id, row.place), stored);
         }
     }
@@ -206,7 +259,7 @@ async fn load_events(
             quantities: StoreError::decoded("usage_event.other_quantities", row.event_key, quantities)?,
         };
         let event = UsageEvent { id: EventId { source: row.source, id: row.event_id }, content };
-        lookup.identities.insert(row.event_key, Identity { content_hash: row.content_hash, is_event: true });
+        lookup.identities.insert(row.event_key, Identity::Event { content_hash: row.content_hash });
         lookup.events.insert(row.event_key, StoredEvent { event, rules: row.rules, stated_at: row.stated_at });
     }
     Ok(())

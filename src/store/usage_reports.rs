@@ -36,8 +36,8 @@ pub struct ConflictLine {
     pub event_id: String,
     /// What was reported under an id that stands for something else already.
     pub reported: serde_json::Value,
-    /// What stands for that id, as it was reported first.
-    pub stands: UsageMessage,
+    /// What stands for that id, as it was reported first; none where that is a record beside usage.
+    pub stands: Option<UsageMessage>,
 }
 
 /// Usage whose deployment or product no register names, as it stands after corrections.
@@ -196,8 +196,7 @@ pub async fn conflicts(pool: &PgPool, before: Option<i64>, limit: i64) -> Result
         event.or_else(|| amendment().map(|stored| UsageMessage::Amendment(stored.amendment.clone())))
     };
     let lines = rows.into_iter().map(|row| {
-        let stands = stands(&row.event_key).ok_or("nothing stands under it");
-        let stands = StoreError::decoded("usage_conflict.event_key", row.event_key, stands)?;
+        let stands = stands(&row.event_key);
         let (recorded_at, position, reported) = (row.recorded_at, row.position, row.reported);
         let (conflict_id, source, event_id) = (row.conflict_id, row.source, row.event_id);
         Ok(ConflictLine { conflict_id, recorded_at, position, source, event_id, reported, stands })

@@ -163,7 +163,7 @@ pub struct Conflict {
     /// What was reported under an id that stands for something else already: kept, never counted.
     #[schema(value_type = Object)]
     reported: Value,
-    /// What stands for that id: what was reported first.
+    /// What stands for that id: what was reported first; null where that is a record beside usage.
     #[schema(value_type = Object)]
     stands: Value,
 }
@@ -177,7 +177,10 @@ impl Conflict {
             source: line.source,
             event_id: line.event_id,
             reported: line.reported,
-            stands: serde_json::from_slice(&cloudevents::encode(&line.stands))?,
+            stands: match &line.stands {
+                Some(stands) => serde_json::from_slice(&cloudevents::encode(stands))?,
+                None => Value::Null,
+            },
         })
     }
 }
