@@ -330,7 +330,7 @@ fn what_cannot_be_computed_is_refused() {
     check(
         "[amount.Year]\nof = \"Sales\"\nover = \"12 months\"",
         "3:1: amount Year (\"Clause\"): over\n  unknown field `over`; there is annual, block_from, confidence, each, fixed, \
-         from, greater_of, in, less, lesser_of, note, of, part_block, per, per_units, price, rate, source, sum, through, \
+         from, greater_of, in, less, lesser_of, note, of, part_block, per, per_units, price, pro_rata, rate, source, sum, through, \
          tiers, times, until",
     );
     check(

@@ -273,7 +273,10 @@ fn figures_of_many_are_told_apart_where_they_are_read() {
 #[test]
 fn what_would_be_read_and_not_used_is_refused() {
     let amount = "[amount.Fee]\nfixed = \"1 USD\"\neach = \"year\"";
-    refused(amount, "what holds of the fixed sum in a window that a start or end cuts? write pro_rata in [contract]");
+    refused(
+        amount,
+        "what holds of the fixed sum in a window that a start or end cuts? write pro_rata = \"full\", \"days\", \"months\" or \"none\" there or in [contract]",
+    );
     accept("[amount.Fee]\nfixed = \"1 USD\"\neach = \"term\"");
     refused("[base.B]\nselect = { facts = \"paused\" }", "fact \"paused\" is a status; here stands an event");
     refused(

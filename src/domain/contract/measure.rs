@@ -4,7 +4,7 @@ use super::Assumption;
 use super::selector::{Attribute, Filter};
 use super::term::{Life, Tiers};
 use super::value::Table;
-use super::window::{Counting, Due, Moment, WindowRule};
+use super::window::{Counting, Due, Moment, ProRata, WindowRule};
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::{Exact, Unit};
 use serde::{Deserialize, Serialize};
@@ -125,6 +125,8 @@ pub struct Amount {
     pub each: Option<WindowRule>,
     pub per: Vec<Attribute>,
     pub tiers: Option<Tiers>,
+    /// Of its fixed sums.
+    pub pro_rata: Option<ProRata>,
     pub assumptions: Vec<Assumption>,
 }
 

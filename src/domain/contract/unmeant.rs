@@ -63,6 +63,4 @@ pub enum Unmeant {
     ValuedAt,
     #[error("what is carried into no window is not carried; write carry_for = 1 or more, or leave out carry")]
     CarriedNowhere,
-    #[error("what holds of the fixed sum in a window that a start or end cuts? write pro_rata in [contract]")]
-    NoProRataOfAmount,
 }

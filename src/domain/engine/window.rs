@@ -275,7 +275,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 continue;
             }
             let mut leaves =
-                WindowLeaves { engine: self, step, window: &window, tiers, term, group, at: last, met: Vec::new() };
+                WindowLeaves { engine: self, step, window: &window, tiers, group, at: last, met: Vec::new() };
             let value = evaluate(node, &mut leaves)?;
             let amount = &value - &window.yielded;
             if let Some(state) = self.group_state(step.stream, group) {
@@ -408,7 +408,6 @@ struct WindowLeaves<'l, 'a, L> {
     step: &'a Step<'a>,
     window: &'l OpenWindow,
     tiers: Option<&'a Tiers>,
-    term: Option<&'a Term>,
     group: AttributesId,
     at: Instant,
     /// What the leaves before are of: they are met in the order of `leaves_of`.
@@ -446,7 +445,11 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
     }
 
     fn fixed(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
-        let pro_rata = self.term.and_then(|term| term.pro_rata);
+        let pro_rata = match &self.step.work {
+            Work::Amount(amount) => amount.pro_rata,
+            Work::Term(term) => term.pro_rata,
+            Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => None,
+        };
         Ok(&self.factor(table)? * &part_of_window(self.step, &self.window.place, pro_rata))
     }
 

@@ -86,11 +86,7 @@ impl Terms<'_> {
             nodes.push(table(&[node]));
         }
         block.set(way, list(nodes));
-        let cut = partial(comparison)?;
-        match self.is_amount {
-            true => self.declared.cut(comparison, cut)?,
-            false => drop(block.set_if("pro_rata", cut.as_deref().map(quoted))),
-        }
+        block.set_if("pro_rata", partial(comparison)?.as_deref().map(quoted));
         if comparison.has("at_window_end") {
             block.set("at_window_end", comparison.flag("at_window_end")?.to_string());
         }
@@ -247,11 +243,7 @@ impl Terms<'_> {
         } else {
             let window = self.declared.window(&sum.text("per")?, sum, self.anchor.as_deref())?;
             block.set("each", quoted(&window));
-            let cut = partial(sum)?;
-            match self.is_amount {
-                true => self.declared.cut(sum, cut)?,
-                false => drop(block.set_if("pro_rata", cut.as_deref().map(quoted))),
-            }
+            block.set_if("pro_rata", partial(sum)?.as_deref().map(quoted));
         }
         Ok(())
     }
@@ -364,8 +356,8 @@ impl Terms<'_> {
             if !per.is_empty() {
                 block.set("per", list(per.iter().map(|it| quoted(it))));
             }
+            block.set_if("pro_rata", partial(baseline)?.as_deref().map(quoted));
             self.blocks.push(block);
-            self.declared.cut(baseline, partial(baseline)?)?;
             field("amount", quoted(&format!("{name} amount")))
         };
         let mut block = Block::new("base", &name);
@@ -379,18 +371,6 @@ impl Terms<'_> {
 }
 
 impl Declared {
-    /// How cut windows of amounts are treated: the contract says it for all of them.
-    fn cut(&mut self, object: &Object<'_>, partial: Option<String>) -> Result<(), Fault> {
-        match (&self.pro_rata, &partial) {
-            (Some(known), Some(other)) if known != other => object.fault(format!("partial {other} beside {known}")),
-            (None, Some(_)) => {
-                self.pro_rata = partial;
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Conversion: rates by source and date, or stated ones.
     pub fn convert(&mut self, names: &Names, contract: &str, fx: &Object<'_>) -> Result<(), Fault> {
         let rule = fx.opt("date_rule")?;

@@ -70,15 +70,13 @@ pub fn contract(names: &Names, contract: &Object<'_>) -> Result<Contract, Fault>
             caps: BTreeMap::new(),
             notices: BTreeMap::new(),
             payer: String::new(),
-            is_amount: false,
             blocks: Vec::new(),
         };
         let text = self::version(terms, &version)?;
         files.push(SourceFile { path: format!("contracts/{id}/{}.md", place + 1), text });
     }
     // What the format leaves out is whole; where the loader has to refuse that, nothing is added.
-    let pro_rata = declared.pro_rata.clone().or(names.refusal.is_none().then(|| "full".to_owned()));
-    head.set_if("pro_rata", pro_rata.as_deref().map(quoted));
+    head.set_if("pro_rata", names.refusal.is_none().then(|| quoted("full")));
     finish(contract, &mut head)?;
     let mut text = format!("# {id}\n\n{}", fenced(&[head]));
     let blocks = declared.blocks(names);

@@ -46,8 +46,6 @@ pub struct Declared {
     pub fx: Option<Block>,
     /// Rates that the contract or one of its terms states itself.
     pub stated_rates: BTreeMap<(String, String), Exact>,
-    /// How windows of amounts are treated that a start or end cuts.
-    pub pro_rata: Option<String>,
     /// By term, what the format has no names for, as last stated: its number is its name through the versions.
     numbered: BTreeMap<String, Vec<Value>>,
     /// The terms that are several sums in one of the versions.

@@ -29,7 +29,6 @@ pub struct Terms<'a> {
     pub notices: BTreeMap<String, Block>,
     /// The payer of the term that is translated, and whether that is an amount.
     pub payer: String,
-    pub is_amount: bool,
     /// The blocks of the term that is translated: what it refers to before itself.
     pub blocks: Vec<Block>,
 }
@@ -96,7 +95,6 @@ impl Terms<'_> {
         if let Some(unit) = unit.as_deref().filter(|unit| self.names.units.contains_key(*unit)) {
             self.declared.unit(unit, None)?;
         }
-        self.is_amount = is_amount;
         if is_amount {
             term.pass(&["payer", "payee"]);
         } else {

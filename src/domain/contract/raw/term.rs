@@ -113,6 +113,7 @@ with_node! { with_source;
         pub per: Vec<Spanned<String>>,
         pub tiers: Option<Spanned<RawTiers>>,
         pub r#in: Option<Spanned<String>>,
+        pub pro_rata: Option<ProRata>,
     }
 
     pub struct RawTerm {

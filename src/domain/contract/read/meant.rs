@@ -52,9 +52,8 @@ impl<'a> Scope<'a> {
         for (name, (file, spanned)) in self.all(|raw| &raw.amount) {
             let Some(amount) = version.amounts.get(&defined(name)) else { continue };
             let (at, each) = (spanned.span(), amount.each.as_ref());
-            let is_cut = each.is_some_and(|each| !matches!(each, WindowRule::Item | WindowRule::Term));
-            if is_cut && amount.node.has_fixed() && self.head.pro_rata.is_none() {
-                return file.fail(&at, Unmeant::NoProRataOfAmount.into());
+            if let Some(each) = each.filter(|_| amount.node.has_fixed()) {
+                self.check_pro_rata(&at, "the fixed sum", each, amount.pro_rata)?;
             }
             let (node, tiers) = (&amount.node, amount.tiers.as_ref());
             self.check_tiers(file, spanned.get_ref().tiers.as_ref(), tiers)?;

@@ -238,6 +238,7 @@ impl<'a> Scope<'a> {
             each,
             per: self.attributes(file, &raw.per)?,
             tiers,
+            pro_rata: raw.pro_rata.or(self.head.pro_rata),
             assumptions,
         })
     }
