@@ -4,8 +4,10 @@
 //! currency's minor unit, by the contract's mode.
 
 mod exact;
+mod exact_text;
 
-pub use exact::{Exact, ParseExactError};
+pub use exact::Exact;
+pub use exact_text::ParseExactError;
 
 use super::ids::DefinedTerm;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -1,17 +1,15 @@
 //! Exact numbers: ratios that are two machine integers while they fit and as wide as they must be where not.
 
-use num_bigint::{BigInt, Sign};
+use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{Signed, Zero};
 use rust_decimal::Decimal;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::iter::Sum;
 use std::num::NonZeroU64;
 use std::ops::{Add, AddAssign, Mul, Neg, Sub, SubAssign};
-use std::str::FromStr;
 
 use super::Rounding;
 
@@ -52,20 +50,7 @@ impl Exact {
         Some(Self::small(if denominator < 0 { numerator.checked_neg()? } else { numerator }, divisor))
     }
 
-    /// Reads a number that a person or another system wrote: as `from_str`, and of at most 64 characters.
-    ///
-    /// What is longer is no amount of money, and would make every sum with it slow.
-    ///
-    /// # Errors
-    /// A text that is no number, or that is longer.
-    pub fn from_written(text: &str) -> Result<Self, ParseExactError> {
-        if text.len() > 64 {
-            let text: String = text.chars().take(16).chain("...".chars()).collect();
-            return Err(ParseExactError { text });
-        }
-        text.parse()
-    }
-
+    #[inline]
     pub fn is_zero(&self) -> bool {
         match &self.0 {
             Ratio::Small { numerator, .. } => *numerator == 0,
@@ -73,6 +58,7 @@ impl Exact {
         }
     }
 
+    #[inline]
     pub fn is_negative(&self) -> bool {
         match &self.0 {
             Ratio::Small { numerator, .. } => *numerator < 0,
@@ -141,12 +127,13 @@ impl Exact {
         Decimal::try_from_i128_with_scale(units, digits).ok()
     }
 
+    #[inline]
     fn small(numerator: i128, denominator: NonZeroU64) -> Self {
         Self(Ratio::Small { numerator, denominator })
     }
 
     /// Reduced, and small where it fits.
-    fn from_wide(wide: BigRational) -> Self {
+    pub(super) fn from_wide(wide: BigRational) -> Self {
         let numerator = i128::try_from(wide.numer()).ok();
         let denominator = u64::try_from(wide.denom()).ok().and_then(NonZeroU64::new);
         match (numerator, denominator) {
@@ -156,7 +143,7 @@ impl Exact {
     }
 
     /// Reduced.
-    fn to_wide(&self) -> BigRational {
+    pub(super) fn to_wide(&self) -> BigRational {
         match &self.0 {
             Ratio::Small { numerator, denominator } => {
                 BigRational::new(BigInt::from(*numerator), BigInt::from(denominator.get()))
@@ -166,6 +153,7 @@ impl Exact {
     }
 
     /// Adds or subtracts in its place, without allocating; nothing where a machine integer cannot hold a step of it.
+    #[inline]
     fn sum_small(&mut self, other: &Self, sum: impl Fn(i128, i128) -> Option<i128>) -> Option<()> {
         let (Ratio::Small { numerator, denominator }, Ratio::Small { numerator: b, denominator: over_b }) =
             (&mut self.0, &other.0)
@@ -192,6 +180,7 @@ impl Exact {
         Some(())
     }
 
+    #[inline]
     fn mul_small(&self, other: &Self) -> Option<Self> {
         let (Ratio::Small { numerator: a, denominator: over_a }, Ratio::Small { numerator: b, denominator: over_b }) =
             (&self.0, &other.0)
@@ -205,6 +194,7 @@ impl Exact {
         Some(Self::small(product?, over_a.checked_mul(*over_b)?))
     }
 
+    #[inline]
     fn cmp_small(&self, other: &Self) -> Option<Ordering> {
         let (Ratio::Small { numerator: a, denominator: over_a }, Ratio::Small { numerator: b, denominator: over_b }) =
             (&self.0, &other.0)
@@ -219,6 +209,7 @@ impl Exact {
 }
 
 /// A product, which two words mostly hold.
+#[inline]
 fn times(value: i128, by: u64) -> Option<i128> {
     match i64::try_from(value) {
         // Of these they always do.
@@ -228,6 +219,7 @@ fn times(value: i128, by: u64) -> Option<i128> {
 }
 
 /// `dividend / divisor` where that leaves no rest.
+#[inline]
 fn quotient(dividend: NonZeroU64, divisor: NonZeroU64) -> Option<u64> {
     let leaves_no_rest = dividend.get().checked_rem(divisor.get())? == 0;
     leaves_no_rest.then(|| dividend.get().checked_div(divisor.get())).flatten()
@@ -239,21 +231,6 @@ fn greatest_common_divisor(a: NonZeroU64, b: NonZeroU64) -> NonZeroU64 {
         (larger, smaller) = (smaller, rest);
     }
     smaller
-}
-
-/// How many fractional digits the finite decimal form of a reduced ratio has; `None` for a third.
-fn finite_digits(reduced: &BigRational) -> Option<u32> {
-    let mut rest = reduced.denom().clone();
-    let mut count = |prime: u32| {
-        let mut digits = 0_u32;
-        while (&rest % prime).is_zero() {
-            rest /= prime;
-            digits = digits.saturating_add(1);
-        }
-        digits
-    };
-    let digits = count(2).max(count(5));
-    (rest == BigInt::from(1)).then_some(digits)
 }
 
 // Wide ratios neither overflow nor round, so the plain operators are exact.
@@ -268,6 +245,7 @@ mod operators {
 
     impl Add<&Exact> for &Exact {
         type Output = Exact;
+        #[inline]
         fn add(self, other: &Exact) -> Exact {
             let mut sum = self.clone();
             sum += other;
@@ -277,6 +255,7 @@ mod operators {
 
     impl Sub<&Exact> for &Exact {
         type Output = Exact;
+        #[inline]
         fn sub(self, other: &Exact) -> Exact {
             let mut difference = self.clone();
             difference -= other;
@@ -286,6 +265,7 @@ mod operators {
 
     impl Mul<&Exact> for &Exact {
         type Output = Exact;
+        #[inline]
         fn mul(self, other: &Exact) -> Exact {
             match self.mul_small(other) {
                 Some(product) => product,
@@ -335,6 +315,7 @@ mod operators {
     }
 
     impl AddAssign<&Exact> for Exact {
+        #[inline]
         fn add_assign(&mut self, other: &Exact) {
             if self.sum_small(other, i128::checked_add).is_none() {
                 *self = in_wide(self, other, Add::add);
@@ -343,6 +324,7 @@ mod operators {
     }
 
     impl SubAssign<&Exact> for Exact {
+        #[inline]
         fn sub_assign(&mut self, other: &Exact) {
             if self.sum_small(other, i128::checked_sub).is_none() {
                 *self = in_wide(self, other, Sub::sub);
@@ -368,6 +350,7 @@ impl Default for Exact {
 }
 
 impl PartialEq for Exact {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
@@ -382,6 +365,7 @@ impl PartialOrd for Exact {
 }
 
 impl Ord for Exact {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         self.cmp_small(other).unwrap_or_else(|| self.to_wide().cmp(&other.to_wide()))
     }
@@ -409,85 +393,6 @@ impl From<Decimal> for Exact {
                 Self::from_wide(BigRational::new(BigInt::from(value.mantissa()), scale))
             }
         }
-    }
-}
-
-/// The text is no number.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "\"{text}\" is not an exact number of at most 64 characters; write a decimal such as \"1_000.50\" or a fraction such as \"1/3\""
-)]
-pub struct ParseExactError {
-    pub text: String,
-}
-
-impl FromStr for Exact {
-    type Err = ParseExactError;
-
-    /// Reads `-1_000.50` or `1/3`. No exponent, no float, any number of digits.
-    fn from_str(text: &str) -> Result<Self, ParseExactError> {
-        let fail = || ParseExactError { text: text.to_owned() };
-        let part = |digits: &str| parse_decimal(digits).ok_or_else(fail);
-        match text.split_once('/') {
-            None => part(text).map(Self::from_wide),
-            Some((numerator, denominator)) => {
-                let denominator = part(denominator.trim())?;
-                if denominator.is_zero() {
-                    return Err(fail());
-                }
-                Ok(Self::from_wide(part(numerator.trim())? / denominator))
-            }
-        }
-    }
-}
-
-fn parse_decimal(text: &str) -> Option<BigRational> {
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    };
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let well_formed = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || b == b'_');
-    let starts = whole.starts_with(|c: char| c.is_ascii_digit());
-    let fraction_ok = fraction.is_empty() != digits.contains('.') && !fraction.starts_with('_');
-    if !starts || !fraction_ok || !well_formed(whole) || !well_formed(fraction) {
-        return None;
-    }
-    let fraction_digits: String = fraction.chars().filter(|c| *c != '_').collect();
-    let all: String = whole.chars().filter(|c| *c != '_').chain(fraction_digits.chars()).collect();
-    let magnitude = BigInt::parse_bytes(all.as_bytes(), 10)?;
-    let signed = if negative { -magnitude } else { magnitude };
-    let scale = BigInt::from(10).pow(u32::try_from(fraction_digits.len()).ok()?);
-    Some(BigRational::new(signed, scale))
-}
-
-impl fmt::Display for Exact {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reduced = self.to_wide();
-        let Some(digits) = finite_digits(&reduced) else {
-            return write!(f, "{}/{}", reduced.numer(), reduced.denom());
-        };
-        let scaled = (&reduced * BigInt::from(10).pow(digits)).to_integer();
-        let width = usize::try_from(digits).unwrap_or(usize::MAX);
-        let text = format!("{:0>fill$}", scaled.magnitude(), fill = width.saturating_add(1));
-        let (whole, fraction) = text.split_at(text.len().saturating_sub(width));
-        let sign = if scaled.sign() == Sign::Minus { "-" } else { "" };
-        match fraction {
-            "" => write!(f, "{sign}{whole}"),
-            _ => write!(f, "{sign}{whole}.{fraction}"),
-        }
-    }
-}
-
-impl Serialize for Exact {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Exact {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
