@@ -250,8 +250,8 @@ impl Lines for ByMonth<'_> {
         }
         let Some(Month { terms, .. }) = self.months.last_mut() else { return };
         match terms.get_mut(&line.stream) {
-            Some((_, sum)) => *sum += &line.amount,
-            None => drop(terms.insert(line.stream, (line.term.clone(), line.amount))),
+            Some((_, sum)) => *sum += line.amount,
+            None => drop(terms.insert(line.stream, (line.term.clone(), line.amount.clone()))),
         }
     }
 }

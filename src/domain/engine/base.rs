@@ -7,11 +7,11 @@ use super::once::keep;
 use super::outcome::{Lines, WholeInterval};
 use super::plan::Step;
 use super::reported::missing_figure;
-use super::run::{Engine, content, named};
-use super::state::Passing;
+use super::run::{Engine, named};
+use super::state::{Passing, content};
 use super::term::named_at;
 use super::watch::Total;
-use super::{EngineError, Unpriced};
+use super::{EngineError, Stop, Unpriced};
 use crate::domain::contract::Straddling;
 use crate::domain::contract::beside::Worth;
 use crate::domain::contract::measure::{Base, Basis, BelowZero, Measure, Place, Reduction, Selection, Source};
@@ -20,6 +20,8 @@ use crate::domain::contract::whole::needs_whole;
 use crate::domain::ids::{DefinedTerm, EventId};
 use crate::domain::money::{Exact, Unit};
 use crate::domain::period::{Instant, Span, local_date};
+use chrono::NaiveDate;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 impl<'a, L: Lines> Engine<'a, L> {
@@ -30,11 +32,12 @@ impl<'a, L: Lines> Engine<'a, L> {
         base: &'a Base,
         unit: &Unit,
         passing: &mut Passing<'_>,
-    ) -> Result<Option<Exact>, EngineError> {
-        let Some(above) = self.counted(step, base, unit, passing)? else { return Ok(None) };
+    ) -> Result<Option<Exact>, Stop> {
+        let counted = self.counted(step, base, unit, passing);
         if base.below_zero == BelowZero::Keep {
-            return Ok(Some(above));
+            return counted;
         }
+        let Some(above) = counted? else { return Ok(None) };
         // What was sold while no term drew on it counts in none, and nor does what reduces that.
         if let Some(named_at) = named_at(step, passing) {
             let drawing = |at| self.drawing(self.steps(), step.stream, at);
@@ -60,7 +63,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         base: &'a Base,
         unit: &Unit,
         passing: &mut Passing<'_>,
-    ) -> Result<Option<Exact>, EngineError> {
+    ) -> Result<Option<Exact>, Stop> {
         let mut counted: Option<Exact> = None;
         let mut add = |amount: Exact| match &mut counted {
             Some(counted) => *counted += &amount,
@@ -78,15 +81,14 @@ impl<'a, L: Lines> Engine<'a, L> {
                 add(amount);
             }
         }
-        let mut found: Vec<(&str, Exact)> = Vec::new();
         for deduction in self.deductions(step, base, passing) {
-            found.push((deduction.category, self.convert(step, &deduction.amount, unit, passing.of_and_at())?));
+            let amount = self.convert(step, &deduction.amount, unit, passing.of_and_at())?;
+            // Of what is above a threshold nobody can say which part was taken off.
+            if self.lines.wants_parts() && base.above.is_none() {
+                self.taken_off.push((deduction.category.to_owned(), amount.clone()));
+            }
+            add(-amount);
         }
-        // Of what is above a threshold nobody can say which part was taken off.
-        if self.lines.wants_parts() && base.above.is_none() {
-            self.taken_off.extend(found.iter().map(|(of, amount)| ((*of).to_owned(), amount.clone())));
-        }
-        found.into_iter().for_each(|(_, amount)| add(-amount));
         for less in &base.less {
             let Reduction::Node(node) = &less.what else { continue };
             let is_of_input =
@@ -117,11 +119,13 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             None => return Ok(None),
         };
+        if base.above.is_none() {
+            return Ok(Some(counted));
+        }
         let is_of_one = matches!(self.drawn.as_slice(), [(_, drawn)] if *drawn == counted);
         let yielded = self.above(step, base, counted, passing)?;
         // What is above a threshold is told of what it was drawn on where that is one.
         match self.drawn.as_mut_slice() {
-            _ if base.above.is_none() => {}
             [(_, drawn)] if is_of_one => drawn.clone_from(&yielded),
             _ => self.drawn.clear(),
         }
@@ -135,9 +139,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         (base, selection): (&'a Base, &'a Selection),
         unit: &Unit,
         passing: &Passing<'_>,
-    ) -> Result<Option<Exact>, EngineError> {
+    ) -> Result<Option<Exact>, Stop> {
         if let Source::Of(measure) = &selection.of {
-            let amount = self.drawn(step, measure, unit, passing)?;
+            let amount = self.drawn(step, measure, unit, passing)?.map(Cow::into_owned);
             let is_taken = amount.is_some() && self.takes(step, &selection.filter, passing.attributes, passing.at);
             let amount = amount.filter(|_| is_taken);
             if self.lines.wants_parts() {
@@ -203,12 +207,12 @@ impl<'a, L: Lines> Engine<'a, L> {
         base: &Base,
         charge: &Charge<'_>,
         passing: &Passing<'_>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), Stop> {
         match charge {
             Charge::Rated(_) | Charge::Unsold => Ok(()),
             Charge::NoContext => {
                 let item = passing.item.map(|item| named(&item.id)).unwrap_or_default();
-                Err(EngineError::NoContext { contract: step.agreement.head.id.clone(), item })
+                Err(EngineError::NoContext { contract: step.agreement.head.id.clone(), item }.into())
             }
             Charge::NoPrice => {
                 self.miss_price(step, base, passing);
@@ -231,12 +235,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// Refuses a record of an interval that lies across a boundary, where the contract says so, or tells of it.
-    fn check_straddling(
-        &mut self,
-        step: &Step<'a>,
-        passing: &Passing<'_>,
-        meets_prices: bool,
-    ) -> Result<(), EngineError> {
+    fn check_straddling(&mut self, step: &Step<'a>, passing: &Passing<'_>, meets_prices: bool) -> Result<(), Stop> {
         let Some((item, until)) = passing.item.and_then(|item| Some((item, item.until?))) else { return Ok(()) };
         let place = self.plan.streams[step.stream].agreement;
         let is_within = |at: Instant| item.at < at && at < until;
@@ -257,7 +256,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         match step.agreement.head.straddling {
             _ if !meets => Ok(()),
             Straddling::Refuse => {
-                Err(EngineError::Straddling { contract: contract(), item: named(&item.id), from: item.at, until })
+                Err(EngineError::Straddling { contract: contract(), item: named(&item.id), from: item.at, until }
+                    .into())
             }
             Straddling::Whole => {
                 let event = EventId { source: item.id.source.to_owned(), id: item.id.id.to_owned() };
@@ -269,20 +269,21 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// What a measure yields of what passes, in a unit.
-    pub(super) fn drawn(
+    pub(super) fn drawn<'p>(
         &self,
         step: &Step<'a>,
         measure: &Measure,
         unit: &Unit,
-        passing: &Passing<'_>,
-    ) -> Result<Option<Exact>, EngineError> {
+        passing: &'p Passing<'_>,
+    ) -> Result<Option<Cow<'p, Exact>>, Stop> {
         let Some(stream) = step.input(measure) else { return Ok(None) };
         let Some(value) = delta(passing, stream) else { return Ok(None) };
         match self.unit_of(stream) {
             Some(found) if found != unit => {
-                self.convert(step, &InUnit { value: value.clone(), unit: found }, unit, passing.of_and_at()).map(Some)
+                let amount = InUnit { value: value.clone(), unit: found };
+                self.convert(step, &amount, unit, passing.of_and_at()).map(|amount| Some(Cow::Owned(amount)))
             }
-            _ => Ok(Some(value.clone())),
+            _ => Ok(Some(Cow::Borrowed(value))),
         }
     }
 
@@ -365,7 +366,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         base: &'a Base,
         counted: Exact,
         passing: &Passing<'_>,
-    ) -> Result<Exact, EngineError> {
+    ) -> Result<Exact, Stop> {
         let Some(above) = &base.above else { return Ok(counted) };
         let (known, at) = (self.known, passing.at);
         let bands = self.bands(step, &above.is, passing.attributes, (at, None))?;
@@ -383,7 +384,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let part = part_above(&counter.count, &step_of, &edge);
         let (is_above, before) = (counter.count > edge, counter.count.clone());
         counter.count += &step_of;
-        self.watch(Total::Threshold(step.stream, group), &before, &step_of, [&edge]);
+        self.watches.goes_on(Total::Threshold(step.stream, group), &before, &step_of, [&edge]);
         if above.of.is_none() {
             return Ok(part);
         }
@@ -399,7 +400,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         amount: &InUnit<'_>,
         unit: &Unit,
         place: (AttributesId, Instant),
-    ) -> Result<Exact, EngineError> {
+    ) -> Result<Exact, Stop> {
         // Nothing is nothing in any unit.
         if amount.unit == unit || amount.value.is_zero() {
             return Ok(amount.value.clone());
@@ -410,12 +411,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let date = local_date(place.1, step.agreement.head.zone);
         let period_end = step.agreement.head.settlement.window(date).map_or(date, |period| period.last_day());
         let rate = self.known.rate(step.version.fx.as_ref(), (amount.unit, unit), date, period_end);
-        let rate = rate.map_err(|missing| EngineError::MissingFx {
-            contract: step.agreement.head.id.clone(),
-            from: missing.from,
-            to: missing.to,
-            date: missing.date,
-        })?;
+        let rate = rate.map_err(|missing| missing_fx(step, missing.from, missing.to, missing.date))?;
         Ok(&amount.value * &rate)
     }
 
@@ -426,7 +422,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         amount: &InUnit<'_>,
         (unit, worth): (&Unit, &Worth),
         place: (AttributesId, Instant),
-    ) -> Result<Exact, EngineError> {
+    ) -> Result<Exact, Stop> {
         let own = Unit::Currency(step.agreement.head.currency);
         let (one, of_unit) = match worth {
             Worth::Money { amount, currency } => (Some(amount.clone()), Unit::Currency(*currency)),
@@ -438,12 +434,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             Worth::Measured(measure) => (self.come_to(step, measure), own),
         };
         let money = self.convert(step, amount, &of_unit, place)?;
-        one.and_then(|one| money.checked_div(&one)).ok_or_else(|| EngineError::MissingFx {
-            contract: step.agreement.head.id.clone(),
-            from: of_unit,
-            to: unit.clone(),
-            date: None,
-        })
+        one.and_then(|one| money.checked_div(&one)).ok_or_else(|| missing_fx(step, of_unit, unit.clone(), None))
     }
 
     /// A figure that is looked up, in the unit of a step.
@@ -452,7 +443,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &Step<'a>,
         name: &DefinedTerm,
         (of, at): (AttributesId, Instant),
-    ) -> Result<Exact, EngineError> {
+    ) -> Result<Exact, Stop> {
         let value = self.figure(step, name, of, at)?.unwrap_or_default();
         self.convert_figure(step, name, value, &step.unit, (of, at))
     }
@@ -465,7 +456,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         value: Exact,
         unit: &Unit,
         place: (AttributesId, Instant),
-    ) -> Result<Exact, EngineError> {
+    ) -> Result<Exact, Stop> {
         match step.version.figures.get(name).and_then(|figure| figure.unit.as_ref()) {
             Some(found) => self.convert(step, &InUnit { value, unit: found }, unit, place),
             None => Ok(value),
@@ -478,10 +469,14 @@ impl<'a, L: Lines> Engine<'a, L> {
         name: &DefinedTerm,
         of: AttributesId,
         at: Instant,
-    ) -> Result<Exact, EngineError> {
+    ) -> Result<Exact, Stop> {
         let level = self.known.level(&step.agreement.head.id, name, &self.attributes[of], at);
         level.cloned().ok_or_else(|| missing_figure(step, name, at))
     }
+}
+
+fn missing_fx(step: &Step<'_>, from: Unit, to: Unit, date: Option<NaiveDate>) -> Stop {
+    EngineError::MissingFx { contract: step.agreement.head.id.clone(), from, to, date }.into()
 }
 
 /// What one of a declared unit is worth, where that is stated.

@@ -1,5 +1,6 @@
 //! Caps: what accrues is a function of the running sum, `T0 + min(max(0, cap - T0), sum)` (CONTRACTS section 4).
 
+use super::outcome::CapUse;
 use crate::domain::money::Exact;
 use crate::domain::period::Instant;
 use std::collections::VecDeque;
@@ -25,8 +26,7 @@ pub struct CapState<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
     pub amount: Exact,
-    pub before: Exact,
-    pub after: Exact,
+    pub used: CapUse,
 }
 
 impl<T: Clone> CapState<T> {
@@ -62,7 +62,7 @@ impl<T: Clone> CapState<T> {
     /// Takes room for what a term wants. A negative line reduces the total only as far as the sum falls under the
     /// cap: what found no room before fills it.
     pub fn take(&mut self, wanted: &Exact) -> Taken {
-        let before = self.used.clone();
+        let (limit, before) = (self.limit.clone(), self.used.clone());
         let had_room = self.sum <= self.room;
         self.sum += wanted;
         let amount = if had_room && self.sum <= self.room {
@@ -72,7 +72,7 @@ impl<T: Clone> CapState<T> {
             self.used = &self.t0 + (&self.sum).min(&self.room);
             &self.used - &before
         };
-        Taken { amount, before, after: self.used.clone() }
+        Taken { amount, used: CapUse { limit, before, after: self.used.clone() } }
     }
 
     /// As `take`, but what finds no room waits; a line below zero makes room for what waits (`release` pays it).

@@ -1,6 +1,6 @@
 //! Credits: what a term accrues pays others back first, such as an advance or what is owed the other way.
 
-use super::EngineError;
+use super::Stop;
 use super::item::AttributesId;
 use super::outcome::{Cause, Line, Lines};
 use super::plan::{Step, StreamId};
@@ -95,9 +95,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &'a Step<'a>,
         term: &'a Term,
         (from, at): (AttributesId, Instant),
-        amount: Exact,
-    ) -> Result<(), EngineError> {
-        let (mut left, mut sets_off) = (amount, false);
+        amount: &Exact,
+    ) -> Result<(), Stop> {
+        let (mut left, mut sets_off) = (amount.clone(), false);
         for (credit, of) in term.credits.iter().zip(&step.credits) {
             match self.term_step(*of) {
                 Some((_, other)) if other.payer != term.payer => sets_off = true,
@@ -105,7 +105,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 None => {}
             }
         }
-        if let Some(state) = self.group_state(step.stream, from).filter(|_| sets_off) {
+        if sets_off && let Some(state) = self.group_state(step.stream, from) {
             state.to_set_off += &left;
         }
         Ok(())
@@ -118,7 +118,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         (credit, (step, term)): (&'a Credit, (&'a Step<'a>, &'a Term)),
         (from, at): (AttributesId, Instant),
         amount: &Exact,
-    ) -> Result<Exact, EngineError> {
+    ) -> Result<Exact, Stop> {
         let limit = credit.limit.as_ref().map(|limit| self.number(by, limit, from, (at, None))).transpose()?;
         let group = self.group(&term.per, step, from, at);
         let Some(state) = self.group_state(step.stream, group) else { return Ok(Exact::zero()) };
@@ -144,7 +144,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         term: &'a Term,
         (last, end): (Instant, Instant),
         ends_period: bool,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), Stop> {
         let debts: Vec<(&Credit, &Step<'a>, &Term)> = term
             .credits
             .iter()
@@ -195,7 +195,6 @@ impl<'a, L: Lines> Engine<'a, L> {
             return;
         }
         let (contract, version, amount) = (&step.agreement.head.id, step.version.number, -paid.clone());
-        let (cause, base, uncapped) = (Cause::PaidBack, Exact::zero(), amount.clone());
         self.lines.line(Line {
             contract,
             term: &term.id,
@@ -203,10 +202,10 @@ impl<'a, L: Lines> Engine<'a, L> {
             version,
             group,
             at,
-            cause,
-            base,
-            uncapped,
-            amount,
+            cause: Cause::PaidBack,
+            base: &Exact::zero(),
+            uncapped: &amount,
+            amount: &amount,
             cap: None,
         });
     }
@@ -218,13 +217,13 @@ impl<'a, L: Lines> Engine<'a, L> {
         group: AttributesId,
         at: Instant,
         paid: Exact,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), Stop> {
         if paid.is_zero() {
             return Ok(());
         }
         let (base, amount) = (Exact::zero(), -paid);
         let wanted = Wanted { group, at, cause: Cause::PaidBack, base, amount: amount.clone(), is_outside_cap: true };
-        self.book(step, term, wanted, amount.clone(), None)?;
+        self.book(step, term, &wanted, &amount, None)?;
         self.emit(step.stream, group, at, amount)
     }
 
@@ -235,7 +234,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &'a Step<'a>,
         term: &'a Term,
         (last, end): (Instant, Instant),
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), Stop> {
         for (credit, of) in term.credits.iter().zip(&step.credits) {
             if credit.rest == Rest::Carried || !self.is_last_to_pay_back(step, *of, end) {
                 continue;

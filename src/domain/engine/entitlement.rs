@@ -187,27 +187,27 @@ impl Lines for Entitlements {
         };
         let of_version = entry.versions.entry(line.version).or_default();
         if line.cause == Cause::Shortfall {
-            entry.shortfall += &line.uncapped;
+            entry.shortfall += line.uncapped;
             return;
         }
-        of_version.base += &line.base;
-        of_version.uncapped += &line.uncapped;
-        of_version.amount += &line.amount;
+        of_version.base += line.base;
+        of_version.uncapped += line.uncapped;
+        of_version.amount += line.amount;
         if let Some((group, cap)) = &line.cap {
             CapUse::use_further(&mut of_version.caps, *group, cap);
         }
-        entry.base += &line.base;
-        entry.uncapped += &line.uncapped;
-        entry.amount += &line.amount;
+        entry.base += line.base;
+        entry.uncapped += line.uncapped;
+        entry.amount += line.amount;
         let Some((group, cap)) = line.cap else { return };
         entry.add_at_cap(Crossing {
             item: if let Cause::Item(id) = line.cause { Some(id.id.to_owned()) } else { None },
             at: line.at,
-            base: line.base,
-            found_none: &line.uncapped - &line.amount,
-            found_room: line.amount,
+            base: line.base.clone(),
+            found_none: line.uncapped - line.amount,
+            found_room: line.amount.clone(),
         });
-        CapUse::use_further(&mut entry.caps, group, &cap);
+        CapUse::use_further(&mut entry.caps, group, cap);
     }
 
     fn wants_parts(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Figures that are computed of others over a window: ratios and growth.
 
-use super::EngineError;
+use super::Stop;
 use super::base::delta;
 use super::item::{Attributes, AttributesId};
 use super::outcome::Lines;
@@ -20,7 +20,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &'a Step<'a>,
         figure: &'a FigureDefinition,
         passing: &Passing<'_>,
-    ) -> Result<Option<Exact>, EngineError> {
+    ) -> Result<Option<Exact>, Stop> {
         let Some((measures, over)) = gauged(figure) else { return Ok(None) };
         let group = self.group(&figure.about, step, passing.attributes, passing.at);
         let counting = Counting { each: over.clone(), from: Moment::At(step.version.effective_at) };
@@ -45,7 +45,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         (name, figure): (&DefinedTerm, &FigureDefinition),
         of: AttributesId,
         at: Instant,
-    ) -> Result<Option<Exact>, EngineError> {
+    ) -> Result<Option<Exact>, Stop> {
         let place = self.plan.streams[step.stream].agreement;
         let Some(stream) = self.plan.stream(place, &StreamName::Gauge(name.clone())) else { return Ok(None) };
         // It is read as far as it has come.

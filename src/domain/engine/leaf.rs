@@ -1,6 +1,6 @@
 //! Leaves of terms: a step of a measure times its rate or price, where tiers or a level may choose the rate.
 
-use super::EngineError;
+use super::Stop;
 use super::base::delta;
 use super::item::{AttributesId, InUnit};
 use super::life::{calendar, instant};
@@ -21,14 +21,9 @@ use crate::domain::ids::DefinedTerm;
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, end_of_day_exclusive, last_instant_before, local_date};
 use chrono::NaiveDate;
+use std::borrow::Cow;
+use std::ops::Neg;
 use std::rc::Rc;
-
-/// What an item adds to a leaf.
-pub(super) enum Added {
-    Amount(Exact),
-    /// Which band holds is told at the end of the window.
-    Banded(Rc<Bands>, Exact),
-}
 
 /// The leaves of a node at an item: what the item adds to each.
 pub(super) struct ItemLeaves<'l, 'a, 'i, L> {
@@ -56,30 +51,28 @@ impl<'l, 'a, 'i, L: Lines> ItemLeaves<'l, 'a, 'i, L> {
     ///
     /// # Errors
     /// A leaf has none.
-    pub fn evaluate(mut self, node: &'a Node, needs_whole: bool) -> Result<Exact, EngineError> {
+    pub fn evaluate(mut self, node: &'a Node, needs_whole: bool) -> Result<Exact, Stop> {
         self.is_back = needs_whole && goes_back(self.step, node, self.passing);
-        let value = evaluate(node, &mut self)?;
-        Ok(if self.is_back { -value } else { value })
+        let value = evaluate(node, &mut self);
+        if self.is_back { value.map(Neg::neg) } else { value }
     }
 }
 
 impl<'a, L: Lines> Leaves<'a> for ItemLeaves<'_, 'a, '_, L> {
-    fn leaf(&mut self, leaf: Leaf<'a>) -> Result<Exact, EngineError> {
-        let added = self.engine.add_to_leaf(self.step, (leaf, self.tiers), self.group, self.passing, None)?;
-        let amount = match added {
-            Added::Amount(amount) => amount,
-            // Loading gives a term whose bands are told at a window's end that window.
-            Added::Banded(bands, step) => tiered(&bands, &step, &Exact::zero(), &Exact::zero()),
-        };
-        Ok(if self.is_back && self.step.input(leaf.of).is_some() { -amount } else { amount })
+    fn leaf(&mut self, leaf: Leaf<'a>) -> Result<Exact, Stop> {
+        let goes_back = self.is_back && self.step.input(leaf.of).is_some();
+        // Loading gives a term whose bands are told at a window's end that window.
+        let (tiers, told_at_end) = (self.tiers, &mut None);
+        let amount = self.engine.add_to_leaf(self.step, (leaf, tiers), self.group, self.passing, None, told_at_end);
+        if goes_back { amount.map(Neg::neg) } else { amount }
     }
 
     /// A fixed sum belongs to a window or a day; for each item it stands beside what comes item by item.
-    fn fixed(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
+    fn fixed(&mut self, table: &'a Table) -> Result<Exact, Stop> {
         self.factor(table)
     }
 
-    fn factor(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
+    fn factor(&mut self, table: &'a Table) -> Result<Exact, Stop> {
         let Passing { attributes, at, .. } = *self.passing;
         self.engine.number_reached(self.step, (table, self.tiers), (self.group, attributes), (at, None))
     }
@@ -98,7 +91,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         table: &'a Table,
         of: AttributesId,
         when: (Instant, Option<u32>),
-    ) -> Result<Exact, EngineError> {
+    ) -> Result<Exact, Stop> {
         if let Some(number) = table.plain() {
             return Ok(number.clone());
         }
@@ -113,7 +106,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         (table, tiers): (&'a Table, Option<&Tiers>),
         (group, of): (AttributesId, AttributesId),
         (at, window): (Instant, Option<u32>),
-    ) -> Result<Exact, EngineError> {
+    ) -> Result<Exact, Stop> {
         let Some(tiers) = tiers.filter(|_| table.has_bands()) else {
             return self.number(step, table, of, (at, window));
         };
@@ -125,7 +118,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         Ok(level.as_ref().and_then(|level| bands.reached(level)).cloned().unwrap_or_default())
     }
 
-    /// What passes adds to a leaf.
+    /// What passes adds to a leaf; where the end of its window tells which band holds, the quantity and of which bands.
     pub(super) fn add_to_leaf(
         &mut self,
         step: &'a Step<'a>,
@@ -133,49 +126,49 @@ impl<'a, L: Lines> Engine<'a, L> {
         group: AttributesId,
         passing: &Passing<'_>,
         window: Option<u32>,
-    ) -> Result<Added, EngineError> {
+        told_at_end: &mut Option<Rc<Bands>>,
+    ) -> Result<Exact, Stop> {
         let at = passing.at;
-        let measured = match (step.input(leaf.of), leaf.of) {
+        let measured: Cow<'_, Exact> = match (step.input(leaf.of), leaf.of) {
             // What is owed on a day, or at a fact, is of all that it has come to by then.
             (Some(stream), _) if passing.cause == Cause::On => {
                 let value = self.total(stream);
-                match self.unit_of(stream) {
+                Cow::Owned(match self.unit_of(stream) {
                     Some(unit) => self.convert(step, &InUnit { value, unit }, &step.unit, passing.of_and_at())?,
                     None => value,
-                }
+                })
             }
             (Some(_), of) => self.drawn(step, of, &step.unit, passing)?.unwrap_or_default(),
-            (None, Measure::Figure(name)) => self.looked_up(step, name, passing.of_and_at())?,
-            (None, Measure::Base(_) | Measure::Amount(_) | Measure::Accrual { .. }) => Exact::zero(),
+            (None, Measure::Figure(name)) => Cow::Owned(self.looked_up(step, name, passing.of_and_at())?),
+            (None, Measure::Base(_) | Measure::Amount(_) | Measure::Accrual { .. }) => Cow::Owned(Exact::zero()),
         };
-        let counted = match leaf.blocks {
-            Some(of) => self.blocks(step, (group, at), &measured, of),
-            None => measured.clone(),
-        };
+        let blocks = leaf.blocks.map(|of| self.blocks(step, (group, at), &measured, of));
+        let counted = blocks.as_ref().unwrap_or(&measured);
         if measured.is_zero() {
             if let Some(tiers) = tiers.filter(|tiers| tiers.apply == Apply::Marginal && leaf.table.has_bands()) {
                 self.count_beside(step, tiers, group, passing);
             }
-            return Ok(Added::Amount(Exact::zero()));
+            return Ok(Exact::zero());
         }
         let (step, leaf, tiers) = self.worded_at_end(step, (leaf, tiers), at).unwrap_or((step, leaf, tiers));
         if let Some(rate) = leaf.table.plain() {
-            return Ok(Added::Amount(&counted * rate));
+            return Ok(counted * rate);
         }
         let bands = self.bands(step, leaf.table, passing.attributes, (at, window))?;
         if let Some(rate) = bands.single() {
-            return Ok(Added::Amount(rate.map(|rate| &counted * rate).unwrap_or_default()));
+            return Ok(rate.map(|rate| counted * rate).unwrap_or_default());
         }
-        let Some(tiers) = tiers else { return Ok(Added::Amount(Exact::zero())) };
+        let Some(tiers) = tiers else { return Ok(Exact::zero()) };
         if window.is_some() && is_told_at_end(tiers, step) {
-            return Ok(Added::Banded(bands, counted));
+            *told_at_end = Some(bands);
+            return Ok(counted.clone());
         }
         if tiers.apply == Apply::Marginal {
-            return self.add_marginal(step, tiers, group, passing, (&bands, &counted, measured));
+            return self.add_marginal(step, tiers, group, passing, (&bands, counted, &measured));
         }
         let level = self.level_of_tiers(step, (tiers, &bands), group, passing.attributes, at)?;
         let rate = level.as_ref().and_then(|level| bands.reached(level));
-        Ok(Added::Amount(rate.map(|rate| &counted * rate).unwrap_or_default()))
+        Ok(rate.map(|rate| counted * rate).unwrap_or_default())
     }
 
     /// A credit, item by item at a rate that a window's end tells, as the version in force at that end words it.
@@ -221,7 +214,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         {
             let before = state.tiers.count.clone();
             state.tiers.count += adds;
-            self.watch(Total::Tiers(step.stream, group), &before, adds, []);
+            self.watches.goes_on(Total::Tiers(step.stream, group), &before, adds, []);
         }
     }
 
@@ -286,16 +279,16 @@ impl<'a, L: Lines> Engine<'a, L> {
         tiers: &Tiers,
         group: AttributesId,
         passing: &Passing<'_>,
-        (bands, counted, measured): (&Bands, &Exact, Exact),
-    ) -> Result<Added, EngineError> {
+        (bands, counted, measured): (&Bands, &Exact, &Exact),
+    ) -> Result<Exact, Stop> {
         let counter_of = tiers.of.as_ref().and_then(|measure| step.input(measure));
         let is_own = counter_of == Some(step.stream);
-        let adds = counter_of.map_or(measured, |other| delta(passing, other).cloned().unwrap_or_default());
+        let adds = counter_of.map_or(Some(measured), |other| delta(passing, other)).cloned().unwrap_or_default();
         let known = self.known;
-        let Some(state) = self.group_state(step.stream, group) else { return Ok(Added::Amount(Exact::zero())) };
+        let Some(state) = self.group_state(step.stream, group) else { return Ok(Exact::zero()) };
         let counter = &mut state.tiers;
         if !counter.counts(step.agreement, &tiers.counting, known, passing.at) {
-            return Ok(Added::Amount(Exact::zero()));
+            return Ok(Exact::zero());
         }
         let amount = match is_own {
             true => tiered_by_own_amount(bands, counted, &counter.count),
@@ -303,8 +296,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         };
         let (before, counted) = (counter.count.clone(), if is_own { &amount } else { &adds });
         counter.count += counted;
-        self.watch(Total::Tiers(step.stream, group), &before, counted, bands.edges());
-        Ok(Added::Amount(amount))
+        self.watches.goes_on(Total::Tiers(step.stream, group), &before, counted, bands.edges());
+        Ok(amount)
     }
 
     /// What tiers read that choose a rate for all: a figure, or how far a measure has come.
@@ -315,7 +308,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         group: AttributesId,
         of: AttributesId,
         at: Instant,
-    ) -> Result<Option<Exact>, EngineError> {
+    ) -> Result<Option<Exact>, Stop> {
         let read = if let Apply::Level(read) = tiers.apply { read } else { Read::WindowEnd };
         if let Some(Measure::Figure(name)) = tiers.of.as_ref().filter(|measure| step.input(measure).is_none()) {
             let read_at = self.read_at(step, &tiers.counting.each, read, at);
@@ -344,7 +337,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(Some(state.tiers.previous.clone()));
         }
         let level = state.tiers.count.clone();
-        self.watch(Total::Tiers(step.stream, group), &level, &Exact::zero(), bands.edges());
+        self.watches.goes_on(Total::Tiers(step.stream, group), &level, &Exact::zero(), bands.edges());
         Ok(Some(level))
     }
 
@@ -355,7 +348,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         tiers: &Tiers,
         of: AttributesId,
         at: Instant,
-    ) -> Result<Option<Exact>, EngineError> {
+    ) -> Result<Option<Exact>, Stop> {
         let read = if let Apply::Level(read) = tiers.apply { read } else { Read::AtItem };
         match &tiers.of {
             Some(Measure::Figure(name)) => match self.read_at(step, &tiers.counting.each, read, at) {
@@ -389,7 +382,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         name: &DefinedTerm,
         of: AttributesId,
         at: Instant,
-    ) -> Result<Option<Exact>, EngineError> {
+    ) -> Result<Option<Exact>, Stop> {
         let missing = || missing_figure(step, name, at);
         let Some(figure) = step.version.figures.get(name) else { return Err(missing()) };
         let (contract, attributes) = (&step.agreement.head.id, &self.attributes[of]);

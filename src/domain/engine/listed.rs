@@ -1,9 +1,9 @@
 //! Windows that are listed by their dates: past the last of them nothing can be counted in one.
 
-use super::EngineError;
 use super::outcome::Lines;
 use super::plan::{Step, Work};
 use super::run::Engine;
+use super::{EngineError, Stop};
 use crate::domain::contract::measure::Measure;
 use crate::domain::contract::term::{Apply, Tiers};
 use crate::domain::contract::window::{Counting, WindowRule};
@@ -12,7 +12,7 @@ use crate::domain::period::{Instant, start_of_day};
 
 impl<'a, L: Lines> Engine<'a, L> {
     /// Stops where a term in force counts on past the last window that is listed for that.
-    pub(super) fn check_listed(&self, at: Instant) -> Result<(), EngineError> {
+    pub(super) fn check_listed(&self, at: Instant) -> Result<(), Stop> {
         for step in self.steps() {
             let is_past = |counting: &&Counting| match &counting.each {
                 WindowRule::Dates(starts) => {
@@ -21,7 +21,9 @@ impl<'a, L: Lines> Engine<'a, L> {
                 _ => false,
             };
             if let Some(term) = counters(step).find(is_past).and_then(|_| self.in_force_with(step, at)) {
-                return Err(EngineError::NoPeriod { contract: step.agreement.head.id.clone(), term: term.clone(), at });
+                return Err(
+                    EngineError::NoPeriod { contract: step.agreement.head.id.clone(), term: term.clone(), at }.into()
+                );
             }
         }
         Ok(())

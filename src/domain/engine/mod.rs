@@ -102,6 +102,15 @@ pub enum EngineError {
     NoRow { contract: ContractId, name: String, at: Instant },
 }
 
+/// What stops a run. It is rare: boxed, it leaves what mostly comes of an item as small as an amount.
+type Stop = Box<EngineError>;
+
+impl From<Stop> for EngineError {
+    fn from(stop: Stop) -> Self {
+        *stop
+    }
+}
+
 impl EngineError {
     /// Whether something can still be recorded, agreed or signed with which the same settlement succeeds; else the
     /// documents or the order of what was asked are at fault.

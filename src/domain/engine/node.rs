@@ -1,6 +1,6 @@
 //! Amounts made of measures: the value of a node, at an item or of a window.
 
-use super::EngineError;
+use super::Stop;
 use super::table::Bands;
 use crate::domain::contract::measure::{DayCount, Measure, Node, NodeKind, PartBlock};
 use crate::domain::contract::value::Table;
@@ -12,19 +12,19 @@ pub trait Leaves<'n> {
     ///
     /// # Errors
     /// The table has no row for it, or something that it needs is not known.
-    fn leaf(&mut self, leaf: Leaf<'n>) -> Result<Exact, EngineError>;
+    fn leaf(&mut self, leaf: Leaf<'n>) -> Result<Exact, Stop>;
 
     /// A fixed sum, cut where its window is.
     ///
     /// # Errors
     /// As `leaf`.
-    fn fixed(&mut self, table: &'n Table) -> Result<Exact, EngineError>;
+    fn fixed(&mut self, table: &'n Table) -> Result<Exact, Stop>;
 
     /// A factor.
     ///
     /// # Errors
     /// As `leaf`.
-    fn factor(&mut self, table: &'n Table) -> Result<Exact, EngineError>;
+    fn factor(&mut self, table: &'n Table) -> Result<Exact, Stop>;
 
     /// Whether sums are owed whatever was sold; not after a term's end.
     fn guarantees(&self) -> bool {
@@ -69,12 +69,28 @@ impl<'n> Leaf<'n> {
 ///
 /// # Errors
 /// A leaf has none.
-pub fn evaluate<'n>(node: &'n Node, leaves: &mut impl Leaves<'n>) -> Result<Exact, EngineError> {
+pub fn evaluate<'n>(node: &'n Node, leaves: &mut impl Leaves<'n>) -> Result<Exact, Stop> {
     let guarantees = leaves.guarantees();
     value(node, leaves, guarantees)
 }
 
-fn value<'n>(node: &'n Node, leaves: &mut impl Leaves<'n>, guarantees: bool) -> Result<Exact, EngineError> {
+fn value<'n>(node: &'n Node, leaves: &mut impl Leaves<'n>, guarantees: bool) -> Result<Exact, Stop> {
+    let whole = value_alone(node, leaves, guarantees);
+    if node.times.is_empty() && node.less.is_empty() {
+        return whole;
+    }
+    let mut value_of = whole?;
+    for factor in &node.times {
+        value_of = &value_of * &leaves.factor(factor)?;
+    }
+    for less in &node.less {
+        value_of = &value_of - &value(less, leaves, true)?;
+    }
+    Ok(value_of)
+}
+
+/// The value before its factors, and what is taken off it.
+fn value_alone<'n>(node: &'n Node, leaves: &mut impl Leaves<'n>, guarantees: bool) -> Result<Exact, Stop> {
     let is_fixed = |node: &Node| matches!(node.kind, NodeKind::Fixed(_));
     let mut all = |nodes: &'n [Node], limits: bool, both: fn(Exact, Exact) -> Exact| {
         let mut found: Option<Exact> = None;
@@ -91,25 +107,18 @@ fn value<'n>(node: &'n Node, leaves: &mut impl Leaves<'n>, guarantees: bool) -> 
         }
         Ok(found.unwrap_or_default())
     };
-    let mut value_of = match &node.kind {
-        NodeKind::GreatestOf(nodes) => all(nodes, false, Exact::max)?,
-        NodeKind::LeastOf(nodes) => all(nodes, true, Exact::min)?,
-        NodeKind::Sum(nodes) => all(nodes, false, |sum, value| &sum + &value)?,
-        NodeKind::Fixed(_) if !guarantees => Exact::zero(),
-        NodeKind::Fixed(table) => leaves.fixed(table)?,
+    match &node.kind {
+        NodeKind::GreatestOf(nodes) => all(nodes, false, Exact::max),
+        NodeKind::LeastOf(nodes) => all(nodes, true, Exact::min),
+        NodeKind::Sum(nodes) => all(nodes, false, |sum, value| &sum + &value),
+        NodeKind::Fixed(_) if !guarantees => Ok(Exact::zero()),
+        NodeKind::Fixed(table) => leaves.fixed(table),
         kind @ (NodeKind::Share { .. } | NodeKind::Yearly { .. } | NodeKind::Price { .. }) => match Leaf::of_node(kind)
         {
-            Some(leaf) => leaves.leaf(leaf)?,
-            None => Exact::zero(),
+            Some(leaf) => leaves.leaf(leaf),
+            None => Ok(Exact::zero()),
         },
-    };
-    for factor in &node.times {
-        value_of = &value_of * &leaves.factor(factor)?;
     }
-    for less in &node.less {
-        value_of = &value_of - &value(less, leaves, true)?;
-    }
-    Ok(value_of)
 }
 
 /// The leaves of a node in their order.

@@ -3,8 +3,8 @@
 use super::item::{Content, Deduction};
 use super::outcome::Lines;
 use super::plan::{Step, StreamId, Work};
-use super::run::{Engine, content};
-use super::state::Passing;
+use super::run::Engine;
+use super::state::{Passing, content};
 use crate::domain::contract::measure::BelowZero;
 use crate::domain::contract::term::Term;
 use crate::domain::ids::TermId;

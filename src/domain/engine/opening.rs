@@ -1,6 +1,7 @@
 //! What begins at a boundary: new cap windows pay what waits, and fixed days and facts pay what they owe.
 
-use super::EngineError;
+use super::Stop;
+use super::cap::Taken;
 use super::item::{Attributes, AttributesId};
 use super::leaf::ItemLeaves;
 use super::outcome::{CapUse, Cause, Line, Lines};
@@ -26,16 +27,16 @@ impl<'a, L: Lines> Engine<'a, L> {
             group,
             at,
             cause,
-            base,
-            uncapped: amount,
-            amount: Exact::zero(),
+            base: &base,
+            uncapped: &amount,
+            amount: &Exact::zero(),
             cap: None,
         };
         self.lines.line(line);
     }
 
     /// Caps that begin a window, or are worded anew, at a boundary: what waits is paid before the next item.
-    pub(super) fn open_caps(&mut self, at: Instant) -> Result<(), EngineError> {
+    pub(super) fn open_caps(&mut self, at: Instant) -> Result<(), Stop> {
         let keys: Vec<CapKey> = self.caps.keys().copied().collect();
         for key in keys {
             let (id, group) = key;
@@ -60,17 +61,15 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// Pays what waits under a cap as far as it has room.
-    pub(super) fn release(&mut self, key: CapKey, at: Instant) -> Result<(), EngineError> {
+    pub(super) fn release(&mut self, key: CapKey, at: Instant) -> Result<(), Stop> {
         let Some(CapInForce { state, .. }) = self.caps.get_mut(&key) else { return Ok(()) };
-        let limit = state.limit.clone();
-        for (waiting, taken) in state.release() {
-            let used = CapUse { limit: limit.clone(), before: taken.before, after: taken.after };
-            self.pay_waiting(waiting, taken.amount, at, Some((key.1, used)))?;
+        for (waiting, Taken { amount, used }) in state.release() {
+            self.pay_waiting(waiting, amount, at, Some((key.1, &used)))?;
         }
         Ok(())
     }
 
-    fn drop_cap(&mut self, key: CapKey, at: Instant) -> Result<(), EngineError> {
+    fn drop_cap(&mut self, key: CapKey, at: Instant) -> Result<(), Stop> {
         let Some(mut dropped) = self.caps.remove(&key) else { return Ok(()) };
         for (waiting, amount) in dropped.state.drain(|_| true) {
             self.pay_waiting(waiting, amount, at, None)?;
@@ -94,13 +93,13 @@ impl<'a, L: Lines> Engine<'a, L> {
         waiting: Waiting,
         amount: Exact,
         at: Instant,
-        cap: Option<(AttributesId, CapUse)>,
-    ) -> Result<(), EngineError> {
+        cap: Option<(AttributesId, &CapUse)>,
+    ) -> Result<(), Stop> {
         let Some((step, term)) = self.term_step(waiting.stream) else { return Ok(()) };
         let (group, cause, nothing) = (waiting.group, Cause::Deferred, Exact::zero());
         // What was wanted was told when it found no room.
         let wanted = Wanted { group, at, cause, base: nothing.clone(), amount: nothing, is_outside_cap: false };
-        self.book(step, term, wanted, amount.clone(), cap)?;
+        self.book(step, term, &wanted, &amount, cap)?;
         self.emit(waiting.stream, group, at, amount)
     }
 
@@ -124,7 +123,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// Pays what is owed on a day, or when a fact happens.
-    pub(super) fn pay_on(&mut self, at: Instant) -> Result<(), EngineError> {
+    pub(super) fn pay_on(&mut self, at: Instant) -> Result<(), Stop> {
         for step in self.steps() {
             let Work::Term(term) = &step.work else { continue };
             let (Some(on), Some(node)) = (&term.on, &term.node) else { continue };
@@ -163,8 +162,8 @@ impl<'a, L: Lines> Engine<'a, L> {
                 };
                 let amount = ItemLeaves::new(self, step, &passing, term.tiers.as_ref(), root).evaluate(node, false)?;
                 let (base, cause) = (Exact::zero(), Cause::On);
-                let amount =
-                    self.accrue(step, term, Wanted { group: root, at, cause, base, amount, is_outside_cap: false })?;
+                let wanted = Wanted { group: root, at, cause, base, amount, is_outside_cap: false };
+                let amount = self.accrue(step, term, &wanted)?;
                 self.emit(step.stream, root, at, amount)?;
             }
         }

@@ -21,12 +21,12 @@ pub struct Line<'a> {
     pub at: Instant,
     pub cause: Cause<'a>,
     /// What the term is of here.
-    pub base: Exact,
+    pub base: &'a Exact,
     /// Before the cap.
-    pub uncapped: Exact,
-    pub amount: Exact,
+    pub uncapped: &'a Exact,
+    pub amount: &'a Exact,
     /// How far its cap was used up, and the values that tell the cap's counters apart.
-    pub cap: Option<(AttributesId, CapUse)>,
+    pub cap: Option<(AttributesId, &'a CapUse)>,
 }
 
 /// Why a line comes about.

@@ -1,12 +1,12 @@
 //! Reported flows: what they yield, and what holds at the end of a period or window in which one is missing.
 
-use super::EngineError;
 use super::item::{Attributes, Content, InUnit};
 use super::outcome::Lines;
 use super::plan::{Step, StreamId, Work};
-use super::run::{Engine, content};
-use super::state::Passing;
+use super::run::Engine;
+use super::state::{Passing, content};
 use super::window::window_rule;
+use super::{EngineError, Stop};
 use crate::domain::calendar::{Calendar, Window};
 use crate::domain::contract::measure::{FigureKind, Missing};
 use crate::domain::ids::DefinedTerm;
@@ -21,7 +21,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         name: &DefinedTerm,
         unit: &Unit,
         passing: &Passing<'_>,
-    ) -> Result<Option<Exact>, EngineError> {
+    ) -> Result<Option<Exact>, Stop> {
         match content(step, passing) {
             Some(Content::Figure { contract, name: reported, value, unit: reported_in })
                 if **contract == step.agreement.head.id && *reported == name =>
@@ -41,7 +41,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         name: &DefinedTerm,
         (last, end): (Instant, Instant),
         ends_period: bool,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), Stop> {
         let Some(figure) = step.version.figures.get(name).filter(|figure| figure.kind == FigureKind::Flow) else {
             return Ok(());
         };
@@ -116,8 +116,8 @@ impl<'a, L: Lines> Engine<'a, L> {
 }
 
 /// What is missing, on the day of an instant in the agreement's zone.
-pub(super) fn missing_figure(step: &Step<'_>, name: &DefinedTerm, at: Instant) -> EngineError {
+pub(super) fn missing_figure(step: &Step<'_>, name: &DefinedTerm, at: Instant) -> Stop {
     let head = &step.agreement.head;
     let day = local_date(at, head.zone);
-    EngineError::MissingFigure { contract: head.id.clone(), figure: name.clone(), day }
+    EngineError::MissingFigure { contract: head.id.clone(), figure: name.clone(), day }.into()
 }

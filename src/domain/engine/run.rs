@@ -1,7 +1,7 @@
 //! The run: items pass through the streams in order; at boundaries windows close and versions change.
 
 use super::boundaries::{Boundaries, boundaries, is_steady};
-use super::item::{Attributes, AttributesId, AttributesList, Content, Item, ItemId};
+use super::item::{Attributes, AttributesId, AttributesList, Item, ItemId};
 use super::knowledge::Knowledge;
 use super::life::{Named, instant, lives, stretches};
 use super::memo::Memo;
@@ -12,7 +12,7 @@ use super::state::{CapInForce, CapKey, Deltas, Group, Passing, StreamState};
 use super::table::Bands;
 use super::tail::{has_earlier_customers, has_narrow_tail};
 use super::watch::Watches;
-use super::{EngineError, MissingPrice, Unpriced};
+use super::{EngineError, MissingPrice, Stop, Unpriced};
 use crate::domain::calendar::Window;
 use crate::domain::contract::measure::{Base, BelowZero, Measure};
 use crate::domain::contract::selector::{Attribute, Filter};
@@ -188,7 +188,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let done = self.pass(&mut passing, &steps);
         self.spare.push(passing.deltas);
         self.sold_at = None;
-        self.prices_first(done)
+        Ok(self.prices_first(done)?)
     }
 
     /// Closes everything up to the end.
@@ -227,14 +227,14 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// Refuses what went without a price so far: all of it at once.
-    fn check_prices(&mut self) -> Result<(), EngineError> {
+    fn check_prices(&mut self) -> Result<(), Stop> {
         let missing = |((contract, base, of), at)| MissingPrice { contract, base, of, at };
         let missing: Vec<MissingPrice> = std::mem::take(&mut self.unpriced).into_iter().map(missing).collect();
-        if missing.is_empty() { Ok(()) } else { Err(EngineError::MissingPrices { missing }) }
+        if missing.is_empty() { Ok(()) } else { Err(EngineError::MissingPrices { missing }.into()) }
     }
 
     /// What went without a price before something else went wrong comes first.
-    fn prices_first(&mut self, done: Result<(), EngineError>) -> Result<(), EngineError> {
+    fn prices_first(&mut self, done: Result<(), Stop>) -> Result<(), Stop> {
         if done.is_err() {
             self.check_prices()?;
         }
@@ -246,30 +246,17 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.epoch().map(|epoch| epoch.steps.as_slice()).unwrap_or_default()
     }
 
-    fn pass(&mut self, passing: &mut Passing<'_>, steps: &[&'a Step<'a>]) -> Result<(), EngineError> {
+    fn pass(&mut self, passing: &mut Passing<'_>, steps: &[&'a Step<'a>]) -> Result<(), Stop> {
         for step in steps.iter().copied() {
             self.drawn.clear();
             self.taken_off.clear();
             self.check_rates(step, passing)?;
-            let delta = match &step.work {
-                Work::Base(base, unit) => match self.pass_base(step, base, unit, passing) {
-                    // What no term in force draws on needs no rate.
-                    Err(error @ EngineError::MissingFx { .. }) if is_item_by_item(base) => {
-                        passing.lacking.push((step.stream, error));
-                        None
-                    }
-                    counted => counted?,
-                },
-                Work::Figure(name, unit) => self.pass_figure(step, name, unit, passing)?,
-                Work::Amount(amount) => self.pass_amount(step, amount, passing)?,
-                Work::Term(term) => self.pass_term(step, term, passing)?,
-                Work::Gauge(figure) => self.pass_gauge(step, figure, passing)?,
-            };
-            if let Some(amount) = delta {
-                self.yields(step, passing, &amount);
-                passing.deltas.set(step.stream, amount);
-            } else {
-                keep_further(step, passing);
+            match self.pass_step(step, passing)? {
+                Some(amount) => {
+                    self.yields(step, passing, &amount);
+                    passing.deltas.set(step.stream, amount);
+                }
+                None => keep_further(step, passing),
             }
         }
         for step in self.epoch().map(|epoch| epoch.counting.as_slice()).unwrap_or_default() {
@@ -294,8 +281,26 @@ impl<'a, L: Lines> Engine<'a, L> {
         Ok(())
     }
 
+    /// What a step yields of what passes.
+    fn pass_step(&mut self, step: &'a Step<'a>, passing: &mut Passing<'_>) -> Result<Option<Exact>, Stop> {
+        match &step.work {
+            Work::Base(base, unit) => match self.pass_base(step, base, unit, passing) {
+                // What no term in force draws on needs no rate.
+                Err(stop) if matches!(*stop, EngineError::MissingFx { .. }) && is_item_by_item(base) => {
+                    passing.lacking.push((step.stream, stop));
+                    Ok(None)
+                }
+                counted => counted,
+            },
+            Work::Figure(name, unit) => self.pass_figure(step, name, unit, passing),
+            Work::Amount(amount) => self.pass_amount(step, amount, passing),
+            Work::Term(term) => self.pass_term(step, term, passing),
+            Work::Gauge(figure) => self.pass_gauge(step, figure, passing),
+        }
+    }
+
     /// Stops where a step draws on a base that lacks a rate, and has to know.
-    fn check_rates(&mut self, step: &'a Step<'a>, passing: &Passing<'_>) -> Result<(), EngineError> {
+    fn check_rates(&mut self, step: &'a Step<'a>, passing: &Passing<'_>) -> Result<(), Stop> {
         let lacking = passing.lacking.iter().find(|(stream, _)| step.streams().any(|of| of == *stream));
         let Some((_, error)) = lacking else { return Ok(()) };
         let has_to_know = match &step.work {
@@ -317,7 +322,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         group: AttributesId,
         at: Instant,
         amount: Exact,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), Stop> {
         let mut steps = self.steps().iter().skip_while(|step| step.stream != stream);
         let Some(step) = steps.next() else { return Ok(()) };
         let mut deltas = self.spare.pop().unwrap_or_default();
@@ -335,7 +340,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// What ends at the next boundary ends, and what begins there begins.
-    fn boundary(&mut self) -> Result<(), EngineError> {
+    fn boundary(&mut self) -> Result<(), Stop> {
         let Some(at) = self.boundaries.next() else { return Ok(()) };
         self.watches.pass(None);
         // Before the first version there is nothing to close.
@@ -453,7 +458,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         table: &'a Table,
         of: AttributesId,
         (at, window): (Instant, Option<u32>),
-    ) -> Result<Rc<Bands>, EngineError> {
+    ) -> Result<Rc<Bands>, Stop> {
         let is_steady = window.is_none() && self.sold_at.is_none() && is_steady(step, table);
         if let Some(bands) = self.tables.get(table, of).filter(|_| is_steady) {
             return Ok(bands.clone());
@@ -481,11 +486,6 @@ impl<'a, L: Lines> Engine<'a, L> {
             StreamName::Term(term) => term.to_string(),
         }
     }
-}
-
-/// What the item that passes is made of, where the contract does not leave it out.
-pub(super) fn content<'i>(step: &Step<'_>, passing: &Passing<'i>) -> Option<&'i Content<'i>> {
-    passing.item.filter(|item| item.counts_for.includes(&step.agreement.head.id)).map(|item| &item.content)
 }
 
 /// The item that a line is of, for messages.

@@ -167,7 +167,7 @@ impl History {
         let lines = |line: Line<'_>| {
             if line.cause != Cause::Shortfall {
                 let key = (line.term.to_string(), line.at.format("%Y-%m").to_string());
-                *found.entry(key).or_default() += &line.amount;
+                *found.entry(key).or_default() += line.amount;
             }
         };
         let plan = plan(agreements).expect("a plan");

@@ -1,14 +1,14 @@
 //! What a run remembers: of each stream, of each of its groups and caps, and of what passes.
 
-use super::EngineError;
+use super::Stop;
 use super::cap::CapState;
 use super::counter::Counter;
 use super::credit::PaidBack;
-use super::item::{AttributesId, Item};
+use super::item::{AttributesId, Content, Item};
 use super::life::Stretch;
 use super::minimum::MinimumState;
 use super::outcome::Cause;
-use super::plan::{CapId, StreamId};
+use super::plan::{CapId, Step, StreamId};
 use super::window::OpenWindow;
 use crate::domain::contract::term::Cap;
 use crate::domain::ids::TermId;
@@ -142,7 +142,7 @@ pub(super) struct Passing<'i> {
     /// What keeps it for terms of once groups: it counts there, and they have something of it later.
     pub kept: Vec<StreamId>,
     /// Bases that cannot count it for want of a rate: that stops the terms in force that draw on them.
-    pub lacking: Vec<(StreamId, EngineError)>,
+    pub lacking: Vec<(StreamId, Stop)>,
 }
 
 impl Passing<'_> {
@@ -150,6 +150,11 @@ impl Passing<'_> {
     pub fn of_and_at(&self) -> (AttributesId, Instant) {
         (self.attributes, self.at)
     }
+}
+
+/// What the item that passes is made of, where the contract does not leave it out.
+pub(super) fn content<'i>(step: &Step<'_>, passing: &Passing<'i>) -> Option<&'i Content<'i>> {
+    passing.item.filter(|item| item.counts_for.includes(&step.agreement.head.id)).map(|item| &item.content)
 }
 
 /// What streams yield of what passes.
@@ -160,6 +165,7 @@ pub(super) struct Deltas {
 }
 
 impl Deltas {
+    #[inline]
     pub fn get(&self, stream: StreamId) -> Option<&Exact> {
         self.by_stream.get(stream.place())?.as_ref()
     }
@@ -169,6 +175,7 @@ impl Deltas {
         self.yielded.first().copied()
     }
 
+    #[inline]
     pub fn set(&mut self, stream: StreamId, amount: Exact) {
         if self.by_stream.len() <= stream.place() {
             self.by_stream.resize(stream.place().saturating_add(1), None);
@@ -179,6 +186,7 @@ impl Deltas {
         }
     }
 
+    #[inline]
     pub fn clear(&mut self) {
         for stream in self.yielded.drain(..) {
             if let Some(delta) = self.by_stream.get_mut(stream.place()) {

@@ -1,7 +1,6 @@
 //! What the leaves of a node come to in a window, told apart by what they are of: a version may word them in another order.
 
 use super::item::AttributesId;
-use super::leaf::Added;
 use super::node::Leaf;
 use super::table::Bands;
 use crate::domain::contract::measure::Measure;
@@ -24,17 +23,17 @@ pub(super) struct LeafSum {
 }
 
 impl LeafSums {
-    /// Adds what passes to the leaves of a node, in their order.
-    pub fn add(&mut self, leaves: &[Leaf<'_>], added: Vec<Added>, attributes: AttributesId) {
-        for (place, (leaf, added)) in leaves.iter().zip(added).enumerate() {
+    /// Adds what passes to the leaves of a node, in their order; to some by the bands of which one is told at the end.
+    pub fn add(&mut self, leaves: &[Leaf<'_>], added: Vec<(Exact, Option<Rc<Bands>>)>, attributes: AttributesId) {
+        for (place, (leaf, (added, bands))) in leaves.iter().zip(added).enumerate() {
             let nth = leaves.iter().take(place).filter(|before| before.of == leaf.of).count();
             let sum = self.sums.entry((leaf.of.clone(), nth)).or_default();
-            match added {
-                Added::Amount(amount) => sum.amount += &amount,
-                Added::Banded(bands, quantity) => {
+            match bands {
+                None => sum.amount += &added,
+                Some(bands) => {
                     let key = (std::ptr::from_ref(leaf.table), attributes);
                     let (_, sum) = sum.banded.entry(key).or_insert_with(|| (bands, Exact::zero()));
-                    *sum += &quantity;
+                    *sum += &added;
                 }
             }
         }

@@ -1,12 +1,12 @@
 //! Tails: with whose items a term goes on after its end, and whom it had before (CONTRACTS section 3).
 
-use super::EngineError;
 use super::item::Content;
 use super::outcome::Lines;
 use super::plan::{Step, Stream, StreamId, StreamName, Work};
-use super::run::{Engine, content};
-use super::state::Passing;
+use super::run::Engine;
+use super::state::{Passing, content};
 use super::term::named_at;
+use super::{EngineError, Stop};
 use crate::domain::contract::Contract;
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::term::{Tail, TailItems, Term};
@@ -84,7 +84,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &Step<'a>,
         total: Option<&DefinedTerm>,
         passing: &Passing<'_>,
-    ) -> Result<bool, EngineError> {
+    ) -> Result<bool, Stop> {
         if !self.has_narrow_tail(step) {
             return Ok(false);
         }
@@ -103,7 +103,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 Some(total) => {
                     let terms: Vec<TermId> = leave.into_iter().map(|it| it.term.id.clone()).collect();
                     let contract = step.agreement.head.id.clone();
-                    return Err(EngineError::TornTotal { contract, base: total.clone(), terms, at });
+                    return Err(EngineError::TornTotal { contract, base: total.clone(), terms, at }.into());
                 }
                 None => {}
             }

@@ -1,6 +1,6 @@
 //! Terms at an item: what they yield of it, and what of that their caps leave (CONTRACTS section 4).
 
-use super::EngineError;
+use super::Stop;
 use super::base::delta;
 use super::cap::{CapState, Taken};
 use super::item::{AttributesId, Content};
@@ -10,8 +10,8 @@ use super::once::{is_made_of, keep};
 use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::{CapId, Step, Stream, StreamName, Work};
 use super::pro_rata::part_of_window;
-use super::run::{Engine, content};
-use super::state::{CapInForce, Passing, Waiting};
+use super::run::Engine;
+use super::state::{CapInForce, Passing, Waiting, content};
 use super::table::{Bands, Circumstances};
 use super::watch::Total;
 use super::window::{WindowPlace, window_rule};
@@ -22,6 +22,7 @@ use crate::domain::contract::value::Notice;
 use crate::domain::ids::{PartyId, TermId};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span, last_instant_before, local_date};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// An accrual on its way to the books.
@@ -40,7 +41,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &'a Step<'a>,
         amount: &'a Amount,
         passing: &mut Passing<'_>,
-    ) -> Result<Option<Exact>, EngineError> {
+    ) -> Result<Option<Exact>, Stop> {
         // As of terms: what reduces a sale that it did not count does not reduce it.
         let is_in_force = |at| self.life(step, at).is_some();
         if !is_touched(step, passing) || !is_in_force(passing.at) || !named_at(step, passing).is_none_or(is_in_force) {
@@ -77,7 +78,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &'a Step<'a>,
         term: &'a Term,
         passing: &mut Passing<'_>,
-    ) -> Result<Option<Exact>, EngineError> {
+    ) -> Result<Option<Exact>, Stop> {
         // A refund of a sale that counted in one term of a group counts there alone, if at all.
         let is_taken = self.is_taken(step, term, passing);
         if !is_taken {
@@ -124,9 +125,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         if !is_of_amount {
             return Ok(None);
         }
-        let base = step.of.iter().filter_map(|stream| delta(passing, *stream)).cloned().sum();
+        let base = of_all(step, passing).into_owned();
         let (at, cause) = (passing.at, passing.cause);
-        self.accrue(step, term, Wanted { group, at, cause, base, amount, is_outside_cap: false }).map(Some)
+        self.accrue(step, term, &Wanted { group, at, cause, base, amount, is_outside_cap: false }).map(Some)
     }
 
     /// Whether what passes was before a term began, or names what was: a deduction takes off what counted already.
@@ -202,27 +203,22 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// Books what a term wants as far as its cap leaves it, and what that pays back.
-    pub(super) fn accrue(
-        &mut self,
-        step: &'a Step<'a>,
-        term: &'a Term,
-        wanted: Wanted<'_>,
-    ) -> Result<Exact, EngineError> {
+    pub(super) fn accrue(&mut self, step: &'a Step<'a>, term: &'a Term, wanted: &Wanted<'_>) -> Result<Exact, Stop> {
         let cap = step.cap.filter(|_| !wanted.is_outside_cap);
         let (group, at) = (wanted.group, wanted.at);
         let taken = match cap {
-            Some(cap) => self.take_room(step, cap, &wanted)?,
+            Some(cap) => self.take_room(step, cap, wanted)?,
             None => None,
         };
-        let amount = taken.as_ref().map_or_else(|| wanted.amount.clone(), |(amount, ..)| amount.clone());
-        let used = taken.map(|(_, group, used)| (group, used));
-        self.book(step, term, wanted, amount.clone(), used)?;
+        let amount = taken.as_ref().map_or(&wanted.amount, |(_, taken)| &taken.amount);
+        let used = taken.as_ref().map(|(group, taken)| (*group, &taken.used));
+        self.book(step, term, wanted, amount, used)?;
         // A line below zero makes room for what waits.
         if let Some((id, cap)) = cap.filter(|(_, cap)| cap.excess == Excess::Deferred && amount.is_negative()) {
             let group = self.group(&cap.per, step, group, at);
             self.release((id, group), at)?;
         }
-        Ok(amount)
+        Ok(amount.clone())
     }
 
     /// Tells a line, and lets what the term pays back know.
@@ -230,28 +226,28 @@ impl<'a, L: Lines> Engine<'a, L> {
         &mut self,
         step: &'a Step<'a>,
         term: &'a Term,
-        wanted: Wanted<'_>,
-        amount: Exact,
-        cap: Option<(AttributesId, CapUse)>,
-    ) -> Result<(), EngineError> {
-        let Wanted { group, at, cause, base, amount: uncapped, is_outside_cap } = wanted;
+        wanted: &Wanted<'_>,
+        amount: &Exact,
+        cap: Option<(AttributesId, &CapUse)>,
+    ) -> Result<(), Stop> {
+        let Wanted { group, at, cause, is_outside_cap, .. } = *wanted;
         let is_paid_back = self.streams.get(step.stream.place()).is_some_and(|state| state.is_paid_back);
         if let Some(state) = self.group_state(step.stream, group) {
-            state.accrued += &amount;
+            state.accrued += amount;
             if !is_outside_cap {
-                state.capped += &amount;
+                state.capped += amount;
             }
             if term.minimum.as_ref().is_some_and(|minimum| minimum.of.is_empty())
                 && cause != Cause::TopUp
                 && let Some(window) = &mut state.minimum_window
             {
-                window.counted += &amount;
+                window.counted += amount;
             }
             if is_paid_back && cause != Cause::PaidBack {
-                state.paid_back.pay(&amount);
+                state.paid_back.pay(amount);
             }
         }
-        self.count_own(step, term, (group, at), &amount);
+        self.count_own(step, term, (group, at), amount);
         self.lines.line(Line {
             contract: &step.agreement.head.id,
             term: &term.id,
@@ -260,9 +256,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             group,
             at,
             cause,
-            base,
-            uncapped,
-            amount: amount.clone(),
+            base: &wanted.base,
+            uncapped: &wanted.amount,
+            amount,
             cap,
         });
         self.pay_back_all(step, term, (group, at), amount)
@@ -274,7 +270,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &'a Step<'a>,
         (id, cap): (CapId, &'a Cap),
         wanted: &Wanted<'_>,
-    ) -> Result<Option<(Exact, AttributesId, CapUse)>, EngineError> {
+    ) -> Result<Option<(AttributesId, Taken)>, Stop> {
         let group = self.group(&cap.per, step, wanted.group, wanted.at);
         let is_up_to_date = self.caps.get(&(id, group)).is_some_and(|cap| cap.as_of == self.passed);
         if !is_up_to_date && !self.open_cap(step, (id, cap), group, wanted.at)? {
@@ -282,19 +278,16 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         let Some(CapInForce { state, .. }) = self.caps.get_mut(&(id, group)) else { return Ok(None) };
         let waiting = Waiting { stream: step.stream, group: wanted.group };
-        let (limit, sum, room) = (state.limit.clone(), state.sum().clone(), state.room_at_start().clone());
+        self.watches.goes_on(Total::Cap(id, group), state.sum(), &wanted.amount, [state.room_at_start()]);
         let taken = match cap.excess {
             Excess::Lost => state.take(&wanted.amount),
             Excess::Deferred => state.take_or_wait(waiting, &wanted.amount),
         };
         // Who waits behind whom depends on the order.
-        let has_queue = state.has_waiting();
-        self.watch(Total::Cap(id, group), &sum, &wanted.amount, [&room]);
-        if has_queue {
+        if state.has_waiting() {
             self.needs_items();
         }
-        let Taken { amount, before, after } = taken;
-        Ok(Some((amount, group, CapUse { limit, before, after })))
+        Ok(Some((group, taken)))
     }
 
     /// Makes a cap as it is in force at an instant: new, changed by a version, or in a new window.
@@ -304,7 +297,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         (id, cap): (CapId, &'a Cap),
         group: AttributesId,
         at: Instant,
-    ) -> Result<bool, EngineError> {
+    ) -> Result<bool, Stop> {
         let Some(from) = instant(step.agreement, &cap.counting.from, self.known).filter(|from| *from <= at) else {
             return Ok(false);
         };
@@ -394,6 +387,12 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 }
 
+/// What passes of all that a term's amount is of.
+pub(super) fn of_all<'p>(step: &Step<'_>, passing: &'p Passing<'_>) -> Cow<'p, Exact> {
+    let parts = step.of.iter().filter_map(|stream| delta(passing, *stream)).map(Cow::Borrowed);
+    parts.reduce(|sum, part| Cow::Owned(&*sum + &*part)).unwrap_or_default()
+}
+
 /// When the item was that a deduction names.
 pub(super) fn named_at(step: &Step<'_>, passing: &Passing<'_>) -> Option<Instant> {
     match content(step, passing) {
@@ -422,7 +421,7 @@ pub(super) struct AtItem<'e, 'a, L> {
 }
 
 impl<L: Lines> Circumstances for AtItem<'_, '_, L> {
-    type Error = EngineError;
+    type Error = Stop;
 
     fn at(&self) -> Instant {
         self.at
@@ -436,7 +435,7 @@ impl<L: Lines> Circumstances for AtItem<'_, '_, L> {
         self.window
     }
 
-    fn measured(&self, measure: &Measure) -> Result<Option<Exact>, EngineError> {
+    fn measured(&self, measure: &Measure) -> Result<Option<Exact>, Stop> {
         match measure {
             Measure::Figure(name) => self.engine.figure(self.step, name, self.of, self.at),
             Measure::Base(_) | Measure::Amount(_) | Measure::Accrual { .. } => {
@@ -445,7 +444,7 @@ impl<L: Lines> Circumstances for AtItem<'_, '_, L> {
         }
     }
 
-    fn tiered(&self, bands: &Bands, tiers: &Tiers) -> Result<Option<Exact>, EngineError> {
+    fn tiered(&self, bands: &Bands, tiers: &Tiers) -> Result<Option<Exact>, Stop> {
         let level = self.engine.level_of(self.step, tiers, self.of, self.at)?;
         Ok(level.as_ref().and_then(|level| bands.reached(level)).cloned())
     }

@@ -1,9 +1,9 @@
 //! Bases that are decided on their total: at each period's end, and where the terms that draw on them begin or end.
 
-use super::EngineError;
 use super::outcome::Lines;
 use super::plan::{Step, StreamId, Work};
 use super::run::Engine;
+use super::{EngineError, Stop};
 use crate::domain::contract::measure::{Base, BelowZero};
 use crate::domain::ids::TermId;
 use crate::domain::money::Exact;
@@ -19,7 +19,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         base: &Base,
         (last, end): (Instant, Instant),
         ends_period: bool,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), Stop> {
         let (before, after) = self.drawing_around(step.stream, (last, end));
         let is_kept =
             |later: &Step<'_>| matches!(&later.work, Work::Base(base, _) if base.below_zero == BelowZero::Keep);
@@ -78,7 +78,7 @@ fn refuse_torn(
     at: Instant,
     (before, after): (&BTreeSet<&TermId>, &BTreeSet<&TermId>),
     total: &Exact,
-) -> Result<(), EngineError> {
+) -> Result<(), Stop> {
     let leaves = before.difference(after).next().is_some() && !total.is_zero() && !total.is_negative();
     let joins = after.difference(before).next().is_some() && !total.is_zero();
     if !leaves && !joins {
@@ -89,5 +89,6 @@ fn refuse_torn(
         base: base.name.clone(),
         terms: before.symmetric_difference(after).map(|term| (*term).clone()).collect(),
         at,
-    })
+    }
+    .into())
 }

@@ -74,25 +74,18 @@ impl Watches {
         let place = self.stretches.partition_point(|stretch| stretch.end <= at);
         self.stretches.get(place).filter(|stretch| stretch.contains(at)).map(|_| place)
     }
-}
-
-impl<L: Lines> Engine<'_, L> {
-    /// What is done here is not the same for a sum as for its items.
-    pub(super) fn needs_items(&self) {
-        self.watches.unsure.borrow_mut().extend(self.watches.stretch());
-    }
 
     /// A running total goes on from `before` by `step`, and was held against edges.
-    pub(super) fn watch<'e>(
+    pub fn goes_on<'e>(
         &mut self,
         total: Total,
         before: &Exact,
         step: &Exact,
         edges: impl IntoIterator<Item = &'e Exact>,
     ) {
-        let Some(stretch) = self.watches.stretch() else { return };
+        let Some(stretch) = self.stretch() else { return };
         let begin = || Watch { stretch, least: before.clone(), most: before.clone(), edges: BTreeSet::new() };
-        let watch = self.watches.totals.entry(total).or_insert_with(begin);
+        let watch = self.totals.entry(total).or_insert_with(begin);
         if watch.stretch != stretch {
             *watch = begin();
         }
@@ -103,7 +96,14 @@ impl<L: Lines> Engine<'_, L> {
         }
         watch.edges.extend(edges.into_iter().cloned());
         if watch.meets_edge() {
-            self.watches.unsure.borrow_mut().insert(stretch);
+            self.unsure.borrow_mut().insert(stretch);
         }
+    }
+}
+
+impl<L: Lines> Engine<'_, L> {
+    /// What is done here is not the same for a sum as for its items.
+    pub(super) fn needs_items(&self) {
+        self.watches.unsure.borrow_mut().extend(self.watches.stretch());
     }
 }

@@ -1,6 +1,6 @@
 //! Windows: what is made of all items of a stretch of time, and closed at its end (CONTRACTS section 4).
 
-use super::EngineError;
+use super::Stop;
 use super::item::AttributesId;
 use super::life::calendar;
 use super::node::{Leaf, Leaves, blocks, evaluate, leaves_of};
@@ -10,7 +10,7 @@ use super::pro_rata::{part_of_window, part_of_year};
 use super::run::Engine;
 use super::state::{Group, Passing};
 use super::sums::LeafSums;
-use super::term::Wanted;
+use super::term::{Wanted, of_all};
 use super::watch::Total;
 use crate::domain::calendar::Window;
 use crate::domain::contract::Version;
@@ -119,14 +119,16 @@ impl<'a, L: Lines> Engine<'a, L> {
         (node, tiers): (&'a Node, Option<&'a Tiers>),
         group: AttributesId,
         passing: &Passing<'_>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), Stop> {
         self.open_window(step, group, passing.at);
         let ordinal = self.group_state(step.stream, group).and_then(|it| it.window.as_ref()).map(|it| it.place.ordinal);
         let mut leaves = Vec::new();
         leaves_of(node, &mut leaves);
         let mut added = Vec::new();
         for leaf in &leaves {
-            added.push(self.add_to_leaf(step, (*leaf, tiers), group, passing, ordinal)?);
+            let mut bands = None;
+            let amount = self.add_to_leaf(step, (*leaf, tiers), group, passing, ordinal, &mut bands)?;
+            added.push((amount, bands));
         }
         // What whole tiers count, where that is not a figure.
         if let Some(tiers) = tiers.filter(|tiers| is_told_at_end(tiers, step)) {
@@ -138,13 +140,13 @@ impl<'a, L: Lines> Engine<'a, L> {
             {
                 let before = state.tiers.count.clone();
                 state.tiers.count += &adds;
-                self.watch(Total::Tiers(step.stream, group), &before, &adds, []);
+                self.watches.goes_on(Total::Tiers(step.stream, group), &before, &adds, []);
             }
         }
         let Some(window) = self.group_state(step.stream, group).and_then(|it| it.window.as_mut()) else {
             return Ok(());
         };
-        window.base += &step.of.iter().filter_map(|stream| super::base::delta(passing, *stream)).cloned().sum();
+        window.base += &*of_all(step, passing);
         window.sums.add(&leaves, added, passing.attributes);
         Ok(())
     }
@@ -210,7 +212,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// Closes what ends: periods, windows and minima, in the order in which streams draw on each other.
     ///
     /// `last` is the last instant before the boundary at `end`.
-    pub(super) fn close(&mut self, last: Instant, end: Instant) -> Result<(), EngineError> {
+    pub(super) fn close(&mut self, last: Instant, end: Instant) -> Result<(), Stop> {
         for step in self.closing() {
             let ends_period = self.ends_period(step, end);
             match &step.work {
@@ -260,7 +262,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         (last, end): (Instant, Instant),
         ends_period: bool,
         term: Option<&'a Term>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), Stop> {
         let groups: Vec<AttributesId> = self.groups_of(step.stream, |group| group.window.is_some());
         for group in groups {
             let Some(mut window) = self.group_state(step.stream, group).and_then(|it| it.window.clone()) else {
@@ -290,7 +292,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             match term {
                 Some(term) => {
                     let wanted = Wanted { group, at: last, cause: Cause::Window, base, amount, is_outside_cap: false };
-                    let amount = self.accrue(step, term, wanted)?;
+                    let amount = self.accrue(step, term, &wanted)?;
                     self.emit(step.stream, group, last, amount)?;
                 }
                 None => {
@@ -309,7 +311,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &'a Step<'a>,
         term: &'a Term,
         (last, end): (Instant, Instant),
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), Stop> {
         let Some(minimum) = &term.minimum else { return Ok(()) };
         let over = |group: &Group| group.minimum_window.as_ref().is_some_and(|it| it.place.span.end <= end);
         for group in self.groups_of(step.stream, over) {
@@ -341,7 +343,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 continue;
             }
             let wanted = Wanted { group, at: last, cause: Cause::TopUp, base, amount, is_outside_cap };
-            let amount = self.accrue(step, term, wanted)?;
+            let amount = self.accrue(step, term, &wanted)?;
             self.emit(step.stream, group, last, amount)?;
         }
         self.drop_minima(step, minimum, end);
@@ -371,7 +373,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         term: &'a Term,
         group: AttributesId,
         place: &WindowPlace,
-    ) -> Result<Exact, EngineError> {
+    ) -> Result<Exact, Stop> {
         let later = step.agreement.in_force(place.span.end).and_then(|version| version.term(&term.id));
         let minimum = later.and_then(|term| term.minimum.as_ref());
         let Some((minimum, next)) =
@@ -415,7 +417,7 @@ struct WindowLeaves<'l, 'a, L> {
 }
 
 impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
-    fn leaf(&mut self, leaf: Leaf<'a>) -> Result<Exact, EngineError> {
+    fn leaf(&mut self, leaf: Leaf<'a>) -> Result<Exact, Stop> {
         let sum = self.window.sums.of(leaf.of, self.met.iter().filter(|of| **of == leaf.of).count());
         self.met.push(leaf.of);
         let mut amount = match (leaf.of, self.step.input(leaf.of)) {
@@ -444,7 +446,7 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
         Ok(amount)
     }
 
-    fn fixed(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
+    fn fixed(&mut self, table: &'a Table) -> Result<Exact, Stop> {
         let pro_rata = match &self.step.work {
             Work::Amount(amount) => amount.pro_rata,
             Work::Term(term) => term.pro_rata,
@@ -453,7 +455,7 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
         Ok(&self.factor(table)? * &part_of_window(self.step, &self.window.place, pro_rata))
     }
 
-    fn factor(&mut self, table: &'a Table) -> Result<Exact, EngineError> {
+    fn factor(&mut self, table: &'a Table) -> Result<Exact, Stop> {
         let when = (self.at, Some(self.window.place.ordinal));
         self.engine.number_reached(self.step, (table, self.tiers), (self.group, self.group), when)
     }

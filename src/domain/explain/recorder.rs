@@ -95,10 +95,10 @@ impl Lines for Recorder {
             pass: is_of_pass.then_some(self.pass),
             cause: words(line.cause),
             version: line.version,
-            base: line.base,
-            uncapped: line.uncapped,
-            amount: line.amount,
-            cap: line.cap,
+            base: line.base.clone(),
+            uncapped: line.uncapped.clone(),
+            amount: line.amount.clone(),
+            cap: line.cap.map(|(group, used)| (group, used.clone())),
         };
         self.lines.entry((period, line.contract.clone(), line.term.clone())).or_default().push(accrual);
     }
