@@ -42,6 +42,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     match session.format {
         Format::Json => json(&serde_json::json!({
             "cutoff": report.cutoff, "booked": report.lines, "unresolved": report.unresolved,
+            "unwaived_events": report.unwaived_events,
             "waiting_records": report.waiting_records, "approvals_lost": report.approvals_lost,
             "drafted": report.drafted.iter().map(|(id, _)| id).collect::<Vec<_>>(),
             "unchanged": report.unchanged.iter().map(|head| head.statement_id).collect::<Vec<_>>(),
@@ -79,12 +80,13 @@ fn print(report: &SettleReport) -> anyhow::Result<()> {
         let next = hints::next_step(*id, *status).map(|step| format!("; next: {step}")).unwrap_or_default();
         line(format!("Statement {id} stands as it was drawn up: revision {revision}, {status}{next}."))?;
     }
-    let events: i64 = report.unresolved.iter().map(|usage| usage.events).sum();
+    let events = report.unwaived_events;
     let is_open = |head: &StatementHead| head.status.may_be_drafted_anew();
     if events > 0 && (!report.drafted.is_empty() || report.unchanged.iter().any(is_open)) {
         line(format!(
-            "{events} events are of deployments or products that no register names (`apportion usage unresolved`): \
-             register them with `apportion contracts apply FOLDER` and settle again, or waive them, before the issue."
+            "No register names the deployment or product of {} (`apportion usage unresolved`): \
+             register them with `apportion contracts apply FOLDER` and settle again, or waive them, before the issue.",
+            counted(events, "event")
         ))?;
     }
     for waiting in &report.waiting_records {

@@ -6,7 +6,8 @@ use super::output::{self, counted, json, line};
 use super::{Format, Session, named, stated};
 use apportion::domain::ids::ContractId;
 use apportion::jobs::statements::{
-    Reply, approve, events_since_cutoff, head, issue, read, reply, unresolved_events, unwaived_events, waive,
+    Reply, UnresolvedEvents, approve, events_since_cutoff, head, issue, read, reply, unresolved_events,
+    unwaived_events, waive,
 };
 use apportion::store::books::{StatementFilter, StatementHead, list_statements};
 use apportion::store::statement_statuses::StatusChange;
@@ -149,16 +150,17 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         Command::Show { id } => {
             let mut conn = pool.acquire().await?;
             let record = read(&mut conn, id).await?;
-            let unresolved_events = unresolved_events(&mut conn, &record.head).await?;
+            let unresolved = unresolved_events(&mut conn, &record.head).await?;
             let events_since_cutoff = events_since_cutoff(&mut conn, &record.head).await?;
             match session.format {
                 Format::Json => {
                     let statement = RawValue::from_string(record.document)?;
                     let (head, history) = (&record.head, &record.history);
-                    json(&Shown { head, history, unresolved_events, events_since_cutoff, statement })?;
+                    let UnresolvedEvents { events: unresolved_events, waived: waived_events } = unresolved;
+                    json(&Shown { head, history, unresolved_events, waived_events, events_since_cutoff, statement })?;
                 }
                 Format::Table => {
-                    line(super::statement_text::text(&record.head, &record.statement()?, unresolved_events))?;
+                    line(super::statement_text::text(&record.head, &record.statement()?, unresolved))?;
                     line(changes(&record.history))?;
                     tell_news(events_since_cutoff)?;
                 }
@@ -198,6 +200,7 @@ struct Shown<'a> {
     head: &'a StatementHead,
     history: &'a [StatusChange],
     unresolved_events: i64,
+    waived_events: i64,
     /// Until it is issued.
     events_since_cutoff: Option<i64>,
     statement: Box<RawValue>,

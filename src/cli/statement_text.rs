@@ -6,18 +6,19 @@ use apportion::domain::engine::outcome::WholeInterval;
 use apportion::domain::findings::HeldEvents;
 use apportion::domain::money::{Exact, Rounding};
 use apportion::domain::statement::{DirectionTotal, LineDetail, Statement, StatementLine};
+use apportion::jobs::statements::UnresolvedEvents;
 use apportion::store::books::StatementHead;
 use std::fmt::{self, Write};
 
 /// Writes a statement out. Unrounded amounts show six fractional digits; the JSON has them all.
-pub fn text(row: &StatementHead, statement: &Statement, unresolved_events: i64) -> String {
+pub fn text(row: &StatementHead, statement: &Statement, unresolved: UnresolvedEvents) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
-    let _ = write(&mut out, row, statement, unresolved_events);
+    let _ = write(&mut out, row, statement, unresolved);
     out
 }
 
-fn write(out: &mut String, row: &StatementHead, statement: &Statement, unresolved_events: i64) -> fmt::Result {
+fn write(out: &mut String, row: &StatementHead, statement: &Statement, unresolved: UnresolvedEvents) -> fmt::Result {
     let [a, b] = &statement.parties;
     writeln!(out, "Statement {} (revision {}, {})", row.statement_id, row.revision, row.status)?;
     writeln!(out, "{}: {a} and {b}, {} in {}", statement.title, statement.period, statement.zone)?;
@@ -37,8 +38,10 @@ fn write(out: &mut String, row: &StatementHead, statement: &Statement, unresolve
             write_cap(out, statement, line, detail)?;
         }
     }
-    if unresolved_events > 0 {
-        writeln!(out, "Not in it: {unresolved_events} events of unknown deployments or products.")?;
+    let UnresolvedEvents { events, waived } = unresolved;
+    if events > 0 {
+        let waived = if waived > 0 { format!("; {waived} of them waived") } else { String::new() };
+        writeln!(out, "Not in it: {} of unknown deployments or products{waived}.", counted(events, "event"))?;
     }
     for HeldEvents { contract, product, deployment, events } in &statement.held {
         let events = counted(events, "event");

@@ -248,9 +248,9 @@ pub fn show_unresolved(found: Vec<reports::UnresolvedLine>) -> anyhow::Result<()
     let row = |it: reports::UnresolvedLine| {
         let span = format!("{} to {}", it.first_hour.format("%Y-%m-%d"), it.last_hour.format("%Y-%m-%d"));
         let (deployment, product) = (marked(it.deployment, it.deployment_known), marked(it.product, it.product_known));
-        vec![it.source, deployment, product, thousands(it.events), span]
+        vec![it.source, deployment, product, thousands(it.events), span, it.waived_for.join(", ")]
     };
-    let heading = ["source", "deployment", "product", "events", "days"];
+    let heading = ["source", "deployment", "product", "events", "days", "waived for"];
     Ok(line(table(&heading, &[3], found.into_iter().map(row)))?)
 }
 

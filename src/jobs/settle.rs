@@ -14,6 +14,7 @@ use crate::store::books::{
     load_unresolved_events, lock_contract,
 };
 use crate::store::rollups::UnresolvedUsage;
+use crate::store::waivers::without_waived;
 use crate::store::{StoreError, recording};
 use serde::Serialize;
 use sqlx::{Acquire, PgConnection, PgPool, Postgres};
@@ -43,8 +44,10 @@ pub struct SettleReport {
     pub approvals_lost: Vec<i64>,
     /// The period's statements that say the same as before, or were issued: they stand.
     pub unchanged: Vec<StatementHead>,
-    /// Usage that counts nowhere until a mapping knows it; it blocks the issue of the statements.
+    /// Usage that counts nowhere until a mapping knows it.
     pub unresolved: Vec<UnresolvedUsage>,
+    /// How many of its events the issue of the statements waits for: those that nobody waived.
+    pub unwaived_events: i64,
     /// Records that have no effect yet, each with what it waits for.
     pub waiting_records: Vec<WaitingRecord>,
 }
@@ -156,12 +159,14 @@ pub async fn settle_known<'c>(
     let InputSource { input, unresolved, .. } = source;
     let mut booked = input.books.booked.clone();
     booked.extend(settled.lines.iter().cloned());
+    let waited_for = without_waived(&mut tx, &input.contract, unresolved.clone(), input.span()?.end, cutoff).await?;
+    let unwaived_events = waited_for.iter().map(|usage| usage.events).sum();
     let drawn = statements(&input, &settled, &booked, env!("CARGO_PKG_VERSION"))?;
     let lines = settled.lines;
     let Drafted { statements: drafted, approvals_lost, unchanged } =
         save(&mut tx, request, (&input, &digest), &lines, drawn).await?;
     tx.commit().await?;
-    Ok(SettleReport { cutoff, lines, drafted, approvals_lost, unchanged, unresolved, waiting_records })
+    Ok(SettleReport { cutoff, lines, drafted, approvals_lost, unchanged, unresolved, unwaived_events, waiting_records })
 }
 
 /// A period that goes on is settled where a cutoff within it is asked for: what it comes to so far.

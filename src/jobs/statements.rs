@@ -14,7 +14,7 @@ use crate::store::books::{
 use crate::store::rollups::{UnresolvedUsage, load_unresolved};
 use crate::store::statement_statuses::{StatusChange, append_status, is_maker, load_history};
 use crate::store::usage_reports;
-use crate::store::waivers::{insert_waiver, load_waived};
+use crate::store::waivers::{insert_waiver, without_waived};
 use sqlx::{Acquire, PgConnection, Postgres};
 use std::collections::BTreeMap;
 
@@ -130,12 +130,25 @@ pub async fn read(conn: &mut PgConnection, id: i64) -> Result<StatementRecord, S
     Ok(StatementRecord { head, document, history })
 }
 
-/// How many events up to the period's end no mapping knew when a statement was drawn up.
+/// Events up to a period's end that no mapping knew when its statement was drawn up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnresolvedEvents {
+    pub events: i64,
+    /// Those of them that the statement's issue need not wait for.
+    pub waived: i64,
+}
+
+/// How many events are not in a statement, as no mapping knew them when it was drawn up.
 ///
 /// # Errors
-/// The database's.
-pub async fn unresolved_events(conn: &mut PgConnection, head: &StatementHead) -> Result<i64, StatementError> {
-    Ok(load_unresolved_events(conn, head).await?)
+/// The database's, or a statement that cannot be read.
+pub async fn unresolved_events(
+    conn: &mut PgConnection,
+    head: &StatementHead,
+) -> Result<UnresolvedEvents, StatementError> {
+    let events = load_unresolved_events(&mut *conn, head).await?;
+    let waived = events.saturating_sub(unwaived_events(conn, head).await?);
+    Ok(UnresolvedEvents { events, waived })
 }
 
 /// How far the caps of a contract are used up, as its statements say.
@@ -241,10 +254,8 @@ pub async fn reply<'a, 'c>(
 /// As known then: usage that was mapped since is not in the statement, so it has to be settled again.
 async fn unwaived(conn: &mut PgConnection, statement: &Statement) -> Result<Vec<UnresolvedUsage>, StoreError> {
     let (end, known_at) = (statement.span.end, statement.cutoff);
-    let waived = load_waived(&mut *conn, &statement.contract, end, known_at).await?;
-    let mut unresolved = load_unresolved(conn, end, known_at).await?;
-    unresolved.retain(|usage| !waived.contains(&usage.dimension_id));
-    Ok(unresolved)
+    let unresolved = load_unresolved(&mut *conn, end, known_at).await?;
+    without_waived(conn, &statement.contract, unresolved, end, known_at).await
 }
 
 /// How many events the issue of a statement waits for: they were unresolved when it was drawn up, and nobody waived them.

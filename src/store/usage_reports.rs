@@ -52,6 +52,8 @@ pub struct UnresolvedLine {
     /// Starts of the first and the last hour in which it occurred.
     pub first_hour: DateTime<Utc>,
     pub last_hour: DateTime<Utc>,
+    /// The contracts that need not wait for it: all of it was recorded by when it was waived for them.
+    pub waived_for: Vec<String>,
 }
 
 /// Which line of unresolved usage it is: its source, deployment and product.
@@ -236,7 +238,16 @@ pub async fn unresolved(
         r#"select d.source, d.deployment, d.product,
           exists (select from deployment k where k.deployment_id = d.deployment) as "deployment_known!",
           exists (select from product k where k.product_id = d.product) as "product_known!",
-          sum(r.events)::bigint as "events!", min(r.bucket) as "first_hour!", max(r.bucket) as "last_hour!"
+          sum(r.events)::bigint as "events!", min(r.bucket) as "first_hour!", max(r.bucket) as "last_hour!",
+          array(
+            select c.contract_id from (select distinct contract_id from unresolved_waiver) c
+            where not exists (
+              select from usage_dimension o join usage_rollup n using (dimension_id) join usage_batch b using (batch_id)
+              where (o.source, o.deployment, o.product) = (d.source, d.deployment, d.product) and n.events > 0
+                and not exists (select from unresolved_waiver w where w.contract_id = c.contract_id
+                  and w.dimension_id = o.dimension_id and w.cutoff >= b.recorded_at))
+            order by 1
+          ) as "waived_for!"
         from usage_rollup r join usage_dimension d using (dimension_id)
         where not (exists (select from deployment k where k.deployment_id = d.deployment)
             and exists (select from product k where k.product_id = d.product))

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 ///
 /// # Errors
 /// The database's.
-pub async fn load_waived(
+async fn load_waived(
     conn: &mut PgConnection,
     contract: &ContractId,
     end: Instant,
@@ -33,6 +33,22 @@ pub async fn load_waived(
     .fetch_all(conn)
     .await?;
     Ok(waived.into_iter().collect())
+}
+
+/// What of unresolved usage up to `end` (exclusive), as known at `known_at`, a contract waits for: nobody waived it.
+///
+/// # Errors
+/// The database's.
+pub async fn without_waived(
+    conn: &mut PgConnection,
+    contract: &ContractId,
+    mut unresolved: Vec<UnresolvedUsage>,
+    end: Instant,
+    known_at: Instant,
+) -> Result<Vec<UnresolvedUsage>, StoreError> {
+    let waived = load_waived(conn, contract, end, known_at).await?;
+    unresolved.retain(|usage| !waived.contains(&usage.dimension_id));
+    Ok(unresolved)
 }
 
 /// Records that a contract need not wait for the events of a dimension that are unresolved at `cutoff`.

@@ -10,8 +10,11 @@ use apportion::domain::settlement::{PeriodClosed, SettlementError};
 use apportion::domain::statement::{Statement, StatementStatus};
 use apportion::jobs::contracts::{self, ContractsError};
 use apportion::jobs::settle::SettleError;
-use apportion::jobs::statements::{StatementError, approve, head, issue, read, unwaived_events, waive};
+use apportion::jobs::statements::{
+    StatementError, approve, head, issue, read, unresolved_events, unwaived_events, waive,
+};
 use apportion::store::books::StatementHead;
+use apportion::store::usage_reports as reports;
 use sqlx::PgPool;
 
 const CONTRACT: &str = "microsoft-openai";
@@ -121,6 +124,16 @@ async fn people_approve_and_issue_and_late_news_goes_to_the_next_period() {
     assert_eq!(unwaived().await, 1);
     assert_eq!(waive(pool, id, APPROVER, "test traffic").await.expect("waived").len(), 1);
     assert_eq!(unwaived().await, 0);
+    // What is waived is not asked for again, and every list says so.
+    let again = database.settle(CONTRACT, "2026-05").await;
+    assert_eq!((may.unwaived_events, again.unwaived_events, again.unresolved.len()), (1, 0, 1));
+    let listed = reports::unresolved(pool, None, None).await.expect("a list");
+    assert_eq!(listed.iter().map(|it| it.waived_for.as_slice()).collect::<Vec<_>>(), [[CONTRACT]]);
+    let mut conn = pool.acquire().await.expect("a connection");
+    let approved = head(&mut conn, id).await.expect("a statement");
+    let told = unresolved_events(&mut conn, &approved).await.expect("numbers");
+    assert_eq!((told.events, told.waived), (1, 1));
+    drop(conn);
     issue(pool, id, APPROVER).await.expect("issued");
     let issued = show(pool, id).await.0;
     assert_eq!((issued.status, issued.revision), (StatementStatus::Issued, 1));
@@ -169,6 +182,8 @@ async fn a_waiver_covers_what_there_was_and_nothing_later() {
     };
     database.ingest(&[void("v1", "u1"), void("v2", "u2"), stray("n1", 6), stray("n2", 6)]).await;
     database.record(&[subscriptions("june", "2026-06", 30, "0")]).await;
+    let listed = reports::unresolved(pool, None, None).await.expect("a list");
+    assert_eq!(listed.iter().map(|it| (it.events, it.waived_for.len())).collect::<Vec<_>>(), [(2, 0)]);
     let june = database.settle(CONTRACT, "2026-06").await.drafted[0].0;
     approve(pool, june, APPROVER).await.expect("approved");
     assert!(matches!(issue(pool, june, APPROVER).await, Err(StatementError::Unresolved { events: 2, .. })));

@@ -118,8 +118,8 @@ pub async fn show_statements(pool: &PgPool, drafted: &[(i64, Statement)]) -> any
     for (id, _) in drafted {
         let mut conn = pool.acquire().await?;
         let record = read(&mut conn, *id).await?;
-        let unresolved_events = unresolved_events(&mut conn, &record.head).await?;
-        line(format!("\n{}", statement_text::text(&record.head, &record.statement()?, unresolved_events)))?;
+        let unresolved = unresolved_events(&mut conn, &record.head).await?;
+        line(format!("\n{}", statement_text::text(&record.head, &record.statement()?, unresolved)))?;
     }
     for total in drafted.iter().flat_map(|(_, statement)| statement.totals.iter().map(move |it| (statement, it))) {
         let (statement, it) = total;

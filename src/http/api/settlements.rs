@@ -46,6 +46,8 @@ pub struct Settlement {
     unchanged: Vec<i64>,
     /// Events that count nowhere until a mapping knows them; they block the issue of the statements.
     unresolved_events: i64,
+    /// Those of them that the issue of the statements waits for: nobody waived them.
+    unwaived_events: i64,
     /// How many deductions reduce nothing yet, as what they name is not known.
     waiting_records: usize,
 }
@@ -81,6 +83,7 @@ impl Settlement {
             approvals_lost: report.approvals_lost,
             unchanged: report.unchanged.iter().map(|head| head.statement_id).collect(),
             unresolved_events: report.unresolved.iter().map(|usage| usage.events).sum(),
+            unwaived_events: report.unwaived_events,
             waiting_records: report.waiting_records.len(),
         }
     }

@@ -116,7 +116,7 @@ async fn detail(caller: &Caller, conn: &mut PgConnection, id: i64) -> Result<Res
     }
     let (mut unresolved_events, mut events_since_cutoff) = (None, None);
     if caller.party.is_none() {
-        unresolved_events = Some(statements::unresolved_events(conn, &head).await?);
+        unresolved_events = Some(statements::unresolved_events(conn, &head).await?.events);
         events_since_cutoff = statements::events_since_cutoff(conn, &head).await?;
     }
     let tag = format!("\"{}\"", head.tag());
