@@ -233,6 +233,7 @@ create table usage_rejection (
   payload bytea,
   expires_at timestamptz not null
 );
+create index usage_rejection_position on usage_rejection (position);
 create index usage_rejection_reason on usage_rejection (reason);
 create index usage_rejection_expires_at on usage_rejection (expires_at) where payload is not null;
 

@@ -25,7 +25,9 @@ Examples:
   apportion usage availability --from 2026-05-01 --to 2026-06-01";
 
 const REJECTIONS_EXAMPLES: &str = "\
-A position is topic/partition@offset or file:line. What a source sent wrong it has to send again, mended.
+A position is topic/partition@offset or file:line; a record that was read there again is one, seen several times. \
+What a source sent wrong it has to send again, mended: once an event stands under its source and id, it came in. \
+That is told of events of ours alone.
 
 Examples:
   apportion usage rejections
@@ -145,8 +147,17 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             if found.is_empty() {
                 return Ok(line("No rejections.")?);
             }
-            let row = |it: reports::RejectionLine| vec![instant(it.recorded_at), it.position, it.reason, it.detail];
-            Ok(line(table(&["recorded", "position", "reason", "detail"], &[], found.into_iter().map(row)))?)
+            let row = |it: reports::RejectionLine| {
+                let state = match it.state {
+                    reports::RejectionState::Open => "open",
+                    reports::RejectionState::Retried => "taken in by a retry",
+                    reports::RejectionState::CameIn => "came in",
+                };
+                let (times, state) = (thousands(it.times), state.to_owned());
+                vec![instant(it.recorded_at), it.position, times, state, it.reason, it.detail]
+            };
+            let heading = ["recorded", "position", "times", "state", "reason", "detail"];
+            Ok(line(table(&heading, &[2], found.into_iter().map(row)))?)
         }
         Command::Retry { reason } => {
             let mut writer = Writer::open(pool.clone(), Arc::new(Metrics::new()?)).await?;

@@ -1,13 +1,14 @@
 //! What became of the messages, for people who look: counts by outcome, and lists with reasons. Read-only.
 
 use super::StoreError;
-use super::usage::{Wanted, look_up};
+use super::usage::{Wanted, event_key_secret, look_up};
 use crate::domain::outcome::Counts;
 use crate::domain::period::{Instant, Span};
-use crate::domain::usage::UsageMessage;
+use crate::domain::usage::{UsageMessage, event_key};
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgPool};
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// A name with how many stand under it: a rejection reason, a deployment.
@@ -17,14 +18,31 @@ pub struct NameCount {
     pub count: i64,
 }
 
+/// A rejected record: however often it was read where it stands, it is one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RejectionLine {
+    /// Of the last time that it was rejected.
     pub rejection_id: i64,
     pub recorded_at: DateTime<Utc>,
+    /// How many times it was read, and rejected for the same.
+    pub times: i64,
+    pub state: RejectionState,
     /// Where it stands: topic/partition@offset, file:line, or key and place of a request.
     pub position: String,
     pub reason: String,
     pub detail: String,
+}
+
+/// What became of a rejected record since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectionState {
+    /// It counts nowhere, as far as is known: of an event of ours its source and id tell that, of others nothing does.
+    Open,
+    /// A retry took it in.
+    Retried,
+    /// An event stands under its source and id, or a correction or void that came after it.
+    CameIn,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,7 +171,7 @@ pub async fn events_by_outcome(pool: &PgPool) -> Result<Vec<NameCount>, StoreErr
     .await?)
 }
 
-/// The last rejections, newest first, of those before one where it is named.
+/// The last rejected records, newest first, of those before one where it is named.
 ///
 /// # Errors
 /// The database's.
@@ -163,18 +181,69 @@ pub async fn rejections(
     before: Option<i64>,
     limit: i64,
 ) -> Result<Vec<RejectionLine>, StoreError> {
-    Ok(sqlx::query_as!(
-        RejectionLine,
-        "select r.rejection_id, b.recorded_at, r.position, r.reason, r.detail
+    let rows = sqlx::query!(
+        r#"select r.rejection_id, b.recorded_at, r.position, r.reason, r.detail, same.times as "times!",
+          same.is_retried as "is_retried!", case when r.format = 'cloudevents' then r.payload end as payload
         from usage_rejection r join usage_batch b using (batch_id)
+        cross join lateral (
+          select count(*) as times, max(o.rejection_id) as last_id,
+            bool_or(exists (select from usage_rejection_retry t where t.rejection_id = o.rejection_id)) as is_retried
+          from usage_rejection o
+          where (o.position, o.reason, o.detail, o.format, o.source)
+              = (r.position, r.reason, r.detail, r.format, r.source)
+            -- of one whose payload has expired, its place and fault alone tell that it is the same
+            and (o.payload = r.payload or o.payload is null or r.payload is null)
+        ) same
         where ($1::text is null or r.reason = $1) and ($2::bigint is null or r.rejection_id < $2)
-        order by r.rejection_id desc limit $3",
+          and same.last_id = r.rejection_id
+        order by r.rejection_id desc limit $3"#,
         reason,
         before,
         limit
-    )
-    .fetch_all(pool)
-    .await?)
+    );
+    let rows = rows.fetch_all(pool).await?;
+    let mut conn = pool.acquire().await?;
+    let secret = event_key_secret(&mut conn).await?;
+    let identified = rows.iter().filter_map(|row| Some((row.rejection_id, key(&secret, row.payload.as_deref()?)?)));
+    let came_in = came_in(&mut conn, identified.unzip()).await?;
+    let lines = rows.into_iter().map(|row| {
+        let state = match row.rejection_id {
+            _ if row.is_retried => RejectionState::Retried,
+            id if came_in.contains(&id) => RejectionState::CameIn,
+            _ => RejectionState::Open,
+        };
+        let (rejection_id, recorded_at, times, position) = (row.rejection_id, row.recorded_at, row.times, row.position);
+        RejectionLine { rejection_id, recorded_at, times, state, position, reason: row.reason, detail: row.detail }
+    });
+    Ok(lines.collect())
+}
+
+/// The key of a structured event that is kept, where that has a source and an id.
+fn key(secret: &[u8; 32], payload: &[u8]) -> Option<Uuid> {
+    #[derive(Deserialize)]
+    struct Named {
+        source: String,
+        id: String,
+    }
+    let Named { source, id } = serde_json::from_slice(payload).ok()?;
+    Some(event_key(secret, &source, &id))
+}
+
+/// The rejections under whose key something stands by now.
+async fn came_in(
+    conn: &mut PgConnection,
+    (rejections, keys): (Vec<i64>, Vec<Uuid>),
+) -> Result<BTreeSet<i64>, StoreError> {
+    let found = sqlx::query_scalar!(
+        r#"select w.rejection_id as "rejection_id!"
+        from unnest($1::bigint[], $2::uuid[]) as w (rejection_id, event_key) join usage_rejection r using (rejection_id)
+        where exists (select from usage_event e where e.event_key = w.event_key)
+          -- one that waited was rejected after it had come, as what it names did not fit
+          or exists (select from usage_amendment a where a.amendment_key = w.event_key and a.batch_id > r.batch_id)"#,
+        &rejections,
+        &keys
+    );
+    Ok(found.fetch_all(conn).await?.into_iter().collect())
 }
 
 /// The last conflicts, newest first, of those before one where it is named.

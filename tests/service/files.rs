@@ -5,6 +5,7 @@ use apportion::domain::outcome::Counts;
 use apportion::ingest::file::{FileError, FileReader, Layout, Progress, ingest_file};
 use apportion::ingest::writer::Writer;
 use apportion::sources::{ALL_OTHERS, Format, Reader};
+use apportion::store::usage_reports::{RejectionState, rejections};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
@@ -391,5 +392,38 @@ async fn a_record_without_an_id_is_given_one_beside_its_fields() {
     let bare = r#"{"usage":{"inputTokens":7,"outputTokens":2,"totalTokens":9}}"#;
     assert_eq!(files.counts("b.jsonl", bare.as_bytes(), &how).await.rejected, 1);
     assert_eq!(files.last_rejection().await.2, "id: missing; neither the record nor its carrier says");
+    files.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_record_is_listed_once_with_what_became_of_it() {
+    let mut files = Files::new().await;
+    let how = FileReader::default();
+    let (right, void_of_it) = (event("e2", 1, 1), void("v1", "e2"));
+    let wrong = right.replace("\"requests\":1", "\"requests\":-1");
+    let wrong_void = void_of_it.replace("\"voids\"", "\"void\"");
+    let text = format!("{}\n{wrong}\n{wrong_void}\nno json\n", event("e1", 1, 1));
+    for _ in 0..2 {
+        files.counts("a.jsonl", text.as_bytes(), &how).await;
+    }
+    let other = text.replace("no json", "no JSON!");
+    files.counts("a.jsonl", other.as_bytes(), &how).await;
+    let listed = async |files: &Files| -> Vec<(String, i64, RejectionState)> {
+        let found = rejections(&files.database.pool, None, None, 10).await.expect("a list");
+        found.into_iter().map(|it| (it.position, it.times, it.state)).collect()
+    };
+    let all = |state| {
+        let known = [("a.jsonl:4", 1, RejectionState::Open), ("a.jsonl:3", 3, state), ("a.jsonl:2", 3, state)];
+        [known.as_slice(), &[("a.jsonl:4", 2, RejectionState::Open)]].concat()
+    };
+    let owned = |rows: Vec<(&str, i64, RejectionState)>| -> Vec<_> {
+        rows.into_iter().map(|(position, times, state)| (position.to_owned(), times, state)).collect()
+    };
+    assert_eq!(listed(&files).await, owned(all(RejectionState::Open)));
+    // Sent again, mended, they came in.
+    files.counts("b.jsonl", format!("{right}\n{void_of_it}\n").as_bytes(), &how).await;
+    assert_eq!(listed(&files).await, owned(all(RejectionState::CameIn)));
+    let page = rejections(&files.database.pool, None, Some(4), 10).await.expect("a list");
+    assert!(page.is_empty(), "a record is on the page of its last rejection alone: {page:?}");
     files.drop_it().await;
 }

@@ -140,7 +140,7 @@ async fn every_other_list_goes_on_after_the_last_item_of_its_page() {
         let conflict = usage(name, "2026-05-03T06:00:00Z", name, "gpt-5.5");
         send(&api, &key, vec![conflict]).await;
         let headers = [bearer(&key), "content-type: application/cloudevents+json".to_owned()];
-        assert_eq!(api.send("POST", "/api/v1/events", &headers, "{}").await.status, 422);
+        assert_eq!(api.send("POST", "/api/v1/events", &headers, &format!("{{\"id\":\"{name}\"}}")).await.status, 422);
     }
     for (list, unique, count) in [
         ("statements", "statement_id", 4),
