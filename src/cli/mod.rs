@@ -401,6 +401,7 @@ fn settle_status(error: &SettleError) -> u8 {
         | SettleError::Approved { .. }
         | SettleError::CutoffBeforeLast { .. }
         | SettleError::CutoffInFuture { .. }
+        | SettleError::NotLoadedYet { .. }
         | SettleError::Settlement(_) => 3,
         SettleError::Contracts(error) => contracts_status(error),
         SettleError::Document(_) | SettleError::Store(_) => 1,

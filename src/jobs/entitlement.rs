@@ -2,14 +2,14 @@
 
 use super::contracts::load;
 use super::settle::SettleError;
-use super::settlement_input::InputSource;
+use super::settlement_input::{InputSource, find_known};
 use crate::domain::calendar::Period;
 use crate::domain::contract::Contract;
 use crate::domain::engine::owed::Run;
 use crate::domain::engine::stretches::Grain;
 use crate::domain::ids::{ContractId, TermId};
 use crate::domain::period::Instant;
-use crate::domain::settlement::{Books, find_contract};
+use crate::domain::settlement::Books;
 use crate::domain::simulate::answer::Entitled;
 use crate::domain::simulate::run::terms;
 use crate::store::books::load_books;
@@ -68,7 +68,7 @@ pub async fn entitlement_as_known(
     grain: Grain,
 ) -> Result<Entitlement, SettleError> {
     let known = load(&mut *conn, known_at).await?;
-    let stated = find_contract(&known.contracts, contract)?.clone();
+    let stated = find_known(&mut *conn, &known.contracts, contract, known_at).await?.clone();
     let books = books_before(&stated, books_begin, through);
     let mut source = InputSource::load_beside(&mut *conn, known, (contract, through), known_at, books).await?;
     let run: Run = source.settle(conn, grain).await?.run;

@@ -69,6 +69,8 @@ pub enum SettleError {
         "cutoff {cutoff} lies before {last}, as known at which this contract was settled; what was learnt between would be taken back"
     )]
     CutoffBeforeLast { cutoff: Instant, last: Instant },
+    #[error("contract {contract} was not loaded yet at {known_at}; it was first recorded at {first}")]
+    NotLoadedYet { contract: ContractId, known_at: Instant, first: Instant },
     #[error("period {period} has not ended yet: it ends at {end}")]
     PeriodNotEnded { period: Period, end: Instant },
     #[error(
@@ -102,6 +104,7 @@ impl SettleError {
             Self::Settlement(SettlementError::Engine(error)) => error.is_waiting(),
             Self::CutoffBeforeLast { .. }
             | Self::CutoffInFuture { .. }
+            | Self::NotLoadedYet { .. }
             | Self::Settlement(
                 SettlementError::BeforeBooks { .. }
                 | SettlementError::UnknownContract { .. }

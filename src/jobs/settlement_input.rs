@@ -4,6 +4,8 @@ use super::contracts::{Known, load};
 use super::held::{Holdings, facts};
 use super::settle::{SettleError, WaitingRecord};
 use crate::domain::calendar::Period;
+use crate::domain::contract::Contract;
+use crate::domain::engine::EngineError;
 use crate::domain::engine::feed::Sum;
 use crate::domain::engine::owed::drawn_on;
 use crate::domain::engine::stretches::{Grain, Stretches};
@@ -17,7 +19,7 @@ use crate::domain::settlement::{
 use crate::domain::usage::{UsageContent, UsageEvent};
 use crate::store::StoreError;
 use crate::store::books::load_books;
-use crate::store::contracts::load_rates;
+use crate::store::contracts::{first_recorded, load_rates};
 use crate::store::records::load_records;
 use crate::store::rollups::{UnresolvedUsage, load_unresolved};
 use crate::store::span_sums::load_span_sums;
@@ -25,6 +27,22 @@ use crate::store::usage_events::{load_events, load_interval_events, load_named_e
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// A contract as known at an instant; of one that was loaded later it is told when.
+pub(super) async fn find_known<'k>(
+    conn: &mut PgConnection,
+    contracts: &'k [Contract],
+    id: &ContractId,
+    known_at: Instant,
+) -> Result<&'k Contract, SettleError> {
+    match find_contract(contracts, id) {
+        Ok(contract) => Ok(contract),
+        Err(unknown) => match first_recorded(conn, id).await? {
+            Some(first) => Err(SettleError::NotLoadedYet { contract: id.clone(), known_at, first }),
+            None => Err(unknown.into()),
+        },
+    }
+}
 
 /// What a settlement is decided from, and what of it counts nowhere yet.
 pub(super) struct InputSource {
@@ -56,7 +74,7 @@ impl InputSource {
         cutoff: Instant,
         books: Books,
     ) -> Result<Self, SettleError> {
-        let contract = find_contract(&contracts, id)?;
+        let contract = find_known(&mut *conn, &contracts, id, cutoff).await?;
         let end = period.span(contract.head.zone).end;
         check_period(contract, period, &books)?;
         let contracts = drawn_on(&contracts, id);

@@ -33,6 +33,16 @@ fn per_units(stored: i64) -> Result<NonZeroU64, std::num::TryFromIntError> {
     NonZeroU64::try_from(u64::try_from(stored)?)
 }
 
+/// When the first version of a contract was recorded; none where none is.
+///
+/// # Errors
+/// The database's.
+pub async fn first_recorded(conn: &mut PgConnection, contract: &ContractId) -> Result<Option<Instant>, StoreError> {
+    let first =
+        sqlx::query_scalar!("select min(recorded_at) from contract_version where contract_id = $1", contract.as_str());
+    Ok(first.fetch_one(conn).await?)
+}
+
 /// The register as known at an instant.
 ///
 /// # Errors

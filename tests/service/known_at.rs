@@ -3,6 +3,8 @@
 use crate::books::*;
 use crate::support::{TestDatabase, correction, void};
 use apportion::domain::period::Instant;
+use apportion::jobs::entitlement::entitlement;
+use apportion::jobs::settle::SettleError;
 use apportion::jobs::statements::{approve, issue};
 use std::path::Path;
 
@@ -151,5 +153,28 @@ async fn what_a_period_comes_to_so_far_cannot_be_issued() {
     let close = "insert into period_close select contract_id, period, period_start, now(), 'nobody' from settlement";
     let error = sqlx::raw_sql(close).execute(&database.pool).await.expect_err("refused").to_string();
     assert!(error.contains("never settled as known at its end"), "{error}");
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_that_was_loaded_later_is_told_from_one_that_never_was() {
+    let database = TestDatabase::empty().await;
+    let before = database.watermark().await;
+    database.apply(&shipped()).await;
+    let ask = async |contract: &str| {
+        let (contract, period) = (contract.into(), "2026-05".parse().expect("a period"));
+        entitlement(&database.pool, &contract, period, Some(before)).await.expect_err("refused")
+    };
+    let stored = sqlx::query_scalar("select min(recorded_at) from contract_version where contract_id = $1");
+    let stored: Instant = stored.bind(CONTRACT).fetch_one(&database.pool).await.expect("an instant");
+    match ask(CONTRACT).await {
+        SettleError::NotLoadedYet { known_at, first, .. } => assert_eq!((known_at, first), (before, stored)),
+        other => panic!("{other}"),
+    }
+    assert!(ask("no-such").await.to_string().contains("no contract \"no-such\" is loaded"));
+    match database.try_settle(CONTRACT, "2026-05", Some(before)).await {
+        Err(SettleError::NotLoadedYet { .. }) => {}
+        other => panic!("{other:?}"),
+    }
     database.drop_it().await;
 }

@@ -115,7 +115,9 @@ impl From<SettleError> for Failure {
             SettleError::Settlement(SettlementError::OutOfOrder { .. }) | SettleError::CutoffBeforeLast { .. } => {
                 Self::Code("out_of_order", message)
             }
-            SettleError::Settlement(SettlementError::UnknownContract { .. }) => Self::Code("unknown_contract", message),
+            SettleError::Settlement(SettlementError::UnknownContract { .. }) | SettleError::NotLoadedYet { .. } => {
+                Self::Code("unknown_contract", message)
+            }
             _ => Self::Code("refused_by_the_service", message),
         }
     }
@@ -125,7 +127,8 @@ impl From<SettleError> for Failure {
 fn is_not_agreed(error: &SettleError) -> bool {
     matches!(
         error,
-        SettleError::Settlement(SettlementError::UnknownContract { .. } | SettlementError::BeforeContract { .. })
+        SettleError::NotLoadedYet { .. }
+            | SettleError::Settlement(SettlementError::UnknownContract { .. } | SettlementError::BeforeContract { .. })
     )
 }
 
