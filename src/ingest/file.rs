@@ -64,8 +64,13 @@ pub struct FileReader {
 pub enum FileError {
     #[error("{}{}: {source}", path.display(), after(*place))]
     Read { path: PathBuf, place: u64, source: io::Error },
-    #[error("{}: {source}", path.display())]
-    Columns { path: PathBuf, source: WrongColumns },
+    #[error("{}{}: {source}", path.display(), line.map(|line| format!(":{line}")).unwrap_or_default())]
+    Columns {
+        path: PathBuf,
+        /// Where the header stands, of a table that has lines.
+        line: Option<u64>,
+        source: WrongColumns,
+    },
     #[error("{}{}: {source}", path.display(), after(*place))]
     Store { path: PathBuf, place: u64, source: StoreError },
 }
@@ -105,7 +110,8 @@ pub async fn ingest_file(
     let not_stored = |place, source| FileError::Store { path: path.to_owned(), place, source };
     let mut opened = Opened::new(path, how).map_err(|error| match error {
         OpenError::Read(source) => not_read(0, source),
-        OpenError::Columns(source) => FileError::Columns { path: path.to_owned(), source },
+        OpenError::Header { line, source } => FileError::Columns { path: path.to_owned(), line: Some(line), source },
+        OpenError::Columns(source) => FileError::Columns { path: path.to_owned(), line: None, source },
     })?;
     progress.bytes_total = opened.bytes_total;
     if let Some(digest) = &opened.digest {

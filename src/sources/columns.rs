@@ -22,6 +22,8 @@ pub enum WrongColumns {
     Twice { column: String },
     #[error("no column of {format}; its columns are {}", known.join(", "))]
     None { format: Format, known: Vec<String> },
+    #[error("no column {}, without which {format} has no record", missing.join(", nor "))]
+    Missing { missing: Vec<&'static str>, format: Format },
     #[error("columns are skipped of a table, and this file is none; leave out --skip-column, or write --layout csv")]
     NoTable,
 }
@@ -68,7 +70,7 @@ impl Columns {
     /// Finds the fields of a reader's format; columns that are named as skipped are not read.
     ///
     /// # Errors
-    /// A column that is no field of the format, or two that are one; none at all.
+    /// A column that is no field of the format, or two that are one; none at all, or none that each record needs.
     pub fn find(reader: &Reader, header: &[&str], skipped: &[String]) -> Result<Self, WrongColumns> {
         let format = reader.format;
         let fields = fields(reader);
@@ -87,6 +89,10 @@ impl Columns {
         }
         if members.is_empty() {
             return Err(WrongColumns::None { format, known: known() });
+        }
+        let missing = missing(format, &members);
+        if !missing.is_empty() {
+            return Err(WrongColumns::Missing { missing, format });
         }
         Ok(Self { format, count: header.len(), members })
     }
@@ -157,6 +163,33 @@ fn collect(fields: &mut Vec<Field>, path: &[Cow<'static, str>], keep: &'static K
         Keep::Flag => fields.push(leaf(path.to_vec(), true)),
         Keep::List(_) | Keep::Attributes(_) | Keep::Packed => (),
     }
+}
+
+/// The columns without which every row would be rejected. Which fields another source needs depends on the record.
+fn missing(format: Format, members: &Members) -> Vec<&'static str> {
+    if format != Format::CloudEvents {
+        return Vec::new();
+    }
+    let of_all: [(&[&str], &str); 2] = [(&["id"], "id"), (&["source"], "source")];
+    let of_usage: [(&[&str], &str); 4] = [
+        (&["time"], "time"),
+        (&["data", "deployment"], "deployment"),
+        (&["data", "product"], "product"),
+        (&["data", "quantities"], "of a meter, such as input_tokens"),
+    ];
+    // Rows that say their type may all be corrections and voids.
+    let of_usage = of_usage.iter().filter(|_| !has(members, &["type"]));
+    of_all.iter().chain(of_usage).filter(|(path, _)| !has(members, path)).map(|(_, name)| *name).collect()
+}
+
+/// Whether a column stands at a path, or below it.
+fn has(members: &Members, path: &[&str]) -> bool {
+    let Some((first, rest)) = path.split_first() else { return true };
+    members.iter().any(|(name, member)| match member {
+        _ if name != first => false,
+        Member::Cell { .. } => rest.is_empty(),
+        Member::Object(inner) => has(inner, rest),
+    })
 }
 
 /// Puts a column at its path; false where one stands there already.
@@ -298,10 +331,31 @@ mod tests {
     }
 
     #[test]
+    fn a_table_without_a_column_that_each_row_needs_is_refused() {
+        let whole = ["id", "source", "time", "deployment", "product", "requests"];
+        let find = |header: &[&str]| {
+            Columns::find(&Reader::default(), header, &[]).map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!(find(&whole), Ok(()));
+        for (column, told) in whole.iter().zip(["id", "source", "time", "deployment", "product", "of a meter, such as"])
+        {
+            let header: Vec<&str> = whole.iter().copied().filter(|it| it != column).collect();
+            let refused = find(&header);
+            let told = format!("no column {told}");
+            assert!(refused.as_ref().is_err_and(|error| error.starts_with(&told)), "{refused:?}");
+            // What says its type may be a void, which has no deployment.
+            let typed = [header.as_slice(), &["type", "voids"]].concat();
+            assert_eq!(find(&typed).is_ok(), !["id", "source"].contains(column), "{column}");
+        }
+        let both = "no column time, nor product, without which cloudevents has no record";
+        assert_eq!(find(&["id", "source", "deployment", "requests"]), Err(both.to_owned()));
+    }
+
+    #[test]
     fn a_row_that_does_not_fit_its_header_is_rejected() {
-        let columns = columns(&Reader::default(), &["id", "source"]);
+        let columns = columns(&Reader::default(), &["type", "id", "source"]);
         for (row, detail) in
-            [([b"1".as_slice()].as_slice(), "1 cells; the header names 2"), (&[b"1", b"\xff"], "must be UTF-8")]
+            [([b"1".as_slice()].as_slice(), "1 cells; the header names 3"), (&[b"1", b"\xff", b"1"], "must be UTF-8")]
         {
             let read = Reader::default().read_row(&columns, row);
             let [Decoded::Rejected(rejection)] = read.as_slice() else { panic!("{read:?}") };

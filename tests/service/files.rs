@@ -329,7 +329,10 @@ async fn rows_that_are_giant_or_do_not_fit_are_rejected_where_they_stand() {
     let counts = files.counts("b.csv", open.as_bytes(), &how).await;
     assert_eq!((counts.duplicate, counts.rejected), (1, 1));
     assert_eq!(files.last_rejection().await.1, "message_too_large");
-    // Tables without a header that is one.
+    // Tables without a header that is one, or without a column that each row needs.
+    let cut = table.replacen("deployment", "country", 1);
+    let told = files.error("cut.csv", cut.as_bytes(), &how).await;
+    assert!(told.ends_with("cut.csv:1: no column deployment, without which cloudevents has no record"), "{told}");
     assert!(files.error("c.csv", b"", &how).await.contains("the first row of CSV names the columns"));
     assert!(files.error("d.csv", giant.as_bytes(), &how).await.contains("too long to be one"));
     let told = files.error("e.csv", b"id;source\n", &how).await;

@@ -26,7 +26,8 @@ impl<R: BufRead + Send> CsvRows<R> {
         let header = rows.cells().ok_or_else(|| unusable("the header is too long to be one"))?;
         let header: Result<Vec<&str>, _> = header.into_iter().map(std::str::from_utf8).collect();
         let header = header.map_err(|_| unusable("the header must be UTF-8"))?;
-        let columns = Columns::find(&how.reader, &header, &how.skipped_columns)?;
+        let columns = Columns::find(&how.reader, &header, &how.skipped_columns);
+        let columns = columns.map_err(|source| OpenError::Header { line: rows.line(), source })?;
         Ok(Self { rows, columns })
     }
 }

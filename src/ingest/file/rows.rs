@@ -35,6 +35,8 @@ pub(super) trait Rows: Send {
 pub(super) enum OpenError {
     #[error(transparent)]
     Read(#[from] io::Error),
+    #[error("line {line}: {source}")]
+    Header { line: u64, source: WrongColumns },
     #[error(transparent)]
     Columns(#[from] WrongColumns),
 }
