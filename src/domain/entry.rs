@@ -83,6 +83,11 @@ impl NewEntry {
     /// # Errors
     /// What is missing, unknown or wrong in it.
     pub fn from_json(text: &str) -> Result<Self, EntryError> {
+        Self::read(text, &["correction", "void", "usage"])
+    }
+
+    /// Reads one JSON object; beside records there are other kinds.
+    fn read(text: &str, other_kinds: &[&'static str]) -> Result<Self, EntryError> {
         let all = Fields::parse(text)?;
         let (id, kind) = (EventId::of_fields(&all)?, all.required("kind", TEXT)?);
         let stated = all.instant("recorded_at")?;
@@ -100,7 +105,15 @@ impl NewEntry {
                 fields.refuse_others(&["kind", "voids"])?;
                 (What::Void { target: target("voids", &fields)? }, Fields::default())
             }
-            _ => (read_what(&kind, &fields)?, fields),
+            _ => {
+                let what = read_what(&kind, &fields).map_err(|error| match error {
+                    EntryError::Record(RecordError::Kind { kind, known }) => {
+                        RecordError::Kind { kind, known: [&known, other_kinds].concat() }.into()
+                    }
+                    error => error,
+                });
+                (what?, fields)
+            }
         };
         let quantities = read_quantities(&fields)?;
         let has_negative_quantity = quantities.is_some_and(|it| it.values().any(Decimal::is_sign_negative));
@@ -112,7 +125,7 @@ impl NewEntry {
     /// # Errors
     /// What is missing, unknown or wrong in it, or what comes another way.
     pub fn storable(text: &str) -> Result<Self, EntryError> {
-        let entry = Self::from_json(text)?;
+        let entry = Self::read(text, &["correction", "void"])?;
         match entry.what {
             _ if entry.stated.is_some() => Err(EntryError::RecordedAt),
             What::Usage(_) => Err(EntryError::Usage),

@@ -266,6 +266,8 @@ pub enum RecordError {
     Nul,
     #[error("{}", without_line(.0))]
     Json(serde_json::Error),
+    #[error("no kind \"{kind}\"; there is {}", known.join(", "))]
+    Kind { kind: String, known: Vec<&'static str> },
     #[error("\"{field}\" has to be {form}")]
     WrongType { field: &'static str, form: &'static str },
     #[error("\"{field}\" has to be {form}: {problem}")]

@@ -67,11 +67,11 @@ pub fn read_content(kind: &str, fields: &Fields) -> Result<RecordContent, Record
             own(&["contract", "right", "event", "decision", "reason"], false)?;
             read_decision(fields).map(RecordContent::Decision)
         }
-        _ => Err(RecordError::WrongType { field: "kind", form: KINDS }),
+        _ => Err(RecordError::Kind { kind: kind.to_owned(), known: KINDS.to_vec() }),
     }
 }
 
-const KINDS: &str = "\"figure\", \"deduction\", \"receipt\", \"billing\", \"fact\" or \"decision\"";
+const KINDS: [&str; 6] = ["figure", "deduction", "receipt", "billing", "fact", "decision"];
 
 fn date(field: &'static str, fields: &Fields) -> Result<Option<NaiveDate>, RecordError> {
     let form = "a date in quotes, such as \"2026-05-31\"";

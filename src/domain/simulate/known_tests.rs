@@ -3,6 +3,7 @@
 use super::Scenario;
 use super::known::{Known, known_at};
 use crate::domain::contract::folder::SourceFile;
+use crate::domain::entry::NewEntry;
 use crate::domain::period::parse_instant;
 use crate::domain::record::RecordContent;
 use crate::domain::usage::Meter;
@@ -330,6 +331,11 @@ fn what_is_wrong_is_named_with_its_place() {
         assert!(error.contains(expect), "{error}");
     };
     check("records.jsonl", "\n{\"kind\":\"usage\"}", "records.jsonl:2: missing field \"source\"");
+    let kind = r#"{"kind":"figur","source":"s","id":"i"}"#;
+    let records = "no kind \"figur\"; there is figure, deduction, receipt, billing, fact, decision, correction, void";
+    check("a.jsonl", kind, &format!("{records}, usage"));
+    // Usage comes another way where records are stored.
+    assert_eq!(NewEntry::storable(kind).map(|_| ()).map_err(|error| error.to_string()), Err(records.to_owned()));
     let event = usage("e", "01-10", "01-10", "1");
     check("a.jsonl", &event.replace("deployment", "place"), "a.jsonl:1: unknown field \"place\"");
     check("a.jsonl", &event.replace("requests", "calls"), "unknown meter \"calls\"");
