@@ -94,6 +94,10 @@ pub enum FolderError {
     NoFact { path: String, line: usize, id: EventId, kind: &'static str },
     #[error("{path}:{line}: record {id} stands twice; give each an id of its own")]
     RepeatedFact { path: String, line: usize, id: EventId },
+    #[error(
+        "no file registers a party, cloud, product or deployment; add the register.md that does, or name its folder beside this one (`--with FOLDER` of `apportion simulate`)"
+    )]
+    NoRegister,
     #[error("{path}: contract \"{contract}\" has no version")]
     NoVersion { path: String, contract: ContractId },
     #[error("{at}: no term or right \"{name}\" of \"{contract}\"{}", there_is(.known))]
@@ -167,6 +171,9 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
     let mut errors: Vec<FolderError> = wrong.chain(astray).map(FolderError::from).collect();
     let (contracts, versions, examples) = read_contracts(&documents, &register, &mut errors);
     let prices = gather_prices(books, &register, &mut errors);
+    if !errors.is_empty() && register == Register::default() {
+        errors.insert(0, FolderError::NoRegister);
+    }
     FolderErrors::refuse(errors)?;
     check(&contracts).map_err(|error| FolderErrors(vec![located(error, &documents)]))?;
     check_examples(&examples, &contracts)?;
