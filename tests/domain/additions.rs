@@ -115,12 +115,21 @@ fn what_is_loaded_never_changes() {
     let contract = || "microsoft-openai".into();
     let shipped = shipped_files();
     let words = with(shipped_files(), "microsoft-openai/2.md", "That the share", "That this share");
-    assert_eq!(refused(&shipped, &words), AdditionError::ChangedVersion { contract: contract(), number: 2 });
+    let at = |file: &str, words: &str| {
+        let text = &shipped.iter().find(|it| it.path == file).expect("a file").text;
+        format!("{file}:{}", 1 + text.lines().take_while(|line| !line.contains(words)).count())
+    };
+    let place = at("microsoft-openai/2.md", "That the share");
+    let expected = AdditionError::ChangedVersion { at: place, contract: contract(), number: 2 };
+    assert_eq!(refused(&shipped, &words), expected);
     let dearer = with(shipped_files(), "prices.csv", ",5,1000000,", ",6,1000000,");
-    assert_eq!(refused(&shipped, &dearer), AdditionError::ChangedPrice { id: "gpt-5.5-in".to_owned() });
+    let expected = AdditionError::ChangedPrice { at: at("prices.csv", "gpt-5.5-in,"), id: "gpt-5.5-in".to_owned() };
+    assert_eq!(refused(&shipped, &dearer), expected);
     // The first version that takes its share of Revenue.
     let base = with(shipped_files(), CONTRACT, "[\"refund\", \"tax\"]", "[\"refund\"]");
-    assert_eq!(refused(&shipped, &base), AdditionError::ChangedDefinition { contract: contract(), number: 1 });
+    let place = at(CONTRACT, "[\"refund\", \"tax\"]");
+    let expected = AdditionError::ChangedDefinition { at: place, contract: contract(), number: 1 };
+    assert_eq!(refused(&shipped, &base), expected);
     let head = with(shipped_files(), CONTRACT, "rounding = \"half_up\"", "rounding = \"half_even\"");
     assert_eq!(refused(&shipped, &head), AdditionError::ChangedHead { contract: contract() });
 }

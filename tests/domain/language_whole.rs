@@ -97,7 +97,7 @@ fn loaded_versions_do_not_change() {
     };
     refuse(
         read(&base.replace("seller", "operator"), &[(1, chain.clone())]),
-        "a definition that version 1 of chain uses has changed; state the new one in a new version's file",
+        "chain.md:12: a definition that version 1 of chain uses has changed; state the new one in a new version's file",
     );
     refuse(
         read(base, &[(1, chain.clone()), (2, format!("recorded_at = 2026-05-02T00:00:00Z\n{chain}"))]),

@@ -45,16 +45,16 @@ pub struct Overridden {
 /// What a folder would change of what is loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdditionError {
-    #[error("price \"{id}\" is loaded with other content; a changed price is a new row with a new id and a from")]
-    ChangedPrice { id: String },
-    #[error("version {number} of {contract} is loaded with other words; write the change as a new version")]
-    ChangedVersion { contract: ContractId, number: u32 },
+    #[error("{at}: price \"{id}\" is loaded with other content; a changed price is a new row with a new id and a from")]
+    ChangedPrice { at: String, id: String },
+    #[error("{at}: version {number} of {contract} is loaded with other words; write the change as a new version")]
+    ChangedVersion { at: String, contract: ContractId, number: u32 },
     #[error("{contract} has version {loaded} loaded; a version that is new has a higher number than {number}")]
     NumberTooLow { contract: ContractId, number: u32, loaded: u32 },
     #[error(
-        "a definition that version {number} of {contract} uses has changed; state the new one in a new version's file"
+        "{at}: a definition that version {number} of {contract} uses has changed; state the new one in a new version's file"
     )]
-    ChangedDefinition { contract: ContractId, number: u32 },
+    ChangedDefinition { at: String, contract: ContractId, number: u32 },
     #[error(
         "version {number} of {contract} gives its recorded_at; loading stamps it, and only a history that is imported as a whole gives it"
     )]
@@ -78,7 +78,7 @@ pub fn additions(folder: &Folder, loaded: Loaded<'_>) -> Result<Additions, Addit
     let rates = new_rates(&folder.rates, loaded.rates);
     let versions = new_versions(folder, loaded.documents)?;
     let overridden = overridden(&loaded.contracts, &versions);
-    check_together(folder, loaded.contracts)?;
+    check_together(folder, loaded.contracts, loaded.documents)?;
     Ok(Additions { prices, rates, versions, overridden })
 }
 
@@ -101,7 +101,10 @@ fn new_prices(folder: &Folder, loaded: &[Price]) -> Result<Vec<Price>, AdditionE
     let mut new = Vec::new();
     for price in &folder.prices {
         match loaded.iter().find(|known| known.id == price.id) {
-            Some(known) if known != price => return Err(AdditionError::ChangedPrice { id: price.id.clone() }),
+            Some(known) if known != price => {
+                let (at, id) = (folder.place_of_price(&price.id), price.id.clone());
+                return Err(AdditionError::ChangedPrice { at, id });
+            }
             Some(_) => {}
             None => new.push(price.clone()),
         }
@@ -122,10 +125,9 @@ fn new_versions(folder: &Folder, stored: &[VersionDocument]) -> Result<Vec<NewVe
         let known = stored.iter().find(|it| (&it.contract, it.number) == (&version.contract, version.number));
         match known {
             Some(known) if known.document != version.document => {
-                return Err(AdditionError::ChangedVersion {
-                    contract: version.contract.clone(),
-                    number: version.number,
-                });
+                let at = folder.place_of_change(&known.document, &version.document);
+                let (contract, number) = (version.contract.clone(), version.number);
+                return Err(AdditionError::ChangedVersion { at, contract, number });
             }
             // The definitions stay as they stood when the version was loaded.
             Some(_) => {}
@@ -154,7 +156,7 @@ fn new_versions(folder: &Folder, stored: &[VersionDocument]) -> Result<Vec<NewVe
 }
 
 /// Checks the folder's contracts beside those that are loaded and not in it.
-fn check_together(folder: &Folder, known: Vec<Contract>) -> Result<(), AdditionError> {
+fn check_together(folder: &Folder, known: Vec<Contract>, documents: &[VersionDocument]) -> Result<(), AdditionError> {
     let mut all = folder.contracts.clone();
     for loaded in known {
         let Some(stated) = all.iter_mut().find(|it| it.head.id == loaded.head.id) else {
@@ -172,7 +174,12 @@ fn check_together(folder: &Folder, known: Vec<Contract>) -> Result<(), AdditionE
         let differs = |known: &&Version| stated.versions.iter().any(|it| it.number == known.number && it != *known);
         if let Some(version) = loaded.versions.iter().find(differs) {
             let (contract, number) = (loaded.head.id.clone(), version.number);
-            return Err(AdditionError::ChangedDefinition { contract, number });
+            let definitions = |all: &[VersionDocument]| {
+                let of_it = all.iter().find(|it| (&it.contract, it.number) == (&contract, number));
+                of_it.map(|it| it.definitions.clone()).unwrap_or_default()
+            };
+            let at = folder.place_of_change(&definitions(documents), &definitions(&folder.versions));
+            return Err(AdditionError::ChangedDefinition { at, contract, number });
         }
         let missing = loaded.versions.into_iter().filter(|it| stated.versions.iter().all(|v| v.number != it.number));
         let missing: Vec<_> = missing.collect();

@@ -38,8 +38,28 @@ pub struct Folder {
     pub examples: Vec<VersionExamples>,
     /// The facts that stand beside the agreements.
     pub facts: Vec<Record>,
+    /// The files that it was read of.
+    pub files: Vec<SourceFile>,
     /// Rights that contradict each other: reported, not refused, as the agreements may say so.
     pub conflicts: Vec<PlacedConflict>,
+}
+
+impl Folder {
+    /// The file and line of a price.
+    pub fn place_of_price(&self, id: &str) -> String {
+        let books = self.files.iter().filter(|file| file.path.ends_with(".csv"));
+        let mut places = books.map(|book| (&book.path, line_of_price(&book.text, id)));
+        // The header stands in line 1.
+        let found = places.find(|(_, line)| *line > 1);
+        found.map(|(path, line)| format!("{path}:{line}")).unwrap_or_default()
+    }
+
+    /// The file with a text, and its first line that is another than it was before.
+    pub fn place_of_change(&self, before: &str, now: &str) -> String {
+        let same = before.lines().zip(now.lines()).take_while(|(before, now)| before == now).count();
+        let file = self.files.iter().find(|file| file.text == now);
+        file.map(|file| format!("{}:{}", file.path, same.saturating_add(1))).unwrap_or_default()
+    }
 }
 
 /// A conflict of rights, with the place of each.
@@ -181,7 +201,8 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
     let known: Vec<Fact> = facts.iter().filter_map(fact).cloned().collect();
     let conflicts = conflicts(&contracts, &register, &known);
     let conflicts = conflicts.into_iter().map(|conflict| placed(conflict, &documents)).collect();
-    Ok(Folder { register, prices, rates, contracts, versions, examples, facts, conflicts })
+    let files = files.to_vec();
+    Ok(Folder { register, prices, rates, contracts, versions, examples, facts, files, conflicts })
 }
 
 /// Refuses an example that gives what nothing takes, or expects something of a term or right which no version states.
