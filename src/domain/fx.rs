@@ -1,10 +1,11 @@
 //! Exchange rates as their source states them: for a date, from one unit to another, to be multiplied with.
 
+use super::csv_table::{AtLine, Row, Table, TableProblem};
 use super::ids::is_name;
 use super::money::{Exact, ParseExactError};
 use super::period::{Instant, ParseInstantError, parse_instant};
 use chrono::NaiveDate;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// So much of `to` for one of `from` on a date. Of several of one source, pair and date the last recorded holds.
@@ -37,8 +38,8 @@ pub struct FxError {
 
 #[derive(Debug, thiserror::Error)]
 pub enum FxProblem {
-    #[error("{0}")]
-    Csv(#[from] csv::Error),
+    #[error(transparent)]
+    Table(#[from] TableProblem),
     #[error("\"{text}\" is no date; write one such as 2026-05-31")]
     Date { text: String },
     #[error(transparent)]
@@ -57,16 +58,11 @@ pub enum FxProblem {
     Repeated { rate: Box<FxRate> },
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Row {
-    date: String,
-    from: String,
-    to: String,
-    rate: String,
-    source: String,
-    recorded_at: Option<String>,
-}
+/// The columns of a table of rates.
+const COLUMNS: [&str; 5] = ["date", "from", "to", "rate", "source"];
+
+/// A column more, which the rates of a scenario may have.
+const RECORDED_AT: &str = "recorded_at";
 
 /// Reads rates that are to be loaded: CSV with the header `date,from,to,rate,source`, each source, date and pair once.
 ///
@@ -101,34 +97,34 @@ pub fn read_recorded_fx_rates(text: &str) -> Result<Vec<FxRate>, FxError> {
 }
 
 fn read_rows(text: &str, mut take: impl FnMut(FxRate) -> Result<(), FxProblem>) -> Result<(), FxError> {
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let header = reader.headers().map_err(|problem| FxError { line: 1, problem: problem.into() })?.clone();
-    for record in reader.into_records() {
-        let line_of = |position: Option<&csv::Position>| position.map_or(1, csv::Position::line);
-        let record = record.map_err(|error| FxError { line: line_of(error.position()), problem: error.into() })?;
-        let fail = |problem| FxError { line: line_of(record.position()), problem };
-        let row: Row = record.deserialize(Some(&header)).map_err(|error| fail(error.into()))?;
-        rate_of_row(row).and_then(&mut take).map_err(fail)?;
+    let of_table = |(line, problem): AtLine<TableProblem>| FxError { line, problem: problem.into() };
+    let mut table = Table::open(text, &COLUMNS, RECORDED_AT).map_err(of_table)?;
+    for row in table.rows() {
+        let (line, row) = row.map_err(of_table)?;
+        rate_of_row(&row).and_then(&mut take).map_err(|problem| FxError { line, problem })?;
     }
     Ok(())
 }
 
-fn rate_of_row(row: Row) -> Result<FxRate, FxProblem> {
-    for (field, text) in [("from", &row.from), ("to", &row.to), ("source", &row.source)] {
+fn rate_of_row(row: &Row<'_>) -> Result<FxRate, FxProblem> {
+    let [from, to, source] = ["from", "to", "source"].map(|column| row.cell(column).to_owned());
+    for (field, text) in [("from", &from), ("to", &to), ("source", &source)] {
         if !is_name(text) {
             return Err(FxProblem::Name { field, text: text.escape_debug().to_string() });
         }
     }
-    if row.from == row.to {
-        return Err(FxProblem::SameUnit { unit: row.from });
+    if from == to {
+        return Err(FxProblem::SameUnit { unit: from });
     }
-    let rate = Exact::from_written(&row.rate)?;
+    let rate = Exact::from_written(row.cell("rate"))?;
     if rate.is_negative() || rate.is_zero() {
         return Err(FxProblem::NotPositive { rate });
     }
-    let date = row.date.parse().map_err(|_| FxProblem::Date { text: row.date })?;
-    let recorded_at = row.recorded_at.filter(|text| !text.is_empty()).map(|text| parse_instant(&text)).transpose()?;
-    Ok(FxRate { date, from: row.from, to: row.to, rate, source: row.source, recorded_at })
+    let date = row.cell("date");
+    let date = date.parse().map_err(|_| FxProblem::Date { text: date.to_owned() })?;
+    let recorded_at = row.cell(RECORDED_AT);
+    let recorded_at = (!recorded_at.is_empty()).then(|| parse_instant(recorded_at)).transpose()?;
+    Ok(FxRate { date, from, to, rate, source, recorded_at })
 }
 
 #[cfg(test)]
@@ -152,8 +148,11 @@ mod tests {
         check("2026-03-10,EUR,EUR,1,ECB,", "nothing to convert");
         check("2026-03-10,EUR,USD,1,,", "source \"\"");
         check("2026-03-10,EUR,USD,1,ECB,today", "instant");
-        check("2026-03-10,EUR,USD,1", "found record with 4 fields");
+        check("2026-03-10,EUR,USD,1", "4 cells; the header names 6 columns");
         check("2026-03-10,EUR,USD,1,ECB,2026-03-10T16:00:00Z", "only the rates of a scenario");
         check("2026-03-09,EUR,USD,1.2,ECB,", "from EUR to USD on 2026-03-09 twice");
+        let error = read_fx_rates("date,from,to,rat,source\n2026-03-10,EUR,USD,1,ECB\n").expect_err("a refusal");
+        let told = "line 1: the column \"rat\" is none of these; the header is date,from,to,rate,source";
+        assert_eq!(error.to_string(), told);
     }
 }

@@ -26,6 +26,7 @@ pub mod usage;
 pub mod outcome;
 pub mod amendment;
 pub mod availability;
+mod csv_table;
 pub mod price;
 pub mod fx;
 pub mod register;

@@ -1,11 +1,12 @@
 //! The price book: dated unit prices, and which one is in force for an item (CONTRACTS section 2).
 
+use super::csv_table::{AtLine, Row, Table, TableProblem};
 use super::ids::{ProductId, is_name};
 use super::money::{Currency, Exact, ParseExactError, UnknownCurrency};
 use super::period::{Instant, ParseInstantError, parse_instant};
 use super::usage::{Meter, UnknownMeter};
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 
@@ -133,8 +134,8 @@ pub struct PriceBookError {
 
 #[derive(Debug, thiserror::Error)]
 pub enum PriceProblem {
-    #[error("{0}")]
-    Csv(#[from] csv::Error),
+    #[error(transparent)]
+    Table(#[from] TableProblem),
     #[error("price \"{id}\" stands twice; give each price an id of its own")]
     RepeatedId { id: String },
     #[error(transparent)]
@@ -147,10 +148,10 @@ pub enum PriceProblem {
     Amount(#[from] ParseExactError),
     #[error("price {text} does not fit; write a decimal of zero or more with at most 28 digits")]
     AmountOutOfRange { text: String },
-    #[error("per is 0; write how many units the price is for")]
+    #[error("per is 0 or empty; write how many units the price is for")]
     PerZero,
-    #[error("{field} is {value}; it is at most 9223372036854775807")]
-    TooLarge { field: &'static str, value: u64 },
+    #[error("{column} is {text}; write a whole number of at most 9223372036854775807, such as 1000000")]
+    Count { column: &'static str, text: String },
     #[error("the id \"{id}\"; it has 1 to 256 bytes and no control characters")]
     Id { id: String },
     #[error("{field} \"{text}\"; it has 1 to 256 bytes and no control characters")]
@@ -165,25 +166,26 @@ pub enum PriceProblem {
     RecordedAt,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Row {
-    id: String,
-    product: ProductId,
-    meter: String,
-    service_tier: String,
-    customer: String,
-    region: String,
-    channel: String,
-    context_over: Option<u64>,
-    price: String,
-    per: u64,
-    currency: String,
-    from: String,
-    to: String,
-    source: String,
-    recorded_at: Option<String>,
-}
+/// The columns of a price book.
+const COLUMNS: [&str; 14] = [
+    "id",
+    "product",
+    "meter",
+    "service_tier",
+    "customer",
+    "region",
+    "channel",
+    "context_over",
+    "price",
+    "per",
+    "currency",
+    "from",
+    "to",
+    "source",
+];
+
+/// A column more, which the price book of a scenario may have.
+const RECORDED_AT: &str = "recorded_at";
 
 /// A price with the time at which it was recorded; none where it was known from the start.
 pub type RecordedPrice = (Option<Instant>, Price);
@@ -209,18 +211,13 @@ pub fn read_price_book(text: &str) -> Result<Vec<Price>, PriceBookError> {
 pub fn read_recorded_price_book(text: &str) -> Result<Vec<RecordedPrice>, PriceBookError> {
     let mut ids = BTreeSet::new();
     let mut prices = Vec::new();
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let header = reader.headers().map_err(|problem| PriceBookError { line: 1, problem: problem.into() })?.clone();
-    for record in reader.into_records() {
-        // A quoted field may hold line breaks, so the reader knows the line and a count of rows does not.
-        let line_of = |position: Option<&csv::Position>| position.map_or(1, csv::Position::line);
-        let record =
-            record.map_err(|error| PriceBookError { line: line_of(error.position()), problem: error.into() })?;
-        let fail = |problem| PriceBookError { line: line_of(record.position()), problem };
-        let row: Row = record.deserialize(Some(&header)).map_err(|error| fail(error.into()))?;
-        let recorded_at = row.recorded_at.as_deref().filter(|text| !text.is_empty()).map(parse_instant).transpose();
-        let recorded_at = recorded_at.map_err(|problem| fail(problem.into()))?;
-        let price = price_of_row(row).map_err(fail)?;
+    let of_table = |(line, problem): AtLine<TableProblem>| PriceBookError { line, problem: problem.into() };
+    let mut table = Table::open(text, &COLUMNS, RECORDED_AT).map_err(of_table)?;
+    for row in table.rows() {
+        let (line, row) = row.map_err(of_table)?;
+        let fail = |problem| PriceBookError { line, problem };
+        let recorded_at = instant(row.cell(RECORDED_AT)).map_err(fail)?;
+        let price = price_of_row(&row).map_err(fail)?;
         if !ids.insert(price.id.clone()) {
             return Err(fail(PriceProblem::RepeatedId { id: price.id }));
         }
@@ -238,52 +235,64 @@ pub fn line_of_price(text: &str, id: &str) -> u64 {
     row.and_then(|row| row.position().map(csv::Position::line)).unwrap_or(1)
 }
 
-fn price_of_row(row: Row) -> Result<Price, PriceProblem> {
+fn price_of_row(row: &Row<'_>) -> Result<Price, PriceProblem> {
+    let [customer, region, channel, service_tier] =
+        ["customer", "region", "channel", "service_tier"].map(|column| (column, row.cell(column)));
     // What narrows a price may be left out; a product is looked up.
-    let narrowings = [("customer", &row.customer), ("region", &row.region), ("channel", &row.channel)];
-    let narrowings = narrowings.into_iter().filter(|(_, text)| !text.is_empty());
-    for (field, text) in narrowings.chain([("service_tier", &row.service_tier)]) {
+    let narrowings = [customer, region, channel].into_iter().filter(|(_, text)| !text.is_empty());
+    for (field, text) in narrowings.chain([service_tier]) {
         if !is_name(text) {
             return Err(PriceProblem::Text { field, text: text.escape_debug().to_string() });
         }
     }
-    if row.source.contains('\0') {
+    let (id, source) = (row.cell("id"), row.cell("source"));
+    if source.contains('\0') {
         return Err(PriceProblem::Nul);
     }
-    let narrowing = match [&*row.customer, &*row.region, &*row.channel] {
+    let narrowing = match [customer.1, region.1, channel.1] {
         ["", "", ""] => Narrowing::Any,
-        [_, "", ""] => Narrowing::Customer(row.customer),
-        ["", _, ""] => Narrowing::Region(row.region),
-        ["", "", _] => Narrowing::Channel(row.channel),
+        [customer, "", ""] => Narrowing::Customer(customer.to_owned()),
+        ["", region, ""] => Narrowing::Region(region.to_owned()),
+        ["", "", channel] => Narrowing::Channel(channel.to_owned()),
         _ => return Err(PriceProblem::SeveralNarrowings),
     };
-    for (field, value) in [("per", row.per), ("context_over", row.context_over.unwrap_or(0))] {
-        if i64::try_from(value).is_err() {
-            return Err(PriceProblem::TooLarge { field, value });
-        }
+    let (per, context_over) = (count("per", row)?, count("context_over", row)?);
+    if !is_name(id) {
+        return Err(PriceProblem::Id { id: id.escape_debug().to_string() });
     }
-    if !is_name(&row.id) {
-        return Err(PriceProblem::Id { id: row.id.escape_debug().to_string() });
-    }
-    let instant = |text: &str| (!text.is_empty()).then(|| parse_instant(text)).transpose();
-    let (from, to) = (instant(&row.from)?, instant(&row.to)?);
+    let (from, to) = (instant(row.cell("from"))?, instant(row.cell("to"))?);
     if from.zip(to).is_some_and(|(from, to)| from >= to) {
         return Err(PriceProblem::EndsBeforeStart);
     }
     Ok(Price {
-        id: row.id,
-        product: row.product,
-        meter: row.meter.parse()?,
-        service_tier: row.service_tier,
+        id: id.to_owned(),
+        product: ProductId::from(row.cell("product")),
+        meter: row.cell("meter").parse()?,
+        service_tier: service_tier.1.to_owned(),
         narrowing,
-        context_over: row.context_over.unwrap_or(0),
-        amount: unit_amount(&row.price)?,
-        per_units: NonZeroU64::new(row.per).ok_or(PriceProblem::PerZero)?,
-        currency: row.currency.parse()?,
+        context_over: context_over.unwrap_or(0),
+        amount: unit_amount(row.cell("price"))?,
+        per_units: per.and_then(NonZeroU64::new).ok_or(PriceProblem::PerZero)?,
+        currency: row.cell("currency").parse()?,
         from,
         to,
-        source: row.source,
+        source: source.to_owned(),
     })
+}
+
+/// An instant; none where the cell is empty.
+fn instant(text: &str) -> Result<Option<Instant>, PriceProblem> {
+    Ok((!text.is_empty()).then(|| parse_instant(text)).transpose()?)
+}
+
+/// A whole number that the database can hold; none where the cell is empty.
+fn count(column: &'static str, row: &Row<'_>) -> Result<Option<u64>, PriceProblem> {
+    let text = row.cell(column);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let number = text.parse().ok().filter(|number| i64::try_from(*number).is_ok());
+    number.map(Some).ok_or_else(|| PriceProblem::Count { column, text: text.escape_debug().to_string() })
 }
 
 /// Zero or more, and held exactly: `Decimal` would round what has more digits than it can hold.
@@ -380,5 +389,24 @@ mod tests {
         check("a,m,input_tokens,default,,,,,1/3,1,USD,,,s", "does not fit");
         check("a,m,input_tokens,default,,,,,1,1,USX,,,s", "ISO 4217");
         check("a,m,input_tokens,default,,,,,1,1,USD,2026-05-01,,s", "instant");
+    }
+
+    #[test]
+    fn a_header_that_is_wrong_is_refused_at_its_own_line() {
+        let row = "a,m,input_tokens,default,,,,,1,1,USD,,,s\n";
+        let check = |header: &str, row: &str, expect: &str| {
+            let error = read_price_book(&format!("{header}{row}")).expect_err("a refusal").to_string();
+            assert!(error.starts_with(expect), "{error}");
+        };
+        check(
+            &HEADER.replace(",meter,", ",metre,"),
+            row,
+            "line 1: the column \"metre\" is none of these; the header is id,",
+        );
+        check(&HEADER.replace(",source", ""), row, "line 1: no column \"source\"; the header is id,product,meter,");
+        check(&HEADER.replace(",to,", ",from,"), row, "line 1: the column \"from\" stands twice");
+        check("", "", "line 1: no column \"id\"");
+        check(HEADER, &row.replace(",USD", ""), "line 2: 13 cells; the header names 14 columns");
+        check(HEADER, &row.replace(",1,USD", ",million,USD"), "line 2: per is million; write a whole number");
     }
 }
