@@ -14,7 +14,8 @@ use crate::domain::ids::{ContractId, EventId, ProductId};
 use crate::domain::period::{Instant, Span};
 use crate::domain::record::Record;
 use crate::domain::settlement::{
-    Books, Settled, SettlementInput, SettlementOutcome, Usage, check_period, find_contract, settle, waiting,
+    Books, Settled, SettlementError, SettlementInput, SettlementOutcome, Usage, check_period, find_contract, settle,
+    waiting,
 };
 use crate::domain::usage::{UsageContent, UsageEvent};
 use crate::store::StoreError;
@@ -122,14 +123,27 @@ impl InputSource {
         let mut finer = stretches.clone();
         loop {
             self.load_usage(&mut *conn, &holdings, &finer).await?;
-            match settle(&self.input)? {
-                SettlementOutcome::Settled(settled) => return Ok(*settled),
-                SettlementOutcome::Open(unsure) => {
-                    finer = stretches.open(&unsure);
-                    self.input.usage.sums.retain(|sum| !unsure.contains(&sum.usage.span));
-                }
-            }
+            let unsure = match settle(&self.input) {
+                Ok(SettlementOutcome::Settled(settled)) => return Ok(*settled),
+                Ok(SettlementOutcome::Open(unsure)) => unsure,
+                Err(error) => match self.unpriced(&error) {
+                    unpriced if unpriced.is_empty() => return Err(error.into()),
+                    unpriced => unpriced,
+                },
+            };
+            finer = stretches.open(&unsure);
+            self.input.usage.sums.retain(|sum| !unsure.contains(&sum.usage.span));
         }
+    }
+
+    /// The stretches that begin where prices are missing: which event needs one is told once they are opened.
+    fn unpriced(&self, error: &SettlementError) -> Vec<Span> {
+        let SettlementError::Engine(EngineError::MissingPrices { missing }) = error else { return Vec::new() };
+        let starts: BTreeSet<Instant> = missing.iter().filter(|it| it.event.is_none()).map(|it| it.at).collect();
+        let spans = self.input.usage.sums.iter().map(|sum| sum.usage.span);
+        // In the order of time, each once: many sums are of one stretch.
+        let spans: BTreeMap<Instant, Span> = spans.map(|span| (span.start, span)).collect();
+        spans.into_values().filter(|span| starts.contains(&span.start)).collect()
     }
 
     /// Tells the usage of spans event by event, where it is summed.

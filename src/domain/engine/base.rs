@@ -231,7 +231,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             deployment: value(&Attribute::Deployment),
         };
         let key = (step.agreement.head.id.clone(), base.name.clone(), of);
-        self.unpriced.entry(key).or_insert(passing.at);
+        // A sum stands for events that have no names here.
+        let event = passing.item.filter(|item| !item.id.id.is_empty()).map(|item| named(&item.id));
+        self.unpriced.entry(key).or_insert((passing.at, event));
     }
 
     /// Refuses a record of an interval that lies across a boundary, where the contract says so, or tells of it.

@@ -147,8 +147,9 @@ fn told(missing: &[MissingPrice]) -> String {
 /// What a base counts and the price book has no price for, where it is missing first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error(
-    "{} of {}, tier {}, at {} from {at}, which base {base} of {contract} counts",
-    .of.meter, .of.product, .of.service_tier, .of.deployment
+    "{} of {}, tier {}, at {} from {at}{}, which base {base} of {contract} counts",
+    .of.meter, .of.product, .of.service_tier, .of.deployment,
+    .event.as_ref().map(|event| format!(" (event {event})")).unwrap_or_default()
 )]
 pub struct MissingPrice {
     pub contract: ContractId,
@@ -156,6 +157,9 @@ pub struct MissingPrice {
     #[serde(flatten)]
     pub of: Unpriced,
     pub at: Instant,
+    /// The first event that needs it; none where usage is summed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
 }
 
 /// What has no price.

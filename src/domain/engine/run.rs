@@ -53,7 +53,7 @@ pub struct Engine<'a, L> {
     /// Usage by which pools are shared: by term, period and payee.
     pub(super) shares: BTreeMap<(StreamId, Window, PartyId), Exact>,
     /// What bases count that has no price, and since when.
-    pub(super) unpriced: BTreeMap<(ContractId, DefinedTerm, Unpriced), Instant>,
+    pub(super) unpriced: BTreeMap<(ContractId, DefinedTerm, Unpriced), (Instant, Option<String>)>,
     /// Figures that must not be missing are asked for from here on.
     pub(super) books_begin: Instant,
     /// What was just taken off the base that passes, by category, where somebody wants to know.
@@ -228,7 +228,7 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     /// Refuses what went without a price so far: all of it at once.
     fn check_prices(&mut self) -> Result<(), Stop> {
-        let missing = |((contract, base, of), at)| MissingPrice { contract, base, of, at };
+        let missing = |((contract, base, of), (at, event))| MissingPrice { contract, base, of, at, event };
         let missing: Vec<MissingPrice> = std::mem::take(&mut self.unpriced).into_iter().map(missing).collect();
         if missing.is_empty() { Ok(()) } else { Err(EngineError::MissingPrices { missing }.into()) }
     }
