@@ -1,11 +1,11 @@
 //! `apportion entitlement`: what the terms of a contract yield, period by period, as known at any instant.
 
 use super::output::{exact, json, line, money, table};
-use super::{Format, Session, Stop, instant_or_date};
+use super::{Format, Session, Stop};
 use apportion::domain::calendar::Period;
 use apportion::domain::ids::{ContractId, TermId};
 use apportion::domain::money::{Exact, Unit};
-use apportion::domain::period::Instant;
+use apportion::domain::period::{Instant, instant_or_date};
 use apportion::domain::simulate::answer::{Crossing, Entitled};
 use apportion::jobs::entitlement::entitlement;
 

@@ -1,13 +1,13 @@
 //! `apportion finding`: list and show the usage that breaks rights, and decide on it.
 
 use super::output::{self, counted, exact, json, line, money};
-use super::{Format, Session, instant_or_date, named, stated};
+use super::{Format, Session, named, stated};
 use apportion::domain::calendar::Period;
 use apportion::domain::contract::rights::OnBreach;
 use apportion::domain::findings::{Ended, Finding, Verdict};
 use apportion::domain::ids::ContractId;
 use apportion::domain::money::Rounding;
-use apportion::domain::period::{Instant, Span};
+use apportion::domain::period::{Instant, Span, instant_or_date};
 use apportion::jobs::findings::{DecideRequest, FindingDetails, FindingFilter, FindingList, decide, list, show};
 use apportion::store::finding_decisions::Decision;
 

@@ -1,11 +1,11 @@
 //! `apportion key`: keys for the HTTP door, made, listed and revoked.
 
 use super::output::{self, json, line};
-use super::{Format, Session, Stop, instant_or_date, named};
+use super::{Format, Session, Stop, named};
 use anyhow::Context;
 use apportion::domain::access::Scope;
 use apportion::domain::ids::PartyId;
-use apportion::domain::period::Instant;
+use apportion::domain::period::{Instant, instant_or_date};
 use apportion::store::StoreError;
 use apportion::store::access::{ApiKey, NewApiKey, create_key, list_keys, revoke_key};
 use serde::Serialize;

@@ -28,7 +28,6 @@ mod usage;
 use anyhow::Context;
 use apportion::config::{Config, ConfigError, Setting, Sources};
 use apportion::domain::ids::{MAX_REASON_CHARS, is_name, is_reason};
-use apportion::domain::period::{Instant, parse_instant, start_of_day};
 use apportion::ingest::consumer::{ConsumerConfig, ConsumerError};
 use apportion::ingest::file::FileError;
 use apportion::jobs::contracts::ContractsError;
@@ -41,8 +40,6 @@ use apportion::render::pdf::PdfError;
 use apportion::sources::Reader;
 use apportion::store;
 use apportion::telemetry::{self, TelemetryConfig, TelemetryError, TelemetryGuard};
-use chrono::NaiveDate;
-use chrono_tz::Tz;
 use clap::{Parser, Subcommand};
 pub use output::{Format, Printed};
 use rdkafka::error::KafkaError;
@@ -199,14 +196,6 @@ pub fn named(text: &str) -> Result<String, String> {
     match is_name(text) {
         true => Ok(text.to_owned()),
         false => Err("it is empty, longer than 256 bytes, or no line of text; say who acts".to_owned()),
-    }
-}
-
-/// An instant, or a date for its first instant in UTC: what was recorded when is told in UTC, too.
-pub fn instant_or_date(text: &str) -> Result<Instant, String> {
-    match text.parse::<NaiveDate>() {
-        Ok(date) => Ok(start_of_day(Tz::UTC, date)),
-        Err(_) => parse_instant(text).map_err(|error| format!("{error}, or a date, such as 2026-04-27")),
     }
 }
 

@@ -1,9 +1,9 @@
 //! `apportion record`: records, corrections and voids from a file of JSON lines; what stands of them, and what does not count.
 
 use super::output::{self, json, line};
-use super::{Format, Session, Stop, instant_or_date};
+use super::{Format, Session, Stop};
 use apportion::domain::entry::{EntryError, NewEntry};
-use apportion::domain::period::Instant;
+use apportion::domain::period::{Instant, instant_or_date};
 use apportion::domain::record::{Record, RecordContent};
 use apportion::domain::restated::{Mention, Standing, Taking};
 use apportion::jobs::findings::known_by;

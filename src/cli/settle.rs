@@ -1,10 +1,10 @@
 //! `apportion settle`: settle one period of one contract.
 
-use super::output::{self, json, line};
-use super::{Format, Session, hints, instant_or_date, named};
+use super::output::{self, counted, json, line};
+use super::{Format, Session, hints, named};
 use apportion::domain::calendar::Period;
 use apportion::domain::ids::ContractId;
-use apportion::domain::period::Instant;
+use apportion::domain::period::{Instant, instant_or_date};
 use apportion::jobs::settle::{SettleReport, SettleRequest, settle};
 use apportion::store::books::StatementHead;
 

@@ -1,9 +1,9 @@
 //! `apportion usage`: what became of the messages.
 
 use super::output::{Format, counted, exact, instant, json, line, table, thousands};
-use super::{Session, Stop, instant_or_date};
+use super::{Session, Stop};
 use apportion::domain::availability::CloudOutcomes;
-use apportion::domain::period::{Instant, Span};
+use apportion::domain::period::{Instant, Span, instant_or_date};
 use apportion::ingest::retry::retry;
 use apportion::ingest::writer::Writer;
 use apportion::jobs::availability::{CloudAvailability, availability_by_cloud};

@@ -45,6 +45,22 @@ pub fn parse_instant(text: &str) -> Result<Instant, ParseInstantError> {
     Ok(parsed.trunc_subsecs(6))
 }
 
+/// The text is neither an instant nor a date.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}, or a date, such as 2026-04-27")]
+pub struct ParseInstantOrDateError(ParseInstantError);
+
+/// Reads an instant, or a date for its first instant in UTC: what was recorded when is told in UTC, too.
+///
+/// # Errors
+/// A text that is neither.
+pub fn instant_or_date(text: &str) -> Result<Instant, ParseInstantOrDateError> {
+    match text.parse() {
+        Ok(date) => Ok(start_of_day(Tz::UTC, date)),
+        Err(_) => parse_instant(text).map_err(ParseInstantOrDateError),
+    }
+}
+
 /// The instant one microsecond earlier: the last instant of a span that ends at `end_exclusive`.
 pub fn last_instant_before(end_exclusive: Instant) -> Instant {
     end_exclusive.checked_sub_signed(TimeDelta::microseconds(1)).unwrap_or(end_exclusive)

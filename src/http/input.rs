@@ -5,11 +5,13 @@ use super::conditional::{Tags, tags};
 use super::idempotency::MAX_BODY_BYTES;
 use super::limits::received;
 use super::problem::Problem;
+use crate::domain::period::{Instant, instant_or_date};
 use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{StatusCode, header};
-use serde::de::DeserializeOwned;
+use serde::Deserialize as _;
+use serde::de::{DeserializeOwned, Deserializer, Error as _};
 
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(Problem))]
@@ -28,6 +30,23 @@ impl<T: DeserializeOwned> FromRequest<HttpState> for Json<T> {
         let axum::Json(value) = received(state, axum::Json::from_request(request, state)).await??;
         Ok(Self(value))
     }
+}
+
+/// Reads an instant that is asked for, or a date for its first instant in UTC, as the command line does.
+///
+/// # Errors
+/// A text that is neither.
+pub fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Instant, D::Error> {
+    instant_or_date(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+/// As [`instant`], where one may be left out.
+///
+/// # Errors
+/// A text that is neither.
+pub fn perhaps_instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Instant>, D::Error> {
+    let text = <Option<String>>::deserialize(deserializer)?;
+    text.map(|text| instant_or_date(&text)).transpose().map_err(D::Error::custom)
 }
 
 /// A body as it came.

@@ -118,3 +118,24 @@ async fn a_cap_that_is_used_by_fractions_is_decimal_as_csv_and_exact_as_json() {
     assert_eq!((exact.as_str(), &row[place]), ("179/45000000", "0.000003977778"));
     database.drop_it().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_date_is_its_first_instant_in_utc_as_at_the_command_line() {
+    let database = books().await;
+    let api = Api::of(&database.pool).await;
+    let key = api.key("ana", Scope::ALL, None).await;
+    let used = [("input_tokens", "5")];
+    database.ingest(&[usage("e", "2026-05-10T12:00:00Z", "bedrock-us-east-1", "gpt-5.5", &used)]).await;
+    let get = async |path: &str| api.get(&format!("/api/v1/{path}"), &key).await;
+    let items = async |span: &str| get(&format!("usage?{span}")).await.json()["items"].clone();
+    let by_date = items("from=2026-05-01&to=2026-06-01").await;
+    assert_eq!(by_date, items("from=2026-05-01T00:00:00Z&to=2026-06-01T00:00:00Z").await);
+    assert!(!by_date.as_array().expect("a list").is_empty());
+    let wrong = get("usage?from=May&to=2026-06-01").await;
+    let detail = wrong.json()["detail"].to_string();
+    assert!(wrong.status == 400 && detail.contains("T00:00:00-07:00, or a date, such as 2026-04-27"), "{wrong:?}");
+    let early = get("contracts/aws-openai/entitlement?through=2026-05&known_at=2020-01-01").await;
+    let detail = early.json()["detail"].to_string();
+    assert!(early.status == 409 && detail.contains("was not loaded yet at 2020-01-01 00:00:00 UTC"), "{early:?}");
+    database.drop_it().await;
+}

@@ -5,7 +5,7 @@ use crate::domain::ids::{ContractId, PartyId};
 use crate::domain::period::Instant;
 use crate::http::HttpState;
 use crate::http::auth::{InsideReader, Reader};
-use crate::http::input::{Path, Query, parse};
+use crate::http::input::{Path, Query, parse, perhaps_instant};
 use crate::http::listing::{Page, Wanted};
 use crate::http::problem::{Problem, Problems, RunProblems};
 use crate::jobs::entitlement::{Entitlement, entitlement};
@@ -154,8 +154,9 @@ pub struct EntitlementParams {
     /// The last period, as the contract's calendar names it.
     #[param(example = "2026-05")]
     through: String,
-    /// What was recorded later is not seen; without it, everything recorded by now.
+    /// An instant, or a date for its first one in UTC: what was recorded later is not seen; without it, everything recorded by now.
     #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "perhaps_instant")]
     known_at: Option<Instant>,
 }
 

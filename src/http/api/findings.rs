@@ -9,7 +9,7 @@ use crate::domain::period::Instant;
 use crate::http::HttpState;
 use crate::http::auth::{Approver, InsideReader};
 use crate::http::idempotency::Write;
-use crate::http::input::{Json, Path, Query, parse};
+use crate::http::input::{Json, Path, Query, instant, parse, perhaps_instant};
 use crate::http::listing::{Page, PageParams, Wanted};
 use crate::http::problem::{ConflictProblem, Problem, Problems, WriteProblems};
 use crate::jobs::findings::{self, DecideRequest, FindingDetails, FindingFilter};
@@ -30,8 +30,9 @@ pub struct Filter {
     contract: Option<String>,
     /// Of the usage of a month 2026-05, a quarter 2026-Q2 or a year 2026; of the last 12 months where it is left out.
     period: Option<String>,
-    /// As known at this instant; now where it is left out.
+    /// As known at this instant, or at the first one of a date in UTC; now where it is left out.
     #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "perhaps_instant")]
     known_at: Option<Instant>,
 }
 
@@ -128,8 +129,9 @@ pub async fn list(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Since {
-    /// What was open at this instant.
+    /// What was open at this instant, or at the first one of a date in UTC.
     #[param(value_type = String, format = DateTime)]
+    #[serde(deserialize_with = "instant")]
     since: Instant,
 }
 
@@ -223,8 +225,9 @@ pub async fn decisions(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct KnownAt {
-    /// As known at this instant; now where it is left out.
+    /// As known at this instant, or at the first one of a date in UTC; now where it is left out.
     #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "perhaps_instant")]
     known_at: Option<Instant>,
 }
 
@@ -251,6 +254,7 @@ pub struct NewDecision {
     reason: String,
     /// Covers what was known then, such as when it was looked at; now where it is left out.
     #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "perhaps_instant")]
     known_at: Option<Instant>,
 }
 

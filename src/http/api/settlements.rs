@@ -7,7 +7,7 @@ use crate::domain::period::Instant;
 use crate::http::HttpState;
 use crate::http::auth::Settler;
 use crate::http::idempotency::Write;
-use crate::http::input::{Json, Path, parse};
+use crate::http::input::{Json, Path, parse, perhaps_instant};
 use crate::http::problem::{Problem, Problems, WriteProblems};
 use crate::jobs::settle::{SettleReport, SettleRequest, settle_known};
 use crate::store::access::Signature;
@@ -23,9 +23,10 @@ pub struct NewSettlement {
     /// Such as 2026-05, of the contract's length.
     #[schema(value_type = Period)]
     period: String,
-    /// Nothing recorded later is seen; without it, everything recorded by now. One within the period tells what it comes
+    /// An instant, or a date for its first one in UTC. Nothing recorded later is seen; without it, everything recorded by now. One within the period tells what it comes
     /// to so far: such statements cannot be issued.
     #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "perhaps_instant")]
     cutoff: Option<Instant>,
 }
 
@@ -44,7 +45,7 @@ pub struct Settlement {
     approvals_lost: Vec<i64>,
     /// The numbers of the period's statements that say the same as before, or were issued: they stand.
     unchanged: Vec<i64>,
-    /// Events that count nowhere until a mapping knows them; they block the issue of the statements.
+    /// Events that count nowhere until a mapping knows them.
     unresolved_events: i64,
     /// Those of them that the issue of the statements waits for: nobody waived them.
     unwaived_events: i64,

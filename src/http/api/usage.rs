@@ -4,7 +4,7 @@ use crate::domain::outcome::Outcome;
 use crate::domain::period::{Instant, Span, start_of_hour};
 use crate::http::HttpState;
 use crate::http::auth::{InsideReader, Reader};
-use crate::http::input::Query;
+use crate::http::input::{Query, instant};
 use crate::http::listing::{Page, PageParams, Wanted};
 use crate::http::problem::{Problem, Problems};
 use crate::sources::cloudevents;
@@ -20,11 +20,13 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct SpanParams {
-    /// The first instant, a whole hour.
+    /// The first instant, a whole hour, or a date for its first instant in UTC.
     #[param(value_type = String, format = DateTime, example = "2026-05-01T00:00:00Z")]
+    #[serde(deserialize_with = "instant")]
     from: Instant,
-    /// The end, exclusive, a whole hour.
+    /// The end, exclusive, a whole hour or a date as well.
     #[param(value_type = String, format = DateTime, example = "2026-06-01T00:00:00Z")]
+    #[serde(deserialize_with = "instant")]
     to: Instant,
 }
 
