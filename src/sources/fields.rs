@@ -105,10 +105,7 @@ impl<'a> Fields<'a> {
             .map_err(|_| fault(Reason::WrongField, "data.quantities: must be an object of numbers by meter"))?;
         let mut quantities = Quantities::new();
         for (name, value) in &members.0 {
-            let meter: Meter = name.parse().map_err(|_| {
-                let shown = if is_identifier(name) { &**name } else { "(no identifier)" };
-                fault(Reason::UnknownMeter, format!("data.quantities.{shown}: no meter has that name"))
-            })?;
+            let meter: Meter = name.parse().map_err(|_| unknown_meter(name))?;
             if quantities.insert(meter, read_quantity(meter, value)?).is_some() {
                 return Err(fault(Reason::WrongField, format!("data.quantities.{meter}: given twice")));
             }
@@ -124,6 +121,12 @@ fn unknown_attribute(name: &str) -> Fault {
     let shown = if is_identifier(name) { name } else { "(no identifier)" };
     let known = UsageAttribute::ALL.iter().map(|attribute| attribute.name()).collect::<Vec<_>>().join(", ");
     fault(Reason::UnknownAttribute, format!("data.attributes.{shown}: unknown; the attributes are {known}"))
+}
+
+fn unknown_meter(name: &str) -> Fault {
+    let shown = if is_identifier(name) { name } else { "(no identifier)" };
+    let known = Meter::ALL.iter().map(|meter| meter.name()).collect::<Vec<_>>().join(", ");
+    fault(Reason::UnknownMeter, format!("data.quantities.{shown}: unknown; the meters are {known}"))
 }
 
 /// Reads a JSON number, or a string that holds one, by its text.

@@ -20,6 +20,22 @@ fn check(path: &str, from: &str, to: &str, expect: &[&str]) {
 }
 
 #[test]
+fn what_would_be_right_is_told_of_a_rate_in_words_and_of_what_is_left_out() {
+    let version = "microsoft-openai/3.md";
+    let words = &["not an amount in percent; write \"20%\", \"0.2\" or \"1/5\""];
+    check(version, "rate = \"share-rate\"", "rate = \"20 percent\"", words);
+    let definitions = "microsoft-openai/contract.md";
+    check(
+        definitions,
+        "rounding = \"half_up\"\n",
+        "",
+        &["missing field `rounding`; write \"half_up\", \"half_even\" or \"down\""],
+    );
+    let zone = &["missing field `zone`; write an IANA name such as \"America/Los_Angeles\""];
+    check(definitions, "zone = \"America/Los_Angeles\"\n", "", zone);
+}
+
+#[test]
 fn wrong_versions_are_refused_with_their_place() {
     let version = "microsoft-openai/3.md";
     check(

@@ -150,7 +150,7 @@ fn numbers_are_written_as_text() {
     check_term(
         "rate = \"20 USD\"\nof = \"Sales\"",
         "1:8: term share (\"Clause\"): rate = \"20 USD\"\n  rate is a plain number, a percentage or a fraction, not an \
-         amount in USD",
+         amount in USD; write \"20%\", \"0.2\" or \"1/5\"",
     );
     check_term(
         "fixed = \"500\"\neach = \"month\"",

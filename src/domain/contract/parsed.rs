@@ -297,11 +297,25 @@ fn of_toml(message: &str, fault: &str) -> Problem {
         };
     }
     let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<String>>();
+    if let Some([name]) = message.strip_prefix("missing field ").map(quoted).as_deref()
+        && let Some((_, write)) = TO_WRITE.iter().find(|(field, _)| field == name)
+    {
+        return Problem::MissingField { name: name.clone(), write };
+    }
     match message.strip_prefix("unknown field ").map(quoted).as_deref() {
         Some([name, known @ ..]) => Problem::UnknownField { name: name.clone(), known: known.to_vec() },
         _ => Problem::Toml(message.to_owned()),
     }
 }
+
+/// What to write in the fields that every contract has, and nothing else.
+const TO_WRITE: [(&str, &str); 5] = [
+    ("zone", "an IANA name such as \"America/Los_Angeles\""),
+    ("currency", "the code of a currency, such as \"USD\""),
+    ("period", "\"month\", \"quarter\", \"year\", \"week\" or the name of a [period]"),
+    ("rounding", "\"half_up\", \"half_even\" or \"down\""),
+    ("negative", "\"carry\" or \"pay\""),
+];
 
 fn refuse(document: &Document, at: &Range<usize>, problem: Problem) -> ReadError {
     let clause = document.clause_at(at.start).heading;

@@ -46,6 +46,8 @@ pub enum Problem {
     // The document.
     #[error("{0}")]
     Toml(String),
+    #[error("missing field `{name}`; write {write}")]
+    MissingField { name: String, write: &'static str },
     #[error("unknown field `{name}`{}", there_is(&nearest(.name, .known)))]
     UnknownField { name: String, known: Vec<String> },
     #[error("a {block} in a file without {}; nothing would read it", if *.in_version { "[version]" } else { "[contract] or [version]" })]
@@ -140,7 +142,9 @@ pub enum Problem {
     UnitIsCurrency { name: String },
     #[error("{field} is in \"{found}\", which is no currency and no [unit] of the contract")]
     UnknownUnit { field: &'static str, found: String },
-    #[error("{field} is a plain number, a percentage or a fraction, not an amount in {found}")]
+    #[error(
+        "{field} is a plain number, a percentage or a fraction, not an amount in {found}; write \"20%\", \"0.2\" or \"1/5\""
+    )]
     UnitOfNumber { field: &'static str, found: String },
     #[error(
         "rate {rate} is above 1; a rate is a percentage or fraction, such as \"20%\"; if it is meant, write above_one = true"
