@@ -265,3 +265,32 @@ fn a_scenario_of_which_nothing_is_asked_is_refused() {
         "{text}"
     );
 }
+
+#[test]
+fn a_scenario_without_its_register_is_told_that_one_belongs_to_it() {
+    let root = tempfile::tempdir().expect("a folder");
+    scenario(root.path());
+    fs::remove_file(root.path().join("shared/register.md")).expect("removed");
+    let output = simulate(root.path(), &["small", "--with", "shared"]);
+    let told = format!("{}{}", printed(&output, 3), String::from_utf8_lossy(&output.stderr));
+    let hint = "no file registers a party, cloud, product or deployment; add the register.md that does";
+    assert!(told.contains(hint), "{told}");
+}
+
+#[test]
+fn the_first_scenario_and_agreement_run_as_their_readmes_show_them() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = simulate(root, &["scenarios/first", "--only", "booked", "--format", "csv"]);
+    let booked = printed(&output, 0);
+    assert!(booked.ends_with(",1,cloud-lab,2026-05,2026-05,lab-share,cloud,lab,11.55,USD\n"), "{booked}");
+    let mut check = Command::new(env!("CARGO_BIN_EXE_apportion"));
+    check.current_dir(root).env_remove("APPORTION_CONFIG").args(["contracts", "check", "scenarios/first/agreements"]);
+    printed(&check.output().expect("the program"), 0);
+    let read = |path: &str| fs::read_to_string(root.join(path)).expect("a text");
+    let shown = [("contracts", "agreements/register.md"), ("contracts", "agreements/agreement.md")].into_iter();
+    let shown = shown.chain([("contracts", "agreements/prices.csv"), ("scenarios", "usage.jsonl")]);
+    for (readme, file) in shown.chain([("scenarios", "steps.jsonl")]) {
+        let text = format!("text\n{}```", read(&format!("scenarios/first/{file}")));
+        assert!(read(&format!("{readme}/README.md")).contains(&text), "{readme}/README.md shows another {file}");
+    }
+}

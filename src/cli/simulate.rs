@@ -25,7 +25,7 @@ forbidden or a scenario refused.
 
 Examples:
   apportion simulate scenarios/reference --with contracts --by year
-  apportion simulate history.md --format json
+  apportion simulate scenarios/first --format json
   apportion simulate scenarios/reference --with contracts --only booked --format csv
   apportion simulate scenarios/reference --with contracts --by year \\
     --against scenarios/amendment --price-path scenarios/paths/prices-down-30.toml";
