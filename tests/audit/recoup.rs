@@ -10,14 +10,23 @@ pub struct Recouped {
     balance: Q,
     since: Q,
     before: Q,
-    limit: Option<Q>,
+    /// As the term last worded it that recouped anything; none yet at first.
+    limit: Option<Option<Q>>,
 }
 
 impl Recouped {
     fn paid(&self) -> Q {
-        let most = self.limit.as_ref().map(|limit| limit - &self.before);
+        // What was recouped stands under a lower limit.
+        let most = self.limit.as_ref().and_then(Option::as_ref).map(|limit| (limit - &self.before).max(Q::zero()));
         let paid = self.since.clone().min(self.balance.clone());
         most.map_or_else(|| paid.clone(), |most| paid.clone().min(most))
+    }
+
+    fn begin_anew(&mut self) {
+        let paid = self.paid();
+        self.balance -= &paid;
+        self.before += paid;
+        self.since = Q::zero();
     }
 }
 
@@ -28,17 +37,18 @@ impl Auditor<'_> {
         let of = |term: &Term| term.recoups.as_ref().map(|it| it.advance);
         if version.terms.iter().any(|it| of(it) == Some(name)) {
             let state = self.recouped.entry((contract, name)).or_default();
-            let paid = state.paid();
-            state.balance = &state.balance - &paid + amount;
-            state.before += paid;
-            state.since = Q::zero();
+            state.begin_anew();
+            state.balance += amount;
         }
         let Some(recoups) = version.terms.iter().find(|it| it.name == name).and_then(|it| it.recoups.as_ref()) else {
             return;
         };
         let state = self.recouped.entry((contract, recoups.advance)).or_default();
+        if state.limit.as_ref().is_some_and(|limit| *limit != recoups.limit) {
+            state.begin_anew();
+        }
         let before = state.paid();
-        state.limit.clone_from(&recoups.limit);
+        state.limit = Some(recoups.limit.clone());
         state.since += amount;
         let paid = state.paid() - before;
         self.pay_back(contract, recoups.advance, at, paid);

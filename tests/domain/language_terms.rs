@@ -247,6 +247,26 @@ fn payees_and_credits_are_between_the_parties() {
     let paid = |name: &str, payer: &str, payee: &str| {
         format!("\n\n[term.{name}]\npayer = \"{payer}\"\npayee = \"{payee}\"\nfixed = \"9 USD\"\non = 2026-01-01")
     };
+    let one = |credit: &str| {
+        let credits = format!("rate = \"20%\"\nof = \"Sales\"\ncredits = [{credit}]");
+        format!("{}{}", term(&credits), paid("debt", "cloud", "lab"))
+    };
+    accept(&one(r#"{ of = "debt", rest = "lost", limit = "9 USD" }"#));
+    check(
+        &one(r#"{ of = "debt", rest = "lost", limit = "-9 USD" }"#),
+        "6:12: term share (\"Clause\"): { of = \"debt\", rest = \"lost\", limit = \"-9 USD\" }\n  a limit below zero would \
+         be paid back to nobody; write the most that is paid back in all",
+    );
+    check(
+        &one(r#"{ of = "debt", rest = "repaid" }"#),
+        "6:12: term share (\"Clause\"): { of = \"debt\", rest = \"repaid\" }\n  what is not set off stays owed; write rest \
+         = \"carried\", or \"lost\" where it is not to be set off later",
+    );
+    check(
+        &one(r#"{ of = "debt", rest = "lost" }"#).replace("[term.debt]", "[term.debt]\ninput = true"),
+        "6:19: term share (\"Clause\"): of = \"debt\"\n  nobody owes an input, so nothing is set off against it or recouped \
+         of it; name a term that is owed",
+    );
     let credits = "rate = \"20%\"\nof = \"Sales\"\ncredits = [{ of = \"debt\", rest = \"lost\" }, { of = \"advance\", rest = \"lost\" }]";
     check(
         &format!("{}{}{}", term(credits), paid("debt", "cloud", "lab"), paid("advance", "lab", "cloud")),

@@ -358,6 +358,14 @@ pub enum Problem {
     CreditTwice,
     #[error("a credit is of another term between the same two parties, in either direction")]
     CreditOfOthers,
+    #[error("a limit below zero would be paid back to nobody; write the most that is paid back in all")]
+    CreditLimitNegative,
+    #[error("nobody owes an input, so nothing is set off against it or recouped of it; name a term that is owed")]
+    CreditOfInput,
+    #[error(
+        "what is not set off stays owed; write rest = \"carried\", or \"lost\" where it is not to be set off later"
+    )]
+    SetOffRepaid,
     #[error(
         "what was paid in advance is recouped as a term accrues, what is owed the other way is set off at the period's end; write `{of}` after the advances"
     )]

@@ -386,7 +386,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let part = part_above(&counter.count, &step_of, &edge);
         let (is_above, before) = (counter.count > edge, counter.count.clone());
         counter.count += &step_of;
-        self.watches.goes_on(Total::Threshold(step.stream, group), &before, &step_of, [&edge]);
+        self.watches.advance(Total::Threshold(step.stream, group), &before, &step_of, [&edge]);
         if above.of.is_none() {
             return Ok(part);
         }

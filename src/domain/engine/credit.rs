@@ -1,8 +1,8 @@
-//! Credits: what a term accrues pays others back first, such as an advance or what is owed the other way.
+//! Credits: what a term accrues pays others back first, such as an advance. What is owed the other way is in `src/domain/engine/set_off.rs`.
 
 use super::Stop;
 use super::item::AttributesId;
-use super::outcome::{Cause, Line, Lines};
+use super::outcome::{Cause, Lines};
 use super::plan::{Step, StreamId};
 use super::run::Engine;
 use super::term::Wanted;
@@ -31,9 +31,10 @@ struct Recouper {
 }
 
 impl Recouper {
+    /// What was paid back before stands, though a version lowered the limit.
     fn counted(&self) -> Exact {
         match &self.limit {
-            Some(limit) => self.since.clone().min(limit - &self.before),
+            Some(limit) => self.since.clone().min((limit - &self.before).max(Exact::zero())),
             None => self.since.clone(),
         }
     }
@@ -68,14 +69,17 @@ impl PaidBack {
     }
 
     /// What is left is not to be paid back any more; how much that is.
-    fn lose_rest(&mut self) -> Exact {
+    pub fn lose_rest(&mut self) -> Exact {
         let left = self.left();
         self.balance = self.since();
         left
     }
 
     /// Pays back out of what another accrues; how much that is.
-    fn pay_back(&mut self, by: StreamId, amount: &Exact, limit: Option<Exact>) -> Exact {
+    pub fn pay_back(&mut self, by: StreamId, amount: &Exact, limit: Option<Exact>) -> Exact {
+        if self.by.get(&by).is_some_and(|payer| payer.limit != limit) {
+            self.pay(&Exact::zero());
+        }
         let payer = self.by.entry(by).or_default();
         payer.since += amount;
         payer.limit = limit;
@@ -87,10 +91,9 @@ impl PaidBack {
 }
 
 impl<'a, L: Lines> Engine<'a, L> {
-    /// What of a term's accrual is left once it has paid back what the same party paid in advance.
-    ///
-    /// What is owed the other way waits for the end of the settlement period: until then more may be owed, either way.
-    pub(super) fn pay_back_all(
+    /// Pays back out of an accrual what the same party paid in advance, and keeps the rest of it for the set-off at the end
+    /// of the settlement period: until then more may be owed, either way.
+    pub(super) fn recoup(
         &mut self,
         step: &'a Step<'a>,
         term: &'a Term,
@@ -132,82 +135,6 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         self.book_paid_back(step, term, group, at, paid.clone())?;
         Ok(paid)
-    }
-
-    /// Sets off what a term accrued in a settlement period against what is owed the other way by then, whichever came first;
-    /// also where either of them is dropped.
-    ///
-    /// What is set off is what either side owes the other: both owe so much less, and accrue what they did.
-    pub(super) fn set_off_owed(
-        &mut self,
-        step: &'a Step<'a>,
-        term: &'a Term,
-        (last, end): (Instant, Instant),
-        ends_period: bool,
-    ) -> Result<(), Stop> {
-        let debts: Vec<(&Credit, &Step<'a>, &Term)> = term
-            .credits
-            .iter()
-            .zip(&step.credits)
-            .filter_map(|(credit, of)| {
-                let (owed, owed_term) = self.term_step(*of)?;
-                (owed_term.payer != term.payer).then_some((credit, owed, owed_term))
-            })
-            .collect();
-        let is_due = ends_period || debts.iter().any(|(_, owed, _)| !self.goes_on_to_credit(step, owed.stream, end));
-        if debts.is_empty() || !is_due {
-            return Ok(());
-        }
-        for group in self.groups_of(step.stream, |_| true) {
-            let Some(state) = self.group_state(step.stream, group) else { continue };
-            let mut left = std::mem::take(&mut state.to_set_off);
-            for (credit, owed, owed_term) in &debts {
-                let limit = credit.limit.as_ref().map(|it| self.number(step, it, group, (last, None))).transpose()?;
-                let of = self.group(&owed_term.per, owed, group, last);
-                let Some(state) = self.group_state(owed.stream, of) else { continue };
-                let paid = state.paid_back.pay_back(step.stream, &left, limit);
-                left = &left - &paid;
-                self.tell_set_off((step, term), group, last, &paid);
-                self.tell_set_off((owed, owed_term), of, last, &paid);
-            }
-        }
-        for (credit, owed, _) in debts {
-            if credit.rest != Rest::Carried && self.is_last_to_pay_back(step, owed.stream, end) {
-                for group in self.groups_of(owed.stream, |_| true) {
-                    if let Some(state) = self.group_state(owed.stream, group) {
-                        state.paid_back.lose_rest();
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether what begins at a boundary still has a term, and what it pays back.
-    fn goes_on_to_credit(&self, step: &Step<'a>, of: StreamId, end: Instant) -> bool {
-        let Some(next) = self.next_epoch(end) else { return true };
-        let credits = |later: &Step<'a>| later.stream == step.stream && later.credits.contains(&of);
-        next.steps.iter().any(credits) && next.steps.iter().any(|later| later.stream == of)
-    }
-
-    fn tell_set_off(&mut self, (step, term): (&Step<'a>, &Term), group: AttributesId, at: Instant, paid: &Exact) {
-        if paid.is_zero() {
-            return;
-        }
-        let (contract, version, amount) = (&step.agreement.head.id, step.version.number, -paid.clone());
-        self.lines.line(Line {
-            contract,
-            term: &term.id,
-            stream: step.stream,
-            version,
-            group,
-            at,
-            cause: Cause::PaidBack,
-            base: &Exact::zero(),
-            uncapped: &amount,
-            amount: &amount,
-            cap: None,
-        });
     }
 
     fn book_paid_back(

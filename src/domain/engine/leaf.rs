@@ -214,7 +214,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         {
             let before = state.tiers.count.clone();
             state.tiers.count += adds;
-            self.watches.goes_on(Total::Tiers(step.stream, group), &before, adds, []);
+            self.watches.advance(Total::Tiers(step.stream, group), &before, adds, []);
         }
     }
 
@@ -296,7 +296,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         };
         let (before, counted) = (counter.count.clone(), if is_own { &amount } else { &adds });
         counter.count += counted;
-        self.watches.goes_on(Total::Tiers(step.stream, group), &before, counted, bands.edges());
+        self.watches.advance(Total::Tiers(step.stream, group), &before, counted, bands.edges());
         Ok(amount)
     }
 
@@ -337,7 +337,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(Some(state.tiers.previous.clone()));
         }
         let level = state.tiers.count.clone();
-        self.watches.goes_on(Total::Tiers(step.stream, group), &level, &Exact::zero(), bands.edges());
+        self.watches.advance(Total::Tiers(step.stream, group), &level, &Exact::zero(), bands.edges());
         Ok(Some(level))
     }
 

@@ -35,6 +35,7 @@ mod pro_rata;
 pub mod rated;
 mod reported;
 pub mod run;
+mod set_off;
 mod spread;
 mod state;
 pub mod stretches;

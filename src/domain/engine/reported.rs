@@ -40,7 +40,6 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &'a Step<'a>,
         name: &DefinedTerm,
         (last, end): (Instant, Instant),
-        ends_period: bool,
     ) -> Result<(), Stop> {
         let Some(figure) = step.version.figures.get(name).filter(|figure| figure.kind == FigureKind::Flow) else {
             return Ok(());
@@ -48,7 +47,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let (contract, root) = (&step.agreement.head.id, self.root());
         match figure.missing {
             Missing::Last(_)
-                if ends_period
+                if self.ends_period(step, end)
                     && !self.needed(step.stream, (last, end), true).is_empty()
                     && self.known.flow(contract, name, &Attributes::default(), last).is_none()
                     && self.is_due(step, name, last) =>

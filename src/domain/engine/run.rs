@@ -8,6 +8,7 @@ use super::memo::Memo;
 use super::once::keep_further;
 use super::outcome::{Cause, Lines};
 use super::plan::{Epoch, Plan, Step, Stream, StreamId, StreamName, Work};
+use super::set_off::paid_back;
 use super::state::{CapInForce, CapKey, Deltas, Group, Passing, StreamState};
 use super::table::Bands;
 use super::tail::{has_earlier_customers, has_narrow_tail};
@@ -89,8 +90,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     ) -> Self {
         let root = attributes.push(Attributes::default());
         let mut streams: Vec<StreamState> = Vec::new();
-        let steps = plan.epochs.iter().flat_map(|epoch| &epoch.steps);
-        let paid_back: BTreeSet<StreamId> = steps.flat_map(|step| &step.credits).copied().collect();
+        let paid_back = paid_back(plan);
         for (id, stream) in plan.streams.iter() {
             let agreement = plan.agreements.get(stream.agreement);
             let stretches = match (&stream.name, agreement) {
@@ -98,12 +98,12 @@ impl<'a, L: Lines> Engine<'a, L> {
                 (StreamName::Amount(name), Some(agreement)) => stretches(agreement, &Named::Amount(name), known),
                 _ => Vec::new(),
             };
-            let (lives, is_paid_back) = (lives(&stretches), paid_back.contains(&id));
+            let (lives, paid_back) = (lives(&stretches), paid_back.get(&id).copied());
             let has_earlier_customers = has_earlier_customers(stream, agreement);
             streams.push(StreamState {
                 stretches,
                 lives,
-                is_paid_back,
+                paid_back,
                 has_earlier_customers,
                 has_narrow_tail: agreement.is_some_and(has_narrow_tail),
                 ..StreamState::default()

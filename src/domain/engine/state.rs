@@ -48,8 +48,8 @@ pub(super) struct StreamState {
     /// Of a term: when it is in force.
     pub stretches: Vec<Stretch>,
     pub lives: Vec<Span>,
-    /// Of a term: whether others pay it back.
-    pub is_paid_back: bool,
+    /// Of a term: whether others recoup it as they accrue, or set it off at the end of the settlement period alone.
+    pub paid_back: Option<PaidBackWhen>,
     pub groups: BTreeMap<AttributesId, Group>,
     /// Of a term: whether a version lets it go on after its end for its earlier customers.
     pub has_earlier_customers: bool,
@@ -93,6 +93,15 @@ pub(super) struct Group {
     pub paid_back: PaidBack,
     /// What has accrued in the settlement period, and may be set off against what is owed the other way.
     pub to_set_off: Exact,
+    /// What has accrued in the settlement period, and others may set off.
+    pub owed: Exact,
+}
+
+/// When a term is paid back by others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum PaidBackWhen {
+    AsTheyAccrue,
+    AtPeriodEnd,
 }
 
 /// What had accrued at an instant, what of that counts toward a cap, and what was spent.
@@ -104,6 +113,14 @@ pub(super) struct Mark {
 }
 
 impl Group {
+    /// What is owed of a period that ends is to be paid back, all of it at once.
+    pub fn take_owed(&mut self) {
+        let owed = std::mem::take(&mut self.owed);
+        if !owed.is_zero() {
+            self.paid_back.pay(&owed);
+        }
+    }
+
     pub fn mark(&mut self, at: Instant) {
         let (accrued, capped, spent) = (self.accrued.clone(), self.capped.clone(), self.spent.clone());
         self.marks.push(Mark { at, accrued, capped, spent });

@@ -11,7 +11,7 @@ use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::{CapId, Step, Stream, StreamName, Work};
 use super::pro_rata::part_of_window;
 use super::run::Engine;
-use super::state::{CapInForce, Passing, Waiting, content};
+use super::state::{CapInForce, PaidBackWhen, Passing, Waiting, content};
 use super::table::{Bands, Circumstances};
 use super::watch::Total;
 use super::window::{WindowPlace, window_rule};
@@ -231,7 +231,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         cap: Option<(AttributesId, &CapUse)>,
     ) -> Result<(), Stop> {
         let Wanted { group, at, cause, is_outside_cap, .. } = *wanted;
-        let is_paid_back = self.streams.get(step.stream.place()).is_some_and(|state| state.is_paid_back);
+        let is_accrual = cause != Cause::PaidBack;
+        let paid_back = self.paid_back_when(step.stream);
         if let Some(state) = self.group_state(step.stream, group) {
             state.accrued += amount;
             if !is_outside_cap {
@@ -243,8 +244,10 @@ impl<'a, L: Lines> Engine<'a, L> {
             {
                 window.counted += amount;
             }
-            if is_paid_back && cause != Cause::PaidBack {
-                state.paid_back.pay(amount);
+            match paid_back.filter(|_| is_accrual) {
+                Some(PaidBackWhen::AsTheyAccrue) => state.paid_back.pay(amount),
+                Some(PaidBackWhen::AtPeriodEnd) => state.owed += amount,
+                None => {}
             }
         }
         self.count_own(step, term, (group, at), amount);
@@ -261,7 +264,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             amount,
             cap,
         });
-        self.pay_back_all(step, term, (group, at), amount)
+        // What is paid back is no accrual, of which others could be paid back.
+        if is_accrual { self.recoup(step, term, (group, at), amount) } else { Ok(()) }
     }
 
     /// The room that a cap has for what a term wants; none where the cap does not count yet.
@@ -278,7 +282,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         let Some(CapInForce { state, .. }) = self.caps.get_mut(&(id, group)) else { return Ok(None) };
         let waiting = Waiting { stream: step.stream, group: wanted.group };
-        self.watches.goes_on(Total::Cap(id, group), state.sum(), &wanted.amount, [state.room_at_start()]);
+        self.watches.advance(Total::Cap(id, group), state.sum(), &wanted.amount, [state.room_at_start()]);
         let taken = match cap.excess {
             Excess::Lost => state.take(&wanted.amount),
             Excess::Deferred => state.take_or_wait(waiting, &wanted.amount),

@@ -18,17 +18,16 @@ impl<'a, L: Lines> Engine<'a, L> {
         step: &'a Step<'a>,
         base: &Base,
         (last, end): (Instant, Instant),
-        ends_period: bool,
     ) -> Result<(), Stop> {
         let (before, after) = self.drawing_around(step.stream, (last, end));
         let is_kept =
             |later: &Step<'_>| matches!(&later.work, Work::Base(base, _) if base.below_zero == BelowZero::Keep);
         let later = self.next_epoch(end).and_then(|next| next.steps.iter().find(|later| later.stream == step.stream));
         let is_cut = before != after && before.is_disjoint(&after) || later.is_some_and(is_kept);
-        let root = self.root();
+        let (root, ends_period) = (self.root(), self.ends_period(step, end));
         let Some(group) = self.group_state(step.stream, root) else { return Ok(()) };
         let total = &group.period + &group.carried;
-        if !ends_period && !is_cut {
+        if !is_cut && !ends_period {
             return refuse_torn(step, base, end, (&before, &after), &total);
         }
         group.period = Exact::zero();

@@ -76,7 +76,7 @@ impl Watches {
     }
 
     /// A running total goes on from `before` by `step`, and was held against edges.
-    pub fn goes_on<'e>(
+    pub fn advance<'e>(
         &mut self,
         total: Total,
         before: &Exact,

@@ -140,7 +140,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             {
                 let before = state.tiers.count.clone();
                 state.tiers.count += &adds;
-                self.watches.goes_on(Total::Tiers(step.stream, group), &before, &adds, []);
+                self.watches.advance(Total::Tiers(step.stream, group), &before, &adds, []);
             }
         }
         let Some(window) = self.group_state(step.stream, group).and_then(|it| it.window.as_mut()) else {
@@ -216,9 +216,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         for step in self.closing() {
             let ends_period = self.ends_period(step, end);
             match &step.work {
-                Work::Figure(name, _) => self.close_figure(step, name, (last, end), ends_period)?,
+                Work::Figure(name, _) => self.close_figure(step, name, (last, end))?,
                 Work::Base(base, _) if base.below_zero != BelowZero::Keep => {
-                    self.close_base(step, base, (last, end), ends_period)?;
+                    self.close_base(step, base, (last, end))?;
                 }
                 Work::Amount(amount) => {
                     let node = (&amount.node, amount.tiers.as_ref());
@@ -241,16 +241,11 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
         }
         // What is owed is known once all has ended.
-        for step in self.closing() {
-            if let Work::Term(term) = &step.work {
-                self.set_off_owed(step, term, (last, end), self.ends_period(step, end))?;
-            }
-        }
-        Ok(())
+        self.set_off((last, end))
     }
 
     /// Whether a settlement period of a step's agreement ends at an instant.
-    fn ends_period(&self, step: &Step<'a>, end: Instant) -> bool {
+    pub(super) fn ends_period(&self, step: &Step<'a>, end: Instant) -> bool {
         let place = self.plan.streams[step.stream].agreement;
         self.period_ends.get(place).is_some_and(|ends| ends.contains(&end))
     }

@@ -181,6 +181,10 @@ impl<'a> Scope<'a> {
             }
             let want = Want::plain("limit", Kind::In(unit.clone()));
             let limit = written.limit.as_ref().map(|limit| self.table(self.file, limit, &want, noted)).transpose()?;
+            let is_negative = |cell: &Cell| matches!(cell, Cell::Number(number) if number.is_negative());
+            if limit.as_ref().is_some_and(|limit| limit.cells().into_iter().any(is_negative)) {
+                return self.file.fail(&credit.span(), Problem::CreditLimitNegative);
+            }
             credits.push(Credit { of: TermId::new(of.get_ref()), rest: written.rest, limit });
         }
         Ok(credits)

@@ -6,7 +6,7 @@ use super::super::problem::Problem;
 use super::super::raw::{Named, OneOrMore, RawInstalment, RawPayee, RawPoolPart, RawTail, RawTerm, RawValue};
 use super::super::rights::{FactAttribute, FactKind};
 use super::super::selector::{Filter, Values};
-use super::super::term::{IfNone, Instalment, Life, On, Payees, Tail, Term};
+use super::super::term::{IfNone, Instalment, Life, On, Payees, Rest, Tail, Term};
 use super::super::value::Table;
 use super::super::window::{Due, ProRata, WindowRule};
 use super::node::NodeWant;
@@ -395,6 +395,12 @@ impl<'a> Scope<'a> {
             };
             if other.id == term.id || !fits {
                 return self.file.fail(&at, Problem::CreditOfOthers);
+            }
+            if other.is_input {
+                return self.file.fail(&at, Problem::CreditOfInput);
+            }
+            if other.payer != term.payer && credit.rest == Rest::Repaid {
+                return self.file.fail(&written.span(), Problem::SetOffRepaid);
             }
             match set_off {
                 Some((of, at)) if other.payer == term.payer => {
