@@ -231,7 +231,8 @@ create table usage_rejection (
   carrier jsonb not null default '{}', -- what its headers said of it, where the record itself does not
   content_type text not null,
   payload bytea,
-  expires_at timestamptz not null
+  expires_at timestamptz not null,
+  event_key uuid                       -- of the event or amendment that it would have been, where that can be told
 );
 create index usage_rejection_position on usage_rejection (position);
 create index usage_rejection_reason on usage_rejection (reason);
@@ -340,9 +341,9 @@ create function refuse_rejection_change() returns trigger language plpgsql as $$
 begin
   if new.payload is null and old.expires_at <= now()
       and (new.rejection_id, new.batch_id, new.position, new.reason, new.detail, new.format, new.source, new.carrier,
-      new.content_type, new.expires_at)
-        = (old.rejection_id, old.batch_id, old.position, old.reason, old.detail, old.format, old.source, old.carrier,
-          old.content_type, old.expires_at) then
+      new.content_type, new.expires_at, new.event_key)
+        is not distinct from (old.rejection_id, old.batch_id, old.position, old.reason, old.detail, old.format, old.source, old.carrier,
+          old.content_type, old.expires_at, old.event_key) then
     return new;
   end if;
   raise exception 'a rejection may only lose its payload once that has expired' using errcode = 'restrict_violation';

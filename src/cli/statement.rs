@@ -156,8 +156,8 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                 Format::Json => {
                     let statement = RawValue::from_string(record.document)?;
                     let (head, history) = (&record.head, &record.history);
-                    let UnresolvedEvents { events: unresolved_events, waived: waived_events } = unresolved;
-                    json(&Shown { head, history, unresolved_events, waived_events, events_since_cutoff, statement })?;
+                    let UnresolvedEvents { events: unresolved_events, unwaived: unwaived_events } = unresolved;
+                    json(&Shown { head, history, unresolved_events, unwaived_events, events_since_cutoff, statement })?;
                 }
                 Format::Table => {
                     line(super::statement_text::text(&record.head, &record.statement()?, unresolved))?;
@@ -200,7 +200,7 @@ struct Shown<'a> {
     head: &'a StatementHead,
     history: &'a [StatusChange],
     unresolved_events: i64,
-    waived_events: i64,
+    unwaived_events: i64,
     /// Until it is issued.
     events_since_cutoff: Option<i64>,
     statement: Box<RawValue>,

@@ -38,7 +38,8 @@ fn write(out: &mut String, row: &StatementHead, statement: &Statement, unresolve
             write_cap(out, statement, line, detail)?;
         }
     }
-    let UnresolvedEvents { events, waived } = unresolved;
+    let UnresolvedEvents { events, unwaived } = unresolved;
+    let waived = events.saturating_sub(unwaived);
     if events > 0 {
         let waived = if waived > 0 { format!("; {waived} of them waived") } else { String::new() };
         writeln!(out, "Not in it: {} of unknown deployments or products{waived}.", counted(events, "event"))?;

@@ -245,9 +245,12 @@ impl From<SettleError> for Problem {
         let detail = error.to_string();
         match error {
             SettleError::Settlement(SettlementError::UnknownContract { .. }) => Self::not_found(detail),
-            SettleError::CutoffInFuture { .. }
-            | SettleError::CutoffBeforeLast { .. }
-            | SettleError::NotLoadedYet { .. } => Self::conflict("wrong-cutoff", "The cutoff does not fit", detail),
+            SettleError::CutoffInFuture { .. } | SettleError::CutoffBeforeLast { .. } => {
+                Self::conflict("wrong-cutoff", "The cutoff does not fit", detail)
+            }
+            SettleError::NotLoadedYet { .. } => {
+                Self::conflict("not-loaded-yet", "The contract was not known by then", detail)
+            }
             SettleError::PeriodNotEnded { .. } => Self::conflict("not-ended", "The period has not ended", detail),
             SettleError::Approved { .. } => {
                 Self::conflict("approved", "Somebody approved what would be drafted anew", detail)

@@ -52,17 +52,31 @@ pub struct Message {
 
 #[derive(Clone, Debug)]
 enum Body {
-    Event { key: Uuid, hash: Uuid, rules: &'static str, event: UsageEvent },
-    Amendment { key: Uuid, hash: Uuid, target_key: Uuid, amendment: Amendment },
+    Event {
+        key: Uuid,
+        hash: Uuid,
+        rules: &'static str,
+        event: UsageEvent,
+    },
+    Amendment {
+        key: Uuid,
+        hash: Uuid,
+        target_key: Uuid,
+        amendment: Amendment,
+    },
     NoUsage,
-    Rejected(Rejection),
+    /// With the key that it would have, where it says as what it is known.
+    Rejected(Rejection, Option<Uuid>),
 }
 
 impl Message {
     /// `secret` keys the hash that identifies events.
     pub fn new(secret: &[u8; 32], position: Position, decoded: Decoded) -> Self {
         let body = match decoded {
-            Decoded::Rejected(rejection) => Body::Rejected(rejection),
+            Decoded::Rejected(rejection) => {
+                let key = rejection.event_id().map(|id| event_key(secret, &id.source, &id.id));
+                Body::Rejected(rejection, key)
+            }
             Decoded::NoUsage(_) => Body::NoUsage,
             Decoded::Usage(usage) => {
                 let Usage { message, reported: hash, rules, .. } = *usage;
@@ -108,7 +122,7 @@ pub fn wanted(messages: &[Message]) -> Wanted {
                     wanted.products.extend(restated.product.clone());
                 }
             }
-            Body::NoUsage | Body::Rejected(_) => {}
+            Body::NoUsage | Body::Rejected(..) => {}
         }
     }
     wanted.event_keys.sort_unstable();
@@ -157,7 +171,7 @@ pub fn decide<'a>(messages: &'a [Message], lookup: &'a Lookup, recorded_at: Inst
     for message in messages {
         let rejected = decision.rows.counts.rejected;
         match &message.body {
-            Body::Rejected(rejection) => decision.reject(&message.position, rejection.clone()),
+            Body::Rejected(rejection, key) => decision.reject(&message.position, *key, rejection.clone()),
             Body::NoUsage => decision.rows.counts.count(Outcome::NoUsage),
             Body::Event { key, hash, rules, event } => decision.event(&message.position, *key, *hash, rules, event),
             Body::Amendment { key, hash, target_key, amendment } => {
@@ -224,13 +238,13 @@ impl<'a> Decision<'a> {
         self.naming(key).any(|recorded| matches!(recorded.amendment.kind, AmendmentKind::Void))
     }
 
-    fn reject(&mut self, position: &Position, rejection: Rejection) {
+    fn reject(&mut self, position: &Position, key: Option<Uuid>, rejection: Rejection) {
         self.rows.counts.count(Outcome::Rejected);
         if matches!(position, Position::Retry { .. }) {
             // It is kept already, and stays so; another row each time would never end.
             return;
         }
-        self.rows.rejections.push(rejection_row(position.to_string(), rejection));
+        self.rows.rejections.push(rejection_row(position.to_string(), key, rejection));
     }
 
     fn event(
@@ -297,7 +311,7 @@ impl<'a> Decision<'a> {
             AmendmentKind::Void | AmendmentKind::Correction(_) => self.target(target_key),
         };
         if let Err(refusal) = amendment::check(&amendment.kind, target) {
-            return self.reject(position, refused(amendment, refusal));
+            return self.reject(position, Some(key), refused(amendment, refusal));
         }
         // The event behind it: what it names, or what the correction that it voids corrects.
         let root = match target {
@@ -344,7 +358,7 @@ impl<'a> Decision<'a> {
             .naming(key)
             .filter_map(|waiting| {
                 let refusal = amendment::check(&waiting.amendment.kind, target).err()?;
-                Some(rejection_row(waiting.position.clone(), refused(waiting.amendment, refusal)))
+                Some(rejection_row(waiting.position.clone(), Some(waiting.key), refused(waiting.amendment, refusal)))
             })
             .collect();
         self.rows.rejections.extend(refused);
@@ -399,7 +413,8 @@ impl<'a> Decision<'a> {
         }
         if !after.voided && !after.counts() {
             let last = of_event().next_back();
-            let refused = last.map(|last| rejection_row(last.position.clone(), ends_before_start(last.amendment)));
+            let refused = last
+                .map(|last| rejection_row(last.position.clone(), Some(last.key), ends_before_start(last.amendment)));
             self.rows.rejections.extend(refused);
         }
         let [dimension, customer] = place(&mut self.rows.names, origin, &after.content);
@@ -412,7 +427,7 @@ fn place(names: &mut Names, [source, rules]: [&str; 2], content: &UsageContent) 
     [names.dimension(&Dimension::of(source, rules, content)), names.customer(&content.customer)]
 }
 
-fn rejection_row(position: String, rejection: Rejection) -> RejectionRow {
+fn rejection_row(position: String, event_key: Option<Uuid>, rejection: Rejection) -> RejectionRow {
     RejectionRow {
         position,
         reason: rejection.reason.name(),
@@ -422,6 +437,7 @@ fn rejection_row(position: String, rejection: Rejection) -> RejectionRow {
         carrier: serde_json::json!(rejection.origin.carrier).to_string(),
         content_type: rejection.content_type,
         payload: rejection.redacted,
+        event_key,
     }
 }
 

@@ -60,7 +60,7 @@ fn stored(lookup: &mut Lookup, messages: &[Message], stated_at: Instant) {
                     amendment: amendment.clone(),
                 });
             }
-            Body::NoUsage | Body::Rejected(_) => panic!("{message:?}"),
+            Body::NoUsage | Body::Rejected(..) => panic!("{message:?}"),
         }
     }
 }

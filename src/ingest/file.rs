@@ -110,8 +110,7 @@ pub async fn ingest_file(
     let not_stored = |place, source| FileError::Store { path: path.to_owned(), place, source };
     let mut opened = Opened::new(path, how).map_err(|error| match error {
         OpenError::Read(source) => not_read(0, source),
-        OpenError::Header { line, source } => FileError::Columns { path: path.to_owned(), line: Some(line), source },
-        OpenError::Columns(source) => FileError::Columns { path: path.to_owned(), line: None, source },
+        OpenError::Columns { line, source } => FileError::Columns { path: path.to_owned(), line, source },
     })?;
     progress.bytes_total = opened.bytes_total;
     if let Some(digest) = &opened.digest {

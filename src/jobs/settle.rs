@@ -69,7 +69,9 @@ pub enum SettleError {
         "cutoff {cutoff} lies before {last}, as known at which this contract was settled; what was learnt between would be taken back"
     )]
     CutoffBeforeLast { cutoff: Instant, last: Instant },
-    #[error("contract {contract} was not loaded yet at {known_at}; it was first recorded at {first}")]
+    #[error(
+        "contract {contract} was not loaded yet at {known_at}; ask as known at {first}, when it was first recorded, or later"
+    )]
     NotLoadedYet { contract: ContractId, known_at: Instant, first: Instant },
     #[error("period {period} has not ended yet: it ends at {end}")]
     PeriodNotEnded { period: Period, end: Instant },

@@ -134,8 +134,8 @@ pub async fn read(conn: &mut PgConnection, id: i64) -> Result<StatementRecord, S
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnresolvedEvents {
     pub events: i64,
-    /// Those of them that the statement's issue need not wait for.
-    pub waived: i64,
+    /// Those of them that the statement's issue waits for: nobody waived them.
+    pub unwaived: i64,
 }
 
 /// How many events are not in a statement, as no mapping knew them when it was drawn up.
@@ -147,8 +147,8 @@ pub async fn unresolved_events(
     head: &StatementHead,
 ) -> Result<UnresolvedEvents, StatementError> {
     let events = load_unresolved_events(&mut *conn, head).await?;
-    let waived = events.saturating_sub(unwaived_events(conn, head).await?);
-    Ok(UnresolvedEvents { events, waived })
+    let unwaived = if events == 0 { 0 } else { unwaived_events(conn, head).await? };
+    Ok(UnresolvedEvents { events, unwaived })
 }
 
 /// How far the caps of a contract are used up, as its statements say.

@@ -49,6 +49,7 @@ pub use reader::{Carrier, Origin, Reader};
 pub use source::{Context, NoUsage};
 
 use crate::domain::amendment::Refusal;
+use crate::domain::ids::EventId;
 use crate::domain::names::names;
 
 /// The longest message that is taken, in bytes.
@@ -135,6 +136,21 @@ pub struct Rejection {
     pub content_type: &'static str,
     /// The message with allow-listed fields only.
     pub redacted: Vec<u8>,
+}
+
+impl Rejection {
+    /// Of what it would have been, where what is kept of it says so. Of our own events alone: of others an id is made of
+    /// several fields, or of where they were read.
+    pub fn event_id(&self) -> Option<EventId> {
+        #[derive(serde::Deserialize)]
+        struct Named {
+            source: String,
+            id: String,
+        }
+        let named = |Named { source, id }| EventId { source, id };
+        let is_ours = self.origin.format == Format::CloudEvents;
+        serde_json::from_slice(&self.redacted).ok().filter(|_| is_ours).map(named)
+    }
 }
 
 /// A fault found while decoding; with the message's redacted bytes it becomes a [`Rejection`].

@@ -41,6 +41,13 @@ impl CopyRows {
         self.field(value.as_bytes());
     }
 
+    pub(super) fn optional_uuid(&mut self, value: Option<Uuid>) {
+        match value {
+            Some(value) => self.uuid(value),
+            None => self.null(),
+        }
+    }
+
     pub(super) fn instant(&mut self, value: Instant) {
         // Instants are read from four-digit years, far from the ends of an i64.
         self.int8(value.timestamp_micros().saturating_sub(POSTGRES_EPOCH_MICROS));

@@ -1,14 +1,13 @@
 //! What became of the messages, for people who look: counts by outcome, and lists with reasons. Read-only.
 
 use super::StoreError;
-use super::usage::{Wanted, event_key_secret, look_up};
+use super::usage::{Identity, Wanted, look_up};
 use crate::domain::outcome::Counts;
 use crate::domain::period::{Instant, Span};
-use crate::domain::usage::{UsageMessage, event_key};
+use crate::domain::usage::UsageMessage;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
-use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// A name with how many stand under it: a rejection reason, a deployment.
@@ -183,10 +182,15 @@ pub async fn rejections(
 ) -> Result<Vec<RejectionLine>, StoreError> {
     let rows = sqlx::query!(
         r#"select r.rejection_id, b.recorded_at, r.position, r.reason, r.detail, same.times as "times!",
-          same.is_retried as "is_retried!", case when r.format = 'cloudevents' then r.payload end as payload
+          same.is_retried as "is_retried!",
+          -- since it was first rejected: what stood before is not what it would have been. a correction or void that
+          -- waited was rejected after it had come, as what it names did not fit
+          exists (select from usage_event e where e.event_key = r.event_key and e.batch_id >= same.first_batch)
+          or exists (select from usage_amendment a
+              where a.amendment_key = r.event_key and a.batch_id > same.first_batch) as "came_in!"
         from usage_rejection r join usage_batch b using (batch_id)
         cross join lateral (
-          select count(*) as times, max(o.rejection_id) as last_id,
+          select count(*) as times, max(o.rejection_id) as last_id, min(o.batch_id) as first_batch,
             bool_or(exists (select from usage_rejection_retry t where t.rejection_id = o.rejection_id)) as is_retried
           from usage_rejection o
           where (o.position, o.reason, o.detail, o.format, o.source)
@@ -201,49 +205,20 @@ pub async fn rejections(
         before,
         limit
     );
-    let rows = rows.fetch_all(pool).await?;
-    let mut conn = pool.acquire().await?;
-    let secret = event_key_secret(&mut conn).await?;
-    let identified = rows.iter().filter_map(|row| Some((row.rejection_id, key(&secret, row.payload.as_deref()?)?)));
-    let came_in = came_in(&mut conn, identified.unzip()).await?;
-    let lines = rows.into_iter().map(|row| {
-        let state = match row.rejection_id {
-            _ if row.is_retried => RejectionState::Retried,
-            id if came_in.contains(&id) => RejectionState::CameIn,
-            _ => RejectionState::Open,
-        };
-        let (rejection_id, recorded_at, times, position) = (row.rejection_id, row.recorded_at, row.times, row.position);
-        RejectionLine { rejection_id, recorded_at, times, state, position, reason: row.reason, detail: row.detail }
+    let lines = rows.fetch_all(pool).await?.into_iter().map(|row| RejectionLine {
+        rejection_id: row.rejection_id,
+        recorded_at: row.recorded_at,
+        times: row.times,
+        state: match (row.is_retried, row.came_in) {
+            (true, _) => RejectionState::Retried,
+            (false, true) => RejectionState::CameIn,
+            (false, false) => RejectionState::Open,
+        },
+        position: row.position,
+        reason: row.reason,
+        detail: row.detail,
     });
     Ok(lines.collect())
-}
-
-/// The key of a structured event that is kept, where that has a source and an id.
-fn key(secret: &[u8; 32], payload: &[u8]) -> Option<Uuid> {
-    #[derive(Deserialize)]
-    struct Named {
-        source: String,
-        id: String,
-    }
-    let Named { source, id } = serde_json::from_slice(payload).ok()?;
-    Some(event_key(secret, &source, &id))
-}
-
-/// The rejections under whose key something stands by now.
-async fn came_in(
-    conn: &mut PgConnection,
-    (rejections, keys): (Vec<i64>, Vec<Uuid>),
-) -> Result<BTreeSet<i64>, StoreError> {
-    let found = sqlx::query_scalar!(
-        r#"select w.rejection_id as "rejection_id!"
-        from unnest($1::bigint[], $2::uuid[]) as w (rejection_id, event_key) join usage_rejection r using (rejection_id)
-        where exists (select from usage_event e where e.event_key = w.event_key)
-          -- one that waited was rejected after it had come, as what it names did not fit
-          or exists (select from usage_amendment a where a.amendment_key = w.event_key and a.batch_id > r.batch_id)"#,
-        &rejections,
-        &keys
-    );
-    Ok(found.fetch_all(conn).await?.into_iter().collect())
 }
 
 /// The last conflicts, newest first, of those before one where it is named.
@@ -259,15 +234,20 @@ pub async fn conflicts(pool: &PgPool, before: Option<i64>, limit: i64) -> Result
         limit
     );
     let rows = rows.fetch_all(pool).await?;
-    let wanted = Wanted { target_keys: rows.iter().map(|row| row.event_key).collect(), ..Wanted::default() };
+    let keys: Vec<Uuid> = rows.iter().map(|row| row.event_key).collect();
+    let wanted = Wanted { amendment_keys: keys.clone(), target_keys: keys, ..Wanted::default() };
     let known = look_up(&mut *pool.acquire().await?, &wanted).await?;
-    let stands = |key: &Uuid| {
-        let event = known.events.get(key).map(|stored| UsageMessage::Event(stored.event.clone()));
-        let amendment = || known.amendments.iter().find(|stored| stored.key == *key);
-        event.or_else(|| amendment().map(|stored| UsageMessage::Amendment(stored.amendment.clone())))
+    let stands = |key: &Uuid| match known.identities.get(key)? {
+        Identity::Event { .. } => known.events.get(key).map(|stored| Some(UsageMessage::Event(stored.event.clone()))),
+        Identity::Amendment { .. } => {
+            let stored = known.amendments.iter().find(|stored| stored.key == *key);
+            stored.map(|stored| Some(UsageMessage::Amendment(stored.amendment.clone())))
+        }
+        Identity::Record => Some(None),
     };
     let lines = rows.into_iter().map(|row| {
-        let stands = stands(&row.event_key);
+        let stands = stands(&row.event_key).ok_or("nothing stands under it");
+        let stands = StoreError::decoded("usage_conflict.event_key", row.event_key, stands)?;
         let (recorded_at, position, reported) = (row.recorded_at, row.position, row.reported);
         let (conflict_id, source, event_id) = (row.conflict_id, row.source, row.event_id);
         Ok(ConflictLine { conflict_id, recorded_at, position, source, event_id, reported, stands })

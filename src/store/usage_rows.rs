@@ -82,6 +82,8 @@ pub struct RejectionRow {
     pub carrier: String,
     pub content_type: &'static str,
     pub payload: Vec<u8>,
+    /// Of the event, correction or void that it would have been, where that can be told.
+    pub event_key: Option<Uuid>,
 }
 
 /// What one batch adds to the sums of an hour, of dimensions, a customer and a context band.
@@ -338,6 +340,7 @@ async fn copy_rejections(
         "content_type",
         "payload",
         "expires_at",
+        "event_key",
     ];
     let mut copy = CopyRows::new("usage_rejection", COLUMNS);
     for row in rows {
@@ -352,6 +355,7 @@ async fn copy_rejections(
         copy.text(row.content_type);
         copy.bytea(&row.payload);
         copy.instant(expires_at);
+        copy.optional_uuid(row.event_key);
     }
     copy.send(connection).await
 }

@@ -426,6 +426,13 @@ async fn a_rejected_record_is_listed_once_with_what_became_of_it() {
     // Sent again, mended, they came in.
     files.counts("b.jsonl", format!("{right}\n{void_of_it}\n").as_bytes(), &how).await;
     assert_eq!(listed(&files).await, owned(all(RejectionState::CameIn)));
+    // Read once more, the faults are the same ones; and of an id that stood before, nothing came in.
+    let standing = event("e1", 1, 1).replace("\"requests\":1", "\"requests\":-1");
+    files.counts("c.jsonl", format!("{standing}\n").as_bytes(), &how).await;
+    files.counts("a.jsonl", text.as_bytes(), &how).await;
+    let states: Vec<_> = listed(&files).await.into_iter().map(|(_, times, state)| (times, state)).collect();
+    let (open, came_in) = (RejectionState::Open, RejectionState::CameIn);
+    assert_eq!(states, [(3, open), (4, came_in), (4, came_in), (1, open), (1, open)]);
     let page = rejections(&files.database.pool, None, Some(4), 10).await.expect("a list");
     assert!(page.is_empty(), "a record is on the page of its last rejection alone: {page:?}");
     files.drop_it().await;

@@ -154,8 +154,9 @@ pub struct EntitlementParams {
     /// The last period, as the contract's calendar names it.
     #[param(example = "2026-05")]
     through: String,
-    /// An instant, or a date for its first one in UTC: what was recorded later is not seen; without it, everything recorded by now.
-    #[param(value_type = Option<String>, format = DateTime)]
+    /// An instant, or a date for its first one in UTC: what was recorded later is not seen; without it, everything
+    /// recorded by now.
+    #[param(value_type = Option<String>)]
     #[serde(default, deserialize_with = "perhaps_instant")]
     known_at: Option<Instant>,
 }

@@ -31,7 +31,7 @@ pub struct Filter {
     /// Of the usage of a month 2026-05, a quarter 2026-Q2 or a year 2026; of the last 12 months where it is left out.
     period: Option<String>,
     /// As known at this instant, or at the first one of a date in UTC; now where it is left out.
-    #[param(value_type = Option<String>, format = DateTime)]
+    #[param(value_type = Option<String>)]
     #[serde(default, deserialize_with = "perhaps_instant")]
     known_at: Option<Instant>,
 }
@@ -130,7 +130,7 @@ pub async fn list(
 #[into_params(parameter_in = Query)]
 pub struct Since {
     /// What was open at this instant, or at the first one of a date in UTC.
-    #[param(value_type = String, format = DateTime)]
+    #[param(value_type = String)]
     #[serde(deserialize_with = "instant")]
     since: Instant,
 }
@@ -226,7 +226,7 @@ pub async fn decisions(
 #[into_params(parameter_in = Query)]
 pub struct KnownAt {
     /// As known at this instant, or at the first one of a date in UTC; now where it is left out.
-    #[param(value_type = Option<String>, format = DateTime)]
+    #[param(value_type = Option<String>)]
     #[serde(default, deserialize_with = "perhaps_instant")]
     known_at: Option<Instant>,
 }
@@ -253,7 +253,7 @@ pub struct NewDecision {
     #[schema(min_length = 1, max_length = 2000, pattern = "[^ ]")]
     reason: String,
     /// Covers what was known then, such as when it was looked at; now where it is left out.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>)]
     #[serde(default, deserialize_with = "perhaps_instant")]
     known_at: Option<Instant>,
 }

@@ -23,9 +23,9 @@ pub struct NewSettlement {
     /// Such as 2026-05, of the contract's length.
     #[schema(value_type = Period)]
     period: String,
-    /// An instant, or a date for its first one in UTC. Nothing recorded later is seen; without it, everything recorded by now. One within the period tells what it comes
-    /// to so far: such statements cannot be issued.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    /// An instant, or a date for its first one in UTC. Nothing recorded later is seen; without it, everything recorded by
+    /// now. One within the period tells what it comes to so far: such statements cannot be issued.
+    #[schema(value_type = Option<String>)]
     #[serde(default, deserialize_with = "perhaps_instant")]
     cutoff: Option<Instant>,
 }

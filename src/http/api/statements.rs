@@ -85,6 +85,9 @@ pub struct StatementDetail {
     /// up. They are ours to resolve: a partner's key is not told.
     #[serde(skip_serializing_if = "Option::is_none")]
     unresolved_events: Option<i64>,
+    /// Those of them that its issue waits for: nobody waived them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unwaived_events: Option<i64>,
     /// Byte for byte what `sha256` is the digest of.
     #[schema(value_type = Statement)]
     statement: Box<RawValue>,
@@ -114,14 +117,15 @@ async fn detail(caller: &Caller, conn: &mut PgConnection, id: i64) -> Result<Res
         let others = history.iter_mut().filter(|change| change.party != caller.party);
         others.for_each(|change| change.key_id = None);
     }
-    let (mut unresolved_events, mut events_since_cutoff) = (None, None);
+    let (mut unresolved, mut events_since_cutoff) = (None, None);
     if caller.party.is_none() {
-        unresolved_events = Some(statements::unresolved_events(conn, &head).await?.events);
+        unresolved = Some(statements::unresolved_events(conn, &head).await?);
         events_since_cutoff = statements::events_since_cutoff(conn, &head).await?;
     }
     let tag = format!("\"{}\"", head.tag());
     let statement = RawValue::from_string(document).map_err(StatementError::from)?;
-    let detail = StatementDetail { head, history, unresolved_events, statement };
+    let (unresolved_events, unwaived_events) = unresolved.map(|it| (it.events, it.unwaived)).unzip();
+    let detail = StatementDetail { head, history, unresolved_events, unwaived_events, statement };
     let mut answer = ([(header::ETAG, tag)], axum::Json(detail)).into_response();
     // A header, as usage comes in beside the statement: what has the same tag has the same content.
     answer.headers_mut().extend(events_since_cutoff.map(|events| (EVENTS_SINCE_CUTOFF, events.into())));

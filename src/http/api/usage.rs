@@ -21,11 +21,11 @@ use utoipa::{IntoParams, ToSchema};
 #[into_params(parameter_in = Query)]
 pub struct SpanParams {
     /// The first instant, a whole hour, or a date for its first instant in UTC.
-    #[param(value_type = String, format = DateTime, example = "2026-05-01T00:00:00Z")]
+    #[param(value_type = String, example = "2026-05-01T00:00:00Z")]
     #[serde(deserialize_with = "instant")]
     from: Instant,
     /// The end, exclusive, a whole hour or a date as well.
-    #[param(value_type = String, format = DateTime, example = "2026-06-01T00:00:00Z")]
+    #[param(value_type = String, example = "2026-06-01T00:00:00Z")]
     #[serde(deserialize_with = "instant")]
     to: Instant,
 }
@@ -166,8 +166,8 @@ pub struct Conflict {
     #[schema(value_type = Object)]
     reported: Value,
     /// What stands for that id: what was reported first; null where that is a record beside usage.
-    #[schema(value_type = Object)]
-    stands: Value,
+    #[schema(value_type = Option<Object>)]
+    stands: Option<Value>,
 }
 
 impl Conflict {
@@ -179,10 +179,7 @@ impl Conflict {
             source: line.source,
             event_id: line.event_id,
             reported: line.reported,
-            stands: match &line.stands {
-                Some(stands) => serde_json::from_slice(&cloudevents::encode(stands))?,
-                None => Value::Null,
-            },
+            stands: line.stands.map(|stands| serde_json::from_slice(&cloudevents::encode(&stands))).transpose()?,
         })
     }
 }

@@ -27,7 +27,7 @@ impl<R: BufRead + Send> CsvRows<R> {
         let header: Result<Vec<&str>, _> = header.into_iter().map(std::str::from_utf8).collect();
         let header = header.map_err(|_| unusable("the header must be UTF-8"))?;
         let columns = Columns::find(&how.reader, &header, &how.skipped_columns);
-        let columns = columns.map_err(|source| OpenError::Header { line: rows.line(), source })?;
+        let columns = columns.map_err(|source| OpenError::Columns { line: Some(rows.line()), source })?;
         Ok(Self { rows, columns })
     }
 }

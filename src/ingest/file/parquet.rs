@@ -69,7 +69,8 @@ impl ParquetRows {
         let described = file.metadata().file_metadata().schema_descr().columns();
         let names: Vec<String> = described.iter().map(|column| column.path().string()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let columns = Columns::find(&how.reader, &names, &how.skipped_columns)?;
+        let columns = Columns::find(&how.reader, &names, &how.skipped_columns)
+            .map_err(|source| OpenError::Columns { line: None, source })?;
         for (_, column) in (0..).zip(described).filter(|(place, _)| columns.reads(*place)) {
             if !is_readable(column) {
                 let detail = format!("column \"{}\" is of a type that is not read", column.path().string());

@@ -35,10 +35,9 @@ pub(super) trait Rows: Send {
 pub(super) enum OpenError {
     #[error(transparent)]
     Read(#[from] io::Error),
-    #[error("line {line}: {source}")]
-    Header { line: u64, source: WrongColumns },
-    #[error(transparent)]
-    Columns(#[from] WrongColumns),
+    /// The line of the header, where there is one.
+    #[error("{source}")]
+    Columns { line: Option<u64>, source: WrongColumns },
 }
 
 /// Begins a file; `bytes_read` is told how far it was read.
@@ -51,7 +50,7 @@ pub(super) fn open(
 ) -> Result<Box<dyn Rows>, OpenError> {
     let max_bytes = how.reader.format.max_bytes();
     if matches!(layout, Layout::Lines | Layout::Whole) && !how.skipped_columns.is_empty() {
-        return Err(WrongColumns::NoTable.into());
+        return Err(OpenError::Columns { line: None, source: WrongColumns::NoTable });
     }
     Ok(match layout {
         Layout::Lines => Box::new(Lines::new(text(path, file, bytes_read)?, max_bytes)),
