@@ -27,8 +27,8 @@ pub struct Rollups {
 
 impl Rollups {
     pub fn new() -> Self {
-        let mut folder = agreement(true);
-        let prices = PriceBook::new(std::mem::take(&mut folder.prices));
+        let folder = agreement(true);
+        let prices = PriceBook::new(folder.prices.iter().map(|it| it.price.clone()));
         let units = Units::of(&folder.contracts);
         let mut rollups = Self { folder, prices, units, stretches: Stretches::default(), sums: Vec::new() };
         let known = rollups.known(&[], &[]);

@@ -192,23 +192,24 @@ pub type RecordedPrice = (Option<Instant>, Price);
 
 /// Reads a price book: CSV with the header
 /// `id,product,meter,service_tier,customer,region,channel,context_over,price,per,currency,from,to,source`.
+/// Each price comes with its line.
 ///
 /// # Errors
 /// The first line that is wrong.
-pub fn read_price_book(text: &str) -> Result<Vec<Price>, PriceBookError> {
-    let prices = read_recorded_price_book(text)?;
-    // When a price is recorded is told by the clock of the database.
-    if prices.iter().any(|(recorded_at, _)| recorded_at.is_some()) {
-        return Err(PriceBookError { line: 1, problem: PriceProblem::RecordedAt });
-    }
-    Ok(prices.into_iter().map(|(_, price)| price).collect())
+pub fn read_price_book(text: &str) -> Result<Vec<AtLine<Price>>, PriceBookError> {
+    let unstamped = |(line, (recorded_at, price)): AtLine<RecordedPrice>| match recorded_at {
+        None => Ok((line, price)),
+        // When a price is recorded is told by the clock of the database.
+        Some(_) => Err(PriceBookError { line, problem: PriceProblem::RecordedAt }),
+    };
+    read_recorded_price_book(text)?.into_iter().map(unstamped).collect()
 }
 
-/// Reads a price book that may have one more column, `recorded_at`, as a scenario's has.
+/// Reads a price book that may have one more column, `recorded_at`, as a scenario's has; each price with its line.
 ///
 /// # Errors
 /// The first line that is wrong.
-pub fn read_recorded_price_book(text: &str) -> Result<Vec<RecordedPrice>, PriceBookError> {
+pub fn read_recorded_price_book(text: &str) -> Result<Vec<AtLine<RecordedPrice>>, PriceBookError> {
     let mut ids = BTreeSet::new();
     let mut prices = Vec::new();
     let of_table = |(line, problem): AtLine<TableProblem>| PriceBookError { line, problem: problem.into() };
@@ -221,18 +222,9 @@ pub fn read_recorded_price_book(text: &str) -> Result<Vec<RecordedPrice>, PriceB
         if !ids.insert(price.id.clone()) {
             return Err(fail(PriceProblem::RepeatedId { id: price.id }));
         }
-        prices.push((recorded_at, price));
+        prices.push((line, (recorded_at, price)));
     }
     Ok(prices)
-}
-
-/// The line of a price in a book that was read; 1 where it is not in it.
-pub fn line_of_price(text: &str, id: &str) -> u64 {
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let column = reader.headers().ok().and_then(|names| names.iter().position(|name| name == "id"));
-    let of_it = |row: &csv::StringRecord| column.and_then(|column| row.get(column)) == Some(id);
-    let row = reader.into_records().flatten().find(of_it);
-    row.and_then(|row| row.position().map(csv::Position::line)).unwrap_or(1)
 }
 
 fn price_of_row(row: &Row<'_>) -> Result<Price, PriceProblem> {
@@ -312,7 +304,8 @@ mod tests {
         "id,product,meter,service_tier,customer,region,channel,context_over,price,per,currency,from,to,source\n";
 
     fn in_force(rows: &str, change: impl Fn(&mut PriceQuery<'_>)) -> Option<String> {
-        let book = PriceBook::new(read_price_book(&format!("{HEADER}{rows}")).expect("a price book"));
+        let read = read_price_book(&format!("{HEADER}{rows}")).expect("a price book");
+        let book = PriceBook::new(read.into_iter().map(|(_, price)| price));
         let product = ProductId::from("m");
         let mut query = PriceQuery {
             product: &product,
@@ -364,9 +357,11 @@ mod tests {
         let text = format!(
             "{header},recorded_at\na,m,input_tokens,default,,,,,1,1,USD,,,s,2026-05-01T00:00:00Z\nb,m,input_tokens,default,,,,,1,1,USD,,,s,\n"
         );
-        let recorded: Vec<_> = read_recorded_price_book(&text).expect("prices").into_iter().map(|(at, _)| at).collect();
-        assert_eq!(recorded, [parse_instant("2026-05-01T00:00:00Z").ok(), None]);
-        assert!(matches!(read_price_book(&text), Err(PriceBookError { problem: PriceProblem::RecordedAt, .. })));
+        let read = read_recorded_price_book(&text).expect("prices");
+        let recorded: Vec<_> = read.into_iter().map(|(line, (at, _))| (line, at)).collect();
+        assert_eq!(recorded, [(2, parse_instant("2026-05-01T00:00:00Z").ok()), (3, None)]);
+        let error = read_price_book(&text).expect_err("a refusal");
+        assert!(matches!(error, PriceBookError { line: 2, problem: PriceProblem::RecordedAt }), "{error}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::worked::{REGISTER, contract};
 use apportion::domain::contract::additions::{AdditionError, Additions, Loaded, Overridden, additions};
 use apportion::domain::contract::folder::{SourceFile, read_folder, read_versions};
 use apportion::domain::fx::{FxRate, read_fx_rates};
+use apportion::domain::price::Price;
 use std::path::Path;
 
 const SHARE: &str = "microsoft-openai/3.md";
@@ -30,7 +31,8 @@ fn added(before: &[SourceFile], files: &[SourceFile]) -> Result<Additions, Addit
     let known = read_folder(before).unwrap_or_else(|errors| panic!("{errors}"));
     let folder = read_folder(files).unwrap_or_else(|errors| panic!("{errors}"));
     let contracts = read_versions(&known.versions, &folder.register).unwrap_or_else(|error| panic!("{error}"));
-    let loaded = Loaded { prices: &known.prices, rates: &known.rates, documents: &known.versions, contracts };
+    let prices: Vec<Price> = known.prices.iter().map(|it| it.price.clone()).collect();
+    let loaded = Loaded { prices: &prices, rates: &known.rates, documents: &known.versions, contracts };
     additions(&folder, loaded)
 }
 
@@ -115,15 +117,18 @@ fn what_is_loaded_never_changes() {
     let contract = || "microsoft-openai".into();
     let shipped = shipped_files();
     let words = with(shipped_files(), "microsoft-openai/2.md", "That the share", "That this share");
-    let at = |file: &str, words: &str| {
+    let line = |file: &str, words: &str| {
         let text = &shipped.iter().find(|it| it.path == file).expect("a file").text;
-        format!("{file}:{}", 1 + text.lines().take_while(|line| !line.contains(words)).count())
+        1 + text.lines().take_while(|line| !line.contains(words)).count()
     };
+    let at = |file: &str, words: &str| format!("{file}:{}", line(file, words));
     let place = at("microsoft-openai/2.md", "That the share");
     let expected = AdditionError::ChangedVersion { at: place, contract: contract(), number: 2 };
     assert_eq!(refused(&shipped, &words), expected);
     let dearer = with(shipped_files(), "prices.csv", ",5,1000000,", ",6,1000000,");
-    let expected = AdditionError::ChangedPrice { at: at("prices.csv", "gpt-5.5-in,"), id: "gpt-5.5-in".to_owned() };
+    let path = "prices.csv".to_owned();
+    let row = u64::try_from(line(&path, "gpt-5.5-in,")).expect("a line");
+    let expected = AdditionError::ChangedPrice { path, line: row, id: "gpt-5.5-in".to_owned() };
     assert_eq!(refused(&shipped, &dearer), expected);
     // The first version that takes its share of Revenue.
     let base = with(shipped_files(), CONTRACT, "[\"refund\", \"tax\"]", "[\"refund\"]");

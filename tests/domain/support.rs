@@ -129,7 +129,7 @@ impl History {
             cutoff: at("2040-01-01T00:00:00Z"),
             contracts: self.folder.contracts.clone(),
             register: self.folder.register.clone(),
-            prices: PriceBook::new(self.folder.prices.clone()),
+            prices: PriceBook::new(self.folder.prices.iter().map(|it| it.price.clone())),
             rates: Vec::new(),
             records: self.records.clone(),
             usage: Usage { events: self.usage.clone(), ..Usage::default() },

@@ -90,7 +90,8 @@ fn price_book(keys: &[(String, String, String)]) -> Option<PriceBook> {
             writeln!(book, "{product}/{meter},{product},{meter},default,,,,,{price},1,USD,,,LiteLLM").expect("written");
         }
     }
-    Some(PriceBook::new(read_price_book(&book).expect("a price book")))
+    let prices = read_price_book(&book).expect("a price book");
+    Some(PriceBook::new(prices.into_iter().map(|(_, price)| price)))
 }
 
 /// What the price book makes of a call, exactly.

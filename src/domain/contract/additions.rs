@@ -1,7 +1,7 @@
 //! What loading a folder adds to what is loaded; what it would change of that is refused.
 
 use super::check::{CheckError, check};
-use super::folder::{Folder, VersionDocument};
+use super::folder::{Folder, PlacedPrice, VersionDocument};
 use super::{Contract, Version};
 use crate::domain::fx::FxRate;
 use crate::domain::ids::ContractId;
@@ -45,8 +45,10 @@ pub struct Overridden {
 /// What a folder would change of what is loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdditionError {
-    #[error("{at}: price \"{id}\" is loaded with other content; a changed price is a new row with a new id and a from")]
-    ChangedPrice { at: String, id: String },
+    #[error(
+        "{path}:{line}: price \"{id}\" is loaded with other content; a changed price is a new row with a new id and a from"
+    )]
+    ChangedPrice { path: String, line: u64, id: String },
     #[error("{at}: version {number} of {contract} is loaded with other words; write the change as a new version")]
     ChangedVersion { at: String, contract: ContractId, number: u32 },
     #[error("{contract} has version {loaded} loaded; a version that is new has a higher number than {number}")]
@@ -99,11 +101,11 @@ fn overridden(loaded: &[Contract], new: &[NewVersion]) -> Vec<Overridden> {
 
 fn new_prices(folder: &Folder, loaded: &[Price]) -> Result<Vec<Price>, AdditionError> {
     let mut new = Vec::new();
-    for price in &folder.prices {
+    for PlacedPrice { price, path, line } in &folder.prices {
         match loaded.iter().find(|known| known.id == price.id) {
             Some(known) if known != price => {
-                let (at, id) = (folder.place_of_price(&price.id), price.id.clone());
-                return Err(AdditionError::ChangedPrice { at, id });
+                let (path, id) = (path.clone(), price.id.clone());
+                return Err(AdditionError::ChangedPrice { path, line: *line, id });
             }
             Some(_) => {}
             None => new.push(price.clone()),

@@ -11,7 +11,7 @@ use super::rights::{RightInVersion, RightsConflict, conflicts};
 use super::{Contract, Version};
 use crate::domain::fx::{FxError, FxRate, read_fx_rates};
 use crate::domain::ids::{ContractId, EventId, ProductId, TermId};
-use crate::domain::price::{Narrowing, Price, PriceBookError, line_of_price, read_price_book};
+use crate::domain::price::{Narrowing, Price, PriceBookError, read_price_book};
 use crate::domain::record::{Fact, Record, RecordContent, RecordError};
 use crate::domain::register::{Register, RegisterConflict};
 use chrono::NaiveDate;
@@ -28,7 +28,7 @@ pub struct SourceFile {
 #[derive(Debug)]
 pub struct Folder {
     pub register: Register,
-    pub prices: Vec<Price>,
+    pub prices: Vec<PlacedPrice>,
     /// Rates of exchange.
     pub rates: Vec<FxRate>,
     pub contracts: Vec<Contract>,
@@ -45,21 +45,20 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// The file and line of a price.
-    pub fn place_of_price(&self, id: &str) -> String {
-        let books = self.files.iter().filter(|file| file.path.ends_with(".csv"));
-        let mut places = books.map(|book| (&book.path, line_of_price(&book.text, id)));
-        // The header stands in line 1.
-        let found = places.find(|(_, line)| *line > 1);
-        found.map(|(path, line)| format!("{path}:{line}")).unwrap_or_default()
-    }
-
     /// The file with a text, and its first line that is another than it was before.
     pub fn place_of_change(&self, before: &str, now: &str) -> String {
         let same = before.lines().zip(now.lines()).take_while(|(before, now)| before == now).count();
         let file = self.files.iter().find(|file| file.text == now);
         file.map(|file| format!("{}:{}", file.path, same.saturating_add(1))).unwrap_or_default()
     }
+}
+
+/// A price with the file and line where it stands.
+#[derive(Clone, Debug)]
+pub struct PlacedPrice {
+    pub price: Price,
+    pub path: String,
+    pub line: u64,
 }
 
 /// A conflict of rights, with the place of each.
@@ -142,19 +141,6 @@ impl FolderErrors {
     }
 }
 
-/// A price book with the path that it came from.
-struct Book<'a> {
-    file: &'a SourceFile,
-    prices: Vec<Price>,
-}
-
-impl Book<'_> {
-    /// The file, and the line in it of a price.
-    fn place(&self, price: &Price) -> (String, u64) {
-        (self.file.path.clone(), line_of_price(&self.file.text, &price.id))
-    }
-}
-
 /// A fact with the place of its line.
 struct FactLine<'a> {
     path: &'a str,
@@ -176,9 +162,7 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
         } else if file.path.rsplit('/').next() == Some("fx.csv") {
             read_rates(file, &mut rates).unwrap_or_else(|error| errors.push(error));
         } else if file.path.ends_with(".csv") {
-            let fail = |error| FolderError::Prices { path: file.path.clone(), error };
-            let read = read_price_book(&file.text).map_err(fail);
-            read.map_or_else(|error| errors.push(error), |prices| books.push(Book { file, prices }));
+            read_prices(file).map_or_else(|error| errors.push(error), |prices| books.push(prices));
         } else if file.path.ends_with(".jsonl") {
             read_facts(file).map_or_else(|error| errors.push(error), |read| facts.extend(read));
         }
@@ -232,6 +216,12 @@ fn check_examples(all: &[VersionExamples], contracts: &[Contract]) -> Result<(),
         }
     }
     FolderErrors::refuse(errors)
+}
+
+fn read_prices(file: &SourceFile) -> Result<Vec<PlacedPrice>, FolderError> {
+    let read = read_price_book(&file.text);
+    let read = read.map_err(|error| FolderError::Prices { path: file.path.clone(), error })?;
+    Ok(read.into_iter().map(|(line, price)| PlacedPrice { price, path: file.path.clone(), line }).collect())
 }
 
 /// Adds the rates of a file; each stands once in a folder.
@@ -321,30 +311,27 @@ fn read_document(file: &SourceFile, register: &mut Register) -> Result<Parsed, F
     Ok(parsed)
 }
 
-fn gather_prices(books: Vec<Book<'_>>, register: &Register, errors: &mut Vec<FolderError>) -> Vec<Price> {
-    let mut all = Vec::new();
+fn gather_prices(books: Vec<Vec<PlacedPrice>>, register: &Register, errors: &mut Vec<FolderError>) -> Vec<PlacedPrice> {
     let mut ids = BTreeSet::new();
-    for book in books {
-        let prices = &book.prices;
-        if let Some(price) = prices.iter().find(|price| !register.products.contains_key(&price.product)) {
-            let ((path, line), known) =
-                (book.place(price), register.products.keys().map(ToString::to_string).collect());
-            let (price, product) = (price.id.clone(), price.product.clone());
-            errors.push(FolderError::UnknownProduct { path, line, price, product, known });
+    for book in &books {
+        let is_unknown = |it: &&PlacedPrice| !register.products.contains_key(&it.price.product);
+        if let Some(PlacedPrice { price, path, line }) = book.iter().find(is_unknown) {
+            let (path, price, product) = (path.clone(), price.id.clone(), price.product.clone());
+            let known = register.products.keys().map(ToString::to_string).collect();
+            errors.push(FolderError::UnknownProduct { path, line: *line, price, product, known });
         }
-        if let Some((price, (kind, name, known))) =
-            prices.iter().find_map(|price| Some((price, unknown_place(price, register)?)))
+        if let Some((it, (kind, name, known))) =
+            book.iter().find_map(|it| Some((it, unknown_place(&it.price, register)?)))
         {
-            let ((path, line), price) = (book.place(price), price.id.clone());
+            let (path, line, price) = (it.path.clone(), it.line, it.price.id.clone());
             errors.push(FolderError::UnknownPlace { path, line, price, kind, name, known });
         }
-        if let Some(price) = prices.iter().find(|price| !ids.insert(price.id.clone())) {
-            let ((path, line), price) = (book.place(price), price.id.clone());
+        if let Some(it) = book.iter().find(|it| !ids.insert(it.price.id.clone())) {
+            let (path, line, price) = (it.path.clone(), it.line, it.price.id.clone());
             errors.push(FolderError::RepeatedPrice { path, line, price });
         }
-        all.extend(book.prices);
     }
-    all
+    books.into_iter().flatten().collect()
 }
 
 /// The region or channel of a price that would never apply, and those there are.

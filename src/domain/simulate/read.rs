@@ -8,7 +8,7 @@ use crate::domain::contract::folder::SourceFile;
 use crate::domain::entry::{Entry, EntryError, What};
 use crate::domain::fx::{FxProblem, read_recorded_fx_rates};
 use crate::domain::ids::EventId;
-use crate::domain::price::{PriceProblem, line_of_price, read_recorded_price_book};
+use crate::domain::price::{PriceProblem, read_recorded_price_book};
 use crate::domain::record::without_line;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -169,11 +169,11 @@ impl Reader {
             Err(error) => return self.fail(part, line_number(error.line), error.problem.into()),
         };
         let known = |id: &str| self.scenario.prices.iter().any(|(_, price)| price.id == id);
-        if let Some((_, price)) = prices.iter().find(|(_, price)| known(&price.id)) {
-            let (id, line) = (price.id.clone(), line_of_price(&part.file.text, &price.id));
-            self.fail(part, line_number(line), ScenarioProblem::RepeatedPrice { id });
+        if let Some((line, (_, price))) = prices.iter().find(|(_, (_, price))| known(&price.id)) {
+            let id = price.id.clone();
+            self.fail(part, line_number(*line), ScenarioProblem::RepeatedPrice { id });
         }
-        self.scenario.prices.extend(prices);
+        self.scenario.prices.extend(prices.into_iter().map(|(_, price)| price));
     }
 
     fn read_steps(&mut self, part: &Part) {
