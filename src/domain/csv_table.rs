@@ -1,16 +1,28 @@
-//! Tables in files of agreements: a header that names the columns, and rows that fit it, each cell by its column's name.
+//! Tables in files of agreements: a header that names the columns in any order, and rows that fit it.
 
+use super::period::{Instant, ParseInstantError, parse_instant};
 use csv::{Position, StringRecord};
 
-/// A table of which the header is right.
-pub struct Table<'t> {
-    header: StringRecord,
+/// A column that any table may have beside its own, as those of a scenario do: when a row was recorded.
+const RECORDED_AT: &str = "recorded_at";
+
+/// A table of `N` columns of which the header is right.
+pub struct Table<'t, const N: usize> {
+    columns: Columns<N>,
     rows: csv::StringRecordsIntoIter<&'t [u8]>,
 }
 
+/// Where the columns of a table stand in its rows.
+struct Columns<const N: usize> {
+    needed: [usize; N],
+    recorded_at: Option<usize>,
+    /// How many there are.
+    width: usize,
+}
+
 /// A row of a table.
-pub struct Row<'h> {
-    header: &'h StringRecord,
+pub struct Row<'c, const N: usize> {
+    columns: &'c Columns<N>,
     cells: StringRecord,
 }
 
@@ -31,52 +43,73 @@ pub enum TableProblem {
 /// A problem with the line where it stands.
 pub type AtLine<P> = (u64, P);
 
-impl<'t> Table<'t> {
-    /// Reads the header of a table, which has every column of `needed` and perhaps that which is `allowed` beside them.
+impl<'t, const N: usize> Table<'t, N> {
+    /// Reads the header of a table, which has every column of `needed`, and perhaps `recorded_at` beside them.
     ///
     /// # Errors
     /// What is wrong with the header.
-    pub fn open(text: &'t str, needed: &[&'static str], allowed: &'static str) -> Result<Self, AtLine<TableProblem>> {
+    pub fn open(text: &'t str, needed: [&'static str; N]) -> Result<Self, AtLine<TableProblem>> {
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
-        let header = reader.headers().map_err(unreadable)?.clone();
-        check(&header, needed, allowed).map_err(|problem| (1, problem))?;
-        Ok(Self { header, rows: reader.into_records() })
+        let columns = columns(reader.headers().map_err(unreadable)?, needed).map_err(|problem| (1, problem))?;
+        Ok(Self { columns, rows: reader.into_records() })
     }
 
     /// The rows, each with its line.
-    pub fn rows(&mut self) -> impl Iterator<Item = Result<AtLine<Row<'_>>, AtLine<TableProblem>>> {
-        let header = &self.header;
+    pub fn rows(&mut self) -> impl Iterator<Item = Result<AtLine<Row<'_, N>>, AtLine<TableProblem>>> {
+        let columns = &self.columns;
         self.rows.by_ref().map(move |cells| {
             let cells = cells.map_err(unreadable)?;
-            let (line, found, expected) = (line_of(cells.position()), cells.len(), header.len());
-            let row = Row { header, cells };
+            let (line, found, expected) = (line_of(cells.position()), cells.len(), columns.width);
+            let row = Row { columns, cells };
             if found == expected { Ok((line, row)) } else { Err((line, TableProblem::Cells { found, expected })) }
         })
     }
 }
 
-impl Row<'_> {
-    /// The cell of a column; empty where the table has no such column.
-    pub fn cell(&self, column: &str) -> &str {
-        let place = self.header.iter().position(|name| name == column);
-        place.and_then(|place| self.cells.get(place)).unwrap_or_default()
+impl<const N: usize> Row<'_, N> {
+    /// The cells of the columns that the table was opened with, in their order.
+    pub fn cells(&self) -> [&str; N] {
+        self.columns.needed.map(|place| self.cell(place))
+    }
+
+    /// When it was recorded; none where the table does not say.
+    ///
+    /// # Errors
+    /// What is no instant.
+    pub fn recorded_at(&self) -> Result<Option<Instant>, ParseInstantError> {
+        self.columns.recorded_at.map_or(Ok(None), |place| instant(self.cell(place)))
+    }
+
+    fn cell(&self, place: usize) -> &str {
+        // A row has as many cells as the header has columns.
+        self.cells.get(place).unwrap_or_default()
     }
 }
 
-fn check(header: &StringRecord, needed: &[&'static str], allowed: &str) -> Result<(), TableProblem> {
+/// An instant; none where the cell is empty.
+///
+/// # Errors
+/// What is no instant.
+pub fn instant(cell: &str) -> Result<Option<Instant>, ParseInstantError> {
+    (!cell.is_empty()).then(|| parse_instant(cell)).transpose()
+}
+
+fn columns<const N: usize>(header: &StringRecord, needed: [&'static str; N]) -> Result<Columns<N>, TableProblem> {
     let shown = || needed.join(",");
     for (place, column) in header.iter().enumerate() {
         if header.iter().take(place).any(|earlier| earlier == column) {
             return Err(TableProblem::RepeatedColumn { column: column.to_owned() });
         }
-        if column != allowed && !needed.contains(&column) {
+        if column != RECORDED_AT && !needed.contains(&column) {
             return Err(TableProblem::UnknownColumn { column: column.to_owned(), header: shown() });
         }
     }
-    match needed.iter().find(|needed| !header.iter().any(|column| column == **needed)) {
-        Some(column) => Err(TableProblem::NoColumn { column, header: shown() }),
-        None => Ok(()),
+    let place_of = |column: &str| header.iter().position(|name| name == column);
+    let mut places = [0; N];
+    for (place, column) in places.iter_mut().zip(needed) {
+        *place = place_of(column).ok_or_else(|| TableProblem::NoColumn { column, header: shown() })?;
     }
+    Ok(Columns { needed: places, recorded_at: place_of(RECORDED_AT), width: header.len() })
 }
 
 fn unreadable(error: csv::Error) -> AtLine<TableProblem> {

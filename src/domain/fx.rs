@@ -3,7 +3,7 @@
 use super::csv_table::{AtLine, Row, Table, TableProblem};
 use super::ids::is_name;
 use super::money::{Exact, ParseExactError};
-use super::period::{Instant, ParseInstantError, parse_instant};
+use super::period::{Instant, ParseInstantError};
 use chrono::NaiveDate;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -61,9 +61,6 @@ pub enum FxProblem {
 /// The columns of a table of rates.
 const COLUMNS: [&str; 5] = ["date", "from", "to", "rate", "source"];
 
-/// A column more, which the rates of a scenario may have.
-const RECORDED_AT: &str = "recorded_at";
-
 /// Reads rates that are to be loaded: CSV with the header `date,from,to,rate,source`, each source, date and pair once.
 ///
 /// # Errors
@@ -98,7 +95,7 @@ pub fn read_recorded_fx_rates(text: &str) -> Result<Vec<FxRate>, FxError> {
 
 fn read_rows(text: &str, mut take: impl FnMut(FxRate) -> Result<(), FxProblem>) -> Result<(), FxError> {
     let of_table = |(line, problem): AtLine<TableProblem>| FxError { line, problem: problem.into() };
-    let mut table = Table::open(text, &COLUMNS, RECORDED_AT).map_err(of_table)?;
+    let mut table = Table::open(text, COLUMNS).map_err(of_table)?;
     for row in table.rows() {
         let (line, row) = row.map_err(of_table)?;
         rate_of_row(&row).and_then(&mut take).map_err(|problem| FxError { line, problem })?;
@@ -106,25 +103,23 @@ fn read_rows(text: &str, mut take: impl FnMut(FxRate) -> Result<(), FxProblem>) 
     Ok(())
 }
 
-fn rate_of_row(row: &Row<'_>) -> Result<FxRate, FxProblem> {
-    let [from, to, source] = ["from", "to", "source"].map(|column| row.cell(column).to_owned());
-    for (field, text) in [("from", &from), ("to", &to), ("source", &source)] {
+fn rate_of_row(row: &Row<'_, { COLUMNS.len() }>) -> Result<FxRate, FxProblem> {
+    let [date, from, to, rate, source] = row.cells();
+    for (field, text) in [("from", from), ("to", to), ("source", source)] {
         if !is_name(text) {
             return Err(FxProblem::Name { field, text: text.escape_debug().to_string() });
         }
     }
     if from == to {
-        return Err(FxProblem::SameUnit { unit: from });
+        return Err(FxProblem::SameUnit { unit: from.to_owned() });
     }
-    let rate = Exact::from_written(row.cell("rate"))?;
+    let rate = Exact::from_written(rate)?;
     if rate.is_negative() || rate.is_zero() {
         return Err(FxProblem::NotPositive { rate });
     }
-    let date = row.cell("date");
     let date = date.parse().map_err(|_| FxProblem::Date { text: date.to_owned() })?;
-    let recorded_at = row.cell(RECORDED_AT);
-    let recorded_at = (!recorded_at.is_empty()).then(|| parse_instant(recorded_at)).transpose()?;
-    Ok(FxRate { date, from, to, rate, source, recorded_at })
+    let [from, to, source] = [from, to, source].map(str::to_owned);
+    Ok(FxRate { date, from, to, rate, source, recorded_at: row.recorded_at()? })
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The price book: dated unit prices, and which one is in force for an item (CONTRACTS section 2).
 
-use super::csv_table::{AtLine, Row, Table, TableProblem};
+use super::csv_table::{AtLine, Row, Table, TableProblem, instant};
 use super::ids::{ProductId, is_name};
 use super::money::{Currency, Exact, ParseExactError, UnknownCurrency};
-use super::period::{Instant, ParseInstantError, parse_instant};
+use super::period::{Instant, ParseInstantError};
 use super::usage::{Meter, UnknownMeter};
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -184,9 +184,6 @@ const COLUMNS: [&str; 14] = [
     "source",
 ];
 
-/// A column more, which the price book of a scenario may have.
-const RECORDED_AT: &str = "recorded_at";
-
 /// A price with the time at which it was recorded; none where it was known from the start.
 pub type RecordedPrice = (Option<Instant>, Price);
 
@@ -213,11 +210,11 @@ pub fn read_recorded_price_book(text: &str) -> Result<Vec<AtLine<RecordedPrice>>
     let mut ids = BTreeSet::new();
     let mut prices = Vec::new();
     let of_table = |(line, problem): AtLine<TableProblem>| PriceBookError { line, problem: problem.into() };
-    let mut table = Table::open(text, &COLUMNS, RECORDED_AT).map_err(of_table)?;
+    let mut table = Table::open(text, COLUMNS).map_err(of_table)?;
     for row in table.rows() {
         let (line, row) = row.map_err(of_table)?;
         let fail = |problem| PriceBookError { line, problem };
-        let recorded_at = instant(row.cell(RECORDED_AT)).map_err(fail)?;
+        let recorded_at = row.recorded_at().map_err(|problem| fail(problem.into()))?;
         let price = price_of_row(&row).map_err(fail)?;
         if !ids.insert(price.id.clone()) {
             return Err(fail(PriceProblem::RepeatedId { id: price.id }));
@@ -227,59 +224,53 @@ pub fn read_recorded_price_book(text: &str) -> Result<Vec<AtLine<RecordedPrice>>
     Ok(prices)
 }
 
-fn price_of_row(row: &Row<'_>) -> Result<Price, PriceProblem> {
-    let [customer, region, channel, service_tier] =
-        ["customer", "region", "channel", "service_tier"].map(|column| (column, row.cell(column)));
+fn price_of_row(row: &Row<'_, { COLUMNS.len() }>) -> Result<Price, PriceProblem> {
+    let [id, product, meter, tier, customer, region, channel, over, price, per, currency, from, to, source] =
+        row.cells();
     // What narrows a price may be left out; a product is looked up.
-    let narrowings = [customer, region, channel].into_iter().filter(|(_, text)| !text.is_empty());
-    for (field, text) in narrowings.chain([service_tier]) {
+    let narrowings = [("customer", customer), ("region", region), ("channel", channel)];
+    let stated = narrowings.into_iter().filter(|(_, text)| !text.is_empty());
+    for (field, text) in stated.chain([("service_tier", tier)]) {
         if !is_name(text) {
             return Err(PriceProblem::Text { field, text: text.escape_debug().to_string() });
         }
     }
-    let (id, source) = (row.cell("id"), row.cell("source"));
     if source.contains('\0') {
         return Err(PriceProblem::Nul);
     }
-    let narrowing = match [customer.1, region.1, channel.1] {
+    let narrowing = match [customer, region, channel] {
         ["", "", ""] => Narrowing::Any,
         [customer, "", ""] => Narrowing::Customer(customer.to_owned()),
         ["", region, ""] => Narrowing::Region(region.to_owned()),
         ["", "", channel] => Narrowing::Channel(channel.to_owned()),
         _ => return Err(PriceProblem::SeveralNarrowings),
     };
-    let (per, context_over) = (count("per", row)?, count("context_over", row)?);
+    let (per, context_over) = (count("per", per)?, count("context_over", over)?);
     if !is_name(id) {
         return Err(PriceProblem::Id { id: id.escape_debug().to_string() });
     }
-    let (from, to) = (instant(row.cell("from"))?, instant(row.cell("to"))?);
+    let (from, to) = (instant(from)?, instant(to)?);
     if from.zip(to).is_some_and(|(from, to)| from >= to) {
         return Err(PriceProblem::EndsBeforeStart);
     }
     Ok(Price {
         id: id.to_owned(),
-        product: ProductId::from(row.cell("product")),
-        meter: row.cell("meter").parse()?,
-        service_tier: service_tier.1.to_owned(),
+        product: ProductId::from(product),
+        meter: meter.parse()?,
+        service_tier: tier.to_owned(),
         narrowing,
         context_over: context_over.unwrap_or(0),
-        amount: unit_amount(row.cell("price"))?,
+        amount: unit_amount(price)?,
         per_units: per.and_then(NonZeroU64::new).ok_or(PriceProblem::PerZero)?,
-        currency: row.cell("currency").parse()?,
+        currency: currency.parse()?,
         from,
         to,
         source: source.to_owned(),
     })
 }
 
-/// An instant; none where the cell is empty.
-fn instant(text: &str) -> Result<Option<Instant>, PriceProblem> {
-    Ok((!text.is_empty()).then(|| parse_instant(text)).transpose()?)
-}
-
 /// A whole number that the database can hold; none where the cell is empty.
-fn count(column: &'static str, row: &Row<'_>) -> Result<Option<u64>, PriceProblem> {
-    let text = row.cell(column);
+fn count(column: &'static str, text: &str) -> Result<Option<u64>, PriceProblem> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -299,6 +290,7 @@ fn unit_amount(text: &str) -> Result<Decimal, PriceProblem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::period::parse_instant;
 
     const HEADER: &str =
         "id,product,meter,service_tier,customer,region,channel,context_over,price,per,currency,from,to,source\n";
