@@ -130,7 +130,7 @@ async fn list(known_at: Option<Instant>, session: &Session) -> anyhow::Result<()
     }
     let rows = records.iter().map(|record| {
         let (when, what, value) = in_words(&record.content);
-        vec![record.id.to_string(), record.kind().to_owned(), when, what, value]
+        vec![record.id.to_string(), record.kind().to_string(), when, what, value]
     });
     Ok(line(output::table(&["record", "kind", "when", "what", "value"], &[4], rows))?)
 }

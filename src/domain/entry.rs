@@ -5,10 +5,10 @@
 
 use super::ids::{EventId, is_name};
 use super::money::Exact;
-use super::names::UnknownName;
+use super::names::{UnknownName, names};
 use super::period::Instant;
 use super::record::fields::Fields;
-use super::record::{Record, RecordContent, RecordError, Reported, read_content};
+use super::record::{Record, RecordContent, RecordError, RecordKind, Reported, read_content};
 use super::usage::{Quantities, UnknownMeter, UsageAttribute, UsageAttributes, UsageContent};
 use rust_decimal::Decimal;
 
@@ -48,6 +48,21 @@ pub enum What {
     },
 }
 
+names! {
+    /// What an entry may be that is no record.
+    OtherKind as "kind" {
+        Correction = "correction",
+        Void = "void",
+        Usage = "usage",
+    }
+}
+
+/// What a line says it is.
+enum Kind {
+    Record(RecordKind),
+    Other(OtherKind),
+}
+
 /// Why a line cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum EntryError {
@@ -58,7 +73,7 @@ pub enum EntryError {
     #[error("\"quantities\": {meter} is {text}; write a decimal with at most 28 digits, such as \"1000.5\"")]
     Quantity { meter: String, text: String },
     #[error(transparent)]
-    Outcome(#[from] UnknownName),
+    Name(#[from] UnknownName),
     #[error("a {kind} says when it was recorded; write \"recorded_at\"")]
     NoRecordedAt { kind: String },
     #[error("recorded_at is stamped when a record is taken; only the records of a scenario state it")]
@@ -83,17 +98,17 @@ impl NewEntry {
     /// # Errors
     /// What is missing, unknown or wrong in it.
     pub fn from_json(text: &str) -> Result<Self, EntryError> {
-        Self::read(text, &["correction", "void", "usage"])
+        Self::read(text, OtherKind::ALL)
     }
 
-    /// Reads one JSON object; beside records there are other kinds.
-    fn read(text: &str, other_kinds: &[&'static str]) -> Result<Self, EntryError> {
+    /// Reads one JSON object: a record, or one of the other kinds that are taken.
+    fn read(text: &str, others: &[OtherKind]) -> Result<Self, EntryError> {
         let all = Fields::parse(text)?;
-        let (id, kind) = (EventId::of_fields(&all)?, all.required("kind", TEXT)?);
+        let (id, kind) = (EventId::of_fields(&all)?, Kind::named(&all.required("kind", TEXT)?, others)?);
         let stated = all.instant("recorded_at")?;
         let fields = all.without(&["source", "id", "recorded_at"]);
-        let (what, fields) = match kind.as_str() {
-            "correction" => {
+        let (what, fields) = match kind {
+            Kind::Other(OtherKind::Correction) => {
                 let target = target("corrects", &fields)?;
                 let restated = fields.without(&["kind", "corrects"]);
                 if restated.names().next().is_none() {
@@ -101,19 +116,12 @@ impl NewEntry {
                 }
                 (What::Correction { target }, restated)
             }
-            "void" => {
+            Kind::Other(OtherKind::Void) => {
                 fields.refuse_others(&["kind", "voids"])?;
                 (What::Void { target: target("voids", &fields)? }, Fields::default())
             }
-            _ => {
-                let what = read_what(&kind, &fields).map_err(|error| match error {
-                    EntryError::Record(RecordError::Kind { kind, known }) => {
-                        RecordError::Kind { kind, known: [&known, other_kinds].concat() }.into()
-                    }
-                    error => error,
-                });
-                (what?, fields)
-            }
+            Kind::Other(OtherKind::Usage) => (What::Usage(read_usage(&fields)?), fields),
+            Kind::Record(kind) => (What::Record(read_content(kind, &fields)?), fields),
         };
         let quantities = read_quantities(&fields)?;
         let has_negative_quantity = quantities.is_some_and(|it| it.values().any(Decimal::is_sign_negative));
@@ -125,12 +133,13 @@ impl NewEntry {
     /// # Errors
     /// What is missing, unknown or wrong in it, or what comes another way.
     pub fn storable(text: &str) -> Result<Self, EntryError> {
-        let entry = Self::read(text, &["correction", "void"])?;
-        match entry.what {
-            _ if entry.stated.is_some() => Err(EntryError::RecordedAt),
-            What::Usage(_) => Err(EntryError::Usage),
-            _ if entry.fields.iter().any(|(_, json)| has_nul(json)) => Err(EntryError::Nul),
-            _ => Ok(entry),
+        let entry = Self::read(text, &[OtherKind::Correction, OtherKind::Void])?;
+        if entry.stated.is_some() {
+            Err(EntryError::RecordedAt)
+        } else if entry.fields.iter().any(|(_, json)| has_nul(json)) {
+            Err(EntryError::Nul)
+        } else {
+            Ok(entry)
         }
     }
 
@@ -138,6 +147,24 @@ impl NewEntry {
     pub fn recorded(self, recorded_at: Instant) -> Entry {
         let Self { id, what, fields, has_negative_quantity, .. } = self;
         Entry { id, recorded_at, what, fields, has_negative_quantity }
+    }
+}
+
+impl Kind {
+    /// A record's, or one of those others that are taken.
+    fn named(name: &str, others: &[OtherKind]) -> Result<Self, EntryError> {
+        if let Ok(kind) = name.parse() {
+            return Ok(Self::Record(kind));
+        }
+        match others.iter().find(|it| it.name() == name) {
+            Some(kind) => Ok(Self::Other(*kind)),
+            None if name == OtherKind::Usage.name() => Err(EntryError::Usage),
+            None => {
+                let records = RecordKind::ALL.iter().map(|it| it.name());
+                let known = records.chain(others.iter().map(|it| it.name())).collect();
+                Err(UnknownName { what: "kind", name: name.to_owned(), known }.into())
+            }
+        }
     }
 }
 
@@ -230,7 +257,12 @@ impl Entry {
         }
         let fields = corrections
             .fold(self.fields.clone(), |fields, it| fields.without(&displaced(&it.fields)).restated(&it.fields));
-        read_what(&fields.required("kind", TEXT)?, &fields)
+        Ok(match &self.what {
+            What::Usage(_) => What::Usage(read_usage(&fields)?),
+            What::Record(content) => What::Record(read_content(content.kind(), &fields)?),
+            // These are voided, and never corrected.
+            What::Correction { .. } | What::Void { .. } => self.what.clone(),
+        })
     }
 
     /// The quantities that it reports or restates.
@@ -255,10 +287,10 @@ impl What {
     /// The name of its kind.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Usage(_) => "usage",
-            Self::Record(content) => content.kind(),
-            Self::Correction { .. } => "correction",
-            Self::Void { .. } => "void",
+            Self::Usage(_) => OtherKind::Usage.name(),
+            Self::Record(content) => content.kind().name(),
+            Self::Correction { .. } => OtherKind::Correction.name(),
+            Self::Void { .. } => OtherKind::Void.name(),
         }
     }
 
@@ -294,10 +326,6 @@ fn displaced(correction: &Fields) -> Vec<&'static str> {
     let is_said = |way: &&[&'static str]| correction.names().any(|name| way.contains(&name));
     let (said, others): (Vec<_>, Vec<_>) = REDUCES.into_iter().partition(is_said);
     if said.is_empty() { Vec::new() } else { others.concat() }
-}
-
-fn read_what(kind: &str, fields: &Fields) -> Result<What, EntryError> {
-    if kind == "usage" { read_usage(fields).map(What::Usage) } else { Ok(What::Record(read_content(kind, fields)?)) }
 }
 
 /// A quantity that is zero is as good as absent.

@@ -7,6 +7,7 @@ pub use read::read_content;
 
 use super::ids::{ContractId, DefinedTerm, DeploymentId, EventId, PartyId, ProductId, TermId, is_name};
 use super::money::{Currency, Exact, Money, ParseExactError, ParseMoneyError};
+use super::names::{UnknownName, names};
 use super::period::{Instant, ParseInstantError, Span};
 use chrono::NaiveDate;
 use fields::Fields;
@@ -33,15 +34,28 @@ pub enum RecordContent {
     Decision(Decision),
 }
 
+names! {
+    /// What a record is.
+    RecordKind as "kind" {
+        /// A flow, or a level.
+        Figure = "figure",
+        Deduction = "deduction",
+        Receipt = "receipt",
+        Billing = "billing",
+        Fact = "fact",
+        Decision = "decision",
+    }
+}
+
 impl RecordContent {
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> RecordKind {
         match self {
-            Self::Figure(_) | Self::Level(_) => "figure",
-            Self::Deduction(_) => "deduction",
-            Self::Receipt(_) => "receipt",
-            Self::Billing(_) => "billing",
-            Self::Fact(_) => "fact",
-            Self::Decision(_) => "decision",
+            Self::Figure(_) | Self::Level(_) => RecordKind::Figure,
+            Self::Deduction(_) => RecordKind::Deduction,
+            Self::Receipt(_) => RecordKind::Receipt,
+            Self::Billing(_) => RecordKind::Billing,
+            Self::Fact(_) => RecordKind::Fact,
+            Self::Decision(_) => RecordKind::Decision,
         }
     }
 }
@@ -266,8 +280,8 @@ pub enum RecordError {
     Nul,
     #[error("{}", without_line(.0))]
     Json(serde_json::Error),
-    #[error("no kind \"{kind}\"; there is {}", known.join(", "))]
-    Kind { kind: String, known: Vec<&'static str> },
+    #[error(transparent)]
+    Kind(#[from] UnknownName),
     #[error("\"{field}\" has to be {form}")]
     WrongType { field: &'static str, form: &'static str },
     #[error("\"{field}\" has to be {form}: {problem}")]
@@ -340,8 +354,8 @@ impl Record {
     /// What is missing, unknown or wrong in it.
     pub fn from_json(text: &str) -> Result<Self, RecordError> {
         let fields = Fields::parse(text)?;
-        let kind = fields.required("kind", "text in quotes")?;
-        let content = read_content(&kind, &fields)?;
+        let kind = fields.required("kind", "text in quotes")?.parse()?;
+        let content = read_content(kind, &fields)?;
         Ok(Self { id: EventId::of_fields(&fields)?, content })
     }
 
@@ -401,7 +415,7 @@ impl Record {
         }
     }
 
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> RecordKind {
         self.content.kind()
     }
 }

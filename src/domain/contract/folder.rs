@@ -12,7 +12,7 @@ use super::{Contract, Version};
 use crate::domain::fx::{FxError, FxRate, read_fx_rates};
 use crate::domain::ids::{ContractId, EventId, ProductId, TermId};
 use crate::domain::price::{Narrowing, Price, PriceBookError, read_price_book};
-use crate::domain::record::{Fact, Record, RecordContent, RecordError};
+use crate::domain::record::{Fact, Record, RecordContent, RecordError, RecordKind};
 use crate::domain::register::{Register, RegisterConflict};
 use chrono::NaiveDate;
 use std::collections::BTreeSet;
@@ -110,7 +110,7 @@ pub enum FolderError {
     #[error(
         "{path}:{line}: record {id} is a {kind}; beside agreements stand facts, and `apportion record` takes the others"
     )]
-    NoFact { path: String, line: usize, id: EventId, kind: &'static str },
+    NoFact { path: String, line: usize, id: EventId, kind: RecordKind },
     #[error("{path}:{line}: record {id} stands twice; give each an id of its own")]
     RepeatedFact { path: String, line: usize, id: EventId },
     #[error(

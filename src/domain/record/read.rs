@@ -2,7 +2,7 @@
 
 use super::fields::Fields;
 use super::{Billing, Decision, Deduction, Fact, Figure, Level, Paid, Receipt, RecordContent, Reduces, Reported};
-use super::{RecordError, Subject};
+use super::{RecordError, RecordKind, Subject};
 use crate::domain::ids::{DeploymentId, EventId, PartyId, ProductId, TermId};
 use crate::domain::money::Money;
 use chrono::NaiveDate;
@@ -36,42 +36,39 @@ const IDENTITY: [&str; 3] = ["kind", "source", "id"];
 ///
 /// # Errors
 /// What is missing, unknown or wrong in it.
-pub fn read_content(kind: &str, fields: &Fields) -> Result<RecordContent, RecordError> {
+pub fn read_content(kind: RecordKind, fields: &Fields) -> Result<RecordContent, RecordError> {
     let own = |own: &[&str], may_be_about: bool| {
         let about: &[&str] = if may_be_about { &OTHER_SUBJECTS } else { &[] };
         let product: &[&str] = if may_be_about { &["product", "capability", "cloud"] } else { &[] };
         fields.refuse_others(&[&IDENTITY, own, product, about].concat())
     };
     match kind {
-        "figure" => {
+        RecordKind::Figure => {
             own(&["contract", "name", "by", "from", "through", "at", "value"], true)?;
             read_figure(fields)
         }
-        "deduction" => {
+        RecordKind::Deduction => {
             own(&["category", "at", "amount", "event", "events", "deployment", "product", "customer"], false)?;
             read_deduction(fields).map(RecordContent::Deduction)
         }
-        "receipt" => {
+        RecordKind::Receipt => {
             own(&["at", "amount", "for"], false)?;
             read_receipt(fields).map(RecordContent::Receipt)
         }
-        "billing" => {
+        RecordKind::Billing => {
             own(&["at", "amount", "for"], true)?;
             read_billing(fields).map(RecordContent::Billing)
         }
-        "fact" => {
+        RecordKind::Fact => {
             own(&["contract", "name", "by", "at", "until", "party", "evidence"], true)?;
             read_fact(fields).map(RecordContent::Fact)
         }
-        "decision" => {
+        RecordKind::Decision => {
             own(&["contract", "right", "event", "decision", "reason"], false)?;
             read_decision(fields).map(RecordContent::Decision)
         }
-        _ => Err(RecordError::Kind { kind: kind.to_owned(), known: KINDS.to_vec() }),
     }
 }
-
-const KINDS: [&str; 6] = ["figure", "deduction", "receipt", "billing", "fact", "decision"];
 
 fn date(field: &'static str, fields: &Fields) -> Result<Option<NaiveDate>, RecordError> {
     let form = "a date in quotes, such as \"2026-05-31\"";
