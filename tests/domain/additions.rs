@@ -1,6 +1,6 @@
 //! What loading a folder adds to what is loaded, and what it would change of that.
 
-use crate::support::{files_in, shipped_files};
+use crate::support::{documents, files_in, shipped_files};
 use crate::worked::{REGISTER, contract};
 use apportion::domain::contract::additions::{AdditionError, Additions, Loaded, Overridden, additions};
 use apportion::domain::contract::folder::{SourceFile, read_folder, read_versions};
@@ -26,13 +26,20 @@ fn with(mut files: Vec<SourceFile>, path: &str, from: &str, to: &str) -> Vec<Sou
     files
 }
 
+/// The line of a file that has these words.
+fn line_of(files: &[SourceFile], path: &str, words: &str) -> usize {
+    let text = &files.iter().find(|it| it.path == path).expect("a file").text;
+    1 + text.lines().position(|line| line.contains(words)).expect("the words")
+}
+
 /// What `files` add where `before` is loaded.
 fn added(before: &[SourceFile], files: &[SourceFile]) -> Result<Additions, AdditionError> {
     let known = read_folder(before).unwrap_or_else(|errors| panic!("{errors}"));
     let folder = read_folder(files).unwrap_or_else(|errors| panic!("{errors}"));
-    let contracts = read_versions(&known.versions, &folder.register).unwrap_or_else(|error| panic!("{error}"));
+    let stored = documents(&known);
+    let contracts = read_versions(&stored, &folder.register).unwrap_or_else(|error| panic!("{error}"));
     let prices: Vec<Price> = known.prices.iter().map(|it| it.price.clone()).collect();
-    let loaded = Loaded { prices: &prices, rates: &known.rates, documents: &known.versions, contracts };
+    let loaded = Loaded { prices: &prices, rates: &known.rates, documents: &stored, contracts };
     additions(&folder, loaded)
 }
 
@@ -63,7 +70,7 @@ fn what_is_loaded_stays_readable_whatever_is_registered_later() {
     let mut register = first.register.clone();
     register.extend(second.register.clone()).expect("one register");
     for folder in [&first, &second] {
-        let contracts = read_versions(&folder.versions, &register).unwrap_or_else(|error| panic!("{error}"));
+        let contracts = read_versions(&documents(folder), &register).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(contracts, folder.contracts);
     }
 }
@@ -80,7 +87,7 @@ fn what_is_loaded_stays_readable_whatever_is_refused_later() {
         ("payee = \"ms\"\nfixed = \"5 USD\"\non = \"out\"", "payee = \"ms\"\neach = \"item\"\nfixed = \"5 USD\""),
     ] {
         assert!(read(&blocks.replace(now, then)).is_err(), "{then}");
-        let mut stored = folder.versions.clone();
+        let mut stored = documents(&folder);
         for version in &mut stored {
             version.definitions = version.definitions.replace(now, then);
             version.document = version.document.replace(now, then);
@@ -117,14 +124,19 @@ fn what_is_loaded_never_changes() {
     let contract = || "microsoft-openai".into();
     let shipped = shipped_files();
     let words = with(shipped_files(), "microsoft-openai/2.md", "That the share", "That this share");
-    let line = |file: &str, words: &str| {
-        let text = &shipped.iter().find(|it| it.path == file).expect("a file").text;
-        1 + text.lines().take_while(|line| !line.contains(words)).count()
-    };
-    let at = |file: &str, words: &str| format!("{file}:{}", line(file, words));
-    let place = at("microsoft-openai/2.md", "That the share");
-    let expected = AdditionError::ChangedVersion { at: place, contract: contract(), number: 2 };
+    let line = |file: &str, words: &str| line_of(&shipped, file, words);
+    let second = || "microsoft-openai/2.md".to_owned();
+    let changed = |line| AdditionError::ChangedVersion { path: second(), line, contract: contract(), number: 2 };
+    let expected = changed(line(&second(), "That the share"));
     assert_eq!(refused(&shipped, &words), expected);
+    // Where the end was cut off, what was there before has no line any more.
+    let mut longer = shipped_files();
+    let document = longer.iter_mut().find(|file| file.path == second()).expect("a version");
+    let last = document.text.lines().count();
+    document.text.push_str("\nOne more clause.\n");
+    assert_eq!(refused(&longer, &shipped), changed(last));
+    let ends = with(shipped_files(), &second(), "\n", "\r\n");
+    assert_eq!(refused(&shipped, &ends), changed(last));
     let dearer = with(shipped_files(), "prices.csv", ",5,1000000,", ",6,1000000,");
     let path = "prices.csv".to_owned();
     let row = u64::try_from(line(&path, "gpt-5.5-in,")).expect("a line");
@@ -132,11 +144,12 @@ fn what_is_loaded_never_changes() {
     assert_eq!(refused(&shipped, &dearer), expected);
     // The first version that takes its share of Revenue.
     let base = with(shipped_files(), CONTRACT, "[\"refund\", \"tax\"]", "[\"refund\"]");
-    let place = at(CONTRACT, "[\"refund\", \"tax\"]");
-    let expected = AdditionError::ChangedDefinition { at: place, contract: contract(), number: 1 };
+    let (path, row) = (CONTRACT.to_owned(), line(CONTRACT, "[\"refund\", \"tax\"]"));
+    let expected = AdditionError::ChangedDefinition { path, line: row, contract: contract(), number: 1 };
     assert_eq!(refused(&shipped, &base), expected);
     let head = with(shipped_files(), CONTRACT, "rounding = \"half_up\"", "rounding = \"half_even\"");
-    assert_eq!(refused(&shipped, &head), AdditionError::ChangedHead { contract: contract() });
+    let (path, row) = (CONTRACT.to_owned(), line(CONTRACT, "[contract]"));
+    assert_eq!(refused(&shipped, &head), AdditionError::ChangedHead { path, line: row, contract: contract() });
 }
 
 #[test]
@@ -149,7 +162,10 @@ fn a_definition_of_a_loaded_version_that_the_folder_leaves_out_may_change() {
 #[test]
 fn numbers_rise_and_loading_stamps_the_time() {
     let low = refused(&without(&["microsoft-openai/2.md"]), &shipped_files());
-    let expected = AdditionError::NumberTooLow { contract: "microsoft-openai".into(), number: 2, loaded: 3 };
+    let contract = || "microsoft-openai".into();
+    let path = "microsoft-openai/2.md".to_owned();
+    let line = line_of(&shipped_files(), &path, "[version]");
+    let expected = AdditionError::NumberTooLow { path, line, contract: contract(), number: 2, loaded: 3 };
     assert_eq!(low, expected);
     let stamped = with(
         shipped_files(),
@@ -157,11 +173,14 @@ fn numbers_rise_and_loading_stamps_the_time() {
         "effective = 2026-04-27",
         "effective = 2026-04-27\nrecorded_at = 2026-04-27T00:00:00Z",
     );
-    let expected = AdditionError::RecordedInFile { contract: "microsoft-openai".into(), number: 3 };
+    let path = || SHARE.to_owned();
+    let line = line_of(&stamped, SHARE, "[version]");
+    let expected = AdditionError::RecordedInFile { path: path(), line, contract: contract(), number: 3 };
     assert_eq!(refused(&without(&[SHARE]), &stamped), expected);
     let beside = "| record | at |\n| --- | --- |\n| fact agi-verified | 2026-05-01 |\n\n## Azure first; licence";
     let recording = with(shipped_files(), SHARE, "## Azure first; licence", beside);
-    let expected = AdditionError::RecordsInFile { contract: "microsoft-openai".into(), number: 3 };
+    let line = line_of(&recording, SHARE, "[version]");
+    let expected = AdditionError::RecordsInFile { path: path(), line, contract: contract(), number: 3 };
     assert_eq!(refused(&without(&[SHARE]), &recording), expected);
 }
 

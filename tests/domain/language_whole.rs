@@ -90,8 +90,9 @@ fn loaded_versions_do_not_change() {
     };
     let loaded = read(base, &[(1, chain.clone())]);
     let refuse = |folder: Folder, expect: &str| {
-        let contracts = read_versions(&loaded.versions, &loaded.register).expect("what was read before");
-        let loaded = Loaded { prices: &[], rates: &[], documents: &loaded.versions, contracts };
+        let stored = crate::support::documents(&loaded);
+        let contracts = read_versions(&stored, &loaded.register).expect("what was read before");
+        let loaded = Loaded { prices: &[], rates: &[], documents: &stored, contracts };
         let found = additions(&folder, loaded).err().unwrap_or_else(|| panic!("accepted"));
         assert_eq!(found.to_string(), expect);
     };
@@ -101,14 +102,14 @@ fn loaded_versions_do_not_change() {
     );
     refuse(
         read(base, &[(1, chain.clone()), (2, format!("recorded_at = 2026-05-02T00:00:00Z\n{chain}"))]),
-        "version 2 of chain gives its recorded_at; loading stamps it, and only a history that is imported as a whole \
+        "2.md:3: version 2 of chain gives its recorded_at; loading stamps it, and only a history that is imported as a whole \
          gives it",
     );
     let record = "\n```\n\n| record | at |\n| --- | --- |\n| fact launch | 2026-06-01 |\n\n```text";
     let launch = "[fact.launch]\nkind = \"event\"\n\n";
     refuse(
         read(base, &[(1, chain.clone()), (2, format!("\n{launch}{chain}{record}"))]),
-        "version 2 of chain has a table headed `record`, which loading does not record yet; write its facts as JSON \
+        "2.md:3: version 2 of chain has a table headed `record`, which loading does not record yet; write its facts as JSON \
          lines beside the agreement, in a file .jsonl",
     );
 }

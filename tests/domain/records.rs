@@ -1,7 +1,7 @@
 //! Records that would never count, or count twice, are refused with what would be right.
 
 use crate::language::read_with;
-use crate::support::shipped_files;
+use crate::support::{documents, shipped_files};
 use apportion::domain::contract::additions::{Loaded, additions};
 use apportion::domain::contract::folder::{Folder, read_folder};
 use apportion::domain::contract::records::check_record;
@@ -170,10 +170,10 @@ fn a_folder_has_each_rate_once() {
     );
     let loaded: Vec<FxRate> =
         folder.rates.iter().map(|it| FxRate { rate: it.rate.clone() + it.rate.clone(), ..it.clone() }).collect();
-    let none = Loaded { prices: &[], rates: &folder.rates, documents: &folder.versions, contracts: Vec::new() };
+    let none = Loaded { prices: &[], rates: &folder.rates, documents: &documents(&folder), contracts: Vec::new() };
     assert_eq!(additions(&folder, none).unwrap_or_else(|error| panic!("{error}")).rates, []);
     let both: Vec<FxRate> = folder.rates.iter().chain(&loaded[..1]).cloned().collect();
-    let restated = Loaded { prices: &[], rates: &both, documents: &folder.versions, contracts: Vec::new() };
+    let restated = Loaded { prices: &[], rates: &both, documents: &documents(&folder), contracts: Vec::new() };
     assert_eq!(additions(&folder, restated).unwrap_or_else(|error| panic!("{error}")).rates, folder.rates[..1]);
 }
 

@@ -1,7 +1,7 @@
 //! A history in memory: usage, figures and deductions, settled under the agreements of `contracts/`.
 
 use apportion::domain::calendar::Period;
-use apportion::domain::contract::folder::{Folder, SourceFile, read_folder};
+use apportion::domain::contract::folder::{Folder, SourceFile, VersionDocument, read_folder};
 use apportion::domain::ids::EventId;
 use apportion::domain::money::Exact;
 use apportion::domain::period::{Instant, parse_instant};
@@ -24,6 +24,11 @@ pub fn period(text: &str) -> Period {
 
 pub fn exact(text: &str) -> Exact {
     text.parse().expect("a number")
+}
+
+/// The versions of a folder as they are stored.
+pub fn documents(folder: &Folder) -> Vec<VersionDocument> {
+    folder.versions.iter().map(|it| it.stored.clone()).collect()
 }
 
 /// The files of `contracts/` as the product ships them.

@@ -1,7 +1,7 @@
 //! What loading a folder adds to what is loaded; what it would change of that is refused.
 
 use super::check::{CheckError, check};
-use super::folder::{Folder, PlacedPrice, VersionDocument};
+use super::folder::{Folder, PlacedPrice, PlacedVersion, VersionDocument};
 use super::{Contract, Version};
 use crate::domain::fx::FxRate;
 use crate::domain::ids::ContractId;
@@ -49,24 +49,30 @@ pub enum AdditionError {
         "{path}:{line}: price \"{id}\" is loaded with other content; a changed price is a new row with a new id and a from"
     )]
     ChangedPrice { path: String, line: u64, id: String },
-    #[error("{at}: version {number} of {contract} is loaded with other words; write the change as a new version")]
-    ChangedVersion { at: String, contract: ContractId, number: u32 },
-    #[error("{contract} has version {loaded} loaded; a version that is new has a higher number than {number}")]
-    NumberTooLow { contract: ContractId, number: u32, loaded: u32 },
     #[error(
-        "{at}: a definition that version {number} of {contract} uses has changed; state the new one in a new version's file"
+        "{path}:{line}: version {number} of {contract} is loaded with other words; write the change as a new version"
     )]
-    ChangedDefinition { at: String, contract: ContractId, number: u32 },
+    ChangedVersion { path: String, line: usize, contract: ContractId, number: u32 },
     #[error(
-        "version {number} of {contract} gives its recorded_at; loading stamps it, and only a history that is imported as a whole gives it"
+        "{path}:{line}: {contract} has version {loaded} loaded; a version that is new has a higher number than {number}"
     )]
-    RecordedInFile { contract: ContractId, number: u32 },
+    NumberTooLow { path: String, line: usize, contract: ContractId, number: u32, loaded: u32 },
     #[error(
-        "version {number} of {contract} has a table headed `record`, which loading does not record yet; write its facts as JSON lines beside the agreement, in a file .jsonl"
+        "{path}:{line}: a definition that version {number} of {contract} uses has changed; state the new one in a new version's file"
     )]
-    RecordsInFile { contract: ContractId, number: u32 },
-    #[error("{contract} changes its zone, currency, period, rounding or negative; these hold through all versions")]
-    ChangedHead { contract: ContractId },
+    ChangedDefinition { path: String, line: usize, contract: ContractId, number: u32 },
+    #[error(
+        "{path}:{line}: version {number} of {contract} gives its recorded_at; loading stamps it, and only a history that is imported as a whole gives it"
+    )]
+    RecordedInFile { path: String, line: usize, contract: ContractId, number: u32 },
+    #[error(
+        "{path}:{line}: version {number} of {contract} has a table headed `record`, which loading does not record yet; write its facts as JSON lines beside the agreement, in a file .jsonl"
+    )]
+    RecordsInFile { path: String, line: usize, contract: ContractId, number: u32 },
+    #[error(
+        "{path}:{line}: {contract} changes its zone, currency, period, rounding or negative; these hold through all versions"
+    )]
+    ChangedHead { path: String, line: usize, contract: ContractId },
     #[error(transparent)]
     Check(#[from] CheckError),
 }
@@ -123,38 +129,42 @@ fn new_rates(stated: &[FxRate], loaded: &[FxRate]) -> Vec<FxRate> {
 
 fn new_versions(folder: &Folder, stored: &[VersionDocument]) -> Result<Vec<NewVersion>, AdditionError> {
     let mut new = Vec::new();
-    for version in &folder.versions {
-        let known = stored.iter().find(|it| (&it.contract, it.number) == (&version.contract, version.number));
+    for PlacedVersion { stored: version, place, .. } in &folder.versions {
+        let (contract, number) = (version.contract.clone(), version.number);
+        let (path, line) = (place.file.clone(), place.line);
+        let known = stored.iter().find(|it| (&it.contract, it.number) == (&contract, number));
         match known {
             Some(known) if known.document != version.document => {
-                let at = folder.place_of_change(&known.document, &version.document);
-                let (contract, number) = (version.contract.clone(), version.number);
-                return Err(AdditionError::ChangedVersion { at, contract, number });
+                let line = changed_line(&known.document, &version.document);
+                return Err(AdditionError::ChangedVersion { path, line, contract, number });
             }
             // The definitions stay as they stood when the version was loaded.
             Some(_) => {}
             None => {
-                let of_contract = stored.iter().filter(|it| it.contract == version.contract);
-                if let Some(loaded) = of_contract.map(|it| it.number).max().filter(|last| *last > version.number) {
-                    let (contract, number) = (version.contract.clone(), version.number);
-                    return Err(AdditionError::NumberTooLow { contract, number, loaded });
+                let of_contract = stored.iter().filter(|it| it.contract == contract);
+                if let Some(loaded) = of_contract.map(|it| it.number).max().filter(|last| *last > number) {
+                    return Err(AdditionError::NumberTooLow { path, line, contract, number, loaded });
                 }
-                let contract = folder.contracts.iter().find(|it| it.head.id == version.contract);
-                let read = contract.and_then(|it| it.versions.iter().find(|it| it.number == version.number));
+                let of_it = folder.contracts.iter().find(|it| it.head.id == contract);
+                let read = of_it.and_then(|it| it.versions.iter().find(|it| it.number == number));
                 if read.is_some_and(|read| read.recorded_at.is_some()) {
-                    let (contract, number) = (version.contract.clone(), version.number);
-                    return Err(AdditionError::RecordedInFile { contract, number });
+                    return Err(AdditionError::RecordedInFile { path, line, contract, number });
                 }
-                let beside = folder.examples.iter().filter(|it| it.contract == version.contract);
-                if beside.into_iter().any(|it| it.version == version.number && !it.records.is_empty()) {
-                    let (contract, number) = (version.contract.clone(), version.number);
-                    return Err(AdditionError::RecordsInFile { contract, number });
+                let mut beside = folder.examples.iter().filter(|it| it.contract == contract);
+                if beside.any(|it| it.version == number && !it.records.is_empty()) {
+                    return Err(AdditionError::RecordsInFile { path, line, contract, number });
                 }
                 new.extend(read.map(|read| NewVersion { document: version.clone(), read: read.clone() }));
             }
         }
     }
     Ok(new)
+}
+
+/// The first line that is another than before; the last one where lines went at the end, or only line ends differ.
+fn changed_line(before: &str, now: &str) -> usize {
+    let same = before.lines().zip(now.lines()).take_while(|(before, now)| before == now).count();
+    same.saturating_add(1).min(now.lines().count()).max(1)
 }
 
 /// Checks the folder's contracts beside those that are loaded and not in it.
@@ -169,19 +179,24 @@ fn check_together(folder: &Folder, known: Vec<Contract>, documents: &[VersionDoc
             let head = &contract.head;
             (head.zone, head.currency, head.settlement.clone(), head.rounding, head.negative)
         };
-        if fixed(stated) != fixed(&loaded) {
-            return Err(AdditionError::ChangedHead { contract: loaded.head.id });
+        let mut placed = folder.versions.iter().filter(|it| it.stored.contract == loaded.head.id).peekable();
+        if let Some(PlacedVersion { head, .. }) = placed.peek()
+            && fixed(stated) != fixed(&loaded)
+        {
+            let (path, line, contract) = (head.file.clone(), head.line, loaded.head.id);
+            return Err(AdditionError::ChangedHead { path, line, contract });
         }
         // Read anew under the definitions of the folder, a loaded version has to say what it said.
-        let differs = |known: &&Version| stated.versions.iter().any(|it| it.number == known.number && it != *known);
-        if let Some(version) = loaded.versions.iter().find(differs) {
-            let (contract, number) = (loaded.head.id.clone(), version.number);
-            let definitions = |all: &[VersionDocument]| {
-                let of_it = all.iter().find(|it| (&it.contract, it.number) == (&contract, number));
-                of_it.map(|it| it.definitions.clone()).unwrap_or_default()
-            };
-            let at = folder.place_of_change(&definitions(documents), &definitions(&folder.versions));
-            return Err(AdditionError::ChangedDefinition { at, contract, number });
+        let differs = |it: &&PlacedVersion| {
+            let of_it = |version: &&Version| version.number == it.stored.number;
+            let known = loaded.versions.iter().find(of_it);
+            known.is_some() && known != stated.versions.iter().find(of_it)
+        };
+        if let Some(PlacedVersion { stored: now, head, .. }) = placed.find(differs) {
+            let (path, contract, number) = (head.file.clone(), now.contract.clone(), now.number);
+            let before = documents.iter().find(|it| (&it.contract, it.number) == (&contract, number));
+            let line = before.map_or(head.line, |before| changed_line(&before.definitions, &now.definitions));
+            return Err(AdditionError::ChangedDefinition { path, line, contract, number });
         }
         let missing = loaded.versions.into_iter().filter(|it| stated.versions.iter().all(|v| v.number != it.number));
         let missing: Vec<_> = missing.collect();

@@ -33,24 +33,13 @@ pub struct Folder {
     pub rates: Vec<FxRate>,
     pub contracts: Vec<Contract>,
     /// The documents behind each version, by contract and number.
-    pub versions: Vec<VersionDocument>,
+    pub versions: Vec<PlacedVersion>,
     /// What runs with the versions, in the same order.
     pub examples: Vec<VersionExamples>,
     /// The facts that stand beside the agreements.
     pub facts: Vec<Record>,
-    /// The files that it was read of.
-    pub files: Vec<SourceFile>,
     /// Rights that contradict each other: reported, not refused, as the agreements may say so.
     pub conflicts: Vec<PlacedConflict>,
-}
-
-impl Folder {
-    /// The file with a text, and its first line that is another than it was before.
-    pub fn place_of_change(&self, before: &str, now: &str) -> String {
-        let same = before.lines().zip(now.lines()).take_while(|(before, now)| before == now).count();
-        let file = self.files.iter().find(|file| file.text == now);
-        file.map(|file| format!("{}:{}", file.path, same.saturating_add(1))).unwrap_or_default()
-    }
 }
 
 /// A price with the file and line where it stands.
@@ -78,6 +67,16 @@ pub struct VersionDocument {
     pub definitions: String,
     /// The version's file; the same text where one file holds both.
     pub document: String,
+}
+
+/// A version's documents, and where they stand.
+#[derive(Clone, Debug)]
+pub struct PlacedVersion {
+    pub stored: VersionDocument,
+    /// Of `[contract]`, in the contract's own file.
+    pub head: Location,
+    /// Of `[version]`.
+    pub place: Location,
 }
 
 /// Why a folder is refused.
@@ -185,8 +184,7 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
     let known: Vec<Fact> = facts.iter().filter_map(fact).cloned().collect();
     let conflicts = conflicts(&contracts, &register, &known);
     let conflicts = conflicts.into_iter().map(|conflict| placed(conflict, &documents)).collect();
-    let files = files.to_vec();
-    Ok(Folder { register, prices, rates, contracts, versions, examples, facts, files, conflicts })
+    Ok(Folder { register, prices, rates, contracts, versions, examples, facts, conflicts })
 }
 
 /// Refuses an example that gives what nothing takes, or expects something of a term or right which no version states.
@@ -289,7 +287,7 @@ fn located(error: CheckError, documents: &[Parsed]) -> FolderError {
         let own = documents.iter().filter(|it| it.contract_id().as_ref() == Some(&error.contract));
         let mut files = std::iter::once(version).chain(own);
         let block = error.block.as_ref().and_then(|block| files.find_map(|file| file.place_of_block(block)));
-        block.or_else(|| version.place_of_version())
+        block.or_else(|| Some(version.place_of_version()))
     };
     FolderError::Check { at: place(), error }
 }
@@ -350,7 +348,7 @@ fn read_contracts(
     documents: &[Parsed],
     register: &Register,
     errors: &mut Vec<FolderError>,
-) -> (Vec<Contract>, Vec<VersionDocument>, Vec<VersionExamples>) {
+) -> (Vec<Contract>, Vec<PlacedVersion>, Vec<VersionExamples>) {
     let heads: Vec<&Parsed> = documents.iter().filter(|it| it.is_contract()).collect();
     let mut contracts = Vec::new();
     let (mut versions, mut examples) = (Vec::new(), Vec::new());
@@ -373,7 +371,9 @@ fn read_contracts(
         }
     }
     contracts.sort_by(|a, b| a.head.id.cmp(&b.head.id));
-    versions.sort_by(|a, b| (&a.contract, a.number).cmp(&(&b.contract, b.number)));
+    versions.sort_by(|a: &PlacedVersion, b| {
+        (&a.stored.contract, a.stored.number).cmp(&(&b.stored.contract, b.stored.number))
+    });
     examples.sort_by(|a, b| (&a.contract, a.version).cmp(&(&b.contract, b.version)));
     (contracts, versions, examples)
 }
@@ -384,7 +384,7 @@ fn read_contract(
     heads: &[&Parsed],
     documents: &[Parsed],
     register: &Register,
-) -> Result<(Contract, Vec<VersionDocument>, Vec<VersionExamples>), Vec<FolderError>> {
+) -> Result<(Contract, Vec<PlacedVersion>, Vec<VersionExamples>), Vec<FolderError>> {
     let head = definitions.head().map_err(|error| vec![error.into()])?;
     let path = definitions.document.file.clone();
     if let Some(other) = heads.iter().find(|it| it.document.file != path && it.contract_id().as_ref() == Some(&head.id))
@@ -397,12 +397,14 @@ fn read_contract(
     for document in documents.iter().filter(|it| is_version_of(it, &contract.head.id)) {
         match read_version(definitions, document, register, Origin::Folder) {
             Ok(version) => {
-                sources.push(VersionDocument {
+                let stored = VersionDocument {
                     contract: contract.head.id.clone(),
                     number: version.number,
                     definitions: definitions.document.text.clone(),
                     document: document.document.text.clone(),
-                });
+                };
+                let (head, place) = (definitions.place_of_head(), document.place_of_version());
+                sources.push(PlacedVersion { stored, head, place });
                 contract.versions.push(version);
             }
             Err(error) => errors.push(error.into()),

@@ -177,8 +177,13 @@ impl Parsed {
     }
 
     /// Where the document states its version.
-    pub fn place_of_version(&self) -> Option<Location> {
-        Some(self.document.location_at(self.raw.version.as_ref()?.span().start))
+    pub fn place_of_version(&self) -> Location {
+        self.document.location_at(self.raw.version.as_ref().map_or(0, |version| version.span().start))
+    }
+
+    /// Where a contract file states what holds of the whole agreement.
+    pub fn place_of_head(&self) -> Location {
+        self.document.location_at(self.raw.contract.as_ref().map_or(0, |contract| contract.span().start))
     }
 
     /// The id that a contract file states.
