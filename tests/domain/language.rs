@@ -129,6 +129,11 @@ fn numbers_are_written_as_text() {
          fraction: write \"1.75%\"",
     );
     check_term(
+        "rate = 20\nof = \"Sales\"",
+        "1:8: term share (\"Clause\"): rate = 20\n  an unquoted number is inexact, and a rate is a percentage or \
+         fraction: write \"20%\"",
+    );
+    check_term(
         "fixed = 500.5\neach = \"month\"",
         "1:9: term share (\"Clause\"): fixed = 500.5\n  an unquoted number is inexact: write \"500.5\", with its \
          currency if it has one",

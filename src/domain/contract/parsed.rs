@@ -295,9 +295,8 @@ impl Parsed {
 fn of_toml(message: &str, fault: &str) -> Problem {
     if message.starts_with("invalid type: floating point") {
         let (key, found) = fault.split_once(" = ").unwrap_or(("", fault));
-        let percent = Exact::from_written(found).map(|number| number * Exact::from_integer(100));
-        return match percent {
-            Ok(percent) if key == "rate" => Problem::Unquoted { field: "rate", write: format!("\"{percent}%\"") },
+        return match Exact::from_written(found) {
+            Ok(rate) if key == "rate" => Problem::Unquoted { field: "rate", write: quoted_rate(rate) },
             _ => Problem::Unquoted { field: "value", write: format!("\"{found}\", with its currency if it has one") },
         };
     }
@@ -311,6 +310,12 @@ fn of_toml(message: &str, fault: &str) -> Problem {
         Some([name, known @ ..]) => Problem::UnknownField { name: name.clone(), known: known.to_vec() },
         _ => Problem::Toml(message.to_owned()),
     }
+}
+
+/// How a rate is written that was not quoted: above one it was meant as a percentage.
+pub fn quoted_rate(number: Exact) -> String {
+    let percent = if number > Exact::from_integer(1) { number } else { number * Exact::from_integer(100) };
+    format!("\"{percent}%\"")
 }
 
 /// What to write in the fields that every contract has, and nothing else.

@@ -1,7 +1,7 @@
 //! Reads values: numbers, amounts, the parameters behind names, and rows of conditions.
 
 use super::super::measure::Measure;
-use super::super::parsed::Parsed;
+use super::super::parsed::{Parsed, quoted_rate};
 use super::super::problem::Problem;
 use super::super::raw::{RawParameter, RawValue};
 use super::super::value::{Cell, Condition, Notice, Row, Table};
@@ -312,7 +312,7 @@ fn check_reached(file: &Parsed, at: &Range<usize>, before: &[Row], when: &[Condi
 fn suggestion(found: &str, kind: &Kind) -> String {
     match (kind, Exact::from_written(found)) {
         (Kind::In(unit), _) => format!("\"{found} {unit}\""),
-        (Kind::Rate { .. }, Ok(number)) => format!("\"{}%\"", number * Exact::from_integer(100)),
+        (Kind::Rate { .. }, Ok(number)) => quoted_rate(number),
         _ => format!("\"{found}\""),
     }
 }
