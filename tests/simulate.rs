@@ -267,6 +267,19 @@ fn a_scenario_of_which_nothing_is_asked_is_refused() {
 }
 
 #[test]
+fn a_file_that_is_not_read_is_told() {
+    let root = tempfile::tempdir().expect("a folder");
+    scenario(root.path());
+    fs::rename(root.path().join("small/records.jsonl"), root.path().join("small/records.ndjson")).expect("renamed");
+    let output = simulate(root.path(), &["small", "--with", "shared"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        told.contains("Not read, as what is read ends in .md, .csv, .jsonl, .toml: small/records.ndjson."),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_scenario_without_its_register_is_told_that_one_belongs_to_it() {
     let root = tempfile::tempdir().expect("a folder");
     scenario(root.path());

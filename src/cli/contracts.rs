@@ -1,6 +1,7 @@
 //! `apportion contracts`: check a folder of agreements, load it, show what is loaded, and how far caps are used up.
 
 use super::output::{self, counted, exact, json, line};
+use super::unread::tell_unread;
 use super::{Format, Session, Stop};
 use apportion::domain::burn_down::{BurnDown, Forecast};
 use apportion::domain::contract::additions::Overridden;
@@ -82,6 +83,7 @@ enum Command {
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     match args.command {
         Command::Check { folder } => {
+            tell_unread(&folder, &["md", "csv", "jsonl"]);
             let read = read(&folder)?;
             let examples = run_examples(&read);
             let (prices, deployments) = (read.prices.len(), read.register.deployments.len());
@@ -108,6 +110,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         }
         Command::Schema => json(&schema())?,
         Command::Apply { folder } => {
+            tell_unread(&folder, &["md", "csv", "jsonl"]);
             let read = read(&folder)?;
             check_examples(&run_examples(&read))?;
             let applied = apply(&session.pool()?, &read).await?;

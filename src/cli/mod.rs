@@ -23,6 +23,7 @@ mod simulate;
 mod simulate_text;
 mod statement;
 mod statement_text;
+mod unread;
 mod usage;
 
 use anyhow::Context;

@@ -1,6 +1,7 @@
 //! `apportion simulate`: what scenarios come to, and what they would under other agreements, prices or volumes.
 
 use super::simulate_text::{csv_of, show};
+use super::unread::tell_unread;
 use super::{Printed, Stop, output};
 use apportion::domain::contract::folder::{FolderErrors, SourceFile};
 use apportion::domain::engine::stretches::Grain;
@@ -220,6 +221,7 @@ pub fn files(path: &Path) -> Result<Vec<SourceFile>, Stop> {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         return Ok(vec![SourceFile { path: name, text: text(path)? }]);
     }
+    tell_unread(path, &PARTS);
     let (mut found, mut waiting) = (Vec::new(), vec![path.to_owned()]);
     while let Some(folder) = waiting.pop() {
         let entries = std::fs::read_dir(&folder).map_err(|error| Stop::unusable(&folder, &error))?;
