@@ -185,7 +185,8 @@ impl<'h> Auditor<'h> {
         let zone = self.contract(contract).zone;
         let place = place(contract, term, about);
         match &term.how {
-            How::Rate(rate) => Ok(self.rate(contract, rate, at, about).map(|rate| base * rate)),
+            // A sale without a rate counts, and what it yields is nothing.
+            How::Rate(rate) => Ok(Some(base * self.rate(contract, rate, at, about).unwrap_or_default())),
             How::Price { price, per_units, blocks } => {
                 let count = base / per_units;
                 let count = match blocks {

@@ -5,14 +5,14 @@ use super::plan::{Step, StreamId, Work};
 use super::run::Engine;
 use crate::domain::contract::Contract;
 use crate::domain::contract::measure::BelowZero;
+use crate::domain::ids::ContractId;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What comes before each stream.
 type Behind = BTreeMap<StreamId, BTreeSet<StreamId>>;
 
 /// Puts steps in the order of their terms in the file, each after what it draws on, and tells by their places in which
-/// order they close. What yields an item at a period's end closes first, with what that draws on: what is made of
-/// windows comes after every item.
+/// order they close.
 pub(super) fn in_file_order<'a>(mut steps: Vec<Step<'a>>, agreements: &[Contract]) -> (Vec<Step<'a>>, Vec<usize>) {
     let (terms, behind) = terms_in_order(&steps, agreements);
     // What is no term comes with the first term that draws on it, after what it draws on, as it was laid out.
@@ -24,14 +24,54 @@ pub(super) fn in_file_order<'a>(mut steps: Vec<Step<'a>>, agreements: &[Contract
         places.insert(*term, (place, true));
     }
     steps.sort_by_key(|step| places.get(&step.stream).copied().unwrap_or((usize::MAX, false)));
+    let closing = in_order_of_closing(&steps);
+    (steps, closing)
+}
+
+/// The order in which steps close, by their places. A contract closes after those that it draws on. Within it what
+/// yields an item at a period's end closes first, with what that draws on: what is made of windows comes after every
+/// item, and so does a total of what they yield.
+fn in_order_of_closing(steps: &[Step<'_>]) -> Vec<usize> {
+    let drawn = drawn_on(steps);
+    let contracts: BTreeMap<StreamId, &ContractId> =
+        steps.iter().map(|step| (step.stream, &step.agreement.head.id)).collect();
+    let behind = contracts_behind(&drawn, &contracts);
+    // Of two contracts that do not draw on each other the one that draws on the other has more behind it.
+    let rank = |contract: &ContractId| behind.get(contract).map_or(0, BTreeSet::len);
+    let ranks: BTreeMap<StreamId, usize> = contracts.iter().map(|(stream, it)| (*stream, rank(it))).collect();
+    let of_windows: BTreeSet<StreamId> = steps.iter().filter(|it| it.is_of_window).map(|it| it.stream).collect();
     let mut first: BTreeSet<StreamId> = BTreeSet::new();
     for step in steps.iter().filter(|step| is_item_of_period(&step.work)) {
-        first.insert(step.stream);
-        first.extend(behind.get(&step.stream).into_iter().flatten());
+        let beside =
+            drawn.get(&step.stream).into_iter().flatten().filter(|of| ranks.get(of) == ranks.get(&step.stream));
+        if beside.clone().all(|of| !of_windows.contains(of)) {
+            first.insert(step.stream);
+            first.extend(beside);
+        }
     }
-    let is_first = |place: &usize| steps.get(*place).is_some_and(|step| first.contains(&step.stream));
-    let (first, then): (Vec<usize>, Vec<usize>) = (0..steps.len()).partition(is_first);
-    (steps, first.into_iter().chain(then).collect())
+    let mut closing: Vec<(usize, &Step<'_>)> = steps.iter().enumerate().collect();
+    closing.sort_by_key(|(_, step)| (ranks.get(&step.stream), !first.contains(&step.stream)));
+    closing.into_iter().map(|(place, _)| place).collect()
+}
+
+/// Each contract with all that it draws on, by itself or through others.
+fn contracts_behind<'a>(
+    drawn: &Behind,
+    contracts: &BTreeMap<StreamId, &'a ContractId>,
+) -> BTreeMap<&'a ContractId, BTreeSet<&'a ContractId>> {
+    let mut behind: BTreeMap<&ContractId, BTreeSet<&ContractId>> = BTreeMap::new();
+    for (stream, contract) in contracts {
+        let of = drawn.get(stream).into_iter().flatten().filter_map(|of| contracts.get(of));
+        behind.entry(*contract).or_default().extend(of.chain([contract]));
+    }
+    for _ in 0..behind.len() {
+        let so_far = behind.clone();
+        for all in behind.values_mut() {
+            let further: Vec<&ContractId> = all.iter().filter_map(|of| so_far.get(of)).flatten().copied().collect();
+            all.extend(further);
+        }
+    }
+    behind
 }
 
 /// The terms by their place in the file, and what comes before each stream: what it draws on, and of a term those
