@@ -2,7 +2,7 @@
 
 use super::Stop;
 use super::item::AttributesId;
-use super::outcome::{Cause, Lines};
+use super::outcome::Lines;
 use super::plan::{Step, StreamId};
 use super::run::Engine;
 use super::term::Wanted;
@@ -148,10 +148,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         if paid.is_zero() {
             return Ok(());
         }
-        let (base, amount) = (Exact::zero(), -paid);
-        let wanted = Wanted { group, at, cause: Cause::PaidBack, base, amount: amount.clone(), is_outside_cap: true };
-        self.book(step, term, &wanted, &amount, None)?;
-        self.emit(step.stream, group, at, amount)
+        let wanted = Wanted::paid_back(group, at, paid);
+        self.book(step, term, &wanted, &wanted.amount, None)?;
+        self.emit(step.stream, group, at, wanted.amount)
     }
 
     /// What becomes of the rest of an advance once nothing pays it back any more: it is repaid or lost, or waits for a term

@@ -4,7 +4,7 @@ use super::Stop;
 use super::cap::Taken;
 use super::item::{Attributes, AttributesId};
 use super::leaf::ItemLeaves;
-use super::outcome::{CapUse, Cause, Line, Lines};
+use super::outcome::{CapUse, Cause, Lines};
 use super::plan::{Step, StreamId, Work};
 use super::run::Engine;
 use super::state::{CapInForce, CapKey, Deltas, Passing, Waiting};
@@ -15,26 +15,6 @@ use crate::domain::period::{Instant, start_of_day};
 use std::collections::BTreeSet;
 
 impl<'a, L: Lines> Engine<'a, L> {
-    /// Tells what is not owed.
-    pub(super) fn tell(&mut self, step: &Step<'a>, term: &Term, wanted: Wanted<'_>) {
-        let Wanted { group, at, cause, base, amount, .. } = wanted;
-        let (contract, version) = (&step.agreement.head.id, step.version.number);
-        let line = Line {
-            contract,
-            term: &term.id,
-            stream: step.stream,
-            version,
-            group,
-            at,
-            cause,
-            base: &base,
-            uncapped: &amount,
-            amount: &Exact::zero(),
-            cap: None,
-        };
-        self.lines.line(line);
-    }
-
     /// Caps that begin a window, or are worded anew, at a boundary: what waits is paid before the next item.
     pub(super) fn open_caps(&mut self, at: Instant) -> Result<(), Stop> {
         let keys: Vec<CapKey> = self.caps.keys().copied().collect();

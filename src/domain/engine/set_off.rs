@@ -2,10 +2,11 @@
 
 use super::Stop;
 use super::item::AttributesId;
-use super::outcome::{Cause, Line, Lines};
+use super::outcome::Lines;
 use super::plan::{Plan, Step, StreamId, Work};
 use super::run::Engine;
 use super::state::PaidBackWhen;
+use super::term::Wanted;
 use crate::domain::contract::term::{Credit, Rest, Term};
 use crate::domain::ids::PartyId;
 use crate::domain::money::Exact;
@@ -119,20 +120,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         if paid.is_zero() {
             return;
         }
-        let amount = -paid.clone();
-        self.lines.line(Line {
-            contract: &step.agreement.head.id,
-            term: &term.id,
-            stream: step.stream,
-            version: step.version.number,
-            group,
-            at,
-            cause: Cause::PaidBack,
-            base: &Exact::zero(),
-            uncapped: &amount,
-            amount: &amount,
-            cap: None,
-        });
+        let wanted = Wanted::paid_back(group, at, paid.clone());
+        self.tell(step, term, &wanted, &wanted.amount, None);
     }
 }
 

@@ -35,6 +35,13 @@ pub(super) struct Wanted<'w> {
     pub is_outside_cap: bool,
 }
 
+impl Wanted<'_> {
+    /// What others paid back of a term: so much less is owed.
+    pub fn paid_back(group: AttributesId, at: Instant, paid: Exact) -> Self {
+        Self { group, at, cause: Cause::PaidBack, base: Exact::zero(), amount: -paid, is_outside_cap: true }
+    }
+}
+
 impl<'a, L: Lines> Engine<'a, L> {
     pub(super) fn pass_amount(
         &mut self,
@@ -221,6 +228,30 @@ impl<'a, L: Lines> Engine<'a, L> {
         Ok(amount.clone())
     }
 
+    /// Tells a line of an amount that was wanted.
+    pub(super) fn tell(
+        &mut self,
+        step: &Step<'a>,
+        term: &Term,
+        wanted: &Wanted<'_>,
+        amount: &Exact,
+        cap: Option<(AttributesId, &CapUse)>,
+    ) {
+        self.lines.line(Line {
+            contract: &step.agreement.head.id,
+            term: &term.id,
+            stream: step.stream,
+            version: step.version.number,
+            group: wanted.group,
+            at: wanted.at,
+            cause: wanted.cause,
+            base: &wanted.base,
+            uncapped: &wanted.amount,
+            amount,
+            cap,
+        });
+    }
+
     /// Tells a line, and lets what the term pays back know.
     pub(super) fn book(
         &mut self,
@@ -251,19 +282,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
         }
         self.count_own(step, term, (group, at), amount);
-        self.lines.line(Line {
-            contract: &step.agreement.head.id,
-            term: &term.id,
-            stream: step.stream,
-            version: step.version.number,
-            group,
-            at,
-            cause,
-            base: &wanted.base,
-            uncapped: &wanted.amount,
-            amount,
-            cap,
-        });
+        self.tell(step, term, wanted, amount, cap);
         // What is paid back is no accrual, of which others could be paid back.
         if is_accrual { self.recoup(step, term, (group, at), amount) } else { Ok(()) }
     }

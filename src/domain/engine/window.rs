@@ -334,7 +334,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             let is_outside_cap = minimum.is_outside_cap;
             if minimum.shortfall == Shortfall::Report {
                 let wanted = Wanted { group, at: last, cause: Cause::Shortfall, base, amount, is_outside_cap: true };
-                self.tell(step, term, wanted);
+                self.tell(step, term, &wanted, &Exact::zero(), None);
                 continue;
             }
             let wanted = Wanted { group, at: last, cause: Cause::TopUp, base, amount, is_outside_cap };
