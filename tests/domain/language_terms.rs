@@ -273,6 +273,14 @@ fn payees_and_credits_are_between_the_parties() {
         "6:19: term share (\"Clause\"): of = \"debt\"\n  what was paid in advance is recouped as a term accrues, what is \
          owed the other way is set off at the period's end; write `debt` after the advances",
     );
+    check(
+        &format!(
+            "{}\ncredits = [{{ of = \"share\", rest = \"carried\" }}]",
+            one(r#"{ of = "debt", rest = "carried" }"#)
+        ),
+        "6:19: term share (\"Clause\"): of = \"debt\"\n  `debt` sets off what is owed the other way by itself; write the \
+         credits of either side in one term alone",
+    );
 }
 
 #[test]

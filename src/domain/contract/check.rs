@@ -327,7 +327,7 @@ impl<'a> Place<'a> {
             if let Thing::Term(_, id) = thing
                 && let Some(term) = version.term(id)
             {
-                found.extend(term.credits.iter().map(|credit| Thing::Term(contract, &credit.of)));
+                found.extend(version.recouped(term).map(|of| Thing::Term(contract, &of.id)));
                 found.extend(term.payees.shared_by().map(|name| Thing::Base(contract, name)));
             }
         }

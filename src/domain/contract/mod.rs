@@ -223,6 +223,20 @@ impl Version {
         self.terms.iter().find(|term| term.id == *id)
     }
 
+    /// What a term recoups as it accrues: terms that its payer paid in advance.
+    pub fn recouped<'v>(&'v self, by: &'v Term) -> impl Iterator<Item = &'v Term> {
+        self.credited(by).filter(|of| of.payer == by.payer)
+    }
+
+    /// What a term sets off at the end of settlement periods: terms that its payee owes.
+    pub fn set_off<'v>(&'v self, by: &'v Term) -> impl Iterator<Item = &'v Term> {
+        self.credited(by).filter(|of| of.payer != by.payer)
+    }
+
+    fn credited<'v>(&'v self, by: &'v Term) -> impl Iterator<Item = &'v Term> {
+        by.credits.iter().filter_map(|credit| self.term(&credit.of))
+    }
+
     /// What is not official in a term of this version of a contract, and in all of the contract that it draws on.
     pub fn assumptions_behind<'v>(&'v self, contract: &ContractId, term: &'v Term) -> Vec<&'v Assumption> {
         let measures = self.measures_behind(contract, term.mentions());

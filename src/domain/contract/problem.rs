@@ -370,6 +370,8 @@ pub enum Problem {
         "what was paid in advance is recouped as a term accrues, what is owed the other way is set off at the period's end; write `{of}` after the advances"
     )]
     SetOffBeforeAdvance { of: TermId },
+    #[error("`{of}` sets off what is owed the other way by itself; write the credits of either side in one term alone")]
+    SetOffTwice { of: TermId },
 
     // Rights, and what stands beside terms.
     #[error(

@@ -379,8 +379,7 @@ impl<'a> Layout<'a, '_> {
         }
         let adds_up = |name: &StreamName| matches!(name, StreamName::Base(..) | StreamName::Figure(..));
         asked.retain(|stream| adds_up(&self.ids.streams[*stream].name));
-        let mut credits = Vec::new();
-        let (mut shared_by, mut cap, mut of) = (None, None, Vec::new());
+        let (mut credits, mut shared_by, mut cap, mut of) = (Vec::new(), None, None, Vec::new());
         if let Work::Term(term) = &work {
             let measures = term.node.iter().flat_map(|node| node.measures());
             let streams = measures.filter_map(|it| inputs.iter().find(|(other, _)| std::ptr::eq(*other, it)));
@@ -391,13 +390,17 @@ impl<'a> Layout<'a, '_> {
                 cap = Some((self.ids.cap(place, name), wording.ok_or_else(missing)?));
             }
             for credit in &term.credits {
-                credits.push(self.stream(place, StreamName::Term(credit.of.clone()))?);
+                credits.push(self.ids.id(Stream { agreement: place, name: StreamName::Term(credit.of.clone()) }));
+            }
+            // What is set off is known at the period's end: it may be made of the term itself.
+            for of in version.recouped(term) {
+                after.push(self.stream(place, StreamName::Term(of.id.clone()))?);
             }
             if let Some(of) = term.payees.shared_by() {
                 shared_by = Some(self.stream(place, StreamName::Base(of.clone(), unit.clone()))?);
             }
         }
-        after.extend(credits.iter().copied().chain(shared_by));
+        after.extend(shared_by);
         let is_of_window = is_of_window(&work, version);
         let node = match &work {
             Work::Amount(amount) => Some(&amount.node),
@@ -450,9 +453,7 @@ impl<'a> Layout<'a, '_> {
             StreamName::Base(name, _)
             | StreamName::Figure(name, _)
             | StreamName::Amount(name)
-            | StreamName::Gauge(name) => {
-                format!("{contract}/{name}")
-            }
+            | StreamName::Gauge(name) => format!("{contract}/{name}"),
             StreamName::Term(term) => format!("{contract}/{term}"),
         }
     }

@@ -402,6 +402,9 @@ impl<'a> Scope<'a> {
             if other.payer != term.payer && credit.rest == Rest::Repaid {
                 return self.file.fail(&written.span(), Problem::SetOffRepaid);
             }
+            if other.payer != term.payer && version.set_off(other).next().is_some() {
+                return self.file.fail(&at, Problem::SetOffTwice { of: other.id.clone() });
+            }
             match set_off {
                 Some((of, at)) if other.payer == term.payer => {
                     return self.file.fail(&at, Problem::SetOffBeforeAdvance { of });
