@@ -168,3 +168,19 @@ fn the_facts_that_are_skipped_are_the_same_wherever_they_count() {
     let given = "| fact go | 2026-05-01 | | |\n| fact go | 2026-05-01 | | |";
     right(&[], &both, given, "| fee | 2026-05 | 3 USD |\n| flat | 2026-05 | 7 USD |");
 }
+
+/// 100 is paid in January, of which February's 10 % of 600 pays back 60. In March 80 of it is taken back: 20 was paid in
+/// all, so 40 of the 60 is given back at once, though nothing is sold.
+#[test]
+fn no_more_is_recouped_of_an_advance_than_was_paid() {
+    let advance = format!(
+        "[figure.Paid]\nunit = \"USD\"\nkind = \"flow\"\nmissing = \"zero\"\n\n[term.advance]\npayer = \"lab\"\n\
+         payee = \"ms\"\nrate = \"100%\"\nof = \"Paid\"\n\n{TERM}rate = \"10%\"\nof = \"Sales\"\n\
+         credits = [{{ of = \"advance\", rest = \"lost\" }}]"
+    );
+    let given = "| figure Paid | 2026-01 | 100 USD | |\n| charge a | 2026-02-05 | 600 USD | lab |\n\
+                 | figure Paid | 2026-03 | -80 USD | |";
+    let expect = "| advance | 2026-01 | 100 USD |\n| advance | 2026-02 | -60 USD |\n| fee | 2026-02 | 60 USD |\n\
+                  | advance | 2026-03 | -40 USD |";
+    right(&[], &advance, given, expect);
+}

@@ -17,7 +17,7 @@ pub(super) struct PaidBack {
     before: Exact,
     balance: Exact,
     by: BTreeMap<StreamId, Recouper>,
-    /// What lines have told of: where less is owed than was paid back, the next one takes it back.
+    /// What lines have told of.
     told: Exact,
 }
 
@@ -68,6 +68,14 @@ impl PaidBack {
         }
     }
 
+    /// What is paid back beyond what lines have told of, below zero where less is: the next line tells it.
+    pub fn untold(&mut self) -> Exact {
+        let total = self.total();
+        let untold = &total - &self.told;
+        self.told = total;
+        untold
+    }
+
     /// What is left is not to be paid back any more; how much that is.
     pub fn lose_rest(&mut self) -> Exact {
         let left = self.left();
@@ -83,10 +91,7 @@ impl PaidBack {
         let payer = self.by.entry(by).or_default();
         payer.since += amount;
         payer.limit = limit;
-        let total = self.total();
-        let paid = &total - &self.told;
-        self.told = total;
-        paid
+        self.untold()
     }
 }
 
@@ -137,7 +142,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         Ok(paid)
     }
 
-    fn book_paid_back(
+    pub(super) fn book_paid_back(
         &mut self,
         step: &'a Step<'a>,
         term: &'a Term,
@@ -212,6 +217,7 @@ mod tests {
         assert_eq!([30, 40, -50, 100].map(|it| paid(&mut state, it)), [30, 5, -15, 15].map(exact), "15 + 35 is 50");
         assert_eq!((state.total(), state.left()), (exact(50), exact(70)));
         state.pay(&exact(-80));
-        assert_eq!(paid(&mut state, 0), exact(-10), "40 are owed in all, and 50 were paid back");
+        assert_eq!(state.untold(), exact(-10), "40 are owed in all, and 50 were paid back");
+        assert_eq!(paid(&mut state, 0), exact(0));
     }
 }

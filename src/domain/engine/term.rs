@@ -264,6 +264,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let Wanted { group, at, cause, is_outside_cap, .. } = *wanted;
         let is_accrual = cause != Cause::PaidBack;
         let paid_back = self.paid_back_when(step.stream);
+        let mut given_back = Exact::zero();
         if let Some(state) = self.group_state(step.stream, group) {
             state.accrued += amount;
             if !is_outside_cap {
@@ -276,13 +277,18 @@ impl<'a, L: Lines> Engine<'a, L> {
                 window.counted += amount;
             }
             match paid_back.filter(|_| is_accrual) {
-                Some(PaidBackWhen::AsTheyAccrue) => state.paid_back.pay(amount),
+                Some(PaidBackWhen::AsTheyAccrue) => {
+                    state.paid_back.pay(amount);
+                    given_back = state.paid_back.untold();
+                }
                 Some(PaidBackWhen::AtPeriodEnd) => state.owed += amount,
                 None => {}
             }
         }
         self.count_own(step, term, (group, at), amount);
         self.tell(step, term, wanted, amount, cap);
+        // No more is paid back of an advance than was paid.
+        self.book_paid_back(step, term, group, at, given_back)?;
         // What is paid back is no accrual, of which others could be paid back.
         if is_accrual { self.recoup(step, term, (group, at), amount) } else { Ok(()) }
     }
