@@ -85,6 +85,12 @@ fn what_is_loaded_stays_readable_whatever_is_refused_later() {
     for (now, then) in [
         ("about = [\"product\"]", "about = [\"capability\"]"),
         ("payee = \"ms\"\nfixed = \"5 USD\"\non = \"out\"", "payee = \"ms\"\neach = \"item\"\nfixed = \"5 USD\""),
+        ("fixed = \"5 USD\"\non = \"out\"", "fixed = \"5 USD\"\non = \"out\"\npro_rata = \"days\""),
+        (
+            "[term.fee]",
+            "[term.debt]\npayer = \"ms\"\npayee = \"lab\"\nfixed = \"5 USD\"\non = \"out\"\n\n\
+             [term.fee]\ncredits = [{ of = \"debt\", rest = \"repaid\" }]",
+        ),
     ] {
         assert!(read(&blocks.replace(now, then)).is_err(), "{then}");
         let mut stored = documents(&folder);

@@ -329,3 +329,23 @@ fn what_is_owed_on_a_day_tells_no_product_apart() {
     accept(&drawn(""));
     refused(&drawn(", where = { product = \"api\" }"), "which is of whole windows or totals that do not tell it apart");
 }
+
+#[test]
+fn what_nothing_cuts_has_no_pro_rata() {
+    let problem = "nothing of it is cut";
+    let share = "rate = \"10%\"\nof = \"Sales\"";
+    instead(
+        &format!("{share}\npro_rata = \"days\""),
+        problem,
+        &format!("{share}\nminimum = {{ is = \"9 USD\", each = \"year\" }}\npro_rata = \"days\""),
+    );
+    let cap = |each: &str, pro_rata: &str| {
+        let cap = "is = \"9 USD\", from = 2026-01-01, opening = \"0 USD\", excess = \"lost\"";
+        format!("{share}\ncap = {{ {cap}, each = \"{each}\"{pro_rata} }}")
+    };
+    instead(&cap("term", ", pro_rata = \"days\""), problem, &cap("year", ", pro_rata = \"days\""));
+    accept(&term(&cap("term", "")));
+    let amount = |each: &str| format!("[amount.A]\neach = \"{each}\"\npro_rata = \"days\"\n{share}");
+    refused(&amount("term"), problem);
+    accept(&amount("month"));
+}

@@ -296,7 +296,7 @@ fn of_toml(message: &str, fault: &str) -> Problem {
     if message.starts_with("invalid type: floating point") {
         let (key, found) = fault.split_once(" = ").unwrap_or(("", fault));
         return match Exact::from_written(found) {
-            Ok(rate) if key == "rate" => Problem::Unquoted { field: "rate", write: quoted_rate(rate) },
+            Ok(rate) if key == "rate" => Problem::Unquoted { field: "rate", write: quoted_rate(rate, false) },
             _ => Problem::Unquoted { field: "value", write: format!("\"{found}\", with its currency if it has one") },
         };
     }
@@ -312,10 +312,15 @@ fn of_toml(message: &str, fault: &str) -> Problem {
     }
 }
 
-/// How a rate is written that was not quoted: above one it was meant as a percentage.
-pub fn quoted_rate(number: Exact) -> String {
-    let percent = if number > Exact::from_integer(1) { number } else { number * Exact::from_integer(100) };
-    format!("\"{percent}%\"")
+/// How a rate is written that was not quoted: one beyond all of it was meant as a percentage, or as more than all where that may be.
+pub fn quoted_rate(number: Exact, above_one: bool) -> String {
+    let percent = &number * &Exact::from_integer(100);
+    let is_beyond = number > Exact::from_integer(1) || number < Exact::from_integer(-1);
+    match is_beyond {
+        true if above_one => format!("\"{number}%\" or \"{percent}%\""),
+        true => format!("\"{number}%\""),
+        false => format!("\"{percent}%\""),
+    }
 }
 
 /// What to write in the fields that every contract has, and nothing else.

@@ -63,4 +63,6 @@ pub enum Unmeant {
     ValuedAt,
     #[error("what is carried into no window is not carried; write carry_for = 1 or more, or leave out carry")]
     CarriedNowhere,
+    #[error("nothing of it is cut: it has no windows that begin anew; leave pro_rata out, or write each = a window")]
+    NothingCut,
 }

@@ -31,6 +31,13 @@ pub enum WindowRule {
     Term,
 }
 
+impl WindowRule {
+    /// Whether what begins or ends within such a window leaves a part of it.
+    pub fn can_be_cut(&self) -> bool {
+        !matches!(self, Self::Item | Self::Term)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Anchor {

@@ -1,4 +1,5 @@
-//! The orders in which what is laid out takes what passes, and closes: that of the file, after what each draws on.
+//! The orders in which what is laid out takes what passes, and closes: that of the file, after what each draws on, and
+//! in each contract totals before windows.
 
 use super::outcome::Lines;
 use super::plan::{Step, StreamId, Work};
@@ -36,7 +37,7 @@ fn in_order_of_closing(steps: &[Step<'_>]) -> Vec<usize> {
     let contracts: BTreeMap<StreamId, &ContractId> =
         steps.iter().map(|step| (step.stream, &step.agreement.head.id)).collect();
     let behind = contracts_behind(&drawn, &contracts);
-    // Of two contracts that do not draw on each other the one that draws on the other has more behind it.
+    // What draws on another contract that does not draw on it has more behind it.
     let rank = |contract: &ContractId| behind.get(contract).map_or(0, BTreeSet::len);
     let ranks: BTreeMap<StreamId, usize> = contracts.iter().map(|(stream, it)| (*stream, rank(it))).collect();
     let of_windows: BTreeSet<StreamId> = steps.iter().filter(|it| it.is_of_window).map(|it| it.stream).collect();

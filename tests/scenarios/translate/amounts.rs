@@ -11,16 +11,17 @@ use apportion::domain::money::Exact;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// How a window that is cut is treated, in the language's words.
-fn partial(object: &Object<'_>) -> Result<Option<String>, Fault> {
-    Ok(match object.opt("partial")?.as_deref() {
+/// How a window that is cut is treated, in the language's words; nothing of one that nothing cuts.
+fn partial(object: &Object<'_>, window: &str) -> Result<Option<String>, Fault> {
+    let partial = match object.opt("partial")?.as_deref() {
         None => None,
         Some("full") => Some("full".to_owned()),
         Some("days" | "prorata_days") => Some("days".to_owned()),
         Some("months" | "prorata_months") => Some("months".to_owned()),
         Some("none") => Some("none".to_owned()),
         Some(other) => return object.fault(format!("partial \"{other}\"")),
-    })
+    };
+    Ok(partial.filter(|_| !matches!(window, "term" | "item")))
 }
 
 /// The sums of a term by their dates; nothing where one has no date, or two have the same.
@@ -61,7 +62,8 @@ impl Terms<'_> {
         (unit, groups): (Option<&str>, &[String]),
     ) -> Result<(), Fault> {
         let per = comparison.text("per")?;
-        block.set("each", quoted(&self.declared.window(&per, comparison, self.anchor.as_deref())?));
+        let window = self.declared.window(&per, comparison, self.anchor.as_deref())?;
+        block.set("each", quoted(&window));
         let mut nodes = Vec::new();
         let parts = comparison.objects("of")?;
         let bases: Vec<&Value> = parts.iter().filter(|of| !of.has("amount")).filter_map(|of| of.get("base")).collect();
@@ -86,7 +88,7 @@ impl Terms<'_> {
             nodes.push(table(&[node]));
         }
         block.set(way, list(nodes));
-        block.set_if("pro_rata", partial(comparison)?.as_deref().map(quoted));
+        block.set_if("pro_rata", partial(comparison, &window)?.as_deref().map(quoted));
         if comparison.has("at_window_end") {
             block.set("at_window_end", comparison.flag("at_window_end")?.to_string());
         }
@@ -121,7 +123,8 @@ impl Terms<'_> {
     /// A minimum of the term's own accruals, or of the spend of a base.
     pub fn minimum(&mut self, minimum: &Object<'_>, unit: Option<&str>, of: Option<&str>) -> Result<String, Fault> {
         let per = minimum.text("per")?;
-        let mut fields = vec![field("each", quoted(&self.declared.window(&per, minimum, self.anchor.as_deref())?))];
+        let window = self.declared.window(&per, minimum, self.anchor.as_deref())?;
+        let mut fields = vec![field("each", quoted(&window))];
         let amounts = minimum.texts("amounts")?;
         let is = if is_text(minimum.get("amount")) || amounts.is_empty() {
             quoted(&amount(&minimum.text("amount")?, unit))
@@ -158,7 +161,7 @@ impl Terms<'_> {
         if minimum.flag("outside_cap")? {
             fields.push(field("outside_cap", "true"));
         }
-        fields.extend(partial(minimum)?.map(|it| field("pro_rata", quoted(&it))));
+        fields.extend(partial(minimum, &window)?.map(|it| field("pro_rata", quoted(&it))));
         minimum.finish()?;
         Ok(table(&fields))
     }
@@ -169,16 +172,15 @@ impl Terms<'_> {
         let unit = unit.as_deref();
         let reset = cap.opt("reset")?.unwrap_or_else(|| "never".to_owned());
         let opening = cap.opt("opening")?.unwrap_or_else(|| "0".to_owned());
-        let mut fields = vec![
-            field("is", quoted(&amount(&cap.text("amount")?, unit))),
-            field("each", quoted(&self.declared.window(&reset, cap, self.anchor.as_deref())?)),
-        ];
+        let window = self.declared.window(&reset, cap, self.anchor.as_deref())?;
+        let is = quoted(&amount(&cap.text("amount")?, unit));
+        let mut fields = vec![field("is", is), field("each", quoted(&window))];
         fields.extend(moment(cap, "counts_from")?.map(|from| field("from", from)));
         fields.push(field("opening", quoted(&amount(&opening, unit))));
         let excess = cap.opt("excess")?.unwrap_or_else(|| "lost".to_owned());
         fields.push(field("excess", quoted(&excess)));
-        let whole = self.names.refusal.is_none().then(|| "full".to_owned());
-        fields.extend(partial(cap)?.or(whole).map(|it| field("pro_rata", quoted(&it))));
+        let whole = (self.names.refusal.is_none() && window != "term").then(|| "full".to_owned());
+        fields.extend(partial(cap, &window)?.or(whole).map(|it| field("pro_rata", quoted(&it))));
         cap.finish()?;
         Ok(fields)
     }
@@ -243,7 +245,7 @@ impl Terms<'_> {
         } else {
             let window = self.declared.window(&sum.text("per")?, sum, self.anchor.as_deref())?;
             block.set("each", quoted(&window));
-            block.set_if("pro_rata", partial(sum)?.as_deref().map(quoted));
+            block.set_if("pro_rata", partial(sum, &window)?.as_deref().map(quoted));
         }
         Ok(())
     }
@@ -356,7 +358,7 @@ impl Terms<'_> {
             if !per.is_empty() {
                 block.set("per", list(per.iter().map(|it| quoted(it))));
             }
-            block.set_if("pro_rata", partial(baseline)?.as_deref().map(quoted));
+            block.set_if("pro_rata", partial(baseline, &window)?.as_deref().map(quoted));
             self.blocks.push(block);
             field("amount", quoted(&format!("{name} amount")))
         };

@@ -7,8 +7,9 @@ use super::super::raw::{Named, RawCap, RawMinimum, RawTerm, RawValue};
 use super::super::term::{Cap, Carry, CarryLimit, Credit, Minimum};
 use super::super::value::Cell;
 use super::super::window::WindowRule;
+use super::meant::check_cut;
 use super::value::{Kind, Want};
-use super::{Notes, Result, Scope, defined};
+use super::{Notes, Origin, Result, Scope, defined};
 use crate::domain::ids::{DefinedTerm, TermId};
 use crate::domain::money::{Exact, Unit};
 use std::collections::BTreeMap;
@@ -76,7 +77,10 @@ impl<'a> Scope<'a> {
         if counting.each == WindowRule::Item {
             return file.fail(&raw.each.span(), Problem::CapOfItem);
         }
-        self.check_pro_rata(at, "the cap", &counting.each, raw.pro_rata)?;
+        self.check_pro_rata(file, (at, "the cap"), &counting.each, raw.pro_rata)?;
+        if self.origin == Origin::Folder {
+            check_cut(file, at, raw.pro_rata, std::iter::once(&counting.each))?;
+        }
         let kind = Kind::In(unit.clone());
         let windows = counting.each != WindowRule::Term;
         let limit = self.table(file, &raw.is, &Want { windows, ..Want::plain("cap", kind.clone()) }, noted)?;
@@ -123,7 +127,7 @@ impl<'a> Scope<'a> {
             return file.fail(&raw.each.span(), Problem::MinimumOfItem);
         }
         let pro_rata = raw.pro_rata.or(term.pro_rata);
-        self.check_pro_rata(&at, "the minimum", &each, pro_rata)?;
+        self.check_pro_rata(file, (&at, "the minimum"), &each, pro_rata)?;
         let kind = Kind::In(unit.clone());
         let mut of = Vec::new();
         for (at, name) in raw.of.as_ref().map(Self::names).unwrap_or_default() {
@@ -181,10 +185,6 @@ impl<'a> Scope<'a> {
             }
             let want = Want::plain("limit", Kind::In(unit.clone()));
             let limit = written.limit.as_ref().map(|limit| self.table(self.file, limit, &want, noted)).transpose()?;
-            let is_negative = |cell: &Cell| matches!(cell, Cell::Number(number) if number.is_negative());
-            if limit.as_ref().is_some_and(|limit| limit.cells().into_iter().any(is_negative)) {
-                return self.file.fail(&credit.span(), Problem::CreditLimitNegative);
-            }
             credits.push(Credit { of: TermId::new(of.get_ref()), rest: written.rest, limit });
         }
         Ok(credits)

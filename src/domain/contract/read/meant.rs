@@ -5,13 +5,14 @@ use super::super::measure::{
     Base, Basis, FigureDefinition, FigureKind, Measure, Missing, Node, NodeKind, Reduction, Source,
 };
 use super::super::parsed::Parsed;
+use super::super::problem::Problem;
 use super::super::raw::{RawBase, RawTerm};
 use super::super::selector::Attribute;
-use super::super::term::{Apply, Read, Term, Tiers};
+use super::super::term::{Apply, Read, Rest, Term, Tiers};
 use super::super::unmeant::Unmeant;
-use super::super::value::{Condition, Table};
+use super::super::value::{Cell, Condition, Table};
 use super::super::whole::{is_looked_up, is_of_window, untold};
-use super::super::window::{Counting, Moment, WindowRule};
+use super::super::window::{Counting, Moment, ProRata, WindowRule};
 use super::{Result, Scope, defined};
 use crate::domain::ids::TermId;
 use crate::domain::money::Exact;
@@ -53,8 +54,9 @@ impl<'a> Scope<'a> {
             let Some(amount) = version.amounts.get(&defined(name)) else { continue };
             let (at, each) = (spanned.span(), amount.each.as_ref());
             if let Some(each) = each.filter(|_| amount.node.has_fixed()) {
-                self.check_pro_rata(&at, "the fixed sum", each, amount.pro_rata)?;
+                self.check_pro_rata(file, (&at, "the fixed sum"), each, amount.pro_rata)?;
             }
+            check_cut(file, &at, spanned.get_ref().pro_rata, each.into_iter())?;
             let (node, tiers) = (&amount.node, amount.tiers.as_ref());
             self.check_tiers(file, spanned.get_ref().tiers.as_ref(), tiers)?;
             let (per, has_beside) = (&amount.per, tiers.is_some());
@@ -70,7 +72,11 @@ impl<'a> Scope<'a> {
                 let (file, per, is_on) = (self.file, &term.per, term.on.is_some());
                 check_yield(&Yield { file, at, node, each, tiers, per, is_on, has_beside }, version)?;
             }
+            let of_minimum = term.minimum.as_ref().map(|minimum| &minimum.each);
+            let windows = term.each.iter().chain(of_minimum);
+            check_cut(self.file, &spanned.span(), spanned.get_ref().pro_rata, windows)?;
             self.check_limits(spanned.get_ref(), term, version)?;
+            self.check_credits(spanned.get_ref(), term, version)?;
         }
         Ok(())
     }
@@ -108,6 +114,7 @@ impl<'a> Scope<'a> {
                 return file.fail(&windows.span(), Unmeant::CarriedNowhere.into());
             }
             check_told(file, &written.get_ref().is.span(), &minimum.is, (&term.per, version))?;
+            check_cut(file, &written.span(), written.get_ref().pro_rata, std::iter::once(&minimum.each))?;
         }
         let cap = term.cap.as_ref().and_then(|name| version.caps.get(name));
         if let (Some(cap), Some(written)) = (cap, &raw.cap) {
@@ -117,17 +124,57 @@ impl<'a> Scope<'a> {
             check_told(file, &written.span(), &cap.limit, (&cap.per, version))?;
             self.check_counter(file, &written.span(), &cap.counting)?;
         }
+        Ok(())
+    }
+
+    /// What a term pays back is owed, by what it tells apart, in the order in which that is known; and once.
+    fn check_credits(&self, raw: &RawTerm, term: &Term, version: &Version) -> Result<()> {
+        let file = self.file;
+        let mut set_off = None;
         for (credit, written) in term.credits.iter().zip(&raw.credits) {
-            let other = version.term(&credit.of);
-            if let Some(attribute) = other.and_then(|other| beyond(&other.per, &term.per)) {
-                let of = credit.of.clone();
-                return file.fail(&written.get_ref().of.span(), Unmeant::CreditPer { of, attribute }.into());
+            let at = written.get_ref().of.span();
+            let Some(other) = version.term(&credit.of) else { continue };
+            if other.is_input {
+                return file.fail(&at, Problem::CreditOfInput);
+            }
+            if let Some(attribute) = beyond(&other.per, &term.per) {
+                return file.fail(&at, Unmeant::CreditPer { of: credit.of.clone(), attribute }.into());
             }
             if let Some(limit) = &credit.limit {
                 check_told(file, &written.span(), limit, (&term.per, version))?;
+                let is_negative = |cell: &Cell| matches!(cell, Cell::Number(number) if number.is_negative());
+                if limit.cells().into_iter().any(is_negative) {
+                    return file.fail(&written.span(), Problem::CreditLimitNegative);
+                }
             }
+            if other.payer == term.payer {
+                match set_off {
+                    Some((of, at)) => return file.fail(&at, Problem::SetOffBeforeAdvance { of }),
+                    None => continue,
+                }
+            }
+            if credit.rest == Rest::Repaid {
+                return file.fail(&written.span(), Problem::SetOffRepaid);
+            }
+            if version.set_off(other).next().is_some() {
+                return file.fail(&at, Problem::SetOffTwice { of: credit.of.clone() });
+            }
+            set_off = set_off.or(Some((credit.of.clone(), at)));
         }
         Ok(())
+    }
+}
+
+/// Where nothing is cut, nothing can say how.
+pub fn check_cut<'w>(
+    file: &Parsed,
+    at: &Range<usize>,
+    pro_rata: Option<ProRata>,
+    mut windows: impl Iterator<Item = &'w WindowRule>,
+) -> Result<()> {
+    match pro_rata.is_some() && !windows.any(WindowRule::can_be_cut) {
+        true => file.fail(at, Unmeant::NothingCut.into()),
+        false => Ok(()),
     }
 }
 

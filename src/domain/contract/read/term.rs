@@ -2,11 +2,12 @@
 
 use super::super::Version;
 use super::super::measure::{Measure, Node, NodeKind};
+use super::super::parsed::Parsed;
 use super::super::problem::Problem;
 use super::super::raw::{Named, OneOrMore, RawInstalment, RawPayee, RawPoolPart, RawTail, RawTerm, RawValue};
 use super::super::rights::{FactAttribute, FactKind};
 use super::super::selector::{Filter, Values};
-use super::super::term::{IfNone, Instalment, Life, On, Payees, Rest, Tail, Term};
+use super::super::term::{IfNone, Instalment, Life, On, Payees, Tail, Term};
 use super::super::value::Table;
 use super::super::window::{Due, ProRata, WindowRule};
 use super::node::NodeWant;
@@ -311,7 +312,7 @@ impl<'a> Scope<'a> {
         }
         if node.has_fixed() {
             match each {
-                Some(each) => self.check_pro_rata(at, "the fixed sum", each, raw.pro_rata)?,
+                Some(each) => self.check_pro_rata(self.file, (at, "the fixed sum"), each, raw.pro_rata)?,
                 None if on.is_none() => return self.file.fail(at, Problem::FixedWhen),
                 None => {}
             }
@@ -325,14 +326,13 @@ impl<'a> Scope<'a> {
 
     pub fn check_pro_rata(
         &self,
-        at: &Range<usize>,
-        what: &'static str,
+        file: &Parsed,
+        (at, what): (&Range<usize>, &'static str),
         each: &WindowRule,
         own: Option<ProRata>,
     ) -> Result<()> {
-        let can_be_cut = !matches!(each, WindowRule::Item | WindowRule::Term);
-        match can_be_cut && own.or(self.head.pro_rata).is_none() {
-            true => self.file.fail(at, Problem::NoProRata { what }),
+        match each.can_be_cut() && own.or(self.head.pro_rata).is_none() {
+            true => file.fail(at, Problem::NoProRata { what }),
             false => Ok(()),
         }
     }
@@ -381,7 +381,6 @@ impl<'a> Scope<'a> {
     /// What can be checked once all terms of the version are read.
     fn check_term(&self, name: &str, spanned: &'a Spanned<RawTerm>, version: &Version) -> Result<()> {
         let Some(term) = version.term(&TermId::new(name)) else { return Ok(()) };
-        let mut set_off = None;
         for (credit, written) in term.credits.iter().zip(&spanned.get_ref().credits) {
             let at = written.get_ref().of.span();
             let Some(other) = version.term(&credit.of) else { continue };
@@ -395,22 +394,6 @@ impl<'a> Scope<'a> {
             };
             if other.id == term.id || !fits {
                 return self.file.fail(&at, Problem::CreditOfOthers);
-            }
-            if other.is_input {
-                return self.file.fail(&at, Problem::CreditOfInput);
-            }
-            if other.payer != term.payer && credit.rest == Rest::Repaid {
-                return self.file.fail(&written.span(), Problem::SetOffRepaid);
-            }
-            if other.payer != term.payer && version.set_off(other).next().is_some() {
-                return self.file.fail(&at, Problem::SetOffTwice { of: other.id.clone() });
-            }
-            match set_off {
-                Some((of, at)) if other.payer == term.payer => {
-                    return self.file.fail(&at, Problem::SetOffBeforeAdvance { of });
-                }
-                None if other.payer != term.payer => set_off = Some((credit.of.clone(), at.clone())),
-                _ => {}
             }
             if other.unit != term.unit {
                 let (found, wanted) = (format!("in {}", other.unit), term.unit.to_string());

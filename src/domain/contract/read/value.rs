@@ -312,7 +312,7 @@ fn check_reached(file: &Parsed, at: &Range<usize>, before: &[Row], when: &[Condi
 fn suggestion(found: &str, kind: &Kind) -> String {
     match (kind, Exact::from_written(found)) {
         (Kind::In(unit), _) => format!("\"{found} {unit}\""),
-        (Kind::Rate { .. }, Ok(number)) => quoted_rate(number),
+        (Kind::Rate { above_one }, Ok(number)) => quoted_rate(number, *above_one),
         _ => format!("\"{found}\""),
     }
 }
