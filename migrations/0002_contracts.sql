@@ -128,7 +128,9 @@ create table record (
   sequence bigint generated always as identity unique,
   source text not null check (source <> ''),
   record_id text not null check (record_id <> ''),
-  record_key uuid not null unique,     -- keyed hash of (source, id), as of usage: an id is of one of both
+  -- keyed hash of (source, id), as of usage. an id is of one of both: whoever records holds the recording gate, and looks
+  -- for it in the other first
+  record_key uuid not null unique,
   kind text not null check (kind in ('figure', 'deduction', 'receipt', 'billing', 'fact', 'decision', 'correction',
     'void')),
   -- what a correction or void names, within its source; that may come later

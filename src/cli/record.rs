@@ -98,7 +98,9 @@ async fn take(file: &Path, unchecked: bool, session: &Session) -> anyhow::Result
     }
     let why = |(entry, taking): (&NewEntry, &Taking)| match taking {
         Taking::Taken | Taking::Duplicate => None,
-        Taking::Conflict => Some(format!("{}: recorded already with other content, which stands", entry.id)),
+        Taking::Conflict => {
+            Some(format!("{}: what stands under this id, a record or usage, has other content", entry.id))
+        }
         Taking::Rejected(reason) => Some(format!("{}: {reason}", entry.id)),
     };
     let why: Vec<String> = entries.iter().zip(&became).filter_map(why).collect();
@@ -171,7 +173,9 @@ async fn rejections(known_at: Option<Instant>, session: &Session) -> anyhow::Res
     let row = |what: &Mention, outcome: &str, why: String| {
         vec![what.id.to_string(), what.recorded_at.to_string(), outcome.to_owned(), why]
     };
-    let conflicts = conflicts.iter().map(|it| row(it, "conflict", "the id is known with other content".to_owned()));
+    let conflicts = conflicts
+        .iter()
+        .map(|it| row(it, "conflict", "what stands under its id, a record or usage, has other content".to_owned()));
     let rejected = rejected.iter().map(|it| row(&it.what, "rejected", it.reason.to_string()));
     let waiting = waiting.iter().map(|it| row(&it.what, "waits", format!("for {}", it.waits_for)));
     let rows = conflicts.chain(rejected).chain(waiting);

@@ -25,7 +25,7 @@ Examples:
   apportion usage availability --from 2026-05-01 --to 2026-06-01";
 
 const REJECTIONS_EXAMPLES: &str = "\
-A position is topic/partition@offset or file:line; a record that was read there again is one, seen several times. \
+A position is topic/partition@offset, file:line, or the key and place of a request; a record that was read there again is one, seen several times. \
 What a source sent wrong it has to send again, mended: once an event stands under its source and id, it came in. \
 That is told of events of ours alone.
 

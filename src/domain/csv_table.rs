@@ -40,8 +40,8 @@ pub enum TableProblem {
     Unreadable(csv::Error),
 }
 
-/// A problem with the line where it stands.
-pub type AtLine<P> = (u64, P);
+/// What stands at a line, or is wrong there.
+pub type AtLine<T> = (u64, T);
 
 impl<'t, const N: usize> Table<'t, N> {
     /// Reads the header of a table, which has every column of `needed`, and perhaps `recorded_at` beside them.

@@ -32,7 +32,9 @@ pub enum ContractsError {
     Namesake(#[from] Namesake),
     #[error(transparent)]
     Addition(#[from] AdditionError),
-    #[error("record {id} is loaded with other content; records never change: give the new one a new id")]
+    #[error(
+        "what stands under {id}, a record or usage, has other content and never changes: give the new one a new id"
+    )]
     ChangedFact { id: EventId },
     #[error("a loaded version can no longer be read: {0}")]
     Stored(#[from] ReadError),

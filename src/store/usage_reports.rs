@@ -195,7 +195,8 @@ pub async fn rejections(
           from usage_rejection o
           where (o.position, o.reason, o.detail, o.format, o.source)
               = (r.position, r.reason, r.detail, r.format, r.source)
-            -- of one whose payload has expired, its place and fault alone tell that it is the same
+            -- a place may hold one record today and another tomorrow: of one whose payload has expired its id tells
+            and o.event_key is not distinct from r.event_key
             and (o.payload = r.payload or o.payload is null or r.payload is null)
         ) same
         where ($1::text is null or r.reason = $1) and ($2::bigint is null or r.rejection_id < $2)

@@ -28,7 +28,7 @@ pub fn exact(text: &str) -> Exact {
 
 /// The versions of a folder as they are stored.
 pub fn documents(folder: &Folder) -> Vec<VersionDocument> {
-    folder.versions.iter().map(|it| it.stored.clone()).collect()
+    folder.versions.iter().map(|it| it.documents.clone()).collect()
 }
 
 /// The files of `contracts/` as the product ships them.

@@ -49,6 +49,9 @@ async fn a_retry_takes_in_what_now_decodes_and_ends() {
     let outcomes = reports::outcomes(&database.pool).await.expect("counted");
     assert_eq!((outcomes.messages(), outcomes.stored, outcomes.rejected), (5, 1, 3));
     assert_eq!(reports::taken_by_retries(&database.pool).await.expect("counted"), 2);
+    let listed = reports::rejections(&database.pool, None, None, 10).await.expect("a list");
+    let retried = listed.iter().filter(|it| it.state == reports::RejectionState::Retried);
+    assert_eq!(retried.count(), 2);
     database.audit().await;
     database.drop_it().await;
 }
@@ -61,17 +64,20 @@ async fn payloads_go_when_they_have_expired_and_not_before() {
     let kept = "select count(*) from usage_rejection where payload is not null";
     assert_eq!(expire_payloads(&database.pool).await.expect("expired"), 0);
     assert_eq!(database.number(kept).await, 2);
-    // Kept rows may not change, so one is kept that has expired already.
+    // Kept rows may not change, so two are kept that have expired already, of one place.
     let sql = "insert into usage_rejection (batch_id, position, reason, detail, format, source, content_type, payload,
-                 expires_at)
-               select batch_id, 'old', reason, detail, format, source, content_type, payload, now() - interval '1 second'
-               from usage_rejection where reason = 'not_json'";
+                 expires_at, event_key)
+               select batch_id, 'old', reason, detail, format, source, content_type, payload, now() - interval '1 second',
+                 gen_random_uuid()
+               from usage_rejection, generate_series(1, 2) where reason = 'not_json'";
     sqlx::query(sql).execute(&database.pool).await.expect("kept");
     let retried = retry(&mut writer, &database.pool, &[], None).await.expect("retried");
     assert_eq!(retried.still_rejected, 1, "what has expired is not decoded again");
-    assert_eq!(expire_payloads(&database.pool).await.expect("expired"), 1);
+    assert_eq!(expire_payloads(&database.pool).await.expect("expired"), 2);
     assert_eq!(database.number(kept).await, 2);
-    assert_eq!(database.number("select count(*) from usage_rejection where position = 'old'").await, 1);
+    let listed = reports::rejections(&database.pool, None, None, 10).await.expect("a list");
+    let old: Vec<i64> = listed.iter().filter(|it| it.position == "old").map(|it| it.times).collect();
+    assert_eq!(old, [1, 1], "of one place, under two ids");
     let early = sqlx::query("update usage_rejection set payload = null where position <> 'old'");
     assert!(early.execute(&database.pool).await.is_err(), "the database refuses it too");
     database.drop_it().await;

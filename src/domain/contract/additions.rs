@@ -129,7 +129,7 @@ fn new_rates(stated: &[FxRate], loaded: &[FxRate]) -> Vec<FxRate> {
 
 fn new_versions(folder: &Folder, stored: &[VersionDocument]) -> Result<Vec<NewVersion>, AdditionError> {
     let mut new = Vec::new();
-    for PlacedVersion { stored: version, place, .. } in &folder.versions {
+    for PlacedVersion { documents: version, place, .. } in &folder.versions {
         let (contract, number) = (version.contract.clone(), version.number);
         let (path, line) = (place.file.clone(), place.line);
         let known = stored.iter().find(|it| (&it.contract, it.number) == (&contract, number));
@@ -179,7 +179,7 @@ fn check_together(folder: &Folder, known: Vec<Contract>, documents: &[VersionDoc
             let head = &contract.head;
             (head.zone, head.currency, head.settlement.clone(), head.rounding, head.negative)
         };
-        let mut placed = folder.versions.iter().filter(|it| it.stored.contract == loaded.head.id).peekable();
+        let mut placed = folder.versions.iter().filter(|it| it.documents.contract == loaded.head.id).peekable();
         if let Some(PlacedVersion { head, .. }) = placed.peek()
             && fixed(stated) != fixed(&loaded)
         {
@@ -188,11 +188,11 @@ fn check_together(folder: &Folder, known: Vec<Contract>, documents: &[VersionDoc
         }
         // Read anew under the definitions of the folder, a loaded version has to say what it said.
         let differs = |it: &&PlacedVersion| {
-            let of_it = |version: &&Version| version.number == it.stored.number;
+            let of_it = |version: &&Version| version.number == it.documents.number;
             let known = loaded.versions.iter().find(of_it);
             known.is_some() && known != stated.versions.iter().find(of_it)
         };
-        if let Some(PlacedVersion { stored: now, head, .. }) = placed.find(differs) {
+        if let Some(PlacedVersion { documents: now, head, .. }) = placed.find(differs) {
             let (path, contract, number) = (head.file.clone(), now.contract.clone(), now.number);
             let before = documents.iter().find(|it| (&it.contract, it.number) == (&contract, number));
             let line = before.map_or(head.line, |before| changed_line(&before.definitions, &now.definitions));

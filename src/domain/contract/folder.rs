@@ -72,7 +72,7 @@ pub struct VersionDocument {
 /// A version's documents, and where they stand.
 #[derive(Clone, Debug)]
 pub struct PlacedVersion {
-    pub stored: VersionDocument,
+    pub documents: VersionDocument,
     /// Of `[contract]`, in the contract's own file.
     pub head: Location,
     /// Of `[version]`.
@@ -372,7 +372,7 @@ fn read_contracts(
     }
     contracts.sort_by(|a, b| a.head.id.cmp(&b.head.id));
     versions.sort_by(|a: &PlacedVersion, b| {
-        (&a.stored.contract, a.stored.number).cmp(&(&b.stored.contract, b.stored.number))
+        (&a.documents.contract, a.documents.number).cmp(&(&b.documents.contract, b.documents.number))
     });
     examples.sort_by(|a, b| (&a.contract, a.version).cmp(&(&b.contract, b.version)));
     (contracts, versions, examples)
@@ -397,14 +397,14 @@ fn read_contract(
     for document in documents.iter().filter(|it| is_version_of(it, &contract.head.id)) {
         match read_version(definitions, document, register, Origin::Folder) {
             Ok(version) => {
-                let stored = VersionDocument {
+                let documents = VersionDocument {
                     contract: contract.head.id.clone(),
                     number: version.number,
                     definitions: definitions.document.text.clone(),
                     document: document.document.text.clone(),
                 };
                 let (head, place) = (definitions.place_of_head(), document.place_of_version());
-                sources.push(PlacedVersion { stored, head, place });
+                sources.push(PlacedVersion { documents, head, place });
                 contract.versions.push(version);
             }
             Err(error) => errors.push(error.into()),

@@ -133,7 +133,8 @@ pub struct RejectionFilter {
 
 /// List rejected messages
 ///
-/// The newest first; without their content.
+/// The newest first; without their content. One that was read several times, at the same place, is listed once, as it was
+/// rejected last, with how often and with what became of it since.
 #[utoipa::path(
     get, path = "/api/v1/usage/rejections", tag = "usage", security(("key" = ["read"])),
     params(RejectionFilter, PageParams),

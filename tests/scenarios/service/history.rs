@@ -87,7 +87,7 @@ fn history(scenario: &Scenario) -> Result<BTreeMap<Instant, Vec<Told<'_>>>, Stri
             contract.and_then(|it| it.versions.iter().find(|it| it.number == number)).and_then(|it| it.recorded_at)
         };
         // A history is checked as a whole: a term may draw on one that was signed after it.
-        folder.versions.retain(|it| known(&recorded_at(&it.stored.contract, it.stored.number)));
+        folder.versions.retain(|it| known(&recorded_at(&it.documents.contract, it.documents.number)));
         let prices = scenario.prices.iter().filter(|(at, _)| known(at)).map(|(_, price)| price.clone());
         folder.prices = prices.map(|price| PlacedPrice { price, path: "prices.csv".to_owned(), line: 1 }).collect();
         let mut rates: Vec<_> = scenario.rates.iter().filter(|rate| known(&rate.recorded_at)).collect();
