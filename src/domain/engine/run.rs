@@ -53,7 +53,7 @@ pub struct Engine<'a, L> {
     groups: Memo<[Attribute], AttributesId>,
     /// Usage by which pools are shared: by term, period and payee.
     pub(super) shares: BTreeMap<(StreamId, Window, PartyId), Exact>,
-    /// What bases count that has no price, and since when.
+    /// What bases count that has no price: since when, and the first event of it.
     pub(super) unpriced: BTreeMap<(ContractId, DefinedTerm, Unpriced), (Instant, Option<String>)>,
     /// Figures that must not be missing are asked for from here on.
     pub(super) books_begin: Instant,
