@@ -1,10 +1,10 @@
 //! `apportion contracts`: check a folder of agreements, load it, show what is loaded, and how far caps are used up.
 
-use super::output::{self, counted, exact, json, line};
-use super::unread::tell_unread;
+use super::output::{self, counted, exact, json, line, tell_unread};
 use super::{Format, Session, Stop};
 use apportion::domain::burn_down::{BurnDown, Forecast};
 use apportion::domain::contract::additions::Overridden;
+use apportion::domain::contract::folder::Folder;
 use apportion::domain::contract::folder::PlacedConflict;
 use apportion::domain::contract::rights::{Right, RightInVersion};
 use apportion::domain::contract::schema::schema;
@@ -15,13 +15,14 @@ use apportion::domain::ids::{ContractId, ProductId};
 use apportion::domain::money::Unit;
 use apportion::domain::period::Instant;
 use apportion::domain::simulate::examples::{Figure, run_examples};
-use apportion::jobs::contracts::{Known, apply, load, read};
+use apportion::jobs::contracts::{ContractsError, ENDINGS, Known, apply, load, read_gathered};
+use apportion::jobs::gather::gather;
 use apportion::jobs::statements::caps;
 use apportion::store::contracts::load_rates;
 use apportion::store::recording::watermark;
 use sqlx::PgPool;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -80,11 +81,16 @@ enum Command {
     },
 }
 
+fn read_and_tell(folder: &Path) -> anyhow::Result<Folder> {
+    let found = gather(folder, &ENDINGS).map_err(ContractsError::from)?;
+    tell_unread(&found, &ENDINGS);
+    Ok(read_gathered(&found)?)
+}
+
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     match args.command {
         Command::Check { folder } => {
-            tell_unread(&folder, &["md", "csv", "jsonl"]);
-            let read = read(&folder)?;
+            let read = read_and_tell(&folder)?;
             let examples = run_examples(&read);
             let (prices, deployments) = (read.prices.len(), read.register.deployments.len());
             match session.format {
@@ -110,8 +116,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         }
         Command::Schema => json(&schema())?,
         Command::Apply { folder } => {
-            tell_unread(&folder, &["md", "csv", "jsonl"]);
-            let read = read(&folder)?;
+            let read = read_and_tell(&folder)?;
             check_examples(&run_examples(&read))?;
             let applied = apply(&session.pool()?, &read).await?;
             match session.format {

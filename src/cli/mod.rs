@@ -23,7 +23,6 @@ mod simulate;
 mod simulate_text;
 mod statement;
 mod statement_text;
-mod unread;
 mod usage;
 
 use anyhow::Context;
@@ -33,6 +32,7 @@ use apportion::ingest::consumer::{ConsumerConfig, ConsumerError};
 use apportion::ingest::file::FileError;
 use apportion::jobs::contracts::ContractsError;
 use apportion::jobs::findings::FindingError;
+use apportion::jobs::gather::Unreadable;
 use apportion::jobs::invoices::InvoiceError;
 use apportion::jobs::records::RecordsError;
 use apportion::jobs::settle::SettleError;
@@ -188,6 +188,12 @@ impl Stop {
     /// A file or folder that is not there, or cannot be read or written.
     pub fn unusable(path: &Path, error: &std::io::Error) -> Self {
         Self::Refused { reason: format!("{}: {error}", path.display()) }
+    }
+}
+
+impl From<Unreadable> for Stop {
+    fn from(Unreadable { path, problem }: Unreadable) -> Self {
+        Self::unusable(&path, &problem)
     }
 }
 

@@ -1,6 +1,7 @@
 //! How results are printed: tables for people, JSON for programs.
 
 use apportion::domain::period::Instant;
+use apportion::jobs::gather::Gathered;
 pub use apportion::render::amount::{exact, minor, money, thousands};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width};
 use serde::Serialize;
@@ -118,6 +119,16 @@ pub fn line(text: impl std::fmt::Display) -> Result<(), OutputError> {
 /// The reader has gone away.
 pub fn text(text: &str) -> Result<(), OutputError> {
     Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+}
+
+/// Tells, beside the answer, which files of a folder are not read: one may have a wrong ending.
+pub fn tell_unread(found: &Gathered, endings: &[&str]) {
+    if found.unread.is_empty() {
+        return;
+    }
+    let names: Vec<String> = found.unread.iter().map(|path| path.display().to_string()).collect();
+    let endings: Vec<String> = endings.iter().map(|ending| format!(".{ending}")).collect();
+    eprintln!("Not read, as what is read ends in {}: {}.", endings.join(", "), names.join(", "));
 }
 
 /// Prints a value as indented JSON.

@@ -1,7 +1,7 @@
 //! `apportion simulate`: what scenarios come to, and what they would under other agreements, prices or volumes.
 
+use super::output::tell_unread;
 use super::simulate_text::{csv_of, show};
-use super::unread::tell_unread;
 use super::{Printed, Stop, output};
 use apportion::domain::contract::folder::{FolderErrors, SourceFile};
 use apportion::domain::engine::stretches::Grain;
@@ -13,6 +13,7 @@ use apportion::domain::simulate::run::run_by;
 use apportion::domain::simulate::sheet::SheetKind;
 use apportion::domain::simulate::step::NothingAsked;
 use apportion::domain::simulate::what_if::{Named, WhatIf, cases};
+use apportion::jobs::gather::{gather, text};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -221,30 +222,11 @@ pub fn files(path: &Path) -> Result<Vec<SourceFile>, Stop> {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         return Ok(vec![SourceFile { path: name, text: text(path)? }]);
     }
-    tell_unread(path, &PARTS);
-    let (mut found, mut waiting) = (Vec::new(), vec![path.to_owned()]);
-    while let Some(folder) = waiting.pop() {
-        let entries = std::fs::read_dir(&folder).map_err(|error| Stop::unusable(&folder, &error))?;
-        for entry in entries {
-            let inner = entry.map_err(|error| Stop::unusable(&folder, &error))?.path();
-            if inner.is_dir() {
-                waiting.push(inner);
-            } else if inner.extension().is_some_and(|ending| PARTS.iter().any(|part| ending == *part)) {
-                let path = inner.strip_prefix(path).unwrap_or(&inner).display().to_string();
-                found.push(SourceFile { path, text: text(&inner)? });
-            }
-        }
-    }
-    if found.is_empty() {
+    let found = gather(path, &PARTS)?;
+    tell_unread(&found, &PARTS);
+    if found.files.is_empty() {
         let reason = format!("{}: no part of a scenario in it (.md, .csv, .jsonl, .toml)", path.display());
         return Err(Stop::Refused { reason });
     }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(found)
-}
-
-/// A byte order mark and the line ends of an editor are no other words.
-fn text(path: &Path) -> Result<String, Stop> {
-    let text = std::fs::read_to_string(path).map_err(|error| Stop::unusable(path, &error))?;
-    Ok(text.trim_start_matches('\u{feff}').replace("\r\n", "\n"))
+    Ok(found.files)
 }

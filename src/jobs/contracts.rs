@@ -1,8 +1,9 @@
 //! Loads a folder of agreements: checked against what is loaded, only what is new is appended.
 
+use super::gather::{Gathered, Unreadable, gather};
 use crate::domain::contract::Contract;
 use crate::domain::contract::additions::{AdditionError, Loaded, Overridden, additions};
-use crate::domain::contract::folder::{Folder, FolderErrors, SourceFile, read_folder, read_versions};
+use crate::domain::contract::folder::{Folder, FolderErrors, read_folder, read_versions};
 use crate::domain::contract::problem::ReadError;
 use crate::domain::entry::{Entry, NewEntry};
 use crate::domain::ids::EventId;
@@ -20,9 +21,9 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ContractsError {
-    #[error("{path}: {problem}")]
-    File { path: PathBuf, problem: std::io::Error },
-    #[error("{path}: no contract, register or price book (.md, .csv) in this folder")]
+    #[error(transparent)]
+    File(#[from] Unreadable),
+    #[error("{path}: no contract, register, price book or fact (.md, .csv, .jsonl) in this folder")]
     Empty { path: PathBuf },
     #[error(transparent)]
     Folder(#[from] FolderErrors),
@@ -57,40 +58,26 @@ pub struct Known {
     pub contracts: Vec<Contract>,
 }
 
+/// The endings of the files that agreements, their register, prices and facts stand in.
+pub const ENDINGS: [&str; 3] = ["md", "csv", "jsonl"];
+
 /// Reads and checks a folder and all folders in it, without a database.
 ///
 /// # Errors
 /// The first file that cannot be read, or the first thing that is wrong in each.
 pub fn read(path: &Path) -> Result<Folder, ContractsError> {
-    let mut files = Vec::new();
-    gather(path, path, &mut files)?;
-    if files.is_empty() {
-        return Err(ContractsError::Empty { path: path.to_owned() });
-    }
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(read_folder(&files)?)
+    read_gathered(&gather(path, &ENDINGS)?)
 }
 
-fn gather(root: &Path, path: &Path, files: &mut Vec<SourceFile>) -> Result<(), ContractsError> {
-    let fail = |path: &Path| {
-        let path = path.to_owned();
-        move |problem| ContractsError::File { path, problem }
-    };
-    for entry in std::fs::read_dir(path).map_err(fail(path))? {
-        let path = entry.map_err(fail(path))?.path();
-        if path.is_dir() {
-            gather(root, &path, files)?;
-        } else if let Some(ending) = path.extension().map(|ending| ending.to_string_lossy().to_lowercase())
-            && ["md", "csv", "jsonl"].iter().any(|known| ending == *known)
-        {
-            let text = std::fs::read_to_string(&path).map_err(fail(&path))?;
-            let name = path.strip_prefix(root).unwrap_or(&path).with_extension(ending);
-            // A byte order mark and the line ends of an editor are no other words.
-            let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
-            files.push(SourceFile { path: name.display().to_string(), text });
-        }
+/// As [`read`], of what was found there.
+///
+/// # Errors
+/// The first thing that is wrong in each file.
+pub fn read_gathered(found: &Gathered) -> Result<Folder, ContractsError> {
+    if found.files.is_empty() {
+        return Err(ContractsError::Empty { path: found.folder.clone() });
     }
-    Ok(())
+    Ok(read_folder(&found.files)?)
 }
 
 /// Everything loaded by an instant, read anew from its documents.

@@ -7,6 +7,7 @@ pub mod entitlement;
 pub mod explain;
 pub mod finding_watch;
 pub mod findings;
+pub mod gather;
 mod held;
 pub mod invoices;
 mod perform;
