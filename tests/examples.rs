@@ -232,7 +232,7 @@ fn an_example_stops_where_a_settlement_does() {
         "| given | at | recorded | amount |\n| --- | --- | --- | --- |\n| figure Cost f | 2026-01 | 2026-02-10 | 1 USD |",
         "| expect | period | known | amount |\n| --- | --- | --- | --- |\n| share | 2026-01 | 2026-02-09 | 0 USD |",
     );
-    assert!(told[0].contains("it stops: figure \"Cost\" of deal is missing for 2026-01-31"), "{told:?}");
+    assert!(told[0].contains("it stops: figure \"Cost\" of deal is missing for 2026-01-01 to 2026-01-31,"), "{told:?}");
 }
 
 #[test]

@@ -236,7 +236,14 @@ fn a_missing_figure_or_price_stops_the_settlement() {
         }
         other => panic!("{other:?}"),
     }
-    history.subscriptions("2026-05-01", "2026-05-31", "1");
+    let waits = |history: &mut History| history.try_settle(CONTRACT, "2026-05").expect_err("a figure is missing").to_string();
+    assert!(waits(&mut history).contains("is missing for 2026-05-01 to 2026-05-31, and"), "{}", waits(&mut history));
+    // The days alone that no report covers are told.
+    history.subscriptions("2026-05-02", "2026-05-19", "0.5");
+    history.subscriptions("2026-05-22", "2026-05-31", "0.5");
+    assert!(waits(&mut history).contains("is missing for 2026-05-01, 2026-05-20 to 2026-05-21, and"), "{}", waits(&mut history));
+    history.subscriptions("2026-05-01", "2026-05-01", "0");
+    history.subscriptions("2026-05-20", "2026-05-21", "0");
     // All that is missing is told at once, each where it is missing first.
     for at in ["2026-05-02T00:00:00Z", "2026-05-03T00:00:00Z"] {
         let quantities = [("audio_input_tokens", "1"), ("image_input_tokens", "1"), ("input_tokens", "1")];
@@ -268,8 +275,10 @@ fn a_level_is_asked_for_from_where_the_books_begin() {
     history.event("2026-01-10T00:00:00Z", "own", "model-a", &[("requests", "1000")]);
     history.event("2026-02-10T00:00:00Z", "own", "model-a", &[("requests", "100")]);
     match history.try_settle("main", "2026-02") {
-        Err(SettlementError::Engine(EngineError::MissingFigure { figure, day, .. })) => {
-            assert_eq!((figure.as_str(), day.to_string().as_str()), ("Index", "2026-02-10"));
+        Err(SettlementError::Engine(EngineError::MissingFigure { figure, days, .. })) => {
+            let days: Vec<_> = days.iter().map(|it| (it.first_day.to_string(), it.last_day().to_string())).collect();
+            let day = "2026-02-10".to_owned();
+            assert_eq!((figure.as_str(), days), ("Index", vec![(day.clone(), day)]));
         }
         other => panic!("{other:?}"),
     }

@@ -152,13 +152,12 @@ impl Knowledge {
         flows.iter().rev().find(|flow| flow.span.contains(at) && covers(&flow.about, of)).map(|flow| &flow.value)
     }
 
-    /// Whether flows of a name are reported for all of a stretch of time, whatever they are about.
-    pub fn is_covered(&self, contract: &ContractId, name: &DefinedTerm, span: Span) -> bool {
+    /// The parts of a stretch of time for which no flow of a name is reported, whatever those are about.
+    pub fn uncovered(&self, contract: &ContractId, name: &DefinedTerm, span: Span) -> Vec<Span> {
         let flows = self.flows.get(&(contract.clone(), name.clone())).map(Vec::as_slice).unwrap_or_default();
-        let left = flows.iter().fold(vec![span], |left, flow| {
+        flows.iter().fold(vec![span], |left, flow| {
             left.into_iter().flat_map(|it| it.without(flow.span).collect::<Vec<_>>()).collect()
-        });
-        left.is_empty()
+        })
     }
 
     /// The last flow that ended at or before an instant.

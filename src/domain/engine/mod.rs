@@ -47,6 +47,7 @@ mod total;
 mod watch;
 mod window;
 
+use super::calendar::Window;
 use super::ids::{ContractId, DefinedTerm, TermId};
 use super::money::Unit;
 use super::period::Instant;
@@ -74,8 +75,8 @@ pub enum EngineError {
         )
     )]
     MissingFx { contract: ContractId, from: Unit, to: Unit, date: Option<NaiveDate> },
-    #[error("figure \"{figure}\" of {contract} is missing for {day}, and the settlement waits for it: record it first")]
-    MissingFigure { contract: ContractId, figure: DefinedTerm, day: NaiveDate },
+    #[error("figure \"{figure}\" of {contract} is missing for {}, and the settlement waits for it: record it first", days_told(.days))]
+    MissingFigure { contract: ContractId, figure: DefinedTerm, days: Vec<Window> },
     #[error(
         "{contract}: {item} lies across a boundary from {from} to {until}; the contract refuses that: report its parts on either side, or write straddling = \"whole\""
     )]
@@ -132,6 +133,15 @@ impl EngineError {
             | Self::NoRow { .. } => false,
         }
     }
+}
+
+/// Stretches of days, each by its first and last.
+fn days_told(days: &[Window]) -> String {
+    let told = days.iter().map(|it| match (it.first_day, it.last_day()) {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first} to {last}"),
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 /// How many missing prices are told one by one.

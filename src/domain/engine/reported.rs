@@ -11,7 +11,8 @@ use crate::domain::calendar::{Calendar, Window};
 use crate::domain::contract::measure::{FigureKind, Missing};
 use crate::domain::ids::DefinedTerm;
 use crate::domain::money::{Exact, Unit};
-use crate::domain::period::{Instant, Span, local_date};
+use crate::domain::period::{Instant, Span, last_instant_before, local_date};
+use chrono_tz::Tz;
 
 impl<'a, L: Lines> Engine<'a, L> {
     /// What a flow figure yields where it stands.
@@ -58,14 +59,15 @@ impl<'a, L: Lines> Engine<'a, L> {
                 }
             }
             Missing::Stop => {
-                let is_missing = self
+                let missing: Vec<Span> = self
                     .needed(step.stream, (last, end), false)
                     .into_iter()
                     .filter_map(|span| span.intersection(Span { start: self.books_begin, ..Span::ever() }))
-                    .any(|span| !self.known.is_covered(contract, name, span));
-                match is_missing {
-                    true => Err(missing_figure(step, name, last)),
-                    false => Ok(()),
+                    .flat_map(|span| self.known.uncovered(contract, name, span))
+                    .collect();
+                match missing.is_empty() {
+                    true => Ok(()),
+                    false => Err(missing_days(step, name, days_of(missing, step.agreement.head.zone))),
                 }
             }
             Missing::Last(_) | Missing::Zero | Missing::Nothing => Ok(()),
@@ -116,7 +118,28 @@ impl<'a, L: Lines> Engine<'a, L> {
 
 /// What is missing, on the day of an instant in the agreement's zone.
 pub(super) fn missing_figure(step: &Step<'_>, name: &DefinedTerm, at: Instant) -> Stop {
-    let head = &step.agreement.head;
-    let day = local_date(at, head.zone);
-    EngineError::MissingFigure { contract: head.id.clone(), figure: name.clone(), day }.into()
+    missing_days(step, name, vec![days(Span { start: at, end: at }, step.agreement.head.zone)])
+}
+
+fn missing_days(step: &Step<'_>, name: &DefinedTerm, days: Vec<Window>) -> Stop {
+    EngineError::MissingFigure { contract: step.agreement.head.id.clone(), figure: name.clone(), days }.into()
+}
+
+/// The days on which stretches of time lie, in order: those that touch as one, as several terms may need one figure.
+fn days_of(mut spans: Vec<Span>, zone: Tz) -> Vec<Window> {
+    spans.sort_by_key(|span| span.start);
+    let mut found: Vec<Window> = Vec::new();
+    for next in spans.into_iter().map(|span| days(span, zone)) {
+        match found.last_mut().filter(|before| next.first_day <= before.end_day) {
+            Some(before) => before.end_day = before.end_day.max(next.end_day),
+            None => found.push(next),
+        }
+    }
+    found
+}
+
+fn days(span: Span, zone: Tz) -> Window {
+    let (first_day, last_day) = (local_date(span.start, zone), local_date(last_instant_before(span.end), zone));
+    let end_day = last_day.max(first_day).succ_opt().unwrap_or(first_day);
+    Window { first_day, end_day }
 }
