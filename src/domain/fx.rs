@@ -62,19 +62,20 @@ pub enum FxProblem {
 const COLUMNS: [&str; 5] = ["date", "from", "to", "rate", "source"];
 
 /// Reads rates that are to be loaded: CSV with the header `date,from,to,rate,source`, each source, date and pair once.
+/// Each is told with its line.
 ///
 /// # Errors
 /// The first line that is wrong.
-pub fn read_fx_rates(text: &str) -> Result<Vec<FxRate>, FxError> {
+pub fn read_fx_rates(text: &str) -> Result<Vec<(u64, FxRate)>, FxError> {
     let (mut rates, mut seen) = (Vec::new(), BTreeSet::new());
-    read_rows(text, |rate| {
+    read_rows(text, |line, rate| {
         if rate.recorded_at.is_some() {
             return Err(FxProblem::RecordedAt);
         }
         if !seen.insert((rate.source.clone(), rate.date, rate.from.clone(), rate.to.clone())) {
             return Err(FxProblem::Repeated { rate: Box::new(rate) });
         }
-        rates.push(rate);
+        rates.push((line, rate));
         Ok(())
     })?;
     Ok(rates)
@@ -86,19 +87,19 @@ pub fn read_fx_rates(text: &str) -> Result<Vec<FxRate>, FxError> {
 /// The first line that is wrong.
 pub fn read_recorded_fx_rates(text: &str) -> Result<Vec<FxRate>, FxError> {
     let mut rates = Vec::new();
-    read_rows(text, |rate| {
+    read_rows(text, |_, rate| {
         rates.push(rate);
         Ok(())
     })?;
     Ok(rates)
 }
 
-fn read_rows(text: &str, mut take: impl FnMut(FxRate) -> Result<(), FxProblem>) -> Result<(), FxError> {
+fn read_rows(text: &str, mut take: impl FnMut(u64, FxRate) -> Result<(), FxProblem>) -> Result<(), FxError> {
     let of_table = |(line, problem): AtLine<TableProblem>| FxError { line, problem: problem.into() };
     let mut table = Table::open(text, COLUMNS).map_err(of_table)?;
     for row in table.rows() {
         let (line, row) = row.map_err(of_table)?;
-        rate_of_row(&row).and_then(&mut take).map_err(|problem| FxError { line, problem })?;
+        rate_of_row(&row).and_then(|rate| take(line, rate)).map_err(|problem| FxError { line, problem })?;
     }
     Ok(())
 }

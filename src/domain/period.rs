@@ -157,6 +157,11 @@ pub enum Length {
 }
 
 impl Length {
+    /// Whether it ends as it begins.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Self::Hours(0) | Self::Days(0) | Self::Months(0))
+    }
+
     /// The instant so much later. A month that has no such day is taken at its last day, a time that the
     /// zone skips at the first instant after the gap, and the earlier of a time that comes twice.
     pub fn after(self, start: Instant, zone: Tz) -> Instant {

@@ -195,7 +195,7 @@ fn of_rates_those_are_new_that_the_last_one_does_not_say() {
     // Those that are loaded came one after another.
     let rates = |rows: &[&str]| -> Vec<FxRate> {
         let read = |row: &&str| read_fx_rates(&format!("date,from,to,rate,source\n{row}\n"));
-        rows.iter().flat_map(|row| read(row).unwrap_or_else(|error| panic!("{error}"))).collect()
+        rows.iter().flat_map(|row| read(row).unwrap_or_else(|error| panic!("{error}"))).map(|(_, rate)| rate).collect()
     };
     let new = |known: &[&str], stated: &str| {
         let mut folder = read_folder(&shipped_files()).unwrap_or_else(|errors| panic!("{errors}"));

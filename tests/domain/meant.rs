@@ -349,3 +349,64 @@ fn what_nothing_cuts_has_no_pro_rata() {
     refused(&amount("term"), problem);
     accept(&amount("month"));
 }
+
+#[test]
+fn what_never_holds_is_refused() {
+    let once = "fixed = \"1 USD\"\non = \"launch\"";
+    let none = "at_most = 0\n  no fact is paid for; write at_most = 1 or more";
+    instead(&format!("{once}\nat_most = 0"), none, &format!("{once}\nat_most = 1"));
+    let share = |rest: &str| format!("rate = \"10%\"\nof = \"Sales\"\n{rest}");
+    let tail = |lasts: &str, end: &str| share(&format!("{end}\ntail = {{ lasts = \"{lasts}\" }}"));
+    let ends = "through = 2026-12-31";
+    for lasts in ["0 months", "0 days"] {
+        let none = format!("lasts = \"{lasts}\"\n  that is no time at all");
+        instead(&tail(lasts, ends), &none, &tail("1 month", ends));
+        instead(&share(&format!("lasts = \"{lasts}\"")), &none, &share("lasts = \"1 day\""));
+    }
+    let endless = "tail = { lasts = \"1 month\" }\n  a tail comes after an end, and this term has none";
+    for end in ["lasts = \"1 year\"", "until = \"launch\""] {
+        instead(&tail("1 month", ""), endless, &tail("1 month", end));
+    }
+    let rows = |day: &str| {
+        share("").replace("\"10%\"", &format!("[{{ through = {day}, is = \"1%\" }}, {{ otherwise = \"2%\" }}]"))
+    };
+    let ended = "through = 2025-12-31\n  it ends at 2026-01-01 00:00:00 UTC, before the contract begins at 2026-01-01";
+    instead(&rows("2025-12-31"), ended, &rows("2026-01-01"));
+}
+
+/// A fixed sum may be one that is given back.
+#[test]
+fn what_is_below_zero_and_means_nothing_is_refused() {
+    let share = |rest: &str| format!("rate = \"10%\"\nof = \"Sales\"\n{rest}");
+    let minimum = |is: &str| share(&format!("minimum = {{ is = \"{is}\", each = \"month\", pro_rata = \"full\" }}"));
+    instead(&minimum("-5 USD"), "is = \"-5 USD\"\n  minimum is zero or more", &minimum("0 USD"));
+    instead(&share("times = [\"-50%\"]"), "\"-50%\"\n  times is zero or more", &share("times = [\"50%\"]"));
+    let price = |price: &str| format!("price = \"{price}\"\nof = \"Units\"");
+    instead(
+        &price("-1 USD"),
+        "price = \"-1 USD\"\n  price is zero or more; what comes off stands in less",
+        &price("1 USD"),
+    );
+    let above = |is: &str| {
+        format!(
+            "[base.B]\nselect = {{ charges = {{}} }}\nabove = {{ is = \"{is}\", each = \"year\", from = 2026-01-01 }}"
+        )
+    };
+    refused(&above("-1 USD"), "is = \"-1 USD\"\n  above is zero or more");
+    accept(&above("1 USD"));
+    accept(&term("fixed = \"-1 USD\"\neach = \"month\"\npro_rata = \"full\""));
+}
+
+#[test]
+fn a_rate_is_of_units_that_there_are() {
+    let rate =
+        |from: &str| format!("date,from,to,rate,source\n2026-01-02,USD,EUR,1.1,ECB\n2026-01-02,{from},USD,1.1,ECB\n");
+    let read = |from: &str| read_with("", &[("fx.csv", &rate(from))]);
+    let told = read("EUX").err().unwrap_or_default();
+    assert_eq!(
+        told,
+        "fx.csv:3: \"EUX\" is no ISO 4217 currency in use and no [unit] of these contracts; write a code such as \"USD\", or declare [unit.EUX]"
+    );
+    // A unit that the contract declares.
+    assert!(read("EUR").is_ok() && read("point").is_ok());
+}

@@ -236,12 +236,17 @@ fn a_missing_figure_or_price_stops_the_settlement() {
         }
         other => panic!("{other:?}"),
     }
-    let waits = |history: &mut History| history.try_settle(CONTRACT, "2026-05").expect_err("a figure is missing").to_string();
+    let waits =
+        |history: &mut History| history.try_settle(CONTRACT, "2026-05").expect_err("a figure is missing").to_string();
     assert!(waits(&mut history).contains("is missing for 2026-05-01 to 2026-05-31, and"), "{}", waits(&mut history));
     // The days alone that no report covers are told.
     history.subscriptions("2026-05-02", "2026-05-19", "0.5");
     history.subscriptions("2026-05-22", "2026-05-31", "0.5");
-    assert!(waits(&mut history).contains("is missing for 2026-05-01, 2026-05-20 to 2026-05-21, and"), "{}", waits(&mut history));
+    assert!(
+        waits(&mut history).contains("is missing for 2026-05-01, 2026-05-20 to 2026-05-21, and"),
+        "{}",
+        waits(&mut history)
+    );
     history.subscriptions("2026-05-01", "2026-05-01", "0");
     history.subscriptions("2026-05-20", "2026-05-21", "0");
     // All that is missing is told at once, each where it is missing first.

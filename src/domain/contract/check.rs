@@ -5,11 +5,10 @@ use super::Version;
 use super::measure::{Base, Measure, Source};
 use super::money_twice::{Behind, behind};
 use super::room::{deferred_cap, room_without_end};
-use super::term::{On, Payees, Term};
+use super::term::{Payees, Term};
 use super::whole::{told_apart, untold};
 use crate::domain::ids::{ContractId, DefinedTerm, TermId};
 use crate::domain::money::Unit;
-use crate::domain::period::{Instant, start_of_day};
 use std::fmt;
 
 /// What is wrong between parts that are each right alone, and where.
@@ -36,12 +35,6 @@ pub enum BlockName {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckProblem {
-    #[error("ends at {end}, before the contract begins at {begins}")]
-    EndsBeforeContract { end: Instant, begins: Instant },
-    #[error("begins at {from}, before the contract begins at {begins}")]
-    BeginsBeforeContract { from: Instant, begins: Instant },
-    #[error("is owed on {on}, before the contract begins at {begins}")]
-    OwedBeforeContract { on: Instant, begins: Instant },
     #[error("has the number of another version")]
     RepeatedNumber,
     #[error("is recorded before version {before}; numbers rise with recorded_at")]
@@ -113,7 +106,6 @@ pub fn check(contracts: &[Contract]) -> Result<(), CheckError> {
     for contract in contracts {
         for (index, version) in contract.versions.iter().enumerate() {
             let of = Place { contracts, contract, version };
-            of.check_dates()?;
             let before = contract.versions.iter().take(index);
             before.into_iter().try_for_each(|before| of.check_after(before))?;
         }
@@ -193,31 +185,6 @@ impl<'a> Place<'a> {
     fn fail(&self, block: BlockName, problem: CheckProblem) -> CheckError {
         let contract = self.contract.head.id.clone();
         CheckError { contract, number: self.version.number, block: Some(block), problem }
-    }
-
-    /// Refuses what ends, begins or is owed before the contract begins.
-    fn check_dates(&self) -> Result<(), CheckError> {
-        let Some(begins) = self.contract.begins() else { return Ok(()) };
-        let terms = self.version.terms.iter().map(|term| (BlockName::Term(term.id.clone()), &term.life));
-        let rights = self.version.rights.iter().map(|right| (BlockName::Right(right.id.clone()), &right.life));
-        for (block, life) in terms.chain(rights) {
-            let (from, end) = life.dates();
-            if let Some(end) = end.filter(|end| *end <= begins) {
-                return Err(self.fail(block, CheckProblem::EndsBeforeContract { end, begins }));
-            }
-            if let Some(from) = from.filter(|from| *from < begins) {
-                return Err(self.fail(block, CheckProblem::BeginsBeforeContract { from, begins }));
-            }
-        }
-        for term in &self.version.terms {
-            let Some(On::Dates(dates)) = &term.on else { continue };
-            let mut days = dates.iter().map(|date| start_of_day(self.contract.head.zone, *date));
-            if let Some(on) = days.find(|on| *on < begins) {
-                let problem = CheckProblem::OwedBeforeContract { on, begins };
-                return Err(self.fail(BlockName::Term(term.id.clone()), problem));
-            }
-        }
-        Ok(())
     }
 
     /// Refuses what does not go on from a version before it.

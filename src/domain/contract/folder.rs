@@ -5,12 +5,13 @@ use super::document::Location;
 use super::example::{VersionExamples, What, read_examples};
 use super::parsed::Parsed;
 use super::problem::{Problem, ReadError, nearest, there_is};
-use super::read::{Origin, read_version};
+use super::read::{Origin, effective_at, read_version};
 use super::records::{RecordProblem, categories, check_record};
 use super::rights::{RightInVersion, RightsConflict, conflicts};
 use super::{Contract, Version};
 use crate::domain::fx::{FxError, FxRate, read_fx_rates};
-use crate::domain::ids::{ContractId, EventId, ProductId, TermId};
+use crate::domain::ids::{ContractId, DefinedTerm, EventId, ProductId, TermId};
+use crate::domain::money::Currency;
 use crate::domain::price::{Narrowing, Price, PriceBookError, read_price_book};
 use crate::domain::record::{Fact, Record, RecordContent, RecordError, RecordKind};
 use crate::domain::register::{Register, RegisterConflict};
@@ -90,6 +91,10 @@ pub enum FolderError {
     Rates { path: String, error: FxError },
     #[error("{path}: the rate of {from} to {to} on {date} of {rate_source} stands in another file too; write it once")]
     RepeatedRate { path: String, from: String, to: String, date: NaiveDate, rate_source: String },
+    #[error(
+        "{path}:{line}: \"{name}\" is no ISO 4217 currency in use and no [unit] of these contracts; write a code such as \"USD\", or declare [unit.{name}]"
+    )]
+    UnknownUnit { path: String, line: u64, name: String },
     #[error("{path}: {problem}")]
     Register { path: String, problem: RegisterConflict },
     #[error("{path}: version of contract \"{contract}\", which no file of the folder states")]
@@ -147,6 +152,13 @@ struct FactLine<'a> {
     record: Record,
 }
 
+/// A rate with the place of its line.
+struct PlacedRate<'a> {
+    path: &'a str,
+    line: u64,
+    rate: FxRate,
+}
+
 /// Reads the Markdown documents, rates of exchange (`fx.csv`), price books (other `.csv`) and facts (`.jsonl`) of a folder.
 ///
 /// # Errors
@@ -180,6 +192,8 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
     FolderErrors::refuse(errors)?;
     check(&contracts).map_err(|error| FolderErrors(vec![located(error, &documents)]))?;
     check_examples(&examples, &contracts)?;
+    check_units(&rates, &contracts)?;
+    let rates = rates.into_iter().map(|it| it.rate).collect();
     let facts = check_facts(facts, &contracts, &register).map_err(|error| FolderErrors(vec![error]))?;
     let known: Vec<Fact> = facts.iter().filter_map(fact).cloned().collect();
     let conflicts = conflicts(&contracts, &register, &known);
@@ -216,6 +230,18 @@ fn check_examples(all: &[VersionExamples], contracts: &[Contract]) -> Result<(),
     FolderErrors::refuse(errors)
 }
 
+/// Refuses a rate of what nothing is in: it would never be looked up.
+fn check_units(rates: &[PlacedRate<'_>], contracts: &[Contract]) -> Result<(), FolderErrors> {
+    let units = contracts.iter().flat_map(|it| &it.versions).flat_map(|it| it.units.keys());
+    let units: BTreeSet<&str> = units.map(DefinedTerm::as_str).collect();
+    let is_known = |name: &str| name.parse::<Currency>().is_ok() || units.contains(name);
+    let unknown = rates.iter().filter_map(|it| {
+        let name = [&it.rate.from, &it.rate.to].into_iter().find(|name| !is_known(name))?.clone();
+        Some(FolderError::UnknownUnit { path: it.path.to_owned(), line: it.line, name })
+    });
+    FolderErrors::refuse(unknown.collect())
+}
+
 fn read_prices(file: &SourceFile) -> Result<Vec<PlacedPrice>, FolderError> {
     let read = read_price_book(&file.text);
     let read = read.map_err(|error| FolderError::Prices { path: file.path.clone(), error })?;
@@ -223,15 +249,15 @@ fn read_prices(file: &SourceFile) -> Result<Vec<PlacedPrice>, FolderError> {
 }
 
 /// Adds the rates of a file; each stands once in a folder.
-fn read_rates(file: &SourceFile, rates: &mut Vec<FxRate>) -> Result<(), FolderError> {
+fn read_rates<'f>(file: &'f SourceFile, rates: &mut Vec<PlacedRate<'f>>) -> Result<(), FolderError> {
     let fail = |error| FolderError::Rates { path: file.path.clone(), error };
     let read = read_fx_rates(&file.text).map_err(fail)?;
-    let known: BTreeSet<_> = rates.iter().map(FxRate::key).collect();
-    if let Some(FxRate { from, to, date, source, .. }) = read.iter().find(|rate| known.contains(&rate.key())) {
+    let known: BTreeSet<_> = rates.iter().map(|it| it.rate.key()).collect();
+    if let Some((_, FxRate { from, to, date, source, .. })) = read.iter().find(|(_, it)| known.contains(&it.key())) {
         let (from, to, rate_source) = (from.clone(), to.clone(), source.clone());
         return Err(FolderError::RepeatedRate { path: file.path.clone(), from, to, date: *date, rate_source });
     }
-    rates.extend(read);
+    rates.extend(read.into_iter().map(|(line, rate)| PlacedRate { path: &file.path, line, rate }));
     Ok(())
 }
 
@@ -394,8 +420,10 @@ fn read_contract(
     }
     let mut contract = Contract { head, versions: Vec::new() };
     let (mut sources, mut examples, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-    for document in documents.iter().filter(|it| is_version_of(it, &contract.head.id)) {
-        match read_version(definitions, document, register, Origin::Folder) {
+    let own: Vec<&Parsed> = documents.iter().filter(|it| is_version_of(it, &contract.head.id)).collect();
+    let begins = own.iter().filter_map(|it| effective_at(definitions, it, register).ok()).min();
+    for document in own {
+        match read_version(definitions, document, register, Origin::Folder { begins }) {
             Ok(version) => {
                 let documents = VersionDocument {
                     contract: contract.head.id.clone(),

@@ -1,6 +1,7 @@
 //! Why what is written would mean nothing where it stands, or something else than it says.
 
 use crate::domain::ids::{DefinedTerm, TermId};
+use crate::domain::period::Instant;
 use chrono::NaiveDate;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +62,24 @@ pub enum Unmeant {
     BasisOfNothing,
     #[error("valued_at is the price of what charges count when they occur; select charges, without another basis")]
     ValuedAt,
+    #[error(
+        "it ends at {end}, before the contract begins at {begins}, and never holds; write a later date, or leave it out"
+    )]
+    EndsBeforeContract { end: Instant, begins: Instant },
+    #[error("that is before the contract begins at {begins}; write a date from then on")]
+    BeforeContract { begins: Instant },
+    #[error(
+        "{field} is zero or more; what comes off stands in less = [..], and what is owed the other way is another term"
+    )]
+    BelowZero { field: &'static str },
+    #[error("no fact is paid for; write at_most = 1 or more, or leave the term out")]
+    AtMostNone,
+    #[error("that is no time at all; write a length such as \"12 months\", or leave it out")]
+    LastsNone,
+    #[error(
+        "a tail comes after an end, and this term has none; write through, until or lasts, or leave the tail out: it ends once a version drops the term"
+    )]
+    TailOfNoEnd,
     #[error("what is carried into no window is not carried; write carry_for = 1 or more, or leave out carry")]
     CarriedNowhere,
     #[error("nothing of it is cut: it has no windows that begin anew; leave pro_rata out, or write each = a window")]

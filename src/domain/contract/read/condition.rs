@@ -34,6 +34,9 @@ impl<'a> Scope<'a> {
             if end <= start {
                 return file.fail(at, Problem::EndsBeforeStart { from: start, end });
             }
+            if let Some(through) = &row.through {
+                self.check_end(file, &through.span(), end)?;
+            }
             when.push(Condition::Dates(Span { start, end }));
         }
         if let Some(filter) = &row.r#where {

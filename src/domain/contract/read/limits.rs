@@ -9,7 +9,7 @@ use super::super::value::Cell;
 use super::super::window::WindowRule;
 use super::meant::check_cut;
 use super::value::{Kind, Want};
-use super::{Notes, Origin, Result, Scope, defined};
+use super::{Notes, Result, Scope, defined};
 use crate::domain::ids::{DefinedTerm, TermId};
 use crate::domain::money::{Exact, Unit};
 use std::collections::BTreeMap;
@@ -78,7 +78,7 @@ impl<'a> Scope<'a> {
             return file.fail(&raw.each.span(), Problem::CapOfItem);
         }
         self.check_pro_rata(file, (at, "the cap"), &counting.each, raw.pro_rata)?;
-        if self.origin == Origin::Folder {
+        if self.is_new() {
             check_cut(file, at, raw.pro_rata, std::iter::once(&counting.each))?;
         }
         let kind = Kind::In(unit.clone());
@@ -148,7 +148,7 @@ impl<'a> Scope<'a> {
         }
         let windows = each != WindowRule::Term;
         Ok(Minimum {
-            is: self.table(file, &raw.is, &Want { windows, ..Want::plain("minimum", kind) }, noted)?,
+            is: self.table(file, &raw.is, &Want { windows, ..Want::not_negative("minimum", kind) }, noted)?,
             each,
             of,
             is_cumulative: raw.cumulative,
@@ -168,7 +168,7 @@ impl<'a> Scope<'a> {
             let want = Want::plain("carry_limit", Kind::Rate { above_one: false });
             return self.number(self.file, value, &want, noted).map(CarryLimit::Part);
         }
-        self.number(self.file, value, &Want::plain("carry_limit", kind.clone()), noted).map(CarryLimit::Amount)
+        self.number(self.file, value, &Want::not_negative("carry_limit", kind.clone()), noted).map(CarryLimit::Amount)
     }
 
     pub fn credits(&self, raw: &'a RawTerm, noted: &mut Notes) -> Result<Vec<Credit>> {

@@ -16,7 +16,7 @@ use super::super::window::{Counting, Moment, ProRata, WindowRule};
 use super::{Result, Scope, defined};
 use crate::domain::ids::TermId;
 use crate::domain::money::Exact;
-use crate::domain::period::start_of_day;
+use crate::domain::period::{Length, start_of_day};
 use std::ops::Range;
 use toml::Spanned;
 
@@ -77,8 +77,26 @@ impl<'a> Scope<'a> {
             check_cut(self.file, &spanned.span(), spanned.get_ref().pro_rata, windows)?;
             self.check_limits(spanned.get_ref(), term, version)?;
             self.check_credits(spanned.get_ref(), term, version)?;
+            self.check_span(spanned.get_ref(), term, version)?;
         }
         Ok(())
+    }
+
+    /// A term lasts, goes on after an end that it has, and is owed at least once.
+    fn check_span(&self, raw: &RawTerm, term: &Term, version: &Version) -> Result<()> {
+        let file = self.file;
+        if let Some(at_most) = raw.at_most.as_ref().filter(|it| *it.get_ref() == 0) {
+            return file.fail(&at_most.span(), Unmeant::AtMostNone.into());
+        }
+        if let Some((written, _)) = raw.lasts.as_ref().zip(term.life.lasts.filter(Length::is_none)) {
+            return file.fail(&written.span(), Unmeant::LastsNone.into());
+        }
+        let Some((written, tail)) = raw.tail.as_ref().zip(term.life.tail.as_ref()) else { return Ok(()) };
+        if tail.lasts.is_none() {
+            return file.fail(&written.get_ref().lasts.span(), Unmeant::LastsNone.into());
+        }
+        let has_end = !term.life.until.is_empty() || term.life.lasts.is_some() || !version.end.is_empty();
+        if has_end { Ok(()) } else { file.fail(&written.span(), Unmeant::TailOfNoEnd.into()) }
     }
 
     fn check_tiers<T>(&self, file: &Parsed, written: Option<&Spanned<T>>, tiers: Option<&Tiers>) -> Result<()> {

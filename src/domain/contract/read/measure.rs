@@ -198,7 +198,7 @@ impl<'a> Scope<'a> {
         };
         let counting = self.counting(file, &raw.each, &raw.from)?;
         let windows = counting.each != WindowRule::Term;
-        let want = Want { windows, ..Want::plain("above", Kind::of(counted)) };
+        let want = Want { windows, ..Want::not_negative("above", Kind::of(counted)) };
         Ok(Threshold {
             is: self.table(file, &raw.is, &want, noted)?,
             counting,

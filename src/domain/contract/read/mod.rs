@@ -16,8 +16,10 @@ mod window;
 use super::parsed::{Parsed, unknown};
 use super::problem::{Problem, ReadError};
 use super::raw::{Blocks, Provenance, RawDocument, RawVersion};
+use super::unmeant::Unmeant;
 use super::{Assumption, Confidence, ContractHead, Version};
 use crate::domain::ids::{DefinedTerm, PartyId};
+use crate::domain::period::Instant;
 use crate::domain::register::Register;
 pub(in crate::domain::contract) use right::RELEASE;
 use std::collections::BTreeMap;
@@ -34,7 +36,10 @@ pub(super) type Notes = Vec<Assumption>;
 /// Where a document comes from. One that was loaded stays readable whatever is registered later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    Folder,
+    /// The contract begins with the first of its versions in the folder.
+    Folder {
+        begins: Option<Instant>,
+    },
     Store,
 }
 
@@ -45,21 +50,17 @@ pub enum Origin {
 /// # Errors
 /// The first thing that is wrong, with its place.
 pub fn read_version(definitions: &Parsed, file: &Parsed, register: &Register, origin: Origin) -> Result<Version> {
+    Scope::of(definitions, &definitions.head()?, file, register, origin)?.read()
+}
+
+/// From when on the version of a document is in force.
+///
+/// # Errors
+/// The document has no version, or one without a date.
+pub fn effective_at(definitions: &Parsed, file: &Parsed, register: &Register) -> Result<Instant> {
     let head = definitions.head()?;
-    let Some(version) = &file.raw.version else {
-        return file.fail(&(0..0), Problem::NoVersion);
-    };
-    let raw = version.get_ref();
-    match (&raw.contract, file.is_contract()) {
-        (Some(name), _) if name.get_ref() != head.id.as_str() => {
-            let problem = Problem::OtherContract { expected: head.id, found: name.get_ref().clone() };
-            return file.fail(&name.span(), problem);
-        }
-        (None, false) => return file.fail(&version.span(), Problem::NoContract),
-        _ => {}
-    }
-    let scope = Scope { definitions, file, head: &head, version: raw, register, origin };
-    scope.read()
+    let scope = Scope::of(definitions, &head, file, register, Origin::Folder { begins: None })?;
+    scope.instant("effective", file, &scope.version.effective, Edge::Start)
 }
 
 /// What names are looked up in while one version is read: the version's own file first, then the contract's.
@@ -73,6 +74,53 @@ pub(super) struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
+    fn of(
+        definitions: &'a Parsed,
+        head: &'a ContractHead,
+        file: &'a Parsed,
+        register: &'a Register,
+        origin: Origin,
+    ) -> Result<Self> {
+        let Some(version) = &file.raw.version else {
+            return file.fail(&(0..0), Problem::NoVersion);
+        };
+        let raw = version.get_ref();
+        match (&raw.contract, file.is_contract()) {
+            (Some(name), _) if name.get_ref() != head.id.as_str() => {
+                let problem = Problem::OtherContract { expected: head.id.clone(), found: name.get_ref().clone() };
+                return file.fail(&name.span(), problem);
+            }
+            (None, false) => return file.fail(&version.span(), Problem::NoContract),
+            _ => {}
+        }
+        Ok(Self { definitions, file, head, version: raw, register, origin })
+    }
+
+    /// Whether it is yet to be loaded. What was loaded is settled by for ever, whatever is known by now to mean nothing.
+    pub fn is_new(&self) -> bool {
+        self.origin != Origin::Store
+    }
+
+    /// Refuses what ends before the contract begins.
+    pub fn check_end(&self, file: &Parsed, at: &Range<usize>, end: Instant) -> Result<()> {
+        match self.origin {
+            Origin::Folder { begins: Some(begins) } if end <= begins => {
+                file.fail(at, Unmeant::EndsBeforeContract { end, begins }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what begins, or is owed, before the contract begins.
+    pub fn check_begin(&self, file: &Parsed, at: &Range<usize>, begin: Instant) -> Result<()> {
+        match self.origin {
+            Origin::Folder { begins: Some(begins) } if begin < begins => {
+                file.fail(at, Unmeant::BeforeContract { begins }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn read(&self) -> Result<Version> {
         self.check_names()?;
         let effective = &self.version.effective;
@@ -99,8 +147,7 @@ impl<'a> Scope<'a> {
         };
         self.check_parameters()?;
         self.read_terms(&mut version)?;
-        // What was loaded is settled by for ever, whatever is known by now to mean nothing.
-        if self.origin == Origin::Folder {
+        if self.is_new() {
             self.check_meant(&version)?;
         }
         Ok(version)

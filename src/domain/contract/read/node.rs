@@ -52,11 +52,11 @@ impl<'a> Scope<'a> {
         want: &NodeWant,
         noted: &mut Notes,
     ) -> Result<Node> {
-        let number =
-            |field| Want { bands: want.bands.clone(), windows: want.windows, ..Want::plain(field, Kind::Number) };
+        let factors =
+            Want { bands: want.bands.clone(), windows: want.windows, ..Want::not_negative("times", Kind::Number) };
         let mut times = Vec::new();
         for factor in fields.times {
-            times.push(self.table(file, factor, &number("times"), noted)?);
+            times.push(self.table(file, factor, &factors, noted)?);
         }
         let mut less = Vec::new();
         for node in fields.less {
@@ -178,7 +178,8 @@ impl<'a> Scope<'a> {
             (None, None) => return file.fail(at, Problem::NoPartBlock),
             _ => return file.fail(at, Problem::RunningBlocks),
         };
-        let price = self.table(file, price, &self.sums("price", want), noted)?;
+        let prices = Want { not_negative: true, ..self.sums("price", want) };
+        let price = self.table(file, price, &prices, noted)?;
         Ok(NodeKind::Price { of: measure, price, per_units, part_block })
     }
 

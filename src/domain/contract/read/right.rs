@@ -6,7 +6,7 @@ use super::super::problem::Problem;
 use super::super::raw::{RawFilter, RawRight};
 use super::super::rights::{FactKind, Right, RightKind};
 use super::super::selector::{Attribute, Values};
-use super::{Origin, Result, Scope, defined, length};
+use super::{Result, Scope, defined, length};
 use crate::domain::ids::{DefinedTerm, ProductId, TermId};
 use std::collections::BTreeSet;
 use toml::Spanned;
@@ -29,17 +29,15 @@ impl<'a> Scope<'a> {
         // A product that is named beside its group counts once.
         let products = self.attribute_values(self.file, &Attribute::Product, &raw.products.span(), &named)?;
         let products: BTreeSet<ProductId> = products.into_iter().map(ProductId::new).collect();
+        let dates = (raw.from.as_ref(), raw.through.as_ref());
+        let life = self.life(self.file, &spanned.span(), dates, raw.until.as_ref())?;
+        self.check_begun(&life, dates)?;
         Ok(Right {
             id: TermId::new(name),
             clause: self.file.document.clause_at(spanned.span().start),
             kind: self.right_kind(spanned)?,
             products: products.into_iter().collect(),
-            life: self.life(
-                self.file,
-                &spanned.span(),
-                (raw.from.as_ref(), raw.through.as_ref()),
-                raw.until.as_ref(),
-            )?,
+            life,
             on_breach: raw.on_breach,
             assumptions,
         })
@@ -83,7 +81,7 @@ impl<'a> Scope<'a> {
     fn fact_of(&self, name: &Spanned<String>, kind: FactKind) -> Result<DefinedTerm> {
         let (_, fact) = self.fact_named(self.file, &name.span(), name.get_ref())?;
         let fact = fact.get_ref();
-        let is_new = self.origin == Origin::Folder;
+        let is_new = self.is_new();
         if is_new && kind == FactKind::Event && (fact.skip > 0 || fact.pick == Pick::Last || fact.lasts.is_some()) {
             return self.file.fail(&name.span(), Problem::ReleaseCounts);
         }

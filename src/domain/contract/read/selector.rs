@@ -6,7 +6,7 @@ use super::super::problem::{Problem, is_near};
 use super::super::raw::{OneOrMore, RawAs, RawFact, RawFilter, RawSelector, RawWord};
 use super::super::rights::FactKind;
 use super::super::selector::{Attribute, Filter, Values};
-use super::{Origin, Result, Scope, defined};
+use super::{Result, Scope, defined};
 use crate::domain::ids::{ContractId, TermId};
 use crate::domain::usage::Meter;
 use std::collections::BTreeSet;
@@ -120,7 +120,7 @@ impl<'a> Scope<'a> {
         let register = self.register;
         let deployments = || register.deployments.values();
         // Without deployments sales come as invoice lines, which name their own channels and regions.
-        let has_places = self.origin == Origin::Folder && !register.deployments.is_empty();
+        let has_places = self.is_new() && !register.deployments.is_empty();
         let (kind, known): (_, BTreeSet<String>) = match attribute {
             Attribute::Product => {
                 return register.products_named(name).map_or_else(

@@ -12,9 +12,10 @@ use super::super::value::Table;
 use super::super::window::{Due, ProRata, WindowRule};
 use super::node::NodeWant;
 use super::value::{Kind, Want};
-use super::{Notes, Origin, Result, Scope, defined, length};
+use super::{Notes, Result, Scope, defined, length};
 use crate::domain::ids::{DefinedTerm, PartyId, TermId};
 use crate::domain::money::Exact;
+use crate::domain::period::start_of_day;
 use std::ops::Range;
 use toml::Spanned;
 
@@ -205,6 +206,7 @@ impl<'a> Scope<'a> {
     fn life_of_term(&self, at: &Range<usize>, raw: &'a RawTerm) -> Result<Life> {
         let dates = (raw.from.as_ref(), raw.through.as_ref());
         let own = self.life(self.file, at, dates, raw.until.as_ref())?;
+        self.check_begun(&own, dates)?;
         let lasts = raw.lasts.as_ref().map(|text| length(self.file, text)).transpose()?;
         let during = raw.r#while.as_ref().map(|name| self.status_of_contract(name)).transpose()?;
         let tail = raw.tail.as_ref().map(|tail| self.tail(tail)).transpose()?;
@@ -246,7 +248,7 @@ impl<'a> Scope<'a> {
                     return self.file.fail(&on.span(), Problem::WrongFact { name, found, expected: "an event" });
                 }
                 // Each product that has it would be owed for.
-                let is_new = self.origin == Origin::Folder;
+                let is_new = self.is_new();
                 if is_new && fact.get_ref().about.contains(&FactAttribute::Capability) {
                     let (name, found, expected) = (name.clone(), "about a capability", "one about products");
                     return self.file.fail(&on.span(), Problem::WrongFact { name, found, expected });
@@ -258,6 +260,7 @@ impl<'a> Scope<'a> {
             }
             _ => On::Dates(vec![self.date(self.file, on)?]),
         };
+        self.check_on_begun(on, &found)?;
         if let On::Dates(dates) = &found {
             if dates.is_empty() || dates.windows(2).any(|pair| matches!(pair, [a, b] if b <= a)) {
                 return self.file.fail(&on.span(), Problem::DatesRise);
@@ -267,6 +270,16 @@ impl<'a> Scope<'a> {
             }
         }
         Ok(Some(found))
+    }
+
+    fn check_on_begun(&self, written: &Spanned<RawValue>, on: &On) -> Result<()> {
+        let On::Dates(dates) = on else { return Ok(()) };
+        let places = match written.get_ref() {
+            RawValue::List(list) => list.iter().map(Spanned::span).collect(),
+            _ => vec![written.span()],
+        };
+        let owed = dates.iter().map(|date| start_of_day(self.head.zone, *date));
+        owed.zip(places).try_for_each(|(owed, at)| self.check_begin(self.file, &at, owed))
     }
 
     /// What is owed at a time is of all that has come to by then: nothing tells its items apart any more.

@@ -4,6 +4,7 @@ use super::super::measure::Measure;
 use super::super::parsed::{Parsed, quoted_rate};
 use super::super::problem::Problem;
 use super::super::raw::{RawParameter, RawValue};
+use super::super::unmeant::Unmeant;
 use super::super::value::{Cell, Condition, Notice, Row, Table};
 use super::meant::check_parameter_tiers;
 use super::unit::{in_words, is_in};
@@ -41,11 +42,17 @@ pub struct Want {
     pub bands: Option<Kind>,
     /// Whether there are windows whose place a row can name.
     pub windows: bool,
+    /// Whether below zero it would mean nothing.
+    pub not_negative: bool,
 }
 
 impl Want {
     pub fn plain(field: &'static str, kind: Kind) -> Self {
-        Self { field, kind, bands: None, windows: false }
+        Self { field, kind, bands: None, windows: false, not_negative: false }
+    }
+
+    pub fn not_negative(field: &'static str, kind: Kind) -> Self {
+        Self { not_negative: true, ..Self::plain(field, kind) }
     }
 }
 
@@ -198,6 +205,14 @@ impl<'a> Scope<'a> {
     }
 
     fn literal(&self, file: &Parsed, at: &Range<usize>, text: &str, want: &Want) -> Result<Exact> {
+        let number = self.number_written(file, at, text, want)?;
+        match want.not_negative && number.is_negative() && self.is_new() {
+            true => file.fail(at, Unmeant::BelowZero { field: want.field }.into()),
+            false => Ok(number),
+        }
+    }
+
+    fn number_written(&self, file: &Parsed, at: &Range<usize>, text: &str, want: &Want) -> Result<Exact> {
         let field = want.field;
         if let Kind::In(unit) = &want.kind {
             let Some((digits, name)) = text.rsplit_once(' ') else {

@@ -123,6 +123,22 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// Refuses a term or right that begins or ends before the contract does.
+    pub fn check_begun(
+        &self,
+        life: &Life,
+        (from, through): (Option<&Spanned<RawValue>>, Option<&Spanned<RawValue>>),
+    ) -> Result<()> {
+        let (start, end) = life.dates();
+        if let Some((through, end)) = through.zip(end) {
+            self.check_end(self.file, &through.span(), end)?;
+        }
+        match from.zip(start) {
+            Some((from, start)) => self.check_begin(self.file, &from.span(), start),
+            None => Ok(()),
+        }
+    }
+
     /// A fact that begins or ends something: it happens once, and is about the contract.
     pub fn event_of_contract(&self, file: &Parsed, at: &Range<usize>, name: &str) -> Result<DefinedTerm> {
         let (_, fact) = self.fact_named(file, at, name)?;
