@@ -89,6 +89,7 @@ pub enum EntryError {
 }
 
 const TEXT: &str = "text in quotes";
+const KIND: &str = "what it is, such as \"usage\", \"figure\" or \"fact\"";
 const EVENT: &str = "an object {\"source\": .., \"id\": ..}";
 const QUANTITIES: &str = "an object of numbers by meter, such as {\"requests\": \"1\"}";
 
@@ -104,7 +105,7 @@ impl NewEntry {
     /// Reads one JSON object: a record, or one of the other kinds that are taken.
     fn read(text: &str, others: &[OtherKind]) -> Result<Self, EntryError> {
         let all = Fields::parse(text)?;
-        let (id, kind) = (EventId::of_fields(&all)?, Kind::named(&all.required("kind", TEXT)?, others)?);
+        let (id, kind) = (EventId::of_fields(&all)?, Kind::named(&all.required("kind", KIND)?, others)?);
         let stated = all.instant("recorded_at")?;
         let fields = all.without(&["source", "id", "recorded_at"]);
         let (what, fields) = match kind {

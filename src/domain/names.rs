@@ -1,4 +1,7 @@
-//! Closed lists of names that are stored and told: each as an enum, with its names stated once.
+//! Closed lists of names, each as an enum with its names stated once; and of names those that may have been meant.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
 
 /// No kind of that name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,3 +84,78 @@ macro_rules! names {
 }
 
 pub(crate) use names;
+
+/// What a derived reader refuses, taken from its words: these list every name, and say nothing of the nearest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    #[error("\"{name}\" is none of {}{}", known.join(", "), meant(name, known))]
+    Word { name: String, known: Vec<String> },
+    #[error("unknown field `{name}`{}{}", there_is(known), meant(name, known))]
+    Field { name: String, known: Vec<String> },
+    #[error("missing field `{name}`")]
+    Missing { name: String },
+}
+
+impl Unfit {
+    /// Nothing where the words say something else.
+    pub fn of(message: &str) -> Option<Self> {
+        let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<String>>();
+        let names = |start: &str| message.strip_prefix(start).map(quoted).filter(|names| !names.is_empty());
+        if let Some([name]) = names("missing field ").as_deref() {
+            return Some(Self::Missing { name: name.clone() });
+        }
+        if let Some([name, known @ ..]) = names("unknown variant ").as_deref() {
+            return Some(Self::Word { name: name.clone(), known: known.to_vec() });
+        }
+        match names("unknown field ").as_deref() {
+            Some([name, known @ ..]) => Some(Self::Field { name: name.clone(), known: known.to_vec() }),
+            _ => None,
+        }
+    }
+}
+
+/// The one name that is like it.
+fn meant(name: &str, known: &[String]) -> String {
+    let near: Vec<&String> = known.iter().filter(|it| is_near(it, name)).collect();
+    match near.as_slice() {
+        [one] => format!("; is \"{one}\" meant?"),
+        _ => String::new(),
+    }
+}
+
+/// The names that would have been right, each once: documents may state one name twice.
+pub fn there_is<T: Display>(names: &[T]) -> String {
+    let names: BTreeSet<String> = names.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = names.into_iter().collect();
+    if names.is_empty() { String::new() } else { format!("; there is {}", names.join(", ")) }
+}
+
+/// Of many names those that look like it, or else all.
+pub fn nearest(name: &str, known: &[String]) -> Vec<String> {
+    let bare = |known: &&String| {
+        // Names of several kinds stand as `base "Revenue" (contract.md:42)`.
+        let quoted = known.split('"').nth(1).unwrap_or(known);
+        is_near(quoted, name)
+    };
+    let near: Vec<String> = known.iter().filter(bare).cloned().collect();
+    if near.is_empty() || known.len() < 8 { known.to_vec() } else { near }
+}
+
+/// Whether one of two names may be a misspelling of the other: few letters differ.
+pub fn is_near(a: &str, b: &str) -> bool {
+    let letters = |text: &str| text.to_lowercase().chars().filter(|it| it.is_alphanumeric()).collect::<Vec<char>>();
+    let (a, b) = (letters(a), letters(b));
+    let may_differ = a.len().min(b.len()).div_euclid(4).max(1);
+    // The distance of Levenshtein, row by row.
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (line, own) in a.iter().enumerate() {
+        let mut next = vec![line.saturating_add(1)];
+        for ((other, above), diagonal) in b.iter().zip(row.iter().skip(1)).zip(&row) {
+            let left = next.last().copied().unwrap_or_default();
+            let replaced = diagonal.saturating_add(usize::from(own != other));
+            next.push(replaced.min(left.min(*above).saturating_add(1)));
+        }
+        row = next;
+    }
+    row.last().is_some_and(|distance| *distance <= may_differ)
+}

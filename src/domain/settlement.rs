@@ -4,7 +4,6 @@
 
 use super::calendar::{Calendar, Period};
 use super::contract::Contract;
-use super::contract::problem::there_is;
 use super::engine::EngineError;
 use super::engine::feed::{Event, Known, Sum, Units, feed};
 use super::engine::owed::{self, Account, ByPeriod, Detail, Run};
@@ -12,6 +11,7 @@ use super::findings::HeldEvents;
 use super::fx::FxRate;
 use super::ids::{ContractId, DeploymentId, EventId, PartyId, ProductId, TermId};
 use super::money::{Exact, Unit};
+use super::names::there_is;
 use super::period::{Instant, Span};
 use super::price::PriceBook;
 use super::record::{Deduction, Record, RecordContent, Reduces};

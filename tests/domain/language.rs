@@ -242,7 +242,8 @@ fn names_are_declared() {
     );
     check_term(
         "rate = \"20%\"\nof = \"Sales\"\nuntil = \"lunch\"",
-        "3:9: term share (\"Clause\"): until = \"lunch\"\n  no fact \"lunch\"; there is introduced, launch, paused",
+        "3:9: term share (\"Clause\"): until = \"lunch\"\n  no fact \"lunch\"; there is introduced, launch, paused; a new \
+         one is declared as [fact.lunch] with kind = \"event\" or \"status\"",
     );
     check_term(
         "rate = \"20%\"\nof = \"Sales\"\nwhile = \"launch\"",
@@ -285,4 +286,52 @@ fn names_are_declared() {
          lesser_of, minimum, note, of, on, once, part_block, payee, payer, per, per_units, price, pro_rata, rate, \
          source, sum, tail, tax, through, tiers, times, until, while",
     );
+}
+
+#[test]
+fn what_toml_refuses_is_told_in_our_words() {
+    let share = "rate = \"20%\"\nof = \"Sales\"\n";
+    for (rate, write) in [("20%", "20%"), ("1/3", "1/3"), ("5 USD # a sum", "5 USD")] {
+        let found = refusal(&term(&format!("of = \"Sales\"\nrate = {rate}")));
+        let expect = format!("\n  text stands in quotes: write rate = \"{write}\"");
+        assert!(found.ends_with(&expect), "{found}");
+    }
+    check_term(
+        "rate = \"70 %\"\nof = \"Sales\"",
+        "1:8: term share (\"Clause\"): rate = \"70 %\"\n  a percentage has no space in it: write \"70%\"",
+    );
+    check_term(
+        &format!("{share}rate = \"30%\""),
+        "3:1: term share (\"Clause\"): rate\n  `rate` stands twice in its block; write it once",
+    );
+    check(
+        "[term.share]\n[term.share]",
+        "2:7: term share (\"Clause\"): share\n  a second [term.share]; write all of it in one, or give each a name of its own",
+    );
+    check(
+        "[version]\nnumber = 2\neffective = 2027-01-01",
+        "1:2: version (\"Clause\"): version\n  a second [version]; write each in a file of its own, with contract = \"its-id\"",
+    );
+    check_term(
+        &format!("{share}pro_rata = \"ful\""),
+        "3:12: term share (\"Clause\"): pro_rata = \"ful\"\n  \"ful\" is none of full, days, months, none; is \"full\" meant?",
+    );
+}
+
+#[test]
+fn all_that_a_block_lacks_is_told_at_once() {
+    let lacks = "missing fields `each`, `excess`, `from`, `opening`; write each = \"month\", \"year\", \"term\" or another \
+                 window; excess = \"lost\" or \"deferred\"; from = the date from which it counts, such as 2026-01-01; opening \
+                 = what had accrued before, such as \"0 USD\"";
+    let share = "rate = \"20%\"\nof = \"Sales\"\n";
+    let cap = "{ is = \"5 USD\" }";
+    check_term(&format!("{share}cap = {cap}"), &format!("3:7: term share (\"Clause\"): cap = {cap}\n  {lacks}"));
+    let block = term(&format!("{share}\n[term.share.cap]\nis = \"5 USD\""));
+    check(&block, &format!("7:1: term share.cap (\"Clause\"): {lacks}"));
+    check("[cap.all]\nis = \"5 USD\"", &format!("1:1: cap all (\"Clause\"): {lacks}"));
+    check(
+        "[fact.won]\nevidence = \"a letter\"",
+        "1:1: fact won (\"Clause\"): missing field `kind`; write \"event\" or \"status\"",
+    );
+    check("[base.B]\nless = []", "1:1: base B (\"Clause\"): missing field `select`");
 }

@@ -321,11 +321,11 @@ fn bases_say_where_deductions_stand() {
     );
     check(
         "[base.A]\nselect = { base = \"B\" }\n\n[base.B]\nselect = { base = \"A\" }",
-        "1:1: base A (\"Clause\"): they are made of each other in a circle: base A -> base B -> base A",
+        "2:19: base A (\"Clause\"): base = \"B\"\n  they are made of each other in a circle: base A -> base B -> base A",
     );
     check(
         "[amount.A]\nof = \"B\"\n\n[amount.B]\nsum = [{ of = \"A\" }, { of = \"Sales\" }]",
-        "1:1: amount A (\"Clause\"): they are made of each other in a circle: amount A -> amount B -> amount A",
+        "2:6: amount A (\"Clause\"): of = \"B\"\n  they are made of each other in a circle: amount A -> amount B -> amount A",
     );
     check(
         "[base.B]\nselect = { charges = {}, figure = \"Cost\" }",

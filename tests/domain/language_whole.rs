@@ -126,12 +126,12 @@ fn nothing_feeds_itself() {
     check(
         &format!("{base}{}", SHARE.replace("Sales", "Fed")),
         &[],
-        "deal.md:54:1: term share of deal version 1 feeds itself in a circle: deal/share -> base Fed of deal -> deal/share",
+        "deal.md:58:6: term share of deal version 1: of = \"Fed\"\n  feeds itself in a circle: deal/share -> base Fed of deal -> deal/share",
     );
     check(
         &format!("[base.Fed]\nselect = {{ accrual = \"chain/pass-on\" }}\n\n{}", SHARE.replace("Sales", "Fed")),
         &[("chain.md", &OTHER.replace("{ charges = { seller = \"lab\" } }", "{ accrual = \"deal/share\" }"))],
-        "chain.md:18:1: term pass-on of chain version 1 feeds itself in a circle: chain/pass-on -> base Sales of chain -> deal/share -> base Fed of deal -> \
+        "chain.md:22:6: term pass-on of chain version 1: of = \"Sales\"\n  feeds itself in a circle: chain/pass-on -> base Sales of chain -> deal/share -> base Fed of deal -> \
          chain/pass-on",
     );
     check(
@@ -150,7 +150,7 @@ fn no_money_counts_twice() {
     check(
         &format!("{both}\n\n{}", SHARE.replace("Sales", "Both")),
         &[("chain.md", OTHER)],
-        "deal.md:51:1: base Both of deal version 1 counts the same money twice: what chain/pass-on brings may also be in a selection \
+        "deal.md:52:46: base Both of deal version 1: { accrual = \"chain/pass-on\" }\n  counts the same money twice: what chain/pass-on brings may also be in a selection \
          above it; name attributes that tell them apart",
     );
     let apart = both.replace("cloud = \"azure\"", "seller = \"cloud\"");

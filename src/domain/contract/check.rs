@@ -58,7 +58,7 @@ pub enum CheckProblem {
     )]
     OtherCurrency { contract: ContractId, term: TermId, found: Unit, currency: Unit },
     #[error("feeds itself in a circle: {}", path.join(" -> "))]
-    Circle { path: Vec<String> },
+    Circle { path: Vec<String>, next: String },
     #[error(
         "feeds itself in a circle through cap {cap}, whose excess is deferred: each payment of what waits makes room for the next, {}; write excess = \"lost\", or leave under the cap only terms that take none of the others off",
         path.join(" -> ")
@@ -71,11 +71,19 @@ pub enum CheckProblem {
     #[error(
         "counts the same money twice: what {drawn} brings may also be in a selection above it; name attributes that tell them apart"
     )]
-    Twice { drawn: String },
+    Twice { drawn: String, selection: usize },
     #[error(
         "selects by {attribute} of what {drawn} brings, which is of whole windows or totals that do not tell it apart; write per = [\"{attribute}\"] there, or select what that draws on"
     )]
     Untold { drawn: String, attribute: String },
+}
+
+impl CheckError {
+    /// With the text at fault, where it is told which.
+    pub fn quoting(&self, found: &str) -> String {
+        let place = told(&self.contract, self.number, self.block.as_ref());
+        if found.is_empty() { self.to_string() } else { format!("{place}: {found}\n  {}", self.problem) }
+    }
 }
 
 fn told(contract: &ContractId, number: u32, block: Option<&BlockName>) -> String {
@@ -162,6 +170,15 @@ impl<'a> Thing<'a> {
             Measure::Amount(name) => Self::Amount(contract, name),
             Measure::Figure(name) => Self::Figure(contract, name),
             Measure::Accrual { contract, term, .. } => Self::Term(contract, term),
+        }
+    }
+
+    /// As a contract names it: a term of another one by that one's name, too.
+    fn written(self, within: &Contract) -> String {
+        match self {
+            Self::Term(contract, id) if *contract != within.head.id => format!("{contract}/{id}"),
+            Self::Term(_, id) => id.to_string(),
+            Self::Base(_, name) | Self::Amount(_, name) | Self::Figure(_, name) => name.to_string(),
         }
     }
 
@@ -262,7 +279,8 @@ impl<'a> Place<'a> {
         let is_circle = path.contains(&thing);
         path.push(thing);
         if is_circle {
-            return Err(CheckProblem::Circle { path: path.iter().map(Thing::to_string).collect() });
+            let next = path.get(1).map(|it| it.written(self.contract)).unwrap_or_default();
+            return Err(CheckProblem::Circle { path: path.iter().map(Thing::to_string).collect(), next });
         }
         for next in self.fed_by(thing) {
             self.check_circle(next, path)?;
@@ -354,7 +372,7 @@ impl<'a> Place<'a> {
     /// Refuses a base of which one selection brings what may be in another.
     fn check_money(&self, base: &'a Base) -> Result<(), CheckProblem> {
         let mut before: Vec<Behind<'a>> = Vec::new();
-        for selection in &base.select {
+        for (place, selection) in base.select.iter().enumerate() {
             let found = behind(self, &self.contract.head.id, selection);
             let of = matches!(selection.of, Source::Of(_));
             // Sales that two selections share count once.
@@ -370,7 +388,7 @@ impl<'a> Place<'a> {
                         "its own charges".to_owned()
                     }
                 };
-                return Err(CheckProblem::Twice { drawn });
+                return Err(CheckProblem::Twice { drawn, selection: place });
             }
             before.extend(found);
         }

@@ -1,7 +1,7 @@
 //! A contract document: Markdown with fenced TOML blocks. Finds the blocks, headings and clause texts.
 
 use super::Clause;
-use super::problem::is_near;
+use crate::domain::names::is_near;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use std::fmt;
 use std::ops::Range;
@@ -157,6 +157,20 @@ impl Document {
             key.get(start..).unwrap_or_default()
         });
         key.map_or_else(|| format!("{shown}{dots}"), |key| format!("{key} = {shown}{dots}"))
+    }
+
+    /// Where the block that begins at a place names something first, in quotes.
+    pub fn naming(&self, block: usize, name: &str) -> Option<Range<usize>> {
+        let text = self.toml.get(block..)?;
+        let mut lines = text.split_inclusive('\n');
+        let head = lines.next()?;
+        let of_block = head.trim().trim_end_matches(']');
+        let is_own = |line: &&str| !is_table_head(line.trim()) || line.trim().starts_with(&format!("{of_block}."));
+        let end = lines.take_while(is_own).map(str::len).fold(head.len(), usize::saturating_add);
+        let quoted = format!("\"{name}\"");
+        let found = text.get(head.len()..end)?.find(&quoted)?;
+        let start = block.saturating_add(head.len()).saturating_add(found);
+        Some(start..start.saturating_add(quoted.len()))
     }
 
     /// The position of a line and column.

@@ -5,10 +5,10 @@ mod read;
 pub use read::read_examples;
 
 use super::document::Location;
-use super::problem::there_is;
 use crate::domain::calendar::{Period, Window};
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::{Exact, ParseExactError};
+use crate::domain::names::there_is;
 use crate::domain::period::{Instant, last_instant_before};
 use chrono::NaiveDate;
 use chrono_tz::Tz;

@@ -4,7 +4,7 @@ use super::check::{BlockName, CheckError, check};
 use super::document::Location;
 use super::example::{VersionExamples, What, read_examples};
 use super::parsed::Parsed;
-use super::problem::{Problem, ReadError, nearest, there_is};
+use super::problem::{Problem, ReadError};
 use super::read::{Origin, effective_at, read_version};
 use super::records::{RecordProblem, categories, check_record};
 use super::rights::{RightInVersion, RightsConflict, conflicts};
@@ -12,6 +12,7 @@ use super::{Contract, Version};
 use crate::domain::fx::{FxError, FxRate, read_fx_rates};
 use crate::domain::ids::{ContractId, DefinedTerm, EventId, ProductId, TermId};
 use crate::domain::money::Currency;
+use crate::domain::names::{nearest, there_is};
 use crate::domain::price::{Narrowing, Price, PriceBookError, read_price_book};
 use crate::domain::record::{Fact, Record, RecordContent, RecordError, RecordKind};
 use crate::domain::register::{Register, RegisterConflict};
@@ -127,8 +128,8 @@ pub enum FolderError {
     UnknownExpected { at: Location, contract: ContractId, name: TermId, known: Vec<TermId> },
     #[error("{at}: no kind of item and no category of deductions \"{name}\"{}", there_is(&nearest(.name, .known)))]
     UnknownItem { at: Location, name: String, known: Vec<String> },
-    #[error("{}{error}", .at.as_ref().map(|at| format!("{at}: ")).unwrap_or_default())]
-    Check { at: Option<Location>, error: CheckError },
+    #[error("{}{}", .at.as_ref().map(|at| format!("{at}: ")).unwrap_or_default(), .error.quoting(.found))]
+    Check { at: Option<Location>, found: String, error: CheckError },
 }
 
 /// Everything that was found wrong in a folder, in the order of its files.
@@ -312,10 +313,11 @@ fn located(error: CheckError, documents: &[Parsed]) -> FolderError {
         // What several versions share stands in the contract's own file.
         let own = documents.iter().filter(|it| it.contract_id().as_ref() == Some(&error.contract));
         let mut files = std::iter::once(version).chain(own);
-        let block = error.block.as_ref().and_then(|block| files.find_map(|file| file.place_of_block(block)));
-        block.or_else(|| Some(version.place_of_version()))
+        let block = error.block.as_ref().and_then(|block| files.find_map(|it| it.fault(block, &error.problem)));
+        block.or_else(|| Some((version.place_of_version(), String::new())))
     };
-    FolderError::Check { at: place(), error }
+    let (at, found) = place().map_or((None, String::new()), |(at, found)| (Some(at), found));
+    FolderError::Check { at, found, error }
 }
 
 /// Looks up where the rights of a conflict are stated.

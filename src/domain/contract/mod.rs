@@ -12,6 +12,7 @@ pub mod folder;
 pub mod fx;
 pub mod measure;
 mod money_twice;
+mod of_toml;
 pub mod parsed;
 pub mod problem;
 mod raw;

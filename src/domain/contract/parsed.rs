@@ -1,7 +1,8 @@
 //! A document with its blocks as they are written: what it is, its master data, and the head of its contract.
 
-use super::check::BlockName;
+use super::check::{BlockName, CheckProblem};
 use super::document::{Document, Location};
+use super::of_toml;
 use super::problem::{Problem, ReadError};
 use super::raw::{Blocks, RawContract, RawDocument};
 use super::read::{self, date};
@@ -42,7 +43,7 @@ impl Parsed {
             Ok(raw) => Ok(Self { document, raw }),
             Err(error) => {
                 let at = error.span().unwrap_or(0..0);
-                Err(refuse(&document, &at, of_toml(error.message(), &document.fault_at(&at))))
+                Err(refuse(&document, &at, of_toml::problem(&document, &at, error.message())))
             }
         }
     }
@@ -165,15 +166,34 @@ impl Parsed {
 
     /// Where the document states a block.
     pub fn place_of_block(&self, block: &BlockName) -> Option<Location> {
-        let span = match block {
+        Some(self.document.location_at(self.span_of_block(block)?.start))
+    }
+
+    fn span_of_block(&self, block: &BlockName) -> Option<Range<usize>> {
+        match block {
             BlockName::Term(id) => self.raw.term.get(id.as_str()).map(Spanned::span),
             BlockName::Right(id) => self.raw.right.get(id.as_str()).map(Spanned::span),
             BlockName::Base(name) => self.raw.base.get(name.as_str()).map(Spanned::span),
             BlockName::Amount(name) => self.raw.amount.get(name.as_str()).map(Spanned::span),
             BlockName::Fact(name) => self.raw.fact.get(name.as_str()).map(Spanned::span),
             BlockName::Effect(name) => self.raw.effect.get(name.as_str()).map(Spanned::span),
+        }
+    }
+
+    /// Where of a block that the document states something is wrong, with that text; the block as a whole has none.
+    pub fn fault(&self, block: &BlockName, problem: &CheckProblem) -> Option<(Location, String)> {
+        let whole = self.span_of_block(block)?;
+        let at = match (problem, block) {
+            (CheckProblem::Twice { selection, .. }, BlockName::Base(name)) => {
+                let select = &self.raw.base.get(name.as_str())?.get_ref().select;
+                let all = select.span();
+                select.get_ref().items(&all).nth(*selection).map(|(at, _)| at)
+            }
+            (CheckProblem::Circle { next, .. }, _) => self.document.naming(whole.start, next),
+            _ => None,
         };
-        Some(self.document.location_at(span?.start))
+        let found = at.as_ref().map(|at| self.document.fault_at(at)).unwrap_or_default();
+        Some((self.document.location_at(at.map_or(whole.start, |at| at.start)), found))
     }
 
     /// Where the document states its version.
@@ -291,27 +311,6 @@ impl Parsed {
     }
 }
 
-/// What the reader of TOML says, in our words where it lists all fields, or finds a float.
-fn of_toml(message: &str, fault: &str) -> Problem {
-    if message.starts_with("invalid type: floating point") {
-        let (key, found) = fault.split_once(" = ").unwrap_or(("", fault));
-        return match Exact::from_written(found) {
-            Ok(rate) if key == "rate" => Problem::Unquoted { field: "rate", write: quoted_rate(rate, false) },
-            _ => Problem::Unquoted { field: "value", write: format!("\"{found}\", with its currency if it has one") },
-        };
-    }
-    let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<String>>();
-    if let Some([name]) = message.strip_prefix("missing field ").map(quoted).as_deref()
-        && let Some((_, write)) = TO_WRITE.iter().find(|(field, _)| field == name)
-    {
-        return Problem::MissingField { name: name.clone(), write };
-    }
-    match message.strip_prefix("unknown field ").map(quoted).as_deref() {
-        Some([name, known @ ..]) => Problem::UnknownField { name: name.clone(), known: known.to_vec() },
-        _ => Problem::Toml(message.to_owned()),
-    }
-}
-
 /// How a rate is written that was not quoted: one beyond all of it was meant as a percentage, or as more than all where that may be.
 pub fn quoted_rate(number: Exact, above_one: bool) -> String {
     let percent = &number * &Exact::from_integer(100);
@@ -322,15 +321,6 @@ pub fn quoted_rate(number: Exact, above_one: bool) -> String {
         false => format!("\"{percent}%\""),
     }
 }
-
-/// What to write in the fields that every contract has, and nothing else.
-const TO_WRITE: [(&str, &str); 5] = [
-    ("zone", "an IANA name such as \"America/Los_Angeles\""),
-    ("currency", "the code of a currency, such as \"USD\""),
-    ("period", "\"month\", \"quarter\", \"year\", \"week\" or the name of a [period]"),
-    ("rounding", "\"half_up\", \"half_even\" or \"down\""),
-    ("negative", "\"carry\" or \"pay\""),
-];
 
 fn refuse(document: &Document, at: &Range<usize>, problem: Problem) -> ReadError {
     let clause = document.clause_at(at.start).heading;

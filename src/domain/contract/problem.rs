@@ -4,9 +4,9 @@ use super::document::Location;
 use super::unmeant::Unmeant;
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::{Exact, ParseExactError, ParseMoneyError, UnknownCurrency};
+use crate::domain::names::{Unfit, nearest, there_is};
 use crate::domain::period::{Instant, ParseInstantError, ParseLengthError};
 use crate::domain::register::{Namesake, RegisterConflict};
-use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 
 /// Why a document cannot be read.
@@ -46,8 +46,18 @@ pub enum Problem {
     // The document.
     #[error("{0}")]
     Toml(String),
-    #[error("missing field `{name}`; write {write}")]
-    MissingField { name: String, write: &'static str },
+    #[error("{}", all_missing(.fields))]
+    MissingFields { fields: Vec<MissingField> },
+    #[error(transparent)]
+    UnknownWord(Unfit),
+    #[error("text stands in quotes: write {write}")]
+    Bare { write: String },
+    #[error("a second [version]; write each in a file of its own, with contract = \"its-id\"")]
+    SecondVersion,
+    #[error("a second [{head}]; write all of it in one, or give each a name of its own")]
+    SecondBlock { head: String },
+    #[error("`{name}` stands twice in its block; write it once")]
+    FieldTwice { name: String },
     #[error("unknown field `{name}`{}", there_is(&nearest(.name, .known)))]
     UnknownField { name: String, known: Vec<String> },
     #[error("a {block} in a file without {}; nothing would read it", if *.in_version { "[version]" } else { "[contract] or [version]" })]
@@ -68,7 +78,7 @@ pub enum Problem {
     Example(#[from] super::example::ExampleProblem),
 
     // Names.
-    #[error("no {kind} \"{name}\"{}", there_is(&nearest(.name, .known)))]
+    #[error("no {kind} \"{name}\"{}{}", there_is(&nearest(.name, .known)), declared_as(.kind, .name))]
     Unknown { kind: &'static str, name: String, known: Vec<String> },
     #[error("the name \"{name}\" of a {kind}; a name has 1 to 256 bytes and no control characters")]
     Name { kind: &'static str, name: String },
@@ -152,6 +162,8 @@ pub enum Problem {
     RateAboveOne { rate: Exact },
     #[error("rate {rate} is negative; a flipped direction is another term")]
     RateNegative { rate: Exact },
+    #[error("a percentage has no space in it: write {write}")]
+    SpacedPercent { write: String },
     #[error("{field} is a number, not a date")]
     DateAsNumber { field: &'static str },
     #[error("{field} is one number here, without rows, notices or figures")]
@@ -405,39 +417,36 @@ pub enum Problem {
     Unmeant(#[from] Unmeant),
 }
 
-/// The names that would have been right, each once: documents may state one name twice.
-pub fn there_is<T: Display>(names: &[T]) -> String {
-    let names: BTreeSet<String> = names.iter().map(ToString::to_string).collect();
-    let names: Vec<String> = names.into_iter().collect();
-    if names.is_empty() { String::new() } else { format!("; there is {}", names.join(", ")) }
+/// A field that a block lacks, and what to write there if that is one of few things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingField {
+    pub name: String,
+    pub write: Option<String>,
 }
 
-/// Of many names those that look like it, or else all.
-pub fn nearest(name: &str, known: &[String]) -> Vec<String> {
-    let bare = |known: &&String| {
-        // Names of several kinds stand as `base "Revenue" (contract.md:42)`.
-        let quoted = known.split('"').nth(1).unwrap_or(known);
-        is_near(quoted, name)
+fn all_missing(fields: &[MissingField]) -> String {
+    let names: Vec<String> = fields.iter().map(|field| format!("`{}`", field.name)).collect();
+    let write = |it: &MissingField| {
+        let write = it.write.as_ref()?;
+        Some(if fields.len() > 1 { format!("{} = {write}", it.name) } else { write.clone() })
     };
-    let near: Vec<String> = known.iter().filter(bare).cloned().collect();
-    if near.is_empty() || known.len() < 8 { known.to_vec() } else { near }
+    let to_write: Vec<String> = fields.iter().filter_map(write).collect();
+    let (s, names) = (if fields.len() > 1 { "s" } else { "" }, names.join(", "));
+    match to_write.is_empty() {
+        true => format!("missing field{s} {names}"),
+        false => format!("missing field{s} {names}; write {}", to_write.join("; ")),
+    }
 }
 
-/// Whether one of two names may be a misspelling of the other: few letters differ.
-pub fn is_near(a: &str, b: &str) -> bool {
-    let letters = |text: &str| text.to_lowercase().chars().filter(|it| it.is_alphanumeric()).collect::<Vec<char>>();
-    let (a, b) = (letters(a), letters(b));
-    let may_differ = a.len().min(b.len()).div_euclid(4).max(1);
-    // The distance of Levenshtein, row by row.
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (line, own) in a.iter().enumerate() {
-        let mut next = vec![line.saturating_add(1)];
-        for ((other, above), diagonal) in b.iter().zip(row.iter().skip(1)).zip(&row) {
-            let left = next.last().copied().unwrap_or_default();
-            let replaced = diagonal.saturating_add(usize::from(own != other));
-            next.push(replaced.min(left.min(*above).saturating_add(1)));
+/// How what people wait for or report is declared: an agreement names it first.
+fn declared_as(kind: &str, name: &str) -> String {
+    let is_bare = name.chars().all(|it| it.is_ascii_alphanumeric() || it == '-' || it == '_');
+    let name = if is_bare { name.to_owned() } else { format!("\"{name}\"") };
+    match kind {
+        "fact" | "fact or parameter" => {
+            format!("; a new one is declared as [fact.{name}] with kind = \"event\" or \"status\"")
         }
-        row = next;
+        "figure" => format!("; a new one is declared as [figure.{name}] with unit, kind and missing"),
+        _ => String::new(),
     }
-    row.last().is_some_and(|distance| *distance <= may_differ)
 }

@@ -2,11 +2,11 @@
 
 use super::beside::FactDefinition;
 use super::measure::{Base, FigureDefinition, FigureKind};
-use super::problem::there_is;
 use super::rights::FactKind;
 use super::{Contract, Version};
 use crate::domain::ids::{ContractId, DefinedTerm, DeploymentId, EventId, PartyId, ProductId};
 use crate::domain::money::Currency;
+use crate::domain::names::there_is;
 use crate::domain::record::{
     Decision, Deduction, Fact, Figure, Level, Record, RecordContent, Reduces, Reported, Subject,
 };

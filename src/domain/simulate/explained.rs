@@ -5,12 +5,12 @@ use super::known::known_at;
 use super::run::{StepError, as_known, contract_named, fed, period_named};
 use super::uncounted::{Uncounted, uncounted};
 use crate::domain::contract::folder::{FolderErrors, read_folder};
-use crate::domain::contract::problem::there_is;
 use crate::domain::engine::feed::feed;
 use crate::domain::engine::owed::{self, Detail};
 use crate::domain::explain::node::Node;
 use crate::domain::explain::{Explanation, Question};
 use crate::domain::ids::{ContractId, TermId};
+use crate::domain::names::there_is;
 use crate::domain::period::Instant;
 use std::collections::BTreeSet;
 

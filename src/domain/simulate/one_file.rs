@@ -2,7 +2,7 @@
 
 use super::Scenario;
 use crate::domain::contract::folder::SourceFile;
-use crate::domain::contract::problem::is_near;
+use crate::domain::names::is_near;
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
 
 /// A file of a scenario, and where people find it.

@@ -8,6 +8,7 @@ use crate::domain::contract::folder::SourceFile;
 use crate::domain::entry::{Entry, EntryError, What};
 use crate::domain::fx::{FxProblem, read_recorded_fx_rates};
 use crate::domain::ids::EventId;
+use crate::domain::names::Unfit;
 use crate::domain::price::{PriceProblem, read_recorded_price_book};
 use crate::domain::record::without_line;
 use serde::Serialize;
@@ -56,10 +57,16 @@ pub enum ScenarioProblem {
     Entry(#[from] EntryError),
     #[error("what it restates does not fit {id}: {problem}")]
     Misfit { id: EventId, problem: EntryError },
-    #[error("{}", without_line(.0))]
+    #[error("{}", of_step(.0))]
     Step(serde_json::Error),
     #[error(transparent)]
     Generate(#[from] GenerateProblem),
+}
+
+/// What is wrong in a step, in our words where the reader's list everything.
+fn of_step(error: &serde_json::Error) -> String {
+    let message = without_line(error);
+    Unfit::of(&message).map_or(message, |unfit| unfit.to_string())
 }
 
 /// Everything that was found wrong in a scenario.

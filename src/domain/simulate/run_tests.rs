@@ -299,8 +299,18 @@ fn what_is_wrong_in_a_file_of_a_scenario_is_told_with_its_line() {
     let steps = r#"{"step":"setle","contract":"main"}"#;
     assert_eq!(
         refused("more/steps.jsonl", &format!("\n{steps}\n")),
-        "more/steps.jsonl:2: unknown variant `setle`, expected one of `settle`, `close`, `entitlement`, `findings`, \
-         `charges`, `period`, in column 15"
+        "more/steps.jsonl:2: \"setle\" is none of settle, close, entitlement, findings, charges, period; is \"settle\" \
+         meant?"
+    );
+    let field = r#"{"step":"settle","contract":"main","period":"2026-01","cutof":"2026-02-05T00:00:00Z"}"#;
+    assert_eq!(
+        refused("more/steps.jsonl", field),
+        "more/steps.jsonl:1: unknown field `cutof`; there is contract, cutoff, period; is \"cutoff\" meant?"
+    );
+    let kind = refused("more.jsonl", "{\"source\":\"s\",\"id\":\"i\"}");
+    assert!(
+        kind.contains("missing field \"kind\"; write what it is, such as \"usage\", \"figure\" or \"fact\""),
+        "{kind}"
     );
     assert_eq!(
         refused("more.csv", &PRICES.replace("p,", "q,model-a,requests,default,,,,,1,1,USD,,,list,\np,")),

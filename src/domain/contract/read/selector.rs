@@ -2,12 +2,13 @@
 
 use super::super::measure::{Measure, Selection, Source};
 use super::super::parsed::{Parsed, unknown};
-use super::super::problem::{Problem, is_near};
+use super::super::problem::Problem;
 use super::super::raw::{OneOrMore, RawAs, RawFact, RawFilter, RawSelector, RawWord};
 use super::super::rights::FactKind;
 use super::super::selector::{Attribute, Filter, Values};
 use super::{Result, Scope, defined};
 use crate::domain::ids::{ContractId, TermId};
+use crate::domain::names::is_near;
 use crate::domain::usage::Meter;
 use std::collections::BTreeSet;
 use std::ops::Range;

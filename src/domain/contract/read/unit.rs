@@ -170,7 +170,9 @@ impl<'a> Scope<'a> {
         let is_circle = path.contains(&name);
         path.push(name);
         if is_circle {
-            return file.fail(at, Problem::Circle { path: path.clone() });
+            let second = path.get(1).and_then(|name| name.split_once(' ')).map(|(_, name)| name);
+            let at = second.and_then(|name| file.document.naming(at.start, name)).unwrap_or_else(|| at.clone());
+            return file.fail(&at, Problem::Circle { path: path.clone() });
         }
         let found = read(path);
         path.pop();

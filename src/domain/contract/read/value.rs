@@ -229,6 +229,9 @@ impl<'a> Scope<'a> {
                 None => file.fail(at, Problem::UnknownUnit { field, found: name.to_owned() }),
             };
         }
+        if let Some((digits, "%")) = text.rsplit_once(' ') {
+            return file.fail(at, Problem::SpacedPercent { write: format!("\"{}%\"", digits.trim()) });
+        }
         if let Some((_, name)) = text.rsplit_once(' ') {
             return file.fail(at, Problem::UnitOfNumber { field, found: name.to_owned() });
         }
