@@ -138,11 +138,19 @@ fn reader(args: &Args, configured: &[Reader]) -> Result<Reader, Stop> {
     let (format, source) = (args.read_as, args.source.clone().unwrap_or_default());
     let refused = |reason: String| Err(Stop::Refused { reason });
     if format == sources::Format::CloudEvents {
-        let Args { source, zone, deployment, product, customer, customer_tags, .. } = args;
-        let names = [source, deployment, product, customer].into_iter().flatten().chain(customer_tags).next();
-        if names.is_some() || zone.is_some() {
-            let reason = "events of ours name their source, time, deployment and product; of which format are these?";
-            return refused(format!("{reason} --as says it"));
+        let given = [
+            ("--source", args.source.is_some()),
+            ("--zone", args.zone.is_some()),
+            ("--deployment", args.deployment.is_some()),
+            ("--product", args.product.is_some()),
+            ("--customer", args.customer.is_some()),
+            ("--customer-tag", !args.customer_tags.is_empty()),
+        ];
+        if let Some((option, _)) = given.iter().find(|(_, is_given)| *is_given) {
+            return refused(format!(
+                "{option} is for records of other formats that do not say it, and events of ours do; leave it out, or say \
+                 with --as of which format these are"
+            ));
         }
         return Ok(Reader::default());
     }
@@ -218,7 +226,12 @@ mod tests {
     #[test]
     fn options_that_would_say_nothing_are_refused() {
         for (words, why) in [
-            (["--deployment", "east"].as_slice(), "events of ours name their source"),
+            (["--deployment", "east"].as_slice(), "--deployment is for records of other formats"),
+            (
+                &["--product", "gpt"],
+                "--product is for records of other formats that do not say it, and events of ours do",
+            ),
+            (&["--zone", "UTC"], "--zone is for records of other formats"),
             (&["--as", "vertex"], "--source: vertex does not name the source"),
             (&["--as", "xml"], "no format \"xml\"; there is cloudevents, bedrock_"),
             (&["--zone", "Mars/North"], "invalid value"),

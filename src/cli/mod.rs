@@ -41,7 +41,7 @@ use apportion::render::pdf::PdfError;
 use apportion::sources::Reader;
 use apportion::store;
 use apportion::telemetry::{self, TelemetryConfig, TelemetryError, TelemetryGuard};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 pub use output::{Format, Printed};
 use rdkafka::error::KafkaError;
 use sqlx::PgPool;
@@ -227,8 +227,9 @@ impl Cli {
             (Printed::Json, _) => Format::Json,
             (Printed::Table, _) | (Printed::Csv, Command::Simulate(_)) => Format::Table,
             (Printed::Csv, _) => {
-                let reason = "--format csv is of `apportion simulate` alone; write table or json".to_owned();
-                return Err(Stop::Refused { reason }.into());
+                let reason = "--format csv is of `apportion simulate` alone; write table or json";
+                // As of any other value that an option has not.
+                Self::command().error(clap::error::ErrorKind::InvalidValue, reason).exit();
             }
         };
         let session = Session { config, settings, format };

@@ -140,7 +140,8 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             Ok(line(counted(outcomes.messages(), "message"))?)
         }
         Command::Rejections { reason, limit } => {
-            let found = reports::rejections(&pool, reason.as_deref(), None, i64::from(limit)).await?;
+            let found = reports::rejections(&pool, reason.as_deref(), None, i64::from(limit) + 1).await?;
+            let (found, is_cut) = cut(found, limit);
             if as_json {
                 return json(&found);
             }
@@ -157,7 +158,8 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                 vec![instant(it.recorded_at), it.position, times, state, it.reason, it.detail]
             };
             let heading = ["recorded", "position", "times", "state", "reason", "detail"];
-            Ok(line(table(&heading, &[2], found.into_iter().map(row)))?)
+            line(table(&heading, &[2], found.into_iter().map(row)))?;
+            tell_cut(is_cut, limit)
         }
         Command::Retry { reason } => {
             let mut writer = Writer::open(pool.clone(), Arc::new(Metrics::new()?)).await?;
@@ -170,7 +172,10 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             Ok(line(format!("{taken} rejections were taken in, {left} are still rejected"))?)
         }
         Command::Conflicts { limit } => {
-            show_conflicts(reports::conflicts(&pool, None, i64::from(limit)).await?, as_json)
+            let found = reports::conflicts(&pool, None, i64::from(limit) + 1).await?;
+            let (found, is_cut) = cut(found, limit);
+            show_conflicts(found, as_json)?;
+            tell_cut(is_cut && !as_json, limit)
         }
         Command::Unresolved => {
             let found = unresolved(&pool).await?;
@@ -183,6 +188,23 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let found = availability_by_cloud(&pool, Span { start: from, end: to }).await?;
             if as_json { json(&found) } else { show_availability(&found) }
         }
+    }
+}
+
+/// As many as a limit allows, of which one more was asked for; and whether there are more.
+fn cut<T>(mut found: Vec<T>, limit: u32) -> (Vec<T>, bool) {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let is_cut = found.len() > limit;
+    found.truncate(limit);
+    (found, is_cut)
+}
+
+fn tell_cut(is_cut: bool, limit: u32) -> anyhow::Result<()> {
+    match is_cut {
+        true => {
+            Ok(line(format!("There are more than these {limit}; --limit {} shows more.", limit.saturating_mul(5)))?)
+        }
+        false => Ok(()),
     }
 }
 
@@ -279,8 +301,14 @@ pub fn show_availability(found: &[CloudAvailability]) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::differences;
+    use super::{cut, differences};
     use serde_json::json;
+
+    #[test]
+    fn a_limit_that_cuts_is_told() {
+        assert_eq!(cut(vec![1, 2, 3], 2), (vec![1, 2], true));
+        assert_eq!(cut(vec![1, 2], 2), (vec![1, 2], false));
+    }
 
     #[test]
     fn a_difference_is_one_of_value() {

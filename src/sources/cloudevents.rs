@@ -28,6 +28,17 @@ pub(super) const ATTRIBUTES: [&str; 5] = ["id", "source", "time", "type", "specv
 pub(super) const CELLS: [&str; 9] =
     ["deployment", "product", "customer", "service_tier", "outcome", "ended_at", "corrects", "voids", "occurred_at"];
 
+/// What every event needs, by its path, and how it is told where a table has no column of it.
+pub(super) const NEEDED: [(&[&str], &str); 2] = [(&["id"], "id"), (&["source"], "source")];
+
+/// What usage needs beside that, and corrections and voids do not.
+pub(super) const NEEDED_BY_USAGE: [(&[&str], &str); 4] = [
+    (&["time"], "time"),
+    (&["data", "deployment"], "deployment"),
+    (&["data", "product"], "product"),
+    (&["data", "quantities"], "of a meter, such as input_tokens"),
+];
+
 /// A CloudEvent's context attributes and its data, whichever mode they came in.
 #[derive(Default)]
 struct Envelope<'a> {

@@ -20,6 +20,8 @@ pub enum WrongColumns {
     Unknown { column: String, format: Format, known: Vec<String> },
     #[error("column \"{column}\": its field is given by another column too")]
     Twice { column: String },
+    #[error("--skip-column \"{column}\": the table has no such column; it has {}", header.join(", "))]
+    NotThere { column: String, header: Vec<String> },
     #[error("no column of {format}; its columns are {}", known.join(", "))]
     None { format: Format, known: Vec<String> },
     #[error("no column {}, without which {format} has no record", missing.join(", nor "))]
@@ -70,13 +72,19 @@ impl Columns {
     /// Finds the fields of a reader's format; columns that are named as skipped are not read.
     ///
     /// # Errors
-    /// A column that is no field of the format, or two that are one; none at all, or none that each record needs.
+    /// A column that is no field of the format, or two that are one; none at all, or none that each record needs; a
+    /// column that is to be skipped, and is not there.
     pub fn find(reader: &Reader, header: &[&str], skipped: &[String]) -> Result<Self, WrongColumns> {
         let format = reader.format;
         let fields = fields(reader);
         let known = || fields.iter().map(Field::name).collect();
         let folds = format.source().is_some_and(|source| source.folds);
         let is_skipped = |column: &str| skipped.iter().any(|skipped| skipped == column);
+        let is_absent = |skipped: &&String| *skipped != ALL_OTHERS && !header.contains(&skipped.as_str());
+        if let Some(column) = skipped.iter().find(is_absent) {
+            let header = header.iter().map(|column| (*column).to_owned()).collect();
+            return Err(WrongColumns::NotThere { column: column.clone(), header });
+        }
         let mut members = Members::new();
         for (place, column) in header.iter().enumerate().filter(|(_, column)| !is_skipped(column)) {
             let name = if folds { Cow::Owned(fold_path(column)) } else { Cow::Borrowed(*column) };
@@ -170,16 +178,10 @@ fn missing(format: Format, members: &Members) -> Vec<&'static str> {
     if format != Format::CloudEvents {
         return Vec::new();
     }
-    let of_all: [(&[&str], &str); 2] = [(&["id"], "id"), (&["source"], "source")];
-    let of_usage: [(&[&str], &str); 4] = [
-        (&["time"], "time"),
-        (&["data", "deployment"], "deployment"),
-        (&["data", "product"], "product"),
-        (&["data", "quantities"], "of a meter, such as input_tokens"),
-    ];
     // Rows that say their type may all be corrections and voids.
-    let of_usage = of_usage.iter().filter(|_| !has(members, &["type"]));
-    of_all.iter().chain(of_usage).filter(|(path, _)| !has(members, path)).map(|(_, name)| *name).collect()
+    let of_usage = cloudevents::NEEDED_BY_USAGE.iter().filter(|_| !has(members, &["type"]));
+    let needed = cloudevents::NEEDED.iter().chain(of_usage);
+    needed.filter(|(path, _)| !has(members, path)).map(|(_, name)| *name).collect()
 }
 
 /// Whether a column stands at a path, or below it.
@@ -325,6 +327,10 @@ mod tests {
             let columns = find(&header, &[skipped]).expect("columns");
             assert_eq!((columns.count(), columns.reads(0), columns.reads(1)), (2, true, false));
         }
+        let absent = find(&header, &["RequestMessage"]).map(|_| ()).map_err(|error| error.to_string());
+        let told =
+            "--skip-column \"RequestMessage\": the table has no such column; it has CorrelationId, RequestMessages";
+        assert_eq!(absent, Err(told.to_owned()));
         assert!(matches!(find(&["a"], &[ALL_OTHERS]), Err(WrongColumns::None { .. })));
         let twice = find(&["CorrelationId", "CorrelationId"], &[]);
         assert!(matches!(twice, Err(WrongColumns::Twice { .. })), "{twice:?}");

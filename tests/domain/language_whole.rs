@@ -81,6 +81,19 @@ fn versions_agree_with_each_other() {
 }
 
 #[test]
+fn a_version_says_of_which_contract_it_is() {
+    let alone = version(2, SHARE).replace("contract = \"deal\"\n", "");
+    check(
+        SHARE,
+        &[("2.md", &alone)],
+        "2.md:3:1: version (\"V\"): a version without a contract; write [contract] in this file, or contract = \
+         \"its-id\" in [version]",
+    );
+    let other = version(2, SHARE).replace("\"deal\"", "\"dael\"");
+    check(SHARE, &[("2.md", &other)], "2.md:3:1: version of contract \"dael\", which no file of the folder states");
+}
+
+#[test]
 fn loaded_versions_do_not_change() {
     let definitions = OTHER.split("[version]").next().expect("definitions");
     let base = "[base.Sold]\nselect = { charges = { seller = \"lab\" } }\n```\n";

@@ -98,8 +98,8 @@ pub enum FolderError {
     UnknownUnit { path: String, line: u64, name: String },
     #[error("{path}: {problem}")]
     Register { path: String, problem: RegisterConflict },
-    #[error("{path}: version of contract \"{contract}\", which no file of the folder states")]
-    NoContract { path: String, contract: String },
+    #[error("{at}: version of contract \"{contract}\", which no file of the folder states")]
+    NoContract { at: Location, contract: String },
     #[error("{path}: contract \"{contract}\" is stated in {other} too")]
     RepeatedContract { path: String, contract: ContractId, other: String },
     #[error("{path}:{line}: price \"{price}\" is of product \"{product}\", which no register names{}", there_is(&nearest(product.as_str(), .known)))]
@@ -119,7 +119,7 @@ pub enum FolderError {
     #[error("{path}:{line}: record {id} stands twice; give each an id of its own")]
     RepeatedFact { path: String, line: usize, id: EventId },
     #[error(
-        "no file registers a party, cloud, product or deployment; add the register.md that does, or name its folder beside this one (`--with FOLDER` of `apportion simulate`)"
+        "no file registers a party, cloud, product or deployment; add the register.md that does, in this folder or in the one that is read with it"
     )]
     NoRegister,
     #[error("{path}: contract \"{contract}\" has no version")]
@@ -394,8 +394,10 @@ fn read_contracts(
         if let Some((_, named)) = document.version()
             && !heads.iter().any(|head| head.contract_id().is_some_and(|id| named == Some(id.as_str())))
         {
-            let (path, contract) = (document.document.file.clone(), named.unwrap_or_default().to_owned());
-            errors.push(FolderError::NoContract { path, contract });
+            errors.push(match named.map(str::to_owned) {
+                Some(contract) => FolderError::NoContract { at: document.place_of_version(), contract },
+                None => document.no_contract().into(),
+            });
         }
     }
     contracts.sort_by(|a, b| a.head.id.cmp(&b.head.id));

@@ -201,6 +201,12 @@ impl Parsed {
         self.document.location_at(self.raw.version.as_ref().map_or(0, |version| version.span().start))
     }
 
+    /// A version that does not say of which contract it is.
+    pub fn no_contract(&self) -> ReadError {
+        let at = self.raw.version.as_ref().map_or(0..0, Spanned::span);
+        refuse(&self.document, &at, Problem::NoContract)
+    }
+
     /// Where a contract file states what holds of the whole agreement.
     pub fn place_of_head(&self) -> Location {
         self.document.location_at(self.raw.contract.as_ref().map_or(0, |contract| contract.span().start))

@@ -34,6 +34,15 @@ pub struct BookedInAll {
     pub amount: Exact,
 }
 
+/// Why nothing was agreed of a period yet.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAgreed {
+    #[error("the contract begins at {begins}, when the period is over")]
+    BeforeContract { begins: Instant },
+    #[error("no version of the contract was recorded by the cutoff")]
+    NotRecorded,
+}
+
 /// The answer to one step.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
@@ -44,6 +53,9 @@ pub enum Answer {
         /// How the terms come to it, in the periods that were settled or adjusted.
         terms: BTreeMap<TermId, Entitled>,
         findings: Vec<Finding>,
+        /// Why nothing can be owed, where nothing was agreed of the period.
+        #[serde(skip)]
+        not_agreed: Option<NotAgreed>,
     },
     Closed,
     /// Nothing was booked.

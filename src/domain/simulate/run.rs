@@ -2,7 +2,7 @@
 
 use super::Scenario;
 use super::answer::{
-    Answer, Answers, Booked, BookedInAll, Charges, Crossing, Entitled, EntitledPeriod, Finding, Settlement,
+    Answer, Answers, Booked, BookedInAll, Charges, Crossing, Entitled, EntitledPeriod, Finding, NotAgreed, Settlement,
 };
 use super::books::{BooksError, KeptBooks};
 use super::breaches::{findings, held};
@@ -186,6 +186,10 @@ impl Simulation<'_> {
         let view = self.view(cutoff);
         let findings = self.findings(&view, id, end);
         let known = view.contracts.iter().find(|contract| contract.head.id == *id);
+        let not_agreed = match known.map(Contract::begins) {
+            None => Some(NotAgreed::NotRecorded),
+            Some(begins) => begins.filter(|begins| end <= *begins).map(|begins| NotAgreed::BeforeContract { begins }),
+        };
         let (run, owed) = match known {
             Some(contract) => {
                 let run = self.run(&view, id, end)?;
@@ -203,7 +207,7 @@ impl Simulation<'_> {
         let settlements = settled
             .into_iter()
             .map(|it| Settlement { period: it.period.to_string(), booked: booked(&contract, &it.lines) });
-        Ok(Answer::Settled { settlements: settlements.collect(), terms, findings })
+        Ok(Answer::Settled { settlements: settlements.collect(), terms, findings, not_agreed })
     }
 
     fn entitlement(&self, id: &ContractId, through: &str, known_at: Instant) -> Result<Answer, StepError> {

@@ -176,6 +176,7 @@ fn shown(at: Instant) -> String {
 
 fn asked(step: &Answered) -> Vec<Vec<Cell>> {
     let (answer, why) = match &step.answer {
+        Answer::Settled { not_agreed: Some(why), .. } => ("nothing agreed", Cell::text(why)),
         Answer::Settled { .. } => ("settled", Cell::Nothing),
         Answer::Closed => ("closed", Cell::Nothing),
         Answer::Failed { code, message, .. } => (*code, Cell::text(message)),

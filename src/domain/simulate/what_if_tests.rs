@@ -281,3 +281,21 @@ fn a_sheet_tells_differences_by_term_and_by_party() {
         ]
     );
 }
+
+#[test]
+fn a_period_before_the_contract_is_not_told_as_settled() {
+    let step = |change: &dyn Fn(&str) -> String| {
+        let files = files().into_iter().map(|file| match file.path.as_str() {
+            "steps.jsonl" => SourceFile { text: change(&file.text), ..file },
+            _ => file,
+        });
+        let report = compared(&files.collect::<Vec<_>>(), &WhatIf::default(), By::Year);
+        rows(&report, SheetKind::Steps)
+    };
+    assert_eq!(
+        step(&|text| text.replace("2026-03", "2025-12")),
+        [
+            "1,settle main 2025-12 as known at 2026-04-05T00:00:00Z,nothing agreed,the contract begins at 2026-01-01 00:00:00 UTC, when the period is over"
+        ]
+    );
+}

@@ -90,7 +90,7 @@ impl<'a> Scope<'a> {
                 let problem = Problem::OtherContract { expected: head.id.clone(), found: name.get_ref().clone() };
                 return file.fail(&name.span(), problem);
             }
-            (None, false) => return file.fail(&version.span(), Problem::NoContract),
+            (None, false) => return Err(file.no_contract()),
             _ => {}
         }
         Ok(Self { definitions, file, head, version: raw, register, origin })
