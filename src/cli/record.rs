@@ -7,8 +7,10 @@ use apportion::domain::period::{Instant, instant_or_date};
 use apportion::domain::record::{Record, RecordContent};
 use apportion::domain::restated::{Mention, Standing, Taking};
 use apportion::jobs::findings::known_by;
-use apportion::jobs::records::{Checks, RecordsError, record};
+use apportion::jobs::records::{Checks, RecordsError, record, waiting_records};
+use apportion::jobs::settle::WaitingRecord;
 use apportion::store::records::load_standing;
+use sqlx::PgPool;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
@@ -49,7 +51,7 @@ enum Command {
         #[arg(long, value_parser = instant_or_date, value_name = "INSTANT")]
         known_at: Option<Instant>,
     },
-    /// List what does not count: conflicts, rejections, and corrections and voids that wait for what they name
+    /// List what does not count: conflicts, rejections, and what waits for what it names
     #[command(after_help = "Example:\n  apportion record rejections")]
     Rejections {
         /// As known at this instant, or at the first one of a date (UTC); without it, by now
@@ -77,7 +79,8 @@ async fn take(file: &Path, unchecked: bool, session: &Session) -> anyhow::Result
         return Err(Stop::Refused { reason: format!("{name} holds no record") }.into());
     }
     let checks = if unchecked { Checks::Skipped } else { Checks::Awaited };
-    let became = record(&session.pool()?, &entries, checks).await.map_err(|error| match error {
+    let pool = session.pool()?;
+    let became = record(&pool, &entries, checks).await.map_err(|error| match error {
         RecordsError::Problem { index, .. } | RecordsError::Misfit { index, .. } => {
             refused(lines.get(index).copied().unwrap_or_default(), &error).into()
         }
@@ -88,13 +91,22 @@ async fn take(file: &Path, unchecked: bool, session: &Session) -> anyhow::Result
     let duplicates = count(|it| *it == Taking::Duplicate);
     let conflicts = count(|it| *it == Taking::Conflict);
     let rejected = count(|it| matches!(it, Taking::Rejected(_)));
+    let known_at = known_by(&pool, None).await?;
+    let standing = load_standing(&mut *pool.acquire().await?, known_at).await?;
+    let mut waiting = waiting(&pool, &standing, known_at).await?;
+    waiting.retain(|it| entries.iter().any(|entry| entry.id == it.id));
     match session.format {
         Format::Json => json(&serde_json::json!({
-            "stored": stored, "duplicates": duplicates, "conflicts": conflicts, "rejected": rejected,
+            "stored": stored, "duplicates": duplicates, "conflicts": conflicts, "rejected": rejected, "waiting": waiting,
         }))?,
-        Format::Table => line(format!(
-            "{stored} recorded, {duplicates} known duplicates, {conflicts} conflicts, {rejected} rejected."
-        ))?,
+        Format::Table => {
+            line(format!(
+                "{stored} recorded, {duplicates} known duplicates, {conflicts} conflicts, {rejected} rejected."
+            ))?;
+            for WaitingRecord { id, waits_for } in &waiting {
+                line(format!("{id} counts nowhere yet: it waits for {waits_for}"))?;
+            }
+        }
     }
     let why = |(entry, taking): (&NewEntry, &Taking)| match taking {
         Taking::Taken | Taking::Duplicate => None,
@@ -119,22 +131,33 @@ fn read(text: &str) -> Result<(Vec<NewEntry>, Vec<usize>), (usize, EntryError)> 
     lines.map(|(number, line)| Ok((NewEntry::storable(line).map_err(|error| (number, error))?, number))).collect()
 }
 
-async fn standing(known_at: Option<Instant>, session: &Session) -> anyhow::Result<Standing> {
+async fn standing(known_at: Option<Instant>, session: &Session) -> anyhow::Result<(Standing, Vec<WaitingRecord>)> {
     let pool = session.pool()?;
     let known_at = known_by(&pool, known_at).await?;
-    Ok(load_standing(&mut *pool.acquire().await?, known_at).await?)
+    let standing = load_standing(&mut *pool.acquire().await?, known_at).await?;
+    let waiting = waiting(&pool, &standing, known_at).await?;
+    Ok((standing, waiting))
+}
+
+/// Whatever has no effect yet: corrections and voids by what they name, and records by what they are about.
+async fn waiting(pool: &PgPool, standing: &Standing, known_at: Instant) -> anyhow::Result<Vec<WaitingRecord>> {
+    let naming = standing.waiting.iter();
+    let naming = naming.map(|it| WaitingRecord { id: it.what.id.clone(), waits_for: it.waits_for.to_string() });
+    let records = waiting_records(&mut *pool.acquire().await?, &standing.records, known_at).await?;
+    Ok(naming.chain(records).collect())
 }
 
 async fn list(known_at: Option<Instant>, session: &Session) -> anyhow::Result<()> {
-    let records = standing(known_at, session).await?.records;
+    let (Standing { records, .. }, waiting) = standing(known_at, session).await?;
     if session.format == Format::Json {
         return json(&records.iter().map(Record::to_json).collect::<Vec<_>>());
     }
     let rows = records.iter().map(|record| {
         let (when, what, value) = in_words(&record.content);
-        vec![record.id.to_string(), record.kind().to_string(), when, what, value]
+        let waits = waiting.iter().find(|it| it.id == record.id).map(|it| it.waits_for.clone()).unwrap_or_default();
+        vec![record.id.to_string(), record.kind().to_string(), when, what, value, waits]
     });
-    Ok(line(output::table(&["record", "kind", "when", "what", "value"], &[4], rows))?)
+    Ok(line(output::table(&["record", "kind", "when", "what", "value", "waits for"], &[4], rows))?)
 }
 
 /// When a record counts, of what it is, and what it says.
@@ -163,7 +186,7 @@ fn in_words(content: &RecordContent) -> (String, String, String) {
 }
 
 async fn rejections(known_at: Option<Instant>, session: &Session) -> anyhow::Result<()> {
-    let Standing { conflicts, rejected, waiting, .. } = standing(known_at, session).await?;
+    let (Standing { conflicts, rejected, .. }, waiting) = standing(known_at, session).await?;
     if session.format == Format::Json {
         return json(&serde_json::json!({ "conflicts": conflicts, "rejected": rejected, "waiting": waiting }));
     }
@@ -173,11 +196,13 @@ async fn rejections(known_at: Option<Instant>, session: &Session) -> anyhow::Res
     let row = |what: &Mention, outcome: &str, why: String| {
         vec![what.id.to_string(), what.recorded_at.to_string(), outcome.to_owned(), why]
     };
+    let waits = |it: &WaitingRecord| {
+        vec![it.id.to_string(), String::new(), "waits".to_owned(), format!("for {}", it.waits_for)]
+    };
     let conflicts = conflicts
         .iter()
         .map(|it| row(it, "conflict", "what stands under its id, a record or usage, has other content".to_owned()));
     let rejected = rejected.iter().map(|it| row(&it.what, "rejected", it.reason.to_string()));
-    let waiting = waiting.iter().map(|it| row(&it.what, "waits", format!("for {}", it.waits_for)));
-    let rows = conflicts.chain(rejected).chain(waiting);
+    let rows = conflicts.chain(rejected).chain(waiting.iter().map(waits));
     Ok(line(output::table(&["record", "recorded at", "outcome", "why"], &[], rows))?)
 }

@@ -1,16 +1,22 @@
 //! Takes in records beside usage, and corrections and voids of them: each is one that a loaded contract waits for.
 
 use super::contracts::{ContractsError, Known, load};
+use super::settle::WaitingRecord;
 use crate::domain::contract::records::{RecordProblem, check_record};
 use crate::domain::entry::{Entry, EntryError, NewEntry};
 use crate::domain::ids::EventId;
-use crate::domain::record::RecordContent;
+use crate::domain::period::Instant;
+use crate::domain::record::{Record, RecordContent};
 use crate::domain::restated::{Ledger, Taking};
+use crate::domain::settlement::waiting;
 use crate::store::StoreError;
+use crate::store::contracts::load_register;
 use crate::store::recording::{self, LockMode};
 use crate::store::records::{append_entries, load_entries};
 use crate::store::usage::ids_of_usage;
-use sqlx::PgPool;
+use crate::store::usage_events::load_named_events;
+use sqlx::{PgConnection, PgPool};
+use std::collections::BTreeSet;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsError {
@@ -63,6 +69,23 @@ pub async fn record(pool: &PgPool, entries: &[NewEntry], checks: Checks) -> Resu
     append_entries(&mut tx, &became, at).await?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(became.into_iter().map(|(_, taking)| taking).collect())
+}
+
+/// What of the records that stand has no effect yet, as it names what is not there: each with what it waits for.
+///
+/// # Errors
+/// The database's.
+pub async fn waiting_records(
+    conn: &mut PgConnection,
+    records: &[Record],
+    known_at: Instant,
+) -> Result<Vec<WaitingRecord>, RecordsError> {
+    let register = load_register(&mut *conn, known_at).await?;
+    let names: BTreeSet<&EventId> = records.iter().flat_map(Record::names).collect();
+    let named = load_named_events(conn, names, known_at).await?;
+    let named = named.iter().map(|event| (&event.id, &event.content)).collect();
+    let found = waiting(records, &named, &register).into_iter();
+    Ok(found.map(|(id, waits_for)| WaitingRecord { id: id.clone(), waits_for: waits_for.to_string() }).collect())
 }
 
 /// Checks what stands since an entry was taken: the record itself, or what a correction made of one.

@@ -14,7 +14,7 @@ use apportion::domain::restated::Taking;
 use apportion::domain::simulate::Scenario;
 use apportion::domain::simulate::known::{Known, known_at};
 use apportion::domain::usage::Meter;
-use apportion::jobs::records::{Checks, RecordsError, record};
+use apportion::jobs::records::{Checks, RecordsError, record, waiting_records};
 use apportion::store::contracts::{load_prices, load_rates};
 use apportion::store::records::{load_records, load_standing};
 use serde_json::{Value, json};
@@ -59,6 +59,25 @@ impl TestDatabase {
         let taking = self.tell(&line, Checks::Awaited).await.unwrap_or_else(|error| panic!("{line}: {error}"));
         assert_eq!(taking, Taking::Taken, "{line}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_waits_for_what_it_names() {
+    let database = TestDatabase::empty().await;
+    let known_at = at("2026-06-01T00:00:00Z");
+    database.set_clock(known_at).await;
+    let refund = json!({"kind":"deduction","source":"books","id":"refund","category":"refund","at":"2026-05-02T00:00:00Z","amount":"3 USD","events":[{"source": "usage", "id": "e"}]});
+    let tax = json!({"kind":"deduction","source":"books","id":"tax","category":"tax","at":"2026-05-04T00:00:00Z","amount":"3 USD","deployment":"d","product":"m"});
+    let seats = json!({"kind":"billing","source":"books","id":"seats","at":"2026-05-01T00:00:00Z","amount":"20 USD","seller":"p"});
+    for line in [&refund, &tax, &seats] {
+        assert_eq!(database.tell(line, Checks::Skipped).await.expect("a record"), Taking::Taken);
+    }
+    let mut conn = database.pool.acquire().await.expect("a connection");
+    let records = load_records(&mut conn, known_at).await.expect("records");
+    let waiting = waiting_records(&mut conn, &records, known_at).await.expect("what waits");
+    let waiting: Vec<_> = waiting.iter().map(|it| (it.id.id.as_str(), it.waits_for.as_str())).collect();
+    let event = ("refund", "the event e of usage, which is not known or void");
+    assert_eq!(waiting, [event, ("tax", "the deployment d to be registered")]);
 }
 
 /// Every kind, corrections and voids before and after what they name, and what is refused; each a minute after the last.
