@@ -180,7 +180,7 @@ impl Desk {
                 let (contract, period) = self.period(contract, period)?;
                 let settlements = self.settle(contract, period, *cutoff).await?;
                 let findings = self.findings(contract, period, *cutoff).await?;
-                Ok(Answer::Settled { settlements, terms: BTreeMap::new(), findings })
+                Ok(Answer::Settled { settlements, terms: BTreeMap::new(), findings, not_agreed: None })
             }
             Step::Close { contract, period } => {
                 let (contract, period) = self.period(contract, period)?;
