@@ -265,3 +265,28 @@ async fn more_than_can_be_written_is_told_to_come_later() {
     assert_eq!(database.counts().await["stored"], 1);
     database.drop_it().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_at_once_each_waits_for_its_turn() {
+    // LiteLLM's callback sends an event for each call, and none again.
+    let database = TestDatabase::new().await;
+    let (api, key) = door(&database, LIMITS).await;
+    let held = hold(&database, "lock table recording_gate in exclusive mode").await;
+    let send = |number: u32| {
+        let (api, headers) = (Arc::clone(&api), typed(&key, "application/cloudevents+json"));
+        tokio::spawn(
+            async move { api.send("POST", EVENTS, &headers, &litellm(&format!("m{number}")).to_string()).await },
+        )
+    };
+    let sent: Vec<_> = (0..60).map(send).collect();
+    // Those that are not let in yet would have been refused by now.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    held.rollback().await.expect("let go");
+    for answer in sent {
+        let answer = answer.await.expect("answered");
+        assert_eq!(answer.status, 204, "{answer:?}");
+    }
+    assert_eq!(database.counts().await["stored"], 60);
+    database.audit().await;
+    database.drop_it().await;
+}

@@ -19,15 +19,16 @@ use tokio::sync::OwnedSemaphorePermit;
 /// How many requests with usage are read and written at once. Each may hold a whole body in memory.
 pub const MAX_AT_ONCE: usize = 32;
 
-/// A request with usage that is let in; where too many are, it is told to come later, before its body is read.
+/// A request with usage that is let in. Where too many are, it waits for its turn before its body is read, as not
+/// every client sends again what is refused; only then it is told to come later.
 pub struct Intake(#[expect(dead_code, reason = "lets the next one in when it is dropped")] OwnedSemaphorePermit);
 
 impl FromRequestParts<HttpState> for Intake {
     type Rejection = Problem;
 
     async fn from_request_parts(_: &mut Parts, state: &HttpState) -> Result<Self, Problem> {
-        let permit = Arc::clone(&state.intake).try_acquire_owned();
-        permit.map(Self).map_err(|_| Problem::too_many())
+        let permit = limits::turn(state, Arc::clone(&state.intake).acquire_owned()).await;
+        permit.ok().and_then(Result::ok).map(Self).ok_or_else(Problem::too_many)
     }
 }
 
