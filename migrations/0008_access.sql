@@ -33,8 +33,9 @@ create table api_request (
   idempotency_key text not null check (length(idempotency_key) between 1 and 255),
   request_sha256 bytea not null check (length(request_sha256) = 32),
   answered_at timestamptz not null,
-  -- 422: of the events that were sent some were rejected, and the others taken in
-  status smallint not null check (status between 200 and 299 or status = 422),
+  -- 422: of the events that were sent some were rejected, and the others taken in; 400: what was sent as spans was none,
+  -- and is recorded as rejected
+  status smallint not null check (status between 200 and 299 or status in (400, 422)),
   content_type text,
   etag text,
   body bytea not null,

@@ -7,7 +7,7 @@ use apportion::domain::access::Scope;
 use apportion::http::{Limits, Readers};
 use apportion::sources::{Format, Reader};
 use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::write::{GzEncoder, ZlibEncoder};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Tracer, TracerProvider};
 use opentelemetry_otlp::{Protocol, WithExportConfig, WithHttpConfig};
@@ -172,22 +172,62 @@ async fn spans_in_json_are_taken_in_and_the_wrong_ones_named() {
     assert_eq!(database.total("usage_event", "input_tokens").await, 7);
     let of_customer = "select count(*) from usage_event join usage_customer using (customer_id) where customer = 'c7'";
     assert_eq!(database.number(of_customer).await, 1);
-    // Gzipped it is the same.
-    let mut zipped = GzEncoder::new(Vec::new(), Compression::fast());
+    // Packed it is the same.
+    let (mut zipped, mut deflated) =
+        (GzEncoder::new(Vec::new(), Compression::fast()), ZlibEncoder::new(Vec::new(), Compression::fast()));
     zipped.write_all(spans().as_bytes()).expect("packed");
-    let zipped = zipped.finish().expect("packed");
-    let gzip = [json.as_slice(), &["content-encoding: gzip".to_owned()]].concat();
-    assert!(send_bytes(&api, &gzip, &zipped).await.0.starts_with("http/1.1 200 "));
-    assert_eq!(database.counts().await["duplicate"], 2);
+    deflated.write_all(spans().as_bytes()).expect("packed");
+    let [gzip, deflate] =
+        ["gzip", "Deflate"].map(|name| [json.as_slice(), &[format!("content-encoding: {name}")]].concat());
+    assert!(send_bytes(&api, &gzip, &zipped.finish().expect("packed")).await.0.starts_with("http/1.1 200 "));
+    assert!(send_bytes(&api, &deflate, &deflated.finish().expect("packed")).await.0.starts_with("http/1.1 200 "));
+    assert_eq!(database.counts().await["duplicate"], 3);
     // What cannot be read at all is recorded, and to be sent to nobody again.
     let before = database.counts().await["rejected"];
-    let (head, body) = send_bytes(&api, &typed(&key, "application/x-protobuf"), b"\xff\xff").await;
-    assert!(head.starts_with("http/1.1 400 ") && String::from_utf8_lossy(&body).contains("wrong_packing"), "{head}");
-    assert_eq!(database.counts().await["rejected"], before + 1);
+    let named = [typed(&key, "application/x-protobuf").as_slice(), &["idempotency-key: k".to_owned()]].concat();
+    for _ in 0..2 {
+        let (head, body) = send_bytes(&api, &named, b"\xff\xff").await;
+        assert!(
+            head.starts_with("http/1.1 400 ") && String::from_utf8_lossy(&body).contains("wrong_packing"),
+            "{head}"
+        );
+        assert_eq!(database.counts().await["rejected"], before + 1);
+    }
     assert!(send_bytes(&api, &gzip, b"no gzip").await.0.starts_with("http/1.1 400 "));
     let packed = [json.as_slice(), &["content-encoding: br".to_owned()]].concat();
     assert!(send_bytes(&api, &packed, b"").await.0.starts_with("http/1.1 415 "));
     assert!(send_bytes(&api, &typed(&key, "text/plain"), b"").await.0.starts_with("http/1.1 415 "));
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_spans_are_refused_for_is_told_by_a_status_of_otlp() {
+    let database = TestDatabase::new().await;
+    let (api, key) = door(&database, Limits { receive: Duration::from_secs(1), ..LIMITS }).await;
+    let why = "No key that holds was sent: send a key that holds: `Authorization: Bearer apk_...`; who runs the service \
+               makes them";
+    for content_type in ["application/json", "text/plain"] {
+        let sent = api.send("POST", TRACES, &typed("apk_none", content_type), &spans()).await;
+        assert_eq!((sent.status, sent.json()), (401, json!({"message": why})), "{sent:?}");
+        assert_eq!(sent.header("content-type"), Some("application/json"));
+    }
+    let (head, body) = send_bytes(&api, &typed("apk_none", "application/x-protobuf"), b"").await;
+    assert!(head.starts_with("http/1.1 401 ") && head.contains("\r\ncontent-type: application/x-protobuf"), "{head}");
+    assert!(head.contains("\r\nwww-authenticate: bearer"), "{head}");
+    // Field 2, a text of so many bytes.
+    let length = u8::try_from(why.len()).expect("short");
+    assert_eq!(body, [&[0x12, length][..], why.as_bytes()].concat());
+    // A body that does not come is no reason for an exporter to drop its spans, as 408 would be.
+    let head = [typed(&key, "application/json").join("\r\n"), "content-length: 9".to_owned()].join("\r\n");
+    let mut stream = api.connect();
+    stream.write_all(format!("POST {TRACES} HTTP/1.1\r\nhost: x\r\n{head}\r\n\r\n{{").as_bytes()).expect("sent");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+    let answered = tokio::task::spawn_blocking(move || {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map(|_| answer)
+    });
+    let answer = answered.await.expect("asked").expect("it is ended in time");
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("did not come in time"), "{answer}");
     database.drop_it().await;
 }
 

@@ -135,6 +135,8 @@ pub fn router(state: &HttpState) -> Router<HttpState> {
         .layer(DefaultBodyLimit::max(idempotency::MAX_BODY_BYTES))
         .layer(middleware::from_fn(conditional::tag))
         .layer(middleware::from_fn_with_state(state.clone(), limits::bound_read))
+        // Around all that may refuse a request.
+        .layer(middleware::from_fn(traces::tell_by_status))
 }
 
 /// Headers that every write takes.

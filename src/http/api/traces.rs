@@ -5,18 +5,21 @@ use crate::http::HttpState;
 use crate::http::auth::Ingester;
 use crate::http::idempotency::{MAX_BODY_BYTES, Write};
 use crate::http::input::Body;
-use crate::http::problem::{BusyProblem, Problem, Problems, WriteProblems};
+use crate::http::problem::{CONTENT_TYPE as PROBLEM, Problem};
 use crate::ingest::writer::Written;
 use crate::sources::{Format, Reader, SHAPE_CONTENT_TYPE};
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use flate2::read::MultiGzDecoder;
-use serde::Serialize;
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::io::Read;
 use utoipa::ToSchema;
 
+const PATH: &str = "/v1/traces";
 const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/x-protobuf";
 
@@ -39,11 +42,25 @@ pub struct PartialSuccess {
     error_message: String,
 }
 
+/// What went wrong: OpenTelemetry's `Status`, of which its clients read the message alone.
+#[derive(Serialize, ToSchema)]
+pub struct OtlpStatus {
+    message: String,
+}
+
+/// What is told of a problem.
+#[derive(Deserialize)]
+struct Told {
+    title: String,
+    detail: String,
+}
+
 /// Send spans
 ///
-/// OTLP over HTTP: an `ExportTraceServiceRequest` as JSON or protobuf, perhaps gzipped. Spans of a model's call become
-/// usage, and others are passed over. It is stored when the answer comes; sent again, each span is a known duplicate.
-/// The spans that are rejected are kept, and named in the answer's `partialSuccess`.
+/// OTLP over HTTP: an `ExportTraceServiceRequest` as JSON or protobuf, perhaps packed with gzip or deflate. Spans of a
+/// model's call become usage, and others are passed over. It is stored when the answer comes; sent again, each span is
+/// a known duplicate. The spans that are rejected are kept, and named in the answer's `partialSuccess`. What is refused
+/// as a whole is answered by a `Status`, in the format of the request.
 #[utoipa::path(
     post, path = "/v1/traces", tag = "usage", security(("key" = ["ingest"])), params(super::WriteHeaders),
     request_body(description = "An ExportTraceServiceRequest", content(
@@ -51,7 +68,14 @@ pub struct PartialSuccess {
     responses(
         (status = 200, description = "Taken in, but for what `partialSuccess` names", content(
             (TracesTaken = "application/json"), (Vec<u8> = "application/x-protobuf"))),
-        Problems, WriteProblems, BusyProblem),
+        (status = "4XX", description = "Refused, and would be again", content(
+            (OtlpStatus = "application/json"), (Vec<u8> = "application/x-protobuf"))),
+        (status = 429, description = "More usage comes in than can be written now", content(
+            (OtlpStatus = "application/json"), (Vec<u8> = "application/x-protobuf")),
+            headers(("Retry-After" = u16, description = "After how many seconds to send the request again"))),
+        (status = 503, description = "The body did not come in time, the database cannot be asked now, or the service ends", content(
+            (OtlpStatus = "application/json"), (Vec<u8> = "application/x-protobuf")),
+            headers(("Retry-After" = u16, description = "After how many seconds to send the request again")))),
 )]
 pub async fn send_spans(
     Ingester(caller): Ingester,
@@ -81,19 +105,49 @@ fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     }
 }
 
+/// Answers a problem of this path as OTLP has it.
+pub async fn tell_by_status(request: Request, next: Next) -> Response {
+    if request.uri().path() != PATH {
+        return next.run(request).await;
+    }
+    let format = format(request.headers()).unwrap_or(Format::OtlpJson);
+    let response = next.run(request).await;
+    if response.headers().get(header::CONTENT_TYPE).is_none_or(|it| it != PROBLEM) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let told = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let message = serde_json::from_slice(&told).map(|Told { title, detail }| format!("{title}: {detail}"));
+    let status = OtlpStatus { message: message.unwrap_or_default() };
+    // An exporter drops what is answered 408, and sends again what is answered 503.
+    if parts.status == StatusCode::REQUEST_TIMEOUT {
+        parts.status = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    for of_the_problem in [header::CONTENT_TYPE, header::CONTENT_LENGTH] {
+        parts.headers.remove(of_the_problem);
+    }
+    let (status_code, headers) = (parts.status, parts.headers);
+    match format {
+        Format::OtlpProtobuf => {
+            (status_code, headers, [(header::CONTENT_TYPE, PROTOBUF)], status.protobuf()).into_response()
+        }
+        _ => (status_code, headers, axum::Json(status)).into_response(),
+    }
+}
+
 /// A body without its compression. Unpacked it may be as long as one that came unpacked.
 fn unpacked<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Problem> {
     let encoding = text(headers, &header::CONTENT_ENCODING);
-    if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
-        return Ok(body.into());
-    }
-    if !encoding.eq_ignore_ascii_case("gzip") {
-        return Err(Problem::unsupported_media_type("Content-Encoding: send gzip, or none"));
-    }
+    let decoder: Box<dyn Read> = match encoding.to_ascii_lowercase().as_str() {
+        "" | "identity" => return Ok(body.into()),
+        "gzip" => Box::new(MultiGzDecoder::new(body)),
+        "deflate" => Box::new(ZlibDecoder::new(body)),
+        _ => return Err(Problem::unsupported_media_type("Content-Encoding: send gzip, deflate, or none")),
+    };
     let mut unpacked = Vec::new();
     let limit = u64::try_from(MAX_BODY_BYTES).unwrap_or(u64::MAX);
-    let read = MultiGzDecoder::new(body).take(limit.saturating_add(1)).read_to_end(&mut unpacked);
-    read.map_err(|_| Problem::bad_request("Content-Encoding: the body is no gzip"))?;
+    let read = decoder.take(limit.saturating_add(1)).read_to_end(&mut unpacked);
+    read.map_err(|_| Problem::bad_request(format!("Content-Encoding: the body is no {encoding}")))?;
     if unpacked.len() > MAX_BODY_BYTES {
         return Err(Problem::too_large(format!("an unpacked body has at most {MAX_BODY_BYTES} bytes")));
     }
@@ -126,14 +180,27 @@ impl TracesTaken {
         let Some(PartialSuccess { error_message, .. }) = &self.partial_success else { return Vec::new() };
         let mut inner = vec![0x08];
         put_varint(&mut inner, rejected);
-        inner.push(0x12);
-        put_varint(&mut inner, error_message.len());
-        inner.extend_from_slice(error_message.as_bytes());
-        let mut outer = vec![0x0a];
-        put_varint(&mut outer, inner.len());
-        outer.extend(inner);
+        put_bytes(&mut inner, 0x12, error_message.as_bytes());
+        let mut outer = Vec::new();
+        put_bytes(&mut outer, 0x0a, &inner);
         outer
     }
+}
+
+impl OtlpStatus {
+    /// As protobuf: field 2 is the message; field 1, a code, may be left out.
+    fn protobuf(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_bytes(&mut bytes, 0x12, self.message.as_bytes());
+        bytes
+    }
+}
+
+/// A field whose value has a length: a text, or a message.
+fn put_bytes(bytes: &mut Vec<u8>, tag: u8, value: &[u8]) {
+    bytes.push(tag);
+    put_varint(bytes, value.len());
+    bytes.extend_from_slice(value);
 }
 
 /// Seven bits a byte, the lowest first; the highest bit says that more follow.
