@@ -89,10 +89,10 @@ down: ## stop what `make up` started; the data stays
 	@scripts/services down
 
 .PHONY: interop
-interop: prepare ## every route of the API against its description, by schemathesis (needs Python; not part of test)
+interop: prepare ## the API against its description, the doors against others' clients (PART=api or clients; needs Python)
 	$(say-build)
 	@cargo build --locked
-	@scripts/interop
+	@scripts/interop $(PART)
 
 .PHONY: openapi
 openapi: prepare ## write openapi.json anew, after a change of the API
