@@ -64,14 +64,15 @@ impl TestDatabase {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_waits_for_what_it_names() {
     let database = TestDatabase::empty().await;
-    let known_at = at("2026-06-01T00:00:00Z");
-    database.set_clock(known_at).await;
+    database.set_clock(at("2026-06-01T00:00:00Z")).await;
     let refund = json!({"kind":"deduction","source":"books","id":"refund","category":"refund","at":"2026-05-02T00:00:00Z","amount":"3 USD","events":[{"source": "usage", "id": "e"}]});
     let tax = json!({"kind":"deduction","source":"books","id":"tax","category":"tax","at":"2026-05-04T00:00:00Z","amount":"3 USD","deployment":"d","product":"m"});
     let seats = json!({"kind":"billing","source":"books","id":"seats","at":"2026-05-01T00:00:00Z","amount":"20 USD","seller":"p"});
     for line in [&refund, &tax, &seats] {
         assert_eq!(database.tell(line, Checks::Skipped).await.expect("a record"), Taking::Taken);
     }
+    // Whoever records is a moment later than the one before, whatever the clock shows.
+    let known_at = at("2026-06-02T00:00:00Z");
     let mut conn = database.pool.acquire().await.expect("a connection");
     let records = load_records(&mut conn, known_at).await.expect("records");
     let waiting = waiting_records(&mut conn, &records, known_at).await.expect("what waits");
