@@ -39,9 +39,6 @@ impl Auditor<'_> {
             let state = self.recouped.entry((contract, name)).or_default();
             state.begin_anew();
             state.balance += amount;
-            // Less than nothing is left where less was paid in all than was recouped.
-            let given_back = state.paid();
-            self.pay_back(contract, name, at, given_back);
         }
         let Some(recoups) = version.terms.iter().find(|it| it.name == name).and_then(|it| it.recoups.as_ref()) else {
             return;

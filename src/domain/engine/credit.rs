@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 pub(super) struct PaidBack {
     before: Exact,
     balance: Exact,
+    /// What was paid and is not to be paid back.
+    lost: Exact,
     by: BTreeMap<StreamId, Recouper>,
     /// What lines have told of.
     told: Exact,
@@ -55,7 +57,8 @@ impl PaidBack {
         &self.balance - &self.since()
     }
 
-    /// So much more was paid, and is to be paid back.
+    /// So much more was paid, and is to be paid back. Where it is less, that comes off what was lost first, and then off
+    /// what was paid back.
     pub fn pay(&mut self, amount: &Exact) {
         let mut since = self.since();
         self.before += &since;
@@ -65,6 +68,13 @@ impl PaidBack {
             since = &since - &part;
             payer.before += &part;
             payer.since = Exact::zero();
+        }
+        if self.balance.is_negative() {
+            let of_lost = (-self.balance.clone()).min(self.lost.clone());
+            self.lost = &self.lost - &of_lost;
+            // Nothing is given back that was not paid back before.
+            let least = -self.before.clone().max(Exact::zero());
+            self.balance = (&self.balance + &of_lost).max(least);
         }
     }
 
@@ -80,6 +90,16 @@ impl PaidBack {
     pub fn lose_rest(&mut self) -> Exact {
         let left = self.left();
         self.balance = self.since();
+        self.lost += &left;
+        left
+    }
+
+    /// What is left is paid back at once; how much that is.
+    fn repay_rest(&mut self) -> Exact {
+        let left = self.left();
+        self.balance = self.since();
+        self.before += &left;
+        self.told += &left;
         left
     }
 
@@ -175,9 +195,11 @@ impl<'a, L: Lines> Engine<'a, L> {
             };
             for group in self.groups_of(*of, |group| !group.paid_back.left().is_zero()) {
                 let Some(state) = self.group_state(*of, group) else { continue };
-                let left = state.paid_back.lose_rest();
                 if credit.rest == Rest::Repaid {
+                    let left = state.paid_back.repay_rest();
                     self.book_paid_back(of_step, of_term, group, last, left)?;
+                } else {
+                    state.paid_back.lose_rest();
                 }
             }
         }
@@ -219,5 +241,8 @@ mod tests {
         state.pay(&exact(-80));
         assert_eq!(state.untold(), exact(-10), "40 are owed in all, and 50 were paid back");
         assert_eq!(paid(&mut state, 0), exact(0));
+        let mut owed_the_other_way = PaidBack::default();
+        owed_the_other_way.pay(&exact(-100));
+        assert_eq!(owed_the_other_way.untold(), exact(0), "nothing was paid back");
     }
 }

@@ -1,5 +1,5 @@
 //! The orders in which what is laid out takes what passes, and closes: that of the file, after what each draws on, and
-//! in each contract totals before windows.
+//! totals before windows.
 
 use super::outcome::Lines;
 use super::plan::{Step, StreamId, Work};
@@ -25,43 +25,63 @@ pub(super) fn in_file_order<'a>(mut steps: Vec<Step<'a>>, agreements: &[Contract
         places.insert(*term, (place, true));
     }
     steps.sort_by_key(|step| places.get(&step.stream).copied().unwrap_or((usize::MAX, false)));
-    let closing = in_order_of_closing(&steps);
+    let closing = in_order_of_closing(&steps, &behind);
     (steps, closing)
 }
 
-/// The order in which steps close, by their places. A contract closes after those that it draws on. Within it what
-/// yields an item at a period's end closes first, with what that draws on: what is made of windows comes after every
-/// item, and so does a total of what they yield.
-fn in_order_of_closing(steps: &[Step<'_>]) -> Vec<usize> {
+/// The order in which steps close, by their places, each after what it draws on. What yields an item at a period's end
+/// closes as soon as what that is made of has: what is made of windows comes after every item. Of two such, of whose terms
+/// one leaves the other less, that of the term first in the file closes first, unless it is made of windows of their own
+/// contract. All others close in the file's order, a contract after those that it draws on.
+fn in_order_of_closing(steps: &[Step<'_>], behind: &Behind) -> Vec<usize> {
     let drawn = drawn_on(steps);
-    let contracts: BTreeMap<StreamId, &ContractId> =
-        steps.iter().map(|step| (step.stream, &step.agreement.head.id)).collect();
-    let behind = contracts_behind(&drawn, &contracts);
-    // What draws on another contract that does not draw on it has more behind it.
-    let rank = |contract: &ContractId| behind.get(contract).map_or(0, BTreeSet::len);
-    let ranks: BTreeMap<StreamId, usize> = contracts.iter().map(|(stream, it)| (*stream, rank(it))).collect();
-    let of_windows: BTreeSet<StreamId> = steps.iter().filter(|it| it.is_of_window).map(|it| it.stream).collect();
-    let mut first: BTreeSet<StreamId> = BTreeSet::new();
-    for step in steps.iter().filter(|step| is_item_of_period(&step.work)) {
-        let beside =
-            drawn.get(&step.stream).into_iter().flatten().filter(|of| ranks.get(of) == ranks.get(&step.stream));
-        if beside.clone().all(|of| !of_windows.contains(of)) {
-            first.insert(step.stream);
-            first.extend(beside);
-        }
+    let totals: BTreeSet<StreamId> =
+        steps.iter().filter(|step| is_item_of_period(&step.work)).map(|step| step.stream).collect();
+    let of_totals: BTreeSet<StreamId> = totals.iter().filter_map(|total| drawn.get(total)).flatten().copied().collect();
+    let draws_on = |stream: StreamId, of: StreamId| drawn.get(&stream).is_some_and(|drawn| drawn.contains(&of));
+    let is_of_own_windows = |total: &Step<'_>| {
+        let own = |it: &&Step<'_>| it.agreement.head.id == total.agreement.head.id && ends_with_windows(it);
+        steps.iter().filter(own).any(|it| draws_on(total.stream, it.stream))
+    };
+    let of_items: BTreeSet<StreamId> =
+        steps.iter().filter(|it| totals.contains(&it.stream) && !is_of_own_windows(it)).map(|it| it.stream).collect();
+    let earlier = |total: StreamId| -> BTreeSet<StreamId> {
+        let its_terms = steps.iter().filter(|step| matches!(step.work, Work::Term(_)) && draws_on(step.stream, total));
+        let behind = its_terms.filter_map(|term| behind.get(&term.stream)).flatten().copied();
+        behind.filter(|it| *it != total && of_items.contains(it) && !draws_on(*it, total)).collect()
+    };
+    let earlier: Behind = totals.iter().map(|total| (*total, earlier(*total))).collect();
+    let contracts = contracts_behind(steps, &drawn);
+    let key = |(place, step): &(usize, &Step<'_>)| {
+        let is_first = totals.contains(&step.stream) || of_totals.contains(&step.stream) && !ends_with_windows(step);
+        // What draws on another contract that does not draw on it has more behind it.
+        (!is_first, contracts.get(&step.agreement.head.id).map_or(0, BTreeSet::len), *place)
+    };
+    let mut left: Vec<(usize, &Step<'_>)> = steps.iter().enumerate().collect();
+    left.sort_by_key(key);
+    let mut closing = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let open: BTreeSet<StreamId> = left.iter().map(|(_, step)| step.stream).collect();
+        let is_met = |of: &Behind, step: &Step<'_>| of.get(&step.stream).is_none_or(|of| of.is_disjoint(&open));
+        // Two totals may each come before the other for the sake of different terms.
+        let next = left.iter().position(|(_, step)| is_met(&drawn, step) && is_met(&earlier, step));
+        let next = next.or_else(|| left.iter().position(|(_, step)| is_met(&drawn, step))).unwrap_or_default();
+        closing.push(left.remove(next).0);
     }
-    let mut closing: Vec<(usize, &Step<'_>)> = steps.iter().enumerate().collect();
-    closing.sort_by_key(|(_, step)| (ranks.get(&step.stream), !first.contains(&step.stream)));
-    closing.into_iter().map(|(place, _)| place).collect()
+    closing
+}
+
+/// Whether a step yields something at the end of windows.
+fn ends_with_windows(step: &Step<'_>) -> bool {
+    step.is_of_window || matches!(&step.work, Work::Term(term) if term.minimum.is_some())
 }
 
 /// Each contract with all that it draws on, by itself or through others.
-fn contracts_behind<'a>(
-    drawn: &Behind,
-    contracts: &BTreeMap<StreamId, &'a ContractId>,
-) -> BTreeMap<&'a ContractId, BTreeSet<&'a ContractId>> {
+fn contracts_behind<'a>(steps: &[Step<'a>], drawn: &Behind) -> BTreeMap<&'a ContractId, BTreeSet<&'a ContractId>> {
+    let contracts: BTreeMap<StreamId, &'a ContractId> =
+        steps.iter().map(|step| (step.stream, &step.agreement.head.id)).collect();
     let mut behind: BTreeMap<&ContractId, BTreeSet<&ContractId>> = BTreeMap::new();
-    for (stream, contract) in contracts {
+    for (stream, contract) in &contracts {
         let of = drawn.get(stream).into_iter().flatten().filter_map(|of| contracts.get(of));
         behind.entry(*contract).or_default().extend(of.chain([contract]));
     }
