@@ -29,7 +29,7 @@ pub struct Taken {
     pub used: CapUse,
 }
 
-impl<T: Clone> CapState<T> {
+impl<T: Clone + PartialEq> CapState<T> {
     pub fn new(limit: Exact, t0: Exact, window_end: Instant) -> Self {
         let room = (&limit - &t0).max(Exact::zero());
         Self { limit, used: t0.clone(), t0, room, sum: Exact::zero(), window_end, waiting: VecDeque::new() }
@@ -75,14 +75,30 @@ impl<T: Clone> CapState<T> {
         Taken { amount, used: CapUse { limit, before, after: self.used.clone() } }
     }
 
-    /// As `take`, but what finds no room waits; a line below zero makes room for what waits (`release` pays it).
+    /// As `take`, but what finds no room waits. A line below zero is filled by what waits of its own term, where that is
+    /// the first to come; it makes room for what waits of others (`release` pays it).
     pub fn take_or_wait(&mut self, term: T, wanted: &Exact) -> Taken {
-        let taken = self.take(wanted.min(&self.left()));
-        let rest = wanted - &taken.amount;
+        let wanted = self.fill(&term, wanted.clone());
+        let taken = self.take((&wanted).min(&self.left()));
+        let rest = &wanted - &taken.amount;
         if !rest.is_zero() {
             self.waiting.push_back((term, rest));
         }
         taken
+    }
+
+    fn fill(&mut self, term: &T, mut wanted: Exact) -> Exact {
+        while wanted.is_negative()
+            && let Some((_, rest)) = self.waiting.front_mut().filter(|(first, _)| first == term)
+        {
+            wanted += &*rest;
+            if wanted > Exact::zero() {
+                *rest = std::mem::take(&mut wanted);
+            } else {
+                self.waiting.pop_front();
+            }
+        }
+        wanted
     }
 
     /// Pays what waits as far as there is room.
@@ -151,8 +167,10 @@ mod tests {
             cap.release().into_iter().map(|(term, it)| (term, it.amount)).collect::<Vec<_>>(),
             [("a", exact(30))]
         );
+        assert_eq!(cap.take_or_wait("a", &exact(-5)).amount, exact(0), "filled by what waits of its own");
+        assert_eq!(cap.take_or_wait("a", &exact(5)).amount, exact(0));
         cap.change(exact(100), exact(0), Instant::MAX_UTC);
-        assert_eq!(cap.release().first().map(|(_, it)| it.amount.clone()), Some(exact(20)));
+        assert_eq!(cap.release().into_iter().map(|(_, it)| it.amount).collect::<Vec<_>>(), [15, 5].map(exact));
         assert_eq!(cap.take_or_wait("a", &exact(100)).amount, exact(80));
         assert_eq!(cap.drain(|_| true), [("a", exact(20))]);
     }
