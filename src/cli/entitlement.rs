@@ -69,14 +69,19 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
 /// Everything unrounded but what a period's books come to.
 fn periods(entitled: &Entitled) -> comfy_table::Table {
     let unit = entitled.unit.as_ref();
+    let has_paid_back = entitled.periods.values().any(|it| !it.paid_back.is_zero());
     let rows = entitled.periods.iter().map(|(period, it)| {
         let (used, limit) = it.cap.as_ref().map(|cap| (exact(&cap.after), exact(&cap.limit))).unwrap_or_default();
         let rounded = unit.map_or_else(|| exact(&it.rounded), |unit| money(&it.rounded, unit.clone()));
         let [base, uncapped, accrued] = [&it.base, &it.uncapped, &it.accrued].map(exact);
-        vec![period.clone(), base, uncapped, accrued, rounded, used, limit]
+        let paid_back = has_paid_back.then(|| exact(&it.paid_back));
+        [period.clone(), base, uncapped].into_iter().chain(paid_back).chain([accrued, rounded, used, limit]).collect()
     });
-    let heading = ["period", "base", "before cap", "accrued", "rounded", "cap used", "cap"];
-    table(&heading, &[1, 2, 3, 4, 5, 6], rows)
+    let paid_back = has_paid_back.then_some("paid back");
+    let heading = ["period", "base", "before cap"].into_iter().chain(paid_back);
+    let heading: Vec<&str> = heading.chain(["accrued", "rounded", "cap used", "cap"]).collect();
+    let numbers: Vec<usize> = (1..heading.len()).collect();
+    table(&heading, &numbers, rows)
 }
 
 fn crossed(crossing: &Crossing, unit: Option<&Unit>) -> String {

@@ -65,17 +65,28 @@ fn line_rows(statement: &Statement, line: &StatementLine) -> Vec<Vec<String>> {
         return vec![vec![heading, origin, who, "0".into(), String::new(), "0".into(), before_now, booked]];
     };
     // The amount is booked for the origin period as a whole, so it stands at its last row.
-    let row = |detail: &LineDetail, before_now: String, booked: String| {
+    let rows = |detail: &LineDetail, before_now: String, booked: String| {
         let clause = format!("{heading}, version {}", detail.version);
-        let (base, rate, accrued) = (
-            exact(&detail.base),
-            detail.rate.as_ref().map(ToString::to_string).unwrap_or_default(),
-            exact(&detail.accrued),
-        );
-        vec![clause, origin.clone(), who.clone(), base, rate, accrued, before_now, booked]
+        let rate = detail.rate.as_ref().map(ToString::to_string).unwrap_or_default();
+        let accrued = exact(&(&detail.accrued - &detail.paid_back));
+        let row = vec![clause, origin.clone(), who.clone(), exact(&detail.base), rate, accrued, before_now, booked];
+        let paid_back = (!detail.paid_back.is_zero()).then(|| {
+            let (clause, paid_back) = (format!("{heading}, paid back or set off"), exact(&detail.paid_back));
+            vec![
+                clause,
+                origin.clone(),
+                who.clone(),
+                String::new(),
+                String::new(),
+                paid_back,
+                String::new(),
+                String::new(),
+            ]
+        });
+        paid_back.into_iter().chain([row])
     };
-    let earlier = before.iter().map(|detail| row(detail, String::new(), String::new()));
-    earlier.chain([row(last, before_now, booked)]).collect()
+    let earlier = before.iter().flat_map(|detail| rows(detail, String::new(), String::new()));
+    earlier.chain(rows(last, before_now, booked)).collect()
 }
 
 /// How what accrued became what is booked: totals are rounded, so that rounding never adds up.

@@ -133,6 +133,9 @@ pub struct LineBase {
     pub base: Exact,
     /// Where it is one number: of a plain share.
     pub rate: Option<Exact>,
+    /// What was recouped or set off of it, zero or less.
+    #[serde(default, skip_serializing_if = "Exact::is_zero")]
+    pub paid_back: Exact,
 }
 
 /// What one direction of a statement comes to.
@@ -248,6 +251,7 @@ fn line(line: &StatementLine) -> InvoiceLine {
         version: detail.version,
         base: detail.base.clone(),
         rate: detail.rate.clone(),
+        paid_back: detail.paid_back.clone(),
     };
     InvoiceLine {
         term: line.term.clone(),

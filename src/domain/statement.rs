@@ -1,9 +1,11 @@
 //! Statements: what two parties owe each other for a period under a contract, with every amount's origin.
 
+mod totals;
+
 use super::calendar::Period;
 use super::contract::measure::{Measure, NodeKind};
 use super::contract::term::Term;
-use super::contract::{Assumption, Clause, Contract, Negative, Version};
+use super::contract::{Assumption, Clause, Contract, Version};
 use super::engine::entitlement::{PartKey, VersionYield, Yield};
 use super::engine::life::versions_in_force;
 use super::engine::outcome::{CapUse, WholeInterval};
@@ -15,9 +17,9 @@ use super::money::{Exact, Rounding, Unit};
 use super::names::names;
 use super::period::{Instant, Span};
 use super::settlement::{BookedLine, Settled, SettlementError, SettlementInput, find_contract};
-use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+pub use totals::DirectionTotal;
 
 /// The document that two parties agree on. Amounts are decimal strings; unrounded ones may be fractions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +98,9 @@ pub struct LineDetail {
     /// Where it is one number: of a plain share.
     pub rate: Option<Exact>,
     pub uncapped: Exact,
+    /// What was recouped or set off of it, zero or less; it is in what accrued.
+    #[serde(default, skip_serializing_if = "Exact::is_zero")]
+    pub paid_back: Exact,
     pub accrued: Exact,
     pub cap: Option<CapUse>,
 }
@@ -110,23 +115,6 @@ pub struct BasePart {
     pub channel: String,
     pub product: String,
     pub amount: Exact,
-}
-
-/// What one of the two owes the other in all.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-pub struct DirectionTotal {
-    pub payer: PartyId,
-    pub payee: PartyId,
-    /// The sum of this statement's lines.
-    pub amount: Exact,
-    /// A credit of earlier periods, zero or less.
-    pub carried_in: Exact,
-    /// What is to be paid: zero or more, or a credit below zero where the contract says that it is paid back.
-    pub payable: Exact,
-    /// The credit that later periods take off, zero or less.
-    pub carried_out: Exact,
-    pub due_on: Option<NaiveDate>,
 }
 
 names! {
@@ -401,6 +389,7 @@ impl<'a> Drawer<'a> {
                 base: it.base.clone(),
                 rate: worded.and_then(plain_rate).cloned(),
                 uncapped: it.uncapped.clone(),
+                paid_back: it.paid_back.clone(),
                 accrued: it.amount.clone(),
                 cap: CapUse::in_all(it.caps.values()),
             }
@@ -433,49 +422,6 @@ impl<'a> Drawer<'a> {
         };
         let latest = self.contract.versions.iter().rev().filter(quoted).find_map(|version| version.term(term));
         latest.map(|term| term.clause.clone()).unwrap_or(Clause { heading: String::new(), text: String::new() })
-    }
-
-    fn totals(&self, side: &Side) -> Vec<DirectionTotal> {
-        let [a, b] = &side.parties;
-        let mentioned = |payer: &PartyId, payee: &PartyId| {
-            let pays = |term: &Term| term.payer == *payer && term.unit == side.unit;
-            self.terms_of_period().any(|term| pays(term) && self.payees(term).contains(payee))
-                || self.booked.iter().any(|line| (&line.payer, &line.payee, &line.unit) == (payer, payee, &side.unit))
-        };
-        let directions = [(a, b), (b, a)].into_iter().filter(|(payer, payee)| mentioned(payer, payee));
-        directions.map(|(payer, payee)| self.total(payer, payee, &side.unit)).collect()
-    }
-
-    fn total(&self, payer: &PartyId, payee: &PartyId, unit: &Unit) -> DirectionTotal {
-        let mut by_period: BTreeMap<Period, Exact> = BTreeMap::new();
-        for line in self.booked.iter().filter(|it| (&it.payer, &it.payee, &it.unit) == (payer, payee, unit)) {
-            *by_period.entry(line.booked).or_default() += &line.amount;
-        }
-        let amount = by_period.get(&self.input.period).cloned().unwrap_or_default();
-        let carries = self.contract.head.negative == Negative::Carry;
-        let credit = |sum: Exact| if carries { sum.min(Exact::zero()) } else { Exact::zero() };
-        let earlier = by_period.range(..self.input.period);
-        let carried_in = earlier.fold(Exact::zero(), |carried, (_, total)| credit(&carried + total));
-        let sum = &carried_in + &amount;
-        let carried_out = credit(sum.clone());
-        DirectionTotal {
-            payer: payer.clone(),
-            payee: payee.clone(),
-            payable: &sum - &carried_out,
-            due_on: self.due_on(payer, payee, unit),
-            amount,
-            carried_in,
-            carried_out,
-        }
-    }
-
-    /// The earliest due date that a term of this direction states, counted from the period.
-    fn due_on(&self, payer: &PartyId, payee: &PartyId, unit: &Unit) -> Option<NaiveDate> {
-        let terms = self.terms_of_period().filter(|term| term.payer == *payer && term.unit == *unit);
-        let terms = terms.filter(|term| self.payees(term).contains(payee));
-        let business_days = self.contract.head.business_days.as_ref();
-        let last_day = self.input.period.last_day();
-        terms.flat_map(|term| &term.due).filter_map(|part| part.due.after_period(last_day, business_days)).min()
     }
 }
 

@@ -265,7 +265,9 @@ impl<'a> Setter<'a> {
         let base = |it: &LineBase| {
             let base = signed(exact(&it.base));
             let of = it.rate.as_ref().map_or_else(|| "of".to_owned(), |rate| format!("{} of", percent(rate)));
-            format!("{}, version {}: {of} {base}", line.term, it.version)
+            let paid_back = Some(&it.paid_back).filter(|it| !it.is_zero());
+            let paid_back = paid_back.map(|it| format!(", paid back or set off: {}", signed(exact(it))));
+            format!("{}, version {}: {of} {base}{}", line.term, it.version, paid_back.unwrap_or_default())
         };
         let mut details: Vec<String> = line.bases.iter().map(base).collect();
         if details.is_empty() {

@@ -246,3 +246,89 @@ fn a_number_goes_on_beyond_its_six_digits() {
         assert_eq!(number(&"lab-eu".into(), sequence).as_str(), expect);
     }
 }
+
+const SET_OFF: &str = r#"
+# Own
+
+```toml
+[contract]
+id = "own"
+zone = "UTC"
+currency = "USD"
+period = "month"
+rounding = "half_up"
+negative = "carry"
+
+[version]
+number = 1
+effective = 2026-01-01
+
+[figure.Sold]
+unit = "USD"
+kind = "flow"
+missing = "zero"
+
+[term.advance]
+payer = "openai"
+payee = "microsoft"
+fixed = "100 USD"
+on = 2026-01-01
+
+[term.rebate]
+payer = "microsoft"
+payee = "openai"
+rate = "8%"
+of = "Sold"
+
+[term.share]
+payer = "openai"
+payee = "microsoft"
+rate = "20%"
+of = "Sold"
+credits = [{ of = "advance", rest = "lost" }, { of = "rebate", rest = "carried" }]
+```
+"#;
+
+/// The lab owes 20 % of a figure and has paid 100 in advance; the cloud owes the lab 8 % of it, which the share sets off. An
+/// advance takes January's whole share of 100, so the 40 of January are paid. February's share of 100 sets off 80: the 40 of
+/// February, and the 40 that were paid, which come back with that statement, though credits are carried elsewhere.
+#[test]
+fn what_was_paid_before_it_is_set_off_is_paid_back() {
+    let mut files = shipped_files();
+    files.push(SourceFile { path: "own.md".into(), text: SET_OFF.into() });
+    let mut history = History::under(&files);
+    for (month, days) in [("2026-01", 31), ("2026-02", 28), ("2026-03", 31)] {
+        history.record(&format!(
+            r#"{{"kind":"figure","source":"finance","id":"{month}","contract":"own","name":"Sold","by":"openai","from":"{month}-01","through":"{month}-{days}","value":"500 USD"}}"#
+        ));
+    }
+    let mut earlier = Vec::new();
+    let mut months = Vec::new();
+    for month in ["2026-01", "2026-02", "2026-03"] {
+        let statement = one_statement(&mut history, "own", month);
+        let (documents, _) = draw(&history, &statement, 1, "2026-04-02T00:00:00Z", &earlier);
+        months.push(documents.iter().map(|it| said(it).0).collect::<Vec<_>>());
+        earlier.extend(documents);
+        let paid_back = |term: &str| {
+            let line = statement.lines.iter().find(|line| line.term.as_str() == term).expect("a line");
+            line.details.iter().map(|it| (it.uncapped.to_string(), it.paid_back.to_string())).collect::<Vec<_>>()
+        };
+        let of_share = if month == "2026-01" {
+            "0"
+        } else if month == "2026-02" {
+            "-80"
+        } else {
+            "-40"
+        };
+        assert_eq!(paid_back("share"), [("100".to_owned(), of_share.to_owned())], "{month}");
+        assert_eq!(paid_back("rebate"), [("40".to_owned(), of_share.to_owned())], "{month}");
+    }
+    assert_eq!(
+        months,
+        [
+            vec!["invoice OPENAI-000001 openai>microsoft 40", "invoice MICROSOFT-000001 microsoft>openai 100"],
+            vec!["credit_note OPENAI-000001 openai>microsoft -40", "invoice MICROSOFT-000001 microsoft>openai 20"],
+            vec!["invoice MICROSOFT-000001 microsoft>openai 60"],
+        ]
+    );
+}

@@ -234,6 +234,12 @@ impl Version {
         self.credited(by).filter(|of| of.payer != by.payer)
     }
 
+    /// With which terms something is recouped or set off of a term, in the order of the file.
+    pub fn paid_back_with<'v>(&'v self, of: &'v Term) -> impl Iterator<Item = &'v Term> {
+        let is_paid_back = |by: &Term| by.credits.iter().any(|credit| credit.of == of.id);
+        self.terms.iter().filter(move |it| is_paid_back(it) || self.set_off(of).any(|owed| owed.id == it.id))
+    }
+
     fn credited<'v>(&'v self, by: &'v Term) -> impl Iterator<Item = &'v Term> {
         by.credits.iter().filter_map(|credit| self.term(&credit.of))
     }

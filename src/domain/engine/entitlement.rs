@@ -57,6 +57,9 @@ pub struct PartKey {
 pub struct Yield {
     pub base: Exact,
     pub uncapped: Exact,
+    /// What was recouped or set off of it, zero or less; no cap counts it.
+    pub paid_back: Exact,
+    /// What its cap leaves, and what was paid back.
     pub amount: Exact,
     /// How far its cap was used up before the first line and after the last, for each counter that the cap tells apart.
     pub caps: BTreeMap<AttributesId, CapUse>,
@@ -75,6 +78,8 @@ pub struct Yield {
 pub struct VersionYield {
     pub base: Exact,
     pub uncapped: Exact,
+    /// As those of the period, and `amount` too.
+    pub paid_back: Exact,
     pub amount: Exact,
     /// As those of the period.
     pub caps: BTreeMap<AttributesId, CapUse>,
@@ -191,13 +196,18 @@ impl Lines for Entitlements {
             return;
         }
         of_version.base += line.base;
-        of_version.uncapped += line.uncapped;
         of_version.amount += line.amount;
         if let Some((group, cap)) = &line.cap {
             CapUse::use_further(&mut of_version.caps, *group, cap);
         }
+        if line.cause == Cause::PaidBack {
+            of_version.paid_back += line.amount;
+            entry.paid_back += line.amount;
+        } else {
+            of_version.uncapped += line.uncapped;
+            entry.uncapped += line.uncapped;
+        }
         entry.base += line.base;
-        entry.uncapped += line.uncapped;
         entry.amount += line.amount;
         let Some((group, cap)) = line.cap else { return };
         entry.add_at_cap(Crossing {

@@ -152,7 +152,8 @@ impl<'a> Explanation<'a> {
     ) -> Node {
         let term = version.and_then(|version| Some((version, version.term(id)?)));
         let (name, what) = (unit.to_string(), format!("version {number}"));
-        let parts = self.rates(contract, term.map(|(_, term)| term), (period, unit), lines);
+        let (paid_back, lines): (Vec<&Accrual>, Vec<&Accrual>) = lines.iter().partition(|line| line.is_paid_back);
+        let parts = self.rates(contract, term.map(|(_, term)| term), (period, unit), &lines);
         let amount: Exact = lines.iter().map(|line| line.amount.clone()).sum();
         let mut before = Node::of_parts(Kind::BeforeCap, "before the cap", &name, parts);
         let left = &amount - &before.amount;
@@ -170,6 +171,11 @@ impl<'a> Explanation<'a> {
             cap.cap = CapUse::in_all(caps.values());
             Node::of_parts(Kind::Version, what, &name, vec![before, cap])
         };
+        if !paid_back.is_empty() {
+            let paid_back = paid_back_node(term, &paid_back, &name);
+            node.amount += &paid_back.amount;
+            node.parts.push(paid_back);
+        }
         node.clause = term.map(|(_, term)| term.clause.clone());
         let behind = term.map(|(version, term)| version.assumptions_behind(&contract.head.id, term));
         for assumption in behind.unwrap_or_default() {
@@ -211,4 +217,17 @@ impl<'a> Explanation<'a> {
         }
         limited(parts, self.question.limit)
     }
+}
+
+/// What was recouped or set off of a term, and the terms that did it.
+fn paid_back_node(term: Option<(&Version, &Term)>, lines: &[&Accrual], unit: &str) -> Node {
+    let others: Vec<&Term> = term.into_iter().flat_map(|(version, term)| version.paid_back_with(term)).collect();
+    let names: Vec<&str> = others.iter().map(|other| other.id.as_str()).collect();
+    let amount: Exact = lines.iter().map(|line| line.amount.clone()).sum();
+    let mut node =
+        Node::new(Kind::PaidBack, format!("paid back or set off with {}", names.join(" and ")), amount, unit);
+    if let [other] = *others {
+        node.clause = Some(other.clause.clone());
+    }
+    node
 }

@@ -55,6 +55,8 @@ pub enum Kind {
     Cap,
     /// A base times a rate.
     Rate,
+    /// What was recouped or set off.
+    PaidBack,
     /// What a line is of where that is no base.
     Cause,
     Base,

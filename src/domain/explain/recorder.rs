@@ -28,6 +28,8 @@ pub(super) struct Accrual {
     pub pass: Option<u64>,
     /// Why it comes about, where its amount is not of a base.
     pub cause: &'static str,
+    /// Whether it is what was recouped or set off.
+    pub is_paid_back: bool,
     pub version: u32,
     pub base: Exact,
     pub uncapped: Exact,
@@ -94,6 +96,7 @@ impl Lines for Recorder {
         let accrual = Accrual {
             pass: is_of_pass.then_some(self.pass),
             cause: words(line.cause),
+            is_paid_back: line.cause == Cause::PaidBack,
             version: line.version,
             base: line.base.clone(),
             uncapped: line.uncapped.clone(),
@@ -137,7 +140,7 @@ fn words(cause: Cause<'_>) -> &'static str {
         Cause::TopUp => "what the minimum lacked",
         Cause::Shortfall => "what the minimum lacked, told and not owed",
         Cause::Deferred => "what had waited under the cap",
-        Cause::PaidBack => "paid back by another term",
+        Cause::PaidBack => "paid back or set off",
         Cause::On => "a fixed day or fact",
     }
 }

@@ -375,6 +375,7 @@ fn entitled(
         let period = EntitledPeriod {
             base: it.base.clone(),
             uncapped: it.uncapped.clone(),
+            paid_back: it.paid_back.clone(),
             accrued: it.amount.clone(),
             rounded: round(&found.cumulative) - before,
             cap,

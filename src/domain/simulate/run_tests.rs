@@ -117,7 +117,9 @@ fn a_step_books_and_is_the_same_twice() {
         "{first}"
     );
     assert!(
-        first.contains(r#""periods":{"2026-01":{"base":"100","uncapped":"20","accrued":"20","rounded":"20""#),
+        first.contains(
+            r#""periods":{"2026-01":{"base":"100","uncapped":"20","paid_back":"0","accrued":"20","rounded":"20""#
+        ),
         "{first}"
     );
 }

@@ -225,6 +225,7 @@ const OWED: &[&str] = &[
     "cap after",
     "cap",
     "shortfall",
+    "paid back",
 ];
 
 fn owed(step: &Answered, by: By) -> Vec<Vec<Cell>> {
@@ -249,11 +250,15 @@ fn owed(step: &Answered, by: By) -> Vec<Vec<Cell>> {
                 Some(cap) => row.extend([cap.before, cap.after, cap.limit].map(Cell::Exact)),
                 None => row.extend([Cell::Nothing, Cell::Nothing, Cell::Nothing]),
             }
-            row.push(if sum.shortfall.is_zero() { Cell::Nothing } else { Cell::Exact(sum.shortfall) });
+            row.extend([sum.shortfall, sum.paid_back].map(unless_zero));
             rows.push(row);
         }
     }
     rows
+}
+
+fn unless_zero(amount: Exact) -> Cell {
+    if amount.is_zero() { Cell::Nothing } else { Cell::Exact(amount) }
 }
 
 impl EntitledPeriod {
@@ -261,6 +266,7 @@ impl EntitledPeriod {
     fn add(&mut self, next: &Self) {
         self.base += &next.base;
         self.uncapped += &next.uncapped;
+        self.paid_back += &next.paid_back;
         self.accrued += &next.accrued;
         self.rounded += &next.rounded;
         self.shortfall += &next.shortfall;

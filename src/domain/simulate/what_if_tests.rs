@@ -253,7 +253,7 @@ fn sheets_tell_what_is_owed_and_booked() {
     let report = compared(&files(), &WhatIf::default(), By::Year);
     let sheet = |kind| rows(&report, kind);
     assert_eq!(sheet(SheetKind::Booked), ["main,2026,share,lab,ms,70,USD"]);
-    assert_eq!(sheet(SheetKind::Owed), ["1,main,share,2026,350,70,70,70,USD,,,,"]);
+    assert_eq!(sheet(SheetKind::Owed), ["1,main,share,2026,350,70,70,70,USD,,,,,"]);
     assert_eq!(sheet(SheetKind::Parties), ["lab,2026,0,70,-70,USD", "ms,2026,70,0,70,USD"]);
     assert_eq!(sheet(SheetKind::Steps), ["1,settle main 2026-03 as known at 2026-04-05T00:00:00Z,settled,"]);
     // Those without rows have headings.
