@@ -203,7 +203,7 @@ fn what_does_not_count_is_told_unasked_and_by_the_exit_status() {
     let output = |more: &[&str]| simulate(root.path(), &[&with, more].concat());
     let table = output(&[]);
     let told = String::from_utf8_lossy(&table.stderr).into_owned();
-    assert!(told.contains("3 entries do not count; see uncounted"), "{told}");
+    assert!(told.contains("3 entries do not count, or the service refuses them; see uncounted"), "{told}");
     let text = printed(&table, 4);
     for expect in ["20.00", "uncounted", "more.jsonl:1", "no deployment \"onw\" is registered; there is own"] {
         assert!(text.contains(expect), "{expect} in\n{text}");

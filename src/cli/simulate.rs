@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = "\
 Needs no database and no broker. scenarios/README.md says what a scenario is made of, what its steps ask, and how \
 paths are written. With a what-if, every case stands beside the one that it differs from. Usage and records that do \
-not count are told under \"uncounted\", where they stand and why: unknown names, conflicts, what is rejected or waits. \
+not count are told under \"uncounted\", where they stand and why: unknown names, conflicts, what is rejected or waits; \
+and records that count here, and the service refuses. \
 Exit status 4 where there are any or a step waits for something, such as a price or figure, and 3 where a step is \
 forbidden or a scenario refused.
 
@@ -193,10 +194,11 @@ fn ended(outcomes: &[Outcome]) -> Result<(), Stop> {
     }
 }
 
-/// Says that some entries do not count, if any.
+/// Says that some entries do not count, or count here alone, if any.
 pub fn left_out(entries: usize) -> Option<String> {
-    let are = if entries == 1 { "entry does" } else { "entries do" };
-    (entries > 0).then(|| format!("{} {are} not count; see uncounted", output::thousands(entries)))
+    let (are, them) = if entries == 1 { ("entry does", "it") } else { ("entries do", "them") };
+    let entries = (entries > 0).then(|| output::thousands(entries))?;
+    Some(format!("{entries} {are} not count, or the service refuses {them}; see uncounted"))
 }
 
 fn paths(files: &[PathBuf], kind: PathKind) -> Result<Vec<Named<Paths>>, Stop> {

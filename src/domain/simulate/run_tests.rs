@@ -215,8 +215,12 @@ fn what_does_not_count_is_told_with_its_place_and_reason() {
         r#"{"kind":"figure","source":"s","id":"f1","contract":"mian","name":"Cost","by":"lab","from":"2026-01-01","through":"2026-01-31","value":"1 USD","recorded_at":"2026-01-31T00:00:00Z"}"#,
         r#"{"kind":"void","source":"s","id":"v1","voids":"e8","recorded_at":"2026-02-01T00:00:00Z"}"#,
         r#"{"kind":"fact","source":"s","id":"a1","contract":"main","name":"relase","by":"lab","at":"2026-02-02T00:00:00Z","evidence":"mail"}"#,
+        r#"{"kind":"figure","source":"s","id":"f2","contract":"main","name":"Cost","by":"lab","from":"2026-01-01","through":"2026-01-31","value":"1 USD","recorded_at":"2026-02-03T00:00:00Z"}"#,
+        r#"{"kind":"figure","source":"s","id":"f3","contract":"main","name":"Cost","by":"lab","from":"2026-01-31","through":"2026-02-01","value":"1 USD","recorded_at":"2026-02-04T00:00:00Z"}"#,
+        r#"{"kind":"figure","source":"s","id":"f4","contract":"main","name":"Cost","by":"ms","from":"2026-03-01","through":"2026-03-31","value":"1 EUR","recorded_at":"2026-02-05T00:00:00Z"}"#,
     ];
-    let refund = "\n[base.Net]\nselect = { charges = { seller = \"lab\" } }\nless = [{ deductions = [\"refund\"], at = \"item\" }]";
+    let refund = "\n[base.Net]\nselect = { charges = { seller = \"lab\" } }\nless = [{ deductions = [\"refund\"], at = \"item\" }]\n\n\
+        [figure.Cost]\nunit = \"USD\"\nkind = \"flow\"\nby = \"lab\"\nmissing = \"zero\"";
     let mut files = files("", refund, SETTLE);
     files.push(SourceFile { path: "z.jsonl".to_owned(), text: format!("\n{}\n", lines.join("\n")) });
     let answers = run(&Scenario::read(&files).expect("a scenario")).expect("answers");
@@ -240,6 +244,8 @@ fn what_does_not_count_is_told_with_its_place_and_reason() {
             "z.jsonl:8 figure f1 unawaited: no contract \"mian\" is loaded; there is main",
             "z.jsonl:9 void v1 waits: for e8 of s, which is not known",
             "z.jsonl:10 fact a1 unawaited: contract main declares no fact \"relase\"",
+            "z.jsonl:12 figure f3 refused: it counts here, but the service refuses it: figure \"Cost\" is reported for some of these days already: record f2 of s",
+            "z.jsonl:13 figure f4 refused: it counts here, but the service refuses it: figure \"Cost\" is reported by lab, not by ms",
         ]
     );
     // Without any of them the amounts are the same: 20 % of 100.

@@ -1,11 +1,11 @@
-//! What of a scenario counts in no amount: conflicts, what is rejected or waits, unknown names, records that no agreement waits for.
+//! What of a scenario counts in no amount, such as conflicts, what waits and unknown names; and records that the service would refuse.
 
 use super::Scenario;
 use super::known::recorded_by;
 use super::read::FileLine;
 use crate::domain::contract::Contract;
 use crate::domain::contract::records::{RecordProblem, check_record};
-use crate::domain::ids::{DeploymentId, EventId, ProductId};
+use crate::domain::ids::{ContractId, DefinedTerm, DeploymentId, EventId, ProductId};
 use crate::domain::names::names;
 use crate::domain::names::{nearest, there_is};
 use crate::domain::period::Instant;
@@ -17,7 +17,7 @@ use crate::domain::usage::UsageContent;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// An entry that counts in no amount.
+/// An entry that counts in no amount, or would be refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Uncounted {
     /// Usage, a correction, a void, or the kind of a record.
@@ -43,6 +43,8 @@ names! {
         Unresolved = "unresolved",
         /// No agreement asks for it.
         Unawaited = "unawaited",
+        /// It counts here; the service does not take it.
+        Refused = "refused",
     }
 }
 
@@ -89,9 +91,20 @@ pub fn uncounted(scenario: &Scenario, contracts: &[Contract], register: &Registe
             add(&event.id, UncountedOutcome::Unresolved, why);
         }
     }
+    let mut figures: BTreeMap<(&ContractId, &DefinedTerm), Vec<Record>> = BTreeMap::new();
     for record in &records {
-        if let Some(problem) = unawaited(record, contracts, register) {
-            add(&record.id, UncountedOutcome::Unawaited, problem.to_string());
+        let mut others = match &record.content {
+            RecordContent::Figure(figure) => Some(figures.entry((&figure.contract, &figure.name)).or_default()),
+            _ => None,
+        };
+        let before = others.as_ref().map(|it| it.as_slice()).unwrap_or_default();
+        if let Err(problem) = check_record(record, contracts, register, before)
+            && let Some((outcome, why)) = refused(record, &problem)
+        {
+            add(&record.id, outcome, why);
+        }
+        if let Some(others) = &mut others {
+            others.push(record.clone());
         }
     }
     let usage = usage.iter().map(|it| (&it.id, &it.content)).collect();
@@ -142,9 +155,8 @@ fn unknown<N: ToString>(kind: &str, name: &str, known: impl Iterator<Item = N>) 
     format!("no {kind} \"{name}\" is registered{}", there_is(&nearest(name, &known)))
 }
 
-/// Why no agreement asks for a record, if none does. One that comes from another party, say, counts all the same.
-fn unawaited(record: &Record, contracts: &[Contract], register: &Register) -> Option<RecordProblem> {
-    let problem = check_record(record, contracts, register, &[]).err()?;
+/// What becomes of a record that the service refuses: one from another party, say, counts here all the same.
+fn refused(record: &Record, problem: &RecordProblem) -> Option<(UncountedOutcome, String)> {
     let is_fact = matches!(record.content, RecordContent::Fact(_));
     let never_counts = match problem {
         RecordProblem::UnknownContract { .. }
@@ -152,6 +164,12 @@ fn unawaited(record: &Record, contracts: &[Contract], register: &Register) -> Op
         | RecordProblem::OtherKind { .. }
         | RecordProblem::UnknownCategory { .. }
         | RecordProblem::UnknownRight { .. } => true,
+        // A deduction waits for its place.
+        RecordProblem::UnknownDeployment { .. } | RecordProblem::UnknownProduct { .. }
+            if matches!(record.content, RecordContent::Deduction(_)) =>
+        {
+            return None;
+        }
         // A fact about what there is not holds of nothing.
         RecordProblem::UnknownName { .. }
         | RecordProblem::UnknownDeployment { .. }
@@ -166,5 +184,8 @@ fn unawaited(record: &Record, contracts: &[Contract], register: &Register) -> Op
         | RecordProblem::OtherSubject { .. }
         | RecordProblem::NoSubject { .. } => false,
     };
-    never_counts.then_some(problem)
+    Some(match never_counts {
+        true => (UncountedOutcome::Unawaited, problem.to_string()),
+        false => (UncountedOutcome::Refused, format!("it counts here, but the service refuses it: {problem}")),
+    })
 }
