@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{StatusCode, header};
-use serde::Deserialize as _;
+use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _};
 
 #[derive(FromRequestParts)]
@@ -32,21 +32,14 @@ impl<T: DeserializeOwned> FromRequest<HttpState> for Json<T> {
     }
 }
 
-/// Reads an instant that is asked for, or a date for its first instant in UTC, as the command line does.
-///
-/// # Errors
-/// A text that is neither.
-pub fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Instant, D::Error> {
-    instant_or_date(&String::deserialize(deserializer)?).map_err(D::Error::custom)
-}
+/// An instant that is asked for, or a date for its first instant in UTC, as the command line reads them.
+#[derive(Clone, Copy, Debug)]
+pub struct InstantOrDate(pub Instant);
 
-/// As [`instant`], where one may be left out.
-///
-/// # Errors
-/// A text that is neither.
-pub fn perhaps_instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Instant>, D::Error> {
-    let text = <Option<String>>::deserialize(deserializer)?;
-    text.map(|text| instant_or_date(&text)).transpose().map_err(D::Error::custom)
+impl<'de> Deserialize<'de> for InstantOrDate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        instant_or_date(&String::deserialize(deserializer)?).map(Self).map_err(D::Error::custom)
+    }
 }
 
 /// A body as it came.

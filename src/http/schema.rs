@@ -1,10 +1,12 @@
-//! How the domain's own kinds of values are described: as text, and what amounts are in as two fields.
+//! How values of our own kinds are described: most as text, instants and dates by their formats, bytes, and what amounts
+//! are in as two fields.
 
 use crate::domain::calendar::Period;
 use crate::domain::money::{Currency, Exact, Unit};
+use crate::http::input::InstantOrDate;
 use std::borrow::Cow;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 macro_rules! texts {
@@ -50,4 +52,38 @@ impl ToSchema for Unit {
     fn name() -> Cow<'static, str> {
         Cow::Borrowed("Unit")
     }
+}
+
+impl PartialSchema for InstantOrDate {
+    fn schema() -> RefOr<Schema> {
+        let either = [KnownFormat::DateTime, KnownFormat::Date].map(text_in).into_iter();
+        let one_of = either.fold(OneOfBuilder::new(), OneOfBuilder::item);
+        let description = "An instant with its zone, or a date for its first instant in UTC.";
+        RefOr::T(Schema::OneOf(one_of.description(Some(description)).build()))
+    }
+}
+
+impl ToSchema for InstantOrDate {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("InstantOrDate")
+    }
+}
+
+/// A body that is no text, such as a PDF.
+pub struct Binary;
+
+impl PartialSchema for Binary {
+    fn schema() -> RefOr<Schema> {
+        RefOr::T(Schema::Object(text_in(KnownFormat::Binary).build()))
+    }
+}
+
+impl ToSchema for Binary {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Binary")
+    }
+}
+
+fn text_in(format: KnownFormat) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(format)))
 }

@@ -417,6 +417,26 @@ fn each_operation_has_a_name_of_its_own() {
 }
 
 #[test]
+fn each_operation_tells_by_code_what_it_answers_and_in_which_format() {
+    let description = serde_json::to_value(apportion::http::description()).expect("JSON");
+    for (path, methods) in description["paths"].as_object().expect("paths") {
+        for operation in methods.as_object().expect("methods").values() {
+            let responses = operation["responses"].as_object().expect("responses");
+            assert!(["400", "401", "403", "503"].iter().all(|code| responses.contains_key(*code)), "{path}");
+            let formats: &[&str] = match path.as_str() {
+                "/v1/traces" => &["application/json", "application/x-protobuf"],
+                _ => &["application/problem+json"],
+            };
+            for (code, response) in responses.iter().filter(|(code, _)| !code.starts_with('2')) {
+                assert!(code.parse::<u16>().is_ok(), "{path}: {code}");
+                let content = response["content"].as_object().expect("content");
+                assert_eq!(content.keys().collect::<Vec<_>>(), formats, "{path}: {code}");
+            }
+        }
+    }
+}
+
+#[test]
 fn whatever_the_description_refers_to_it_describes() {
     let description = serde_json::to_value(apportion::http::description()).expect("JSON");
     let mut left = vec![&description];

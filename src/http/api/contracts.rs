@@ -2,10 +2,9 @@
 
 use crate::domain::burn_down::BurnDown;
 use crate::domain::ids::{ContractId, PartyId};
-use crate::domain::period::Instant;
 use crate::http::HttpState;
 use crate::http::auth::{InsideReader, Reader};
-use crate::http::input::{Path, Query, parse, perhaps_instant};
+use crate::http::input::{InstantOrDate, Path, Query, parse};
 use crate::http::listing::{Page, Wanted};
 use crate::http::problem::{Problem, Problems, RunProblems};
 use crate::jobs::entitlement::{Entitlement, entitlement};
@@ -156,9 +155,7 @@ pub struct EntitlementParams {
     through: String,
     /// An instant, or a date for its first one in UTC: what was recorded later is not seen; without it, everything
     /// recorded by now.
-    #[param(value_type = Option<String>)]
-    #[serde(default, deserialize_with = "perhaps_instant")]
-    known_at: Option<Instant>,
+    known_at: Option<InstantOrDate>,
 }
 
 /// What the terms yield
@@ -176,6 +173,6 @@ pub async fn entitled(
     Path(contract): Path<String>,
     Query(EntitlementParams { through, known_at }): Query<EntitlementParams>,
 ) -> Result<Json<Entitlement>, Problem> {
-    let through = parse("through", &through)?;
+    let (through, known_at) = (parse("through", &through)?, known_at.map(|it| it.0));
     Ok(Json(entitlement(&state.reads, &ContractId::new(contract), through, known_at).await?))
 }

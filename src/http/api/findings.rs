@@ -9,7 +9,7 @@ use crate::domain::period::Instant;
 use crate::http::HttpState;
 use crate::http::auth::{Approver, InsideReader};
 use crate::http::idempotency::Write;
-use crate::http::input::{Json, Path, Query, instant, parse, perhaps_instant};
+use crate::http::input::{InstantOrDate, Json, Path, Query, parse};
 use crate::http::listing::{Page, PageParams, Wanted};
 use crate::http::problem::{ConflictProblem, Problem, Problems, WriteProblems};
 use crate::jobs::findings::{self, DecideRequest, FindingDetails, FindingFilter};
@@ -31,9 +31,7 @@ pub struct Filter {
     /// Of the usage of a month 2026-05, a quarter 2026-Q2 or a year 2026; of the last 12 months where it is left out.
     period: Option<String>,
     /// As known at this instant, or at the first one of a date in UTC; now where it is left out.
-    #[param(value_type = Option<String>)]
-    #[serde(default, deserialize_with = "perhaps_instant")]
-    known_at: Option<Instant>,
+    known_at: Option<InstantOrDate>,
 }
 
 impl Filter {
@@ -59,7 +57,7 @@ impl Asked {
     async fn new(state: &HttpState, filter: &Filter, page: &PageParams) -> Result<Self, Problem> {
         let limit = page.limit()?;
         let (known_at, after) = page.cursor::<(Instant, String)>()?.unzip();
-        let known_at = findings::known_by(&state.reads, known_at.or(filter.known_at)).await?;
+        let known_at = findings::known_by(&state.reads, known_at.or(filter.known_at.map(|it| it.0))).await?;
         Ok(Self { known_at, after, limit })
     }
 
@@ -130,9 +128,7 @@ pub async fn list(
 #[into_params(parameter_in = Query)]
 pub struct Since {
     /// What was open at this instant, or at the first one of a date in UTC.
-    #[param(value_type = String)]
-    #[serde(deserialize_with = "instant")]
-    since: Instant,
+    since: InstantOrDate,
 }
 
 /// A group of findings that was open and is no more, though nobody decided: it no longer breaks the right.
@@ -169,7 +165,7 @@ impl From<Ended> for EndedRow {
 pub async fn ended(
     _reader: InsideReader,
     State(state): State<HttpState>,
-    Query(Since { since }): Query<Since>,
+    Query(Since { since: InstantOrDate(since) }): Query<Since>,
     Query(filter): Query<Filter>,
     Query(page): Query<PageParams>,
     wanted: Wanted,
@@ -226,9 +222,7 @@ pub async fn decisions(
 #[into_params(parameter_in = Query)]
 pub struct KnownAt {
     /// As known at this instant, or at the first one of a date in UTC; now where it is left out.
-    #[param(value_type = Option<String>)]
-    #[serde(default, deserialize_with = "perhaps_instant")]
-    known_at: Option<Instant>,
+    known_at: Option<InstantOrDate>,
 }
 
 /// Read a finding
@@ -243,7 +237,7 @@ pub async fn show(
     Path(finding): Path<String>,
     Query(KnownAt { known_at }): Query<KnownAt>,
 ) -> Result<axum::Json<FindingDetails>, Problem> {
-    Ok(axum::Json(findings::show(&state.reads, &finding, known_at).await?))
+    Ok(axum::Json(findings::show(&state.reads, &finding, known_at.map(|it| it.0)).await?))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -253,9 +247,7 @@ pub struct NewDecision {
     #[schema(min_length = 1, max_length = 2000, pattern = "[^ ]")]
     reason: String,
     /// Covers what was known then, such as when it was looked at; now where it is left out.
-    #[schema(value_type = Option<String>)]
-    #[serde(default, deserialize_with = "perhaps_instant")]
-    known_at: Option<Instant>,
+    known_at: Option<InstantOrDate>,
 }
 
 /// Decide on a finding
@@ -276,7 +268,7 @@ pub async fn decide(
     Json(decision): Json<NewDecision>,
 ) -> Result<Response, Problem> {
     let reason = super::stated(&decision.reason)?;
-    let (verdict, known_at) = (decision.verdict, decision.known_at);
+    let (verdict, known_at) = (decision.verdict, decision.known_at.map(|it| it.0));
     let cutoff = findings::known_by(&state.writes, known_at).await?;
     let request = DecideRequest { finding, verdict, by: caller.holder, reason, known_at };
     let mut writing = write.begin().await?;

@@ -9,6 +9,7 @@ use crate::http::idempotency::Write;
 use crate::http::input::{Path, Query, parse};
 use crate::http::listing::{CSV, JSON, Page, PageParams, Wanted, choose};
 use crate::http::problem::{Problem, Problems, TypesetProblem, WriteProblems};
+use crate::http::schema::Binary;
 use crate::jobs::invoices::{Drawn, InvoiceError, draw as draw_invoices};
 use crate::render;
 use crate::store::invoices::{InvoiceFilter, InvoiceHead, load_contents, load_invoices};
@@ -79,7 +80,7 @@ enum Form {
     params(("number" = String, Path, description = "Such as OPENAI-000001")),
     responses(
         (status = 200, description = "The document", content(
-            (Invoice = "application/json"), (String = "text/csv"), (String = "application/pdf"))),
+            (Invoice = "application/json"), (String = "text/csv"), (Binary = "application/pdf"))),
         Problems, TypesetProblem,
     ),
 )]

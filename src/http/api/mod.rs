@@ -42,7 +42,7 @@ use utoipa_axum::routes;
     ),
     servers((url = "/")),
     // What an answer that is described by hand refers to is not gathered from it.
-    components(schemas(statements::StatementDetail)),
+    components(schemas(statements::StatementDetail, traces::OtlpStatus)),
     modifiers(&Keys),
     tags(
         (name = "usage", description = "What was used, and what became of what was reported"),

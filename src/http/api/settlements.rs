@@ -7,7 +7,7 @@ use crate::domain::period::Instant;
 use crate::http::HttpState;
 use crate::http::auth::Settler;
 use crate::http::idempotency::Write;
-use crate::http::input::{Json, Path, parse, perhaps_instant};
+use crate::http::input::{InstantOrDate, Json, Path, parse};
 use crate::http::problem::{Problem, Problems, WriteProblems};
 use crate::jobs::settle::{SettleReport, SettleRequest, settle_known};
 use crate::store::access::Signature;
@@ -25,9 +25,7 @@ pub struct NewSettlement {
     period: String,
     /// An instant, or a date for its first one in UTC. Nothing recorded later is seen; without it, everything recorded by
     /// now. One within the period tells what it comes to so far: such statements cannot be issued.
-    #[schema(value_type = Option<String>)]
-    #[serde(default, deserialize_with = "perhaps_instant")]
-    cutoff: Option<Instant>,
+    cutoff: Option<InstantOrDate>,
 }
 
 /// What a settlement did.
@@ -109,7 +107,7 @@ pub async fn settle(
     let request = SettleRequest {
         contract: ContractId::new(contract),
         period: parse("period", &wanted.period)?,
-        cutoff: wanted.cutoff,
+        cutoff: wanted.cutoff.map(|it| it.0),
         by: Signature::from(&caller),
         keep_approvals: false,
     };

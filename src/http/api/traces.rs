@@ -5,7 +5,8 @@ use crate::http::HttpState;
 use crate::http::auth::Ingester;
 use crate::http::idempotency::{MAX_BODY_BYTES, Write};
 use crate::http::input::Body;
-use crate::http::problem::{CONTENT_TYPE as PROBLEM, Problem};
+use crate::http::problem::{BusyProblem, CONTENT_TYPE as PROBLEM, Problem, Problems, WriteProblems};
+use crate::http::schema::Binary;
 use crate::ingest::writer::Written;
 use crate::sources::{Format, Reader, SHAPE_CONTENT_TYPE};
 use axum::body::to_bytes;
@@ -16,8 +17,10 @@ use axum::response::{IntoResponse, Response};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::Read;
-use utoipa::ToSchema;
+use utoipa::openapi::{Content, Ref, RefOr, response};
+use utoipa::{IntoResponses, ToSchema};
 
 const PATH: &str = "/v1/traces";
 const JSON: &str = "application/json";
@@ -48,6 +51,31 @@ pub struct OtlpStatus {
     message: String,
 }
 
+/// What may be answered instead: what other routes answer that take in usage, as [`tell_by_status`] tells it.
+struct StatusProblems;
+
+impl IntoResponses for StatusProblems {
+    fn responses() -> BTreeMap<String, RefOr<response::Response>> {
+        let mut problems = Problems::responses();
+        problems.extend(WriteProblems::responses());
+        problems.extend(BusyProblem::responses());
+        // Nothing is looked for, nor is there a choice of answers; and who is late is told so by another code.
+        for never in ["404", "406", "408"] {
+            problems.remove(never);
+        }
+        let told = |media_type: &str, schema| (media_type.to_owned(), RefOr::T(Content::new(Some(schema))));
+        for (code, problem) in &mut problems {
+            let RefOr::T(problem) = problem else { continue };
+            if code == "503" {
+                problem.description.push_str("; the body did not come in time");
+            }
+            let (status, bytes) = (Ref::from_schema_name(OtlpStatus::name()), Ref::from_schema_name(Binary::name()));
+            problem.content = [told(JSON, status), told(PROTOBUF, bytes)].into_iter().collect();
+        }
+        problems
+    }
+}
+
 /// What is told of a problem.
 #[derive(Deserialize)]
 struct Told {
@@ -64,18 +92,11 @@ struct Told {
 #[utoipa::path(
     post, path = "/v1/traces", tag = "usage", security(("key" = ["ingest"])), params(super::WriteHeaders),
     request_body(description = "An ExportTraceServiceRequest", content(
-        (Object = "application/json"), (Vec<u8> = "application/x-protobuf"))),
+        (Object = "application/json"), (Binary = "application/x-protobuf"))),
     responses(
         (status = 200, description = "Taken in, but for what `partialSuccess` names", content(
-            (TracesTaken = "application/json"), (Vec<u8> = "application/x-protobuf"))),
-        (status = "4XX", description = "Refused, and would be again", content(
-            (OtlpStatus = "application/json"), (Vec<u8> = "application/x-protobuf"))),
-        (status = 429, description = "More usage comes in than can be written now", content(
-            (OtlpStatus = "application/json"), (Vec<u8> = "application/x-protobuf")),
-            headers(("Retry-After" = u16, description = "After how many seconds to send the request again"))),
-        (status = 503, description = "The body did not come in time, the database cannot be asked now, or the service ends", content(
-            (OtlpStatus = "application/json"), (Vec<u8> = "application/x-protobuf")),
-            headers(("Retry-After" = u16, description = "After how many seconds to send the request again")))),
+            (TracesTaken = "application/json"), (Binary = "application/x-protobuf"))),
+        StatusProblems),
 )]
 pub async fn send_spans(
     Ingester(caller): Ingester,

@@ -4,7 +4,7 @@ use crate::domain::outcome::Outcome;
 use crate::domain::period::{Instant, Span, start_of_hour};
 use crate::http::HttpState;
 use crate::http::auth::{InsideReader, Reader};
-use crate::http::input::{Query, instant};
+use crate::http::input::{InstantOrDate, Query};
 use crate::http::listing::{Page, PageParams, Wanted};
 use crate::http::problem::{Problem, Problems};
 use crate::sources::cloudevents;
@@ -21,13 +21,11 @@ use utoipa::{IntoParams, ToSchema};
 #[into_params(parameter_in = Query)]
 pub struct SpanParams {
     /// The first instant, a whole hour, or a date for its first instant in UTC.
-    #[param(value_type = String, example = "2026-05-01T00:00:00Z")]
-    #[serde(deserialize_with = "instant")]
-    from: Instant,
+    #[param(example = "2026-05-01T00:00:00Z")]
+    from: InstantOrDate,
     /// The end, exclusive, a whole hour or a date as well.
-    #[param(value_type = String, example = "2026-06-01T00:00:00Z")]
-    #[serde(deserialize_with = "instant")]
-    to: Instant,
+    #[param(example = "2026-06-01")]
+    to: InstantOrDate,
 }
 
 impl SpanParams {
@@ -36,7 +34,7 @@ impl SpanParams {
     /// # Errors
     /// It is empty, or does not begin and end at whole hours: usage is summed by the hour.
     pub fn span(&self) -> Result<Span, Problem> {
-        let (start, end) = (self.from, self.to);
+        let (InstantOrDate(start), InstantOrDate(end)) = (self.from, self.to);
         if end <= start {
             return Err(Problem::bad_request("to: it has to come after from"));
         }
