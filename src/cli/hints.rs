@@ -85,7 +85,7 @@ fn invoice(error: &InvoiceError) -> Option<String> {
 fn finding(error: &FindingError) -> Option<String> {
     match error {
         FindingError::Unknown { .. } => Some("`apportion finding list` shows those there are".to_owned()),
-        FindingError::Contract(error) => settlement(error),
+        FindingError::Contract(SettleError::Settlement(error)) => settlement(error),
         _ => None,
     }
 }
@@ -123,7 +123,7 @@ mod tests {
                 FindingError::Unknown { id: "a".to_owned(), known_at: chrono::Utc::now() }.into(),
                 "`apportion finding list`",
             ),
-            (FindingError::Contract(unknown).into(), "`apportion contracts apply FOLDER`"),
+            (FindingError::Contract(unknown.into()).into(), "`apportion contracts apply FOLDER`"),
         ];
         for (error, expected) in errors {
             assert!(!error.to_string().contains("`apportion"), "{error}");

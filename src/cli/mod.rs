@@ -381,8 +381,8 @@ fn finding_status(error: &FindingError) -> u8 {
         FindingError::NotKnownYet { .. }
         | FindingError::Unknown { .. }
         | FindingError::Decided { .. }
-        | FindingError::Ended { .. }
-        | FindingError::Contract(_) => 3,
+        | FindingError::Ended { .. } => 3,
+        FindingError::Contract(error) => settle_status(error),
         FindingError::Contracts(error) => contracts_status(error),
         FindingError::Store(_) => 1,
     }

@@ -306,9 +306,10 @@ impl From<FindingError> for Problem {
         let detail = error.to_string();
         match error {
             FindingError::NotKnownYet { .. } => Self::conflict("not-known-yet", "The instant lies ahead", detail),
-            FindingError::Unknown { .. } | FindingError::Contract(_) => Self::not_found(detail),
+            FindingError::Unknown { .. } => Self::not_found(detail),
             FindingError::Decided { .. } => Self::conflict("decided", "All of it is decided on", detail),
             FindingError::Ended { .. } => Self::conflict("ended", "It breaks the right no more", detail),
+            FindingError::Contract(error) => error.into(),
             FindingError::Contracts(error) => error.into(),
             FindingError::Store(error) => error.into(),
         }
@@ -389,7 +390,7 @@ pub enum TypesetProblem {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes answers; they are made of problems")]
 pub enum ConflictProblem {
-    #[response(status = 409, description = "The instant lies ahead", content_type = CONTENT_TYPE)]
+    #[response(status = 409, description = "The instant lies ahead, or before the contract was loaded", content_type = CONTENT_TYPE)]
     Conflict(#[to_schema] Problem),
 }
 

@@ -1,6 +1,7 @@
 //! Looks at what findings of a contract are open, and writes down what differs from the last look.
 
 use super::findings::{FindingError, load_open_of, snapshot};
+use super::settle::SettleError;
 use crate::domain::finding_watch::{FindingNews, to_look_at};
 use crate::domain::ids::ContractId;
 use crate::domain::period::Span;
@@ -19,7 +20,7 @@ pub async fn watch(pool: &PgPool, contract: &ContractId) -> Result<Option<Findin
     let known_at = recording::watermark(pool).await?;
     let mut conn = pool.acquire().await?;
     let now = snapshot(&mut conn, known_at).await?;
-    let contract = find_contract(&now.known.contracts, contract)?;
+    let contract = find_contract(&now.known.contracts, contract).map_err(SettleError::from)?;
     let (id, zone) = (&contract.head.id, contract.head.zone);
     let Seen { known_at: seen_at, open: seen } = load_seen(&mut conn, id).await?;
     match seen_at {

@@ -2,13 +2,14 @@
 
 use super::contracts::{ContractsError, Known, load};
 use super::held::facts;
+use super::settle::SettleError;
+use super::settlement_input::find_known;
 use crate::domain::calendar::Period;
 use crate::domain::contract::Contract;
 use crate::domain::findings::{Breach, Days, Ended, Finding, Rated, Verdict, breaches, find_group, findings};
 use crate::domain::ids::{ContractId, EventId};
 use crate::domain::period::{Instant, Span, end_of_day_exclusive, start_of_day};
 use crate::domain::record::{Fact, Record, RecordContent, Subject};
-use crate::domain::settlement::{SettlementError, find_contract};
 use crate::store::StoreError;
 use crate::store::finding_decisions::{Decision, DecisionFilter, NewDecision, load_decisions};
 use crate::store::findings::{BreachQuery, EventAt};
@@ -96,7 +97,7 @@ pub enum FindingError {
     #[error("every event of finding {id} is decided on, as known at {known_at}: {by} said {verdict}")]
     Decided { id: String, known_at: Instant, by: String, verdict: Verdict },
     #[error(transparent)]
-    Contract(#[from] SettlementError),
+    Contract(#[from] SettleError),
     #[error(transparent)]
     Contracts(#[from] ContractsError),
     #[error(transparent)]
@@ -306,9 +307,9 @@ async fn snapshot_of(
     filter: &FindingFilter,
     known_at: Instant,
 ) -> Result<Snapshot, FindingError> {
-    let now = snapshot(conn, known_at).await?;
+    let now = snapshot(&mut *conn, known_at).await?;
     if let Some(contract) = &filter.contract {
-        find_contract(&now.known.contracts, contract)?;
+        find_known(conn, &now.known.contracts, contract, known_at).await?;
     }
     Ok(now)
 }

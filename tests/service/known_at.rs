@@ -4,6 +4,7 @@ use crate::books::*;
 use crate::support::{TestDatabase, correction, void};
 use apportion::domain::period::Instant;
 use apportion::jobs::entitlement::entitlement;
+use apportion::jobs::findings::{FindingError, FindingFilter, list};
 use apportion::jobs::settle::SettleError;
 use apportion::jobs::statements::{approve, issue};
 use std::path::Path;
@@ -176,5 +177,17 @@ async fn a_contract_that_was_loaded_later_is_told_from_one_that_never_was() {
         Err(SettleError::NotLoadedYet { .. }) => {}
         other => panic!("{other:?}"),
     }
+    let findings = async |contract: &str| {
+        let filter = FindingFilter { contract: Some(contract.into()), ..FindingFilter::default() };
+        list(&database.pool, &filter, Some(before), None).await.map(|found| found.findings.len())
+    };
+    match findings(CONTRACT).await {
+        Err(FindingError::Contract(SettleError::NotLoadedYet { known_at, first, .. })) => {
+            assert_eq!((known_at, first), (before, stored));
+        }
+        other => panic!("{other:?}"),
+    }
+    let unknown = findings("no-such").await.expect_err("refused").to_string();
+    assert!(unknown.contains("no contract \"no-such\" is loaded"), "{unknown}");
     database.drop_it().await;
 }
