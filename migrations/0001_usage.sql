@@ -245,6 +245,31 @@ create table usage_rejection_retry (
   taken_at timestamptz not null
 );
 
+-- a rejected record: however often it was read where it stands, it is one, told as it was rejected last.
+create view rejected_record as
+  select r.rejection_id, b.recorded_at, r.position, r.reason, r.detail, same.times,
+    case when same.is_retried then 'retried'
+      -- since it was first rejected: what stood before is not what it would have been. within a batch nothing tells of
+      -- an event whether it came before: it stands. a correction or void that waited was rejected at the place where it
+      -- had come, once what it names did not fit: that is no other
+      when exists (select from usage_event e where e.event_key = r.event_key and e.batch_id >= same.first_batch)
+        or exists (select from usage_amendment a where a.amendment_key = r.event_key
+          and (a.batch_id > same.first_batch or a.batch_id = same.first_batch and a.position <> r.position))
+        then 'came_in'
+      else 'open' end as state
+  from usage_rejection r join usage_batch b using (batch_id)
+  cross join lateral (
+    select count(*) as times, max(o.rejection_id) as last_id, min(o.batch_id) as first_batch,
+      bool_or(exists (select from usage_rejection_retry t where t.rejection_id = o.rejection_id)) as is_retried
+    from usage_rejection o
+    where (o.position, o.reason, o.detail, o.format, o.source)
+        = (r.position, r.reason, r.detail, r.format, r.source)
+      -- a place may hold one record today and another tomorrow: of one whose payload has expired its id tells
+      and o.event_key is not distinct from r.event_key
+      and (o.payload = r.payload or o.payload is null or r.payload is null)
+  ) same
+  where same.last_id = r.rejection_id;
+
 -- sums of meters per hour and dimensions, as deltas: each batch adds one row per key that it touches, stamped
 -- with its batch, so that the sum of the deltas recorded at or before k is the rollup as known at k.
 -- a correction adds the difference. the context band (over, up_to] tells which long-context price applies.

@@ -136,6 +136,11 @@ create view reporting.rejection as
 comment on view reporting.rejection is
   'rejected messages, where they stand and why, without what they held; taken_at where a retry took them in since';
 
+create view reporting.rejected_record as
+  select rejection_id, recorded_at, position, times, state, reason, detail from rejected_record;
+comment on view reporting.rejected_record is
+  'rejected records, once each however often they were read: as last rejected, how often, and what became of them since';
+
 create view reporting.conflict as
   select b.recorded_at, c.position, c.source, c.event_id
   from usage_conflict c join usage_batch b using (batch_id);

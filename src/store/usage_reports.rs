@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use super::usage::{Identity, Wanted, look_up};
+use crate::domain::names::names;
 use crate::domain::outcome::Counts;
 use crate::domain::period::{Instant, Span};
 use crate::domain::usage::UsageMessage;
@@ -32,16 +33,16 @@ pub struct RejectionLine {
     pub detail: String,
 }
 
-/// What became of a rejected record since.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RejectionState {
-    /// It counts nowhere, as far as is known: of an event of ours its source and id tell that, of others nothing does.
-    Open,
-    /// A retry took it in.
-    Retried,
-    /// An event stands under its source and id, or a correction or void that came after it.
-    CameIn,
+names! {
+    /// What became of a rejected record since.
+    RejectionState as "state of a rejection" {
+        /// It counts nowhere, as far as is known: of an event of ours its source and id tell that, of others nothing does.
+        Open = "open",
+        /// A retry took it in.
+        Retried = "retried",
+        /// An event stands under its source and id, or a correction or void that came after it.
+        CameIn = "came_in",
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,45 +182,22 @@ pub async fn rejections(
     limit: i64,
 ) -> Result<Vec<RejectionLine>, StoreError> {
     let rows = sqlx::query!(
-        r#"select r.rejection_id, b.recorded_at, r.position, r.reason, r.detail, same.times as "times!",
-          same.is_retried as "is_retried!",
-          -- since it was first rejected: what stood before is not what it would have been. a correction or void that
-          -- waited was rejected after it had come, as what it names did not fit
-          exists (select from usage_event e where e.event_key = r.event_key and e.batch_id >= same.first_batch)
-          or exists (select from usage_amendment a
-              where a.amendment_key = r.event_key and a.batch_id > same.first_batch) as "came_in!"
-        from usage_rejection r join usage_batch b using (batch_id)
-        cross join lateral (
-          select count(*) as times, max(o.rejection_id) as last_id, min(o.batch_id) as first_batch,
-            bool_or(exists (select from usage_rejection_retry t where t.rejection_id = o.rejection_id)) as is_retried
-          from usage_rejection o
-          where (o.position, o.reason, o.detail, o.format, o.source)
-              = (r.position, r.reason, r.detail, r.format, r.source)
-            -- a place may hold one record today and another tomorrow: of one whose payload has expired its id tells
-            and o.event_key is not distinct from r.event_key
-            and (o.payload = r.payload or o.payload is null or r.payload is null)
-        ) same
-        where ($1::text is null or r.reason = $1) and ($2::bigint is null or r.rejection_id < $2)
-          and same.last_id = r.rejection_id
-        order by r.rejection_id desc limit $3"#,
+        r#"select rejection_id as "rejection_id!", recorded_at as "recorded_at!", times as "times!", state as "state!",
+          position as "position!", reason as "reason!", detail as "detail!"
+        from rejected_record
+        where ($1::text is null or reason = $1) and ($2::bigint is null or rejection_id < $2)
+        order by rejection_id desc limit $3"#,
         reason,
         before,
         limit
     );
-    let lines = rows.fetch_all(pool).await?.into_iter().map(|row| RejectionLine {
-        rejection_id: row.rejection_id,
-        recorded_at: row.recorded_at,
-        times: row.times,
-        state: match (row.is_retried, row.came_in) {
-            (true, _) => RejectionState::Retried,
-            (false, true) => RejectionState::CameIn,
-            (false, false) => RejectionState::Open,
-        },
-        position: row.position,
-        reason: row.reason,
-        detail: row.detail,
+    let lines = rows.fetch_all(pool).await?.into_iter().map(|row| {
+        let state = StoreError::decoded("rejected_record.state", row.rejection_id, row.state.parse())?;
+        let (rejection_id, recorded_at, times) = (row.rejection_id, row.recorded_at, row.times);
+        let (position, reason, detail) = (row.position, row.reason, row.detail);
+        Ok(RejectionLine { rejection_id, recorded_at, times, state, position, reason, detail })
     });
-    Ok(lines.collect())
+    lines.collect()
 }
 
 /// The last conflicts, newest first, of those before one where it is named.

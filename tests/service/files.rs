@@ -435,5 +435,30 @@ async fn a_rejected_record_is_listed_once_with_what_became_of_it() {
     assert_eq!(states, [(3, open), (4, came_in), (4, came_in), (1, open), (1, open)]);
     let page = rejections(&files.database.pool, None, Some(4), 10).await.expect("a list");
     assert!(page.is_empty(), "a record is on the page of its last rejection alone: {page:?}");
+    // Dashboards show the same.
+    let sql = "select position, times, state from reporting.rejected_record order by rejection_id desc";
+    let shown: Vec<(String, i64, String)> = sqlx::query_as(sql).fetch_all(&files.database.pool).await.expect("a list");
+    let listed = listed(&files).await.into_iter().map(|(position, times, state)| (position, times, state.to_string()));
+    assert_eq!(shown, listed.collect::<Vec<_>>());
+    files.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn within_one_batch_a_rejected_record_came_in_by_another_alone() {
+    let mut files = Files::new().await;
+    let (right, void_of_it) = (event("e1", 1, 1), void("v1", "e1"));
+    let wrong = right.replace("\"requests\":1", "\"requests\":-1");
+    let wrong_void = void_of_it.replace("\"voids\"", "\"void\"");
+    // The last waits for what turns out to be a void, and is refused itself; nothing else came under its id.
+    let lines = [wrong, right, wrong_void, void_of_it, void("v3", "v2"), void("v2", "e2")];
+    let counts = files.counts("a.jsonl", lines.join("\n").as_bytes(), &FileReader::default()).await;
+    assert_eq!((counts.rejected, counts.stored, counts.void_applied, counts.void_waiting), (2, 1, 1, 2), "{counts:?}");
+    assert_eq!(files.database.number("select count(distinct batch_id) from usage_rejection").await, 1);
+    let found = rejections(&files.database.pool, None, None, 10).await.expect("a list");
+    let mut states: Vec<_> = found.into_iter().map(|it| (it.position, it.state)).collect();
+    states.sort();
+    let (open, came_in) = (RejectionState::Open, RejectionState::CameIn);
+    let expected = [("a.jsonl:1", came_in), ("a.jsonl:3", came_in), ("a.jsonl:5", open)];
+    assert_eq!(states, expected.map(|(position, state)| (position.to_owned(), state)));
     files.drop_it().await;
 }
