@@ -7,7 +7,7 @@ use csv::{Position, StringRecord};
 const RECORDED_AT: &str = "recorded_at";
 
 /// A table of `N` columns of which the header is right.
-pub struct Table<'t, const N: usize> {
+pub struct CsvTable<'t, const N: usize> {
     columns: Columns<N>,
     rows: csv::StringRecordsIntoIter<&'t [u8]>,
 }
@@ -21,7 +21,7 @@ struct Columns<const N: usize> {
 }
 
 /// A row of a table.
-pub struct Row<'c, const N: usize> {
+pub struct CsvRow<'c, const N: usize> {
     columns: &'c Columns<N>,
     cells: StringRecord,
 }
@@ -41,9 +41,9 @@ pub enum TableProblem {
 }
 
 /// What stands at a line, or is wrong there.
-pub type AtLine<T> = (u64, T);
+pub type AtLine<T> = (usize, T);
 
-impl<'t, const N: usize> Table<'t, N> {
+impl<'t, const N: usize> CsvTable<'t, N> {
     /// Reads the header of a table, which has every column of `needed`, and perhaps `recorded_at` beside them.
     ///
     /// # Errors
@@ -55,18 +55,18 @@ impl<'t, const N: usize> Table<'t, N> {
     }
 
     /// The rows, each with its line.
-    pub fn rows(&mut self) -> impl Iterator<Item = Result<AtLine<Row<'_, N>>, AtLine<TableProblem>>> {
+    pub fn rows(&mut self) -> impl Iterator<Item = Result<AtLine<CsvRow<'_, N>>, AtLine<TableProblem>>> {
         let columns = &self.columns;
         self.rows.by_ref().map(move |cells| {
             let cells = cells.map_err(unreadable)?;
             let (line, found, expected) = (line_of(cells.position()), cells.len(), columns.width);
-            let row = Row { columns, cells };
+            let row = CsvRow { columns, cells };
             if found == expected { Ok((line, row)) } else { Err((line, TableProblem::Cells { found, expected })) }
         })
     }
 }
 
-impl<const N: usize> Row<'_, N> {
+impl<const N: usize> CsvRow<'_, N> {
     /// The cells of the columns that the table was opened with, in their order.
     pub fn cells(&self) -> [&str; N] {
         self.columns.needed.map(|place| self.cell(place))
@@ -117,6 +117,6 @@ fn unreadable(error: csv::Error) -> AtLine<TableProblem> {
 }
 
 /// A quoted cell may hold line breaks, so the reader knows the line and a count of rows does not.
-fn line_of(position: Option<&Position>) -> u64 {
-    position.map_or(1, Position::line)
+fn line_of(position: Option<&Position>) -> usize {
+    position.map_or(1, |position| usize::try_from(position.line()).unwrap_or(usize::MAX))
 }

@@ -1,6 +1,6 @@
 //! Exchange rates as their source states them: for a date, from one unit to another, to be multiplied with.
 
-use super::csv_table::{AtLine, Row, Table, TableProblem};
+use super::csv_table::{AtLine, CsvRow, CsvTable, TableProblem};
 use super::ids::is_name;
 use super::money::{Exact, ParseExactError};
 use super::period::{Instant, ParseInstantError};
@@ -32,7 +32,7 @@ impl FxRate {
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct FxError {
-    pub line: u64,
+    pub line: usize,
     pub problem: FxProblem,
 }
 
@@ -66,7 +66,7 @@ const COLUMNS: [&str; 5] = ["date", "from", "to", "rate", "source"];
 ///
 /// # Errors
 /// The first line that is wrong.
-pub fn read_fx_rates(text: &str) -> Result<Vec<(u64, FxRate)>, FxError> {
+pub fn read_fx_rates(text: &str) -> Result<Vec<AtLine<FxRate>>, FxError> {
     let (mut rates, mut seen) = (Vec::new(), BTreeSet::new());
     read_rows(text, |line, rate| {
         if rate.recorded_at.is_some() {
@@ -94,9 +94,9 @@ pub fn read_recorded_fx_rates(text: &str) -> Result<Vec<FxRate>, FxError> {
     Ok(rates)
 }
 
-fn read_rows(text: &str, mut take: impl FnMut(u64, FxRate) -> Result<(), FxProblem>) -> Result<(), FxError> {
+fn read_rows(text: &str, mut take: impl FnMut(usize, FxRate) -> Result<(), FxProblem>) -> Result<(), FxError> {
     let of_table = |(line, problem): AtLine<TableProblem>| FxError { line, problem: problem.into() };
-    let mut table = Table::open(text, COLUMNS).map_err(of_table)?;
+    let mut table = CsvTable::open(text, COLUMNS).map_err(of_table)?;
     for row in table.rows() {
         let (line, row) = row.map_err(of_table)?;
         rate_of_row(&row).and_then(|rate| take(line, rate)).map_err(|problem| FxError { line, problem })?;
@@ -104,7 +104,7 @@ fn read_rows(text: &str, mut take: impl FnMut(u64, FxRate) -> Result<(), FxProbl
     Ok(())
 }
 
-fn rate_of_row(row: &Row<'_, { COLUMNS.len() }>) -> Result<FxRate, FxProblem> {
+fn rate_of_row(row: &CsvRow<'_, { COLUMNS.len() }>) -> Result<FxRate, FxProblem> {
     let [date, from, to, rate, source] = row.cells();
     for (field, text) in [("from", from), ("to", to), ("source", source)] {
         if !is_name(text) {

@@ -1,6 +1,6 @@
 //! The price book: dated unit prices, and which one is in force for an item (CONTRACTS section 2).
 
-use super::csv_table::{AtLine, Row, Table, TableProblem, instant};
+use super::csv_table::{AtLine, CsvRow, CsvTable, TableProblem, instant};
 use super::ids::{ProductId, is_name};
 use super::money::{Currency, Exact, ParseExactError, UnknownCurrency};
 use super::period::{Instant, ParseInstantError};
@@ -128,7 +128,7 @@ impl PriceBook {
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct PriceBookError {
-    pub line: u64,
+    pub line: usize,
     pub problem: PriceProblem,
 }
 
@@ -210,7 +210,7 @@ pub fn read_recorded_price_book(text: &str) -> Result<Vec<AtLine<RecordedPrice>>
     let mut ids = BTreeSet::new();
     let mut prices = Vec::new();
     let of_table = |(line, problem): AtLine<TableProblem>| PriceBookError { line, problem: problem.into() };
-    let mut table = Table::open(text, COLUMNS).map_err(of_table)?;
+    let mut table = CsvTable::open(text, COLUMNS).map_err(of_table)?;
     for row in table.rows() {
         let (line, row) = row.map_err(of_table)?;
         let fail = |problem| PriceBookError { line, problem };
@@ -224,7 +224,7 @@ pub fn read_recorded_price_book(text: &str) -> Result<Vec<AtLine<RecordedPrice>>
     Ok(prices)
 }
 
-fn price_of_row(row: &Row<'_, { COLUMNS.len() }>) -> Result<Price, PriceProblem> {
+fn price_of_row(row: &CsvRow<'_, { COLUMNS.len() }>) -> Result<Price, PriceProblem> {
     let [id, product, meter, tier, customer, region, channel, over, price, per, currency, from, to, source] =
         row.cells();
     // What narrows a price may be left out; a product is looked up.

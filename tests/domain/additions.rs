@@ -3,6 +3,7 @@
 use crate::support::{documents, files_in, shipped_files};
 use crate::worked::{REGISTER, contract};
 use apportion::domain::contract::additions::{AdditionError, Additions, Loaded, Overridden, additions};
+use apportion::domain::contract::document::FileLine;
 use apportion::domain::contract::folder::{SourceFile, read_folder, read_versions};
 use apportion::domain::fx::{FxRate, read_fx_rates};
 use apportion::domain::price::Price;
@@ -30,6 +31,10 @@ fn with(mut files: Vec<SourceFile>, path: &str, from: &str, to: &str) -> Vec<Sou
 fn line_of(files: &[SourceFile], path: &str, words: &str) -> usize {
     let text = &files.iter().find(|it| it.path == path).expect("a file").text;
     1 + text.lines().position(|line| line.contains(words)).expect("the words")
+}
+
+fn at(file: &str, line: usize) -> FileLine {
+    FileLine { file: file.to_owned(), line }
 }
 
 /// What `files` add where `before` is loaded.
@@ -132,7 +137,7 @@ fn what_is_loaded_never_changes() {
     let words = with(shipped_files(), "microsoft-openai/2.md", "That the share", "That this share");
     let line = |file: &str, words: &str| line_of(&shipped, file, words);
     let second = || "microsoft-openai/2.md".to_owned();
-    let changed = |line| AdditionError::ChangedVersion { path: second(), line, contract: contract(), number: 2 };
+    let changed = |line| AdditionError::ChangedVersion { at: at(&second(), line), contract: contract(), number: 2 };
     let expected = changed(line(&second(), "That the share"));
     assert_eq!(refused(&shipped, &words), expected);
     // Where the end was cut off, what was there before has no line any more.
@@ -144,18 +149,17 @@ fn what_is_loaded_never_changes() {
     let ends = with(shipped_files(), &second(), "\n", "\r\n");
     assert_eq!(refused(&shipped, &ends), changed(last));
     let dearer = with(shipped_files(), "prices.csv", ",5,1000000,", ",6,1000000,");
-    let path = "prices.csv".to_owned();
-    let row = u64::try_from(line(&path, "gpt-5.5-in,")).expect("a line");
-    let expected = AdditionError::ChangedPrice { path, line: row, id: "gpt-5.5-in".to_owned() };
+    let row = at("prices.csv", line("prices.csv", "gpt-5.5-in,"));
+    let expected = AdditionError::ChangedPrice { at: row, id: "gpt-5.5-in".to_owned() };
     assert_eq!(refused(&shipped, &dearer), expected);
     // The first version that takes its share of Revenue.
     let base = with(shipped_files(), CONTRACT, "[\"refund\", \"tax\"]", "[\"refund\"]");
-    let (path, row) = (CONTRACT.to_owned(), line(CONTRACT, "[\"refund\", \"tax\"]"));
-    let expected = AdditionError::ChangedDefinition { path, line: row, contract: contract(), number: 1 };
+    let row = at(CONTRACT, line(CONTRACT, "[\"refund\", \"tax\"]"));
+    let expected = AdditionError::ChangedDefinition { at: row, contract: contract(), number: 1 };
     assert_eq!(refused(&shipped, &base), expected);
     let head = with(shipped_files(), CONTRACT, "rounding = \"half_up\"", "rounding = \"half_even\"");
-    let (path, row) = (CONTRACT.to_owned(), line(CONTRACT, "[contract]"));
-    assert_eq!(refused(&shipped, &head), AdditionError::ChangedHead { path, line: row, contract: contract() });
+    let row = at(CONTRACT, line(CONTRACT, "[contract]"));
+    assert_eq!(refused(&shipped, &head), AdditionError::ChangedHead { at: row, contract: contract() });
 }
 
 #[test]
@@ -169,9 +173,10 @@ fn a_definition_of_a_loaded_version_that_the_folder_leaves_out_may_change() {
 fn numbers_rise_and_loading_stamps_the_time() {
     let low = refused(&without(&["microsoft-openai/2.md"]), &shipped_files());
     let contract = || "microsoft-openai".into();
-    let path = "microsoft-openai/2.md".to_owned();
-    let line = line_of(&shipped_files(), &path, "[version]");
-    let expected = AdditionError::NumberTooLow { path, line, contract: contract(), number: 2, loaded: 3 };
+    let path = "microsoft-openai/2.md";
+    let at = |path: &str, files: &[SourceFile]| at(path, line_of(files, path, "[version]"));
+    let expected =
+        AdditionError::NumberTooLow { at: at(path, &shipped_files()), contract: contract(), number: 2, loaded: 3 };
     assert_eq!(low, expected);
     let stamped = with(
         shipped_files(),
@@ -179,14 +184,11 @@ fn numbers_rise_and_loading_stamps_the_time() {
         "effective = 2026-04-27",
         "effective = 2026-04-27\nrecorded_at = 2026-04-27T00:00:00Z",
     );
-    let path = || SHARE.to_owned();
-    let line = line_of(&stamped, SHARE, "[version]");
-    let expected = AdditionError::RecordedInFile { path: path(), line, contract: contract(), number: 3 };
+    let expected = AdditionError::RecordedInFile { at: at(SHARE, &stamped), contract: contract(), number: 3 };
     assert_eq!(refused(&without(&[SHARE]), &stamped), expected);
     let beside = "| record | at |\n| --- | --- |\n| fact agi-verified | 2026-05-01 |\n\n## Azure first; licence";
     let recording = with(shipped_files(), SHARE, "## Azure first; licence", beside);
-    let line = line_of(&recording, SHARE, "[version]");
-    let expected = AdditionError::RecordsInFile { path: path(), line, contract: contract(), number: 3 };
+    let expected = AdditionError::RecordsInFile { at: at(SHARE, &recording), contract: contract(), number: 3 };
     assert_eq!(refused(&without(&[SHARE]), &recording), expected);
 }
 

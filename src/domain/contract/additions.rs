@@ -1,6 +1,7 @@
 //! What loading a folder adds to what is loaded; what it would change of that is refused.
 
 use super::check::{CheckError, check};
+use super::document::FileLine;
 use super::folder::{Folder, PlacedPrice, PlacedVersion, VersionDocument};
 use super::{Contract, Version};
 use crate::domain::fx::FxRate;
@@ -45,34 +46,28 @@ pub struct Overridden {
 /// What a folder would change of what is loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdditionError {
+    #[error("{at}: price \"{id}\" is loaded with other content; a changed price is a new row with a new id and a from")]
+    ChangedPrice { at: FileLine, id: String },
+    #[error("{at}: version {number} of {contract} is loaded with other words; write the change as a new version")]
+    ChangedVersion { at: FileLine, contract: ContractId, number: u32 },
+    #[error("{at}: {contract} has version {loaded} loaded; a version that is new has a higher number than {number}")]
+    NumberTooLow { at: FileLine, contract: ContractId, number: u32, loaded: u32 },
     #[error(
-        "{path}:{line}: price \"{id}\" is loaded with other content; a changed price is a new row with a new id and a from"
+        "{at}: a definition that version {number} of {contract} uses has changed; state the new one in a new version's file"
     )]
-    ChangedPrice { path: String, line: u64, id: String },
+    ChangedDefinition { at: FileLine, contract: ContractId, number: u32 },
     #[error(
-        "{path}:{line}: version {number} of {contract} is loaded with other words; write the change as a new version"
+        "{at}: version {number} of {contract} gives its recorded_at; loading stamps it, and only a history that is imported as a whole gives it"
     )]
-    ChangedVersion { path: String, line: usize, contract: ContractId, number: u32 },
+    RecordedInFile { at: FileLine, contract: ContractId, number: u32 },
     #[error(
-        "{path}:{line}: {contract} has version {loaded} loaded; a version that is new has a higher number than {number}"
+        "{at}: version {number} of {contract} has a table headed `record`, which loading does not record yet; write its facts as JSON lines beside the agreement, in a file .jsonl"
     )]
-    NumberTooLow { path: String, line: usize, contract: ContractId, number: u32, loaded: u32 },
+    RecordsInFile { at: FileLine, contract: ContractId, number: u32 },
     #[error(
-        "{path}:{line}: a definition that version {number} of {contract} uses has changed; state the new one in a new version's file"
+        "{at}: {contract} changes its zone, currency, period, rounding or negative; these hold through all versions"
     )]
-    ChangedDefinition { path: String, line: usize, contract: ContractId, number: u32 },
-    #[error(
-        "{path}:{line}: version {number} of {contract} gives its recorded_at; loading stamps it, and only a history that is imported as a whole gives it"
-    )]
-    RecordedInFile { path: String, line: usize, contract: ContractId, number: u32 },
-    #[error(
-        "{path}:{line}: version {number} of {contract} has a table headed `record`, which loading does not record yet; write its facts as JSON lines beside the agreement, in a file .jsonl"
-    )]
-    RecordsInFile { path: String, line: usize, contract: ContractId, number: u32 },
-    #[error(
-        "{path}:{line}: {contract} changes its zone, currency, period, rounding or negative; these hold through all versions"
-    )]
-    ChangedHead { path: String, line: usize, contract: ContractId },
+    ChangedHead { at: FileLine, contract: ContractId },
     #[error(transparent)]
     Check(#[from] CheckError),
 }
@@ -107,11 +102,10 @@ fn overridden(loaded: &[Contract], new: &[NewVersion]) -> Vec<Overridden> {
 
 fn new_prices(folder: &Folder, loaded: &[Price]) -> Result<Vec<Price>, AdditionError> {
     let mut new = Vec::new();
-    for PlacedPrice { price, path, line } in &folder.prices {
+    for PlacedPrice { price, at } in &folder.prices {
         match loaded.iter().find(|known| known.id == price.id) {
             Some(known) if known != price => {
-                let (path, id) = (path.clone(), price.id.clone());
-                return Err(AdditionError::ChangedPrice { path, line: *line, id });
+                return Err(AdditionError::ChangedPrice { at: at.clone(), id: price.id.clone() });
             }
             Some(_) => {}
             None => new.push(price.clone()),
@@ -131,28 +125,28 @@ fn new_versions(folder: &Folder, stored: &[VersionDocument]) -> Result<Vec<NewVe
     let mut new = Vec::new();
     for PlacedVersion { documents: version, place, .. } in &folder.versions {
         let (contract, number) = (version.contract.clone(), version.number);
-        let (path, line) = (place.file.clone(), place.line);
+        let at = place.of_line();
         let known = stored.iter().find(|it| (&it.contract, it.number) == (&contract, number));
         match known {
             Some(known) if known.document != version.document => {
-                let line = changed_line(&known.document, &version.document);
-                return Err(AdditionError::ChangedVersion { path, line, contract, number });
+                let at = FileLine { line: changed_line(&known.document, &version.document), ..at };
+                return Err(AdditionError::ChangedVersion { at, contract, number });
             }
             // The definitions stay as they stood when the version was loaded.
             Some(_) => {}
             None => {
                 let of_contract = stored.iter().filter(|it| it.contract == contract);
                 if let Some(loaded) = of_contract.map(|it| it.number).max().filter(|last| *last > number) {
-                    return Err(AdditionError::NumberTooLow { path, line, contract, number, loaded });
+                    return Err(AdditionError::NumberTooLow { at, contract, number, loaded });
                 }
                 let of_it = folder.contracts.iter().find(|it| it.head.id == contract);
                 let read = of_it.and_then(|it| it.versions.iter().find(|it| it.number == number));
                 if read.is_some_and(|read| read.recorded_at.is_some()) {
-                    return Err(AdditionError::RecordedInFile { path, line, contract, number });
+                    return Err(AdditionError::RecordedInFile { at, contract, number });
                 }
                 let mut beside = folder.examples.iter().filter(|it| it.contract == contract);
                 if beside.any(|it| it.version == number && !it.records.is_empty()) {
-                    return Err(AdditionError::RecordsInFile { path, line, contract, number });
+                    return Err(AdditionError::RecordsInFile { at, contract, number });
                 }
                 new.extend(read.map(|read| NewVersion { document: version.clone(), read: read.clone() }));
             }
@@ -183,8 +177,7 @@ fn check_together(folder: &Folder, known: Vec<Contract>, documents: &[VersionDoc
         if let Some(PlacedVersion { head, .. }) = placed.peek()
             && fixed(stated) != fixed(&loaded)
         {
-            let (path, line, contract) = (head.file.clone(), head.line, loaded.head.id);
-            return Err(AdditionError::ChangedHead { path, line, contract });
+            return Err(AdditionError::ChangedHead { at: head.of_line(), contract: loaded.head.id });
         }
         // Read anew under the definitions of the folder, a loaded version has to say what it said.
         let differs = |it: &&PlacedVersion| {
@@ -193,10 +186,12 @@ fn check_together(folder: &Folder, known: Vec<Contract>, documents: &[VersionDoc
             known.is_some() && known != stated.versions.iter().find(of_it)
         };
         if let Some(PlacedVersion { documents: now, head, .. }) = placed.find(differs) {
-            let (path, contract, number) = (head.file.clone(), now.contract.clone(), now.number);
+            let (mut at, contract, number) = (head.of_line(), now.contract.clone(), now.number);
             let before = documents.iter().find(|it| (&it.contract, it.number) == (&contract, number));
-            let line = before.map_or(head.line, |before| changed_line(&before.definitions, &now.definitions));
-            return Err(AdditionError::ChangedDefinition { path, line, contract, number });
+            if let Some(before) = before {
+                at.line = changed_line(&before.definitions, &now.definitions);
+            }
+            return Err(AdditionError::ChangedDefinition { at, contract, number });
         }
         let missing = loaded.versions.into_iter().filter(|it| stated.versions.iter().all(|v| v.number != it.number));
         let missing: Vec<_> = missing.collect();

@@ -20,6 +20,26 @@ impl fmt::Display for Location {
     }
 }
 
+impl Location {
+    /// The line alone.
+    pub fn of_line(&self) -> FileLine {
+        FileLine { file: self.file.clone(), line: self.line }
+    }
+}
+
+/// A line of a file, from 1: what stands there is at fault as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileLine {
+    pub file: String,
+    pub line: usize,
+}
+
+impl fmt::Display for FileLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
 /// A document taken apart, its text kept.
 #[derive(Clone, Debug)]
 pub struct Document {

@@ -1,7 +1,7 @@
 //! A folder of documents: which is a register, a contract, a version, and all of them read and checked together.
 
 use super::check::{BlockName, CheckError, check};
-use super::document::Location;
+use super::document::{FileLine, Location};
 use super::example::{VersionExamples, What, read_examples};
 use super::parsed::Parsed;
 use super::problem::{Problem, ReadError};
@@ -48,8 +48,7 @@ pub struct Folder {
 #[derive(Clone, Debug)]
 pub struct PlacedPrice {
     pub price: Price,
-    pub path: String,
-    pub line: u64,
+    pub at: FileLine,
 }
 
 /// A conflict of rights, with the place of each.
@@ -95,19 +94,19 @@ pub enum FolderError {
     #[error(
         "{path}:{line}: \"{name}\" is no ISO 4217 currency in use and no [unit] of these contracts; write a code such as \"USD\", or declare [unit.{name}]"
     )]
-    UnknownUnit { path: String, line: u64, name: String },
+    UnknownUnit { path: String, line: usize, name: String },
     #[error("{path}: {problem}")]
     Register { path: String, problem: RegisterConflict },
     #[error("{at}: version of contract \"{contract}\", which no file of the folder states")]
     NoContract { at: Location, contract: String },
     #[error("{path}: contract \"{contract}\" is stated in {other} too")]
     RepeatedContract { path: String, contract: ContractId, other: String },
-    #[error("{path}:{line}: price \"{price}\" is of product \"{product}\", which no register names{}", there_is(&nearest(product.as_str(), .known)))]
-    UnknownProduct { path: String, line: u64, price: String, product: ProductId, known: Vec<String> },
-    #[error("{path}:{line}: price \"{price}\" is of {kind} \"{name}\", which no deployment has{}", there_is(.known))]
-    UnknownPlace { path: String, line: u64, price: String, kind: &'static str, name: String, known: Vec<String> },
-    #[error("{path}:{line}: price \"{price}\" stands in another price book too; give each price an id of its own")]
-    RepeatedPrice { path: String, line: u64, price: String },
+    #[error("{at}: price \"{price}\" is of product \"{product}\", which no register names{}", there_is(&nearest(product.as_str(), .known)))]
+    UnknownProduct { at: FileLine, price: String, product: ProductId, known: Vec<String> },
+    #[error("{at}: price \"{price}\" is of {kind} \"{name}\", which no deployment has{}", there_is(.known))]
+    UnknownPlace { at: FileLine, price: String, kind: &'static str, name: String, known: Vec<String> },
+    #[error("{at}: price \"{price}\" stands in another price book too; give each price an id of its own")]
+    RepeatedPrice { at: FileLine, price: String },
     #[error("{path}:{line}: {problem}")]
     Record { path: String, line: usize, problem: RecordError },
     #[error("{path}:{line}: record {id}: {problem}")]
@@ -156,7 +155,7 @@ struct FactLine<'a> {
 /// A rate with the place of its line.
 struct PlacedRate<'a> {
     path: &'a str,
-    line: u64,
+    line: usize,
     rate: FxRate,
 }
 
@@ -246,7 +245,10 @@ fn check_units(rates: &[PlacedRate<'_>], contracts: &[Contract]) -> Result<(), F
 fn read_prices(file: &SourceFile) -> Result<Vec<PlacedPrice>, FolderError> {
     let read = read_price_book(&file.text);
     let read = read.map_err(|error| FolderError::Prices { path: file.path.clone(), error })?;
-    Ok(read.into_iter().map(|(line, price)| PlacedPrice { price, path: file.path.clone(), line }).collect())
+    Ok(read
+        .into_iter()
+        .map(|(line, price)| PlacedPrice { price, at: FileLine { file: file.path.clone(), line } })
+        .collect())
 }
 
 /// Adds the rates of a file; each stands once in a folder.
@@ -341,20 +343,20 @@ fn gather_prices(books: Vec<Vec<PlacedPrice>>, register: &Register, errors: &mut
     let mut ids = BTreeSet::new();
     for book in &books {
         let is_unknown = |it: &&PlacedPrice| !register.products.contains_key(&it.price.product);
-        if let Some(PlacedPrice { price, path, line }) = book.iter().find(is_unknown) {
-            let (path, price, product) = (path.clone(), price.id.clone(), price.product.clone());
+        if let Some(PlacedPrice { price, at }) = book.iter().find(is_unknown) {
+            let (at, price, product) = (at.clone(), price.id.clone(), price.product.clone());
             let known = register.products.keys().map(ToString::to_string).collect();
-            errors.push(FolderError::UnknownProduct { path, line: *line, price, product, known });
+            errors.push(FolderError::UnknownProduct { at, price, product, known });
         }
         if let Some((it, (kind, name, known))) =
             book.iter().find_map(|it| Some((it, unknown_place(&it.price, register)?)))
         {
-            let (path, line, price) = (it.path.clone(), it.line, it.price.id.clone());
-            errors.push(FolderError::UnknownPlace { path, line, price, kind, name, known });
+            let (at, price) = (it.at.clone(), it.price.id.clone());
+            errors.push(FolderError::UnknownPlace { at, price, kind, name, known });
         }
         if let Some(it) = book.iter().find(|it| !ids.insert(it.price.id.clone())) {
-            let (path, line, price) = (it.path.clone(), it.line, it.price.id.clone());
-            errors.push(FolderError::RepeatedPrice { path, line, price });
+            let (at, price) = (it.at.clone(), it.price.id.clone());
+            errors.push(FolderError::RepeatedPrice { at, price });
         }
     }
     books.into_iter().flatten().collect()

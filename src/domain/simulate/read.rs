@@ -166,19 +166,19 @@ impl Reader {
     fn read_rates(&mut self, part: &Part) {
         match read_recorded_fx_rates(&part.file.text) {
             Ok(rates) => self.scenario.rates.extend(rates),
-            Err(error) => self.fail(part, line_number(error.line), error.problem.into()),
+            Err(error) => self.fail(part, error.line, error.problem.into()),
         }
     }
 
     fn read_prices(&mut self, part: &Part) {
         let prices = match read_recorded_price_book(&part.file.text) {
             Ok(prices) => prices,
-            Err(error) => return self.fail(part, line_number(error.line), error.problem.into()),
+            Err(error) => return self.fail(part, error.line, error.problem.into()),
         };
         let known = |id: &str| self.scenario.prices.iter().any(|(_, price)| price.id == id);
         if let Some((line, (_, price))) = prices.iter().find(|(_, (_, price))| known(&price.id)) {
             let id = price.id.clone();
-            self.fail(part, line_number(*line), ScenarioProblem::RepeatedPrice { id });
+            self.fail(part, *line, ScenarioProblem::RepeatedPrice { id });
         }
         self.scenario.prices.extend(prices.into_iter().map(|(_, price)| price));
     }
@@ -251,8 +251,4 @@ fn place(part: &Part, line: usize) -> FileLine {
 /// The lines that are not empty, with their numbers.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
-}
-
-fn line_number(line: u64) -> usize {
-    usize::try_from(line).unwrap_or(usize::MAX)
 }

@@ -1,6 +1,7 @@
 //! Tells a database everything that a scenario says was recorded, at the instants at which it was.
 
 use super::database::Database;
+use apportion::domain::contract::document::FileLine;
 use apportion::domain::contract::folder::{Folder, PlacedPrice, SourceFile, read_folder};
 use apportion::domain::entry::{Entry, NewEntry, What};
 use apportion::domain::period::Instant;
@@ -89,7 +90,9 @@ fn history(scenario: &Scenario) -> Result<BTreeMap<Instant, Vec<Told<'_>>>, Stri
         // A history is checked as a whole: a term may draw on one that was signed after it.
         folder.versions.retain(|it| known(&recorded_at(&it.documents.contract, it.documents.number)));
         let prices = scenario.prices.iter().filter(|(at, _)| known(at)).map(|(_, price)| price.clone());
-        folder.prices = prices.map(|price| PlacedPrice { price, path: "prices.csv".to_owned(), line: 1 }).collect();
+        folder.prices = prices
+            .map(|price| PlacedPrice { price, at: FileLine { file: "prices.csv".to_owned(), line: 1 } })
+            .collect();
         let mut rates: Vec<_> = scenario.rates.iter().filter(|rate| known(&rate.recorded_at)).collect();
         rates.sort_by_key(|rate| rate.recorded_at);
         // A restated rate is told in place of the one before.
