@@ -183,7 +183,9 @@ fn prepare(terms: &mut Terms<'_>, term: &Object<'_>) -> Result<(), Fault> {
         let mut fields = vec![field("of", quoted(&id)), field("rest", quoted(&rest))];
         let limit = advance.opt("limit")?.map(|text| super::rate::amount(&text, unit.as_deref()));
         fields.extend(limit.map(|limit| field("limit", quoted(&limit))));
-        terms.credits.entry(from).or_default().push((is_set_off, table(&fields)));
+        let credits = terms.credits.entry(from).or_default();
+        let kind = if is_set_off { &mut credits.set_off } else { &mut credits.recouped };
+        kind.push(table(&fields));
     }
     Ok(())
 }

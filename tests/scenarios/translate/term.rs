@@ -9,6 +9,13 @@ use crate::toml_text::{Block, field, list, one_or_more, quoted, table};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What a term pays back: what it recoups comes before what is set off.
+#[derive(Default)]
+pub struct Credits {
+    pub recouped: Vec<String>,
+    pub set_off: Vec<String>,
+}
+
 /// The terms of one version, while they are translated.
 pub struct Terms<'a> {
     pub names: &'a Names,
@@ -21,8 +28,8 @@ pub struct Terms<'a> {
     pub period: Option<String>,
     /// Terms that are only inputs of others.
     pub inputs: BTreeSet<String>,
-    /// By term, what it pays back first, and whether that is a set-off.
-    pub credits: BTreeMap<String, Vec<(bool, String)>>,
+    /// By term, what it pays back.
+    pub credits: BTreeMap<String, Credits>,
     /// By term, the cap that it shares.
     pub caps: BTreeMap<String, String>,
     /// The notices that the version has worded, by name.
@@ -134,9 +141,7 @@ impl Terms<'_> {
             block.set("cap", quoted(shared));
         }
         if let Some(credits) = self.credits.get(&id) {
-            let (set_off, recouped): (Vec<_>, Vec<_>) =
-                credits.iter().cloned().partition(|(is_set_off, _)| *is_set_off);
-            block.set("credits", list(recouped.into_iter().chain(set_off).map(|(_, credit)| credit)));
+            block.set("credits", list(credits.recouped.iter().chain(&credits.set_off).cloned()));
         }
         if let Some(once) = term.object("once")? {
             // Its order is the order of the file, in which the terms were put before.
