@@ -127,7 +127,7 @@ pub fn wanted(messages: &[Message]) -> Wanted {
     }
     wanted.event_keys.sort_unstable();
     wanted.event_keys.dedup();
-    wanted.amendment_keys.clone_from(&wanted.event_keys);
+    wanted.beside_keys.clone_from(&wanted.event_keys);
     wanted
 }
 

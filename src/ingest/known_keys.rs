@@ -5,14 +5,14 @@
 //! beside usage, which no index holds beside events, "no" is certain once all that are recorded were told of. The filters have a fixed size: where
 //! they fill up they say "perhaps" more often.
 
-use crate::store::usage::AmendedUpTo;
+use crate::store::usage::BesideUpTo;
 use uuid::Uuid;
 
 /// How many keys of events are remembered at least: the last ones, and up to as many before them.
 const EVENTS: usize = 8 << 20;
 
-/// How many corrections and voids, with what they name, a filter tells apart well.
-const AMENDMENTS: usize = 1 << 20;
+/// How many corrections and voids, with what they name, and records beside usage a filter tells apart well.
+const BESIDE: usize = 1 << 20;
 
 /// How many batches look up all of their keys after the index refused one.
 const BATCHES_IN_DOUBT: u32 = 16;
@@ -71,8 +71,9 @@ pub(super) struct KnownKeys {
     /// The events of late, how many they are, and those before.
     events: [KeyFilter; 2],
     events_of_late: usize,
-    amendments: KeyFilter,
-    amended_up_to: AmendedUpTo,
+    /// Corrections, voids, what they name, and records beside usage.
+    beside: KeyFilter,
+    beside_up_to: BesideUpTo,
     doubt: u32,
 }
 
@@ -81,8 +82,8 @@ impl KnownKeys {
         Self {
             events: [KeyFilter::new(EVENTS), KeyFilter::new(EVENTS)],
             events_of_late: 0,
-            amendments: KeyFilter::new(2 * AMENDMENTS),
-            amended_up_to: AmendedUpTo::default(),
+            beside: KeyFilter::new(2 * BESIDE),
+            beside_up_to: BesideUpTo::default(),
             doubt: 0,
         }
     }
@@ -97,8 +98,8 @@ impl KnownKeys {
     }
 
     /// Those of a batch's keys that corrections or voids perhaps have or name, or records beside usage have.
-    pub(super) fn perhaps_amended(&self, keys: &[Uuid]) -> Vec<Uuid> {
-        keys.iter().filter(|key| self.amendments.has(**key)).copied().collect()
+    pub(super) fn perhaps_beside(&self, keys: &[Uuid]) -> Vec<Uuid> {
+        keys.iter().filter(|key| self.beside.has(**key)).copied().collect()
     }
 
     /// The index refused a key that was taken for new.
@@ -119,16 +120,15 @@ impl KnownKeys {
     }
 
     /// How far corrections, voids and records beside usage are known.
-    pub(super) fn amended_up_to(&self) -> AmendedUpTo {
-        self.amended_up_to
+    pub(super) fn beside_up_to(&self) -> BesideUpTo {
+        self.beside_up_to
     }
 
     /// The keys that corrections and voids have and name, and that records beside usage have, up to some of them.
-    pub(super) fn amended(&mut self, keys: impl Iterator<Item = Uuid>, up_to: AmendedUpTo) {
-        keys.for_each(|key| self.amendments.insert(key));
-        let known = self.amended_up_to;
-        self.amended_up_to =
-            AmendedUpTo { batch: known.batch.max(up_to.batch), record: known.record.max(up_to.record) };
+    pub(super) fn know_beside(&mut self, keys: impl Iterator<Item = Uuid>, up_to: BesideUpTo) {
+        keys.for_each(|key| self.beside.insert(key));
+        let known = self.beside_up_to;
+        self.beside_up_to = BesideUpTo { batch: known.batch.max(up_to.batch), record: known.record.max(up_to.record) };
     }
 }
 
@@ -176,10 +176,10 @@ mod tests {
     #[test]
     fn corrections_are_known_by_what_they_have_and_name() {
         let mut known = KnownKeys::new();
-        known.amended(keys(0..2), AmendedUpTo { batch: 7, record: 2 });
-        known.amended(keys(2..4), AmendedUpTo { batch: 5, record: 3 });
+        known.know_beside(keys(0..2), BesideUpTo { batch: 7, record: 2 });
+        known.know_beside(keys(2..4), BesideUpTo { batch: 5, record: 3 });
         let some: Vec<Uuid> = keys(0..6).collect();
-        let up_to = AmendedUpTo { batch: 7, record: 3 };
-        assert_eq!((known.perhaps_amended(&some), known.amended_up_to()), (some[..4].to_vec(), up_to));
+        let up_to = BesideUpTo { batch: 7, record: 3 };
+        assert_eq!((known.perhaps_beside(&some), known.beside_up_to()), (some[..4].to_vec(), up_to));
     }
 }

@@ -13,7 +13,7 @@ use crate::store::dictionary::{Dictionary, Numbers};
 use crate::store::file_positions::{self, FileDigest};
 use crate::store::offsets::{self, Advance};
 use crate::store::recording::{self, LockMode};
-use crate::store::usage::{Identity, Lookup, Wanted, amended_since, event_key_secret, look_up};
+use crate::store::usage::{Identity, Lookup, Wanted, beside_since, event_key_secret, look_up};
 use crate::store::usage_rows::{Intake, RejectionRow, Rows, Stamp, save};
 use crate::telemetry::Metrics;
 use chrono::TimeDelta;
@@ -277,12 +277,12 @@ impl Writer {
     ) -> Result<Lookup, StoreError> {
         let keys = wanted.event_keys.clone();
         if !amends {
-            let since = self.known().amended_up_to();
-            let (amended, up_to) = amended_since(conn, since).await?;
+            let since = self.known().beside_up_to();
+            let (beside, up_to) = beside_since(conn, since).await?;
             let mut known = self.known();
-            known.amended(amended.into_iter(), up_to);
+            known.know_beside(beside.into_iter(), up_to);
             wanted.event_keys = known.perhaps_events(&keys);
-            wanted.amendment_keys = known.perhaps_amended(&keys);
+            wanted.beside_keys = known.perhaps_beside(&keys);
         }
         let mut lookup = look_up(conn, &wanted).await?;
         let mut stored = before.stored.iter().peekable();

@@ -64,7 +64,7 @@ pub struct Wanted {
     /// Keys of the batch under which an event may stand, sorted: the index is then read in its own order.
     pub event_keys: Vec<Uuid>,
     /// Keys of the batch that corrections or voids may have or name, or records beside usage have.
-    pub amendment_keys: Vec<Uuid>,
+    pub beside_keys: Vec<Uuid>,
     /// What the batch's own corrections and voids name.
     pub target_keys: Vec<Uuid>,
     pub deployments: BTreeSet<String>,
@@ -87,7 +87,7 @@ pub async fn event_key_secret(connection: &mut PgConnection) -> Result<[u8; 32],
 /// The database's, or a row that cannot be read.
 pub async fn look_up(connection: &mut PgConnection, wanted: &Wanted) -> Result<Lookup, StoreError> {
     let mut lookup = Lookup::default();
-    load_amendments(connection, &with_targets(&wanted.amendment_keys, wanted), &mut lookup).await?;
+    load_amendments(connection, &with_targets(&wanted.beside_keys, wanted), &mut lookup).await?;
     let keys = with_targets(&wanted.event_keys, wanted);
     if !keys.is_empty() {
         let events = sqlx::query!("select event_key, content_hash from usage_event where event_key = any($1)", &keys);
@@ -95,7 +95,7 @@ pub async fn look_up(connection: &mut PgConnection, wanted: &Wanted) -> Result<L
             lookup.identities.insert(row.event_key, Identity::Event { content_hash: row.content_hash });
         }
     }
-    load_record_keys(connection, &wanted.amendment_keys, &mut lookup).await?;
+    load_record_keys(connection, &wanted.beside_keys, &mut lookup).await?;
     let amended: BTreeSet<Uuid> =
         wanted.target_keys.iter().copied().chain(lookup.amendments.iter().map(|a| a.target_key)).collect();
     load_events(connection, &amended, &mut lookup).await?;
@@ -111,10 +111,10 @@ fn with_targets(keys: &[Uuid], wanted: &Wanted) -> Vec<Uuid> {
     keys
 }
 
-/// How far corrections, voids and records beside usage are known: by the last batch that has any of the former, and the
-/// last of the latter.
+/// How far corrections, voids and records beside usage are known, which have keys beside those of events: by the last
+/// batch that has any of the former, and the last of the latter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AmendedUpTo {
+pub struct BesideUpTo {
     pub batch: i64,
     pub record: i64,
 }
@@ -124,11 +124,11 @@ pub struct AmendedUpTo {
 ///
 /// # Errors
 /// The database's.
-pub async fn amended_since(
+pub async fn beside_since(
     connection: &mut PgConnection,
-    since: AmendedUpTo,
-) -> Result<(Vec<Uuid>, AmendedUpTo), StoreError> {
-    let amended = sqlx::query!(
+    since: BesideUpTo,
+) -> Result<(Vec<Uuid>, BesideUpTo), StoreError> {
+    let beside = sqlx::query!(
         r#"select (select coalesce(array_agg(amendment_key) || array_agg(target_key), '{}')
                    from usage_amendment where batch_id > $1)
              || (select coalesce(array_agg(record_key), '{}') from record where sequence > $2) as "keys!",
@@ -137,8 +137,8 @@ pub async fn amended_since(
         since.batch,
         since.record
     );
-    let amended = amended.fetch_one(connection).await?;
-    Ok((amended.keys, AmendedUpTo { batch: amended.batch, record: amended.record }))
+    let beside = beside.fetch_one(connection).await?;
+    Ok((beside.keys, BesideUpTo { batch: beside.batch, record: beside.record }))
 }
 
 /// Which of the ids usage has, or a correction or void of it.

@@ -214,7 +214,7 @@ pub async fn conflicts(pool: &PgPool, before: Option<i64>, limit: i64) -> Result
     );
     let rows = rows.fetch_all(pool).await?;
     let keys: Vec<Uuid> = rows.iter().map(|row| row.event_key).collect();
-    let wanted = Wanted { amendment_keys: keys.clone(), target_keys: keys, ..Wanted::default() };
+    let wanted = Wanted { beside_keys: keys.clone(), target_keys: keys, ..Wanted::default() };
     let known = look_up(&mut *pool.acquire().await?, &wanted).await?;
     let stands = |key: &Uuid| match known.identities.get(key)? {
         Identity::Event { .. } => known.events.get(key).map(|stored| Some(UsageMessage::Event(stored.event.clone()))),
