@@ -8,9 +8,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match cli::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if cli::is_reader_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("apportion: {}", cli::explain(&error));
+            cli::tell(format_args!("apportion: {}", cli::explain(&error)));
             cli::exit_status(&error)
         }
     }

@@ -188,6 +188,23 @@ fn the_exit_status_tells_how_it_ended() {
     assert_eq!(other.expect("the program").status.code(), Some(2), "as of any other value that an option has not");
 }
 
+/// As `| head -1` and `2>&1 | true` do.
+#[test]
+fn readers_that_have_gone_change_no_exit_status() {
+    let root = tempfile::tempdir().expect("a folder");
+    scenario(root.path());
+    let gone = || std::io::pipe().expect("a pipe").1;
+    let ended = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_apportion"));
+        command.current_dir(root.path()).env_remove("APPORTION_CONFIG").arg("simulate").args(arguments);
+        command.stdout(gone()).stderr(gone()).status().expect("the program").code()
+    };
+    assert_eq!(ended(&["small", "--with", "shared"]), Some(0));
+    assert_eq!(ended(&["nowhere"]), Some(3));
+    write(&root.path().join("small"), &[("more.jsonl", UNCOUNTED)]);
+    assert_eq!(ended(&["small", "--with", "shared"]), Some(4));
+}
+
 /// Two events of one misspelt deployment and a conflict beside what counts.
 const UNCOUNTED: &str = r#"{"kind":"usage","source":"s","id":"x1","occurred_at":"2026-01-11T00:00:00Z","deployment":"onw","product":"model-a","quantities":{"requests":"100"}}
 {"kind":"usage","source":"s","id":"x2","occurred_at":"2026-01-12T00:00:00Z","deployment":"onw","product":"model-a","quantities":{"requests":"100"}}

@@ -1,6 +1,6 @@
 //! `apportion key`: keys for the HTTP door, made, listed and revoked.
 
-use super::output::{self, json, line};
+use super::output::{self, json, line, tell};
 use super::{Format, Session, Stop, named};
 use anyhow::Context;
 use apportion::domain::access::Scope;
@@ -92,7 +92,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                 Format::Table => {
                     line(&key)?;
                     // Apart from the key, so that a script takes that alone.
-                    eprintln!("It is shown this once: keep it where it is used.");
+                    tell("It is shown this once: keep it where it is used.");
                 }
             }
         }

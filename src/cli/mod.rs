@@ -42,7 +42,7 @@ use apportion::sources::Reader;
 use apportion::store;
 use apportion::telemetry::{self, TelemetryConfig, TelemetryError, TelemetryGuard};
 use clap::{CommandFactory, Parser, Subcommand};
-pub use output::{Format, Printed};
+pub use output::{Format, Printed, tell};
 use rdkafka::error::KafkaError;
 use sqlx::PgPool;
 use std::path::{Path, PathBuf};
@@ -314,11 +314,6 @@ pub fn explain(error: &anyhow::Error) -> String {
         }
     }
     hints::hint(error).map_or(text.clone(), |hint| format!("{text}; {hint}"))
-}
-
-/// Whether whoever reads the output has gone away, such as `head`: it has what it wanted.
-pub fn is_reader_gone(error: &anyhow::Error) -> bool {
-    error.downcast_ref().is_some_and(output::OutputError::is_reader_gone)
 }
 
 /// The exit status of an error, as `apportion --help` lists them.

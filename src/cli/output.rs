@@ -94,31 +94,34 @@ fn stacked(heading: &[&str], row: &[String]) -> Vec<Vec<String>> {
     lines.chain([vec![String::new(), String::new()]]).collect()
 }
 
-/// Nothing more can be printed. Whoever reads the output, such as `head`, mostly has what it wanted.
+/// Nothing more can be printed, as on a full disk.
 #[derive(Debug, thiserror::Error)]
 #[error("the output cannot be written")]
 pub struct OutputError(#[from] std::io::Error);
 
-impl OutputError {
-    pub fn is_reader_gone(&self) -> bool {
-        self.0.kind() == std::io::ErrorKind::BrokenPipe
-    }
-}
-
 /// Prints a line to standard output.
 ///
 /// # Errors
-/// The reader has gone away.
+/// It cannot be written.
 pub fn line(text: impl std::fmt::Display) -> Result<(), OutputError> {
-    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
+    self::text(&format!("{text}\n"))
 }
 
-/// Prints text as it is to standard output.
+/// Prints text as it is to standard output. Whoever reads it may have gone away, as `head` does, with what it wanted:
+/// the command goes on, and its exit status tells how it ended.
 ///
 /// # Errors
-/// The reader has gone away.
+/// It cannot be written.
 pub fn text(text: &str) -> Result<(), OutputError> {
-    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+/// Tells a line on standard error, beside the answer: that nobody is there to hear it changes nothing.
+pub fn tell(text: impl std::fmt::Display) {
+    writeln!(std::io::stderr().lock(), "{text}").unwrap_or_default();
 }
 
 /// Tells, beside the answer, which files of a folder are not read: one may have a wrong ending.
@@ -128,13 +131,13 @@ pub fn tell_unread(found: &Gathered, endings: &[&str]) {
     }
     let names: Vec<String> = found.unread.iter().map(|path| path.display().to_string()).collect();
     let endings: Vec<String> = endings.iter().map(|ending| format!(".{ending}")).collect();
-    eprintln!("Not read, as what is read ends in {}: {}.", endings.join(", "), names.join(", "));
+    tell(format_args!("Not read, as what is read ends in {}: {}.", endings.join(", "), names.join(", ")));
 }
 
 /// Prints a value as indented JSON.
 ///
 /// # Errors
-/// The reader has gone away.
+/// It cannot be written.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(value)?;
     Ok(line(text)?)

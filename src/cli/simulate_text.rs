@@ -1,7 +1,7 @@
 //! How `apportion simulate` prints what scenarios came to: tables for people, and one table for spreadsheets.
 
 use super::Stop;
-use super::output::{self, exact, line, minor, table, text};
+use super::output::{self, exact, line, minor, table, tell, text};
 use super::simulate::Outcome;
 use apportion::domain::money::Unit;
 use apportion::domain::simulate::answer::Answer;
@@ -106,7 +106,7 @@ fn for_people(cell: &Cell) -> String {
 /// One sheet of all scenarios, as CSV, with a heading also where it is empty.
 ///
 /// # Errors
-/// Several sheets are asked for, or the reader has gone away.
+/// Several sheets are asked for, or it cannot be written.
 pub fn csv_of(outcomes: &[Outcome], only: &[SheetKind]) -> anyhow::Result<()> {
     let is_compared = outcomes.iter().any(|it| matches!(it, Outcome::Ran(report) if report.cases.len() > 1));
     let kind = match only {
@@ -124,7 +124,7 @@ pub fn csv_of(outcomes: &[Outcome], only: &[SheetKind]) -> anyhow::Result<()> {
         let report = match outcome {
             Outcome::Ran(report) => report,
             Outcome::Refused { scenario, refused } => {
-                eprintln!("{scenario}: refused\n{refused}");
+                tell(format_args!("{scenario}: refused\n{refused}"));
                 continue;
             }
         };
