@@ -81,6 +81,24 @@ pub fn local_date(at: Instant, zone: Tz) -> NaiveDate {
     shown.succ_opt().filter(|next| start_of_day(zone, *next) <= at).unwrap_or(shown)
 }
 
+/// An instant as people of a zone tell it: by its date there, and its time where that does not begin it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalTime {
+    pub at: Instant,
+    pub zone: Tz,
+}
+
+impl fmt::Display for LocalTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, zone } = self;
+        let date = local_date(*at, *zone);
+        match start_of_day(*zone, date) == *at {
+            true => write!(f, "{date} ({zone})"),
+            false => write!(f, "{} ({zone})", at.with_timezone(zone).naive_local()),
+        }
+    }
+}
+
 /// The first instant of a local date.
 ///
 /// Where the zone skips midnight, that is the first instant which exists on the date; where midnight
@@ -297,6 +315,15 @@ mod tests {
         for wrong in ["", "3", "3 fortnights", "-1 days", "4294967295 weeks", "+1 days", "1.5 days"] {
             assert!(wrong.parse::<Length>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_instant_is_told_by_its_local_date() {
+        let told = |at: &str, zone| LocalTime { at: instant(at), zone }.to_string();
+        assert_eq!(told("2026-04-27T07:00:00Z", Tz::America__Los_Angeles), "2026-04-27 (America/Los_Angeles)");
+        assert_eq!(told("2026-04-27T07:00:01Z", Tz::Asia__Tokyo), "2026-04-27 16:00:01 (Asia/Tokyo)");
+        // Beirut skips that midnight.
+        assert_eq!(told("2026-03-28T22:00:00Z", Tz::Asia__Beirut), "2026-03-29 (Asia/Beirut)");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::fx::FxRate;
 use super::ids::{ContractId, DeploymentId, EventId, PartyId, ProductId, TermId};
 use super::money::{Exact, Unit};
 use super::names::there_is;
-use super::period::{Instant, Span};
+use super::period::{Instant, LocalTime, Span};
 use super::price::PriceBook;
 use super::record::{Deduction, Record, RecordContent, Reduces};
 use super::register::Register;
@@ -159,8 +159,8 @@ pub enum SettlementError {
     UnknownContract { contract: ContractId, known: Vec<ContractId> },
     #[error("{period} is none of the periods of {contract}{}", .example.map(|it| format!(", such as {it}")).unwrap_or_default())]
     NoSuchPeriod { contract: ContractId, period: Period, example: Option<Period> },
-    #[error("contract {contract} has no version in force in {period}")]
-    BeforeContract { contract: ContractId, period: Period },
+    #[error("contract {contract} has no version in force in {period}{}", .begins.map(|at| format!("; the first is from {at} on")).unwrap_or_default())]
+    BeforeContract { contract: ContractId, period: Period, begins: Option<LocalTime> },
     #[error(
         "the books of {contract} begin with {first}; what is owed for {period} and other periods before it is booked there, by origin period"
     )]
@@ -292,8 +292,10 @@ pub fn check_period(contract: &Contract, period: Period, books: &Books) -> Resul
         let example = calendar.window(period.last_day());
         return Err(SettlementError::NoSuchPeriod { contract: id, period, example });
     }
-    if contract.begins().is_none_or(|begins| period.span(contract.head.zone).end <= begins) {
-        return Err(SettlementError::BeforeContract { contract: id, period });
+    let (begins, zone) = (contract.begins(), contract.head.zone);
+    if begins.is_none_or(|begins| period.span(zone).end <= begins) {
+        let begins = begins.map(|at| LocalTime { at, zone });
+        return Err(SettlementError::BeforeContract { contract: id, period, begins });
     }
     if let Some(first) = books.settled.first().filter(|first| period < **first) {
         return Err(SettlementError::BeforeBooks { contract: id, period, first: *first });

@@ -86,7 +86,7 @@ fn windows_are_stated_where_they_matter() {
     );
     check_term(
         "rate = \"7%\"\nof = \"Sales\"\nfrom = 2026-05-01\nthrough = 2026-04-01",
-        "-2:1: term share (\"Clause\"): it ends at 2026-04-02 00:00:00 UTC, before it begins at 2026-05-01 00:00:00 UTC",
+        "-2:1: term share (\"Clause\"): it ends at 2026-04-02 (UTC), before it begins at 2026-05-01 (UTC)",
     );
     check_term(
         "rate = \"7%\"\nof = \"Sales\"\nlasts = \"a year\"",

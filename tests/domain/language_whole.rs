@@ -63,20 +63,20 @@ fn versions_agree_with_each_other() {
     check(
         &format!("{SHARE}\nthrough = 2025-06-30"),
         &[],
-        "deal.md:56:11: term share (\"Clause\"): through = 2025-06-30\n  it ends at 2025-07-01 00:00:00 UTC, before the \
-         contract begins at 2026-01-01 00:00:00 UTC, and never holds; write a later date, or leave it out",
+        "deal.md:56:11: term share (\"Clause\"): through = 2025-06-30\n  it ends at 2025-07-01 (UTC), before the \
+         contract begins at 2026-01-01 (UTC), and never holds; write a later date, or leave it out",
     );
     check(
         &format!("{SHARE}\nfrom = 2025-06-30"),
         &[],
         "deal.md:56:8: term share (\"Clause\"): from = 2025-06-30\n  that is before the contract begins at 2026-01-01 \
-         00:00:00 UTC; write a date from then on",
+         (UTC); write a date from then on",
     );
     check(
         &term("fixed = \"1 USD\"\non = [2025-06-30, 2026-06-30]"),
         &[],
-        "deal.md:55:7: term share (\"Clause\"): 2025-06-30\n  that is before the contract begins at 2026-01-01 00:00:00 \
-         UTC; write a date from then on",
+        "deal.md:55:7: term share (\"Clause\"): 2025-06-30\n  that is before the contract begins at 2026-01-01 \
+         (UTC); write a date from then on",
     );
 }
 

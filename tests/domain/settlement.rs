@@ -225,6 +225,11 @@ fn periods_are_settled_in_order_once_the_books_have_begun() {
         assert!(matches!(history.try_settle(CONTRACT, wrong), Err(SettlementError::OutOfOrder { .. })), "{wrong}");
     }
     assert!(matches!(history.try_settle(CONTRACT, "2026-Q2"), Err(SettlementError::NoSuchPeriod { .. })));
+    assert_eq!(
+        history.try_settle(CONTRACT, "2022-12").expect_err("before the contract").to_string(),
+        "contract microsoft-openai has no version in force in 2022-12; the first is from 2023-01-23 \
+         (America/Los_Angeles) on"
+    );
 }
 
 #[test]

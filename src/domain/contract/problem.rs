@@ -5,7 +5,7 @@ use super::unmeant::Unmeant;
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
 use crate::domain::money::{Exact, ParseExactError, ParseMoneyError, UnknownCurrency};
 use crate::domain::names::{Unfit, nearest, there_is};
-use crate::domain::period::{Instant, ParseInstantError, ParseLengthError};
+use crate::domain::period::{LocalTime, ParseInstantError, ParseLengthError};
 use crate::domain::register::{Namesake, RegisterConflict};
 use std::fmt::{self, Display};
 
@@ -109,7 +109,7 @@ pub enum Problem {
     #[error(transparent)]
     Instant(#[from] ParseInstantError),
     #[error("it ends at {end}, before it begins at {from}")]
-    EndsBeforeStart { from: Instant, end: Instant },
+    EndsBeforeStart { from: LocalTime, end: LocalTime },
     #[error("it ends by `through` and by `lasts`; write one of the two")]
     TwoEnds,
     #[error(transparent)]

@@ -1,7 +1,7 @@
 //! Why what is written would mean nothing where it stands, or something else than it says.
 
 use crate::domain::ids::{DefinedTerm, TermId};
-use crate::domain::period::Instant;
+use crate::domain::period::LocalTime;
 use chrono::NaiveDate;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,9 +65,9 @@ pub enum Unmeant {
     #[error(
         "it ends at {end}, before the contract begins at {begins}, and never holds; write a later date, or leave it out"
     )]
-    EndsBeforeContract { end: Instant, begins: Instant },
+    EndsBeforeContract { end: LocalTime, begins: LocalTime },
     #[error("that is before the contract begins at {begins}; write a date from then on")]
-    BeforeContract { begins: Instant },
+    BeforeContract { begins: LocalTime },
     #[error(
         "{field} is zero or more; what comes off stands in less = [..], and what is owed the other way is another term"
     )]

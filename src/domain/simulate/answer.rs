@@ -8,7 +8,7 @@ use crate::domain::findings::Why;
 use crate::domain::ids::{ContractId, EventId, PartyId, TermId};
 use crate::domain::money::{Exact, Unit};
 use crate::domain::names::names;
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, LocalTime};
 use crate::domain::restated::{Mention, Rejected, Waiting};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ pub struct BookedInAll {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAgreed {
     #[error("the contract begins at {begins}, when the period is over")]
-    BeforeContract { begins: Instant },
+    BeforeContract { begins: LocalTime },
     #[error("no version of the contract was recorded by the cutoff")]
     NotRecorded,
 }

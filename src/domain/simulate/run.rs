@@ -26,7 +26,7 @@ use crate::domain::engine::stretches::Grain;
 use crate::domain::ids::{ContractId, PartyId, TermId};
 use crate::domain::money::{Exact, Unit};
 use crate::domain::names::{nearest, there_is};
-use crate::domain::period::{Instant, Span};
+use crate::domain::period::{Instant, LocalTime, Span};
 use crate::domain::register::Register;
 use crate::domain::restated::KnownUsage;
 use crate::domain::settlement::BookedLine;
@@ -188,7 +188,11 @@ impl Simulation<'_> {
         let known = view.contracts.iter().find(|contract| contract.head.id == *id);
         let not_agreed = match known.map(Contract::begins) {
             None => Some(NotAgreed::NotRecorded),
-            Some(begins) => begins.filter(|begins| end <= *begins).map(|begins| NotAgreed::BeforeContract { begins }),
+            Some(begins) => {
+                let zone = self.contract(id)?.head.zone;
+                let begins = begins.filter(|begins| end <= *begins).map(|at| LocalTime { at, zone });
+                begins.map(|begins| NotAgreed::BeforeContract { begins })
+            }
         };
         let (run, owed) = match known {
             Some(contract) => {

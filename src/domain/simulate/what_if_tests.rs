@@ -295,7 +295,7 @@ fn a_period_before_the_contract_is_not_told_as_settled() {
     assert_eq!(
         step(&|text| text.replace("2026-03", "2025-12")),
         [
-            "1,settle main 2025-12 as known at 2026-04-05T00:00:00Z,nothing agreed,the contract begins at 2026-01-01 00:00:00 UTC, when the period is over"
+            "1,settle main 2025-12 as known at 2026-04-05T00:00:00Z,nothing agreed,the contract begins at 2026-01-01 (UTC), when the period is over"
         ]
     );
 }

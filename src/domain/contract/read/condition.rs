@@ -32,7 +32,7 @@ impl<'a> Scope<'a> {
             let end = row.through.as_ref().map(|it| self.instant("through", file, it, Edge::Through)).transpose()?;
             let (start, end) = (from.unwrap_or(ever.start), end.unwrap_or(ever.end));
             if end <= start {
-                return file.fail(at, Problem::EndsBeforeStart { from: start, end });
+                return file.fail(at, Problem::EndsBeforeStart { from: self.local(start), end: self.local(end) });
             }
             if let Some(through) = &row.through {
                 self.check_end(file, &through.span(), end)?;

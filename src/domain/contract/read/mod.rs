@@ -19,7 +19,7 @@ use super::raw::{Blocks, Provenance, RawDocument, RawVersion};
 use super::unmeant::Unmeant;
 use super::{Assumption, Confidence, ContractHead, Version};
 use crate::domain::ids::{DefinedTerm, PartyId};
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, LocalTime};
 use crate::domain::register::Register;
 pub(in crate::domain::contract) use right::RELEASE;
 use std::collections::BTreeMap;
@@ -101,10 +101,16 @@ impl<'a> Scope<'a> {
         self.origin != Origin::Store
     }
 
+    /// An instant as the contract's people tell it.
+    pub fn local(&self, at: Instant) -> LocalTime {
+        LocalTime { at, zone: self.head.zone }
+    }
+
     /// Refuses what ends before the contract begins.
     pub fn check_end(&self, file: &Parsed, at: &Range<usize>, end: Instant) -> Result<()> {
         match self.origin {
             Origin::Folder { begins: Some(begins) } if end <= begins => {
+                let [end, begins] = [end, begins].map(|at| self.local(at));
                 file.fail(at, Unmeant::EndsBeforeContract { end, begins }.into())
             }
             _ => Ok(()),
@@ -115,7 +121,7 @@ impl<'a> Scope<'a> {
     pub fn check_begin(&self, file: &Parsed, at: &Range<usize>, begin: Instant) -> Result<()> {
         match self.origin {
             Origin::Folder { begins: Some(begins) } if begin < begins => {
-                file.fail(at, Unmeant::BeforeContract { begins }.into())
+                file.fail(at, Unmeant::BeforeContract { begins: self.local(begins) }.into())
             }
             _ => Ok(()),
         }

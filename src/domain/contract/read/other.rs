@@ -98,7 +98,10 @@ impl<'a> Scope<'a> {
         let from = self.instant("effective", self.file, &self.version.effective, Edge::Start)?;
         let end = self.instant("through", self.file, value, Edge::Through)?;
         match end <= from {
-            true => self.file.fail(&value.span(), Problem::EndsBeforeStart { from, end }),
+            true => {
+                let [from, end] = [from, end].map(|at| self.local(at));
+                self.file.fail(&value.span(), Problem::EndsBeforeStart { from, end })
+            }
             false => Ok(end),
         }
     }

@@ -118,7 +118,9 @@ impl<'a> Scope<'a> {
         let until = through.into_iter().chain(facts).collect::<Result<_>>()?;
         let life = Life { from, until, ..Life::default() };
         match life.dates() {
-            (Some(from), Some(end)) if end <= from => file.fail(at, Problem::EndsBeforeStart { from, end }),
+            (Some(from), Some(end)) if end <= from => {
+                file.fail(at, Problem::EndsBeforeStart { from: self.local(from), end: self.local(end) })
+            }
             _ => Ok(life),
         }
     }
