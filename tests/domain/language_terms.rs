@@ -62,8 +62,8 @@ fn windows_are_stated_where_they_matter() {
     );
     check_term(
         "fixed = \"700 USD\"\neach = \"month\"",
-        "-2:1: term share (\"Clause\"): what holds of the fixed sum in a window that a start or end cuts? write \
-         pro_rata = \"full\", \"days\", \"months\" or \"none\" there or in [contract]",
+        "2:8: term share (\"Clause\"): each = \"month\"\n  what holds of the fixed sum in a window that a start or end \
+         cuts? write pro_rata = \"full\", \"days\", \"months\" or \"none\" there or in [contract]",
     );
     check_term(
         "rate = \"7%\"\nof = \"Sales\"\nminimum = { is = \"1 USD\", each = \"year\" }",

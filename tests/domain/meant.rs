@@ -345,9 +345,20 @@ fn what_nothing_cuts_has_no_pro_rata() {
     };
     instead(&cap("term", ", pro_rata = \"days\""), problem, &cap("year", ", pro_rata = \"days\""));
     accept(&term(&cap("term", "")));
-    let amount = |each: &str| format!("[amount.A]\neach = \"{each}\"\npro_rata = \"days\"\n{share}");
-    refused(&amount("term"), problem);
-    accept(&amount("month"));
+    let amount = |each: &str, of: &str| format!("[amount.A]\neach = \"{each}\"\npro_rata = \"days\"\n{of}");
+    let fixed = "fixed = \"1 USD\"";
+    refused(&amount("term", fixed), problem);
+    accept(&amount("month", fixed));
+    // A share is of what was sold, in a window that is cut as in any other.
+    refused(&amount("month", share), problem);
+    instead(
+        &format!("{share}\neach = \"month\"\npro_rata = \"days\""),
+        "deal.md:57:12: term share (\"Clause\"): pro_rata = \"days\"\n  nothing of it is cut: pro_rata is of a fixed sum",
+        &format!("{fixed}\neach = \"month\"\npro_rata = \"days\""),
+    );
+    let minimum =
+        |own: &str| format!("{share}\npro_rata = \"days\"\nminimum = {{ is = \"9 USD\", each = \"year\"{own} }}");
+    instead(&minimum(", pro_rata = \"full\""), problem, &minimum(""));
 }
 
 #[test]

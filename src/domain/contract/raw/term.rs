@@ -113,7 +113,7 @@ with_node! { with_source;
         pub per: Vec<Spanned<String>>,
         pub tiers: Option<Spanned<RawTiers>>,
         pub r#in: Option<Spanned<String>>,
-        pub pro_rata: Option<ProRata>,
+        pub pro_rata: Option<Spanned<ProRata>>,
     }
 
     pub struct RawTerm {
@@ -140,7 +140,7 @@ with_node! { with_source;
         pub due: Option<Spanned<OneOrMore<Named<RawInstalment>>>>,
         pub at_window_end: Option<bool>,
         pub tax: Option<Tax>,
-        pub pro_rata: Option<ProRata>,
+        pub pro_rata: Option<Spanned<ProRata>>,
         #[serde(default)]
         pub above_one: bool,
         /// Computed for what draws on it, and owed by nobody.
@@ -222,7 +222,7 @@ with_source! {
         pub excess: Excess,
         #[serde(default)]
         pub per: Vec<Spanned<String>>,
-        pub pro_rata: Option<ProRata>,
+        pub pro_rata: Option<Spanned<ProRata>>,
         /// Of a shared cap, what its terms are owed in.
         pub r#in: Option<Spanned<String>>,
     }
@@ -263,7 +263,7 @@ pub struct RawMinimum {
     #[serde(default)]
     pub outside_cap: bool,
     pub due: Option<Spanned<String>>,
-    pub pro_rata: Option<ProRata>,
+    pub pro_rata: Option<Spanned<ProRata>>,
 }
 
 fn due() -> Shortfall {

@@ -9,6 +9,7 @@ use super::super::value::Cell;
 use super::super::window::WindowRule;
 use super::meant::check_cut;
 use super::value::{Kind, Want};
+use super::window::stated;
 use super::{Notes, Result, Scope, defined};
 use crate::domain::ids::{DefinedTerm, TermId};
 use crate::domain::money::{Exact, Unit};
@@ -77,9 +78,10 @@ impl<'a> Scope<'a> {
         if counting.each == WindowRule::Item {
             return file.fail(&raw.each.span(), Problem::CapOfItem);
         }
-        self.check_pro_rata(file, (at, "the cap"), &counting.each, raw.pro_rata)?;
+        let pro_rata = stated(raw.pro_rata.as_ref());
+        self.check_pro_rata(file, (at, "the cap"), &counting.each, pro_rata)?;
         if self.is_new() {
-            check_cut(file, at, raw.pro_rata, std::iter::once(&counting.each))?;
+            check_cut(file, raw.pro_rata.as_ref(), std::iter::once(&counting.each))?;
         }
         let kind = Kind::In(unit.clone());
         let windows = counting.each != WindowRule::Term;
@@ -110,7 +112,7 @@ impl<'a> Scope<'a> {
             opening,
             excess: raw.excess,
             per: self.attributes(file, &raw.per)?,
-            pro_rata: raw.pro_rata.or(self.head.pro_rata),
+            pro_rata: pro_rata.or(self.head.pro_rata),
         })
     }
 
@@ -126,7 +128,7 @@ impl<'a> Scope<'a> {
         if each == WindowRule::Item {
             return file.fail(&raw.each.span(), Problem::MinimumOfItem);
         }
-        let pro_rata = raw.pro_rata.or(term.pro_rata);
+        let pro_rata = stated(raw.pro_rata.as_ref()).or(stated(term.pro_rata.as_ref()));
         self.check_pro_rata(file, (&at, "the minimum"), &each, pro_rata)?;
         let kind = Kind::In(unit.clone());
         let mut of = Vec::new();

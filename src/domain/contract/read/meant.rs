@@ -54,9 +54,11 @@ impl<'a> Scope<'a> {
             let Some(amount) = version.amounts.get(&defined(name)) else { continue };
             let (at, each) = (spanned.span(), amount.each.as_ref());
             if let Some(each) = each.filter(|_| amount.node.has_fixed()) {
+                let at = spanned.get_ref().each.as_ref().map_or_else(|| at.clone(), Spanned::span);
                 self.check_pro_rata(file, (&at, "the fixed sum"), each, amount.pro_rata)?;
             }
-            check_cut(file, &at, spanned.get_ref().pro_rata, each.into_iter())?;
+            let cut = each.filter(|_| is_cut(&amount.node));
+            check_cut(file, spanned.get_ref().pro_rata.as_ref(), cut.into_iter())?;
             let (node, tiers) = (&amount.node, amount.tiers.as_ref());
             self.check_tiers(file, spanned.get_ref().tiers.as_ref(), tiers)?;
             let (per, has_beside) = (&amount.per, tiers.is_some());
@@ -72,9 +74,12 @@ impl<'a> Scope<'a> {
                 let (file, per, is_on) = (self.file, &term.per, term.on.is_some());
                 check_yield(&Yield { file, at, node, each, tiers, per, is_on, has_beside }, version)?;
             }
-            let of_minimum = term.minimum.as_ref().map(|minimum| &minimum.each);
-            let windows = term.each.iter().chain(of_minimum);
-            check_cut(self.file, &spanned.span(), spanned.get_ref().pro_rata, windows)?;
+            let raw = spanned.get_ref();
+            let of_sum = term.each.as_ref().filter(|_| term.node.as_ref().is_some_and(is_cut));
+            // A minimum may say it for itself.
+            let says_itself = raw.minimum.as_ref().is_some_and(|minimum| minimum.get_ref().pro_rata.is_some());
+            let of_minimum = term.minimum.as_ref().filter(|_| !says_itself).map(|minimum| &minimum.each);
+            check_cut(self.file, raw.pro_rata.as_ref(), of_sum.into_iter().chain(of_minimum))?;
             self.check_limits(spanned.get_ref(), term, version)?;
             self.check_credits(spanned.get_ref(), term, version)?;
             self.check_span(spanned.get_ref(), term, version)?;
@@ -132,7 +137,7 @@ impl<'a> Scope<'a> {
                 return file.fail(&windows.span(), Unmeant::CarriedNowhere.into());
             }
             check_told(file, &written.get_ref().is.span(), &minimum.is, (&term.per, version))?;
-            check_cut(file, &written.span(), written.get_ref().pro_rata, std::iter::once(&minimum.each))?;
+            check_cut(file, written.get_ref().pro_rata.as_ref(), std::iter::once(&minimum.each))?;
         }
         let cap = term.cap.as_ref().and_then(|name| version.caps.get(name));
         if let (Some(cap), Some(written)) = (cap, &raw.cap) {
@@ -183,16 +188,20 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// Where nothing is cut, nothing can say how.
+/// Whether a node has, or may have, less in a window that is cut: a share is of what was sold, in any window.
+fn is_cut(node: &Node) -> bool {
+    node.has_fixed() || node.has_comparison()
+}
+
+/// Where no sum, minimum or cap is cut, nothing can say how: over these windows they are.
 pub fn check_cut<'w>(
     file: &Parsed,
-    at: &Range<usize>,
-    pro_rata: Option<ProRata>,
+    pro_rata: Option<&Spanned<ProRata>>,
     mut windows: impl Iterator<Item = &'w WindowRule>,
 ) -> Result<()> {
-    match pro_rata.is_some() && !windows.any(WindowRule::can_be_cut) {
-        true => file.fail(at, Unmeant::NothingCut.into()),
-        false => Ok(()),
+    match pro_rata {
+        Some(written) if !windows.any(WindowRule::can_be_cut) => file.fail(&written.span(), Unmeant::NothingCut.into()),
+        _ => Ok(()),
     }
 }
 

@@ -238,7 +238,7 @@ impl<'a> Scope<'a> {
             each,
             per: self.attributes(file, &raw.per)?,
             tiers,
-            pro_rata: raw.pro_rata.or(self.head.pro_rata),
+            pro_rata: super::window::stated(raw.pro_rata.as_ref()).or(self.head.pro_rata),
             assumptions,
         })
     }

@@ -12,6 +12,7 @@ use super::super::value::Table;
 use super::super::window::{Due, ProRata, WindowRule};
 use super::node::NodeWant;
 use super::value::{Kind, Want};
+use super::window::stated;
 use super::{Notes, Result, Scope, defined, length};
 use crate::domain::ids::{DefinedTerm, PartyId, TermId};
 use crate::domain::money::Exact;
@@ -79,7 +80,7 @@ impl<'a> Scope<'a> {
             credits: self.credits(raw, &mut noted)?,
             once: raw.once.clone(),
             at_window_end: raw.at_window_end.unwrap_or(by_window),
-            pro_rata: raw.pro_rata.or(self.head.pro_rata),
+            pro_rata: stated(raw.pro_rata.as_ref()).or(self.head.pro_rata),
             due: raw.due.as_ref().map(|due| self.instalments(due, &mut noted)).transpose()?.unwrap_or_default(),
             tax: raw.tax,
             is_input: raw.input,
@@ -325,7 +326,10 @@ impl<'a> Scope<'a> {
         }
         if node.has_fixed() {
             match each {
-                Some(each) => self.check_pro_rata(self.file, (at, "the fixed sum"), each, raw.pro_rata)?,
+                Some(each) => {
+                    let at = raw.each.as_ref().map_or_else(|| at.clone(), Spanned::span);
+                    self.check_pro_rata(self.file, (&at, "the fixed sum"), each, stated(raw.pro_rata.as_ref()))?;
+                }
                 None if on.is_none() => return self.file.fail(at, Problem::FixedWhen),
                 None => {}
             }

@@ -5,7 +5,7 @@ use super::super::problem::Problem;
 use super::super::raw::{OneOrMore, RawOrdinals, RawPeriod, RawValue};
 use super::super::rights::FactKind;
 use super::super::term::Life;
-use super::super::window::{Anchor, Counting, Due, DueAfter, Moment, WindowRule};
+use super::super::window::{Anchor, Counting, Due, DueAfter, Moment, ProRata, WindowRule};
 use super::{Result, Scope, defined};
 use crate::domain::calendar::Calendar;
 use crate::domain::ids::DefinedTerm;
@@ -227,6 +227,11 @@ pub fn date(file: &Parsed, value: &Spanned<RawValue>) -> Result<NaiveDate> {
     };
     let date = NaiveDate::parse_from_str(&text, "%Y-%m-%d");
     date.or_else(|_| file.fail(&value.span(), Problem::NoDay))
+}
+
+/// What a block says of windows that are cut.
+pub fn stated(pro_rata: Option<&Spanned<ProRata>>) -> Option<ProRata> {
+    pro_rata.map(|it| *it.get_ref())
 }
 
 fn window_named(name: &str) -> Option<WindowRule> {
