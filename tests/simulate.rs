@@ -307,6 +307,35 @@ fn a_scenario_without_its_register_is_told_that_one_belongs_to_it() {
     assert!(told.contains(hint), "{told}");
 }
 
+/// 20 % of 100 are 20.
+const EXAMPLE: &str = "\n## Example: by hand\n\n| given | at | amount | seller |\n| --- | --- | --- | --- |\n\
+    | charge a | 2026-01-05 | 100 USD | lab |\n\n| expect | period | amount |\n| --- | --- | --- |\n\
+    | share | 2026-01 | 20 USD |\n";
+
+#[test]
+fn a_check_tells_the_text_from_its_examples_and_files_as_they_were_given() {
+    let root = tempfile::tempdir().expect("a folder");
+    scenario(root.path());
+    let check = |more: &[(&str, &str)]| {
+        write(&root.path().join("shared"), more);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_apportion"));
+        command.current_dir(root.path()).env_remove("APPORTION_CONFIG").args(["contracts", "check", "shared"]);
+        let output = command.output().expect("the program");
+        let told = [output.stdout, output.stderr].map(|it| String::from_utf8(it).expect("text"));
+        (output.status.code(), told.concat())
+    };
+    let text = format!("{CONTRACT}{EXAMPLE}");
+    let (status, told) = check(&[("main.md", &text)]);
+    assert!(status == Some(0) && told.contains("0 facts: all right."), "{told}");
+    let (status, told) = check(&[("main.md", &text.replace("| 20 USD |", "| 21 USD |"))]);
+    let verdict = "0 facts: the text is right, but of its examples 1 of 1 figure is wrong.";
+    assert!(status == Some(3) && told.contains(verdict) && !told.contains("all right"), "{told}");
+    assert!(told.contains("shared/main.md:") && told.contains("came out is 20 USD"), "{told}");
+    let (status, told) = check(&[("main.md", &text), ("steps.jsonl", STEPS)]);
+    let apart = "shared/steps.jsonl: steps of a scenario, which `apportion simulate` runs; keep them apart";
+    assert!(status == Some(3) && told.contains(apart), "{told}");
+}
+
 #[test]
 fn the_first_scenario_and_agreement_run_as_their_readmes_show_them() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

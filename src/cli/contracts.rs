@@ -84,7 +84,7 @@ enum Command {
 fn read_and_tell(folder: &Path) -> anyhow::Result<Folder> {
     let found = gather(folder, &ENDINGS).map_err(ContractsError::from)?;
     tell_unread(&found, &ENDINGS);
-    Ok(read_gathered(&found)?)
+    Ok(read_gathered(found)?)
 }
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
@@ -103,8 +103,12 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                     line(terms_table(&read.contracts))?;
                     line(rights_table(&read.contracts))?;
                     let (facts, rates) = (read.facts.len(), read.rates.len());
+                    let verdict = match examples.iter().filter(|it| !it.is_right).count() {
+                        0 => "all right".to_owned(),
+                        wrong => format!("the text is right, but of its examples {}", wrong_of(wrong, &examples)),
+                    };
                     line(format!(
-                        "{prices} prices, {rates} exchange rates, {deployments} deployments, {facts} facts: all right."
+                        "{prices} prices, {rates} exchange rates, {deployments} deployments, {facts} facts: {verdict}."
                     ))?;
                     for conflict in &read.conflicts {
                         line(in_words(conflict))?;
@@ -231,8 +235,13 @@ fn check_examples(examples: &[Figure]) -> Result<(), Stop> {
     if wrong.is_empty() {
         return Ok(());
     }
-    let told = format!("{} of {} figures in worked examples are wrong", wrong.len(), examples.len());
-    Err(Stop::Refused { reason: format!("{told}:\n{}", wrong.join("\n")) })
+    let told = wrong_of(wrong.len(), examples);
+    Err(Stop::Refused { reason: format!("worked examples: {told}:\n{}", wrong.join("\n")) })
+}
+
+fn wrong_of(wrong: usize, examples: &[Figure]) -> String {
+    let are = if wrong == 1 { "is" } else { "are" };
+    format!("{wrong} of {} {are} wrong", counted(examples.len(), "figure"))
 }
 
 async fn loaded(pool: &PgPool) -> anyhow::Result<Vec<Contract>> {

@@ -66,18 +66,22 @@ pub const ENDINGS: [&str; 3] = ["md", "csv", "jsonl"];
 /// # Errors
 /// The first file that cannot be read, or the first thing that is wrong in each.
 pub fn read(path: &Path) -> Result<Folder, ContractsError> {
-    read_gathered(&gather(path, &ENDINGS)?)
+    read_gathered(gather(path, &ENDINGS)?)
 }
 
-/// As [`read`], of what was found there.
+/// As [`read`], of what was found there. Messages name a file by the folder as it was given, and its path in that.
 ///
 /// # Errors
 /// The first thing that is wrong in each file.
-pub fn read_gathered(found: &Gathered) -> Result<Folder, ContractsError> {
-    if found.files.is_empty() {
-        return Err(ContractsError::Empty { path: found.folder.clone() });
+pub fn read_gathered(found: Gathered) -> Result<Folder, ContractsError> {
+    let Gathered { folder, mut files, .. } = found;
+    if files.is_empty() {
+        return Err(ContractsError::Empty { path: folder });
     }
-    Ok(read_folder(&found.files)?)
+    for file in &mut files {
+        file.path = folder.join(&file.path).display().to_string();
+    }
+    Ok(read_folder(&files)?)
 }
 
 /// Everything loaded by an instant, read anew from its documents.

@@ -36,6 +36,20 @@ fn what_would_be_right_is_told_of_a_rate_in_words_and_of_what_is_left_out() {
 }
 
 #[test]
+fn what_has_no_version_is_told_to_write_one() {
+    let head = "[version]\nnumber = 1\neffective = 2023-11-01\n";
+    check("trace-share.md", head, "", &["a term in a file without [version]", "write [version] with number"]);
+    let definitions = "microsoft-openai/contract.md";
+    let mut files = shipped_files();
+    files.retain(|file| !file.path.starts_with("microsoft-openai/") || file.path == definitions);
+    let error = read_folder(&files).expect_err("no version").to_string();
+    assert!(
+        error.contains("\"microsoft-openai\" has no version; write [version] with number and effective here"),
+        "{error}"
+    );
+}
+
+#[test]
 fn wrong_versions_are_refused_with_their_place() {
     let version = "microsoft-openai/3.md";
     check(

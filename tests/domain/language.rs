@@ -144,8 +144,13 @@ fn numbers_are_written_as_text() {
     );
     check_term(
         "rate = \"120%\"\nof = \"Sales\"",
-        "1:8: term share (\"Clause\"): rate = \"120%\"\n  rate 1.2 is above 1; a rate is a percentage or fraction, such \
-         as \"20%\"; if it is meant, write above_one = true",
+        "1:8: term share (\"Clause\"): rate = \"120%\"\n  rate 1.2 is above 1; if more than all of it is \
+         meant, write above_one = true",
+    );
+    check_term(
+        "rate = \"2\"\nof = \"Sales\"",
+        "1:8: term share (\"Clause\"): rate = \"2\"\n  rate 2 is above 1; write \"2%\", or, if more than all of it is \
+         meant, write above_one = true",
     );
     accept(&term("rate = \"120%\"\nof = \"Sales\"\nabove_one = true"));
     check_term(

@@ -107,6 +107,8 @@ pub enum FolderError {
     UnknownPlace { at: FileLine, price: String, kind: &'static str, name: String, known: Vec<String> },
     #[error("{at}: price \"{price}\" stands in another price book too; give each price an id of its own")]
     RepeatedPrice { at: FileLine, price: String },
+    #[error("{path}: steps of a scenario, which `apportion simulate` runs; keep them apart from the agreements")]
+    Steps { path: String },
     #[error("{path}:{line}: {problem}")]
     Record { path: String, line: usize, problem: RecordError },
     #[error("{path}:{line}: record {id}: {problem}")]
@@ -121,7 +123,9 @@ pub enum FolderError {
         "no file registers a party, cloud, product or deployment; add the register.md that does, in this folder or in the one that is read with it"
     )]
     NoRegister,
-    #[error("{path}: contract \"{contract}\" has no version")]
+    #[error(
+        "{path}: contract \"{contract}\" has no version; write [version] with number and effective here, or in another file with contract = \"{contract}\""
+    )]
     NoVersion { path: String, contract: ContractId },
     #[error("{at}: no term or right \"{name}\" of \"{contract}\"{}", there_is(.known))]
     UnknownExpected { at: Location, contract: ContractId, name: TermId, known: Vec<TermId> },
@@ -168,12 +172,15 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
     let (mut facts, mut rates) = (Vec::new(), Vec::new());
     let mut errors = Vec::new();
     for file in files {
+        let name = file.path.rsplit('/').next().unwrap_or_default();
         if file.path.ends_with(".md") {
             read_document(file, &mut register).map_or_else(|error| errors.push(error), |it| documents.push(it));
-        } else if file.path.rsplit('/').next() == Some("fx.csv") {
+        } else if name == "fx.csv" {
             read_rates(file, &mut rates).unwrap_or_else(|error| errors.push(error));
         } else if file.path.ends_with(".csv") {
             read_prices(file).map_or_else(|error| errors.push(error), |prices| books.push(prices));
+        } else if name == "steps.jsonl" {
+            errors.push(FolderError::Steps { path: file.path.clone() });
         } else if file.path.ends_with(".jsonl") {
             read_facts(file).map_or_else(|error| errors.push(error), |read| facts.extend(read));
         }

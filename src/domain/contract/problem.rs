@@ -60,7 +60,7 @@ pub enum Problem {
     FieldTwice { name: String },
     #[error("unknown field `{name}`{}", there_is(&nearest(.name, .known)))]
     UnknownField { name: String, known: Vec<String> },
-    #[error("a {block} in a file without {}; nothing would read it", if *.in_version { "[version]" } else { "[contract] or [version]" })]
+    #[error("a {block} in a file without {}", if *.in_version { "[version], which would not be read; write [version] with number and effective" } else { "[contract] or [version]; nothing would read it" })]
     StrayBlock { block: &'static str, in_version: bool },
     #[error("{found} would be passed over; write ```toml at the start of a line, or ```text for what is no block")]
     PassedOver { found: &'static str },
@@ -157,9 +157,13 @@ pub enum Problem {
     )]
     UnitOfNumber { field: &'static str, found: String },
     #[error(
-        "rate {rate} is above 1; a rate is a percentage or fraction, such as \"20%\"; if it is meant, write above_one = true"
+        "rate {rate} is above 1; {}if more than all of it is meant, write above_one = true", .percent.as_ref().map(|it| format!("write \"{it}%\", or, ")).unwrap_or_default()
     )]
-    RateAboveOne { rate: Exact },
+    RateAboveOne {
+        rate: Exact,
+        /// What stands there, if it lacks the sign of a percentage.
+        percent: Option<String>,
+    },
     #[error("rate {rate} is negative; a flipped direction is another term")]
     RateNegative { rate: Exact },
     #[error("a percentage has no space in it: write {write}")]

@@ -242,7 +242,8 @@ impl<'a> Scope<'a> {
         match &want.kind {
             Kind::Rate { .. } if number.is_negative() => file.fail(at, Problem::RateNegative { rate: number }),
             Kind::Rate { above_one: false } if number > Exact::from_integer(1) => {
-                file.fail(at, Problem::RateAboveOne { rate: number })
+                let percent = (!is_percent).then(|| digits.to_owned()).filter(|digits| !digits.contains('/'));
+                file.fail(at, Problem::RateAboveOne { rate: number, percent })
             }
             _ => Ok(number),
         }
