@@ -28,6 +28,8 @@ pub struct CsvRow<'c, const N: usize> {
 
 #[derive(Debug, thiserror::Error)]
 pub enum TableProblem {
+    #[error("its columns are parted by {found}; part them by commas")]
+    Separator { found: &'static str },
     #[error("no column \"{column}\"; the header is {header}")]
     NoColumn { column: &'static str, header: String },
     #[error("the column \"{column}\" is none of these; the header is {header}")]
@@ -96,6 +98,12 @@ pub fn instant(cell: &str) -> Result<Option<Instant>, ParseInstantError> {
 
 fn columns<const N: usize>(header: &StringRecord, needed: [&'static str; N]) -> Result<Columns<N>, TableProblem> {
     let shown = || needed.join(",");
+    if header.len() == 1 {
+        // Spreadsheets write them where a comma stands in numbers.
+        let others = [(';', "semicolons"), ('\t', "tabs")].into_iter();
+        let found = others.filter(|(other, _)| header.iter().any(|only| only.contains(*other))).map(|(_, found)| found);
+        found.map(|found| TableProblem::Separator { found }).next().map_or(Ok(()), Err)?;
+    }
     for (place, column) in header.iter().enumerate() {
         if header.iter().take(place).any(|earlier| earlier == column) {
             return Err(TableProblem::RepeatedColumn { column: column.to_owned() });

@@ -42,6 +42,8 @@ pub enum FxProblem {
     Table(#[from] TableProblem),
     #[error("\"{text}\" is no date; write one such as 2026-05-31")]
     Date { text: String },
+    #[error("{column}: {problem}")]
+    Column { column: &'static str, problem: Box<Self> },
     #[error(transparent)]
     Rate(#[from] ParseExactError),
     #[error("a rate is above zero: {rate}")]
@@ -114,13 +116,17 @@ fn rate_of_row(row: &CsvRow<'_, { COLUMNS.len() }>) -> Result<FxRate, FxProblem>
     if from == to {
         return Err(FxProblem::SameUnit { unit: from.to_owned() });
     }
-    let rate = Exact::from_written(rate)?;
+    let rate = of_column("rate", Exact::from_written(rate))?;
     if rate.is_negative() || rate.is_zero() {
         return Err(FxProblem::NotPositive { rate });
     }
-    let date = date.parse().map_err(|_| FxProblem::Date { text: date.to_owned() })?;
+    let date = of_column("date", date.parse().map_err(|_| FxProblem::Date { text: date.to_owned() }))?;
     let [from, to, source] = [from, to, source].map(str::to_owned);
-    Ok(FxRate { date, from, to, rate, source, recorded_at: row.recorded_at()? })
+    Ok(FxRate { date, from, to, rate, source, recorded_at: of_column("recorded_at", row.recorded_at())? })
+}
+
+fn of_column<T, E: Into<FxProblem>>(column: &'static str, read: Result<T, E>) -> Result<T, FxProblem> {
+    read.map_err(|problem| FxProblem::Column { column, problem: Box::new(problem.into()) })
 }
 
 #[cfg(test)]
@@ -139,11 +145,12 @@ mod tests {
             let error = error.expect_err("a refusal").to_string();
             assert!(error.starts_with("line 3: ") && error.contains(expect), "{error}");
         };
-        check("2026-03-32,EUR,USD,1,ECB,", "no date");
+        check("2026-03-32,EUR,USD,1,ECB,", "date: \"2026-03-32\" is no date");
+        check("2026-03-10,EUR,USD,\"1,1\",ECB,", "rate: \"1,1\" is not an exact");
         check("2026-03-10,EUR,USD,0,ECB,", "above zero");
         check("2026-03-10,EUR,EUR,1,ECB,", "nothing to convert");
         check("2026-03-10,EUR,USD,1,,", "source \"\"");
-        check("2026-03-10,EUR,USD,1,ECB,today", "instant");
+        check("2026-03-10,EUR,USD,1,ECB,today", "recorded_at: \"today\" is no instant");
         check("2026-03-10,EUR,USD,1", "4 cells; the header names 6 columns");
         check("2026-03-10,EUR,USD,1,ECB,2026-03-10T16:00:00Z", "only the rates of a scenario");
         check("2026-03-09,EUR,USD,1.2,ECB,", "from EUR to USD on 2026-03-09 twice");

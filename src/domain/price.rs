@@ -146,7 +146,9 @@ pub enum PriceProblem {
     Instant(#[from] ParseInstantError),
     #[error(transparent)]
     Amount(#[from] ParseExactError),
-    #[error("price {text} does not fit; write a decimal of zero or more with at most 28 digits")]
+    #[error("{column}: {problem}")]
+    Column { column: &'static str, problem: Box<Self> },
+    #[error("{text} does not fit; write a decimal of zero or more with at most 28 digits")]
     AmountOutOfRange { text: String },
     #[error("per is 0 or empty; write how many units the price is for")]
     PerZero,
@@ -214,7 +216,7 @@ pub fn read_recorded_price_book(text: &str) -> Result<Vec<AtLine<RecordedPrice>>
     for row in table.rows() {
         let (line, row) = row.map_err(of_table)?;
         let fail = |problem| PriceBookError { line, problem };
-        let recorded_at = row.recorded_at().map_err(|problem| fail(problem.into()))?;
+        let recorded_at = of_column("recorded_at", row.recorded_at()).map_err(fail)?;
         let price = price_of_row(&row).map_err(fail)?;
         if !ids.insert(price.id.clone()) {
             return Err(fail(PriceProblem::RepeatedId { id: price.id }));
@@ -249,24 +251,28 @@ fn price_of_row(row: &CsvRow<'_, { COLUMNS.len() }>) -> Result<Price, PriceProbl
     if !is_name(id) {
         return Err(PriceProblem::Id { id: id.escape_debug().to_string() });
     }
-    let (from, to) = (instant(from)?, instant(to)?);
+    let (from, to) = (of_column("from", instant(from))?, of_column("to", instant(to))?);
     if from.zip(to).is_some_and(|(from, to)| from >= to) {
         return Err(PriceProblem::EndsBeforeStart);
     }
     Ok(Price {
         id: id.to_owned(),
         product: ProductId::from(product),
-        meter: meter.parse()?,
+        meter: of_column("meter", meter.parse())?,
         service_tier: tier.to_owned(),
         narrowing,
         context_over: context_over.unwrap_or(0),
-        amount: unit_amount(price)?,
+        amount: of_column("price", unit_amount(price))?,
         per_units: per.and_then(NonZeroU64::new).ok_or(PriceProblem::PerZero)?,
-        currency: currency.parse()?,
+        currency: of_column("currency", currency.parse())?,
         from,
         to,
         source: source.to_owned(),
     })
+}
+
+fn of_column<T, E: Into<PriceProblem>>(column: &'static str, read: Result<T, E>) -> Result<T, PriceProblem> {
+    read.map_err(|problem| PriceProblem::Column { column, problem: Box::new(problem.into()) })
 }
 
 /// A whole number that the database can hold; none where the cell is empty.
@@ -368,14 +374,14 @@ mod tests {
             let error = read_price_book(&format!("{HEADER}{row}\n")).expect_err("a refusal").to_string();
             assert!(error.starts_with("line 2: ") && error.contains(expect), "{error}");
         };
-        check("a,m,tokens,default,,,,,1,1,USD,,,s", "unknown meter");
+        check("a,m,tokens,default,,,,,1,1,USD,,,s", "meter: unknown meter");
         check("a,m,input_tokens,default,c,r,,,1,1,USD,,,s", "more than one");
         check("a,m,input_tokens,default,,,,,1,0,USD,,,s", "per is 0");
-        check("a,m,input_tokens,default,,,,,1e-6,1,USD,,,s", "not an exact number");
-        check("a,m,input_tokens,default,,,,,-1,1,USD,,,s", "does not fit");
+        check("a,m,input_tokens,default,,,,,1e-6,1,USD,,,s", "price: \"1e-6\" is not an exact number");
+        check("a,m,input_tokens,default,,,,,-1,1,USD,,,s", "price: -1 does not fit");
         check("a,m,input_tokens,default,,,,,1/3,1,USD,,,s", "does not fit");
-        check("a,m,input_tokens,default,,,,,1,1,USX,,,s", "ISO 4217");
-        check("a,m,input_tokens,default,,,,,1,1,USD,2026-05-01,,s", "instant");
+        check("a,m,input_tokens,default,,,,,1,1,USX,,,s", "currency: \"USX\" is no ISO 4217 currency");
+        check("a,m,input_tokens,default,,,,,1,1,USD,2026-05-01,,s", "from: \"2026-05-01\" is no instant");
     }
 
     #[test]
@@ -393,6 +399,10 @@ mod tests {
         check(&HEADER.replace(",source", ""), row, "line 1: no column \"source\"; the header is id,product,meter,");
         check(&HEADER.replace(",to,", ",from,"), row, "line 1: the column \"from\" stands twice");
         check("", "", "line 1: no column \"id\"");
+        for (separator, name) in [(";", "semicolons"), ("\t", "tabs")] {
+            let expect = format!("line 1: its columns are parted by {name}; part them by commas");
+            check(&HEADER.replace(',', separator), &row.replace(',', separator), &expect);
+        }
         check(HEADER, &row.replace(",USD", ""), "line 2: 13 cells; the header names 14 columns");
         check(HEADER, &row.replace(",1,USD", ",million,USD"), "line 2: per is million; write a whole number");
     }

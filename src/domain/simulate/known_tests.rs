@@ -355,6 +355,6 @@ fn what_is_wrong_is_named_with_its_place() {
     check("notes.txt", "", "notes.txt:1: no part of a scenario");
     check("seed.md", "# A\n\n```jsonl records.jsonl\n\n{}\n```\n", "seed.md:5: missing field \"source\"");
     check("seed.md", "# A\n\n```jsonl records.jsonl\n```\n\n```csv\na\n```\n", "seed.md:6: a block without a path");
-    check("fx.csv", "date,from,to,rate,source,recorded_at\nx,EUR,USD,1,ECB,\n", "fx.csv:2: \"x\" is no date");
+    check("fx.csv", "date,from,to,rate,source,recorded_at\nx,EUR,USD,1,ECB,\n", "fx.csv:2: date: \"x\" is no date");
     check("fx.csv", "date,from,to,source\n2026-01-01,EUR,USD,ECB\n", "fx.csv:1: no column \"rate\"");
 }
