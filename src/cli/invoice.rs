@@ -1,7 +1,7 @@
 //! `apportion invoice`: draw invoices and credit notes from issued statements, list, show and write them out.
 
 use super::contracts::check_known;
-use super::output::{self, json, line, money};
+use super::output::{self, exact, json, line, money, tell};
 use super::{Format, Session, Stop, named};
 use apportion::domain::calendar::Period;
 use apportion::domain::ids::{ContractId, InvoiceNumber, PartyId};
@@ -216,7 +216,9 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    Ok(std::fs::write(path, bytes).map_err(|error| Stop::unusable(path, &error))?)
+    std::fs::write(path, bytes).map_err(|error| Stop::unusable(path, &error))?;
+    tell(format_args!("Written to {}.", path.display()));
+    Ok(())
 }
 
 /// A document as JSON: how it is found, and what it says, byte for byte as it was stored.
@@ -234,14 +236,20 @@ fn show_drawn(drawn: &Drawn) -> anyhow::Result<()> {
         line(table(&drawn.invoices))?;
     }
     for NotDrawn { payer, payee, reason } in &drawn.not_drawn {
-        let why = match reason {
-            NotDrawnReason::NothingToPay => "nothing is to be paid".to_owned(),
-            NotDrawnReason::NotMoney { unit } => format!("it is owed in {unit}, which is no currency"),
-            NotDrawnReason::CreditCarried { credit } => format!("a credit of {credit} is carried into later periods"),
-        };
-        line(format!("No document from {payee} to {payer}: {why}."))?;
+        line(format!("No document from {payee} to {payer}: {}.", why(reason)))?;
     }
     Ok(())
+}
+
+fn why(reason: &NotDrawnReason) -> String {
+    match reason {
+        NotDrawnReason::NothingToPay => "nothing is to be paid".to_owned(),
+        NotDrawnReason::NotMoney { unit } => format!("it is owed in {unit}, which is no currency"),
+        // It is kept as what comes off.
+        NotDrawnReason::CreditCarried { credit } => {
+            format!("a credit of {} is carried into later periods", exact(&-credit.clone()))
+        }
+    }
 }
 
 /// The documents as a table.
@@ -315,5 +323,17 @@ fn write(out: &mut String, invoice: &Invoice) -> fmt::Result {
             write!(out, "Due on receipt; by the contract it was due by {was_due_on}, before it was issued.")
         }
         Payable::Unstated => write!(out, "No term says when after the period it is due."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use apportion::domain::money::Exact;
+
+    #[test]
+    fn a_credit_is_told_without_a_sign() {
+        let reason = NotDrawnReason::CreditCarried { credit: Exact::from_integer(-2580) };
+        assert_eq!(why(&reason), "a credit of 2,580 is carried into later periods");
     }
 }

@@ -280,6 +280,8 @@ fn where_next(session: &Session) -> anyhow::Result<()> {
         "statement list",
         "statement show 4",
         "statement show 4 --format json",
+        "explain 4",
+        "entitlement microsoft-openai --through 2026-05",
         "invoice list",
         "contracts show",
         "contracts caps microsoft-openai",
