@@ -349,16 +349,11 @@ fn what_nothing_cuts_has_no_pro_rata() {
     let fixed = "fixed = \"1 USD\"";
     refused(&amount("term", fixed), problem);
     accept(&amount("month", fixed));
-    // A share is of what was sold, in a window that is cut as in any other.
-    refused(&amount("month", share), problem);
     instead(
-        &format!("{share}\neach = \"month\"\npro_rata = \"days\""),
-        "deal.md:57:12: term share (\"Clause\"): pro_rata = \"days\"\n  nothing of it is cut: pro_rata is of a fixed sum",
+        &format!("{fixed}\neach = \"term\"\npro_rata = \"days\""),
+        "deal.md:56:12: term share (\"Clause\"): pro_rata = \"days\"\n  nothing of it is cut: it has no windows",
         &format!("{fixed}\neach = \"month\"\npro_rata = \"days\""),
     );
-    let minimum =
-        |own: &str| format!("{share}\npro_rata = \"days\"\nminimum = {{ is = \"9 USD\", each = \"year\"{own} }}");
-    instead(&minimum(", pro_rata = \"full\""), problem, &minimum(""));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::check::{BlockName, CheckError, check};
 use super::document::{FileLine, Location};
 use super::example::{VersionExamples, What, read_examples};
 use super::parsed::Parsed;
+use super::placed_prices::gather_prices;
 use super::problem::{Problem, ReadError};
 use super::read::{Origin, effective_at, read_version};
 use super::records::{RecordProblem, categories, check_record};
@@ -13,7 +14,7 @@ use crate::domain::fx::{FxError, FxRate, read_fx_rates};
 use crate::domain::ids::{ContractId, DefinedTerm, EventId, ProductId, TermId};
 use crate::domain::money::Currency;
 use crate::domain::names::{nearest, there_is};
-use crate::domain::price::{Narrowing, Price, PriceBookError, read_price_book};
+use crate::domain::price::{Price, PriceBookError, read_price_book};
 use crate::domain::record::{Fact, Record, RecordContent, RecordError, RecordKind};
 use crate::domain::register::{Register, RegisterConflict};
 use chrono::NaiveDate;
@@ -344,41 +345,6 @@ fn read_document(file: &SourceFile, register: &mut Register) -> Result<Parsed, F
     let fail = |problem| FolderError::Register { path: file.path.clone(), problem };
     register.extend(parsed.register()).map_err(fail)?;
     Ok(parsed)
-}
-
-fn gather_prices(books: Vec<Vec<PlacedPrice>>, register: &Register, errors: &mut Vec<FolderError>) -> Vec<PlacedPrice> {
-    let mut ids = BTreeSet::new();
-    for book in &books {
-        let is_unknown = |it: &&PlacedPrice| !register.products.contains_key(&it.price.product);
-        if let Some(PlacedPrice { price, at }) = book.iter().find(is_unknown) {
-            let (at, price, product) = (at.clone(), price.id.clone(), price.product.clone());
-            let known = register.products.keys().map(ToString::to_string).collect();
-            errors.push(FolderError::UnknownProduct { at, price, product, known });
-        }
-        if let Some((it, (kind, name, known))) =
-            book.iter().find_map(|it| Some((it, unknown_place(&it.price, register)?)))
-        {
-            let (at, price) = (it.at.clone(), it.price.id.clone());
-            errors.push(FolderError::UnknownPlace { at, price, kind, name, known });
-        }
-        if let Some(it) = book.iter().find(|it| !ids.insert(it.price.id.clone())) {
-            let (at, price) = (it.at.clone(), it.price.id.clone());
-            errors.push(FolderError::RepeatedPrice { at, price });
-        }
-    }
-    books.into_iter().flatten().collect()
-}
-
-/// The region or channel of a price that would never apply, and those there are.
-fn unknown_place(price: &Price, register: &Register) -> Option<(&'static str, String, Vec<String>)> {
-    let deployments = register.deployments.values();
-    let (kind, name, known): (_, _, BTreeSet<&String>) = match &price.narrowing {
-        // Customers are named by usage alone.
-        Narrowing::Any | Narrowing::Customer(_) => return None,
-        Narrowing::Region(name) => ("region", name, deployments.map(|it| &it.region).collect()),
-        Narrowing::Channel(name) => ("channel", name, deployments.map(|it| &it.channel).collect()),
-    };
-    (!known.contains(name)).then(|| (kind, name.clone(), known.into_iter().cloned().collect()))
 }
 
 fn read_contracts(

@@ -82,8 +82,6 @@ pub enum Unmeant {
     TailOfNoEnd,
     #[error("what is carried into no window is not carried; write carry_for = 1 or more, or leave out carry")]
     CarriedNowhere,
-    #[error(
-        "nothing of it is cut: pro_rata is of a fixed sum, a comparison, a minimum or a cap, over windows that begin anew; leave it out, or write each = such a window beside one of these"
-    )]
+    #[error("nothing of it is cut: it has no windows that begin anew; leave pro_rata out, or write each = a window")]
     NothingCut,
 }

@@ -57,8 +57,7 @@ impl<'a> Scope<'a> {
                 let at = spanned.get_ref().each.as_ref().map_or_else(|| at.clone(), Spanned::span);
                 self.check_pro_rata(file, (&at, "the fixed sum"), each, amount.pro_rata)?;
             }
-            let cut = each.filter(|_| is_cut(&amount.node));
-            check_cut(file, spanned.get_ref().pro_rata.as_ref(), cut.into_iter())?;
+            check_cut(file, spanned.get_ref().pro_rata.as_ref(), each.into_iter())?;
             let (node, tiers) = (&amount.node, amount.tiers.as_ref());
             self.check_tiers(file, spanned.get_ref().tiers.as_ref(), tiers)?;
             let (per, has_beside) = (&amount.per, tiers.is_some());
@@ -74,12 +73,8 @@ impl<'a> Scope<'a> {
                 let (file, per, is_on) = (self.file, &term.per, term.on.is_some());
                 check_yield(&Yield { file, at, node, each, tiers, per, is_on, has_beside }, version)?;
             }
-            let raw = spanned.get_ref();
-            let of_sum = term.each.as_ref().filter(|_| term.node.as_ref().is_some_and(is_cut));
-            // A minimum may say it for itself.
-            let says_itself = raw.minimum.as_ref().is_some_and(|minimum| minimum.get_ref().pro_rata.is_some());
-            let of_minimum = term.minimum.as_ref().filter(|_| !says_itself).map(|minimum| &minimum.each);
-            check_cut(self.file, raw.pro_rata.as_ref(), of_sum.into_iter().chain(of_minimum))?;
+            let of_minimum = term.minimum.as_ref().map(|minimum| &minimum.each);
+            check_cut(self.file, spanned.get_ref().pro_rata.as_ref(), term.each.iter().chain(of_minimum))?;
             self.check_limits(spanned.get_ref(), term, version)?;
             self.check_credits(spanned.get_ref(), term, version)?;
             self.check_span(spanned.get_ref(), term, version)?;
@@ -188,12 +183,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// Whether a node has, or may have, less in a window that is cut: a share is of what was sold, in any window.
-fn is_cut(node: &Node) -> bool {
-    node.has_fixed() || node.has_comparison()
-}
-
-/// Where no sum, minimum or cap is cut, nothing can say how: over these windows they are.
+/// Where nothing is cut, nothing can say how.
 pub fn check_cut<'w>(
     file: &Parsed,
     pro_rata: Option<&Spanned<ProRata>>,
