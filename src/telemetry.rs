@@ -420,7 +420,8 @@ pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> 
     let export = traces.as_ref().map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer("apportion")));
     // Colours are for a person's terminal: never in a file or a collector.
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours);
+    // Where nobody reads them any more, lines are lost: told on the same closed end, that would be a panic.
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours).log_internal_errors(false);
     let lines = match config.format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),

@@ -3,6 +3,7 @@
 use super::output::{self, json, line};
 use super::{Format, Session, Stop};
 use apportion::domain::entry::{EntryError, NewEntry};
+use apportion::domain::ids::EventId;
 use apportion::domain::period::{Instant, instant_or_date};
 use apportion::domain::record::{Record, RecordContent};
 use apportion::domain::restated::{Mention, Standing, Taking};
@@ -11,6 +12,7 @@ use apportion::jobs::records::{Checks, RecordsError, record, waiting_records};
 use apportion::jobs::settle::WaitingRecord;
 use apportion::store::records::load_standing;
 use sqlx::PgPool;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
@@ -94,7 +96,8 @@ async fn take(file: &Path, unchecked: bool, session: &Session) -> anyhow::Result
     let known_at = known_by(&pool, None).await?;
     let standing = load_standing(&mut *pool.acquire().await?, known_at).await?;
     let mut waiting = waiting(&pool, &standing, known_at).await?;
-    waiting.retain(|it| entries.iter().any(|entry| entry.id == it.id));
+    let given: BTreeSet<&EventId> = entries.iter().map(|entry| &entry.id).collect();
+    waiting.retain(|it| given.contains(&it.id));
     match session.format {
         Format::Json => json(&serde_json::json!({
             "stored": stored, "duplicates": duplicates, "conflicts": conflicts, "rejected": rejected, "waiting": waiting,
@@ -152,9 +155,10 @@ async fn list(known_at: Option<Instant>, session: &Session) -> anyhow::Result<()
     if session.format == Format::Json {
         return json(&records.iter().map(Record::to_json).collect::<Vec<_>>());
     }
+    let waiting: BTreeMap<EventId, String> = waiting.into_iter().map(|it| (it.id, it.waits_for)).collect();
     let rows = records.iter().map(|record| {
         let (when, what, value) = in_words(&record.content);
-        let waits = waiting.iter().find(|it| it.id == record.id).map(|it| it.waits_for.clone()).unwrap_or_default();
+        let waits = waiting.get(&record.id).cloned().unwrap_or_default();
         vec![record.id.to_string(), record.kind().to_string(), when, what, value, waits]
     });
     Ok(line(output::table(&["record", "kind", "when", "what", "value", "waits for"], &[4], rows))?)

@@ -171,7 +171,8 @@ impl StatementStatus {
 
 /// Draws up the statements of a settled period: one for each pair of parties and unit, also where nothing is due.
 ///
-/// `booked` holds every line of the contract, those of this settlement included.
+/// `booked` holds every line of the contract, those of this settlement included; `earlier` at least the last statement of
+/// each pair of parties and unit before the period.
 ///
 /// # Errors
 /// The contract is not among those of the input.
@@ -179,10 +180,11 @@ pub fn statements(
     input: &SettlementInput,
     settled: &Settled,
     booked: &[BookedLine],
+    earlier: &[Statement],
     engine_version: &str,
 ) -> Result<Vec<Statement>, SettlementError> {
     let contract = find_contract(&input.contracts, &input.contract)?;
-    let drawer = Drawer { input, contract, settled, booked };
+    let drawer = Drawer { input, contract, settled, booked, earlier };
     let mut sides: BTreeSet<Side> = drawer.terms_of_period().flat_map(|term| drawer.sides(term)).collect();
     if sides.is_empty() {
         // A version without terms: its periods have statements too, of zero, or they could never be closed.
@@ -227,6 +229,7 @@ struct Drawer<'a> {
     contract: &'a Contract,
     settled: &'a Settled,
     booked: &'a [BookedLine],
+    earlier: &'a [Statement],
 }
 
 impl<'a> Drawer<'a> {
@@ -324,7 +327,8 @@ impl<'a> Drawer<'a> {
         self.payees(term).into_iter().map(|payee| Side::new(&term.payer, payee, &term.unit)).collect()
     }
 
-    /// A line for each term and origin period with an amount, and one for each term of this period.
+    /// A line for each term and origin period with an amount, and one for each term of this period; terms in the order
+    /// of the agreement, as its last version has it.
     fn lines(&self, side: &Side) -> Vec<StatementLine> {
         let period = self.input.period;
         let mut keys: BTreeSet<LineKey> = BTreeSet::new();
@@ -336,6 +340,10 @@ impl<'a> Drawer<'a> {
         for line in self.booked.iter().filter(|line| line.booked == period && Side::of_line(line) == *side) {
             keys.insert((line.term.clone(), line.payer.clone(), line.payee.clone(), line.origin));
         }
+        let terms = self.contract.versions.iter().rev().flat_map(|version| &version.terms);
+        let order: Vec<&TermId> = terms.map(|term| &term.id).collect();
+        let mut keys: Vec<LineKey> = keys.into_iter().collect();
+        keys.sort_by_key(|(term, ..)| order.iter().position(|it| *it == term));
         keys.into_iter().map(|key| self.line(key, &side.unit)).collect()
     }
 

@@ -31,6 +31,9 @@ pub fn gather(folder: &Path, endings: &[&str]) -> Result<Gathered, Unreadable> {
         for entry in std::fs::read_dir(&inner).map_err(unreadable(&inner))? {
             let entry = entry.map_err(unreadable(&inner))?;
             let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            if name.starts_with('.') {
+                continue;
+            }
             let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
             if path.is_dir() {
                 waiting.push(path);
@@ -38,7 +41,7 @@ pub fn gather(folder: &Path, endings: &[&str]) -> Result<Gathered, Unreadable> {
                 let text = text(&path)?;
                 let path = path.strip_prefix(folder).unwrap_or(&path).with_extension(ending);
                 gathered.files.push(SourceFile { path: path.display().to_string(), text });
-            } else if !name.starts_with('.') && name != "schema.json" {
+            } else if name != "schema.json" {
                 gathered.unread.push(path);
             }
         }
@@ -69,10 +72,11 @@ mod tests {
     #[test]
     fn endings_are_of_any_case_and_others_are_told() {
         let folder = tempfile::tempdir().expect("a folder");
-        std::fs::create_dir(folder.path().join("inner")).expect("a folder");
-        for (name, text) in
-            [("inner/Prices.CSV", "\u{feff}a\r\nb\r\n"), ("notes.markdown", ""), (".hidden", ""), ("schema.json", "")]
-        {
+        for inner in ["inner", ".git"] {
+            std::fs::create_dir(folder.path().join(inner)).expect("a folder");
+        }
+        let prices = ("inner/Prices.CSV", "\u{feff}a\r\nb\r\n");
+        for (name, text) in [prices, ("notes.markdown", ""), (".hidden", ""), (".git/a.md", ""), ("schema.json", "")] {
             std::fs::write(folder.path().join(name), text).expect("a file");
         }
         let Gathered { files, unread, .. } = gather(folder.path(), &["md", "csv"]).expect("read");

@@ -11,7 +11,7 @@ use crate::domain::statement::{Statement, StatementStatus, statements};
 use crate::store::access::Signature;
 use crate::store::books::{
     SettlementRow, StatementHead, find_statement, insert_draft, insert_settlement, last_cutoff, load_document,
-    load_unresolved_events, lock_contract,
+    load_last_documents, load_unresolved_events, lock_contract,
 };
 use crate::store::rollups::UnresolvedUsage;
 use crate::store::waivers::without_waived;
@@ -166,7 +166,8 @@ pub async fn settle_known<'c>(
     booked.extend(settled.lines.iter().cloned());
     let waited_for = without_waived(&mut tx, &input.contract, unresolved.clone(), input.span()?.end, cutoff).await?;
     let unwaived_events = waited_for.iter().map(|usage| usage.events).sum();
-    let drawn = statements(&input, &settled, &booked, env!("CARGO_PKG_VERSION"))?;
+    let earlier = load_last_documents(&mut tx, &input.contract, input.span()?.start).await?;
+    let drawn = statements(&input, &settled, &booked, &earlier, env!("CARGO_PKG_VERSION"))?;
     let lines = settled.lines;
     let Drafted { statements: drafted, approvals_lost, unchanged } =
         save(&mut tx, request, (&input, &digest), &lines, drawn).await?;

@@ -320,9 +320,35 @@ pub async fn load_documents(conn: &mut PgConnection, contract: &ContractId) -> R
     )
     .fetch_all(conn)
     .await?;
-    let read =
-        |id: i64, content: &str| StoreError::decoded("statement_revision.content", id, serde_json::from_str(content));
-    rows.iter().map(|row| read(row.statement_id, &row.content)).collect()
+    rows.iter().map(|row| read_document(row.statement_id, &row.content)).collect()
+}
+
+/// The documents of the last statements of a contract before an instant: one for each pair of parties and unit.
+///
+/// # Errors
+/// The database's, or a document that cannot be read.
+pub async fn load_last_documents(
+    conn: &mut PgConnection,
+    contract: &ContractId,
+    before: Instant,
+) -> Result<Vec<Statement>, StoreError> {
+    let rows = sqlx::query!(
+        "select distinct on (s.party_a, s.party_b, s.currency, s.digits) s.statement_id, r.content
+         from statement s
+         join lateral (select content from statement_revision where statement_id = s.statement_id
+                       order by revision desc limit 1) r on true
+         where s.contract_id = $1 and s.period_start < $2
+         order by s.party_a, s.party_b, s.currency, s.digits, s.period_start desc",
+        contract.as_str(),
+        before
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| read_document(row.statement_id, &row.content)).collect()
+}
+
+fn read_document(statement_id: i64, content: &str) -> Result<Statement, StoreError> {
+    StoreError::decoded("statement_revision.content", statement_id, serde_json::from_str(content))
 }
 
 /// How many events up to the period's end no mapping knew when a statement's last revision was drawn up.

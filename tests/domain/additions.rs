@@ -34,7 +34,7 @@ fn line_of(files: &[SourceFile], path: &str, words: &str) -> usize {
 }
 
 fn at(file: &str, line: usize) -> FileLine {
-    FileLine { file: file.to_owned(), line }
+    FileLine { path: file.to_owned(), line }
 }
 
 /// What `files` add where `before` is loaded.

@@ -304,7 +304,7 @@ fn what_was_paid_before_it_is_set_off_is_paid_back() {
     }
     let mut earlier = Vec::new();
     let mut months = Vec::new();
-    for month in ["2026-01", "2026-02", "2026-03"] {
+    for (month, of_share) in [("2026-01", "0"), ("2026-02", "-80"), ("2026-03", "-40")] {
         let statement = one_statement(&mut history, "own", month);
         let (documents, _) = draw(&history, &statement, 1, "2026-04-02T00:00:00Z", &earlier);
         months.push(documents.iter().map(|it| said(it).0).collect::<Vec<_>>());
@@ -312,13 +312,6 @@ fn what_was_paid_before_it_is_set_off_is_paid_back() {
         let paid_back = |term: &str| {
             let line = statement.lines.iter().find(|line| line.term.as_str() == term).expect("a line");
             line.details.iter().map(|it| (it.uncapped.to_string(), it.paid_back.to_string())).collect::<Vec<_>>()
-        };
-        let of_share = if month == "2026-01" {
-            "0"
-        } else if month == "2026-02" {
-            "-80"
-        } else {
-            "-40"
         };
         assert_eq!(paid_back("share"), [("100".to_owned(), of_share.to_owned())], "{month}");
         assert_eq!(paid_back("rebate"), [("40".to_owned(), of_share.to_owned())], "{month}");

@@ -339,4 +339,8 @@ fn all_that_a_block_lacks_is_told_at_once() {
         "1:1: fact won (\"Clause\"): missing field `kind`; write \"event\" or \"status\"",
     );
     check("[base.B]\nless = []", "1:1: base B (\"Clause\"): missing field `select`");
+    check(
+        "[interest]\nrate = \"5%\"\nday_count = \"actual/365\"",
+        "1:1: interest (\"Clause\"): missing field `from`; write \"due\" or the name of a fact",
+    );
 }

@@ -61,6 +61,8 @@ pub struct History {
     usage: Vec<UsageEvent>,
     records: Vec<Record>,
     pub books: Books,
+    /// The last of each period counts.
+    drawn: Vec<Statement>,
 }
 
 impl History {
@@ -70,7 +72,7 @@ impl History {
 
     pub fn under(files: &[SourceFile]) -> Self {
         let folder = read_folder(files).unwrap_or_else(|error| panic!("{error}"));
-        Self { folder, usage: Vec::new(), records: Vec::new(), books: Books::default() }
+        Self { folder, usage: Vec::new(), records: Vec::new(), books: Books::default(), drawn: Vec::new() }
     }
 
     /// One event; returns its number, by which a deduction names it.
@@ -155,7 +157,9 @@ impl History {
         };
         self.books.booked.extend(settled.lines.iter().cloned());
         self.books.settled.insert(input.period);
-        let drawn = statements(&input, &settled, &self.books.booked, "test")?;
+        let drawn = statements(&input, &settled, &self.books.booked, &self.drawn, "test")?;
+        self.drawn.retain(|it| (&it.contract, it.period) != (&input.contract, input.period));
+        self.drawn.extend(drawn.iter().cloned());
         Ok((settled.lines, drawn))
     }
 

@@ -23,20 +23,20 @@ impl fmt::Display for Location {
 impl Location {
     /// The line alone.
     pub fn of_line(&self) -> FileLine {
-        FileLine { file: self.file.clone(), line: self.line }
+        FileLine { path: self.file.clone(), line: self.line }
     }
 }
 
-/// A line of a file, from 1: what stands there is at fault as a whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A line of a file, from 1.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct FileLine {
-    pub file: String,
+    pub path: String,
     pub line: usize,
 }
 
 impl fmt::Display for FileLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
+        write!(f, "{}:{}", self.path, self.line)
     }
 }
 

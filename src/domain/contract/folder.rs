@@ -255,7 +255,7 @@ fn read_prices(file: &SourceFile) -> Result<Vec<PlacedPrice>, FolderError> {
     let read = read.map_err(|error| FolderError::Prices { path: file.path.clone(), error })?;
     Ok(read
         .into_iter()
-        .map(|(line, price)| PlacedPrice { price, at: FileLine { file: file.path.clone(), line } })
+        .map(|(line, price)| PlacedPrice { price, at: FileLine { path: file.path.clone(), line } })
         .collect())
 }
 

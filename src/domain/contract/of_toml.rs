@@ -52,12 +52,12 @@ fn line_of(document: &Document, at: usize) -> &str {
 
 /// All that a block lacks, of which the reader tells the first.
 fn missing(document: &Document, at: &Range<usize>, first: String) -> Vec<MissingField> {
-    let block = block(document, at).and_then(|(kind, block)| Some((definition(&kind)?, block)));
-    let Some((definition, block)) = block else { return vec![MissingField { name: first, write: None }] };
+    let block = block(document, at).and_then(|(kind, block)| Some((definition(&kind)?, kind, block)));
+    let Some((definition, kind, block)) = block else { return vec![MissingField { name: first, write: None }] };
     let needed = definition.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     let others = needed.filter(|name| *name != first && !block.contains_key(*name));
     let names = std::iter::once(first.as_str()).chain(others);
-    let written = |name: &str| MissingField { name: name.to_owned(), write: to_write(definition, name) };
+    let written = |name: &str| MissingField { name: name.to_owned(), write: to_write((&kind, definition), name) };
     names.map(written).collect()
 }
 
@@ -89,18 +89,21 @@ fn definition(kind: &str) -> Option<&'static Value> {
 }
 
 /// What to write in a field: one of its words, or what stands there most.
-fn to_write(definition: &Value, field: &str) -> Option<String> {
+fn to_write((kind, definition): (&str, &Value), field: &str) -> Option<String> {
     let words = definition.get("properties")?.get(field)?.get("enum").and_then(Value::as_array);
     if let Some(words) = words {
         let words: Vec<String> = words.iter().map(Value::to_string).collect();
         let (last, others) = words.split_last()?;
         return Some(if others.is_empty() { last.clone() } else { format!("{} or {last}", others.join(", ")) });
     }
-    TO_WRITE.iter().find(|(name, _)| *name == field).map(|(_, write)| (*write).to_owned())
+    let of_kind = |name: &str| name.split_once('.').is_some_and(|it| it == (kind, field));
+    let own = TO_WRITE.iter().find(|(name, _)| of_kind(name));
+    own.or_else(|| TO_WRITE.iter().find(|(name, _)| *name == field)).map(|(_, write)| (*write).to_owned())
 }
 
-/// What to write in fields that are no words of a list.
-const TO_WRITE: [(&str, &str); 12] = [
+/// What to write in fields that are no words of a list: of one kind of block, or of any.
+const TO_WRITE: [(&str, &str); 13] = [
+    ("interest.from", "\"due\" or the name of a fact"),
     ("zone", "an IANA name such as \"America/Los_Angeles\""),
     ("currency", "the code of a currency, such as \"USD\""),
     ("period", "\"month\", \"quarter\", \"year\", \"week\" or the name of a [period]"),

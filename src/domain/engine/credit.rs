@@ -86,12 +86,10 @@ impl PaidBack {
         untold
     }
 
-    /// What is left is not to be paid back any more; how much that is.
-    pub fn lose_rest(&mut self) -> Exact {
-        let left = self.left();
+    /// What is left is not to be paid back any more.
+    pub fn lose_rest(&mut self) {
+        self.lost += &self.left();
         self.balance = self.since();
-        self.lost += &left;
-        left
     }
 
     /// What is left is paid back at once; how much that is.

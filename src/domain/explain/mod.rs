@@ -224,8 +224,8 @@ fn paid_back_node(term: Option<(&Version, &Term)>, lines: &[&Accrual], unit: &st
     let others: Vec<&Term> = term.into_iter().flat_map(|(version, term)| version.paid_back_with(term)).collect();
     let names: Vec<&str> = others.iter().map(|other| other.id.as_str()).collect();
     let amount: Exact = lines.iter().map(|line| line.amount.clone()).sum();
-    let mut node =
-        Node::new(Kind::PaidBack, format!("paid back or set off with {}", names.join(" and ")), amount, unit);
+    let with = if names.is_empty() { String::new() } else { format!(" with {}", names.join(" and ")) };
+    let mut node = Node::new(Kind::PaidBack, format!("paid back or set off{with}"), amount, unit);
     if let [other] = *others {
         node.clause = Some(other.clause.clone());
     }

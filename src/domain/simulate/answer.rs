@@ -10,7 +10,7 @@ use crate::domain::money::{Exact, Unit};
 use crate::domain::names::names;
 use crate::domain::period::{Instant, LocalTime};
 use crate::domain::restated::{Mention, Rejected, Waiting};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// A run of a scenario.
@@ -19,7 +19,7 @@ pub struct Answers {
     pub steps: Vec<Answer>,
     /// Everything that was booked.
     pub booked_in_all: Vec<BookedInAll>,
-    /// What counts in no answer, once all is recorded.
+    /// What counts in no answer, or counts here alone, once all is recorded.
     pub uncounted: Vec<Uncounted>,
 }
 
@@ -43,6 +43,12 @@ pub enum NotAgreed {
     NotRecorded,
 }
 
+impl Serialize for NotAgreed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// The answer to one step.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
@@ -54,7 +60,7 @@ pub enum Answer {
         terms: BTreeMap<TermId, Entitled>,
         findings: Vec<Finding>,
         /// Why nothing can be owed, where nothing was agreed of the period.
-        #[serde(skip)]
+        #[serde(skip_serializing_if = "Option::is_none")]
         not_agreed: Option<NotAgreed>,
     },
     Closed,

@@ -34,9 +34,9 @@ mod what_if_tests;
 use super::contract::folder::SourceFile;
 use super::fx::FxRate;
 use super::price::RecordedPrice;
+use crate::domain::contract::document::FileLine;
 use crate::domain::entry::Entry;
 use path::Paths;
-use read::FileLine;
 use step::Step;
 
 /// A history, and the questions and settlements to be made of it, in order, against one set of books.

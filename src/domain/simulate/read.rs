@@ -4,6 +4,7 @@ use super::Scenario;
 use super::generate::{GenerateProblem, generate};
 use super::one_file::{Part, PassedOver, parts};
 use super::step::Step;
+use crate::domain::contract::document::FileLine;
 use crate::domain::contract::folder::SourceFile;
 use crate::domain::entry::{Entry, EntryError, What};
 use crate::domain::fx::{FxProblem, read_recorded_fx_rates};
@@ -11,22 +12,7 @@ use crate::domain::ids::EventId;
 use crate::domain::names::Unfit;
 use crate::domain::price::{PriceProblem, read_recorded_price_book};
 use crate::domain::record::without_line;
-use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt;
-
-/// A line of a file of a scenario.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct FileLine {
-    pub path: String,
-    pub line: usize,
-}
-
-impl fmt::Display for FileLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.path, self.line)
-    }
-}
 
 /// Why a scenario is refused, and where.
 #[derive(Debug, thiserror::Error)]

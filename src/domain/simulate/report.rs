@@ -58,7 +58,7 @@ pub struct CaseReport {
     pub booked: Vec<Amount>,
     pub parties: Vec<PartyAmount>,
     pub booked_in_all: Vec<BookedInAll>,
-    /// What counts in none of this, once all is recorded.
+    /// What counts in none of this, or counts here alone, once all is recorded.
     pub uncounted: Vec<Uncounted>,
 }
 

@@ -218,6 +218,7 @@ fn what_does_not_count_is_told_with_its_place_and_reason() {
         r#"{"kind":"figure","source":"s","id":"f2","contract":"main","name":"Cost","by":"lab","from":"2026-01-01","through":"2026-01-31","value":"1 USD","recorded_at":"2026-02-03T00:00:00Z"}"#,
         r#"{"kind":"figure","source":"s","id":"f3","contract":"main","name":"Cost","by":"lab","from":"2026-01-31","through":"2026-02-01","value":"1 USD","recorded_at":"2026-02-04T00:00:00Z"}"#,
         r#"{"kind":"figure","source":"s","id":"f4","contract":"main","name":"Cost","by":"ms","from":"2026-03-01","through":"2026-03-31","value":"1 EUR","recorded_at":"2026-02-05T00:00:00Z"}"#,
+        r#"{"kind":"deduction","source":"s","id":"d3","category":"refund","at":"2026-02-06T00:00:00Z","amount":"3 EUR","event":{"source":"s","id":"e9"}}"#,
     ];
     let refund = "\n[base.Net]\nselect = { charges = { seller = \"lab\" } }\nless = [{ deductions = [\"refund\"], at = \"item\" }]\n\n\
         [figure.Cost]\nunit = \"USD\"\nkind = \"flow\"\nby = \"lab\"\nmissing = \"zero\"";
@@ -246,6 +247,7 @@ fn what_does_not_count_is_told_with_its_place_and_reason() {
             "z.jsonl:10 fact a1 unawaited: contract main declares no fact \"relase\"",
             "z.jsonl:12 figure f3 refused: it counts here, but the service refuses it: figure \"Cost\" is reported for some of these days already: record f2 of s",
             "z.jsonl:13 figure f4 refused: it counts here, but the service refuses it: figure \"Cost\" is reported by lab, not by ms",
+            "z.jsonl:14 deduction d3 waits: for the event e9 of s, which is not known or void",
         ]
     );
     // Without any of them the amounts are the same: 20 % of 100.

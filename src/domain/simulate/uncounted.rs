@@ -2,12 +2,11 @@
 
 use super::Scenario;
 use super::known::recorded_by;
-use super::read::FileLine;
 use crate::domain::contract::Contract;
+use crate::domain::contract::document::FileLine;
 use crate::domain::contract::records::{RecordProblem, check_record};
 use crate::domain::ids::{ContractId, DefinedTerm, DeploymentId, EventId, ProductId};
-use crate::domain::names::names;
-use crate::domain::names::{nearest, there_is};
+use crate::domain::names::{names, nearest, there_is};
 use crate::domain::period::Instant;
 use crate::domain::record::{Record, RecordContent};
 use crate::domain::register::Register;
@@ -15,7 +14,7 @@ use crate::domain::restated::{Ledger, Standing, Taking};
 use crate::domain::settlement::waiting;
 use crate::domain::usage::UsageContent;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An entry that counts in no amount, or would be refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -91,6 +90,9 @@ pub fn uncounted(scenario: &Scenario, contracts: &[Contract], register: &Registe
             add(&event.id, UncountedOutcome::Unresolved, why);
         }
     }
+    let usage = usage.iter().map(|it| (&it.id, &it.content)).collect();
+    let waiting = waiting(&records, &usage, register);
+    let waits: BTreeSet<&EventId> = waiting.iter().map(|(id, _)| *id).collect();
     let mut figures: BTreeMap<(&ContractId, &DefinedTerm), Vec<Record>> = BTreeMap::new();
     for record in &records {
         let mut others = match &record.content {
@@ -98,17 +100,19 @@ pub fn uncounted(scenario: &Scenario, contracts: &[Contract], register: &Registe
             _ => None,
         };
         let before = others.as_ref().map(|it| it.as_slice()).unwrap_or_default();
-        if let Err(problem) = check_record(record, contracts, register, before)
-            && let Some((outcome, why)) = refused(record, &problem)
-        {
+        let problem = check_record(record, contracts, register, before).err();
+        // What waits counts nowhere yet.
+        let told = problem
+            .map(|it| refused(record, &it))
+            .filter(|(outcome, _)| *outcome != UncountedOutcome::Refused || !waits.contains(&record.id));
+        if let Some((outcome, why)) = told {
             add(&record.id, outcome, why);
         }
         if let Some(others) = &mut others {
             others.push(record.clone());
         }
     }
-    let usage = usage.iter().map(|it| (&it.id, &it.content)).collect();
-    for (id, waits_for) in waiting(&records, &usage, register) {
+    for (id, waits_for) in waiting {
         add(id, UncountedOutcome::Waits, format!("for {waits_for}"));
     }
     found.all.sort_by_key(|(place, it)| (it.recorded_at, *place));
@@ -156,7 +160,7 @@ fn unknown<N: ToString>(kind: &str, name: &str, known: impl Iterator<Item = N>) 
 }
 
 /// What becomes of a record that the service refuses: one from another party, say, counts here all the same.
-fn refused(record: &Record, problem: &RecordProblem) -> Option<(UncountedOutcome, String)> {
+fn refused(record: &Record, problem: &RecordProblem) -> (UncountedOutcome, String) {
     let is_fact = matches!(record.content, RecordContent::Fact(_));
     let never_counts = match problem {
         RecordProblem::UnknownContract { .. }
@@ -164,12 +168,6 @@ fn refused(record: &Record, problem: &RecordProblem) -> Option<(UncountedOutcome
         | RecordProblem::OtherKind { .. }
         | RecordProblem::UnknownCategory { .. }
         | RecordProblem::UnknownRight { .. } => true,
-        // A deduction waits for its place.
-        RecordProblem::UnknownDeployment { .. } | RecordProblem::UnknownProduct { .. }
-            if matches!(record.content, RecordContent::Deduction(_)) =>
-        {
-            return None;
-        }
         // A fact about what there is not holds of nothing.
         RecordProblem::UnknownName { .. }
         | RecordProblem::UnknownDeployment { .. }
@@ -184,8 +182,8 @@ fn refused(record: &Record, problem: &RecordProblem) -> Option<(UncountedOutcome
         | RecordProblem::OtherSubject { .. }
         | RecordProblem::NoSubject { .. } => false,
     };
-    Some(match never_counts {
+    match never_counts {
         true => (UncountedOutcome::Unawaited, problem.to_string()),
         false => (UncountedOutcome::Refused, format!("it counts here, but the service refuses it: {problem}")),
-    })
+    }
 }

@@ -1,14 +1,12 @@
 //! What each of two parties owes the other by a statement: its lines, the credit of earlier periods, and when it is due.
 
 use super::{Drawer, Side};
-use crate::domain::calendar::Period;
 use crate::domain::contract::Negative;
 use crate::domain::contract::term::Term;
 use crate::domain::ids::PartyId;
 use crate::domain::money::{Exact, Unit};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// What one of the two owes the other in all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,19 +38,15 @@ impl Drawer<'_> {
     }
 
     fn total(&self, payer: &PartyId, payee: &PartyId, unit: &Unit) -> DirectionTotal {
-        let mut by_period: BTreeMap<Period, Exact> = BTreeMap::new();
-        for line in self.booked.iter().filter(|it| (&it.payer, &it.payee, &it.unit) == (payer, payee, unit)) {
-            *by_period.entry(line.booked).or_default() += &line.amount;
-        }
-        let amount = by_period.get(&self.input.period).cloned().unwrap_or_default();
-        let credit = |period: Period, sum: Exact| match self.carries_credits((payer, payee, unit), period) {
-            true => sum.min(Exact::zero()),
+        let of_period = self.booked.iter().filter(|line| line.booked == self.input.period);
+        let own = of_period.filter(|it| (&it.payer, &it.payee, &it.unit) == (payer, payee, unit));
+        let amount: Exact = own.map(|line| line.amount.clone()).sum();
+        let carried_in = self.carried_in((payer, payee, unit));
+        let sum = &carried_in + &amount;
+        let carried_out = match self.carries_credits((payer, payee, unit)) {
+            true => sum.clone().min(Exact::zero()),
             false => Exact::zero(),
         };
-        let earlier = by_period.range(..self.input.period);
-        let carried_in = earlier.fold(Exact::zero(), |carried, (period, total)| credit(*period, &carried + total));
-        let sum = &carried_in + &amount;
-        let carried_out = credit(self.input.period, sum.clone());
         DirectionTotal {
             payer: payer.clone(),
             payee: payee.clone(),
@@ -64,10 +58,18 @@ impl Drawer<'_> {
         }
     }
 
+    /// What the last statement before carried on, as it was issued: an amendment of the past changes no document.
+    fn carried_in(&self, (payer, payee, unit): (&PartyId, &PartyId, &Unit)) -> Exact {
+        let before = self.earlier.iter().filter(|it| it.period < self.input.period && it.unit == *unit);
+        let totals = before.flat_map(|it| it.totals.iter().map(move |total| (it.period, total)));
+        let own = totals.filter(|(_, total)| (&total.payer, &total.payee) == (payer, payee));
+        own.max_by_key(|(period, _)| *period).map(|(_, last)| last.carried_out.clone()).unwrap_or_default()
+    }
+
     /// Whether a credit reduces later periods: where others set off what is owed, nothing would be left of these to
     /// reduce. What was paid and is set off later is paid back then.
-    fn carries_credits(&self, (payer, payee, unit): (&PartyId, &PartyId, &Unit), period: Period) -> bool {
-        let mut versions = self.contract.in_force_within(period.span(self.contract.head.zone));
+    fn carries_credits(&self, (payer, payee, unit): (&PartyId, &PartyId, &Unit)) -> bool {
+        let mut versions = self.contract.in_force_within(self.input.period.span(self.contract.head.zone));
         let is_set_off = versions.any(|version| {
             let others = version.terms.iter().filter(|by| by.payer == *payee);
             others.flat_map(|by| version.set_off(by)).any(|of| of.payer == *payer && of.unit == *unit)

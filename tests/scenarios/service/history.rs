@@ -91,7 +91,7 @@ fn history(scenario: &Scenario) -> Result<BTreeMap<Instant, Vec<Told<'_>>>, Stri
         folder.versions.retain(|it| known(&recorded_at(&it.documents.contract, it.documents.number)));
         let prices = scenario.prices.iter().filter(|(at, _)| known(at)).map(|(_, price)| price.clone());
         folder.prices = prices
-            .map(|price| PlacedPrice { price, at: FileLine { file: "prices.csv".to_owned(), line: 1 } })
+            .map(|price| PlacedPrice { price, at: FileLine { path: "prices.csv".to_owned(), line: 1 } })
             .collect();
         let mut rates: Vec<_> = scenario.rates.iter().filter(|rate| known(&rate.recorded_at)).collect();
         rates.sort_by_key(|rate| rate.recorded_at);
