@@ -179,11 +179,12 @@ end $$;
 create trigger status_follows before insert on statement_status
   for each row execute function refuse_wrong_status();
 
--- unresolved usage that someone decided not to wait for: it no longer blocks the close of a period, nor of
--- later ones. it covers what was recorded by its cutoff; what comes later blocks again.
+-- unresolved usage that someone decided not to wait for: it no longer blocks the close of a period, nor of later ones. it
+-- covers what was used before the period's end and recorded by its cutoff; what is used or comes later blocks again.
 create table unresolved_waiver (
   contract_id text not null,
   period text not null check (is_period(period)),
+  period_end timestamptz not null,
   dimension_id integer not null references usage_dimension,
   events bigint not null check (events > 0),
   cutoff timestamptz not null,
@@ -192,6 +193,12 @@ create table unresolved_waiver (
   reason text not null check (reason <> '' and char_length(reason) <= 2000),
   primary key (contract_id, period, dimension_id, cutoff)
 );
+
+-- whether a contract need not wait for unresolved usage of an hour.
+create function is_waived(contract text, dimension integer, hour timestamptz, recorded timestamptz) returns boolean
+language sql stable return exists (
+  select from unresolved_waiver w where w.contract_id = contract and w.dimension_id = dimension
+    and hour < w.period_end and recorded <= w.cutoff);
 
 call make_append_only('settlement', 'booked_line', 'period_close', 'statement', 'statement_revision',
   'statement_status', 'unresolved_waiver');

@@ -161,7 +161,7 @@ fn of_scenario(args: &Args, question: Question, format: Format) -> anyhow::Resul
         }))?,
         Format::Table => {
             if trees.is_empty() {
-                line(format!("Nothing is owed for {period} by {contract}."))?;
+                line(format!("Nothing is owed for {period} under {contract}."))?;
             }
             for (place, node) in trees.iter().enumerate() {
                 line(format!("{}{}", if place == 0 { "" } else { "\n" }, tree(node)))?;

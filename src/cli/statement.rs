@@ -183,7 +183,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             match session.format {
                 Format::Json => json(&waived)?,
                 Format::Table => line(format!(
-                    "Waived {} of {}.",
+                    "Waived {} of {}. What is used later, or comes in later, is asked for again.",
                     counted(events, "unresolved event"),
                     counted(waived.len(), "kind")
                 ))?,

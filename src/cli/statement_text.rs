@@ -71,7 +71,8 @@ fn line_rows(statement: &Statement, line: &StatementLine) -> Vec<Vec<String>> {
         let accrued = exact(&(&detail.accrued - &detail.paid_back));
         let row = vec![clause, origin.clone(), who.clone(), exact(&detail.base), rate, accrued, before_now, booked];
         let paid_back = (!detail.paid_back.is_zero()).then(|| {
-            let (clause, paid_back) = (format!("{heading}, paid back or set off"), exact(&detail.paid_back));
+            let clause = format!("{heading}, version {}, paid back or set off", detail.version);
+            let paid_back = exact(&detail.paid_back);
             vec![
                 clause,
                 origin.clone(),

@@ -133,7 +133,7 @@ pub struct LineBase {
     pub base: Exact,
     /// Where it is one number: of a plain share.
     pub rate: Option<Exact>,
-    /// What was recouped or set off of it, zero or less.
+    /// What was recouped or set off of it, below zero, or given back of that.
     #[serde(default, skip_serializing_if = "Exact::is_zero")]
     pub paid_back: Exact,
 }

@@ -222,7 +222,7 @@ pub struct Fact {
 pub type Others = BTreeMap<String, String>;
 
 /// What a figure or fact is about; what it does not name, it does not narrow.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Subject {
     pub product: Option<ProductId>,
     /// Every product that has it.

@@ -98,7 +98,7 @@ pub struct LineDetail {
     /// Where it is one number: of a plain share.
     pub rate: Option<Exact>,
     pub uncapped: Exact,
-    /// What was recouped or set off of it, zero or less; it is in what accrued.
+    /// What was recouped or set off of it, below zero, or given back of that; it is in what accrued.
     #[serde(default, skip_serializing_if = "Exact::is_zero")]
     pub paid_back: Exact,
     pub accrued: Exact,

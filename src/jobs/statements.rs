@@ -284,8 +284,9 @@ pub async fn waive<'c>(
     let mut tx = database.begin().await?;
     let (_, statement) = load(&mut tx, id).await?;
     let unresolved = unwaived(&mut tx, &statement).await?;
+    let period = (statement.period, statement.span.end);
     for usage in &unresolved {
-        insert_waiver(&mut tx, &statement.contract, statement.period, usage, statement.cutoff, by, reason).await?;
+        insert_waiver(&mut tx, &statement.contract, period, usage, statement.cutoff, by, reason).await?;
     }
     tx.commit().await?;
     Ok(unresolved)

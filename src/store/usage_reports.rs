@@ -272,8 +272,7 @@ pub async fn unresolved(
             where not exists (
               select from usage_dimension o join usage_rollup n using (dimension_id) join usage_batch b using (batch_id)
               where (o.source, o.deployment, o.product) = (d.source, d.deployment, d.product) and n.events > 0
-                and not exists (select from unresolved_waiver w where w.contract_id = c.contract_id
-                  and w.dimension_id = o.dimension_id and w.cutoff >= b.recorded_at))
+                and not is_waived(c.contract_id, o.dimension_id, n.bucket, b.recorded_at))
             order by 1
           ) as "waived_for!"
         from usage_rollup r join usage_dimension d using (dimension_id)

@@ -8,8 +8,7 @@ use crate::domain::period::Instant;
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
 
-/// The dimensions whose unresolved usage up to `end` (exclusive), as known at `known_at`, was waived: in any
-/// period of the contract, and nothing of them was recorded after the last waiver's cutoff.
+/// The dimensions whose unresolved usage up to `end` (exclusive), as known at `known_at`, was waived, all of it.
 ///
 /// # Errors
 /// The database's.
@@ -20,12 +19,11 @@ async fn load_waived(
     known_at: Instant,
 ) -> Result<BTreeSet<i32>, StoreError> {
     let waived = sqlx::query_scalar!(
-        "select w.dimension_id
-         from (select dimension_id, max(cutoff) as cutoff from unresolved_waiver where contract_id = $1 group by 1) w
-         where not exists (
+        "select distinct w.dimension_id from unresolved_waiver w
+         where w.contract_id = $1 and not exists (
            select from usage_rollup r join usage_batch b using (batch_id)
-           where r.dimension_id = w.dimension_id and r.bucket < $2 and r.events > 0
-             and b.recorded_at > w.cutoff and b.recorded_at <= $3)",
+           where r.dimension_id = w.dimension_id and r.bucket < $2 and r.events > 0 and b.recorded_at <= $3
+             and not is_waived($1, r.dimension_id, r.bucket, b.recorded_at))",
         contract.as_str(),
         end,
         known_at
@@ -51,24 +49,27 @@ pub async fn without_waived(
     Ok(unresolved)
 }
 
-/// Records that a contract need not wait for the events of a dimension that are unresolved at `cutoff`.
+/// Records that a contract need not wait for the events of a dimension that were used before a period's end and are
+/// unresolved at `cutoff`.
 ///
 /// # Errors
 /// The database's.
 pub async fn insert_waiver(
     conn: &mut PgConnection,
     contract: &ContractId,
-    period: Period,
+    (period, period_end): (Period, Instant),
     usage: &UnresolvedUsage,
     cutoff: Instant,
     by: &str,
     reason: &str,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "insert into unresolved_waiver (contract_id, period, dimension_id, events, cutoff, waived_at, waived_by, reason)
-         values ($1, $2, $3, $4, $5, clock_timestamp(), $6, $7) on conflict do nothing",
+        "insert into unresolved_waiver (contract_id, period, period_end, dimension_id, events, cutoff, waived_at, waived_by,
+                                        reason)
+         values ($1, $2, $3, $4, $5, $6, clock_timestamp(), $7, $8) on conflict do nothing",
         contract.as_str(),
         period.to_string(),
+        period_end,
         usage.dimension_id,
         usage.events,
         cutoff,

@@ -325,3 +325,33 @@ fn what_was_paid_before_it_is_set_off_is_paid_back() {
         ]
     );
 }
+
+/// January's rebate is below zero and is carried as a credit. A version that is signed later brings the set-off for January
+/// too: the issued statement stands, and February goes on from it.
+#[test]
+fn a_later_version_changes_no_credit_that_was_carried() {
+    let (head, terms) = SET_OFF.split_once("[term.advance]").expect("a part");
+    let version = format!(
+        "# Set-off\n\n```toml\n[version]\ncontract = \"own\"\nnumber = 2\neffective = 2026-01-01\n\n[term.advance]{terms}"
+    );
+    let credits = terms.lines().find(|line| line.starts_with("credits")).expect("credits");
+    let agreement = format!("{head}[term.advance]{}", terms.replace(credits, ""));
+    let files = |texts: &[&str]| {
+        let own =
+            |(place, text): (usize, &&str)| SourceFile { path: format!("own-{place}.md"), text: (*text).to_owned() };
+        shipped_files().into_iter().chain(texts.iter().enumerate().map(own)).collect::<Vec<_>>()
+    };
+    let mut history = History::under(&files(&[&agreement]));
+    let mut carried = Vec::new();
+    for (month, days, sold) in [("2026-01", 31, "-500"), ("2026-02", 28, "250")] {
+        history.record(&format!(
+            r#"{{"kind":"figure","source":"finance","id":"{month}","contract":"own","name":"Sold","by":"openai","from":"{month}-01","through":"{month}-{days}","value":"{sold} USD"}}"#
+        ));
+        let statement = one_statement(&mut history, "own", month);
+        let total = statement.totals.into_iter().find(|it| it.payer.as_str() == "microsoft").expect("a total");
+        carried.push([total.carried_in, total.carried_out].map(|it| it.to_string()));
+        history.folder = History::under(&files(&[&agreement, &version])).folder;
+    }
+    // 8 % of -500, and of 250 on it.
+    assert_eq!(carried, [["0", "-40"], ["-40", "-20"]]);
+}

@@ -73,3 +73,19 @@ fn what_was_sold_before_a_term_comes_off_its_threshold_in_its_tail_too() {
                  | charge d | 2026-02-06 | 115 USD | lab | old | api |";
     assert_eq!(told(&format!("{above}{from}"), given, "| x | 2026-01 | 0 USD |\n| x | 2026-02 | 3 USD |"), [""; 0]);
 }
+
+/// 10 % of what is above 100 a year; the first of a once group has what old bought in January, and ends. Who bought it is
+/// an earlier customer of the second all the same: of February's 140 in its tail 40 are above, 4.
+#[test]
+fn whose_sale_another_term_took_is_an_earlier_customer_too() {
+    let above = "[base.Above]\nselect = { charges = { seller = \"lab\" } }\n\
+                 above = { is = \"100 USD\", each = \"term\", from = 2026-01-01 }";
+    let once = |term: String| format!("{term}\nonce = \"sale\"");
+    let first = once(term("first", "Sales", EARLIER).replace("2 months", "1 days"));
+    let given = "| charge a | 2026-01-05 | 90 USD | lab | old | api |\n\
+                 | charge b | 2026-02-05 | 140 USD | lab | old | api |\n\
+                 | charge c | 2026-02-06 | 500 USD | lab | new | api |";
+    let blocks = format!("{above}{first}{}", once(term("x", "Above", EARLIER)));
+    let expect = "| first | 2026-01 | 9 USD |\n| x | 2026-01 | 0 USD |\n| x | 2026-02 | 4 USD |";
+    assert_eq!(told(&blocks, given, expect), [""; 0]);
+}

@@ -167,11 +167,15 @@ async fn a_waiver_covers_what_there_was_and_nothing_later() {
     let stray = |id: &str, month: u32| {
         usage(id, &format!("2026-{month:02}-09T00:00:00Z"), "nowhere", "gpt-5.5", &[("input_tokens", "100000")])
     };
-    database.ingest(&[stray("u1", 5), stray("u2", 5)]).await;
+    database.ingest(&[stray("u1", 5), stray("u2", 5), stray("u3", 6)]).await;
     let id = database.settle(CONTRACT, "2026-05").await.drafted[0].0;
     approve(pool, id, APPROVER).await.expect("approved");
-    assert_eq!(waive(pool, id, APPROVER, "test traffic").await.expect("waived").len(), 1);
+    let waived = waive(pool, id, APPROVER, "test traffic").await.expect("waived");
+    assert_eq!(waived.iter().map(|it| it.events).collect::<Vec<_>>(), [2]);
     issue(pool, id, APPROVER).await.expect("issued");
+    // June's, though it had come, is no part of what May was not to wait for.
+    let listed = reports::unresolved(pool, None, None).await.expect("a list");
+    assert_eq!(listed.iter().map(|it| (it.events, it.waived_for.len())).collect::<Vec<_>>(), [(3, 0)]);
     // What was waived goes, as many others come: nobody decided on these.
     let void = |id: &str, voids: &str| {
         usage(id, "2026-06-20T00:00:00Z", "nowhere", "gpt-5.5", &[])
@@ -180,7 +184,7 @@ async fn a_waiver_covers_what_there_was_and_nothing_later() {
             .map(|(head, _)| format!("{head}\"data\":{{\"voids\":\"{voids}\"}}}}"))
             .expect("data")
     };
-    database.ingest(&[void("v1", "u1"), void("v2", "u2"), stray("n1", 6), stray("n2", 6)]).await;
+    database.ingest(&[void("v1", "u1"), void("v2", "u2"), stray("n1", 6)]).await;
     database.record(&[subscriptions("june", "2026-06", 30, "0")]).await;
     let listed = reports::unresolved(pool, None, None).await.expect("a list");
     assert_eq!(listed.iter().map(|it| (it.events, it.waived_for.len())).collect::<Vec<_>>(), [(2, 0)]);

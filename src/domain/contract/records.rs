@@ -11,6 +11,7 @@ use crate::domain::record::{
     Decision, Deduction, Fact, Figure, Level, Record, RecordContent, Reduces, Reported, Subject,
 };
 use crate::domain::register::Register;
+use chrono::NaiveDate;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a record would never count, or count twice.
@@ -140,18 +141,41 @@ fn check_figure(
         return Err(RecordProblem::OtherKind { name, expected });
     }
     check_reported(declared, &name, (&figure.by, &figure.value, &figure.about), register)?;
-    let overlaps = |other: &&Record| match &other.content {
-        RecordContent::Figure(known) => {
-            other.id != *id
-                && (&known.contract, &known.name, &known.about) == (&figure.contract, &figure.name, &figure.about)
-                && known.from <= figure.through
-                && figure.from <= known.through
+    let mut reported = ReportedDays::default();
+    others.iter().filter(|other| other.id != *id).for_each(|other| drop(reported.add(other)));
+    reported.add_figure(id, figure).map_or(Ok(()), Err)
+}
+
+/// The days for which figures are reported, by what they are of.
+#[derive(Default)]
+pub struct ReportedDays<'r> {
+    of: BTreeMap<(&'r ContractId, &'r DefinedTerm, &'r Subject), Stretches<'r>>,
+}
+
+/// By the first day of each: its last, and the record that reported it first.
+type Stretches<'r> = BTreeMap<NaiveDate, (NaiveDate, &'r EventId)>;
+
+impl<'r> ReportedDays<'r> {
+    /// Adds the days of a record that is a figure; some of them may be reported already, by another.
+    pub fn add(&mut self, record: &'r Record) -> Option<RecordProblem> {
+        match &record.content {
+            RecordContent::Figure(figure) => self.add_figure(&record.id, figure),
+            _ => None,
         }
-        _ => false,
-    };
-    match others.iter().find(overlaps) {
-        Some(other) => Err(RecordProblem::Overlap { name, other: other.id.clone() }),
-        None => Ok(()),
+    }
+
+    fn add_figure(&mut self, id: &'r EventId, figure: &'r Figure) -> Option<RecordProblem> {
+        let days = self.of.entry((&figure.contract, &figure.name, &figure.about)).or_default();
+        let (mut from, mut through, mut first) = (figure.from, figure.through, None);
+        // No two stretches overlap: those that this one meets become one with it.
+        while let Some((&start, &(last, other))) =
+            days.range(..=through).next_back().filter(|(_, (last, _))| *last >= from)
+        {
+            days.remove(&start);
+            (from, through, first) = (from.min(start), through.max(last), Some(other));
+        }
+        days.insert(from, (through, first.unwrap_or(id)));
+        first.map(|other| RecordProblem::Overlap { name: figure.name.clone(), other: other.clone() })
     }
 }
 

@@ -102,8 +102,12 @@ impl<'a, L: Lines> Engine<'a, L> {
                 add(-leaves.evaluate(node, needs_whole)?);
             }
         }
-        // What counts in another term of a once group does not count here, nor toward the threshold.
-        let counted = if counted.is_some() && self.is_left_to_others(step, passing) { None } else { counted };
+        // What counts in another term of a once group does not count here, nor toward the threshold. Who bought it is a
+        // customer all the same.
+        if counted.is_some() && self.is_left_to_others(step, passing) {
+            self.remember_for_later(step, passing);
+            counted = None;
+        }
         let counts_other =
             base.above.as_ref().and_then(|above| delta(passing, step.input(above.of.as_ref()?)?)).is_some();
         let total = (base.below_zero != BelowZero::Keep).then_some(&base.name);

@@ -57,7 +57,7 @@ pub struct PartKey {
 pub struct Yield {
     pub base: Exact,
     pub uncapped: Exact,
-    /// What was recouped or set off of it, zero or less; no cap counts it.
+    /// What was recouped or set off of it, below zero, or given back of that; no cap counts it.
     pub paid_back: Exact,
     /// What its cap leaves, and what was paid back.
     pub amount: Exact,

@@ -23,11 +23,11 @@ impl<'a, L: Lines> Engine<'a, L> {
             let gone = self.let_go(key, at);
             let steps = self.steps().iter();
             match steps.filter_map(|step| Some((step, step.cap.filter(|(cap, _)| *cap == id)?.1))).next() {
-                Some((step, cap)) if self.open_cap(step, (id, cap), group, at)? => {
-                    if cap.excess == Excess::Deferred {
-                        self.release(key, at)?;
-                    }
-                }
+                Some((step, cap)) if self.open_cap(step, (id, cap), group, at)? => match cap.excess {
+                    Excess::Deferred => self.release(key, at)?,
+                    // A version says so of what waits too.
+                    Excess::Lost => self.lose_waiting(key),
+                },
                 // No term is under it any more, or not before a later date: all that waits is paid, unless its term
                 // has ended.
                 Some(_) | None => self.drop_cap(key, at)?,
@@ -47,6 +47,12 @@ impl<'a, L: Lines> Engine<'a, L> {
             self.pay_waiting(waiting, amount, at, Some((key.1, &used)))?;
         }
         Ok(())
+    }
+
+    fn lose_waiting(&mut self, key: CapKey) {
+        if let Some(cap) = self.caps.get_mut(&key) {
+            drop(cap.state.drain(|_| true));
+        }
     }
 
     fn drop_cap(&mut self, key: CapKey, at: Instant) -> Result<(), Stop> {

@@ -82,7 +82,7 @@ pub struct Step<'a> {
     pub unit: Unit,
     /// Each measure in its wording, with the stream that yields it. A level has none.
     inputs: Vec<(&'a Measure, StreamId)>,
-    /// Of a term: what its amount is of.
+    /// Of a term: what its amount is of, each once.
     pub of: Vec<StreamId>,
     /// Whether it yields something of whole windows alone.
     pub is_of_window: bool,
@@ -379,11 +379,12 @@ impl<'a> Layout<'a, '_> {
         }
         let adds_up = |name: &StreamName| matches!(name, StreamName::Base(..) | StreamName::Figure(..));
         asked.retain(|stream| adds_up(&self.ids.streams[*stream].name));
-        let (mut credits, mut shared_by, mut cap, mut of) = (Vec::new(), None, None, Vec::new());
+        let (mut credits, mut shared_by, mut cap, mut of, mut seen) =
+            (Vec::new(), None, None, Vec::new(), BTreeSet::new());
         if let Work::Term(term) = &work {
             let measures = term.node.iter().flat_map(|node| node.measures());
             let streams = measures.filter_map(|it| inputs.iter().find(|(other, _)| std::ptr::eq(*other, it)));
-            of.extend(streams.map(|(_, stream)| *stream));
+            of.extend(streams.map(|(_, stream)| *stream).filter(|stream| seen.insert(*stream)));
             if let Some(name) = &term.cap {
                 let wording = version.caps.get(name);
                 let missing = || EngineError::Undeclared { stream: format!("{}/{name}", agreement.head.id) };

@@ -54,9 +54,11 @@ impl<'a, L: Lines> Engine<'a, L> {
         if !is_touched(step, passing) || !is_in_force(passing.at) || !named_at(step, passing).is_none_or(is_in_force) {
             return Ok(None);
         }
-        if self.is_left_to_others(step, passing)
-            || self.is_left_by_tails(step, step.is_of_window.then_some(&amount.name), passing)?
-        {
+        if self.is_left_to_others(step, passing) {
+            self.remember_for_later(step, passing);
+            return Ok(None);
+        }
+        if self.is_left_by_tails(step, step.is_of_window.then_some(&amount.name), passing)? {
             return Ok(None);
         }
         let group = self.group(&amount.per, step, passing.attributes, passing.at);

@@ -23,7 +23,7 @@ use base::Group;
 use node::{Kind, Node, limited};
 use recorder::{Accrual, Recorder};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How far down a tree goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -87,9 +87,24 @@ impl<'a> Explanation<'a> {
 
     /// The accounts on which a period has an amount, or a term that yields one.
     pub fn subjects(&self, origin: Window) -> Vec<Subject> {
-        let has = |by_period: &ByPeriod| by_period.contains_key(&origin);
-        let accounts = self.owed.iter().filter(|(_, by_period)| has(by_period)).map(|(account, _)| account);
-        accounts.map(|account| Subject { account: account.clone(), origin, booked_before: None }).collect()
+        let told = |term: &TermId| !self.recorded.lines(origin, &self.contract.head.id, term).is_empty();
+        let has = |(account, by_period): &(&Account, &ByPeriod)| by_period.contains_key(&origin) || told(&account.term);
+        let mut accounts: BTreeSet<Account> =
+            self.owed.iter().filter(has).map(|(account, _)| account.clone()).collect();
+        // What was paid back of all that a term accrued leaves nothing of it on any account.
+        for term in self.contract.versions.iter().rev().flat_map(|version| &version.terms) {
+            if !term.is_input && told(&term.id) && !accounts.iter().any(|account| account.term == term.id) {
+                let contract = self.contract.head.id.clone();
+                accounts.extend(term.payees.named().into_iter().map(|payee| Account {
+                    contract: contract.clone(),
+                    term: term.id.clone(),
+                    payer: term.payer.clone(),
+                    payee: payee.clone(),
+                    unit: term.unit.clone(),
+                }));
+            }
+        }
+        accounts.into_iter().map(|account| Subject { account, origin, booked_before: None }).collect()
     }
 
     /// The tree of an amount.

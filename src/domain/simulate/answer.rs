@@ -127,7 +127,7 @@ pub struct Entitled {
 pub struct EntitledPeriod {
     pub base: Exact,
     pub uncapped: Exact,
-    /// What was recouped or set off of it, zero or less; it is in what accrued.
+    /// What was recouped or set off of it, below zero, or given back of that; it is in what accrued.
     pub paid_back: Exact,
     pub accrued: Exact,
     /// The rounded sum through the period less that through the one before.

@@ -2,10 +2,11 @@
 
 use super::Scenario;
 use super::known::recorded_by;
+use super::run::as_known;
 use crate::domain::contract::Contract;
 use crate::domain::contract::document::FileLine;
-use crate::domain::contract::records::{RecordProblem, check_record};
-use crate::domain::ids::{ContractId, DefinedTerm, DeploymentId, EventId, ProductId};
+use crate::domain::contract::records::{RecordProblem, ReportedDays, check_record};
+use crate::domain::ids::{DeploymentId, EventId, ProductId};
 use crate::domain::names::{names, nearest, there_is};
 use crate::domain::period::Instant;
 use crate::domain::record::{Record, RecordContent};
@@ -93,23 +94,20 @@ pub fn uncounted(scenario: &Scenario, contracts: &[Contract], register: &Registe
     let usage = usage.iter().map(|it| (&it.id, &it.content)).collect();
     let waiting = waiting(&records, &usage, register);
     let waits: BTreeSet<&EventId> = waiting.iter().map(|(id, _)| *id).collect();
-    let mut figures: BTreeMap<(&ContractId, &DefinedTerm), Vec<Record>> = BTreeMap::new();
+    let mut reported = ReportedDays::default();
     for record in &records {
-        let mut others = match &record.content {
-            RecordContent::Figure(figure) => Some(figures.entry((&figure.contract, &figure.name)).or_default()),
-            _ => None,
-        };
-        let before = others.as_ref().map(|it| it.as_slice()).unwrap_or_default();
-        let problem = check_record(record, contracts, register, before).err();
-        // What waits counts nowhere yet.
-        let told = problem
-            .map(|it| refused(record, &it))
-            .filter(|(outcome, _)| *outcome != UncountedOutcome::Refused || !waits.contains(&record.id));
-        if let Some((outcome, why)) = told {
-            add(&record.id, outcome, why);
+        let problem = check_record(record, contracts, register, &[]).err();
+        if let Some(problem) = problem.as_ref().filter(|it| never_counts(record, it)) {
+            add(&record.id, UncountedOutcome::Unawaited, problem.to_string());
+            continue;
         }
-        if let Some(others) = &mut others {
-            others.push(record.clone());
+        let recorded_at = taken.get(&record.id).and_then(|place| scenario.entries.get(*place)).map(|it| it.recorded_at);
+        let as_it_was = problem.filter(|_| recorded_at.is_none_or(|at| is_refused(record, contracts, register, at)));
+        let again = reported.add(record);
+        // What waits counts nowhere yet.
+        if let Some(problem) = as_it_was.or(again).filter(|_| !waits.contains(&record.id)) {
+            let why = format!("it counts here, but the service refuses it: {problem}");
+            add(&record.id, UncountedOutcome::Refused, why);
         }
     }
     for (id, waits_for) in waiting {
@@ -159,10 +157,10 @@ fn unknown<N: ToString>(kind: &str, name: &str, known: impl Iterator<Item = N>) 
     format!("no {kind} \"{name}\" is registered{}", there_is(&nearest(name, &known)))
 }
 
-/// What becomes of a record that the service refuses: one from another party, say, counts here all the same.
-fn refused(record: &Record, problem: &RecordProblem) -> (UncountedOutcome, String) {
+/// Whether a record that the service refuses counts nowhere: one from another party, say, counts here all the same.
+fn never_counts(record: &Record, problem: &RecordProblem) -> bool {
     let is_fact = matches!(record.content, RecordContent::Fact(_));
-    let never_counts = match problem {
+    match problem {
         RecordProblem::UnknownContract { .. }
         | RecordProblem::Undeclared { .. }
         | RecordProblem::OtherKind { .. }
@@ -181,9 +179,13 @@ fn refused(record: &Record, problem: &RecordProblem) -> (UncountedOutcome, Strin
         | RecordProblem::EventUntil { .. }
         | RecordProblem::OtherSubject { .. }
         | RecordProblem::NoSubject { .. } => false,
-    };
-    match never_counts {
-        true => (UncountedOutcome::Unawaited, problem.to_string()),
-        false => (UncountedOutcome::Refused, format!("it counts here, but the service refuses it: {problem}")),
     }
+}
+
+/// Whether the service refused a record when it came: a later version may ask for another.
+fn is_refused(record: &Record, contracts: &[Contract], register: &Register, at: Instant) -> bool {
+    let mut versions = contracts.iter().flat_map(|contract| &contract.versions);
+    let is_later = |recorded_at: Option<Instant>| recorded_at.is_some_and(|recorded_at| recorded_at > at);
+    !versions.any(|version| is_later(version.recorded_at))
+        || check_record(record, &as_known(contracts, at), register, &[]).is_err()
 }

@@ -5,6 +5,7 @@ use crate::domain::contract::Negative;
 use crate::domain::contract::term::Term;
 use crate::domain::ids::PartyId;
 use crate::domain::money::{Exact, Unit};
+use crate::domain::settlement::BookedLine;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
@@ -40,10 +41,11 @@ impl Drawer<'_> {
     fn total(&self, payer: &PartyId, payee: &PartyId, unit: &Unit) -> DirectionTotal {
         let of_period = self.booked.iter().filter(|line| line.booked == self.input.period);
         let own = of_period.filter(|it| (&it.payer, &it.payee, &it.unit) == (payer, payee, unit));
-        let amount: Exact = own.map(|line| line.amount.clone()).sum();
+        let own: Vec<&BookedLine> = own.collect();
+        let amount: Exact = own.iter().map(|line| line.amount.clone()).sum();
         let carried_in = self.carried_in((payer, payee, unit));
         let sum = &carried_in + &amount;
-        let carried_out = match self.carries_credits((payer, payee, unit)) {
+        let carried_out = match self.carries_credits(&own) {
             true => sum.clone().min(Exact::zero()),
             false => Exact::zero(),
         };
@@ -66,15 +68,20 @@ impl Drawer<'_> {
         own.max_by_key(|(period, _)| *period).map(|(_, last)| last.carried_out.clone()).unwrap_or_default()
     }
 
-    /// Whether a credit reduces later periods: where others set off what is owed, nothing would be left of these to
-    /// reduce. What was paid and is set off later is paid back then.
-    fn carries_credits(&self, (payer, payee, unit): (&PartyId, &PartyId, &Unit)) -> bool {
-        let mut versions = self.contract.in_force_within(self.input.period.span(self.contract.head.zone));
-        let is_set_off = versions.any(|version| {
-            let others = version.terms.iter().filter(|by| by.payer == *payee);
-            others.flat_map(|by| version.set_off(by)).any(|of| of.payer == *payer && of.unit == *unit)
-        });
-        self.contract.head.negative == Negative::Carry && !is_set_off
+    /// Whether a credit reduces later periods. Where others set off what a term owes, nothing would be left of these to
+    /// reduce: what was paid of it and is set off later is paid back then.
+    fn carries_credits(&self, lines: &[&BookedLine]) -> bool {
+        let is_set_off = |line: &&&BookedLine| {
+            let mut versions = self.contract.in_force_within(line.origin.span(self.contract.head.zone));
+            versions.any(|version| {
+                version
+                    .terms
+                    .iter()
+                    .any(|by| version.set_off(by).any(|of| of.id == line.term && of.payer == line.payer))
+            })
+        };
+        let set_off: Exact = lines.iter().filter(is_set_off).map(|line| line.amount.clone()).sum();
+        self.contract.head.negative == Negative::Carry && !set_off.is_negative()
     }
 
     /// The earliest due date that a term of this direction states, counted from the period.
