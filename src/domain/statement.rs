@@ -434,7 +434,7 @@ impl<'a> Drawer<'a> {
 }
 
 /// The rate of a plain share.
-pub(super) fn plain_rate(term: &Term) -> Option<&Exact> {
+fn plain_rate(term: &Term) -> Option<&Exact> {
     let node = term.node.as_ref().filter(|node| node.times.is_empty() && node.less.is_empty())?;
     match &node.kind {
         NodeKind::Share { rate, .. } => rate.plain(),

@@ -85,7 +85,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             let amount = self.convert(step, &deduction.amount, unit, passing.of_and_at())?;
             // Of what is above a threshold nobody can say which part was taken off.
             if self.lines.wants_parts() && base.above.is_none() {
-                self.taken_off.push((deduction.category.to_owned(), amount.clone()));
+                self.telling.taken_off.push((deduction.category.to_owned(), amount.clone()));
             }
             add(-amount);
         }
@@ -100,6 +100,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                 }
                 let leaves = ItemLeaves::new(self, step, passing, None, passing.attributes);
                 add(-leaves.evaluate(node, needs_whole)?);
+                self.telling.addends.clear();
             }
         }
         // What counts in another term of a once group does not count here, nor toward the threshold. Who bought it is a
@@ -126,12 +127,12 @@ impl<'a, L: Lines> Engine<'a, L> {
         if base.above.is_none() {
             return Ok(Some(counted));
         }
-        let is_of_one = matches!(self.drawn.as_slice(), [(_, drawn)] if *drawn == counted);
+        let is_of_one = matches!(self.telling.drawn.as_slice(), [(_, drawn)] if *drawn == counted);
         let yielded = self.above(step, base, counted, passing)?;
         // What is above a threshold is told of what it was drawn on where that is one.
-        match self.drawn.as_mut_slice() {
+        match self.telling.drawn.as_mut_slice() {
             [(_, drawn)] if is_of_one => drawn.clone_from(&yielded),
-            _ => self.drawn.clear(),
+            _ => self.telling.drawn.clear(),
         }
         Ok(Some(yielded))
     }
@@ -149,7 +150,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             let is_taken = amount.is_some() && self.takes(step, &selection.filter, passing.attributes, passing.at);
             let amount = amount.filter(|_| is_taken);
             if self.lines.wants_parts() {
-                self.drawn.extend(amount.iter().map(|amount| (measure, amount.clone())));
+                self.telling.drawn.extend(amount.iter().map(|amount| (measure, amount.clone())));
             }
             return Ok(amount);
         }

@@ -1,6 +1,7 @@
 //! Leaves of terms: a step of a measure times its rate or price, where tiers or a level may choose the rate.
 
 use super::Stop;
+use super::addend::Addend;
 use super::base::delta;
 use super::item::{AttributesId, InUnit};
 use super::life::{calendar, instant};
@@ -53,8 +54,13 @@ impl<'l, 'a, 'i, L: Lines> ItemLeaves<'l, 'a, 'i, L> {
     /// A leaf has none.
     pub fn evaluate(mut self, node: &'a Node, needs_whole: bool) -> Result<Exact, Stop> {
         self.is_back = needs_whole && goes_back(self.step, node, self.passing);
+        self.addends().clear();
         let value = evaluate(node, &mut self);
-        if self.is_back { value.map(Neg::neg) } else { value }
+        if !self.is_back {
+            return value;
+        }
+        self.addends().iter_mut().for_each(Addend::negate);
+        value.map(Neg::neg)
     }
 }
 
@@ -62,19 +68,29 @@ impl<'a, L: Lines> Leaves<'a> for ItemLeaves<'_, 'a, '_, L> {
     fn leaf(&mut self, leaf: Leaf<'a>) -> Result<Exact, Stop> {
         let goes_back = self.is_back && self.step.input(leaf.of).is_some();
         // Loading gives a term whose bands are told at a window's end that window.
-        let (tiers, told_at_end) = (self.tiers, &mut None);
+        let (tiers, told_at_end, start) = (self.tiers, &mut None, self.addends().len());
         let amount = self.engine.add_to_leaf(self.step, (leaf, tiers), self.group, self.passing, None, told_at_end);
-        if goes_back { amount.map(Neg::neg) } else { amount }
+        if !goes_back {
+            return amount;
+        }
+        self.addends().iter_mut().skip(start).for_each(Addend::negate);
+        amount.map(Neg::neg)
     }
 
     /// A fixed sum belongs to a window or a day; for each item it stands beside what comes item by item.
     fn fixed(&mut self, table: &'a Table) -> Result<Exact, Stop> {
-        self.factor(table)
+        let sum = self.factor(table)?;
+        self.engine.adds_sum(&sum);
+        Ok(sum)
     }
 
     fn factor(&mut self, table: &'a Table) -> Result<Exact, Stop> {
         let Passing { attributes, at, .. } = *self.passing;
         self.engine.number_reached(self.step, (table, self.tiers), (self.group, attributes), (at, None))
+    }
+
+    fn addends(&mut self) -> &mut Vec<Addend> {
+        &mut self.engine.telling.addends
     }
 
     /// What is owed on a day is not of an item.
@@ -152,23 +168,25 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         let (step, leaf, tiers) = self.worded_at_end(step, (leaf, tiers), at).unwrap_or((step, leaf, tiers));
         if let Some(rate) = leaf.table.plain() {
+            self.adds(leaf, (&measured, counted), Some(rate));
             return Ok(counted * rate);
         }
         let bands = self.bands(step, leaf.table, passing.attributes, (at, window))?;
         if let Some(rate) = bands.single() {
-            return Ok(rate.map(|rate| counted * rate).unwrap_or_default());
+            return Ok(self.at_rate(leaf, (&measured, counted), rate));
         }
         let Some(tiers) = tiers else { return Ok(Exact::zero()) };
         if window.is_some() && is_told_at_end(tiers, step) {
             *told_at_end = Some(bands);
+            self.adds(leaf, (&measured, counted), None);
             return Ok(counted.clone());
         }
         if tiers.apply == Apply::Marginal {
-            return self.add_marginal(step, tiers, group, passing, (&bands, counted, &measured));
+            return self.add_marginal((step, leaf, tiers), group, passing, (&bands, counted, &measured));
         }
         let level = self.level_of_tiers(step, (tiers, &bands), group, passing.attributes, at)?;
         let rate = level.as_ref().and_then(|level| bands.reached(level));
-        Ok(rate.map(|rate| counted * rate).unwrap_or_default())
+        Ok(self.at_rate(leaf, (&measured, counted), rate))
     }
 
     /// A credit, item by item at a rate that a window's end tells, as the version in force at that end words it.
@@ -275,8 +293,7 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// Each part of a step at the rate of its band, as far as the counter has come.
     fn add_marginal(
         &mut self,
-        step: &'a Step<'a>,
-        tiers: &Tiers,
+        (step, leaf, tiers): (&'a Step<'a>, Leaf<'a>, &Tiers),
         group: AttributesId,
         passing: &Passing<'_>,
         (bands, counted, measured): (&Bands, &Exact, &Exact),
@@ -290,13 +307,20 @@ impl<'a, L: Lines> Engine<'a, L> {
         if !counter.counts(step.agreement, &tiers.counting, known, passing.at) {
             return Ok(Exact::zero());
         }
-        let amount = match is_own {
+        let parts = match is_own {
             true => tiered_by_own_amount(bands, counted, &counter.count),
             false => tiered(bands, counted, &counter.count, &adds),
         };
-        let (before, counted) = (counter.count.clone(), if is_own { &amount } else { &adds });
-        counter.count += counted;
-        self.watches.advance(Total::Tiers(step.stream, group), &before, counted, bands.edges());
+        let amount = parts.iter().filter_map(|(part, rate)| Some(part * (*rate)?)).sum();
+        let before = counter.count.clone();
+        let adds = if is_own { &amount } else { &adds };
+        counter.count += adds;
+        self.watches.advance(Total::Tiers(step.stream, group), &before, adds, bands.edges());
+        let told = if self.lines.wants_addends() { parts.as_slice() } else { &[] };
+        for (part, rate) in told {
+            let of_measured = (measured * part).checked_div(counted).unwrap_or_default();
+            self.at_rate(leaf, (&of_measured, part), *rate);
+        }
         Ok(amount)
     }
 

@@ -3,6 +3,7 @@
 //! `plan` lays out streams by version; `run` passes each item through them and closes windows at boundaries; `base`
 //! and `term` say what each does with an item. Nothing is rounded here.
 
+pub mod addend;
 pub mod allocation;
 pub mod arena;
 mod base;

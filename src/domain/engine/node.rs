@@ -1,10 +1,12 @@
 //! Amounts made of measures: the value of a node, at an item or of a window.
 
 use super::Stop;
+use super::addend::{Addend, FactorOf};
 use super::table::Bands;
 use crate::domain::contract::measure::{DayCount, Measure, Node, NodeKind, PartBlock};
 use crate::domain::contract::value::Table;
 use crate::domain::money::Exact;
+use std::ops::Range;
 
 /// What the leaves of a node come to where it is evaluated.
 pub trait Leaves<'n> {
@@ -25,6 +27,9 @@ pub trait Leaves<'n> {
     /// # Errors
     /// As `leaf`.
     fn factor(&mut self, table: &'n Table) -> Result<Exact, Stop>;
+
+    /// What the leaves added so far, where somebody asks for it.
+    fn addends(&mut self) -> &mut Vec<Addend>;
 
     /// Whether sums are owed whatever was sold; not after a term's end.
     fn guarantees(&self) -> bool {
@@ -63,6 +68,11 @@ impl<'n> Leaf<'n> {
             NodeKind::Fixed(_) | NodeKind::GreatestOf(_) | NodeKind::LeastOf(_) | NodeKind::Sum(_) => None,
         }
     }
+
+    /// What its table says: a price where there are units, else a rate.
+    pub fn multiplies(&self) -> FactorOf {
+        if self.blocks.is_some() { FactorOf::Price } else { FactorOf::Rate }
+    }
 }
 
 /// The value of a node.
@@ -75,42 +85,46 @@ pub fn evaluate<'n>(node: &'n Node, leaves: &mut impl Leaves<'n>) -> Result<Exac
 }
 
 fn value<'n>(node: &'n Node, leaves: &mut impl Leaves<'n>, guarantees: bool) -> Result<Exact, Stop> {
+    let start = leaves.addends().len();
     let whole = value_alone(node, leaves, guarantees);
     if node.times.is_empty() && node.less.is_empty() {
         return whole;
     }
     let mut value_of = whole?;
     for factor in &node.times {
-        value_of = &value_of * &leaves.factor(factor)?;
+        let factor = leaves.factor(factor)?;
+        let added = start..leaves.addends().len();
+        multiply(leaves, added, FactorOf::Times, &factor);
+        value_of = &value_of * &factor;
     }
     for less in &node.less {
+        let start = leaves.addends().len();
         value_of = &value_of - &value(less, leaves, true)?;
+        let added = start..leaves.addends().len();
+        multiply(leaves, added, FactorOf::TakenOff, &Exact::from_integer(-1));
     }
     Ok(value_of)
 }
 
+/// Multiplies some of what leaves added.
+fn multiply<'n>(leaves: &mut impl Leaves<'n>, added: Range<usize>, what: FactorOf, value: &Exact) {
+    for addend in leaves.addends().get_mut(added).unwrap_or_default() {
+        addend.multiply(what, value);
+    }
+}
+
 /// The value before its factors, and what is taken off it.
 fn value_alone<'n>(node: &'n Node, leaves: &mut impl Leaves<'n>, guarantees: bool) -> Result<Exact, Stop> {
-    let is_fixed = |node: &Node| matches!(node.kind, NodeKind::Fixed(_));
-    let mut all = |nodes: &'n [Node], limits: bool, both: fn(Exact, Exact) -> Exact| {
-        let mut found: Option<Exact> = None;
-        for node in nodes {
-            let value = value(node, leaves, guarantees || limits && is_fixed(node))?;
-            // A floor that holds no more is no floor of zero either.
-            if !guarantees && !limits && is_fixed(node) {
-                continue;
-            }
-            found = Some(match found {
-                Some(other) => both(other, value),
-                None => value,
-            });
-        }
-        Ok(found.unwrap_or_default())
-    };
     match &node.kind {
-        NodeKind::GreatestOf(nodes) => all(nodes, false, Exact::max),
-        NodeKind::LeastOf(nodes) => all(nodes, true, Exact::min),
-        NodeKind::Sum(nodes) => all(nodes, false, |sum, value| &sum + &value),
+        NodeKind::GreatestOf(nodes) => one_of(nodes, FactorOf::NotGreatest, leaves, guarantees),
+        NodeKind::LeastOf(nodes) => one_of(nodes, FactorOf::NotLeast, leaves, guarantees),
+        NodeKind::Sum(nodes) => {
+            let mut sum = Exact::zero();
+            for node in nodes {
+                sum += &value_among(node, leaves, guarantees)?.unwrap_or_default();
+            }
+            Ok(sum)
+        }
         NodeKind::Fixed(_) if !guarantees => Ok(Exact::zero()),
         NodeKind::Fixed(table) => leaves.fixed(table),
         kind @ (NodeKind::Share { .. } | NodeKind::Yearly { .. } | NodeKind::Price { .. }) => match Leaf::of_node(kind)
@@ -119,6 +133,43 @@ fn value_alone<'n>(node: &'n Node, leaves: &mut impl Leaves<'n>, guarantees: boo
             None => Ok(Exact::zero()),
         },
     }
+}
+
+/// The value of one of several nodes; none of a floor that holds no more: it is no floor of zero either.
+fn value_among<'n>(node: &'n Node, leaves: &mut impl Leaves<'n>, guarantees: bool) -> Result<Option<Exact>, Stop> {
+    let start = leaves.addends().len();
+    let value = value(node, leaves, guarantees)?;
+    if !guarantees && matches!(node.kind, NodeKind::Fixed(_)) {
+        leaves.addends().truncate(start);
+        return Ok(None);
+    }
+    Ok(Some(value))
+}
+
+/// The greatest or least of several; what the others came to is told, and does not count.
+fn one_of<'n>(
+    nodes: &'n [Node],
+    left_out: FactorOf,
+    leaves: &mut impl Leaves<'n>,
+    guarantees: bool,
+) -> Result<Exact, Stop> {
+    let mut found: Option<(Exact, Range<usize>)> = None;
+    for node in nodes {
+        let start = leaves.addends().len();
+        // What limits an amount goes on.
+        let goes_on = guarantees || left_out == FactorOf::NotLeast && matches!(node.kind, NodeKind::Fixed(_));
+        let Some(value) = value_among(node, leaves, goes_on)? else { continue };
+        let added = start..leaves.addends().len();
+        let Some((other, others)) = found else {
+            found = Some((value, added));
+            continue;
+        };
+        let is_better = if left_out == FactorOf::NotLeast { value < other } else { value > other };
+        let (kept, others) = if is_better { ((value, added), others) } else { ((other, others), added) };
+        multiply(leaves, others, left_out, &Exact::zero());
+        found = Some(kept);
+    }
+    Ok(found.map(|(value, _)| value).unwrap_or_default())
 }
 
 /// The leaves of a node in their order.
@@ -150,25 +201,24 @@ pub fn blocks(quantity: &Exact, blocks: Blocks<'_>) -> Exact {
     }
 }
 
-/// The amount of a step of a measure whose rate depends on how far a counter has come. `counted` is what the step
-/// adds to the counter; where that is something else than the measure, the step is split in its proportion.
-pub fn tiered(bands: &Bands, step: &Exact, before: &Exact, counted: &Exact) -> Exact {
-    let amount = |part: &Exact, rate: Option<&Exact>| rate.map(|rate| part * rate).unwrap_or_default();
+/// The parts of a step of a measure by the rate of each, which depends on how far a counter has come. `counted` is what
+/// the step adds to the counter; where that is something else than the measure, the step is split in its proportion.
+pub fn tiered<'b>(bands: &'b Bands, step: &Exact, before: &Exact, counted: &Exact) -> Vec<(Exact, Option<&'b Exact>)> {
     if counted.is_zero() {
-        return amount(step, bands.reached(before));
+        return vec![(step.clone(), bands.reached(before))];
     }
     let parts = bands.parts(before, counted);
     if step == counted {
-        return parts.iter().map(|(part, rate)| amount(part, *rate)).sum();
+        return parts;
     }
     let share = |part: &Exact| (step * part).checked_div(counted).unwrap_or_default();
-    parts.iter().map(|(part, rate)| amount(&share(part), *rate)).sum()
+    parts.into_iter().map(|(part, rate)| (share(&part), rate)).collect()
 }
 
-/// The amount of a step of a base whose rate depends on what the amount itself has come to: the step is divided
-/// where that meets an edge.
-pub fn tiered_by_own_amount(bands: &Bands, step: &Exact, before: &Exact) -> Exact {
-    let (mut left, mut reached, mut amount) = (step.clone(), before.clone(), Exact::zero());
+/// The parts of a step of a base whose rate depends on what the amount itself has come to: the step is divided where
+/// that meets an edge.
+pub fn tiered_by_own_amount<'b>(bands: &'b Bands, step: &Exact, before: &Exact) -> Vec<(Exact, Option<&'b Exact>)> {
+    let (mut left, mut reached, mut parts) = (step.clone(), before.clone(), Vec::new());
     let edges: Vec<_> = bands.iter().collect();
     let is_down = step.is_negative();
     let order: Vec<_> = if is_down { edges.iter().rev().collect() } else { edges.iter().collect() };
@@ -186,12 +236,12 @@ pub fn tiered_by_own_amount(bands: &Bands, step: &Exact, before: &Exact) -> Exac
         let room = if is_down { low.map(|low| low - &reached) } else { high.map(|high| high - &reached) };
         let fits = room.as_ref().is_none_or(|room| if is_down { wanted >= *room } else { wanted <= *room });
         let part = match room {
-            Some(room) if !fits => room,
-            _ => wanted,
+            Some(room) if !fits => room.checked_div(&rate).unwrap_or_default(),
+            _ => left.clone(),
         };
-        left = if fits { Exact::zero() } else { &left - &part.checked_div(&rate).unwrap_or_default() };
-        reached = &reached + &part;
-        amount = &amount + &part;
+        left = &left - &part;
+        reached = &reached + &(&part * &rate);
+        parts.push((part, band.value.as_ref()));
     }
-    amount
+    parts
 }

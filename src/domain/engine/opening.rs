@@ -84,7 +84,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         let Some((step, term)) = self.term_step(waiting.stream) else { return Ok(()) };
         let (group, cause, nothing) = (waiting.group, Cause::Deferred, Exact::zero());
         // What was wanted was told when it found no room.
-        let wanted = Wanted { group, at, cause, base: nothing.clone(), amount: nothing, is_outside_cap: false };
+        let (base, addends) = (nothing.clone(), Vec::new());
+        let wanted = Wanted { group, at, cause, base, amount: nothing, addends, is_outside_cap: false };
         self.book(step, term, &wanted, &amount, cap)?;
         self.emit(waiting.stream, group, at, amount)
     }
@@ -147,8 +148,8 @@ impl<'a, L: Lines> Engine<'a, L> {
                     lacking: Vec::new(),
                 };
                 let amount = ItemLeaves::new(self, step, &passing, term.tiers.as_ref(), root).evaluate(node, false)?;
-                let (base, cause) = (Exact::zero(), Cause::On);
-                let wanted = Wanted { group: root, at, cause, base, amount, is_outside_cap: false };
+                let (base, cause, addends) = (Exact::zero(), Cause::On, std::mem::take(&mut self.telling.addends));
+                let wanted = Wanted { group: root, at, cause, base, amount, addends, is_outside_cap: false };
                 let amount = self.accrue(step, term, &wanted)?;
                 self.emit(step.stream, root, at, amount)?;
             }

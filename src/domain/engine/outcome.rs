@@ -1,5 +1,6 @@
 //! What the engine says: a line for each accrual, in the order in which they come about.
 
+use super::addend::Addend;
 use super::item::{Attributes, AttributesId, Content, Item, ItemId};
 use super::plan::{StreamId, StreamName};
 use crate::domain::contract::measure::Measure;
@@ -27,6 +28,8 @@ pub struct Line<'a> {
     pub amount: &'a Exact,
     /// How far its cap was used up, and the values that tell the cap's counters apart.
     pub cap: Option<(AttributesId, &'a CapUse)>,
+    /// What it is made of before the cap, where that was wanted and its amount is one of a node.
+    pub addends: &'a [Addend],
 }
 
 /// Why a line comes about.
@@ -81,6 +84,18 @@ pub struct Part<'a> {
     pub taken_off: Option<&'a str>,
     pub attributes: &'a Attributes,
     pub amount: &'a Exact,
+    /// What it is made of, where that was wanted and it is of a node.
+    pub addends: &'a [Addend],
+}
+
+/// What an item adds to a window that is closed later.
+#[derive(Clone, Copy, Debug)]
+pub struct Gathered<'a> {
+    pub contract: &'a ContractId,
+    pub stream: &'a StreamName,
+    pub at: Instant,
+    /// With the factors that are known by then.
+    pub addend: &'a Addend,
 }
 
 impl Part<'_> {
@@ -121,6 +136,13 @@ pub trait Lines {
     }
 
     fn part(&mut self, _: Part<'_>) {}
+
+    /// Whether addends are wanted, and `gathers`.
+    fn wants_addends(&self) -> bool {
+        false
+    }
+
+    fn gathers(&mut self, _: Gathered<'_>) {}
 
     /// Once for each base and meter that counts it.
     fn stands_whole(&mut self, _: WholeInterval) {}

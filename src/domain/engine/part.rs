@@ -1,11 +1,34 @@
-//! What streams yield of what passes: told as parts, and added up where something asks how far it has come.
+//! What streams yield of what passes or by themselves: told as parts, and added up where something asks how far it has come.
 
-use super::outcome::{Lines, Part};
+use super::Stop;
+use super::addend::Addend;
+use super::item::AttributesId;
+use super::outcome::{Cause, Lines, Part};
 use super::plan::{Step, StreamId, StreamName};
 use super::run::Engine;
 use super::state::{Group, Passing};
 use crate::domain::contract::measure::Measure;
 use crate::domain::money::{Exact, Unit};
+use crate::domain::period::Instant;
+
+/// What the step that something passes has said of it so far, where somebody wants to know.
+#[derive(Default)]
+pub(super) struct Telling<'a> {
+    /// What was taken off its base, by category.
+    pub taken_off: Vec<(String, Exact)>,
+    /// What its base drew on, and how much.
+    pub drawn: Vec<(&'a Measure, Exact)>,
+    /// What its node is made of.
+    pub addends: Vec<Addend>,
+}
+
+impl Telling<'_> {
+    pub fn clear(&mut self) {
+        self.taken_off.clear();
+        self.drawn.clear();
+        self.addends.clear();
+    }
+}
 
 impl<'a, L: Lines> Engine<'a, L> {
     /// Takes note of what a step yields of what passes.
@@ -22,8 +45,42 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
     }
 
+    /// Lets the streams after `stream` take what it yields by itself.
+    pub(super) fn emit(
+        &mut self,
+        stream: StreamId,
+        group: AttributesId,
+        at: Instant,
+        amount: Exact,
+    ) -> Result<(), Stop> {
+        self.emit_made_of(stream, group, at, (amount, Vec::new()))
+    }
+
+    /// The same of an amount that is told as made of these.
+    pub(super) fn emit_made_of(
+        &mut self,
+        stream: StreamId,
+        group: AttributesId,
+        at: Instant,
+        (amount, addends): (Exact, Vec<Addend>),
+    ) -> Result<(), Stop> {
+        let mut steps = self.steps().iter().skip_while(|step| step.stream != stream);
+        let Some(step) = steps.next() else { return Ok(()) };
+        let mut deltas = self.spare.pop().unwrap_or_default();
+        deltas.set(stream, amount.clone());
+        self.lines.passes();
+        let (taken, kept, lacking) = (Vec::new(), Vec::new(), Vec::new());
+        let cause = Cause::Drawn;
+        let mut passing = Passing { at, attributes: group, item: None, cause, deltas, taken, kept, lacking };
+        self.telling = Telling { addends, ..Telling::default() };
+        self.yields(step, &passing, &amount);
+        let done = self.pass(&mut passing, &steps.collect::<Vec<_>>());
+        self.spare.push(passing.deltas);
+        done
+    }
+
     fn tell_part(&mut self, step: &Step<'a>, passing: &Passing<'_>, amount: &Exact) {
-        let drawn = std::mem::take(&mut self.drawn);
+        let Telling { taken_off, drawn, addends } = std::mem::take(&mut self.telling);
         let part = Part {
             contract: &step.agreement.head.id,
             stream: &self.plan.streams[step.stream].name,
@@ -33,20 +90,21 @@ impl<'a, L: Lines> Engine<'a, L> {
             taken_off: None,
             attributes: &self.attributes[passing.attributes],
             amount,
+            addends: &addends,
         };
-        if self.taken_off.is_empty() && drawn.is_empty() {
+        if taken_off.is_empty() && drawn.is_empty() {
             return self.lines.part(part);
         }
         for (of, amount) in &drawn {
             self.lines.part(Part { of: Some(of), amount, ..part });
         }
-        let taken: Exact = self.taken_off.iter().map(|(_, amount)| amount.clone()).sum();
+        let taken: Exact = taken_off.iter().map(|(_, amount)| amount.clone()).sum();
         let from_others: Exact = drawn.into_iter().map(|(_, amount)| amount).sum();
         let own = &(amount + &taken) - &from_others;
         if !own.is_zero() {
             self.lines.part(Part { amount: &own, ..part });
         }
-        for (category, amount) in &self.taken_off {
+        for (category, amount) in &taken_off {
             self.lines.part(Part { taken_off: Some(category), amount: &-amount.clone(), ..part });
         }
     }

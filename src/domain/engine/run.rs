@@ -7,6 +7,7 @@ use super::life::{Named, instant, lives, stretches};
 use super::memo::Memo;
 use super::once::keep_further;
 use super::outcome::{Cause, Lines};
+use super::part::Telling;
 use super::plan::{Epoch, Plan, Step, Stream, StreamId, StreamName, Work};
 use super::set_off::paid_back;
 use super::state::{CapInForce, CapKey, Deltas, Group, Passing, StreamState};
@@ -15,7 +16,7 @@ use super::tail::{has_earlier_customers, has_narrow_tail};
 use super::watch::Watches;
 use super::{EngineError, MissingPrice, Stop, Unpriced};
 use crate::domain::calendar::Window;
-use crate::domain::contract::measure::{Base, BelowZero, Measure};
+use crate::domain::contract::measure::{Base, BelowZero};
 use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::value::Table;
 use crate::domain::ids::{ContractId, DefinedTerm, PartyId, TermId};
@@ -43,7 +44,7 @@ pub struct Engine<'a, L> {
     pub(super) passed: u64,
     root: AttributesId,
     /// Room for what streams yield of an item.
-    spare: Vec<Deltas>,
+    pub(super) spare: Vec<Deltas>,
     /// Tables by item attributes, until the next boundary.
     tables: Memo<Table, Rc<Bands>>,
     /// Which filters select items of which attributes, until the next version.
@@ -57,10 +58,7 @@ pub struct Engine<'a, L> {
     pub(super) unpriced: BTreeMap<(ContractId, DefinedTerm, Unpriced), (Instant, Option<String>)>,
     /// Figures that must not be missing are asked for from here on.
     pub(super) books_begin: Instant,
-    /// What was just taken off the base that passes, by category, where somebody wants to know.
-    pub(super) taken_off: Vec<(String, Exact)>,
-    /// What the base that passes has just drawn on, and how much, where somebody wants to know.
-    pub(super) drawn: Vec<(&'a Measure, Exact)>,
+    pub(super) telling: Telling<'a>,
     /// When the sale was that the item which passes is money of.
     pub(super) sold_at: Option<Instant>,
     pub(super) lines: L,
@@ -131,8 +129,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             groups: Memo::default(),
             shares: BTreeMap::new(),
             unpriced: BTreeMap::new(),
-            taken_off: Vec::new(),
-            drawn: Vec::new(),
+            telling: Telling::default(),
             sold_at: None,
             books_begin: Span::ever().start,
             lines,
@@ -246,10 +243,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         self.epoch().map(|epoch| epoch.steps.as_slice()).unwrap_or_default()
     }
 
-    fn pass(&mut self, passing: &mut Passing<'_>, steps: &[&'a Step<'a>]) -> Result<(), Stop> {
+    pub(super) fn pass(&mut self, passing: &mut Passing<'_>, steps: &[&'a Step<'a>]) -> Result<(), Stop> {
         for step in steps.iter().copied() {
-            self.drawn.clear();
-            self.taken_off.clear();
+            self.telling.clear();
             self.check_rates(step, passing)?;
             match self.pass_step(step, passing)? {
                 Some(amount) => {
@@ -313,30 +309,6 @@ impl<'a, L: Lines> Engine<'a, L> {
             _ => true,
         };
         if has_to_know { Err(error.clone()) } else { Ok(()) }
-    }
-
-    /// Lets the streams after `stream` take what it yields by itself.
-    pub(super) fn emit(
-        &mut self,
-        stream: StreamId,
-        group: AttributesId,
-        at: Instant,
-        amount: Exact,
-    ) -> Result<(), Stop> {
-        let mut steps = self.steps().iter().skip_while(|step| step.stream != stream);
-        let Some(step) = steps.next() else { return Ok(()) };
-        let mut deltas = self.spare.pop().unwrap_or_default();
-        deltas.set(stream, amount.clone());
-        self.lines.passes();
-        let (taken, kept, lacking) = (Vec::new(), Vec::new(), Vec::new());
-        let cause = Cause::Drawn;
-        let mut passing = Passing { at, attributes: group, item: None, cause, deltas, taken, kept, lacking };
-        self.drawn.clear();
-        self.taken_off.clear();
-        self.yields(step, &passing, &amount);
-        let done = self.pass(&mut passing, &steps.collect::<Vec<_>>());
-        self.spare.push(passing.deltas);
-        done
     }
 
     /// What ends at the next boundary ends, and what begins there begins.

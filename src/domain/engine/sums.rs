@@ -1,5 +1,6 @@
 //! What the leaves of a node come to in a window, told apart by what they are of: a version may word them in another order.
 
+use super::addend::{Addend, add_alike};
 use super::item::AttributesId;
 use super::node::Leaf;
 use super::table::Bands;
@@ -18,24 +19,44 @@ pub(super) struct LeafSums {
 #[derive(Clone, Debug, Default)]
 pub(super) struct LeafSum {
     pub amount: Exact,
+    /// What the amount is made of, where somebody wants to know.
+    pub addends: Vec<Addend>,
     /// What is multiplied at the end with the rate that is reached then: by the wording and attributes of the items.
-    pub banded: BTreeMap<(*const Table, AttributesId), (Rc<Bands>, Exact)>,
+    pub banded: BTreeMap<(*const Table, AttributesId), Banded>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Banded {
+    pub bands: Rc<Bands>,
+    pub quantity: Exact,
+    pub addends: Vec<Addend>,
+}
+
+/// What passes adds to a leaf.
+pub(super) struct Added {
+    pub amount: Exact,
+    /// Where the end of the window tells which of them holds: the amount is a quantity.
+    pub bands: Option<Rc<Bands>>,
+    pub addends: Vec<Addend>,
 }
 
 impl LeafSums {
-    /// Adds what passes to the leaves of a node, in their order; to some by the bands of which one is told at the end.
-    pub fn add(&mut self, leaves: &[Leaf<'_>], added: Vec<(Exact, Option<Rc<Bands>>)>, attributes: AttributesId) {
-        for (place, (leaf, (added, bands))) in leaves.iter().zip(added).enumerate() {
+    /// Adds what passes to the leaves of a node, in their order.
+    pub fn add(&mut self, leaves: &[Leaf<'_>], added: Vec<Added>, attributes: AttributesId) {
+        for (place, (leaf, Added { amount, bands, addends })) in leaves.iter().zip(added).enumerate() {
             let nth = leaves.iter().take(place).filter(|before| before.of == leaf.of).count();
             let sum = self.sums.entry((leaf.of.clone(), nth)).or_default();
-            match bands {
-                None => sum.amount += &added,
+            let (sum, of_sum) = match bands {
+                None => (&mut sum.amount, &mut sum.addends),
                 Some(bands) => {
                     let key = (std::ptr::from_ref(leaf.table), attributes);
-                    let (_, sum) = sum.banded.entry(key).or_insert_with(|| (bands, Exact::zero()));
-                    *sum += &added;
+                    let empty = || Banded { bands, quantity: Exact::zero(), addends: Vec::new() };
+                    let banded = sum.banded.entry(key).or_insert_with(empty);
+                    (&mut banded.quantity, &mut banded.addends)
                 }
-            }
+            };
+            *sum += &amount;
+            addends.into_iter().for_each(|addend| add_alike(of_sum, addend));
         }
     }
 

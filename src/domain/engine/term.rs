@@ -1,6 +1,7 @@
 //! Terms at an item: what they yield of it, and what of that their caps leave (CONTRACTS section 4).
 
 use super::Stop;
+use super::addend::Addend;
 use super::base::delta;
 use super::cap::{CapState, Taken};
 use super::item::{AttributesId, Content};
@@ -32,13 +33,16 @@ pub(super) struct Wanted<'w> {
     pub cause: Cause<'w>,
     pub base: Exact,
     pub amount: Exact,
+    /// What that is made of, where somebody wants to know.
+    pub addends: Vec<Addend>,
     pub is_outside_cap: bool,
 }
 
 impl Wanted<'_> {
     /// What others paid back of a term: so much less is owed.
     pub fn paid_back(group: AttributesId, at: Instant, paid: Exact) -> Self {
-        Self { group, at, cause: Cause::PaidBack, base: Exact::zero(), amount: -paid, is_outside_cap: true }
+        let (cause, base, addends) = (Cause::PaidBack, Exact::zero(), Vec::new());
+        Self { group, at, cause, base, amount: -paid, addends, is_outside_cap: true }
     }
 }
 
@@ -134,9 +138,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         if !is_of_amount {
             return Ok(None);
         }
-        let base = of_all(step, passing).into_owned();
+        let (base, addends) = (of_all(step, passing).into_owned(), std::mem::take(&mut self.telling.addends));
         let (at, cause) = (passing.at, passing.cause);
-        self.accrue(step, term, &Wanted { group, at, cause, base, amount, is_outside_cap: false }).map(Some)
+        self.accrue(step, term, &Wanted { group, at, cause, base, amount, addends, is_outside_cap: false }).map(Some)
     }
 
     /// Whether what passes was before a term began, or names what was: a deduction takes off what counted already.
@@ -251,6 +255,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             uncapped: &wanted.amount,
             amount,
             cap,
+            addends: &wanted.addends,
         });
     }
 

@@ -1,15 +1,16 @@
 //! Windows: what is made of all items of a stretch of time, and closed at its end (CONTRACTS section 4).
 
 use super::Stop;
+use super::addend::{Addend, FactorOf, since};
 use super::item::AttributesId;
 use super::life::calendar;
 use super::node::{Leaf, Leaves, blocks, evaluate, leaves_of};
-use super::outcome::{Cause, Lines};
+use super::outcome::{Cause, Gathered, Lines};
 use super::plan::{Step, StreamId, Work};
 use super::pro_rata::{part_of_window, part_of_year};
 use super::run::Engine;
 use super::state::{Group, Passing};
-use super::sums::LeafSums;
+use super::sums::{Added, Banded, LeafSums};
 use super::term::{Wanted, of_all};
 use super::watch::Total;
 use crate::domain::calendar::Window;
@@ -29,6 +30,8 @@ pub(super) struct OpenWindow {
     sums: LeafSums,
     /// What it yielded in earlier periods.
     yielded: Exact,
+    /// What that is made of, where somebody wants to know.
+    told: Vec<Addend>,
     /// What it is of, since then.
     base: Exact,
     /// What counts toward a minimum.
@@ -127,8 +130,14 @@ impl<'a, L: Lines> Engine<'a, L> {
         let mut added = Vec::new();
         for leaf in &leaves {
             let mut bands = None;
+            self.telling.addends.clear();
             let amount = self.add_to_leaf(step, (*leaf, tiers), group, passing, ordinal, &mut bands)?;
-            added.push((amount, bands));
+            let addends = std::mem::take(&mut self.telling.addends);
+            for addend in &addends {
+                let (contract, stream) = (&step.agreement.head.id, &self.plan.streams[step.stream].name);
+                self.lines.gathers(Gathered { contract, stream, at: passing.at, addend });
+            }
+            added.push(Added { amount, bands, addends });
         }
         // What whole tiers count, where that is not a figure.
         if let Some(tiers) = tiers.filter(|tiers| is_told_at_end(tiers, step)) {
@@ -273,11 +282,14 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             let mut leaves =
                 WindowLeaves { engine: self, step, window: &window, tiers, group, at: last, met: Vec::new() };
+            leaves.addends().clear();
             let value = evaluate(node, &mut leaves)?;
+            let told = std::mem::take(leaves.addends());
             let amount = &value - &window.yielded;
+            let addends = since(std::mem::take(&mut window.told), &told);
             if let Some(state) = self.group_state(step.stream, group) {
                 state.of_window = Some(value.clone());
-                let left = OpenWindow { yielded: value, base: Exact::zero(), ..window.clone() };
+                let left = OpenWindow { yielded: value, told, base: Exact::zero(), ..window.clone() };
                 state.window = (!is_over).then_some(left);
             }
             let base = window.base;
@@ -286,7 +298,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             match term {
                 Some(term) => {
-                    let wanted = Wanted { group, at: last, cause: Cause::Window, base, amount, is_outside_cap: false };
+                    let (cause, is_outside_cap) = (Cause::Window, false);
+                    let wanted = Wanted { group, at: last, cause, base, amount, addends, is_outside_cap };
                     let amount = self.accrue(step, term, &wanted)?;
                     self.emit(step.stream, group, last, amount)?;
                 }
@@ -294,7 +307,7 @@ impl<'a, L: Lines> Engine<'a, L> {
                     if let Some(state) = self.group_state(step.stream, group) {
                         state.accrued += &amount;
                     }
-                    self.emit(step.stream, group, last, amount)?;
+                    self.emit_made_of(step.stream, group, last, (amount, addends))?;
                 }
             }
         }
@@ -331,13 +344,14 @@ impl<'a, L: Lines> Engine<'a, L> {
             // Of a commitment the base is what was spent; else the lines before have told it.
             let base = if term.node.is_some() { Exact::zero() } else { window.counted.clone() };
             let amount = top_up;
-            let is_outside_cap = minimum.is_outside_cap;
+            let (at, is_outside_cap, addends) = (last, minimum.is_outside_cap, Vec::new());
             if minimum.shortfall == Shortfall::Report {
-                let wanted = Wanted { group, at: last, cause: Cause::Shortfall, base, amount, is_outside_cap: true };
+                let cause = Cause::Shortfall;
+                let wanted = Wanted { group, at, cause, base, amount, addends, is_outside_cap: true };
                 self.tell(step, term, &wanted, &Exact::zero(), None);
                 continue;
             }
-            let wanted = Wanted { group, at: last, cause: Cause::TopUp, base, amount, is_outside_cap };
+            let wanted = Wanted { group, at, cause: Cause::TopUp, base, amount, addends, is_outside_cap };
             let amount = self.accrue(step, term, &wanted)?;
             self.emit(step.stream, group, last, amount)?;
         }
@@ -389,7 +403,8 @@ impl<'a, L: Lines> Engine<'a, L> {
 
 impl OpenWindow {
     fn new(place: WindowPlace) -> Self {
-        Self { place, sums: LeafSums::default(), yielded: Exact::zero(), base: Exact::zero(), counted: Exact::zero() }
+        let (yielded, base, counted) = (Exact::zero(), Exact::zero(), Exact::zero());
+        Self { place, sums: LeafSums::default(), yielded, told: Vec::new(), base, counted }
     }
 }
 
@@ -415,19 +430,27 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
     fn leaf(&mut self, leaf: Leaf<'a>) -> Result<Exact, Stop> {
         let sum = self.window.sums.of(leaf.of, self.met.iter().filter(|of| **of == leaf.of).count());
         self.met.push(leaf.of);
+        let start = self.addends().len();
         let mut amount = match (leaf.of, self.step.input(leaf.of)) {
             // What is looked up is looked up once: at the window's end.
             (Measure::Figure(name), None) => {
                 let figure = self.engine.looked_up(self.step, name, (self.group, self.at))?;
-                let figure = leaf.blocks.map_or(figure.clone(), |of| blocks(&figure, of));
-                &figure * &self.factor(leaf.table)?
+                let counted = leaf.blocks.map_or_else(|| figure.clone(), |of| blocks(&figure, of));
+                let rate = self.factor(leaf.table)?;
+                self.engine.adds(leaf, (&figure, &counted), Some(&rate));
+                &counted * &rate
             }
-            _ => sum.map(|sum| sum.amount.clone()).unwrap_or_default(),
+            _ => {
+                self.addends().extend(sum.into_iter().flat_map(|sum| sum.addends.iter().cloned()));
+                sum.map(|sum| sum.amount.clone()).unwrap_or_default()
+            }
         };
         if let Some(day_count) = leaf.yearly {
-            amount = &amount * &part_of_year(self.step, self.window.place.span, day_count);
+            let part = part_of_year(self.step, self.window.place.span, day_count);
+            self.addends().iter_mut().skip(start).for_each(|addend| addend.multiply(FactorOf::PartOfYear, &part));
+            amount = &amount * &part;
         }
-        for ((wording, of), (bands, quantity)) in sum.into_iter().flat_map(|sum| &sum.banded) {
+        for ((wording, of), Banded { bands, quantity, addends }) in sum.into_iter().flat_map(|sum| &sum.banded) {
             let Some(tiers) = self.tiers else { continue };
             // What a window is rated by is as the version at its end words it.
             let is_worded_so = std::ptr::eq(*wording, leaf.table);
@@ -435,8 +458,12 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
             let bands =
                 if is_worded_so { bands.clone() } else { self.engine.bands(self.step, leaf.table, *of, when)? };
             let level = self.engine.level_of_tiers(self.step, (tiers, &bands), self.group, self.group, self.at)?;
-            let rate = level.as_ref().and_then(|level| bands.reached(level));
-            amount += &rate.map(|rate| quantity * rate).unwrap_or_default();
+            let rate = level.as_ref().and_then(|level| bands.reached(level)).cloned().unwrap_or_default();
+            for mut addend in addends.iter().cloned() {
+                addend.multiply(leaf.multiplies(), &rate);
+                self.addends().push(addend);
+            }
+            amount += &(quantity * &rate);
         }
         Ok(amount)
     }
@@ -447,7 +474,17 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
             Work::Term(term) => term.pro_rata,
             Work::Base(..) | Work::Figure(..) | Work::Gauge(_) => None,
         };
-        Ok(&self.factor(table)? * &part_of_window(self.step, &self.window.place, pro_rata))
+        let (sum, start) = (self.factor(table)?, self.addends().len());
+        let part = part_of_window(self.step, &self.window.place, pro_rata);
+        self.engine.adds_sum(&sum);
+        if part != Exact::from_integer(1) {
+            self.addends().iter_mut().skip(start).for_each(|addend| addend.multiply(FactorOf::PartOfWindow, &part));
+        }
+        Ok(&sum * &part)
+    }
+
+    fn addends(&mut self) -> &mut Vec<Addend> {
+        &mut self.engine.telling.addends
     }
 
     fn factor(&mut self, table: &'a Table) -> Result<Exact, Stop> {

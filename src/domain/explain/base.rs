@@ -1,119 +1,121 @@
 //! Explains bases: what was drawn on, and the usage and records behind, by price.
 
 use super::node::{Kind, Node, limited};
-use super::recorder::{Accrual, Origin, Told};
+use super::recorder::{Origin, Told};
 use super::{Depth, Explanation};
 use crate::domain::calendar::Window;
-use crate::domain::contract::Contract;
 use crate::domain::contract::measure::Measure;
-use crate::domain::contract::term::Term;
+use crate::domain::engine::addend::Addend;
 use crate::domain::engine::plan::StreamName;
 use crate::domain::ids::ContractId;
 use crate::domain::money::{Exact, Unit};
 use crate::domain::statement::stream;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// Lines of a term at one rate.
-pub(super) struct Group<'g> {
-    pub contract: &'g Contract,
-    pub term: &'g Term,
-    pub period: Window,
-    pub unit: &'g Unit,
-    pub lines: &'g [&'g Accrual],
-}
+use std::collections::BTreeMap;
 
 /// Where parts are looked for.
 #[derive(Clone, Copy)]
-struct Place<'p> {
-    contract: &'p ContractId,
-    period: Window,
-    unit: &'p Unit,
+pub(super) struct Place<'p> {
+    pub contract: &'p ContractId,
+    pub period: Window,
+    pub unit: &'p Unit,
+    /// Whether they are units, and no money.
+    pub of_units: bool,
+}
+
+/// How much of something each that passed brought, by its number.
+pub(super) type Passes = BTreeMap<u64, Exact>;
+
+/// A part, and how much of it is asked for.
+struct Piece<'r> {
+    told: &'r Told,
+    amount: Exact,
 }
 
 /// What tells parts apart that are summed: what and where, the meter, its price and unit, and how much of a charge counts.
 type PartKey = (String, String, Option<(String, Option<(Exact, String, Exact)>)>);
 
 impl Explanation<'_> {
-    /// What the lines are of.
-    pub(super) fn base(&self, group: Group<'_>) -> Node {
-        let Group { contract, term, period, unit, lines } = group;
-        let amount: Exact = lines.iter().map(|line| line.base.clone()).sum();
-        let mut measures: Vec<&Measure> = Vec::new();
-        for measure in term.node.iter().flat_map(|node| node.measures()) {
-            if !measures.contains(&measure) {
-                measures.push(measure);
-            }
-        }
-        let names: Vec<String> = measures.iter().map(ToString::to_string).collect();
-        let place = Place { contract: &contract.head.id, period, unit };
-        let passes: Option<BTreeSet<u64>> = lines.iter().map(|line| line.pass).collect();
-        let of_measures = |passes: Option<&BTreeSet<u64>>| -> Vec<Node> {
-            measures.iter().flat_map(|measure| self.measure(place, measure, passes)).collect()
-        };
-        let mut base = Node::new(Kind::Base, format!("of {}", names.join(" and ")), amount, &unit.to_string());
-        base.parts = exactly(&base.amount, of_measures(passes.as_ref()))
-            .or_else(|| exactly(&base.amount, of_measures(None)))
-            .unwrap_or_default();
+    /// How much there was of a measure, and what that is made of: of the first of `passes` that come to as much, else of
+    /// all that passed in the period.
+    pub(super) fn base<const N: usize>(
+        &self,
+        place: Place<'_>,
+        measure: &Measure,
+        amount: &Exact,
+        passes: [Passes; N],
+    ) -> Node {
+        let mut base = Node::new(Kind::Base, format!("of {measure}"), amount.clone(), &place.unit_shown());
+        let some = passes.iter().find_map(|passes| exactly(amount, self.measure(place, measure, Some(passes))));
+        let all = || exactly(amount, self.measure(place, measure, None));
+        base.parts = some.or_else(all).unwrap_or_default();
         base
     }
 
     /// What a measure came to, of what passed.
-    fn measure(&self, place: Place<'_>, measure: &Measure, passes: Option<&BTreeSet<u64>>) -> Vec<Node> {
+    fn measure(&self, place: Place<'_>, measure: &Measure, passes: Option<&Passes>) -> Vec<Node> {
         let (of, name) = match measure {
             Measure::Accrual { contract, term, .. } => (contract, StreamName::Term(term.clone())),
             _ => (place.contract, stream(measure, place.unit)),
         };
-        let is_of = |told: &&Told| passes.is_none_or(|passes| passes.contains(&told.pass));
-        let told: Vec<&Told> = self.recorded.parts(place.period, of, name).iter().filter(is_of).collect();
-        let amount: Exact = told.iter().map(|told| told.amount.clone()).sum();
+        let told = self.recorded.parts(place.period, of, &name);
+        let pieces = pieces(told, passes);
         if let Measure::Accrual { contract, term, .. } = measure {
+            let amount: Exact = pieces.iter().map(|piece| piece.amount.clone()).sum();
             let accrued = self.contract(contract).map(|contract| self.accrued(contract, term, place.period));
             let same = accrued.filter(|node| node.amount == amount && node.unit == place.unit.to_string());
-            let leaf = || Node::new(Kind::Accrued, measure.to_string(), amount, &place.unit.to_string());
+            let leaf = || Node::new(Kind::Accrued, measure.to_string(), amount, &place.unit_shown());
             return vec![same.unwrap_or_else(leaf)];
         }
-        self.parts(Place { contract: of, ..place }, &told, passes)
+        let place = Place { contract: of, ..place };
+        let (made, others): (Vec<Piece<'_>>, Vec<Piece<'_>>) =
+            pieces.into_iter().partition(|piece| !piece.told.addends.is_empty());
+        let mut nodes = self.made(place, &name, made.iter().flat_map(Piece::addends));
+        nodes.extend(self.parts(place, &others, passes));
+        nodes
     }
 
-    fn parts(&self, place: Place<'_>, told: &[&Told], passes: Option<&BTreeSet<u64>>) -> Vec<Node> {
-        let unit = place.unit.to_string();
-        let mut drawn: Vec<(&Measure, Exact)> = Vec::new();
-        let mut own: BTreeMap<PartKey, Vec<&Told>> = BTreeMap::new();
-        for part in told {
-            match &part.of {
-                Some(measure) => match drawn.iter_mut().find(|(of, _)| *of == measure) {
-                    Some((_, amount)) => *amount += &part.amount,
-                    None => drawn.push((measure, part.amount.clone())),
-                },
-                None => own.entry(key(part)).or_default().push(part),
+    fn parts(&self, place: Place<'_>, pieces: &[Piece<'_>], passes: Option<&Passes>) -> Vec<Node> {
+        let mut drawn: Vec<(&Measure, Exact, Passes)> = Vec::new();
+        let mut own: BTreeMap<PartKey, Vec<&Piece<'_>>> = BTreeMap::new();
+        for piece in pieces {
+            let Some(measure) = &piece.told.of else {
+                own.entry(key(piece, place)).or_default().push(piece);
+                continue;
+            };
+            let place = drawn.iter().position(|(of, ..)| *of == measure).unwrap_or_else(|| {
+                drawn.push((measure, Exact::zero(), Passes::new()));
+                drawn.len().saturating_sub(1)
+            });
+            if let Some((_, amount, passes)) = drawn.get_mut(place) {
+                *amount += &piece.amount;
+                *passes.entry(piece.told.pass).or_default() += &piece.amount;
             }
         }
         let mut nodes = Vec::new();
-        for (measure, amount) in drawn {
-            let of = Node::new(Kind::Base, format!("of {measure}"), amount, &unit);
-            let parts = exactly(&of.amount, self.measure(place, measure, passes));
-            nodes.push(Node { parts: parts.unwrap_or_default(), ..of });
+        for (measure, amount, of_passes) in drawn {
+            let of_passes = if passes.is_some() { of_passes } else { Passes::new() };
+            nodes.push(self.base(place, measure, &amount, [of_passes]));
         }
-        nodes.extend(own.into_iter().map(|(key, told)| self.part(key, &told, &unit)));
+        nodes.extend(own.into_iter().map(|(key, pieces)| self.part(key, &pieces, &place.unit_shown())));
         limited(nodes, self.question.limit)
     }
 
     /// Parts of one kind, place and price.
-    fn part(&self, (what, place, meter): PartKey, told: &[&Told], unit: &str) -> Node {
-        let amount: Exact = told.iter().map(|told| told.amount.clone()).sum();
+    fn part(&self, (what, place, meter): PartKey, pieces: &[&Piece<'_>], unit: &str) -> Node {
+        let amount: Exact = pieces.iter().map(|piece| piece.amount.clone()).sum();
         let what = [what, place].into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join(", ");
         let Some((meter, priced)) = meter else {
             let mut node = Node::new(Kind::Base, what, amount, unit);
-            node.parts = self.items(told, |told| told.amount.clone(), unit);
+            node.parts = self.items(pieces, |piece| piece.amount.clone(), unit);
             return node;
         };
-        let quantity = |told: &Told| match &told.source {
+        let quantity = |piece: &Piece<'_>| match &piece.told.source {
             Origin::Usage { quantity, .. } => quantity.clone(),
-            Origin::Record { .. } | Origin::Streams => told.amount.clone(),
+            Origin::Record { .. } | Origin::Streams => piece.amount.clone(),
         };
-        let items = self.items(told, quantity, &meter);
-        let whole: Exact = told.iter().map(|told| quantity(told)).sum();
-        let mut used = Node::new(Kind::Quantity, counted(told), whole, &meter);
+        let items = self.items(pieces, quantity, &meter);
+        let whole: Exact = pieces.iter().map(|piece| quantity(piece)).sum();
+        let mut used = Node::new(Kind::Quantity, counted(pieces), whole, &meter);
         used.parts = items;
         let Some((price, of, counts)) = priced else {
             let mut node = Node::new(Kind::Base, what, amount, unit);
@@ -135,41 +137,78 @@ impl Explanation<'_> {
         node
     }
 
-    fn items(&self, told: &[&Told], amount: impl Fn(&Told) -> Exact, unit: &str) -> Vec<Node> {
+    fn items(&self, pieces: &[&Piece<'_>], amount: impl Fn(&Piece<'_>) -> Exact, unit: &str) -> Vec<Node> {
         if self.question.depth == Depth::Sums {
             return Vec::new();
         }
-        let item = |told: &&Told| {
+        let item = |piece: &&Piece<'_>| {
+            let told = piece.told;
             let (kind, what) = match &told.source {
                 Origin::Usage { id, .. } if id.is_empty() => (Kind::Usage, "usage summed from here".to_owned()),
                 Origin::Usage { id, .. } => (Kind::Usage, id.clone()),
                 Origin::Record { id } => (Kind::Record, id.clone()),
                 Origin::Streams => (Kind::Cause, told.what.clone()),
             };
-            let mut node = Node::new(kind, what, amount(told), unit);
+            let mut node = Node::new(kind, what, amount(piece), unit);
             node.at = Some(told.at);
             node
         };
-        limited(told.iter().map(item).collect(), self.question.limit)
+        limited(pieces.iter().map(item).collect(), self.question.limit)
     }
 }
 
+impl Place<'_> {
+    fn unit_shown(&self) -> String {
+        if self.of_units { "units".to_owned() } else { self.unit.to_string() }
+    }
+}
+
+impl Piece<'_> {
+    /// What it is made of, as much of that as is asked for.
+    fn addends(&self) -> impl Iterator<Item = (Option<u64>, Addend)> {
+        let part = self.amount.checked_div(&self.told.amount);
+        let part = part.unwrap_or_else(|| Exact::from_integer(1));
+        let addends = self.told.addends.iter().cloned();
+        addends.map(move |addend| {
+            let (measured, counted) = (&addend.measured * &part, &addend.counted * &part);
+            (Some(self.told.pass), Addend { measured, counted, ..addend })
+        })
+    }
+}
+
+/// As much of each part as is asked for of what passed with it: it may lie in several tiers, or be converted.
+fn pieces<'r>(told: &'r [Told], passes: Option<&Passes>) -> Vec<Piece<'r>> {
+    let Some(passes) = passes else {
+        return told.iter().map(|told| Piece { told, amount: told.amount.clone() }).collect();
+    };
+    let mut wholes = Passes::new();
+    for told in told.iter().filter(|told| passes.contains_key(&told.pass)) {
+        *wholes.entry(told.pass).or_default() += &told.amount;
+    }
+    let piece = |told: &'r Told| {
+        let part = passes.get(&told.pass)?.checked_div(wholes.get(&told.pass)?)?;
+        Some(Piece { told, amount: &told.amount * &part })
+    };
+    told.iter().filter_map(piece).collect()
+}
+
 /// How many events and sums a quantity is of.
-fn counted(told: &[&Told]) -> String {
-    let is_sum = |told: &&&Told| matches!(&told.source, Origin::Usage { id, .. } if id.is_empty());
-    let sums = told.iter().filter(is_sum).count();
-    match (told.len().saturating_sub(sums), sums) {
+fn counted(pieces: &[&Piece<'_>]) -> String {
+    let is_sum = |piece: &&&Piece<'_>| matches!(&piece.told.source, Origin::Usage { id, .. } if id.is_empty());
+    let sums = pieces.iter().filter(is_sum).count();
+    match (pieces.len().saturating_sub(sums), sums) {
         (events, 0) => format!("of {events} events"),
         (0, sums) => format!("of {sums} sums of usage"),
         (events, sums) => format!("of {events} events and {sums} sums of usage"),
     }
 }
 
-fn key(told: &Told) -> PartKey {
+fn key(Piece { told, amount }: &Piece<'_>, place: Place<'_>) -> PartKey {
     let meter = match &told.source {
         Origin::Usage { meter, quantity, charge, .. } => {
-            let priced = charge.as_ref().and_then(|(charge, unit)| {
-                let counts = told.amount.checked_div(charge)?;
+            let charge = charge.as_ref().filter(|_| !place.of_units);
+            let priced = charge.and_then(|(charge, unit)| {
+                let counts = amount.checked_div(charge)?;
                 Some((charge.checked_div(quantity)?, unit.to_string(), counts))
             });
             Some((meter.clone(), priced))

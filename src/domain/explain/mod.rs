@@ -4,6 +4,7 @@
 //! no parts, rather than parts that nearly sum.
 
 mod base;
+mod made;
 pub mod node;
 mod recorder;
 pub mod settled;
@@ -15,13 +16,13 @@ use super::engine::EngineError;
 use super::engine::feed::{Feed, Known};
 use super::engine::outcome::CapUse;
 use super::engine::owed::{self, Account, ByPeriod, Run};
+use super::engine::plan::StreamName;
 use super::ids::{ContractId, TermId};
 use super::money::{Exact, Unit};
 use super::period::Instant;
-use super::statement::plain_rate;
-use base::Group;
-use node::{Kind, Node, limited};
-use recorder::{Accrual, Recorder};
+use base::Place;
+use node::{Kind, Node};
+use recorder::{Accrual, AccrualOf, Recorder};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -167,8 +168,10 @@ impl<'a> Explanation<'a> {
     ) -> Node {
         let term = version.and_then(|version| Some((version, version.term(id)?)));
         let (name, what) = (unit.to_string(), format!("version {number}"));
-        let (paid_back, lines): (Vec<&Accrual>, Vec<&Accrual>) = lines.iter().partition(|line| line.is_paid_back);
-        let parts = self.rates(contract, term.map(|(_, term)| term), (period, unit), &lines);
+        let (paid_back, lines): (Vec<&Accrual>, Vec<&Accrual>) =
+            lines.iter().partition(|line| line.of == AccrualOf::PaidBack);
+        let place = Place { contract: &contract.head.id, period, unit, of_units: false };
+        let parts = self.before_cap(place, id, &lines);
         let amount: Exact = lines.iter().map(|line| line.amount.clone()).sum();
         let mut before = Node::of_parts(Kind::BeforeCap, "before the cap", &name, parts);
         let left = &amount - &before.amount;
@@ -201,36 +204,17 @@ impl<'a> Explanation<'a> {
         node
     }
 
-    /// What lines come to before a cap, by rate: what the base of each is, where the lines have one.
-    fn rates(
-        &self,
-        contract: &Contract,
-        term: Option<&Term>,
-        (period, unit): (Window, &Unit),
-        lines: &[&Accrual],
-    ) -> Vec<Node> {
-        let name = unit.to_string();
-        let mut groups: BTreeMap<(&'static str, Option<Exact>), Vec<&Accrual>> = BTreeMap::new();
-        for line in lines {
-            let rate = line.uncapped.checked_div(&line.base);
-            let cause = if rate.is_some() { "" } else { line.cause };
-            groups.entry((cause, rate)).or_default().push(line);
+    /// What lines come to before a cap: what the term says, and what its minimum lacked.
+    fn before_cap(&self, place: Place<'_>, id: &TermId, lines: &[&Accrual]) -> Vec<Node> {
+        let stream = StreamName::Term(id.clone());
+        let added = lines.iter().flat_map(|line| line.addends.iter().map(|addend| (line.pass, addend.clone())));
+        let mut parts = self.made(place, &stream, added);
+        let top_ups = lines.iter().filter(|line| line.of == AccrualOf::TopUp).map(|line| line.uncapped.clone());
+        let top_up: Exact = top_ups.sum();
+        if !top_up.is_zero() {
+            parts.push(Node::new(Kind::Cause, "what the minimum lacked", top_up, &place.unit.to_string()));
         }
-        let mut parts = Vec::new();
-        for ((cause, rate), lines) in groups {
-            let uncapped: Exact = lines.iter().map(|line| line.uncapped.clone()).sum();
-            let Some((rate, term)) = rate.zip(term) else {
-                parts.push(Node::new(Kind::Cause, cause, uncapped, &name));
-                continue;
-            };
-            let stated = plain_rate(term) == Some(&rate);
-            let what = if stated { "base x rate, as stated" } else { "base x rate, as it came to" };
-            let mut rated = Node::new(Kind::Rate, what, uncapped, &name);
-            rated.parts.push(self.base(Group { contract, term, period, unit, lines: &lines }));
-            rated.factor = Some(rate);
-            parts.push(rated);
-        }
-        limited(parts, self.question.limit)
+        parts
     }
 }
 

@@ -55,14 +55,20 @@ pub enum Kind {
     Cap,
     /// A base times a rate.
     Rate,
+    /// What is multiplied further, for a part of a year or window, or with -1 where it is taken off.
+    Factor,
+    /// What does not count, as something else is greater or less: it is multiplied with zero.
+    LeftOut,
+    /// A sum that the document states.
+    Stated,
     /// What was recouped or set off.
     PaidBack,
-    /// What a line is of where that is no base.
+    /// What comes about by itself, such as what a minimum lacked.
     Cause,
     Base,
     /// A quantity times its price.
     Price,
-    /// A charge times what of it counts, or the rate of exchange.
+    /// A charge times what of it counts, or the rate of exchange; or units in blocks.
     Counted,
     Quantity,
     Usage,

@@ -3,8 +3,9 @@
 use crate::domain::calendar::Window;
 use crate::domain::contract::measure::Measure;
 use crate::domain::contract::selector::Attribute;
+use crate::domain::engine::addend::Addend;
 use crate::domain::engine::item::{AttributesId, Charge, Content, Item};
-use crate::domain::engine::outcome::{CapUse, Cause, Line, Lines, Part};
+use crate::domain::engine::outcome::{CapUse, Cause, Gathered, Line, Lines, Part};
 use crate::domain::engine::plan::StreamName;
 use crate::domain::ids::{ContractId, TermId};
 use crate::domain::money::{Exact, Unit};
@@ -19,6 +20,8 @@ pub struct Recorder {
     pass: u64,
     lines: BTreeMap<(Window, ContractId, TermId), Vec<Accrual>>,
     parts: BTreeMap<(Window, ContractId, StreamName), Vec<Told>>,
+    /// What passed and was gathered for windows.
+    gathered: BTreeMap<(Window, ContractId, StreamName), Vec<(u64, Addend)>>,
 }
 
 /// A line.
@@ -26,16 +29,24 @@ pub struct Recorder {
 pub(super) struct Accrual {
     /// None where it is not of what just passed.
     pub pass: Option<u64>,
-    /// Why it comes about, where its amount is not of a base.
-    pub cause: &'static str,
-    /// Whether it is what was recouped or set off.
-    pub is_paid_back: bool,
+    pub of: AccrualOf,
     pub version: u32,
-    pub base: Exact,
     pub uncapped: Exact,
     pub amount: Exact,
+    /// What it is made of before the cap, where it is of a node.
+    pub addends: Vec<Addend>,
     /// How far its cap was used up, and which counter of it.
     pub cap: Option<(AttributesId, CapUse)>,
+}
+
+/// What a line is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AccrualOf {
+    /// What the term says, now or before it waited under the cap.
+    Node,
+    TopUp,
+    /// What was recouped or set off.
+    PaidBack,
 }
 
 /// A part of what a stream yields.
@@ -50,6 +61,8 @@ pub(super) struct Told {
     /// Where it was sold, and what.
     pub place: String,
     pub amount: Exact,
+    /// What it is made of, where it is of a node.
+    pub addends: Vec<Addend>,
     pub source: Origin,
 }
 
@@ -80,8 +93,12 @@ impl Recorder {
         self.lines.get(&(period, contract.clone(), term.clone())).map(Vec::as_slice).unwrap_or_default()
     }
 
-    pub(super) fn parts(&self, period: Window, contract: &ContractId, stream: StreamName) -> &[Told] {
-        self.parts.get(&(period, contract.clone(), stream)).map(Vec::as_slice).unwrap_or_default()
+    pub(super) fn parts(&self, period: Window, contract: &ContractId, stream: &StreamName) -> &[Told] {
+        self.parts.get(&(period, contract.clone(), stream.clone())).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub(super) fn gathered(&self, period: Window, contract: &ContractId, stream: &StreamName) -> &[(u64, Addend)] {
+        self.gathered.get(&(period, contract.clone(), stream.clone())).map(Vec::as_slice).unwrap_or_default()
     }
 
     fn period(&self, at: Instant) -> Option<Window> {
@@ -95,12 +112,15 @@ impl Lines for Recorder {
         let is_of_pass = matches!(line.cause, Cause::Item(_) | Cause::Drawn);
         let accrual = Accrual {
             pass: is_of_pass.then_some(self.pass),
-            cause: words(line.cause),
-            is_paid_back: line.cause == Cause::PaidBack,
+            of: match line.cause {
+                Cause::PaidBack => AccrualOf::PaidBack,
+                Cause::TopUp | Cause::Shortfall => AccrualOf::TopUp,
+                Cause::Item(_) | Cause::Drawn | Cause::Window | Cause::Deferred | Cause::On => AccrualOf::Node,
+            },
             version: line.version,
-            base: line.base.clone(),
             uncapped: line.uncapped.clone(),
             amount: line.amount.clone(),
+            addends: line.addends.to_vec(),
             cap: line.cap.map(|(group, used)| (group, used.clone())),
         };
         self.lines.entry((period, line.contract.clone(), line.term.clone())).or_default().push(accrual);
@@ -125,23 +145,20 @@ impl Lines for Recorder {
             what: part.what(),
             place: values.join(" / "),
             amount: part.amount.clone(),
+            addends: part.addends.to_vec(),
             source: part.item.filter(|_| part.of.is_none()).map_or(Origin::Streams, |item| origin(item, &part)),
         };
         self.parts.entry((period, part.contract.clone(), part.stream.clone())).or_default().push(told);
     }
-}
 
-/// What a line is where no base times a rate says it.
-fn words(cause: Cause<'_>) -> &'static str {
-    match cause {
-        Cause::Item(_) => "of items",
-        Cause::Drawn => "of what another term or base came to",
-        Cause::Window => "the amount of a window",
-        Cause::TopUp => "what the minimum lacked",
-        Cause::Shortfall => "what the minimum lacked, told and not owed",
-        Cause::Deferred => "what had waited under the cap",
-        Cause::PaidBack => "paid back or set off",
-        Cause::On => "a fixed day or fact",
+    fn wants_addends(&self) -> bool {
+        true
+    }
+
+    fn gathers(&mut self, gathered: Gathered<'_>) {
+        let Some(period) = self.period(gathered.at) else { return };
+        let key = (period, gathered.contract.clone(), gathered.stream.clone());
+        self.gathered.entry(key).or_default().push((self.pass, gathered.addend.clone()));
     }
 }
 

@@ -1,0 +1,96 @@
+//! Explains what a node comes to: each leaf by what it is of, its rate and its other factors, and what was compared and left out.
+
+use super::Explanation;
+use super::base::{Passes, Place};
+use super::node::{Kind, Node, limited};
+use crate::domain::contract::measure::Measure;
+use crate::domain::engine::addend::{Addend, Factor, FactorOf};
+use crate::domain::engine::plan::StreamName;
+use crate::domain::money::Exact;
+use std::collections::BTreeMap;
+
+/// Addends of the same and with the same factors; last what was left out.
+type AlikeKey = (bool, Option<Measure>, Vec<Factor>);
+
+/// What they come to.
+#[derive(Default)]
+struct Alike {
+    measured: Exact,
+    counted: Exact,
+    /// What was measured of each that passed.
+    passes: Passes,
+}
+
+impl Explanation<'_> {
+    /// What the addends of a stream come to, with the pass that each is of.
+    pub(super) fn made(
+        &self,
+        place: Place<'_>,
+        stream: &StreamName,
+        added: impl IntoIterator<Item = (Option<u64>, Addend)>,
+    ) -> Vec<Node> {
+        let mut groups: BTreeMap<AlikeKey, Alike> = BTreeMap::new();
+        for (pass, addend) in added {
+            let is_left_out = |it: &Factor| matches!(it.what, FactorOf::NotGreatest | FactorOf::NotLeast);
+            let key = (addend.factors.iter().any(is_left_out), addend.of, addend.factors);
+            let alike = groups.entry(key).or_default();
+            alike.measured += &addend.measured;
+            alike.counted += &addend.counted;
+            if let Some(pass) = pass {
+                *alike.passes.entry(pass).or_default() += &addend.measured;
+            }
+        }
+        let nodes = groups.into_iter().map(|((_, of, factors), alike)| {
+            let gathered = || self.gathered(place, stream, (of.as_ref(), &factors));
+            let mut node = match &of {
+                None => Node::new(Kind::Stated, "a sum as stated", alike.measured.clone(), &place.unit.to_string()),
+                Some(measure) => {
+                    let of_units = factors.first().is_some_and(|factor| factor.what == FactorOf::Price);
+                    let place = Place { of_units: place.of_units || of_units, ..place };
+                    self.base(place, measure, &alike.measured, [alike.passes, gathered()])
+                }
+            };
+            if alike.counted != alike.measured {
+                node = in_blocks(node, alike.counted);
+            }
+            factors.iter().fold(node, |node, factor| times(node, factor, &place.unit.to_string()))
+        });
+        limited(nodes.collect(), self.question.limit)
+    }
+
+    /// What passed and was gathered for the window of a stream: of this, and at these factors as far as they were known.
+    fn gathered(&self, place: Place<'_>, stream: &StreamName, (of, factors): (Option<&Measure>, &[Factor])) -> Passes {
+        let mut passes = Passes::new();
+        for (pass, addend) in self.recorded.gathered(place.period, place.contract, stream) {
+            if addend.of.as_ref() == of && factors.starts_with(&addend.factors) {
+                *passes.entry(*pass).or_default() += &addend.measured;
+            }
+        }
+        passes
+    }
+}
+
+/// What is multiplied of units where a price is for so many at once.
+fn in_blocks(units: Node, counted: Exact) -> Node {
+    let mut blocks = Node::new(Kind::Counted, "in blocks", counted, "blocks");
+    blocks.factor = blocks.amount.checked_div(&units.amount);
+    blocks.parts.extend(blocks.factor.is_some().then_some(units));
+    blocks
+}
+
+fn times(node: Node, factor: &Factor, unit: &str) -> Node {
+    let (kind, what) = match factor.what {
+        FactorOf::Rate => (Kind::Rate, "base x rate"),
+        FactorOf::Price => (Kind::Price, "units x price"),
+        FactorOf::Times => (Kind::Factor, "times"),
+        FactorOf::PartOfYear => (Kind::Factor, "for a part of the year"),
+        FactorOf::PartOfWindow => (Kind::Factor, "for a part of the window"),
+        FactorOf::TakenOff => (Kind::Factor, "taken off"),
+        FactorOf::NotGreatest => (Kind::LeftOut, "not the greatest"),
+        FactorOf::NotLeast => (Kind::LeftOut, "not the least"),
+    };
+    let mut times = Node::new(kind, what, &node.amount * &factor.value, unit);
+    times.factor = Some(factor.value.clone());
+    times.parts.push(node);
+    times
+}
