@@ -13,6 +13,8 @@ mod documents;
 mod drafts;
 #[path = "domain/edges.rs"]
 mod edges;
+#[path = "domain/explained.rs"]
+mod explained;
 #[path = "domain/findings.rs"]
 mod findings;
 #[path = "domain/invoices.rs"]

@@ -1,12 +1,7 @@
 //! Small agreements with examples worked out by hand: levels that are counted, sums that are owed on a day.
 
 use apportion::domain::contract::folder::{SourceFile, read_folder};
-use apportion::domain::explain::node::Node;
-use apportion::domain::explain::{Depth, Question};
-use apportion::domain::period::parse_instant;
-use apportion::domain::simulate::Scenario;
 use apportion::domain::simulate::examples::{Figure, run_examples};
-use apportion::domain::simulate::explained::{Amounts, explain};
 
 pub const REGISTER: &str = r#"# Register
 
@@ -318,7 +313,7 @@ fn a_refund_reduces_a_base_that_selects_the_sale_through_another() {
     right(&[], &net("item"), given, "| net | 2026-04 | 7 USD |\n| net | 2026-05 | 0 USD |");
 }
 
-const TERM: &str = "payer = \"lab\"\npayee = \"ms\"";
+pub const TERM: &str = "payer = \"lab\"\npayee = \"ms\"";
 
 /// Half of 300 was used of rows x and y, which are one party's: it has 200 of the pool's 300, whatever its rows.
 #[test]
@@ -362,56 +357,6 @@ fn what_terms_yield_of_one_item_adds_up() {
     );
     let example = "## Example: by hand\n\n| given | at | amount | seller | quantity |\n| --- | --- | --- | --- | --- |\n| charge a | 2026-01-05 | 1000 USD | lab | 7 |\n\n| expect | period | amount |\n| --- | --- | --- |\n| c | 2026-01 | 103.50 USD |\n";
     assert_eq!(run(&[contract("main", &both, example)]), [""; 0]);
-}
-
-/// Half of what is above 50 of 200 and 7: explained, 200 are told as one term's and 7 as the other's, and above a threshold
-/// nobody can say of which.
-#[test]
-fn what_is_drawn_on_is_explained_by_what_each_brought() {
-    let drawn = |more: &str| {
-        format!(
-            "[base.Use]\nselect = {{ units = {{ seller = \"lab\" }} }}\n\n[term.b]\n{TERM}\nprice = \"1 USD\"\nof = \"Use\"\n\n\
-             [base.Both]\nselect = [{{ accrual = \"share\" }}, {{ accrual = \"b\" }}]\n{more}\n\n[term.c]\n{TERM}\nrate = \"50%\"\nof = \"Both\""
-        )
-    };
-    assert_eq!(told_of_c(&drawn("")), ["of main/b 7", "of main/share 200"]);
-    assert_eq!(told_of_c(&drawn("above = { is = \"50 USD\", each = \"term\", from = 2026-01-01 }")), [""; 0]);
-}
-
-/// The measures that the amount of `c` is explained by, of one sale of 1000 and 7 requests.
-fn told_of_c(blocks: &str) -> Vec<String> {
-    let prices = "id,product,meter,service_tier,customer,region,channel,context_over,price,per,currency,from,to,source,recorded_at\n\
-                  p,api,requests,default,,,,,1000,7,USD,,,list,\n";
-    let usage = r#"{"kind":"usage","id":"a","source":"s","recorded_at":"2026-01-05T00:00:00Z","occurred_at":"2026-01-05T00:00:00Z","deployment":"own","product":"api","customer":"c","quantities":{"requests":"7"}}"#;
-    let register = format!(
-        "{REGISTER}\n```toml\n[deployment.own]\ncloud = \"azure\"\nchannel = \"api\"\noperator = \"ms\"\nseller = \"lab\"\nregion = \"eu\"\n```\n"
-    );
-    let file = |path: &str, text: &str| SourceFile { path: path.to_owned(), text: text.to_owned() };
-    let files = [
-        file("contracts/register.md", &register),
-        SourceFile { path: "contracts/main.md".to_owned(), ..contract("main", blocks, "") },
-        file("contracts/prices.csv", prices),
-        file("records.jsonl", &format!("{usage}\n")),
-        file(
-            "steps.jsonl",
-            "{\"step\":\"settle\",\"contract\":\"main\",\"period\":\"2026-01\",\"cutoff\":\"2026-02-05T00:00:00Z\"}\n",
-        ),
-    ];
-    let scenario = Scenario::read(&files).unwrap_or_else(|errors| panic!("{errors}"));
-    let (id, known_at) = ("main".into(), parse_instant("2026-02-05T00:00:00Z").expect("an instant"));
-    let of = Amounts { contract: &id, period: "2026-01", term: Some(&"c".into()), known_at };
-    let explained =
-        explain(&scenario, &of, Question { depth: Depth::Sums, limit: 10 }).unwrap_or_else(|error| panic!("{error}"));
-    let mut told = Vec::new();
-    let mut nodes: Vec<&Node> = explained.amounts.iter().collect();
-    while let Some(node) = nodes.pop() {
-        nodes.extend(&node.parts);
-        if node.what.starts_with("of main/") {
-            told.push(format!("{} {}", node.what, node.amount));
-        }
-    }
-    told.sort();
-    told
 }
 
 /// A charge of 1000 and the line that invoices it count once; a subscription of 50 that is only invoiced counts too, less

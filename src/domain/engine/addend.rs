@@ -1,10 +1,12 @@
 //! Addends: what each leaf of a node adds to an amount, told where somebody asks how the amount came about.
 
 use super::node::Leaf;
-use super::outcome::Lines;
+use super::outcome::{Gathered, Lines};
+use super::plan::Step;
 use super::run::Engine;
 use crate::domain::contract::measure::Measure;
 use crate::domain::money::Exact;
+use crate::domain::period::{Instant, Span};
 
 /// What a leaf adds to an amount: what it counts times its factors. The addends of an amount sum to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,10 +102,23 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// So much of a leaf at a rate; without one nothing accrues.
-    pub(super) fn at_rate(&mut self, leaf: Leaf<'a>, (measured, counted): (&Exact, &Exact), rate: Option<&Exact>) -> Exact {
+    pub(super) fn at_rate(
+        &mut self,
+        leaf: Leaf<'a>,
+        (measured, counted): (&Exact, &Exact),
+        rate: Option<&Exact>,
+    ) -> Exact {
         let nothing = Exact::zero();
         self.adds(leaf, (measured, counted), Some(rate.unwrap_or(&nothing)));
         rate.map(|rate| counted * rate).unwrap_or(nothing)
+    }
+
+    /// Tells what an item adds to a window.
+    pub(super) fn tell_gathered(&mut self, step: &Step<'a>, (at, window): (Instant, Span), addends: &[Addend]) {
+        let (contract, stream) = (&step.agreement.head.id, &self.plan.streams[step.stream].name);
+        for addend in addends {
+            self.lines.gathers(Gathered { contract, stream, at, window, addend });
+        }
     }
 
     /// Takes note of a sum that the document states.

@@ -94,6 +94,7 @@ pub struct Gathered<'a> {
     pub contract: &'a ContractId,
     pub stream: &'a StreamName,
     pub at: Instant,
+    pub window: Span,
     /// With the factors that are known by then.
     pub addend: &'a Addend,
 }

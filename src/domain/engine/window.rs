@@ -5,7 +5,7 @@ use super::addend::{Addend, FactorOf, since};
 use super::item::AttributesId;
 use super::life::calendar;
 use super::node::{Leaf, Leaves, blocks, evaluate, leaves_of};
-use super::outcome::{Cause, Gathered, Lines};
+use super::outcome::{Cause, Lines};
 use super::plan::{Step, StreamId, Work};
 use super::pro_rata::{part_of_window, part_of_year};
 use super::run::Engine;
@@ -124,7 +124,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         passing: &Passing<'_>,
     ) -> Result<(), Stop> {
         self.open_window(step, group, passing.at);
-        let ordinal = self.group_state(step.stream, group).and_then(|it| it.window.as_ref()).map(|it| it.place.ordinal);
+        let window = self.group_state(step.stream, group).and_then(|it| it.window.as_ref());
+        let (span, ordinal) = window.map(|it| (it.place.span, it.place.ordinal)).unzip();
         let mut leaves = Vec::new();
         leaves_of(node, &mut leaves);
         let mut added = Vec::new();
@@ -133,9 +134,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             self.telling.addends.clear();
             let amount = self.add_to_leaf(step, (*leaf, tiers), group, passing, ordinal, &mut bands)?;
             let addends = std::mem::take(&mut self.telling.addends);
-            for addend in &addends {
-                let (contract, stream) = (&step.agreement.head.id, &self.plan.streams[step.stream].name);
-                self.lines.gathers(Gathered { contract, stream, at: passing.at, addend });
+            if let Some(span) = span {
+                self.tell_gathered(step, (passing.at, span), &addends);
             }
             added.push(Added { amount, bands, addends });
         }

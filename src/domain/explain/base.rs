@@ -57,8 +57,8 @@ impl Explanation<'_> {
             Measure::Accrual { contract, term, .. } => (contract, StreamName::Term(term.clone())),
             _ => (place.contract, stream(measure, place.unit)),
         };
-        let told = self.recorded.parts(place.period, of, &name);
-        let pieces = pieces(told, passes);
+        let told = self.recorded.parts(of, &name);
+        let pieces = pieces(told, passes, place.period);
         if let Measure::Accrual { contract, term, .. } = measure {
             let amount: Exact = pieces.iter().map(|piece| piece.amount.clone()).sum();
             let accrued = self.contract(contract).map(|contract| self.accrued(contract, term, place.period));
@@ -176,10 +176,12 @@ impl Piece<'_> {
     }
 }
 
-/// As much of each part as is asked for of what passed with it: it may lie in several tiers, or be converted.
-fn pieces<'r>(told: &'r [Told], passes: Option<&Passes>) -> Vec<Piece<'r>> {
+/// As much of each part as is asked for of what passed with it: it may lie in several tiers, or be converted. Where
+/// nothing is, all of a period.
+fn pieces<'r>(told: &'r [Told], passes: Option<&Passes>, period: Window) -> Vec<Piece<'r>> {
     let Some(passes) = passes else {
-        return told.iter().map(|told| Piece { told, amount: told.amount.clone() }).collect();
+        let of_period = told.iter().filter(|told| told.period == Some(period));
+        return of_period.map(|told| Piece { told, amount: told.amount.clone() }).collect();
     };
     let mut wholes = Passes::new();
     for told in told.iter().filter(|told| passes.contains_key(&told.pass)) {
@@ -215,7 +217,8 @@ fn key(Piece { told, amount }: &Piece<'_>, place: Place<'_>) -> PartKey {
         }
         Origin::Record { .. } | Origin::Streams => None,
     };
-    (told.what.clone(), told.place.clone(), meter)
+    let is_usage = meter.is_some() && place.of_units;
+    (if is_usage { "usage".to_owned() } else { told.what.clone() }, told.place.clone(), meter)
 }
 
 /// Parts that sum to an amount, and none others.

@@ -3,9 +3,12 @@
 use super::Explanation;
 use super::base::{Passes, Place};
 use super::node::{Kind, Node, limited};
+use super::recorder::ForWindow;
+use crate::domain::calendar::Window;
 use crate::domain::contract::measure::Measure;
 use crate::domain::engine::addend::{Addend, Factor, FactorOf};
 use crate::domain::engine::plan::StreamName;
+use crate::domain::ids::ContractId;
 use crate::domain::money::Exact;
 use std::collections::BTreeMap;
 
@@ -41,13 +44,18 @@ impl Explanation<'_> {
             }
         }
         let nodes = groups.into_iter().map(|((_, of, factors), alike)| {
-            let gathered = || self.gathered(place, stream, (of.as_ref(), &factors));
+            let gathered = |period| self.gathered((place.contract, stream), (of.as_ref(), &factors), period);
             let mut node = match &of {
                 None => Node::new(Kind::Stated, "a sum as stated", alike.measured.clone(), &place.unit.to_string()),
                 Some(measure) => {
                     let of_units = factors.first().is_some_and(|factor| factor.what == FactorOf::Price);
                     let place = Place { of_units: place.of_units || of_units, ..place };
-                    self.base(place, measure, &alike.measured, [alike.passes, gathered()])
+                    self.base(
+                        place,
+                        measure,
+                        &alike.measured,
+                        [alike.passes, gathered(Some(place.period)), gathered(None)],
+                    )
                 }
             };
             if alike.counted != alike.measured {
@@ -58,11 +66,18 @@ impl Explanation<'_> {
         limited(nodes.collect(), self.question.limit)
     }
 
-    /// What passed and was gathered for the window of a stream: of this, and at these factors as far as they were known.
-    fn gathered(&self, place: Place<'_>, stream: &StreamName, (of, factors): (Option<&Measure>, &[Factor])) -> Passes {
+    /// What passed, in a period or all told, and was gathered for windows of a stream: of this, and at these factors as
+    /// far as they were known.
+    fn gathered(
+        &self,
+        (contract, stream): (&ContractId, &StreamName),
+        (of, factors): (Option<&Measure>, &[Factor]),
+        period: Option<Window>,
+    ) -> Passes {
         let mut passes = Passes::new();
-        for (pass, addend) in self.recorded.gathered(place.period, place.contract, stream) {
-            if addend.of.as_ref() == of && factors.starts_with(&addend.factors) {
+        for ForWindow { pass, period: at, addend } in self.recorded.gathered(contract, stream) {
+            let is_of_these = addend.of.as_ref() == of && factors.starts_with(&addend.factors);
+            if is_of_these && (period.is_none() || *at == period) {
                 *passes.entry(*pass).or_default() += &addend.measured;
             }
         }

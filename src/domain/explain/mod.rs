@@ -82,7 +82,11 @@ impl<'a> Explanation<'a> {
         question: Question,
     ) -> Result<Self, EngineError> {
         let spans = periods.into_iter().map(|period| (period, period.span(contract.head.zone))).collect();
-        let recorded = owed::tell(known, feed, &contract.head.id, through, Recorder::new(spans))?.lines;
+        let tell = |recorder| owed::tell(known, feed, &contract.head.id, through, recorder).map(|told| told.lines);
+        let mut recorded = tell(Recorder::new(spans))?;
+        if let Some(recorder) = recorded.for_windows() {
+            recorded = tell(recorder)?;
+        }
         Ok(Self { contracts: known.contracts, contract, owed: run.owed(contract)?, recorded, question })
     }
 

@@ -16,12 +16,24 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
     spans: Vec<(Window, Span)>,
+    /// Parts are told from here on: what a period says of a window is made of what was gathered before.
+    since: Option<Instant>,
+    /// Since when something was gathered for windows of which the periods say something.
+    gathered_since: Option<Instant>,
     /// How many items, and yields by themselves, have passed: what comes of one has its number.
     pass: u64,
     lines: BTreeMap<(Window, ContractId, TermId), Vec<Accrual>>,
-    parts: BTreeMap<(Window, ContractId, StreamName), Vec<Told>>,
-    /// What passed and was gathered for windows.
-    gathered: BTreeMap<(Window, ContractId, StreamName), Vec<(u64, Addend)>>,
+    parts: BTreeMap<(ContractId, StreamName), Vec<Told>>,
+    gathered: BTreeMap<(ContractId, StreamName), Vec<ForWindow>>,
+}
+
+/// What passed and was gathered for a window.
+#[derive(Clone, Debug)]
+pub(super) struct ForWindow {
+    pub pass: u64,
+    /// Of those that are explained.
+    pub period: Option<Window>,
+    pub addend: Addend,
 }
 
 /// A line.
@@ -53,6 +65,8 @@ pub(super) enum AccrualOf {
 #[derive(Clone, Debug)]
 pub(super) struct Told {
     pub pass: u64,
+    /// Of those that are explained; none before them.
+    pub period: Option<Window>,
     pub at: Instant,
     /// What it was drawn of, where that is another stream.
     pub of: Option<Measure>,
@@ -86,19 +100,26 @@ pub(super) enum Origin {
 impl Recorder {
     /// Records these periods, of this and every other contract that runs.
     pub fn new(spans: Vec<(Window, Span)>) -> Self {
-        Self { spans, ..Self::default() }
+        let since = spans.iter().map(|(_, span)| span.start).min();
+        Self { spans, since, ..Self::default() }
+    }
+
+    /// One that starts where the windows began of which the periods say something; none where this one does.
+    pub fn for_windows(&self) -> Option<Self> {
+        let since = self.gathered_since.filter(|since| self.since.is_some_and(|start| *since < start));
+        since.map(|since| Self { since: Some(since), ..Self::new(self.spans.clone()) })
     }
 
     pub(super) fn lines(&self, period: Window, contract: &ContractId, term: &TermId) -> &[Accrual] {
         self.lines.get(&(period, contract.clone(), term.clone())).map(Vec::as_slice).unwrap_or_default()
     }
 
-    pub(super) fn parts(&self, period: Window, contract: &ContractId, stream: &StreamName) -> &[Told] {
-        self.parts.get(&(period, contract.clone(), stream.clone())).map(Vec::as_slice).unwrap_or_default()
+    pub(super) fn parts(&self, contract: &ContractId, stream: &StreamName) -> &[Told] {
+        self.parts.get(&(contract.clone(), stream.clone())).map(Vec::as_slice).unwrap_or_default()
     }
 
-    pub(super) fn gathered(&self, period: Window, contract: &ContractId, stream: &StreamName) -> &[(u64, Addend)] {
-        self.gathered.get(&(period, contract.clone(), stream.clone())).map(Vec::as_slice).unwrap_or_default()
+    pub(super) fn gathered(&self, contract: &ContractId, stream: &StreamName) -> &[ForWindow] {
+        self.gathered.get(&(contract.clone(), stream.clone())).map(Vec::as_slice).unwrap_or_default()
     }
 
     fn period(&self, at: Instant) -> Option<Window> {
@@ -135,11 +156,14 @@ impl Lines for Recorder {
     }
 
     fn part(&mut self, part: Part<'_>) {
-        let Some(period) = self.period(part.at) else { return };
+        if self.since.is_none_or(|since| part.at < since) {
+            return;
+        }
         let values = [Attribute::Cloud, Attribute::Channel, Attribute::Deployment, Attribute::Product];
         let values: Vec<&str> = values.iter().filter_map(|name| part.attributes.get(name)).collect();
         let told = Told {
             pass: self.pass,
+            period: self.period(part.at),
             at: part.at,
             of: part.of.filter(|_| part.taken_off.is_none()).cloned(),
             what: part.what(),
@@ -148,7 +172,7 @@ impl Lines for Recorder {
             addends: part.addends.to_vec(),
             source: part.item.filter(|_| part.of.is_none()).map_or(Origin::Streams, |item| origin(item, &part)),
         };
-        self.parts.entry((period, part.contract.clone(), part.stream.clone())).or_default().push(told);
+        self.parts.entry((part.contract.clone(), part.stream.clone())).or_default().push(told);
     }
 
     fn wants_addends(&self) -> bool {
@@ -156,9 +180,14 @@ impl Lines for Recorder {
     }
 
     fn gathers(&mut self, gathered: Gathered<'_>) {
-        let Some(period) = self.period(gathered.at) else { return };
-        let key = (period, gathered.contract.clone(), gathered.stream.clone());
-        self.gathered.entry(key).or_default().push((self.pass, gathered.addend.clone()));
+        let Gathered { contract, stream, at, window, addend } = gathered;
+        if self.spans.iter().any(|(_, span)| span.start < window.end && window.start < span.end) {
+            self.gathered_since = self.gathered_since.min(Some(window.start)).or(Some(window.start));
+        }
+        if self.since.is_some_and(|since| since <= at) {
+            let of_window = ForWindow { pass: self.pass, period: self.period(at), addend: addend.clone() };
+            self.gathered.entry((contract.clone(), stream.clone())).or_default().push(of_window);
+        }
     }
 }
 

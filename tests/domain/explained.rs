@@ -1,0 +1,248 @@
+//! What amounts are made of, as it is explained: each rate one that a clause says, worked out by hand.
+
+use crate::worked::{REGISTER, TERM, contract};
+use apportion::domain::contract::folder::SourceFile;
+use apportion::domain::explain::node::Node;
+use apportion::domain::explain::{Depth, Question};
+use apportion::domain::period::parse_instant;
+use apportion::domain::simulate::Scenario;
+use apportion::domain::simulate::explained::{Amounts, explain};
+
+const PRICES: &str = "id,product,meter,service_tier,customer,region,channel,context_over,price,per,currency,from,to,source,recorded_at\n\
+                      a,api,requests,default,,,,,100,1,USD,,,list,\nc,chat,requests,default,,,,,10,1,USD,,,list,\n";
+
+/// A request: its day, its product and how many of it there were.
+type Sold<'s> = (&'s str, &'s str, u32);
+
+const OF_ALL: &str =
+    "[base.Use]\nselect = { units = { seller = \"lab\" } }\n[base.Chat]\nselect = { charges = { product = \"chat\" } }";
+
+/// The tree of `c` for a month of 2026, an amount a line; what is below prices left out.
+#[track_caller]
+fn told_of_c(blocks: &str, month: &str, sold: &[Sold<'_>]) -> Vec<String> {
+    let usage = |(place, (day, product, requests)): (usize, &Sold<'_>)| {
+        let at = format!("2026-{day}T12:00:00Z");
+        format!(
+            r#"{{"kind":"usage","id":"{place}","source":"s","recorded_at":"{at}","occurred_at":"{at}","deployment":"own","product":"{product}","customer":"c","quantities":{{"requests":"{requests}"}}}}"#
+        )
+    };
+    let usage: Vec<String> = sold.iter().enumerate().map(usage).collect();
+    let own =
+        "[deployment.own]\ncloud = \"azure\"\nchannel = \"api\"\noperator = \"ms\"\nseller = \"lab\"\nregion = \"eu\"";
+    let settle = format!(r#"{{"step":"settle","contract":"main","period":"{month}","cutoff":"2026-12-01T00:00:00Z"}}"#);
+    let file = |path: &str, text: String| SourceFile { path: path.to_owned(), text };
+    let files = [
+        file("contracts/register.md", format!("{REGISTER}\n```toml\n{own}\n```\n")),
+        file("contracts/main.md", contract("main", &format!("{OF_ALL}\n\n{blocks}"), "").text),
+        file("contracts/prices.csv", PRICES.to_owned()),
+        file("records.jsonl", usage.join("\n")),
+        file("steps.jsonl", settle),
+    ];
+    let scenario = Scenario::read(&files).unwrap_or_else(|errors| panic!("{errors}"));
+    let (id, known_at) = ("main".into(), parse_instant("2026-12-01T00:00:00Z").expect("an instant"));
+    let of = Amounts { contract: &id, period: month, term: Some(&"c".into()), known_at };
+    let question = Question { depth: Depth::Sums, limit: 10 };
+    let explained = explain(&scenario, &of, question).unwrap_or_else(|error| panic!("{error}"));
+    let mut told = Vec::new();
+    for tree in &explained.amounts {
+        assert!(tree.adds_up(), "{tree:#?}");
+        tell(tree, 0, &mut told);
+    }
+    told
+}
+
+/// What is below the version, down to charges.
+fn tell(node: &Node, depth: usize, told: &mut Vec<String>) {
+    let is_above = depth < 3;
+    let first = node.what.split(',').next().unwrap_or_default();
+    let is_charge = matches!(first, "charges" | "usage");
+    if !is_above {
+        let what = if is_charge { first } else { &node.what };
+        let factor = node.factor.as_ref().filter(|_| !is_charge).map(|factor| format!(": x {factor}"));
+        let indent = "  ".repeat(depth.saturating_sub(3));
+        told.push(format!("{indent}{} {} {what}{}", node.amount, node.unit, factor.unwrap_or_default()));
+    }
+    for part in node.parts.iter().filter(|_| !is_charge) {
+        tell(part, depth.saturating_add(1), told);
+    }
+}
+
+/// 5 % of 300, 10 % of the 100 of them that is chat, and 7 a month.
+#[test]
+fn a_sum_is_told_by_its_rates_and_sums() {
+    let sum = format!(
+        "[term.c]\n{TERM}\neach = \"month\"\nsum = [{{ rate = \"5%\", of = \"Sales\" }}, {{ rate = \"10%\", of = \"Chat\" }}, {{ fixed = \"7 USD\" }}]"
+    );
+    let sold = [("01-05", "api", 2), ("01-06", "chat", 10)];
+    assert_eq!(
+        told_of_c(&sum, "2026-01", &sold),
+        [
+            "7 USD a sum as stated",
+            "10 USD base x rate: x 0.1",
+            "  100 USD of Chat",
+            "    100 USD charges",
+            "15 USD base x rate: x 0.05",
+            "  300 USD of Sales",
+            "    200 USD charges",
+            "    100 USD charges",
+        ]
+    );
+}
+
+/// The greater of 10 % of 300 and 25 % of the 100 that is chat; at most 28.
+#[test]
+fn what_is_not_the_greatest_or_least_is_told_and_counts_nothing() {
+    let sold = [("01-05", "api", 2), ("01-06", "chat", 10)];
+    let greater = "{ greater_of = [{ rate = \"10%\", of = \"Sales\" }, { rate = \"25%\", of = \"Chat\" }] }";
+    let both = format!("[term.c]\n{TERM}\neach = \"month\"\nlesser_of = [{greater}, {{ fixed = \"28 USD\" }}]");
+    assert_eq!(
+        told_of_c(&both, "2026-01", &sold),
+        [
+            "28 USD a sum as stated",
+            "0 USD not the least: x 0",
+            "  0 USD not the greatest: x 0",
+            "    25 USD base x rate: x 0.25",
+            "      100 USD of Chat",
+            "        100 USD charges",
+            "0 USD not the least: x 0",
+            "  30 USD base x rate: x 0.1",
+            "    300 USD of Sales",
+            "      200 USD charges",
+            "      100 USD charges",
+        ]
+    );
+}
+
+/// 60 % up to 150 and 70 % above, of 100 and 200: the second lies in both.
+#[test]
+fn an_item_across_tiers_is_told_in_parts() {
+    let tiers = "rate = [{ up_to = \"150 USD\", is = \"60%\" }, { otherwise = \"70%\" }]\ntiers = { apply = \"marginal\", each = \"year\", from = 2026-01-01 }";
+    let term = format!("[term.c]\n{TERM}\nof = \"Sales\"\n{tiers}");
+    assert_eq!(
+        told_of_c(&term, "2026-01", &[("01-05", "api", 1), ("01-06", "api", 2)]),
+        [
+            "90 USD base x rate: x 0.6",
+            "  150 USD of Sales",
+            "    50 USD what of it counts: x 0.25",
+            "      200 USD charges",
+            "    100 USD charges",
+            "105 USD base x rate: x 0.7",
+            "  150 USD of Sales",
+            "    150 USD what of it counts: x 0.75",
+            "      200 USD charges",
+        ]
+    );
+}
+
+/// 20 % of chat and 10 % of what else is sold in a quarter, less 3: of charges of months before as well,
+/// or as each month comes to date.
+#[test]
+fn a_window_of_several_rates_tells_the_charges_of_each() {
+    let rate = "rate = [{ where = { product = \"chat\" }, is = \"20%\" }, { otherwise = \"10%\" }]";
+    let term =
+        format!("[term.c]\n{TERM}\neach = \"quarter\"\nof = \"Sales\"\n{rate}\nless = [{{ fixed = \"3 USD\" }}]");
+    let sold = [("01-05", "api", 2), ("01-06", "chat", 10), ("02-06", "chat", 5)];
+    assert_eq!(
+        told_of_c(&term, "2026-03", &sold),
+        [
+            "-3 USD taken off: x -1",
+            "  3 USD a sum as stated",
+            "20 USD base x rate: x 0.1",
+            "  200 USD of Sales",
+            "    200 USD charges",
+            "30 USD base x rate: x 0.2",
+            "  150 USD of Sales",
+            "    150 USD charges",
+        ]
+    );
+    let to_date = format!("{term}\nat_window_end = false");
+    assert_eq!(
+        told_of_c(&to_date, "2026-02", &sold),
+        ["10 USD base x rate: x 0.2", "  50 USD of Sales", "    50 USD charges"]
+    );
+}
+
+/// 10 % of all that is sold in a quarter, 20 % once that exceeds 150: what January was told of is told anew.
+#[test]
+fn whole_tiers_tell_what_an_earlier_month_was_told_of() {
+    let tiers = "rate = [{ up_to = \"150 USD\", is = \"10%\" }, { otherwise = \"20%\" }]\ntiers = { apply = \"whole\", each = \"quarter\", from = 2026-01-01 }";
+    let term = format!("[term.c]\n{TERM}\nof = \"Sales\"\n{tiers}");
+    let sold = [("01-05", "api", 1), ("02-06", "chat", 10)];
+    assert_eq!(
+        told_of_c(&term, "2026-02", &sold),
+        [
+            "-10 USD base x rate: x 0.1",
+            "  -100 USD of Sales",
+            "40 USD base x rate: x 0.2",
+            "  200 USD of Sales",
+            "    100 USD charges",
+            "    100 USD charges",
+        ]
+    );
+}
+
+/// 3 for each whole block of 5 of 2 and 12 units, and half of 10 % of what is sold, which is an amount by name.
+#[test]
+fn blocks_and_amounts_are_told_down_to_what_they_are_of() {
+    let tenth = "[amount.Tenth]\nrate = \"10%\"\nof = \"Sales\"";
+    let nodes = "sum = [{ price = \"3 USD\", per_units = \"5\", part_block = \"none\", of = \"Use\" }, { rate = \"50%\", of = \"Tenth\" }]";
+    let sold = [("01-05", "api", 2), ("01-06", "chat", 12)];
+    assert_eq!(
+        told_of_c(&format!("{tenth}\n\n[term.c]\n{TERM}\n{nodes}"), "2026-01", &sold),
+        [
+            "6 USD units x price: x 3",
+            "  2 blocks in blocks: x 1/7",
+            "    14 units of Use",
+            "      2 units usage",
+            "      12 units usage",
+            "16 USD base x rate: x 0.5",
+            "  32 USD of Tenth",
+            "    32 USD base x rate: x 0.1",
+            "      320 USD of Sales",
+            "        200 USD charges",
+            "        120 USD charges",
+        ]
+    );
+}
+
+/// Half of what terms yield: explained, 200 are told as one term's and 7 as the other's, and above a threshold nobody can
+/// say of which.
+#[test]
+fn what_is_drawn_on_is_explained_by_what_each_brought() {
+    let drawn = |more: &str| {
+        format!(
+            "[term.b]\n{TERM}\nprice = \"1 USD\"\nof = \"Use\"\n\n[base.Both]\nselect = [{{ accrual = \"share\" }}, {{ accrual = \"b\" }}]\n{more}\n\n\
+             [term.c]\n{TERM}\nrate = \"50%\"\nof = \"Both\""
+        )
+    };
+    let sold = [("01-05", "chat", 7), ("01-06", "chat", 93)];
+    assert_eq!(
+        told_of_c(&drawn(""), "2026-01", &sold),
+        [
+            "150 USD base x rate: x 0.5",
+            "  300 USD of Both",
+            "    200 USD of main/share",
+            "      200 USD accrued by main/share, unrounded",
+            "        200 USD version 1",
+            "          200 USD base x rate: x 0.2",
+            "            1000 USD of Sales",
+            "              1000 USD charges",
+            "    100 USD of main/b",
+            "      100 USD accrued by main/b, unrounded",
+            "        100 USD version 1",
+            "          100 USD units x price: x 1",
+            "            100 units of Use",
+            "              100 units usage",
+        ]
+    );
+    let above = "above = { is = \"50 USD\", each = \"term\", from = 2026-01-01 }";
+    assert_eq!(
+        told_of_c(&drawn(above), "2026-01", &sold),
+        [
+            "125 USD base x rate: x 0.5",
+            "  250 USD of Both",
+            "    250 USD what of it counts: x 25/93",
+            "      930 USD charges",
+        ]
+    );
+}
