@@ -1,6 +1,7 @@
 //! Takes apart what scenarios owe, and tries that the parts are the whole at every place of the tree.
 
 use crate::translate::Translated;
+use apportion::domain::contract::folder::{SourceFile, read_folder};
 use apportion::domain::explain::node::{Kind, Node};
 use apportion::domain::explain::{Depth, Question};
 use apportion::domain::ids::ContractId;
@@ -17,6 +18,7 @@ pub fn explained(scenario: &Translated) -> (usize, Vec<String>) {
     let Ok(read) = Scenario::read(&scenario.files) else { return (0, Vec::new()) };
     let Ok(answers) = run(&read) else { return (0, Vec::new()) };
     let (mut amounts, mut faults) = (0, Vec::new());
+    let said = said(&read, &scenario.files);
     for (step, answer) in read.steps.iter().zip(&answers.steps) {
         let Some((contract, known_at)) = asked(step) else { continue };
         for (period, yields) in periods(answer) {
@@ -33,12 +35,29 @@ pub fn explained(scenario: &Translated) -> (usize, Vec<String>) {
                 };
                 amounts += trees.len();
                 for tree in &trees {
-                    faults.extend(fault(tree, &yields).map(|fault| format!("{contract} {period}: {fault}")));
+                    let fault = fault(tree, &yields).or_else(|| unsaid(tree, &said));
+                    faults.extend(fault.map(|fault| format!("{contract} {period}: {fault}")));
                 }
             }
         }
     }
     (amounts, faults)
+}
+
+/// All that agreements and records say, as text.
+fn said(scenario: &Scenario, files: &[SourceFile]) -> String {
+    let folder = read_folder(&scenario.documents).expect("agreements that were read");
+    let contracts = serde_json::to_string(&folder.contracts).expect("JSON");
+    files.iter().fold(contracts, |said, file| said + &file.text)
+}
+
+/// A rate or price of it that neither agreements nor records say; zero stands for what accrues nothing.
+fn unsaid(node: &Node, said: &str) -> Option<String> {
+    let is_stated = matches!(node.what.as_str(), "base x rate" | "units x price");
+    let factor = node.factor.as_ref().filter(|factor| is_stated && !factor.is_zero());
+    let is_unsaid = factor.is_some_and(|factor| !said.contains(&format!("\"{factor}\"")));
+    let own = is_unsaid.then(|| format!("nobody says the rate of {node:#?}"));
+    own.or_else(|| node.parts.iter().find_map(|part| unsaid(part, said)))
 }
 
 fn asked(step: &Step) -> Option<(&ContractId, Instant)> {
