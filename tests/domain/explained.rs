@@ -77,7 +77,6 @@ fn a_sum_is_told_by_its_rates_and_sums() {
     assert_eq!(
         told_of_c(&sum, "2026-01", &sold),
         [
-            "7 USD a sum as stated",
             "10 USD base x rate: x 0.1",
             "  100 USD of Chat",
             "    100 USD charges",
@@ -85,6 +84,7 @@ fn a_sum_is_told_by_its_rates_and_sums() {
             "  300 USD of Sales",
             "    200 USD charges",
             "    100 USD charges",
+            "7 USD a sum as stated",
         ]
     );
 }
@@ -145,14 +145,14 @@ fn a_window_of_several_rates_tells_the_charges_of_each() {
     assert_eq!(
         told_of_c(&term, "2026-03", &sold),
         [
-            "-3 USD taken off: x -1",
-            "  3 USD a sum as stated",
             "20 USD base x rate: x 0.1",
             "  200 USD of Sales",
             "    200 USD charges",
             "30 USD base x rate: x 0.2",
             "  150 USD of Sales",
             "    150 USD charges",
+            "-3 USD taken off: x -1",
+            "  3 USD a sum as stated",
         ]
     );
     let to_date = format!("{term}\nat_window_end = false");
@@ -245,4 +245,23 @@ fn what_is_drawn_on_is_explained_by_what_each_brought() {
             "      930 USD charges",
         ]
     );
+}
+
+/// At least 50 a month, and what exceeds that counts in later months: 10 % of 200 in February beside 10 % of 600 in January.
+#[test]
+fn a_top_up_is_the_minimum_less_what_counts_and_what_is_carried() {
+    let minimum = "minimum = { is = \"50 USD\", each = \"month\", carry = \"excess\" }";
+    let term = format!("[term.c]\n{TERM}\nrate = \"10%\"\nof = \"Sales\"\n{minimum}");
+    let sold = [("01-05", "api", 6), ("02-06", "api", 2)];
+    let expected = [
+        "20 USD base x rate: x 0.1",
+        "  200 USD of Sales",
+        "    200 USD charges",
+        "20 USD what the minimum lacked",
+        "  50 USD the minimum",
+        "  -20 USD taken off: x -1",
+        "    20 USD what counts toward it",
+        "  -10 USD what its other windows carry",
+    ];
+    assert_eq!(told_of_c(&term, "2026-02", &sold), expected);
 }

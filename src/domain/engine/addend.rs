@@ -1,4 +1,4 @@
-//! Addends: what each leaf of a node adds to an amount, told where somebody asks how the amount came about.
+//! Addends: what each leaf of a node or each part of a top-up adds to an amount, told where somebody asks how it came about.
 
 use super::node::Leaf;
 use super::outcome::{Gathered, Lines};
@@ -8,17 +8,30 @@ use crate::domain::contract::measure::Measure;
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span};
 
-/// What a leaf adds to an amount: what it counts times its factors. The addends of an amount sum to it.
+/// What is added to an amount: what counts times its factors. The addends of an amount sum to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addend {
-    /// None for a sum that the document states.
-    pub of: Option<Measure>,
-    /// How much of that there was; of a stated sum the sum.
+    pub of: AddendOf,
+    /// How much of that there was.
     pub measured: Exact,
     /// What of it is multiplied: blocks, where a price is for so many units at once.
     pub counted: Exact,
     /// From the inside out.
     pub factors: Vec<Factor>,
+}
+
+/// In the order in which they are told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AddendOf {
+    Measure(Measure),
+    /// A sum that the document states.
+    Stated,
+    /// What a minimum is in a window.
+    Minimum,
+    /// What counts toward it.
+    Counted,
+    /// What comes from other windows of it, or is left to them.
+    Carried,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,8 +61,8 @@ pub enum FactorOf {
 }
 
 impl Addend {
-    fn stated(sum: &Exact) -> Self {
-        Self { of: None, measured: sum.clone(), counted: sum.clone(), factors: Vec::new() }
+    fn whole(of: AddendOf, amount: &Exact) -> Self {
+        Self { of, measured: amount.clone(), counted: amount.clone(), factors: Vec::new() }
     }
 
     pub fn amount(&self) -> Exact {
@@ -92,8 +105,8 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// Takes note of what a leaf adds: so much of its measure at a rate, or at one that the window's end tells.
     pub(super) fn adds(&mut self, leaf: Leaf<'a>, (measured, counted): (&Exact, &Exact), rate: Option<&Exact>) {
         if self.lines.wants_addends() {
-            let (of, measured, counted) = (Some(leaf.of.clone()), measured.clone(), counted.clone());
-            let mut addend = Addend { of, measured, counted, factors: Vec::new() };
+            let whole = Addend::whole(AddendOf::Measure(leaf.of.clone()), measured);
+            let mut addend = Addend { counted: counted.clone(), ..whole };
             if let Some(rate) = rate {
                 addend.multiply(leaf.multiplies(), rate);
             }
@@ -124,7 +137,19 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// Takes note of a sum that the document states.
     pub(super) fn adds_sum(&mut self, sum: &Exact) {
         if self.lines.wants_addends() {
-            self.telling.addends.push(Addend::stated(sum));
+            self.telling.addends.push(Addend::whole(AddendOf::Stated, sum));
         }
+    }
+
+    /// What a top-up is made of: the minimum, less what counts toward it, and what other windows carried.
+    pub(super) fn addends_of(&self, top_up: &Exact, (minimum, counted): (&Exact, &Exact)) -> Vec<Addend> {
+        if !self.lines.wants_addends() {
+            return Vec::new();
+        }
+        let mut taken_off = Addend::whole(AddendOf::Counted, counted);
+        taken_off.multiply(FactorOf::TakenOff, &Exact::from_integer(-1));
+        let carried = &(top_up - minimum) + counted;
+        let all = [Addend::whole(AddendOf::Minimum, minimum), taken_off, Addend::whole(AddendOf::Carried, &carried)];
+        all.into_iter().filter(|addend| !addend.measured.is_zero()).collect()
     }
 }

@@ -28,7 +28,7 @@ pub struct Line<'a> {
     pub amount: &'a Exact,
     /// How far its cap was used up, and the values that tell the cap's counters apart.
     pub cap: Option<(AttributesId, &'a CapUse)>,
-    /// What it is made of before the cap, where that was wanted and its amount is one of a node.
+    /// What it is made of before the cap, where that was wanted: of a node, or of a minimum.
     pub addends: &'a [Addend],
 }
 

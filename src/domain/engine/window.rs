@@ -344,7 +344,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             // Of a commitment the base is what was spent; else the lines before have told it.
             let base = if term.node.is_some() { Exact::zero() } else { window.counted.clone() };
             let amount = top_up;
-            let (at, is_outside_cap, addends) = (last, minimum.is_outside_cap, Vec::new());
+            let addends = self.addends_of(&amount, (&is, &window.counted));
+            let (at, is_outside_cap) = (last, minimum.is_outside_cap);
             if minimum.shortfall == Shortfall::Report {
                 let cause = Cause::Shortfall;
                 let wanted = Wanted { group, at, cause, base, amount, addends, is_outside_cap: true };

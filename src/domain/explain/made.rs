@@ -1,19 +1,18 @@
-//! Explains what a node comes to: each leaf by what it is of, its rate and its other factors, and what was compared and left out.
+//! Explains what a node comes to, each leaf by what it is of, its rate and its other factors, and what was left out; and top-ups.
 
 use super::Explanation;
 use super::base::{Passes, Place};
 use super::node::{Kind, Node, limited};
 use super::recorder::ForWindow;
 use crate::domain::calendar::Window;
-use crate::domain::contract::measure::Measure;
-use crate::domain::engine::addend::{Addend, Factor, FactorOf};
+use crate::domain::engine::addend::{Addend, AddendOf, Factor, FactorOf};
 use crate::domain::engine::plan::StreamName;
 use crate::domain::ids::ContractId;
 use crate::domain::money::Exact;
 use std::collections::BTreeMap;
 
 /// Addends of the same and with the same factors; last what was left out.
-type AlikeKey = (bool, Option<Measure>, Vec<Factor>);
+type AlikeKey = (bool, AddendOf, Vec<Factor>);
 
 /// What they come to.
 #[derive(Default)]
@@ -43,27 +42,43 @@ impl Explanation<'_> {
                 *alike.passes.entry(pass).or_default() += &addend.measured;
             }
         }
-        let nodes = groups.into_iter().map(|((_, of, factors), alike)| {
-            let gathered = |period| self.gathered((place.contract, stream), (of.as_ref(), &factors), period);
-            let mut node = match &of {
-                None => Node::new(Kind::Stated, "a sum as stated", alike.measured.clone(), &place.unit.to_string()),
-                Some(measure) => {
-                    let of_units = factors.first().is_some_and(|factor| factor.what == FactorOf::Price);
-                    let place = Place { of_units: place.of_units || of_units, ..place };
-                    self.base(
-                        place,
-                        measure,
-                        &alike.measured,
-                        [alike.passes, gathered(Some(place.period)), gathered(None)],
-                    )
-                }
-            };
-            if alike.counted != alike.measured {
-                node = in_blocks(node, alike.counted);
+        let (mut nodes, mut top_up) = (Vec::new(), Vec::new());
+        for ((_, of, factors), alike) in groups {
+            let of_top_up = matches!(of, AddendOf::Minimum | AddendOf::Counted | AddendOf::Carried);
+            let node = self.alike(place, stream, (&of, &factors), alike);
+            if of_top_up { top_up.push(node) } else { nodes.push(node) }
+        }
+        if !top_up.is_empty() {
+            nodes.push(Node::of_parts(Kind::TopUp, "what the minimum lacked", &place.unit.to_string(), top_up));
+        }
+        limited(nodes, self.question.limit)
+    }
+
+    fn alike(
+        &self,
+        place: Place<'_>,
+        stream: &StreamName,
+        (of, factors): (&AddendOf, &[Factor]),
+        alike: Alike,
+    ) -> Node {
+        let whole = |kind, what| Node::new(kind, what, alike.measured.clone(), &place.unit.to_string());
+        let mut node = match of {
+            AddendOf::Stated => whole(Kind::Stated, "a sum as stated"),
+            AddendOf::Minimum => whole(Kind::Stated, "the minimum"),
+            AddendOf::Counted => whole(Kind::Counted, "what counts toward it"),
+            AddendOf::Carried => whole(Kind::Counted, "what its other windows carry"),
+            AddendOf::Measure(measure) => {
+                let of_units = factors.first().is_some_and(|factor| factor.what == FactorOf::Price);
+                let place = Place { of_units: place.of_units || of_units, ..place };
+                let gathered = |period| self.gathered((place.contract, stream), (of, factors), period);
+                let passes = [alike.passes, gathered(Some(place.period)), gathered(None)];
+                self.base(place, measure, &alike.measured, passes)
             }
-            factors.iter().fold(node, |node, factor| times(node, factor, &place.unit.to_string()))
-        });
-        limited(nodes.collect(), self.question.limit)
+        };
+        if alike.counted != alike.measured {
+            node = in_blocks(node, alike.counted);
+        }
+        factors.iter().fold(node, |node, factor| times(node, factor, &place.unit.to_string()))
     }
 
     /// What passed, in a period or all told, and was gathered for windows of a stream: of this, and at these factors as
@@ -71,12 +86,12 @@ impl Explanation<'_> {
     fn gathered(
         &self,
         (contract, stream): (&ContractId, &StreamName),
-        (of, factors): (Option<&Measure>, &[Factor]),
+        (of, factors): (&AddendOf, &[Factor]),
         period: Option<Window>,
     ) -> Passes {
         let mut passes = Passes::new();
         for ForWindow { pass, period: at, addend } in self.recorded.gathered(contract, stream) {
-            let is_of_these = addend.of.as_ref() == of && factors.starts_with(&addend.factors);
+            let is_of_these = addend.of == *of && factors.starts_with(&addend.factors);
             if is_of_these && (period.is_none() || *at == period) {
                 *passes.entry(*pass).or_default() += &addend.measured;
             }

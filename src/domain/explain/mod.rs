@@ -22,7 +22,7 @@ use super::money::{Exact, Unit};
 use super::period::Instant;
 use base::Place;
 use node::{Kind, Node};
-use recorder::{Accrual, AccrualOf, Recorder};
+use recorder::{Accrual, Recorder};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -172,10 +172,10 @@ impl<'a> Explanation<'a> {
     ) -> Node {
         let term = version.and_then(|version| Some((version, version.term(id)?)));
         let (name, what) = (unit.to_string(), format!("version {number}"));
-        let (paid_back, lines): (Vec<&Accrual>, Vec<&Accrual>) =
-            lines.iter().partition(|line| line.of == AccrualOf::PaidBack);
+        let (paid_back, lines): (Vec<&Accrual>, Vec<&Accrual>) = lines.iter().partition(|line| line.is_paid_back);
         let place = Place { contract: &contract.head.id, period, unit, of_units: false };
-        let parts = self.before_cap(place, id, &lines);
+        let added = lines.iter().flat_map(|line| line.addends.iter().map(|addend| (line.pass, addend.clone())));
+        let parts = self.made(place, &StreamName::Term(id.clone()), added);
         let amount: Exact = lines.iter().map(|line| line.amount.clone()).sum();
         let mut before = Node::of_parts(Kind::BeforeCap, "before the cap", &name, parts);
         let left = &amount - &before.amount;
@@ -206,19 +206,6 @@ impl<'a> Explanation<'a> {
             }
         }
         node
-    }
-
-    /// What lines come to before a cap: what the term says, and what its minimum lacked.
-    fn before_cap(&self, place: Place<'_>, id: &TermId, lines: &[&Accrual]) -> Vec<Node> {
-        let stream = StreamName::Term(id.clone());
-        let added = lines.iter().flat_map(|line| line.addends.iter().map(|addend| (line.pass, addend.clone())));
-        let mut parts = self.made(place, &stream, added);
-        let top_ups = lines.iter().filter(|line| line.of == AccrualOf::TopUp).map(|line| line.uncapped.clone());
-        let top_up: Exact = top_ups.sum();
-        if !top_up.is_zero() {
-            parts.push(Node::new(Kind::Cause, "what the minimum lacked", top_up, &place.unit.to_string()));
-        }
-        parts
     }
 }
 

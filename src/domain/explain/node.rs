@@ -63,12 +63,14 @@ pub enum Kind {
     Stated,
     /// What was recouped or set off.
     PaidBack,
-    /// What comes about by itself, such as what a minimum lacked.
+    /// What a minimum lacked.
+    TopUp,
+    /// What other streams yield by themselves.
     Cause,
     Base,
     /// A quantity times its price.
     Price,
-    /// A charge times what of it counts, or the rate of exchange; or units in blocks.
+    /// A charge times what of it counts, or the rate of exchange; units in blocks; what counts toward a minimum.
     Counted,
     Quantity,
     Usage,

@@ -41,24 +41,14 @@ pub(super) struct ForWindow {
 pub(super) struct Accrual {
     /// None where it is not of what just passed.
     pub pass: Option<u64>,
-    pub of: AccrualOf,
+    /// Whether it is what was recouped or set off.
+    pub is_paid_back: bool,
     pub version: u32,
-    pub uncapped: Exact,
     pub amount: Exact,
-    /// What it is made of before the cap, where it is of a node.
+    /// What it is made of before the cap.
     pub addends: Vec<Addend>,
     /// How far its cap was used up, and which counter of it.
     pub cap: Option<(AttributesId, CapUse)>,
-}
-
-/// What a line is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AccrualOf {
-    /// What the term says, now or before it waited under the cap.
-    Node,
-    TopUp,
-    /// What was recouped or set off.
-    PaidBack,
 }
 
 /// A part of what a stream yields.
@@ -133,13 +123,8 @@ impl Lines for Recorder {
         let is_of_pass = matches!(line.cause, Cause::Item(_) | Cause::Drawn);
         let accrual = Accrual {
             pass: is_of_pass.then_some(self.pass),
-            of: match line.cause {
-                Cause::PaidBack => AccrualOf::PaidBack,
-                Cause::TopUp | Cause::Shortfall => AccrualOf::TopUp,
-                Cause::Item(_) | Cause::Drawn | Cause::Window | Cause::Deferred | Cause::On => AccrualOf::Node,
-            },
+            is_paid_back: line.cause == Cause::PaidBack,
             version: line.version,
-            uncapped: line.uncapped.clone(),
             amount: line.amount.clone(),
             addends: line.addends.to_vec(),
             cap: line.cap.map(|(group, used)| (group, used.clone())),
