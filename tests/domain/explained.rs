@@ -238,12 +238,7 @@ fn what_is_drawn_on_is_explained_by_what_each_brought() {
     let above = "above = { is = \"50 USD\", each = \"term\", from = 2026-01-01 }";
     assert_eq!(
         told_of_c(&drawn(above), "2026-01", &sold),
-        [
-            "125 USD base x rate: x 0.5",
-            "  250 USD of Both",
-            "    250 USD what of it counts: x 25/93",
-            "      930 USD charges",
-        ]
+        ["125 USD base x rate: x 0.5", "  250 USD of Both", "    250 USD accruals, azure / api / own / chat",]
     );
 }
 
@@ -264,4 +259,84 @@ fn a_top_up_is_the_minimum_less_what_counts_and_what_is_carried() {
         "  -10 USD what its other windows carry",
     ];
     assert_eq!(told_of_c(&term, "2026-02", &sold), expected);
+}
+
+/// 10 % of all that is sold in a month, 20 % once that exceeds 150, a year: of 320 in January 31 days of 365.
+#[test]
+fn a_yearly_rate_that_is_told_at_the_end_is_for_the_days_of_its_window() {
+    let rate = "rate = [{ up_to = \"150 USD\", is = \"10%\" }, { otherwise = \"20%\" }]\nannual = \"actual/365\"";
+    let sold = [("01-05", "api", 2), ("01-06", "chat", 12)];
+    for apply in [
+        "apply = \"whole\", each = \"month\", from = 2026-01-01",
+        "apply = \"level\", of = \"Sales\", read = \"window_end\"",
+    ] {
+        let tiers = format!("tiers = {{ {apply} }}");
+        let term = format!("[term.c]\n{TERM}\neach = \"month\"\nof = \"Sales\"\n{rate}\n{tiers}");
+        let expected = [
+            "1984/365 USD for a part of the year: x 31/365",
+            "  64 USD base x rate: x 0.2",
+            "    320 USD of Sales",
+            "      200 USD charges",
+            "      120 USD charges",
+        ];
+        assert_eq!(told_of_c(&term, "2026-01", &sold), expected, "{apply}");
+    }
+}
+
+/// What an advance is recouped of passes before `c`, of the same sale: both tell their charges.
+#[test]
+fn what_passes_between_two_terms_changes_no_charges() {
+    let advance = format!("[term.advance]\n{TERM}\nfixed = \"15 USD\"\non = 2026-01-02");
+    let royalty = format!(
+        "[term.a]\n{TERM}\nrate = \"10%\"\nof = \"Sales\"\ncredits = [{{ of = \"advance\", rest = \"lost\" }}]"
+    );
+    let sum = "sum = [{ rate = \"5%\", of = \"Sales\" }, { rate = \"1%\", of = \"Sales\" }]";
+    let expected = [
+        "2 USD base x rate: x 0.01",
+        "  200 USD of Sales",
+        "    200 USD charges",
+        "10 USD base x rate: x 0.05",
+        "  200 USD of Sales",
+        "    200 USD charges",
+    ];
+    let blocks = format!("{advance}\n\n{royalty}\n\n[term.c]\n{TERM}\n{sum}");
+    assert_eq!(told_of_c(&blocks, "2026-01", &[("01-05", "api", 2)]), expected);
+}
+
+/// 10 % of 200 less 30 % of a tenth of them.
+#[test]
+fn what_a_node_takes_off_a_base_is_told_by_its_rate() {
+    let net = "[amount.Tenth]\nrate = \"10%\"\nof = \"Sales\"\n\n[base.Net]\nselect = { charges = { seller = \"lab\" } }\nless = [{ rate = \"30%\", of = \"Tenth\", at = \"item\" }]";
+    let expected = [
+        "19.4 USD base x rate: x 0.1",
+        "  194 USD of Net",
+        "    -6 USD taken off: x -1",
+        "      6 USD base x rate: x 0.3",
+        "        20 USD of Tenth",
+        "          20 USD base x rate: x 0.1",
+        "            200 USD of Sales",
+        "              200 USD charges",
+        "    200 USD charges",
+    ];
+    let blocks = format!("{net}\n\n[term.c]\n{TERM}\nrate = \"10%\"\nof = \"Net\"");
+    assert_eq!(told_of_c(&blocks, "2026-01", &[("01-05", "api", 2)]), expected);
+}
+
+/// 3 for each whole block of 5 of the first 2 units, and 2 of what is above: 2 units fill none, 12 more fill two.
+#[test]
+fn units_that_fill_no_block_yet_are_told_all_the_same() {
+    let price = "price = [{ up_to = \"2\", is = \"3 USD\" }, { otherwise = \"2 USD\" }]\nper_units = \"5\"\npart_block = \"none\"\nof = \"Use\"";
+    let tiers = "tiers = { apply = \"marginal\", each = \"year\", from = 2026-01-01 }";
+    let expected = [
+        "4 USD units x price: x 2",
+        "  2 blocks in blocks: x 1/6",
+        "    12 units of Use",
+        "      12 units usage",
+        "0 USD units x price: x 3",
+        "  0 blocks in blocks: x 0",
+        "    2 units of Use",
+        "      2 units usage",
+    ];
+    let blocks = format!("[term.c]\n{TERM}\n{price}\n{tiers}");
+    assert_eq!(told_of_c(&blocks, "2026-01", &[("01-05", "api", 2), ("01-06", "chat", 12)]), expected);
 }

@@ -44,16 +44,17 @@ pub fn explained(scenario: &Translated) -> (usize, Vec<String>) {
     (amounts, faults)
 }
 
-/// All that agreements and records say, as text.
+/// All that agreements and records say, as text; what was used is no rate.
 fn said(scenario: &Scenario, files: &[SourceFile]) -> String {
     let folder = read_folder(&scenario.documents).expect("agreements that were read");
     let contracts = serde_json::to_string(&folder.contracts).expect("JSON");
-    files.iter().fold(contracts, |said, file| said + &file.text)
+    let records = files.iter().flat_map(|file| file.text.lines()).filter(|line| !line.contains(r#""kind":"usage""#));
+    records.fold(contracts, |said, record| said + record)
 }
 
 /// A rate or price of it that neither agreements nor records say; zero stands for what accrues nothing.
 fn unsaid(node: &Node, said: &str) -> Option<String> {
-    let is_stated = matches!(node.what.as_str(), "base x rate" | "units x price");
+    let is_stated = matches!(node.kind, Kind::Rate | Kind::UnitPrice);
     let factor = node.factor.as_ref().filter(|factor| is_stated && !factor.is_zero());
     let is_unsaid = factor.is_some_and(|factor| !said.contains(&format!("\"{factor}\"")));
     let own = is_unsaid.then(|| format!("nobody says the rate of {node:#?}"));

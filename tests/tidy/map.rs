@@ -1,4 +1,4 @@
-//! The map: ARCHITECTURE.md names every file of `src`, and only paths that exist.
+//! The map: ARCHITECTURE.md names every file of `src` as it says of itself, and only paths that exist.
 //!
 //! A row names a file itself, or its folder first and then the files in it.
 
@@ -64,6 +64,43 @@ fn map_faults(map: &Source, exists: impl Fn(&str) -> bool, sources: &[String]) -
     let missing = sources.iter().filter(|path| !named.contains(*path) && !named.contains(&tested(path)));
     findings.extend(missing.map(|path| format!("{path}:1: no row of {} names it", map.path)));
     findings
+}
+
+/// Rows of single files that do not say what the file's first paragraph says, or stand twice.
+fn untrue_rows(map: &Source, sources: &[Source]) -> Vec<String> {
+    let mut findings = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (index, row) in map.text.lines().enumerate() {
+        let cells = row.strip_prefix("| `").and_then(|row| row.strip_suffix(" |")?.split_once("` | "));
+        let Some((source, said)) =
+            cells.and_then(|(path, said)| Some((sources.iter().find(|source| source.path == path)?, said)))
+        else {
+            continue;
+        };
+        let paragraph: Vec<&str> =
+            source.text.lines().map_while(|line| line.strip_prefix("//! ")).map(str::trim).collect();
+        if paragraph.join(" ") != said {
+            findings
+                .push(map.finding(index + 1, format_args!("{} says of itself: {}", source.path, paragraph.join(" "))));
+        }
+        if !seen.insert(&source.path) {
+            findings.push(map.finding(index + 1, format_args!("{} has a row before", source.path)));
+        }
+    }
+    findings
+}
+
+#[test]
+fn a_row_says_what_its_file_says() {
+    let path = root().join("ARCHITECTURE.md");
+    let map = Source::new("ARCHITECTURE.md", &std::fs::read_to_string(&path).expect("ARCHITECTURE.md, the map"));
+    let sources = files(&["src"], "rs");
+    expect_none("Rows of ARCHITECTURE.md are the first paragraphs of their files.", untrue_rows(&map, &sources));
+    let source = || vec![Source::new("src/a.rs", "//! Adds\n//! things.\n//!\n//! More.\n")];
+    let faults = |text: &str| untrue_rows(&Source::new("map.md", text), &source()).len();
+    assert_eq!(faults("| `src/a.rs` | Adds things. |\n| `src/` | other |\n"), 0);
+    assert_eq!(faults("| `src/a.rs` | Adds. |\n"), 1);
+    assert_eq!(faults("| `src/a.rs` | Adds things. |\n| `src/a.rs` | Adds things. |\n"), 1);
 }
 
 #[test]

@@ -4,9 +4,11 @@ use super::node::Leaf;
 use super::outcome::{Gathered, Lines};
 use super::plan::Step;
 use super::run::Engine;
-use crate::domain::contract::measure::Measure;
+use super::state::Passing;
+use crate::domain::contract::measure::{Base, Measure};
 use crate::domain::money::Exact;
-use crate::domain::period::{Instant, Span};
+use crate::domain::period::Span;
+use std::collections::BTreeMap;
 
 /// What is added to an amount: what counts times its factors. The addends of an amount sum to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +30,7 @@ pub enum AddendOf {
     Stated,
     /// What a minimum is in a window.
     Minimum,
-    /// What counts toward it.
-    Counted,
+    TowardMinimum,
     /// What comes from other windows of it, or is left to them.
     Carried,
 }
@@ -69,8 +70,20 @@ impl Addend {
         self.factors.iter().fold(self.counted.clone(), |amount, factor| &amount * &factor.value)
     }
 
+    /// Whether something else is greater or less.
+    pub fn is_left_out(&self) -> bool {
+        self.factors.iter().any(|it| matches!(it.what, FactorOf::NotGreatest | FactorOf::NotLeast))
+    }
+
     pub fn multiply(&mut self, what: FactorOf, value: &Exact) {
         self.factors.push(Factor { what, value: value.clone() });
+    }
+
+    /// Multiplies it with the part of a window that it stands for, where that is not all of it.
+    pub fn cut(&mut self, part: &Exact) {
+        if *part != Exact::from_integer(1) {
+            self.multiply(FactorOf::PartOfWindow, part);
+        }
     }
 
     pub fn negate(&mut self) {
@@ -79,26 +92,41 @@ impl Addend {
     }
 }
 
-/// Adds to what is of the same and has the same factors.
-pub fn add_alike(addends: &mut Vec<Addend>, addend: Addend) {
-    match addends.iter_mut().find(|it| it.of == addend.of && it.factors == addend.factors) {
-        Some(alike) => {
-            alike.measured += &addend.measured;
-            alike.counted += &addend.counted;
-        }
-        None => addends.push(addend),
+/// Addends, of which those of the same and with the same factors are summed.
+#[derive(Clone, Debug, Default)]
+pub struct Addends {
+    /// What was measured and counted.
+    sums: BTreeMap<(AddendOf, Vec<Factor>), (Exact, Exact)>,
+}
+
+impl Addends {
+    pub fn add(&mut self, addend: Addend) {
+        let (measured, counted) = self.sums.entry((addend.of, addend.factors)).or_default();
+        *measured += &addend.measured;
+        *counted += &addend.counted;
+    }
+
+    /// Those that come to something.
+    pub fn iter(&self) -> impl Iterator<Item = Addend> {
+        let sums = self.sums.iter().filter(|(_, (measured, counted))| !measured.is_zero() || !counted.is_zero());
+        sums.map(|((of, factors), (measured, counted))| Addend {
+            of: of.clone(),
+            measured: measured.clone(),
+            counted: counted.clone(),
+            factors: factors.clone(),
+        })
     }
 }
 
-/// What came to addends since they stood otherwise.
+/// What came to addends since they stood otherwise. What was left out then counted nothing.
 pub fn since(before: Vec<Addend>, now: &[Addend]) -> Vec<Addend> {
-    let mut since = now.to_vec();
-    for mut addend in before {
+    let mut since = Addends::default();
+    now.iter().for_each(|addend| since.add(addend.clone()));
+    for mut addend in before.into_iter().filter(|addend| !addend.is_left_out()) {
         addend.negate();
-        add_alike(&mut since, addend);
+        since.add(addend);
     }
-    since.retain(|addend| !addend.measured.is_zero() || !addend.counted.is_zero());
-    since
+    since.iter().collect()
 }
 
 impl<'a, L: Lines> Engine<'a, L> {
@@ -127,10 +155,38 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// Tells what an item adds to a window.
-    pub(super) fn tell_gathered(&mut self, step: &Step<'a>, (at, window): (Instant, Span), addends: &[Addend]) {
+    pub(super) fn tell_gathered(&mut self, step: &Step<'a>, passing: &Passing<'_>, window: Span, addends: &[Addend]) {
         let (contract, stream) = (&step.agreement.head.id, &self.plan.streams[step.stream].name);
+        let (pass, at) = (passing.number, passing.at);
         for addend in addends {
-            self.lines.gathers(Gathered { contract, stream, at, window, addend });
+            self.lines.gathers(Gathered { contract, stream, pass, at, window, addend });
+        }
+    }
+
+    /// Takes note of what a leaf adds, each part at the rate of its band.
+    pub(super) fn adds_by_band(
+        &mut self,
+        leaf: Leaf<'a>,
+        (measured, counted): (&Exact, &Exact),
+        parts: &[(Exact, Option<&Exact>)],
+    ) {
+        if !self.lines.wants_addends() {
+            return;
+        }
+        for (place, (part, rate)) in parts.iter().enumerate() {
+            // What fills no block yet is told with the first band.
+            let unfilled = if place == 0 { measured.clone() } else { Exact::zero() };
+            let of_measured = (measured * part).checked_div(counted).unwrap_or(unfilled);
+            self.adds(leaf, (&of_measured, part), Some(rate.unwrap_or(&Exact::zero())));
+        }
+    }
+
+    /// Takes note of what a node took off a base. Of what is above a threshold nobody can say which part was taken off.
+    pub(super) fn tell_reduced(&mut self, base: &Base, amount: &Exact) {
+        let mut addends = std::mem::take(&mut self.telling.addends);
+        if self.lines.wants_addends() && base.above.is_none() {
+            addends.iter_mut().for_each(|addend| addend.multiply(FactorOf::TakenOff, &Exact::from_integer(-1)));
+            self.telling.reduced.push((amount.clone(), addends));
         }
     }
 
@@ -142,14 +198,16 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// What a top-up is made of: the minimum, less what counts toward it, and what other windows carried.
-    pub(super) fn addends_of(&self, top_up: &Exact, (minimum, counted): (&Exact, &Exact)) -> Vec<Addend> {
+    pub(super) fn addends_of(&self, top_up: &Exact, (stated, part): (&Exact, &Exact), counted: &Exact) -> Vec<Addend> {
         if !self.lines.wants_addends() {
             return Vec::new();
         }
-        let mut taken_off = Addend::whole(AddendOf::Counted, counted);
+        let mut minimum = Addend::whole(AddendOf::Minimum, stated);
+        minimum.cut(part);
+        let mut taken_off = Addend::whole(AddendOf::TowardMinimum, counted);
         taken_off.multiply(FactorOf::TakenOff, &Exact::from_integer(-1));
-        let carried = &(top_up - minimum) + counted;
-        let all = [Addend::whole(AddendOf::Minimum, minimum), taken_off, Addend::whole(AddendOf::Carried, &carried)];
+        let carried = &(top_up - &minimum.amount()) + counted;
+        let all = [minimum, taken_off, Addend::whole(AddendOf::Carried, &carried)];
         all.into_iter().filter(|addend| !addend.measured.is_zero()).collect()
     }
 }

@@ -78,6 +78,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             if let Some(amount) = self.selected(step, (base, selection), unit, passing)? {
                 is_counted |= is_of_items;
+                self.telling.is_of_item = is_counted;
                 add(amount);
             }
         }
@@ -99,8 +100,9 @@ impl<'a, L: Lines> Engine<'a, L> {
                     self.needs_items();
                 }
                 let leaves = ItemLeaves::new(self, step, passing, None, passing.attributes);
-                add(-leaves.evaluate(node, needs_whole)?);
-                self.telling.addends.clear();
+                let amount = leaves.evaluate(node, needs_whole)?;
+                self.tell_reduced(base, &amount);
+                add(-amount);
             }
         }
         // What counts in another term of a once group does not count here, nor toward the threshold. Who bought it is a
@@ -272,25 +274,6 @@ impl<'a, L: Lines> Engine<'a, L> {
                 self.lines.stands_whole(WholeInterval { contract: contract(), event, span });
                 Ok(())
             }
-        }
-    }
-
-    /// What a measure yields of what passes, in a unit.
-    pub(super) fn drawn<'p>(
-        &self,
-        step: &Step<'a>,
-        measure: &Measure,
-        unit: &Unit,
-        passing: &'p Passing<'_>,
-    ) -> Result<Option<Cow<'p, Exact>>, Stop> {
-        let Some(stream) = step.input(measure) else { return Ok(None) };
-        let Some(value) = delta(passing, stream) else { return Ok(None) };
-        match self.unit_of(stream) {
-            Some(found) if found != unit => {
-                let amount = InUnit { value: value.clone(), unit: found };
-                self.convert(step, &amount, unit, passing.of_and_at()).map(|amount| Some(Cow::Owned(amount)))
-            }
-            _ => Ok(Some(Cow::Borrowed(value))),
         }
     }
 

@@ -5,7 +5,7 @@ use super::item::AttributesId;
 use super::outcome::Lines;
 use super::plan::{Step, StreamId};
 use super::run::Engine;
-use super::term::Wanted;
+use super::state::Wanted;
 use crate::domain::contract::term::{Credit, Rest, Term};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span};

@@ -316,11 +316,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         let adds = if is_own { &amount } else { &adds };
         counter.count += adds;
         self.watches.advance(Total::Tiers(step.stream, group), &before, adds, bands.edges());
-        let told = if self.lines.wants_addends() { parts.as_slice() } else { &[] };
-        for (part, rate) in told {
-            let of_measured = (measured * part).checked_div(counted).unwrap_or_default();
-            self.at_rate(leaf, (&of_measured, part), *rate);
-        }
+        self.adds_by_band(leaf, (measured, counted), &parts);
         Ok(amount)
     }
 

@@ -7,8 +7,7 @@ use super::leaf::ItemLeaves;
 use super::outcome::{CapUse, Cause, Lines};
 use super::plan::{Step, StreamId, Work};
 use super::run::Engine;
-use super::state::{CapInForce, CapKey, Deltas, Passing, Waiting};
-use super::term::Wanted;
+use super::state::{CapInForce, CapKey, Deltas, Passing, Waiting, Wanted};
 use crate::domain::contract::term::{Excess, On, Term};
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, start_of_day};
@@ -82,10 +81,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         cap: Option<(AttributesId, &CapUse)>,
     ) -> Result<(), Stop> {
         let Some((step, term)) = self.term_step(waiting.stream) else { return Ok(()) };
-        let (group, cause, nothing) = (waiting.group, Cause::Deferred, Exact::zero());
+        let group = waiting.group;
         // What was wanted was told when it found no room.
-        let (base, addends) = (nothing.clone(), Vec::new());
-        let wanted = Wanted { group, at, cause, base, amount: nothing, addends, is_outside_cap: false };
+        let wanted = Wanted::of_nothing(group, at, Cause::Deferred);
         self.book(step, term, &wanted, &amount, cap)?;
         self.emit(waiting.stream, group, at, amount)
     }
@@ -138,6 +136,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             for about in owed_for {
                 let root = self.root();
                 let passing = Passing {
+                    number: self.next_pass(),
                     at,
                     attributes: self.group_of(about),
                     item: None,
@@ -148,8 +147,8 @@ impl<'a, L: Lines> Engine<'a, L> {
                     lacking: Vec::new(),
                 };
                 let amount = ItemLeaves::new(self, step, &passing, term.tiers.as_ref(), root).evaluate(node, false)?;
-                let (base, cause, addends) = (Exact::zero(), Cause::On, std::mem::take(&mut self.telling.addends));
-                let wanted = Wanted { group: root, at, cause, base, amount, addends, is_outside_cap: false };
+                let addends = std::mem::take(&mut self.telling.addends);
+                let wanted = Wanted { amount, addends, ..Wanted::of_nothing(root, at, Cause::On) };
                 let amount = self.accrue(step, term, &wanted)?;
                 self.emit(step.stream, root, at, amount)?;
             }

@@ -19,6 +19,8 @@ pub struct Line<'a> {
     pub version: u32,
     /// The values that tell its counters apart (`per`).
     pub group: AttributesId,
+    /// Of which item that passes, or yield of a stream by itself, by its number; none of a window's end and the like.
+    pub pass: Option<u64>,
     pub at: Instant,
     pub cause: Cause<'a>,
     /// What the term is of here.
@@ -75,6 +77,8 @@ pub struct WholeInterval {
 pub struct Part<'a> {
     pub contract: &'a ContractId,
     pub stream: &'a StreamName,
+    /// As of lines.
+    pub pass: u64,
     pub at: Instant,
     /// What other stream it was drawn of, where it was.
     pub of: Option<&'a Measure>,
@@ -93,6 +97,8 @@ pub struct Part<'a> {
 pub struct Gathered<'a> {
     pub contract: &'a ContractId,
     pub stream: &'a StreamName,
+    /// As of lines.
+    pub pass: u64,
     pub at: Instant,
     pub window: Span,
     /// With the factors that are known by then.
@@ -127,9 +133,6 @@ impl Part<'_> {
 /// Takes lines as they come.
 pub trait Lines {
     fn line(&mut self, line: Line<'_>);
-
-    /// What comes until the next call is of one item, or of what one stream yields by itself; then, of a window's end.
-    fn passes(&mut self) {}
 
     /// Whether `part` is wanted: for people who ask what an amount is made of.
     fn wants_parts(&self) -> bool {

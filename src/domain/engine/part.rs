@@ -2,14 +2,16 @@
 
 use super::Stop;
 use super::addend::Addend;
-use super::item::AttributesId;
+use super::base::delta;
+use super::item::{AttributesId, InUnit};
 use super::outcome::{Cause, Lines, Part};
-use super::plan::{Step, StreamId, StreamName};
+use super::plan::{Step, StreamId, StreamName, Work};
 use super::run::Engine;
 use super::state::{Group, Passing};
 use crate::domain::contract::measure::Measure;
 use crate::domain::money::{Exact, Unit};
 use crate::domain::period::Instant;
+use std::borrow::Cow;
 
 /// What the step that something passes has said of it so far, where somebody wants to know.
 #[derive(Default)]
@@ -18,6 +20,10 @@ pub(super) struct Telling<'a> {
     pub taken_off: Vec<(String, Exact)>,
     /// What its base drew on, and how much.
     pub drawn: Vec<(&'a Measure, Exact)>,
+    /// What nodes took off its base, and what each is made of.
+    pub reduced: Vec<(Exact, Vec<Addend>)>,
+    /// Whether its base counts the item itself.
+    pub is_of_item: bool,
     /// What its node is made of.
     pub addends: Vec<Addend>,
 }
@@ -26,6 +32,8 @@ impl Telling<'_> {
     pub fn clear(&mut self) {
         self.taken_off.clear();
         self.drawn.clear();
+        self.reduced.clear();
+        self.is_of_item = false;
         self.addends.clear();
     }
 }
@@ -68,10 +76,10 @@ impl<'a, L: Lines> Engine<'a, L> {
         let Some(step) = steps.next() else { return Ok(()) };
         let mut deltas = self.spare.pop().unwrap_or_default();
         deltas.set(stream, amount.clone());
-        self.lines.passes();
         let (taken, kept, lacking) = (Vec::new(), Vec::new(), Vec::new());
         let cause = Cause::Drawn;
-        let mut passing = Passing { at, attributes: group, item: None, cause, deltas, taken, kept, lacking };
+        let (number, item) = (self.next_pass(), None);
+        let mut passing = Passing { number, at, attributes: group, item, cause, deltas, taken, kept, lacking };
         self.telling = Telling { addends, ..Telling::default() };
         self.yields(step, &passing, &amount);
         let done = self.pass(&mut passing, &steps.collect::<Vec<_>>());
@@ -80,32 +88,57 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     fn tell_part(&mut self, step: &Step<'a>, passing: &Passing<'_>, amount: &Exact) {
-        let Telling { taken_off, drawn, addends } = std::mem::take(&mut self.telling);
+        let Telling { taken_off, drawn, reduced, is_of_item, addends } = std::mem::take(&mut self.telling);
+        let is_of_item = is_of_item || !matches!(step.work, Work::Base(..));
         let part = Part {
             contract: &step.agreement.head.id,
             stream: &self.plan.streams[step.stream].name,
+            pass: passing.number,
             at: passing.at,
             of: None,
-            item: passing.item,
+            item: passing.item.filter(|_| is_of_item),
             taken_off: None,
             attributes: &self.attributes[passing.attributes],
             amount,
             addends: &addends,
         };
-        if taken_off.is_empty() && drawn.is_empty() {
+        if taken_off.is_empty() && drawn.is_empty() && reduced.is_empty() {
             return self.lines.part(part);
         }
         for (of, amount) in &drawn {
             self.lines.part(Part { of: Some(of), amount, ..part });
         }
-        let taken: Exact = taken_off.iter().map(|(_, amount)| amount.clone()).sum();
+        let taken: Exact =
+            taken_off.iter().map(|(_, amount)| amount).chain(reduced.iter().map(|(amount, _)| amount)).cloned().sum();
         let from_others: Exact = drawn.into_iter().map(|(_, amount)| amount).sum();
         let own = &(amount + &taken) - &from_others;
         if !own.is_zero() {
             self.lines.part(Part { amount: &own, ..part });
         }
+        for (amount, addends) in &reduced {
+            self.lines.part(Part { item: None, amount: &-amount.clone(), addends, ..part });
+        }
         for (category, amount) in &taken_off {
             self.lines.part(Part { taken_off: Some(category), amount: &-amount.clone(), ..part });
+        }
+    }
+
+    /// What a measure yields of what passes, in a unit.
+    pub(super) fn drawn<'p>(
+        &self,
+        step: &Step<'a>,
+        measure: &Measure,
+        unit: &Unit,
+        passing: &'p Passing<'_>,
+    ) -> Result<Option<Cow<'p, Exact>>, Stop> {
+        let Some(stream) = step.input(measure) else { return Ok(None) };
+        let Some(value) = delta(passing, stream) else { return Ok(None) };
+        match self.unit_of(stream) {
+            Some(found) if found != unit => {
+                let amount = InUnit { value: value.clone(), unit: found };
+                self.convert(step, &amount, unit, passing.of_and_at()).map(|amount| Some(Cow::Owned(amount)))
+            }
+            _ => Ok(Some(Cow::Borrowed(value))),
         }
     }
 

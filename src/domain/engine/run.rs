@@ -59,6 +59,8 @@ pub struct Engine<'a, L> {
     /// Figures that must not be missing are asked for from here on.
     pub(super) books_begin: Instant,
     pub(super) telling: Telling<'a>,
+    /// How many items, and yields of streams by themselves, have passed.
+    passes: u64,
     /// When the sale was that the item which passes is money of.
     pub(super) sold_at: Option<Instant>,
     pub(super) lines: L,
@@ -130,6 +132,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             shares: BTreeMap::new(),
             unpriced: BTreeMap::new(),
             telling: Telling::default(),
+            passes: 0,
             sold_at: None,
             books_begin: Span::ever().start,
             lines,
@@ -170,6 +173,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         }
         self.watches.pass(Some(item.at));
         let mut passing = Passing {
+            number: self.next_pass(),
             at: item.at,
             attributes: item.attributes,
             item: Some(item),
@@ -179,7 +183,6 @@ impl<'a, L: Lines> Engine<'a, L> {
             kept: Vec::new(),
             lacking: Vec::new(),
         };
-        self.lines.passes();
         self.sold_at = item.sold_at;
         let steps = self.concerned(item);
         let done = self.pass(&mut passing, &steps);
@@ -241,6 +244,11 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// What passes counts in the present epoch.
     pub(super) fn steps(&self) -> &'a [Step<'a>] {
         self.epoch().map(|epoch| epoch.steps.as_slice()).unwrap_or_default()
+    }
+
+    pub(super) fn next_pass(&mut self) -> u64 {
+        self.passes = self.passes.saturating_add(1);
+        self.passes
     }
 
     pub(super) fn pass(&mut self, passing: &mut Passing<'_>, steps: &[&'a Step<'a>]) -> Result<(), Stop> {

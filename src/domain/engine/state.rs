@@ -1,6 +1,7 @@
 //! What a run remembers: of each stream, of each of its groups and caps, and of what passes.
 
 use super::Stop;
+use super::addend::Addend;
 use super::cap::CapState;
 use super::counter::Counter;
 use super::credit::PaidBack;
@@ -148,6 +149,8 @@ impl Group {
 
 /// Something on its way through the streams: an item, or what a stream yields by itself.
 pub(super) struct Passing<'i> {
+    /// What comes of it has its number.
+    pub number: u64,
     pub at: Instant,
     pub attributes: AttributesId,
     pub item: Option<&'i Item<'i>>,
@@ -166,6 +169,33 @@ impl Passing<'_> {
     /// What tells it apart, and when it stands.
     pub fn of_and_at(&self) -> (AttributesId, Instant) {
         (self.attributes, self.at)
+    }
+}
+
+/// An accrual on its way to the books.
+pub(super) struct Wanted<'w> {
+    pub group: AttributesId,
+    /// The number of what passes; none of what comes about by itself.
+    pub pass: Option<u64>,
+    pub at: Instant,
+    pub cause: Cause<'w>,
+    pub base: Exact,
+    pub amount: Exact,
+    /// What that is made of, where somebody wants to know.
+    pub addends: Vec<Addend>,
+    pub is_outside_cap: bool,
+}
+
+impl<'w> Wanted<'w> {
+    /// What comes about by itself, of no base and of nothing yet.
+    pub fn of_nothing(group: AttributesId, at: Instant, cause: Cause<'w>) -> Self {
+        let (base, amount, addends) = (Exact::zero(), Exact::zero(), Vec::new());
+        Self { group, pass: None, at, cause, base, amount, addends, is_outside_cap: false }
+    }
+
+    /// What others paid back of a term: so much less is owed.
+    pub fn paid_back(group: AttributesId, at: Instant, paid: Exact) -> Self {
+        Self { amount: -paid, is_outside_cap: true, ..Self::of_nothing(group, at, Cause::PaidBack) }
     }
 }
 

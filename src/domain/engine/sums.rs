@@ -1,6 +1,6 @@
 //! What the leaves of a node come to in a window, told apart by what they are of: a version may word them in another order.
 
-use super::addend::{Addend, add_alike};
+use super::addend::{Addend, Addends};
 use super::item::AttributesId;
 use super::node::Leaf;
 use super::table::Bands;
@@ -20,7 +20,7 @@ pub(super) struct LeafSums {
 pub(super) struct LeafSum {
     pub amount: Exact,
     /// What the amount is made of, where somebody wants to know.
-    pub addends: Vec<Addend>,
+    pub addends: Addends,
     /// What is multiplied at the end with the rate that is reached then: by the wording and attributes of the items.
     pub banded: BTreeMap<(*const Table, AttributesId), Banded>,
 }
@@ -29,7 +29,7 @@ pub(super) struct LeafSum {
 pub(super) struct Banded {
     pub bands: Rc<Bands>,
     pub quantity: Exact,
-    pub addends: Vec<Addend>,
+    pub addends: Addends,
 }
 
 /// What passes adds to a leaf.
@@ -50,13 +50,13 @@ impl LeafSums {
                 None => (&mut sum.amount, &mut sum.addends),
                 Some(bands) => {
                     let key = (std::ptr::from_ref(leaf.table), attributes);
-                    let empty = || Banded { bands, quantity: Exact::zero(), addends: Vec::new() };
+                    let empty = || Banded { bands, quantity: Exact::zero(), addends: Addends::default() };
                     let banded = sum.banded.entry(key).or_insert_with(empty);
                     (&mut banded.quantity, &mut banded.addends)
                 }
             };
             *sum += &amount;
-            addends.into_iter().for_each(|addend| add_alike(of_sum, addend));
+            addends.into_iter().for_each(|addend| of_sum.add(addend));
         }
     }
 

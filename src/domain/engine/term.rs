@@ -1,7 +1,6 @@
 //! Terms at an item: what they yield of it, and what of that their caps leave (CONTRACTS section 4).
 
 use super::Stop;
-use super::addend::Addend;
 use super::base::delta;
 use super::cap::{CapState, Taken};
 use super::item::{AttributesId, Content};
@@ -12,7 +11,7 @@ use super::outcome::{CapUse, Cause, Line, Lines};
 use super::plan::{CapId, Step, Stream, StreamName, Work};
 use super::pro_rata::part_of_window;
 use super::run::Engine;
-use super::state::{CapInForce, PaidBackWhen, Passing, Waiting, content};
+use super::state::{CapInForce, PaidBackWhen, Passing, Waiting, Wanted, content};
 use super::table::{Bands, Circumstances};
 use super::watch::Total;
 use super::window::{WindowPlace, window_rule};
@@ -25,26 +24,6 @@ use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span, last_instant_before, local_date};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-
-/// An accrual on its way to the books.
-pub(super) struct Wanted<'w> {
-    pub group: AttributesId,
-    pub at: Instant,
-    pub cause: Cause<'w>,
-    pub base: Exact,
-    pub amount: Exact,
-    /// What that is made of, where somebody wants to know.
-    pub addends: Vec<Addend>,
-    pub is_outside_cap: bool,
-}
-
-impl Wanted<'_> {
-    /// What others paid back of a term: so much less is owed.
-    pub fn paid_back(group: AttributesId, at: Instant, paid: Exact) -> Self {
-        let (cause, base, addends) = (Cause::PaidBack, Exact::zero(), Vec::new());
-        Self { group, at, cause, base, amount: -paid, addends, is_outside_cap: true }
-    }
-}
 
 impl<'a, L: Lines> Engine<'a, L> {
     pub(super) fn pass_amount(
@@ -139,8 +118,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(None);
         }
         let (base, addends) = (of_all(step, passing).into_owned(), std::mem::take(&mut self.telling.addends));
-        let (at, cause) = (passing.at, passing.cause);
-        self.accrue(step, term, &Wanted { group, at, cause, base, amount, addends, is_outside_cap: false }).map(Some)
+        let (pass, at, cause) = (Some(passing.number), passing.at, passing.cause);
+        let wanted = Wanted { group, pass, at, cause, base, amount, addends, is_outside_cap: false };
+        self.accrue(step, term, &wanted).map(Some)
     }
 
     /// Whether what passes was before a term began, or names what was: a deduction takes off what counted already.
@@ -249,6 +229,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             stream: step.stream,
             version: step.version.number,
             group: wanted.group,
+            pass: wanted.pass,
             at: wanted.at,
             cause: wanted.cause,
             base: &wanted.base,

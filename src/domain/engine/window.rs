@@ -9,9 +9,9 @@ use super::outcome::{Cause, Lines};
 use super::plan::{Step, StreamId, Work};
 use super::pro_rata::{part_of_window, part_of_year};
 use super::run::Engine;
-use super::state::{Group, Passing};
+use super::state::{Group, Passing, Wanted};
 use super::sums::{Added, Banded, LeafSums};
-use super::term::{Wanted, of_all};
+use super::term::of_all;
 use super::watch::Total;
 use crate::domain::calendar::Window;
 use crate::domain::contract::Version;
@@ -31,7 +31,7 @@ pub(super) struct OpenWindow {
     /// What it yielded in earlier periods.
     yielded: Exact,
     /// What that is made of, where somebody wants to know.
-    told: Vec<Addend>,
+    yielded_addends: Vec<Addend>,
     /// What it is of, since then.
     base: Exact,
     /// What counts toward a minimum.
@@ -135,7 +135,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             let amount = self.add_to_leaf(step, (*leaf, tiers), group, passing, ordinal, &mut bands)?;
             let addends = std::mem::take(&mut self.telling.addends);
             if let Some(span) = span {
-                self.tell_gathered(step, (passing.at, span), &addends);
+                self.tell_gathered(step, passing, span, &addends);
             }
             added.push(Added { amount, bands, addends });
         }
@@ -286,10 +286,10 @@ impl<'a, L: Lines> Engine<'a, L> {
             let value = evaluate(node, &mut leaves)?;
             let told = std::mem::take(leaves.addends());
             let amount = &value - &window.yielded;
-            let addends = since(std::mem::take(&mut window.told), &told);
+            let addends = since(std::mem::take(&mut window.yielded_addends), &told);
             if let Some(state) = self.group_state(step.stream, group) {
                 state.of_window = Some(value.clone());
-                let left = OpenWindow { yielded: value, told, base: Exact::zero(), ..window.clone() };
+                let left = OpenWindow { yielded: value, yielded_addends: told, base: Exact::zero(), ..window.clone() };
                 state.window = (!is_over).then_some(left);
             }
             let base = window.base;
@@ -298,8 +298,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             }
             match term {
                 Some(term) => {
-                    let (cause, is_outside_cap) = (Cause::Window, false);
-                    let wanted = Wanted { group, at: last, cause, base, amount, addends, is_outside_cap };
+                    let wanted = Wanted { base, amount, addends, ..Wanted::of_nothing(group, last, Cause::Window) };
                     let amount = self.accrue(step, term, &wanted)?;
                     self.emit(step.stream, group, last, amount)?;
                 }
@@ -326,8 +325,9 @@ impl<'a, L: Lines> Engine<'a, L> {
             let Some(window) = self.group_state(step.stream, group).and_then(|it| it.minimum_window.take()) else {
                 continue;
             };
-            let is = self.number(step, &minimum.is, group, (last, Some(window.place.ordinal)))?;
-            let is = &is * &part_of_window(step, &window.place, minimum.pro_rata.or(term.pro_rata));
+            let stated = self.number(step, &minimum.is, group, (last, Some(window.place.ordinal)))?;
+            let part = part_of_window(step, &window.place, minimum.pro_rata.or(term.pro_rata));
+            let is = &stated * &part;
             let limit = match &minimum.carry_limit {
                 Some(CarryLimit::Amount(limit)) => Some(limit.clone()),
                 Some(CarryLimit::Part(part)) if minimum.carry == Carry::Shortfall => {
@@ -344,15 +344,14 @@ impl<'a, L: Lines> Engine<'a, L> {
             // Of a commitment the base is what was spent; else the lines before have told it.
             let base = if term.node.is_some() { Exact::zero() } else { window.counted.clone() };
             let amount = top_up;
-            let addends = self.addends_of(&amount, (&is, &window.counted));
-            let (at, is_outside_cap) = (last, minimum.is_outside_cap);
+            let addends = self.addends_of(&amount, (&stated, &part), &window.counted);
+            let wanted = Wanted { base, amount, addends, ..Wanted::of_nothing(group, last, Cause::TopUp) };
             if minimum.shortfall == Shortfall::Report {
-                let cause = Cause::Shortfall;
-                let wanted = Wanted { group, at, cause, base, amount, addends, is_outside_cap: true };
+                let wanted = Wanted { cause: Cause::Shortfall, is_outside_cap: true, ..wanted };
                 self.tell(step, term, &wanted, &Exact::zero(), None);
                 continue;
             }
-            let wanted = Wanted { group, at, cause: Cause::TopUp, base, amount, addends, is_outside_cap };
+            let wanted = Wanted { is_outside_cap: minimum.is_outside_cap, ..wanted };
             let amount = self.accrue(step, term, &wanted)?;
             self.emit(step.stream, group, last, amount)?;
         }
@@ -405,7 +404,7 @@ impl<'a, L: Lines> Engine<'a, L> {
 impl OpenWindow {
     fn new(place: WindowPlace) -> Self {
         let (yielded, base, counted) = (Exact::zero(), Exact::zero(), Exact::zero());
-        Self { place, sums: LeafSums::default(), yielded, told: Vec::new(), base, counted }
+        Self { place, sums: LeafSums::default(), yielded, yielded_addends: Vec::new(), base, counted }
     }
 }
 
@@ -442,15 +441,10 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
                 &counted * &rate
             }
             _ => {
-                self.addends().extend(sum.into_iter().flat_map(|sum| sum.addends.iter().cloned()));
+                self.addends().extend(sum.into_iter().flat_map(|sum| sum.addends.iter()));
                 sum.map(|sum| sum.amount.clone()).unwrap_or_default()
             }
         };
-        if let Some(day_count) = leaf.yearly {
-            let part = part_of_year(self.step, self.window.place.span, day_count);
-            self.addends().iter_mut().skip(start).for_each(|addend| addend.multiply(FactorOf::PartOfYear, &part));
-            amount = &amount * &part;
-        }
         for ((wording, of), Banded { bands, quantity, addends }) in sum.into_iter().flat_map(|sum| &sum.banded) {
             let Some(tiers) = self.tiers else { continue };
             // What a window is rated by is as the version at its end words it.
@@ -460,11 +454,16 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
                 if is_worded_so { bands.clone() } else { self.engine.bands(self.step, leaf.table, *of, when)? };
             let level = self.engine.level_of_tiers(self.step, (tiers, &bands), self.group, self.group, self.at)?;
             let rate = level.as_ref().and_then(|level| bands.reached(level)).cloned().unwrap_or_default();
-            for mut addend in addends.iter().cloned() {
+            for mut addend in addends.iter() {
                 addend.multiply(leaf.multiplies(), &rate);
                 self.addends().push(addend);
             }
             amount += &(quantity * &rate);
+        }
+        if let Some(day_count) = leaf.yearly {
+            let part = part_of_year(self.step, self.window.place.span, day_count);
+            self.addends().iter_mut().skip(start).for_each(|addend| addend.multiply(FactorOf::PartOfYear, &part));
+            amount = &amount * &part;
         }
         Ok(amount)
     }
@@ -478,9 +477,7 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
         let (sum, start) = (self.factor(table)?, self.addends().len());
         let part = part_of_window(self.step, &self.window.place, pro_rata);
         self.engine.adds_sum(&sum);
-        if part != Exact::from_integer(1) {
-            self.addends().iter_mut().skip(start).for_each(|addend| addend.multiply(FactorOf::PartOfWindow, &part));
-        }
+        self.addends().iter_mut().skip(start).for_each(|addend| addend.cut(&part));
         Ok(&sum * &part)
     }
 

@@ -11,13 +11,14 @@ use crate::domain::ids::ContractId;
 use crate::domain::money::{Exact, Unit};
 use crate::domain::statement::stream;
 use std::collections::BTreeMap;
+use std::iter::{once, once_with};
 
-/// Where parts are looked for.
+/// Of what parts are looked for.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'p> {
-    pub contract: &'p ContractId,
+pub(super) struct Scope<'s> {
+    pub contract: &'s ContractId,
     pub period: Window,
-    pub unit: &'p Unit,
+    pub unit: &'s Unit,
     /// Whether they are units, and no money.
     pub of_units: bool,
 }
@@ -37,72 +38,65 @@ type PartKey = (String, String, Option<(String, Option<(Exact, String, Exact)>)>
 impl Explanation<'_> {
     /// How much there was of a measure, and what that is made of: of the first of `passes` that come to as much, else of
     /// all that passed in the period.
-    pub(super) fn base<const N: usize>(
+    pub(super) fn base(
         &self,
-        place: Place<'_>,
+        scope: Scope<'_>,
         measure: &Measure,
         amount: &Exact,
-        passes: [Passes; N],
+        passes: impl Iterator<Item = Passes>,
     ) -> Node {
-        let mut base = Node::new(Kind::Base, format!("of {measure}"), amount.clone(), &place.unit_shown());
-        let some = passes.iter().find_map(|passes| exactly(amount, self.measure(place, measure, Some(passes))));
-        let all = || exactly(amount, self.measure(place, measure, None));
-        base.parts = some.or_else(all).unwrap_or_default();
+        let (of, name) = match measure {
+            Measure::Accrual { contract, term, .. } => (contract, StreamName::Term(term.clone())),
+            _ => (scope.contract, stream(measure, scope.unit)),
+        };
+        let told = self.recorded.parts(of, &name);
+        let is_converted = matches!(measure, Measure::Accrual { .. } | Measure::Amount(_));
+        let some = passes.map(|passes| pieces_of(told, &passes, is_converted));
+        let all = told.iter().filter(|told| told.period == Some(scope.period));
+        let all = once_with(|| all.map(|told| Piece { told, amount: told.amount.clone() }).collect::<Vec<_>>());
+        let sums_up = |pieces: &Vec<Piece<'_>>| sum(pieces.iter().map(|piece| &piece.amount)) == *amount;
+        let mut base = Node::new(Kind::Base, format!("of {measure}"), amount.clone(), &scope.shown());
+        let Some(pieces) = some.chain(all).find(sums_up) else { return base };
+        if let Measure::Accrual { contract, term, .. } = measure {
+            let accrued = self.contract(contract).map(|contract| self.accrued(contract, term, scope.period));
+            base.parts.extend(accrued.filter(|node| node.amount == *amount && node.unit == scope.shown()));
+            return base;
+        }
+        let scope = Scope { contract: of, ..scope };
+        let (made, others): (Vec<Piece<'_>>, Vec<Piece<'_>>) =
+            pieces.into_iter().partition(|piece| !piece.told.addends.is_empty());
+        base.parts = self.made(scope, &name, made.iter().flat_map(Piece::addends));
+        base.parts.extend(self.parts(scope, &others));
         base
     }
 
-    /// What a measure came to, of what passed.
-    fn measure(&self, place: Place<'_>, measure: &Measure, passes: Option<&Passes>) -> Vec<Node> {
-        let (of, name) = match measure {
-            Measure::Accrual { contract, term, .. } => (contract, StreamName::Term(term.clone())),
-            _ => (place.contract, stream(measure, place.unit)),
-        };
-        let told = self.recorded.parts(of, &name);
-        let pieces = pieces(told, passes, place.period);
-        if let Measure::Accrual { contract, term, .. } = measure {
-            let amount: Exact = pieces.iter().map(|piece| piece.amount.clone()).sum();
-            let accrued = self.contract(contract).map(|contract| self.accrued(contract, term, place.period));
-            let same = accrued.filter(|node| node.amount == amount && node.unit == place.unit.to_string());
-            let leaf = || Node::new(Kind::Accrued, measure.to_string(), amount, &place.unit_shown());
-            return vec![same.unwrap_or_else(leaf)];
-        }
-        let place = Place { contract: of, ..place };
-        let (made, others): (Vec<Piece<'_>>, Vec<Piece<'_>>) =
-            pieces.into_iter().partition(|piece| !piece.told.addends.is_empty());
-        let mut nodes = self.made(place, &name, made.iter().flat_map(Piece::addends));
-        nodes.extend(self.parts(place, &others, passes));
-        nodes
-    }
-
-    fn parts(&self, place: Place<'_>, pieces: &[Piece<'_>], passes: Option<&Passes>) -> Vec<Node> {
-        let mut drawn: Vec<(&Measure, Exact, Passes)> = Vec::new();
+    fn parts(&self, scope: Scope<'_>, pieces: &[Piece<'_>]) -> Vec<Node> {
+        let mut drawn: Vec<(&Measure, Passes)> = Vec::new();
         let mut own: BTreeMap<PartKey, Vec<&Piece<'_>>> = BTreeMap::new();
         for piece in pieces {
             let Some(measure) = &piece.told.of else {
-                own.entry(key(piece, place)).or_default().push(piece);
+                own.entry(key(piece, scope)).or_default().push(piece);
                 continue;
             };
-            let place = drawn.iter().position(|(of, ..)| *of == measure).unwrap_or_else(|| {
-                drawn.push((measure, Exact::zero(), Passes::new()));
+            let found = drawn.iter().position(|(of, _)| *of == measure).unwrap_or_else(|| {
+                drawn.push((measure, Passes::new()));
                 drawn.len().saturating_sub(1)
             });
-            if let Some((_, amount, passes)) = drawn.get_mut(place) {
-                *amount += &piece.amount;
+            if let Some((_, passes)) = drawn.get_mut(found) {
                 *passes.entry(piece.told.pass).or_default() += &piece.amount;
             }
         }
-        let mut nodes = Vec::new();
-        for (measure, amount, of_passes) in drawn {
-            let of_passes = if passes.is_some() { of_passes } else { Passes::new() };
-            nodes.push(self.base(place, measure, &amount, [of_passes]));
-        }
-        nodes.extend(own.into_iter().map(|(key, pieces)| self.part(key, &pieces, &place.unit_shown())));
-        limited(nodes, self.question.limit)
+        let drawn = drawn.into_iter().map(|(measure, passes)| {
+            let amount = sum(passes.values());
+            self.base(scope, measure, &amount, once(passes))
+        });
+        let own = own.into_iter().map(|(key, pieces)| self.part(key, &pieces, &scope.shown()));
+        limited(drawn.chain(own).collect(), self.question.limit)
     }
 
     /// Parts of one kind, place and price.
     fn part(&self, (what, place, meter): PartKey, pieces: &[&Piece<'_>], unit: &str) -> Node {
-        let amount: Exact = pieces.iter().map(|piece| piece.amount.clone()).sum();
+        let amount = sum(pieces.iter().map(|piece| &piece.amount));
         let what = [what, place].into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join(", ");
         let Some((meter, priced)) = meter else {
             let mut node = Node::new(Kind::Base, what, amount, unit);
@@ -157,8 +151,9 @@ impl Explanation<'_> {
     }
 }
 
-impl Place<'_> {
-    fn unit_shown(&self) -> String {
+impl Scope<'_> {
+    /// The unit of what is told.
+    pub fn shown(&self) -> String {
         if self.of_units { "units".to_owned() } else { self.unit.to_string() }
     }
 }
@@ -166,32 +161,34 @@ impl Place<'_> {
 impl Piece<'_> {
     /// What it is made of, as much of that as is asked for.
     fn addends(&self) -> impl Iterator<Item = (Option<u64>, Addend)> {
-        let part = self.amount.checked_div(&self.told.amount);
-        let part = part.unwrap_or_else(|| Exact::from_integer(1));
+        let share = self.amount.checked_div(&self.told.amount);
+        let share = share.unwrap_or_else(|| Exact::from_integer(1));
         let addends = self.told.addends.iter().cloned();
         addends.map(move |addend| {
-            let (measured, counted) = (&addend.measured * &part, &addend.counted * &part);
+            let (measured, counted) = (&addend.measured * &share, &addend.counted * &share);
             (Some(self.told.pass), Addend { measured, counted, ..addend })
         })
     }
 }
 
-/// As much of each part as is asked for of what passed with it: it may lie in several tiers, or be converted. Where
-/// nothing is, all of a period.
-fn pieces<'r>(told: &'r [Told], passes: Option<&Passes>, period: Window) -> Vec<Piece<'r>> {
-    let Some(passes) = passes else {
-        let of_period = told.iter().filter(|told| told.period == Some(period));
-        return of_period.map(|told| Piece { told, amount: told.amount.clone() }).collect();
-    };
+/// As much of each part as is asked for of what passed with it: it may lie in several tiers, or be converted. Nothing
+/// of what passed where the parts would have to be stretched to come to that.
+fn pieces_of<'r>(told: &'r [Told], passes: &Passes, is_converted: bool) -> Vec<Piece<'r>> {
+    let one = Exact::from_integer(1);
     let mut wholes = Passes::new();
     for told in told.iter().filter(|told| passes.contains_key(&told.pass)) {
         *wholes.entry(told.pass).or_default() += &told.amount;
     }
     let piece = |told: &'r Told| {
-        let part = passes.get(&told.pass)?.checked_div(wholes.get(&told.pass)?)?;
-        Some(Piece { told, amount: &told.amount * &part })
+        let share = passes.get(&told.pass)?.checked_div(wholes.get(&told.pass)?)?;
+        let is_part = !share.is_negative() && !share.is_zero() && (is_converted || share <= one);
+        is_part.then(|| Piece { told, amount: &told.amount * &share })
     };
     told.iter().filter_map(piece).collect()
+}
+
+fn sum<'e>(amounts: impl Iterator<Item = &'e Exact>) -> Exact {
+    amounts.cloned().sum()
 }
 
 /// How many events and sums a quantity is of.
@@ -205,10 +202,10 @@ fn counted(pieces: &[&Piece<'_>]) -> String {
     }
 }
 
-fn key(Piece { told, amount }: &Piece<'_>, place: Place<'_>) -> PartKey {
+fn key(Piece { told, amount }: &Piece<'_>, scope: Scope<'_>) -> PartKey {
     let meter = match &told.source {
         Origin::Usage { meter, quantity, charge, .. } => {
-            let charge = charge.as_ref().filter(|_| !place.of_units);
+            let charge = charge.as_ref().filter(|_| !scope.of_units);
             let priced = charge.and_then(|(charge, unit)| {
                 let counts = amount.checked_div(charge)?;
                 Some((charge.checked_div(quantity)?, unit.to_string(), counts))
@@ -217,12 +214,6 @@ fn key(Piece { told, amount }: &Piece<'_>, place: Place<'_>) -> PartKey {
         }
         Origin::Record { .. } | Origin::Streams => None,
     };
-    let is_usage = meter.is_some() && place.of_units;
+    let is_usage = meter.is_some() && scope.of_units;
     (if is_usage { "usage".to_owned() } else { told.what.clone() }, told.place.clone(), meter)
-}
-
-/// Parts that sum to an amount, and none others.
-fn exactly(amount: &Exact, parts: Vec<Node>) -> Option<Vec<Node>> {
-    let sum: Exact = parts.iter().map(|part| part.amount.clone()).sum();
-    (sum == *amount).then_some(parts)
 }

@@ -1,7 +1,7 @@
 //! Explains what a node comes to, each leaf by what it is of, its rate and its other factors, and what was left out; and top-ups.
 
 use super::Explanation;
-use super::base::{Passes, Place};
+use super::base::{Passes, Scope};
 use super::node::{Kind, Node, limited};
 use super::recorder::ForWindow;
 use crate::domain::calendar::Window;
@@ -10,6 +10,7 @@ use crate::domain::engine::plan::StreamName;
 use crate::domain::ids::ContractId;
 use crate::domain::money::Exact;
 use std::collections::BTreeMap;
+use std::iter::{once, once_with};
 
 /// Addends of the same and with the same factors; last what was left out.
 type AlikeKey = (bool, AddendOf, Vec<Factor>);
@@ -27,15 +28,13 @@ impl Explanation<'_> {
     /// What the addends of a stream come to, with the pass that each is of.
     pub(super) fn made(
         &self,
-        place: Place<'_>,
+        scope: Scope<'_>,
         stream: &StreamName,
         added: impl IntoIterator<Item = (Option<u64>, Addend)>,
     ) -> Vec<Node> {
         let mut groups: BTreeMap<AlikeKey, Alike> = BTreeMap::new();
         for (pass, addend) in added {
-            let is_left_out = |it: &Factor| matches!(it.what, FactorOf::NotGreatest | FactorOf::NotLeast);
-            let key = (addend.factors.iter().any(is_left_out), addend.of, addend.factors);
-            let alike = groups.entry(key).or_default();
+            let alike = groups.entry((addend.is_left_out(), addend.of, addend.factors)).or_default();
             alike.measured += &addend.measured;
             alike.counted += &addend.counted;
             if let Some(pass) = pass {
@@ -44,41 +43,44 @@ impl Explanation<'_> {
         }
         let (mut nodes, mut top_up) = (Vec::new(), Vec::new());
         for ((_, of, factors), alike) in groups {
-            let of_top_up = matches!(of, AddendOf::Minimum | AddendOf::Counted | AddendOf::Carried);
-            let node = self.alike(place, stream, (&of, &factors), alike);
+            let of_top_up = matches!(of, AddendOf::Minimum | AddendOf::TowardMinimum | AddendOf::Carried);
+            let node = self.alike(scope, stream, (&of, &factors), alike);
             if of_top_up { top_up.push(node) } else { nodes.push(node) }
         }
         if !top_up.is_empty() {
-            nodes.push(Node::of_parts(Kind::TopUp, "what the minimum lacked", &place.unit.to_string(), top_up));
+            nodes.push(Node::of_parts(Kind::TopUp, "what the minimum lacked", &scope.shown(), top_up));
         }
         limited(nodes, self.question.limit)
     }
 
     fn alike(
         &self,
-        place: Place<'_>,
+        scope: Scope<'_>,
         stream: &StreamName,
         (of, factors): (&AddendOf, &[Factor]),
         alike: Alike,
     ) -> Node {
-        let whole = |kind, what| Node::new(kind, what, alike.measured.clone(), &place.unit.to_string());
+        let Alike { measured, counted, passes } = alike;
+        let whole = |kind, what| Node::new(kind, what, measured.clone(), &scope.shown());
         let mut node = match of {
             AddendOf::Stated => whole(Kind::Stated, "a sum as stated"),
-            AddendOf::Minimum => whole(Kind::Stated, "the minimum"),
-            AddendOf::Counted => whole(Kind::Counted, "what counts toward it"),
-            AddendOf::Carried => whole(Kind::Counted, "what its other windows carry"),
+            AddendOf::Minimum => whole(Kind::Minimum, "the minimum"),
+            AddendOf::TowardMinimum => whole(Kind::Minimum, "what counts toward it"),
+            AddendOf::Carried => whole(Kind::Minimum, "what its other windows carry"),
             AddendOf::Measure(measure) => {
                 let of_units = factors.first().is_some_and(|factor| factor.what == FactorOf::Price);
-                let place = Place { of_units: place.of_units || of_units, ..place };
-                let gathered = |period| self.gathered((place.contract, stream), (of, factors), period);
-                let passes = [alike.passes, gathered(Some(place.period)), gathered(None)];
-                self.base(place, measure, &alike.measured, passes)
+                let scope = Scope { of_units: scope.of_units || of_units, ..scope };
+                let gathered = |period| self.gathered((scope.contract, stream), (of, factors), period);
+                let of_period = || gathered(Some(scope.period));
+                let of_all = || gathered(None);
+                let passes = once(passes).chain(once_with(of_period)).chain(once_with(of_all));
+                self.base(scope, measure, &measured, passes)
             }
         };
-        if alike.counted != alike.measured {
-            node = in_blocks(node, alike.counted);
+        if counted != measured {
+            node = in_blocks(node, counted);
         }
-        factors.iter().fold(node, |node, factor| times(node, factor, &place.unit.to_string()))
+        factors.iter().fold(node, |node, factor| multiplied(node, factor, &scope.shown()))
     }
 
     /// What passed, in a period or all told, and was gathered for windows of a stream: of this, and at these factors as
@@ -108,10 +110,10 @@ fn in_blocks(units: Node, counted: Exact) -> Node {
     blocks
 }
 
-fn times(node: Node, factor: &Factor, unit: &str) -> Node {
+fn multiplied(node: Node, factor: &Factor, unit: &str) -> Node {
     let (kind, what) = match factor.what {
         FactorOf::Rate => (Kind::Rate, "base x rate"),
-        FactorOf::Price => (Kind::Price, "units x price"),
+        FactorOf::Price => (Kind::UnitPrice, "units x price"),
         FactorOf::Times => (Kind::Factor, "times"),
         FactorOf::PartOfYear => (Kind::Factor, "for a part of the year"),
         FactorOf::PartOfWindow => (Kind::Factor, "for a part of the window"),
@@ -119,8 +121,8 @@ fn times(node: Node, factor: &Factor, unit: &str) -> Node {
         FactorOf::NotGreatest => (Kind::LeftOut, "not the greatest"),
         FactorOf::NotLeast => (Kind::LeftOut, "not the least"),
     };
-    let mut times = Node::new(kind, what, &node.amount * &factor.value, unit);
-    times.factor = Some(factor.value.clone());
-    times.parts.push(node);
-    times
+    let mut multiplied = Node::new(kind, what, &node.amount * &factor.value, unit);
+    multiplied.factor = Some(factor.value.clone());
+    multiplied.parts.push(node);
+    multiplied
 }

@@ -20,7 +20,7 @@ use super::engine::plan::StreamName;
 use super::ids::{ContractId, TermId};
 use super::money::{Exact, Unit};
 use super::period::Instant;
-use base::Place;
+use base::Scope;
 use node::{Kind, Node};
 use recorder::{Accrual, Recorder};
 use serde::Deserialize;
@@ -82,10 +82,10 @@ impl<'a> Explanation<'a> {
         question: Question,
     ) -> Result<Self, EngineError> {
         let spans = periods.into_iter().map(|period| (period, period.span(contract.head.zone))).collect();
-        let tell = |recorder| owed::tell(known, feed, &contract.head.id, through, recorder).map(|told| told.lines);
-        let mut recorded = tell(Recorder::new(spans))?;
+        let run_with = |recorder| owed::tell(known, feed, &contract.head.id, through, recorder).map(|told| told.lines);
+        let mut recorded = run_with(Recorder::new(spans))?;
         if let Some(recorder) = recorded.for_windows() {
-            recorded = tell(recorder)?;
+            recorded = run_with(recorder)?;
         }
         Ok(Self { contracts: known.contracts, contract, owed: run.owed(contract)?, recorded, question })
     }
@@ -173,11 +173,12 @@ impl<'a> Explanation<'a> {
         let term = version.and_then(|version| Some((version, version.term(id)?)));
         let (name, what) = (unit.to_string(), format!("version {number}"));
         let (paid_back, lines): (Vec<&Accrual>, Vec<&Accrual>) = lines.iter().partition(|line| line.is_paid_back);
-        let place = Place { contract: &contract.head.id, period, unit, of_units: false };
+        let scope = Scope { contract: &contract.head.id, period, unit, of_units: false };
         let added = lines.iter().flat_map(|line| line.addends.iter().map(|addend| (line.pass, addend.clone())));
-        let parts = self.made(place, &StreamName::Term(id.clone()), added);
+        let parts = self.made(scope, &StreamName::Term(id.clone()), added);
         let amount: Exact = lines.iter().map(|line| line.amount.clone()).sum();
         let mut before = Node::of_parts(Kind::BeforeCap, "before the cap", &name, parts);
+        before.parts.retain(|part| !part.amount.is_zero() || !part.parts.is_empty());
         let left = &amount - &before.amount;
         let mut caps = BTreeMap::new();
         for (group, line) in lines.iter().filter_map(|line| line.cap.as_ref()) {
@@ -186,7 +187,6 @@ impl<'a> Explanation<'a> {
         let mut node = if caps.is_empty() && left.is_zero() {
             Node::of_parts(Kind::Version, what, &name, before.parts)
         } else {
-            before.parts.retain(|part| !part.amount.is_zero() || !part.parts.is_empty());
             let is_more = !left.is_negative() && !left.is_zero();
             let why = if is_more { "what had waited under the cap" } else { "what the cap leaves out" };
             let mut cap = Node::new(Kind::Cap, why, left, &name);

@@ -14,7 +14,7 @@ pub struct Node {
     /// In words.
     pub what: String,
     pub amount: Exact,
-    /// A currency, a declared unit, or the meter of a quantity.
+    /// A currency, a declared unit, the meter of a quantity, `units` of several meters, or `blocks` of them.
     pub unit: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "service", schema(value_type = Option<String>, format = DateTime))]
@@ -53,8 +53,10 @@ pub enum Kind {
     BeforeCap,
     /// What finds no room.
     Cap,
-    /// A base times a rate.
+    /// A base times a rate that a clause says.
     Rate,
+    /// Units or blocks times a price that a clause says.
+    UnitPrice,
     /// What is multiplied further, for a part of a year or window, or with -1 where it is taken off.
     Factor,
     /// What does not count, as something else is greater or less: it is multiplied with zero.
@@ -65,12 +67,14 @@ pub enum Kind {
     PaidBack,
     /// What a minimum lacked.
     TopUp,
+    /// The minimum, what counts toward it, or what its other windows carry.
+    Minimum,
     /// What other streams yield by themselves.
     Cause,
     Base,
-    /// A quantity times its price.
+    /// A quantity times its price in the price book.
     Price,
-    /// A charge times what of it counts, or the rate of exchange; units in blocks; what counts toward a minimum.
+    /// A charge times what of it counts, or the rate of exchange; or units in blocks.
     Counted,
     Quantity,
     Usage,

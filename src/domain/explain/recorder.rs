@@ -1,4 +1,4 @@
-//! Records every line of a run and what bases are made of, within the periods that are explained.
+//! Records every line of a run within the periods that are explained, and what bases are made of since their windows began.
 
 use crate::domain::calendar::Window;
 use crate::domain::contract::measure::Measure;
@@ -20,8 +20,6 @@ pub struct Recorder {
     since: Option<Instant>,
     /// Since when something was gathered for windows of which the periods say something.
     gathered_since: Option<Instant>,
-    /// How many items, and yields by themselves, have passed: what comes of one has its number.
-    pass: u64,
     lines: BTreeMap<(Window, ContractId, TermId), Vec<Accrual>>,
     parts: BTreeMap<(ContractId, StreamName), Vec<Told>>,
     gathered: BTreeMap<(ContractId, StreamName), Vec<ForWindow>>,
@@ -39,7 +37,7 @@ pub(super) struct ForWindow {
 /// A line.
 #[derive(Clone, Debug)]
 pub(super) struct Accrual {
-    /// None where it is not of what just passed.
+    /// As of the engine's lines.
     pub pass: Option<u64>,
     /// Whether it is what was recouped or set off.
     pub is_paid_back: bool,
@@ -120,9 +118,10 @@ impl Recorder {
 impl Lines for Recorder {
     fn line(&mut self, line: Line<'_>) {
         let Some(period) = self.period(line.at).filter(|_| line.cause != Cause::Shortfall) else { return };
-        let is_of_pass = matches!(line.cause, Cause::Item(_) | Cause::Drawn);
+        let added: Exact = line.addends.iter().map(Addend::amount).sum();
+        debug_assert!(line.cause == Cause::PaidBack || added == *line.uncapped, "{added} of {line:?}");
         let accrual = Accrual {
-            pass: is_of_pass.then_some(self.pass),
+            pass: line.pass,
             is_paid_back: line.cause == Cause::PaidBack,
             version: line.version,
             amount: line.amount.clone(),
@@ -130,10 +129,6 @@ impl Lines for Recorder {
             cap: line.cap.map(|(group, used)| (group, used.clone())),
         };
         self.lines.entry((period, line.contract.clone(), line.term.clone())).or_default().push(accrual);
-    }
-
-    fn passes(&mut self) {
-        self.pass = self.pass.saturating_add(1);
     }
 
     fn wants_parts(&self) -> bool {
@@ -147,7 +142,7 @@ impl Lines for Recorder {
         let values = [Attribute::Cloud, Attribute::Channel, Attribute::Deployment, Attribute::Product];
         let values: Vec<&str> = values.iter().filter_map(|name| part.attributes.get(name)).collect();
         let told = Told {
-            pass: self.pass,
+            pass: part.pass,
             period: self.period(part.at),
             at: part.at,
             of: part.of.filter(|_| part.taken_off.is_none()).cloned(),
@@ -165,12 +160,12 @@ impl Lines for Recorder {
     }
 
     fn gathers(&mut self, gathered: Gathered<'_>) {
-        let Gathered { contract, stream, at, window, addend } = gathered;
+        let Gathered { contract, stream, pass, at, window, addend } = gathered;
         if self.spans.iter().any(|(_, span)| span.start < window.end && window.start < span.end) {
             self.gathered_since = self.gathered_since.min(Some(window.start)).or(Some(window.start));
         }
         if self.since.is_some_and(|since| since <= at) {
-            let of_window = ForWindow { pass: self.pass, period: self.period(at), addend: addend.clone() };
+            let of_window = ForWindow { pass, period: self.period(at), addend: addend.clone() };
             self.gathered.entry((contract.clone(), stream.clone())).or_default().push(of_window);
         }
     }
