@@ -122,7 +122,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         Command::Apply { folder } => {
             let read = read_and_tell(&folder)?;
             check_examples(&run_examples(&read))?;
-            let applied = apply(&session.pool()?, &read).await?;
+            let applied = apply(&session.pool().await?, &read).await?;
             match session.format {
                 Format::Json => json(&applied)?,
                 Format::Table => {
@@ -144,7 +144,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         Command::Show { contract } => show(contract, session).await?,
         Command::Rates { source } => rates(source.as_deref(), session).await?,
         Command::Caps { contract } => {
-            let pool = session.pool()?;
+            let pool = session.pool().await?;
             check_known(&pool, &contract).await?;
             let caps = caps(&mut *pool.acquire().await?, &ContractId::new(contract)).await?;
             match session.format {
@@ -158,7 +158,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
 }
 
 async fn rates(source: Option<&str>, session: &Session) -> anyhow::Result<()> {
-    let pool = session.pool()?;
+    let pool = session.pool().await?;
     let now = watermark(&pool).await?;
     let loaded = load_rates(&mut *pool.acquire().await?, now).await?;
     let of_source = loaded.iter().filter(|rate| source.is_none_or(|source| source == rate.source));
@@ -267,7 +267,7 @@ fn find(contracts: Vec<Contract>, id: &str) -> Result<Contract, Stop> {
 }
 
 async fn show(id: Option<String>, session: &Session) -> anyhow::Result<()> {
-    let contracts = loaded(&session.pool()?).await?;
+    let contracts = loaded(&session.pool().await?).await?;
     let shown = match id {
         Some(id) => vec![find(contracts, &id)?],
         None if contracts.is_empty() && session.format == Format::Table => {

@@ -38,7 +38,7 @@ pub struct Args {
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     let contract = ContractId::new(args.contract);
-    let mut told = entitlement(&session.pool()?, &contract, args.through, args.known_at).await?;
+    let mut told = entitlement(&session.pool().await?, &contract, args.through, args.known_at).await?;
     if let Some(term) = args.term.map(TermId::new) {
         let known: Vec<String> = told.terms.keys().map(ToString::to_string).collect();
         told.terms.retain(|id, _| *id == term);

@@ -87,7 +87,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     match args.statement {
         Some(id) => {
             let wanted = Wanted { term: args.term.map(TermId::new), origin: args.origin };
-            let explained = explain_statement(&session.pool()?, id, &wanted, question).await;
+            let explained = explain_statement(&session.pool().await?, id, &wanted, question).await;
             let explained = explained.map_err(|error| match error {
                 ExplainError::Statement(error) => anyhow::Error::from(error),
                 ExplainError::Settle(error) => anyhow::Error::from(error),

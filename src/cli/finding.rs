@@ -97,7 +97,7 @@ enum Command {
 }
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
-    let pool = session.pool()?;
+    let pool = session.pool().await?;
     match args.command {
         Command::List { contract, period, known_at, since } => {
             let contract = contract.map(ContractId::new);

@@ -94,7 +94,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         layout: args.layout,
         skipped_columns: args.skipped_columns,
     };
-    let pool = session.pool()?;
+    let pool = session.pool().await?;
     // Where nothing serves, this is all that runs now and then.
     let schedule = schedule(&session.config.jobs);
     tick(&pool, &schedule, Job::ExpirePayloads, schedule.now(), Trigger::Schedule).await?;

@@ -149,7 +149,7 @@ impl From<Filter> for InvoiceFilter {
 }
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
-    let pool = session.pool()?;
+    let pool = session.pool().await?;
     match args.command {
         Command::Draw { statement: Some(id), all: _, by } => {
             let drawn = draw(&pool, id, &by).await?;

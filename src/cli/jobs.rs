@@ -80,7 +80,7 @@ enum Command {
 }
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
-    let (pool, settings) = (session.pool()?, &session.config.jobs);
+    let (pool, settings) = (session.pool().await?, &session.config.jobs);
     let schedule = schedule(settings);
     match args.command {
         Command::List => {

@@ -77,7 +77,7 @@ struct Made {
 }
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
-    let pool = session.pool()?;
+    let pool = session.pool().await?;
     match args.command {
         Command::Create { holder, scopes, party, expires, by } => {
             let new =

@@ -14,7 +14,7 @@ Examples:
 pub struct Args {}
 
 pub async fn run(_: Args, session: &Session) -> anyhow::Result<()> {
-    let pool = session.pool()?;
+    let pool = session.any_pool()?;
     let applied = store::migrate(&pool).await?;
     match session.format {
         Format::Json => json(&serde_json::json!({ "current": true, "applied": applied })),

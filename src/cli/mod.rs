@@ -111,11 +111,21 @@ pub struct Session {
 }
 
 impl Session {
-    /// A pool on the database that is set.
+    /// A pool on the database that is set, which has the schema of this build.
+    ///
+    /// # Errors
+    /// None is set, its URL is none, it is away, or has another schema.
+    pub async fn pool(&self) -> anyhow::Result<PgPool> {
+        let pool = self.any_pool()?;
+        store::check_schema(&pool).await?;
+        Ok(pool)
+    }
+
+    /// As [`Self::pool`], of a database that may be away or have any schema.
     ///
     /// # Errors
     /// None is set, or its URL is none.
-    pub fn pool(&self) -> anyhow::Result<PgPool> {
+    pub fn any_pool(&self) -> anyhow::Result<PgPool> {
         Ok(store::connect(self.database_url()?, self.config.database.max_connections)?)
     }
 
@@ -303,9 +313,6 @@ impl DatabaseSetting {
 /// An error with its causes, and what helps; a cause that the words before it quote already is not repeated.
 pub fn explain(error: &anyhow::Error) -> String {
     let mut text = String::new();
-    if error.chain().any(|cause| cause.downcast_ref().is_some_and(store::is_undefined_table)) {
-        return "the database has no schema of this build; run `apportion migrate`".to_owned();
-    }
     for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
         if text.is_empty() {
             text = cause;

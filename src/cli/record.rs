@@ -81,7 +81,7 @@ async fn take(file: &Path, unchecked: bool, session: &Session) -> anyhow::Result
         return Err(Stop::Refused { reason: format!("{name} holds no record") }.into());
     }
     let checks = if unchecked { Checks::Skipped } else { Checks::Awaited };
-    let pool = session.pool()?;
+    let pool = session.pool().await?;
     let became = record(&pool, &entries, checks).await.map_err(|error| match error {
         RecordsError::Problem { index, .. } | RecordsError::Misfit { index, .. } => {
             refused(lines.get(index).copied().unwrap_or_default(), &error).into()
@@ -135,7 +135,7 @@ fn read(text: &str) -> Result<(Vec<NewEntry>, Vec<usize>), (usize, EntryError)> 
 }
 
 async fn standing(known_at: Option<Instant>, session: &Session) -> anyhow::Result<(Standing, Vec<WaitingRecord>)> {
-    let pool = session.pool()?;
+    let pool = session.pool().await?;
     let known_at = known_by(&pool, known_at).await?;
     let standing = load_standing(&mut *pool.acquire().await?, known_at).await?;
     let waiting = waiting(&pool, &standing, known_at).await?;

@@ -6,7 +6,7 @@ use anyhow::Context;
 use apportion::config as settings;
 use apportion::http::{self, HttpState, Limits, Readers};
 use apportion::ingest::consumer;
-use apportion::store::{self, Schema};
+use apportion::store;
 use apportion::telemetry::Metrics;
 use sqlx::PgPool;
 use std::sync::Arc;
@@ -24,8 +24,11 @@ Examples:
   apportion serve --roles http --set http.listen=0.0.0.0:8080
   apportion serve --roles jobs";
 
-/// How long a start waits for Postgres to tell its schema. One that is away is waited for later.
+/// How long Postgres may take to tell its schema.
 const SCHEMA_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long to wait for a Postgres that is away until it is asked again.
+const SCHEMA_WAIT: Duration = Duration::from_secs(1);
 
 /// Consume usage from Kafka, answer over HTTP and run the scheduled jobs
 #[derive(Debug, clap::Args)]
@@ -51,23 +54,22 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
 
 /// Runs the roles until one fails or the process is told to end.
 pub async fn serve(roles: &[Role], session: &Session) -> anyhow::Result<()> {
-    let (pool, metrics, stop) = (session.pool()?, Arc::new(Metrics::new()?), CancellationToken::new());
-    check_schema(&pool).await?;
+    let (pool, metrics, stop) = (session.any_pool()?, Arc::new(Metrics::new()?), CancellationToken::new());
+    // One that is refused is told at once.
+    is_there(&pool).await?;
     let mut running: JoinSet<anyhow::Result<()>> = JoinSet::new();
     if roles.contains(&Role::Ingest) {
         metrics.runs("ingest");
         let config = session.consumer(false)?;
         let consuming = consumer::run(config, pool.clone(), Arc::clone(&metrics), stop.clone());
-        running.spawn(async { Ok(consuming.await.map(|_| ())?) });
+        let role = async { Ok(consuming.await.map(|_| ())?) };
+        running.spawn(once_there(pool.clone(), stop.clone(), role));
     }
     if roles.contains(&Role::Jobs) {
         metrics.runs("jobs");
-        running.spawn(jobs::keep_running(
-            pool.clone(),
-            session.config.jobs.clone(),
-            Arc::clone(&metrics),
-            stop.clone(),
-        ));
+        let (settings, metrics) = (session.config.jobs.clone(), Arc::clone(&metrics));
+        let role = jobs::keep_running(pool.clone(), settings, metrics, stop.clone());
+        running.spawn(once_there(pool.clone(), stop.clone(), role));
     }
     if roles.contains(&Role::Http) {
         metrics.runs("http");
@@ -110,18 +112,29 @@ fn limits(http: &settings::Http) -> Limits {
     }
 }
 
-/// Refuses a database that cannot work. One that is away is none of these: the roles wait for it.
-async fn check_schema(pool: &PgPool) -> anyhow::Result<()> {
+/// Runs a role once Postgres is there: at its start it may be away.
+async fn once_there(
+    pool: PgPool,
+    stop: CancellationToken,
+    role: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    loop {
+        match stop.run_until_cancelled(is_there(&pool)).await.transpose()? {
+            None => return Ok(()),
+            Some(true) => return role.await,
+            Some(false) => stop.run_until_cancelled(tokio::time::sleep(SCHEMA_WAIT)).await,
+        };
+    }
+}
+
+/// Whether Postgres answers; a database that this build cannot work on is refused.
+async fn is_there(pool: &PgPool) -> anyhow::Result<bool> {
     let place = store::place_of_pool(pool);
-    match tokio::time::timeout(SCHEMA_TIMEOUT, store::schema(pool)).await {
-        Ok(Ok(Schema::Current)) => {}
-        Ok(Ok(Schema::Behind)) => {
-            anyhow::bail!("the database at {place} lacks migrations of this build; run `apportion migrate`")
-        }
-        Ok(Ok(Schema::Ahead)) => tracing::warn!("the database at {place} has migrations of a later build"),
+    match tokio::time::timeout(SCHEMA_TIMEOUT, store::check_schema(pool)).await {
+        Ok(Ok(())) => return Ok(true),
         Ok(Err(error)) if !error.is_transient() => return Err(error.into()),
         Ok(Err(error)) => tracing::warn!(%error, "{}; waiting for it", away(&place)),
         Err(_) => tracing::warn!("{}; waiting for it", away(&place)),
     }
-    Ok(())
+    Ok(false)
 }

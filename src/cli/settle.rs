@@ -38,7 +38,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         by: by.as_str().into(),
         keep_approvals: false,
     };
-    let report = settle(&session.pool()?, &request).await?;
+    let report = settle(&session.pool().await?, &request).await?;
     match session.format {
         Format::Json => json(&serde_json::json!({
             "cutoff": report.cutoff, "booked": report.lines, "unresolved": report.unresolved,

@@ -129,7 +129,7 @@ pub fn number(text: &str) -> Result<i64, String> {
 }
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
-    let pool = session.pool()?;
+    let pool = session.pool().await?;
     match args.command {
         Command::List { contract } => {
             let of = contract.as_deref().map(ContractId::from);

@@ -122,7 +122,7 @@ fn reasons() -> PossibleValuesParser {
 }
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
-    let (pool, as_json) = (session.pool()?, session.format == Format::Json);
+    let (pool, as_json) = (session.pool().await?, session.format == Format::Json);
     match args.command {
         Command::Outcomes => {
             let (outcomes, reasons) = (reports::outcomes(&pool).await?, reports::rejections_by_reason(&pool).await?);

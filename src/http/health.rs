@@ -62,8 +62,7 @@ async fn database_trouble(pool: &PgPool) -> Vec<String> {
     let place = store::place_of_pool(pool);
     let trouble = match tokio::time::timeout(DATABASE_TIMEOUT, store::schema(pool)).await {
         Ok(Ok(Schema::Current)) => return Vec::new(),
-        Ok(Ok(Schema::Behind)) => "lacks migrations; run `apportion migrate`".to_owned(),
-        Ok(Ok(Schema::Ahead)) => "has migrations of a later build".to_owned(),
+        Ok(Ok(schema)) => schema.to_string(),
         Ok(Err(error)) => {
             tracing::warn!(%error, "not ready");
             "cannot be asked; the log tells why".to_owned()

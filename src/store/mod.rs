@@ -32,7 +32,8 @@ mod copy;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
-use std::fmt::Display;
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ pub enum StoreError {
     Database(#[from] sqlx::Error),
     #[error("migration: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    #[error("the database at {place} {found}")]
+    OtherSchema { place: String, found: Schema },
     /// The partition was read further, or not as far, as the writer believed: another consumer owns it, or
     /// an earlier commit succeeded although its connection broke.
     #[error("{topic}/{partition}: the database does not expect offset {expected:?} next")]
@@ -112,6 +115,7 @@ impl StoreError {
                     | sqlx::Error::WorkerCrashed
             ),
             StoreError::Migration(_)
+            | StoreError::OtherSchema { .. }
             | StoreError::Fenced { .. }
             | StoreError::GivenUp
             | StoreError::Corrupt { .. }
@@ -268,22 +272,28 @@ pub async fn limit_lock_wait(conn: &mut PgConnection, wait: Duration) -> Result<
 /// Applies the migrations that the database does not have yet; returns their numbers and names.
 ///
 /// # Errors
-/// A migration that fails, or one that was changed after it was applied.
+/// A migration that fails, or a database that another build made.
 pub async fn migrate(pool: &PgPool) -> Result<Vec<String>, StoreError> {
     let before = applied(pool).await?;
+    refuse(pool, Schema::of(&before), &[Schema::Current, Schema::Behind])?;
     MIGRATIONS.run(pool).await?;
-    let new = MIGRATIONS.iter().filter(|migration| !before.contains(&migration.version));
+    let new = MIGRATIONS.iter().filter(|migration| !before.contains_key(&migration.version));
     Ok(new.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect())
 }
 
-/// The migrations that the database has.
-async fn applied(pool: &PgPool) -> Result<Vec<i64>, StoreError> {
+/// The migrations that the database has, by number: the digest of each.
+async fn applied(pool: &PgPool) -> Result<BTreeMap<i64, Vec<u8>>, StoreError> {
     // The table belongs to sqlx and does not exist where queries are checked: not a checked query.
-    let applied = sqlx::query_scalar("select version from _sqlx_migrations where success order by version");
+    let applied = sqlx::query_as("select version, checksum from _sqlx_migrations where success");
     match applied.fetch_all(pool).await {
-        Err(error) if is_undefined_table(&error) => Ok(Vec::new()),
-        answered => Ok(answered?),
+        Err(error) if is_undefined_table(&error) => Ok(BTreeMap::new()),
+        answered => Ok(answered?.into_iter().collect()),
     }
+}
+
+/// Whether a table that was asked for does not exist: the database has no schema of ours.
+fn is_undefined_table(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == UNDEFINED_TABLE)
 }
 
 /// Why the server lets nobody in, in its own words: no such database or user, or a wrong password.
@@ -291,11 +301,6 @@ pub fn refused_entry(error: &sqlx::Error) -> Option<&str> {
     let error = error.as_database_error()?;
     let is_entry = |code: &str| code == UNKNOWN_DATABASE || code.starts_with(INVALID_AUTHORIZATION);
     error.code().is_some_and(|code| is_entry(&code)).then(|| error.message())
-}
-
-/// Whether a table that was asked for does not exist: the database has no schema of ours.
-pub fn is_undefined_table(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == UNDEFINED_TABLE)
 }
 
 /// How the database's migrations stand to those of this build.
@@ -306,17 +311,57 @@ pub enum Schema {
     Behind,
     /// It has some that this build does not know.
     Ahead,
+    /// One that both have reads otherwise here.
+    Different,
 }
 
-/// Compares the database's migrations with those of this build.
+impl Schema {
+    fn of(applied: &BTreeMap<i64, Vec<u8>>) -> Self {
+        let ours: BTreeMap<i64, &[u8]> = MIGRATIONS.iter().map(|it| (it.version, &*it.checksum)).collect();
+        let reads_otherwise = |(version, theirs): (&i64, &Vec<u8>)| ours.get(version).is_some_and(|it| it != theirs);
+        if applied.iter().any(reads_otherwise) {
+            return Self::Different;
+        }
+        if applied.keys().any(|version| !ours.contains_key(version)) {
+            return Self::Ahead;
+        }
+        if applied.len() < ours.len() { Self::Behind } else { Self::Current }
+    }
+}
+
+impl Display for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Current => "has the migrations of this build",
+            Self::Behind => "lacks migrations of this build; run `apportion migrate`",
+            Self::Ahead => "has migrations of a later build; run that one on it",
+            Self::Different => {
+                "was made by another build, whose migrations read otherwise; run that one on it, or have \
+                 `apportion migrate` make a new database"
+            }
+        })
+    }
+}
+
+/// How the database stands to this build.
 ///
 /// # Errors
 /// The database does not answer.
 pub async fn schema(pool: &PgPool) -> Result<Schema, StoreError> {
-    let applied = applied(pool).await?;
-    if applied.iter().copied().eq(MIGRATIONS.iter().map(|migration| migration.version)) {
-        return Ok(Schema::Current);
+    Ok(Schema::of(&applied(pool).await?))
+}
+
+/// Refuses a database with other migrations than this build's: what it holds would be misread.
+///
+/// # Errors
+/// It has others, or does not answer.
+pub async fn check_schema(pool: &PgPool) -> Result<(), StoreError> {
+    refuse(pool, schema(pool).await?, &[Schema::Current])
+}
+
+fn refuse(pool: &PgPool, found: Schema, right: &[Schema]) -> Result<(), StoreError> {
+    match right.contains(&found) {
+        true => Ok(()),
+        false => Err(StoreError::OtherSchema { place: place_of_pool(pool), found }),
     }
-    let is_unknown = |version: &i64| MIGRATIONS.iter().all(|migration| migration.version != *version);
-    Ok(if applied.iter().any(is_unknown) { Schema::Ahead } else { Schema::Behind })
 }

@@ -7,6 +7,7 @@ use apportion::store::{self, Schema};
 use apportion::telemetry::Metrics;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -113,5 +114,34 @@ async fn a_database_that_was_never_migrated_is_behind() {
     assert!(store::migrate(&pool).await.expect("migrated").is_empty());
     assert_eq!(store::schema(&pool).await.expect("it answers"), Schema::Current);
     pool.close().await;
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_another_build_is_refused() {
+    let database = TestDatabase::empty().await;
+    let (address, stop) = start(database.pool.clone(), Arc::new(Metrics::new().expect("metrics")), false).await;
+    let refused = async |sql: &'static str, told: &str, commands: &[&[&str]]| {
+        sqlx::query(sql).execute(&database.pool).await.expect("changed");
+        for command in commands {
+            // One that goes on is ended, with another status.
+            let mut run = Command::new("timeout");
+            run.args(["30", env!("CARGO_BIN_EXE_apportion")]).args(*command).env("DATABASE_URL", &database.url);
+            let ended = run.output().expect("it starts");
+            let complaint = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(ended.status.code(), Some(1), "{command:?}: {complaint}");
+            assert!(complaint.contains(told), "{command:?}: {complaint}");
+        }
+        let (status, why) = get(address, "/readyz").await;
+        assert!(status == 503 && why.contains(told), "{why}");
+    };
+    let (serve, jobs, migrate) = (&["serve", "--roles", "jobs"][..], &["jobs", "run"][..], &["migrate"][..]);
+    let behind = "delete from _sqlx_migrations where version = 8";
+    refused(behind, "lacks migrations of this build; run `apportion migrate`", &[serve, jobs]).await;
+    let ahead = "insert into _sqlx_migrations select 9, 'later', now(), true, checksum, 0 from _sqlx_migrations where version = 1";
+    refused(ahead, "has migrations of a later build", &[serve, jobs, migrate]).await;
+    let different = "update _sqlx_migrations set checksum = '\\x00' where version = 3";
+    refused(different, "was made by another build", &[serve, jobs, migrate]).await;
+    stop.cancel();
     database.drop_it().await;
 }

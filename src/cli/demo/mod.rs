@@ -73,7 +73,7 @@ pub async fn run(args: Args, mut session: Session) -> anyhow::Result<()> {
     // A folder that cannot be read is told of before anything is dropped.
     let folder = contracts::read(&args.contracts)?;
     let topic_prefix = prepare(&mut session).await?;
-    let demo = Demo { session: &session, pool: session.pool()?, topic_prefix };
+    let demo = Demo { session: &session, pool: session.any_pool()?, topic_prefix };
     migrate(&demo).await?;
     load_contracts(&demo, &folder).await?;
     let april =
@@ -110,7 +110,7 @@ async fn keep_serving(mut session: Session) -> anyhow::Result<()> {
         let free = std::net::TcpListener::bind((session.config.http.listen.ip(), 0))?;
         session.config.http.listen = free.local_addr()?;
     }
-    let key = create_key(&session.pool()?, &demo_key()).await?;
+    let key = create_key(&session.pool().await?, &demo_key()).await?;
     let door = format!("http://{}", session.config.http.listen);
     line(format!(
         "\nServing {door} until Ctrl-C: /readyz, /metrics, and the API that /api/v1/openapi.json describes:"
