@@ -112,7 +112,9 @@ fn show_statement(explained: &ExplainedStatement, format: Format) -> anyhow::Res
         Format::Table => {
             line(format!("Statement {id} (revision {revision}) of {contract}, {period}, as known at {cutoff}"))?;
             match is_same {
-                true => line(format!("From the input that was settled, SHA-256 {}", explained.settled_sha256))?,
+                true => {
+                    line(format!("From the input that was settled, whose SHA-256 is {}", explained.settled_sha256))?
+                }
                 false => line(format!(
                     "NOT from the input that was settled: its SHA-256 was {}, now it is {}",
                     explained.settled_sha256, explained.loaded_sha256

@@ -297,7 +297,7 @@ fn write(out: &mut String, invoice: &Invoice) -> fmt::Result {
     let reference = &invoice.statement;
     writeln!(
         out,
-        "From statement {}, revision {}. SHA-256 {}",
+        "From statement {}, revision {}. SHA-256 of the statement {}",
         reference.statement_id, reference.revision, reference.sha256
     )?;
     for corrected in &invoice.corrects {

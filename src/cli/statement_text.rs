@@ -22,7 +22,7 @@ fn write(out: &mut String, row: &StatementHead, statement: &Statement, unresolve
     let [a, b] = &statement.parties;
     writeln!(out, "Statement {} (revision {}, {})", row.statement_id, row.revision, row.status)?;
     writeln!(out, "{}: {a} and {b}, {} in {}", statement.title, statement.period, statement.zone)?;
-    writeln!(out, "As known at {}. SHA-256 {}", statement.cutoff, row.sha256)?;
+    writeln!(out, "As known at {}. SHA-256 of the statement {}", statement.cutoff, row.sha256)?;
     let heading = ["clause", "origin", "who owes whom", "base", "rate", "accrued", "booked before", "booked now"];
     let lines = statement.lines.iter().flat_map(|line| line_rows(statement, line));
     writeln!(out, "{}", table(&heading, &[3, 4, 5, 6, 7], lines))?;
