@@ -1,6 +1,6 @@
 //! `apportion usage`: what became of the messages.
 
-use super::output::{Format, counted, exact, instant, json, line, table, thousands};
+use super::output::{Format, counted, exact, instant, json, line, table, tell, thousands};
 use super::{Session, Stop};
 use apportion::domain::availability::CloudOutcomes;
 use apportion::domain::period::{Instant, Span, instant_or_date};
@@ -16,6 +16,9 @@ use serde_json::Value;
 use sqlx::PgPool;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// The most that a list shows at once.
+const MOST: i64 = 10_000;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -83,15 +86,15 @@ enum Command {
         /// Only those for this reason
         #[arg(long, value_parser = reasons())]
         reason: Option<String>,
-        /// At most so many
-        #[arg(long, default_value_t = 20)]
+        /// How many at most
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=MOST))]
         limit: u32,
     },
     /// List the last conflicts: another content under an id that is taken
     #[command(after_help = CONFLICTS_EXAMPLES)]
     Conflicts {
-        /// At most so many
-        #[arg(long, default_value_t = 20)]
+        /// How many at most
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=MOST))]
         limit: u32,
     },
     /// Decode kept rejections again, after a decoder was mended, and take in those that are right now
@@ -142,24 +145,9 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         Command::Rejections { reason, limit } => {
             let found = reports::rejections(&pool, reason.as_deref(), None, i64::from(limit) + 1).await?;
             let (found, is_cut) = cut(found, limit);
-            if as_json {
-                return json(&found);
-            }
-            if found.is_empty() {
-                return Ok(line("No rejections.")?);
-            }
-            let row = |it: reports::RejectionLine| {
-                let state = match it.state {
-                    reports::RejectionState::Open => "open",
-                    reports::RejectionState::Retried => "taken in by a retry",
-                    reports::RejectionState::CameIn => "came in",
-                };
-                let (times, state) = (thousands(it.times), state.to_owned());
-                vec![instant(it.recorded_at), it.position, times, state, it.reason, it.detail]
-            };
-            let heading = ["recorded", "position", "times", "state", "reason", "detail"];
-            line(table(&heading, &[2], found.into_iter().map(row)))?;
-            tell_cut(is_cut, limit)
+            show_rejections(found, as_json)?;
+            tell_cut(is_cut, limit);
+            Ok(())
         }
         Command::Retry { reason } => {
             let mut writer = Writer::open(pool.clone(), Arc::new(Metrics::new()?)).await?;
@@ -175,7 +163,8 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let found = reports::conflicts(&pool, None, i64::from(limit) + 1).await?;
             let (found, is_cut) = cut(found, limit);
             show_conflicts(found, as_json)?;
-            tell_cut(is_cut && !as_json, limit)
+            tell_cut(is_cut, limit);
+            Ok(())
         }
         Command::Unresolved => {
             let found = unresolved(&pool).await?;
@@ -199,13 +188,35 @@ fn cut<T>(mut found: Vec<T>, limit: u32) -> (Vec<T>, bool) {
     (found, is_cut)
 }
 
-fn tell_cut(is_cut: bool, limit: u32) -> anyhow::Result<()> {
-    match is_cut {
-        true => {
-            Ok(line(format!("There are more than these {limit}; --limit {} shows more.", limit.saturating_mul(5)))?)
-        }
-        false => Ok(()),
+/// Beside the answer, which may be read by a program.
+fn tell_cut(is_cut: bool, limit: u32) {
+    let more = i64::from(limit).saturating_mul(5).min(MOST);
+    if is_cut && more > i64::from(limit) {
+        tell(format_args!("There are more than these {limit}; --limit {more} shows more."));
+    } else if is_cut {
+        tell(format_args!("There are more than these {limit}."));
     }
+}
+
+/// A rejected record a line.
+fn show_rejections(found: Vec<reports::RejectionLine>, as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        return json(&found);
+    }
+    if found.is_empty() {
+        return Ok(line("No rejections.")?);
+    }
+    let row = |it: reports::RejectionLine| {
+        let state = match it.state {
+            reports::RejectionState::Open => "open",
+            reports::RejectionState::Retried => "taken in by a retry",
+            reports::RejectionState::CameIn => "came in",
+        };
+        let (times, state) = (thousands(it.times), state.to_owned());
+        vec![instant(it.recorded_at), it.position, times, state, it.reason, it.detail]
+    };
+    let heading = ["recorded", "position", "times", "state", "reason", "detail"];
+    Ok(line(table(&heading, &[2], found.into_iter().map(row)))?)
 }
 
 /// Each conflict with what differs from what stands; as JSON, with the whole of both.

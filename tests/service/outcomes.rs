@@ -7,6 +7,7 @@ use apportion::store::{recording, usage_reports as reports};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::process::Command;
 
 /// One message of every outcome, in an order in which each is decided by what stands before it.
 fn every_outcome() -> Vec<String> {
@@ -90,6 +91,24 @@ async fn check_conflicts(database: &TestDatabase) {
     assert_eq!(both, [("v1", "e1".into(), "e3".into()), ("e1", "101".into(), "100".into())]);
 }
 
+/// A list that is cut says so beside the answer, whatever its form.
+fn check_limits(database: &TestDatabase) {
+    for (list, limit, status, told) in [
+        ("rejections", "2", 0, "There are more than these 2; --limit 10 shows more."),
+        ("conflicts", "1", 0, "There are more than these 1; --limit 5 shows more."),
+        ("rejections", "0", 2, "0 is not in 1..=10000"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_apportion"));
+        command.args(["usage", list, "--limit", limit, "--format", "json"]).env("DATABASE_URL", &database.url);
+        let ended = command.output().expect("it starts");
+        let complaint = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(status), "{list}: {complaint}");
+        assert!(complaint.contains(told), "{list}: {complaint}");
+        let listed: Vec<Value> = serde_json::from_slice(&ended.stdout).unwrap_or_default();
+        assert_eq!(listed.len().to_string(), limit, "{list}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_outcome_in_one_batch_or_in_many() {
     for size in [100, 1, 5] {
@@ -101,6 +120,7 @@ async fn each_outcome_in_one_batch_or_in_many() {
         assert_eq!(database.counts().await, expected(), "batches of {size}");
         check_rows(&database).await;
         check_conflicts(&database).await;
+        check_limits(&database);
         database.drop_it().await;
     }
 }
