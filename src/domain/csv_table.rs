@@ -2,6 +2,7 @@
 
 use super::period::{Instant, ParseInstantError, parse_instant};
 use csv::{Position, StringRecord};
+use std::fmt::{Debug, Display};
 
 /// A column that any table may have beside its own, as those of a scenario do: when a row was recorded.
 const RECORDED_AT: &str = "recorded_at";
@@ -40,6 +41,25 @@ pub enum TableProblem {
     Cells { found: usize, expected: usize },
     #[error("{0}")]
     Unreadable(csv::Error),
+}
+
+/// What is wrong in a column.
+#[derive(Debug, thiserror::Error)]
+#[error("{column}: {problem}")]
+pub struct InColumn<P: Debug + Display> {
+    column: &'static str,
+    problem: Box<P>,
+}
+
+/// Says in which column it stands, if something is wrong.
+///
+/// # Errors
+/// What is wrong, with the column.
+pub fn of_column<T, E: Into<P>, P: Debug + Display>(
+    column: &'static str,
+    read: Result<T, E>,
+) -> Result<T, InColumn<P>> {
+    read.map_err(|problem| InColumn { column, problem: Box::new(problem.into()) })
 }
 
 /// What stands at a line, or is wrong there.

@@ -1,6 +1,6 @@
 //! Exchange rates as their source states them: for a date, from one unit to another, to be multiplied with.
 
-use super::csv_table::{AtLine, CsvRow, CsvTable, TableProblem};
+use super::csv_table::{AtLine, CsvRow, CsvTable, InColumn, TableProblem, of_column};
 use super::ids::is_name;
 use super::money::{Exact, ParseExactError};
 use super::period::{Instant, ParseInstantError};
@@ -42,8 +42,8 @@ pub enum FxProblem {
     Table(#[from] TableProblem),
     #[error("\"{text}\" is no date; write one such as 2026-05-31")]
     Date { text: String },
-    #[error("{column}: {problem}")]
-    Column { column: &'static str, problem: Box<Self> },
+    #[error(transparent)]
+    Column(#[from] InColumn<Self>),
     #[error(transparent)]
     Rate(#[from] ParseExactError),
     #[error("a rate is above zero: {rate}")]
@@ -123,10 +123,6 @@ fn rate_of_row(row: &CsvRow<'_, { COLUMNS.len() }>) -> Result<FxRate, FxProblem>
     let date = of_column("date", date.parse().map_err(|_| FxProblem::Date { text: date.to_owned() }))?;
     let [from, to, source] = [from, to, source].map(str::to_owned);
     Ok(FxRate { date, from, to, rate, source, recorded_at: of_column("recorded_at", row.recorded_at())? })
-}
-
-fn of_column<T, E: Into<FxProblem>>(column: &'static str, read: Result<T, E>) -> Result<T, FxProblem> {
-    read.map_err(|problem| FxProblem::Column { column, problem: Box::new(problem.into()) })
 }
 
 #[cfg(test)]

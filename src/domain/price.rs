@@ -1,6 +1,6 @@
 //! The price book: dated unit prices, and which one is in force for an item (CONTRACTS section 2).
 
-use super::csv_table::{AtLine, CsvRow, CsvTable, TableProblem, instant};
+use super::csv_table::{AtLine, CsvRow, CsvTable, InColumn, TableProblem, instant, of_column};
 use super::ids::{ProductId, is_name};
 use super::money::{Currency, Exact, ParseExactError, UnknownCurrency};
 use super::period::{Instant, ParseInstantError};
@@ -146,8 +146,8 @@ pub enum PriceProblem {
     Instant(#[from] ParseInstantError),
     #[error(transparent)]
     Amount(#[from] ParseExactError),
-    #[error("{column}: {problem}")]
-    Column { column: &'static str, problem: Box<Self> },
+    #[error(transparent)]
+    Column(#[from] InColumn<Self>),
     #[error("{text} does not fit; write a decimal of zero or more with at most 28 digits")]
     AmountOutOfRange { text: String },
     #[error("per is 0 or empty; write how many units the price is for")]
@@ -216,7 +216,7 @@ pub fn read_recorded_price_book(text: &str) -> Result<Vec<AtLine<RecordedPrice>>
     for row in table.rows() {
         let (line, row) = row.map_err(of_table)?;
         let fail = |problem| PriceBookError { line, problem };
-        let recorded_at = of_column("recorded_at", row.recorded_at()).map_err(fail)?;
+        let recorded_at = of_column("recorded_at", row.recorded_at()).map_err(|error| fail(error.into()))?;
         let price = price_of_row(&row).map_err(fail)?;
         if !ids.insert(price.id.clone()) {
             return Err(fail(PriceProblem::RepeatedId { id: price.id }));
@@ -269,10 +269,6 @@ fn price_of_row(row: &CsvRow<'_, { COLUMNS.len() }>) -> Result<Price, PriceProbl
         to,
         source: source.to_owned(),
     })
-}
-
-fn of_column<T, E: Into<PriceProblem>>(column: &'static str, read: Result<T, E>) -> Result<T, PriceProblem> {
-    read.map_err(|problem| PriceProblem::Column { column, problem: Box::new(problem.into()) })
 }
 
 /// A whole number that the database can hold; none where the cell is empty.

@@ -158,6 +158,16 @@ of = "Sales""#;
 }
 
 #[test]
+fn a_folder_has_each_price_once() {
+    let share = "[term.share]\npayer = \"lab\"\npayee = \"cloud\"\nrate = \"20%\"\nof = \"Sales\"";
+    let header = "id,product,meter,service_tier,customer,region,channel,context_over,price,per,currency,from,to,source";
+    let row = |id: &str| format!("{id},api,requests,default,,,,,1,1,USD,,,list\n");
+    let (a, b) = (format!("{header}\n{}{}", row("q"), row("p")), format!("{header}\n{}", row("p")));
+    let twice = read_with(share, &[("a.csv", &a), ("b.csv", &b)]).expect_err("a refusal");
+    assert_eq!(twice, "b.csv:2: price \"p\" stands at a.csv:3 too; give each price an id of its own");
+}
+
+#[test]
 fn a_folder_has_each_rate_once() {
     let rates = "date,from,to,rate,source\n2026-05-31,EUR,USD,1.1,ECB\n2026-05-31,EUR,USD,1.1,bank\n";
     let share = "[term.share]\npayer = \"lab\"\npayee = \"cloud\"\nrate = \"20%\"\nof = \"Sales\"";
@@ -166,7 +176,7 @@ fn a_folder_has_each_rate_once() {
     let twice = read_with(share, &[("a/fx.csv", rates), ("b/fx.csv", rates)]).expect_err("a refusal");
     assert_eq!(
         twice,
-        "b/fx.csv: the rate of EUR to USD on 2026-05-31 of ECB stands in another file too; write it once"
+        "b/fx.csv:2: the rate of EUR to USD on 2026-05-31 of ECB stands at a/fx.csv:2 too; write it once"
     );
     let loaded: Vec<FxRate> =
         folder.rates.iter().map(|it| FxRate { rate: it.rate.clone() + it.rate.clone(), ..it.clone() }).collect();

@@ -2,7 +2,8 @@
 
 use super::check::{CheckError, check};
 use super::document::FileLine;
-use super::folder::{Folder, PlacedPrice, PlacedVersion, VersionDocument};
+use super::folder::{Folder, PlacedVersion, VersionDocument};
+use super::placed_prices::PlacedPrice;
 use super::{Contract, Version};
 use crate::domain::fx::FxRate;
 use crate::domain::ids::ContractId;

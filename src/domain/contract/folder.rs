@@ -4,27 +4,32 @@ use super::check::{BlockName, CheckError, check};
 use super::document::{FileLine, Location};
 use super::example::{VersionExamples, What, read_examples};
 use super::parsed::Parsed;
-use super::placed_prices::gather_prices;
+use super::placed_prices::{PlacedPrice, PricesError, check_prices, read_prices};
 use super::problem::{Problem, ReadError};
 use super::read::{Origin, effective_at, read_version};
 use super::records::{RecordProblem, categories, check_record};
 use super::rights::{RightInVersion, RightsConflict, conflicts};
 use super::{Contract, Version};
-use crate::domain::fx::{FxError, FxRate, read_fx_rates};
-use crate::domain::ids::{ContractId, DefinedTerm, EventId, ProductId, TermId};
+use crate::domain::fx::{FxProblem, FxRate, read_fx_rates};
+use crate::domain::ids::{ContractId, DefinedTerm, EventId, TermId};
 use crate::domain::money::Currency;
 use crate::domain::names::{nearest, there_is};
-use crate::domain::price::{Price, PriceBookError, read_price_book};
 use crate::domain::record::{Fact, Record, RecordContent, RecordError, RecordKind};
 use crate::domain::register::{Register, RegisterConflict};
 use chrono::NaiveDate;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A file as it was found: its path within the folder, and its text.
 #[derive(Clone, Debug)]
 pub struct SourceFile {
     pub path: String,
     pub text: String,
+}
+
+impl SourceFile {
+    fn at(&self, line: usize) -> FileLine {
+        FileLine { path: self.path.clone(), line }
+    }
 }
 
 /// Everything that a folder says.
@@ -43,13 +48,6 @@ pub struct Folder {
     pub facts: Vec<Record>,
     /// Rights that contradict each other: reported, not refused, as the agreements may say so.
     pub conflicts: Vec<PlacedConflict>,
-}
-
-/// A price with the file and line where it stands.
-#[derive(Clone, Debug)]
-pub struct PlacedPrice {
-    pub price: Price,
-    pub at: FileLine,
 }
 
 /// A conflict of rights, with the place of each.
@@ -86,40 +84,32 @@ pub struct PlacedVersion {
 pub enum FolderError {
     #[error(transparent)]
     Read(#[from] ReadError),
-    #[error("{path}:{}: {}", .error.line, .error.problem)]
-    Prices { path: String, error: PriceBookError },
-    #[error("{path}:{}: {}", .error.line, .error.problem)]
-    Rates { path: String, error: FxError },
-    #[error("{path}: the rate of {from} to {to} on {date} of {rate_source} stands in another file too; write it once")]
-    RepeatedRate { path: String, from: String, to: String, date: NaiveDate, rate_source: String },
+    #[error(transparent)]
+    Prices(#[from] PricesError),
+    #[error("{at}: {problem}")]
+    Rates { at: FileLine, problem: FxProblem },
+    #[error("{at}: the rate of {from} to {to} on {date} of {rate_source} stands at {other} too; write it once")]
+    RepeatedRate { at: FileLine, from: String, to: String, date: NaiveDate, rate_source: String, other: FileLine },
     #[error(
-        "{path}:{line}: \"{name}\" is no ISO 4217 currency in use and no [unit] of these contracts; write a code such as \"USD\", or declare [unit.{name}]"
+        "{at}: \"{name}\" is no ISO 4217 currency in use and no [unit] of these contracts; write a code such as \"USD\", or declare [unit.{name}]"
     )]
-    UnknownUnit { path: String, line: usize, name: String },
+    UnknownUnit { at: FileLine, name: String },
     #[error("{path}: {problem}")]
     Register { path: String, problem: RegisterConflict },
     #[error("{at}: version of contract \"{contract}\", which no file of the folder states")]
     NoContract { at: Location, contract: String },
     #[error("{path}: contract \"{contract}\" is stated in {other} too")]
     RepeatedContract { path: String, contract: ContractId, other: String },
-    #[error("{at}: price \"{price}\" is of product \"{product}\", which no register names{}", there_is(&nearest(product.as_str(), .known)))]
-    UnknownProduct { at: FileLine, price: String, product: ProductId, known: Vec<String> },
-    #[error("{at}: price \"{price}\" is of {kind} \"{name}\", which no deployment has{}", there_is(.known))]
-    UnknownPlace { at: FileLine, price: String, kind: &'static str, name: String, known: Vec<String> },
-    #[error("{at}: price \"{price}\" stands in another price book too; give each price an id of its own")]
-    RepeatedPrice { at: FileLine, price: String },
     #[error("{path}: steps of a scenario, which `apportion simulate` runs; keep them apart from the agreements")]
     Steps { path: String },
-    #[error("{path}:{line}: {problem}")]
-    Record { path: String, line: usize, problem: RecordError },
-    #[error("{path}:{line}: record {id}: {problem}")]
-    Fact { path: String, line: usize, id: EventId, problem: RecordProblem },
-    #[error(
-        "{path}:{line}: record {id} is a {kind}; beside agreements stand facts, and `apportion record` takes the others"
-    )]
-    NoFact { path: String, line: usize, id: EventId, kind: RecordKind },
-    #[error("{path}:{line}: record {id} stands twice; give each an id of its own")]
-    RepeatedFact { path: String, line: usize, id: EventId },
+    #[error("{at}: {problem}")]
+    Record { at: FileLine, problem: RecordError },
+    #[error("{at}: record {id}: {problem}")]
+    Fact { at: FileLine, id: EventId, problem: RecordProblem },
+    #[error("{at}: record {id} is a {kind}; beside agreements stand facts, and `apportion record` takes the others")]
+    NoFact { at: FileLine, id: EventId, kind: RecordKind },
+    #[error("{at}: record {id} stands twice; give each an id of its own")]
+    RepeatedFact { at: FileLine, id: EventId },
     #[error(
         "no file registers a party, cloud, product or deployment; add the register.md that does, in this folder or in the one that is read with it"
     )]
@@ -151,17 +141,15 @@ impl FolderErrors {
 }
 
 /// A fact with the place of its line.
-struct FactLine<'a> {
-    path: &'a str,
-    line: usize,
+struct PlacedFact {
     record: Record,
+    at: FileLine,
 }
 
 /// A rate with the place of its line.
-struct PlacedRate<'a> {
-    path: &'a str,
-    line: usize,
+struct PlacedRate {
     rate: FxRate,
+    at: FileLine,
 }
 
 /// Reads the Markdown documents, rates of exchange (`fx.csv`), price books (other `.csv`) and facts (`.jsonl`) of a folder.
@@ -179,7 +167,8 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
         } else if name == "fx.csv" {
             read_rates(file, &mut rates).unwrap_or_else(|error| errors.push(error));
         } else if file.path.ends_with(".csv") {
-            read_prices(file).map_or_else(|error| errors.push(error), |prices| books.push(prices));
+            let read = read_prices(&file.path, &file.text);
+            read.map_or_else(|error| errors.push(error.into()), |prices| books.push(prices));
         } else if name == "steps.jsonl" {
             errors.push(FolderError::Steps { path: file.path.clone() });
         } else if file.path.ends_with(".jsonl") {
@@ -193,7 +182,7 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
     let astray = astray.filter_map(|parsed| read_examples(parsed, parsed).err());
     let mut errors: Vec<FolderError> = wrong.chain(astray).map(FolderError::from).collect();
     let (contracts, versions, examples) = read_contracts(&documents, &register, &mut errors);
-    let prices = gather_prices(books, &register, &mut errors);
+    errors.extend(check_prices(&books, &register).into_iter().map(FolderError::from));
     if !errors.is_empty() && register == Register::default() {
         errors.insert(0, FolderError::NoRegister);
     }
@@ -201,7 +190,7 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
     check(&contracts).map_err(|error| FolderErrors(vec![located(error, &documents)]))?;
     check_examples(&examples, &contracts)?;
     check_units(&rates, &contracts)?;
-    let rates = rates.into_iter().map(|it| it.rate).collect();
+    let (prices, rates) = (books.concat(), rates.into_iter().map(|it| it.rate).collect());
     let facts = check_facts(facts, &contracts, &register).map_err(|error| FolderErrors(vec![error]))?;
     let known: Vec<Fact> = facts.iter().filter_map(fact).cloned().collect();
     let conflicts = conflicts(&contracts, &register, &known);
@@ -239,45 +228,37 @@ fn check_examples(all: &[VersionExamples], contracts: &[Contract]) -> Result<(),
 }
 
 /// Refuses a rate of what nothing is in: it would never be looked up.
-fn check_units(rates: &[PlacedRate<'_>], contracts: &[Contract]) -> Result<(), FolderErrors> {
+fn check_units(rates: &[PlacedRate], contracts: &[Contract]) -> Result<(), FolderErrors> {
     let units = contracts.iter().flat_map(|it| &it.versions).flat_map(|it| it.units.keys());
     let units: BTreeSet<&str> = units.map(DefinedTerm::as_str).collect();
     let is_known = |name: &str| name.parse::<Currency>().is_ok() || units.contains(name);
     let unknown = rates.iter().filter_map(|it| {
         let name = [&it.rate.from, &it.rate.to].into_iter().find(|name| !is_known(name))?.clone();
-        Some(FolderError::UnknownUnit { path: it.path.to_owned(), line: it.line, name })
+        Some(FolderError::UnknownUnit { at: it.at.clone(), name })
     });
     FolderErrors::refuse(unknown.collect())
 }
 
-fn read_prices(file: &SourceFile) -> Result<Vec<PlacedPrice>, FolderError> {
-    let read = read_price_book(&file.text);
-    let read = read.map_err(|error| FolderError::Prices { path: file.path.clone(), error })?;
-    Ok(read
-        .into_iter()
-        .map(|(line, price)| PlacedPrice { price, at: FileLine { path: file.path.clone(), line } })
-        .collect())
-}
-
 /// Adds the rates of a file; each stands once in a folder.
-fn read_rates<'f>(file: &'f SourceFile, rates: &mut Vec<PlacedRate<'f>>) -> Result<(), FolderError> {
-    let fail = |error| FolderError::Rates { path: file.path.clone(), error };
-    let read = read_fx_rates(&file.text).map_err(fail)?;
-    let known: BTreeSet<_> = rates.iter().map(|it| it.rate.key()).collect();
-    if let Some((_, FxRate { from, to, date, source, .. })) = read.iter().find(|(_, it)| known.contains(&it.key())) {
-        let (from, to, rate_source) = (from.clone(), to.clone(), source.clone());
-        return Err(FolderError::RepeatedRate { path: file.path.clone(), from, to, date: *date, rate_source });
+fn read_rates(file: &SourceFile, rates: &mut Vec<PlacedRate>) -> Result<(), FolderError> {
+    let read = read_fx_rates(&file.text);
+    let read = read.map_err(|error| FolderError::Rates { at: file.at(error.line), problem: error.problem })?;
+    let known: BTreeMap<_, _> = rates.iter().map(|it| (it.rate.key(), &it.at)).collect();
+    if let Some((line, rate, other)) = read.iter().find_map(|(line, it)| Some((line, it, *known.get(&it.key())?))) {
+        let FxRate { from, to, date, source: rate_source, .. } = rate.clone();
+        let (at, other) = (file.at(*line), other.clone());
+        return Err(FolderError::RepeatedRate { at, from, to, date, rate_source, other });
     }
-    rates.extend(read.into_iter().map(|(line, rate)| PlacedRate { path: &file.path, line, rate }));
+    rates.extend(read.into_iter().map(|(line, rate)| PlacedRate { rate, at: file.at(line) }));
     Ok(())
 }
 
 /// The records of a file, one JSON object a line; empty lines are none.
-fn read_facts(file: &SourceFile) -> Result<Vec<FactLine<'_>>, FolderError> {
+fn read_facts(file: &SourceFile) -> Result<Vec<PlacedFact>, FolderError> {
     let lines = (1..).zip(file.text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let read = |(line, text)| match Record::from_json(text) {
-        Ok(record) => Ok(FactLine { path: &file.path, line, record }),
-        Err(problem) => Err(FolderError::Record { path: file.path.clone(), line, problem }),
+        Ok(record) => Ok(PlacedFact { record, at: file.at(line) }),
+        Err(problem) => Err(FolderError::Record { at: file.at(line), problem }),
     };
     lines.map(read).collect()
 }
@@ -290,21 +271,21 @@ fn fact(record: &Record) -> Option<&Fact> {
 }
 
 fn check_facts(
-    lines: Vec<FactLine<'_>>,
+    lines: Vec<PlacedFact>,
     contracts: &[Contract],
     register: &Register,
 ) -> Result<Vec<Record>, FolderError> {
     let mut facts: Vec<Record> = Vec::new();
-    for FactLine { path, line, record } in lines {
-        let (path, id) = (path.to_owned(), record.id.clone());
+    for PlacedFact { record, at } in lines {
+        let id = record.id.clone();
         if fact(&record).is_none() {
-            return Err(FolderError::NoFact { path, line, id, kind: record.kind() });
+            return Err(FolderError::NoFact { at, id, kind: record.kind() });
         }
         if facts.iter().any(|other| other.id == id) {
-            return Err(FolderError::RepeatedFact { path, line, id });
+            return Err(FolderError::RepeatedFact { at, id });
         }
         let checked = check_record(&record, contracts, register, &[]);
-        checked.map_err(|problem| FolderError::Fact { path, line, id, problem })?;
+        checked.map_err(|problem| FolderError::Fact { at, id, problem })?;
         facts.push(record);
     }
     Ok(facts)

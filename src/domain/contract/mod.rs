@@ -14,7 +14,7 @@ pub mod measure;
 mod money_twice;
 mod of_toml;
 pub mod parsed;
-mod placed_prices;
+pub mod placed_prices;
 pub mod problem;
 mod raw;
 pub mod read;

@@ -16,10 +16,9 @@ use std::collections::BTreeMap;
 
 /// Why a scenario is refused, and where.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}:{line}: {problem}")]
+#[error("{at}: {problem}")]
 pub struct ScenarioError {
-    pub path: String,
-    pub line: usize,
+    pub at: FileLine,
     pub problem: ScenarioProblem,
 }
 
@@ -35,8 +34,8 @@ pub enum ScenarioProblem {
     NoPath,
     #[error(transparent)]
     Prices(#[from] PriceProblem),
-    #[error("price \"{id}\" stands in another price book too; give each price an id of its own")]
-    RepeatedPrice { id: String },
+    #[error("price \"{id}\" stands at {other} too; give each price an id of its own")]
+    RepeatedPrice { id: String, other: FileLine },
     #[error(transparent)]
     Fx(#[from] FxProblem),
     #[error(transparent)]
@@ -116,7 +115,8 @@ impl Scenario {
 fn own_parts(files: &[SourceFile]) -> Result<Vec<Part>, ScenarioErrors> {
     let parts = match files {
         [file] if file.path.ends_with(".md") => parts(file).map_err(|PassedOver { line }| {
-            ScenarioErrors(vec![ScenarioError { path: file.path.clone(), line, problem: ScenarioProblem::NoPath }])
+            let at = FileLine { path: file.path.clone(), line };
+            ScenarioErrors(vec![ScenarioError { at, problem: ScenarioProblem::NoPath }])
         })?,
         _ => Vec::new(),
     };
@@ -126,13 +126,14 @@ fn own_parts(files: &[SourceFile]) -> Result<Vec<Part>, ScenarioErrors> {
 #[derive(Default)]
 struct Reader {
     scenario: Scenario,
+    /// Where each price stands, by its id.
+    prices: BTreeMap<String, FileLine>,
     errors: Vec<ScenarioError>,
 }
 
 impl Reader {
     fn fail(&mut self, part: &Part, line: usize, problem: ScenarioProblem) {
-        let FileLine { path, line } = place(part, line);
-        self.errors.push(ScenarioError { path, line, problem });
+        self.errors.push(ScenarioError { at: place(part, line), problem });
     }
 
     fn read(&mut self, part: &Part) {
@@ -161,12 +162,15 @@ impl Reader {
             Ok(prices) => prices,
             Err(error) => return self.fail(part, error.line, error.problem.into()),
         };
-        let known = |id: &str| self.scenario.prices.iter().any(|(_, price)| price.id == id);
-        if let Some((line, (_, price))) = prices.iter().find(|(_, (_, price))| known(&price.id)) {
-            let id = price.id.clone();
-            self.fail(part, *line, ScenarioProblem::RepeatedPrice { id });
+        let repeated = prices.iter().find_map(|(line, (_, it))| Some((*line, self.prices.get_key_value(&it.id)?)));
+        if let Some((line, (id, other))) = repeated {
+            let (id, other) = (id.clone(), other.clone());
+            self.fail(part, line, ScenarioProblem::RepeatedPrice { id, other });
         }
-        self.scenario.prices.extend(prices.into_iter().map(|(_, price)| price));
+        for (line, (recorded_at, price)) in prices {
+            self.prices.entry(price.id.clone()).or_insert_with(|| place(part, line));
+            self.scenario.prices.push((recorded_at, price));
+        }
     }
 
     fn read_steps(&mut self, part: &Part) {
@@ -215,7 +219,7 @@ impl Reader {
         for entry in in_order {
             first.entry(&entry.id).or_insert(entry);
         }
-        for (entry, FileLine { path, line }) in self.scenario.entries.iter().zip(&self.scenario.places) {
+        for (entry, at) in self.scenario.entries.iter().zip(&self.scenario.places) {
             let What::Correction { target } = &entry.what else { continue };
             let id = EventId { source: entry.id.source.clone(), id: target.clone() };
             let Some(corrected) = first.get(&id) else { continue };
@@ -223,8 +227,8 @@ impl Reader {
                 continue;
             }
             if let Err(problem) = corrected.restated([entry]) {
-                let (path, line) = (path.clone(), *line);
-                self.errors.push(ScenarioError { path, line, problem: ScenarioProblem::Misfit { id, problem } });
+                let problem = ScenarioProblem::Misfit { id, problem };
+                self.errors.push(ScenarioError { at: at.clone(), problem });
             }
         }
     }

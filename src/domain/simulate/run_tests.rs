@@ -324,7 +324,7 @@ fn what_is_wrong_in_a_file_of_a_scenario_is_told_with_its_line() {
     );
     assert_eq!(
         refused("more.csv", &PRICES.replace("p,", "q,model-a,requests,default,,,,,1,1,USD,,,list,\np,")),
-        "more.csv:3: price \"p\" stands in another price book too; give each price an id of its own"
+        "more.csv:3: price \"p\" stands at prices.csv:2 too; give each price an id of its own"
     );
     assert!(refused("more.csv", &PRICES.replace(",1,1,USD", ",a,1,USD")).starts_with("more.csv:2: "));
 }

@@ -2,7 +2,8 @@
 
 use super::database::Database;
 use apportion::domain::contract::document::FileLine;
-use apportion::domain::contract::folder::{Folder, PlacedPrice, SourceFile, read_folder};
+use apportion::domain::contract::folder::{Folder, SourceFile, read_folder};
+use apportion::domain::contract::placed_prices::PlacedPrice;
 use apportion::domain::entry::{Entry, NewEntry, What};
 use apportion::domain::period::Instant;
 use apportion::domain::simulate::Scenario;
