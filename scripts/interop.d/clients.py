@@ -30,6 +30,8 @@ TOPIC = "interop.usage"
 CALLS = 50
 # How long what was sent may take until it is stored, in seconds.
 PATIENCE = 60
+# How long it is looked, after the last client, whether more is stored than was sent, in seconds.
+LATE = 3
 
 
 class Sent:
@@ -85,7 +87,8 @@ class Service:
         return Counter({item["meter"]: int(item["quantity"]) for item in sums})
 
     def wait_for(self, messages):
-        """Waits until so many messages were recorded in all; more, or fewer in the end, are seen by who compares."""
+        """Waits until so many messages were recorded in all. Fewer in the end, or more, are seen by who compares: what
+        comes later still is counted to the next client, or seen after the last."""
         deadline = time.monotonic() + PATIENCE
         while self.outcomes().total() < messages and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -373,6 +376,10 @@ def main():
     with serving(sys.argv[1]) as service:
         print(ROW.format("client", "version", "sent", "rows", "duplicates", "conflicts", "no usage", "rejected", "equal"))
         differences = [line for client, version in CLIENTS for line in try_client(service, client, version)]
+        before = service.outcomes()
+        time.sleep(LATE)
+        if late := service.outcomes() - before:
+            differences.append(f"after the last client: outcomes: sent {{}}, found {dict(late)}")
     print(*differences, sep="\n", end="\n" if differences else "")
     return 1 if differences else 0
 
