@@ -324,6 +324,28 @@ fn what_toml_refuses_is_told_in_our_words() {
 }
 
 #[test]
+fn quotes_that_lack_or_are_too_many_are_told_in_our_words() {
+    let share = "rate = \"20%\"\nof = \"Sales\"\n";
+    let fee = "fixed = \"5 USD\"\n";
+    let no_quotes = "a date stands here; write it without quotes, such as 2026-04-27";
+    let no_date = "no date or instant of the calendar; write 2026-04-27 or 2026-04-27T00:00:00-07:00";
+    for (fields, fault, expect) in [
+        (fee, "on = \"2026-02-01\"", no_quotes),
+        (share, "from = \"2026-02-01\"", no_quotes),
+        (share, "from = 2026-2-1", no_date),
+        (share, "from = 2026-02-30", no_date),
+        (share, "from = 2026-02-01T25:00:00Z", no_date),
+        (share, "each = 2026-02-01", "text stands in quotes: write each = \"2026-02-01\""),
+        (share, "once = 5", "text stands in quotes: write once = \"5\""),
+        (share, "at_most = \"1\"", "a whole number such as 1 stands here, without quotes"),
+        (share, "input = \"true\"", "true or false stands here, without quotes"),
+    ] {
+        let found = refusal(&term(&format!("{fields}{fault}")));
+        assert!(found.ends_with(&format!("{fault}\n  {expect}")), "{found}");
+    }
+}
+
+#[test]
 fn all_that_a_block_lacks_is_told_at_once() {
     let lacks = "missing fields `each`, `excess`, `from`, `opening`; write each = \"month\", \"year\", \"term\" or another \
                  window; excess = \"lost\" or \"deferred\"; from = the date from which it counts, such as 2026-01-01; opening \

@@ -14,6 +14,10 @@ use toml::Table;
 /// Which fields each block takes and needs, as the reader itself says.
 static SCHEMA: LazyLock<Value> = LazyLock::new(schema);
 
+/// What stands without quotes, by how the reader says that it expects it.
+const PLAIN: [(&str, &str); 2] =
+    [("expected u32", "a whole number such as 1"), ("expected a boolean", "true or false")];
+
 /// What is wrong at a place of a document.
 pub fn problem(document: &Document, at: &Range<usize>, message: &str) -> Problem {
     let fault = document.fault_at(at);
@@ -24,7 +28,15 @@ pub fn problem(document: &Document, at: &Range<usize>, message: &str) -> Problem
             _ => Problem::Unquoted { field: "value", write: format!("\"{found}\", with its currency if it has one") },
         };
     }
-    if message.starts_with("string values must be quoted") {
+    if ["invalid date", "invalid time", "invalid offset"].iter().any(|start| message.starts_with(start)) {
+        return Problem::NotInCalendar;
+    }
+    if let Some((_, what)) = PLAIN.iter().find(|(expected, _)| message.ends_with(expected)) {
+        return Problem::Plain { what };
+    }
+    let is_bare = message.starts_with("string values must be quoted")
+        || message.ends_with("expected a string") && !found.starts_with(['[', '{']);
+    if is_bare {
         let text = found.split([',', '}', ']', '#']).next().unwrap_or_default().trim();
         let key = if key.is_empty() { String::new() } else { format!("{key} = ") };
         return Problem::Bare { write: format!("{key}\"{text}\"") };

@@ -52,6 +52,8 @@ pub enum Problem {
     UnknownWord(Unfit),
     #[error("text stands in quotes: write {write}")]
     Bare { write: String },
+    #[error("{what} stands here, without quotes")]
+    Plain { what: &'static str },
     #[error("a second [version]; write each in a file of its own, with contract = \"its-id\"")]
     SecondVersion,
     #[error("a second [{head}]; write all of it in one, or give each a name of its own")]
@@ -106,6 +108,8 @@ pub enum Problem {
     NoDate { field: &'static str },
     #[error("a date stands here; write it without quotes, such as 2026-04-27")]
     NoDay,
+    #[error("no date or instant of the calendar; write 2026-04-27 or 2026-04-27T00:00:00-07:00")]
+    NotInCalendar,
     #[error(transparent)]
     Instant(#[from] ParseInstantError),
     #[error("it ends at {end}, before it begins at {from}")]

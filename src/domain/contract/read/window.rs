@@ -87,6 +87,7 @@ impl<'a> Scope<'a> {
             RawValue::Text(name) if self.find(|raw| &raw.fact, name).is_some() => {
                 self.event_of_contract(file, &value.span(), name).map(Moment::Fact)
             }
+            RawValue::Text(text) if is_date(text) => file.fail(&value.span(), Problem::NoDay),
             RawValue::Text(name) if self.find(|raw| &raw.parameter, name).is_none() => {
                 let facts = self.all(|raw| &raw.fact);
                 let parameters = self.all(|raw| &raw.parameter);
@@ -217,6 +218,11 @@ impl<'a> Scope<'a> {
             fact => DueAfter::Fact(self.event_of_contract(file, at, fact)?),
         })
     }
+}
+
+/// Whether a text is a date, and hardly a name: it was put in quotes.
+pub fn is_date(text: &str) -> bool {
+    NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
 }
 
 /// A date without a time.
