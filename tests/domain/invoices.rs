@@ -1,6 +1,6 @@
 //! Invoices and credit notes from settled statements, with figures worked out by hand in the comments.
 
-use crate::support::{History, at, exact, shipped_files};
+use crate::support::{History, at, exact, head, shipped_files};
 use apportion::domain::contract::folder::SourceFile;
 use apportion::domain::invoice::{
     Circumstances, Drawing, DrawingError, Invoice, InvoiceKind, NotDrawn, NotDrawnReason, Payable, StatementReference,
@@ -247,23 +247,9 @@ fn a_number_goes_on_beyond_its_six_digits() {
     }
 }
 
-const SET_OFF: &str = r#"
-# Own
-
-```toml
-[contract]
-id = "own"
-zone = "UTC"
-currency = "USD"
-period = "month"
-rounding = "half_up"
-negative = "carry"
-
-[version]
-number = 1
-effective = 2026-01-01
-
-[figure.Sold]
+const SET_OFF: &str = concat!(
+    head!("own"),
+    r#"[figure.Sold]
 unit = "USD"
 kind = "flow"
 missing = "zero"
@@ -287,7 +273,8 @@ rate = "20%"
 of = "Sold"
 credits = [{ of = "advance", rest = "lost" }, { of = "rebate", rest = "carried" }]
 ```
-"#;
+"#
+);
 
 /// The lab owes 20 % of a figure and has paid 100 in advance; the cloud owes the lab 8 % of it, which the share sets off. An
 /// advance takes January's whole share of 100, so the 40 of January are paid. February's share of 100 sets off 80: the 40 of

@@ -1,5 +1,6 @@
 //! What the contract language refuses, with the whole message: place, block, text at fault, and what would be right.
 
+use crate::support::head;
 use apportion::domain::contract::folder::{Folder, SourceFile, read_folder};
 
 const REGISTER: &str = r#"# Register
@@ -18,21 +19,9 @@ maker = "lab"
 "#;
 
 /// What stands before the block of a test: the contract, and definitions that tests refer to.
-const DEFINITIONS: &str = r#"# Agreement
-```toml
-[contract]
-id = "deal"
-zone = "UTC"
-currency = "USD"
-period = "month"
-rounding = "half_up"
-negative = "carry"
-
-[version]
-number = 1
-effective = 2026-01-01
-
-[base.Sales]
+const DEFINITIONS: &str = concat!(
+    head!("deal"),
+    r#"[base.Sales]
 select = { charges = { seller = "lab" } }
 
 [base.Units]
@@ -68,7 +57,8 @@ worth = "1 USD"
 ## Clause
 
 ```toml
-"#;
+"#
+);
 
 fn read(block: &str) -> Result<Folder, String> {
     read_with(block, &[])

@@ -1,6 +1,7 @@
 //! What the reader refuses across terms, versions and contracts, and in examples, with the whole message.
 
 use crate::language::{accept, read_with, term};
+use crate::support::head;
 use apportion::domain::contract::additions::{Loaded, additions};
 use apportion::domain::contract::example::{Expected, What, When};
 use apportion::domain::contract::folder::{Folder, read_versions};
@@ -17,21 +18,9 @@ fn version(number: u32, rest: &str) -> String {
 
 const SHARE: &str = "[term.share]\npayer = \"lab\"\npayee = \"cloud\"\nrate = \"20%\"\nof = \"Sales\"";
 
-const OTHER: &str = r#"# Other
-```toml
-[contract]
-id = "chain"
-zone = "UTC"
-currency = "USD"
-period = "month"
-rounding = "half_up"
-negative = "carry"
-
-[version]
-number = 1
-effective = 2026-01-01
-
-[base.Sales]
+const OTHER: &str = concat!(
+    head!("chain"),
+    r#"[base.Sales]
 select = { charges = { seller = "lab" } }
 
 [term.pass-on]
@@ -40,7 +29,8 @@ payee = "cloud"
 rate = "50%"
 of = "Sales"
 ```
-"#;
+"#
+);
 
 #[test]
 fn versions_agree_with_each_other() {

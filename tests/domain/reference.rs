@@ -1,25 +1,13 @@
 //! Every example of `contracts/README.md` is read, and every line of a file that it shows.
 
-use crate::support::shipped_files;
+use crate::support::{head, shipped_files};
 use apportion::domain::contract::folder::{SourceFile, read_folder};
 use apportion::domain::entry::{Entry, NewEntry};
 
 /// What the examples refer to.
-const DEFINITIONS: &str = r#"# Example
-```toml
-[contract]
-id = "example"
-zone = "UTC"
-currency = "USD"
-period = "month"
-rounding = "half_up"
-negative = "carry"
-
-[version]
-number = 1
-effective = 2026-01-01
-
-[base.Sales]
+const DEFINITIONS: &str = concat!(
+    head!("example"),
+    r#"[base.Sales]
 select = { charges = { seller = "openai" } }
 
 [base.Requests]
@@ -27,7 +15,8 @@ select = { units = { meter = "requests" } }
 ```
 
 ```toml
-"#;
+"#
+);
 
 #[test]
 fn every_example_of_the_reference_is_read() {

@@ -1,6 +1,6 @@
 //! Settlements with figures worked out by hand, in the comments beside them.
 
-use crate::support::{History, at, exact, shipped_files};
+use crate::support::{History, at, exact, head, shipped_files};
 use apportion::domain::contract::Confidence;
 use apportion::domain::contract::folder::SourceFile;
 use apportion::domain::engine::{EngineError, MissingPrice};
@@ -35,22 +35,9 @@ p,model-a,requests,default,,,,,1,1,USD,,,list
 ";
 
 /// A share of sales at the rate that an index tells.
-const INDEXED: &str = r#"# Main
-
-```toml
-[contract]
-id = "main"
-zone = "UTC"
-currency = "USD"
-period = "month"
-rounding = "half_up"
-negative = "carry"
-
-[version]
-number = 1
-effective = 2026-01-01
-
-[figure.Index]
+const INDEXED: &str = concat!(
+    head!("main"),
+    r#"[figure.Index]
 unit = "%"
 kind = "level"
 missing = "stop"
@@ -64,7 +51,8 @@ payee = "ms"
 rate = "Index"
 of = "Sales"
 ```
-"#;
+"#
+);
 
 /// May 2026 with every channel of the table of channels, and late usage of April on both sides of the amendment.
 fn small_month() -> History {

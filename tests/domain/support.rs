@@ -26,6 +26,19 @@ pub fn exact(text: &str) -> Exact {
     text.parse().expect("a number")
 }
 
+/// What stands before the definitions of an agreement in US dollars that is settled by months of UTC, from 2026 on.
+macro_rules! head {
+    ($id:literal) => {
+        concat!(
+            "# Agreement\n```toml\n[contract]\nid = \"",
+            $id,
+            "\"\nzone = \"UTC\"\ncurrency = \"USD\"\nperiod = \"month\"\nrounding = \"half_up\"\nnegative = \"carry\"\n\n",
+            "[version]\nnumber = 1\neffective = 2026-01-01\n\n"
+        )
+    };
+}
+pub(crate) use head;
+
 /// The versions of a folder as they are stored.
 pub fn documents(folder: &Folder) -> Vec<VersionDocument> {
     folder.versions.iter().map(|it| it.documents.clone()).collect()
