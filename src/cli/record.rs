@@ -2,7 +2,7 @@
 
 use super::output::{self, json, line};
 use super::{Format, Session, Stop};
-use apportion::domain::entry::{EntryError, NewEntry};
+use apportion::domain::entry::{EntryError, NewEntry, lines};
 use apportion::domain::ids::EventId;
 use apportion::domain::period::{Instant, instant_or_date};
 use apportion::domain::record::{Record, RecordContent};
@@ -130,8 +130,7 @@ async fn take(file: &Path, unchecked: bool, session: &Session) -> anyhow::Result
 /// a byte order mark, which says nothing.
 fn read(text: &str) -> Result<(Vec<NewEntry>, Vec<usize>), (usize, EntryError)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
-    lines.map(|(number, line)| Ok((NewEntry::storable(line).map_err(|error| (number, error))?, number))).collect()
+    lines(text).map(|(number, line)| Ok((NewEntry::storable(line).map_err(|error| (number, error))?, number))).collect()
 }
 
 async fn standing(known_at: Option<Instant>, session: &Session) -> anyhow::Result<(Standing, Vec<WaitingRecord>)> {

@@ -72,17 +72,8 @@ fn line_rows(statement: &Statement, line: &StatementLine) -> Vec<Vec<String>> {
         let row = vec![clause, origin.clone(), who.clone(), exact(&detail.base), rate, accrued, before_now, booked];
         let paid_back = (!detail.paid_back.is_zero()).then(|| {
             let clause = format!("{heading}, version {}, paid back or set off", detail.version);
-            let paid_back = exact(&detail.paid_back);
-            vec![
-                clause,
-                origin.clone(),
-                who.clone(),
-                String::new(),
-                String::new(),
-                paid_back,
-                String::new(),
-                String::new(),
-            ]
+            let (paid_back, nothing) = (exact(&detail.paid_back), String::new);
+            vec![clause, origin.clone(), who.clone(), nothing(), nothing(), paid_back, nothing(), nothing()]
         });
         paid_back.into_iter().chain([row])
     };

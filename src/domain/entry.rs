@@ -93,6 +93,11 @@ const KIND: &str = "what it is, such as \"usage\", \"figure\" or \"fact\"";
 const EVENT: &str = "an object {\"source\": .., \"id\": ..}";
 const QUANTITIES: &str = "an object of numbers by meter, such as {\"requests\": \"1\"}";
 
+/// The lines of a file that are not empty, with their numbers.
+pub fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
+}
+
 impl NewEntry {
     /// Reads one JSON object.
     ///

@@ -10,6 +10,7 @@ use super::read::{Origin, effective_at, read_version};
 use super::records::{RecordProblem, categories, check_record};
 use super::rights::{RightInVersion, RightsConflict, conflicts};
 use super::{Contract, Version};
+use crate::domain::entry::lines;
 use crate::domain::fx::{FxProblem, FxRate, read_fx_rates};
 use crate::domain::ids::{ContractId, DefinedTerm, EventId, TermId};
 use crate::domain::money::Currency;
@@ -255,12 +256,11 @@ fn read_rates(file: &SourceFile, rates: &mut Vec<PlacedRate>) -> Result<(), Fold
 
 /// The records of a file, one JSON object a line; empty lines are none.
 fn read_facts(file: &SourceFile) -> Result<Vec<PlacedFact>, FolderError> {
-    let lines = (1..).zip(file.text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let read = |(line, text)| match Record::from_json(text) {
         Ok(record) => Ok(PlacedFact { record, at: file.at(line) }),
         Err(problem) => Err(FolderError::Record { at: file.at(line), problem }),
     };
-    lines.map(read).collect()
+    lines(&file.text).map(read).collect()
 }
 
 fn fact(record: &Record) -> Option<&Fact> {

@@ -6,7 +6,7 @@ use super::one_file::{Part, PassedOver, parts};
 use super::step::Step;
 use crate::domain::contract::document::FileLine;
 use crate::domain::contract::folder::SourceFile;
-use crate::domain::entry::{Entry, EntryError, What};
+use crate::domain::entry::{Entry, EntryError, What, lines};
 use crate::domain::fx::{FxProblem, read_recorded_fx_rates};
 use crate::domain::ids::EventId;
 use crate::domain::names::Unfit;
@@ -236,9 +236,4 @@ impl Reader {
 
 fn place(part: &Part, line: usize) -> FileLine {
     FileLine { path: part.shown.clone(), line: part.lines_above.saturating_add(line) }
-}
-
-/// The lines that are not empty, with their numbers.
-fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
 }
