@@ -173,6 +173,8 @@ fn whole_tiers_tell_what_an_earlier_month_was_told_of() {
         [
             "-10 USD base x rate: x 0.1",
             "  -100 USD of Sales",
+            "    -100 USD what of it counts: x -1",
+            "      100 USD charges",
             "40 USD base x rate: x 0.2",
             "  200 USD of Sales",
             "    100 USD charges",
@@ -221,18 +223,18 @@ fn what_is_drawn_on_is_explained_by_what_each_brought() {
         [
             "150 USD base x rate: x 0.5",
             "  300 USD of Both",
-            "    200 USD of main/share",
-            "      200 USD accrued by main/share, unrounded",
-            "        200 USD version 1",
-            "          200 USD base x rate: x 0.2",
-            "            1000 USD of Sales",
-            "              1000 USD charges",
             "    100 USD of main/b",
             "      100 USD accrued by main/b, unrounded",
             "        100 USD version 1",
             "          100 USD units x price: x 1",
             "            100 units of Use",
             "              100 units usage",
+            "    200 USD of main/share",
+            "      200 USD accrued by main/share, unrounded",
+            "        200 USD version 1",
+            "          200 USD base x rate: x 0.2",
+            "            1000 USD of Sales",
+            "              1000 USD charges",
         ]
     );
     let above = "above = { is = \"50 USD\", each = \"term\", from = 2026-01-01 }";
@@ -292,10 +294,10 @@ fn what_passes_between_two_terms_changes_no_charges() {
     );
     let sum = "sum = [{ rate = \"5%\", of = \"Sales\" }, { rate = \"1%\", of = \"Sales\" }]";
     let expected = [
-        "2 USD base x rate: x 0.01",
+        "10 USD base x rate: x 0.05",
         "  200 USD of Sales",
         "    200 USD charges",
-        "10 USD base x rate: x 0.05",
+        "2 USD base x rate: x 0.01",
         "  200 USD of Sales",
         "    200 USD charges",
     ];
@@ -339,4 +341,49 @@ fn units_that_fill_no_block_yet_are_told_all_the_same() {
     ];
     let blocks = format!("[term.c]\n{TERM}\n{price}\n{tiers}");
     assert_eq!(told_of_c(&blocks, "2026-01", &[("01-05", "api", 2), ("01-06", "chat", 12)]), expected);
+}
+
+/// 7 for each month from the 15th, beside 10 % of it: of 100 on 20 January and 200 on 10 February, and not of what comes after.
+#[test]
+fn a_window_across_periods_tells_the_charges_of_its_own_days() {
+    let node = "sum = [{ rate = \"10%\", of = \"Sales\" }, { fixed = \"7 USD\" }]\nfrom = 2026-01-15";
+    let term =
+        format!("[period.own]\nevery = \"1 month\"\nfrom = 2026-01-15\n\n[term.c]\n{TERM}\neach = \"own\"\n{node}");
+    let sold = [("01-20", "api", 1), ("02-10", "chat", 20), ("02-20", "api", 3)];
+    let expected = [
+        "30 USD base x rate: x 0.1",
+        "  300 USD of Sales",
+        "    100 USD charges",
+        "    200 USD charges",
+        "7 USD a sum as stated",
+    ];
+    assert_eq!(told_of_c(&term, "2026-02", &sold), expected);
+}
+
+/// Twice 10 % of 200, and 7 for each of two products.
+#[test]
+fn two_leaves_of_the_same_and_a_sum_that_is_owed_twice_are_told_so() {
+    let twice = "sum = [{ rate = \"10%\", of = \"Sales\" }, { rate = \"10%\", of = \"Sales\" }, { fixed = \"7 USD\" }]";
+    let term = format!("[term.c]\n{TERM}\neach = \"month\"\nper = [\"product\"]\n{twice}");
+    let of_sales = ["20 USD base x rate: x 0.1", "  200 USD of Sales", "    100 USD charges", "    100 USD charges"];
+    let stated = ["14 USD times: x 2", "  7 USD a sum as stated"];
+    let expected: Vec<&str> = of_sales.iter().chain(&of_sales).chain(&stated).copied().collect();
+    assert_eq!(told_of_c(&term, "2026-01", &[("01-05", "api", 1), ("01-06", "chat", 10)]), expected);
+}
+
+/// 10 % of 100 are 10 USD, which are 5 EUR, of which a half is owed in euros.
+#[test]
+fn an_amount_in_another_currency_is_told_in_its_own() {
+    let tenth = "[amount.Tenth]\nrate = \"10%\"\nof = \"Sales\"";
+    let expected = [
+        "2.5 EUR base x rate: x 0.5",
+        "  5 EUR of Tenth",
+        "    5 EUR converted: x 0.5",
+        "      10 USD of Tenth",
+        "        10 USD base x rate: x 0.1",
+        "          100 USD of Sales",
+        "            100 USD charges",
+    ];
+    let blocks = format!("{tenth}\n\n[term.c]\n{TERM}\nrate = \"50%\"\nof = \"Tenth\"\nin = \"EUR\"");
+    assert_eq!(told_of_c(&blocks, "2026-01", &[("01-05", "api", 1)]), expected);
 }

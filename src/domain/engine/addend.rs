@@ -1,32 +1,46 @@
 //! Addends: what each leaf of a node or each part of a top-up adds to an amount, told where somebody asks how it came about.
 
 use super::node::Leaf;
-use super::outcome::{Gathered, Lines};
-use super::plan::Step;
+use super::outcome::Lines;
 use super::run::Engine;
-use super::state::Passing;
 use crate::domain::contract::measure::{Base, Measure};
 use crate::domain::money::Exact;
-use crate::domain::period::Span;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// What is added to an amount: what counts times its factors. The addends of an amount sum to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addend {
     pub of: AddendOf,
-    /// How much of that there was.
+    /// Which leaf of its node it is of: two may be of the same.
+    pub leaf: usize,
+    /// How much of that there was; of a stated sum, how often.
     pub measured: Exact,
     /// What of it is multiplied: blocks, where a price is for so many units at once.
     pub counted: Exact,
+    /// What was measured of each that passed, by its number; empty where nothing passed, as of what is looked up.
+    pub passes: Passes,
     /// From the inside out.
     pub factors: Vec<Factor>,
+}
+
+/// How much each that passed brought, by its number.
+pub type Passes = BTreeMap<u64, Exact>;
+
+/// So much of a measure, and what of it is multiplied.
+#[derive(Clone, Copy)]
+pub(super) struct Measured<'m> {
+    pub amount: &'m Exact,
+    pub counted: &'m Exact,
+    /// The number of what passes; none of what is looked up, or has come up by some day.
+    pub pass: Option<u64>,
 }
 
 /// In the order in which they are told.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AddendOf {
     Measure(Measure),
-    /// A sum that the document states.
+    /// A sum that the document states, so often.
     Stated,
     /// What a minimum is in a window.
     Minimum,
@@ -44,6 +58,8 @@ pub struct Factor {
 /// What a factor stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FactorOf {
+    /// A stated sum.
+    Sum,
     Rate,
     /// Of a unit or block.
     Price,
@@ -63,11 +79,17 @@ pub enum FactorOf {
 
 impl Addend {
     fn whole(of: AddendOf, amount: &Exact) -> Self {
-        Self { of, measured: amount.clone(), counted: amount.clone(), factors: Vec::new() }
+        let (measured, counted) = (amount.clone(), amount.clone());
+        Self { of, leaf: 0, measured, counted, passes: Passes::new(), factors: Vec::new() }
     }
 
     pub fn amount(&self) -> Exact {
         self.factors.iter().fold(self.counted.clone(), |amount, factor| &amount * &factor.value)
+    }
+
+    /// Whether it is of what a minimum lacked.
+    pub fn is_of_top_up(&self) -> bool {
+        matches!(self.of, AddendOf::Minimum | AddendOf::TowardMinimum | AddendOf::Carried)
     }
 
     /// Whether something else is greater or less.
@@ -86,35 +108,46 @@ impl Addend {
         }
     }
 
+    /// A share of it.
+    pub fn share(&mut self, share: &Exact) {
+        for amount in [&mut self.measured, &mut self.counted].into_iter().chain(self.passes.values_mut()) {
+            *amount = &*amount * share;
+        }
+    }
+
     pub fn negate(&mut self) {
-        self.measured = -std::mem::take(&mut self.measured);
-        self.counted = -std::mem::take(&mut self.counted);
+        self.share(&Exact::from_integer(-1));
     }
 }
 
 /// Addends, of which those of the same and with the same factors are summed.
 #[derive(Clone, Debug, Default)]
 pub struct Addends {
-    /// What was measured and counted.
-    sums: BTreeMap<(AddendOf, Vec<Factor>), (Exact, Exact)>,
+    sums: BTreeMap<(AddendOf, usize, Vec<Factor>), Addend>,
 }
 
 impl Addends {
     pub fn add(&mut self, addend: Addend) {
-        let (measured, counted) = self.sums.entry((addend.of, addend.factors)).or_default();
-        *measured += &addend.measured;
-        *counted += &addend.counted;
+        match self.sums.entry((addend.of.clone(), addend.leaf, addend.factors.clone())) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(addend);
+            }
+            Entry::Occupied(mut alike) => {
+                let sum = alike.get_mut();
+                sum.measured += &addend.measured;
+                sum.counted += &addend.counted;
+                for (pass, measured) in addend.passes {
+                    *sum.passes.entry(pass).or_default() += &measured;
+                }
+            }
+        }
     }
 
-    /// Those that come to something.
-    pub fn iter(&self) -> impl Iterator<Item = Addend> {
-        let sums = self.sums.iter().filter(|(_, (measured, counted))| !measured.is_zero() || !counted.is_zero());
-        sums.map(|((of, factors), (measured, counted))| Addend {
-            of: of.clone(),
-            measured: measured.clone(),
-            counted: counted.clone(),
-            factors: factors.clone(),
-        })
+    /// Those that come to something, or of which something passed.
+    pub fn iter(&self) -> impl Iterator<Item = &Addend> {
+        let is_something =
+            |it: &&Addend| [&it.measured, &it.counted].into_iter().chain(it.passes.values()).any(|it| !it.is_zero());
+        self.sums.values().filter(is_something)
     }
 }
 
@@ -126,15 +159,17 @@ pub fn since(before: Vec<Addend>, now: &[Addend]) -> Vec<Addend> {
         addend.negate();
         since.add(addend);
     }
-    since.iter().collect()
+    since.iter().cloned().collect()
 }
 
 impl<'a, L: Lines> Engine<'a, L> {
     /// Takes note of what a leaf adds: so much of its measure at a rate, or at one that the window's end tells.
-    pub(super) fn adds(&mut self, leaf: Leaf<'a>, (measured, counted): (&Exact, &Exact), rate: Option<&Exact>) {
+    pub(super) fn adds(&mut self, leaf: Leaf<'a>, measured: Measured<'_>, rate: Option<&Exact>) {
         if self.lines.wants_addends() {
-            let whole = Addend::whole(AddendOf::Measure(leaf.of.clone()), measured);
-            let mut addend = Addend { counted: counted.clone(), ..whole };
+            let Measured { amount, counted, pass } = measured;
+            let passes = pass.map(|pass| (pass, amount.clone())).into_iter().collect();
+            let whole = Addend::whole(AddendOf::Measure(leaf.of.clone()), amount);
+            let mut addend = Addend { counted: counted.clone(), passes, ..whole };
             if let Some(rate) = rate {
                 addend.multiply(leaf.multiplies(), rate);
             }
@@ -143,41 +178,23 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 
     /// So much of a leaf at a rate; without one nothing accrues.
-    pub(super) fn at_rate(
-        &mut self,
-        leaf: Leaf<'a>,
-        (measured, counted): (&Exact, &Exact),
-        rate: Option<&Exact>,
-    ) -> Exact {
+    pub(super) fn at_rate(&mut self, leaf: Leaf<'a>, measured: Measured<'_>, rate: Option<&Exact>) -> Exact {
         let nothing = Exact::zero();
-        self.adds(leaf, (measured, counted), Some(rate.unwrap_or(&nothing)));
-        rate.map(|rate| counted * rate).unwrap_or(nothing)
-    }
-
-    /// Tells what an item adds to a window.
-    pub(super) fn tell_gathered(&mut self, step: &Step<'a>, passing: &Passing<'_>, window: Span, addends: &[Addend]) {
-        let (contract, stream) = (&step.agreement.head.id, &self.plan.streams[step.stream].name);
-        let (pass, at) = (passing.number, passing.at);
-        for addend in addends {
-            self.lines.gathers(Gathered { contract, stream, pass, at, window, addend });
-        }
+        self.adds(leaf, measured, Some(rate.unwrap_or(&nothing)));
+        rate.map(|rate| measured.counted * rate).unwrap_or(nothing)
     }
 
     /// Takes note of what a leaf adds, each part at the rate of its band.
-    pub(super) fn adds_by_band(
-        &mut self,
-        leaf: Leaf<'a>,
-        (measured, counted): (&Exact, &Exact),
-        parts: &[(Exact, Option<&Exact>)],
-    ) {
+    pub(super) fn adds_by_band(&mut self, leaf: Leaf<'a>, measured: Measured<'_>, parts: &[(Exact, Option<&Exact>)]) {
         if !self.lines.wants_addends() {
             return;
         }
         for (place, (part, rate)) in parts.iter().enumerate() {
             // What fills no block yet is told with the first band.
-            let unfilled = if place == 0 { measured.clone() } else { Exact::zero() };
-            let of_measured = (measured * part).checked_div(counted).unwrap_or(unfilled);
-            self.adds(leaf, (&of_measured, part), Some(rate.unwrap_or(&Exact::zero())));
+            let unfilled = if place == 0 { measured.amount.clone() } else { Exact::zero() };
+            let amount = (measured.amount * part).checked_div(measured.counted).unwrap_or(unfilled);
+            let measured = Measured { amount: &amount, counted: part, ..measured };
+            self.adds(leaf, measured, Some(rate.unwrap_or(&Exact::zero())));
         }
     }
 
@@ -193,7 +210,9 @@ impl<'a, L: Lines> Engine<'a, L> {
     /// Takes note of a sum that the document states.
     pub(super) fn adds_sum(&mut self, sum: &Exact) {
         if self.lines.wants_addends() {
-            self.telling.addends.push(Addend::whole(AddendOf::Stated, sum));
+            let mut addend = Addend::whole(AddendOf::Stated, &Exact::from_integer(1));
+            addend.multiply(FactorOf::Sum, sum);
+            self.telling.addends.push(addend);
         }
     }
 

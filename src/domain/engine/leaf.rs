@@ -1,7 +1,7 @@
 //! Leaves of terms: a step of a measure times its rate or price, where tiers or a level may choose the rate.
 
 use super::Stop;
-use super::addend::Addend;
+use super::addend::{Addend, Measured};
 use super::base::delta;
 use super::item::{AttributesId, InUnit};
 use super::life::{calendar, instant};
@@ -20,8 +20,7 @@ use crate::domain::contract::value::Table;
 use crate::domain::contract::window::WindowRule;
 use crate::domain::ids::DefinedTerm;
 use crate::domain::money::Exact;
-use crate::domain::period::{Instant, end_of_day_exclusive, last_instant_before, local_date};
-use chrono::NaiveDate;
+use crate::domain::period::{Instant, last_instant_before, local_date};
 use std::borrow::Cow;
 use std::ops::Neg;
 use std::rc::Rc;
@@ -35,6 +34,8 @@ pub(super) struct ItemLeaves<'l, 'a, 'i, L> {
     pub group: AttributesId,
     /// Whether what passes takes off: what counts of it goes back, and what is looked up stays.
     pub is_back: bool,
+    /// How many leaves came before.
+    met: usize,
 }
 
 impl<'l, 'a, 'i, L: Lines> ItemLeaves<'l, 'a, 'i, L> {
@@ -45,7 +46,7 @@ impl<'l, 'a, 'i, L: Lines> ItemLeaves<'l, 'a, 'i, L> {
         tiers: Option<&'a Tiers>,
         group: AttributesId,
     ) -> Self {
-        Self { engine, step, passing, tiers, group, is_back: false }
+        Self { engine, step, passing, tiers, group, is_back: false, met: 0 }
     }
 
     /// The value of a node at the item. One that compares, or adds a sum, goes back the way that it went.
@@ -70,11 +71,15 @@ impl<'a, L: Lines> Leaves<'a> for ItemLeaves<'_, 'a, '_, L> {
         // Loading gives a term whose bands are told at a window's end that window.
         let (tiers, told_at_end, start) = (self.tiers, &mut None, self.addends().len());
         let amount = self.engine.add_to_leaf(self.step, (leaf, tiers), self.group, self.passing, None, told_at_end);
-        if !goes_back {
-            return amount;
+        let place = self.met;
+        self.met = place.saturating_add(1);
+        for addend in self.addends().iter_mut().skip(start) {
+            addend.leaf = place;
+            if goes_back {
+                addend.negate();
+            }
         }
-        self.addends().iter_mut().skip(start).for_each(Addend::negate);
-        amount.map(Neg::neg)
+        if goes_back { amount.map(Neg::neg) } else { amount }
     }
 
     /// A fixed sum belongs to a window or a day; for each item it stands beside what comes item by item.
@@ -160,6 +165,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         };
         let blocks = leaf.blocks.map(|of| self.blocks(step, (group, at), &measured, of));
         let counted = blocks.as_ref().unwrap_or(&measured);
+        // Of what has come up by a day nobody says what passed.
+        let pass = Some(passing.number).filter(|_| passing.cause != Cause::On && step.input(leaf.of).is_some());
         if measured.is_zero() {
             if let Some(tiers) = tiers.filter(|tiers| tiers.apply == Apply::Marginal && leaf.table.has_bands()) {
                 self.count_beside(step, tiers, group, passing);
@@ -167,26 +174,27 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(Exact::zero());
         }
         let (step, leaf, tiers) = self.worded_at_end(step, (leaf, tiers), at).unwrap_or((step, leaf, tiers));
+        let measured = Measured { amount: &measured, counted, pass };
         if let Some(rate) = leaf.table.plain() {
-            self.adds(leaf, (&measured, counted), Some(rate));
+            self.adds(leaf, measured, Some(rate));
             return Ok(counted * rate);
         }
         let bands = self.bands(step, leaf.table, passing.attributes, (at, window))?;
         if let Some(rate) = bands.single() {
-            return Ok(self.at_rate(leaf, (&measured, counted), rate));
+            return Ok(self.at_rate(leaf, measured, rate));
         }
         let Some(tiers) = tiers else { return Ok(Exact::zero()) };
         if window.is_some() && is_told_at_end(tiers, step) {
             *told_at_end = Some(bands);
-            self.adds(leaf, (&measured, counted), None);
+            self.adds(leaf, measured, None);
             return Ok(counted.clone());
         }
         if tiers.apply == Apply::Marginal {
-            return self.add_marginal((step, leaf, tiers), group, passing, (&bands, counted, &measured));
+            return self.add_marginal((step, leaf, tiers), group, passing, (&bands, measured));
         }
         let level = self.level_of_tiers(step, (tiers, &bands), group, passing.attributes, at)?;
         let rate = level.as_ref().and_then(|level| bands.reached(level));
-        Ok(self.at_rate(leaf, (&measured, counted), rate))
+        Ok(self.at_rate(leaf, measured, rate))
     }
 
     /// A credit, item by item at a rate that a window's end tells, as the version in force at that end words it.
@@ -296,11 +304,11 @@ impl<'a, L: Lines> Engine<'a, L> {
         (step, leaf, tiers): (&'a Step<'a>, Leaf<'a>, &Tiers),
         group: AttributesId,
         passing: &Passing<'_>,
-        (bands, counted, measured): (&Bands, &Exact, &Exact),
+        (bands, measured): (&Bands, Measured<'_>),
     ) -> Result<Exact, Stop> {
         let counter_of = tiers.of.as_ref().and_then(|measure| step.input(measure));
         let is_own = counter_of == Some(step.stream);
-        let adds = counter_of.map_or(Some(measured), |other| delta(passing, other)).cloned().unwrap_or_default();
+        let adds = counter_of.map_or(Some(measured.amount), |other| delta(passing, other)).cloned().unwrap_or_default();
         let known = self.known;
         let Some(state) = self.group_state(step.stream, group) else { return Ok(Exact::zero()) };
         let counter = &mut state.tiers;
@@ -308,15 +316,15 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(Exact::zero());
         }
         let parts = match is_own {
-            true => tiered_by_own_amount(bands, counted, &counter.count),
-            false => tiered(bands, counted, &counter.count, &adds),
+            true => tiered_by_own_amount(bands, measured.counted, &counter.count),
+            false => tiered(bands, measured.counted, &counter.count, &adds),
         };
         let amount = parts.iter().filter_map(|(part, rate)| Some(part * (*rate)?)).sum();
         let before = counter.count.clone();
         let adds = if is_own { &amount } else { &adds };
         counter.count += adds;
         self.watches.advance(Total::Tiers(step.stream, group), &before, adds, bands.edges());
-        self.adds_by_band(leaf, (measured, counted), &parts);
+        self.adds_by_band(leaf, measured, &parts);
         Ok(amount)
     }
 
@@ -427,35 +435,6 @@ impl<'a, L: Lines> Engine<'a, L> {
             (None, Missing::Stop) if at < self.books_begin => Ok(Some(Exact::zero())),
             (None, Missing::Stop) => Err(missing()),
         }
-    }
-
-    /// The mean of a level over the days of a window up to an instant, as it holds at the end of each day.
-    fn average(
-        &self,
-        step: &Step<'a>,
-        (level, over): (&DefinedTerm, &WindowRule),
-        of: AttributesId,
-        at: Instant,
-    ) -> Option<Exact> {
-        let zone = step.agreement.head.zone;
-        let today = local_date(at, zone);
-        let first_day = calendar(step.agreement, over, self.known)?.window(today)?.first_day;
-        let mut sum = Exact::zero();
-        let mut days = 0_i64;
-        for day in first_day.iter_days().take_while(|day| *day <= today) {
-            let end_of_day = last_instant_before(end_of_day_exclusive(zone, day));
-            sum += self.known.level(&step.agreement.head.id, level, &self.attributes[of], end_of_day)?;
-            days = days.saturating_add(1);
-        }
-        sum.checked_div(&Exact::from_integer(days))
-    }
-
-    /// The part of a window's days that is left, today not counted.
-    fn part_left(&self, step: &Step<'a>, rule: &WindowRule, at: Instant) -> Option<Exact> {
-        let today = local_date(at, step.agreement.head.zone);
-        let window = calendar(step.agreement, rule, self.known)?.window(today)?;
-        let days = |from: NaiveDate, to: NaiveDate| Exact::from_integer(to.signed_duration_since(from).num_days());
-        days(today, window.end_day).checked_div(&days(window.first_day, window.end_day))
     }
 
     /// Blocks of units: of each item, or of a running count.

@@ -5,7 +5,7 @@ use super::item::{Attributes, AttributesId, Content, Item, ItemId};
 use super::plan::{StreamId, StreamName};
 use crate::domain::contract::measure::Measure;
 use crate::domain::ids::{ContractId, EventId, TermId};
-use crate::domain::money::Exact;
+use crate::domain::money::{Exact, Unit};
 use crate::domain::period::{Instant, Span};
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +19,6 @@ pub struct Line<'a> {
     pub version: u32,
     /// The values that tell its counters apart (`per`).
     pub group: AttributesId,
-    /// Of which item that passes, or yield of a stream by itself, by its number; none of a window's end and the like.
-    pub pass: Option<u64>,
     pub at: Instant,
     pub cause: Cause<'a>,
     /// What the term is of here.
@@ -77,9 +75,11 @@ pub struct WholeInterval {
 pub struct Part<'a> {
     pub contract: &'a ContractId,
     pub stream: &'a StreamName,
-    /// As of lines.
+    /// The number of what passes: an item, or what a stream yields by itself.
     pub pass: u64,
     pub at: Instant,
+    /// What the stream yields amounts in; none for plain numbers.
+    pub unit: Option<&'a Unit>,
     /// What other stream it was drawn of, where it was.
     pub of: Option<&'a Measure>,
     /// None where it comes of what other streams yielded by themselves.
@@ -90,19 +90,6 @@ pub struct Part<'a> {
     pub amount: &'a Exact,
     /// What it is made of, where that was wanted and it is of a node.
     pub addends: &'a [Addend],
-}
-
-/// What an item adds to a window that is closed later.
-#[derive(Clone, Copy, Debug)]
-pub struct Gathered<'a> {
-    pub contract: &'a ContractId,
-    pub stream: &'a StreamName,
-    /// As of lines.
-    pub pass: u64,
-    pub at: Instant,
-    pub window: Span,
-    /// With the factors that are known by then.
-    pub addend: &'a Addend,
 }
 
 impl Part<'_> {
@@ -141,12 +128,10 @@ pub trait Lines {
 
     fn part(&mut self, _: Part<'_>) {}
 
-    /// Whether addends are wanted, and `gathers`.
+    /// Whether addends are wanted.
     fn wants_addends(&self) -> bool {
         false
     }
-
-    fn gathers(&mut self, _: Gathered<'_>) {}
 
     /// Once for each base and meter that counts it.
     fn stands_whole(&mut self, _: WholeInterval) {}

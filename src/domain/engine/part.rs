@@ -95,6 +95,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             stream: &self.plan.streams[step.stream].name,
             pass: passing.number,
             at: passing.at,
+            unit: self.unit_of(step.stream),
             of: None,
             item: passing.item.filter(|_| is_of_item),
             taken_off: None,
@@ -119,7 +120,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             self.lines.part(Part { item: None, amount: &-amount.clone(), addends, ..part });
         }
         for (category, amount) in &taken_off {
-            self.lines.part(Part { taken_off: Some(category), amount: &-amount.clone(), ..part });
+            let item = passing.item;
+            self.lines.part(Part { taken_off: Some(category), item, amount: &-amount.clone(), ..part });
         }
     }
 

@@ -1,6 +1,7 @@
-//! Reported flows: what they yield, and what holds at the end of a period or window in which one is missing.
+//! Reported figures: what flows yield, what holds at the end of a period or window in which one is missing, and means of levels.
 
-use super::item::{Attributes, Content, InUnit};
+use super::item::{Attributes, AttributesId, Content, InUnit};
+use super::life::calendar;
 use super::outcome::Lines;
 use super::plan::{Step, StreamId, Work};
 use super::run::Engine;
@@ -9,12 +10,43 @@ use super::window::window_rule;
 use super::{EngineError, Stop};
 use crate::domain::calendar::{Calendar, Window};
 use crate::domain::contract::measure::{FigureKind, Missing};
+use crate::domain::contract::window::WindowRule;
 use crate::domain::ids::DefinedTerm;
 use crate::domain::money::{Exact, Unit};
-use crate::domain::period::{Instant, Span, last_instant_before, local_date};
+use crate::domain::period::{Instant, Span, end_of_day_exclusive, last_instant_before, local_date};
+use chrono::NaiveDate;
 use chrono_tz::Tz;
 
 impl<'a, L: Lines> Engine<'a, L> {
+    /// The mean of a level over the days of a window up to an instant, as it holds at the end of each day.
+    pub(super) fn average(
+        &self,
+        step: &Step<'a>,
+        (level, over): (&DefinedTerm, &WindowRule),
+        of: AttributesId,
+        at: Instant,
+    ) -> Option<Exact> {
+        let zone = step.agreement.head.zone;
+        let today = local_date(at, zone);
+        let first_day = calendar(step.agreement, over, self.known)?.window(today)?.first_day;
+        let mut sum = Exact::zero();
+        let mut days = 0_i64;
+        for day in first_day.iter_days().take_while(|day| *day <= today) {
+            let end_of_day = last_instant_before(end_of_day_exclusive(zone, day));
+            sum += self.known.level(&step.agreement.head.id, level, &self.attributes[of], end_of_day)?;
+            days = days.saturating_add(1);
+        }
+        sum.checked_div(&Exact::from_integer(days))
+    }
+
+    /// The part of a window's days that is left, today not counted.
+    pub(super) fn part_left(&self, step: &Step<'a>, rule: &WindowRule, at: Instant) -> Option<Exact> {
+        let today = local_date(at, step.agreement.head.zone);
+        let window = calendar(step.agreement, rule, self.known)?.window(today)?;
+        let days = |from: NaiveDate, to: NaiveDate| Exact::from_integer(to.signed_duration_since(from).num_days());
+        days(today, window.end_day).checked_div(&days(window.first_day, window.end_day))
+    }
+
     /// What a flow figure yields where it stands.
     pub(super) fn pass_figure(
         &mut self,

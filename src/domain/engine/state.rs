@@ -175,8 +175,6 @@ impl Passing<'_> {
 /// An accrual on its way to the books.
 pub(super) struct Wanted<'w> {
     pub group: AttributesId,
-    /// The number of what passes; none of what comes about by itself.
-    pub pass: Option<u64>,
     pub at: Instant,
     pub cause: Cause<'w>,
     pub base: Exact,
@@ -190,7 +188,7 @@ impl<'w> Wanted<'w> {
     /// What comes about by itself, of no base and of nothing yet.
     pub fn of_nothing(group: AttributesId, at: Instant, cause: Cause<'w>) -> Self {
         let (base, amount, addends) = (Exact::zero(), Exact::zero(), Vec::new());
-        Self { group, pass: None, at, cause, base, amount, addends, is_outside_cap: false }
+        Self { group, at, cause, base, amount, addends, is_outside_cap: false }
     }
 
     /// What others paid back of a term: so much less is owed.

@@ -118,8 +118,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             return Ok(None);
         }
         let (base, addends) = (of_all(step, passing).into_owned(), std::mem::take(&mut self.telling.addends));
-        let (pass, at, cause) = (Some(passing.number), passing.at, passing.cause);
-        let wanted = Wanted { group, pass, at, cause, base, amount, addends, is_outside_cap: false };
+        let (at, cause) = (passing.at, passing.cause);
+        let wanted = Wanted { group, at, cause, base, amount, addends, is_outside_cap: false };
         self.accrue(step, term, &wanted).map(Some)
     }
 
@@ -229,7 +229,6 @@ impl<'a, L: Lines> Engine<'a, L> {
             stream: step.stream,
             version: step.version.number,
             group: wanted.group,
-            pass: wanted.pass,
             at: wanted.at,
             cause: wanted.cause,
             base: &wanted.base,

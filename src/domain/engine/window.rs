@@ -1,7 +1,7 @@
 //! Windows: what is made of all items of a stretch of time, and closed at its end (CONTRACTS section 4).
 
 use super::Stop;
-use super::addend::{Addend, FactorOf, since};
+use super::addend::{Addend, FactorOf, Measured, since};
 use super::item::AttributesId;
 use super::life::calendar;
 use super::node::{Leaf, Leaves, blocks, evaluate, leaves_of};
@@ -124,8 +124,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         passing: &Passing<'_>,
     ) -> Result<(), Stop> {
         self.open_window(step, group, passing.at);
-        let window = self.group_state(step.stream, group).and_then(|it| it.window.as_ref());
-        let (span, ordinal) = window.map(|it| (it.place.span, it.place.ordinal)).unzip();
+        let ordinal = self.group_state(step.stream, group).and_then(|it| it.window.as_ref()).map(|it| it.place.ordinal);
         let mut leaves = Vec::new();
         leaves_of(node, &mut leaves);
         let mut added = Vec::new();
@@ -134,9 +133,6 @@ impl<'a, L: Lines> Engine<'a, L> {
             self.telling.addends.clear();
             let amount = self.add_to_leaf(step, (*leaf, tiers), group, passing, ordinal, &mut bands)?;
             let addends = std::mem::take(&mut self.telling.addends);
-            if let Some(span) = span {
-                self.tell_gathered(step, passing, span, &addends);
-            }
             added.push(Added { amount, bands, addends });
         }
         // What whole tiers count, where that is not a figure.
@@ -429,19 +425,19 @@ struct WindowLeaves<'l, 'a, L> {
 impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
     fn leaf(&mut self, leaf: Leaf<'a>) -> Result<Exact, Stop> {
         let sum = self.window.sums.of(leaf.of, self.met.iter().filter(|of| **of == leaf.of).count());
+        let (place, start) = (self.met.len(), self.addends().len());
         self.met.push(leaf.of);
-        let start = self.addends().len();
         let mut amount = match (leaf.of, self.step.input(leaf.of)) {
             // What is looked up is looked up once: at the window's end.
             (Measure::Figure(name), None) => {
                 let figure = self.engine.looked_up(self.step, name, (self.group, self.at))?;
                 let counted = leaf.blocks.map_or_else(|| figure.clone(), |of| blocks(&figure, of));
                 let rate = self.factor(leaf.table)?;
-                self.engine.adds(leaf, (&figure, &counted), Some(&rate));
+                self.engine.adds(leaf, Measured { amount: &figure, counted: &counted, pass: None }, Some(&rate));
                 &counted * &rate
             }
             _ => {
-                self.addends().extend(sum.into_iter().flat_map(|sum| sum.addends.iter()));
+                self.addends().extend(sum.into_iter().flat_map(|sum| sum.addends.iter().cloned()));
                 sum.map(|sum| sum.amount.clone()).unwrap_or_default()
             }
         };
@@ -454,7 +450,7 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
                 if is_worded_so { bands.clone() } else { self.engine.bands(self.step, leaf.table, *of, when)? };
             let level = self.engine.level_of_tiers(self.step, (tiers, &bands), self.group, self.group, self.at)?;
             let rate = level.as_ref().and_then(|level| bands.reached(level)).cloned().unwrap_or_default();
-            for mut addend in addends.iter() {
+            for mut addend in addends.iter().cloned() {
                 addend.multiply(leaf.multiplies(), &rate);
                 self.addends().push(addend);
             }
@@ -465,6 +461,7 @@ impl<'a, L: Lines> Leaves<'a> for WindowLeaves<'_, 'a, L> {
             self.addends().iter_mut().skip(start).for_each(|addend| addend.multiply(FactorOf::PartOfYear, &part));
             amount = &amount * &part;
         }
+        self.addends().iter_mut().skip(start).for_each(|addend| addend.leaf = place);
         Ok(amount)
     }
 

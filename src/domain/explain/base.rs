@@ -5,13 +5,12 @@ use super::recorder::{Origin, Told};
 use super::{Depth, Explanation};
 use crate::domain::calendar::Window;
 use crate::domain::contract::measure::Measure;
-use crate::domain::engine::addend::Addend;
+use crate::domain::engine::addend::{Addend, Passes};
 use crate::domain::engine::plan::StreamName;
 use crate::domain::ids::ContractId;
 use crate::domain::money::{Exact, Unit};
 use crate::domain::statement::stream;
 use std::collections::BTreeMap;
-use std::iter::{once, once_with};
 
 /// Of what parts are looked for.
 #[derive(Clone, Copy)]
@@ -23,40 +22,37 @@ pub(super) struct Scope<'s> {
     pub of_units: bool,
 }
 
-/// How much of something each that passed brought, by its number.
-pub(super) type Passes = BTreeMap<u64, Exact>;
-
-/// A part, and how much of it is asked for.
+/// A part, and which share of it is asked for: it may lie in several tiers, or be taken back.
 struct Piece<'r> {
     told: &'r Told,
+    share: Exact,
     amount: Exact,
 }
 
-/// What tells parts apart that are summed: what and where, the meter, its price and unit, and how much of a charge counts.
-type PartKey = (String, String, Option<(String, Option<(Exact, String, Exact)>)>);
+/// What tells parts apart that are summed: what and where, which share of them is asked for, the meter, its price and unit,
+/// and how much of a charge counts.
+type PartKey = (String, String, Exact, Option<(String, Option<(Exact, String, Exact)>)>);
 
 impl Explanation<'_> {
-    /// How much there was of a measure, and what that is made of: of the first of `passes` that come to as much, else of
-    /// all that passed in the period.
-    pub(super) fn base(
-        &self,
-        scope: Scope<'_>,
-        measure: &Measure,
-        amount: &Exact,
-        passes: impl Iterator<Item = Passes>,
-    ) -> Node {
+    /// How much there was of a measure, and what that is made of, where it is known what passed.
+    pub(super) fn base(&self, scope: Scope<'_>, measure: &Measure, amount: &Exact, passes: &Passes) -> Node {
+        let mut base = Node::new(Kind::Base, format!("of {measure}"), amount.clone(), &scope.shown());
         let (of, name) = match measure {
             Measure::Accrual { contract, term, .. } => (contract, StreamName::Term(term.clone())),
             _ => (scope.contract, stream(measure, scope.unit)),
         };
-        let told = self.recorded.parts(of, &name);
-        let is_converted = matches!(measure, Measure::Accrual { .. } | Measure::Amount(_));
-        let some = passes.map(|passes| pieces_of(told, &passes, is_converted));
-        let all = told.iter().filter(|told| told.period == Some(scope.period));
-        let all = once_with(|| all.map(|told| Piece { told, amount: told.amount.clone() }).collect::<Vec<_>>());
-        let sums_up = |pieces: &Vec<Piece<'_>>| sum(pieces.iter().map(|piece| &piece.amount)) == *amount;
-        let mut base = Node::new(Kind::Base, format!("of {measure}"), amount.clone(), &scope.shown());
-        let Some(pieces) = some.chain(all).find(sums_up) else { return base };
+        let Some(told) = self.recorded.parts(of, &name) else { return base };
+        if sum(passes.values()) != *amount {
+            return base;
+        }
+        if let Some(unit) = converted_from(told, passes, scope.unit) {
+            base.parts = self.converted((scope, unit), measure, (told, passes));
+            return base;
+        }
+        let pieces = pieces_of(told, passes);
+        if sum(pieces.iter().map(|piece| &piece.amount)) != *amount {
+            return base;
+        }
         if let Measure::Accrual { contract, term, .. } = measure {
             let accrued = self.contract(contract).map(|contract| self.accrued(contract, term, scope.period));
             base.parts.extend(accrued.filter(|node| node.amount == *amount && node.unit == scope.shown()));
@@ -65,52 +61,85 @@ impl Explanation<'_> {
         let scope = Scope { contract: of, ..scope };
         let (made, others): (Vec<Piece<'_>>, Vec<Piece<'_>>) =
             pieces.into_iter().partition(|piece| !piece.told.addends.is_empty());
-        base.parts = self.made(scope, &name, made.iter().flat_map(Piece::addends));
+        base.parts = self.made(scope, made.iter().flat_map(Piece::addends));
         base.parts.extend(self.parts(scope, &others));
         base
     }
 
+    /// What is in another unit, by the rate of exchange.
+    fn converted(
+        &self,
+        (scope, unit): (Scope<'_>, &Unit),
+        measure: &Measure,
+        (told, passes): (&BTreeMap<u64, Vec<Told>>, &Passes),
+    ) -> Vec<Node> {
+        let mut by_rate: BTreeMap<Exact, Passes> = BTreeMap::new();
+        for (pass, amount) in passes {
+            let own = sum(told.get(pass).into_iter().flatten().map(|told| &told.amount));
+            if let Some(rate) = amount.checked_div(&own) {
+                by_rate.entry(rate).or_default().insert(*pass, own);
+            }
+        }
+        let own_scope = Scope { unit, ..scope };
+        let node = |(rate, passes): (Exact, Passes)| {
+            let base = self.base(own_scope, measure, &sum(passes.values()), &passes);
+            let mut node = Node::new(Kind::Counted, "converted", &base.amount * &rate, &scope.shown());
+            node.factor = Some(rate);
+            node.parts.push(base);
+            node
+        };
+        limited(by_rate.into_iter().map(node).collect(), self.question.limit)
+    }
+
     fn parts(&self, scope: Scope<'_>, pieces: &[Piece<'_>]) -> Vec<Node> {
-        let mut drawn: Vec<(&Measure, Passes)> = Vec::new();
+        let mut drawn: BTreeMap<&Measure, Passes> = BTreeMap::new();
         let mut own: BTreeMap<PartKey, Vec<&Piece<'_>>> = BTreeMap::new();
         for piece in pieces {
-            let Some(measure) = &piece.told.of else {
-                own.entry(key(piece, scope)).or_default().push(piece);
-                continue;
-            };
-            let found = drawn.iter().position(|(of, _)| *of == measure).unwrap_or_else(|| {
-                drawn.push((measure, Passes::new()));
-                drawn.len().saturating_sub(1)
-            });
-            if let Some((_, passes)) = drawn.get_mut(found) {
-                *passes.entry(piece.told.pass).or_default() += &piece.amount;
+            match &piece.told.of {
+                Some(measure) => {
+                    *drawn.entry(measure).or_default().entry(piece.told.pass).or_default() += &piece.amount;
+                }
+                None => own.entry(key(piece, scope)).or_default().push(piece),
             }
         }
         let drawn = drawn.into_iter().map(|(measure, passes)| {
             let amount = sum(passes.values());
-            self.base(scope, measure, &amount, once(passes))
+            self.base(scope, measure, &amount, &passes)
         });
         let own = own.into_iter().map(|(key, pieces)| self.part(key, &pieces, &scope.shown()));
         limited(drawn.chain(own).collect(), self.question.limit)
     }
 
     /// Parts of one kind, place and price.
-    fn part(&self, (what, place, meter): PartKey, pieces: &[&Piece<'_>], unit: &str) -> Node {
-        let amount = sum(pieces.iter().map(|piece| &piece.amount));
+    fn part(&self, (what, place, share, meter): PartKey, pieces: &[&Piece<'_>], unit: &str) -> Node {
+        let amount = sum(pieces.iter().map(|piece| &piece.told.amount));
         let what = [what, place].into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join(", ");
-        let Some((meter, priced)) = meter else {
-            let mut node = Node::new(Kind::Base, what, amount, unit);
-            node.parts = self.items(pieces, |piece| piece.amount.clone(), unit);
-            return node;
+        let node = match meter {
+            Some((meter, priced)) => self.usage((what, amount, unit), meter, priced, pieces),
+            None => {
+                let mut node = Node::new(Kind::Base, what, amount, unit);
+                node.parts = self.items(pieces, |told| told.amount.clone(), unit);
+                node
+            }
         };
-        let quantity = |piece: &Piece<'_>| match &piece.told.source {
+        counting(node, share, "what of it counts", unit)
+    }
+
+    /// Usage of one meter, at one price.
+    fn usage(
+        &self,
+        (what, amount, unit): (String, Exact, &str),
+        meter: String,
+        priced: Option<(Exact, String, Exact)>,
+        pieces: &[&Piece<'_>],
+    ) -> Node {
+        let quantity = |told: &Told| match &told.source {
             Origin::Usage { quantity, .. } => quantity.clone(),
-            Origin::Record { .. } | Origin::Streams => piece.amount.clone(),
+            Origin::Record { .. } | Origin::Streams => told.amount.clone(),
         };
-        let items = self.items(pieces, quantity, &meter);
-        let whole: Exact = pieces.iter().map(|piece| quantity(piece)).sum();
+        let whole: Exact = pieces.iter().map(|piece| quantity(piece.told)).sum();
         let mut used = Node::new(Kind::Quantity, counted(pieces), whole, &meter);
-        used.parts = items;
+        used.parts = self.items(pieces, quantity, &meter);
         let Some((price, of, counts)) = priced else {
             let mut node = Node::new(Kind::Base, what, amount, unit);
             node.factor = node.amount.checked_div(&used.amount).filter(|factor| *factor != Exact::from_integer(1));
@@ -121,17 +150,10 @@ impl Explanation<'_> {
         let mut charged = Node::new(Kind::Price, format!("{what}: {meter} x price"), charge, &of);
         charged.factor = Some(price);
         charged.parts.push(used);
-        if counts == Exact::from_integer(1) {
-            return charged;
-        }
-        let why = if of == unit { "what of it counts" } else { "converted" };
-        let mut node = Node::new(Kind::Counted, why, amount, unit);
-        node.factor = Some(counts);
-        node.parts.push(charged);
-        node
+        counting(charged, counts, if of == unit { "what of it counts" } else { "converted" }, unit)
     }
 
-    fn items(&self, pieces: &[&Piece<'_>], amount: impl Fn(&Piece<'_>) -> Exact, unit: &str) -> Vec<Node> {
+    fn items(&self, pieces: &[&Piece<'_>], amount: impl Fn(&Told) -> Exact, unit: &str) -> Vec<Node> {
         if self.question.depth == Depth::Sums {
             return Vec::new();
         }
@@ -143,7 +165,7 @@ impl Explanation<'_> {
                 Origin::Record { id } => (Kind::Record, id.clone()),
                 Origin::Streams => (Kind::Cause, told.what.clone()),
             };
-            let mut node = Node::new(kind, what, amount(piece), unit);
+            let mut node = Node::new(kind, what, amount(told), unit);
             node.at = Some(told.at);
             node
         };
@@ -160,31 +182,45 @@ impl Scope<'_> {
 
 impl Piece<'_> {
     /// What it is made of, as much of that as is asked for.
-    fn addends(&self) -> impl Iterator<Item = (Option<u64>, Addend)> {
-        let share = self.amount.checked_div(&self.told.amount);
-        let share = share.unwrap_or_else(|| Exact::from_integer(1));
-        let addends = self.told.addends.iter().cloned();
-        addends.map(move |addend| {
-            let (measured, counted) = (&addend.measured * &share, &addend.counted * &share);
-            (Some(self.told.pass), Addend { measured, counted, ..addend })
+    fn addends(&self) -> impl Iterator<Item = Addend> {
+        self.told.addends.iter().cloned().map(|mut addend| {
+            addend.share(&self.share);
+            addend
         })
     }
 }
 
-/// As much of each part as is asked for of what passed with it: it may lie in several tiers, or be converted. Nothing
-/// of what passed where the parts would have to be stretched to come to that.
-fn pieces_of<'r>(told: &'r [Told], passes: &Passes, is_converted: bool) -> Vec<Piece<'r>> {
+/// Of each that passed, as much as is asked for of what was told with it: never more than that.
+fn pieces_of<'r>(told: &'r BTreeMap<u64, Vec<Told>>, passes: &Passes) -> Vec<Piece<'r>> {
     let one = Exact::from_integer(1);
-    let mut wholes = Passes::new();
-    for told in told.iter().filter(|told| passes.contains_key(&told.pass)) {
-        *wholes.entry(told.pass).or_default() += &told.amount;
+    let mut pieces = Vec::new();
+    for (pass, wanted) in passes {
+        let Some(told) = told.get(pass) else { continue };
+        let share = wanted.checked_div(&sum(told.iter().map(|told| &told.amount)));
+        let Some(share) = share.filter(|share| !share.is_zero() && *share <= one && -share.clone() <= one) else {
+            continue;
+        };
+        pieces.extend(told.iter().map(|told| Piece { told, share: share.clone(), amount: &told.amount * &share }));
     }
-    let piece = |told: &'r Told| {
-        let share = passes.get(&told.pass)?.checked_div(wholes.get(&told.pass)?)?;
-        let is_part = !share.is_negative() && !share.is_zero() && (is_converted || share <= one);
-        is_part.then(|| Piece { told, amount: &told.amount * &share })
-    };
-    told.iter().filter_map(piece).collect()
+    pieces
+}
+
+/// The unit of all that passed, where that is another.
+fn converted_from<'r>(told: &'r BTreeMap<u64, Vec<Told>>, passes: &Passes, unit: &Unit) -> Option<&'r Unit> {
+    let mut units = passes.keys().filter_map(|pass| told.get(pass)).flatten().map(|told| told.unit.as_ref());
+    let own = units.next().flatten().filter(|own| *own != unit)?;
+    units.all(|other| other == Some(own)).then_some(own)
+}
+
+/// A part of what a node says, where not all of it counts.
+fn counting(whole: Node, counts: Exact, why: &str, unit: &str) -> Node {
+    if counts == Exact::from_integer(1) {
+        return whole;
+    }
+    let mut node = Node::new(Kind::Counted, why, &whole.amount * &counts, unit);
+    node.factor = Some(counts);
+    node.parts.push(whole);
+    node
 }
 
 fn sum<'e>(amounts: impl Iterator<Item = &'e Exact>) -> Exact {
@@ -202,12 +238,12 @@ fn counted(pieces: &[&Piece<'_>]) -> String {
     }
 }
 
-fn key(Piece { told, amount }: &Piece<'_>, scope: Scope<'_>) -> PartKey {
+fn key(Piece { told, share, .. }: &Piece<'_>, scope: Scope<'_>) -> PartKey {
     let meter = match &told.source {
         Origin::Usage { meter, quantity, charge, .. } => {
             let charge = charge.as_ref().filter(|_| !scope.of_units);
             let priced = charge.and_then(|(charge, unit)| {
-                let counts = amount.checked_div(charge)?;
+                let counts = told.amount.checked_div(charge)?;
                 Some((charge.checked_div(quantity)?, unit.to_string(), counts))
             });
             Some((meter.clone(), priced))
@@ -215,5 +251,6 @@ fn key(Piece { told, amount }: &Piece<'_>, scope: Scope<'_>) -> PartKey {
         Origin::Record { .. } | Origin::Streams => None,
     };
     let is_usage = meter.is_some() && scope.of_units;
-    (if is_usage { "usage".to_owned() } else { told.what.clone() }, told.place.clone(), meter)
+    let what = if is_usage { "usage".to_owned() } else { told.what.clone() };
+    (what, told.place.clone(), share.clone(), meter)
 }

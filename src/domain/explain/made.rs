@@ -1,80 +1,43 @@
 //! Explains what a node comes to, each leaf by what it is of, its rate and its other factors, and what was left out; and top-ups.
 
 use super::Explanation;
-use super::base::{Passes, Scope};
-use super::node::{Kind, Node, limited};
-use super::recorder::ForWindow;
-use crate::domain::calendar::Window;
-use crate::domain::engine::addend::{Addend, AddendOf, Factor, FactorOf};
-use crate::domain::engine::plan::StreamName;
-use crate::domain::ids::ContractId;
+use super::base::Scope;
+use super::node::{Kind, Node, rest_of};
+use crate::domain::engine::addend::{Addend, AddendOf, Addends, Factor, FactorOf};
 use crate::domain::money::Exact;
-use std::collections::BTreeMap;
-use std::iter::{once, once_with};
-
-/// Addends of the same and with the same factors; last what was left out.
-type AlikeKey = (bool, AddendOf, Vec<Factor>);
-
-/// What they come to.
-#[derive(Default)]
-struct Alike {
-    measured: Exact,
-    counted: Exact,
-    /// What was measured of each that passed.
-    passes: Passes,
-}
 
 impl Explanation<'_> {
-    /// What the addends of a stream come to, with the pass that each is of.
-    pub(super) fn made(
-        &self,
-        scope: Scope<'_>,
-        stream: &StreamName,
-        added: impl IntoIterator<Item = (Option<u64>, Addend)>,
-    ) -> Vec<Node> {
-        let mut groups: BTreeMap<AlikeKey, Alike> = BTreeMap::new();
-        for (pass, addend) in added {
-            let alike = groups.entry((addend.is_left_out(), addend.of, addend.factors)).or_default();
-            alike.measured += &addend.measured;
-            alike.counted += &addend.counted;
-            if let Some(pass) = pass {
-                *alike.passes.entry(pass).or_default() += &addend.measured;
-            }
-        }
-        let (mut nodes, mut top_up) = (Vec::new(), Vec::new());
-        for ((_, of, factors), alike) in groups {
-            let of_top_up = matches!(of, AddendOf::Minimum | AddendOf::TowardMinimum | AddendOf::Carried);
-            let node = self.alike(scope, stream, (&of, &factors), alike);
-            if of_top_up { top_up.push(node) } else { nodes.push(node) }
-        }
+    /// What addends come to: those that count first, then what was left out.
+    pub(super) fn made(&self, scope: Scope<'_>, added: impl IntoIterator<Item = Addend>) -> Vec<Node> {
+        let mut sums = Addends::default();
+        added.into_iter().for_each(|addend| sums.add(addend));
+        let (top_up, others): (Vec<&Addend>, Vec<&Addend>) = sums.iter().partition(|addend| addend.is_of_top_up());
+        let (left_out, counting): (Vec<&Addend>, Vec<&Addend>) =
+            others.into_iter().partition(|addend| addend.is_left_out());
+        let mut all: Vec<&Addend> = counting.into_iter().chain(left_out).collect();
+        // Trees are made of those alone that are told by themselves.
+        let rest = all.split_off(self.question.limit.min(all.len()));
+        let mut nodes: Vec<Node> = all.into_iter().map(|addend| self.addend(scope, addend)).collect();
+        nodes.extend(rest_of(rest.len(), rest.iter().map(|addend| addend.amount()), &scope.shown()));
         if !top_up.is_empty() {
+            let top_up = top_up.into_iter().map(|addend| self.addend(scope, addend)).collect();
             nodes.push(Node::of_parts(Kind::TopUp, "what the minimum lacked", &scope.shown(), top_up));
         }
-        limited(nodes, self.question.limit)
+        nodes
     }
 
-    fn alike(
-        &self,
-        scope: Scope<'_>,
-        stream: &StreamName,
-        (of, factors): (&AddendOf, &[Factor]),
-        alike: Alike,
-    ) -> Node {
-        let Alike { measured, counted, passes } = alike;
+    fn addend(&self, scope: Scope<'_>, addend: &Addend) -> Node {
+        let Addend { of, measured, counted, passes, factors, .. } = addend;
         let whole = |kind, what| Node::new(kind, what, measured.clone(), &scope.shown());
         let mut node = match of {
-            AddendOf::Stated => whole(Kind::Stated, "a sum as stated"),
+            AddendOf::Stated => return stated(scope, addend),
             AddendOf::Minimum => whole(Kind::Minimum, "the minimum"),
             AddendOf::TowardMinimum => whole(Kind::Minimum, "what counts toward it"),
             AddendOf::Carried => whole(Kind::Minimum, "what its other windows carry"),
             AddendOf::Measure(measure) => {
                 let of_units = factors.first().is_some_and(|factor| factor.what == FactorOf::Price);
                 let scope = Scope { of_units: scope.of_units || of_units, ..scope };
-                let gathered = |period| self.gathered((scope.contract, stream), (of, factors), period);
-                let of_period = || gathered(Some(scope.period));
-                let of_all = || gathered(None);
-                let passes = once(passes).chain(once_with(of_period)).chain(once_with(of_all));
-                self.base(scope, measure, &measured, passes)
+                self.base(scope, measure, measured, passes)
             }
         };
         if counted != measured {
@@ -82,29 +45,24 @@ impl Explanation<'_> {
         }
         factors.iter().fold(node, |node, factor| multiplied(node, factor, &scope.shown()))
     }
+}
 
-    /// What passed, in a period or all told, and was gathered for windows of a stream: of this, and at these factors as
-    /// far as they were known.
-    fn gathered(
-        &self,
-        (contract, stream): (&ContractId, &StreamName),
-        (of, factors): (&AddendOf, &[Factor]),
-        period: Option<Window>,
-    ) -> Passes {
-        let mut passes = Passes::new();
-        for ForWindow { pass, period: at, addend } in self.recorded.gathered(contract, stream) {
-            let is_of_these = addend.of == *of && factors.starts_with(&addend.factors);
-            if is_of_these && (period.is_none() || *at == period) {
-                *passes.entry(*pass).or_default() += &addend.measured;
-            }
-        }
-        passes
+/// A sum that the document states, and how often, or how much of it.
+fn stated(scope: Scope<'_>, addend: &Addend) -> Node {
+    let unit = scope.shown();
+    let mut factors = addend.factors.iter();
+    let sum = factors.next().map(|sum| sum.value.clone()).unwrap_or_default();
+    let mut node = Node::new(Kind::Stated, "a sum as stated", sum, &unit);
+    if addend.measured != Exact::from_integer(1) {
+        let often = Factor { what: FactorOf::Times, value: addend.measured.clone() };
+        node = multiplied(node, &often, &unit);
     }
+    factors.fold(node, |node, factor| multiplied(node, factor, &unit))
 }
 
 /// What is multiplied of units where a price is for so many at once.
-fn in_blocks(units: Node, counted: Exact) -> Node {
-    let mut blocks = Node::new(Kind::Counted, "in blocks", counted, "blocks");
+fn in_blocks(units: Node, counted: &Exact) -> Node {
+    let mut blocks = Node::new(Kind::Counted, "in blocks", counted.clone(), "blocks");
     blocks.factor = blocks.amount.checked_div(&units.amount);
     blocks.parts.extend(blocks.factor.is_some().then_some(units));
     blocks
@@ -114,7 +72,7 @@ fn multiplied(node: Node, factor: &Factor, unit: &str) -> Node {
     let (kind, what) = match factor.what {
         FactorOf::Rate => (Kind::Rate, "base x rate"),
         FactorOf::Price => (Kind::UnitPrice, "units x price"),
-        FactorOf::Times => (Kind::Factor, "times"),
+        FactorOf::Sum | FactorOf::Times => (Kind::Factor, "times"),
         FactorOf::PartOfYear => (Kind::Factor, "for a part of the year"),
         FactorOf::PartOfWindow => (Kind::Factor, "for a part of the window"),
         FactorOf::TakenOff => (Kind::Factor, "taken off"),

@@ -16,7 +16,6 @@ use super::engine::EngineError;
 use super::engine::feed::{Feed, Known};
 use super::engine::outcome::CapUse;
 use super::engine::owed::{self, Account, ByPeriod, Run};
-use super::engine::plan::StreamName;
 use super::ids::{ContractId, TermId};
 use super::money::{Exact, Unit};
 use super::period::Instant;
@@ -84,7 +83,7 @@ impl<'a> Explanation<'a> {
         let spans = periods.into_iter().map(|period| (period, period.span(contract.head.zone))).collect();
         let run_with = |recorder| owed::tell(known, feed, &contract.head.id, through, recorder).map(|told| told.lines);
         let mut recorded = run_with(Recorder::new(spans))?;
-        if let Some(recorder) = recorded.for_windows() {
+        while let Some(recorder) = recorded.begun_earlier() {
             recorded = run_with(recorder)?;
         }
         Ok(Self { contracts: known.contracts, contract, owed: run.owed(contract)?, recorded, question })
@@ -174,8 +173,7 @@ impl<'a> Explanation<'a> {
         let (name, what) = (unit.to_string(), format!("version {number}"));
         let (paid_back, lines): (Vec<&Accrual>, Vec<&Accrual>) = lines.iter().partition(|line| line.is_paid_back);
         let scope = Scope { contract: &contract.head.id, period, unit, of_units: false };
-        let added = lines.iter().flat_map(|line| line.addends.iter().map(|addend| (line.pass, addend.clone())));
-        let parts = self.made(scope, &StreamName::Term(id.clone()), added);
+        let parts = self.made(scope, lines.iter().flat_map(|line| line.addends.iter().cloned()));
         let amount: Exact = lines.iter().map(|line| line.amount.clone()).sum();
         let mut before = Node::of_parts(Kind::BeforeCap, "before the cap", &name, parts);
         before.parts.retain(|part| !part.amount.is_zero() || !part.parts.is_empty());

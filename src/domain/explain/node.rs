@@ -120,9 +120,12 @@ fn sum(parts: &[Node]) -> Exact {
 /// So many of the parts; the others are told as one.
 pub(super) fn limited(mut parts: Vec<Node>, limit: usize) -> Vec<Node> {
     let rest = parts.split_off(limit.min(parts.len()));
-    if let Some(first) = rest.first() {
-        let what = format!("{} more", rest.len());
-        parts.push(Node::new(Kind::Rest, what, sum(&rest), &first.unit));
-    }
+    let unit = rest.first().map(|first| first.unit.clone()).unwrap_or_default();
+    parts.extend(rest_of(rest.len(), rest.into_iter().map(|part| part.amount), &unit));
     parts
+}
+
+/// Parts that are not told by themselves; none where there are none.
+pub(super) fn rest_of(count: usize, amounts: impl Iterator<Item = Exact>, unit: &str) -> Option<Node> {
+    (count > 0).then(|| Node::new(Kind::Rest, format!("{count} more"), amounts.sum(), unit))
 }

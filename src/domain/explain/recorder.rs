@@ -1,11 +1,11 @@
-//! Records every line of a run within the periods that are explained, and what bases are made of since their windows began.
+//! Records every line of a run within the periods that are explained, and what passed of which they are made.
 
 use crate::domain::calendar::Window;
 use crate::domain::contract::measure::Measure;
 use crate::domain::contract::selector::Attribute;
 use crate::domain::engine::addend::Addend;
 use crate::domain::engine::item::{AttributesId, Charge, Content, Item};
-use crate::domain::engine::outcome::{CapUse, Cause, Gathered, Line, Lines, Part};
+use crate::domain::engine::outcome::{CapUse, Cause, Line, Lines, Part};
 use crate::domain::engine::plan::StreamName;
 use crate::domain::ids::{ContractId, TermId};
 use crate::domain::money::{Exact, Unit};
@@ -16,29 +16,18 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
     spans: Vec<(Window, Span)>,
-    /// Parts are told from here on: what a period says of a window is made of what was gathered before.
-    since: Option<Instant>,
-    /// Since when something was gathered for windows of which the periods say something.
-    gathered_since: Option<Instant>,
+    /// Parts of this pass on are told, beside those of the periods.
+    since: Option<u64>,
+    /// The first of which a part was told, and the first that anything told is made of.
+    first: Option<u64>,
+    earliest: Option<u64>,
     lines: BTreeMap<(Window, ContractId, TermId), Vec<Accrual>>,
-    parts: BTreeMap<(ContractId, StreamName), Vec<Told>>,
-    gathered: BTreeMap<(ContractId, StreamName), Vec<ForWindow>>,
-}
-
-/// What passed and was gathered for a window.
-#[derive(Clone, Debug)]
-pub(super) struct ForWindow {
-    pub pass: u64,
-    /// Of those that are explained.
-    pub period: Option<Window>,
-    pub addend: Addend,
+    parts: BTreeMap<(ContractId, StreamName), BTreeMap<u64, Vec<Told>>>,
 }
 
 /// A line.
 #[derive(Clone, Debug)]
 pub(super) struct Accrual {
-    /// As of the engine's lines.
-    pub pass: Option<u64>,
     /// Whether it is what was recouped or set off.
     pub is_paid_back: bool,
     pub version: u32,
@@ -53,8 +42,6 @@ pub(super) struct Accrual {
 #[derive(Clone, Debug)]
 pub(super) struct Told {
     pub pass: u64,
-    /// Of those that are explained; none before them.
-    pub period: Option<Window>,
     pub at: Instant,
     /// What it was drawn of, where that is another stream.
     pub of: Option<Measure>,
@@ -63,6 +50,7 @@ pub(super) struct Told {
     /// Where it was sold, and what.
     pub place: String,
     pub amount: Exact,
+    pub unit: Option<Unit>,
     /// What it is made of, where it is of a node.
     pub addends: Vec<Addend>,
     pub source: Origin,
@@ -88,26 +76,29 @@ pub(super) enum Origin {
 impl Recorder {
     /// Records these periods, of this and every other contract that runs.
     pub fn new(spans: Vec<(Window, Span)>) -> Self {
-        let since = spans.iter().map(|(_, span)| span.start).min();
-        Self { spans, since, ..Self::default() }
+        Self { spans, ..Self::default() }
     }
 
-    /// One that starts where the windows began of which the periods say something; none where this one does.
-    pub fn for_windows(&self) -> Option<Self> {
-        let since = self.gathered_since.filter(|since| self.since.is_some_and(|start| *since < start));
-        since.map(|since| Self { since: Some(since), ..Self::new(self.spans.clone()) })
+    /// One that records from the first pass on that anything is made of: windows began before the periods. None where
+    /// this one does.
+    pub fn begun_earlier(&self) -> Option<Self> {
+        let is_recorded = self.earliest.is_none() || self.first.is_some_and(|first| self.earliest >= Some(first));
+        (!is_recorded && self.since != self.earliest)
+            .then(|| Self { since: self.earliest, ..Self::new(self.spans.clone()) })
+    }
+
+    fn is_made_of(&mut self, addends: &[Addend]) {
+        let passes = addends.iter().filter_map(|addend| addend.passes.keys().next().copied());
+        self.earliest = passes.chain(self.earliest).min();
     }
 
     pub(super) fn lines(&self, period: Window, contract: &ContractId, term: &TermId) -> &[Accrual] {
         self.lines.get(&(period, contract.clone(), term.clone())).map(Vec::as_slice).unwrap_or_default()
     }
 
-    pub(super) fn parts(&self, contract: &ContractId, stream: &StreamName) -> &[Told] {
-        self.parts.get(&(contract.clone(), stream.clone())).map(Vec::as_slice).unwrap_or_default()
-    }
-
-    pub(super) fn gathered(&self, contract: &ContractId, stream: &StreamName) -> &[ForWindow] {
-        self.gathered.get(&(contract.clone(), stream.clone())).map(Vec::as_slice).unwrap_or_default()
+    /// By pass.
+    pub(super) fn parts(&self, contract: &ContractId, stream: &StreamName) -> Option<&BTreeMap<u64, Vec<Told>>> {
+        self.parts.get(&(contract.clone(), stream.clone()))
     }
 
     fn period(&self, at: Instant) -> Option<Window> {
@@ -121,13 +112,13 @@ impl Lines for Recorder {
         let added: Exact = line.addends.iter().map(Addend::amount).sum();
         debug_assert!(line.cause == Cause::PaidBack || added == *line.uncapped, "{added} of {line:?}");
         let accrual = Accrual {
-            pass: line.pass,
             is_paid_back: line.cause == Cause::PaidBack,
             version: line.version,
             amount: line.amount.clone(),
             addends: line.addends.to_vec(),
             cap: line.cap.map(|(group, used)| (group, used.clone())),
         };
+        self.is_made_of(line.addends);
         self.lines.entry((period, line.contract.clone(), line.term.clone())).or_default().push(accrual);
     }
 
@@ -136,38 +127,30 @@ impl Lines for Recorder {
     }
 
     fn part(&mut self, part: Part<'_>) {
-        if self.since.is_none_or(|since| part.at < since) {
+        if self.period(part.at).is_none() && self.since.is_none_or(|since| part.pass < since) {
             return;
         }
         let values = [Attribute::Cloud, Attribute::Channel, Attribute::Deployment, Attribute::Product];
         let values: Vec<&str> = values.iter().filter_map(|name| part.attributes.get(name)).collect();
         let told = Told {
             pass: part.pass,
-            period: self.period(part.at),
             at: part.at,
             of: part.of.filter(|_| part.taken_off.is_none()).cloned(),
             what: part.what(),
             place: values.join(" / "),
             amount: part.amount.clone(),
+            unit: part.unit.cloned(),
             addends: part.addends.to_vec(),
             source: part.item.filter(|_| part.of.is_none()).map_or(Origin::Streams, |item| origin(item, &part)),
         };
-        self.parts.entry((part.contract.clone(), part.stream.clone())).or_default().push(told);
+        self.is_made_of(part.addends);
+        self.first = self.first.into_iter().chain([part.pass]).min();
+        let of_stream = self.parts.entry((part.contract.clone(), part.stream.clone())).or_default();
+        of_stream.entry(part.pass).or_default().push(told);
     }
 
     fn wants_addends(&self) -> bool {
         true
-    }
-
-    fn gathers(&mut self, gathered: Gathered<'_>) {
-        let Gathered { contract, stream, pass, at, window, addend } = gathered;
-        if self.spans.iter().any(|(_, span)| span.start < window.end && window.start < span.end) {
-            self.gathered_since = self.gathered_since.min(Some(window.start)).or(Some(window.start));
-        }
-        if self.since.is_some_and(|since| since <= at) {
-            let of_window = ForWindow { pass, period: self.period(at), addend: addend.clone() };
-            self.gathered.entry((contract.clone(), stream.clone())).or_default().push(of_window);
-        }
     }
 }
 
