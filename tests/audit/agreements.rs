@@ -6,7 +6,7 @@ use crate::model::{
     Minimum, Mode, Name, Other, Payees, Place, ProRata, Q, Rate, Recoups, Select, Tail, Term, Version, When, ratio,
     whole,
 };
-use crate::time::{day, start_of};
+use crate::time::{DayCount, day, start_of};
 use chrono::{Days, NaiveDate};
 use chrono_tz::Tz;
 
@@ -246,7 +246,9 @@ fn how(draw: &mut Draw, setting: &Setting, term: &mut Term) {
             let (bands, above) = bands(draw);
             let is_whole = draw.chance(45);
             let each = if is_whole { window(draw) } else { each(draw, setting) };
-            How::Tiers { is_whole, each, from, bands, above }
+            let all = [DayCount::ActualActual, DayCount::Actual365, DayCount::Actual360, DayCount::Thirty360];
+            let annual = (is_whole && draw.chance(30)).then(|| draw.pick(&all));
+            How::Tiers { is_whole, annual, each, from, bands, above }
         }
         60..68 => How::Price {
             price: ratio(draw.between(1, 500), 100),

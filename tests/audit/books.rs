@@ -2,7 +2,7 @@
 
 use crate::auditor::{Auditor, audit};
 use crate::known::Missing;
-use crate::model::{Contract, History, Micros, Mode, Name, Payees, Q, digits, whole};
+use crate::model::{Contract, History, Micros, Mode, Name, Payees, Q, whole};
 use crate::time::{Window, start_of, window};
 use num_traits::{Signed, Zero};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,15 @@ use std::collections::{BTreeMap, BTreeSet};
 pub type Account = (Name, Name);
 
 pub type ByPeriod = BTreeMap<Window, Q>;
+
+/// ISO 4217's minor digits.
+fn digits(currency: Name) -> u32 {
+    match currency {
+        "JPY" => 0,
+        "KWD" => 3,
+        _ => 2,
+    }
+}
 
 /// Rounds to so many digits.
 pub fn rounded(amount: &Q, digits: u32, mode: Mode) -> Q {

@@ -1,5 +1,6 @@
 //! A history as the auditor knows it: plain data, from which contracts and records are also printed as a scenario.
 
+use crate::time::DayCount;
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use num_bigint::BigInt;
@@ -229,6 +230,8 @@ pub enum How {
     },
     Tiers {
         is_whole: bool,
+        /// Of whole ones: whether their rates are of a year, for the days of each window.
+        annual: Option<DayCount>,
         each: Each,
         from: NaiveDate,
         bands: Vec<Band>,
@@ -477,15 +480,6 @@ pub const PRODUCTS: [Name; 3] = ["p", "q", "r"];
 pub const CUSTOMERS: [Name; 3] = ["c1", "c2", "c3"];
 pub const COUNTRIES: [Name; 2] = ["DE", "FR"];
 pub const CATEGORIES: [Name; 2] = ["refund", "tax"];
-
-/// ISO 4217's minor digits.
-pub fn digits(currency: Name) -> u32 {
-    match currency {
-        "JPY" => 0,
-        "KWD" => 3,
-        _ => 2,
-    }
-}
 
 pub fn seller(deployment: Name) -> Option<Name> {
     DEPLOYMENTS.iter().find(|it| it.0 == deployment).and_then(|it| it.1)

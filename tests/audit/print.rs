@@ -6,7 +6,7 @@ use crate::model::{
     How, Micros, Minimum, Mode, Name, Other, PARTIES, PRODUCTS, Payees, Place, ProRata, Q, Rate, Recoups, Select, Tail,
     Term, Version, What, When,
 };
-use crate::time::instant;
+use crate::time::{DayCount, instant};
 use apportion::domain::contract::folder::SourceFile;
 use num_bigint::BigInt;
 use num_traits::Zero;
@@ -201,6 +201,15 @@ fn term_windows(term: &Term) -> Vec<Each> {
     found
 }
 
+fn day_count(of: DayCount) -> &'static str {
+    match of {
+        DayCount::ActualActual => "actual/actual",
+        DayCount::Actual365 => "actual/365",
+        DayCount::Actual360 => "actual/360",
+        DayCount::Thirty360 => "30/360",
+    }
+}
+
 fn each(each: Each) -> String {
     match each {
         Each::Week => "week".to_owned(),
@@ -368,14 +377,16 @@ fn how_text(name: Name, currency: Name, how: &How) -> String {
             let price = money(price, currency);
             format!("price = \"{price}\"\nper_units = \"{}\"\npart_block = \"{blocks}\"\n", decimal(per_units))
         }
-        How::Tiers { is_whole, each: of, from, bands, above } => {
+        How::Tiers { is_whole, annual, each: of, from, bands, above } => {
             let rows = bands.iter().map(|band| {
                 let edge = if band.is_inclusive { "up_to" } else { "below" };
                 format!("{{ {edge} = \"{}\", is = \"{}\" }}", money(&band.edge, currency), band.rate)
             });
             let apply = if *is_whole { "whole" } else { "marginal" };
+            let annual = annual.map(|annual| format!("each = \"{}\"\nannual = \"{}\"\n", each(*of), day_count(annual)));
             format!(
-                "rate = [{}, {{ otherwise = \"{above}\" }}]\ntiers = {{ apply = \"{apply}\", each = \"{}\", from = {from} }}\n",
+                "{}rate = [{}, {{ otherwise = \"{above}\" }}]\ntiers = {{ apply = \"{apply}\", each = \"{}\", from = {from} }}\n",
+                annual.unwrap_or_default(),
                 rows.collect::<Vec<_>>().join(", "),
                 each(*of)
             )

@@ -1,6 +1,6 @@
 //! Local time, worked out from the zone's rules alone: first instants of dates, windows, and their names.
 
-use crate::model::{Each, Micros, When};
+use crate::model::{Each, Micros, Q, When, ratio};
 use chrono::{DateTime, Datelike, Days, LocalResult, NaiveDate, NaiveTime, TimeZone, Utc};
 use chrono_tz::Tz;
 
@@ -92,5 +92,33 @@ pub fn period_name(period: Window) -> String {
         first.year().to_string()
     } else {
         format!("{first}/{}", period.end.pred_opt().expect("a day"))
+    }
+}
+
+/// Which part of a year a window is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum DayCount {
+    ActualActual,
+    Actual365,
+    Actual360,
+    Thirty360,
+}
+
+/// Which part of a year days are.
+pub fn years(day_count: DayCount, (first, after): (NaiveDate, NaiveDate)) -> Q {
+    let days = (after - first).num_days();
+    match day_count {
+        DayCount::Actual365 => ratio(days, 365),
+        DayCount::Actual360 => ratio(days, 360),
+        DayCount::ActualActual => {
+            let days = first.iter_days().take_while(|day| *day < after);
+            days.map(|day| ratio(1, if day.leap_year() { 366 } else { 365 })).sum()
+        }
+        DayCount::Thirty360 => {
+            let of = |day: NaiveDate| {
+                i64::from(day.year()) * 360 + i64::from(day.month0()) * 30 + i64::from(day.day().min(30))
+            };
+            ratio(of(after) - of(first), 360)
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::auditor::{Auditor, Place};
 use crate::known::Missing;
 use crate::model::{Carry, Each, How, Micros, Name, Other, ProRata, Q, Term, ratio};
-use crate::time::{Window, date_of, start_of, window_at};
+use crate::time::{Window, date_of, start_of, window_at, years};
 use chrono::NaiveDate;
 use num_traits::Zero;
 
@@ -58,11 +58,15 @@ impl<'h> Auditor<'h> {
             self.states.keys().filter(|it| (it.0, it.1) == (contract, term.name)).copied().collect();
         for place in places {
             let part = self.part(place, term, window, at);
+            let year = match &term.how {
+                How::Tiers { annual: Some(day_count), .. } => years(*day_count, self.cut(place, window, at)),
+                _ => ratio(1, 1),
+            };
             let state = self.states.get_mut(&place).expect("a state");
             // The counter goes on where the term comes back within its window.
             let counted = state.tiers.as_ref().filter(|it| it.0 == window).map(|it| it.1.clone()).unwrap_or_default();
             let state = &mut state.windowed;
-            let value = value(term, state, (&part, &counted));
+            let value = value(term, state, (&part, &counted)) * &year;
             let amount = &value - &state.yielded;
             state.yielded = value;
             if is_over {
@@ -85,11 +89,7 @@ impl<'h> Auditor<'h> {
     }
 
     fn part_of(&self, place: Place, pro_rata: ProRata, window: Window, at: Micros) -> Q {
-        let zone = self.contract(place.0).zone;
-        let (start, end) = self.life(place.0, place.1, at - 1);
-        let first = date_of(zone, start).max(window.first);
-        let last = date_of(zone, end.min(start_of(zone, window.end)) - 1);
-        let after = last.succ_opt().expect("a day");
+        let (first, after) = self.cut(place, window, at);
         if (first, after) == (window.first, window.end) {
             return ratio(1, 1);
         }
@@ -99,6 +99,14 @@ impl<'h> Auditor<'h> {
             ProRata::Days => ratio((after - first).num_days(), (window.end - window.first).num_days()),
             ProRata::Months => months(first, after) / months(window.first, window.end),
         }
+    }
+
+    /// The days of a window in which its term is in force: the first, and the one after the last.
+    fn cut(&self, place: Place, window: Window, at: Micros) -> (NaiveDate, NaiveDate) {
+        let zone = self.contract(place.0).zone;
+        let (start, end) = self.life(place.0, place.1, at - 1);
+        let last = date_of(zone, end.min(start_of(zone, window.end)) - 1);
+        (date_of(zone, start).max(window.first), last.succ_opt().expect("a day"))
     }
 
     pub fn count_toward_minimum(&mut self, contract: usize, name: Name, at: Micros, amount: &Q) {
