@@ -166,7 +166,8 @@ impl<'a, L: Lines> Engine<'a, L> {
         let blocks = leaf.blocks.map(|of| self.blocks(step, (group, at), &measured, of));
         let counted = blocks.as_ref().unwrap_or(&measured);
         // Of what has come up by a day nobody says what passed.
-        let pass = Some(passing.number).filter(|_| passing.cause != Cause::On && step.input(leaf.of).is_some());
+        let is_told = || self.lines.wants_addends() && passing.cause != Cause::On && step.input(leaf.of).is_some();
+        let pass = is_told().then_some(passing.number);
         if measured.is_zero() {
             if let Some(tiers) = tiers.filter(|tiers| tiers.apply == Apply::Marginal && leaf.table.has_bands()) {
                 self.count_beside(step, tiers, group, passing);

@@ -253,7 +253,9 @@ impl<'a, L: Lines> Engine<'a, L> {
 
     pub(super) fn pass(&mut self, passing: &mut Passing<'_>, steps: &[&'a Step<'a>]) -> Result<(), Stop> {
         for step in steps.iter().copied() {
-            self.telling.clear();
+            if self.lines.wants_parts() {
+                self.telling.clear();
+            }
             self.check_rates(step, passing)?;
             match self.pass_step(step, passing)? {
                 Some(amount) => {
