@@ -100,3 +100,24 @@ fn fault(tree: &Node, yields: &BTreeMap<String, EntitledPeriod>) -> Option<Strin
     let told = version.parts.iter().find_map(|part| part.cap.as_ref());
     (told != Some(stated)).then(|| format!("{term} used {stated:?} of its cap, and {told:?} was told"))
 }
+
+#[test]
+fn a_rate_that_nobody_says_is_noticed() {
+    let leaf = |kind, factor: &str, parts| Node {
+        kind,
+        what: String::new(),
+        amount: "1".parse().expect("a number"),
+        unit: "USD".to_owned(),
+        at: None,
+        clause: None,
+        cap: None,
+        rests_on: Vec::new(),
+        factor: Some(factor.parse().expect("a number")),
+        parts,
+    };
+    for kind in [Kind::Rate, Kind::UnitPrice] {
+        let below = leaf(Kind::Factor, "2", vec![leaf(kind, "0.2", Vec::new())]);
+        assert_eq!(unsaid(&below, r#"{"rate":"0.2"}"#), None);
+        assert!(unsaid(&below, r#"{"rate":"0.25"}"#).is_some());
+    }
+}

@@ -109,8 +109,11 @@ impl Recorder {
 impl Lines for Recorder {
     fn line(&mut self, line: Line<'_>) {
         let Some(period) = self.period(line.at).filter(|_| line.cause != Cause::Shortfall) else { return };
-        let added: Exact = line.addends.iter().map(Addend::amount).sum();
-        debug_assert!(line.cause == Cause::PaidBack || added == *line.uncapped, "{added} of {line:?}");
+        // Else what is missing would be told as left out by a cap.
+        debug_assert!(
+            line.cause == Cause::PaidBack || line.addends.iter().map(Addend::amount).sum::<Exact>() == *line.uncapped,
+            "addends do not sum to {line:?}"
+        );
         let accrual = Accrual {
             is_paid_back: line.cause == Cause::PaidBack,
             version: line.version,
