@@ -50,7 +50,13 @@ fn in_order_of_closing(steps: &[Step<'_>], behind: &Behind) -> Vec<usize> {
         let behind = its_terms.filter_map(|term| behind.get(&term.stream)).flatten().copied();
         behind.filter(|it| *it != total && of_items.contains(it) && !draws_on(*it, total)).collect()
     };
-    let earlier: Behind = totals.iter().map(|total| (*total, earlier(*total))).collect();
+    let each: Behind = totals.iter().map(|total| (*total, earlier(*total))).collect();
+    // Two of one term each come before the other, and neither waits: windows would pass before both.
+    let is_mutual = |one: &StreamId, other: &StreamId| each.get(other).is_some_and(|of| of.contains(one));
+    let earlier = |(total, of): (&StreamId, &BTreeSet<StreamId>)| {
+        (*total, of.iter().filter(|it| !is_mutual(total, it)).copied().collect())
+    };
+    let earlier: Behind = each.iter().map(earlier).collect();
     let contracts = contracts_behind(steps, &drawn);
     let key = |(place, step): &(usize, &Step<'_>)| {
         let is_first = totals.contains(&step.stream) || of_totals.contains(&step.stream) && !ends_with_windows(step);
