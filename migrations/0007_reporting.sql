@@ -214,12 +214,12 @@ create view reporting.accrual as
 comment on view reporting.accrual is 'what each term accrued in each period in which it arose, as settled last, unrounded';
 
 create view reporting.base_part as
-  select o.contract_id as contract, o.term, o.payer, o.payee, o.currency, o.origin_period, o.origin_start,
+  select o.contract_id as contract, o.term, o.payer, o.payee, o.origin_period, o.origin_start,
     p ->> 'what' as what, p ->> 'cloud' as cloud, p ->> 'channel' as channel, p ->> 'product' as product,
-    reporting.shown(p ->> 'amount') as amount
+    p ->> 'unit' as unit, reporting.shown(p ->> 'amount') as amount
   from reporting.origin_line o cross join lateral jsonb_array_elements(o.parts) p;
 comment on view reporting.base_part is
-  'what each term''s base is made of, by cloud, channel and product, as settled last: the revenue that is shared';
+  'what each term''s base is made of, by cloud, channel and product, as settled last: the revenue that is shared; no unit where it is a number, as of usage';
 
 create view reporting.cap_use as
   select o.contract_id as contract, o.term, o.currency, o.origin_period, o.origin_start,

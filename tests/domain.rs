@@ -35,6 +35,8 @@ mod records;
 mod reference;
 #[path = "domain/settlement.rs"]
 mod settlement;
+#[path = "domain/statement_made.rs"]
+mod statement_made;
 #[path = "domain/support.rs"]
 mod support;
 #[path = "domain/tails.rs"]

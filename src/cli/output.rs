@@ -2,7 +2,7 @@
 
 use apportion::domain::period::Instant;
 use apportion::jobs::gather::Gathered;
-pub use apportion::render::amount::{exact, minor, money, thousands};
+pub use apportion::render::amount::{exact, factors, measured, minor, money, thousands};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width};
 use serde::Serialize;
 use std::io::Write;

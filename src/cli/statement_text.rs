@@ -1,6 +1,6 @@
 //! A statement as text for people: what is owed, and how each amount came about.
 
-use super::output::{counted, exact, money, table};
+use super::output::{counted, exact, factors, measured, money, table};
 use apportion::domain::contract::Confidence;
 use apportion::domain::engine::outcome::WholeInterval;
 use apportion::domain::findings::HeldEvents;
@@ -23,12 +23,13 @@ fn write(out: &mut String, row: &StatementHead, statement: &Statement, unresolve
     writeln!(out, "Statement {} (revision {}, {})", row.statement_id, row.revision, row.status)?;
     writeln!(out, "{}: {a} and {b}, {} in {}", statement.title, statement.period, statement.zone)?;
     writeln!(out, "As known at {}. SHA-256 of the statement {}", statement.cutoff, row.sha256)?;
-    let heading = ["clause", "origin", "who owes whom", "base", "rate", "accrued", "booked before", "booked now"];
-    let lines = statement.lines.iter().flat_map(|line| line_rows(statement, line));
-    writeln!(out, "{}", table(&heading, &[3, 4, 5, 6, 7], lines))?;
+    let heading = ["clause", "origin", "who owes whom", "accrued", "booked before", "booked now"];
+    let lines = statement.lines.iter().map(|line| line_row(statement, line));
+    writeln!(out, "{}", table(&heading, &[3, 4, 5], lines))?;
     write_rounding(out, statement)?;
     for line in &statement.lines {
-        write_parts(out, statement, line)?;
+        line.details.iter().try_for_each(|detail| write_made(out, line, detail))?;
+        write_parts(out, line)?;
     }
     let heading = ["payer", "payee", "this period", "carried in", "payable", "carried on", "due"];
     let totals = statement.totals.iter().map(|total| total_row(statement, total));
@@ -55,30 +56,32 @@ fn write(out: &mut String, row: &StatementHead, statement: &Statement, unresolve
     write_assumptions(out, statement)
 }
 
-fn line_rows(statement: &Statement, line: &StatementLine) -> Vec<Vec<String>> {
-    let who = format!("{} owes {}", line.payer, line.payee);
-    let booked = money(&line.amount, statement.unit.clone());
-    let before_now = money(&line.booked_before, statement.unit.clone());
-    let heading = format!("{} ({})", line.clause.heading, line.term);
-    let origin = line.origin_period.to_string();
-    let Some((last, before)) = line.details.split_last() else {
-        return vec![vec![heading, origin, who, "0".into(), String::new(), "0".into(), before_now, booked]];
-    };
-    // The amount is booked for the origin period as a whole, so it stands at its last row.
-    let rows = |detail: &LineDetail, before_now: String, booked: String| {
-        let clause = format!("{heading}, version {}", detail.version);
-        let rate = detail.rate.as_ref().map(ToString::to_string).unwrap_or_default();
-        let accrued = exact(&(&detail.accrued - &detail.paid_back));
-        let row = vec![clause, origin.clone(), who.clone(), exact(&detail.base), rate, accrued, before_now, booked];
-        let paid_back = (!detail.paid_back.is_zero()).then(|| {
-            let clause = format!("{heading}, version {}, paid back or set off", detail.version);
-            let (paid_back, nothing) = (exact(&detail.paid_back), String::new);
-            vec![clause, origin.clone(), who.clone(), nothing(), nothing(), paid_back, nothing(), nothing()]
-        });
-        paid_back.into_iter().chain([row])
-    };
-    let earlier = before.iter().flat_map(|detail| rows(detail, String::new(), String::new()));
-    earlier.chain(rows(last, before_now, booked)).collect()
+fn line_row(statement: &Statement, line: &StatementLine) -> Vec<String> {
+    vec![
+        format!("{} ({})", line.clause.heading, line.term),
+        line.origin_period.to_string(),
+        format!("{} owes {}", line.payer, line.payee),
+        exact(&line.accrued),
+        money(&line.booked_before, statement.unit.clone()),
+        money(&line.amount, statement.unit.clone()),
+    ]
+}
+
+/// What an amount is made of under one version: before its cap, what that left out, and what was paid back.
+fn write_made(out: &mut String, line: &StatementLine, detail: &LineDetail) -> fmt::Result {
+    let row = |what: &str, amount: &Exact| vec![what.to_owned(), String::new(), String::new(), exact(amount)];
+    let addends =
+        detail.addends.iter().map(|it| vec![it.of.clone(), measured(it), factors(&it.factors), exact(&it.amount)]);
+    let at_cap = detail.at_cap();
+    let why = if at_cap.is_negative() { "what the cap leaves out" } else { "what had waited under the cap" };
+    let others = [(why, &at_cap), ("paid back or set off", &detail.paid_back)];
+    let others = others.into_iter().filter(|(_, amount)| !amount.is_zero()).map(|(what, amount)| row(what, amount));
+    let rows: Vec<Vec<String>> = addends.chain(others).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "What {} of {} is made of, version {}:", line.term, line.origin_period, detail.version)?;
+    writeln!(out, "{}", table(&["of", "so much", "times", "comes to"], &[1, 3], rows))
 }
 
 /// How what accrued became what is booked: totals are rounded, so that rounding never adds up.
@@ -123,16 +126,16 @@ fn total_row(statement: &Statement, total: &DirectionTotal) -> Vec<String> {
     ]
 }
 
-fn write_parts(out: &mut String, statement: &Statement, line: &StatementLine) -> fmt::Result {
-    let amount = format!("amount in {}", statement.unit);
+fn write_parts(out: &mut String, line: &StatementLine) -> fmt::Result {
     if line.parts.is_empty() {
         return Ok(());
     }
-    writeln!(out, "The base of {} in {}:", line.term, line.origin_period)?;
+    writeln!(out, "What {} of {} is of:", line.term, line.origin_period)?;
     let parts = line.parts.iter().map(|part| {
-        vec![part.what.clone(), part.cloud.clone(), part.channel.clone(), part.product.clone(), exact(&part.amount)]
+        let amount = part.unit.iter().fold(exact(&part.amount), |amount, unit| format!("{amount} {unit}"));
+        vec![part.what.clone(), part.cloud.clone(), part.channel.clone(), part.product.clone(), amount]
     });
-    writeln!(out, "{}", table(&["what", "cloud", "channel", "product", &amount], &[4], parts))
+    writeln!(out, "{}", table(&["what", "cloud", "channel", "product", "amount"], &[4], parts))
 }
 
 fn write_cap(out: &mut String, statement: &Statement, line: &StatementLine, detail: &LineDetail) -> fmt::Result {

@@ -12,7 +12,7 @@ use super::money::{Currency, Exact, Unit};
 use super::names::names;
 use super::period::Instant;
 use super::register::Register;
-use super::statement::{DirectionTotal, Statement, StatementLine};
+use super::statement::{DirectionTotal, LineDetail, Statement, StatementLine};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
@@ -118,24 +118,11 @@ pub struct InvoiceLine {
     /// The heading of the clause.
     pub clause: String,
     pub origin_period: Period,
-    /// What the origin period's amount is made of, by version; empty where nothing of it is left.
-    pub bases: Vec<LineBase>,
+    /// How the origin period's amount came about, by version; empty where nothing of it is left.
+    pub details: Vec<LineDetail>,
     /// Booked for the same origin period in periods before this one.
     pub booked_before: Exact,
     pub amount: Exact,
-}
-
-/// A base, unrounded, and the rate taken of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-pub struct LineBase {
-    pub version: u32,
-    pub base: Exact,
-    /// Where it is one number: of a plain share.
-    pub rate: Option<Exact>,
-    /// What was recouped or set off of it, below zero, or given back of that.
-    #[serde(default, skip_serializing_if = "Exact::is_zero")]
-    pub paid_back: Exact,
 }
 
 /// What one direction of a statement comes to.
@@ -247,17 +234,11 @@ fn drawing(statement: &Statement, total: &DirectionTotal, currency: Currency) ->
 }
 
 fn line(line: &StatementLine) -> InvoiceLine {
-    let base = |detail: &super::statement::LineDetail| LineBase {
-        version: detail.version,
-        base: detail.base.clone(),
-        rate: detail.rate.clone(),
-        paid_back: detail.paid_back.clone(),
-    };
     InvoiceLine {
         term: line.term.clone(),
         clause: line.clause.heading.clone(),
         origin_period: line.origin_period,
-        bases: line.details.iter().map(base).collect(),
+        details: line.details.clone(),
         booked_before: line.booked_before.clone(),
         amount: line.amount.clone(),
     }

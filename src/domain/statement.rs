@@ -1,9 +1,10 @@
 //! Statements: what two parties owe each other for a period under a contract, with every amount's origin.
 
+mod made;
 mod totals;
 
 use super::calendar::Period;
-use super::contract::measure::{Measure, NodeKind};
+use super::contract::measure::Measure;
 use super::contract::term::Term;
 use super::contract::{Assumption, Clause, Contract, Version};
 use super::engine::entitlement::{PartKey, VersionYield, Yield};
@@ -17,6 +18,7 @@ use super::money::{Exact, Rounding, Unit};
 use super::names::names;
 use super::period::{Instant, Span};
 use super::settlement::{BookedLine, Settled, SettlementError, SettlementInput, find_contract};
+pub use made::DetailAddend;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 pub use totals::DirectionTotal;
@@ -94,9 +96,8 @@ pub struct LineDetail {
     pub version: u32,
     /// When in the origin period the version is in force; the end is exclusive.
     pub span: Span,
-    pub base: Exact,
-    /// Where it is one number: of a plain share.
-    pub rate: Option<Exact>,
+    /// What it is made of before the cap.
+    pub addends: Vec<DetailAddend>,
     pub uncapped: Exact,
     /// What was recouped or set off of it, below zero, or given back of that; it is in what accrued.
     #[serde(default, skip_serializing_if = "Exact::is_zero")]
@@ -105,16 +106,25 @@ pub struct LineDetail {
     pub cap: Option<CapUse>,
 }
 
+impl LineDetail {
+    /// What its cap leaves out, below zero, or lets in of what had waited under it.
+    pub fn at_cap(&self) -> Exact {
+        &(&self.accrued - &self.paid_back) - &self.uncapped
+    }
+}
+
 /// A part of a base, for people: what it is, where it was sold, how much.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct BasePart {
-    /// `charges`, `figure Subscriptions`, `deduction refund`.
+    /// `charges`, `usage`, `figure Subscriptions`, `deduction refund`.
     pub what: String,
     pub cloud: String,
     pub channel: String,
     pub product: String,
     pub amount: Exact,
+    /// The currency or declared unit of that; none of a plain number, such as usage.
+    pub unit: Option<String>,
 }
 
 names! {
@@ -390,12 +400,13 @@ impl<'a> Drawer<'a> {
                 spans.filter(|(_, place)| self.contract.versions.get(*place).is_some_and(|it| it.number == *number));
             let span = own.filter_map(|(span, _)| span.intersection(period));
             let span = span.reduce(|first, last| Span { start: first.start, end: last.end }).unwrap_or(period);
-            let worded = self.version(*number).and_then(|version| version.term(term));
+            let worded = self.version(*number).and_then(|version| Some((version, version.term(term)?)));
+            let addends =
+                worded.map(|worded| it.addends.iter().map(|addend| DetailAddend::new(addend, worded)).collect());
             LineDetail {
                 version: *number,
                 span,
-                base: it.base.clone(),
-                rate: worded.and_then(plain_rate).cloned(),
+                addends: addends.unwrap_or_default(),
                 uncapped: it.uncapped.clone(),
                 paid_back: it.paid_back.clone(),
                 accrued: it.amount.clone(),
@@ -414,8 +425,9 @@ impl<'a> Drawer<'a> {
         let entitlements = &self.settled.run.entitlements;
         let parts = streams.iter().flat_map(|stream| entitlements.parts(stream, origin));
         let part = |(key, amount): (&PartKey, &Exact)| {
-            let PartKey { what, cloud, channel, product } = key.clone();
-            BasePart { what, cloud, channel, product, amount: amount.clone() }
+            let PartKey { what, cloud, channel, product, unit } = key.clone();
+            let unit = unit.map(|unit| unit.to_string());
+            BasePart { what, cloud, channel, product, amount: amount.clone(), unit }
         };
         parts.map(part).collect()
     }
@@ -430,15 +442,6 @@ impl<'a> Drawer<'a> {
         };
         let latest = self.contract.versions.iter().rev().filter(quoted).find_map(|version| version.term(term));
         latest.map(|term| term.clause.clone()).unwrap_or(Clause { heading: String::new(), text: String::new() })
-    }
-}
-
-/// The rate of a plain share.
-fn plain_rate(term: &Term) -> Option<&Exact> {
-    let node = term.node.as_ref().filter(|node| node.times.is_empty() && node.less.is_empty())?;
-    match &node.kind {
-        NodeKind::Share { rate, .. } => rate.plain(),
-        _ => None,
     }
 }
 

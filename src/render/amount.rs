@@ -1,6 +1,8 @@
 //! Amounts as people read them: thousands apart, all minor digits, and a mark where digits are left out.
 
+use crate::domain::engine::addend::{Factor, FactorOf};
 use crate::domain::money::{Exact, Rounding, Unit};
+use crate::domain::statement::DetailAddend;
 
 /// A whole number with its thousands apart: `1,234,567`.
 pub fn thousands(number: impl std::fmt::Display) -> String {
@@ -40,6 +42,32 @@ pub fn exact(amount: &Exact) -> String {
         Some((whole, fraction)) => format!("{}.{fraction}{rest}", thousands(whole)),
         None => format!("{}{rest}", thousands(text)),
     }
+}
+
+/// A part of one as a percentage, where that has an end: `20%`, or `1/3`.
+fn percent(part: &Exact) -> String {
+    let percentage = (part * &Exact::from_integer(100)).to_string();
+    if percentage.contains('/') { part.to_string() } else { format!("{percentage}%") }
+}
+
+/// How much of something counts: `1,234.5 USD`; of plain numbers `1,234.5`, and in how many blocks.
+pub fn measured(addend: &DetailAddend) -> String {
+    let unit = addend.unit.iter().map(|unit| format!(" {unit}"));
+    let blocks = addend.blocks.iter().map(|blocks| format!(", in blocks {}", exact(blocks)));
+    unit.chain(blocks).fold(exact(&addend.measured), |all, more| all + &more)
+}
+
+/// What something is multiplied with, in full: `x 20%`, `x 31/365 of a year`.
+pub fn factors(factors: &[Factor]) -> String {
+    let factor = |Factor { what, value }: &Factor| match what {
+        FactorOf::Rate => format!("x {}", percent(value)),
+        FactorOf::Sum | FactorOf::Price | FactorOf::Times | FactorOf::TakenOff => format!("x {value}"),
+        FactorOf::PartOfYear => format!("x {value} of a year"),
+        FactorOf::PartOfWindow => format!("x {value} of its window"),
+        FactorOf::NotGreatest => format!("x {value}, not the greatest"),
+        FactorOf::NotLeast => format!("x {value}, not the least"),
+    };
+    factors.iter().map(factor).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

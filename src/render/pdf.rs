@@ -1,9 +1,10 @@
 //! Invoices and credit notes as typeset PDF: an archivable file (PDF/A-3b) that carries its JSON document.
 
-use super::amount::{exact, minor, money};
+use super::amount::{exact, factors, measured, minor, money};
 use super::canvas::{Canvas, Color, Line, Style, Weight};
-use crate::domain::invoice::{Invoice, InvoiceKind, InvoiceLine, InvoiceParty, LineBase, Payable};
+use crate::domain::invoice::{Invoice, InvoiceKind, InvoiceLine, InvoiceParty, Payable};
 use crate::domain::money::Exact;
+use crate::domain::statement::LineDetail;
 use chrono::{Datelike, NaiveDate, Timelike};
 use krilla::configure::{Archival, ConfigurationBuilder};
 use krilla::embed::{AssociationKind, EmbeddedFile, MimeType};
@@ -260,18 +261,14 @@ impl<'a> Setter<'a> {
         Ok(())
     }
 
-    /// How a line's amount came about: bases and rates, and what was booked for its period before.
+    /// How a line's amount came about: what it is made of, and what was booked for its period before.
     fn details(&self, line: &InvoiceLine) -> Vec<String> {
-        let base = |it: &LineBase| {
-            let base = signed(exact(&it.base));
-            let of = it.rate.as_ref().map_or_else(|| "of".to_owned(), |rate| format!("{} of", percent(rate)));
-            let paid_back = Some(&it.paid_back).filter(|it| !it.is_zero());
-            let paid_back = paid_back.map(|it| format!(", paid back or set off: {}", signed(exact(it))));
-            format!("{}, version {}: {of} {base}{}", line.term, it.version, paid_back.unwrap_or_default())
-        };
-        let mut details: Vec<String> = line.bases.iter().map(base).collect();
+        let mut details: Vec<String> = line.details.iter().flat_map(made_of).collect();
         if details.is_empty() {
-            details.push(line.term.to_string());
+            details.push(String::new());
+        }
+        for detail in &mut details {
+            *detail = format!("{}{detail}", line.term);
         }
         if !line.booked_before.is_zero() {
             let before = signed(money(&line.booked_before, self.invoice.currency));
@@ -404,7 +401,16 @@ impl<'a> Setter<'a> {
 }
 
 /// A rate as a percentage, or as a fraction where it has no finite one.
-fn percent(rate: &Exact) -> String {
-    let percentage = (rate * &Exact::from_integer(100)).to_string();
-    if percentage.contains('/') { rate.to_string() } else { format!("{percentage}%") }
+
+/// What an amount is made of under one version, what its cap did, and what was paid back.
+fn made_of(detail: &LineDetail) -> Vec<String> {
+    let addends = detail.addends.iter().map(|it| {
+        let (measured, factors) = (signed(measured(it)), signed(factors(&it.factors)));
+        format!("{}, {measured} {factors} = {}", it.of, signed(exact(&it.amount)))
+    });
+    let told = |what: &str, amount: &Exact| (!amount.is_zero()).then(|| format!("{what}: {}", signed(exact(amount))));
+    let at_cap = detail.at_cap();
+    let at_cap = told(if at_cap.is_negative() { "left out by the cap" } else { "had waited under the cap" }, &at_cap);
+    let paid_back = told("paid back or set off", &detail.paid_back);
+    addends.chain(at_cap).chain(paid_back).map(|it| format!(", version {}: {it}", detail.version)).collect()
 }

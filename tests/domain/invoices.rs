@@ -96,8 +96,9 @@ fn each_direction_has_a_document_of_the_one_who_is_paid() {
         said(by_microsoft),
         ("invoice MICROSOFT-000012 microsoft>openai 6".into(), vec!["revenue-share 2026-05 6".to_owned()])
     );
-    let [base] = by_microsoft.lines[0].bases.as_slice() else { panic!("one version") };
-    assert_eq!((base.version, &base.base, &base.rate), (3, &exact("30"), &Some(exact("0.2"))));
+    let [detail] = by_microsoft.lines[0].details.as_slice() else { panic!("one version") };
+    let [addend] = detail.addends.as_slice() else { panic!("one share") };
+    assert_eq!((detail.version, &addend.measured, &addend.factors[0].value), (3, &exact("30"), &exact("0.2")));
     assert_eq!((by_openai.issuer.name.as_str(), by_openai.payer.name.as_str()), ("OpenAI", "Microsoft"));
     // In the contract's zone it is still June.
     assert_eq!(by_openai.issued_on.to_string(), "2026-06-30");

@@ -3,6 +3,7 @@
 use crate::support::{History, at, exact, head, shipped_files};
 use apportion::domain::contract::Confidence;
 use apportion::domain::contract::folder::SourceFile;
+use apportion::domain::engine::addend::FactorOf;
 use apportion::domain::engine::{EngineError, MissingPrice};
 use apportion::domain::settlement::{PeriodClosed, SettlementError};
 use apportion::domain::statement::StatementStatus;
@@ -146,8 +147,11 @@ fn the_statement_shows_how_each_amount_came_about() {
     };
     let may = line("revenue-share", "2026-05");
     let [detail] = may.details.as_slice() else { panic!("one version") };
-    assert_eq!((detail.version, &detail.rate), (3, &Some(exact("0.2"))));
-    assert_eq!((&detail.base, &detail.uncapped), (&exact("1005.00931"), &exact("201.001862")));
+    let [addend] = detail.addends.as_slice() else { panic!("one share") };
+    assert_eq!((detail.version, addend.of.as_str(), addend.unit.as_deref()), (3, "Revenue", Some("USD")));
+    assert_eq!((&addend.measured, &addend.amount), (&exact("1005.00931"), &exact("201.001862")));
+    let [rate] = addend.factors.as_slice() else { panic!("one rate") };
+    assert_eq!((rate.what, &rate.value, &detail.uncapped), (FactorOf::Rate, &exact("0.2"), &exact("201.001862")));
     let cap = detail.cap.as_ref().expect("a cap");
     // Only the 0.50 after the amendment counts against the cap: 20% of it stood before May.
     assert_eq!((&cap.limit, &cap.before), (&exact("38000000000"), &exact("0.1")));

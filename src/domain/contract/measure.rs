@@ -28,6 +28,8 @@ pub enum Measure {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Base {
     pub name: DefinedTerm,
+    /// Whether it is a plain number, of units or facts, and no money.
+    pub is_number: bool,
     /// An item that several of them select counts once.
     pub select: Vec<Selection>,
     pub less: Vec<Less>,

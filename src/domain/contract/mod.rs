@@ -257,6 +257,16 @@ impl Version {
         term.assumptions.iter().chain(behind.flatten()).collect()
     }
 
+    /// Whether a measure is a plain number, such as a count, and no money.
+    pub fn is_number(&self, measure: &Measure) -> bool {
+        match measure {
+            Measure::Base(name) => self.bases.get(name).is_some_and(|base| base.is_number),
+            Measure::Amount(name) => self.amounts.get(name).is_some_and(|amount| amount.unit.is_none()),
+            Measure::Figure(name) => self.figures.get(name).is_some_and(|figure| figure.unit.is_none()),
+            Measure::Accrual { .. } => false,
+        }
+    }
+
     /// Measures with all that they are made of within a contract. Loading refuses circles.
     pub fn measures_behind<'v>(&'v self, contract: &ContractId, measures: Vec<&'v Measure>) -> Vec<&'v Measure> {
         let mut found = Vec::new();

@@ -5,8 +5,10 @@ use super::outcome::Lines;
 use super::run::Engine;
 use crate::domain::contract::measure::{Base, Measure};
 use crate::domain::money::Exact;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fmt;
 
 /// What is added to an amount: what counts times its factors. The addends of an amount sum to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,14 +51,17 @@ pub enum AddendOf {
     Carried,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Factor {
     pub what: FactorOf,
     pub value: Exact,
 }
 
 /// What a factor stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum FactorOf {
     /// A stated sum.
     Sum,
@@ -75,6 +80,18 @@ pub enum FactorOf {
     NotGreatest,
     /// Zero: something else is less.
     NotLeast,
+}
+
+impl fmt::Display for AddendOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Measure(measure) => measure.fmt(f),
+            Self::Stated => f.write_str("a sum as stated"),
+            Self::Minimum => f.write_str("the minimum"),
+            Self::TowardMinimum => f.write_str("what counts toward it"),
+            Self::Carried => f.write_str("what its other windows carry"),
+        }
+    }
 }
 
 impl Addend {
@@ -121,7 +138,7 @@ impl Addend {
 }
 
 /// Addends, of which those of the same and with the same factors are summed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addends {
     sums: BTreeMap<(AddendOf, usize, Vec<Factor>), Addend>,
 }

@@ -1,6 +1,7 @@
 //! Entitlements: what each term yields by period, with how that came about; and what of it is owed, rounded.
 
 use super::EngineError;
+use super::addend::{Addend, Addends, Passes};
 use super::allocation::round_together;
 use super::item::AttributesId;
 use super::outcome::{CapUse, Cause, Line, Lines, Part, WholeInterval};
@@ -28,7 +29,7 @@ pub struct Entitlements {
     pub whole_intervals: BTreeSet<WholeInterval>,
     /// The first amount that lies in no period: before the first listed date, or after the last.
     outside: Option<(ContractId, TermId, Instant)>,
-    /// What streams of this contract yielded, where that was asked for.
+    /// What streams of this contract yielded, and what its amounts are made of, where that was asked for.
     parts_of: Option<ContractId>,
     parts: BTreeMap<(StreamName, Window), BTreeMap<PartKey, Exact>>,
 }
@@ -45,11 +46,13 @@ struct OpenPeriod {
 /// What tells parts of a base apart, for people.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PartKey {
-    /// `charges`, `figure Subscriptions`, `deduction refund`.
+    /// `charges`, `usage`, `figure Subscriptions`, `deduction refund`.
     pub what: String,
     pub cloud: String,
     pub channel: String,
     pub product: String,
+    /// None of a plain number.
+    pub unit: Option<Unit>,
 }
 
 /// What a term yields in one period, unrounded.
@@ -83,6 +86,8 @@ pub struct VersionYield {
     pub amount: Exact,
     /// As those of the period.
     pub caps: BTreeMap<AttributesId, CapUse>,
+    /// What it is made of before the cap, if that was asked for.
+    pub addends: Addends,
 }
 
 /// The line at which a cap is reached.
@@ -112,7 +117,7 @@ impl Entitlements {
         Self { calendars, ..Self::default() }
     }
 
-    /// Gathers what a contract's streams yielded too.
+    /// Gathers what a contract's streams yielded too, and what its amounts are made of.
     pub fn with_parts(mut self, contract: &ContractId) -> Self {
         self.parts_of = Some(contract.clone());
         self
@@ -184,6 +189,7 @@ impl Entitlements {
 
 impl Lines for Entitlements {
     fn line(&mut self, line: Line<'_>) {
+        debug_assert!(!self.wants_addends() || line.adds_up(), "addends do not sum to {line:?}");
         let Some(entry) = self.yields(&line) else {
             if !line.amount.is_zero() && self.outside.is_none() {
                 self.outside = Some((line.contract.clone(), line.term.clone(), line.at));
@@ -206,6 +212,9 @@ impl Lines for Entitlements {
         } else {
             of_version.uncapped += line.uncapped;
             entry.uncapped += line.uncapped;
+            for addend in line.addends {
+                of_version.addends.add(Addend { passes: Passes::new(), ..addend.clone() });
+            }
         }
         entry.base += line.base;
         entry.amount += line.amount;
@@ -224,6 +233,10 @@ impl Lines for Entitlements {
         self.parts_of.is_some()
     }
 
+    fn wants_addends(&self) -> bool {
+        self.parts_of.is_some()
+    }
+
     fn part(&mut self, part: Part<'_>) {
         if self.parts_of.as_ref() != Some(part.contract) {
             return;
@@ -236,6 +249,7 @@ impl Lines for Entitlements {
             cloud: value(&Attribute::Cloud),
             channel: value(&Attribute::Channel),
             product: value(&Attribute::Product),
+            unit: part.unit.cloned(),
         };
         let of_stream = self.parts.entry((part.stream.clone(), period)).or_default();
         *of_stream.entry(key).or_default() += part.amount;

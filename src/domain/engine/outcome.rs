@@ -32,6 +32,14 @@ pub struct Line<'a> {
     pub addends: &'a [Addend],
 }
 
+impl Line<'_> {
+    /// Whether its addends, where they were wanted, sum to what it comes to before the cap.
+    pub fn adds_up(&self) -> bool {
+        let is_told = !matches!(self.cause, Cause::PaidBack | Cause::Shortfall);
+        !is_told || self.addends.iter().map(Addend::amount).sum::<Exact>() == *self.uncapped
+    }
+}
+
 /// Why a line comes about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause<'a> {
@@ -78,7 +86,7 @@ pub struct Part<'a> {
     /// The number of what passes: an item, or what a stream yields by itself.
     pub pass: u64,
     pub at: Instant,
-    /// What the stream yields amounts in; none for plain numbers.
+    /// What it is in; none for a plain number.
     pub unit: Option<&'a Unit>,
     /// What other stream it was drawn of, where it was.
     pub of: Option<&'a Measure>,
@@ -107,6 +115,7 @@ impl Part<'_> {
         }
         let Some(content) = self.item.map(|item| &item.content) else { return "accruals".to_owned() };
         match content {
+            Content::Usage { .. } if self.unit.is_none() => "usage".to_owned(),
             Content::Usage { .. } => "charges".to_owned(),
             Content::Billing { .. } => "billings".to_owned(),
             Content::Receipt(_) => "receipts".to_owned(),

@@ -13,6 +13,15 @@ use crate::domain::money::{Exact, Unit};
 use crate::domain::period::Instant;
 use std::borrow::Cow;
 
+/// Whether what a step yields is a plain number.
+fn is_number(step: &Step<'_>) -> bool {
+    match &step.work {
+        Work::Base(base, _) => base.is_number,
+        Work::Figure(name, _) => step.version.figures.get(*name).is_some_and(|figure| figure.unit.is_none()),
+        Work::Amount(_) | Work::Term(_) | Work::Gauge(_) => false,
+    }
+}
+
 /// What the step that something passes has said of it so far, where somebody wants to know.
 #[derive(Default)]
 pub(super) struct Telling<'a> {
@@ -95,7 +104,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             stream: &self.plan.streams[step.stream].name,
             pass: passing.number,
             at: passing.at,
-            unit: self.unit_of(step.stream),
+            unit: self.unit_of(step.stream).filter(|_| !is_number(step)),
             of: None,
             item: passing.item.filter(|_| is_of_item),
             taken_off: None,

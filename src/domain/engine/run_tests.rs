@@ -40,6 +40,7 @@ fn base(seller: &str) -> Base {
     let all = BTreeMap::from([(Attribute::Seller, vec![seller.to_owned()])]);
     Base {
         name: seller.into(),
+        is_number: false,
         select: vec![Selection { of: Source::Charges, filter: Filter { all, none: Vec::new() }, valued_at: None }],
         less: vec![Less { what: Reduction::Deductions(vec!["refund".to_owned()]), at: Place::OwnDate }],
         basis: Basis::Occurred,

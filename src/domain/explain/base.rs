@@ -4,6 +4,7 @@ use super::node::{Kind, Node, limited};
 use super::recorder::{Origin, Told};
 use super::{Depth, Explanation};
 use crate::domain::calendar::Window;
+use crate::domain::contract::Version;
 use crate::domain::contract::measure::Measure;
 use crate::domain::engine::addend::{Addend, Passes};
 use crate::domain::engine::plan::StreamName;
@@ -18,8 +19,10 @@ pub(super) struct Scope<'s> {
     pub contract: &'s ContractId,
     pub period: Window,
     pub unit: &'s Unit,
-    /// Whether they are units, and no money.
-    pub of_units: bool,
+    /// Whose words say what is measured.
+    pub version: Option<&'s Version>,
+    /// Whether it is a plain number that is told.
+    pub is_number: bool,
 }
 
 /// A part, and which share of it is asked for: it may lie in several tiers, or be taken back.
@@ -36,6 +39,7 @@ type PartKey = (String, String, Exact, Option<(String, Option<(Exact, String, Ex
 impl Explanation<'_> {
     /// How much there was of a measure, and what that is made of, where it is known what passed.
     pub(super) fn base(&self, scope: Scope<'_>, measure: &Measure, amount: &Exact, passes: &Passes) -> Node {
+        let scope = Scope { is_number: scope.version.is_some_and(|version| version.is_number(measure)), ..scope };
         let mut base = Node::new(Kind::Base, format!("of {measure}"), amount.clone(), &scope.shown());
         let (of, name) = match measure {
             Measure::Accrual { contract, term, .. } => (contract, StreamName::Term(term.clone())),
@@ -58,7 +62,6 @@ impl Explanation<'_> {
             base.parts.extend(accrued.filter(|node| node.amount == *amount && node.unit == scope.shown()));
             return base;
         }
-        let scope = Scope { contract: of, ..scope };
         let (made, others): (Vec<Piece<'_>>, Vec<Piece<'_>>) =
             pieces.into_iter().partition(|piece| !piece.told.addends.is_empty());
         base.parts = self.made(scope, made.iter().flat_map(Piece::addends));
@@ -99,7 +102,7 @@ impl Explanation<'_> {
                 Some(measure) => {
                     *drawn.entry(measure).or_default().entry(piece.told.pass).or_default() += &piece.amount;
                 }
-                None => own.entry(key(piece, scope)).or_default().push(piece),
+                None => own.entry(key(piece)).or_default().push(piece),
             }
         }
         let drawn = drawn.into_iter().map(|(measure, passes)| {
@@ -176,7 +179,7 @@ impl Explanation<'_> {
 impl Scope<'_> {
     /// The unit of what is told.
     pub fn shown(&self) -> String {
-        if self.of_units { "units".to_owned() } else { self.unit.to_string() }
+        if self.is_number { "units".to_owned() } else { self.unit.to_string() }
     }
 }
 
@@ -238,11 +241,10 @@ fn counted(pieces: &[&Piece<'_>]) -> String {
     }
 }
 
-fn key(Piece { told, share, .. }: &Piece<'_>, scope: Scope<'_>) -> PartKey {
+fn key(Piece { told, share, .. }: &Piece<'_>) -> PartKey {
     let meter = match &told.source {
         Origin::Usage { meter, quantity, charge, .. } => {
-            let charge = charge.as_ref().filter(|_| !scope.of_units);
-            let priced = charge.and_then(|(charge, unit)| {
+            let priced = charge.as_ref().filter(|_| told.unit.is_some()).and_then(|(charge, unit)| {
                 let counts = told.amount.checked_div(charge)?;
                 Some((charge.checked_div(quantity)?, unit.to_string(), counts))
             });
@@ -250,7 +252,5 @@ fn key(Piece { told, share, .. }: &Piece<'_>, scope: Scope<'_>) -> PartKey {
         }
         Origin::Record { .. } | Origin::Streams => None,
     };
-    let is_usage = meter.is_some() && scope.of_units;
-    let what = if is_usage { "usage".to_owned() } else { told.what.clone() };
-    (what, told.place.clone(), share.clone(), meter)
+    (told.what.clone(), told.place.clone(), share.clone(), meter)
 }

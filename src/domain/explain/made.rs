@@ -28,17 +28,12 @@ impl Explanation<'_> {
 
     fn addend(&self, scope: Scope<'_>, addend: &Addend) -> Node {
         let Addend { of, measured, counted, passes, factors, .. } = addend;
-        let whole = |kind, what| Node::new(kind, what, measured.clone(), &scope.shown());
         let mut node = match of {
             AddendOf::Stated => return stated(scope, addend),
-            AddendOf::Minimum => whole(Kind::Minimum, "the minimum"),
-            AddendOf::TowardMinimum => whole(Kind::Minimum, "what counts toward it"),
-            AddendOf::Carried => whole(Kind::Minimum, "what its other windows carry"),
-            AddendOf::Measure(measure) => {
-                let of_units = factors.first().is_some_and(|factor| factor.what == FactorOf::Price);
-                let scope = Scope { of_units: scope.of_units || of_units, ..scope };
-                self.base(scope, measure, measured, passes)
+            AddendOf::Minimum | AddendOf::TowardMinimum | AddendOf::Carried => {
+                Node::new(Kind::Minimum, of.to_string(), measured.clone(), &scope.shown())
             }
+            AddendOf::Measure(measure) => self.base(scope, measure, measured, passes),
         };
         if counted != measured {
             node = in_blocks(node, counted);
@@ -52,7 +47,7 @@ fn stated(scope: Scope<'_>, addend: &Addend) -> Node {
     let unit = scope.shown();
     let mut factors = addend.factors.iter();
     let sum = factors.next().map(|sum| sum.value.clone()).unwrap_or_default();
-    let mut node = Node::new(Kind::Stated, "a sum as stated", sum, &unit);
+    let mut node = Node::new(Kind::Stated, addend.of.to_string(), sum, &unit);
     if addend.measured != Exact::from_integer(1) {
         let often = Factor { what: FactorOf::Times, value: addend.measured.clone() };
         node = multiplied(node, &often, &unit);

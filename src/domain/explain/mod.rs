@@ -172,7 +172,7 @@ impl<'a> Explanation<'a> {
         let term = version.and_then(|version| Some((version, version.term(id)?)));
         let (name, what) = (unit.to_string(), format!("version {number}"));
         let (paid_back, lines): (Vec<&Accrual>, Vec<&Accrual>) = lines.iter().partition(|line| line.is_paid_back);
-        let scope = Scope { contract: &contract.head.id, period, unit, of_units: false };
+        let scope = Scope { contract: &contract.head.id, period, unit, version, is_number: false };
         let parts = self.made(scope, lines.iter().flat_map(|line| line.addends.iter().cloned()));
         let amount: Exact = lines.iter().map(|line| line.amount.clone()).sum();
         let mut before = Node::of_parts(Kind::BeforeCap, "before the cap", &name, parts);

@@ -110,10 +110,7 @@ impl Lines for Recorder {
     fn line(&mut self, line: Line<'_>) {
         let Some(period) = self.period(line.at).filter(|_| line.cause != Cause::Shortfall) else { return };
         // Else what is missing would be told as left out by a cap.
-        debug_assert!(
-            line.cause == Cause::PaidBack || line.addends.iter().map(Addend::amount).sum::<Exact>() == *line.uncapped,
-            "addends do not sum to {line:?}"
-        );
+        debug_assert!(line.adds_up(), "addends do not sum to {line:?}");
         let accrual = Accrual {
             is_paid_back: line.cause == Cause::PaidBack,
             version: line.version,

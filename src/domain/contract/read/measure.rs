@@ -135,7 +135,8 @@ impl<'a> Scope<'a> {
             return file.fail(&at, Problem::AboveAndBelowZero);
         }
         let basis = raw.basis.as_ref().map(|basis| *basis.get_ref()).unwrap_or_default();
-        Ok(Base { name: defined(name), select, less, basis, below_zero: raw.below_zero, above, assumptions })
+        let (name, is_number, below_zero) = (defined(name), unit.is_none(), raw.below_zero);
+        Ok(Base { name, is_number, select, less, basis, below_zero, above, assumptions })
     }
 
     fn less(
