@@ -11,6 +11,8 @@ use apportion::domain::simulate::explained::{Amounts, explain};
 const PRICES: &str = "id,product,meter,service_tier,customer,region,channel,context_over,price,per,currency,from,to,source,recorded_at\n\
                       a,api,requests,default,,,,,100,1,USD,,,list,\nc,chat,requests,default,,,,,10,1,USD,,,list,\n";
 
+const RATES: &str = "date,from,to,rate,source,recorded_at\n2026-01-02,EUR,USD,1.25,ecb,\n2026-01-05,EUR,GBP,0.8,ecb,\n";
+
 /// A request: its day, its product and how many of it there were.
 type Sold<'s> = (&'s str, &'s str, u32);
 
@@ -20,6 +22,11 @@ const OF_ALL: &str =
 /// The tree of `c` for a month of 2026, an amount a line; what is below prices left out.
 #[track_caller]
 fn told_of_c(blocks: &str, month: &str, sold: &[Sold<'_>]) -> Vec<String> {
+    told_under(&contract("main", &format!("{OF_ALL}\n\n{blocks}"), "").text, month, sold)
+}
+
+#[track_caller]
+fn told_under(agreement: &str, month: &str, sold: &[Sold<'_>]) -> Vec<String> {
     let usage = |(place, (day, product, requests)): (usize, &Sold<'_>)| {
         let at = format!("2026-{day}T12:00:00Z");
         format!(
@@ -33,8 +40,9 @@ fn told_of_c(blocks: &str, month: &str, sold: &[Sold<'_>]) -> Vec<String> {
     let file = |path: &str, text: String| SourceFile { path: path.to_owned(), text };
     let files = [
         file("contracts/register.md", format!("{REGISTER}\n```toml\n{own}\n```\n")),
-        file("contracts/main.md", contract("main", &format!("{OF_ALL}\n\n{blocks}"), "").text),
+        file("contracts/main.md", agreement.to_owned()),
         file("contracts/prices.csv", PRICES.to_owned()),
+        file("fx.csv", RATES.to_owned()),
         file("records.jsonl", usage.join("\n")),
         file("steps.jsonl", settle),
     ];
@@ -378,7 +386,7 @@ fn an_amount_in_another_currency_is_told_in_its_own() {
     let expected = [
         "2.5 EUR base x rate: x 0.5",
         "  5 EUR of Tenth",
-        "    5 EUR converted: x 0.5",
+        "    5 EUR converted: 0.5 EUR for one USD (as the contract states): x 0.5",
         "      10 USD of Tenth",
         "        10 USD base x rate: x 0.1",
         "          100 USD of Sales",
@@ -386,4 +394,37 @@ fn an_amount_in_another_currency_is_told_in_its_own() {
     ];
     let blocks = format!("{tenth}\n\n[term.c]\n{TERM}\nrate = \"50%\"\nof = \"Tenth\"\nin = \"EUR\"");
     assert_eq!(told_of_c(&blocks, "2026-01", &[("01-05", "api", 1)]), expected);
+}
+
+/// 100 USD at 1.25 for a euro are 80 EUR, which are 64 GBP.
+#[test]
+fn a_rate_of_exchange_is_told_as_its_source_states_it() {
+    let terms = |unit: &str| {
+        let term = format!("[term.c]\n{TERM}\nrate = \"50%\"\nof = \"Sales\"\nin = \"{unit}\"");
+        let text = contract("main", &format!("{OF_ALL}\n\n{term}"), "").text;
+        let (before, after) = text.split_once("[fx]").expect("rates of the agreement");
+        let (_, after) = after.split_once("]\n").expect("their end");
+        let fx = "[fx]\nsource = \"ecb\"\ndate = \"item\"\nwithin = \"5 days\"\ninverse = true\ncross = \"EUR\"\n";
+        format!("{before}{fx}{after}")
+    };
+    let sold = [("01-06", "api", 1)];
+    let inverse = "1 / 1.25 USD for one EUR (ecb, 2026-01-02)";
+    assert_eq!(
+        told_under(&terms("EUR"), "2026-01", &sold),
+        [
+            "40 EUR base x rate: x 0.5",
+            "  80 EUR of Sales",
+            &format!("    80 EUR converted: {inverse}: x 0.8"),
+            "      100 USD charges"
+        ]
+    );
+    assert_eq!(
+        told_under(&terms("GBP"), "2026-01", &sold),
+        [
+            "32 GBP base x rate: x 0.5",
+            "  64 GBP of Sales",
+            &format!("    64 GBP converted: {inverse}, and 0.8 GBP for one EUR (ecb, 2026-01-05): x 0.64"),
+            "      100 USD charges"
+        ]
+    );
 }

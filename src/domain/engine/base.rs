@@ -19,7 +19,7 @@ use crate::domain::contract::selector::{Attribute, Filter};
 use crate::domain::contract::whole::needs_whole;
 use crate::domain::ids::{DefinedTerm, EventId};
 use crate::domain::money::{Exact, Unit};
-use crate::domain::period::{Instant, Span, local_date};
+use crate::domain::period::{Instant, Span};
 use chrono::NaiveDate;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -398,11 +398,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         if let Some(worth) = worth_of(step, unit) {
             return self.convert_by_worth(step, amount, (unit, worth), place);
         }
-        let date = local_date(place.1, step.agreement.head.zone);
-        let period_end = step.agreement.head.settlement.window(date).map_or(date, |period| period.last_day());
-        let rate = self.known.rate(step.version.fx.as_ref(), (amount.unit, unit), date, period_end);
-        let rate = rate.map_err(|missing| missing_fx(step, missing.from, missing.to, missing.date))?;
-        Ok(&amount.value * &rate)
+        let found = self.known.conversion((step.agreement, step.version), (amount.unit, unit), place.1);
+        let found = found.map_err(|missing| missing_fx(step, missing.from, missing.to, missing.date))?;
+        Ok(&amount.value * &found.rate)
     }
 
     /// Money as a declared unit of which it is stated what one is worth.

@@ -2,13 +2,12 @@
 
 use super::item::Attributes;
 use crate::domain::contract::beside::{FactDefinition, Pick};
-use crate::domain::contract::fx::{FxDate, FxRule};
 use crate::domain::contract::rights::FactKind;
 use crate::domain::contract::selector::Attribute;
 use crate::domain::ids::{ContractId, DefinedTerm};
 use crate::domain::money::{Exact, Unit};
 use crate::domain::period::{Instant, Length, Span};
-use chrono::{Days, NaiveDate};
+use chrono::NaiveDate;
 use chrono_tz::Tz;
 use std::collections::BTreeMap;
 
@@ -167,40 +166,9 @@ impl Knowledge {
         ended.max_by_key(|flow| flow.span.end)
     }
 
-    /// How much of `to` one of `from` is at an item.
-    ///
-    /// # Errors
-    /// There is no such rate.
-    pub fn rate(
-        &self,
-        rule: Option<&FxRule>,
-        (from, to): (&Unit, &Unit),
-        item_date: NaiveDate,
-        period_end: NaiveDate,
-    ) -> Result<Exact, NoRate> {
-        let missing = |date| NoRate { from: from.clone(), to: to.clone(), date };
-        let rule = rule.ok_or_else(|| missing(None))?;
-        if let Some(fixed) = rule.fixed.iter().find(|fixed| (&fixed.from, &fixed.to) == (from, to)) {
-            return Ok(fixed.rate.clone());
-        }
-        let date = match rule.date {
-            FxDate::Item => item_date,
-            FxDate::PeriodEnd => period_end,
-            FxDate::On(date) => date,
-        };
-        let one_way = |from: &Unit, to: &Unit| self.stored(rule, from, to, date);
-        let either = |from: &Unit, to: &Unit| {
-            let inverse = || rule.allows_inverse.then(|| one_way(to, from)?.inverse()).flatten();
-            one_way(from, to).or_else(inverse)
-        };
-        let crossed = || rule.cross.as_ref().and_then(|over| Some(&either(from, over)? * &either(over, to)?));
-        either(from, to).or_else(crossed).ok_or_else(|| missing(Some(date)))
-    }
-
-    fn stored(&self, rule: &FxRule, from: &Unit, to: &Unit, date: NaiveDate) -> Option<Exact> {
-        let dated = self.rates.get(&(rule.source.clone(), from.clone(), to.clone()))?;
-        let earliest = date.checked_sub_days(Days::new(rule.within_days.into()))?;
-        dated.range(earliest..=date).next_back().map(|(_, rate)| rate.clone())
+    /// The rates of a source from one unit to another, by their dates.
+    pub fn rates(&self, source: &str, (from, to): (&Unit, &Unit)) -> Option<&BTreeMap<NaiveDate, Exact>> {
+        self.rates.get(&(source.to_owned(), from.clone(), to.clone()))
     }
 
     fn facts_of(&self, contract: &ContractId, name: &DefinedTerm) -> impl Iterator<Item = &Fact> {

@@ -10,6 +10,7 @@ mod base;
 mod boundaries;
 mod cap;
 mod concerned;
+pub mod conversion;
 mod counter;
 mod credit;
 pub mod entitlement;

@@ -10,6 +10,7 @@ use crate::domain::engine::addend::{Addend, Passes};
 use crate::domain::engine::plan::StreamName;
 use crate::domain::ids::ContractId;
 use crate::domain::money::{Exact, Unit};
+use crate::domain::period::Instant;
 use crate::domain::statement::stream;
 use std::collections::BTreeMap;
 
@@ -32,9 +33,11 @@ struct Piece<'r> {
     amount: Exact,
 }
 
-/// What tells parts apart that are summed: what and where, which share of them is asked for, the meter, its price and unit,
-/// and how much of a charge counts.
-type PartKey = (String, String, Exact, Option<(String, Option<(Exact, String, Exact)>)>);
+/// What tells parts apart that are summed: what and where, which share of them is asked for, and the meter.
+type PartKey = (String, String, Exact, Option<(String, Option<Priced>)>);
+
+/// At which price in which unit, and how much of a charge counts, and why.
+type Priced = (Exact, String, Exact, String);
 
 impl Explanation<'_> {
     /// How much there was of a measure, and what that is made of, where it is known what passed.
@@ -76,22 +79,35 @@ impl Explanation<'_> {
         measure: &Measure,
         (told, passes): (&BTreeMap<u64, Vec<Told>>, &Passes),
     ) -> Vec<Node> {
-        let mut by_rate: BTreeMap<Exact, Passes> = BTreeMap::new();
+        let mut by_rate: BTreeMap<(Exact, String), Passes> = BTreeMap::new();
         for (pass, amount) in passes {
-            let own = sum(told.get(pass).into_iter().flatten().map(|told| &told.amount));
-            if let Some(rate) = amount.checked_div(&own) {
-                by_rate.entry(rate).or_default().insert(*pass, own);
+            let told = told.get(pass).map(Vec::as_slice).unwrap_or_default();
+            let own = sum(told.iter().map(|told| &told.amount));
+            if let (Some(rate), Some(first)) = (amount.checked_div(&own), told.first()) {
+                let why = self.why_counted(scope, (unit, &rate), first.at);
+                by_rate.entry((rate, why)).or_default().insert(*pass, own);
             }
         }
         let own_scope = Scope { unit, ..scope };
-        let node = |(rate, passes): (Exact, Passes)| {
+        let node = |((rate, why), passes): ((Exact, String), Passes)| {
             let base = self.base(own_scope, measure, &sum(passes.values()), &passes);
-            let mut node = Node::new(Kind::Counted, "converted", &base.amount * &rate, &scope.shown());
+            let mut node = Node::new(Kind::Counted, why, &base.amount * &rate, &scope.shown());
             node.factor = Some(rate);
             node.parts.push(base);
             node
         };
         limited(by_rate.into_iter().map(node).collect(), self.question.limit)
+    }
+
+    /// Why so much of an amount in some unit counts: with which rate of exchange it was converted.
+    fn why_counted(&self, scope: Scope<'_>, (unit, rate): (&Unit, &Exact), at: Instant) -> String {
+        if unit == scope.unit {
+            return "what of it counts".to_owned();
+        }
+        let agreement = self.contract(scope.contract).zip(scope.version);
+        let found = agreement.and_then(|of| self.knowledge.conversion(of, (unit, scope.unit), at).ok());
+        let found = found.filter(|found| found.rate == *rate).map(|found| format!(": {found}"));
+        format!("converted{}", found.unwrap_or_default())
     }
 
     fn parts(&self, scope: Scope<'_>, pieces: &[Piece<'_>]) -> Vec<Node> {
@@ -102,7 +118,7 @@ impl Explanation<'_> {
                 Some(measure) => {
                     *drawn.entry(measure).or_default().entry(piece.told.pass).or_default() += &piece.amount;
                 }
-                None => own.entry(key(piece)).or_default().push(piece),
+                None => own.entry(self.key(piece, scope)).or_default().push(piece),
             }
         }
         let drawn = drawn.into_iter().map(|(measure, passes)| {
@@ -133,7 +149,7 @@ impl Explanation<'_> {
         &self,
         (what, amount, unit): (String, Exact, &str),
         meter: String,
-        priced: Option<(Exact, String, Exact)>,
+        priced: Option<Priced>,
         pieces: &[&Piece<'_>],
     ) -> Node {
         let quantity = |told: &Told| match &told.source {
@@ -143,7 +159,7 @@ impl Explanation<'_> {
         let whole: Exact = pieces.iter().map(|piece| quantity(piece.told)).sum();
         let mut used = Node::new(Kind::Quantity, counted(pieces), whole, &meter);
         used.parts = self.items(pieces, quantity, &meter);
-        let Some((price, of, counts)) = priced else {
+        let Some((price, of, counts, why)) = priced else {
             let mut node = Node::new(Kind::Base, what, amount, unit);
             node.factor = node.amount.checked_div(&used.amount).filter(|factor| *factor != Exact::from_integer(1));
             node.parts.extend((!used.amount.is_zero()).then_some(used));
@@ -153,7 +169,22 @@ impl Explanation<'_> {
         let mut charged = Node::new(Kind::Price, format!("{what}: {meter} x price"), charge, &of);
         charged.factor = Some(price);
         charged.parts.push(used);
-        counting(charged, counts, if of == unit { "what of it counts" } else { "converted" }, unit)
+        counting(charged, counts, &why, unit)
+    }
+
+    fn key(&self, Piece { told, share, .. }: &Piece<'_>, scope: Scope<'_>) -> PartKey {
+        let meter = match &told.source {
+            Origin::Usage { meter, quantity, charge, .. } => {
+                let priced = charge.as_ref().filter(|_| told.unit.is_some()).and_then(|(charge, unit)| {
+                    let counts = told.amount.checked_div(charge)?;
+                    let why = self.why_counted(scope, (unit, &counts), told.at);
+                    Some((charge.checked_div(quantity)?, unit.to_string(), counts, why))
+                });
+                Some((meter.clone(), priced))
+            }
+            Origin::Record { .. } | Origin::Streams => None,
+        };
+        (told.what.clone(), told.place.clone(), share.clone(), meter)
     }
 
     fn items(&self, pieces: &[&Piece<'_>], amount: impl Fn(&Told) -> Exact, unit: &str) -> Vec<Node> {
@@ -239,18 +270,4 @@ fn counted(pieces: &[&Piece<'_>]) -> String {
         (0, sums) => format!("of {sums} sums of usage"),
         (events, sums) => format!("of {events} events and {sums} sums of usage"),
     }
-}
-
-fn key(Piece { told, share, .. }: &Piece<'_>) -> PartKey {
-    let meter = match &told.source {
-        Origin::Usage { meter, quantity, charge, .. } => {
-            let priced = charge.as_ref().filter(|_| told.unit.is_some()).and_then(|(charge, unit)| {
-                let counts = told.amount.checked_div(charge)?;
-                Some((charge.checked_div(quantity)?, unit.to_string(), counts))
-            });
-            Some((meter.clone(), priced))
-        }
-        Origin::Record { .. } | Origin::Streams => None,
-    };
-    (told.what.clone(), told.place.clone(), share.clone(), meter)
 }

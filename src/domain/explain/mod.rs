@@ -14,6 +14,7 @@ use super::contract::term::Term;
 use super::contract::{Contract, Version};
 use super::engine::EngineError;
 use super::engine::feed::{Feed, Known};
+use super::engine::knowledge::Knowledge;
 use super::engine::outcome::CapUse;
 use super::engine::owed::{self, Account, ByPeriod, Run};
 use super::ids::{ContractId, TermId};
@@ -63,6 +64,7 @@ pub struct Subject {
 pub struct Explanation<'a> {
     contracts: &'a [Contract],
     contract: &'a Contract,
+    knowledge: &'a Knowledge,
     owed: BTreeMap<Account, ByPeriod>,
     recorded: Recorder,
     question: Question,
@@ -75,7 +77,7 @@ impl<'a> Explanation<'a> {
     /// What stops the settlement.
     pub fn new(
         known: &Known<'a>,
-        (feed, run): (&Feed<'_>, &Run),
+        (feed, run): (&'a Feed<'_>, &Run),
         (contract, through): (&'a Contract, Instant),
         periods: impl IntoIterator<Item = Window>,
         question: Question,
@@ -86,7 +88,8 @@ impl<'a> Explanation<'a> {
         while let Some(recorder) = recorded.begun_earlier() {
             recorded = run_with(recorder)?;
         }
-        Ok(Self { contracts: known.contracts, contract, owed: run.owed(contract)?, recorded, question })
+        let (contracts, knowledge, owed) = (known.contracts, &feed.knowledge, run.owed(contract)?);
+        Ok(Self { contracts, contract, knowledge, owed, recorded, question })
     }
 
     /// The accounts on which a period has an amount, or a term that yields one.

@@ -60,7 +60,8 @@ pub fn explain(
     input.known(|known| {
         let contract = known.contracts.iter().find(|it| it.head.id == contract.head.id).unwrap_or(contract);
         let periods = wanted.origins(statement);
-        let explanation = Explanation::new(known, (&feed(*known), run), (contract, end), periods, question)?;
+        let feed = feed(*known);
+        let explanation = Explanation::new(known, (&feed, run), (contract, end), periods, question)?;
         let lines = statement.lines.iter().filter(|line| wanted.takes(line));
         let explained = lines.map(|line| {
             let account = Account {
