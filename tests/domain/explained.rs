@@ -2,7 +2,7 @@
 
 use crate::worked::{REGISTER, TERM, contract};
 use apportion::domain::contract::folder::SourceFile;
-use apportion::domain::explain::node::Node;
+use apportion::domain::explain::node::{Kind, Node};
 use apportion::domain::explain::{Depth, Question};
 use apportion::domain::period::parse_instant;
 use apportion::domain::simulate::Scenario;
@@ -27,6 +27,13 @@ fn told_of_c(blocks: &str, month: &str, sold: &[Sold<'_>]) -> Vec<String> {
 
 #[track_caller]
 fn told_under(agreement: &str, month: &str, sold: &[Sold<'_>]) -> Vec<String> {
+    let mut told = Vec::new();
+    trees_under(agreement, month, sold).iter().for_each(|tree| tell(tree, 0, &mut told));
+    told
+}
+
+#[track_caller]
+fn trees_under(agreement: &str, month: &str, sold: &[Sold<'_>]) -> Vec<Node> {
     let usage = |(place, (day, product, requests)): (usize, &Sold<'_>)| {
         let at = format!("2026-{day}T12:00:00Z");
         format!(
@@ -39,7 +46,7 @@ fn told_under(agreement: &str, month: &str, sold: &[Sold<'_>]) -> Vec<String> {
     let settle = format!(r#"{{"step":"settle","contract":"main","period":"{month}","cutoff":"2026-12-01T00:00:00Z"}}"#);
     let file = |path: &str, text: String| SourceFile { path: path.to_owned(), text };
     let files = [
-        file("contracts/register.md", format!("{REGISTER}\n```toml\n{own}\n```\n")),
+        file("contracts/register.md", format!("{REGISTER}\n```toml\n[party.arm]\nname = \"Arm\"\n{own}\n```\n")),
         file("contracts/main.md", agreement.to_owned()),
         file("contracts/prices.csv", PRICES.to_owned()),
         file("fx.csv", RATES.to_owned()),
@@ -51,12 +58,8 @@ fn told_under(agreement: &str, month: &str, sold: &[Sold<'_>]) -> Vec<String> {
     let of = Amounts { contract: &id, period: month, term: Some(&"c".into()), known_at };
     let question = Question { depth: Depth::Sums, limit: 10 };
     let explained = explain(&scenario, &of, question).unwrap_or_else(|error| panic!("{error}"));
-    let mut told = Vec::new();
-    for tree in &explained.amounts {
-        assert!(tree.adds_up(), "{tree:#?}");
-        tell(tree, 0, &mut told);
-    }
-    told
+    explained.amounts.iter().for_each(|tree| assert!(tree.adds_up(), "{tree:#?}"));
+    explained.amounts
 }
 
 /// What is below the version, down to charges.
@@ -426,5 +429,22 @@ fn a_rate_of_exchange_is_told_as_its_source_states_it() {
             &format!("    64 GBP converted: {inverse}, and 0.8 GBP for one EUR (ecb, 2026-01-05): x 0.64"),
             "      100 USD charges"
         ]
+    );
+}
+
+/// Of 20 % of 100 the cloud has three quarters and the lab's own arm the rest.
+#[test]
+fn what_others_are_owed_by_a_term_is_told_one_by_one() {
+    let split = "[term.c]\npayer = \"lab\"\npayee = [{ party = \"ms\", part = \"3/4\" }, { party = \"arm\", part = \"1/4\" }]\nrate = \"20%\"\nof = \"Sales\"";
+    let text = contract("main", &format!("{OF_ALL}\n\n{split}"), "").text;
+    let others = |tree: &Node| {
+        let others = tree.parts.iter().filter(|part| part.kind == Kind::Others);
+        let others: Vec<String> = others.map(|part| format!("{} {}", part.what, part.amount)).collect();
+        format!("{}: {}", tree.amount, others.join(", "))
+    };
+    let trees = trees_under(&text, "2026-01", &[("01-05", "api", 1)]);
+    assert_eq!(
+        trees.iter().map(others).collect::<Vec<_>>(),
+        ["5: what lab owes ms by this term -15", "15: what lab owes arm by this term -5"]
     );
 }

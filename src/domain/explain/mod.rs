@@ -131,17 +131,24 @@ impl<'a> Explanation<'a> {
 
     fn owed(&self, account: &Account, origin: Window) -> Node {
         let amount = |by_period: &ByPeriod| by_period.get(&origin).cloned().unwrap_or_default();
-        let of_term = self.owed.iter().filter(|(other, _)| other.term == account.term);
-        let all: Exact = of_term.map(|(_, by_period)| amount(by_period)).sum();
+        let of_others = self.owed.iter().filter(|(other, _)| other.term == account.term && *other != account);
+        let of_others = of_others.map(|(other, by_period)| (other, amount(by_period)));
+        let of_others: Vec<_> = of_others.filter(|(_, amount)| !amount.is_zero()).collect();
         let own = self.owed.get(account).map(amount).unwrap_or_default();
         let accrued = self.accrued(self.contract, &account.term, origin);
         let unit = account.unit.to_string();
-        let rounding = Node::new(Kind::Rounding, "rounding of running totals", &all - &accrued.amount, &unit);
-        let others = Node::new(Kind::Others, "what the term owes others", &own - &all, &unit);
+        let others = of_others.into_iter().map(|(other, amount)| {
+            Node::new(Kind::Others, format!("what {} owes {} by this term", other.payer, other.payee), -amount, &unit)
+        });
+        let others: Vec<Node> = others.collect();
+        let not_owed: Exact = others.iter().map(|other| other.amount.clone()).sum();
+        let rounded = &(&own - &not_owed) - &accrued.amount;
+        let rounding = Node::new(Kind::Rounding, "rounding of running totals", rounded, &unit);
         let what = format!("{}: {} owes {} for {origin}", account.term, account.payer, account.payee);
         let mut owed = Node::new(Kind::Owed, what, own, &unit);
         owed.parts.push(accrued);
-        owed.parts.extend([rounding, others].into_iter().filter(|node| !node.amount.is_zero()));
+        owed.parts.extend(Some(rounding).filter(|node| !node.amount.is_zero()));
+        owed.parts.extend(others);
         owed
     }
 

@@ -46,7 +46,7 @@ pub enum Kind {
     Owed,
     /// Running totals are rounded: what that adds or takes.
     Rounding,
-    /// What other payees get of the same term.
+    /// What another payee gets of the same term.
     Others,
     Accrued,
     Version,
