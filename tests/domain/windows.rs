@@ -211,3 +211,24 @@ fn a_charge_counts_once_though_versions_count_sales_and_invoices() {
     right_of_two(&billings, &both, given, "| fee | 2026-05 | 0 USD |\n| fee | 2026-06 | 10 USD |");
     right_of_two(&both, &billings, given, "| fee | 2026-05 | 10 USD |\n| fee | 2026-06 | 0 USD |");
 }
+
+/// A figure and another contract's total behind `first` wait for one another, and no window passes before them: of the 40
+/// `first` takes its 30, and 10 of the 50 of `second` find room.
+#[test]
+fn the_first_in_the_file_takes_room_first_though_it_is_made_of_two_totals() {
+    let others = "[base.Others]\nselect = { charges = { seller = \"ms\" } }\nbelow_zero = \"carried\"\n\n\
+                  [term.others]\npayer = \"ms\"\npayee = \"lab\"\nrate = \"10%\"\nof = \"Others\"\n";
+    let blocks = format!(
+        "[figure.Extra]\nunit = \"USD\"\nkind = \"flow\"\nmissing = \"zero\"\n\n[cap.total]\nis = \"40 USD\"\n\
+         each = \"term\"\nfrom = 2026-01-01\nopening = \"0 USD\"\nexcess = \"lost\"\n\n\
+         [base.B]\nselect = [{{ figure = \"Extra\" }}, {{ accrual = \"up/others\", as = \"owed\" }}]\n\n{}cap = \"total\"\n\
+         each = \"month\"\ngreater_of = [{{ rate = \"10%\", of = \"B\" }}, {{ fixed = \"30 USD\" }}]\n\n{}cap = \"total\"\n\
+         of = \"Sales\"\nrate = [{{ up_to = \"1000 USD\", is = \"50%\" }}, {{ otherwise = \"20%\" }}]\n\
+         tiers = {{ apply = \"whole\", each = \"month\", from = 2026-01-01 }}",
+        TERM.replace("fee", "first"),
+        TERM.replace("fee", "second")
+    );
+    let given = "| charge a | 2026-01-05 | 100 USD | lab |";
+    let expect = "| first | 2026-01 | 30 USD |\n| second | 2026-01 | 10 USD |";
+    right(&[contract("up", others, "")], &blocks, given, expect);
+}
