@@ -255,6 +255,8 @@ fn an_explanation_tells_what_does_not_count_and_what_is_missing() {
         command.output().expect("the program")
     };
     assert!(!printed(&explain(&["--period", "2026-01"]), 0).contains("uncounted"));
+    let nothing = "Nothing is owed for 2025-12 under share of main, which is not in force before 2026-01-01 (UTC).\n";
+    assert_eq!(printed(&explain(&["--period", "2025-12", "--term", "share"]), 0), nothing);
     write(&root.path().join("small"), &[("more.jsonl", UNCOUNTED)]);
     let text = printed(&explain(&["--period", "2026-01"]), 4);
     assert!(text.contains("20 USD") && text.contains("\nuncounted\n") && text.contains("more.jsonl:1"), "{text}");

@@ -151,7 +151,7 @@ fn of_scenario(args: &Args, question: Question, format: Format) -> anyhow::Resul
     let term = args.term.as_ref().map(TermId::new);
     let known_at = args.known_at.unwrap_or(Instant::MAX_UTC);
     let amounts = Amounts { contract: &contract, period, term: term.as_ref(), known_at };
-    let Explained { amounts: trees, uncounted } =
+    let Explained { amounts: trees, not_in_force, uncounted } =
         explain(&scenario, &amounts, question).map_err(|error| match error.is_waiting() {
             true => Stop::Left { what: error.to_string() },
             false => Stop::Refused { reason: error.to_string() },
@@ -159,11 +159,11 @@ fn of_scenario(args: &Args, question: Question, format: Format) -> anyhow::Resul
     match format {
         Format::Json => json(&serde_json::json!({
             "scenario": folder, "contract": contract, "period": period, "known_at": args.known_at, "amounts": trees,
-            "uncounted": uncounted,
+            "not_in_force": not_in_force.map(|it| it.to_string()), "uncounted": uncounted,
         }))?,
         Format::Table => {
             if trees.is_empty() {
-                line(format!("Nothing is owed for {period} under {contract}."))?;
+                line(amounts.none(not_in_force))?;
             }
             for (place, node) in trees.iter().enumerate() {
                 line(format!("{}{}", if place == 0 { "" } else { "\n" }, tree(node)))?;

@@ -4,14 +4,17 @@ use super::Scenario;
 use super::known::known_at;
 use super::run::{StepError, as_known, contract_named, fed, period_named};
 use super::uncounted::{Uncounted, uncounted};
+use crate::domain::contract::Contract;
 use crate::domain::contract::folder::{FolderErrors, read_folder};
 use crate::domain::engine::feed::feed;
+use crate::domain::engine::knowledge::Knowledge;
+use crate::domain::engine::life::{Named, stretches};
 use crate::domain::engine::owed::{self, Detail};
 use crate::domain::explain::node::Node;
 use crate::domain::explain::{Explanation, Question};
 use crate::domain::ids::{ContractId, TermId};
 use crate::domain::names::there_is;
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, LocalTime, Span};
 use std::collections::BTreeSet;
 
 /// What of a scenario is to be explained.
@@ -47,8 +50,40 @@ impl ExplainError {
 pub struct Explained {
     /// A tree for each amount that is owed for the period.
     pub amounts: Vec<Node>,
+    /// Why there is no amount, where the times say it at which what was asked for is in force.
+    pub not_in_force: Option<NotInForce>,
     /// What of the scenario counts in none of them.
     pub uncounted: Vec<Uncounted>,
+}
+
+/// When terms are in force of which nothing is in the period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotInForce {
+    #[error("not in force before {0}")]
+    Before(LocalTime),
+    #[error("not in force from {0} on")]
+    From(LocalTime),
+}
+
+impl Amounts<'_> {
+    /// Says that there are none.
+    pub fn none(&self, not_in_force: Option<NotInForce>) -> String {
+        let of = self.term.map(|term| format!("{term} of ")).unwrap_or_default();
+        let why = not_in_force.map(|it| format!(", which is {it}")).unwrap_or_default();
+        format!("Nothing is owed for {} under {of}{}{why}.", self.period, self.contract)
+    }
+
+    /// Where the terms that are asked for begin only after a span, or are over by then.
+    fn not_in_force(&self, contract: &Contract, span: Span, known: &Knowledge) -> Option<NotInForce> {
+        let terms = contract.versions.iter().flat_map(|version| &version.terms).map(|term| &term.id);
+        let asked: BTreeSet<&TermId> = terms.filter(|id| self.term.is_none_or(|term| term == *id)).collect();
+        let lives = asked.into_iter().flat_map(|term| stretches(contract, &Named::Term(term), known));
+        let lives: Vec<Span> = lives.map(|stretch| stretch.span).collect();
+        let local = |at: Instant| LocalTime { at, zone: contract.head.zone };
+        let begins = lives.iter().map(|life| life.start).min().filter(|at| *at >= span.end);
+        let over = lives.iter().map(|life| life.end).max().filter(|at| *at <= span.start);
+        begins.map(|at| NotInForce::Before(local(at))).or(over.map(|at| NotInForce::From(local(at))))
+    }
 }
 
 /// Explains what is owed for the period.
@@ -66,17 +101,20 @@ pub fn explain(scenario: &Scenario, of: &Amounts<'_>, question: Question) -> Res
         let known = known.iter().map(ToString::to_string).collect();
         return Err(ExplainError::UnknownTerm { contract: of.contract.clone(), term: term.clone(), known });
     }
-    let end = period.span(contract.head.zone).end;
+    let span = period.span(contract.head.zone);
+    let end = span.end;
     let known = known_at(scenario, of.known_at);
-    let trees = fed((&contracts, &folder.register), &known, |known| {
+    let told = fed((&contracts, &folder.register), &known, |known| {
         let feed = feed(*known);
         let run = owed::run(known, &feed, of.contract, end, Detail::Amounts)?;
         let contract = known.contracts.iter().find(|it| it.head.id == *of.contract).unwrap_or(contract);
         let explanation = Explanation::new(known, (&feed, &run), (contract, end), [period], question)?;
         let subjects = explanation.subjects(period).into_iter();
         let subjects = subjects.filter(|it| of.term.is_none_or(|term| it.account.term == *term));
-        Ok(subjects.map(|subject| explanation.tree(&subject)).collect())
+        let amounts: Vec<Node> = subjects.map(|subject| explanation.tree(&subject)).collect();
+        let is_none = amounts.is_empty().then_some(&feed.knowledge);
+        Ok((amounts, is_none.and_then(|known| of.not_in_force(contract, span, known))))
     });
-    let amounts = trees.map_err(StepError::Engine)?;
-    Ok(Explained { amounts, uncounted: uncounted(scenario, &contracts, &folder.register, of.known_at) })
+    let (amounts, not_in_force) = told.map_err(StepError::Engine)?;
+    Ok(Explained { amounts, not_in_force, uncounted: uncounted(scenario, &contracts, &folder.register, of.known_at) })
 }

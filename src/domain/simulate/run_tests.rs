@@ -184,6 +184,30 @@ fn an_explanation_names_parts_as_a_statement_does_and_refuses_a_term_that_is_non
     }
 }
 
+#[test]
+fn nothing_that_is_owed_is_told_with_its_term_and_the_time_at_which_that_is_in_force() {
+    let late = "\n[term.late]\npayer = \"lab\"\npayee = \"ms\"\nrate = \"1%\"\nof = \"Sales\"\nfrom = 2026-03-01\n";
+    let late = format!("{late}through = 2026-04-30");
+    let scenario = scenario("", &late, SETTLE);
+    let told = |period: &str, term: Option<&str>| {
+        let (contract, term) = ("main".into(), term.map(TermId::new));
+        let of = Amounts { contract: &contract, period, term: term.as_ref(), known_at: Instant::MAX_UTC };
+        let explained = explain(&scenario, &of, Question { depth: Depth::Sums, limit: 9 }).expect("an answer");
+        assert!(explained.amounts.is_empty(), "{explained:?}");
+        of.none(explained.not_in_force)
+    };
+    for (period, term, expect) in [
+        ("2025-12", None, "main, which is not in force before 2026-01-01 (UTC)"),
+        ("2026-02", None, "main"),
+        ("2026-02", Some("share"), "share of main"),
+        ("2026-02", Some("late"), "late of main, which is not in force before 2026-03-01 (UTC)"),
+        ("2026-04", Some("late"), "late of main"),
+        ("2026-05", Some("late"), "late of main, which is not in force from 2026-05-01 (UTC) on"),
+    ] {
+        assert_eq!(told(period, term), format!("Nothing is owed for {period} under {expect}."));
+    }
+}
+
 /// Of a sale of 100 less a refund of 30, 50 are above 20: nobody can say which part of them the refund took.
 #[test]
 fn what_is_above_a_threshold_is_explained_whole() {
