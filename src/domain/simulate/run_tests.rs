@@ -279,6 +279,23 @@ fn what_does_not_count_is_told_with_its_place_and_reason() {
     assert_eq!(settlements[0].booked[0].amount.to_string(), "20");
 }
 
+/// What is received in January of a sale of December counts then, where a base is on what is received.
+#[test]
+fn usage_before_the_first_agreement_is_told_unless_a_record_names_it() {
+    let lines = [
+        r#"{"kind":"usage","source":"s","id":"b1","occurred_at":"2025-12-31T23:59:59Z","deployment":"own","product":"model-a","quantities":{"requests":"7"}}"#,
+        r#"{"kind":"usage","source":"s","id":"b2","occurred_at":"2025-12-30T00:00:00Z","deployment":"own","product":"model-a","quantities":{"requests":"7"}}"#,
+        r#"{"kind":"usage","source":"s","id":"b3","occurred_at":"2026-01-01T00:00:00Z","deployment":"own","product":"model-a","quantities":{"requests":"7"}}"#,
+        r#"{"kind":"receipt","source":"s","id":"r1","at":"2026-01-20T00:00:00Z","amount":"7 USD","for":[{"source":"s","id":"b2"}]}"#,
+    ];
+    let mut files = files("", "", SETTLE);
+    files.push(SourceFile { path: "z.jsonl".to_owned(), text: lines.join("\n") });
+    let answers = run(&Scenario::read(&files).expect("a scenario")).expect("answers");
+    let told: Vec<String> =
+        answers.uncounted.iter().map(|it| format!("{} {}: {}", it.id.id, it.outcome, it.why)).collect();
+    assert_eq!(told, ["b1 unawaited: it occurred before the first agreement, main, begins at 2026-01-01 (UTC)"]);
+}
+
 #[test]
 fn what_is_missing_waits_and_unknown_names_come_with_what_there_is() {
     let scenario = scenario("", "", "");

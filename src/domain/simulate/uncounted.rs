@@ -8,10 +8,10 @@ use crate::domain::contract::document::FileLine;
 use crate::domain::contract::records::{RecordProblem, ReportedDays, check_record};
 use crate::domain::ids::{DeploymentId, EventId, ProductId};
 use crate::domain::names::{names, nearest, there_is};
-use crate::domain::period::Instant;
+use crate::domain::period::{Instant, LocalTime};
 use crate::domain::record::{Record, RecordContent};
 use crate::domain::register::Register;
-use crate::domain::restated::{Ledger, Standing, Taking};
+use crate::domain::restated::{KnownUsage, Ledger, Standing, Taking};
 use crate::domain::settlement::waiting;
 use crate::domain::usage::UsageContent;
 use serde::Serialize;
@@ -91,6 +91,9 @@ pub fn uncounted(scenario: &Scenario, contracts: &[Contract], register: &Registe
             add(&event.id, UncountedOutcome::Unresolved, why);
         }
     }
+    for (id, why) in before_agreements(&usage, &records, contracts) {
+        add(id, UncountedOutcome::Unawaited, why);
+    }
     let usage = usage.iter().map(|it| (&it.id, &it.content)).collect();
     let waiting = waiting(&records, &usage, register);
     let waits: BTreeSet<&EventId> = waiting.iter().map(|(id, _)| *id).collect();
@@ -150,6 +153,21 @@ fn unresolved(content: &UsageContent, register: &Register) -> Option<String> {
     }
     let is_known = register.products.contains_key(&ProductId::from(product.as_str()));
     (!is_known).then(|| unknown("product", product, register.products.keys()))
+}
+
+/// Usage of a time at which no agreement is in force yet. What names it, such as a receipt, may come later and count.
+fn before_agreements<'u>(
+    usage: &'u [KnownUsage],
+    records: &[Record],
+    contracts: &[Contract],
+) -> Vec<(&'u EventId, String)> {
+    let begin = contracts.iter().filter_map(|it| Some((it.begins()?, it)));
+    let Some((at, first)) = begin.min_by_key(|(at, _)| *at) else { return Vec::new() };
+    let named: BTreeSet<&EventId> = records.iter().flat_map(Record::names).collect();
+    let is_before = |it: &&KnownUsage| it.content.occurred_at < at && !named.contains(&it.id);
+    let begins = LocalTime { at, zone: first.head.zone };
+    let why = format!("it occurred before the first agreement, {}, begins at {begins}", first.head.id);
+    usage.iter().filter(is_before).map(|it| (&it.id, why.clone())).collect()
 }
 
 fn unknown<N: ToString>(kind: &str, name: &str, known: impl Iterator<Item = N>) -> String {
