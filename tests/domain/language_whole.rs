@@ -218,7 +218,15 @@ fn a_term_is_told_in_words() {
     let rows = "[{ through = 2026-12-31, is = \"20%\" }, { otherwise = \"stop\" }]";
     assert_eq!(told("\"20%\"", rows), "lab owes cloud: by rows of Sales");
     let minimum = "minimum = { is = \"9 USD\", each = \"year\", of = [\"Sales\"] }\npro_rata = \"full\"";
-    assert_eq!(told("rate = \"20%\"\nof = \"Sales\"", minimum), "lab owes cloud: what Sales lacks of 9");
+    assert_eq!(told("rate = \"20%\"\nof = \"Sales\"", minimum), "lab owes cloud: what Sales lacks of 9 USD");
+    let share = "rate = \"20%\"\nof = \"Sales\"";
+    let price = "price = \"2.50 USD\"\nof = \"Units\"";
+    assert_eq!(told(share, price), "lab owes cloud: 2.5 USD per unit of Units");
+    let block = format!("{price}\nper_units = \"1_000\"\npart_block = \"exact\"");
+    assert_eq!(told(share, &block), "lab owes cloud: 2.5 USD per 1000 of Units");
+    let fixed = "{ fixed = \"700 USD\" }]\neach = \"month\"\npro_rata = \"full\"";
+    let greater = format!("greater_of = [{{ {} }}, {fixed}", share.replace('\n', ", "));
+    assert_eq!(told(share, &greater), "lab owes cloud: the greatest of (0.2 of Sales; 700 USD)");
 }
 
 fn example(given: &str, expect: &str) -> String {

@@ -390,22 +390,27 @@ impl fmt::Display for Measure {
     }
 }
 
-impl fmt::Display for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |f: &mut fmt::Formatter<'_>, name: &str, nodes: &[Node]| {
-            let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
-            write!(f, "{name} of ({})", nodes.join("; "))
+impl Node {
+    /// What it yields, of sums in a unit: `0.2 of Revenue`, `5 USD`.
+    pub fn in_words(&self, unit: &Unit) -> String {
+        let list = |name: &str, nodes: &[Node]| {
+            let nodes: Vec<String> = nodes.iter().map(|node| node.in_words(unit)).collect();
+            format!("{name} of ({})", nodes.join("; "))
         };
-        match &self.kind {
-            NodeKind::Share { of, rate } => write!(f, "{rate} of {of}"),
-            NodeKind::Yearly { of, rate, .. } => write!(f, "{rate} a year of {of}"),
-            NodeKind::Price { of, price, .. } => write!(f, "{price} per unit of {of}"),
-            NodeKind::Fixed(sum) => sum.fmt(f),
-            NodeKind::GreatestOf(nodes) => list(f, "the greatest", nodes),
-            NodeKind::LeastOf(nodes) => list(f, "the least", nodes),
-            NodeKind::Sum(nodes) => list(f, "the sum", nodes),
-        }?;
-        self.times.iter().try_for_each(|factor| write!(f, " times {factor}"))?;
-        self.less.iter().try_for_each(|less| write!(f, " less {less}"))
+        let mut words = match &self.kind {
+            NodeKind::Share { of, rate } => format!("{rate} of {of}"),
+            NodeKind::Yearly { of, rate, .. } => format!("{rate} a year of {of}"),
+            NodeKind::Price { of, price, per_units, .. } if *per_units == Exact::from_integer(1) => {
+                format!("{} per unit of {of}", price.sum_in(unit))
+            }
+            NodeKind::Price { of, price, per_units, .. } => format!("{} per {per_units} of {of}", price.sum_in(unit)),
+            NodeKind::Fixed(sum) => sum.sum_in(unit),
+            NodeKind::GreatestOf(nodes) => list("the greatest", nodes),
+            NodeKind::LeastOf(nodes) => list("the least", nodes),
+            NodeKind::Sum(nodes) => list("the sum", nodes),
+        };
+        words.extend(self.times.iter().map(|factor| format!(" times {factor}")));
+        words.extend(self.less.iter().map(|less| format!(" less {}", less.in_words(unit))));
+        words
     }
 }

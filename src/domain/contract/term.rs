@@ -311,8 +311,10 @@ impl Term {
     /// What it yields: `20% of Revenue`.
     pub fn in_words(&self) -> String {
         match (&self.node, &self.minimum) {
-            (Some(node), _) => node.to_string(),
-            (None, Some(minimum)) => format!("what {} lacks of {}", listed(&minimum.of, " and "), minimum.is),
+            (Some(node), _) => node.in_words(&self.unit),
+            (None, Some(minimum)) => {
+                format!("what {} lacks of {}", listed(&minimum.of, " and "), minimum.is.sum_in(&self.unit))
+            }
             (None, None) => String::new(),
         }
     }

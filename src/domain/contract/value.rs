@@ -4,7 +4,7 @@ use super::measure::Measure;
 use super::selector::Filter;
 use super::term::Tiers;
 use crate::domain::ids::{DefinedTerm, PartyId};
-use crate::domain::money::Exact;
+use crate::domain::money::{Exact, Unit};
 use crate::domain::period::{Length, Span};
 use serde::Serialize;
 use std::fmt;
@@ -89,6 +89,11 @@ impl Table {
             [Row { when, is: Cell::Number(number) }] if when.is_empty() => Some(number),
             _ => None,
         }
+    }
+
+    /// How it is told where it is a sum in a unit.
+    pub fn sum_in(&self, unit: &Unit) -> String {
+        self.plain().map_or_else(|| self.to_string(), |sum| format!("{sum} {unit}"))
     }
 
     /// Every cell that is not a table itself, with those of its tables.
