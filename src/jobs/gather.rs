@@ -1,6 +1,7 @@
 //! The files of a folder, and of all in it, by their endings; and those that have others, which nothing reads.
 
 use crate::domain::contract::folder::SourceFile;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// What was found in a folder.
@@ -14,10 +15,17 @@ pub struct Gathered {
 
 /// What cannot be read, and why.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: {problem}")]
+#[error("{path}: {}", told(.problem))]
 pub struct Unreadable {
     pub path: PathBuf,
-    pub problem: std::io::Error,
+    pub problem: io::Error,
+}
+
+fn told(problem: &io::Error) -> String {
+    match problem.kind() {
+        io::ErrorKind::NotADirectory => "it is a file; name the folder that it is in, of which all is read".to_owned(),
+        _ => problem.to_string(),
+    }
 }
 
 /// Reads the files of a folder, and of all in it, that have one of the endings.
@@ -60,7 +68,7 @@ pub fn text(path: &Path) -> Result<String, Unreadable> {
     Ok(text.trim_start_matches('\u{feff}').replace("\r\n", "\n"))
 }
 
-fn unreadable(path: &Path) -> impl FnOnce(std::io::Error) -> Unreadable {
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Unreadable {
     let path = path.to_owned();
     move |problem| Unreadable { path, problem }
 }
@@ -83,5 +91,9 @@ mod tests {
         let files: Vec<(&str, &str)> = files.iter().map(|it| (it.path.as_str(), it.text.as_str())).collect();
         assert_eq!(files, [("inner/Prices.csv", "a\nb\n")]);
         assert_eq!(unread, [folder.path().join("notes.markdown")]);
+        let file = folder.path().join("notes.markdown");
+        let error = gather(&file, &["md"]).err().expect("a refusal").to_string();
+        let expect = "it is a file; name the folder that it is in, of which all is read";
+        assert_eq!(error, format!("{}: {expect}", file.display()));
     }
 }
