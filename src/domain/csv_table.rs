@@ -7,6 +7,9 @@ use std::fmt::{Debug, Display};
 /// A column that any table may have beside its own, as those of a scenario do: when a row was recorded.
 const RECORDED_AT: &str = "recorded_at";
 
+/// What spreadsheets part cells by where a comma stands in numbers.
+const SEPARATORS: [(char, &str); 2] = [(';', "semicolons"), ('\t', "tabs")];
+
 /// A table of `N` columns of which the header is right.
 pub struct CsvTable<'t, const N: usize> {
     columns: Columns<N>,
@@ -31,6 +34,8 @@ pub struct CsvRow<'c, const N: usize> {
 pub enum TableProblem {
     #[error("its columns are parted by {found}; part them by commas")]
     Separator { found: &'static str },
+    #[error("{text}: its cells are parted by {found}, and the columns of the header by commas; part both by commas")]
+    CellSeparator { text: String, found: &'static str },
     #[error("no column \"{column}\"; the header is {header}")]
     NoColumn { column: &'static str, header: String },
     #[error("the column \"{column}\" is none of these; the header is {header}")]
@@ -82,8 +87,15 @@ impl<'t, const N: usize> CsvTable<'t, N> {
         self.rows.by_ref().map(move |cells| {
             let cells = cells.map_err(unreadable)?;
             let (line, found, expected) = (line_of(cells.position()), cells.len(), columns.width);
-            let row = CsvRow { columns, cells };
-            if found == expected { Ok((line, row)) } else { Err((line, TableProblem::Cells { found, expected })) }
+            if found == expected {
+                return Ok((line, CsvRow { columns, cells }));
+            }
+            // A decimal comma cuts such a row into a few cells.
+            let text = cells.iter().collect::<Vec<&str>>().join(",");
+            let is_meant = |(sign, _): &(char, &str)| text.matches(*sign).count().saturating_add(1) == expected;
+            let other = SEPARATORS.into_iter().find(is_meant);
+            let cells = TableProblem::Cells { found, expected };
+            Err((line, other.map_or(cells, |(_, found)| TableProblem::CellSeparator { text: text.clone(), found })))
         })
     }
 }
@@ -119,8 +131,7 @@ pub fn instant(cell: &str) -> Result<Option<Instant>, ParseInstantError> {
 fn columns<const N: usize>(header: &StringRecord, needed: [&'static str; N]) -> Result<Columns<N>, TableProblem> {
     let shown = || needed.join(",");
     if header.len() == 1 {
-        // Spreadsheets write them where a comma stands in numbers.
-        let others = [(';', "semicolons"), ('\t', "tabs")].into_iter();
+        let others = SEPARATORS.into_iter();
         let found = others.filter(|(other, _)| header.iter().any(|only| only.contains(*other))).map(|(_, found)| found);
         found.map(|found| TableProblem::Separator { found }).next().map_or(Ok(()), Err)?;
     }

@@ -356,3 +356,13 @@ fn all_that_a_block_lacks_is_told_at_once() {
         "1:1: interest (\"Clause\"): missing field `from`; write \"due\" or the name of a fact",
     );
 }
+
+#[test]
+fn rows_that_are_parted_by_other_signs_than_the_header_are_told() {
+    let told = |name: &str, text: &str| read_with("", &[(name, text)]).expect_err("a refusal");
+    let problem = "its cells are parted by semicolons, and the columns of the header by commas; part both by commas";
+    let row = "2026-03-10;USD;EUR;0,9;ECB";
+    assert_eq!(told("fx.csv", &format!("date,from,to,rate,source\n{row}\n")), format!("fx.csv:2: {row}: {problem}"));
+    let few = "fx.csv:2: 2 cells; the header names 5 columns, and a cell with a comma in it stands in quotes";
+    assert_eq!(told("fx.csv", "date,from,to,rate,source\n2026-03-10,USD;EUR\n"), few);
+}

@@ -85,3 +85,18 @@ fn products_beyond_28_digits_stay_exact() {
     let shared = &(&product * &exact("1.0000000001")) * &exact("0.21");
     assert_eq!(shared.to_string(), "0.00210000000021000210000000021");
 }
+
+#[test]
+fn a_number_with_commas_is_told_as_it_is_right() {
+    for (text, write) in [
+        ("5,000", "\"5_000\" or \"5.000\", without commas"),
+        ("1,234,567.50", "\"1_234_567.50\", without commas"),
+        ("5.000,00", "\"5_000.00\", without commas"),
+        ("1,1", "\"1.1\", without commas"),
+        ("1,1,1", "a decimal such as \"1_000.50\" or a fraction such as \"1/3\""),
+        ("1e6", "a decimal such as \"1_000.50\" or a fraction such as \"1/3\""),
+    ] {
+        let told = text.parse::<Exact>().expect_err("a refusal").to_string();
+        assert_eq!(told, format!("\"{text}\" is not an exact number of at most 64 characters; write {write}"));
+    }
+}

@@ -10,9 +10,7 @@ use std::str::FromStr;
 
 /// The text is no number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "\"{text}\" is not an exact number of at most 64 characters; write a decimal such as \"1_000.50\" or a fraction such as \"1/3\""
-)]
+#[error("\"{text}\" is not an exact number of at most 64 characters; write {}", to_write(.text))]
 pub struct ParseExactError {
     pub text: String,
 }
@@ -30,6 +28,23 @@ impl Exact {
             return Err(ParseExactError { text });
         }
         text.parse()
+    }
+}
+
+/// What is right in place of a number with commas, or of what is none: a comma may part thousands, or stand for the point.
+fn to_write(text: &str) -> String {
+    let by_thousands = text.replace(',', "_");
+    let by_point = text.replace('.', "_").replacen(',', ".", 1);
+    let has_thousands = |number: &str| {
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let groups = whole.split('_').skip(1).all(|group| group.len() == 3);
+        groups && !fraction.contains('_') && number.parse::<Exact>().is_ok()
+    };
+    let right = [by_thousands, by_point].into_iter().filter(|it| text.contains(',') && has_thousands(it));
+    let right: Vec<String> = right.map(|it| format!("\"{it}\"")).collect();
+    match right.is_empty() {
+        true => "a decimal such as \"1_000.50\" or a fraction such as \"1/3\"".to_owned(),
+        false => format!("{}, without commas", right.join(" or ")),
     }
 }
 
