@@ -358,6 +358,91 @@ fn all_that_a_block_lacks_is_told_at_once() {
 }
 
 #[test]
+fn a_head_that_names_nothing_is_told_as_it_is_right() {
+    let name = |write: &str| format!("the head of a block names it, in single brackets: write {write}");
+    let fields = "payer = \"lab\"\npayee = \"cloud\"\nrate = \"20%\"\nof = \"Sales\"";
+    for (block, at, right) in [
+        (format!("[term]\n{fields}"), "term", "[term.its-name]"),
+        (format!("[[term]]\n{fields}"), "term", "[term.its-name]"),
+        (format!("[[term.share]]\n{fields}"), "term share", "[term.share]"),
+        ("[base]\nselect = { charges = {} }".to_owned(), "base", "[base.its-name]"),
+        ("[product]\nmaker = \"lab\"".to_owned(), "product", "[product.its-name]"),
+        ("[parameter]\nis = \"20%\"".to_owned(), "parameter", "[parameter.its-name]"),
+    ] {
+        check(&block, &format!("1:1: {at} (\"Clause\"): {}", name(right)));
+    }
+    // Names may stand in front of the fields: here the field is at fault.
+    let unknown = "2:11: party (\"Clause\"): nam\n  unknown field `nam`; there is address, bank, name, tax_id";
+    check("[party]\nthird = { nam = \"Lab\" }", unknown);
+    let credit = "[[term.share.credits]]\nof = \"x\"\nrst = \"lost\"";
+    let unknown = "unknown field `rst`; there is limit, of, rest";
+    check(
+        &format!("[term.share]\n{fields}\n{credit}"),
+        &format!("8:1: term share.credits (\"Clause\"): rst\n  {unknown}"),
+    );
+    let quoted = "a name with other signs than a-z, A-Z, 0-9, - and _ stands in quotes: write";
+    check(
+        "[base.Net Sales]\nselect = { charges = {} }",
+        &format!("1:1: base Net Sales (\"Clause\"): {quoted} [base.\"Net Sales\"]"),
+    );
+    check(
+        "[Net Sales]",
+        "1:1: Net Sales (\"Clause\"): the head of a block is its kind and name, such as [term.share] or [base.\"Net Sales\"]",
+    );
+    check(
+        "[term.A & B.cap]\nis = \"5 USD\"",
+        &format!("1:1: term A & B.cap (\"Clause\"): {quoted} [term.\"A & B\".cap]"),
+    );
+}
+
+#[test]
+fn a_text_where_a_table_or_list_stands_is_told_as_it_is_right() {
+    let share = |field: &str| format!("rate = \"20%\"\nof = \"Sales\"\n{field}");
+    for (field, right) in [
+        (
+            "minimum = \"5000 USD\"",
+            "a table stands here: write minimum = { each = .., is = .. }; each is \"month\", \"year\", \"term\" or \
+             another window; is is an amount such as \"1_000.50 USD\"",
+        ),
+        (
+            "credits = \"advance\"",
+            "a list stands here: write credits = [{ of = .., rest = .. }]; rest is \"lost\", \"carried\" or \"repaid\"",
+        ),
+        (
+            "credits = { of = \"x\", rest = \"lost\" }",
+            "a list stands here: write credits = [{ of = \"x\", rest = \"lost\" }]",
+        ),
+        ("per = \"product\"", "a list stands here: write per = [\"product\"]"),
+        ("each = [\"month\"]", "one text in quotes stands here: write each = \"month\""),
+        ("cap = 5", "a name, or a table stands here"),
+        ("tax = 5", "text stands in quotes: write tax = \"5\""),
+        ("on = \"2026-04-31\"", "no date or instant of the calendar; write 2026-04-27 or 2026-04-27T00:00:00-07:00"),
+        ("from = \"2026-04-31\"", "no date or instant of the calendar; write 2026-04-27 or 2026-04-27T00:00:00-07:00"),
+    ] {
+        let column = field.find('=').expect("a field") + 3;
+        check_term(&share(field), &format!("3:{column}: term share (\"Clause\"): {field}\n  {right}"));
+    }
+}
+
+#[test]
+fn a_line_that_is_no_toml_is_told_as_it_is_right() {
+    let of_line = "each field stands on a line of its own, and an amount in quotes, such as \"1_000.50 USD\"";
+    for (line, right) in [
+        ("fixed = 5,000", of_line),
+        ("rate = \"20%\" of = \"Sales\"", of_line),
+        ("rate = \"20%", "a text ends on its line, with a quote; a quote within it is written \\\""),
+        ("rate: \"20%\"", "a field is written with `=`, such as rate = \"20%\""),
+    ] {
+        check_term(line, &format!("1:1: term share (\"Clause\"): {line}\n  {right}"));
+    }
+    check_term(
+        "fixed = \"5,000 USD\"\neach = \"month\"",
+        "1:9: term share (\"Clause\"): fixed = \"5,000 USD\"\n  fixed: \"5,000\" is not an exact number of at most 64 \
+         characters; write \"5_000\" or \"5.000\", without commas",
+    );
+}
+
+#[test]
 fn rows_that_are_parted_by_other_signs_than_the_header_are_told() {
     let told = |name: &str, text: &str| read_with("", &[(name, text)]).expect_err("a refusal");
     let problem = "its cells are parted by semicolons, and the columns of the header by commas; part both by commas";

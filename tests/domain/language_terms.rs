@@ -10,6 +10,11 @@ fn a_node_is_one_thing() {
     );
     check_term(
         "rate = \"20%\"\nof = \"Sales\"\nfixed = \"1 USD\"",
+        "3:9: term share (\"Clause\"): fixed = \"1 USD\"\n  a fixed sum is no part of anything; leave out what stands beside \
+         it, or write greater_of, lesser_of or sum = [{ fixed = .. }, { .. }]",
+    );
+    check_term(
+        "rate = \"20%\"\nof = \"Sales\"\nprice = \"1 USD\"",
         "-2:1: term share (\"Clause\"): one of: of with or without rate; price and of; fixed; greater_of; lesser_of; \
          sum. Several nest, as in sum = [{ .. }, { .. }]",
     );

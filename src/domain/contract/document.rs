@@ -263,7 +263,7 @@ fn has_block(code: &str) -> bool {
 }
 
 /// Whether a line is the head of a TOML table, such as `[term.share]`.
-fn is_table_head(line: &str) -> bool {
+pub fn is_table_head(line: &str) -> bool {
     line.starts_with('[') && line.ends_with(']')
 }
 

@@ -1,12 +1,12 @@
 //! What the reader of TOML refuses, in our words: what is missing, unknown, twice or not quoted, and what would be right.
 
-use super::document::Document;
+use super::document::{Document, is_table_head};
 use super::parsed::quoted_rate;
 use super::problem::{MissingField, Problem};
 use super::schema::schema;
 use crate::domain::money::Exact;
 use crate::domain::names::Unfit;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::ops::Range;
 use std::sync::LazyLock;
 use toml::Table;
@@ -18,8 +18,36 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(schema);
 const PLAIN: [(&str, &str); 2] =
     [("expected u32", "a whole number such as 1"), ("expected a boolean", "true or false")];
 
-/// What is wrong at a place of a document.
-pub fn problem(document: &Document, at: &Range<usize>, message: &str) -> Problem {
+/// What the reader says of a line that is no TOML, by how it begins to, and what we say.
+const SYNTAX: [(&str, &str); 6] = [
+    ("unclosed table", "the head of a block is its kind and name, such as [term.share] or [base.\"Net Sales\"]"),
+    (
+        "unexpected key or value",
+        "each field stands on a line of its own, and an amount in quotes, such as \"1_000.50 USD\"",
+    ),
+    ("key with no value", "a field is written with `=`, such as rate = \"20%\""),
+    ("invalid basic string", "a text ends on its line, with a quote; a quote within it is written \\\""),
+    ("unclosed array", "a list ends with `]`, and commas part what is in it"),
+    ("unclosed inline table", "a table ends with `}`, and commas part its fields"),
+];
+
+/// What is wrong, and where: the reader's place, or the line or head that is at fault.
+pub fn problem(document: &Document, at: &Range<usize>, message: &str) -> (Range<usize>, Problem) {
+    if let Some((head, write)) = nameless(document, at, message) {
+        return (head, Problem::Head { write });
+    }
+    let line = line_at(document, at.start);
+    if let Some(write) = quoted_head(document.toml.get(line.clone()).unwrap_or_default(), message) {
+        return (line, Problem::BareHead { write });
+    }
+    match SYNTAX.iter().find(|(start, _)| message.starts_with(start)) {
+        Some((_, words)) => (line, Problem::Toml((*words).to_owned())),
+        None => (at.clone(), problem_at(document, at, message)),
+    }
+}
+
+/// What is wrong at the reader's place.
+fn problem_at(document: &Document, at: &Range<usize>, message: &str) -> Problem {
     let fault = document.fault_at(at);
     let (key, found) = fault.split_once(" = ").unwrap_or(("", &fault));
     if message.starts_with("invalid type: floating point") {
@@ -35,14 +63,18 @@ pub fn problem(document: &Document, at: &Range<usize>, message: &str) -> Problem
         return Problem::Plain { what };
     }
     let is_bare = message.starts_with("string values must be quoted")
+        || message == "wanted string or table"
         || message.ends_with("expected a string") && !found.starts_with(['[', '{']);
     if is_bare {
         let text = found.split([',', '}', ']', '#']).next().unwrap_or_default().trim();
         let key = if key.is_empty() { String::new() } else { format!("{key} = ") };
         return Problem::Bare { write: format!("{key}\"{text}\"") };
     }
+    if let Some(problem) = other_shape(key, found, message) {
+        return problem;
+    }
     if message == "duplicate key" {
-        let line = line_of(document, at.start);
+        let line = document.toml.get(line_at(document, at.start)).unwrap_or_default();
         return match line.strip_prefix('[').and_then(|head| head.strip_suffix(']')) {
             Some("version") => Problem::SecondVersion,
             Some(head) => Problem::SecondBlock { head: head.to_owned() },
@@ -57,17 +89,98 @@ pub fn problem(document: &Document, at: &Range<usize>, message: &str) -> Problem
     }
 }
 
-fn line_of(document: &Document, at: usize) -> &str {
+/// The line of a place, without the blanks around it.
+fn line_at(document: &Document, at: usize) -> Range<usize> {
     let start = document.toml.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |end| end.saturating_add(1));
-    document.toml.get(start..).unwrap_or_default().lines().next().unwrap_or_default().trim()
+    let line = document.toml.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
+    let start = start.saturating_add(line.len().saturating_sub(line.trim_start().len()));
+    start..start.saturating_add(line.trim().len())
+}
+
+/// The head above a place that has no name where its kind needs one, or stands in double brackets; and that head as it
+/// is right. A head without a name is right above `its-name.field = ..`.
+fn nameless(document: &Document, at: &Range<usize>, message: &str) -> Option<(Range<usize>, String)> {
+    let line = line_at(document, at.start);
+    let ends = document.toml.get(..line.end)?.match_indices('\n').map(|(end, _)| end.saturating_add(1));
+    let mut lines = std::iter::once(0).chain(ends).rev().map(|start| line_at(document, start));
+    let is_head = |line: &Range<usize>| document.toml.get(line.clone()).is_some_and(is_table_head);
+    let head = lines.find(is_head)?;
+    let text = document.toml.get(head.clone())?;
+    let (kind, name) = text.trim_matches(['[', ']']).split_once('.').unwrap_or((text.trim_matches(['[', ']']), ""));
+    let fields = fields_of(kind)?;
+    let (key, _) = document.toml.get(line)?.split_once('=').unwrap_or_default();
+    let is_field = name.is_empty() && (fields.contains_key(key.trim()) || message.contains("expected struct"));
+    // One of several credits of a term may stand as [[term.its-name.credits]].
+    let is_within = name.split('.').skip(1).any(|field| fields.contains_key(field));
+    let name = if name.is_empty() { "its-name" } else { name };
+    (is_field || text.starts_with("[[") && !is_within).then(|| (head, format!("[{kind}.{name}]")))
+}
+
+/// A head with its name in quotes, where that cannot stand without.
+fn quoted_head(head: &str, message: &str) -> Option<String> {
+    let is_of_name = ["unclosed table", "invalid unquoted key"].iter().any(|start| message.starts_with(start));
+    let (kind, rest) = head.strip_prefix('[')?.strip_suffix(']').filter(|_| is_of_name)?.split_once('.')?;
+    let fields = fields_of(kind)?;
+    // A cap of a term stands as [term.its-name.cap].
+    let inner = rest.rsplit_once('.').filter(|(_, field)| fields.contains_key(*field));
+    let (name, field) = inner.map_or((rest, String::new()), |(name, field)| (name, format!(".{field}")));
+    (!name.contains('"')).then(|| format!("[{kind}.\"{name}\"{field}]"))
+}
+
+/// The fields of a kind of blocks that have names.
+fn fields_of(kind: &str) -> Option<&'static Map<String, Value>> {
+    let named = SCHEMA.pointer("/definitions/Document/properties")?.get(kind)?.get("additionalProperties")?;
+    referred(named)?.get("properties")?.as_object()
+}
+
+/// The definition that a form of the schema refers to.
+fn referred(form: &Value) -> Option<&'static Value> {
+    SCHEMA.pointer(form.get("$ref")?.as_str()?.strip_prefix('#')?)
+}
+
+/// A table, list or text where another of them stands.
+fn other_shape(key: &str, found: &str, message: &str) -> Option<Problem> {
+    let (_, expected) = message.strip_prefix("invalid type: ")?.rsplit_once(", expected ")?;
+    let (what, write, of) = match expected {
+        "a string" => ("one text in quotes", format!("\"{}\"", found.split('"').nth(1).unwrap_or("..")), None),
+        "an array of length 2" => ("a list of two", "[.., ..]".to_owned(), None),
+        "a sequence" => {
+            let blocks = SCHEMA.get("definitions")?.as_object()?.values();
+            let item = blocks.filter_map(|it| it.pointer(&format!("/properties/{key}/items"))).next()?;
+            let of = referred(item).filter(|it| it.get("properties").is_some());
+            let is_item = found.starts_with('{') == of.is_some();
+            let written = of.map_or("\"..\"".to_owned(), table);
+            ("a list", format!("[{}]", if is_item { found } else { &written }), of.filter(|_| !is_item))
+        }
+        _ => {
+            let Some(kind) = expected.strip_prefix("struct ") else {
+                return Some(Problem::Toml(format!("{expected} stands here")));
+            };
+            let of = SCHEMA.get("definitions")?.get(kind.strip_prefix("Raw").unwrap_or(kind))?;
+            ("a table", table(of), Some(of))
+        }
+    };
+    let lead = if key.is_empty() { String::new() } else { format!("{key} = ") };
+    let field = |of, name: &str| Some(format!("; {name} is {}", to_write((key, of), name)?));
+    let fields: String = of.iter().flat_map(|of| required(of).filter_map(|name| field(*of, name))).collect();
+    Some(Problem::Shape { what, write: format!("{lead}{write}{fields}") })
+}
+
+/// A table with the fields that it needs.
+fn table(definition: &Value) -> String {
+    let fields: Vec<String> = required(definition).map(|name| format!("{name} = ..")).collect();
+    format!("{{ {} }}", if fields.is_empty() { "..".to_owned() } else { fields.join(", ") })
+}
+
+fn required(definition: &Value) -> impl Iterator<Item = &str> {
+    definition.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 
 /// All that a block lacks, of which the reader tells the first.
 fn missing(document: &Document, at: &Range<usize>, first: String) -> Vec<MissingField> {
     let block = block(document, at).and_then(|(kind, block)| Some((definition(&kind)?, kind, block)));
     let Some((definition, kind, block)) = block else { return vec![MissingField { name: first, write: None }] };
-    let needed = definition.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-    let others = needed.filter(|name| *name != first && !block.contains_key(*name));
+    let others = required(definition).filter(|name| *name != first && !block.contains_key(*name));
     let names = std::iter::once(first.as_str()).chain(others);
     let written = |name: &str| MissingField { name: name.to_owned(), write: to_write((&kind, definition), name) };
     names.map(written).collect()
@@ -81,7 +194,7 @@ fn block(document: &Document, at: &Range<usize>) -> Option<(String, Table)> {
         let table: Table = toml::from_str(&format!("it = {text}")).ok()?;
         return Some((key, table.get("it")?.as_table()?.clone()));
     }
-    let mut head: Table = toml::from_str(line_of(document, at.start)).ok()?;
+    let mut head: Table = toml::from_str(document.toml.get(line_at(document, at.start))?).ok()?;
     let mut block: Table = toml::from_str(&document.toml).ok()?;
     let mut path: Vec<String> = Vec::new();
     while let Some((name, inner)) = head.into_iter().next() {

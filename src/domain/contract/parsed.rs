@@ -43,7 +43,8 @@ impl Parsed {
             Ok(raw) => Ok(Self { document, raw }),
             Err(error) => {
                 let at = error.span().unwrap_or(0..0);
-                Err(refuse(&document, &at, of_toml::problem(&document, &at, error.message())))
+                let (at, problem) = of_toml::problem(&document, &at, error.message());
+                Err(refuse(&document, &at, problem))
             }
         }
     }

@@ -54,6 +54,12 @@ pub enum Problem {
     Bare { write: String },
     #[error("{what} stands here, without quotes")]
     Plain { what: &'static str },
+    #[error("{what} stands here: write {write}")]
+    Shape { what: &'static str, write: String },
+    #[error("the head of a block names it, in single brackets: write {write}")]
+    Head { write: String },
+    #[error("a name with other signs than a-z, A-Z, 0-9, - and _ stands in quotes: write {write}")]
+    BareHead { write: String },
     #[error("a second [version]; write each in a file of its own, with contract = \"its-id\"")]
     SecondVersion,
     #[error("a second [{head}]; write all of it in one, or give each a name of its own")]
@@ -284,6 +290,10 @@ pub enum Problem {
         "one of: of with or without rate; price and of; fixed; greater_of; lesser_of; sum. Several nest, as in sum = [{{ .. }}, {{ .. }}]"
     )]
     NodeKinds,
+    #[error(
+        "a fixed sum is no part of anything; leave out what stands beside it, or write greater_of, lesser_of or sum = [{{ fixed = .. }}, {{ .. }}]"
+    )]
+    FixedBeside,
     #[error("a rate of what? write of = \"a base\"")]
     RateOfNothing,
     #[error("a price of what? write of = \"a base\" of units or facts")]

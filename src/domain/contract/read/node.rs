@@ -102,6 +102,7 @@ impl<'a> Scope<'a> {
                 self.nodes(file, list, want, noted).map(NodeKind::Sum)
             }
             (None, None, None, None, None, (None, None, None)) => file.fail(at, Problem::NoNode),
+            (_, _, _, _, Some(fixed), (None, None, None)) => file.fail(&fixed.span(), Problem::FixedBeside),
             (None, Some(_), _, None, None, _) => file.fail(at, Problem::RateOfNothing),
             (None, None, _, Some(_), None, _) => file.fail(at, Problem::PriceOfNothing),
             _ => file.fail(at, Problem::NodeKinds),

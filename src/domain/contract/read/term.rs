@@ -12,7 +12,7 @@ use super::super::value::Table;
 use super::super::window::{Due, ProRata, WindowRule};
 use super::node::NodeWant;
 use super::value::{Kind, Want};
-use super::window::{is_date, stated};
+use super::window::{is_date, quoted_date, stated};
 use super::{Notes, Result, Scope, defined, length};
 use crate::domain::ids::{DefinedTerm, PartyId, TermId};
 use crate::domain::money::Exact;
@@ -242,7 +242,7 @@ impl<'a> Scope<'a> {
             };
         };
         let found = match on.get_ref() {
-            RawValue::Text(text) if is_date(text) => return self.file.fail(&on.span(), Problem::NoDay),
+            RawValue::Text(text) if is_date(text) => return self.file.fail(&on.span(), quoted_date(text)),
             RawValue::Text(name) if self.find(|raw| &raw.parameter, name).is_none() => {
                 let (_, fact) = self.fact_named(self.file, &on.span(), name)?;
                 if fact.get_ref().kind == FactKind::Status {

@@ -87,7 +87,7 @@ impl<'a> Scope<'a> {
             RawValue::Text(name) if self.find(|raw| &raw.fact, name).is_some() => {
                 self.event_of_contract(file, &value.span(), name).map(Moment::Fact)
             }
-            RawValue::Text(text) if is_date(text) => file.fail(&value.span(), Problem::NoDay),
+            RawValue::Text(text) if is_date(text) => file.fail(&value.span(), quoted_date(text)),
             RawValue::Text(name) if self.find(|raw| &raw.parameter, name).is_none() => {
                 let facts = self.all(|raw| &raw.fact);
                 let parameters = self.all(|raw| &raw.parameter);
@@ -220,9 +220,16 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// Whether a text is a date, and hardly a name: it was put in quotes.
+/// Whether a text looks like a date, of the calendar or not, and hardly like a name: it was put in quotes.
 pub fn is_date(text: &str) -> bool {
-    NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
+    let parts: Vec<&str> = text.split('-').collect();
+    let is_number = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
+    parts.iter().map(|part| part.len()).eq([4, 2, 2]) && parts.iter().all(is_number)
+}
+
+/// What is wrong with a date in quotes.
+pub fn quoted_date(text: &str) -> Problem {
+    NaiveDate::parse_from_str(text, "%Y-%m-%d").map_or(Problem::NotInCalendar, |_| Problem::NoDay)
 }
 
 /// A date without a time.
