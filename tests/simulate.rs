@@ -333,6 +333,10 @@ fn a_check_tells_the_text_from_its_examples_and_files_as_they_were_given() {
     let verdict = "0 facts: the text is right, but of its examples 1 of 1 figure is wrong.";
     assert!(status == Some(3) && told.contains(verdict) && !told.contains("all right"), "{told}");
     assert!(told.contains("shared/main.md:") && told.contains("came out is 20 USD"), "{told}");
+    let fx = text.replace("[term.share]", "[fx]\nsource = \"EBC\"\ndate = \"item\"\n\n[term.share]");
+    let rates = "date,from,to,rate,source\n2026-01-05,USD,EUR,0.9,ECB\n";
+    let (status, told) = check(&[("main.md", &fx), ("fx.csv", rates)]);
+    assert!(status == Some(0) && told.contains("no row of fx.csv is of this source; there is ECB"), "{told}");
     let (status, told) = check(&[("main.md", &text), ("steps.jsonl", STEPS)]);
     let apart = "shared/steps.jsonl: steps of a scenario, which `apportion simulate` runs; keep them apart";
     assert!(status == Some(3) && told.contains(apart), "{told}");

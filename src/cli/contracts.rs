@@ -97,7 +97,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                 Format::Json => json(&serde_json::json!({
                     "contracts": read.contracts.len(), "versions": read.versions.len(), "prices": prices,
                     "rates": read.rates.len(), "deployments": deployments, "facts": read.facts.len(),
-                    "conflicts": read.conflicts, "examples": examples,
+                    "conflicts": read.conflicts, "unrated": read.unrated, "examples": examples,
                 }))?,
                 Format::Table => {
                     line(terms_table(&read.contracts))?;
@@ -112,6 +112,9 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                     ))?;
                     for conflict in &read.conflicts {
                         line(in_words(conflict))?;
+                    }
+                    for source in &read.unrated {
+                        line(source.to_string())?;
                     }
                     line(examples_table(&examples))?;
                 }

@@ -451,3 +451,19 @@ fn rows_that_are_parted_by_other_signs_than_the_header_are_told() {
     let few = "fx.csv:2: 2 cells; the header names 5 columns, and a cell with a comma in it stands in quotes";
     assert_eq!(told("fx.csv", "date,from,to,rate,source\n2026-03-10,USD;EUR\n"), few);
 }
+
+#[test]
+fn a_source_of_rates_that_no_row_is_of_is_told_where_others_are() {
+    let rates = ("fx.csv", "date,from,to,rate,source\n2026-03-10,USD,EUR,0.9,ECB\n");
+    let told = |fx: &str, others: &[(&str, &str)]| {
+        let folder = read_with(fx, others).unwrap_or_else(|error| panic!("{error}"));
+        folder.unrated.iter().map(ToString::to_string).collect::<Vec<String>>()
+    };
+    let (of_another, of_it) = ("[fx]\nsource = \"EBC\"\ndate = \"item\"", "[fx]\nsource = \"ECB\"\ndate = \"item\"");
+    let line = DEFINITIONS.lines().count() + 2;
+    let expect = format!("deal.md:{line}:10: source = \"EBC\"\n  no row of fx.csv is of this source; there is ECB");
+    assert_eq!(told(of_another, &[rates]), [expect]);
+    // Its rates may be loaded already, or be stated by the agreement.
+    let own = format!("{of_another}\nrates = [{{ from = \"USD\", to = \"EUR\", rate = \"0.9\" }}]");
+    assert!(told(of_it, &[rates]).is_empty() && told(of_another, &[]).is_empty() && told(&own, &[rates]).is_empty());
+}

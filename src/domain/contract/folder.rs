@@ -49,6 +49,17 @@ pub struct Folder {
     pub facts: Vec<Record>,
     /// Rights that contradict each other: reported, not refused, as the agreements may say so.
     pub conflicts: Vec<PlacedConflict>,
+    /// Sources whose rates agreements take, of which the folder has none though it has others: these may be loaded already.
+    pub unrated: Vec<Unrated>,
+}
+
+/// A source of rates of exchange of which no row is.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, thiserror::Error)]
+#[error("{at}: source = \"{name}\"\n  no row of fx.csv is of this source{}", there_is(&Vec::from_iter(.known)))]
+pub struct Unrated {
+    pub at: Location,
+    pub name: String,
+    pub known: BTreeSet<String>,
 }
 
 /// A conflict of rights, with the place of each.
@@ -191,12 +202,13 @@ pub fn read_folder(files: &[SourceFile]) -> Result<Folder, FolderErrors> {
     check(&contracts).map_err(|error| FolderErrors(vec![located(error, &documents)]))?;
     check_examples(&examples, &contracts)?;
     check_units(&rates, &contracts)?;
+    let unrated = unrated(&documents, &rates);
     let (prices, rates) = (books.concat(), rates.into_iter().map(|it| it.rate).collect());
     let facts = check_facts(facts, &contracts, &register).map_err(|error| FolderErrors(vec![error]))?;
     let known: Vec<Fact> = facts.iter().filter_map(fact).cloned().collect();
     let conflicts = conflicts(&contracts, &register, &known);
     let conflicts = conflicts.into_iter().map(|conflict| placed(conflict, &documents)).collect();
-    Ok(Folder { register, prices, rates, contracts, versions, examples, facts, conflicts })
+    Ok(Folder { register, prices, rates, contracts, versions, examples, facts, conflicts, unrated })
 }
 
 /// Refuses an example that gives what nothing takes, or expects something of a term or right which no version states.
@@ -238,6 +250,13 @@ fn check_units(rates: &[PlacedRate], contracts: &[Contract]) -> Result<(), Folde
         Some(FolderError::UnknownUnit { at: it.at.clone(), name })
     });
     FolderErrors::refuse(unknown.collect())
+}
+
+fn unrated(documents: &[Parsed], rates: &[PlacedRate]) -> Vec<Unrated> {
+    let known: BTreeSet<String> = rates.iter().map(|it| it.rate.source.clone()).collect();
+    let taken = documents.iter().filter_map(Parsed::source_of_rates);
+    let unrated = taken.filter(|(_, name)| !known.is_empty() && !known.contains(*name));
+    unrated.map(|(at, name)| Unrated { at, name: name.to_owned(), known: known.clone() }).collect()
 }
 
 /// Adds the rates of a file; each stands once in a folder.

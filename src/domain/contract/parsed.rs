@@ -197,6 +197,14 @@ impl Parsed {
         Some((self.document.location_at(at.map_or(whole.start, |at| at.start)), found))
     }
 
+    /// Whose rates of exchange the document takes, where it states none itself.
+    pub fn source_of_rates(&self) -> Option<(Location, &str)> {
+        let fx = self.raw.fx.as_ref().filter(|fx| fx.get_ref().rates.is_empty())?;
+        let (block, source) = (fx.span().start, fx.get_ref().provenance().source?);
+        let at = self.document.naming(block, source).map_or(block, |at| at.start);
+        Some((self.document.location_at(at), source))
+    }
+
     /// Where the document states its version.
     pub fn place_of_version(&self) -> Location {
         self.document.location_at(self.raw.version.as_ref().map_or(0, |version| version.span().start))
