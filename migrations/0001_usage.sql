@@ -128,7 +128,8 @@ create table usage_dimension (
   -- what contracts select by beside these: {"country": "CH"}.
   attributes jsonb not null default '{}' check (jsonb_typeof(attributes) = 'object'),
   is_interval boolean not null default false,
-  -- by which its records were normalised: the format, and the version of the format's rules.
+  -- by which its records were normalised: the format, the version of the format's rules, and `received` where a record did
+  -- not say when it occurred, and its format takes the time of receipt.
   rules text not null,
   unique nulls not distinct (source, deployment, product, service_tier, outcome, attributes, is_interval, rules)
 );
@@ -228,7 +229,7 @@ create table usage_rejection (
   detail text not null,
   format text not null,                -- as what it was read
   source text not null,                -- the source that configuration names where it was read; empty where it names none
-  carrier jsonb not null default '{}', -- what its headers said of it, where the record itself does not
+  carrier jsonb not null default '{}', -- what its headers said of it, where the record itself does not, and when it came
   content_type text not null,
   payload bytea,
   expires_at timestamptz not null,

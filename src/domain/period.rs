@@ -45,6 +45,12 @@ pub fn parse_instant(text: &str) -> Result<Instant, ParseInstantError> {
     Ok(parsed.trunc_subsecs(6))
 }
 
+/// The instant so many microseconds after 1970 began, where a year of four digits tells it. Zero stands for a time that was
+/// not set.
+pub fn instant_since_1970(micros: i64) -> Option<Instant> {
+    (1..=253_402_300_799_999_999).contains(&micros).then(|| DateTime::from_timestamp_micros(micros)).flatten()
+}
+
 /// The text is neither an instant nor a date.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}, or a date, such as 2026-04-27")]

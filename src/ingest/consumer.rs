@@ -11,6 +11,7 @@ use super::cluster;
 use super::in_flight::{Batch, Ended, InFlight};
 use super::writer::{Offsets, Writer, backoff};
 use crate::domain::outcome::Counts;
+use crate::domain::period::{Instant, instant_since_1970};
 use crate::sources::Reader;
 use crate::store::StoreError;
 use crate::store::offsets::{self, Advance};
@@ -289,7 +290,7 @@ impl Session {
             .unwrap_or_default();
         let Topic { name: topic, reader } = self.topics.get(message.topic())?;
         let position = |record| Position::Kafka { topic: Arc::clone(topic), partition, offset, record };
-        let decoded = (1..).zip(reader.read(&headers, message.payload()));
+        let decoded = (1..).zip(reader.read(&headers, message.payload(), received_at(message)));
         let records: Vec<Message> =
             decoded.map(|(record, decoded)| self.writer.message(position(record), decoded)).collect();
         // Records may take more than their message did, which may be packed.
@@ -484,4 +485,9 @@ impl Session {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// When a message came, as its record tells: its producer's clock or its broker's, as the topic is configured.
+fn received_at(message: &BorrowedMessage<'_>) -> Option<Instant> {
+    instant_since_1970(message.timestamp().to_millis()?.checked_mul(1000)?)
 }

@@ -71,7 +71,8 @@ pub struct Usage {
     pub reported: Uuid,
     /// The id of the reply. It is no event's id: a reply that comes from a cache repeats it.
     pub response_id: Option<String>,
-    /// The rules by which it was normalised: the format, and the version of the format's rules.
+    /// The rules by which it was normalised: the format, the version of the format's rules, and whether its time is that
+    /// of receipt.
     pub rules: &'static str,
 }
 
@@ -160,10 +161,11 @@ fn decode_record(source: &Source, format: Format, node: &Node, context: &Context
         Reading::NoUsage(why) => Ok(Decoded::NoUsage(why)),
         Reading::Usage(mut draft) => {
             let response_id = draft.response_id.take();
+            let rules = draft.rules.unwrap_or(format.rules());
             // What the carrier says for the record is reported with it.
             let carried_at = draft.occurred_at.map_or(context.occurred_at, |_| None);
             let message = UsageMessage::Event(draft.finish(context, response_id.clone())?);
-            let usage = Usage { message, reported: node.content_hash(carried_at), response_id, rules: format.rules() };
+            let usage = Usage { message, reported: node.content_hash(carried_at), response_id, rules };
             Ok(Decoded::Usage(Box::new(usage)))
         }
     });

@@ -3,6 +3,7 @@
 //! In its own record `time` is in Unix seconds and `data` is a JSON text. The data is either a call with
 //! `prompt_tokens`, `completion_tokens` and their `total_tokens`, as LiteLLM's callback sends it, or one count,
 //! `tokens`, with its `type`, of which a call has several: those count no requests. `subject` is the customer.
+//! An event need not say its `time`: as for OpenMeter it then occurred when it came, and its rules say so.
 
 use super::node::{Field, Keep};
 use super::record::{Epoch, Record, Tally};
@@ -19,6 +20,9 @@ const DATA: &[Field] = &[
     ("completion_tokens", Keep::Number),
     ("total_tokens", Keep::Number),
 ];
+
+/// The rules of an event that occurred when it came.
+const OF_RECEIPT: &str = "openmeter/1 received";
 
 pub(super) const SOURCE: Source = Source {
     keep: &Keep::Object(&[
@@ -37,19 +41,22 @@ pub(super) const SOURCE: Source = Source {
 
 fn read(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Fault> {
     // Seconds have no hyphen, and a date has one.
-    let occurred_at = match record.epoch("time", Epoch::Seconds) {
+    let said_at = match record.epoch("time", Epoch::Seconds) {
         Ok(at) => at,
         Err(_) => record.instant("time", context)?,
     };
+    // When it came is no part of what it says, so that an event that is sent again is known.
+    let received_at = if said_at.or(context.occurred_at).is_none() { context.received_at } else { None };
     let data = record.part("data");
     Ok(Reading::usage(Draft {
         id: Some(record.need_text("id")?.to_owned()),
         source: Some(record.need_text("source")?.to_owned()),
-        occurred_at,
+        occurred_at: said_at.or(received_at),
         deployment: data.text("provider")?.map(str::to_owned),
         product: data.text("model")?.map(str::to_owned),
         customer: record.text("subject")?.map(str::to_owned),
         quantities: tally(&data)?.into_quantities(),
+        rules: received_at.map(|_| OF_RECEIPT),
         ..Draft::default()
     }))
 }

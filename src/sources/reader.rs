@@ -43,7 +43,7 @@ fn given<'de, T: FromStr<Err: std::fmt::Display>, D: Deserializer<'de>>(
     (!text.is_empty()).then(|| text.parse()).transpose().map_err(serde::de::Error::custom)
 }
 
-/// What the carrier says of a record in the headers of a CloudEvent, for records that do not say it themselves.
+/// What the carrier says of a record, most of it in the headers of a CloudEvent, for records that do not say it themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carrier {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +52,9 @@ pub struct Carrier {
     pub source: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<Instant>,
+    /// When it came. It is not part of what was reported: the same record sent again comes later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_at: Option<Instant>,
 }
 
 /// As what a rejected record was read: with what is kept of it, enough to read it again.
@@ -73,12 +76,13 @@ impl Reader {
         readers.iter().filter(differs).count()
     }
 
-    /// Reads a message: what each of its records reports. One without a payload is empty.
-    pub fn read(&self, headers: &Headers<'_>, payload: Option<&[u8]>) -> Vec<Decoded> {
+    /// Reads a message: what each of its records reports. One without a payload is empty. `received_at` is when it came,
+    /// where its carrier tells.
+    pub fn read(&self, headers: &Headers<'_>, payload: Option<&[u8]>, received_at: Option<Instant>) -> Vec<Decoded> {
         let payload = payload.unwrap_or_default();
         let carried = format_of(headers, self.format).and_then(|format| match format {
             Format::CloudEvents => Ok((format, Carrier::default())),
-            _ => Ok((format, Carrier::of(headers)?)),
+            _ => Ok((format, Carrier::of(headers, received_at)?)),
         });
         match carried {
             Ok((format, carrier)) => self.read_as(format, &carrier, headers, payload),
@@ -87,25 +91,28 @@ impl Reader {
         }
     }
 
-    /// Reads an event in structured mode: one of ours, or a record of the reader's format.
-    pub fn read_event(&self, event: &[u8]) -> Vec<Decoded> {
-        let format = if is_ours(event) { Format::CloudEvents } else { self.format };
-        self.read_as(format, &Carrier::default(), &[("content-type", CONTENT_TYPE.as_bytes())], event)
+    /// Reads an event in structured mode that came then: one of ours, or a record of the reader's format.
+    pub fn read_event(&self, event: &[u8], received_at: Instant) -> Vec<Decoded> {
+        let (format, carrier) = match is_ours(event) {
+            true => (Format::CloudEvents, Carrier::default()),
+            false => (self.format, Carrier { received_at: Some(received_at), ..Carrier::default() }),
+        };
+        self.read_as(format, &carrier, &[("content-type", CONTENT_TYPE.as_bytes())], event)
     }
 
     /// Reads a record of a file: an event in structured mode, or a record of the reader's format, beside whose own fields
-    /// may stand what a message's headers would say of it.
+    /// may stand what a message's headers would say of it. A file says nothing of when a record came.
     pub fn read_record(&self, record: &[u8]) -> Vec<Decoded> {
         let structured = ("content-type", CONTENT_TYPE.as_bytes());
         match self.format {
-            Format::CloudEvents => self.read(&[structured], Some(record)),
-            format if record.len() > format.max_bytes() => self.read(&[], Some(record)),
+            Format::CloudEvents => self.read(&[structured], Some(record), None),
+            format if record.len() > format.max_bytes() => self.read(&[], Some(record), None),
             _ => match carried(record) {
                 Ok(carried) => {
                     let carried = CARRIED.into_iter().zip(&carried);
                     let headers: Vec<_> =
                         carried.filter_map(|(name, text)| Some((name, text.as_ref()?.as_bytes()))).collect();
-                    self.read(&headers, Some(record))
+                    self.read(&headers, Some(record), None)
                 }
                 Err(fault) => self.reject(fault),
             },
@@ -151,6 +158,7 @@ impl Reader {
             zone: self.zone,
             id: carrier.id.as_deref(),
             occurred_at: carrier.occurred_at,
+            received_at: carrier.received_at,
             deployment: self.deployment.as_deref(),
             product: self.product.as_deref(),
             customer: self.customer.as_deref(),
@@ -202,13 +210,13 @@ fn format_of(headers: &Headers<'_>, or: Format) -> Result<Format, Fault> {
 }
 
 impl Carrier {
-    fn of(headers: &Headers<'_>) -> Result<Self, Fault> {
+    fn of(headers: &Headers<'_>, received_at: Option<Instant>) -> Result<Self, Fault> {
         let name = |header_name| match header(headers, header_name)? {
             Some(text) => check_name(header_name, text).map(|()| Some(text.to_owned())),
             None => Ok(None),
         };
         let occurred_at = header(headers, "ce_time")?.map(|text| read_instant("ce_time", text)).transpose()?;
-        Ok(Self { id: name("ce_id")?, source: name("ce_source")?, occurred_at })
+        Ok(Self { id: name("ce_id")?, source: name("ce_source")?, occurred_at, received_at })
     }
 }
 
@@ -246,10 +254,10 @@ mod tests {
     #[test]
     fn the_carrier_says_what_the_record_does_not() {
         let headers: [(&str, &[u8]); 2] = [("ce_id", b"r-1"), ("ce_time", b"2026-05-01T00:00:00Z")];
-        let read = converse().read(&headers, Some(REPLY.as_bytes()));
+        let read = converse().read(&headers, Some(REPLY.as_bytes()), None);
         assert_eq!(event(&read), ("aws".into(), "r-1".into(), "2026-05-01T00:00:00+00:00".into()));
         let headers = [headers.as_slice(), &[("ce_source", b"aws-2".as_slice())]].concat();
-        let read = converse().read(&headers, Some(REPLY.as_bytes()));
+        let read = converse().read(&headers, Some(REPLY.as_bytes()), None);
         assert_eq!(event(&read).0, "aws-2");
     }
 
@@ -257,7 +265,7 @@ mod tests {
     fn in_a_file_the_carriers_words_stand_beside_the_records() {
         let headers: [(&str, &[u8]); 2] = [("ce_id", b"r-1"), ("ce_time", b"2026-05-01T00:00:00Z")];
         let line = REPLY.replacen('{', r#"{"ce_id":"r-1","ce_time":"2026-05-01T00:00:00Z","ce_source":null,"#, 1);
-        assert_eq!(converse().read_record(line.as_bytes()), converse().read(&headers, Some(REPLY.as_bytes())));
+        assert_eq!(converse().read_record(line.as_bytes()), converse().read(&headers, Some(REPLY.as_bytes()), None));
         for (wrong, detail) in [
             (line.replace("\"r-1\"", "1"), "ce_id: must be a text"),
             (line.replace("2026-05-01T00:00:00Z", "noon"), "ce_time: must be RFC 3339 with a zone"),
@@ -273,7 +281,7 @@ mod tests {
     fn when_the_carrier_says_that_it_occurred_is_reported_too() {
         let reported = |time: &[u8]| {
             let headers: [(&str, &[u8]); 2] = [("ce_id", b"r-1"), ("ce_time", time)];
-            match converse().read(&headers, Some(REPLY.as_bytes())).as_slice() {
+            match converse().read(&headers, Some(REPLY.as_bytes()), None).as_slice() {
                 [Decoded::Usage(usage)] => usage.reported,
                 other => panic!("{other:?}"),
             }
@@ -283,28 +291,79 @@ mod tests {
         assert_ne!(at, reported(b"2026-05-01T00:00:01Z"));
     }
 
+    /// OpenMeter's event without a time.
+    const UNDATED: &str = r#"{"id":"m-1","source":"gateway","type":"t","subject":"c","data":{"prompt_tokens":7}}"#;
+
+    fn openmeter() -> Reader {
+        let [deployment, product] = ["gateway", "gpt-5.5"].map(|name| Some(name.to_owned()));
+        Reader { format: Format::OpenMeter, deployment, product, ..Reader::default() }
+    }
+
+    #[test]
+    fn where_nothing_says_when_it_occurred_it_did_when_it_came_for_a_format_that_says_so() {
+        let at = |text| read_instant("at", text).ok();
+        let [first, later] = ["2026-05-01T00:00:00Z", "2026-05-02T00:00:00Z"].map(at);
+        let usage = |decoded: Vec<Decoded>| match decoded.as_slice() {
+            [Decoded::Usage(usage)] => (event(&decoded).2, usage.reported, usage.rules),
+            other => panic!("{other:?}"),
+        };
+        let read = |received_at| usage(openmeter().read(&[], Some(UNDATED.as_bytes()), received_at));
+        assert_eq!((read(first).0.as_str(), read(first).2), ("2026-05-01T00:00:00+00:00", "openmeter/1 received"));
+        // What is sent again comes later, and is the same report.
+        assert_eq!((read(later).0.as_str(), read(later).1), ("2026-05-02T00:00:00+00:00", read(first).1));
+        let null = UNDATED.replacen('{', "{\"time\":null,", 1);
+        assert_eq!(later.map(|at| usage(openmeter().read_event(null.as_bytes(), at))), Some(read(later)));
+        // What says when it occurred is another report, whoever says it.
+        let said = UNDATED.replacen('{', "{\"time\":\"2026-04-30T00:00:00Z\",", 1);
+        let said = usage(openmeter().read(&[], Some(said.as_bytes()), later));
+        assert_eq!(
+            (said.0.as_str(), said.2, said.1 == read(later).1),
+            ("2026-04-30T00:00:00+00:00", "openmeter/1", false)
+        );
+        let headers: [(&str, &[u8]); 1] = [("ce_time", b"2026-04-30T00:00:00Z")];
+        let carried = usage(openmeter().read(&headers, Some(UNDATED.as_bytes()), later));
+        assert_eq!((&carried.0, carried.2, carried.1 == read(later).1), (&said.0, "openmeter/1", false));
+        // A file does not tell when its records came, and other formats say nothing of it.
+        let reply = converse().read(&[("ce_id", b"r-1")], Some(REPLY.as_bytes()), later);
+        for read in [openmeter().read_record(UNDATED.as_bytes()), reply] {
+            let [Decoded::Rejected(rejection)] = read.as_slice() else { panic!("{read:?}") };
+            assert_eq!(rejection.detail, "time: missing; neither the record nor its carrier says");
+        }
+    }
+
+    #[test]
+    fn what_came_without_a_time_and_was_rejected_is_read_again_with_when_it_came() {
+        let received_at = read_instant("at", "2026-05-01T00:00:00Z").ok();
+        let unconfigured = Reader { product: None, ..openmeter() };
+        let read = unconfigured.read(&[], Some(UNDATED.as_bytes()), received_at);
+        let [Decoded::Rejected(rejection)] = read.as_slice() else { panic!("{read:?}") };
+        let Origin { format, carrier, .. } = &rejection.origin;
+        let again = openmeter().read_again(*format, carrier, &rejection.redacted);
+        assert_eq!(again, openmeter().read(&[], Some(UNDATED.as_bytes()), received_at));
+    }
+
     #[test]
     fn what_is_rejected_is_read_again_as_it_was_read() {
         let headers: [(&str, &[u8]); 2] = [("ce_id", b"r-1"), ("ce_time", b"2026-05-01T00:00:00Z")];
         let mut reader = converse();
         reader.product = None;
-        let read = reader.read(&headers, Some(REPLY.as_bytes()));
+        let read = reader.read(&headers, Some(REPLY.as_bytes()), None);
         let [Decoded::Rejected(rejection)] = read.as_slice() else { panic!("{read:?}") };
         let Origin { format, source, carrier } = &rejection.origin;
         assert_eq!((*format, source.as_str(), carrier.id.as_deref()), (Format::BedrockConverse, "aws", Some("r-1")));
         let again = converse().read_again(*format, carrier, &rejection.redacted);
         assert_eq!(event(&again).1, "r-1");
         // Sent again it is known: the same was reported.
-        assert_eq!(again, converse().read(&headers, Some(REPLY.as_bytes())));
+        assert_eq!(again, converse().read(&headers, Some(REPLY.as_bytes()), None));
     }
 
     #[test]
     fn a_message_names_its_own_format() {
         let line = br#"{"specversion":"1.0","id":"e","source":"s","type":"apportion.usage.v1","time":"2026-05-01T00:00:00Z","data":{"deployment":"d","product":"p","quantities":{"requests":1}}}"#;
         let content_type = ("content-type", CONTENT_TYPE.as_bytes());
-        let read = converse().read(&[content_type, ("Apportion-Format", b"cloudevents")], Some(line));
+        let read = converse().read(&[content_type, ("Apportion-Format", b"cloudevents")], Some(line), None);
         assert_eq!(event(&read).1, "e");
-        let read = converse().read(&[("apportion-format", b"xml")], Some(line));
+        let read = converse().read(&[("apportion-format", b"xml")], Some(line), None);
         let [Decoded::Rejected(rejection)] = read.as_slice() else { panic!("{read:?}") };
         assert!(rejection.detail.starts_with("apportion-format: no such format; there is cloudevents, bedrock_"));
         assert_eq!(rejection.content_type, "application/octet-stream");
@@ -312,7 +371,7 @@ mod tests {
 
     #[test]
     fn headers_that_cannot_be_read_and_empty_messages_are_rejected() {
-        let reason = |headers: &Headers<'_>, payload| match converse().read(headers, payload).as_slice() {
+        let reason = |headers: &Headers<'_>, payload| match converse().read(headers, payload, None).as_slice() {
             [Decoded::Rejected(rejection)] => rejection.reason,
             other => panic!("{other:?}"),
         };

@@ -3,9 +3,9 @@
 use super::node::Node;
 use super::number::{self, WrongQuantity};
 use super::{Context, Fault, RejectionReason as Reason, fault};
-use crate::domain::period::{Instant, parse_instant};
+use crate::domain::period::{Instant, instant_since_1970, parse_instant};
 use crate::domain::usage::{Meter, Quantities};
-use chrono::{DateTime, LocalResult, NaiveDateTime, TimeZone};
+use chrono::{LocalResult, NaiveDateTime, TimeZone};
 use rust_decimal::Decimal;
 use std::borrow::Cow;
 
@@ -209,10 +209,10 @@ impl<'n> Record<'n> {
             Epoch::Nanoseconds => number::exact_decimal(text).and_then(|it| it.checked_div(Decimal::from(1_000))),
         };
         let micros = micros.and_then(|micros| i64::try_from(micros.floor()).ok());
-        // Zero stands for a time that was not set; after 9999 a year has no four digits.
-        let at = micros.filter(|micros| (1..=253_402_300_799_999_999).contains(micros));
-        let at = at.and_then(DateTime::from_timestamp_micros);
-        at.map(Some).ok_or_else(|| self.fault(Reason::WrongTime, path, "must be a time since 1970"))
+        micros
+            .and_then(instant_since_1970)
+            .map(Some)
+            .ok_or_else(|| self.fault(Reason::WrongTime, path, "must be a time since 1970"))
     }
 
     /// The rest of `whole` when its `parts` are taken off: they must lie within it.

@@ -22,6 +22,8 @@ pub struct Context<'a> {
     pub id: Option<&'a str>,
     /// When the carrier says that it occurred.
     pub occurred_at: Option<Instant>,
+    /// When it came, for a format that says that this holds where nothing tells when it occurred.
+    pub received_at: Option<Instant>,
     pub deployment: Option<&'a str>,
     pub product: Option<&'a str>,
     pub customer: Option<&'a str>,
@@ -94,6 +96,8 @@ pub(super) struct Draft {
     pub service_tier: Option<String>,
     pub outcome: Option<RequestOutcome>,
     pub quantities: Quantities,
+    /// The rules that it was read by, where these are not the format's alone.
+    pub rules: Option<&'static str>,
 }
 
 /// The tier that a record without one was served in.

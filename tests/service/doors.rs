@@ -5,6 +5,7 @@ use crate::job_crashes::hold;
 use crate::support::*;
 use apportion::domain::access::Scope;
 use apportion::http::{Limits, Readers};
+use apportion::ingest::retry::retry;
 use apportion::sources::{Format, Reader};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
@@ -80,6 +81,50 @@ async fn clients_of_openmeter_send_usage_as_they_do_there() {
     other["type"] = json!("apportion.usage.v9");
     let sent = api.send("POST", EVENTS, &one, &other.to_string()).await;
     assert_eq!((sent.status, &sent.json()["rejections"][0]["reason"]), (422, &json!("unknown_type")));
+    database.audit().await;
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_openmeter_without_a_time_occurred_when_it_first_came() {
+    let database = TestDatabase::new().await;
+    let (api, key) = door(&database, LIMITS).await;
+    let headers = typed(&key, "application/cloudevents+json");
+    let undated = |id: &str| {
+        let mut event = litellm(id);
+        event.as_object_mut().expect("an object").remove("time");
+        event
+    };
+    let occurred = "select to_char(occurred_at, 'YYYY-MM-DD HH24:MI:SS.US') from usage_event where event_id = 'm1'";
+    let occurred = || async { sqlx::query_scalar::<_, String>(occurred).fetch_one(&database.pool).await.expect("one") };
+    assert_eq!(api.send("POST", EVENTS, &headers, &undated("m1").to_string()).await.status, 204);
+    let first = occurred().await;
+    let came = "select count(*) from usage_event join usage_batch using (batch_id)
+                where occurred_at between recorded_at - interval '1 minute' and recorded_at";
+    assert_eq!(database.number(came).await, 1);
+    // Sent again it is known, and its time stands. What says a time now is another report.
+    assert_eq!(api.send("POST", EVENTS, &headers, &undated("m1").to_string()).await.status, 204);
+    assert_eq!(api.send("POST", EVENTS, &headers, &litellm("m1").to_string()).await.status, 204);
+    let counts = database.counts().await;
+    assert_eq!((counts["stored"], counts["duplicate"], counts["conflict"], counts["messages"]), (1, 1, 1, 3));
+    assert_eq!(occurred().await, first);
+    // The row says whose time it has.
+    assert_eq!(api.send("POST", EVENTS, &headers, &litellm("m2").to_string()).await.status, 204);
+    let by_rules = "select string_agg(event_id || ' ' || rules, ', ' order by event_id)
+                    from usage_event join usage_dimension using (dimension_id)";
+    let by_rules: String = sqlx::query_scalar(by_rules).fetch_one(&database.pool).await.expect("rows");
+    assert_eq!(by_rules, "m1 openmeter/1 received, m2 openmeter/1");
+    // A retry takes in what was rejected with the time at which it came.
+    let mut nameless = undated("m3");
+    nameless["data"].as_object_mut().expect("an object").remove("model");
+    assert_eq!(api.send("POST", EVENTS, &headers, &nameless.to_string()).await.status, 422);
+    let reader = Reader { product: Some("gpt".into()), ..readers().events };
+    let retried = retry(&mut database.writer().await, &database.pool, &[reader], None).await.expect("retried");
+    assert_eq!((retried.taken.stored, retried.still_rejected), (1, 0));
+    let when = "select count(*) from usage_event e
+                join usage_rejection r on (r.carrier ->> 'received_at')::timestamptz = e.occurred_at
+                where e.event_id = 'm3'";
+    assert_eq!(database.number(when).await, 1);
     database.audit().await;
     database.drop_it().await;
 }

@@ -154,6 +154,39 @@ async fn a_giant_message_never_stops_a_partition() {
     database.drop_it().await;
 }
 
+/// Its carrier's record says when it came, so that reading the topic anew tells the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_openmeter_without_a_time_occurred_when_its_record_was_made() {
+    let database = TestDatabase::new().await;
+    let topic = TestTopic::new(1).await;
+    let producer: ThreadedProducer<_> =
+        ClientConfig::new().set("bootstrap.servers", brokers()).create().expect("a producer");
+    let undated = r#"{"id":"m1","source":"gateway","type":"t","subject":"c9","data":{"model":"gpt","provider":"east","prompt_tokens":7}}"#;
+    let dated = undated.replacen('{', r#"{"time":1777680000,"#, 1).replace("m1", "m2");
+    // Sent twice, the first on 2026-05-01 at 00:30, and one that says its time.
+    for (text, milliseconds) in
+        [(undated, 1_777_595_400_123), (undated, 1_777_599_000_000), (&dated, 1_777_595_400_000)]
+    {
+        let record = BaseRecord::<(), [u8]>::to(&topic.name).payload(text.as_bytes()).timestamp(milliseconds);
+        producer.send(record).expect("queued");
+    }
+    producer.flush(Duration::from_secs(60)).expect("sent");
+    let reader = Reader { format: Format::OpenMeter, ..Reader::default() };
+    for duplicates in [1, 4] {
+        consume_as(&database, &topic, reader.clone()).await;
+        let counts = database.counts().await;
+        assert_eq!((counts["stored"], counts["duplicate"]), (2, duplicates));
+        assert_eq!(counts["messages"], 2 + duplicates);
+        let occurred =
+            all_events(&database).await.iter().map(|it| it.content.occurred_at.to_rfc3339()).collect::<Vec<_>>();
+        assert_eq!(occurred, ["2026-05-01T00:30:00.123+00:00", "2026-05-02T00:00:00+00:00"]);
+        sqlx::query("delete from kafka_offset").execute(&database.pool).await.expect("read anew");
+    }
+    database.audit().await;
+    topic.delete().await;
+    database.drop_it().await;
+}
+
 /// Each meter is summed as it was reported, and belongs to the context of its request or not, also where an hour is
 /// opened down to its events.
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::{SubsecRound as _, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -64,7 +65,8 @@ struct PreferHeader {
 /// attribute, and `occurred_at`; a void (`apportion.usage.void.v1`) removes what it `voids`.
 ///
 /// An event of any other type that does not begin with `apportion.` is OpenMeter's: its data has counts of tokens, the
-/// `model` and its `provider`, and its `subject` is the customer. So clients of OpenMeter send it here as they do there.
+/// `model` and its `provider`, and its `subject` is the customer; one without a `time` occurred when it first came. So
+/// clients of OpenMeter send it here as they do there.
 #[utoipa::path(
     post, path = "/api/v1/events", tag = "usage", security(("key" = ["ingest"])),
     params(super::WriteHeaders, PreferHeader),
@@ -136,7 +138,8 @@ fn read(state: &HttpState, headers: &HeaderMap, body: &Bytes) -> Result<Vec<Deco
             return Err(Problem::unsupported_media_type(detail));
         }
     };
-    Ok(events.into_iter().flat_map(|event| state.readers.events.read_event(event)).collect())
+    let received_at = Utc::now().trunc_subsecs(6);
+    Ok(events.into_iter().flat_map(|event| state.readers.events.read_event(event, received_at)).collect())
 }
 
 fn split(body: &[u8]) -> Result<Vec<&[u8]>, Problem> {

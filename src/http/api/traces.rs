@@ -109,7 +109,7 @@ pub async fn send_spans(
     let format = format(&headers)?;
     let body = unpacked(&headers, &body)?;
     let reader = Reader { format, ..state.readers.traces.clone() };
-    let decoded = reader.read(&[], Some(&body));
+    let decoded = reader.read(&[], Some(&body), None);
     store(&state, intake, &caller, write, decoded, |written| answer(written, format)).await
 }
 
