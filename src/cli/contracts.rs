@@ -87,40 +87,43 @@ fn read_and_tell(folder: &Path) -> anyhow::Result<Folder> {
     Ok(read_gathered(found)?)
 }
 
+/// Reads a folder, runs its examples, and says what is in it.
+fn check(folder: &Path, format: Format) -> anyhow::Result<()> {
+    let read = read_and_tell(folder)?;
+    let examples = run_examples(&read);
+    let (prices, deployments) = (read.prices.len(), read.register.deployments.len());
+    match format {
+        Format::Json => json(&serde_json::json!({
+            "contracts": read.contracts.len(), "versions": read.versions.len(), "prices": prices,
+            "rates": read.rates.len(), "deployments": deployments, "facts": read.facts.len(),
+            "conflicts": read.conflicts, "unrated": read.unrated, "examples": examples,
+        }))?,
+        Format::Table => {
+            line(terms_table(&read.contracts))?;
+            line(rights_table(&read.contracts))?;
+            let (facts, rates) = (read.facts.len(), read.rates.len());
+            let verdict = match examples.iter().filter(|it| !it.is_right).count() {
+                0 => "all right".to_owned(),
+                wrong => format!("the text is right, but of its examples {}", wrong_of(wrong, &examples)),
+            };
+            line(format!(
+                "{prices} prices, {rates} exchange rates, {deployments} deployments, {facts} facts: {verdict}."
+            ))?;
+            for conflict in &read.conflicts {
+                line(in_words(conflict))?;
+            }
+            for source in &read.unrated {
+                line(source.to_string())?;
+            }
+            line(examples_table(&examples))?;
+        }
+    }
+    Ok(check_examples(&examples)?)
+}
+
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     match args.command {
-        Command::Check { folder } => {
-            let read = read_and_tell(&folder)?;
-            let examples = run_examples(&read);
-            let (prices, deployments) = (read.prices.len(), read.register.deployments.len());
-            match session.format {
-                Format::Json => json(&serde_json::json!({
-                    "contracts": read.contracts.len(), "versions": read.versions.len(), "prices": prices,
-                    "rates": read.rates.len(), "deployments": deployments, "facts": read.facts.len(),
-                    "conflicts": read.conflicts, "unrated": read.unrated, "examples": examples,
-                }))?,
-                Format::Table => {
-                    line(terms_table(&read.contracts))?;
-                    line(rights_table(&read.contracts))?;
-                    let (facts, rates) = (read.facts.len(), read.rates.len());
-                    let verdict = match examples.iter().filter(|it| !it.is_right).count() {
-                        0 => "all right".to_owned(),
-                        wrong => format!("the text is right, but of its examples {}", wrong_of(wrong, &examples)),
-                    };
-                    line(format!(
-                        "{prices} prices, {rates} exchange rates, {deployments} deployments, {facts} facts: {verdict}."
-                    ))?;
-                    for conflict in &read.conflicts {
-                        line(in_words(conflict))?;
-                    }
-                    for source in &read.unrated {
-                        line(source.to_string())?;
-                    }
-                    line(examples_table(&examples))?;
-                }
-            }
-            check_examples(&examples)?;
-        }
+        Command::Check { folder } => check(&folder, session.format)?,
         Command::Schema => json(&schema())?,
         Command::Apply { folder } => {
             let read = read_and_tell(&folder)?;

@@ -400,8 +400,6 @@ impl<'a> Setter<'a> {
     }
 }
 
-/// A rate as a percentage, or as a fraction where it has no finite one.
-
 /// What an amount is made of under one version, what its cap did, and what was paid back.
 fn made_of(detail: &LineDetail) -> Vec<String> {
     let addends = detail.addends.iter().map(|it| {
