@@ -214,10 +214,13 @@ create view reporting.accrual as
 comment on view reporting.accrual is 'what each term accrued in each period in which it arose, as settled last, unrounded';
 
 create view reporting.base_part as
-  select o.contract_id as contract, o.term, o.payer, o.payee, o.origin_period, o.origin_start,
+  select o.contract_id as contract, o.term, o.origin_period, o.origin_start,
     p ->> 'what' as what, p ->> 'cloud' as cloud, p ->> 'channel' as channel, p ->> 'product' as product,
     p ->> 'unit' as unit, reporting.shown(p ->> 'amount') as amount
-  from reporting.origin_line o cross join lateral jsonb_array_elements(o.parts) p;
+  -- the line of each payee of a term tells the same parts
+  from (select distinct on (contract_id, term, origin_period) * from reporting.origin_line
+    order by contract_id, term, origin_period, payee) o
+  cross join lateral jsonb_array_elements(o.parts) p;
 comment on view reporting.base_part is
   'what each term''s base is made of, by cloud, channel and product, as settled last: the revenue that is shared; no unit where it is a number, as of usage';
 

@@ -29,6 +29,10 @@ fn write(out: &mut String, row: &StatementHead, statement: &Statement, unresolve
     write_rounding(out, statement)?;
     for line in &statement.lines {
         line.details.iter().try_for_each(|detail| write_made(out, line, detail))?;
+        if !line.owed_to_others.is_zero() {
+            let others = money(&line.owed_to_others, statement.unit.clone());
+            writeln!(out, "Of {} of {} others are owed {others}.", line.term, line.origin_period)?;
+        }
         write_parts(out, line)?;
     }
     let heading = ["payer", "payee", "this period", "carried in", "payable", "carried on", "due"];

@@ -118,8 +118,11 @@ pub struct InvoiceLine {
     /// The heading of the clause.
     pub clause: String,
     pub origin_period: Period,
-    /// How the origin period's amount came about, by version; empty where nothing of it is left.
+    /// How the term's amount of the origin period came about, by version; empty where nothing of it is left.
     pub details: Vec<LineDetail>,
+    /// What of that the term's other payees are owed, rounded.
+    #[serde(default, skip_serializing_if = "Exact::is_zero")]
+    pub owed_to_others: Exact,
     /// Booked for the same origin period in periods before this one.
     pub booked_before: Exact,
     pub amount: Exact,
@@ -239,6 +242,7 @@ fn line(line: &StatementLine) -> InvoiceLine {
         clause: line.clause.heading.clone(),
         origin_period: line.origin_period,
         details: line.details.clone(),
+        owed_to_others: line.owed_to_others.clone(),
         booked_before: line.booked_before.clone(),
         amount: line.amount.clone(),
     }

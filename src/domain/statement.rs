@@ -83,6 +83,9 @@ pub struct StatementLine {
     /// What the origin period yields, unrounded, and all periods before it.
     pub accrued: Exact,
     pub accrued_before: Exact,
+    /// What of that the term's other payees are owed, rounded.
+    #[serde(default, skip_serializing_if = "Exact::is_zero")]
+    pub owed_to_others: Exact,
     pub details: Vec<LineDetail>,
     /// What the origin period's base is made of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -372,7 +375,9 @@ impl<'a> Drawer<'a> {
         let before =
             yields.into_iter().flat_map(|yields| yields.range(..origin)).map(|(_, it)| it.amount.clone()).sum();
         let details = yielded.map(|it| self.details(&term, it, origin)).unwrap_or_default();
+        let of_others = self.settled.owed.iter().filter(|(account, _)| account.term == term && account.payee != payee);
         StatementLine {
+            owed_to_others: of_others.filter_map(|(_, owed)| owed.get(&origin).cloned()).sum(),
             clause: self.clause(&term, &details),
             amount: sum(&|booked| booked == period),
             booked_before: sum(&|booked| booked < period),

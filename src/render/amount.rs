@@ -101,4 +101,35 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn what_is_multiplied_is_told_in_full() {
+        let factor = |what, value: &str| Factor { what, value: value.parse().expect("a number") };
+        let cases = [
+            (vec![factor(FactorOf::Rate, "0.2")], "x 20%"),
+            (vec![factor(FactorOf::Rate, "1/3")], "x 1/3"),
+            (vec![factor(FactorOf::Price, "0.0025"), factor(FactorOf::TakenOff, "-1")], "x 0.0025 x -1"),
+            (vec![factor(FactorOf::Rate, "0.2"), factor(FactorOf::PartOfYear, "31/365")], "x 20% x 31/365 of a year"),
+            (vec![factor(FactorOf::Sum, "50"), factor(FactorOf::PartOfWindow, "1/2")], "x 50 x 0.5 of its window"),
+            (vec![factor(FactorOf::Rate, "0.05"), factor(FactorOf::NotGreatest, "0")], "x 5% x 0, not the greatest"),
+        ];
+        for (stated, expect) in cases {
+            assert_eq!(factors(&stated), expect);
+        }
+    }
+
+    #[test]
+    fn what_is_measured_has_its_unit() {
+        let number = |text: &str| text.parse::<Exact>().expect("a number");
+        let addend = |unit: Option<&str>, blocks: Option<&str>| DetailAddend {
+            of: "Use".to_owned(),
+            measured: number("1234.5"),
+            unit: unit.map(str::to_owned),
+            blocks: blocks.map(number),
+            factors: Vec::new(),
+            amount: number("1"),
+        };
+        assert_eq!(measured(&addend(Some("USD"), None)), "1,234.5 USD");
+        assert_eq!(measured(&addend(None, Some("2"))), "1,234.5, in blocks 2");
+    }
 }

@@ -33,6 +33,8 @@ const BODY_END: f32 = PAGE_HEIGHT - 84.0;
 /// Where the facts about a document begin, and the table's second column.
 const FACTS: f32 = 330.0;
 const ORIGIN: f32 = 352.0;
+/// How much of a row stands on one page.
+const KEPT_TOGETHER: f32 = 120.0;
 
 const INK: Color = [26, 30, 38];
 const GRAY: Color = [98, 106, 120];
@@ -270,6 +272,10 @@ impl<'a> Setter<'a> {
         for detail in &mut details {
             *detail = format!("{}{detail}", line.term);
         }
+        if !line.owed_to_others.is_zero() {
+            details
+                .push(format!("Of it others are owed {}", signed(money(&line.owed_to_others, self.invoice.currency))));
+        }
         if !line.booked_before.is_zero() {
             let before = signed(money(&line.booked_before, self.invoice.currency));
             details.push(format!("Adjustment: {before} was booked before"));
@@ -286,18 +292,22 @@ impl<'a> Setter<'a> {
         let lines = heading.into_iter().map(|line| (13.0, line)).chain(details.into_iter().map(|line| (11.0, line)));
         let lines: Vec<(f32, Line)> = lines.collect();
         let height = 13.0 + lines.iter().map(|(leading, _)| leading).sum::<f32>();
-        if self.make_room(height)? {
+        // What is long goes on overleaf.
+        if self.make_room(height.min(KEPT_TOGETHER))? {
             self.table_head()?;
         }
-        let top = self.y;
-        self.canvas.text(ORIGIN, top + 17.0, origin, BODY)?;
-        self.canvas.text_right(RIGHT, top + 17.0, &signed(minor(amount, self.invoice.currency)), BODY)?;
+        self.canvas.text(ORIGIN, self.y + 17.0, origin, BODY)?;
+        self.canvas.text_right(RIGHT, self.y + 17.0, &signed(minor(amount, self.invoice.currency)), BODY)?;
         self.y += 4.0;
         for (leading, line) in lines {
+            if self.make_room(leading + 9.0)? {
+                self.table_head()?;
+                self.y += 4.0;
+            }
             self.y += leading;
             self.canvas.put(LEFT, self.y, line);
         }
-        self.y = top + height;
+        self.y += 9.0;
         self.canvas.bar(LEFT, self.y, RIGHT - LEFT, 0.5, HAIRLINE);
         Ok(())
     }
@@ -403,8 +413,11 @@ impl<'a> Setter<'a> {
 /// What an amount is made of under one version, what its cap did, and what was paid back.
 fn made_of(detail: &LineDetail) -> Vec<String> {
     let addends = detail.addends.iter().map(|it| {
-        let (measured, factors) = (signed(measured(it)), signed(factors(&it.factors)));
-        format!("{}, {measured} {factors} = {}", it.of, signed(exact(&it.amount)))
+        let (of, measured) = (&it.of, signed(measured(it)));
+        if it.factors.is_empty() {
+            return format!("{of}, {measured}");
+        }
+        format!("{of}, {measured} {} = {}", signed(factors(&it.factors)), signed(exact(&it.amount)))
     });
     let told = |what: &str, amount: &Exact| (!amount.is_zero()).then(|| format!("{what}: {}", signed(exact(amount))));
     let at_cap = detail.at_cap();

@@ -20,7 +20,7 @@ const OWN: &str =
 fn line_of_c(blocks: &str) -> StatementLine {
     let file = |path: &str, text: String| SourceFile { path: path.to_owned(), text };
     let files = [
-        file("register.md", format!("{REGISTER}\n```toml\n{OWN}\n```\n")),
+        file("register.md", format!("{REGISTER}\n```toml\n{OWN}\n[party.lab-arm]\nname = \"Arm\"\n```\n")),
         contract("main", blocks, ""),
         file("prices.csv", PRICES.to_owned()),
     ];
@@ -28,16 +28,12 @@ fn line_of_c(blocks: &str) -> StatementLine {
     for (product, requests) in [("api", "3"), ("chat", "40")] {
         history.event("2026-01-10T12:00:00Z", "own", product, &[("requests", requests)]);
     }
-    for (name, from, value) in [("Seats", "2026-01-01", "12"), ("Costs", "2026-01-31", "90 USD")] {
+    let seats = r#""name":"Seats","at":"2026-01-01T00:00:00Z","value":"12""#;
+    let costs = r#""name":"Costs","from":"2026-01-01","through":"2026-01-31","value":"90 USD""#;
+    for (name, figure) in [("Seats", seats), ("Costs", costs)] {
         if blocks.contains(&format!("[figure.{name}]")) {
-            let when = if name == "Seats" {
-                r#""at":"2026-01-01T00:00:00Z""#
-            } else {
-                r#""from":"2026-01-01","through":"2026-01-31""#
-            };
-            history.record(&format!(
-                r#"{{"kind":"figure","source":"lab","id":"{name}{from}","contract":"main","name":"{name}","by":"lab",{when},"value":"{value}"}}"#
-            ));
+            let said = r#""kind":"figure","source":"lab","id":"1","contract":"main","by":"lab""#;
+            history.record(&format!("{{{said},{figure}}}"));
         }
     }
     let statements = history.statements("main", "2026-01");
@@ -122,4 +118,13 @@ fn what_a_cap_leaves_out_is_told_beside() {
         &["700 USD Sales: Rate 0.1 = 70"],
     );
     assert_eq!(line.details.iter().map(LineDetail::at_cap).collect::<Vec<_>>(), [exact("-30")]);
+}
+
+/// Of 10 % of 700 the cloud has a quarter.
+#[test]
+fn what_other_payees_have_of_a_term_is_told() {
+    let split = "payee = [{ party = \"ms\", part = \"1/4\" }, { party = \"lab-arm\", part = \"3/4\" }]";
+    let line = line_of_c(&format!("[term.c]\npayer = \"lab\"\n{split}\nrate = \"10%\"\nof = \"Sales\""));
+    assert_eq!((line.payee.as_str(), &line.accrued), ("lab-arm", &exact("70")));
+    assert_eq!((&line.amount, &line.owed_to_others), (&exact("52.5"), &exact("17.5")));
 }

@@ -19,7 +19,7 @@ const PLAIN: [(&str, &str); 2] =
     [("expected u32", "a whole number such as 1"), ("expected a boolean", "true or false")];
 
 /// What the reader says of a line that is no TOML, by how it begins to, and what we say.
-const SYNTAX: [(&str, &str); 6] = [
+const SYNTAX: [(&str, &str); 9] = [
     ("unclosed table", "the head of a block is its kind and name, such as [term.share] or [base.\"Net Sales\"]"),
     (
         "unexpected key or value",
@@ -27,6 +27,9 @@ const SYNTAX: [(&str, &str); 6] = [
     ),
     ("key with no value", "a field is written with `=`, such as rate = \"20%\""),
     ("invalid basic string", "a text ends on its line, with a quote; a quote within it is written \\\""),
+    ("invalid literal string", "a text ends on its line, with a quote; write it in double quotes"),
+    ("missing escaped value", "a text ends on its line, with a quote; a backslash within it is written \\\\"),
+    ("missing comma between array elements", "a list ends with `]`, and commas part what is in it"),
     ("unclosed array", "a list ends with `]`, and commas part what is in it"),
     ("unclosed inline table", "a table ends with `}`, and commas part its fields"),
 ];
@@ -63,10 +66,11 @@ fn problem_at(document: &Document, at: &Range<usize>, message: &str) -> Problem 
         return Problem::Plain { what };
     }
     let is_bare = message.starts_with("string values must be quoted")
-        || message == "wanted string or table"
-        || message.ends_with("expected a string") && !found.starts_with(['[', '{']);
+        || (message == "wanted string or table" || message.ends_with("expected a string"))
+            && !found.starts_with(['[', '{']);
     if is_bare {
-        let text = found.split([',', '}', ']', '#']).next().unwrap_or_default().trim();
+        let text = found.split([',', '}', ']', '#']).next().unwrap_or_default();
+        let text = text.trim_matches([' ', '\u{201c}', '\u{201d}', '\u{201e}']);
         let key = if key.is_empty() { String::new() } else { format!("{key} = ") };
         return Problem::Bare { write: format!("{key}\"{text}\"") };
     }
@@ -140,9 +144,14 @@ fn referred(form: &Value) -> Option<&'static Value> {
 
 /// A table, list or text where another of them stands.
 fn other_shape(key: &str, found: &str, message: &str) -> Option<Problem> {
-    let (_, expected) = message.strip_prefix("invalid type: ")?.rsplit_once(", expected ")?;
+    let (_, expected) = match message {
+        "wanted string or table" => ("", "a string"),
+        _ => message.strip_prefix("invalid type: ")?.rsplit_once(", expected ")?,
+    };
     let (what, write, of) = match expected {
         "a string" => ("one text in quotes", format!("\"{}\"", found.split('"').nth(1).unwrap_or("..")), None),
+        "a map" => ("a table", "{ .. }".to_owned(), None),
+        "one, or a list" => ("a text or table, or a list of them", "\"..\"".to_owned(), None),
         "an array of length 2" => ("a list of two", "[.., ..]".to_owned(), None),
         "a sequence" => {
             let blocks = SCHEMA.get("definitions")?.as_object()?.values();

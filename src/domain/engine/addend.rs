@@ -138,7 +138,7 @@ impl Addend {
 }
 
 /// Addends, of which those of the same and with the same factors are summed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Addends {
     sums: BTreeMap<(AddendOf, usize, Vec<Factor>), Addend>,
 }

@@ -77,9 +77,8 @@ pub struct Yield {
 }
 
 /// What a term yields in one period under one version.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct VersionYield {
-    pub base: Exact,
     pub uncapped: Exact,
     /// As those of the period, and `amount` too.
     pub paid_back: Exact,
@@ -96,7 +95,6 @@ pub struct Crossing {
     /// The item's id; none where a window's amount crosses.
     pub item: Option<String>,
     pub at: Instant,
-    pub base: Exact,
     pub found_room: Exact,
     pub found_none: Exact,
 }
@@ -190,6 +188,7 @@ impl Entitlements {
 impl Lines for Entitlements {
     fn line(&mut self, line: Line<'_>) {
         debug_assert!(!self.wants_addends() || line.adds_up(), "addends do not sum to {line:?}");
+        let is_asked_for = self.parts_of.as_ref() == Some(line.contract);
         let Some(entry) = self.yields(&line) else {
             if !line.amount.is_zero() && self.outside.is_none() {
                 self.outside = Some((line.contract.clone(), line.term.clone(), line.at));
@@ -201,7 +200,6 @@ impl Lines for Entitlements {
             entry.shortfall += line.uncapped;
             return;
         }
-        of_version.base += line.base;
         of_version.amount += line.amount;
         if let Some((group, cap)) = &line.cap {
             CapUse::use_further(&mut of_version.caps, *group, cap);
@@ -212,8 +210,10 @@ impl Lines for Entitlements {
         } else {
             of_version.uncapped += line.uncapped;
             entry.uncapped += line.uncapped;
-            for addend in line.addends {
-                of_version.addends.add(Addend { passes: Passes::new(), ..addend.clone() });
+            for Addend { of, leaf, measured, counted, factors, .. } in line.addends.iter().filter(|_| is_asked_for) {
+                let (measured, counted) = (measured.clone(), counted.clone());
+                let (of, factors, passes) = (of.clone(), factors.clone(), Passes::new());
+                of_version.addends.add(Addend { of, leaf: *leaf, measured, counted, passes, factors });
             }
         }
         entry.base += line.base;
@@ -222,7 +222,6 @@ impl Lines for Entitlements {
         entry.add_at_cap(Crossing {
             item: if let Cause::Item(id) = line.cause { Some(id.id.to_owned()) } else { None },
             at: line.at,
-            base: line.base.clone(),
             found_none: line.uncapped - line.amount,
             found_room: line.amount.clone(),
         });
@@ -285,7 +284,6 @@ impl Yield {
     fn add_at_cap(&mut self, mut line: Crossing) {
         let is_same = |last: &&Crossing| last.item.is_some() && (&last.item, last.at) == (&line.item, line.at);
         if let Some(last) = self.last_at_cap.as_ref().filter(is_same) {
-            line.base += &last.base;
             line.found_room += &last.found_room;
             line.found_none += &last.found_none;
             self.crossings.pop_if(|crossing| (&crossing.item, crossing.at) == (&line.item, line.at));

@@ -33,11 +33,24 @@ struct Piece<'r> {
     amount: Exact,
 }
 
-/// What tells parts apart that are summed: what and where, which share of them is asked for, and the meter.
-type PartKey = (String, String, Exact, Option<(String, Option<Priced>)>);
+/// What tells parts apart that are summed.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Alike {
+    what: String,
+    place: String,
+    /// Which share of them is asked for.
+    share: Exact,
+    meter: Option<(String, Option<Priced>)>,
+}
 
-/// At which price in which unit, and how much of a charge counts, and why.
-type Priced = (Exact, String, Exact, String);
+/// At which price, in which unit, and how much of a charge counts, and why.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Priced {
+    price: Exact,
+    unit: String,
+    counts: Exact,
+    why: String,
+}
 
 impl Explanation<'_> {
     /// How much there was of a measure, and what that is made of, where it is known what passed.
@@ -112,25 +125,25 @@ impl Explanation<'_> {
 
     fn parts(&self, scope: Scope<'_>, pieces: &[Piece<'_>]) -> Vec<Node> {
         let mut drawn: BTreeMap<&Measure, Passes> = BTreeMap::new();
-        let mut own: BTreeMap<PartKey, Vec<&Piece<'_>>> = BTreeMap::new();
+        let mut own: BTreeMap<Alike, Vec<&Piece<'_>>> = BTreeMap::new();
         for piece in pieces {
             match &piece.told.of {
                 Some(measure) => {
                     *drawn.entry(measure).or_default().entry(piece.told.pass).or_default() += &piece.amount;
                 }
-                None => own.entry(self.key(piece, scope)).or_default().push(piece),
+                None => own.entry(self.alike(piece, scope)).or_default().push(piece),
             }
         }
         let drawn = drawn.into_iter().map(|(measure, passes)| {
             let amount = sum(passes.values());
             self.base(scope, measure, &amount, &passes)
         });
-        let own = own.into_iter().map(|(key, pieces)| self.part(key, &pieces, &scope.shown()));
+        let own = own.into_iter().map(|(alike, pieces)| self.part(alike, &pieces, &scope.shown()));
         limited(drawn.chain(own).collect(), self.question.limit)
     }
 
     /// Parts of one kind, place and price.
-    fn part(&self, (what, place, share, meter): PartKey, pieces: &[&Piece<'_>], unit: &str) -> Node {
+    fn part(&self, Alike { what, place, share, meter }: Alike, pieces: &[&Piece<'_>], unit: &str) -> Node {
         let amount = sum(pieces.iter().map(|piece| &piece.told.amount));
         let what = [what, place].into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join(", ");
         let node = match meter {
@@ -159,7 +172,7 @@ impl Explanation<'_> {
         let whole: Exact = pieces.iter().map(|piece| quantity(piece.told)).sum();
         let mut used = Node::new(Kind::Quantity, counted(pieces), whole, &meter);
         used.parts = self.items(pieces, quantity, &meter);
-        let Some((price, of, counts, why)) = priced else {
+        let Some(Priced { price, unit: of, counts, why }) = priced else {
             let mut node = Node::new(Kind::Base, what, amount, unit);
             node.factor = node.amount.checked_div(&used.amount).filter(|factor| *factor != Exact::from_integer(1));
             node.parts.extend((!used.amount.is_zero()).then_some(used));
@@ -172,19 +185,19 @@ impl Explanation<'_> {
         counting(charged, counts, &why, unit)
     }
 
-    fn key(&self, Piece { told, share, .. }: &Piece<'_>, scope: Scope<'_>) -> PartKey {
+    fn alike(&self, Piece { told, share, .. }: &Piece<'_>, scope: Scope<'_>) -> Alike {
         let meter = match &told.source {
             Origin::Usage { meter, quantity, charge, .. } => {
                 let priced = charge.as_ref().filter(|_| told.unit.is_some()).and_then(|(charge, unit)| {
                     let counts = told.amount.checked_div(charge)?;
                     let why = self.why_counted(scope, (unit, &counts), told.at);
-                    Some((charge.checked_div(quantity)?, unit.to_string(), counts, why))
+                    Some(Priced { price: charge.checked_div(quantity)?, unit: unit.to_string(), counts, why })
                 });
                 Some((meter.clone(), priced))
             }
             Origin::Record { .. } | Origin::Streams => None,
         };
-        (told.what.clone(), told.place.clone(), share.clone(), meter)
+        Alike { what: told.what.clone(), place: told.place.clone(), share: share.clone(), meter }
     }
 
     fn items(&self, pieces: &[&Piece<'_>], amount: impl Fn(&Told) -> Exact, unit: &str) -> Vec<Node> {

@@ -141,8 +141,8 @@ impl<'a> Explanation<'a> {
             Node::new(Kind::Others, format!("what {} owes {} by this term", other.payer, other.payee), -amount, &unit)
         });
         let others: Vec<Node> = others.collect();
-        let not_owed: Exact = others.iter().map(|other| other.amount.clone()).sum();
-        let rounded = &(&own - &not_owed) - &accrued.amount;
+        let of_others: Exact = others.iter().map(|other| other.amount.clone()).sum();
+        let rounded = &(&own - &of_others) - &accrued.amount;
         let rounding = Node::new(Kind::Rounding, "rounding of running totals", rounded, &unit);
         let what = format!("{}: {} owes {} for {origin}", account.term, account.payer, account.payee);
         let mut owed = Node::new(Kind::Owed, what, own, &unit);

@@ -93,6 +93,9 @@ fn a_number_with_commas_is_told_as_it_is_right() {
         ("1,234,567.50", "\"1_234_567.50\", without commas"),
         ("5.000,00", "\"5_000.00\", without commas"),
         ("1,1", "\"1.1\", without commas"),
+        ("0,900", "\"0.900\", without commas"),
+        ("1234,567", "\"1234.567\", without commas"),
+        ("-1,234", "\"-1_234\" or \"-1.234\", without commas"),
         ("1,1,1", "a decimal such as \"1_000.50\" or a fraction such as \"1/3\""),
         ("1e6", "a decimal such as \"1_000.50\" or a fraction such as \"1/3\""),
     ] {

@@ -37,8 +37,10 @@ fn to_write(text: &str) -> String {
     let by_point = text.replace('.', "_").replacen(',', ".", 1);
     let has_thousands = |number: &str| {
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        let groups = whole.split('_').skip(1).all(|group| group.len() == 3);
-        groups && !fraction.contains('_') && number.parse::<Exact>().is_ok()
+        let mut groups = whole.split('_');
+        let first = groups.next().unwrap_or_default().trim_start_matches('-');
+        let has_groups = groups.clone().next().is_none() || (1..=3).contains(&first.len()) && !first.starts_with('0');
+        has_groups && groups.all(|group| group.len() == 3) && !fraction.contains('_') && number.parse::<Exact>().is_ok()
     };
     let right = [by_thousands, by_point].into_iter().filter(|it| text.contains(',') && has_thousands(it));
     let right: Vec<String> = right.map(|it| format!("\"{it}\"")).collect();

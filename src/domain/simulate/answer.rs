@@ -125,6 +125,7 @@ pub struct Entitled {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct EntitledPeriod {
+    /// What the term is of, in all: where that is of several things their numbers are added up, whatever they are in.
     pub base: Exact,
     pub uncapped: Exact,
     /// What was recouped or set off of it, below zero, or given back of that; it is in what accrued.

@@ -112,8 +112,8 @@ pub fn explain(scenario: &Scenario, of: &Amounts<'_>, question: Question) -> Res
         let subjects = explanation.subjects(period).into_iter();
         let subjects = subjects.filter(|it| of.term.is_none_or(|term| it.account.term == *term));
         let amounts: Vec<Node> = subjects.map(|subject| explanation.tree(&subject)).collect();
-        let is_none = amounts.is_empty().then_some(&feed.knowledge);
-        Ok((amounts, is_none.and_then(|known| of.not_in_force(contract, span, known))))
+        let not_in_force = if amounts.is_empty() { of.not_in_force(contract, span, &feed.knowledge) } else { None };
+        Ok((amounts, not_in_force))
     });
     let (amounts, not_in_force) = told.map_err(StepError::Engine)?;
     Ok(Explained { amounts, not_in_force, uncounted: uncounted(scenario, &contracts, &folder.register, of.known_at) })

@@ -6,13 +6,14 @@ use crate::domain::engine::addend::{Addend, AddendOf, Factor};
 use crate::domain::money::Exact;
 use serde::{Deserialize, Serialize};
 
-/// One addend. Those of a version sum to what it comes to before the cap, but for what had waited under it.
+/// One addend. Those of a version sum to what is uncapped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct DetailAddend {
     /// `Net Sales`, `a sum as stated`, `the minimum`.
     pub of: String,
-    /// How much there was of it; of a sum, how often it is due.
+    /// How much there was of it; of a sum, how often it is due. What is left out of a window longer than a period is told
+    /// to date.
     pub measured: Exact,
     /// The currency or declared unit of that; none of a plain number.
     pub unit: Option<String>,
