@@ -4,7 +4,7 @@ use super::output::{counted, exact, factors, measured, money, table};
 use apportion::domain::contract::Confidence;
 use apportion::domain::engine::outcome::WholeInterval;
 use apportion::domain::findings::HeldEvents;
-use apportion::domain::money::{Exact, Rounding};
+use apportion::domain::money::{Exact, Rounding, Unit};
 use apportion::domain::statement::{DirectionTotal, LineDetail, Statement, StatementLine};
 use apportion::jobs::statements::UnresolvedEvents;
 use apportion::store::books::StatementHead;
@@ -23,12 +23,13 @@ fn write(out: &mut String, row: &StatementHead, statement: &Statement, unresolve
     writeln!(out, "Statement {} (revision {}, {})", row.statement_id, row.revision, row.status)?;
     writeln!(out, "{}: {a} and {b}, {} in {}", statement.title, statement.period, statement.zone)?;
     writeln!(out, "As known at {}. SHA-256 of the statement {}", statement.cutoff, row.sha256)?;
-    let heading = ["clause", "origin", "who owes whom", "accrued", "booked before", "booked now"];
+    let accrued = format!("accrued ({})", statement.unit);
+    let heading = ["clause", "origin", "who owes whom", &accrued, "booked before", "booked now"];
     let lines = statement.lines.iter().map(|line| line_row(statement, line));
     writeln!(out, "{}", table(&heading, &[3, 4, 5], lines))?;
     write_rounding(out, statement)?;
     for line in &statement.lines {
-        line.details.iter().try_for_each(|detail| write_made(out, line, detail))?;
+        line.details.iter().try_for_each(|detail| write_made(out, &statement.unit, line, detail))?;
         if !line.owed_to_others.is_zero() {
             let others = money(&line.owed_to_others, statement.unit.clone());
             writeln!(out, "Of {} of {} others are owed {others}.", line.term, line.origin_period)?;
@@ -72,20 +73,25 @@ fn line_row(statement: &Statement, line: &StatementLine) -> Vec<String> {
 }
 
 /// What an amount is made of under one version: before its cap, what that left out, and what was paid back.
-fn write_made(out: &mut String, line: &StatementLine, detail: &LineDetail) -> fmt::Result {
+fn write_made(out: &mut String, unit: &Unit, line: &StatementLine, detail: &LineDetail) -> fmt::Result {
     let row = |what: &str, amount: &Exact| vec![what.to_owned(), String::new(), String::new(), exact(amount)];
     let addends =
         detail.addends.iter().map(|it| vec![it.of.clone(), measured(it), factors(&it.factors), exact(&it.amount)]);
-    let at_cap = detail.at_cap();
-    let why = if at_cap.is_negative() { "what the cap leaves out" } else { "what had waited under the cap" };
-    let others = [(why, &at_cap), ("paid back or set off", &detail.paid_back)];
+    let others = [
+        ("what the cap leaves out", &detail.left_out),
+        ("what the cap had left out before", &detail.let_in),
+        ("paid back or set off", &detail.paid_back),
+    ];
     let others = others.into_iter().filter(|(_, amount)| !amount.is_zero()).map(|(what, amount)| row(what, amount));
-    let rows: Vec<Vec<String>> = addends.chain(others).collect();
+    let mut rows: Vec<Vec<String>> = addends.chain(others).collect();
     if rows.is_empty() {
         return Ok(());
     }
-    writeln!(out, "What {} of {} is made of, version {}:", line.term, line.origin_period, detail.version)?;
-    writeln!(out, "{}", table(&["of", "so much", "times", "comes to"], &[1, 3], rows))
+    if rows.len() > 1 {
+        rows.push(row("accrued", &detail.accrued));
+    }
+    writeln!(out, "How {} of {} comes about, version {}:", line.term, line.origin_period, detail.version)?;
+    writeln!(out, "{}", table(&["of", "so much", "times", &format!("comes to ({unit})")], &[1, 3], rows))
 }
 
 /// How what accrued became what is booked: totals are rounded, so that rounding never adds up.
@@ -134,7 +140,7 @@ fn write_parts(out: &mut String, line: &StatementLine) -> fmt::Result {
     if line.parts.is_empty() {
         return Ok(());
     }
-    writeln!(out, "What {} of {} is of:", line.term, line.origin_period)?;
+    writeln!(out, "What the base of {} in {} consists of:", line.term, line.origin_period)?;
     let parts = line.parts.iter().map(|part| {
         let amount = part.unit.iter().fold(exact(&part.amount), |amount, unit| format!("{amount} {unit}"));
         vec![part.what.clone(), part.cloud.clone(), part.channel.clone(), part.product.clone(), amount]

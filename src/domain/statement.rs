@@ -102,18 +102,17 @@ pub struct LineDetail {
     /// What it is made of before the cap.
     pub addends: Vec<DetailAddend>,
     pub uncapped: Exact,
+    /// What the cap leaves out, below zero.
+    #[serde(default, skip_serializing_if = "Exact::is_zero")]
+    pub left_out: Exact,
+    /// What it lets in of what it had left out before: of what waited, or as a refund makes room.
+    #[serde(default, skip_serializing_if = "Exact::is_zero")]
+    pub let_in: Exact,
     /// What was recouped or set off of it, below zero, or given back of that; it is in what accrued.
     #[serde(default, skip_serializing_if = "Exact::is_zero")]
     pub paid_back: Exact,
     pub accrued: Exact,
     pub cap: Option<CapUse>,
-}
-
-impl LineDetail {
-    /// What its cap leaves out, below zero, or lets in of what had waited under it.
-    pub fn at_cap(&self) -> Exact {
-        &(&self.accrued - &self.paid_back) - &self.uncapped
-    }
 }
 
 /// A part of a base, for people: what it is, where it was sold, how much.
@@ -413,6 +412,8 @@ impl<'a> Drawer<'a> {
                 span,
                 addends: addends.unwrap_or_default(),
                 uncapped: it.uncapped.clone(),
+                left_out: it.left_out.clone(),
+                let_in: it.let_in.clone(),
                 paid_back: it.paid_back.clone(),
                 accrued: it.amount.clone(),
                 cap: CapUse::in_all(it.caps.values()),
@@ -425,7 +426,8 @@ impl<'a> Drawer<'a> {
     fn parts(&self, term: &TermId, details: &[LineDetail], origin: Period) -> Vec<BasePart> {
         let mut streams: BTreeSet<StreamName> = BTreeSet::new();
         for worded in details.iter().filter_map(|detail| self.version(detail.version)?.term(term)) {
-            streams.extend(worded.mentions().into_iter().map(|measure| stream(measure, &worded.unit)));
+            let own = worded.mentions().into_iter().filter(|measure| !self.is_of_another(measure));
+            streams.extend(own.map(|measure| stream(measure, &worded.unit)));
         }
         let entitlements = &self.settled.run.entitlements;
         let parts = streams.iter().flat_map(|stream| entitlements.parts(stream, origin));
@@ -435,6 +437,11 @@ impl<'a> Drawer<'a> {
             BasePart { what, cloud, channel, product, amount: amount.clone(), unit }
         };
         parts.map(part).collect()
+    }
+
+    /// Whether it is what another contract yields, of whose streams no more is told than the sum.
+    fn is_of_another(&self, measure: &Measure) -> bool {
+        matches!(measure, Measure::Accrual { contract, .. } if *contract != self.contract.head.id)
     }
 
     /// The words of the last version that an amount comes from; without one, of the last that has begun.

@@ -420,8 +420,10 @@ fn made_of(detail: &LineDetail) -> Vec<String> {
         format!("{of}, {measured} {} = {}", signed(factors(&it.factors)), signed(exact(&it.amount)))
     });
     let told = |what: &str, amount: &Exact| (!amount.is_zero()).then(|| format!("{what}: {}", signed(exact(amount))));
-    let at_cap = detail.at_cap();
-    let at_cap = told(if at_cap.is_negative() { "left out by the cap" } else { "had waited under the cap" }, &at_cap);
-    let paid_back = told("paid back or set off", &detail.paid_back);
-    addends.chain(at_cap).chain(paid_back).map(|it| format!(", version {}: {it}", detail.version)).collect()
+    let others = [
+        told("left out by the cap", &detail.left_out),
+        told("let in that the cap had left out before", &detail.let_in),
+        told("paid back or set off", &detail.paid_back),
+    ];
+    addends.chain(others.into_iter().flatten()).map(|it| format!(", version {}: {it}", detail.version)).collect()
 }

@@ -251,7 +251,7 @@ fn what_is_drawn_on_is_explained_by_what_each_brought() {
     let above = "above = { is = \"50 USD\", each = \"term\", from = 2026-01-01 }";
     assert_eq!(
         told_of_c(&drawn(above), "2026-01", &sold),
-        ["125 USD base x rate: x 0.5", "  250 USD of Both", "    250 USD accruals, azure / api / own / chat",]
+        ["125 USD base x rate: x 0.5", "  250 USD of Both", "    250 USD its total, azure / api / own / chat",]
     );
 }
 
@@ -411,7 +411,7 @@ fn a_rate_of_exchange_is_told_as_its_source_states_it() {
         format!("{before}{fx}{after}")
     };
     let sold = [("01-06", "api", 1)];
-    let inverse = "1 / 1.25 USD for one EUR (ecb, 2026-01-02)";
+    let inverse = "divided by 1.25 USD for one EUR (ecb, 2026-01-02)";
     assert_eq!(
         told_under(&terms("EUR"), "2026-01", &sold),
         [

@@ -438,7 +438,7 @@ fn a_line_that_is_no_toml_is_told_as_it_is_right() {
     check_term(
         "fixed = \"5,000 USD\"\neach = \"month\"",
         "1:9: term share (\"Clause\"): fixed = \"5,000 USD\"\n  fixed: \"5,000\" is not an exact number of at most 64 \
-         characters; write \"5_000\" or \"5.000\", without commas",
+         characters; write the number as 5_000 if the comma parts thousands, as 5.000 if it is a decimal point",
     );
 }
 

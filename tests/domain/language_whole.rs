@@ -223,7 +223,7 @@ fn a_term_is_told_in_words() {
     let price = "price = \"2.50 USD\"\nof = \"Units\"";
     assert_eq!(told(share, price), "lab owes cloud: 2.5 USD per unit of Units");
     let block = format!("{price}\nper_units = \"1_000\"\npart_block = \"exact\"");
-    assert_eq!(told(share, &block), "lab owes cloud: 2.5 USD per 1000 of Units");
+    assert_eq!(told(share, &block), "lab owes cloud: 2.5 USD per 1000 of Units, a part in proportion");
     let fixed = "{ fixed = \"700 USD\" }]\neach = \"month\"\npro_rata = \"full\"";
     let greater = format!("greater_of = [{{ {} }}, {fixed}", share.replace('\n', ", "));
     assert_eq!(told(share, &greater), "lab owes cloud: the greatest of (0.2 of Sales; 700 USD)");

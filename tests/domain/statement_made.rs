@@ -117,7 +117,7 @@ fn what_a_cap_leaves_out_is_told_beside() {
         "rate = \"10%\"\nof = \"Sales\"\ncap = \"all\"\n[cap.all]\nis = \"40 USD\"\neach = \"term\"\nexcess = \"lost\"\nfrom = 2026-01-01\nopening = \"0 USD\"",
         &["700 USD Sales: Rate 0.1 = 70"],
     );
-    assert_eq!(line.details.iter().map(LineDetail::at_cap).collect::<Vec<_>>(), [exact("-30")]);
+    assert_eq!((&line.details[0].left_out, &line.details[0].let_in), (&exact("-30"), &exact("0")));
 }
 
 /// Of 10 % of 700 the cloud has a quarter.

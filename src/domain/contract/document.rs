@@ -154,8 +154,8 @@ impl Document {
         let before = self.toml.get(..start).unwrap_or_default();
         let line = self.toml.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
         let in_block = !line.trim().is_empty() || before.lines().next_back().is_some_and(|it| !it.trim().is_empty());
-        let is_block = |line: &&str| is_table_head(line) && !line.contains(['=', '{', ',']);
-        let head = [line].into_iter().chain(before.lines().rev()).map(str::trim).find(is_block);
+        let mut heads = [line].into_iter().chain(before.lines().rev()).filter_map(table_head);
+        let head = heads.find(|head| !head.contains(['=', '{', ',']));
         let name = head.filter(|_| in_block).map(|head| head.trim_matches(['[', ']']).replacen('.', " ", 1));
         name.map(|name| name.replace('"', "")).unwrap_or_default()
     }
@@ -166,7 +166,7 @@ impl Document {
         let first = found.lines().next().unwrap_or_default().trim_end();
         let before = self.toml.get(..at.start).unwrap_or_default();
         let line = before.rsplit('\n').next().unwrap_or_default();
-        if first.is_empty() || line.is_empty() && is_table_head(first) {
+        if first.is_empty() || line.is_empty() && table_head(first).is_some() {
             return String::new();
         }
         let shown: String = first.chars().take(100).collect();
@@ -185,7 +185,7 @@ impl Document {
         let mut lines = text.split_inclusive('\n');
         let head = lines.next()?;
         let of_block = head.trim().trim_end_matches(']');
-        let is_own = |line: &&str| !is_table_head(line.trim()) || line.trim().starts_with(&format!("{of_block}."));
+        let is_own = |line: &&str| table_head(line).is_none() || line.trim().starts_with(&format!("{of_block}."));
         let end = lines.take_while(is_own).map(str::len).fold(head.len(), usize::saturating_add);
         let quoted = format!("\"{name}\"");
         let found = text.get(head.len()..end)?.find(&quoted)?;
@@ -253,18 +253,24 @@ fn passed_over(tag: &Tag<'_>, text: &str) -> Option<&'static str> {
 }
 
 fn has_table(code: &str) -> bool {
-    code.lines().map(str::trim).any(is_table_head)
+    code.lines().any(|line| table_head(line).is_some())
 }
 
 /// Whether code has the head of a table with a name: a line of JSON may stand in brackets too.
 fn has_block(code: &str) -> bool {
     let is_named = |line: &str| line.trim_start_matches('[').starts_with(|first: char| first.is_ascii_alphabetic());
-    code.lines().map(str::trim).any(|line| is_table_head(line) && is_named(line) && !line.contains(','))
+    code.lines().filter_map(table_head).any(|head| is_named(head) && !head.contains(','))
 }
 
-/// Whether a line is the head of a TOML table, such as `[term.share]`.
-pub fn is_table_head(line: &str) -> bool {
-    line.starts_with('[') && line.ends_with(']')
+/// The head of a TOML table, such as `[term.share]`, without what is said of it in a comment; none where a line is no head.
+pub fn table_head(line: &str) -> Option<&str> {
+    let mut is_quoted = false;
+    let is_comment = |sign: char| {
+        is_quoted ^= sign == '"';
+        sign == '#' && !is_quoted
+    };
+    let head = line.split(is_comment).next().unwrap_or_default().trim();
+    (head.starts_with('[') && head.ends_with(']')).then_some(head)
 }
 
 /// Whether the first word of a fence's language is `toml` or looks like it, in whatever case and braces.

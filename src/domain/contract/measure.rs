@@ -403,7 +403,16 @@ impl Node {
             NodeKind::Price { of, price, per_units, .. } if *per_units == Exact::from_integer(1) => {
                 format!("{} per unit of {of}", price.sum_in(unit))
             }
-            NodeKind::Price { of, price, per_units, .. } => format!("{} per {per_units} of {of}", price.sum_in(unit)),
+            NodeKind::Price { of, price, per_units, part_block } => {
+                let part = match part_block {
+                    PartBlock::Exact => "a part in proportion",
+                    PartBlock::Whole => "a part of each item as a whole",
+                    PartBlock::None => "a part of each item as nothing",
+                    PartBlock::Running(_) => "whole ones of all items",
+                    PartBlock::Started(_) => "of all items, a part as a whole",
+                };
+                format!("{} per {per_units} of {of}, {part}", price.sum_in(unit))
+            }
             NodeKind::Fixed(sum) => sum.sum_in(unit),
             NodeKind::GreatestOf(nodes) => list("the greatest", nodes),
             NodeKind::LeastOf(nodes) => list("the least", nodes),

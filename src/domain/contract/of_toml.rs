@@ -1,6 +1,6 @@
 //! What the reader of TOML refuses, in our words: what is missing, unknown, twice or not quoted, and what would be right.
 
-use super::document::{Document, is_table_head};
+use super::document::{Document, table_head};
 use super::parsed::quoted_rate;
 use super::problem::{MissingField, Problem};
 use super::schema::schema;
@@ -107,9 +107,11 @@ fn nameless(document: &Document, at: &Range<usize>, message: &str) -> Option<(Ra
     let line = line_at(document, at.start);
     let ends = document.toml.get(..line.end)?.match_indices('\n').map(|(end, _)| end.saturating_add(1));
     let mut lines = std::iter::once(0).chain(ends).rev().map(|start| line_at(document, start));
-    let is_head = |line: &Range<usize>| document.toml.get(line.clone()).is_some_and(is_table_head);
-    let head = lines.find(is_head)?;
-    let text = document.toml.get(head.clone())?;
+    let head_at = |line: Range<usize>| {
+        let text = table_head(document.toml.get(line.clone())?)?;
+        Some((line.start..line.start.saturating_add(text.len()), text))
+    };
+    let (head, text) = lines.find_map(head_at)?;
     let (kind, name) = text.trim_matches(['[', ']']).split_once('.').unwrap_or((text.trim_matches(['[', ']']), ""));
     let fields = fields_of(kind)?;
     let (key, _) = document.toml.get(line)?.split_once('=').unwrap_or_default();
@@ -149,7 +151,10 @@ fn other_shape(key: &str, found: &str, message: &str) -> Option<Problem> {
         _ => message.strip_prefix("invalid type: ")?.rsplit_once(", expected ")?,
     };
     let (what, write, of) = match expected {
-        "a string" => ("one text in quotes", format!("\"{}\"", found.split('"').nth(1).unwrap_or("..")), None),
+        "a string" => {
+            let only = found.split('"').nth(1).filter(|_| found.matches('"').count() == 2);
+            ("one text in quotes", format!("\"{}\"", only.unwrap_or("..")), None)
+        }
         "a map" => ("a table", "{ .. }".to_owned(), None),
         "one, or a list" => ("a text or table, or a list of them", "\"..\"".to_owned(), None),
         "an array of length 2" => ("a list of two", "[.., ..]".to_owned(), None),

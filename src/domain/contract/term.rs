@@ -311,7 +311,10 @@ impl Term {
     /// What it yields: `20% of Revenue`.
     pub fn in_words(&self) -> String {
         match (&self.node, &self.minimum) {
-            (Some(node), _) => node.in_words(&self.unit),
+            (Some(node), None) => node.in_words(&self.unit),
+            (Some(node), Some(minimum)) => {
+                format!("{}, at least {}", node.in_words(&self.unit), minimum.is.sum_in(&self.unit))
+            }
             (None, Some(minimum)) => {
                 format!("what {} lacks of {}", listed(&minimum.of, " and "), minimum.is.sum_in(&self.unit))
             }

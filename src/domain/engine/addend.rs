@@ -20,6 +20,7 @@ pub struct Addend {
     pub measured: Exact,
     /// What of it is multiplied: blocks, where a price is for so many units at once.
     pub counted: Exact,
+    pub is_in_blocks: bool,
     /// What was measured of each that passed, by its number; empty where nothing passed, as of what is looked up.
     pub passes: Passes,
     /// From the inside out.
@@ -97,7 +98,15 @@ impl fmt::Display for AddendOf {
 impl Addend {
     fn whole(of: AddendOf, amount: &Exact) -> Self {
         let (measured, counted) = (amount.clone(), amount.clone());
-        Self { of, leaf: 0, measured, counted, passes: Passes::new(), factors: Vec::new() }
+        Self { of, leaf: 0, measured, counted, is_in_blocks: false, passes: Passes::new(), factors: Vec::new() }
+    }
+
+    /// Without what passed.
+    pub fn by_itself(&self) -> Self {
+        let Self { of, leaf, measured, counted, is_in_blocks, factors, .. } = self;
+        let (of, factors, passes) = (of.clone(), factors.clone(), Passes::new());
+        let (measured, counted) = (measured.clone(), counted.clone());
+        Self { of, leaf: *leaf, measured, counted, is_in_blocks: *is_in_blocks, passes, factors }
     }
 
     pub fn amount(&self) -> Exact {
@@ -186,7 +195,8 @@ impl<'a, L: Lines> Engine<'a, L> {
             let Measured { amount, counted, pass } = measured;
             let passes = pass.map(|pass| (pass, amount.clone())).into_iter().collect();
             let whole = Addend::whole(AddendOf::Measure(leaf.of.clone()), amount);
-            let mut addend = Addend { counted: counted.clone(), passes, ..whole };
+            let is_in_blocks = leaf.blocks.is_some_and(|blocks| *blocks.size != Exact::from_integer(1));
+            let mut addend = Addend { counted: counted.clone(), is_in_blocks, passes, ..whole };
             if let Some(rate) = rate {
                 addend.multiply(leaf.multiplies(), rate);
             }

@@ -37,8 +37,8 @@ impl StatedRate<'_> {
 impl fmt::Display for StatedRate<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { from, to, rate, .. } = self;
-        let times = if self.is_inverse { "1 / " } else { "" };
-        write!(f, "{times}{rate} {to} for one {from}")?;
+        let divided = if self.is_inverse { "divided by " } else { "" };
+        write!(f, "{divided}{rate} {to} for one {from}")?;
         match self.of {
             Some((source, date)) => write!(f, " ({source}, {date})"),
             None => write!(f, " (as the contract states)"),

@@ -1,7 +1,7 @@
 //! Entitlements: what each term yields by period, with how that came about; and what of it is owed, rounded.
 
 use super::EngineError;
-use super::addend::{Addend, Addends, Passes};
+use super::addend::Addends;
 use super::allocation::round_together;
 use super::item::AttributesId;
 use super::outcome::{CapUse, Cause, Line, Lines, Part, WholeInterval};
@@ -80,6 +80,9 @@ pub struct Yield {
 #[derive(Clone, Debug, Default)]
 pub struct VersionYield {
     pub uncapped: Exact,
+    /// What caps left out, below zero, and what they let in of what they had left out before.
+    pub left_out: Exact,
+    pub let_in: Exact,
     /// As those of the period, and `amount` too.
     pub paid_back: Exact,
     pub amount: Exact,
@@ -210,11 +213,8 @@ impl Lines for Entitlements {
         } else {
             of_version.uncapped += line.uncapped;
             entry.uncapped += line.uncapped;
-            for Addend { of, leaf, measured, counted, factors, .. } in line.addends.iter().filter(|_| is_asked_for) {
-                let (measured, counted) = (measured.clone(), counted.clone());
-                let (of, factors, passes) = (of.clone(), factors.clone(), Passes::new());
-                of_version.addends.add(Addend { of, leaf: *leaf, measured, counted, passes, factors });
-            }
+            of_version.at_cap(&(line.amount - line.uncapped));
+            line.addends.iter().filter(|_| is_asked_for).for_each(|addend| of_version.addends.add(addend.by_itself()));
         }
         entry.base += line.base;
         entry.amount += line.amount;
@@ -276,6 +276,12 @@ impl CapUse {
         let mut caps = caps.into_iter();
         let first = caps.next()?.clone();
         Some(caps.fold(first, add))
+    }
+}
+
+impl VersionYield {
+    fn at_cap(&mut self, difference: &Exact) {
+        *(if difference.is_negative() { &mut self.left_out } else { &mut self.let_in }) += difference;
     }
 }
 

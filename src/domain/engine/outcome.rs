@@ -113,7 +113,16 @@ impl Part<'_> {
             Some(Measure::Figure(name)) => return format!("figure {name}"),
             None => {}
         }
-        let Some(content) = self.item.map(|item| &item.content) else { return "accruals".to_owned() };
+        match self.stream {
+            StreamName::Amount(name) => return format!("amount {name}"),
+            StreamName::Term(term) => return format!("accrual {}/{term}", self.contract),
+            StreamName::Base(..) | StreamName::Figure(..) | StreamName::Gauge(_) => {}
+        }
+        let Some(content) = self.item.map(|item| &item.content) else {
+            // Of a base: what a node takes off, or a total that it is decided on.
+            let taken_off = self.addends.first().map(|addend| format!("less {}", addend.of));
+            return taken_off.unwrap_or_else(|| "its total".to_owned());
+        };
         match content {
             Content::Usage { .. } if self.unit.is_none() => "usage".to_owned(),
             Content::Usage { .. } => "charges".to_owned(),

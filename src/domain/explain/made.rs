@@ -27,7 +27,7 @@ impl Explanation<'_> {
     }
 
     fn addend(&self, scope: Scope<'_>, addend: &Addend) -> Node {
-        let Addend { of, measured, counted, passes, factors, .. } = addend;
+        let Addend { of, measured, counted, is_in_blocks, passes, factors, .. } = addend;
         let mut node = match of {
             AddendOf::Stated => return stated(scope, addend),
             AddendOf::Minimum | AddendOf::TowardMinimum | AddendOf::Carried => {
@@ -35,7 +35,7 @@ impl Explanation<'_> {
             }
             AddendOf::Measure(measure) => self.base(scope, measure, measured, passes),
         };
-        if counted != measured {
+        if *is_in_blocks {
             node = in_blocks(node, counted);
         }
         factors.iter().fold(node, |node, factor| multiplied(node, factor, &scope.shown()))

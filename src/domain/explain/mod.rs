@@ -184,22 +184,22 @@ impl<'a> Explanation<'a> {
         let (paid_back, lines): (Vec<&Accrual>, Vec<&Accrual>) = lines.iter().partition(|line| line.is_paid_back);
         let scope = Scope { contract: &contract.head.id, period, unit, version, is_number: false };
         let parts = self.made(scope, lines.iter().flat_map(|line| line.addends.iter().cloned()));
-        let amount: Exact = lines.iter().map(|line| line.amount.clone()).sum();
         let mut before = Node::of_parts(Kind::BeforeCap, "before the cap", &name, parts);
         before.parts.retain(|part| !part.amount.is_zero() || !part.parts.is_empty());
-        let left = &amount - &before.amount;
         let mut caps = BTreeMap::new();
         for (group, line) in lines.iter().filter_map(|line| line.cap.as_ref()) {
             CapUse::use_further(&mut caps, *group, line);
         }
-        let mut node = if caps.is_empty() && left.is_zero() {
+        let mut node = if caps.is_empty() {
             Node::of_parts(Kind::Version, what, &name, before.parts)
         } else {
-            let is_more = !left.is_negative() && !left.is_zero();
-            let why = if is_more { "what had waited under the cap" } else { "what the cap leaves out" };
-            let mut cap = Node::new(Kind::Cap, why, left, &name);
+            let (let_in, left_out): (Vec<Exact>, Vec<Exact>) =
+                lines.iter().map(|line| line.at_cap()).partition(|difference| !difference.is_negative());
+            let mut cap = Node::new(Kind::Cap, "what the cap leaves out", left_out.into_iter().sum(), &name);
             cap.cap = CapUse::in_all(caps.values());
-            Node::of_parts(Kind::Version, what, &name, vec![before, cap])
+            let let_in = Node::new(Kind::Cap, "what the cap had left out before", let_in.into_iter().sum(), &name);
+            let let_in = Some(let_in).filter(|node| !node.amount.is_zero());
+            Node::of_parts(Kind::Version, what, &name, [before, cap].into_iter().chain(let_in).collect())
         };
         if !paid_back.is_empty() {
             let paid_back = paid_back_node(term, &paid_back, &name);

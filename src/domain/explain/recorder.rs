@@ -38,6 +38,13 @@ pub(super) struct Accrual {
     pub cap: Option<(AttributesId, CapUse)>,
 }
 
+impl Accrual {
+    /// What its cap leaves out of it, below zero, or lets in of what it had left out before.
+    pub fn at_cap(&self) -> Exact {
+        &self.amount - &self.addends.iter().map(Addend::amount).sum()
+    }
+}
+
 /// A part of what a stream yields.
 #[derive(Clone, Debug)]
 pub(super) struct Told {

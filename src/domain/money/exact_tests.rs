@@ -89,13 +89,13 @@ fn products_beyond_28_digits_stay_exact() {
 #[test]
 fn a_number_with_commas_is_told_as_it_is_right() {
     for (text, write) in [
-        ("5,000", "\"5_000\" or \"5.000\", without commas"),
-        ("1,234,567.50", "\"1_234_567.50\", without commas"),
-        ("5.000,00", "\"5_000.00\", without commas"),
-        ("1,1", "\"1.1\", without commas"),
-        ("0,900", "\"0.900\", without commas"),
-        ("1234,567", "\"1234.567\", without commas"),
-        ("-1,234", "\"-1_234\" or \"-1.234\", without commas"),
+        ("5,000", "the number as 5_000 if the comma parts thousands, as 5.000 if it is a decimal point"),
+        ("1,234,567.50", "the number as 1_234_567.50"),
+        ("5.000,00", "the number as 5_000.00"),
+        ("1,1", "the number as 1.1"),
+        ("0,900", "the number as 0.900"),
+        ("1234,567", "the number as 1234.567"),
+        ("-1,234", "the number as -1_234 if the comma parts thousands, as -1.234 if it is a decimal point"),
         ("1,1,1", "a decimal such as \"1_000.50\" or a fraction such as \"1/3\""),
         ("1e6", "a decimal such as \"1_000.50\" or a fraction such as \"1/3\""),
     ] {

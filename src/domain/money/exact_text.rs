@@ -42,11 +42,13 @@ fn to_write(text: &str) -> String {
         let has_groups = groups.clone().next().is_none() || (1..=3).contains(&first.len()) && !first.starts_with('0');
         has_groups && groups.all(|group| group.len() == 3) && !fraction.contains('_') && number.parse::<Exact>().is_ok()
     };
-    let right = [by_thousands, by_point].into_iter().filter(|it| text.contains(',') && has_thousands(it));
-    let right: Vec<String> = right.map(|it| format!("\"{it}\"")).collect();
-    match right.is_empty() {
-        true => "a decimal such as \"1_000.50\" or a fraction such as \"1/3\"".to_owned(),
-        false => format!("{}, without commas", right.join(" or ")),
+    let mut right = [by_thousands, by_point].into_iter().filter(|it| text.contains(',') && has_thousands(it));
+    match (right.next(), right.next()) {
+        (Some(thousands), Some(decimals)) => {
+            format!("the number as {thousands} if the comma parts thousands, as {decimals} if it is a decimal point")
+        }
+        (Some(only), None) => format!("the number as {only}"),
+        (None, _) => "a decimal such as \"1_000.50\" or a fraction such as \"1/3\"".to_owned(),
     }
 }
 

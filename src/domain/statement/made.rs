@@ -37,7 +37,7 @@ impl DetailAddend {
             of: addend.of.to_string(),
             measured: addend.measured.clone(),
             unit: (!is_number).then(|| term.unit.to_string()),
-            blocks: (addend.counted != addend.measured).then(|| addend.counted.clone()),
+            blocks: addend.is_in_blocks.then(|| addend.counted.clone()),
             factors: addend.factors.clone(),
             amount: addend.amount(),
         }
