@@ -34,13 +34,18 @@ fn told_under(agreement: &str, month: &str, sold: &[Sold<'_>]) -> Vec<String> {
 
 #[track_caller]
 fn trees_under(agreement: &str, month: &str, sold: &[Sold<'_>]) -> Vec<Node> {
+    trees_with(agreement, (month, Depth::Sums), sold, "")
+}
+
+#[track_caller]
+fn trees_with(agreement: &str, (month, depth): (&str, Depth), sold: &[Sold<'_>], record: &str) -> Vec<Node> {
     let usage = |(place, (day, product, requests)): (usize, &Sold<'_>)| {
         let at = format!("2026-{day}T12:00:00Z");
         format!(
             r#"{{"kind":"usage","id":"{place}","source":"s","recorded_at":"{at}","occurred_at":"{at}","deployment":"own","product":"{product}","customer":"c","quantities":{{"requests":"{requests}"}}}}"#
         )
     };
-    let usage: Vec<String> = sold.iter().enumerate().map(usage).collect();
+    let usage: Vec<String> = sold.iter().enumerate().map(usage).chain([record.to_owned()]).collect();
     let own =
         "[deployment.own]\ncloud = \"azure\"\nchannel = \"api\"\noperator = \"ms\"\nseller = \"lab\"\nregion = \"eu\"";
     let settle = format!(r#"{{"step":"settle","contract":"main","period":"{month}","cutoff":"2026-12-01T00:00:00Z"}}"#);
@@ -56,7 +61,7 @@ fn trees_under(agreement: &str, month: &str, sold: &[Sold<'_>]) -> Vec<Node> {
     let scenario = Scenario::read(&files).unwrap_or_else(|errors| panic!("{errors}"));
     let (id, known_at) = ("main".into(), parse_instant("2026-12-01T00:00:00Z").expect("an instant"));
     let of = Amounts { contract: &id, period: month, term: Some(&"c".into()), known_at };
-    let question = Question { depth: Depth::Sums, limit: 10 };
+    let question = Question { depth, limit: 10 };
     let explained = explain(&scenario, &of, question).unwrap_or_else(|error| panic!("{error}"));
     explained.amounts.iter().for_each(|tree| assert!(tree.adds_up(), "{tree:#?}"));
     explained.amounts
@@ -447,4 +452,23 @@ fn what_others_are_owed_by_a_term_is_told_one_by_one() {
         trees.iter().map(others).collect::<Vec<_>>(),
         ["5: what lab owes ms by this term -15", "15: what lab owes arm by this term -5"]
     );
+}
+
+/// 10 % of 300 less 10 that were given back in February of the request of 5 January.
+#[test]
+fn what_is_given_back_is_told_with_its_own_id_and_day() {
+    let base = "[base.Net]\nselect = { charges = { seller = \"lab\" } }\nless = [{ deductions = [\"refund\"], at = \"item\" }]";
+    let text = contract("main", &format!("{base}\n\n[term.c]\n{TERM}\nrate = \"10%\"\nof = \"Net\""), "").text;
+    let refund = r#"{"kind":"deduction","id":"r-1","source":"billing","recorded_at":"2026-02-20T00:00:00Z","category":"refund","at":"2026-02-20T00:00:00Z","amount":"10 USD","event":{"source":"s","id":"0"}}"#;
+    let sold = [("01-05", "api", 1), ("01-06", "api", 2)];
+    let trees = trees_with(&text, ("2026-01", Depth::Events), &sold, refund);
+    let mut records = Vec::new();
+    let mut left: Vec<&Node> = trees.iter().collect();
+    while let Some(node) = left.pop() {
+        let at = node.at.map(|at| at.date_naive().to_string()).unwrap_or_default();
+        records.extend((node.kind == Kind::Record).then(|| format!("{} {} {at}", node.amount, node.what)));
+        left.extend(&node.parts);
+    }
+    assert_eq!(records, ["-10 r-1 of billing, off 0 of s 2026-02-20"]);
+    assert_eq!(trees[0].amount, "29".parse().expect("a number"));
 }

@@ -18,10 +18,17 @@ const OWN: &str =
 /// The line of a term `c` for January 2026, in which 3 requests of `api` and 40 of `chat` are sold: 300 and 400 USD.
 #[track_caller]
 fn line_of_c(blocks: &str) -> StatementLine {
+    let statements = history(&contract("main", blocks, "").text, blocks).statements("main", "2026-01");
+    let mut lines = statements.into_iter().flat_map(|statement| statement.lines);
+    lines.find(|line| line.term.as_str() == "c").expect("a line")
+}
+
+/// That month under an agreement.
+fn history(agreement: &str, blocks: &str) -> History {
     let file = |path: &str, text: String| SourceFile { path: path.to_owned(), text };
     let files = [
         file("register.md", format!("{REGISTER}\n```toml\n{OWN}\n[party.lab-arm]\nname = \"Arm\"\n```\n")),
-        contract("main", blocks, ""),
+        file("main.md", agreement.to_owned()),
         file("prices.csv", PRICES.to_owned()),
     ];
     let mut history = History::under(&files);
@@ -36,9 +43,7 @@ fn line_of_c(blocks: &str) -> StatementLine {
             history.record(&format!("{{{said},{figure}}}"));
         }
     }
-    let statements = history.statements("main", "2026-01");
-    let mut lines = statements.into_iter().flat_map(|statement| statement.lines);
-    lines.find(|line| line.term.as_str() == "c").expect("a line")
+    history
 }
 
 const TERM: &str = "payer = \"lab\"\npayee = \"ms\"";
@@ -127,4 +132,21 @@ fn what_other_payees_have_of_a_term_is_told() {
     let line = line_of_c(&format!("[term.c]\npayer = \"lab\"\n{split}\nrate = \"10%\"\nof = \"Sales\""));
     assert_eq!((line.payee.as_str(), &line.accrued), ("lab-arm", &exact("70")));
     assert_eq!((&line.amount, &line.owed_to_others), (&exact("52.5"), &exact("17.5")));
+}
+
+/// What is missing is told by its source and days, and that one of the other direction may be meant.
+#[test]
+fn a_missing_rate_is_told_by_what_was_looked_for() {
+    let term = format!("[term.c]\n{TERM}\nrate = \"10%\"\nof = \"Sales\"\nin = \"EUR\"");
+    let text = contract("main", &term, "").text;
+    let (before, after) = text.split_once("[fx]").expect("rates of the agreement");
+    let (_, after) = after.split_once("]\n").expect("their end");
+    let under = |fx: &str, rates: &str| {
+        let mut history = history(&format!("{before}[fx]\n{fx}\ndate = \"item\"\n{rates}{after}"), "");
+        history.try_settle("main", "2026-01").expect_err("no rate").to_string()
+    };
+    assert_eq!(
+        under("source = \"EZB\"\nwithin = \"3 days\"", ""),
+        "main: no rate from USD to EUR of EZB for 2026-01-10, or up to 3 days before; add the row to fx.csv, under this source, and apply it"
+    );
 }

@@ -2,12 +2,13 @@
 
 use super::counter::part_above;
 use super::item::{AttributesId, Charge, Content, Deduction, InUnit};
+use super::knowledge::AskedRate;
 use super::leaf::ItemLeaves;
 use super::once::keep;
-use super::outcome::{Lines, WholeInterval};
+use super::outcome::{Lines, TakenOff, WholeInterval};
 use super::plan::Step;
 use super::reported::missing_figure;
-use super::run::{Engine, named};
+use super::run::Engine;
 use super::state::{Passing, content};
 use super::term::named_at;
 use super::watch::Total;
@@ -20,7 +21,6 @@ use crate::domain::contract::whole::needs_whole;
 use crate::domain::ids::{DefinedTerm, EventId};
 use crate::domain::money::{Exact, Unit};
 use crate::domain::period::{Instant, Span};
-use chrono::NaiveDate;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
@@ -86,7 +86,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             let amount = self.convert(step, &deduction.amount, unit, passing.of_and_at())?;
             // Of what is above a threshold nobody can say which part was taken off.
             if self.lines.wants_parts() && base.above.is_none() {
-                self.telling.taken_off.push((deduction.category.to_owned(), amount.clone()));
+                self.telling.taken_off.push(TakenOff::by(deduction, &amount));
             }
             add(-amount);
         }
@@ -218,7 +218,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         match charge {
             Charge::Rated(_) | Charge::Unsold => Ok(()),
             Charge::NoContext => {
-                let item = passing.item.map(|item| named(&item.id)).unwrap_or_default();
+                let item = passing.item.map(|item| item.id.to_string()).unwrap_or_default();
                 Err(EngineError::NoContext { contract: step.agreement.head.id.clone(), item }.into())
             }
             Charge::NoPrice => {
@@ -239,7 +239,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         };
         let key = (step.agreement.head.id.clone(), base.name.clone(), of);
         // A sum stands for events that have no names here.
-        let event = passing.item.filter(|item| !item.id.id.is_empty()).map(|item| named(&item.id));
+        let event = passing.item.filter(|item| !item.id.id.is_empty()).map(|item| item.id.to_string());
         self.unpriced.entry(key).or_insert((passing.at, event));
     }
 
@@ -265,7 +265,7 @@ impl<'a, L: Lines> Engine<'a, L> {
         match step.agreement.head.straddling {
             _ if !meets => Ok(()),
             Straddling::Refuse => {
-                Err(EngineError::Straddling { contract: contract(), item: named(&item.id), from: item.at, until }
+                Err(EngineError::Straddling { contract: contract(), item: item.id.to_string(), from: item.at, until }
                     .into())
             }
             Straddling::Whole => {
@@ -399,7 +399,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             return self.convert_by_worth(step, amount, (unit, worth), place);
         }
         let found = self.known.conversion((step.agreement, step.version), (amount.unit, unit), place.1);
-        let found = found.map_err(|missing| missing_fx(step, missing.from, missing.to, missing.date))?;
+        let found = found.map_err(|missing| missing_fx(step, missing.from, missing.to, missing.asked))?;
         Ok(&amount.value * &found.rate)
     }
 
@@ -463,8 +463,8 @@ impl<'a, L: Lines> Engine<'a, L> {
     }
 }
 
-fn missing_fx(step: &Step<'_>, from: Unit, to: Unit, date: Option<NaiveDate>) -> Stop {
-    EngineError::MissingFx { contract: step.agreement.head.id.clone(), from, to, date }.into()
+fn missing_fx(step: &Step<'_>, from: Unit, to: Unit, asked: Option<AskedRate>) -> Stop {
+    EngineError::MissingFx { contract: step.agreement.head.id.clone(), from, to, asked: asked.map(Box::new) }.into()
 }
 
 /// What one of a declared unit is worth, where that is stated.

@@ -1,6 +1,6 @@
 //! Which rates of exchange turn one unit into another: the contract's own, those of its source, turned round or joined.
 
-use super::knowledge::{Knowledge, NoRate};
+use super::knowledge::{AskedRate, Knowledge, NoRate};
 use crate::domain::contract::fx::{FxDate, FxRule};
 use crate::domain::contract::{Contract, Version};
 use crate::domain::money::{Exact, Unit};
@@ -64,7 +64,7 @@ impl Knowledge {
         (from, to): (&'k Unit, &'k Unit),
         at: Instant,
     ) -> Result<Conversion<'k>, NoRate> {
-        let missing = |date| NoRate { from: from.clone(), to: to.clone(), date };
+        let missing = |asked| NoRate { from: from.clone(), to: to.clone(), asked };
         let rule = version.fx.as_ref().ok_or_else(|| missing(None))?;
         if let Some(fixed) = rule.fixed.iter().find(|fixed| (&fixed.from, &fixed.to) == (from, to)) {
             let first = StatedRate { from, to, rate: &fixed.rate, of: None, is_inverse: false };
@@ -88,7 +88,13 @@ impl Knowledge {
             let ((one, first), (other, second)) = (either(from, over)?, either(over, to)?);
             Some(Conversion { rate: &one * &other, first, second: Some(second) })
         };
-        direct().or_else(crossed).ok_or_else(|| missing(Some(date)))
+        let asked = || AskedRate {
+            source_name: rule.source.clone(),
+            date,
+            within_days: rule.within_days,
+            is_other_way: self.stored(rule, (to, from), date).is_some(),
+        };
+        direct().or_else(crossed).ok_or_else(|| missing(Some(asked())))
     }
 
     /// The last rate of the source that is not too old.

@@ -8,6 +8,7 @@ use crate::domain::money::{Exact, Unit};
 use crate::domain::period::Instant;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// What an item can be selected, grouped and told apart by. Items share them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +66,14 @@ pub struct ItemId<'a> {
     pub source: &'a str,
     pub kind: Kind,
     pub meter: &'a str,
+}
+
+/// As people are told of it; a sum has no id.
+impl fmt::Display for ItemId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id)?;
+        if self.id.is_empty() || self.source.is_empty() { Ok(()) } else { write!(f, " of {}", self.source) }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,6 +138,9 @@ pub enum Charge<'a> {
 /// date; a base counts one.
 #[derive(Clone, Debug)]
 pub struct Deduction<'a> {
+    pub id: ItemId<'a>,
+    /// Its own date.
+    pub at: Instant,
     pub category: &'a str,
     /// What it takes away, zero or more.
     pub amount: InUnit<'a>,

@@ -53,8 +53,24 @@ pub struct Flow {
 pub struct NoRate {
     pub from: Unit,
     pub to: Unit,
-    /// The date for which one is missing; none where the contract says nothing of conversion.
-    pub date: Option<NaiveDate>,
+    /// What was looked for; none where the contract says nothing of conversion.
+    pub asked: Option<AskedRate>,
+}
+
+/// A rate of a source for a date, or so many days before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    " of {source_name} for {date}{}; {}",
+    if *.within_days == 0 { String::new() } else { format!(", or up to {within_days} days before") },
+    if *.is_other_way { "one of the other direction is there: write inverse = true in [fx] where that may be turned round" }
+    else { "add the row to fx.csv, under this source, and apply it" }
+)]
+pub struct AskedRate {
+    pub source_name: String,
+    pub date: NaiveDate,
+    pub within_days: u32,
+    /// Whether there is one of the other direction, and the contract does not take it.
+    pub is_other_way: bool,
 }
 
 impl Knowledge {

@@ -54,6 +54,7 @@ use super::ids::{ContractId, DefinedTerm, TermId};
 use super::money::Unit;
 use super::period::Instant;
 use chrono::NaiveDate;
+use knowledge::AskedRate;
 use serde::Serialize;
 
 /// Why nothing can be said of what is owed.
@@ -71,12 +72,12 @@ pub enum EngineError {
     NoContext { contract: ContractId, item: String },
     #[error(
         "{contract}: no rate from {from} to {to}{}",
-        .date.map_or_else(
+        .asked.as_ref().map_or_else(
             || "; write in [fx] how one becomes the other, or in [unit.x] what one is worth".to_owned(),
-            |date| format!(" for {date}; add the row to fx.csv and apply it"),
+            ToString::to_string,
         )
     )]
-    MissingFx { contract: ContractId, from: Unit, to: Unit, date: Option<NaiveDate> },
+    MissingFx { contract: ContractId, from: Unit, to: Unit, asked: Option<Box<AskedRate>> },
     #[error("figure \"{figure}\" of {contract} is missing for {}, and the settlement waits for it: record it first", days_told(.days))]
     MissingFigure { contract: ContractId, figure: DefinedTerm, days: Vec<Window> },
     #[error(

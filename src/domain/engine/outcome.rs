@@ -1,7 +1,7 @@
 //! What the engine says: a line for each accrual, in the order in which they come about.
 
 use super::addend::Addend;
-use super::item::{Attributes, AttributesId, Content, Item, ItemId};
+use super::item::{Attributes, AttributesId, Content, Deduction, Item, ItemId};
 use super::plan::{StreamId, StreamName};
 use crate::domain::contract::measure::Measure;
 use crate::domain::ids::{ContractId, EventId, TermId};
@@ -92,19 +92,37 @@ pub struct Part<'a> {
     pub of: Option<&'a Measure>,
     /// None where it comes of what other streams yielded by themselves.
     pub item: Option<&'a Item<'a>>,
-    /// Of what was taken off: the category of the deduction.
-    pub taken_off: Option<&'a str>,
+    /// The deduction, of what was taken off.
+    pub taken_off: Option<&'a TakenOff>,
     pub attributes: &'a Attributes,
     pub amount: &'a Exact,
     /// What it is made of, where that was wanted and it is of a node.
     pub addends: &'a [Addend],
 }
 
+/// What a deduction takes off.
+#[derive(Clone, Debug)]
+pub struct TakenOff {
+    pub category: String,
+    /// Its id, with its source.
+    pub by: String,
+    /// Its own date.
+    pub at: Instant,
+    pub amount: Exact,
+}
+
+impl TakenOff {
+    pub fn by(deduction: &Deduction<'_>, amount: &Exact) -> Self {
+        let Deduction { id, at, category, .. } = deduction;
+        Self { category: (*category).to_owned(), by: id.to_string(), at: *at, amount: amount.clone() }
+    }
+}
+
 impl Part<'_> {
     /// What it is, in words: the same on a statement and where an amount is explained.
     pub fn what(&self) -> String {
-        if let Some(category) = self.taken_off {
-            return format!("deduction {category}");
+        if let Some(taken_off) = self.taken_off {
+            return format!("deduction {}", taken_off.category);
         }
         match self.of {
             Some(Measure::Accrual { contract, term, .. }) => return format!("accrual {contract}/{term}"),

@@ -4,7 +4,7 @@ use super::Stop;
 use super::addend::Addend;
 use super::base::delta;
 use super::item::{AttributesId, InUnit};
-use super::outcome::{Cause, Lines, Part};
+use super::outcome::{Cause, Lines, Part, TakenOff};
 use super::plan::{Step, StreamId, StreamName, Work};
 use super::run::Engine;
 use super::state::{Group, Passing};
@@ -25,8 +25,7 @@ fn is_number(step: &Step<'_>) -> bool {
 /// What the step that something passes has said of it so far, where somebody wants to know.
 #[derive(Default)]
 pub(super) struct Telling<'a> {
-    /// What was taken off its base, by category.
-    pub taken_off: Vec<(String, Exact)>,
+    pub taken_off: Vec<TakenOff>,
     /// What its base drew on, and how much.
     pub drawn: Vec<(&'a Measure, Exact)>,
     /// What nodes took off its base, and what each is made of.
@@ -119,7 +118,7 @@ impl<'a, L: Lines> Engine<'a, L> {
             self.lines.part(Part { of: Some(of), amount, ..part });
         }
         let taken: Exact =
-            taken_off.iter().map(|(_, amount)| amount).chain(reduced.iter().map(|(amount, _)| amount)).cloned().sum();
+            taken_off.iter().map(|it| &it.amount).chain(reduced.iter().map(|(amount, _)| amount)).cloned().sum();
         let from_others: Exact = drawn.into_iter().map(|(_, amount)| amount).sum();
         let own = &(amount + &taken) - &from_others;
         if !own.is_zero() {
@@ -128,9 +127,9 @@ impl<'a, L: Lines> Engine<'a, L> {
         for (amount, addends) in &reduced {
             self.lines.part(Part { item: None, amount: &-amount.clone(), addends, ..part });
         }
-        for (category, amount) in &taken_off {
-            let item = passing.item;
-            self.lines.part(Part { taken_off: Some(category), item, amount: &-amount.clone(), ..part });
+        for taken_off in &taken_off {
+            let (item, amount) = (passing.item, &-taken_off.amount.clone());
+            self.lines.part(Part { taken_off: Some(taken_off), item, amount, ..part });
         }
     }
 

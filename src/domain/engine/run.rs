@@ -1,7 +1,7 @@
 //! The run: items pass through the streams in order; at boundaries windows close and versions change.
 
 use super::boundaries::{Boundaries, boundaries, is_steady};
-use super::item::{Attributes, AttributesId, AttributesList, Item, ItemId};
+use super::item::{Attributes, AttributesId, AttributesList, Item};
 use super::knowledge::Knowledge;
 use super::life::{Named, instant, lives, stretches};
 use super::memo::Memo;
@@ -468,11 +468,6 @@ impl<'a, L: Lines> Engine<'a, L> {
             StreamName::Term(term) => term.to_string(),
         }
     }
-}
-
-/// The item that a line is of, for messages.
-pub(super) fn named(id: &ItemId<'_>) -> String {
-    format!("{} of {}", id.id, id.source)
 }
 
 /// Whether a base counts each item for itself: it keeps nothing of those before.

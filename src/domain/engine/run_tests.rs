@@ -177,6 +177,7 @@ impl History {
         let mut engine = Engine::new(&plan, &known, self.attributes.clone(), at(end), lines);
         for (at, id, attributes, amount) in &self.items {
             let value = |value: Exact| InUnit { value, unit: &unit };
+            let id = ItemId { id, source: "test", kind: Kind::Usage, meter: "requests" };
             let content = match amount.is_negative() {
                 false => Content::Usage {
                     quantity: amount.clone(),
@@ -184,6 +185,8 @@ impl History {
                     meets_prices: false,
                 },
                 true => Content::Deduction(Deduction {
+                    id,
+                    at: *at,
                     category: "refund",
                     amount: value(-amount.clone()),
                     basis: Basis::Occurred,
@@ -191,7 +194,6 @@ impl History {
                     is_of_lone_billing: false,
                 }),
             };
-            let id = ItemId { id, source: "test", kind: Kind::Usage, meter: "requests" };
             engine
                 .item(&Item {
                     at: *at,

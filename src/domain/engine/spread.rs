@@ -275,13 +275,14 @@ fn tell<'a>(builder: &mut Builder<'a>, record: &'a Record, deduction: &'a record
     let item_at = part.map(|part| part.at);
     let amount = InUnit { value: amount, unit };
     let is_of_lone_billing = part.is_some_and(|part| part.is_alone);
-    let deduction_of_it = Deduction { category: &deduction.category, amount, basis, item_at, is_of_lone_billing };
+    let id = ItemId { id: &record.id.id, source: &record.id.source, kind: Kind::Deduction, meter: "" };
+    let (at, category) = (deduction.at, deduction.category.as_str());
+    let deduction_of_it = Deduction { id, at, category, amount, basis, item_at, is_of_lone_billing };
     if let Some(named) = part.and_then(|part| builder.items.get_mut(part.place)) {
         named.less.push(deduction_of_it.clone());
     }
-    let id = ItemId { id: &record.id.id, source: &record.id.source, kind: Kind::Deduction, meter: "" };
     let counts_for = builder.counts_for(part.map(|part| part.sale));
-    let (at, content) = (deduction.at, Content::Deduction(deduction_of_it));
+    let content = Content::Deduction(deduction_of_it);
     let sold_at = part.map(|part| part.sold_at);
     builder.items.push(Item { at, id, attributes, sold_at, content, less: Vec::new(), until: None, counts_for });
 }

@@ -206,14 +206,16 @@ impl Explanation<'_> {
         }
         let item = |piece: &&Piece<'_>| {
             let told = piece.told;
-            let (kind, what) = match &told.source {
-                Origin::Usage { id, .. } if id.is_empty() => (Kind::Usage, "usage summed from here".to_owned()),
-                Origin::Usage { id, .. } => (Kind::Usage, id.clone()),
-                Origin::Record { id } => (Kind::Record, id.clone()),
-                Origin::Streams => (Kind::Cause, told.what.clone()),
+            let (kind, what, at) = match &told.source {
+                Origin::Usage { id, .. } if id.is_empty() => {
+                    (Kind::Usage, "usage summed from here".to_owned(), told.at)
+                }
+                Origin::Usage { id, .. } => (Kind::Usage, id.clone(), told.at),
+                Origin::Record { id, at } => (Kind::Record, id.clone(), *at),
+                Origin::Streams => (Kind::Cause, told.what.clone(), told.at),
             };
             let mut node = Node::new(kind, what, amount(told), unit);
-            node.at = Some(told.at);
+            node.at = Some(at);
             node
         };
         limited(pieces.iter().map(item).collect(), self.question.limit)

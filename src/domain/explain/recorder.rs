@@ -5,7 +5,7 @@ use crate::domain::contract::measure::Measure;
 use crate::domain::contract::selector::Attribute;
 use crate::domain::engine::addend::Addend;
 use crate::domain::engine::item::{AttributesId, Charge, Content, Item};
-use crate::domain::engine::outcome::{CapUse, Cause, Line, Lines, Part};
+use crate::domain::engine::outcome::{CapUse, Cause, Line, Lines, Part, TakenOff};
 use crate::domain::engine::plan::StreamName;
 use crate::domain::ids::{ContractId, TermId};
 use crate::domain::money::{Exact, Unit};
@@ -75,6 +75,8 @@ pub(super) enum Origin {
     },
     Record {
         id: String,
+        /// Its own date.
+        at: Instant,
     },
     /// What other streams yield by themselves.
     Streams,
@@ -162,14 +164,13 @@ impl Lines for Recorder {
 }
 
 fn origin(item: &Item<'_>, part: &Part<'_>) -> Origin {
-    // A sum has no id.
-    let id = match (item.id.id, item.id.source) {
-        ("", _) => String::new(),
-        (id, "") => id.to_owned(),
-        (id, source) => format!("{id} of {source}"),
-    };
+    let id = item.id.to_string();
+    if let Some(TakenOff { by, at, .. }) = part.taken_off {
+        let of = if *by == id || id.is_empty() { String::new() } else { format!(", off {id}") };
+        return Origin::Record { id: format!("{by}{of}"), at: *at };
+    }
     match &item.content {
-        Content::Usage { quantity, charge, .. } if part.taken_off.is_none() => Origin::Usage {
+        Content::Usage { quantity, charge, .. } => Origin::Usage {
             id,
             meter: item.id.meter.to_owned(),
             quantity: quantity.clone(),
@@ -178,6 +179,6 @@ fn origin(item: &Item<'_>, part: &Part<'_>) -> Origin {
                 Charge::Unsold | Charge::NoPrice | Charge::NoContext => None,
             },
         },
-        _ => Origin::Record { id },
+        _ => Origin::Record { id, at: item.at },
     }
 }

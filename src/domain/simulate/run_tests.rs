@@ -140,7 +140,7 @@ fn what_is_to_be_agreed_stops_the_settlement() {
 #[test]
 fn what_is_missing_is_told_with_what_helps() {
     let euros = "\n[term.more]\npayer = \"lab\"\npayee = \"ms\"\nrate = \"1%\"\nof = \"Sales\"\nin = \"EUR\"\n[fx]\nsource = \"ECB\"\ndate = \"item\"";
-    stops("", euros, "missing_fx", "for 2026-01-10; add the row to fx.csv and apply it");
+    stops("", euros, "missing_fx", "of ECB for 2026-01-10; add the row to fx.csv, under this source, and apply it");
     let pool = "\n[base.Other]\nselect = { units = { meter = \"requests\", seller = \"ms\" } }\n[term.pool]\npayer = \"lab\"\npayee = { each = \"operator\", by = \"Other\", if_none = \"stop\" }\nrate = \"1%\"\nof = \"Sales\"";
     stops("", pool, "nothing_used", "record the usage, or write if_none");
 }
