@@ -190,17 +190,16 @@ impl<'a> Explanation<'a> {
         for (group, line) in lines.iter().filter_map(|line| line.cap.as_ref()) {
             CapUse::use_further(&mut caps, *group, line);
         }
-        let mut node = if caps.is_empty() {
-            Node::of_parts(Kind::Version, what, &name, before.parts)
-        } else {
-            let (let_in, left_out): (Vec<Exact>, Vec<Exact>) =
-                lines.iter().map(|line| line.at_cap()).partition(|difference| !difference.is_negative());
-            let mut cap = Node::new(Kind::Cap, "what the cap leaves out", left_out.into_iter().sum(), &name);
-            cap.cap = CapUse::in_all(caps.values());
-            let let_in = Node::new(Kind::Cap, "what the cap had left out before", let_in.into_iter().sum(), &name);
-            let let_in = Some(let_in).filter(|node| !node.amount.is_zero());
-            Node::of_parts(Kind::Version, what, &name, [before, cap].into_iter().chain(let_in).collect())
-        };
+        let (let_in, left_out): (Vec<Exact>, Vec<Exact>) =
+            lines.iter().map(|line| line.at_cap()).partition(|difference| !difference.is_negative());
+        let mut cap = Node::new(Kind::Cap, "what the cap leaves out", left_out.into_iter().sum(), &name);
+        cap.cap = CapUse::in_all(caps.values());
+        // What waited comes too where no cap is in force any more.
+        let let_in = Node::new(Kind::Cap, "what the cap had left out before", let_in.into_iter().sum(), &name);
+        let at_cap = [cap, let_in].into_iter().filter(|node| node.cap.is_some() || !node.amount.is_zero());
+        let at_cap: Vec<Node> = at_cap.collect();
+        let parts = if at_cap.is_empty() { before.parts } else { [before].into_iter().chain(at_cap).collect() };
+        let mut node = Node::of_parts(Kind::Version, what, &name, parts);
         if !paid_back.is_empty() {
             let paid_back = paid_back_node(term, &paid_back, &name);
             node.amount += &paid_back.amount;
