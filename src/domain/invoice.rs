@@ -120,7 +120,7 @@ pub struct InvoiceLine {
     pub origin_period: Period,
     /// How the term's amount of the origin period came about, by version; empty where nothing of it is left.
     pub details: Vec<LineDetail>,
-    /// What of that the term's other payees are owed, rounded.
+    /// What the term's other payees are owed for the origin period, rounded.
     #[serde(default, skip_serializing_if = "Exact::is_zero")]
     pub owed_to_others: Exact,
     /// Booked for the same origin period in periods before this one.

@@ -83,7 +83,7 @@ pub struct StatementLine {
     /// What the origin period yields, unrounded, and all periods before it.
     pub accrued: Exact,
     pub accrued_before: Exact,
-    /// What of that the term's other payees are owed, rounded.
+    /// What the term's other payees are owed for the origin period, rounded.
     #[serde(default, skip_serializing_if = "Exact::is_zero")]
     pub owed_to_others: Exact,
     pub details: Vec<LineDetail>,
@@ -105,7 +105,7 @@ pub struct LineDetail {
     /// What the cap leaves out, below zero.
     #[serde(default, skip_serializing_if = "Exact::is_zero")]
     pub left_out: Exact,
-    /// What it lets in of what it had left out before: of what waited, or as a refund makes room.
+    /// What the cap lets in of what it had left out before: of what waited, or as a refund makes room.
     #[serde(default, skip_serializing_if = "Exact::is_zero")]
     pub let_in: Exact,
     /// What was recouped or set off of it, below zero, or given back of that; it is in what accrued.

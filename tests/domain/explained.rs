@@ -404,17 +404,26 @@ fn an_amount_in_another_currency_is_told_in_its_own() {
     assert_eq!(told_of_c(&blocks, "2026-01", &[("01-05", "api", 1)]), expected);
 }
 
+/// Half of sales in another currency, by the rates of the source.
+fn in_unit(unit: &str, fields: &str) -> String {
+    let term = format!("[term.c]\n{TERM}\nrate = \"50%\"\nof = \"Sales\"\nin = \"{unit}\"");
+    let text = contract("main", &format!("{OF_ALL}\n\n{term}"), "").text;
+    let (before, after) = text.split_once("[fx]").expect("rates of the agreement");
+    let (_, after) = after.split_once("]\n").expect("their end");
+    format!("{before}[fx]\nsource = \"ecb\"\ndate = \"item\"\nwithin = \"5 days\"\n{fields}{after}")
+}
+
+/// The source has euros to dollars alone.
+#[test]
+#[should_panic(expected = "one of the other direction is there: write inverse = true in [fx]")]
+fn a_rate_of_the_other_direction_is_told_where_one_is_missing() {
+    told_under(&in_unit("EUR", ""), "2026-01", &[("01-06", "api", 1)]);
+}
+
 /// 100 USD at 1.25 for a euro are 80 EUR, which are 64 GBP.
 #[test]
 fn a_rate_of_exchange_is_told_as_its_source_states_it() {
-    let terms = |unit: &str| {
-        let term = format!("[term.c]\n{TERM}\nrate = \"50%\"\nof = \"Sales\"\nin = \"{unit}\"");
-        let text = contract("main", &format!("{OF_ALL}\n\n{term}"), "").text;
-        let (before, after) = text.split_once("[fx]").expect("rates of the agreement");
-        let (_, after) = after.split_once("]\n").expect("their end");
-        let fx = "[fx]\nsource = \"ecb\"\ndate = \"item\"\nwithin = \"5 days\"\ninverse = true\ncross = \"EUR\"\n";
-        format!("{before}{fx}{after}")
-    };
+    let terms = |unit: &str| in_unit(unit, "inverse = true\ncross = \"EUR\"\n");
     let sold = [("01-06", "api", 1)];
     let inverse = "divided by 1.25 USD for one EUR (ecb, 2026-01-02)";
     assert_eq!(

@@ -134,19 +134,25 @@ fn what_other_payees_have_of_a_term_is_told() {
     assert_eq!((&line.amount, &line.owed_to_others), (&exact("52.5"), &exact("17.5")));
 }
 
-/// What is missing is told by its source and days, and that one of the other direction may be meant.
+/// No source of this name has a rate.
 #[test]
 fn a_missing_rate_is_told_by_what_was_looked_for() {
     let term = format!("[term.c]\n{TERM}\nrate = \"10%\"\nof = \"Sales\"\nin = \"EUR\"");
     let text = contract("main", &term, "").text;
     let (before, after) = text.split_once("[fx]").expect("rates of the agreement");
     let (_, after) = after.split_once("]\n").expect("their end");
-    let under = |fx: &str, rates: &str| {
-        let mut history = history(&format!("{before}[fx]\n{fx}\ndate = \"item\"\n{rates}{after}"), "");
-        history.try_settle("main", "2026-01").expect_err("no rate").to_string()
-    };
+    let fx = "[fx]\nsource = \"EZB\"\nwithin = \"3 days\"\ndate = \"item\"\n";
+    let error = history(&format!("{before}{fx}{after}"), "").try_settle("main", "2026-01").expect_err("no rate");
     assert_eq!(
-        under("source = \"EZB\"\nwithin = \"3 days\"", ""),
+        error.to_string(),
         "main: no rate from USD to EUR of EZB for 2026-01-10, or up to 3 days before; add the row to fx.csv, under this source, and apply it"
     );
+}
+
+/// 2 USD for each of 43 requests: they are no charges.
+#[test]
+fn what_an_amount_yields_is_told_by_its_name() {
+    let fee = "[amount.Fee]\nprice = \"2 USD\"\nof = \"Use\"\n[base.Use]\nselect = { units = { seller = \"lab\" } }";
+    let line = check(&format!("rate = \"50%\"\nof = \"Fee\"\n{fee}"), &["86 USD Fee: Rate 0.5 = 43"]);
+    assert_eq!(parts(&line), ["6 USD amount Fee api", "80 USD amount Fee chat"]);
 }

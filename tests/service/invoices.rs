@@ -336,6 +336,14 @@ async fn heads_show_what_the_register_knows() {
     let pages = count("Origin period");
     assert!(pages > 2 && count(&format!("Page {pages} of {pages}")) == 1, "{pages}");
     assert_eq!((count("26.40"), count("Total due")), (60, 1));
+    // So does one that is made of much.
+    long.lines.truncate(1);
+    let addends = &mut long.lines[0].details[0].addends;
+    *addends = std::iter::repeat_n(addends[0].clone(), 150).collect();
+    let lines = text_of(&pdf(&serde_json::to_string(&long).expect("json")).expect("a PDF"));
+    let made_of = lines.iter().filter(|line| line.contains(", version 1: ")).count();
+    let heads = lines.iter().filter(|line| *line == "Origin period").count();
+    assert!(heads > 2 && made_of == 150, "{heads} heads, {made_of} of 150");
     database.drop_it().await;
 }
 

@@ -40,7 +40,8 @@ pub fn problem(document: &Document, at: &Range<usize>, message: &str) -> (Range<
         return (head, Problem::Head { write });
     }
     let line = line_at(document, at.start);
-    if let Some(write) = quoted_head(document.toml.get(line.clone()).unwrap_or_default(), message) {
+    let head = document.toml.get(line.clone()).and_then(table_head);
+    if let Some(write) = head.and_then(|head| quoted_head(head, message)) {
         return (line, Problem::BareHead { write });
     }
     match SYNTAX.iter().find(|(start, _)| message.starts_with(start)) {
@@ -78,8 +79,8 @@ fn problem_at(document: &Document, at: &Range<usize>, message: &str) -> Problem 
         return problem;
     }
     if message == "duplicate key" {
-        let line = document.toml.get(line_at(document, at.start)).unwrap_or_default();
-        return match line.strip_prefix('[').and_then(|head| head.strip_suffix(']')) {
+        let head = document.toml.get(line_at(document, at.start)).and_then(table_head);
+        return match head.and_then(|head| head.strip_prefix('[')?.strip_suffix(']')) {
             Some("version") => Problem::SecondVersion,
             Some(head) => Problem::SecondBlock { head: head.to_owned() },
             None => Problem::FieldTwice { name: fault },

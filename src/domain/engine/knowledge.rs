@@ -60,7 +60,7 @@ pub struct NoRate {
 /// A rate of a source for a date, or so many days before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    " of {source_name} for {date}{}; {}",
+    "of {source_name} for {date}{}; {}",
     if *.within_days == 0 { String::new() } else { format!(", or up to {within_days} days before") },
     if *.is_other_way { "one of the other direction is there: write inverse = true in [fx] where that may be turned round" }
     else { "add the row to fx.csv, under this source, and apply it" }

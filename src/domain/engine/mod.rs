@@ -74,7 +74,7 @@ pub enum EngineError {
         "{contract}: no rate from {from} to {to}{}",
         .asked.as_ref().map_or_else(
             || "; write in [fx] how one becomes the other, or in [unit.x] what one is worth".to_owned(),
-            ToString::to_string,
+            |asked| format!(" {asked}"),
         )
     )]
     MissingFx { contract: ContractId, from: Unit, to: Unit, asked: Option<Box<AskedRate>> },
