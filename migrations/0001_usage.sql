@@ -143,29 +143,53 @@ create sequence usage_customer_id as integer owned by usage_customer.customer_id
 alter table usage_customer alter column customer_id set default nextval('usage_customer_id');
 insert into usage_customer (customer_id, customer) values (0, '');
 
--- usage events as first reported. wide columns first, no nulls in the common case: rows stay narrow.
+-- an id of 128 bits that is written as a uuid or as 32 digits takes a third of its text: it is stored behind a byte that no
+-- utf-8 text begins with. any other id is stored as its text.
+create function event_id_text(packed bytea) returns text language sql immutable parallel safe as $$
+  select case when octet_length(packed) <> 17 then convert_from(packed, 'UTF8')
+    when get_byte(packed, 0) = 255 then encode(substr(packed, 2), 'hex')::uuid::text
+    when get_byte(packed, 0) = 254 then encode(substr(packed, 2), 'hex')
+    else convert_from(packed, 'UTF8') end
+$$;
+
+-- usage events as first reported. there are many: wide columns first and no nulls, so that rows stay narrow, and packed
+-- what may be; the view `usage_event` opens it.
 -- a quantity that fits its column stands there; any other meter or a larger or fractional quantity
 -- stands in other_quantities ({"meter": "decimal"}), never in both.
-create table usage_event (
+create table usage_event_row (
   event_key uuid primary key,          -- keyed hash of (source, id)
   content_hash uuid not null,          -- of the fields as reported: tells a duplicate from a conflict
   occurred_at timestamptz not null,
   batch_id bigint not null,            -- this and the next two are keys of other tables: see below
   dimension_id integer not null,
   customer_id integer not null,
-  input_tokens integer not null check (input_tokens >= 0),
-  cached_input_tokens integer not null check (cached_input_tokens >= 0),
-  output_tokens integer not null check (output_tokens >= 0),
-  reasoning_tokens integer not null check (reasoning_tokens >= 0),
-  requests integer not null check (requests >= 0),
-  event_id text not null,
-  other_quantities jsonb,
-  ended_at timestamptz check (ended_at >= occurred_at)  -- of a record of an interval: its end, exclusive
+  input_tokens integer not null,
+  cached_input_tokens integer not null,
+  output_tokens integer not null,
+  reasoning_tokens integer not null,
+  requests integer not null,
+  packed_id bytea not null,            -- see event_id_text
+  other_quantities text not null,      -- empty where there are none
+  constraint no_quantity_is_negative
+    check (least(input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, requests) >= 0),
+  constraint other_quantities_are_an_object check (other_quantities = '' or other_quantities is json object)
 );
--- a bucket in which a boundary falls is opened down to its events.
-create index usage_event_occurred_at on usage_event using brin (occurred_at);
-create index usage_event_interval on usage_event (occurred_at) where ended_at is not null;
-create index usage_event_batch on usage_event using brin (batch_id);
+-- a bucket in which a boundary falls is opened down to its events. one index for both: each costs every row something.
+create index usage_event_place on usage_event_row using brin (occurred_at, batch_id);
+
+-- where records of intervals end, exclusive: few events are such.
+create table usage_interval (
+  event_key uuid primary key references usage_event_row,
+  occurred_at timestamptz not null,    -- as the event has it, so that those of a span are found
+  ended_at timestamptz not null check (ended_at >= occurred_at)
+);
+create index usage_interval_occurred_at on usage_interval (occurred_at);
+
+create view usage_event as
+select e.event_key, e.content_hash, e.occurred_at, e.batch_id, e.dimension_id, e.customer_id, e.input_tokens,
+       e.cached_input_tokens, e.output_tokens, e.reasoning_tokens, e.requests, event_id_text(e.packed_id) as event_id,
+       nullif(e.other_quantities, '')::jsonb as other_quantities, i.ended_at
+from usage_event_row e left join usage_interval i using (event_key);
 
 -- corrections and voids as reported. one that arrives before what it names waits here.
 create table usage_amendment (
@@ -189,7 +213,7 @@ create index usage_amendment_target on usage_amendment (target_key);
 -- one that corrections let end before it starts counts as little as a voided one, until they are put right.
 -- as known at k, the last row recorded at or before k holds, else the event as first reported.
 create table usage_state (
-  event_key uuid not null references usage_event,
+  event_key uuid not null references usage_event_row,
   batch_id bigint not null references usage_batch,
   voided boolean not null,
   occurred_at timestamptz not null,
@@ -274,50 +298,96 @@ create view rejected_record as
 -- sums of meters per hour and dimensions, as deltas: each batch adds one row per key that it touches, stamped
 -- with its batch, so that the sum of the deltas recorded at or before k is the rollup as known at k.
 -- a correction adds the difference. the context band (over, up_to] tells which long-context price applies.
-create table usage_rollup (
+-- a row holds what a batch adds for all customers of the others of its key, place by place in each of its arrays; the view
+-- `usage_rollup` has a row for each.
+create table usage_rollup_row (
   bucket timestamptz not null,         -- start of the hour, utc
   batch_id bigint not null,
   context_over bigint not null,        -- exclusive; 0 where no threshold is exceeded
   context_up_to bigint not null,       -- inclusive; 9223372036854775807 where there is none
-  input_tokens bigint not null,
-  cached_input_tokens bigint not null,
-  output_tokens bigint not null,
-  reasoning_tokens bigint not null,
-  requests bigint not null,
   dimension_id integer not null,
-  customer_id integer not null,
-  events integer not null,             -- how many events more (or, where negative, fewer)
-  other_quantities jsonb,
+  customer_ids integer[] not null,
+  events integer[] not null,           -- how many events more (or, where negative, fewer)
+  input_tokens bigint[] not null,
+  cached_input_tokens bigint[] not null,
+  output_tokens bigint[] not null,
+  reasoning_tokens bigint[] not null,
+  requests bigint[] not null,
+  other_quantities jsonb[],            -- null where no customer has any
   -- two rows of one key would add up to money that nobody owes.
-  primary key (bucket, batch_id, dimension_id, customer_id, context_over, context_up_to)
+  primary key (bucket, batch_id, dimension_id, context_over, context_up_to),
+  constraint each_customer_has_a_place_in_all check (cardinality(customer_ids) > 0
+    and cardinality(customer_ids) = all (array[cardinality(events), cardinality(input_tokens),
+      cardinality(cached_input_tokens), cardinality(output_tokens), cardinality(reasoning_tokens),
+      cardinality(requests), coalesce(cardinality(other_quantities), cardinality(customer_ids))]))
 );
 
--- events and rollups name batches, dimensions and customers that exist. a foreign key would look at each row of the many
--- that a batch adds; this looks once at each of the few that they name. what is named stays, as its tables are append-only.
-create function refuse_strangers() returns trigger language plpgsql as $$
+-- packed tightly and read often: lz4 where this server has it.
+do $$
+declare name text;
+begin
+  foreach name in array array['customer_ids', 'events', 'input_tokens', 'cached_input_tokens', 'output_tokens',
+      'reasoning_tokens', 'requests'] loop
+    execute format('alter table usage_rollup_row alter column %I set compression lz4', name);
+  end loop;
+exception when feature_not_supported then null;
+end $$;
+
+create function by_customer(r usage_rollup_row) returns table (customer_id integer, events integer, input_tokens bigint,
+    cached_input_tokens bigint, output_tokens bigint, reasoning_tokens bigint, requests bigint, other_quantities jsonb)
+  language sql immutable parallel safe as $$
+  select * from unnest(r.customer_ids, r.events, r.input_tokens, r.cached_input_tokens, r.output_tokens,
+    r.reasoning_tokens, r.requests, r.other_quantities)
+$$;
+
+-- whoever reads it needs the right to read the rows, and sees those that its policies show.
+create view usage_rollup with (security_invoker) as
+select r.bucket, r.batch_id, r.context_over, r.context_up_to, r.dimension_id, c.*
+from usage_rollup_row r cross join lateral by_customer(r) c;
+
+-- events and rollups name batches, dimensions and customers that exist, and a row of rollups each customer once. a foreign
+-- key would look at each row of the many that a batch adds; this looks once at each of the few that they name. what is
+-- named stays, as its tables are append-only.
+create function refuse_strangers(batches bigint[], dimensions integer[], customers integer[], named_by text)
+returns void language plpgsql as $$
 declare missing text;
 begin
-  with named as materialized (
-    select distinct batch_id, dimension_id, customer_id from added
-  )
-  select format('batch %s', n.batch_id) into missing from (select distinct batch_id from named) n
-    where not exists (select from usage_batch b where b.batch_id = n.batch_id)
+  select format('batch %s', n) into missing from unnest(batches) n
+    where not exists (select from usage_batch b where b.batch_id = n)
   union all
-  select format('dimension %s', n.dimension_id) from (select distinct dimension_id from named) n
-    where not exists (select from usage_dimension d where d.dimension_id = n.dimension_id)
+  select format('dimension %s', n) from unnest(dimensions) n
+    where not exists (select from usage_dimension d where d.dimension_id = n)
   union all
-  select format('customer %s', n.customer_id) from (select distinct customer_id from named) n
-    where not exists (select from usage_customer c where c.customer_id = n.customer_id)
+  select format('customer %s', n) from unnest(customers) n
+    where not exists (select from usage_customer c where c.customer_id = n)
   limit 1;
   if missing is not null then
-    raise exception '%: there is no %', tg_table_name, missing using errcode = 'foreign_key_violation';
+    raise exception '%: there is no %', named_by, missing using errcode = 'foreign_key_violation';
+  end if;
+end $$;
+
+create function refuse_strangers_of_events() returns trigger language plpgsql as $$
+begin
+  perform refuse_strangers(array_agg(distinct n.batch_id), array_agg(distinct n.dimension_id),
+      array_agg(distinct n.customer_id), tg_table_name)
+    from (select distinct batch_id, dimension_id, customer_id from added) n;
+  return null;
+end $$;
+create trigger names_what_exists after insert on usage_event_row
+  referencing new table as added for each statement execute function refuse_strangers_of_events();
+
+create function refuse_strangers_of_rollups() returns trigger language plpgsql as $$
+begin
+  perform refuse_strangers(array_agg(distinct a.batch_id), array_agg(distinct a.dimension_id),
+    array_agg(distinct c.customer_id), tg_table_name) from added a cross join lateral unnest(a.customer_ids) c (customer_id);
+  if exists (select from added a where cardinality(a.customer_ids)
+      > (select count(distinct c.customer_id) from unnest(a.customer_ids) c (customer_id))) then
+    raise exception '%: a customer has two places in a row', tg_table_name using errcode = 'unique_violation';
   end if;
   return null;
 end $$;
-create trigger names_what_exists after insert on usage_event
-  referencing new table as added for each statement execute function refuse_strangers();
-create trigger names_what_exists after insert on usage_rollup
-  referencing new table as added for each statement execute function refuse_strangers();
+create trigger names_what_exists after insert on usage_rollup_row
+  referencing new table as added for each statement execute function refuse_strangers_of_rollups();
 
 -- how far each partition was read: the offset that comes next. the cluster id keeps a topic that was made
 -- anew, on another cluster, from being taken for the old one.
@@ -359,8 +429,8 @@ create trigger moves_forward before update on file_position for each row
   when (new.rows_taken < old.rows_taken or new.file_digest <> old.file_digest)
   execute function refuse_moving_back();
 
-call make_append_only('installation', 'usage_batch', 'usage_dimension', 'usage_customer', 'usage_event', 'usage_amendment',
-  'usage_state', 'usage_conflict', 'usage_rejection_retry', 'usage_rollup');
+call make_append_only('installation', 'usage_batch', 'usage_dimension', 'usage_customer', 'usage_event_row', 'usage_interval',
+  'usage_amendment', 'usage_state', 'usage_conflict', 'usage_rejection_retry', 'usage_rollup_row');
 
 -- a rejection may only lose its payload, when that expires.
 create function refuse_rejection_change() returns trigger language plpgsql as $$

@@ -29,7 +29,7 @@ create index finding_decision_finding on finding_decision (finding_id);
 create table finding_decision_event (
   contract_id text not null,
   right_id text not null,
-  event_key uuid not null references usage_event,
+  event_key uuid not null references usage_event_row,
   decision_id bigint not null,
   primary key (contract_id, right_id, event_key),
   foreign key (decision_id, contract_id, right_id) references finding_decision (decision_id, contract_id, right_id)
@@ -87,7 +87,7 @@ $$;
 create type breach_span as (right_id text, deployment text, product text, starts_at timestamptz, ends_at timestamptz);
 
 -- which usage was recorded in some batches: rows come batch by batch, so that a narrow index finds them.
-create index usage_rollup_batch on usage_rollup using brin (batch_id);
+create index usage_rollup_batch on usage_rollup_row using brin (batch_id);
 
 -- the events that break rights of a contract, as known at an instant: one row for each right and event, with the
 -- verdict on it by then.

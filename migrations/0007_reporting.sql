@@ -63,14 +63,14 @@ comment on view reporting.term is
 -- what mappings know today. whoever settles asks what they knew at a cutoff.
 create view reporting.usage_hour as
   select r.bucket as hour, k.cloud, k.channel, k.deployment_id as deployment, p.product_id as product, d.service_tier,
-    sum(r.events)::bigint as events,
-    sum(r.input_tokens::numeric + r.cached_input_tokens + r.output_tokens + r.reasoning_tokens
+    sum(c.events)::bigint as events,
+    sum(c.input_tokens::numeric + c.cached_input_tokens + c.output_tokens + c.reasoning_tokens
       + coalesce(o.tokens, 0)) as tokens
-  from usage_rollup r
+  from usage_rollup_row r cross join lateral by_customer(r) c
   join usage_dimension d using (dimension_id)
   join deployment k on k.deployment_id = d.deployment
   join product p on p.product_id = d.product
-  left join lateral (select sum(value::numeric) as tokens from jsonb_each_text(r.other_quantities)
+  left join lateral (select sum(value::numeric) as tokens from jsonb_each_text(c.other_quantities)
     where key like '%\_tokens') o on true
   group by 1, 2, 3, 4, 5, 6;
 comment on view reporting.usage_hour is
@@ -79,25 +79,25 @@ comment on view reporting.usage_hour is
 create view reporting.meter_hour as
   select r.bucket as hour, k.cloud, k.channel, k.deployment_id as deployment, p.product_id as product, d.service_tier,
     m.meter, sum(m.quantity) as quantity
-  from usage_rollup r
+  from usage_rollup_row r cross join lateral by_customer(r) c
   join usage_dimension d using (dimension_id)
   join deployment k on k.deployment_id = d.deployment
   join product p on p.product_id = d.product
   cross join lateral (
-    values ('input_tokens', r.input_tokens::numeric), ('cached_input_tokens', r.cached_input_tokens),
-      ('output_tokens', r.output_tokens), ('reasoning_tokens', r.reasoning_tokens), ('requests', r.requests)
+    values ('input_tokens', c.input_tokens::numeric), ('cached_input_tokens', c.cached_input_tokens),
+      ('output_tokens', c.output_tokens), ('reasoning_tokens', c.reasoning_tokens), ('requests', c.requests)
     union all
-    select key, value::numeric from jsonb_each_text(r.other_quantities)
+    select key, value::numeric from jsonb_each_text(c.other_quantities)
   ) m (meter, quantity)
   group by 1, 2, 3, 4, 5, 6, 7 having sum(m.quantity) <> 0;
 comment on view reporting.meter_hour is 'quantities by meter and by the hour in which they occurred, after corrections';
 
 create view reporting.availability_hour as
   select r.bucket as hour, k.cloud,
-    coalesce(sum(r.events) filter (where d.outcome = 'ok'), 0)::bigint as ok,
-    coalesce(sum(r.events) filter (where d.outcome = 'error'), 0)::bigint as error,
-    coalesce(sum(r.events) filter (where d.outcome is null), 0)::bigint as not_reported
-  from usage_rollup r
+    coalesce(sum(c.events) filter (where d.outcome = 'ok'), 0)::bigint as ok,
+    coalesce(sum(c.events) filter (where d.outcome = 'error'), 0)::bigint as error,
+    coalesce(sum(c.events) filter (where d.outcome is null), 0)::bigint as not_reported
+  from usage_rollup_row r cross join lateral by_customer(r) c
   join usage_dimension d using (dimension_id)
   join deployment k on k.deployment_id = d.deployment
   group by 1, 2;
@@ -108,11 +108,12 @@ create view reporting.unresolved_usage as
   select d.source, d.deployment, d.product,
     exists (select from deployment k where k.deployment_id = d.deployment) as deployment_known,
     exists (select from product p where p.product_id = d.product) as product_known,
-    sum(r.events)::bigint as events, min(r.bucket) as first_hour, max(r.bucket) as last_hour
-  from usage_rollup r join usage_dimension d using (dimension_id)
+    sum(c.events)::bigint as events, min(r.bucket) as first_hour, max(r.bucket) as last_hour
+  from usage_rollup_row r cross join lateral by_customer(r) c
+  join usage_dimension d using (dimension_id)
   where not exists (select from deployment k where k.deployment_id = d.deployment)
     or not exists (select from product p where p.product_id = d.product)
-  group by 1, 2, 3 having sum(r.events) <> 0;
+  group by 1, 2, 3 having sum(c.events) <> 0;
 comment on view reporting.unresolved_usage is
   'usage whose deployment or product the register does not name: it counts nowhere, and blocks the close';
 

@@ -95,7 +95,7 @@ grant execute on function concerns_asking_party(text), issued_revision(bigint) t
 
 grant usage on schema public to apportion_partner;
 grant select on contract_version, contract_term, statement, statement_revision, statement_status, deployment,
-  usage_dimension, usage_rollup, invoice, invoice_draw to apportion_partner;
+  usage_dimension, usage_rollup_row, usage_rollup, invoice, invoice_draw to apportion_partner;
 
 -- when a batch was recorded, which says what counts as known then; nothing of what came in it.
 grant select (batch_id, recorded_at) on usage_batch to apportion_partner;
@@ -129,6 +129,6 @@ create policy of_party on deployment for select to apportion_partner using (aski
 alter table usage_dimension enable row level security;
 create policy of_party on usage_dimension for select to apportion_partner
   using (deployment in (select d.deployment_id from deployment d));
-alter table usage_rollup enable row level security;
-create policy of_party on usage_rollup for select to apportion_partner
+alter table usage_rollup_row enable row level security;
+create policy of_party on usage_rollup_row for select to apportion_partner
   using (dimension_id in (select d.dimension_id from usage_dimension d));

@@ -88,12 +88,12 @@ pub async fn store_others(pool: &PgPool, events: u64) {
          insert into usage_batch (recorded_at, intake, messages, stored, stored_unresolved, duplicate, conflict,
              correction_applied, correction_waiting, void_applied, void_waiting, no_usage, rejected)
            values (now(), 'file', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-         insert into usage_event (event_key, content_hash, occurred_at, batch_id, dimension_id, customer_id,
-             input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, requests, event_id)
+         insert into usage_event_row (event_key, content_hash, occurred_at, batch_id, dimension_id, customer_id,
+             input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, requests, packed_id, other_quantities)
            select gen_random_uuid(), gen_random_uuid(), '2026-04-01Z'::timestamptz + place * interval '1 millisecond',
-             1, 1, 0, 100, 0, 100, 0, 1, gen_random_uuid()::text
+             1, 1, 0, 100, 0, 100, 0, 1, '\\xff'::bytea || uuid_send(gen_random_uuid()), ''
            from generate_series(1, {events}) place;
-         analyze usage_event"
+         analyze usage_event_row"
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(pool).await.expect("stored");
 }

@@ -264,10 +264,10 @@ pub enum UsageMessage {
 ///
 /// A keyed hash, so that nobody outside can craft two ids with one key.
 pub fn event_key(secret: &[u8; 32], source: &str, id: &str) -> Uuid {
-    let mut hasher = blake3::Hasher::new_keyed(secret);
-    hash_text(&mut hasher, source);
-    hash_text(&mut hasher, id);
-    uuid_of(&hasher)
+    let mut hashed = Hashed::default();
+    hashed.text(source);
+    hashed.text(id);
+    first_half(blake3::keyed_hash(secret, &hashed.0))
 }
 
 impl UsageMessage {
@@ -281,79 +281,96 @@ impl UsageMessage {
     /// A hash of everything reported but the identity, by value: `100` and `100.0` are equal, as are
     /// `00:00Z` and `01:00+01:00`. Equal hashes are a known duplicate, others a conflict.
     pub fn content_hash(&self) -> Uuid {
-        let mut hasher = blake3::Hasher::new();
+        let mut hashed = Hashed::default();
         match self {
             UsageMessage::Event(event) => {
-                hasher.update(b"event");
+                hashed.bytes(b"event");
                 let content = &event.content;
-                hash_instant(&mut hasher, Some(content.occurred_at));
-                hash_instant(&mut hasher, content.ended_at);
+                hashed.instant(Some(content.occurred_at));
+                hashed.instant(content.ended_at);
                 for text in [&content.deployment, &content.product, &content.customer, &content.service_tier] {
-                    hash_text(&mut hasher, text);
+                    hashed.text(text);
                 }
-                hash_outcome(&mut hasher, content.outcome);
-                hash_attributes(&mut hasher, &content.attributes);
-                hash_quantities(&mut hasher, &content.quantities);
+                hashed.outcome(content.outcome);
+                hashed.attributes(&content.attributes);
+                hashed.quantities(&content.quantities);
             }
             UsageMessage::Amendment(Amendment { target, kind, .. }) => {
-                match kind {
-                    AmendmentKind::Void => hasher.update(b"void"),
-                    AmendmentKind::Correction(_) => hasher.update(b"correction"),
-                };
-                hash_text(&mut hasher, target);
+                hashed.bytes(match kind {
+                    AmendmentKind::Void => b"void",
+                    AmendmentKind::Correction(_) => b"correction",
+                });
+                hashed.text(target);
                 if let AmendmentKind::Correction(restated) = kind {
-                    hash_instant(&mut hasher, restated.occurred_at);
-                    hash_instant(&mut hasher, restated.ended_at);
+                    hashed.instant(restated.occurred_at);
+                    hashed.instant(restated.ended_at);
                     for text in [&restated.deployment, &restated.product, &restated.customer, &restated.service_tier] {
-                        hasher.update(&[u8::from(text.is_some())]);
-                        hash_text(&mut hasher, text.as_deref().unwrap_or_default());
+                        hashed.bytes(&[u8::from(text.is_some())]);
+                        hashed.text(text.as_deref().unwrap_or_default());
                     }
-                    hash_outcome(&mut hasher, restated.outcome);
-                    hash_attributes(&mut hasher, &restated.attributes);
-                    hasher.update(&[u8::from(restated.quantities.is_some())]);
-                    hash_quantities(&mut hasher, restated.quantities.as_ref().unwrap_or(&Quantities::new()));
+                    hashed.outcome(restated.outcome);
+                    hashed.attributes(&restated.attributes);
+                    hashed.bytes(&[u8::from(restated.quantities.is_some())]);
+                    hashed.quantities(restated.quantities.as_ref().unwrap_or(&Quantities::new()));
                 }
             }
         }
-        uuid_of(&hasher)
+        first_half(blake3::hash(&hashed.0))
     }
 }
 
-/// Length first, so that ("ab", "c") and ("a", "bc") differ; in as many bytes on every machine.
-fn hash_text(hasher: &mut blake3::Hasher, text: &str) {
-    hasher.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_le_bytes());
-    hasher.update(text.as_bytes());
-}
+/// What is hashed, gathered first: a hash of many small parts takes longer than all of its bytes.
+struct Hashed(Vec<u8>);
 
-fn hash_instant(hasher: &mut blake3::Hasher, at: Option<Instant>) {
-    hasher.update(&[u8::from(at.is_some())]);
-    hasher.update(&at.map_or(0, |at| at.timestamp_micros()).to_le_bytes());
-}
-
-fn hash_outcome(hasher: &mut blake3::Hasher, outcome: Option<RequestOutcome>) {
-    hash_text(hasher, outcome.map_or("", RequestOutcome::name));
-}
-
-/// All attributes, told or not: none can be taken for another, nor for what follows.
-fn hash_attributes(hasher: &mut blake3::Hasher, attributes: &UsageAttributes) {
-    for name in UsageAttribute::ALL {
-        let value = attributes.get(name);
-        hasher.update(&[u8::from(value.is_some())]);
-        hash_text(hasher, value.map_or("", String::as_str));
+impl Default for Hashed {
+    fn default() -> Self {
+        // Most events have fewer.
+        Self(Vec::with_capacity(512))
     }
 }
 
-/// A meter that is zero is as good as absent; a trailing zero changes no value.
-fn hash_quantities(hasher: &mut blake3::Hasher, quantities: &Quantities) {
-    for (meter, quantity) in quantities.iter().filter(|(_, quantity)| !quantity.is_zero()) {
-        hash_text(hasher, meter.name());
-        hasher.update(&quantity.normalize().serialize());
+impl Hashed {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// Length first, so that ("ab", "c") and ("a", "bc") differ; in as many bytes on every machine.
+    fn text(&mut self, text: &str) {
+        self.bytes(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_le_bytes());
+        self.bytes(text.as_bytes());
+    }
+
+    fn instant(&mut self, at: Option<Instant>) {
+        self.bytes(&[u8::from(at.is_some())]);
+        self.bytes(&at.map_or(0, |at| at.timestamp_micros()).to_le_bytes());
+    }
+
+    fn outcome(&mut self, outcome: Option<RequestOutcome>) {
+        self.text(outcome.map_or("", RequestOutcome::name));
+    }
+
+    /// All attributes, told or not: none can be taken for another, nor for what follows.
+    fn attributes(&mut self, attributes: &UsageAttributes) {
+        for name in UsageAttribute::ALL {
+            let value = attributes.get(name);
+            self.bytes(&[u8::from(value.is_some())]);
+            self.text(value.map_or("", String::as_str));
+        }
+    }
+
+    /// A meter that is zero is as good as absent; a trailing zero changes no value.
+    fn quantities(&mut self, quantities: &Quantities) {
+        for (meter, quantity) in quantities.iter().filter(|(_, quantity)| !quantity.is_zero()) {
+            self.text(meter.name());
+            self.bytes(&quantity.normalize().serialize());
+        }
     }
 }
 
-fn uuid_of(hasher: &blake3::Hasher) -> Uuid {
-    let mut bytes = [0_u8; 16];
-    hasher.finalize_xof().fill(&mut bytes);
+/// The first 128 bits of a hash.
+fn first_half(hash: blake3::Hash) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.as_bytes()[..16]);
     Uuid::from_bytes(bytes)
 }
 

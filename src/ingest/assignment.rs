@@ -100,7 +100,35 @@ impl Held {
     }
 }
 
-type HeldPartitions = HashMap<(String, i32), Held>;
+/// The partitions that we hold, by topic and number: asked for each message, without a copy of the topic's name.
+#[derive(Default)]
+pub(super) struct HeldPartitions(HashMap<String, HashMap<i32, Held>>);
+
+impl HeldPartitions {
+    pub(super) fn get(&self, topic: &str, partition: i32) -> Option<&Held> {
+        self.0.get(topic)?.get(&partition)
+    }
+
+    fn get_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Held> {
+        self.0.get_mut(topic)?.get_mut(&partition)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, i32, &Held)> {
+        self.0
+            .iter()
+            .flat_map(|(topic, of_topic)| of_topic.iter().map(|(number, held)| (topic.as_str(), *number, held)))
+    }
+
+    fn insert(&mut self, topic: String, partition: i32, held: Held) {
+        self.0.entry(topic).or_default().insert(partition, held);
+    }
+
+    fn remove(&mut self, topic: &str, partition: i32) {
+        if let Some(of_topic) = self.0.get_mut(topic) {
+            of_topic.remove(&partition);
+        }
+    }
+}
 
 #[derive(Default)]
 struct State {
@@ -180,7 +208,7 @@ impl Context {
     pub(super) fn begun(&self, advances: &[Advance], batch: Watch) {
         let mut state = self.state();
         for Advance { topic, partition, next, .. } in advances {
-            if let Some(held) = state.held.get_mut(&(topic.clone(), *partition)) {
+            if let Some(held) = state.held.get_mut(topic, *partition) {
                 held.read = Some(*next);
             }
         }
@@ -191,7 +219,7 @@ impl Context {
     pub(super) fn advanced(&self, advances: &[Advance]) {
         let mut state = self.state();
         for Advance { topic, partition, next, .. } in advances {
-            if let Some(held) = state.held.get_mut(&(topic.clone(), *partition)) {
+            if let Some(held) = state.held.get_mut(topic, *partition) {
                 held.next = Some(*next);
             }
         }
@@ -201,7 +229,7 @@ impl Context {
     pub(super) fn moved(&self, topic: &str, partition: i32, next: Option<i64>) {
         let mut state = self.state();
         let epoch = state.next_epoch();
-        if let Some(held) = state.held.get_mut(&(topic.to_owned(), partition)) {
+        if let Some(held) = state.held.get_mut(topic, partition) {
             *held = Held { next, read: next, epoch, unsought: true };
         }
     }
@@ -209,13 +237,13 @@ impl Context {
     /// The partitions of which Kafka's client is still to be told where they are read on.
     pub(super) fn unsought(&self) -> Vec<(String, i32, Option<i64>)> {
         let state = self.state();
-        let unsought = state.held.iter().filter(|(_, held)| held.unsought);
-        unsought.map(|((topic, partition), held)| (topic.clone(), *partition, held.next)).collect()
+        let unsought = state.held.iter().filter(|(_, _, held)| held.unsought);
+        unsought.map(|(topic, partition, held)| (topic.to_owned(), partition, held.next)).collect()
     }
 
     /// Kafka's client stands where the partition is read on.
     pub(super) fn sought(&self, topic: &str, partition: i32) {
-        if let Some(held) = self.state().held.get_mut(&(topic.to_owned(), partition)) {
+        if let Some(held) = self.state().held.get_mut(topic, partition) {
             held.unsought = false;
         }
     }
@@ -232,8 +260,8 @@ impl Context {
             tracing::info!(topic, partition, ?next, "partition assigned");
             let mut state = self.state();
             let epoch = state.next_epoch();
-            state.held.insert((topic, partition), Held { next, read: next, epoch, unsought: false });
-            self.assignment.metrics.set_assigned(state.held.len());
+            state.held.insert(topic, partition, Held { next, read: next, epoch, unsought: false });
+            self.assignment.metrics.set_assigned(state.held.iter().count());
         }
         Ok(consumer.incremental_assign(partitions)?)
     }
@@ -243,8 +271,8 @@ impl Context {
             let (topic, partition) = (element.topic(), element.partition());
             tracing::info!(topic, partition, "partition revoked");
             let mut state = self.state();
-            state.held.remove(&(topic.to_owned(), partition));
-            self.assignment.metrics.set_assigned(state.held.len());
+            state.held.remove(topic, partition);
+            self.assignment.metrics.set_assigned(state.held.iter().count());
             self.assignment.metrics.forget_partition(topic, partition);
         }
         Ok(consumer.incremental_unassign(partitions)?)
@@ -281,7 +309,7 @@ impl ClientContext for Context {
         for (topic, statistics) in &statistics.topics {
             for (partition, statistics) in &statistics.partitions {
                 // -1 is librdkafka's own, for messages without a partition.
-                if let Some(held) = state.held.get(&(topic.clone(), *partition)) {
+                if let Some(held) = state.held.get(topic, *partition) {
                     let lag = lag(held.next, statistics.lo_offset, statistics.hi_offset);
                     self.assignment.metrics.set_lag(topic, *partition, lag);
                 }
@@ -347,9 +375,9 @@ mod tests {
             stop: CancellationToken::new(),
             runtime: Handle::current(),
         });
-        let key = ("t".to_owned(), 1);
-        context.state().held.insert(key.clone(), Held { next: Some(20), read: Some(20), epoch: 0, unsought: false });
-        let takes = |offset| context.held().get(&key).is_some_and(|held| held.takes(offset));
+        let held = Held { next: Some(20), read: Some(20), epoch: 0, unsought: false };
+        context.state().held.insert("t".to_owned(), 1, held);
+        let takes = |offset| context.held().get("t", 1).is_some_and(|held| held.takes(offset));
         assert!(takes(20) && !takes(19));
         // A batch with 20 to 29 was dropped; the client stands at 30, and the seek to 20 fails.
         context.moved("t", 1, Some(20));
@@ -360,6 +388,6 @@ mod tests {
         // One that is not held any more is nobody's to seek.
         context.moved("t", 2, Some(5));
         context.sought("t", 2);
-        assert!(context.unsought().is_empty() && !context.held().contains_key(&("t".to_owned(), 2)));
+        assert!(context.unsought().is_empty() && context.held().get("t", 2).is_none());
     }
 }

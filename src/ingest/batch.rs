@@ -3,122 +3,39 @@
 //! Messages are decided in their order, each with what stands before it: in the database, or earlier in the
 //! batch. A repeat within a batch is compared with what stands, not with whatever came before it.
 
+use super::messages::{Body, KeyedAmendment, Messages, Position};
+use super::rollup_deltas::{Addend, Rollups, Thresholds};
 use crate::domain::amendment::{self, Refusal, Target};
 use crate::domain::outcome::Outcome;
 use crate::domain::period::Instant;
-use crate::domain::usage::{Amendment, AmendmentKind, UsageContent, UsageEvent, UsageMessage, event_key};
-use crate::ingest::rollup_deltas::Rollups;
-use crate::sources::{Decoded, Origin, Rejection, RejectionReason, Usage, cloudevents};
+use crate::domain::usage::{Amendment, AmendmentKind, UsageContent, UsageMessage};
+use crate::sources::{Origin, Rejection, RejectionReason, cloudevents};
 use crate::store::dictionary::{Dimension, Names};
+use crate::store::quantities::RowQuantities;
 use crate::store::usage::{Identity, Lookup, Wanted};
 use crate::store::usage_rows::{AmendmentRow, ConflictRow, EventRow, RejectionRow, Rows, StateRow};
-use std::collections::{BTreeSet, HashMap};
-use std::fmt;
-use std::sync::Arc;
+use foldhash::fast::RandomState;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// Where a message stands in what it was read from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Position {
-    /// Records of a message count from 1.
-    Kafka { topic: Arc<str>, partition: i32, offset: i64, record: usize },
-    /// Lines and rows count from 1, as do the records of one.
-    File { name: Arc<str>, line: u64, record: usize },
-    /// Sent over HTTP. Events of a request count from 1.
-    Request { name: Arc<str>, place: u64 },
-    /// A rejection that is decoded again.
-    Retry { rejection_id: i64 },
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Position::Kafka { topic, partition, offset, record: 1 } => write!(f, "{topic}/{partition}@{offset}"),
-            Position::Kafka { topic, partition, offset, record } => write!(f, "{topic}/{partition}@{offset}#{record}"),
-            Position::File { name, line, record: 1 } => write!(f, "{name}:{line}"),
-            Position::File { name, line, record } => write!(f, "{name}:{line}#{record}"),
-            Position::Request { name, place } => write!(f, "{name}:{place}"),
-            Position::Retry { rejection_id } => write!(f, "rejection {rejection_id}"),
-        }
-    }
-}
-
-/// A message as its source's reader left it, with the keys under which it is known.
-#[derive(Clone, Debug)]
-pub struct Message {
-    position: Position,
-    body: Body,
-}
-
-#[derive(Clone, Debug)]
-enum Body {
-    Event {
-        key: Uuid,
-        hash: Uuid,
-        rules: &'static str,
-        event: UsageEvent,
-    },
-    Amendment {
-        key: Uuid,
-        hash: Uuid,
-        target_key: Uuid,
-        amendment: Amendment,
-    },
-    NoUsage,
-    /// With the key that it would have, where it says as what it is known.
-    Rejected(Rejection, Option<Uuid>),
-}
-
-impl Message {
-    /// `secret` keys the hash that identifies events.
-    pub fn new(secret: &[u8; 32], position: Position, decoded: Decoded) -> Self {
-        let body = match decoded {
-            Decoded::Rejected(rejection) => {
-                let key = rejection.event_id().map(|id| event_key(secret, &id.source, &id.id));
-                Body::Rejected(rejection, key)
-            }
-            Decoded::NoUsage(_) => Body::NoUsage,
-            Decoded::Usage(usage) => {
-                let Usage { message, reported: hash, rules, .. } = *usage;
-                let id = message.id();
-                let key = event_key(secret, &id.source, &id.id);
-                match message {
-                    UsageMessage::Event(event) => Body::Event { key, hash, rules, event },
-                    UsageMessage::Amendment(amendment) => {
-                        let target_key = event_key(secret, &amendment.id.source, &amendment.target);
-                        Body::Amendment { key, hash, target_key, amendment }
-                    }
-                }
-            }
-        };
-        Self { position, body }
-    }
-
-    pub fn is_amendment(&self) -> bool {
-        matches!(self.body, Body::Amendment { .. })
-    }
-}
+type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
 
 /// What to look up in order to decide about these messages, where nothing is known of their keys.
-pub fn wanted(messages: &[Message]) -> Wanted {
+pub(super) fn wanted(messages: &Messages) -> Wanted {
     let mut wanted = Wanted::default();
-    for message in messages {
+    for dimension in messages.names.dimensions() {
+        wanted.deployments.insert(dimension.deployment.to_owned());
+        wanted.products.insert(dimension.product.to_owned());
+    }
+    wanted.event_keys.reserve(messages.len());
+    for message in &messages.list {
         match &message.body {
-            Body::Event { key, event, .. } => {
-                wanted.event_keys.push(*key);
-                let UsageContent { deployment, product, .. } = &event.content;
-                // Looked at first, so that a name is not copied for each event.
-                if !wanted.deployments.contains(deployment) {
-                    wanted.deployments.insert(deployment.clone());
-                }
-                if !wanted.products.contains(product) {
-                    wanted.products.insert(product.clone());
-                }
-            }
-            Body::Amendment { key, target_key, amendment, .. } => {
-                wanted.event_keys.push(*key);
-                wanted.target_keys.push(*target_key);
-                if let AmendmentKind::Correction(restated) = &amendment.kind {
+            Body::Event(row) => wanted.event_keys.push(row.key),
+            Body::Amendment(amends) => {
+                wanted.event_keys.push(amends.key);
+                wanted.target_keys.push(amends.target_key);
+                if let AmendmentKind::Correction(restated) = &amends.amendment.kind {
                     wanted.products.extend(restated.product.clone());
                 }
             }
@@ -135,7 +52,7 @@ pub fn wanted(messages: &[Message]) -> Wanted {
 #[derive(Clone, Copy)]
 enum Standing<'a> {
     StoredEvent,
-    NewEvent(&'a UsageEvent, &'static str),
+    NewEvent(&'a EventRow),
     Amendment,
     /// A record beside usage.
     Record,
@@ -151,7 +68,11 @@ struct Recorded<'a> {
 }
 
 struct Decision<'a> {
+    messages: &'a Messages,
     lookup: &'a Lookup,
+    /// By the place of a dimension of the messages: whether its deployment and product are known, and where the product's
+    /// prices change.
+    dimensions: Vec<(bool, Thresholds<'a>)>,
     /// By key: the content hash, where it is usage's, and what stands there.
     standing: HashMap<Uuid, (Option<Uuid>, Standing<'a>)>,
     recorded: Vec<Recorded<'a>>,
@@ -165,18 +86,15 @@ struct Decision<'a> {
 }
 
 /// Decides about the messages in their order; `recorded_at` is when their batch is recorded.
-pub fn decide<'a>(messages: &'a [Message], lookup: &'a Lookup, recorded_at: Instant) -> Rows<'a> {
-    let mut decision = Decision::new(lookup);
-    decision.rows.messages = messages.len();
-    for message in messages {
+pub(super) fn decide<'a>(messages: &'a Messages, lookup: &'a Lookup, recorded_at: Instant) -> Rows<'a> {
+    let mut decision = Decision::new(messages, lookup);
+    for message in &messages.list {
         let rejected = decision.rows.counts.rejected;
         match &message.body {
-            Body::Rejected(rejection, key) => decision.reject(&message.position, *key, rejection.clone()),
+            Body::Rejected(rejection, key) => decision.reject(&message.position, *key, Rejection::clone(rejection)),
             Body::NoUsage => decision.rows.counts.count(Outcome::NoUsage),
-            Body::Event { key, hash, rules, event } => decision.event(&message.position, *key, *hash, rules, event),
-            Body::Amendment { key, hash, target_key, amendment } => {
-                decision.amendment(&message.position, *key, *hash, *target_key, amendment);
-            }
+            Body::Event(row) => decision.event(&message.position, row),
+            Body::Amendment(amends) => decision.amendment(&message.position, amends),
         }
         if let Position::Retry { rejection_id } = message.position
             && decision.rows.counts.rejected == rejected
@@ -188,15 +106,22 @@ pub fn decide<'a>(messages: &'a [Message], lookup: &'a Lookup, recorded_at: Inst
 }
 
 impl<'a> Decision<'a> {
-    fn new(lookup: &'a Lookup) -> Self {
+    fn new(messages: &'a Messages, lookup: &'a Lookup) -> Self {
+        let of_dimension = |dimension: Dimension<'_>| {
+            let known =
+                lookup.deployments.contains(dimension.deployment) && lookup.products.contains(dimension.product);
+            (known, thresholds(lookup, dimension.product))
+        };
         let mut decision = Self {
+            messages,
             lookup,
-            standing: HashMap::with_capacity(lookup.identities.len()),
+            dimensions: messages.names.dimensions().map(of_dimension).collect(),
+            standing: HashMap::with_capacity_and_hasher(messages.len(), RandomState::default()),
             recorded: Vec::with_capacity(lookup.amendments.len()),
-            places: HashMap::with_capacity(lookup.amendments.len()),
-            naming: HashMap::new(),
+            places: HashMap::default(),
+            naming: HashMap::default(),
             touched: BTreeSet::new(),
-            rows: Rows::default(),
+            rows: Rows::new(messages.len(), &messages.names),
         };
         for (key, identity) in &lookup.identities {
             let standing = match identity {
@@ -247,26 +172,17 @@ impl<'a> Decision<'a> {
         self.rows.rejections.push(rejection_row(position.to_string(), key, rejection));
     }
 
-    fn event(
-        &mut self,
-        position: &Position,
-        key: Uuid,
-        content_hash: Uuid,
-        rules: &'static str,
-        event: &'a UsageEvent,
-    ) {
-        if self.is_taken(position, key, content_hash, || UsageMessage::Event(event.clone())) {
+    fn event(&mut self, position: &Position, row: &'a EventRow) {
+        let names = &self.messages.names;
+        if self.is_taken(position, row.key, row.content_hash, || UsageMessage::Event(names.event(row))) {
             return;
         }
-        self.standing.insert(key, (Some(content_hash), Standing::NewEvent(event, rules)));
-        let content = &event.content;
-        let known =
-            self.lookup.deployments.contains(&content.deployment) && self.lookup.products.contains(&content.product);
+        self.standing.insert(row.key, (Some(row.content_hash), Standing::NewEvent(row)));
+        let known = self.dimensions[row.dimension].0;
         self.rows.counts.count(if known { Outcome::Stored } else { Outcome::StoredUnresolved });
-        let [dimension, customer] = place(&mut self.rows.names, [&event.id.source, rules], content);
-        self.rows.events.push(EventRow { key, content_hash, event, dimension, customer });
-        if self.naming.contains_key(&key) {
-            self.touched.insert(key);
+        self.rows.events.push(row);
+        if self.naming.contains_key(&row.key) {
+            self.touched.insert(row.key);
         }
     }
 
@@ -300,7 +216,8 @@ impl<'a> Decision<'a> {
         });
     }
 
-    fn amendment(&mut self, position: &Position, key: Uuid, hash: Uuid, target_key: Uuid, amendment: &'a Amendment) {
+    fn amendment(&mut self, position: &Position, amends: &'a KeyedAmendment) {
+        let KeyedAmendment { key, content_hash: hash, target_key, ref amendment } = *amends;
         if self.is_taken(position, key, hash, || UsageMessage::Amendment(amendment.clone())) {
             return;
         }
@@ -365,10 +282,13 @@ impl<'a> Decision<'a> {
     }
 
     fn finish(mut self, recorded_at: Instant) -> Rows<'a> {
-        let mut rollups = Rollups::new(self.lookup);
+        let mut rollups = Rollups::default();
         let mut states = Vec::new();
-        for row in self.rows.events.iter().filter(|row| !self.touched.contains(&row.key)) {
-            rollups.add([row.dimension, row.customer], &row.event.content, recorded_at, 1);
+        for row in self.rows.events.iter().filter(|row| self.touched.is_empty() || !self.touched.contains(&row.key)) {
+            let EventRow { occurred_at, dimension, customer, ref quantities, .. } = **row;
+            let thresholds = self.dimensions[dimension].1;
+            let addend = Addend { occurred_at, dimension, customer, quantities, thresholds, as_of: recorded_at };
+            rollups.add(&addend, 1);
         }
         for key in std::mem::take(&mut self.touched) {
             states.extend(self.amended(key, recorded_at, &mut rollups));
@@ -380,11 +300,12 @@ impl<'a> Decision<'a> {
     }
 
     /// The state of an event that the batch amends, if it is another than before; adds the difference.
-    fn amended(&mut self, key: Uuid, recorded_at: Instant, rollups: &mut Rollups<'_>) -> Option<StateRow> {
+    fn amended(&mut self, key: Uuid, recorded_at: Instant, rollups: &mut Rollups) -> Option<StateRow> {
         let stored = self.lookup.events.get(&key);
+        let names = &self.messages.names;
         let (event, rules) = match (self.standing.get(&key), stored) {
-            (Some((_, Standing::NewEvent(event, rules))), _) => (*event, *rules),
-            (_, Some(stored)) => (&stored.event, stored.rules.as_str()),
+            (Some((_, Standing::NewEvent(row))), _) => (Cow::Owned(names.event(row)), names.rules(row)),
+            (_, Some(stored)) => (Cow::Borrowed(&stored.event), stored.rules.as_str()),
             (_, None) => return None,
         };
         let corrections = self.naming.get(&key).into_iter().flatten();
@@ -399,13 +320,14 @@ impl<'a> Decision<'a> {
         let origin = [event.id.source.as_str(), rules];
         let reported = amendment::EventState { voided: false, content: event.content.clone() };
         let before = stored.map(|stored| (amendment::state(&event.id.id, &event.content, &before), stored.stated_at));
+        let mut counting = Counting { names: &mut self.rows.names, lookup: self.lookup, rollups, origin };
         if let Some((before, stated_at)) = before.as_ref().filter(|(before, _)| before.counts()) {
-            rollups.add(place(&mut self.rows.names, origin, &before.content), &before.content, *stated_at, -1);
+            counting.add(&before.content, *stated_at, -1);
         }
         if after.counts() {
             // What did not change stays in the band in which it was counted.
             let as_of = before.as_ref().filter(|(before, _)| *before == after).map_or(recorded_at, |(_, at)| *at);
-            rollups.add(place(&mut self.rows.names, origin, &after.content), &after.content, as_of, 1);
+            counting.add(&after.content, as_of, 1);
         }
         let unchanged = before.map_or(reported, |(before, _)| before) == after;
         if unchanged {
@@ -417,9 +339,36 @@ impl<'a> Decision<'a> {
                 .map(|last| rejection_row(last.position.clone(), Some(last.key), ends_before_start(last.amendment)));
             self.rows.rejections.extend(refused);
         }
-        let [dimension, customer] = place(&mut self.rows.names, origin, &after.content);
-        Some(StateRow { key, voided: !after.counts(), content: after.content, dimension, customer })
+        let [dimension, customer] = place(self.rows.names.to_mut(), origin, &after.content);
+        let (voided, content) = (!after.counts(), after.content);
+        let quantities = RowQuantities::of(&content.quantities);
+        let UsageContent { occurred_at, ended_at, .. } = content;
+        Some(StateRow { key, voided, occurred_at, ended_at, dimension, customer, quantities })
     }
+}
+
+/// Counts what an amended event was, and what it is.
+struct Counting<'r, 'a> {
+    names: &'r mut Cow<'a, Names>,
+    lookup: &'a Lookup,
+    rollups: &'r mut Rollups,
+    /// Its source and rules.
+    origin: [&'r str; 2],
+}
+
+impl Counting<'_, '_> {
+    /// Adds it to the rollups, or takes it away (`sign` -1).
+    fn add(&mut self, content: &UsageContent, as_of: Instant, sign: i32) {
+        let [dimension, customer] = place(self.names.to_mut(), self.origin, content);
+        let quantities = &RowQuantities::of(&content.quantities);
+        let (occurred_at, thresholds) = (content.occurred_at, thresholds(self.lookup, &content.product));
+        self.rollups.add(&Addend { occurred_at, dimension, customer, quantities, thresholds, as_of }, sign);
+    }
+}
+
+/// Where the prices of a product change with the context.
+fn thresholds<'a>(lookup: &'a Lookup, product: &str) -> Thresholds<'a> {
+    lookup.thresholds.get(product).map(Vec::as_slice).unwrap_or_default()
 }
 
 /// The places of the dimension and the customer of what a source reported, as normalised by some rules.

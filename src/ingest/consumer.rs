@@ -5,32 +5,24 @@
 //! committed to Kafka. An offset that the broker does not have any more halts its partition.
 
 pub use super::assignment::ConsumerError;
-use super::assignment::{Assignment, Context, Held, wait};
-use super::batch::{Message, Position};
+use super::assignment::{Assignment, Context, wait};
 use super::cluster;
+use super::gathered::{Gathered, Topic};
 use super::in_flight::{Batch, Ended, InFlight};
 use super::writer::{Offsets, Writer, backoff};
 use crate::domain::outcome::Counts;
-use crate::domain::period::{Instant, instant_since_1970};
 use crate::sources::Reader;
 use crate::store::StoreError;
-use crate::store::offsets::{self, Advance};
+use crate::store::offsets;
 use crate::telemetry::Metrics;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use sqlx::PgPool;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-
-/// How many bytes of messages make a batch, whatever their number.
-const BATCH_BYTES: usize = 64 << 20;
-
-/// About how many bytes a record takes, beside those of its message.
-const RECORD_BYTES: usize = 500;
 
 /// How long one poll waits: also how soon a request to stop is seen.
 const POLL: Duration = Duration::from_millis(50);
@@ -124,10 +116,7 @@ fn consume(
         consumer,
         writer,
         metrics,
-        batch: Vec::new(),
-        records: 0,
-        bytes: 0,
-        started: Clock::now(),
+        gathered: Gathered::default(),
         totals: Counts::default(),
         sought: Clock::now(),
         topics_asked: Clock::now(),
@@ -139,41 +128,13 @@ fn consume(
     outcome.map(|()| session.totals)
 }
 
-/// A topic that is read.
-struct Topic {
-    /// One copy of its name.
-    name: Arc<str>,
-    reader: Reader,
-}
-
-impl Topic {
-    fn new(name: &str, reader: &Reader) -> Self {
-        Self { name: name.into(), reader: reader.clone() }
-    }
-}
-
-/// The records of a message with the partition that it came from, as that was held.
-struct Taken {
-    topic: Arc<str>,
-    partition: i32,
-    offset: i64,
-    /// Which of our holds of the partition it was read under.
-    epoch: u64,
-    records: Vec<Message>,
-    bytes: usize,
-}
-
 struct Session {
     consumer: BaseConsumer<Context>,
     writer: Arc<Writer>,
     in_flight: InFlight,
     metrics: Arc<Metrics>,
-    batch: Vec<Taken>,
-    /// How many records the batch has, and about how many bytes they take.
-    records: usize,
-    bytes: usize,
-    /// When the first message of the batch was taken.
-    started: Clock,
+    /// What was read since the last batch was begun.
+    gathered: Gathered,
     totals: Counts,
     /// When partitions were last sought.
     sought: Clock,
@@ -203,8 +164,7 @@ impl Session {
             }
             let full = self.is_full(config);
             // While there is no room for it the batch grows instead: the fewer and larger ones take less of each event.
-            let has_room = !self.batch.is_empty() && !self.in_flight.is_full();
-            let waited = has_room && self.started.elapsed() >= config.linger;
+            let waited = !self.in_flight.is_full() && self.gathered.waited() >= Some(config.linger);
             if full || waited || stop.is_cancelled() {
                 self.flush(config, stop)?;
             }
@@ -215,7 +175,7 @@ impl Session {
                 return Ok(());
             }
             if let Some(goal) = &goal
-                && self.batch.is_empty()
+                && self.gathered.is_empty()
                 && self.in_flight.is_empty()
                 && asked.elapsed() >= POLL
             {
@@ -236,21 +196,19 @@ impl Session {
         let mut wait = POLL;
         let mut faults = false;
         while !self.is_full(config) {
-            // Ends the borrow of the consumer before the batch is changed.
-            let taken = match self.consumer.poll(wait) {
+            match self.consumer.poll(wait) {
                 None => break,
-                Some(Ok(message)) => self.take(&message),
+                Some(Ok(message)) => {
+                    let held = self.consumer.context().held();
+                    self.gathered.add(&held, &self.topics, &self.writer, &message);
+                }
                 Some(Err(error)) => {
                     faults = true;
                     self.fault(error)?;
-                    None
                 }
-            };
-            if let Some(taken) = taken {
-                self.keep(taken);
-                if self.started.elapsed() >= config.linger {
-                    break;
-                }
+            }
+            if self.gathered.waited() >= Some(config.linger) {
+                break;
             }
             wait = wait.min(config.linger);
         }
@@ -264,73 +222,17 @@ impl Session {
     }
 
     fn is_full(&self, config: &ConsumerConfig) -> bool {
-        self.records >= config.batch_messages || self.bytes >= BATCH_BYTES
-    }
-
-    /// Adds a message to the batch.
-    fn keep(&mut self, taken: Taken) {
-        if self.batch.is_empty() {
-            self.started = Clock::now();
-        }
-        self.records = self.records.saturating_add(taken.records.len());
-        self.bytes = self.bytes.saturating_add(taken.bytes);
-        self.batch.push(taken);
-    }
-
-    fn take(&self, message: &BorrowedMessage<'_>) -> Option<Taken> {
-        let (partition, offset) = (message.partition(), message.offset());
-        let held = self.consumer.context().held();
-        let held = held.get(&(message.topic().to_owned(), partition))?;
-        if !held.takes(offset) {
-            return None;
-        }
-        let headers: Vec<(&str, &[u8])> = message
-            .headers()
-            .map(|headers| headers.iter().map(|header| (header.key, header.value.unwrap_or_default())).collect())
-            .unwrap_or_default();
-        let Topic { name: topic, reader } = self.topics.get(message.topic())?;
-        let position = |record| Position::Kafka { topic: Arc::clone(topic), partition, offset, record };
-        let decoded = (1..).zip(reader.read(&headers, message.payload(), received_at(message)));
-        let records: Vec<Message> =
-            decoded.map(|(record, decoded)| self.writer.message(position(record), decoded)).collect();
-        // Records may take more than their message did, which may be packed.
-        let bytes = message.payload_len().saturating_add(records.len().saturating_mul(RECORD_BYTES));
-        Some(Taken { topic: Arc::clone(topic), partition, offset, epoch: held.epoch, records, bytes })
-    }
-
-    /// Parts the batch into its messages and how far they move each partition.
-    fn take_batch(&mut self) -> (Vec<Message>, Vec<Advance>) {
-        let batch = std::mem::take(&mut self.batch);
-        let records = std::mem::take(&mut self.records);
-        self.bytes = 0;
-        let mut advances: BTreeMap<(Arc<str>, i32), Advance> = BTreeMap::new();
-        let mut messages = Vec::with_capacity(records);
-        let held = self.consumer.context().held();
-        for Taken { topic, partition, offset, epoch, records, .. } in batch {
-            let Some(held) = held.get(&(topic.to_string(), partition)).filter(|held| held.epoch == epoch) else {
-                // Revoked since: whoever holds the partition now reads it again.
-                continue;
-            };
-            let advance = advances.entry((Arc::clone(&topic), partition)).or_insert_with(|| Advance {
-                topic: topic.to_string(),
-                partition,
-                expected: held.read,
-                next: offset,
-            });
-            advance.next = offset.saturating_add(1);
-            messages.extend(records);
-        }
-        (messages, advances.into_values().collect())
+        self.gathered.is_full(config.batch_messages)
     }
 
     /// Begins to store the batch, once there is room for it.
     fn flush(&mut self, config: &ConsumerConfig, stop: &CancellationToken) -> Result<(), ConsumerError> {
         // Corrections and voids shut out all others who record, those before them too.
-        let alone = self.batch.iter().any(|taken| taken.records.iter().any(Message::is_amendment));
+        let alone = self.gathered.amends();
         while self.in_flight.is_full() || (alone && !self.in_flight.is_empty()) {
             self.settle(config, stop)?;
         }
-        let (messages, advances) = self.take_batch();
+        let (messages, advances) = self.gathered.take(&self.consumer.context().held());
         if messages.is_empty() {
             return Ok(());
         }
@@ -399,7 +301,10 @@ impl Session {
     /// Goes where the database stands, with all partitions that we hold.
     fn read_on(&mut self) -> Result<(), ConsumerError> {
         let Some(stored) = self.assignment().load()? else { return Ok(()) };
-        let held: Vec<(String, i32)> = self.consumer.context().held().keys().cloned().collect();
+        let held: Vec<(String, i32)> = {
+            let held = self.consumer.context().held();
+            held.iter().map(|(topic, partition, _)| (topic.to_owned(), partition)).collect()
+        };
         for (topic, partition) in held {
             let next = stored.get(&(topic.clone(), partition)).copied();
             self.consumer.context().moved(&topic, partition, next);
@@ -453,9 +358,11 @@ impl Session {
 
     /// Halts the partitions whose next offset the broker does not have. Nothing is skipped: a person decides.
     fn halt_lost(&mut self) -> Result<(), ConsumerError> {
-        let held: Vec<((String, i32), Held)> =
-            self.consumer.context().held().iter().map(|(key, held)| (key.clone(), held.clone())).collect();
-        for ((topic, partition), Held { next, .. }) in held {
+        let held: Vec<(String, i32, Option<i64>)> = {
+            let held = self.consumer.context().held();
+            held.iter().map(|(topic, partition, held)| (topic.to_owned(), partition, held.next)).collect()
+        };
+        for (topic, partition, next) in held {
             let Some(next) = next else { continue };
             let (low, high) = match self.consumer.fetch_watermarks(&topic, partition, cluster::BROKER_TIMEOUT) {
                 Ok(watermarks) => watermarks,
@@ -485,9 +392,4 @@ impl Session {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// When a message came, as its record tells: its producer's clock or its broker's, as the topic is configured.
-fn received_at(message: &BorrowedMessage<'_>) -> Option<Instant> {
-    instant_since_1970(message.timestamp().to_millis()?.checked_mul(1000)?)
 }

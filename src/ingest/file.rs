@@ -11,7 +11,7 @@ mod rows;
 
 pub use packed::unpacked;
 
-use super::batch::{Message, Position};
+use super::messages::{Messages, Position};
 use super::writer::{Writer, backoff};
 use crate::domain::names::names;
 use crate::domain::outcome::Counts;
@@ -138,7 +138,7 @@ pub async fn ingest_file(
 
 async fn write(
     writer: &mut Writer,
-    messages: &[Message],
+    messages: &Messages,
     taken: Option<(&FileDigest, u64)>,
 ) -> Result<Counts, StoreError> {
     let mut failures = 0;
@@ -194,8 +194,8 @@ impl Opened {
         reader: &Reader,
         name: &Arc<str>,
         progress: &mut Progress,
-    ) -> (Vec<Message>, io::Result<bool>) {
-        let mut messages = Vec::new();
+    ) -> (Messages, io::Result<bool>) {
+        let mut messages = Messages::default();
         let mut bytes: usize = 0;
         while messages.len() < BATCH_RECORDS && bytes < BATCH_BYTES {
             match self.rows.advance() {
@@ -206,10 +206,10 @@ impl Opened {
             progress.rows = progress.rows.saturating_add(1);
             progress.place = self.rows.place();
             bytes = bytes.saturating_add(self.rows.bytes());
-            messages.extend((1..).zip(self.rows.read(reader)).map(|(record, decoded)| {
+            for (record, decoded) in (1..).zip(self.rows.read(reader)) {
                 let position = Position::File { name: Arc::clone(name), line: progress.place, record };
-                writer.message(position, decoded)
-            }));
+                writer.add(&mut messages, position, decoded);
+            }
         }
         (messages, Ok(false))
     }

@@ -1,7 +1,7 @@
 //! The batches of a consumer that are being written: a few at once, each committed after the one before.
 
 use super::assignment::ConsumerError;
-use super::batch::Message;
+use super::messages::Messages;
 use super::turn::{Turn, Watch};
 use super::writer::{Offsets, Writer, Written};
 use crate::store::StoreError;
@@ -16,7 +16,7 @@ const AT_ONCE: usize = 2;
 
 /// Messages and how far they move their partitions.
 pub(super) struct Batch {
-    pub(super) messages: Vec<Message>,
+    pub(super) messages: Messages,
     pub(super) offsets: Offsets,
 }
 

@@ -1,6 +1,6 @@
 //! Decodes kept rejections again, after a decoder was mended, and takes in those that are right now.
 
-use super::batch::{Message, Position};
+use super::messages::{Messages, Position};
 use super::writer::Writer;
 use crate::domain::outcome::Counts;
 use crate::sources::{Decoded, Reader, RejectionReason};
@@ -44,12 +44,12 @@ pub async fn retry(
         let kept = load_kept(pool, range, reason, &refusals, BATCH).await?;
         let Some(last) = kept.last() else { break };
         range.after = last.rejection_id;
-        let mut messages: Vec<Message> = Vec::new();
+        let mut messages = Messages::default();
         for rejection in kept {
             match read_again(&rejection, readers) {
                 Some(decoded) => {
                     let position = Position::Retry { rejection_id: rejection.rejection_id };
-                    messages.push(writer.message(position, decoded));
+                    writer.add(&mut messages, position, decoded);
                 }
                 None => retried.still_rejected = retried.still_rejected.saturating_add(1),
             }

@@ -1,61 +1,56 @@
 //! What a batch adds to the sums of each hour, of dimensions, a customer and a context band. Pure.
 
 use crate::domain::period::{Instant, start_of_hour};
-use crate::domain::usage::{Quantities, UsageContent, context_tokens};
-use crate::store::usage::Lookup;
+use crate::store::quantities::RowQuantities;
 use crate::store::usage_rows::RollupRow;
-use rust_decimal::prelude::ToPrimitive;
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
 
+/// Context thresholds of a product: since when each is known, and the threshold in tokens, exclusive.
+pub(super) type Thresholds<'a> = &'a [(Instant, i64)];
+
+/// In the order in which rows are stored.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct RollupKey {
     bucket: Instant,
     /// Places in the batch's names.
     dimension: usize,
-    customer: usize,
     band: (i64, i64),
+    customer: usize,
 }
 
 /// What the events of a batch add to rollups.
-pub(super) struct Rollups<'a> {
-    lookup: &'a Lookup,
-    sums: HashMap<RollupKey, (i32, Quantities)>,
+#[derive(Default)]
+pub(super) struct Rollups {
+    sums: HashMap<RollupKey, (i32, RowQuantities), RandomState>,
 }
 
-impl<'a> Rollups<'a> {
-    pub(super) fn new(lookup: &'a Lookup) -> Self {
-        Self { lookup, sums: HashMap::new() }
-    }
+/// What an event adds, or takes away.
+pub(super) struct Addend<'a> {
+    pub(super) occurred_at: Instant,
+    /// Places in the batch's names.
+    pub(super) dimension: usize,
+    pub(super) customer: usize,
+    pub(super) quantities: &'a RowQuantities,
+    /// Those of its product.
+    pub(super) thresholds: Thresholds<'a>,
+    /// When it was recorded so: it counts in the context band as of then.
+    pub(super) as_of: Instant,
+}
 
-    /// Adds an event of a dimension and customer, or takes one away (`sign` -1), in the context band as of when it was
-    /// recorded so.
-    pub(super) fn add(&mut self, [dimension, customer]: [usize; 2], content: &UsageContent, as_of: Instant, sign: i32) {
-        let (bucket, band) = (start_of_hour(content.occurred_at), self.band(content, as_of));
-        let (events, sums) = self.sums.entry(RollupKey { bucket, dimension, customer, band }).or_default();
+impl Rollups {
+    /// Adds an event, or takes one away (`sign` -1).
+    pub(super) fn add(&mut self, addend: &Addend<'_>, sign: i32) {
+        let Addend { occurred_at, dimension, customer, quantities, thresholds, as_of } = *addend;
+        let (bucket, band) = (start_of_hour(occurred_at), band(quantities, thresholds, as_of));
+        let key = RollupKey { bucket, dimension, band, customer };
+        let (events, sums) = self.sums.entry(key).or_default();
         *events = events.saturating_add(sign);
-        for (meter, quantity) in &content.quantities {
-            // A quantity has at most 22 digits, fractional ones included, and a batch far below 10^6 events: at most 10^5
-            // messages (see `Config::load`) and what the last one holds. 28 digits hold the sum.
-            *sums.entry(*meter).or_default() += if sign < 0 { -quantity } else { *quantity };
-        }
-    }
-
-    /// The band `(over, up_to]` between the thresholds that the product's prices had.
-    fn band(&self, content: &UsageContent, as_of: Instant) -> (i64, i64) {
-        let Some(thresholds) = self.lookup.thresholds.get(&content.product) else { return (0, i64::MAX) };
-        // A part of a token above a threshold is above it.
-        let context = context_tokens(&content.quantities).ceil().to_i64().unwrap_or(i64::MAX);
-        let known = || thresholds.iter().filter(|(at, _)| *at <= as_of).map(|(_, over)| *over);
-        (
-            known().filter(|over| *over < context).max().unwrap_or(0),
-            known().filter(|over| *over >= context).min().unwrap_or(i64::MAX),
-        )
+        sums.add(quantities, sign);
     }
 
     pub(super) fn into_rows(self) -> Vec<RollupRow> {
-        let is_news = |(_, (events, sums)): &(RollupKey, (i32, Quantities))| {
-            *events != 0 || sums.values().any(|sum| !sum.is_zero())
-        };
+        let is_news = |(_, (events, sums)): &(RollupKey, (i32, RowQuantities))| *events != 0 || !sums.is_zero();
         let mut sums: Vec<_> = self.sums.into_iter().filter(is_news).collect();
         sums.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let rows = sums.into_iter().map(|(key, (events, quantities))| {
@@ -64,4 +59,17 @@ impl<'a> Rollups<'a> {
         });
         rows.collect()
     }
+}
+
+/// The band `(over, up_to]` between the thresholds that were known then.
+fn band(quantities: &RowQuantities, thresholds: Thresholds<'_>, as_of: Instant) -> (i64, i64) {
+    if thresholds.is_empty() {
+        return (0, i64::MAX);
+    }
+    let context = quantities.context_tokens();
+    let known = || thresholds.iter().filter(|(at, _)| *at <= as_of).map(|(_, over)| *over);
+    (
+        known().filter(|over| *over < context).max().unwrap_or(0),
+        known().filter(|over| *over >= context).min().unwrap_or(i64::MAX),
+    )
 }

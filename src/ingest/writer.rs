@@ -3,8 +3,9 @@
 //! Events are taken for new where nothing says that they may be stored (`src/ingest/known_keys.rs`); the unique index
 //! refuses a batch where that is wrong, and it is tried again with all of its keys looked up.
 
-use super::batch::{Message, Position, decide, wanted};
+use super::batch::{decide, wanted};
 use super::known_keys::KnownKeys;
+use super::messages::{Messages, Position};
 use super::turn::{Before, Turn, Wait};
 use crate::domain::outcome::Counts;
 use crate::sources::Decoded;
@@ -74,7 +75,7 @@ impl From<sqlx::Error> for Broken {
 
 /// What one try is about.
 struct Try<'a> {
-    messages: &'a [Message],
+    messages: &'a Messages,
     offsets: Option<&'a Offsets>,
     intake: Intake,
 }
@@ -97,13 +98,16 @@ impl Writer {
         Ok(Self { pool, secret, dictionary: tokio::sync::Mutex::default(), known, metrics })
     }
 
-    /// Makes a message of what a source's reader returned.
-    pub fn message(&self, position: Position, decoded: impl Into<Decoded>) -> Message {
-        let decoded = decoded.into();
-        if let Decoded::Rejected(rejection) = &decoded {
-            tracing::debug!(%position, reason = %rejection.reason, "message rejected");
-        }
-        Message::new(&self.secret, position, decoded)
+    /// Adds what a source's reader returned to the messages of a batch.
+    pub fn add(&self, messages: &mut Messages, position: Position, decoded: impl Into<Decoded>) {
+        messages.add(&self.secret, position, decoded.into());
+    }
+
+    /// The messages of a batch, of what a source's reader returned.
+    pub fn messages(&self, decoded: impl IntoIterator<Item = (Position, impl Into<Decoded>)>) -> Messages {
+        let mut messages = Messages::default();
+        decoded.into_iter().for_each(|(position, decoded)| self.add(&mut messages, position, decoded));
+        messages
     }
 
     /// Stores a batch; returns what became of its messages.
@@ -113,7 +117,7 @@ impl Writer {
     /// except that a commit whose answer was lost may have succeeded.
     pub async fn write(
         &self,
-        messages: &[Message],
+        messages: &Messages,
         offsets: Option<&Offsets>,
         intake: Intake,
     ) -> Result<Written, StoreError> {
@@ -128,7 +132,7 @@ impl Writer {
     /// As [`Writer::write`]; [`StoreError::GivenUp`] if the batch before failed.
     pub(super) async fn write_behind(
         &self,
-        messages: &[Message],
+        messages: &Messages,
         offsets: &Offsets,
         intake: Intake,
         mut turn: Turn,
@@ -148,7 +152,7 @@ impl Writer {
     /// The database's. Nothing is stored then, except that a commit whose answer was lost may have succeeded.
     pub async fn write_file(
         &self,
-        messages: &[Message],
+        messages: &Messages,
         taken: Option<(&FileDigest, u64)>,
     ) -> Result<Written, StoreError> {
         let mut transaction = self.pool.begin().await?;
@@ -184,7 +188,7 @@ impl Writer {
     pub async fn write_on(
         &self,
         conn: &mut PgConnection,
-        messages: &[Message],
+        messages: &Messages,
         offsets: Option<&Offsets>,
         intake: Intake,
     ) -> Result<Uncommitted, StoreError> {
@@ -200,7 +204,7 @@ impl Writer {
     async fn write_through(
         &self,
         conn: &mut PgConnection,
-        messages: &[Message],
+        messages: &Messages,
         offsets: Option<&Offsets>,
         intake: Intake,
         turn: &mut Turn,
@@ -244,7 +248,7 @@ impl Writer {
         turn: &mut Turn,
     ) -> Result<(Written, Numbers, Vec<Uuid>), Broken> {
         let before = turn.begin().await.map_err(Broken::Wait)?;
-        let amends = messages.iter().any(Message::is_amendment);
+        let amends = messages.amend();
         let mode = if amends { LockMode::Exclusive } else { LockMode::Shared };
         let mut transaction = conn.begin().await?;
         let recorded_at = recording::lock(&mut transaction, mode).await?;

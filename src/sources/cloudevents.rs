@@ -6,7 +6,7 @@
 
 use super::fields::{Fields, check_name, read_instant};
 use super::node::not_json;
-use super::redact::{Members, Text, content_type, redact};
+use super::redact::{Members, content_type, redact, text_of};
 use super::{Fault, MAX_MESSAGE_BYTES, Origin, Rejection, RejectionReason as Reason, check_size, fault, reject_shape};
 use crate::domain::ids::EventId;
 use crate::domain::usage::{Amendment, AmendmentKind, Restatement, UsageContent, UsageEvent, UsageMessage};
@@ -213,7 +213,7 @@ fn media_type(content_type: &str) -> &str {
 
 fn read_structured(bytes: &[u8]) -> Result<Envelope<'_>, Fault> {
     check_size(bytes, MAX_MESSAGE_BYTES)?;
-    let members: Members<'_> = serde_json::from_slice(bytes).map_err(|error| not_json(&error))?;
+    let members: Members<'_> = serde_json::from_str(utf8(bytes)?).map_err(|error| not_json(&error))?;
     let mut envelope = Envelope::default();
     for (name, value) in members.0 {
         let slot = match &*name {
@@ -233,8 +233,7 @@ fn read_structured(bytes: &[u8]) -> Result<Envelope<'_>, Fault> {
             // An extension attribute.
             _ => continue,
         };
-        let Text(text) = serde_json::from_str(value.get())
-            .map_err(|_| fault(Reason::WrongAttribute, format!("{name}: must be a string")))?;
+        let text = text_of(value).ok_or_else(|| fault(Reason::WrongAttribute, format!("{name}: must be a string")))?;
         if slot.replace(text).is_some() {
             return Err(fault(Reason::WrongAttribute, format!("{name}: given twice")));
         }
@@ -242,9 +241,16 @@ fn read_structured(bytes: &[u8]) -> Result<Envelope<'_>, Fault> {
     Ok(envelope)
 }
 
+/// Looked at once, rather than text by text.
+fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        fault(Reason::NotJson, format!("no JSON object: byte {} is not UTF-8", error.valid_up_to().saturating_add(1)))
+    })
+}
+
 fn decode_binary<'a>(mut envelope: Envelope<'a>, payload: &'a [u8]) -> Result<UsageMessage, Fault> {
     check_size(payload, MAX_MESSAGE_BYTES)?;
-    envelope.data = Some(serde_json::from_slice(payload).map_err(|error| not_json(&error))?);
+    envelope.data = Some(serde_json::from_str(utf8(payload)?).map_err(|error| not_json(&error))?);
     read_message(envelope)
 }
 

@@ -1,6 +1,6 @@
 //! The fields of a usage record: each known, none twice, every value by its text.
 
-use super::redact::{Members, Text, is_identifier};
+use super::redact::{Members, is_identifier, text_of};
 use super::{Fault, MAX_NAME_BYTES, RejectionReason as Reason, fault, number};
 use crate::domain::period::{Instant, parse_instant};
 use crate::domain::usage::{Meter, Quantities, RequestOutcome, UsageAttribute, UsageAttributes};
@@ -49,9 +49,8 @@ impl<'a> Fields<'a> {
     }
 
     fn text(&self, name: &str) -> Result<Option<Cow<'a, str>>, Fault> {
-        let wrong = |_| fault(Reason::WrongField, format!("data.{name}: must be a string"));
-        let text = self.get(name).map(|value| serde_json::from_str::<Text<'a>>(value.get()));
-        Ok(text.transpose().map_err(wrong)?.map(|Text(text)| text))
+        let wrong = || fault(Reason::WrongField, format!("data.{name}: must be a string"));
+        self.get(name).map(|value| text_of(value).ok_or_else(wrong)).transpose()
     }
 
     /// The customer's key; an empty one means that none is named.
@@ -83,9 +82,9 @@ impl<'a> Fields<'a> {
             let attribute: UsageAttribute = name.parse().map_err(|_| unknown_attribute(name))?;
             let place = format!("data.attributes.{attribute}");
             let wrong = |problem: &str| fault(Reason::WrongField, format!("{place}: {problem}"));
-            let value: String = serde_json::from_str(value.get()).map_err(|_| wrong("must be a string"))?;
+            let value = text_of(value).ok_or_else(|| wrong("must be a string"))?;
             check_name(&place, &value)?;
-            if attributes.insert(attribute, value).is_some() {
+            if attributes.insert(attribute, value.into_owned()).is_some() {
                 return Err(wrong("given twice"));
             }
         }

@@ -14,6 +14,17 @@ use std::fmt::{self, Write as _};
 #[derive(Deserialize)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
+/// The text that a JSON string holds; none where it is another value.
+pub(super) fn text_of(value: &RawValue) -> Option<Cow<'_, str>> {
+    let json = value.get();
+    // Whoever captured the value has seen that it is JSON: without an escape the text is what stands between the quotes.
+    match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(text) if !text.contains('\\') => Some(Cow::Borrowed(text)),
+        Some(_) => serde_json::from_str(json).ok().map(|Text(text)| text),
+        None => None,
+    }
+}
+
 /// The members of a JSON object in their order, the values as written.
 ///
 /// A number keeps its text, so that no quantity goes through a float; a repeated name is kept twice.

@@ -1,11 +1,15 @@
 //! Numbers for what usage rows have in common, so that the rows stay narrow.
 
 use super::StoreError;
-use crate::domain::usage::{RequestOutcome, UsageAttributes, UsageContent};
+use super::usage_rows::EventRow;
+use crate::domain::ids::EventId;
+use crate::domain::usage::{RequestOutcome, UsageAttributes, UsageContent, UsageEvent};
+use foldhash::fast::RandomState;
 use sqlx::PgConnection;
-use std::collections::HashMap;
 use std::fmt::Display;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
+
+type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
 
 /// What usage rows have in common; names as reported.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,7 +67,7 @@ impl OwnedDimension {
 }
 
 /// The dimensions and customers that the rows of a batch name, each once: rows have their places here.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Names {
     dimensions: Vec<OwnedDimension>,
     /// By the hash of a dimension, so that none is copied to be found.
@@ -86,9 +90,32 @@ impl Names {
         self.dimensions.len().saturating_sub(1)
     }
 
-    /// What stands at a place.
-    pub fn dimension_at(&self, place: usize) -> Option<Dimension<'_>> {
-        self.dimensions.get(place).map(OwnedDimension::as_dimension)
+    /// The rules by which the event of a row was normalised.
+    pub fn rules(&self, row: &EventRow) -> &str {
+        self.dimensions[row.dimension].as_dimension().rules
+    }
+
+    /// The dimensions in the order of their places.
+    pub fn dimensions(&self) -> impl Iterator<Item = Dimension<'_>> {
+        self.dimensions.iter().map(OwnedDimension::as_dimension)
+    }
+
+    /// The event of a row whose places are of these names, as it was reported.
+    pub fn event(&self, row: &EventRow) -> UsageEvent {
+        let dimension = &self.dimensions[row.dimension];
+        let [source, deployment, product, service_tier, _] = dimension.names.clone();
+        let content = UsageContent {
+            occurred_at: row.occurred_at,
+            ended_at: row.ended_at,
+            deployment,
+            product,
+            customer: self.customers[row.customer].clone(),
+            service_tier,
+            outcome: dimension.outcome,
+            attributes: dimension.attributes.clone(),
+            quantities: row.quantities.joined(),
+        };
+        UsageEvent { id: EventId { source, id: row.id.clone() }, content }
     }
 
     /// The place of a customer.

@@ -63,7 +63,7 @@ impl<'a> BreachQuery<'a> {
               select d.dimension_id, b.starts_at - interval '1 hour' as hour_before, b.ends_at
               from unnest($1::breach_span[]) as b join usage_dimension d using (deployment, product)
             )
-            select r.bucket
+            select r.bucket as "bucket!"
             from usage_rollup r
             join usage_batch u on u.batch_id = r.batch_id and u.recorded_at <= $2
             where exists (select from breach b where b.dimension_id = r.dimension_id

@@ -14,6 +14,7 @@ pub mod findings;
 pub mod invoices;
 pub mod jobs;
 pub mod offsets;
+pub mod quantities;
 pub mod recording;
 pub mod records;
 pub mod rejections;
@@ -29,6 +30,7 @@ pub mod usage_sums;
 pub mod waivers;
 
 mod copy;
+mod event_ids;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
@@ -190,6 +192,10 @@ fn place_of(options: &PgConnectOptions) -> String {
 /// locked for hours, and what is known would stand still for all.
 const IDLE_TRANSACTION_TIMEOUT: &str = "60s";
 
+/// How much memory one step of a statement may take: what a trigger is told of the rows of a batch fits, so that it is
+/// not written to disk and read again.
+const WORK_MEM: &str = "32MB";
+
 /// Opens a pool of at most `max_connections`. Connects on first use, so that a database that starts later
 /// than we do is no error here.
 ///
@@ -198,7 +204,7 @@ const IDLE_TRANSACTION_TIMEOUT: &str = "60s";
 pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, StoreError> {
     let options = PgConnectOptions::from_str(url)?
         .application_name("apportion")
-        .options([("idle_in_transaction_session_timeout", IDLE_TRANSACTION_TIMEOUT)]);
+        .options([("idle_in_transaction_session_timeout", IDLE_TRANSACTION_TIMEOUT), ("work_mem", WORK_MEM)]);
     Ok(PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(10))

@@ -2,8 +2,8 @@
 
 use super::StoreError;
 use super::dictionary;
+use super::quantities::COLUMN_METERS;
 use super::rollups::{context_meters, opened_hours, threshold_arrays};
-use super::usage::COLUMN_METERS;
 use crate::domain::ids::ProductId;
 use crate::domain::money::Exact;
 use crate::domain::period::{Instant, Span};

@@ -1,12 +1,10 @@
 //! What the database knows of a batch's messages, before it is decided what becomes of them.
 
+use super::quantities::join;
 use super::{StoreError, dictionary};
 use crate::domain::ids::EventId;
 use crate::domain::period::Instant;
-use crate::domain::usage::{
-    Amendment, AmendmentKind, Meter, Quantities, Restatement, UsageContent, UsageEvent, event_key,
-};
-use rust_decimal::Decimal;
+use crate::domain::usage::{Amendment, AmendmentKind, Restatement, UsageContent, UsageEvent, event_key};
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
@@ -90,7 +88,8 @@ pub async fn look_up(connection: &mut PgConnection, wanted: &Wanted) -> Result<L
     load_amendments(connection, &with_targets(&wanted.beside_keys, wanted), &mut lookup).await?;
     let keys = with_targets(&wanted.event_keys, wanted);
     if !keys.is_empty() {
-        let events = sqlx::query!("select event_key, content_hash from usage_event where event_key = any($1)", &keys);
+        let events =
+            sqlx::query!("select event_key, content_hash from usage_event_row where event_key = any($1)", &keys);
         for row in events.fetch_all(&mut *connection).await? {
             lookup.identities.insert(row.event_key, Identity::Event { content_hash: row.content_hash });
         }
@@ -153,7 +152,7 @@ pub async fn ids_of_usage<'a>(
     let ids: HashMap<Uuid, &EventId> = ids.map(|id| (event_key(&secret, &id.source, &id.id), id)).collect();
     let keys: Vec<Uuid> = ids.keys().copied().collect();
     let taken = sqlx::query_scalar!(
-        r#"select event_key as "key!" from usage_event where event_key = any($1)
+        r#"select event_key as "key!" from usage_event_row where event_key = any($1)
            union all
            select amendment_key from usage_amendment where amendment_key = any($1)"#,
         &keys
@@ -231,9 +230,13 @@ async fn load_events(
     }
     let keys: Vec<Uuid> = keys.iter().copied().collect();
     let rows = sqlx::query!(
-        r#"select e.event_key, e.content_hash, e.event_id, e.occurred_at, d.source, d.deployment, d.product,
-             e.ended_at, d.service_tier, d.outcome, d.attributes, d.rules, c.customer, e.input_tokens, e.cached_input_tokens,
-             e.output_tokens, e.reasoning_tokens, e.requests, e.other_quantities,
+        r#"select e.event_key as "event_key!", e.content_hash as "content_hash!", e.event_id as "event_id!",
+             e.occurred_at as "occurred_at!", e.ended_at as "ended_at?", d.source as "source!",
+             d.deployment as "deployment!", d.product as "product!", d.service_tier as "service_tier!",
+             d.outcome as "outcome?", d.attributes as "attributes!", d.rules as "rules!", c.customer as "customer!",
+             e.input_tokens as "input_tokens!",
+             e.cached_input_tokens as "cached_input_tokens!", e.output_tokens as "output_tokens!",
+             e.reasoning_tokens as "reasoning_tokens!", e.requests as "requests!", e.other_quantities,
              greatest(b.recorded_at, (select max(sb.recorded_at) from usage_state s join usage_batch sb using (batch_id)
                where s.event_key = e.event_key)) as "stated_at!"
            from usage_event e join usage_batch b using (batch_id) join usage_dimension d using (dimension_id)
@@ -246,7 +249,7 @@ async fn load_events(
     for row in rows {
         let columns =
             [row.input_tokens, row.cached_input_tokens, row.output_tokens, row.reasoning_tokens, row.requests];
-        let quantities = join_quantities(columns.map(i64::from), row.other_quantities);
+        let quantities = join(columns, row.other_quantities);
         let content = UsageContent {
             occurred_at: row.occurred_at,
             ended_at: row.ended_at,
@@ -300,43 +303,6 @@ async fn load_names(connection: &mut PgConnection, wanted: &Wanted, lookup: &mut
     Ok(())
 }
 
-/// The meters that have columns of their own, in the order of the columns.
-pub const COLUMN_METERS: [Meter; 5] =
-    [Meter::InputTokens, Meter::CachedInputTokens, Meter::OutputTokens, Meter::ReasoningTokens, Meter::Requests];
-
-/// Parts quantities into columns and the rest: what is no whole number within `-max..=max`, or has no column.
-pub fn split_quantities(quantities: &Quantities, max: i64) -> ([i64; 5], Option<String>) {
-    let mut columns = [0; 5];
-    let mut rest: BTreeMap<&str, String> = BTreeMap::new();
-    for (meter, quantity) in quantities.iter().filter(|(_, quantity)| !quantity.is_zero()) {
-        let whole = i64::try_from(*quantity).ok().filter(|_| quantity.is_integer());
-        let fits = whole.filter(|whole| whole.unsigned_abs() <= max.unsigned_abs());
-        let column = columns.iter_mut().zip(COLUMN_METERS).find(|(_, of)| of == meter);
-        match (column, fits) {
-            (Some((column, _)), Some(whole)) => *column = whole,
-            (Some(_) | None, _) => drop(rest.insert(meter.name(), quantity.normalize().to_string())),
-        }
-    }
-    (columns, (!rest.is_empty()).then(|| serde_json::json!(rest).to_string()))
-}
-
-/// Puts together what [`split_quantities`] parted.
-///
-/// # Errors
-/// What is wrong with `other`, in words.
-pub fn join_quantities(columns: [i64; 5], other: Option<serde_json::Value>) -> Result<Quantities, String> {
-    let mut quantities: Quantities = match other {
-        Some(other) => serde_json::from_value(other).map_err(|error| error.to_string())?,
-        None => Quantities::new(),
-    };
-    for (meter, column) in COLUMN_METERS.into_iter().zip(columns) {
-        if column != 0 {
-            quantities.insert(meter, Decimal::from(column));
-        }
-    }
-    Ok(quantities)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -348,28 +314,5 @@ mod tests {
         assert!(matches!(amendment_kind("correction", restated()), Ok(AmendmentKind::Correction(_))));
         assert!(amendment_kind("correction", serde_json::Value::Null).is_err());
         assert!(amendment_kind("replacement", restated()).is_err());
-    }
-
-    #[test]
-    fn quantities_are_parted_and_put_together_exactly() {
-        let cases = [
-            (vec![(Meter::InputTokens, "7")], [7, 0, 0, 0, 0], None),
-            (
-                vec![(Meter::InputTokens, "7.5"), (Meter::Requests, "1")],
-                [0, 0, 0, 0, 1],
-                Some(r#"{"input_tokens":"7.5"}"#),
-            ),
-            (vec![(Meter::OutputTokens, "101")], [0; 5], Some(r#"{"output_tokens":"101"}"#)),
-            (vec![(Meter::OutputTokens, "-100")], [0, 0, -100, 0, 0], None),
-            (vec![(Meter::StateGbHours, "0.125")], [0; 5], Some(r#"{"state_gb_hours":"0.125"}"#)),
-        ];
-        for (quantities, columns, other) in cases {
-            let quantities: Quantities =
-                quantities.into_iter().map(|(meter, text)| (meter, text.parse().expect("a decimal"))).collect();
-            let parted = split_quantities(&quantities, 100);
-            assert_eq!((parted.0, parted.1.as_deref()), (columns, other));
-            let other = parted.1.map(|text| serde_json::from_str(&text).expect("json"));
-            assert_eq!(join_quantities(parted.0, other), Ok(quantities));
-        }
     }
 }

@@ -3,13 +3,15 @@
 use super::StoreError;
 use super::copy::CopyRows;
 use super::dictionary::{Names, Numbers};
+use super::event_ids::packed_id;
+use super::quantities::{COLUMN_METERS, RowQuantities};
 use super::rejections::mark_taken;
-use super::usage::split_quantities;
 use crate::domain::outcome::{Counts, Outcome};
 use crate::domain::period::Instant;
-use crate::domain::usage::{Amendment, AmendmentKind, Quantities, UsageContent, UsageEvent};
+use crate::domain::usage::{Amendment, AmendmentKind};
 use chrono::TimeDelta;
 use sqlx::PgConnection;
+use std::borrow::Cow;
 use uuid::Uuid;
 
 /// The way by which a batch came in.
@@ -33,13 +35,20 @@ impl Intake {
     }
 }
 
-pub struct EventRow<'a> {
+/// An event as its row has it.
+#[derive(Clone, Debug)]
+pub struct EventRow {
     pub key: Uuid,
     pub content_hash: Uuid,
-    pub event: &'a UsageEvent,
+    /// As its source names it.
+    pub id: String,
+    pub occurred_at: Instant,
+    /// Of a record of an interval: its end, exclusive.
+    pub ended_at: Option<Instant>,
     /// Places in the batch's names.
     pub dimension: usize,
     pub customer: usize,
+    pub quantities: RowQuantities,
 }
 
 pub struct AmendmentRow<'a> {
@@ -55,10 +64,12 @@ pub struct StateRow {
     pub key: Uuid,
     /// Whether it counts nowhere.
     pub voided: bool,
-    pub content: UsageContent,
+    pub occurred_at: Instant,
+    pub ended_at: Option<Instant>,
     /// Places in the batch's names.
     pub dimension: usize,
     pub customer: usize,
+    pub quantities: RowQuantities,
 }
 
 pub struct ConflictRow {
@@ -100,19 +111,18 @@ pub struct RollupRow {
     pub context_up_to: i64,
     /// Negative where events were voided or moved away.
     pub events: i32,
-    pub quantities: Quantities,
+    pub quantities: RowQuantities,
 }
 
 /// All that a batch writes.
-#[derive(Default)]
 pub struct Rows<'a> {
     /// How many messages the batch has: the database checks that each has its one outcome.
     pub messages: usize,
     pub counts: Counts,
     /// What events, states and rollups name.
-    pub names: Names,
+    pub names: Cow<'a, Names>,
     /// Sorted by key: Postgres then touches each page of the index once, and all writers insert in one order.
-    pub events: Vec<EventRow<'a>>,
+    pub events: Vec<&'a EventRow>,
     /// In order of recording.
     pub amendments: Vec<AmendmentRow<'a>>,
     pub states: Vec<StateRow>,
@@ -120,7 +130,26 @@ pub struct Rows<'a> {
     pub rejections: Vec<RejectionRow>,
     /// Earlier rejections that the batch takes in, by their ids.
     pub retried: Vec<i64>,
+    /// In the order of bucket, dimension and band, those of other customers beside each other.
     pub rollups: Vec<RollupRow>,
+}
+
+impl<'a> Rows<'a> {
+    /// Nothing yet, of a batch of so many messages whose rows have their places in these names.
+    pub fn new(messages: usize, names: &'a Names) -> Self {
+        Self {
+            messages,
+            counts: Counts::default(),
+            names: Cow::Borrowed(names),
+            events: Vec::with_capacity(messages),
+            amendments: Vec::new(),
+            states: Vec::new(),
+            conflicts: Vec::new(),
+            rejections: Vec::new(),
+            retried: Vec::new(),
+            rollups: Vec::new(),
+        }
+    }
 }
 
 /// How a batch came in, and when.
@@ -144,6 +173,7 @@ pub async fn save(
 ) -> Result<(), StoreError> {
     let batch = insert_batch(connection, rows, stamp).await?;
     copy_events(connection, batch, &rows.events, numbers).await?;
+    copy_intervals(connection, &rows.events).await?;
     copy_amendments(connection, batch, &rows.amendments).await?;
     copy_states(connection, batch, &rows.states, numbers).await?;
     copy_conflicts(connection, batch, &rows.conflicts).await?;
@@ -177,25 +207,19 @@ async fn insert_batch(connection: &mut PgConnection, rows: &Rows<'_>, stamp: &St
 }
 
 /// Writes the columns that events and states share.
-fn put_content(
-    copy: &mut CopyRows,
-    dimension: i32,
-    customer: i32,
-    quantities: &Quantities,
-) -> Result<Option<String>, StoreError> {
+fn put_content(copy: &mut CopyRows, dimension: i32, customer: i32, columns: [i64; 5]) -> Result<(), StoreError> {
     copy.int4(dimension);
     copy.int4(customer);
-    let (columns, other) = split_quantities(quantities, i64::from(i32::MAX));
     for column in columns {
         copy.int4(StoreError::encoded("a column of quantities", column)?);
     }
-    Ok(other)
+    Ok(())
 }
 
 async fn copy_events(
     connection: &mut PgConnection,
     batch: i64,
-    rows: &[EventRow<'_>],
+    rows: &[&EventRow],
     numbers: &Numbers,
 ) -> Result<(), StoreError> {
     const COLUMNS: &[&str] = &[
@@ -210,22 +234,33 @@ async fn copy_events(
         "output_tokens",
         "reasoning_tokens",
         "requests",
-        "event_id",
+        "packed_id",
         "other_quantities",
-        "ended_at",
     ];
-    let mut copy = CopyRows::new("usage_event", COLUMNS);
-    for EventRow { key, content_hash, event, dimension, customer } in rows {
+    let mut copy = CopyRows::new("usage_event_row", COLUMNS);
+    for row in rows {
+        copy.row();
+        copy.uuid(row.key);
+        copy.uuid(row.content_hash);
+        copy.instant(row.occurred_at);
+        copy.int8(batch);
+        let (dimension, customer) = (numbers.dimension(row.dimension)?, numbers.customer(row.customer)?);
+        put_content(&mut copy, dimension, customer, row.quantities.columns)?;
+        copy.bytea(&packed_id(&row.id));
+        copy.text(&row.quantities.rest_json().unwrap_or_default());
+    }
+    copy.send(connection).await
+}
+
+/// Where the records of intervals among the events end.
+async fn copy_intervals(connection: &mut PgConnection, rows: &[&EventRow]) -> Result<(), StoreError> {
+    let mut copy = CopyRows::new("usage_interval", &["event_key", "occurred_at", "ended_at"]);
+    for EventRow { key, occurred_at, ended_at, .. } in rows {
+        let Some(ended_at) = *ended_at else { continue };
         copy.row();
         copy.uuid(*key);
-        copy.uuid(*content_hash);
-        copy.instant(event.content.occurred_at);
-        copy.int8(batch);
-        let (dimension, customer) = (numbers.dimension(*dimension)?, numbers.customer(*customer)?);
-        let other = put_content(&mut copy, dimension, customer, &event.content.quantities)?;
-        copy.text(&event.id.id);
-        copy.json(other.as_deref());
-        copy.optional_instant(event.content.ended_at);
+        copy.instant(*occurred_at);
+        copy.instant(ended_at);
     }
     copy.send(connection).await
 }
@@ -292,16 +327,16 @@ async fn copy_states(
         "ended_at",
     ];
     let mut copy = CopyRows::new("usage_state", COLUMNS);
-    for StateRow { key, voided, content, dimension, customer } in rows {
+    for row in rows {
         copy.row();
-        copy.uuid(*key);
+        copy.uuid(row.key);
         copy.int8(batch);
-        copy.boolean(*voided);
-        copy.instant(content.occurred_at);
-        let (dimension, customer) = (numbers.dimension(*dimension)?, numbers.customer(*customer)?);
-        let other = put_content(&mut copy, dimension, customer, &content.quantities)?;
-        copy.json(other.as_deref());
-        copy.optional_instant(content.ended_at);
+        copy.boolean(row.voided);
+        copy.instant(row.occurred_at);
+        let (dimension, customer) = (numbers.dimension(row.dimension)?, numbers.customer(row.customer)?);
+        put_content(&mut copy, dimension, customer, row.quantities.columns)?;
+        copy.json(row.quantities.rest_json().as_deref());
+        copy.optional_instant(row.ended_at);
     }
     copy.send(connection).await
 }
@@ -360,6 +395,7 @@ async fn copy_rejections(
     copy.send(connection).await
 }
 
+/// Rows that differ in the customer alone stand beside each other, and become one.
 async fn copy_rollups(
     connection: &mut PgConnection,
     batch: i64,
@@ -371,31 +407,33 @@ async fn copy_rollups(
         "batch_id",
         "context_over",
         "context_up_to",
+        "dimension_id",
+        "customer_ids",
+        "events",
         "input_tokens",
         "cached_input_tokens",
         "output_tokens",
         "reasoning_tokens",
         "requests",
-        "dimension_id",
-        "customer_id",
-        "events",
         "other_quantities",
     ];
-    let mut copy = CopyRows::new("usage_rollup", COLUMNS);
-    for row in rows {
+    let key = |row: &RollupRow| (row.bucket, row.dimension, row.context_over, row.context_up_to);
+    let mut copy = CopyRows::new("usage_rollup_row", COLUMNS);
+    for same in rows.chunk_by(|a, b| key(a) == key(b)) {
+        let (bucket, dimension, context_over, context_up_to) = key(&same[0]);
         copy.row();
-        copy.instant(row.bucket);
+        copy.instant(bucket);
         copy.int8(batch);
-        copy.int8(row.context_over);
-        copy.int8(row.context_up_to);
-        let (columns, other) = split_quantities(&row.quantities, i64::MAX);
-        for column in columns {
-            copy.int8(column);
+        copy.int8(context_over);
+        copy.int8(context_up_to);
+        copy.int4(numbers.dimension(dimension)?);
+        let customers = same.iter().map(|row| numbers.customer(row.customer)).collect::<Result<Vec<_>, _>>()?;
+        copy.int4_array(customers.into_iter());
+        copy.int4_array(same.iter().map(|row| row.events));
+        for column in 0..COLUMN_METERS.len() {
+            copy.int8_array(same.iter().map(|row| row.quantities.columns[column]));
         }
-        copy.int4(numbers.dimension(row.dimension)?);
-        copy.int4(numbers.customer(row.customer)?);
-        copy.int4(row.events);
-        copy.json(other.as_deref());
+        copy.json_array(&same.iter().map(|row| row.quantities.rest_json()).collect::<Vec<_>>());
     }
     copy.send(connection).await
 }

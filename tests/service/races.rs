@@ -1,7 +1,7 @@
 //! Writers beside each other: the same ids, the same partition, corrections and their events.
 
 use crate::support::*;
-use apportion::ingest::batch::Position;
+use apportion::ingest::messages::Position;
 use apportion::ingest::writer::Offsets;
 use apportion::sources::cloudevents::decode_structured;
 use apportion::store::StoreError;
@@ -16,7 +16,7 @@ async fn of_two_writers_of_one_partition_one_is_fenced() {
             let writer = database.writer().await;
             let position = Position::Kafka { topic: "t".into(), partition: 0, offset: round, record: 1 };
             let line = event(&format!("{name}{round}"), 10, 1);
-            let messages = [writer.message(position, decode_structured(line.as_bytes()))];
+            let messages = writer.messages([(position, decode_structured(line.as_bytes()))]);
             let advance =
                 Advance { topic: "t".into(), partition: 0, expected: (round > 0).then_some(round), next: round + 1 };
             let offsets = Offsets { cluster_id: "cluster".into(), advances: vec![advance] };
@@ -100,15 +100,14 @@ async fn rows_name_batches_dimensions_and_customers_that_exist() {
     let database = TestDatabase::new().await;
     let mut writer = database.writer().await;
     write_lines(&mut writer, &[event("e1", 1, 1), event("e2", 1, 1)]).await;
-    for table in ["usage_event", "usage_rollup"] {
+    for (table, customer, change) in [
+        ("usage_event_row", "customer_id", "event_key = gen_random_uuid()"),
+        ("usage_rollup_row", "customer_ids[1]", "bucket = bucket + random() * interval '100 days'"),
+    ] {
         for (column, stranger) in
-            [("batch_id", "batch -1"), ("dimension_id", "dimension -1"), ("customer_id", "customer -1")]
+            [("batch_id", "batch -1"), ("dimension_id", "dimension -1"), (customer, "customer -1")]
         {
             // Others of the statement name what exists.
-            let change = match table {
-                "usage_event" => "event_key = gen_random_uuid()",
-                _ => "bucket = bucket + interval '1 day'",
-            };
             let sql = format!(
                 "create temporary table strangers on commit drop as select * from {table} union all select * from {table};
                  update strangers set {change};
@@ -122,5 +121,51 @@ async fn rows_name_batches_dimensions_and_customers_that_exist() {
         }
     }
     assert_eq!(database.number("select count(*) from usage_event").await, 2);
+    // Of a row of rollups each customer has one place in each array.
+    for (change, refusal) in [
+        ("customer_ids = array[0, 0], events = array[1, 1]", "each_customer_has_a_place_in_all"),
+        ("customer_ids = '{}'", "each_customer_has_a_place_in_all"),
+        (
+            "customer_ids = array[0, 0], events = array[1, 1], input_tokens = array[1, 1],
+             cached_input_tokens = array[0, 0], output_tokens = array[1, 1], reasoning_tokens = array[0, 0],
+             requests = array[0, 0]",
+            "a customer has two places in a row",
+        ),
+    ] {
+        let sql = format!(
+            "create temporary table changed on commit drop as select * from usage_rollup_row;
+             update changed set bucket = bucket + interval '1 day', {change};
+             insert into usage_rollup_row select * from changed"
+        );
+        let mut transaction = database.pool.begin().await.expect("a transaction");
+        let refused = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *transaction).await;
+        let refused = refused.expect_err("a place too many").to_string();
+        assert!(refused.contains(refusal), "{refused}");
+    }
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_are_told_as_they_were_reported() {
+    let database = TestDatabase::new().await;
+    let mut writer = database.writer().await;
+    let ids = [
+        "123e4567-e89b-12d3-a456-42661417400f",
+        "123e4567e89b12d3a45642661417400f",
+        "123E4567-E89B-12D3-A456-42661417400F",
+        "00000000-0000-0000-0000-000000000000",
+        "ffffffffffffffffffffffffffffffff",
+        "seventeen bytes..",
+        "réponse-1-öäüß €",
+        "r",
+    ];
+    write_lines(&mut writer, &ids.map(|id| event(id, 1, 1))).await;
+    let told: Vec<String> = sqlx::query_scalar("select event_id from usage_event order by event_id collate \"C\"")
+        .fetch_all(&database.pool)
+        .await
+        .expect("ids");
+    let mut sorted = ids;
+    sorted.sort_unstable();
+    assert_eq!(told, sorted);
     database.drop_it().await;
 }

@@ -1,8 +1,8 @@
 //! Databases and topics that a test makes and removes, producers, and the audit of what was stored.
 
 use apportion::domain::outcome::{Counts, Outcome};
-use apportion::ingest::batch::Position;
 use apportion::ingest::consumer::{self, ConsumerConfig};
+use apportion::ingest::messages::Position;
 use apportion::ingest::writer::Writer;
 use apportion::sources::Reader;
 use apportion::sources::cloudevents::{CONTENT_TYPE, decode_structured};
@@ -167,15 +167,11 @@ impl TestDatabase {
 
 /// Writes lines as one batch.
 pub async fn write_lines(writer: &mut Writer, lines: &[String]) -> Counts {
-    let messages: Vec<_> = lines
-        .iter()
-        .enumerate()
-        .map(|(line, text)| {
-            let position = Position::File { name: "lines".into(), line: line as u64 + 1, record: 1 };
-            writer.message(position, decode_structured(text.as_bytes()))
-        })
-        .collect();
-    writer.write(&messages, None, Intake::File).await.expect("written").counts
+    let messages = (1..).zip(lines).map(|(line, text)| {
+        let position = Position::File { name: "lines".into(), line, record: 1 };
+        (position, decode_structured(text.as_bytes()))
+    });
+    writer.write(&writer.messages(messages), None, Intake::File).await.expect("written").counts
 }
 
 fn event_json(id: &str, kind: &str, time: &str, data: &str) -> String {

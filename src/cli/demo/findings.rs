@@ -4,7 +4,7 @@ use super::super::output::{counted, line};
 use super::books::APPROVER;
 use apportion::domain::findings::Verdict;
 use apportion::domain::ids::ContractId;
-use apportion::ingest::batch::{Message, Position};
+use apportion::ingest::messages::Position;
 use apportion::ingest::writer::Writer;
 use apportion::jobs::findings::{self, DecideRequest, FindingFilter};
 use apportion::sources::cloudevents::decode_structured;
@@ -29,9 +29,9 @@ pub async fn sell_elsewhere(pool: &PgPool) -> anyhow::Result<()> {
             },
         });
         let position = Position::File { name: Arc::clone(&name), line, record: 1 };
-        writer.message(position, decode_structured(event.to_string().as_bytes()))
+        (position, decode_structured(event.to_string().as_bytes()))
     };
-    let messages: Vec<Message> = (1..).zip(&TIMES).map(message).collect();
+    let messages = writer.messages((1..).zip(&TIMES).map(message));
     let written = writer.write(&messages, None, Intake::File).await?;
     let (stored, sent) = (written.counts.stored, written.counts.messages());
     anyhow::ensure!(stored == sent, "{stored} of {sent} events of usage that breaks a right were stored");

@@ -4,7 +4,7 @@ use crate::http::HttpState;
 use crate::http::idempotency::Write;
 use crate::http::limits;
 use crate::http::problem::Problem;
-use crate::ingest::batch::{Message, Position};
+use crate::ingest::messages::Position;
 use crate::ingest::writer::Written;
 use crate::sources::Decoded;
 use crate::store::access::Caller;
@@ -43,10 +43,8 @@ pub async fn store(
 ) -> Result<Response, Problem> {
     let name: Arc<str> = format!("key {}", caller.key_id).into();
     let writer = limits::turn(state, state.writer().await?.lock()).await.map_err(|_| Problem::too_many())?;
-    let message = |(place, decoded): (u64, Decoded)| {
-        writer.message(Position::Request { name: Arc::clone(&name), place }, decoded)
-    };
-    let messages: Vec<Message> = (1..).zip(decoded).map(message).collect();
+    let position = |place| Position::Request { name: Arc::clone(&name), place };
+    let messages = writer.messages((1..).zip(decoded).map(|(place, decoded)| (position(place), decoded)));
     // As what comes from Kafka: it waits for no lock that writes hold among themselves, nor for their connections.
     let mut writing = write.begin_in(&state.pool).await?;
     limit_lock_wait(&mut writing, state.limits.turn).await?;

@@ -8,7 +8,7 @@ use apportion::domain::entry::{Entry, NewEntry, What};
 use apportion::domain::period::Instant;
 use apportion::domain::simulate::Scenario;
 use apportion::domain::usage::{UsageAttribute, UsageEvent, UsageMessage};
-use apportion::ingest::batch::Position;
+use apportion::ingest::messages::Position;
 use apportion::ingest::writer::Writer;
 use apportion::jobs::contracts::apply;
 use apportion::jobs::records::{Checks, record};
@@ -144,10 +144,9 @@ fn without_recorded_at(document: &SourceFile) -> SourceFile {
 async fn write(writer: &mut Writer, entries: &[&Entry]) -> Result<(), String> {
     let messages = (1..).zip(entries).map(|(line, entry)| {
         let position = Position::File { name: "records.jsonl".into(), line, record: 1 };
-        writer.message(position, decode_structured(&event(entry)))
+        (position, decode_structured(&event(entry)))
     });
-    let messages: Vec<_> = messages.collect();
-    writer.write(&messages, None, Intake::File).await.map(|_| ()).map_err(|error| error.to_string())
+    writer.write(&writer.messages(messages), None, Intake::File).await.map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// Usage, a correction or void of it as the event that a source would send.
