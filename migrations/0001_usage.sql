@@ -27,12 +27,55 @@ create table installation (
 insert into installation (event_key_secret)
   values (uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
 
+-- a backfill: a file of events, corrections and voids that belongs together, applied and reverted as one.
+create table backfill (
+  backfill_id bigint generated always as identity primary key,
+  name text not null unique check (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$'),
+  file_name text not null check (file_name <> ''),
+  file_digest bytea not null check (length(file_digest) = 32)  -- of what the file holds, and how it is read
+);
+
+-- a backfill's status is what was appended last, with who did it and why.
+create table backfill_status (
+  backfill_id bigint not null references backfill,
+  sequence integer not null check (sequence > 0),
+  status text not null check (status in ('applying', 'applied', 'reverting', 'reverted')),
+  changed_at timestamptz not null,
+  changed_by text not null check (changed_by <> ''),
+  reason text not null check (reason <> '' and char_length(reason) <= 2000),
+  primary key (backfill_id, sequence)
+);
+
+-- applying -> applied -> reverting -> reverted; one that was applied in part may be reverted, and each try to revert what
+-- is left is a status of its own.
+create function refuse_backfill_status() returns trigger language plpgsql as $$
+declare last backfill_status;
+begin
+  -- locks the backfill so that two changes cannot both follow the same status
+  perform from backfill where backfill_id = new.backfill_id for update;
+  select * into last from backfill_status where backfill_id = new.backfill_id order by sequence desc limit 1;
+  if new.sequence <> coalesce(last.sequence, 0) + 1 then
+    raise exception 'backfill %: its status changed meanwhile', new.backfill_id using errcode = 'serialization_failure';
+  end if;
+  if not coalesce(case new.status
+      when 'applying' then last is null
+      when 'applied' then last.status = 'applying'
+      when 'reverting' then last.status in ('applying', 'applied', 'reverting')
+      when 'reverted' then last.status = 'reverting' end, false) then
+    raise exception 'backfill %: % does not follow %', new.backfill_id, new.status, coalesce(last.status, 'nothing')
+      using errcode = 'check_violation';
+  end if;
+  return new;
+end $$;
+create trigger status_follows before insert on backfill_status
+  for each row execute function refuse_backfill_status();
+
 -- one transaction's worth of input, and what became of each message in it. `recorded_at` is when we learnt
 -- all of it; it never runs backwards from one committed batch to the next, nor below a cutoff that was used.
 create table usage_batch (
   batch_id bigint generated always as identity primary key,
   recorded_at timestamptz not null,
-  intake text not null check (intake in ('kafka', 'http', 'file', 'retry')),
+  intake text not null check (intake in ('kafka', 'http', 'file', 'retry', 'backfill', 'revert')),
   messages integer not null check (messages >= 0),
   stored integer not null check (stored >= 0),
   -- stored, but no mapping knew the deployment or the product then.
@@ -47,11 +90,30 @@ create table usage_batch (
   -- as they should be, and state no usage.
   no_usage integer not null check (no_usage >= 0),
   rejected integer not null check (rejected >= 0),
+  backfill_id bigint references backfill,  -- of which it is a part, or takes a part back
+  constraint backfills_are_named check ((intake in ('backfill', 'revert')) = (backfill_id is not null)),
   -- every message ends as exactly one of these; one that holds several records counts as so many.
   constraint every_message_has_one_outcome check (messages = stored + stored_unresolved + duplicate + conflict
     + correction_applied + correction_waiting + void_applied + void_waiting + no_usage + rejected)
 );
 create index usage_batch_recorded_at on usage_batch (recorded_at);
+create index usage_batch_backfill on usage_batch (backfill_id, batch_id) where backfill_id is not null;
+
+-- a backfill gets batches while it is applied, and loses what they hold while it is reverted.
+create function refuse_batch_of_backfill() returns trigger language plpgsql as $$
+declare now_is text;
+begin
+  -- so that its status stays as it is until this is committed
+  perform from backfill where backfill_id = new.backfill_id for share;
+  select status into now_is from backfill_status where backfill_id = new.backfill_id order by sequence desc limit 1;
+  if now_is is distinct from (case new.intake when 'backfill' then 'applying' when 'revert' then 'reverting' end) then
+    raise exception 'backfill %: no batch of intake % while it is %', new.backfill_id, new.intake,
+      coalesce(now_is, 'not begun') using errcode = 'check_violation';
+  end if;
+  return new;
+end $$;
+create trigger as_its_backfill_stands before insert on usage_batch for each row
+  when (new.backfill_id is not null) execute function refuse_batch_of_backfill();
 
 -- the clock that says when something is recorded: one place, so that a test may put another in it. never before the
 -- start of the transaction, which is the floor that is shown to those who ask what is known.
@@ -204,7 +266,7 @@ create table usage_amendment (
   target_id text not null,
   kind text not null check (kind in ('correction', 'void')),
   restated jsonb not null,
-  position text not null,              -- topic/partition@offset, file:line, or key and place of a request
+  position text not null,              -- topic/partition@offset, file:line, key and place of a request, or of a revert
   unique (batch_id, place)
 );
 create index usage_amendment_target on usage_amendment (target_key);
@@ -429,8 +491,9 @@ create trigger moves_forward before update on file_position for each row
   when (new.rows_taken < old.rows_taken or new.file_digest <> old.file_digest)
   execute function refuse_moving_back();
 
-call make_append_only('installation', 'usage_batch', 'usage_dimension', 'usage_customer', 'usage_event_row', 'usage_interval',
-  'usage_amendment', 'usage_state', 'usage_conflict', 'usage_rejection_retry', 'usage_rollup_row');
+call make_append_only('installation', 'backfill', 'backfill_status', 'usage_batch', 'usage_dimension', 'usage_customer',
+  'usage_event_row', 'usage_interval', 'usage_amendment', 'usage_state', 'usage_conflict', 'usage_rejection_retry',
+  'usage_rollup_row');
 
 -- a rejection may only lose its payload, when that expires.
 create function refuse_rejection_change() returns trigger language plpgsql as $$

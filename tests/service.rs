@@ -13,6 +13,10 @@ mod api_client;
 mod attributes;
 #[path = "service/availability.rs"]
 mod availability;
+#[path = "service/backfill_commands.rs"]
+mod backfill_commands;
+#[path = "service/backfills.rs"]
+mod backfills;
 #[path = "service/books.rs"]
 mod books;
 #[path = "service/consumers.rs"]

@@ -3,6 +3,7 @@
 use apportion::domain::engine::{EngineError, MISSING_PRICES_TOLD};
 use apportion::domain::settlement::{PeriodClosed, SettlementError};
 use apportion::domain::statement::StatementStatus;
+use apportion::ingest::backfill::BackfillError;
 use apportion::jobs::findings::FindingError;
 use apportion::jobs::invoices::InvoiceError;
 use apportion::jobs::settle::SettleError;
@@ -14,7 +15,16 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
     let of_settlement = error.downcast_ref().and_then(settle);
     let of_invoice = error.downcast_ref().and_then(invoice);
     let of_finding = error.downcast_ref().and_then(finding);
-    of_statement.or(of_settlement).or(of_invoice).or(of_finding)
+    let of_backfill = error.downcast_ref().and_then(backfill);
+    of_statement.or(of_settlement).or(of_invoice).or(of_finding).or(of_backfill)
+}
+
+fn backfill(error: &BackfillError) -> Option<String> {
+    match error {
+        BackfillError::Unknown { .. } => Some("`apportion backfill list` shows those there are".to_owned()),
+        BackfillError::OtherFile { name, .. } => Some(format!("`apportion backfill show {name}` tells of it")),
+        _ => None,
+    }
 }
 
 fn statement(error: &StatementError) -> Option<String> {

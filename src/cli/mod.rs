@@ -1,5 +1,6 @@
 //! The command line: one file per group of commands. A group is a variant of [`Command`] and an arm of its match.
 
+mod backfill;
 mod config;
 mod contracts;
 mod demo;
@@ -15,6 +16,7 @@ mod jobs;
 mod key;
 mod migrate;
 mod output;
+mod reading;
 mod record;
 mod replay;
 mod serve;
@@ -28,8 +30,10 @@ mod usage;
 use anyhow::Context;
 use apportion::config::{Config, ConfigError, Setting, Sources};
 use apportion::domain::ids::{MAX_REASON_CHARS, is_name, is_reason};
+use apportion::ingest::backfill::BackfillError;
 use apportion::ingest::consumer::{ConsumerConfig, ConsumerError};
 use apportion::ingest::file::FileError;
+use apportion::ingest::trial::TrialError;
 use apportion::jobs::contracts::ContractsError;
 use apportion::jobs::findings::FindingError;
 use apportion::jobs::gather::Unreadable;
@@ -82,6 +86,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Backfill(backfill::Args),
     Config(config::Args),
     Contracts(contracts::Args),
     Demo(demo::Args),
@@ -247,6 +252,7 @@ impl Cli {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
         let ended = runtime.block_on(async {
             match self.command {
+                Command::Backfill(args) => backfill::run(args, &session).await,
                 Command::Config(args) => config::run(&args, &session),
                 Command::Contracts(args) => contracts::run(args, &session).await,
                 Command::Demo(args) => demo::run(args, session).await,
@@ -342,7 +348,7 @@ fn status(error: &anyhow::Error) -> u8 {
     if matches!(error.downcast_ref(), Some(PdfError::NoGlyph { .. })) {
         return 3;
     }
-    let refused_input = matches!(error.downcast_ref(), Some(FileError::Read { .. } | FileError::Columns { .. }))
+    let refused_input = error.downcast_ref().is_some_and(is_unreadable)
         || matches!(error.downcast_ref(), Some(RecordsError::Problem { .. } | RecordsError::Misfit { .. }));
     if refused_setting || refused_input {
         return 3;
@@ -352,7 +358,29 @@ fn status(error: &anyhow::Error) -> u8 {
     let of_settlement = error.downcast_ref().map(settle_status);
     let of_invoice = error.downcast_ref().map(invoice_status);
     let of_finding = error.downcast_ref().map(finding_status);
-    of_contracts.or(of_statement).or(of_settlement).or(of_invoice).or(of_finding).unwrap_or(1)
+    let of_backfill = error.downcast_ref().map(backfill_status);
+    of_contracts.or(of_statement).or(of_settlement).or(of_invoice).or(of_finding).or(of_backfill).unwrap_or(1)
+}
+
+fn is_unreadable(error: &FileError) -> bool {
+    match error {
+        FileError::Read { .. } | FileError::Columns { .. } => true,
+        FileError::Store { .. } => false,
+    }
+}
+
+fn backfill_status(error: &BackfillError) -> u8 {
+    match error {
+        BackfillError::Overtaken { .. } | BackfillError::Trial(TrialError::InTheWay) => 4,
+        BackfillError::File(error) | BackfillError::Trial(TrialError::File(error)) if !is_unreadable(error) => 1,
+        BackfillError::Unknown { .. }
+        | BackfillError::NoFile { .. }
+        | BackfillError::OtherFile { .. }
+        | BackfillError::Reverted { .. }
+        | BackfillError::File(_)
+        | BackfillError::Trial(TrialError::TooMany { .. } | TrialError::File(_)) => 3,
+        BackfillError::Store(_) | BackfillError::Trial(TrialError::Store(_)) => 1,
+    }
 }
 
 fn invoice_status(error: &InvoiceError) -> u8 {

@@ -15,7 +15,7 @@ use super::messages::{Messages, Position};
 use super::writer::{Writer, backoff};
 use crate::domain::names::names;
 use crate::domain::outcome::Counts;
-use crate::sources::{Format, Reader, WrongColumns};
+use crate::sources::{Decoded, Format, Reader, WrongColumns};
 use crate::store::StoreError;
 use crate::store::file_positions::FileDigest;
 use packed::packing;
@@ -104,34 +104,25 @@ pub async fn ingest_file(
     how: &FileReader,
     mut on_progress: impl FnMut(&Progress),
 ) -> Result<Progress, FileError> {
-    let name: Arc<str> = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into();
-    let mut progress = Progress::default();
-    let not_read = |place, source| FileError::Read { path: path.to_owned(), place, source };
+    let mut records = Records::open(path, how)?;
+    let digest = records.digest.clone();
     let not_stored = |place, source| FileError::Store { path: path.to_owned(), place, source };
-    let mut opened = Opened::new(path, how).map_err(|error| match error {
-        OpenError::Read(source) => not_read(0, source),
-        OpenError::Columns { line, source } => FileError::Columns { path: path.to_owned(), line, source },
-    })?;
-    progress.bytes_total = opened.bytes_total;
-    if let Some(digest) = &opened.digest {
-        progress.rows_before = writer.rows_taken(digest).await.map_err(|source| not_stored(0, source))?;
-        opened.skip(progress.rows_before, &mut progress).map_err(|source| not_read(progress.place, source))?;
+    if let Some(digest) = &digest {
+        records.skip(writer.rows_taken(digest).await.map_err(|source| not_stored(0, source))?)?;
     }
     loop {
-        let (messages, ended) = opened.batch(writer, &how.reader, &name, &mut progress);
+        let (messages, ended) = records.batch(|messages, position, decoded| writer.add(messages, position, decoded));
+        let Progress { rows, place, .. } = records.progress;
         if !messages.is_empty() {
-            let taken = opened.digest.as_ref().map(|digest| (digest, progress.rows));
-            let counts = write(writer, &messages, taken).await;
-            progress.counts += counts.map_err(|source| not_stored(progress.place, source))?;
+            let counts = write(writer, &messages, digest.as_ref().map(|digest| (digest, rows))).await;
+            records.progress.counts += counts.map_err(|source| not_stored(place, source))?;
         }
-        progress.bytes_read = opened.bytes_read.load(Ordering::Relaxed);
-        on_progress(&progress);
-        // What could be read before is stored.
-        if ended.map_err(|source| not_read(progress.place, source))? {
-            if let Some(digest) = &opened.digest {
-                writer.file_ended(digest).await.map_err(|source| not_stored(progress.place, source))?;
+        on_progress(&records.progress);
+        if ended? {
+            if let Some(digest) = &digest {
+                writer.file_ended(digest).await.map_err(|source| not_stored(place, source))?;
             }
-            return Ok(progress);
+            return Ok(records.progress);
         }
     }
 }
@@ -141,30 +132,63 @@ async fn write(
     messages: &Messages,
     taken: Option<(&FileDigest, u64)>,
 ) -> Result<Counts, StoreError> {
-    let mut failures = 0;
+    let mut patience = Patience::default();
     loop {
         match writer.write_file(messages, taken).await {
-            Err(error) if error.is_transient() && failures < MAX_FAILURES => {
-                tracing::warn!(%error, failures, "database is away; the batch is tried again");
-                tokio::time::sleep(backoff(failures)).await;
-                failures = failures.saturating_add(1);
-            }
-            outcome => return Ok(outcome?.counts),
+            Ok(written) => return Ok(written.counts),
+            Err(error) => patience.wait(error).await?,
         }
     }
 }
 
-/// A file whose records are read one after the other.
-struct Opened {
-    rows: Box<dyn Rows>,
-    bytes_read: Arc<AtomicU64>,
-    bytes_total: u64,
-    /// Of a file that could be read again: what comes through a pipe is gone.
-    digest: Option<FileDigest>,
+/// How long it is waited for a database that is away.
+#[derive(Default)]
+pub(super) struct Patience {
+    failures: u32,
 }
 
-impl Opened {
-    fn new(path: &Path, how: &FileReader) -> Result<Self, OpenError> {
+impl Patience {
+    /// Waits before the next try.
+    ///
+    /// # Errors
+    /// That of the last try: it will not pass, or has not for long.
+    pub async fn wait(&mut self, error: StoreError) -> Result<(), StoreError> {
+        let failures = self.failures;
+        if !error.is_transient() || failures >= MAX_FAILURES {
+            return Err(error);
+        }
+        tracing::warn!(%error, failures, "database is away; the batch is tried again");
+        tokio::time::sleep(backoff(failures)).await;
+        self.failures = failures.saturating_add(1);
+        Ok(())
+    }
+}
+
+/// A file whose records are read one after the other, and handed out in batches.
+pub(super) struct Records<'a> {
+    path: &'a Path,
+    reader: &'a Reader,
+    /// As positions name it.
+    pub name: Arc<str>,
+    rows: Box<dyn Rows>,
+    bytes_read: Arc<AtomicU64>,
+    /// Of a file that could be read again: what comes through a pipe is gone.
+    pub digest: Option<FileDigest>,
+    pub progress: Progress,
+}
+
+impl<'a> Records<'a> {
+    /// # Errors
+    /// It cannot be read, or its columns are not those of its format.
+    pub fn open(path: &'a Path, how: &'a FileReader) -> Result<Self, FileError> {
+        Self::begin(path, how).map_err(|error| match error {
+            OpenError::Read(source) => FileError::Read { path: path.to_owned(), place: 0, source },
+            OpenError::Columns { line, source } => FileError::Columns { path: path.to_owned(), line, source },
+        })
+    }
+
+    fn begin(path: &'a Path, how: &'a FileReader) -> Result<Self, OpenError> {
+        let name: Arc<str> = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into();
         let mut file = File::open(path)?;
         let about = file.metadata()?;
         let layout = match how.layout {
@@ -175,43 +199,47 @@ impl Opened {
         let digest = about.is_file().then(|| digest(&mut file, how, layout)).transpose()?;
         let bytes_read = Arc::<AtomicU64>::default();
         let rows = rows::open(path, file, layout, how, Arc::clone(&bytes_read))?;
-        Ok(Self { rows, bytes_read, bytes_total: about.len(), digest })
+        let progress = Progress { bytes_total: about.len(), ..Progress::default() };
+        Ok(Self { path, reader: &how.reader, name, rows, bytes_read, digest, progress })
+    }
+
+    fn not_read(&self, source: io::Error) -> FileError {
+        FileError::Read { path: self.path.to_owned(), place: self.progress.place, source }
     }
 
     /// Passes over what was taken in before.
-    fn skip(&mut self, rows: u64, progress: &mut Progress) -> io::Result<()> {
-        while progress.rows < rows && self.rows.advance()? {
-            progress.rows = progress.rows.saturating_add(1);
-            progress.place = self.rows.place();
+    ///
+    /// # Errors
+    /// It cannot be read so far.
+    pub fn skip(&mut self, rows: u64) -> Result<(), FileError> {
+        self.progress.rows_before = rows;
+        while self.progress.rows < rows && self.rows.advance().map_err(|source| self.not_read(source))? {
+            self.progress.rows = self.progress.rows.saturating_add(1);
+            self.progress.place = self.rows.place();
         }
         Ok(())
     }
 
-    /// The next messages, and whether the file ends there.
-    fn batch(
-        &mut self,
-        writer: &Writer,
-        reader: &Reader,
-        name: &Arc<str>,
-        progress: &mut Progress,
-    ) -> (Messages, io::Result<bool>) {
+    /// The next messages, and whether the file ends there; what could be read before an error is handed out with it.
+    pub fn batch(&mut self, add: impl Fn(&mut Messages, Position, Decoded)) -> (Messages, Result<bool, FileError>) {
         let mut messages = Messages::default();
         let mut bytes: usize = 0;
+        let mut ended = Ok(false);
         while messages.len() < BATCH_RECORDS && bytes < BATCH_BYTES {
-            match self.rows.advance() {
-                Ok(true) => (),
-                Ok(false) => return (messages, Ok(true)),
-                Err(error) => return (messages, Err(error)),
+            ended = self.rows.advance().map(|advanced| !advanced).map_err(|source| self.not_read(source));
+            if !matches!(ended, Ok(false)) {
+                break;
             }
-            progress.rows = progress.rows.saturating_add(1);
-            progress.place = self.rows.place();
+            self.progress.rows = self.progress.rows.saturating_add(1);
+            self.progress.place = self.rows.place();
             bytes = bytes.saturating_add(self.rows.bytes());
-            for (record, decoded) in (1..).zip(self.rows.read(reader)) {
-                let position = Position::File { name: Arc::clone(name), line: progress.place, record };
-                writer.add(&mut messages, position, decoded);
+            for (record, decoded) in (1..).zip(self.rows.read(self.reader)) {
+                let position = Position::File { name: Arc::clone(&self.name), line: self.progress.place, record };
+                add(&mut messages, position, decoded);
             }
         }
-        (messages, Ok(false))
+        self.progress.bytes_read = self.bytes_read.load(Ordering::Relaxed);
+        (messages, ended)
     }
 }
 

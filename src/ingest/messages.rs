@@ -21,6 +21,8 @@ pub enum Position {
     Request { name: Arc<str>, place: u64 },
     /// A rejection that is decoded again.
     Retry { rejection_id: i64 },
+    /// What takes back a part of a backfill. Voids of a batch count from 1.
+    Revert { backfill: Arc<str>, batch: i64, place: u64 },
 }
 
 impl fmt::Display for Position {
@@ -32,6 +34,7 @@ impl fmt::Display for Position {
             Position::File { name, line, record } => write!(f, "{name}:{line}#{record}"),
             Position::Request { name, place } => write!(f, "{name}:{place}"),
             Position::Retry { rejection_id } => write!(f, "rejection {rejection_id}"),
+            Position::Revert { backfill, batch, place } => write!(f, "revert of {backfill}, batch {batch}:{place}"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Messages in, rows out: the Kafka consumer, files, and the one writer behind both.
 
 mod assignment;
+pub mod backfill;
 mod batch;
 mod cluster;
 pub mod consumer;
@@ -10,6 +11,8 @@ mod in_flight;
 mod known_keys;
 pub mod messages;
 pub mod retry;
+pub mod revert;
 mod rollup_deltas;
+pub mod trial;
 mod turn;
 pub mod writer;

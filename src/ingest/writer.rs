@@ -28,7 +28,7 @@ use uuid::Uuid;
 const MAX_KEY_RACES: u32 = 20;
 
 /// How long the redacted bytes of a rejection are kept.
-const REJECTIONS_KEPT: TimeDelta = TimeDelta::days(30);
+pub(super) const REJECTIONS_KEPT: TimeDelta = TimeDelta::days(30);
 
 /// The partitions that a batch moves forward.
 #[derive(Clone, Debug)]

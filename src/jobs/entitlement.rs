@@ -5,11 +5,10 @@ use super::settle::SettleError;
 use super::settlement_input::{InputSource, find_known};
 use crate::domain::calendar::Period;
 use crate::domain::contract::Contract;
-use crate::domain::engine::owed::Run;
 use crate::domain::engine::stretches::Grain;
 use crate::domain::ids::{ContractId, TermId};
 use crate::domain::period::Instant;
-use crate::domain::settlement::Books;
+use crate::domain::settlement::{Books, Settled};
 use crate::domain::simulate::answer::Entitled;
 use crate::domain::simulate::run::terms;
 use crate::store::books::load_books;
@@ -67,13 +66,25 @@ pub async fn entitlement_as_known(
     books_begin: Option<Period>,
     grain: Grain,
 ) -> Result<Entitlement, SettleError> {
+    let (stated, settled) = run_as_known(conn, (contract, through), known_at, books_begin, grain).await?;
+    let terms = terms(&stated, &settled.run, through, |_| true);
+    Ok(Entitlement { contract: contract.clone(), through, known_at, terms })
+}
+
+/// What a contract comes to through a period as known at an instant, and the contract as known then.
+pub(super) async fn run_as_known(
+    conn: &mut PgConnection,
+    (contract, through): (&ContractId, Period),
+    known_at: Instant,
+    books_begin: Option<Period>,
+    grain: Grain,
+) -> Result<(Contract, Settled), SettleError> {
     let known = load(&mut *conn, known_at).await?;
     let stated = find_known(&mut *conn, &known.contracts, contract, known_at).await?.clone();
     let books = books_before(&stated, books_begin, through);
     let mut source = InputSource::load_beside(&mut *conn, known, (contract, through), known_at, books).await?;
-    let run: Run = source.settle(conn, grain).await?.run;
-    let terms = terms(&stated, &run, through, |_| true);
-    Ok(Entitlement { contract: contract.clone(), through, known_at, terms })
+    let settled = source.settle(conn, grain).await?;
+    Ok((stated, settled))
 }
 
 /// Books of which everything from their first period to the one before another is settled.

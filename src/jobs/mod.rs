@@ -10,6 +10,7 @@ pub mod findings;
 pub mod gather;
 mod held;
 pub mod invoices;
+pub mod money_effect;
 mod perform;
 pub mod records;
 pub mod schedule;

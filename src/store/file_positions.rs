@@ -1,7 +1,7 @@
 //! How far files were taken in by runs that were interrupted. It moves in the transaction that stores what was read.
 
 use super::StoreError;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 
 /// What tells a file, read in one way, from others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,9 +11,9 @@ pub struct FileDigest(pub [u8; 32]);
 ///
 /// # Errors
 /// The database's.
-pub async fn load(pool: &PgPool, digest: &FileDigest) -> Result<u64, StoreError> {
+pub async fn load(database: impl PgExecutor<'_>, digest: &FileDigest) -> Result<u64, StoreError> {
     let taken = sqlx::query_scalar!("select rows_taken from file_position where file_digest = $1", digest.0.as_slice());
-    Ok(taken.fetch_optional(pool).await?.and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0))
+    Ok(taken.fetch_optional(database).await?.and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0))
 }
 
 /// Says that the first rows of a file are stored. Where another run took in more of it meanwhile, that stands.

@@ -3,6 +3,8 @@
 pub mod access;
 pub mod agreements;
 pub mod availability;
+pub mod backfill_contents;
+pub mod backfills;
 pub mod books;
 pub mod contracts;
 pub mod demo_database;
@@ -22,6 +24,7 @@ pub mod requests;
 pub mod rollups;
 pub mod span_sums;
 pub mod statement_statuses;
+pub mod trials;
 pub mod usage;
 pub mod usage_events;
 pub mod usage_reports;

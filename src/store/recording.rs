@@ -66,6 +66,15 @@ pub async fn lock(connection: &mut PgConnection, mode: LockMode) -> Result<Insta
         }
     };
     // A statement of its own: its snapshot must be taken after the lock was granted.
+    next_instant(connection).await
+}
+
+/// What would be the `recorded_at` of what is recorded now: later than of all that this connection sees. Whoever
+/// records holds the gate meanwhile, see [`lock`].
+///
+/// # Errors
+/// The database's.
+pub async fn next_instant(connection: &mut PgConnection) -> Result<Instant, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"select greatest(
             -- not before the floor, as it is shown to those who ask what is known

@@ -19,6 +19,14 @@ pub struct UnresolvedUsage {
     pub events: i64,
 }
 
+/// The start of the last hour of which any usage was ever recorded.
+///
+/// # Errors
+/// The database's.
+pub async fn last_hour(conn: &mut PgConnection) -> Result<Option<Instant>, StoreError> {
+    Ok(sqlx::query_scalar!("select max(bucket) from usage_rollup").fetch_one(conn).await?)
+}
+
 /// Sums the usage of a timeline by segment and by all that can decide on its price, as known at `known_at`.
 ///
 /// Whole hours come from the rollup deltas; an hour in which an edge of the timeline falls is opened down

@@ -1,6 +1,7 @@
 //! What one batch writes: rows, rollup deltas and its account of what became of each message.
 
 use super::StoreError;
+use super::backfills::BackfillId;
 use super::copy::CopyRows;
 use super::dictionary::{Names, Numbers};
 use super::event_ids::packed_id;
@@ -22,6 +23,10 @@ pub enum Intake {
     File,
     /// Rejections that are decoded again.
     Retry,
+    /// The file of a backfill.
+    Backfill(BackfillId),
+    /// Voids that take a backfill back.
+    Revert(BackfillId),
 }
 
 impl Intake {
@@ -31,6 +36,16 @@ impl Intake {
             Intake::Http => "http",
             Intake::File => "file",
             Intake::Retry => "retry",
+            Intake::Backfill(_) => "backfill",
+            Intake::Revert(_) => "revert",
+        }
+    }
+
+    /// The backfill of which it is a part, or takes a part back.
+    fn backfill(self) -> Option<BackfillId> {
+        match self {
+            Intake::Backfill(id) | Intake::Revert(id) => Some(id),
+            Intake::Kafka | Intake::Http | Intake::File | Intake::Retry => None,
         }
     }
 }
@@ -186,8 +201,8 @@ async fn insert_batch(connection: &mut PgConnection, rows: &Rows<'_>, stamp: &St
     let count = |outcome| StoreError::encoded::<i32, _>("a count of usage_batch", rows.counts.of(outcome));
     Ok(sqlx::query_scalar!(
         "insert into usage_batch (recorded_at, intake, messages, stored, stored_unresolved, duplicate, conflict,
-           correction_applied, correction_waiting, void_applied, void_waiting, no_usage, rejected)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) returning batch_id",
+           correction_applied, correction_waiting, void_applied, void_waiting, no_usage, rejected, backfill_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) returning batch_id",
         stamp.recorded_at,
         stamp.intake.name(),
         StoreError::encoded::<i32, _>("usage_batch.messages", rows.messages)?,
@@ -201,6 +216,7 @@ async fn insert_batch(connection: &mut PgConnection, rows: &Rows<'_>, stamp: &St
         count(Outcome::VoidWaiting)?,
         count(Outcome::NoUsage)?,
         count(Outcome::Rejected)?,
+        stamp.intake.backfill().map(|BackfillId(id)| id),
     )
     .fetch_one(connection)
     .await?)

@@ -183,6 +183,7 @@ pub fn routes() -> Vec<(String, String, Vec<String>)> {
                 .replace("{number}", "1")
                 .replace("{version}", "1");
             let path = path.replace("{job}", "expire-answers").replace("{finding}", "0123456789abcdef");
+            let path = path.replace("{name}", "late");
             routes.push((method.to_uppercase(), path, scopes));
         }
     }

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How many lists the API has.
-const NUMBER_OF_LISTS: usize = 16;
+const NUMBER_OF_LISTS: usize = 17;
 
 const SPAN: &str = "from=2026-05-03T05:00:00Z&to=2026-05-06T00:00:00Z";
 
@@ -141,6 +141,7 @@ async fn every_other_list_goes_on_after_the_last_item_of_its_page() {
         send(&api, &key, vec![conflict]).await;
         let headers = [bearer(&key), "content-type: application/cloudevents+json".to_owned()];
         assert_eq!(api.send("POST", "/api/v1/events", &headers, &format!("{{\"id\":\"{name}\"}}")).await.status, 422);
+        database.try_backfill(name, &[]).await;
     }
     for (list, unique, count) in [
         ("statements", "statement_id", 4),
@@ -148,6 +149,7 @@ async fn every_other_list_goes_on_after_the_last_item_of_its_page() {
         ("usage/conflicts", "conflict_id", 3),
         ("usage/rejections", "rejection_id", 3),
         ("usage/unresolved", "deployment", 3),
+        ("backfills", "name", 3),
     ] {
         let path = format!("/api/v1/{list}?limit=1");
         let paged = pages(&api, &key, &path, &mut async || {}).await;
@@ -237,6 +239,7 @@ async fn every_list_is_json_csv_or_json_lines() {
     issued(&database, "microsoft-openai", "2026-05").await;
     let id = issued(&database, "resale-1", "2026-05").await;
     draw(&database.pool, id, APPROVER).await.expect("drawn");
+    database.try_backfill("late", &[crate::support::event("late", 1, 1)]).await;
     apportion::jobs::schedule::tick(
         &database.pool,
         &crate::jobs::schedule(),

@@ -1,5 +1,6 @@
 //! The API: its routes, one file a resource, and its description, made of the same code.
 
+mod backfills;
 mod charges;
 mod contracts;
 mod events;
@@ -46,6 +47,7 @@ use utoipa_axum::routes;
     modifiers(&Keys),
     tags(
         (name = "usage", description = "What was used, and what became of what was reported"),
+        (name = "backfills", description = "Files of usage that were taken in, and perhaps taken back, as one"),
         (name = "charges", description = "Rated usage"),
         (name = "contracts", description = "Agreements, their versions and caps"),
         (name = "statements", description = "What two parties owe each other for a period"),
@@ -74,6 +76,8 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(usage::rejections))
         .routes(routes!(usage::conflicts))
         .routes(routes!(usage::unresolved))
+        .routes(routes!(backfills::list))
+        .routes(routes!(backfills::show))
         .routes(routes!(events::send))
         .routes(routes!(traces::send_spans))
         .routes(routes!(charges::list))

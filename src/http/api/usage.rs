@@ -105,6 +105,12 @@ pub struct OutcomeCount {
     messages: u64,
 }
 
+impl From<(Outcome, u64)> for OutcomeCount {
+    fn from((outcome, messages): (Outcome, u64)) -> Self {
+        Self { outcome: outcome.name(), messages }
+    }
+}
+
 /// Count messages by outcome
 ///
 /// Every message that was ever recorded, by what became of it when it came.
@@ -118,8 +124,7 @@ pub async fn outcomes(
     wanted: Wanted,
 ) -> Result<Response, Problem> {
     let counts = usage_reports::outcomes(&state.reads).await?;
-    let count = |(outcome, messages): (Outcome, u64)| OutcomeCount { outcome: outcome.name(), messages };
-    Page::whole(counts.iter().map(count).collect()).respond(&wanted)
+    Page::whole(counts.iter().map(OutcomeCount::from).collect()).respond(&wanted)
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
