@@ -101,20 +101,20 @@ mod tests {
 
     #[test]
     fn quantities_are_parted_and_put_together_exactly() {
-        let cases: [(&[(Meter, &str)], [i64; 5], Option<&str>); 6] = [
-            (&[(Meter::InputTokens, "7")], [7, 0, 0, 0, 0], None),
-            (&[(Meter::InputTokens, "7.0")], [7, 0, 0, 0, 0], None),
+        let cases = [
+            (vec![(Meter::InputTokens, "7")], [7, 0, 0, 0, 0], None),
+            (vec![(Meter::InputTokens, "7.0")], [7, 0, 0, 0, 0], None),
             (
-                &[(Meter::InputTokens, "7.5"), (Meter::Requests, "1")],
+                vec![(Meter::InputTokens, "7.5"), (Meter::Requests, "1")],
                 [0, 0, 0, 0, 1],
                 Some(r#"{"input_tokens":"7.5"}"#),
             ),
-            (&[(Meter::OutputTokens, "2147483647")], [0, 0, 2_147_483_647, 0, 0], None),
-            (&[(Meter::OutputTokens, "2147483648")], [0; 5], Some(r#"{"output_tokens":"2147483648"}"#)),
-            (&[(Meter::StateGbHours, "0.1250")], [0; 5], Some(r#"{"state_gb_hours":"0.125"}"#)),
+            (vec![(Meter::OutputTokens, "2147483647")], [0, 0, 2_147_483_647, 0, 0], None),
+            (vec![(Meter::OutputTokens, "2147483648")], [0; 5], Some(r#"{"output_tokens":"2147483648"}"#)),
+            (vec![(Meter::StateGbHours, "0.1250")], [0; 5], Some(r#"{"state_gb_hours":"0.125"}"#)),
         ];
         for (of, columns, rest) in cases {
-            let quantities = quantities(of);
+            let quantities = quantities(&of);
             let parted = RowQuantities::of(&quantities);
             assert_eq!((parted.columns, parted.rest_json().as_deref()), (columns, rest));
             assert_eq!(parted.joined(), quantities);

@@ -4,7 +4,7 @@ use super::StoreError;
 use super::backfills::BackfillId;
 use super::copy::CopyRows;
 use super::dictionary::{Names, Numbers};
-use super::event_ids::packed_id;
+use super::event_ids::PackedId;
 use super::quantities::{COLUMN_METERS, RowQuantities};
 use super::rejections::mark_taken;
 use crate::domain::outcome::{Counts, Outcome};
@@ -262,7 +262,7 @@ async fn copy_events(
         copy.int8(batch);
         let (dimension, customer) = (numbers.dimension(row.dimension)?, numbers.customer(row.customer)?);
         put_content(&mut copy, dimension, customer, row.quantities.columns)?;
-        copy.bytea(&packed_id(&row.id));
+        copy.bytea(PackedId::of(&row.id).bytes());
         copy.text(&row.quantities.rest_json().unwrap_or_default());
     }
     copy.send(connection).await
