@@ -8,6 +8,7 @@ compose() {
 
 postgres_port() { sed -n 1p "$DIR/ports"; }
 kafka_port() { sed -n 2p "$DIR/ports"; }
+kafka_brokers() { echo "127.0.0.1:$(kafka_port)"; }
 
 # The published ports are chosen once and kept, so that two checkouts never want the same.
 compose_init() {

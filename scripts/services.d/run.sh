@@ -4,8 +4,7 @@
 run() {
   local external=
   if [[ ${1:-} == --only ]]; then
-    WANTED=("${2:-}")
-    [[ ${2:-} == postgres ]] || die "--only takes postgres"
+    only "${2:-}"
     shift 2
   fi
   (($# >= 3)) && [[ $2 == -- ]] || die "usage: scripts/services run NAME -- COMMAND..."
