@@ -62,6 +62,11 @@ histories: prepare ## 100,000 random histories against the auditor (HISTORIES=N,
 fuzz: prepare ## ten million changed records through every decoder (INPUTS=N, SEED=S); minutes
 	INPUTS=$(or $(INPUTS),10000000) cargo test --locked --release --no-default-features --test fuzz -- --nocapture --test-threads 1
 
+.PHONY: soak
+soak: prepare ## three brokers, a Postgres and three consumers under every fault, for an hour (MINUTES=N, SEED=S)
+	$(say-build)
+	@MINUTES=$(or $(MINUTES),60) cargo test --locked --test service whatever_befalls_three_brokers -- --nocapture
+
 .PHONY: mutants
 mutants: prepare ## do the tests notice mistakes in the rules? 300 of them (COUNT=N, SEED=S), by cargo-mutants; hours
 	@scripts/mutants $(or $(COUNT),300) $(or $(SEED),1)

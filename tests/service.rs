@@ -31,6 +31,16 @@ mod demo;
 mod doors;
 #[path = "service/files.rs"]
 mod files;
+#[path = "audit/draw.rs"]
+mod draw;
+#[path = "service/faults_disk.rs"]
+mod faults_disk;
+#[path = "service/faults_kafka.rs"]
+mod faults_kafka;
+#[path = "service/faults_postgres.rs"]
+mod faults_postgres;
+#[path = "service/faults_replay.rs"]
+mod faults_replay;
 #[path = "service/finding_faults.rs"]
 mod finding_faults;
 #[path = "service/explain.rs"]
@@ -39,6 +49,8 @@ mod explain;
 mod findings;
 #[path = "service/http.rs"]
 mod http;
+#[path = "service/instance.rs"]
+mod instance;
 #[path = "service/invoices.rs"]
 mod invoices;
 #[path = "service/job_crashes.rs"]
@@ -49,6 +61,8 @@ mod jobs;
 mod known_at;
 #[path = "service/limits.rs"]
 mod limits;
+#[path = "service/link.rs"]
+mod link;
 #[path = "service/lists.rs"]
 mod lists;
 #[path = "service/outcomes.rs"]
@@ -71,6 +85,10 @@ mod retries;
 mod rollups;
 #[path = "service/settlement.rs"]
 mod settlement;
+#[path = "service/soak.rs"]
+mod soak;
+#[path = "service/soak_input.rs"]
+mod soak_input;
 #[path = "service/sources.rs"]
 mod sources;
 #[path = "service/trace.rs"]

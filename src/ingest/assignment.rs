@@ -20,10 +20,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as Clock};
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// How long a fault that stays is not told of again.
 pub(super) const TOLD_AGAIN: Duration = Duration::from_secs(30);
+
+/// How long the database may take to say where to read.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// Why a consumer ends.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +62,7 @@ impl Assignment {
     pub(super) fn load(&self) -> Result<Option<Stored>, StoreError> {
         let mut failures = 0;
         loop {
-            match self.runtime.block_on(offsets::load(&self.pool, &self.cluster_id, &self.topics)) {
+            match self.runtime.block_on(self.ask()) {
                 Err(error) if error.is_transient() => {
                     if self.stop.is_cancelled() {
                         return Ok(None);
@@ -71,11 +75,42 @@ impl Assignment {
             }
         }
     }
+
+    /// Asks once. A connection on which nobody answers is closed, so that the next one is asked.
+    async fn ask(&self) -> Result<Stored, StoreError> {
+        let mut conn = self.pool.acquire().await?;
+        match timeout(ANSWER, offsets::load(&mut *conn, &self.cluster_id, &self.topics)).await {
+            Ok(stored) => stored,
+            Err(_) => {
+                conn.close_on_drop();
+                Err(StoreError::Unanswered { seconds: ANSWER.as_secs() })
+            }
+        }
+    }
 }
 
 /// Waits before what failed so often is tried again; not longer than until asked to stop.
 pub(super) async fn wait(failures: u32, stop: &CancellationToken) {
     let _ = tokio::time::timeout(backoff(failures), stop.cancelled()).await;
+}
+
+/// Tells Kafka's client where a partition is read on.
+pub(super) fn place(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    partition: i32,
+    next: Option<i64>,
+    timeout: Duration,
+) -> Result<(), KafkaError> {
+    let place = next.map_or(Offset::Beginning, Offset::Offset);
+    if consumer.seek(topic, partition, place, timeout).is_ok() {
+        return Ok(());
+    }
+    // It does not seek in one that it reads no further since it told of an offset that it was refused: that begins anew.
+    let mut partitions = TopicPartitionList::new();
+    partitions.add_partition_offset(topic, partition, place)?;
+    consumer.incremental_unassign(&partitions)?;
+    consumer.incremental_assign(&partitions)
 }
 
 /// A partition that we hold.

@@ -22,6 +22,16 @@ const RESERVED: [&str; 6] = [
     "partition.assignment.strategy",
 ];
 
+/// How long Kafka waits for a poll before it counts a consumer as gone, where nothing else is configured.
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(300);
+
+/// How long a batch may take: nothing is polled while it is waited for, so that the group would give its partitions
+/// away.
+pub(super) fn patience(properties: &BTreeMap<String, String>) -> Duration {
+    let configured = properties.get("max.poll.interval.ms").and_then(|interval| interval.parse().ok());
+    configured.map_or(MAX_POLL_INTERVAL, Duration::from_millis)
+}
+
 /// # Errors
 /// Properties that are the consumer's own.
 pub(super) fn check_properties(properties: &BTreeMap<String, String>) -> Result<(), ConsumerError> {

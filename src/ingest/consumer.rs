@@ -5,7 +5,7 @@
 //! committed to Kafka. An offset that the broker does not have any more halts its partition.
 
 pub use super::assignment::ConsumerError;
-use super::assignment::{Assignment, Context, wait};
+use super::assignment::{Assignment, Context, place, wait};
 use super::cluster;
 use super::gathered::{Gathered, Topic};
 use super::in_flight::{Batch, Ended, InFlight};
@@ -111,8 +111,9 @@ fn consume(
     let topics: Vec<&str> = config.topics.keys().map(String::as_str).collect();
     let goal = if config.until_caught_up { Some(cluster::goal(&consumer, &topics)?) } else { None };
     consumer.subscribe(&topics)?;
+    let patience = cluster::patience(&config.properties);
     let mut session = Session {
-        in_flight: InFlight::new(Arc::clone(&writer), consumer.context().assignment.runtime.clone()),
+        in_flight: InFlight::new(Arc::clone(&writer), consumer.context().assignment.runtime.clone(), patience),
         consumer,
         writer,
         metrics,
@@ -267,7 +268,7 @@ impl Session {
                     failures = failures.saturating_add(1);
                     batches.into_iter().for_each(|batch| self.begin(batch));
                 }
-                Ended::Failed(error @ (StoreError::Fenced { .. } | StoreError::GivenUp), _) => {
+                Ended::Failed(error @ (StoreError::Fenced { .. } | StoreError::GivenUp | StoreError::SetBack), _) => {
                     tracing::warn!(%error, "the batch is dropped; reading on where the database stands");
                     self.read_on()?;
                     break;
@@ -318,8 +319,7 @@ impl Session {
     fn seek(&mut self) {
         self.sought = Clock::now();
         for (topic, partition, next) in self.consumer.context().unsought() {
-            let place = next.map_or(rdkafka::Offset::Beginning, rdkafka::Offset::Offset);
-            match self.consumer.seek(&topic, partition, place, SEEK_TIMEOUT) {
+            match place(&self.consumer, &topic, partition, next, SEEK_TIMEOUT) {
                 Ok(()) => self.consumer.context().sought(&topic, partition),
                 // It may be on its way to another consumer; else the next try helps.
                 Err(error) => tracing::warn!(%error, topic, partition, "cannot seek; the partition waits"),
@@ -356,7 +356,8 @@ impl Session {
         }
     }
 
-    /// Halts the partitions whose next offset the broker does not have. Nothing is skipped: a person decides.
+    /// Halts the partitions whose next offset the broker does not have. Nothing is skipped: a person decides. The others
+    /// are sought anew, as the client reads on in none that it told of: where it is lost after all, it tells again.
     fn halt_lost(&mut self) -> Result<(), ConsumerError> {
         let held: Vec<(String, i32, Option<i64>)> = {
             let held = self.consumer.context().held();
@@ -368,6 +369,7 @@ impl Session {
                 Ok(watermarks) => watermarks,
                 Err(error) => {
                     tracing::warn!(%error, topic, partition, "cannot ask which offsets the broker has");
+                    self.consumer.context().moved(&topic, partition, Some(next));
                     continue;
                 }
             };
@@ -375,6 +377,8 @@ impl Session {
                 tracing::error!(topic, partition, next, low, high, "partition halted: the broker lost its next offset");
                 self.metrics.set_halted(&topic, partition, true);
                 self.consumer.context().halted(ConsumerError::Halted { topic, partition, next, low, high });
+            } else {
+                self.consumer.context().moved(&topic, partition, Some(next));
             }
         }
         Ok(())

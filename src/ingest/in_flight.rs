@@ -8,6 +8,7 @@ use crate::store::StoreError;
 use crate::store::usage_rows::Intake;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -37,12 +38,14 @@ pub(super) enum Ended {
 pub(super) struct InFlight {
     writer: Arc<Writer>,
     runtime: Handle,
+    /// How long each may take.
+    patience: Duration,
     running: VecDeque<Running>,
 }
 
 impl InFlight {
-    pub(super) fn new(writer: Arc<Writer>, runtime: Handle) -> Self {
-        Self { writer, runtime, running: VecDeque::with_capacity(AT_ONCE) }
+    pub(super) fn new(writer: Arc<Writer>, runtime: Handle, patience: Duration) -> Self {
+        Self { writer, runtime, patience, running: VecDeque::with_capacity(AT_ONCE) }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -62,10 +65,10 @@ impl InFlight {
     pub(super) fn begin(&mut self, batch: Arc<Batch>) -> Watch {
         let turn = Turn::behind(self.running.back().map(|running| running.turn.clone()));
         let watch = turn.watch();
-        let (writer, writing) = (Arc::clone(&self.writer), Arc::clone(&batch));
-        let task = self
-            .runtime
-            .spawn(async move { writer.write_behind(&writing.messages, &writing.offsets, Intake::Kafka, turn).await });
+        let (writer, writing, patience) = (Arc::clone(&self.writer), Arc::clone(&batch), self.patience);
+        let task = self.runtime.spawn(async move {
+            writer.write_behind(&writing.messages, &writing.offsets, Intake::Kafka, turn, patience).await
+        });
         self.running.push_back(Running { batch, turn: watch.clone(), task });
         watch
     }

@@ -8,6 +8,7 @@ use super::known_keys::KnownKeys;
 use super::messages::{Messages, Position};
 use super::turn::{Before, Turn, Wait};
 use crate::domain::outcome::Counts;
+use crate::domain::period::Instant;
 use crate::sources::Decoded;
 use crate::store::StoreError;
 use crate::store::dictionary::{Dictionary, Numbers};
@@ -21,6 +22,7 @@ use chrono::TimeDelta;
 use sqlx::{Connection, PgConnection, PgPool};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as Clock};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 /// How often a batch is tried again because another writer took one of its keys meanwhile. Each time that
@@ -52,6 +54,7 @@ pub struct Uncommitted {
     numbers: Numbers,
     /// Of the events that it stores.
     keys: Vec<Uuid>,
+    recorded_at: Instant,
     started: Clock,
 }
 
@@ -86,6 +89,8 @@ pub struct Writer {
     secret: [u8; 32],
     dictionary: tokio::sync::Mutex<Dictionary>,
     known: Mutex<KnownKeys>,
+    /// When the last batch was recorded that it committed.
+    last: Mutex<Option<Instant>>,
     metrics: Arc<Metrics>,
 }
 
@@ -95,7 +100,7 @@ impl Writer {
     pub async fn open(pool: PgPool, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
         let secret = event_key_secret(&mut *pool.acquire().await.map_err(StoreError::from)?).await?;
         let known = Mutex::new(KnownKeys::new());
-        Ok(Self { pool, secret, dictionary: tokio::sync::Mutex::default(), known, metrics })
+        Ok(Self { pool, secret, dictionary: tokio::sync::Mutex::default(), known, last: Mutex::default(), metrics })
     }
 
     /// Adds what a source's reader returned to the messages of a batch.
@@ -126,21 +131,30 @@ impl Writer {
         Ok(self.committed(batch).await)
     }
 
-    /// As [`Writer::write`], beside the batch before and committed after it.
+    /// As [`Writer::write`], beside the batch before and committed after it. A connection on which it takes longer than
+    /// `patience` is closed: its other end may be gone, and nobody said so.
     ///
     /// # Errors
-    /// As [`Writer::write`]; [`StoreError::GivenUp`] if the batch before failed.
+    /// As [`Writer::write`]; [`StoreError::GivenUp`] if the batch before failed; [`StoreError::Unanswered`].
     pub(super) async fn write_behind(
         &self,
         messages: &Messages,
         offsets: &Offsets,
         intake: Intake,
         mut turn: Turn,
+        patience: Duration,
     ) -> Result<Written, StoreError> {
         // Before a connection is taken, which the batch before may need.
         turn.begin().await.map_err(|_| StoreError::GivenUp)?;
         let mut conn = self.pool.acquire().await?;
-        let batch = self.write_through(&mut conn, messages, Some(offsets), intake, &mut turn).await?;
+        let writing = self.write_through(&mut conn, messages, Some(offsets), intake, &mut turn);
+        let batch = match timeout(patience, writing).await {
+            Ok(batch) => batch?,
+            Err(_) => {
+                conn.close_on_drop();
+                return Err(StoreError::Unanswered { seconds: patience.as_secs() });
+            }
+        };
         let written = self.committed(batch).await;
         turn.committed();
         Ok(written)
@@ -213,7 +227,7 @@ impl Writer {
         let mut races = 0;
         loop {
             match self.try_write(&mut *conn, &Try { messages, offsets, intake }, turn).await {
-                Ok((written, numbers, keys)) => return Ok(Uncommitted { written, numbers, keys, started }),
+                Ok(stored) => return Ok(Uncommitted { started, ..stored }),
                 // One of the keys was stored that was taken for new, perhaps after we had looked: look at all.
                 Err(Broken::Store(error)) if error.is_unique_violation() && races < MAX_KEY_RACES => {
                     races += 1;
@@ -231,9 +245,18 @@ impl Writer {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn last(&self) -> MutexGuard<'_, Option<Instant>> {
+        // An instant is written whole.
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Counts a batch that is stored for good, and remembers the numbers that it took and its keys.
     pub async fn committed(&self, batch: Uncommitted) -> Written {
-        let Uncommitted { written, numbers, keys, started } = batch;
+        let Uncommitted { written, numbers, keys, recorded_at, started } = batch;
+        {
+            let mut last = self.last();
+            *last = (*last).max(Some(recorded_at));
+        }
         self.dictionary.lock().await.keep(numbers);
         self.known().stored(keys.into_iter());
         let reasons: Vec<_> = written.rejections.iter().map(|row| row.reason).collect();
@@ -246,12 +269,15 @@ impl Writer {
         conn: &mut PgConnection,
         Try { messages, offsets, intake }: &Try<'_>,
         turn: &mut Turn,
-    ) -> Result<(Written, Numbers, Vec<Uuid>), Broken> {
-        let before = turn.begin().await.map_err(Broken::Wait)?;
+    ) -> Result<Uncommitted, Broken> {
+        let (started, before) = (Clock::now(), turn.begin().await.map_err(Broken::Wait)?);
         let amends = messages.amend();
         let mode = if amends { LockMode::Exclusive } else { LockMode::Shared };
         let mut transaction = conn.begin().await?;
         let recorded_at = recording::lock(&mut transaction, mode).await?;
+        if self.forget_what_is_gone(&mut transaction).await? && offsets.is_some() {
+            return Err(StoreError::SetBack.into());
+        }
         let lookup = self.look_up(&mut transaction, wanted(messages), amends, &before).await?;
         let rows = decide(messages, &lookup, recorded_at);
         turn.decided(rows.events.iter().map(|row| (row.key, row.content_hash)).collect());
@@ -268,7 +294,22 @@ impl Writer {
         }
         transaction.commit().await?;
         let Rows { counts, rejections, events, .. } = rows;
-        Ok((Written { counts, rejections }, numbers, events.iter().map(|row| row.key).collect()))
+        let keys = events.iter().map(|row| row.key).collect();
+        Ok(Uncommitted { written: Written { counts, rejections }, numbers, keys, recorded_at, started })
+    }
+
+    /// Whether an older state of the database was restored under us. Then nothing that we remember holds: its numbers may
+    /// be given to others, and corrections be recorded before the place up to which they are known.
+    async fn forget_what_is_gone(&self, conn: &mut PgConnection) -> Result<bool, StoreError> {
+        let last = *self.last();
+        let Some(last) = last else { return Ok(false) };
+        if recording::is_recorded(conn, last).await? {
+            return Ok(false);
+        }
+        *self.dictionary.lock().await = Dictionary::default();
+        *self.known() = KnownKeys::new();
+        *self.last() = None;
+        Ok(true)
     }
 
     /// Looks up what may stand under the keys of a batch. One that amends is told all there is, as it is alone.

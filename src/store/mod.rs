@@ -76,6 +76,12 @@ pub enum StoreError {
     /// The batch before, after which this one was to be committed, was not.
     #[error("the batch before was not stored")]
     GivenUp,
+    /// Nothing was heard of a batch for so long.
+    #[error("the database has not answered for {seconds} s")]
+    Unanswered { seconds: u64 },
+    /// What was committed is not there any more: an older state of the database was restored.
+    #[error("the database was set back: what was stored last is not there")]
+    SetBack,
     /// A row holds something that no version of this program wrote.
     #[error("{column} of {row}: {problem}")]
     Corrupt { column: &'static str, row: String, problem: String },
@@ -119,10 +125,12 @@ impl StoreError {
                     | sqlx::Error::PoolTimedOut
                     | sqlx::Error::WorkerCrashed
             ),
+            StoreError::Unanswered { .. } => true,
             StoreError::Migration(_)
             | StoreError::OtherSchema { .. }
             | StoreError::Fenced { .. }
             | StoreError::GivenUp
+            | StoreError::SetBack
             | StoreError::Corrupt { .. }
             | StoreError::HiddenRecorder
             | StoreError::Randomness { .. }

@@ -2,7 +2,7 @@
 //! stores what was read.
 
 use super::StoreError;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 use std::collections::BTreeMap;
 
 /// One step of a partition: from the offset that the database must expect next to the one after the batch.
@@ -20,7 +20,7 @@ pub struct Advance {
 /// # Errors
 /// The database's.
 pub async fn load(
-    pool: &PgPool,
+    executor: impl PgExecutor<'_>,
     cluster_id: &str,
     topics: &[String],
 ) -> Result<BTreeMap<(String, i32), i64>, StoreError> {
@@ -29,7 +29,7 @@ pub async fn load(
         cluster_id,
         topics
     )
-    .fetch_all(pool)
+    .fetch_all(executor)
     .await?;
     Ok(rows.into_iter().map(|row| ((row.topic, row.partition), row.next_offset)).collect())
 }

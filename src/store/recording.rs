@@ -90,6 +90,17 @@ pub async fn next_instant(connection: &mut PgConnection) -> Result<Instant, Stor
     .await?)
 }
 
+/// Whether a batch of that instant is there. One that was committed is not where an older state of the database was
+/// restored since.
+///
+/// # Errors
+/// The database's.
+pub async fn is_recorded(connection: &mut PgConnection, at: Instant) -> Result<bool, StoreError> {
+    let is_there =
+        sqlx::query_scalar!(r#"select exists (select from usage_batch where recorded_at = $1) as "is_there!""#, at);
+    Ok(is_there.fetch_one(connection).await?)
+}
+
 /// Notes that something other than a batch is recorded, by one who holds the gate alone: what is recorded later gets a
 /// later time. Batches are ordered by their own rows.
 ///

@@ -1,5 +1,6 @@
 //! Consumers that restart, join and leave; offsets that the broker lost.
 
+use crate::link::*;
 use crate::support::*;
 use crate::trace::{EVENTS, check_totals, requests};
 use apportion::ingest::consumer::{self, ConsumerError};
@@ -8,9 +9,6 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 fn lines(count: u32) -> Vec<String> {
@@ -193,44 +191,11 @@ async fn a_stop_before_the_database_answers_is_no_fault() {
     topic.delete().await;
 }
 
-/// Postgres behind a connection that can be cut.
-struct Cuttable {
-    url: String,
-    is_cut: watch::Sender<bool>,
-}
-
-impl Cuttable {
-    async fn to(database: &TestDatabase) -> Self {
-        let (front, name) = database.url.rsplit_once('/').expect("a database");
-        let (user, server) = front.rsplit_once('@').expect("a user");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
-        let url = format!("{user}@{}/{name}", listener.local_addr().expect("an address"));
-        let (is_cut, cut) = watch::channel(false);
-        let server = server.to_owned();
-        tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                let (mut cut, server) = (cut.clone(), server.clone());
-                tokio::spawn(async move {
-                    if *cut.borrow_and_update() {
-                        return;
-                    }
-                    let mut there = TcpStream::connect(server).await.expect("Postgres answers");
-                    tokio::select! {
-                        _ = copy_bidirectional(&mut client, &mut there) => {}
-                        _ = cut.changed() => {}
-                    }
-                });
-            }
-        });
-        Self { url, is_cut }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_whose_database_is_away_stays_in_its_group() {
     let database = TestDatabase::new().await;
-    let proxy = Cuttable::to(&database).await;
-    let pool = apportion::store::connect(&proxy.url, 8).expect("a URL");
+    let (link, url) = Link::to_postgres(&database.url).await;
+    let pool = apportion::store::connect(&url, 8).expect("a URL");
     let topic = TestTopic::new(1).await;
     let group = random_name("group_");
     let mut config = config(&group, &[&topic]);
@@ -251,7 +216,7 @@ async fn a_consumer_whose_database_is_away_stays_in_its_group() {
     let lines = lines(1000);
     topic.send(&lines[..100], 1);
     stored(100).await;
-    proxy.is_cut.send(true).expect("cut");
+    link.set(Condition::Cut);
     topic.send(&lines[100..], 1);
     let asking: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers()).create().expect("a client");
     let members = || {
@@ -261,7 +226,7 @@ async fn a_consumer_whose_database_is_away_stays_in_its_group() {
     assert_eq!(members(), 1);
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(members(), 1, "it still is a member");
-    proxy.is_cut.send(false).expect("mended");
+    link.set(Condition::Whole);
     stored(1000).await;
     stop.cancel();
     assert_eq!(running.await.expect("joined").expect("stopped").stored, 1000);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The status and the body of an answer.
-async fn get(address: SocketAddr, path: &'static str) -> (u16, String) {
+pub async fn get(address: SocketAddr, path: &'static str) -> (u16, String) {
     let asked = tokio::task::spawn_blocking(move || {
         let mut stream = TcpStream::connect(address).expect("it listens");
         write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").expect("sent");

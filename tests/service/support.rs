@@ -222,7 +222,9 @@ impl TestTopic {
 
     async fn made(brokers: &str, partitions: i32, settings: &[(&str, &str)]) -> Self {
         let topic = Self { name: random_name("topic_"), brokers: brokers.to_owned() };
-        let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(1));
+        // As many copies as there are brokers to hold them.
+        let copies = TopicReplication::Fixed(brokers.split(',').count() as i32);
+        let new = NewTopic::new(&topic.name, partitions, copies);
         let new = settings.iter().fold(new, |new, (name, value)| new.set(name, value));
         let created = topic.admin().create_topics(&[new], &AdminOptions::new()).await.expect("Kafka answers");
         assert!(created.iter().all(Result::is_ok), "{created:?}");
@@ -236,6 +238,20 @@ impl TestTopic {
     pub async fn delete(self) {
         let deleted = self.admin().delete_topics(&[&self.name], &AdminOptions::new()).await.expect("Kafka answers");
         assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    }
+
+    /// Deletes it and makes it anew, under its name.
+    pub async fn again(self, partitions: i32) -> Self {
+        let topic = Self { name: self.name.clone(), brokers: self.brokers.clone() };
+        self.delete().await;
+        let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(1));
+        let admin = topic.admin();
+        // Until the old one is gone it is refused.
+        while admin.create_topics([&new], &AdminOptions::new()).await.expect("Kafka answers").iter().any(Result::is_err)
+        {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        topic
     }
 
     /// Deletes what stands before an offset, as retention does.
@@ -347,6 +363,17 @@ impl Process {
     pub fn kill(&mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("ended");
+    }
+
+    /// SIGTERM, and its end in good order.
+    pub fn end(&mut self, within: Duration) {
+        let told = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill");
+        assert!(told.success());
+        let deadline = std::time::Instant::now() + within;
+        while self.child.try_wait().expect("its status").is_none() {
+            assert!(std::time::Instant::now() < deadline, "it ends within {within:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
