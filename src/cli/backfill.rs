@@ -57,7 +57,7 @@ Ends with status 4 where messages were rejected, or conflict with what stands un
 
 Examples:
   apportion backfill apply may-late.jsonl.gz --name may-late --reason 'outage of 3 May' --by ana
-  apportion backfill apply --as vertex --source google may.csv --name vertex-may --reason gap --by ana";
+  apportion backfill apply --as vertex --source google may.csv --name may --reason gap --by ana";
 
 const REVERT_EXAMPLES: &str = "\
 Voids the events of the backfill that still stand, and its corrections. An id is never used again: what was taken back \
