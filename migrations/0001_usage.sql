@@ -32,7 +32,7 @@ create table backfill (
   backfill_id bigint generated always as identity primary key,
   name text not null unique check (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$'),
   file_name text not null check (file_name <> ''),
-  file_digest bytea not null check (length(file_digest) = 32)  -- of what the file holds, and how it is read
+  file_digest bytea not null check (length(file_digest) = 32)  -- of its name, what the file holds, and how it is read
 );
 
 -- a backfill's status is what was appended last, with who did it and why.
@@ -361,7 +361,7 @@ create view rejected_record as
 -- with its batch, so that the sum of the deltas recorded at or before k is the rollup as known at k.
 -- a correction adds the difference. the context band (over, up_to] tells which long-context price applies.
 -- a row holds what a batch adds for all customers of the others of its key, place by place in each of its arrays; the view
--- `usage_rollup` has a row for each.
+-- `usage_rollup` has a row for each. a meter that has an array may stand in other_quantities too: both count.
 create table usage_rollup_row (
   bucket timestamptz not null,         -- start of the hour, utc
   batch_id bigint not null,
@@ -381,7 +381,11 @@ create table usage_rollup_row (
   constraint each_customer_has_a_place_in_all check (cardinality(customer_ids) > 0
     and cardinality(customer_ids) = all (array[cardinality(events), cardinality(input_tokens),
       cardinality(cached_input_tokens), cardinality(output_tokens), cardinality(reasoning_tokens),
-      cardinality(requests), coalesce(cardinality(other_quantities), cardinality(customer_ids))]))
+      cardinality(requests), coalesce(cardinality(other_quantities), cardinality(customer_ids))])),
+  constraint no_sum_is_missing check (array_position(customer_ids, null) is null and array_position(events, null) is null
+    and array_position(input_tokens, null) is null and array_position(cached_input_tokens, null) is null
+    and array_position(output_tokens, null) is null and array_position(reasoning_tokens, null) is null
+    and array_position(requests, null) is null)
 );
 
 -- packed tightly and read often: lz4 where this server has it.
@@ -450,6 +454,21 @@ begin
 end $$;
 create trigger names_what_exists after insert on usage_rollup_row
   referencing new table as added for each statement execute function refuse_strangers_of_rollups();
+
+-- where an interval ends is told with its event: later it would change answers that were given.
+create function refuse_other_intervals() returns trigger language plpgsql as $$
+begin
+  if exists (
+    select from added a left join usage_event_row e using (event_key) left join usage_dimension d using (dimension_id)
+      left join usage_batch b using (batch_id)
+    where a.occurred_at is distinct from e.occurred_at or not d.is_interval
+      or b.recorded_at <= (select known_at from recording_watermark)) then
+    raise exception '%: not as its event says, or later', tg_table_name using errcode = 'check_violation';
+  end if;
+  return null;
+end $$;
+create trigger as_its_event_says after insert on usage_interval
+  referencing new table as added for each statement execute function refuse_other_intervals();
 
 -- how far each partition was read: the offset that comes next. the cluster id keeps a topic that was made
 -- anew, on another cluster, from being taken for the old one.

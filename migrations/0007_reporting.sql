@@ -60,7 +60,8 @@ create view reporting.term as
 comment on view reporting.term is
   'from when to when each term holds: its own dates within those of its version; no end where none is known';
 
--- what mappings know today. whoever settles asks what they knew at a cutoff.
+-- what mappings know today. whoever settles asks what they knew at a cutoff. these read the rows of rollups rather than the
+-- view of them, which would ask for the rights of whoever looks.
 create view reporting.usage_hour as
   select r.bucket as hour, k.cloud, k.channel, k.deployment_id as deployment, p.product_id as product, d.service_tier,
     sum(c.events)::bigint as events,

@@ -94,8 +94,8 @@ pub(super) async fn wait(failures: u32, stop: &CancellationToken) {
     let _ = tokio::time::timeout(backoff(failures), stop.cancelled()).await;
 }
 
-/// Tells Kafka's client where a partition is read on.
-pub(super) fn place(
+/// Tells Kafka's client where a partition is read on; one in which it does not seek begins anew.
+pub(super) fn seek_or_assign_anew(
     consumer: &BaseConsumer<Context>,
     topic: &str,
     partition: i32,
@@ -269,11 +269,21 @@ impl Context {
         }
     }
 
+    /// A partition is to be read on from where it stands, batches in flight included, once Kafka's client was told so.
+    pub(super) fn stands(&self, topic: &str, partition: i32) {
+        let mut state = self.state();
+        let epoch = state.next_epoch();
+        if let Some(held) = state.held.get_mut(topic, partition) {
+            // What was gathered of it comes again.
+            (held.epoch, held.unsought) = (epoch, true);
+        }
+    }
+
     /// The partitions of which Kafka's client is still to be told where they are read on.
     pub(super) fn unsought(&self) -> Vec<(String, i32, Option<i64>)> {
         let state = self.state();
         let unsought = state.held.iter().filter(|(_, _, held)| held.unsought);
-        unsought.map(|(topic, partition, held)| (topic.to_owned(), partition, held.next)).collect()
+        unsought.map(|(topic, partition, held)| (topic.to_owned(), partition, held.read)).collect()
     }
 
     /// Kafka's client stands where the partition is read on.
@@ -383,6 +393,7 @@ impl ConsumerContext for Context {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ingest::turn::Turn;
 
     #[test]
     fn a_lag_is_never_negative() {
@@ -420,6 +431,14 @@ mod tests {
         assert_eq!(context.unsought(), [("t".to_owned(), 1, Some(20))]);
         context.sought("t", 1);
         assert!(takes(20) && context.unsought().is_empty());
+        // With 20 to 29 in flight it is read on from 30, whatever happens to the client.
+        let advance = Advance { topic: "t".to_owned(), partition: 1, expected: Some(20), next: 30 };
+        context.begun(&[advance], Turn::behind(None).watch());
+        context.stands("t", 1);
+        assert!(!takes(30));
+        assert_eq!(context.unsought(), [("t".to_owned(), 1, Some(30))]);
+        context.sought("t", 1);
+        assert!(takes(30) && !takes(29));
         // One that is not held any more is nobody's to seek.
         context.moved("t", 2, Some(5));
         context.sought("t", 2);

@@ -5,7 +5,7 @@
 //! committed to Kafka. An offset that the broker does not have any more halts its partition.
 
 pub use super::assignment::ConsumerError;
-use super::assignment::{Assignment, Context, place, wait};
+use super::assignment::{Assignment, Context, seek_or_assign_anew, wait};
 use super::cluster;
 use super::gathered::{Gathered, Topic};
 use super::in_flight::{Batch, Ended, InFlight};
@@ -319,7 +319,7 @@ impl Session {
     fn seek(&mut self) {
         self.sought = Clock::now();
         for (topic, partition, next) in self.consumer.context().unsought() {
-            match place(&self.consumer, &topic, partition, next, SEEK_TIMEOUT) {
+            match seek_or_assign_anew(&self.consumer, &topic, partition, next, SEEK_TIMEOUT) {
                 Ok(()) => self.consumer.context().sought(&topic, partition),
                 // It may be on its way to another consumer; else the next try helps.
                 Err(error) => tracing::warn!(%error, topic, partition, "cannot seek; the partition waits"),
@@ -361,15 +361,19 @@ impl Session {
     fn halt_lost(&mut self) -> Result<(), ConsumerError> {
         let held: Vec<(String, i32, Option<i64>)> = {
             let held = self.consumer.context().held();
-            held.iter().map(|(topic, partition, held)| (topic.to_owned(), partition, held.next)).collect()
+            held.iter().map(|(topic, partition, held)| (topic.to_owned(), partition, held.read)).collect()
         };
         for (topic, partition, next) in held {
-            let Some(next) = next else { continue };
+            // One that was never read begins where the broker does.
+            let Some(next) = next else {
+                self.consumer.context().stands(&topic, partition);
+                continue;
+            };
             let (low, high) = match self.consumer.fetch_watermarks(&topic, partition, cluster::BROKER_TIMEOUT) {
                 Ok(watermarks) => watermarks,
                 Err(error) => {
                     tracing::warn!(%error, topic, partition, "cannot ask which offsets the broker has");
-                    self.consumer.context().moved(&topic, partition, Some(next));
+                    self.consumer.context().stands(&topic, partition);
                     continue;
                 }
             };
@@ -378,7 +382,7 @@ impl Session {
                 self.metrics.set_halted(&topic, partition, true);
                 self.consumer.context().halted(ConsumerError::Halted { topic, partition, next, low, high });
             } else {
-                self.consumer.context().moved(&topic, partition, Some(next));
+                self.consumer.context().stands(&topic, partition);
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use super::file::FileError;
 use super::messages::{Messages, Position};
 use super::writer::{REJECTIONS_KEPT, backoff};
 use crate::domain::outcome::Counts;
-use crate::domain::period::{Instant, last_instant_before};
+use crate::domain::period::{Instant, last_instant_before, start_of_hour};
 use crate::sources::Decoded;
 use crate::store::StoreError;
 use crate::store::dictionary::Dictionary;
@@ -38,8 +38,8 @@ const MAX_TRIES: u32 = 6;
 #[derive(Debug, thiserror::Error)]
 pub enum TrialError {
     #[error(
-        "it has more than {most} messages, which is as much as can be tried at once; part the file, and preview and \
-         apply each part under a name of its own"
+        "it has more than {most} messages, which is as much as can be tried at once; a file may be parted, and each part \
+         be previewed and applied under a name of its own"
     )]
     TooMany { most: u64 },
     #[error("others are recording the same usage right now, and the preview gave way to them; try again later")]
@@ -57,7 +57,7 @@ pub struct Tried {
     pub before: Instant,
     /// The trial, too.
     pub after: Instant,
-    /// The start of the last hour in which any sum differs.
+    /// The start of the last hour in which any sum or event differs.
     pub last_hour: Option<Instant>,
     pub counts: Counts,
     /// The first messages that would be rejected, or conflict with what stands.
@@ -102,12 +102,15 @@ impl Trial {
         let recorded_at = next_instant(&mut *conn).await?;
         let lookup = look_up(&mut *conn, &wanted(messages)).await?;
         let rows = decide(messages, &lookup, recorded_at);
-        let numbers = self.dictionary.numbers(&mut *conn, &rows.names).await?;
+        let numbers = self.dictionary.numbers(&mut *conn, &rows).await?;
         let stamp = Stamp { recorded_at, intake: Intake::File, rejections_kept: REJECTIONS_KEPT };
         save(conn, &numbers, &rows, &stamp).await?;
         self.dictionary.keep(numbers);
         self.tried.after = recorded_at;
-        self.tried.last_hour = self.tried.last_hour.max(rows.rollups.iter().map(|row| row.bucket).max());
+        // A correction may change what an event is, and no sum.
+        let states = rows.states.iter().map(|row| start_of_hour(row.occurred_at));
+        let hours = rows.rollups.iter().map(|row| row.bucket).chain(states);
+        self.tried.last_hour = self.tried.last_hour.max(hours.max());
         self.tried.counts += rows.counts;
         let room = MOST_TOLD.saturating_sub(self.tried.not_taken.len());
         self.tried.not_taken.extend(not_taken(&rows).take(room));
@@ -129,6 +132,7 @@ pub async fn attempt<W, T, E>(
     write: impl AsyncFn(&mut Trial) -> Result<W, TrialError>,
     measure: impl AsyncFn(&mut PgConnection, &Tried) -> Result<T, E>,
 ) -> Result<Result<(Tried, W, T), E>, TrialError> {
+    let mut last = TrialError::InTheWay;
     for failures in 0..MAX_TRIES {
         let (mut trial, process) = begin(pool, most).await?;
         let gave_way = Arc::<AtomicBool>::default();
@@ -151,21 +155,22 @@ pub async fn attempt<W, T, E>(
         drop(trial.transaction.rollback().await);
         match came_of {
             Ok(Ok(done)) => return Ok(Ok(done)),
-            _ if gave_way.load(Ordering::Relaxed) => {}
-            Err(error) if error.is_passing() => {}
+            _ if gave_way.load(Ordering::Relaxed) => last = TrialError::InTheWay,
+            Err(TrialError::Store(error)) if error.is_unique_violation() => last = TrialError::InTheWay,
+            Err(error) if error.is_passing() => last = error,
             ended => return ended,
         }
         tokio::time::sleep(backoff(failures)).await;
     }
-    Err(TrialError::InTheWay)
+    Err(last)
 }
 
 impl TrialError {
-    /// Whether the same may succeed once others are done: they wrote the same keys or names, or the connection broke.
+    /// Whether the same may succeed on another try: the connection broke, or was ended.
     fn is_passing(&self) -> bool {
         match self {
             Self::InTheWay => true,
-            Self::Store(error) => error.is_transient() || error.is_unique_violation(),
+            Self::Store(error) => error.is_transient(),
             Self::TooMany { .. } | Self::File(_) => false,
         }
     }

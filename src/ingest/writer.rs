@@ -282,7 +282,7 @@ impl Writer {
         let rows = decide(messages, &lookup, recorded_at);
         turn.decided(rows.events.iter().map(|row| (row.key, row.content_hash)).collect());
         let stamp = Stamp { recorded_at, intake: *intake, rejections_kept: REJECTIONS_KEPT };
-        let numbers = self.dictionary.lock().await.numbers(&mut transaction, &rows.names).await?;
+        let numbers = self.dictionary.lock().await.numbers(&mut transaction, &rows).await?;
         save(&mut transaction, &numbers, &rows, &stamp).await?;
         if mode == LockMode::Exclusive {
             recording::note_alone(&mut transaction, recorded_at).await?;

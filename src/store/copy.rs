@@ -159,8 +159,8 @@ impl CopyRows {
     }
 
     fn length(&mut self, bytes: usize) {
-        // A message has at most a mebibyte, so no field comes near the limit of an i32; were it otherwise,
-        // Postgres would refuse the COPY as malformed.
+        // A message has at most a mebibyte, and an array a place for each of a batch's messages at most, so no field comes
+        // near the limit of an i32; were it otherwise, Postgres would refuse the COPY as malformed.
         self.bytes.extend_from_slice(&i32::try_from(bytes).unwrap_or(i32::MAX).to_be_bytes());
     }
 

@@ -1,7 +1,7 @@
 //! Numbers for what usage rows have in common, so that the rows stay narrow.
 
 use super::StoreError;
-use super::usage_rows::EventRow;
+use super::usage_rows::{EventRow, Rows};
 use crate::domain::ids::EventId;
 use crate::domain::usage::{RequestOutcome, UsageAttributes, UsageContent, UsageEvent};
 use foldhash::fast::RandomState;
@@ -95,6 +95,11 @@ impl Names {
         self.dimensions[row.dimension].as_dimension().rules
     }
 
+    /// How many dimensions and how many customers there are.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.dimensions.len(), self.customers.len())
+    }
+
     /// The dimensions in the order of their places.
     pub fn dimensions(&self) -> impl Iterator<Item = Dimension<'_>> {
         self.dimensions.iter().map(OwnedDimension::as_dimension)
@@ -137,11 +142,11 @@ pub struct Dictionary {
     customers: HashMap<String, i32>,
 }
 
-/// The numbers of a batch's [`Names`], by their places.
+/// The numbers of those of a batch's [`Names`] that its rows have, by their places.
 #[derive(Debug, Default)]
 pub struct Numbers {
-    dimensions: Vec<i32>,
-    customers: Vec<i32>,
+    dimensions: Vec<Option<i32>>,
+    customers: Vec<Option<i32>>,
     /// Those that the dictionary did not have.
     new_dimensions: Vec<(OwnedDimension, i32)>,
     new_customers: Vec<(String, i32)>,
@@ -155,11 +160,11 @@ const MAX_DIMENSIONS: usize = 100_000;
 
 impl Numbers {
     pub(super) fn dimension(&self, place: usize) -> Result<i32, StoreError> {
-        self.dimensions.get(place).copied().ok_or_else(|| missing("usage_dimension.dimension_id", place))
+        self.dimensions.get(place).copied().flatten().ok_or_else(|| missing("usage_dimension.dimension_id", place))
     }
 
     pub(super) fn customer(&self, place: usize) -> Result<i32, StoreError> {
-        self.customers.get(place).copied().ok_or_else(|| missing("usage_customer.customer_id", place))
+        self.customers.get(place).copied().flatten().ok_or_else(|| missing("usage_customer.customer_id", place))
     }
 }
 
@@ -168,29 +173,27 @@ fn missing(column: &'static str, row: impl Display) -> StoreError {
 }
 
 impl Dictionary {
-    /// Finds the numbers of all that a batch names, and gives numbers to what has none.
+    /// Finds the numbers of all that the rows of a batch name, and gives numbers to what has none.
     ///
     /// New entries are inserted in sorted order, dimensions first, so that two writers never wait for each
     /// other in a ring.
     ///
     /// # Errors
     /// The database's.
-    pub async fn numbers(&self, connection: &mut PgConnection, names: &Names) -> Result<Numbers, StoreError> {
-        let new_dimensions = names.dimensions.iter().filter(|it| !self.dimensions.contains_key(*it)).cloned().collect();
-        let new_customers = names.customers.iter().filter(|it| !self.customers.contains_key(*it)).cloned().collect();
-        let new_dimensions = add_dimensions(connection, new_dimensions).await?;
-        let new_customers = add_customers(connection, new_customers).await?;
+    pub async fn numbers(&self, connection: &mut PgConnection, rows: &Rows<'_>) -> Result<Numbers, StoreError> {
+        let (names, used) = (&rows.names, rows.used());
+        let dimensions = || names.dimensions.iter().zip(&used.dimensions);
+        let customers = || names.customers.iter().zip(&used.customers);
+        let unknown = dimensions().filter(|(it, used)| **used && !self.dimensions.contains_key(*it));
+        let new_dimensions = add_dimensions(connection, unknown.map(|(it, _)| it.clone()).collect()).await?;
+        let unknown = customers().filter(|(it, used)| **used && !self.customers.contains_key(*it));
+        let new_customers = add_customers(connection, unknown.map(|(it, _)| it.clone()).collect()).await?;
         let added: HashMap<&OwnedDimension, i32> = new_dimensions.iter().map(|(it, number)| (it, *number)).collect();
-        let dimension = |it| self.dimensions.get(it).or_else(|| added.get(it)).copied();
-        let dimensions = names.dimensions.iter().map(|it| {
-            dimension(it).ok_or_else(|| missing("usage_dimension.dimension_id", it.as_dimension().deployment))
-        });
-        let dimensions = dimensions.collect::<Result<_, _>>()?;
+        let number = |it| self.dimensions.get(it).or_else(|| added.get(it)).copied();
+        let dimensions = dimensions().map(|(it, used)| if *used { number(it) } else { None }).collect();
         let added: HashMap<&str, i32> = new_customers.iter().map(|(it, number)| (it.as_str(), *number)).collect();
-        let customer = |it: &String| self.customers.get(it).or_else(|| added.get(it.as_str())).copied();
-        let customers = names.customers.iter();
-        let customers = customers.map(|it| customer(it).ok_or_else(|| missing("usage_customer.customer_id", it)));
-        let customers = customers.collect::<Result<_, _>>()?;
+        let number = |it: &String| self.customers.get(it).or_else(|| added.get(it.as_str())).copied();
+        let customers = customers().map(|(it, used)| if *used { number(it) } else { None }).collect();
         Ok(Numbers { dimensions, customers, new_dimensions, new_customers })
     }
 

@@ -76,8 +76,8 @@ pub enum StoreError {
     /// The batch before, after which this one was to be committed, was not.
     #[error("the batch before was not stored")]
     GivenUp,
-    /// Nothing was heard of a batch for so long.
-    #[error("the database has not answered for {seconds} s")]
+    /// It is given up, with its connection.
+    #[error("what was asked of the database took longer than {seconds} s")]
     Unanswered { seconds: u64 },
     /// What was committed is not there any more: an older state of the database was restored.
     #[error("the database was set back: what was stored last is not there")]

@@ -61,8 +61,9 @@ impl RowQuantities {
     /// All of them by meter, as they were before they were parted.
     pub fn joined(&self) -> Quantities {
         let mut quantities = self.rest.clone();
-        let columns = COLUMN_METERS.into_iter().zip(self.columns).filter(|(_, column)| *column != 0);
-        quantities.extend(columns.map(|(meter, column)| (meter, Decimal::from(column))));
+        for (meter, column) in COLUMN_METERS.into_iter().zip(self.columns).filter(|(_, column)| *column != 0) {
+            *quantities.entry(meter).or_default() += Decimal::from(column);
+        }
         quantities
     }
 

@@ -24,7 +24,7 @@ pub struct UnresolvedUsage {
 /// # Errors
 /// The database's.
 pub async fn last_hour(conn: &mut PgConnection) -> Result<Option<Instant>, StoreError> {
-    Ok(sqlx::query_scalar!("select max(bucket) from usage_rollup").fetch_one(conn).await?)
+    Ok(sqlx::query_scalar!("select max(bucket) from usage_rollup_row").fetch_one(conn).await?)
 }
 
 /// Sums the usage of a timeline by segment and by all that can decide on its price, as known at `known_at`.

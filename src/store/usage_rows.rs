@@ -134,7 +134,7 @@ pub struct Rows<'a> {
     /// How many messages the batch has: the database checks that each has its one outcome.
     pub messages: usize,
     pub counts: Counts,
-    /// What events, states and rollups name.
+    /// What the messages name, and what is named by what became of events that they amend.
     pub names: Cow<'a, Names>,
     /// Sorted by key: Postgres then touches each page of the index once, and all writers insert in one order.
     pub events: Vec<&'a EventRow>,
@@ -149,7 +149,27 @@ pub struct Rows<'a> {
     pub rollups: Vec<RollupRow>,
 }
 
+/// Which places of a batch's names its rows have.
+pub(super) struct Used {
+    pub(super) dimensions: Vec<bool>,
+    pub(super) customers: Vec<bool>,
+}
+
 impl<'a> Rows<'a> {
+    /// What messages name that become no row is not among these.
+    pub(super) fn used(&self) -> Used {
+        let (dimensions, customers) = self.names.counts();
+        let mut used = Used { dimensions: vec![false; dimensions], customers: vec![false; customers] };
+        let events = self.events.iter().map(|row| (row.dimension, row.customer));
+        let states = self.states.iter().map(|row| (row.dimension, row.customer));
+        let rollups = self.rollups.iter().map(|row| (row.dimension, row.customer));
+        for (dimension, customer) in events.chain(states).chain(rollups) {
+            used.dimensions[dimension] = true;
+            used.customers[customer] = true;
+        }
+        used
+    }
+
     /// Nothing yet, of a batch of so many messages whose rows have their places in these names.
     pub fn new(messages: usize, names: &'a Names) -> Self {
         Self {

@@ -125,6 +125,7 @@ async fn rows_name_batches_dimensions_and_customers_that_exist() {
     for (change, refusal) in [
         ("customer_ids = array[0, 0], events = array[1, 1]", "each_customer_has_a_place_in_all"),
         ("customer_ids = '{}'", "each_customer_has_a_place_in_all"),
+        ("input_tokens = array[null]::bigint[]", "no_sum_is_missing"),
         (
             "customer_ids = array[0, 0], events = array[1, 1], input_tokens = array[1, 1],
              cached_input_tokens = array[0, 0], output_tokens = array[1, 1], reasoning_tokens = array[0, 0],
@@ -142,6 +143,14 @@ async fn rows_name_batches_dimensions_and_customers_that_exist() {
         let refused = refused.expect_err("a place too many").to_string();
         assert!(refused.contains(refusal), "{refused}");
     }
+    // Neither of these events is of an interval, and by now both are known.
+    let sql = "insert into usage_interval select event_key, occurred_at, occurred_at from usage_event_row";
+    let refused = sqlx::query(sql).execute(&database.pool).await.expect_err("no interval").to_string();
+    assert!(refused.contains("usage_interval: not as its event says, or later"), "{refused}");
+    // What a conflict names is in no row.
+    let other = event("e1", 1, 1).replace("\"deployment\":\"", "\"deployment\":\"another-");
+    assert_eq!(write_lines(&mut writer, &[other]).await.conflict, 1);
+    assert_eq!(database.number("select count(*) from usage_dimension where deployment like 'another-%'").await, 0);
     database.drop_it().await;
 }
 
