@@ -26,10 +26,10 @@ const RESERVED: [&str; 6] = [
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(300);
 
 /// How long a batch may take: nothing is polled while it is waited for, so that the group would give its partitions
-/// away.
+/// away. Somewhat less than that, to be polled in time after it was given up.
 pub(super) fn patience(properties: &BTreeMap<String, String>) -> Duration {
     let configured = properties.get("max.poll.interval.ms").and_then(|interval| interval.parse().ok());
-    configured.map_or(MAX_POLL_INTERVAL, Duration::from_millis)
+    configured.map_or(MAX_POLL_INTERVAL, Duration::from_millis) * 3 / 4
 }
 
 /// # Errors
@@ -53,9 +53,15 @@ pub(super) fn client(config: &ConsumerConfig) -> ClientConfig {
 /// The id of the cluster that answers; none if asked to stop before it did.
 pub(super) fn id(config: &ConsumerConfig, stop: &CancellationToken) -> Result<Option<String>, KafkaError> {
     let probe: BaseConsumer = client(config).create()?;
+    let topic = config.topics.keys().next().map(String::as_str);
     let mut told: Option<Clock> = None;
     while !stop.is_cancelled() {
-        if let Some(id) = probe.client().fetch_cluster_id(Duration::from_secs(2)) {
+        // The id comes with any answer; one that is only waited for comes when the client looks for brokers by itself,
+        // which it does once a second.
+        let answer = probe.fetch_metadata(topic, Duration::from_secs(2));
+        if answer.is_ok()
+            && let Some(id) = probe.client().fetch_cluster_id(Duration::from_secs(2))
+        {
             return Ok(Some(id));
         }
         if told.is_none_or(|at| at.elapsed() >= TOLD_AGAIN) {

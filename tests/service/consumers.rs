@@ -202,7 +202,7 @@ async fn a_consumer_whose_database_is_away_stays_in_its_group() {
     config.until_caught_up = false;
     // Whoever does not poll for so long is counted as gone.
     config.properties =
-        [("max.poll.interval.ms", "6000"), ("session.timeout.ms", "6000")].map(|(k, v)| (k.into(), v.into())).into();
+        [("max.poll.interval.ms", "10000"), ("session.timeout.ms", "10000")].map(|(k, v)| (k.into(), v.into())).into();
     let (stop, metrics) = (CancellationToken::new(), Arc::new(Metrics::new().expect("metrics")));
     let running = tokio::spawn(consumer::run(config, pool.clone(), metrics, stop.clone()));
     let stored = async |events: i64| {
@@ -224,7 +224,7 @@ async fn a_consumer_whose_database_is_away_stays_in_its_group() {
         groups.groups().iter().map(|group| group.members().len()).sum::<usize>()
     };
     assert_eq!(members(), 1);
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
     assert_eq!(members(), 1, "it still is a member");
     link.set(Condition::Whole);
     stored(1000).await;
