@@ -219,7 +219,7 @@ $$;
 -- a quantity that fits its column stands there; any other meter or a larger or fractional quantity
 -- stands in other_quantities ({"meter": "decimal"}), never in both.
 create table usage_event_row (
-  event_key uuid primary key,          -- keyed hash of (source, id)
+  event_key uuid not null,             -- keyed hash of (source, id)
   content_hash uuid not null,          -- of the fields as reported: tells a duplicate from a conflict
   occurred_at timestamptz not null,
   batch_id bigint not null,            -- this and the next two are keys of other tables: see below
@@ -235,13 +235,53 @@ create table usage_event_row (
   constraint no_quantity_is_negative
     check (least(input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, requests) >= 0),
   constraint other_quantities_are_an_object check (other_quantities = '' or other_quantities is json object)
-);
+) partition by range (batch_id);
 -- a bucket in which a boundary falls is opened down to its events. one index for both: each costs every row something.
 create index usage_event_place on usage_event_row using brin (occurred_at, batch_id);
 
+-- events lie in generations, each a part of the table with a unique index of its own: of one index over all events each new
+-- key changes another page, once they do not fit in memory any more. the newest generation takes what comes; those before
+-- it are sealed, and never change. a generation is a range of batches, so that a row says of which it is. within one the
+-- index keeps a key from coming twice; whether a sealed one has it is looked up (src/ingest/known_keys.rs).
+create table usage_generation (
+  generation integer primary key check (generation > 0),
+  -- each has more numbers of batches than are written in centuries
+  first_batch bigint not null unique check (first_batch = (generation - 1)::bigint * 10000000000 + 1)
+);
+
+-- what a sealed generation's keys are told from others by, without a look at its index: the bits of a filter, cut in parts.
+create table usage_generation_filter (
+  generation integer not null references usage_generation,
+  format integer not null,             -- how the bits are set and read: other builds may do it otherwise
+  part integer not null check (part >= 0),
+  bits bytea not null,
+  primary key (generation, format, part)
+);
+alter table usage_generation_filter alter column bits set storage external;
+
+-- whether the newest generation's index takes up half of the memory in which postgres keeps pages, and a thirty-second part of
+-- all of them, so that there are not ever more: time for the next one. one place, so that a test may put another in it.
+create function usage_generation_is_full() returns boolean language sql stable as $$
+  select max(bytes) filter (where is_newest)
+    > greatest(pg_size_bytes(current_setting('shared_buffers')) / 2, pg_size_bytes('64MB'), sum(bytes) / 32)
+  from (select pg_relation_size(format('usage_event_row_%s_pkey', generation)::regclass) as bytes,
+               generation = max(generation) over () as is_newest from usage_generation) g
+$$;
+
+-- what is added to a generation after its filter was made is not in it.
+create function refuse_open_generation() returns trigger language plpgsql as $$
+begin
+  if new.generation >= (select max(generation) from usage_generation) then
+    raise exception '%: generation % is not sealed', tg_table_name, new.generation using errcode = 'restrict_violation';
+  end if;
+  return new;
+end $$;
+create trigger of_a_sealed_one before insert on usage_generation_filter
+  for each row execute function refuse_open_generation();
+
 -- where records of intervals end, exclusive: few events are such.
 create table usage_interval (
-  event_key uuid primary key references usage_event_row,
+  event_key uuid primary key,          -- of an event, see as_its_event_says
   occurred_at timestamptz not null,    -- as the event has it, so that those of a span are found
   ended_at timestamptz not null check (ended_at >= occurred_at)
 );
@@ -275,7 +315,7 @@ create index usage_amendment_target on usage_amendment (target_key);
 -- one that corrections let end before it starts counts as little as a voided one, until they are put right.
 -- as known at k, the last row recorded at or before k holds, else the event as first reported.
 create table usage_state (
-  event_key uuid not null references usage_event_row,
+  event_key uuid not null,             -- of an event, see names_an_event
   batch_id bigint not null references usage_batch,
   voided boolean not null,
   occurred_at timestamptz not null,
@@ -432,15 +472,89 @@ begin
   end if;
 end $$;
 
+-- and events come into the newest generation alone: whoever looked into a sealed one relies on what was there.
 create function refuse_strangers_of_events() returns trigger language plpgsql as $$
+declare
+  batches bigint[];
+  dimensions integer[];
+  customers integer[];
 begin
-  perform refuse_strangers(array_agg(distinct n.batch_id), array_agg(distinct n.dimension_id),
-      array_agg(distinct n.customer_id), tg_table_name)
-    from (select distinct batch_id, dimension_id, customer_id from added) n;
+  select array_agg(distinct n.batch_id), array_agg(distinct n.dimension_id), array_agg(distinct n.customer_id)
+    into batches, dimensions, customers from (select distinct batch_id, dimension_id, customer_id from added) n;
+  perform refuse_strangers(batches, dimensions, customers, tg_table_name);
+  if exists (select from unnest(batches) n where n < (select max(first_batch) from usage_generation)) then
+    raise exception '%: a generation that is sealed never changes', tg_table_name using errcode = 'restrict_violation';
+  end if;
   return null;
 end $$;
 create trigger names_what_exists after insert on usage_event_row
   referencing new table as added for each statement execute function refuse_strangers_of_events();
+
+-- which events report which reply of a model, for those that tell: what several events report of one reply may be one call
+-- that counts twice. ids of replies do not stand here in the clear: a keyed hash of them is, apart from those of events.
+create table usage_reply (
+  reply_key uuid not null,
+  event_key uuid not null,             -- of an event of the batch; a row of no event would say nothing to anybody
+  batch_id bigint not null
+) partition by range (batch_id);       -- into generations, as events
+create index usage_reply_key on usage_reply (reply_key);
+-- those of some batches: rows come batch by batch, so that a narrow index finds them.
+create index usage_reply_batch on usage_reply using brin (batch_id);
+
+-- which reply it reports is told with its event: later it would change answers that were given.
+create function refuse_other_replies() returns trigger language plpgsql as $$
+begin
+  if exists (
+    select from (select distinct batch_id from added) a left join usage_batch b using (batch_id)
+    where b.batch_id is null or b.recorded_at <= (select known_at from recording_watermark)) then
+    raise exception '%: of no batch, or later', tg_table_name using errcode = 'check_violation';
+  end if;
+  return null;
+end $$;
+create trigger as_its_batch_is_recorded after insert on usage_reply
+  referencing new table as added for each statement execute function refuse_other_replies();
+
+-- opens the next generation, while nobody else records: no batch has part in two.
+create function open_usage_generation() returns void language plpgsql as $$
+declare
+  opened usage_generation;
+  whole text;
+  part text;
+begin
+  lock table recording_gate in exclusive mode;
+  insert into usage_generation (generation, first_batch)
+    select coalesce(max(generation), 0) + 1, coalesce(max(first_batch) + 10000000000, 1) from usage_generation
+    returning * into opened;
+  foreach whole in array array['usage_event_row', 'usage_reply'] loop
+    part := whole || '_' || opened.generation;
+    execute format('create table %I (like %I including all)', part, whole);
+    call make_append_only(part);
+    -- attached: one that is made as a part waits for all who read the whole, and they for it
+    execute format('alter table %I attach partition %I for values from (%s) to (%s)',
+      whole, part, opened.first_batch, opened.first_batch + 10000000000);
+  end loop;
+  execute format('alter table usage_event_row_%s add primary key (event_key)', opened.generation);
+  -- for whoever writes into them by their own names
+  execute format('create trigger names_what_exists after insert on usage_event_row_%s
+    referencing new table as added for each statement execute function refuse_strangers_of_events()', opened.generation);
+  execute format('create trigger as_its_batch_is_recorded after insert on usage_reply_%s
+    referencing new table as added for each statement execute function refuse_other_replies()', opened.generation);
+  execute format('alter sequence usage_batch_batch_id_seq restart with %s', opened.first_batch);
+end $$;
+select open_usage_generation();
+
+-- events lie in several tables, which no foreign key can name together.
+create function refuse_unknown_events() returns trigger language plpgsql as $$
+begin
+  -- by keys that are listed each part's index is asked, whatever the planner takes the parts for
+  if (select count(distinct a.event_key) from added a)
+      > (select count(*) from usage_event_row e where e.event_key = any (array(select a.event_key from added a))) then
+    raise exception '%: there is no such event', tg_table_name using errcode = 'foreign_key_violation';
+  end if;
+  return null;
+end $$;
+create trigger names_an_event after insert on usage_state
+  referencing new table as added for each statement execute function refuse_unknown_events();
 
 create function refuse_strangers_of_rollups() returns trigger language plpgsql as $$
 begin
@@ -459,7 +573,11 @@ create trigger names_what_exists after insert on usage_rollup_row
 create function refuse_other_intervals() returns trigger language plpgsql as $$
 begin
   if exists (
-    select from added a left join usage_event_row e using (event_key) left join usage_dimension d using (dimension_id)
+    -- an event that comes with it is of the newest generation
+    select from added a
+      left join (select * from usage_event_row where batch_id >= (select max(first_batch) from usage_generation)) e
+        using (event_key)
+      left join usage_dimension d using (dimension_id)
       left join usage_batch b using (batch_id)
     where a.occurred_at is distinct from e.occurred_at or not d.is_interval
       or b.recorded_at <= (select known_at from recording_watermark)) then
@@ -511,8 +629,8 @@ create trigger moves_forward before update on file_position for each row
   execute function refuse_moving_back();
 
 call make_append_only('installation', 'backfill', 'backfill_status', 'usage_batch', 'usage_dimension', 'usage_customer',
-  'usage_event_row', 'usage_interval', 'usage_amendment', 'usage_state', 'usage_conflict', 'usage_rejection_retry',
-  'usage_rollup_row');
+  'usage_generation', 'usage_generation_filter', 'usage_event_row', 'usage_reply', 'usage_interval', 'usage_amendment',
+  'usage_state', 'usage_conflict', 'usage_rejection_retry', 'usage_rollup_row');
 
 -- a rejection may only lose its payload, when that expires.
 create function refuse_rejection_change() returns trigger language plpgsql as $$

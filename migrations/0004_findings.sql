@@ -29,7 +29,7 @@ create index finding_decision_finding on finding_decision (finding_id);
 create table finding_decision_event (
   contract_id text not null,
   right_id text not null,
-  event_key uuid not null references usage_event_row,
+  event_key uuid not null,             -- of an event, see names_an_event
   decision_id bigint not null,
   primary key (contract_id, right_id, event_key),
   foreign key (decision_id, contract_id, right_id) references finding_decision (decision_id, contract_id, right_id)
@@ -47,6 +47,8 @@ begin
 end $$;
 create trigger as_many_as_it_says after insert on finding_decision_event
   referencing new table as new_event for each statement execute function refuse_other_events();
+create trigger names_an_event after insert on finding_decision_event
+  referencing new table as added for each statement execute function refuse_unknown_events();
 
 call make_append_only('finding_decision', 'finding_decision_event');
 call record_after_what_is_known('finding_decision');
@@ -237,3 +239,48 @@ create trigger seen_by_the_watch before insert on finding_state
   for each row execute function refuse_past_state();
 
 call make_append_only('finding_state');
+
+-- replies that more than one event reports, each since when it is known to be. a job looks for them batch by batch, as no
+-- batch waits until all others were asked. whether what the events state is the same, and which of them stand, is computed.
+create table double_report (
+  reply_key uuid primary key,
+  recorded_at timestamptz not null
+);
+create index double_report_recorded_at on double_report (recorded_at, reply_key);
+
+create function refuse_single_reports() returns trigger language plpgsql as $$
+begin
+  if exists (select from added a
+      where not exists (select from usage_reply r join usage_reply o using (reply_key)
+        where r.reply_key = a.reply_key and o.event_key <> r.event_key)) then
+    raise exception 'one event reports a reply that is said to be reported more than once' using errcode = 'check_violation';
+  end if;
+  return null;
+end $$;
+create trigger more_than_one_reports_it after insert on double_report
+  referencing new table as added for each statement execute function refuse_single_reports();
+
+-- one row: how far the job has looked. all that was recorded by then was looked at.
+create table double_report_watch (
+  known_at timestamptz not null,
+  only_row boolean primary key default true check (only_row)
+);
+insert into double_report_watch (known_at) values ('epoch');
+create trigger moves_forward before update on double_report_watch for each row
+  when (new.known_at <= old.known_at) execute function refuse_moving_back();
+create trigger stays before delete or truncate on double_report_watch
+  for each statement execute function refuse_moving_back();
+
+-- what people say of events that report one reply: all that were recorded by the cutoff count, and none that came later.
+create table double_report_waiver (
+  waiver_id bigint generated always as identity primary key,
+  reply_key uuid not null references double_report,
+  cutoff timestamptz not null,
+  recorded_at timestamptz not null check (recorded_at > cutoff),
+  waived_by text not null check (waived_by <> ''),
+  reason text not null check (reason <> '' and char_length(reason) <= 2000)
+);
+create index double_report_waiver_reply on double_report_waiver (reply_key);
+
+call make_append_only('double_report', 'double_report_waiver');
+call record_after_what_is_known('double_report', 'double_report_waiver');

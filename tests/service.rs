@@ -29,6 +29,8 @@ mod dashboards;
 mod demo;
 #[path = "service/doors.rs"]
 mod doors;
+#[path = "service/double_reports.rs"]
+mod double_reports;
 #[path = "service/files.rs"]
 mod files;
 #[path = "audit/draw.rs"]
@@ -47,6 +49,8 @@ mod finding_faults;
 mod explain;
 #[path = "service/findings.rs"]
 mod findings;
+#[path = "service/generations.rs"]
+mod generations;
 #[path = "service/http.rs"]
 mod http;
 #[path = "service/instance.rs"]

@@ -2,6 +2,7 @@
 
 use crate::topic::Topic;
 use apportion::domain::usage::{Meter, UsageEvent, UsageMessage};
+use apportion::ingest::generations::begin_next;
 use apportion::sources::cloudevents::decode_structured;
 use futures_util::TryStreamExt;
 use sqlx::{Connection, Executor, PgConnection, PgPool};
@@ -77,32 +78,45 @@ async fn copy_in(conn: &mut PgConnection, table: &str, bytes: &[u8]) {
     copy.finish().await.expect("copied");
 }
 
-/// Events of other days, as one batch of the month before.
+/// How many events of other days a batch has.
+const OTHERS: u64 = 500_000;
+
+/// Events of other days, in as many generations as they fill.
 pub async fn store_others(pool: &PgPool, events: u64) {
     if events == 0 {
         return;
     }
-    let sql = format!(
-        "insert into usage_dimension (source, deployment, product, service_tier, rules)
-           values ('other', 'other', 'other', 'default', 'cloudevents 1');
-         insert into usage_batch (recorded_at, intake, messages, stored, stored_unresolved, duplicate, conflict,
-             correction_applied, correction_waiting, void_applied, void_waiting, no_usage, rejected)
-           values (now(), 'file', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-         insert into usage_event_row (event_key, content_hash, occurred_at, batch_id, dimension_id, customer_id,
-             input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, requests, packed_id, other_quantities)
-           select gen_random_uuid(), gen_random_uuid(), '2026-04-01Z'::timestamptz + place * interval '1 millisecond',
-             1, 1, 0, 100, 0, 100, 0, 1, '\\xff'::bytea || uuid_send(gen_random_uuid()), ''
-           from generate_series(1, {events}) place;
-         analyze usage_event_row"
-    );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(pool).await.expect("stored");
+    let dimension = "insert into usage_dimension (source, deployment, product, service_tier, rules)
+                       values ('other', 'other', 'other', 'default', 'cloudevents 1')";
+    pool.execute(dimension).await.expect("a dimension");
+    for first in (0..events).step_by(usize::try_from(OTHERS).expect("a size")) {
+        let count = OTHERS.min(events - first);
+        let sql = format!(
+            "with batch as (
+               insert into usage_batch (recorded_at, intake, messages, stored, stored_unresolved, duplicate, conflict,
+                 correction_applied, correction_waiting, void_applied, void_waiting, no_usage, rejected)
+               values (clock_timestamp(), 'file', {count}, {count}, 0, 0, 0, 0, 0, 0, 0, 0, 0) returning batch_id
+             )
+             insert into usage_event_row (event_key, content_hash, occurred_at, batch_id, dimension_id, customer_id,
+               input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, requests, packed_id, other_quantities)
+             select gen_random_uuid(), gen_random_uuid(),
+               '2026-04-01Z'::timestamptz + ({first} + place) * interval '1 millisecond', batch_id, 1, 0, 100, 0, 100, 0, 1,
+               '\\xff'::bytea || uuid_send(gen_random_uuid()), ''
+             from batch, generate_series(1, {count}) place"
+        );
+        pool.execute(sqlx::AssertSqlSafe(sql)).await.expect("stored");
+        begin_next(pool).await.expect("another generation, where it is time");
+    }
+    pool.execute("analyze usage_event_row").await.expect("analyzed");
 }
 
 /// How large the indexes of what is stored are.
 pub async fn index_sizes(pool: &PgPool) -> String {
     let sizes: Vec<(String, String)> = sqlx::query_as(
-        "select indexrelname, pg_size_pretty(pg_relation_size(indexrelid))
-         from pg_stat_user_indexes where relname like 'usage\\_%' order by pg_relation_size(indexrelid) desc limit 4",
+        "select name || ' x ' || count(*), pg_size_pretty(sum(bytes))
+         from pg_stat_user_indexes,
+           lateral (select regexp_replace(indexrelname, '_[0-9]+_', '_n_'), pg_relation_size(indexrelid)) as it (name, bytes)
+         where relname like 'usage\\_%' group by name order by sum(bytes) desc limit 4",
     )
     .fetch_all(pool)
     .await
@@ -140,7 +154,9 @@ pub async fn insert_rows(pool: &PgPool, topic: Topic, events: u64) {
     let (sender, mut decoded) = tokio::sync::mpsc::channel(ROWS);
     let reading = tokio::task::spawn_blocking(move || {
         topic.read(events, |bytes| {
-            let UsageMessage::Event(event) = decode_structured(bytes).expect("usage") else { panic!("an amendment") };
+            let UsageMessage::Event(event) = decode_structured(bytes).expect("usage").message else {
+                panic!("an amendment")
+            };
             sender.blocking_send(event).expect("somebody inserts");
         });
     });

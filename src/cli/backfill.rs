@@ -59,6 +59,14 @@ Examples:
   apportion backfill apply may-late.jsonl.gz --name may-late --reason 'outage of 3 May' --by ana
   apportion backfill apply --as vertex --source google may.csv --name may --reason gap --by ana";
 
+const PREVIEW_REVERT_EXAMPLES: &str = "\
+As the preview of a file: at most 1,000,000 voids can be tried at once, and it gives way to others.
+
+Ends with status 4 where something would stay, or where what a contract comes to cannot be told.
+
+Example:
+  apportion backfill preview-revert may-late";
+
 const REVERT_EXAMPLES: &str = "\
 Voids the events of the backfill that still stand, and its corrections. An id is never used again: what was taken back \
 comes back under new ids alone. As known before the revert everything stays as it was.
@@ -115,7 +123,7 @@ enum Command {
         name: String,
     },
     /// Show what the revert of a backfill would change of what is owed, and what would stay; nothing is stored
-    #[command(after_help = "Example:\n  apportion backfill preview-revert may-late")]
+    #[command(after_help = PREVIEW_REVERT_EXAMPLES)]
     PreviewRevert {
         /// Its name, as `apportion backfill list` shows it
         name: String,
@@ -325,7 +333,7 @@ fn show_revert(reverted: &Reverted, effects: Option<&[ContractEffect]>, as_json:
     } else {
         let (taken, gone, kept_now) = (thousands(taken), thousands(gone), thousands(kept.len()));
         let tense = if effects.is_some() { "would be" } else { "were" };
-        line(format!("{taken} {tense} taken back, {gone} have no effect without that, {kept_now} stay."))?;
+        line(format!("{taken} {tense} taken back, {gone} have no effect any more, {kept_now} stay."))?;
         show_kept(kept)?;
         if let Some(effects) = effects {
             show_effects(effects)?;

@@ -1,26 +1,33 @@
-//! `apportion finding`: list and show the usage that breaks rights, and decide on it.
+//! `apportion finding`: list and show the usage that breaks rights or seems to be reported twice, and decide on it.
 
 use super::output::{self, counted, exact, json, line, money};
-use super::{Format, Session, named, stated};
+use super::{Format, Session, double_report, named, stated};
 use apportion::domain::calendar::Period;
 use apportion::domain::contract::rights::OnBreach;
 use apportion::domain::findings::{Ended, Finding, Verdict};
 use apportion::domain::ids::ContractId;
-use apportion::domain::money::Rounding;
+use apportion::domain::money::{Currency, Exact, Rounding};
 use apportion::domain::period::{Instant, Span, instant_or_date};
+use apportion::jobs::double_reports::WaiveRequest;
 use apportion::jobs::findings::{DecideRequest, FindingDetails, FindingFilter, FindingList, decide, list, show};
 use apportion::store::finding_decisions::Decision;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use uuid::Uuid;
 
 const EXAMPLES: &str = "\
-Usage that breaks a right (launch order, exclusivity, licence) is grouped by right, product, deployment and day.
+Usage that breaks a right (launch order, exclusivity, licence) is grouped by right, product, deployment and day. A double \
+report is a reply of a model that more than one event reports, each with the same work: `find-double-reports`, a job, looks for them.
 
 Examples:
   apportion finding list
   apportion finding show 5f0c2a9d8be41376
-  apportion finding decide 5f0c2a9d8be41376 release --by ben --reason 'waived by letter'";
+  apportion finding decide 5f0c2a9d8be41376 release --by ben --reason 'waived by letter'
+  apportion finding waive 0b7c3e5a-91d2-4f68-a0c4-7de1f2b38c95 --by ben --reason 'charged cache'";
 
 const LIST_EXAMPLES: &str = "\
-What is held is left out of every base of its contract until it is released.
+What is held is left out of every base of its contract until it is released. Double reports belong to no contract: they are \
+listed where neither a contract nor a period is asked for.
 
 Examples:
   apportion finding list
@@ -31,7 +38,16 @@ Examples:
 const SHOW_EXAMPLES: &str = "\
 Examples:
   apportion finding show 5f0c2a9d8be41376
-  apportion finding show 5f0c2a9d8be41376 --format json";
+  apportion finding show 5f0c2a9d8be41376 --format json
+  apportion finding show 0b7c3e5a-91d2-4f68-a0c4-7de1f2b38c95";
+
+const WAIVE_EXAMPLES: &str = "\
+A waiver says that each event of a double report counts that is known then: they are of several calls, or of replies from a \
+cache that are charged each time. One that comes later is suspected anew. What was reported twice indeed is voided instead: \
+`apportion finding show ID` has the lines.
+
+Examples:
+  apportion finding waive 0b7c3e5a-91d2-4f68-a0c4-7de1f2b38c95 --by ben --reason 'charged cache'";
 
 const DECIDE_EXAMPLES: &str = "\
 A decision covers the events of the group that are known then, and stands. Released, what was held counts at its \
@@ -41,7 +57,7 @@ Examples:
   apportion finding decide 5f0c2a9d8be41376 release --by ben --reason 'waived by letter'
   apportion finding decide 5f0c2a9d8be41376 reject --by ben --reason 'sold without a right'";
 
-/// List and show usage that breaks rights, and decide on it
+/// List and show usage that breaks rights or seems to be reported twice, and decide on it
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -62,15 +78,15 @@ enum Command {
         /// As known at this instant (RFC 3339, or a date for its first instant in UTC); without it, by now
         #[arg(long, value_parser = instant_or_date, value_name = "INSTANT")]
         known_at: Option<Instant>,
-        /// List too what was open at this instant, or at the first one of this date in UTC, and has ended since, through
-        /// later facts or corrections
+        /// List too what broke a right at this instant, or at the first one of this date in UTC, undecided, and does so no
+        /// more, through later facts or corrections
         #[arg(long, value_parser = instant_or_date, value_name = "INSTANT")]
         since: Option<Instant>,
     },
-    /// Show a group of findings with its evidence
+    /// Show a group of findings, or a double report, with its evidence
     #[command(after_help = SHOW_EXAMPLES)]
     Show {
-        /// The group's id, as `apportion finding list` shows it
+        /// The group's or double report's id, as `apportion finding list` shows it
         id: String,
         /// As known at this instant (RFC 3339, or a date for its first instant in UTC); without it, by now
         #[arg(long, value_parser = instant_or_date, value_name = "INSTANT")]
@@ -94,6 +110,32 @@ enum Command {
         #[arg(long, value_parser = instant_or_date, value_name = "INSTANT")]
         known_at: Option<Instant>,
     },
+    /// Say that each event of a double report counts
+    #[command(after_help = WAIVE_EXAMPLES)]
+    Waive {
+        /// The double report's id, as `apportion finding list` shows it
+        id: Uuid,
+        /// Who says so
+        #[arg(long, env = "APPORTION_USER", value_parser = named)]
+        by: String,
+        /// Why
+        #[arg(long, value_parser = stated)]
+        reason: String,
+        /// Covers what was known at this instant, such as when it was listed, or at the first one of this date in UTC;
+        /// without it, by now
+        #[arg(long, value_parser = instant_or_date, value_name = "INSTANT")]
+        known_at: Option<Instant>,
+    },
+}
+
+/// Findings of both kinds, as they are listed.
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    findings: FindingList,
+    /// None where those of a contract or period are asked for.
+    #[serde(flatten)]
+    double_reports: Option<double_report::Listed>,
 }
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
@@ -105,13 +147,24 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             if let Some(period) = period {
                 filter = filter.in_period(period);
             }
-            let found = list(&pool, &filter, known_at, since).await?;
+            let findings = list(&pool, &filter, known_at, since).await?;
+            let double_reports = match (&filter.contract, filter.from) {
+                (None, None) => Some(double_report::load(&pool, findings.known_at).await?),
+                _ => None,
+            };
             match session.format {
-                Format::Json => json(&found)?,
-                Format::Table => print_list(&found)?,
+                Format::Json => json(&Listed { findings, double_reports })?,
+                Format::Table => {
+                    print_list(&findings)?;
+                    double_reports.as_ref().map_or(Ok(()), double_report::print_list)?;
+                }
             }
         }
         Command::Show { id, known_at } => {
+            // Only a double report is named by a UUID.
+            if let Ok(id) = Uuid::try_parse(&id) {
+                return double_report::run_show(session, &pool, id, known_at).await;
+            }
             let details = show(&pool, &id, known_at).await?;
             match session.format {
                 Format::Json => json(&details)?,
@@ -136,6 +189,9 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                     }
                 }
             }
+        }
+        Command::Waive { id, by, reason, known_at } => {
+            double_report::run_waive(session, &pool, &WaiveRequest { id, by, reason }, known_at).await?;
         }
     }
     Ok(())
@@ -178,7 +234,7 @@ fn row(finding: &Finding) -> Vec<String> {
         key.deployment.to_string(),
         key.day.to_string(),
         output::thousands(finding.events),
-        amounts(finding),
+        charged(&finding.amounts, finding.unpriced),
         held(finding.on_breach).to_owned(),
         finding.why.join("; "),
     ]
@@ -191,13 +247,12 @@ fn held(on_breach: OnBreach) -> &'static str {
     }
 }
 
-/// What is charged for a group, to the minor unit.
-fn amounts(finding: &Finding) -> String {
-    let rounded = finding
-        .amounts
+/// What is charged, to the minor unit.
+pub fn charged(amounts: &BTreeMap<Currency, Exact>, unpriced: bool) -> String {
+    let rounded = amounts
         .iter()
         .map(|(currency, amount)| money(&amount.round(currency.minor_digits(), Rounding::HalfUp), *currency));
-    let unpriced = finding.unpriced.then(|| "some without a price".to_owned());
+    let unpriced = unpriced.then(|| "some without a price".to_owned());
     rounded.chain(unpriced).collect::<Vec<_>>().join(", ")
 }
 
@@ -233,7 +288,11 @@ fn print_details(details: &FindingDetails) -> anyhow::Result<()> {
             ))?;
             line(format!("{} at {} on {}: {}", key.product, key.deployment, key.day, finding.why.join("; ")))?;
             let held = if finding.on_breach == OnBreach::Hold { ", held until it is released" } else { "" };
-            line(format!("{}{held}. Charged: {}", counted(finding.events, "event"), amounts(finding)))?;
+            line(format!(
+                "{}{held}. Charged: {}",
+                counted(finding.events, "event"),
+                charged(&finding.amounts, finding.unpriced)
+            ))?;
             for breach in &finding.breaches {
                 let end = breach.span.end;
                 let until = if end >= Span::ever().end { "on".to_owned() } else { format!("to {end}") };

@@ -22,9 +22,9 @@ Jobs draft; people approve. draft-statements settles the open period of each con
 have begun, as `apportion settle` does, once it is over and jobs.close_delay_days have passed, and \
 again every jobs.redraft_hours until it is issued; what somebody approved stays. \
 draw-invoices draws the invoices and credit notes of issued statements. watch-findings writes down \
-which findings of each contract are open, for the dashboards. expire-payloads removes what is kept of \
-rejections in its time, expire-answers what is kept of answers to requests, expire-runs the runs that \
-ended jobs.keep_runs_days ago, but for the last of each job and subject.
+which findings of each contract are open, for the dashboards. find-double-reports looks for replies \
+of models that more than one event reports. expire-payloads removes what is kept of rejections in its time, \
+expire-answers what is kept of answers to requests, expire-runs the runs that ended jobs.keep_runs_days ago, but for the last of each job and subject.
 
 Examples:
   apportion jobs list

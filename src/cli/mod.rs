@@ -4,6 +4,7 @@ mod backfill;
 mod config;
 mod contracts;
 mod demo;
+mod double_report;
 mod entitlement;
 mod explain;
 mod explain_text;
@@ -376,7 +377,7 @@ fn backfill_status(error: &BackfillError) -> u8 {
         BackfillError::Unknown { .. }
         | BackfillError::NoFile { .. }
         | BackfillError::OtherFile { .. }
-        | BackfillError::Reverted { .. }
+        | BackfillError::NoLongerTaken { .. }
         | BackfillError::File(_)
         | BackfillError::Trial(TrialError::TooMany { .. } | TrialError::File(_)) => 3,
         BackfillError::Store(_) | BackfillError::Trial(TrialError::Store(_)) => 1,
@@ -411,7 +412,8 @@ fn finding_status(error: &FindingError) -> u8 {
         FindingError::NotKnownYet { .. }
         | FindingError::Unknown { .. }
         | FindingError::Decided { .. }
-        | FindingError::Ended { .. } => 3,
+        | FindingError::Ended { .. }
+        | FindingError::NotDouble { .. } => 3,
         FindingError::Contract(error) => settle_status(error),
         FindingError::Contracts(error) => contracts_status(error),
         FindingError::Store(_) => 1,

@@ -39,6 +39,7 @@ pub mod engine;
 pub mod rating;
 pub mod findings;
 pub mod finding_watch;
+pub mod double_report;
 pub mod settlement;
 pub mod money_effect;
 pub mod statement;

@@ -23,6 +23,8 @@ names! {
         DrawInvoices = "draw-invoices",
         /// Looks at which findings of each contract are open, and writes down what differs.
         WatchFindings = "watch-findings",
+        /// Looks for replies that more than one event reports.
+        FindDoubleReports = "find-double-reports",
         /// Removes the payloads of rejections that have expired.
         ExpirePayloads = "expire-payloads",
         /// Removes the answers that were kept for repeated requests long enough.
@@ -307,7 +309,7 @@ mod tests {
         let refused = "draft".parse::<Job>().expect_err("unknown").to_string();
         assert!(
             refused.contains(
-                "draft-statements, draw-invoices, watch-findings, expire-payloads, expire-answers, expire-runs"
+                "draft-statements, draw-invoices, watch-findings, find-double-reports, expire-payloads, expire-answers, expire-runs"
             ),
             "{refused}"
         );

@@ -270,6 +270,16 @@ pub fn event_key(secret: &[u8; 32], source: &str, id: &str) -> Uuid {
     first_half(blake3::keyed_hash(secret, &hashed.0))
 }
 
+/// The 128-bit key of a reply, by the id that whoever answered gave it: the same whichever source tells of it.
+///
+/// Keyed as those of events are, and none of them: no source is as long as what stands first would say.
+pub fn reply_key(secret: &[u8; 32], id: &str) -> Uuid {
+    let mut hashed = Hashed::default();
+    hashed.bytes(&u64::MAX.to_le_bytes());
+    hashed.text(id);
+    first_half(blake3::keyed_hash(secret, &hashed.0))
+}
+
 impl UsageMessage {
     pub fn id(&self) -> &EventId {
         match self {

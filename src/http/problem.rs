@@ -309,6 +309,7 @@ impl From<FindingError> for Problem {
             FindingError::Unknown { .. } => Self::not_found(detail),
             FindingError::Decided { .. } => Self::conflict("decided", "All of it is decided on", detail),
             FindingError::Ended { .. } => Self::conflict("ended", "It breaks the right no more", detail),
+            FindingError::NotDouble { .. } => Self::conflict("ended", "It is a double report no more", detail),
             FindingError::Contract(error) => error.into(),
             FindingError::Contracts(error) => error.into(),
             FindingError::Store(error) => error.into(),

@@ -14,6 +14,7 @@ use crate::store::backfills::{self, BackfillFile, BackfillId, Reason};
 use crate::store::file_positions::{self, FileDigest};
 use crate::store::usage_rows::Intake;
 use sqlx::{PgConnection, PgPool};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +27,11 @@ pub enum BackfillError {
         "the name \"{name}\" is of another file, {file}, or of one that was read otherwise; give this one a name of its own"
     )]
     OtherFile { name: String, file: String },
-    #[error("backfill \"{name}\" is {status}: nothing more of it is taken in, and what was taken back keeps its ids")]
-    Reverted { name: String, status: BackfillStatus },
+    #[error(
+        "backfill \"{name}\" is {status}: nothing more of it is taken in. What was taken back keeps its ids; report it under \
+         new ones, as a backfill of another name"
+    )]
+    NoLongerTaken { name: String, status: BackfillStatus },
     #[error("another run takes in backfill \"{name}\" in other batches; let it end")]
     Overtaken { name: String },
     #[error(transparent)]
@@ -105,7 +109,7 @@ pub async fn apply(
         let (messages, ended) = records.batch(|messages, position, decoded| writer.add(messages, position, decoded));
         if !messages.is_empty() {
             let rows = records.progress.rows;
-            records.progress.counts += applying.store(&messages, stored, rows).await?;
+            records.progress.counts += applying.store(&messages, stored..rows).await?;
             stored = rows;
         }
         on_progress(&records.progress);
@@ -117,11 +121,11 @@ pub async fn apply(
 }
 
 impl Applying<'_> {
-    /// Stores a part of the file, unless another run did: the rows after the first `before`, up to `rows`.
-    async fn store(&self, messages: &Messages, before: u64, rows: u64) -> Result<Counts, BackfillError> {
+    /// Stores a part of the file, unless another run did: these rows of it, counted from 0.
+    async fn store(&self, messages: &Messages, rows: Range<u64>) -> Result<Counts, BackfillError> {
         let mut patience = Patience::default();
         let part = loop {
-            match self.try_store(messages, before, rows).await {
+            match self.try_store(messages, &rows).await {
                 Ok(part) => break part,
                 Err(error) => patience.wait(error).await?,
             }
@@ -131,11 +135,11 @@ impl Applying<'_> {
             Part::Stored(counts) => Ok(counts),
             Part::StoredBefore => Ok(Counts::default()),
             Part::Overtaken => Err(BackfillError::Overtaken { name }),
-            Part::Ended(status) => Err(BackfillError::Reverted { name, status }),
+            Part::Ended(status) => Err(BackfillError::NoLongerTaken { name, status }),
         }
     }
 
-    async fn try_store(&self, messages: &Messages, before: u64, rows: u64) -> Result<Part, StoreError> {
+    async fn try_store(&self, messages: &Messages, rows: &Range<u64>) -> Result<Part, StoreError> {
         let mut transaction = self.pool.begin().await?;
         // First of all: a run that waits for another one holds nothing else.
         match backfills::lock(&mut transaction, self.id).await? {
@@ -144,12 +148,12 @@ impl Applying<'_> {
             status => return Ok(Part::Ended(status)),
         }
         match file_positions::load(&mut *transaction, &self.digest).await? {
-            taken if taken == before => {}
-            taken if taken >= rows => return Ok(Part::StoredBefore),
+            taken if taken == rows.start => {}
+            taken if taken >= rows.end => return Ok(Part::StoredBefore),
             _ => return Ok(Part::Overtaken),
         }
         let batch = self.writer.write_on(&mut transaction, messages, None, Intake::Backfill(self.id)).await?;
-        file_positions::advance(&mut transaction, &self.digest, rows).await?;
+        file_positions::advance(&mut transaction, &self.digest, rows.end).await?;
         transaction.commit().await?;
         Ok(Part::Stored(self.writer.committed(batch).await.counts))
     }
@@ -162,7 +166,7 @@ impl Applying<'_> {
                 backfills::forget_position(&mut transaction, self.id).await?;
             }
             BackfillStatus::Applied => {}
-            status => return Err(BackfillError::Reverted { name: self.name.to_owned(), status }),
+            status => return Err(BackfillError::NoLongerTaken { name: self.name.to_owned(), status }),
         }
         Ok(transaction.commit().await?)
     }

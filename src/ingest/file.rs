@@ -266,8 +266,14 @@ fn digest(file: &mut File, how: &FileReader, layout: Layout) -> io::Result<FileD
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(&mut *file)?;
     file.rewind()?;
-    // Another build may spell it otherwise: a file is then read from its start.
     let FileReader { reader, layout: _, skipped_columns } = how;
-    hasher.update(format!("{layout} {skipped_columns:?} {reader:?}").as_bytes());
+    let Reader { format, source, zone, deployment, product, customer, customer_tags } = reader;
+    // In words of our own: every build says the same of the same, so that it goes on where another was interrupted.
+    let read = serde_json::json!({
+        "layout": layout.name(), "skipped_columns": skipped_columns, "format": format.name(), "source": source,
+        "zone": zone.map(|zone| zone.name()), "deployment": deployment, "product": product, "customer": customer,
+        "customer_tags": customer_tags,
+    });
+    hasher.update(read.to_string().as_bytes());
     Ok(FileDigest(hasher.finalize().into()))
 }

@@ -1,11 +1,16 @@
 //! Which keys are perhaps stored: a batch looks up these alone. Pure.
 //!
-//! Of events "no" is a guess, as others store them too and none are remembered across a restart: the unique index decides.
-//! A batch that it refuses looks up all of its keys, and so do some after it. Of corrections, voids and records
-//! beside usage, which no index holds beside events, "no" is certain once all that are recorded were told of. The filters have a fixed size: where
-//! they fill up they say "perhaps" more often.
+//! Of events of the newest generation "no" is a guess, as others store them too and none are remembered across a restart:
+//! its unique index decides. A batch that it refuses looks up all of its keys, and so do some after it. Of those of a
+//! sealed generation "no" is certain, as nothing is added to it any more; where its filter is not there all keys are looked
+//! up. So is "no" of corrections, voids and records beside usage, which no index holds beside events, once all that are
+//! recorded were told of: their filter has a fixed size, and where it fills up it says "perhaps" more often.
 
+use super::key_filter::KeyFilter;
+use crate::store::generations::Generation;
 use crate::store::usage::BesideUpTo;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// How many keys of events are remembered at least: the last ones, and up to as many before them.
@@ -17,54 +22,12 @@ const BESIDE: usize = 1 << 20;
 /// How many batches look up all of their keys after the index refused one.
 const BATCHES_IN_DOUBT: u32 = 16;
 
-/// 512 bits: as many as a processor loads at once.
-type Block = [u64; 8];
+/// After how many keys that were looked up in sealed generations their filters are worth the work: not for a few requests.
+const WORTH_FILTERS: u64 = 20_000;
 
-/// How many bits of its block a key sets.
-const BITS: u32 = 6;
-
-/// A blocked Bloom filter of 16 bits for each key: about three keys in a thousand that it was not told of it takes for
-/// known when it is full. Keys are hashes under a secret, so they need no further hashing, and nobody can choose them.
-struct KeyFilter {
-    blocks: Vec<Block>,
-}
-
-impl KeyFilter {
-    fn new(keys: usize) -> Self {
-        Self { blocks: vec![Block::default(); keys / 32 + 1] }
-    }
-
-    /// Its block, in the order of keys: sorted ones touch the memory in its order.
-    fn block(&self, key: u128) -> usize {
-        let blocks = u128::try_from(self.blocks.len()).unwrap_or_default();
-        usize::try_from(((key >> 64) * blocks) >> 64).unwrap_or_default()
-    }
-
-    /// The bits of a key in its block.
-    fn mask(key: u128) -> Block {
-        let mut mask = Block::default();
-        for bit in 0..BITS {
-            let place = (key >> (9 * bit)) & 511;
-            let word = usize::try_from(place >> 6).unwrap_or_default();
-            mask[word] |= 1 << (place & 63);
-        }
-        mask
-    }
-
-    fn insert(&mut self, key: Uuid) {
-        let key = key.as_u128();
-        let (block, mask) = (self.block(key), Self::mask(key));
-        for (word, bits) in self.blocks[block].iter_mut().zip(mask) {
-            *word |= bits;
-        }
-    }
-
-    fn has(&self, key: Uuid) -> bool {
-        let key = key.as_u128();
-        let (block, mask) = (self.block(key), Self::mask(key));
-        self.blocks[block].iter().zip(mask).all(|(word, bits)| word & bits == bits)
-    }
-}
+/// Whose filters they are: those of one state of the database, until another is restored.
+#[derive(Clone, Default)]
+pub(super) struct Era(Arc<()>);
 
 /// What a writer knows of the keys that are stored.
 pub(super) struct KnownKeys {
@@ -75,6 +38,12 @@ pub(super) struct KnownKeys {
     beside: KeyFilter,
     beside_up_to: BesideUpTo,
     doubt: u32,
+    sealed: HashMap<i32, KeyFilter>,
+    /// Generations that were asked about without a filter, of which of them it was asked whether one is kept, and how many keys.
+    unfiltered: HashSet<Generation>,
+    asked_for_kept: HashSet<Generation>,
+    looked_up: u64,
+    era: Era,
 }
 
 impl KnownKeys {
@@ -85,11 +54,69 @@ impl KnownKeys {
             beside: KeyFilter::new(2 * BESIDE),
             beside_up_to: BesideUpTo::default(),
             doubt: 0,
+            sealed: HashMap::new(),
+            unfiltered: HashSet::new(),
+            asked_for_kept: HashSet::new(),
+            looked_up: 0,
+            era: Era::default(),
         }
     }
 
-    /// Those of a batch's keys under which an event is perhaps stored.
-    pub(super) fn perhaps_events(&mut self, keys: &[Uuid]) -> Vec<Uuid> {
+    /// Those of a batch's keys under which an event is perhaps stored, by generation: of all there are, in their order. Where
+    /// the index of the newest does not decide, as of keys of corrections and voids, nothing may be guessed.
+    pub(super) fn perhaps_within(
+        &mut self,
+        generations: &[Generation],
+        keys: &[Uuid],
+        may_guess: bool,
+    ) -> Vec<(Generation, Vec<Uuid>)> {
+        let Some((newest, sealed)) = generations.split_last() else { return Vec::new() };
+        let of_newest = if may_guess { self.perhaps_events(keys) } else { keys.to_vec() };
+        let mut perhaps = vec![(*newest, of_newest)];
+        for generation in sealed {
+            let suspected = match self.sealed.get(&generation.number) {
+                Some(filter) => keys.iter().filter(|key| filter.has(**key)).copied().collect(),
+                None => {
+                    self.unfiltered.insert(*generation);
+                    keys.to_vec()
+                }
+            };
+            perhaps.push((*generation, suspected));
+        }
+        if !self.unfiltered.is_empty() {
+            self.looked_up = self.looked_up.saturating_add(keys.len() as u64);
+        }
+        perhaps
+    }
+
+    /// The sealed generations whose filter would be worth a wait if somebody made and kept it, and for whom: each once.
+    pub(super) fn wants_kept_filters(&mut self) -> Option<(Vec<Generation>, Era)> {
+        if self.looked_up < WORTH_FILTERS {
+            return None;
+        }
+        let wanted: Vec<Generation> = self.unfiltered.difference(&self.asked_for_kept).copied().collect();
+        self.asked_for_kept.extend(&wanted);
+        (!wanted.is_empty()).then(|| (wanted, self.era.clone()))
+    }
+
+    /// The newest of the sealed generations whose filter would be worth the work, and for whom.
+    pub(super) fn wants_filter(&self) -> Option<(Generation, Era)> {
+        let newest = self.unfiltered.iter().max_by_key(|generation| generation.number).copied();
+        let wanted = newest.filter(|_| self.looked_up >= WORTH_FILTERS);
+        wanted.map(|generation| (generation, self.era.clone()))
+    }
+
+    /// All keys of a sealed generation are in this filter.
+    pub(super) fn know_sealed(&mut self, generation: Generation, filter: KeyFilter, Era(era): &Era) {
+        // One that was read before another state of the database was restored says nothing of this one.
+        if Arc::ptr_eq(era, &self.era.0) {
+            self.unfiltered.remove(&generation);
+            self.sealed.insert(generation.number, filter);
+        }
+    }
+
+    /// Those of a batch's keys under which the newest generation perhaps has an event.
+    fn perhaps_events(&mut self, keys: &[Uuid]) -> Vec<Uuid> {
         if self.doubt > 0 {
             self.doubt -= 1;
             return keys.to_vec();
@@ -111,7 +138,7 @@ impl KnownKeys {
         for key in keys {
             if self.events_of_late >= EVENTS {
                 self.events.swap(0, 1);
-                self.events[0].blocks.fill(Block::default());
+                self.events[0].clear();
                 self.events_of_late = 0;
             }
             self.events[0].insert(key);
@@ -133,24 +160,21 @@ impl KnownKeys {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Keys as a keyed hash spreads them.
-    fn keys(range: std::ops::Range<u64>) -> impl Iterator<Item = Uuid> {
+    pub(in crate::ingest) fn keys(range: std::ops::Range<u64>) -> impl Iterator<Item = Uuid> {
         range.map(|number| crate::domain::usage::event_key(&[7; 32], "s", &number.to_string()))
     }
 
     #[test]
-    fn what_was_stored_is_always_suspected_and_little_else_is() {
+    fn what_was_stored_is_suspected() {
         let mut known = KnownKeys::new();
         known.stored(keys(0..10_000));
         let stored: Vec<Uuid> = keys(0..10_000).collect();
         assert_eq!(known.perhaps_events(&stored), stored);
-        let mut small = KeyFilter::new(10_000);
-        keys(0..10_000).for_each(|key| small.insert(key));
-        let wrong = keys(10_000..110_000).filter(|key| small.has(*key)).count();
-        assert!(wrong > 0 && wrong < 500, "{wrong} of 100,000");
+        assert!(known.perhaps_events(&keys(10_000..20_000).collect::<Vec<_>>()).is_empty());
     }
 
     #[test]
@@ -181,5 +205,40 @@ mod tests {
         let some: Vec<Uuid> = keys(0..6).collect();
         let up_to = BesideUpTo { batch: 7, record: 3 };
         assert_eq!((known.perhaps_beside(&some), known.beside_up_to()), (some[..4].to_vec(), up_to));
+    }
+
+    #[test]
+    fn a_sealed_generation_is_looked_up_until_its_filter_is_there() {
+        let generation = |number| Generation { number, first_batch: i64::from(number) };
+        let all = [generation(1), generation(2), generation(3)];
+        let mut known = KnownKeys::new();
+        let some: Vec<Uuid> = keys(0..20_000).collect();
+        let both = [(all[2], Vec::new()), (all[0], some.clone()), (all[1], some.clone())];
+        assert_eq!(known.perhaps_within(&all, &some, true), both);
+        // Worth it by now: of both it is asked once whether one is kept, and the newest of them is made first.
+        let mut kept = known.wants_kept_filters().expect("two").0;
+        kept.sort_by_key(|generation| generation.number);
+        assert_eq!((kept, known.wants_kept_filters().is_none()), (all[..2].to_vec(), true));
+        let (wanted, era) = known.wants_filter().expect("a generation");
+        assert_eq!(wanted, all[1]);
+        let mut filter = KeyFilter::new(100);
+        filter.insert(some[7]);
+        known.know_sealed(all[1], filter, &era);
+        assert_eq!(known.perhaps_within(&all, &some, true)[2], (all[1], vec![some[7]]));
+        assert_eq!(known.wants_filter().expect("a generation").0, all[0]);
+        // A batch that amends looks at all of the newest, and believes the filter of what is sealed.
+        let [(_, newest), _, (_, sealed)] = known.perhaps_within(&all, &some, false).try_into().expect("three");
+        assert_eq!((newest.len(), sealed), (some.len(), vec![some[7]]));
+        // One of another state of the database is not taken.
+        known.know_sealed(all[0], KeyFilter::new(100), &Era::default());
+        assert_eq!(known.perhaps_within(&all, &some, true)[1], (all[0], some));
+    }
+
+    #[test]
+    fn a_few_keys_are_worth_no_filter() {
+        let generation = |number| Generation { number, first_batch: i64::from(number) };
+        let mut known = KnownKeys::new();
+        known.perhaps_within(&[generation(1), generation(2)], &keys(0..100).collect::<Vec<_>>(), true);
+        assert!(known.wants_filter().is_none() && known.wants_kept_filters().is_none());
     }
 }

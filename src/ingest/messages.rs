@@ -1,7 +1,7 @@
 //! The messages of a batch, each made small as it comes, with the keys under which it is known: what many of them name
 //! stands once.
 
-use crate::domain::usage::{Amendment, UsageEvent, UsageMessage, event_key};
+use crate::domain::usage::{Amendment, UsageEvent, UsageMessage, event_key, reply_key};
 use crate::sources::{Decoded, Rejection, Usage};
 use crate::store::dictionary::{Dimension, Names};
 use crate::store::quantities::RowQuantities;
@@ -102,11 +102,14 @@ impl Messages {
             }
             Decoded::NoUsage(_) => Body::NoUsage,
             Decoded::Usage(usage) => {
-                let Usage { message, reported: content_hash, rules, .. } = *usage;
+                let Usage { message, reported: content_hash, response_id, rules } = *usage;
                 let id = message.id();
                 let key = event_key(secret, &id.source, &id.id);
                 match message {
-                    UsageMessage::Event(event) => Body::Event(self.row(key, content_hash, rules, event)),
+                    UsageMessage::Event(event) => {
+                        let reply = response_id.map(|id| reply_key(secret, &id));
+                        Body::Event(self.row(key, content_hash, rules, event, reply))
+                    }
                     UsageMessage::Amendment(amendment) => {
                         let target_key = event_key(secret, &amendment.id.source, &amendment.target);
                         Body::Amendment(Box::new(KeyedAmendment { key, content_hash, target_key, amendment }))
@@ -117,7 +120,7 @@ impl Messages {
         self.list.push(Message { position, body });
     }
 
-    fn row(&mut self, key: Uuid, content_hash: Uuid, rules: &str, event: UsageEvent) -> EventRow {
+    fn row(&mut self, key: Uuid, content_hash: Uuid, rules: &str, event: UsageEvent, reply: Option<Uuid>) -> EventRow {
         let UsageEvent { id, content } = event;
         EventRow {
             key,
@@ -128,6 +131,7 @@ impl Messages {
             occurred_at: content.occurred_at,
             ended_at: content.ended_at,
             quantities: RowQuantities::of(&content.quantities),
+            reply,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Messages in, rows out: the Kafka consumer, files, and the one writer behind both.
+//! Messages in, rows out: the Kafka consumer, files, the one writer behind both, and trials, which store nothing.
 
 mod assignment;
 pub mod backfill;
@@ -7,7 +7,9 @@ mod cluster;
 pub mod consumer;
 pub mod file;
 mod gathered;
+pub mod generations;
 mod in_flight;
+mod key_filter;
 mod known_keys;
 pub mod messages;
 pub mod retry;

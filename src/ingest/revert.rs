@@ -13,6 +13,7 @@ use crate::domain::backfill::{BackfillStatus, Brought, Fate, Stays, taking_back}
 use crate::domain::ids::EventId;
 use crate::domain::outcome::Counts;
 use crate::sources::Decoded;
+use crate::sources::cloudevents::Told;
 use crate::store::StoreError;
 use crate::store::backfill_contents::{load_amendments, load_events};
 use crate::store::backfills::{self, Backfill, Reason};
@@ -140,9 +141,16 @@ pub async fn preview_revert<T, E>(
 /// # Errors
 /// The database's.
 pub async fn kept(conn: &mut PgConnection, backfill: &Backfill) -> Result<Vec<Kept>, StoreError> {
-    let mut all = Vec::new();
+    let mut all: Vec<Kept> = Vec::new();
     for (half, batch) in halves(&mut *conn, backfill).await? {
-        all.extend(plan(&mut *conn, backfill, half, batch).await?.kept);
+        let kept = plan(&mut *conn, backfill, half, batch).await?.kept;
+        // The events come first: a correction stays with one that stays, and goes with one that would be taken back.
+        let stays = |it: &Kept| match &it.why {
+            Stays::WithEvent { event } => all.iter().any(|of| (&of.id.source, &of.id.id) == (&it.id.source, event)),
+            Stays::CorrectedSince { .. } | Stays::Void { .. } => true,
+        };
+        let kept: Vec<Kept> = kept.into_iter().filter(stays).collect();
+        all.extend(kept);
     }
     Ok(all)
 }
@@ -182,7 +190,8 @@ fn voids(backfill: &Backfill, batch: i64, plan: &Plan, add: impl Fn(&mut Message
     let mut voids = Messages::default();
     for (place, brought) in (1..).zip(&plan.taken_back) {
         let position = Position::Revert { backfill: Arc::clone(&name), batch, place };
-        add(&mut voids, position, Ok(taking_back(&name, brought)).into());
+        let told = Told { message: taking_back(&name, brought), reply_id: None };
+        add(&mut voids, position, Ok(told).into());
     }
     voids
 }

@@ -1,10 +1,11 @@
 //! One batch, one transaction: look up, decide, save, with the partitions' offsets.
 //!
-//! Events are taken for new where nothing says that they may be stored (`src/ingest/known_keys.rs`); the unique index
-//! refuses a batch where that is wrong, and it is tried again with all of its keys looked up.
+//! Events are taken for new where nothing says that they may be stored (`src/ingest/known_keys.rs`); the newest generation's
+//! unique index refuses a batch where that is wrong, and it is tried again with all of its keys looked up.
 
 use super::batch::{decide, wanted};
-use super::known_keys::KnownKeys;
+use super::generations::{Generations, Shared, fetch_kept, locked};
+use super::known_keys::{Era, KnownKeys};
 use super::messages::{Messages, Position};
 use super::turn::{Before, Turn, Wait};
 use crate::domain::outcome::Counts;
@@ -13,6 +14,7 @@ use crate::sources::Decoded;
 use crate::store::StoreError;
 use crate::store::dictionary::{Dictionary, Numbers};
 use crate::store::file_positions::{self, FileDigest};
+use crate::store::generations::{self, Generation};
 use crate::store::offsets::{self, Advance};
 use crate::store::recording::{self, LockMode};
 use crate::store::usage::{Identity, Lookup, Wanted, beside_since, event_key_secret, look_up};
@@ -22,7 +24,7 @@ use chrono::TimeDelta;
 use sqlx::{Connection, PgConnection, PgPool};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as Clock};
-use tokio::time::timeout;
+use tokio::time::{Instant as Deadline, timeout_at};
 use uuid::Uuid;
 
 /// How often a batch is tried again because another writer took one of its keys meanwhile. Each time that
@@ -62,6 +64,8 @@ pub struct Uncommitted {
 enum Broken {
     Store(StoreError),
     Wait(Wait),
+    /// Much would be looked up in these, without filters.
+    Unfiltered(Vec<Generation>, Era),
 }
 
 impl From<StoreError> for Broken {
@@ -81,6 +85,7 @@ struct Try<'a> {
     messages: &'a Messages,
     offsets: Option<&'a Offsets>,
     intake: Intake,
+    started: Clock,
 }
 
 /// Writes batches. One per consumer; several may run beside each other.
@@ -88,7 +93,8 @@ pub struct Writer {
     pool: PgPool,
     secret: [u8; 32],
     dictionary: tokio::sync::Mutex<Dictionary>,
-    known: Mutex<KnownKeys>,
+    known: Shared,
+    generations: Mutex<Generations>,
     /// When the last batch was recorded that it committed.
     last: Mutex<Option<Instant>>,
     metrics: Arc<Metrics>,
@@ -99,8 +105,10 @@ impl Writer {
     /// The database's.
     pub async fn open(pool: PgPool, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
         let secret = event_key_secret(&mut *pool.acquire().await.map_err(StoreError::from)?).await?;
-        let known = Mutex::new(KnownKeys::new());
-        Ok(Self { pool, secret, dictionary: tokio::sync::Mutex::default(), known, last: Mutex::default(), metrics })
+        let known = Shared::new(Mutex::new(KnownKeys::new()));
+        let generations = Mutex::new(Generations::new(pool.clone(), Arc::clone(&known)));
+        let (dictionary, last) = (tokio::sync::Mutex::default(), Mutex::default());
+        Ok(Self { pool, secret, dictionary, known, generations, last, metrics })
     }
 
     /// Adds what a source's reader returned to the messages of a batch.
@@ -146,15 +154,16 @@ impl Writer {
     ) -> Result<Written, StoreError> {
         // Before a connection is taken, which the batch before may need.
         turn.begin().await.map_err(|_| StoreError::GivenUp)?;
-        let mut conn = self.pool.acquire().await?;
+        let (deadline, unanswered) =
+            (Deadline::now() + patience, StoreError::Unanswered { seconds: patience.as_secs() });
+        let Ok(conn) = timeout_at(deadline, self.pool.acquire()).await else { return Err(unanswered) };
+        let mut conn = conn?;
         let writing = self.write_through(&mut conn, messages, Some(offsets), intake, &mut turn);
-        let batch = match timeout(patience, writing).await {
-            Ok(batch) => batch?,
-            Err(_) => {
-                conn.close_on_drop();
-                return Err(StoreError::Unanswered { seconds: patience.as_secs() });
-            }
+        let Ok(batch) = timeout_at(deadline, writing).await else {
+            conn.close_on_drop();
+            return Err(unanswered);
         };
+        let batch = batch?;
         let written = self.committed(batch).await;
         turn.committed();
         Ok(written)
@@ -226,8 +235,8 @@ impl Writer {
         let started = Clock::now();
         let mut races = 0;
         loop {
-            match self.try_write(&mut *conn, &Try { messages, offsets, intake }, turn).await {
-                Ok(stored) => return Ok(Uncommitted { started, ..stored }),
+            match self.try_write(&mut *conn, &Try { messages, offsets, intake, started }, turn).await {
+                Ok(stored) => return Ok(stored),
                 // One of the keys was stored that was taken for new, perhaps after we had looked: look at all.
                 Err(Broken::Store(error)) if error.is_unique_violation() && races < MAX_KEY_RACES => {
                     races += 1;
@@ -235,14 +244,20 @@ impl Writer {
                 }
                 Err(Broken::Store(error)) => return Err(error),
                 Err(Broken::Wait(Wait::Again)) => {}
+                // Now, while it holds no lock that others wait for.
+                Err(Broken::Unfiltered(wanted, era)) => fetch_kept(&mut *conn, &self.known, (wanted, era)).await?,
                 Err(Broken::Wait(Wait::GivenUp)) => return Err(StoreError::GivenUp),
             }
         }
     }
 
     fn known(&self) -> MutexGuard<'_, KnownKeys> {
-        // Whoever panicked while holding it left whole entries; and the unique index decides.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.known)
+    }
+
+    fn generations(&self) -> MutexGuard<'_, Generations> {
+        // Whoever panicked while holding it left whole entries.
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn last(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -258,7 +273,9 @@ impl Writer {
             *last = (*last).max(Some(recorded_at));
         }
         self.dictionary.lock().await.keep(numbers);
+        let stored = keys.len() as u64;
         self.known().stored(keys.into_iter());
+        self.generations().stored(stored);
         let reasons: Vec<_> = written.rejections.iter().map(|row| row.reason).collect();
         self.metrics.batch_written(&written.counts, &reasons, started.elapsed());
         written
@@ -267,10 +284,10 @@ impl Writer {
     async fn try_write(
         &self,
         conn: &mut PgConnection,
-        Try { messages, offsets, intake }: &Try<'_>,
+        Try { messages, offsets, intake, started }: &Try<'_>,
         turn: &mut Turn,
     ) -> Result<Uncommitted, Broken> {
-        let (started, before) = (Clock::now(), turn.begin().await.map_err(Broken::Wait)?);
+        let before = turn.begin().await.map_err(Broken::Wait)?;
         let amends = messages.amend();
         let mode = if amends { LockMode::Exclusive } else { LockMode::Shared };
         let mut transaction = conn.begin().await?;
@@ -295,7 +312,7 @@ impl Writer {
         transaction.commit().await?;
         let Rows { counts, rejections, events, .. } = rows;
         let keys = events.iter().map(|row| row.key).collect();
-        Ok(Uncommitted { written: Written { counts, rejections }, numbers, keys, recorded_at, started })
+        Ok(Uncommitted { written: Written { counts, rejections }, numbers, keys, recorded_at, started: *started })
     }
 
     /// Whether an older state of the database was restored under us. Then nothing that we remember holds: its numbers may
@@ -312,21 +329,30 @@ impl Writer {
         Ok(true)
     }
 
-    /// Looks up what may stand under the keys of a batch. One that amends is told all there is, as it is alone.
+    /// Looks up what may stand under the keys of a batch. Of one that amends nothing is guessed, as it is alone.
     async fn look_up(
         &self,
         conn: &mut PgConnection,
         mut wanted: Wanted,
         amends: bool,
         before: &Before,
-    ) -> Result<Lookup, StoreError> {
-        let keys = wanted.event_keys.clone();
+    ) -> Result<Lookup, Broken> {
+        let keys = std::mem::take(&mut wanted.event_keys);
+        // After the gate, as all that is looked up: no generation is opened meanwhile.
+        let generations = generations::load(&mut *conn).await?;
+        {
+            let mut known = self.known();
+            wanted.keys_within = known.perhaps_within(&generations, &keys, !amends);
+            if let Some((unfiltered, era)) = known.wants_kept_filters() {
+                return Err(Broken::Unfiltered(unfiltered, era));
+            }
+        }
+        self.generations().make_filters();
         if !amends {
             let since = self.known().beside_up_to();
             let (beside, up_to) = beside_since(conn, since).await?;
             let mut known = self.known();
             known.know_beside(beside.into_iter(), up_to);
-            wanted.event_keys = known.perhaps_events(&keys);
             wanted.beside_keys = known.perhaps_beside(&keys);
         }
         let mut lookup = look_up(conn, &wanted).await?;

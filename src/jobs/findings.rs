@@ -94,6 +94,11 @@ pub enum FindingError {
         "finding {id} has ended since {known_at}: facts or corrections that came later leave nothing that breaks the right"
     )]
     Ended { id: String, known_at: Instant },
+    #[error(
+        "nothing of double report {id} is suspected any more, of what was known at {known_at}: events were voided or \
+         corrected, or somebody has waived it"
+    )]
+    NotDouble { id: String, known_at: Instant },
     #[error("every event of finding {id} is decided on, as known at {known_at}: {by} said {verdict}")]
     Decided { id: String, known_at: Instant, by: String, verdict: Verdict },
     #[error(transparent)]

@@ -3,6 +3,7 @@
 pub mod availability;
 pub mod charges;
 pub mod contracts;
+pub mod double_reports;
 pub mod entitlement;
 pub mod explain;
 pub mod finding_watch;

@@ -1,5 +1,6 @@
 //! What each scheduled job does, and how it words what came of it.
 
+use super::double_reports;
 use super::finding_watch::watch;
 use super::invoices::{AllDrawn, Left, draw_all};
 use super::schedule::Schedule;
@@ -39,24 +40,35 @@ pub(super) async fn perform(pool: &PgPool, schedule: &Schedule, job: Job, subjec
         Job::DraftStatements => draft_statements(pool, schedule, subject).await,
         Job::DrawInvoices => draw_invoices(pool, schedule).await,
         Job::WatchFindings => watch_findings(pool, subject).await,
+        Job::FindDoubleReports => find_double_reports(pool).await,
         Job::ExpirePayloads => expired("payloads of rejections", rejections::expire_payloads(pool).await),
         Job::ExpireAnswers => expired("answers to requests", requests::expire(pool).await),
         Job::ExpireRuns => expired("runs", jobs::expire_runs(pool, schedule.keep_runs_days).await),
     }
 }
 
+/// What a look waits for that comes before more is known.
+const NO_MORE_KNOWN: &str = "a transaction that records to end: until then no more is known than at the last look";
+
 async fn watch_findings(pool: &PgPool, subject: &Subject) -> RunEnd {
     let Some(contract) = &subject.contract else { return RunEnd::failed(&format!("{subject} is no contract")) };
     match watch(pool, contract).await {
-        Ok(None) => {
-            RunEnd::waiting(&"a transaction that records to end: until then no more is known than at the last look")
-        }
+        Ok(None) => RunEnd::waiting(&NO_MORE_KNOWN),
         Ok(Some(news)) if news.is_empty() => RunEnd::nothing_new(),
         Ok(Some(news)) => {
             let counts = [("new", &news.opened), ("changed", &news.changed), ("no longer open", &news.gone)];
             let told: Vec<String> = counts.iter().map(|(what, of)| format!("{what}: {}", of.len())).collect();
             RunEnd::done(format!("findings {}", told.join(", ")))
         }
+        Err(error) => RunEnd::failed(&error),
+    }
+}
+
+async fn find_double_reports(pool: &PgPool) -> RunEnd {
+    match double_reports::look(pool).await {
+        Ok(None) => RunEnd::waiting(&NO_MORE_KNOWN),
+        Ok(Some(0)) => RunEnd::nothing_new(),
+        Ok(Some(count)) => RunEnd::done(format!("replies that more than one event reports: {count}")),
         Err(error) => RunEnd::failed(&error),
     }
 }

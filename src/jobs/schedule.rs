@@ -54,7 +54,7 @@ impl Schedule {
     fn waits(&self, job: Job) -> Waits {
         let again = match job {
             Job::DraftStatements => self.redraft,
-            Job::WatchFindings => BETWEEN_WATCHES,
+            Job::WatchFindings | Job::FindDoubleReports => BETWEEN_WATCHES,
             Job::DrawInvoices | Job::ExpirePayloads | Job::ExpireAnswers | Job::ExpireRuns => HOURLY,
         };
         Waits { again, retry: self.retry }
@@ -166,7 +166,7 @@ async fn find(pool: &PgPool, schedule: &Schedule, job: Job, now: Instant) -> Res
     match job {
         Job::DraftStatements => find_periods(pool, schedule, now).await,
         Job::WatchFindings => find_contracts_with_rights(pool).await,
-        Job::DrawInvoices | Job::ExpirePayloads | Job::ExpireAnswers | Job::ExpireRuns => {
+        Job::DrawInvoices | Job::FindDoubleReports | Job::ExpirePayloads | Job::ExpireAnswers | Job::ExpireRuns => {
             Ok(vec![Found::From(None, Subject::default())])
         }
     }

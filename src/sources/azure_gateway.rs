@@ -49,8 +49,11 @@ fn read(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Fault> {
     let completion = completion.unwrap_or(0);
     record.check_total("TotalTokens", &[("PromptTokens", prompt), ("CompletionTokens", completion)])?;
     let tally = Tally::of_request(&[(Meter::InputTokens, prompt), (Meter::OutputTokens, completion)]);
+    let id = record.need_text("CorrelationId")?;
     Ok(Reading::usage(Draft {
-        id: Some(record.need_text("CorrelationId")?.to_owned()),
+        id: Some(id.to_owned()),
+        // The caller is told it too, with the reply.
+        response_id: Some(id.to_owned()),
         occurred_at: record.instant("TimeGenerated", context)?,
         deployment: deployment.map(str::to_owned),
         product: record.text("ModelName")?.map(str::to_owned),

@@ -58,8 +58,11 @@ fn read(record: &Record<'_>, _context: &Context<'_>) -> Result<Reading, Fault> {
         return Err(record.missing("usage"));
     };
     let tier = record.first_text(["serviceTier.type", "metadata.serviceTier.type"])?;
+    let id = record.text("ResponseMetadata.RequestId")?;
     Ok(Reading::usage(Draft {
-        id: record.text("ResponseMetadata.RequestId")?.map(str::to_owned),
+        id: id.map(str::to_owned),
+        // Bedrock's own log has it too.
+        response_id: id.map(str::to_owned),
         service_tier: tier.map(tier_name),
         outcome: Some(RequestOutcome::Ok),
         quantities: Counts::read(&usage)?.need(&usage)?.tally().into_quantities(),

@@ -87,8 +87,11 @@ fn read(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Fault> {
     let customer = tagged.or(record.text("accountId")?);
     let is_optimized = record.text("performanceConfig.latency")? == Some("optimized");
     let tier = record.text("serviceTier")?.map(tier_name).or_else(|| is_optimized.then(|| "optimized".to_owned()));
+    let id = record.need_text("requestId")?;
     Ok(Reading::usage(Draft {
-        id: Some(record.need_text("requestId")?.to_owned()),
+        id: Some(id.to_owned()),
+        // The caller is told it too, with the reply.
+        response_id: Some(id.to_owned()),
         occurred_at: record.instant("timestamp", context)?,
         deployment: region.map(str::to_owned),
         product: Some(record.need_text("modelId")?.to_owned()),

@@ -25,8 +25,18 @@ pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 pub(super) const ATTRIBUTES: [&str; 5] = ["id", "source", "time", "type", "specversion"];
 
 /// The fields of the data that a column of a table may hold, beside attributes and quantities.
-pub(super) const CELLS: [&str; 9] =
-    ["deployment", "product", "customer", "service_tier", "outcome", "ended_at", "corrects", "voids", "occurred_at"];
+pub(super) const CELLS: [&str; 10] = [
+    "deployment",
+    "product",
+    "customer",
+    "service_tier",
+    "outcome",
+    "ended_at",
+    "reply_id",
+    "corrects",
+    "voids",
+    "occurred_at",
+];
 
 /// What every event needs, by its path, and how it is told where a table has no column of it.
 pub(super) const NEEDED: [(&[&str], &str); 2] = [(&["id"], "id"), (&["source"], "source")];
@@ -51,11 +61,20 @@ struct Envelope<'a> {
     data: Option<&'a RawValue>,
 }
 
+/// What an event tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub message: UsageMessage,
+    /// The id of the reply that it reports. It is no part of what is reported: events that say the same with another
+    /// one, or none, are the same.
+    pub reply_id: Option<String>,
+}
+
 /// Decodes a Kafka message: binary mode if it has `ce_` headers, structured mode by its content type.
 ///
 /// # Errors
 /// A rejection, with the message reduced to what may be kept.
-pub fn decode_message(headers: &[(&str, &[u8])], payload: Option<&[u8]>) -> Result<UsageMessage, Rejection> {
+pub fn decode_message(headers: &[(&str, &[u8])], payload: Option<&[u8]>) -> Result<Told, Rejection> {
     let payload = payload.unwrap_or_default();
     let header = |name: &str| {
         let found = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
@@ -106,7 +125,7 @@ fn binary_attributes<'a>(headers: &[(&str, &'a [u8])]) -> Result<Envelope<'a>, F
 ///
 /// # Errors
 /// A rejection, with the bytes reduced to what may be kept.
-pub fn decode_structured(bytes: &[u8]) -> Result<UsageMessage, Rejection> {
+pub fn decode_structured(bytes: &[u8]) -> Result<Told, Rejection> {
     read_structured(bytes).and_then(read_message).map_err(|fault| reject(fault, bytes))
 }
 
@@ -248,7 +267,7 @@ fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
     })
 }
 
-fn decode_binary<'a>(mut envelope: Envelope<'a>, payload: &'a [u8]) -> Result<UsageMessage, Fault> {
+fn decode_binary<'a>(mut envelope: Envelope<'a>, payload: &'a [u8]) -> Result<Told, Fault> {
     check_size(payload, MAX_MESSAGE_BYTES)?;
     envelope.data = Some(serde_json::from_str(utf8(payload)?).map_err(|error| not_json(&error))?);
     read_message(envelope)
@@ -262,7 +281,7 @@ fn required<'a>(name: &str, value: Option<Cow<'a, str>>) -> Result<Cow<'a, str>,
     check_name(name, &value).map(|()| value)
 }
 
-fn read_message(envelope: Envelope<'_>) -> Result<UsageMessage, Fault> {
+fn read_message(envelope: Envelope<'_>) -> Result<Told, Fault> {
     let Envelope { specversion, id, source, kind, time, datacontenttype, data } = envelope;
     if required("specversion", specversion)? != "1.0" {
         return Err(fault(Reason::WrongAttribute, "specversion: must be 1.0"));
@@ -283,16 +302,26 @@ fn read_message(envelope: Envelope<'_>) -> Result<UsageMessage, Fault> {
     }
     let data = data.ok_or_else(|| fault(Reason::MissingField, "data: missing"))?;
     let fields = serde_json::from_str(data.get()).map_err(|_| fault(Reason::WrongField, "data: must be an object"))?;
-    match &*kind {
-        USAGE_TYPE => read_event(id, time, fields),
-        CORRECTION_TYPE => read_correction(id, fields),
-        _ => read_void(id, fields),
-    }
+    let amendment = match &*kind {
+        USAGE_TYPE => return read_event(id, time, fields),
+        CORRECTION_TYPE => read_correction(id, fields)?,
+        _ => read_void(id, fields)?,
+    };
+    Ok(Told { message: amendment, reply_id: None })
 }
 
-fn read_event(id: EventId, time: Option<Cow<'_, str>>, data: Members<'_>) -> Result<UsageMessage, Fault> {
-    let known =
-        ["ended_at", "deployment", "product", "customer", "service_tier", "outcome", "attributes", "quantities"];
+fn read_event(id: EventId, time: Option<Cow<'_, str>>, data: Members<'_>) -> Result<Told, Fault> {
+    let known = [
+        "ended_at",
+        "deployment",
+        "product",
+        "customer",
+        "service_tier",
+        "outcome",
+        "attributes",
+        "quantities",
+        "reply_id",
+    ];
     let fields = Fields::read(data, &known)?;
     let time = time.ok_or_else(|| fault(Reason::WrongAttribute, "time: missing; it says when the usage occurred"))?;
     let missing = |name: &str| fault(Reason::MissingField, format!("data.{name}: missing"));
@@ -311,7 +340,8 @@ fn read_event(id: EventId, time: Option<Cow<'_, str>>, data: Members<'_>) -> Res
     if content.ends_before_start() {
         return Err(fault(Reason::EndsBeforeStart, "data.ended_at: lies before time, when the interval starts"));
     }
-    Ok(UsageMessage::Event(UsageEvent { id, content }))
+    let reply_id = fields.name("reply_id")?;
+    Ok(Told { message: UsageMessage::Event(UsageEvent { id, content }), reply_id })
 }
 
 fn read_correction(id: EventId, data: Members<'_>) -> Result<UsageMessage, Fault> {

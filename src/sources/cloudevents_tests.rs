@@ -8,6 +8,15 @@ use proptest::prelude::*;
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;
 
+/// What an event reports, whatever it tells beside that.
+fn decode_structured(bytes: &[u8]) -> Result<UsageMessage, Rejection> {
+    super::decode_structured(bytes).map(|told| told.message)
+}
+
+fn decode_message(headers: &[(&str, &[u8])], payload: Option<&[u8]>) -> Result<UsageMessage, Rejection> {
+    super::decode_message(headers, payload).map(|told| told.message)
+}
+
 fn event(data: &str) -> String {
     format!(
         r#"{{"specversion":"1.0","id":"e1","source":"s","type":"{USAGE_TYPE}","time":"2026-05-01T02:00:00.1234567+02:00","data":{data}}}"#
@@ -36,6 +45,26 @@ fn an_event_is_read_by_value() {
     assert_eq!(event.content.occurred_at, parse_instant("2026-05-01T00:00:00.123456Z").expect("an instant"));
     assert_eq!((event.content.customer.as_str(), event.content.service_tier.as_str()), ("", "default"));
     assert_eq!(event.content.quantities[&Meter::InputTokens].to_string(), "2.5");
+}
+
+#[test]
+fn the_id_of_the_reply_is_told_beside_what_is_reported() {
+    let with = |reply: &str| {
+        let data = format!(r#"{{"deployment":"d","product":"p",{reply}"quantities":{{"requests":1}}}}"#);
+        super::decode_structured(event(&data).as_bytes())
+    };
+    let told = with(r#""reply_id":"chatcmpl-1","#).expect("an event");
+    assert_eq!(told.reply_id.as_deref(), Some("chatcmpl-1"));
+    let without = with("").expect("an event");
+    assert_eq!((without.reply_id, &without.message), (None, &told.message));
+    assert!(!String::from_utf8_lossy(&encode(&told.message)).contains("chatcmpl-1"));
+    assert_eq!(with(r#""reply_id":"","#).map_err(|rejection| rejection.reason), Err(Reason::WrongField));
+    // What is kept of one that is rejected tells it once more when it is read again.
+    let kept = with(r#""reply_id":"chatcmpl-1","customer":7,"#).expect_err("a rejection").redacted;
+    assert!(String::from_utf8_lossy(&kept).contains(r#""reply_id":"chatcmpl-1""#));
+    let corrects = r#"{"corrects":"e0","customer":"c","reply_id":"chatcmpl-1"}"#;
+    let corrects = event(corrects).replace(USAGE_TYPE, CORRECTION_TYPE);
+    assert_eq!(decode_structured(corrects.as_bytes()).map_err(|it| it.reason), Err(Reason::UnknownField));
 }
 
 #[test]

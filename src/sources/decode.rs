@@ -1,5 +1,6 @@
 //! From the bytes of a format to what they report: the formats by name, and the way that all of them go.
 
+use super::cloudevents::Told;
 use super::node::Node;
 use super::record::Record;
 use super::source::{Context, NoUsage, Reading, Source};
@@ -69,7 +70,8 @@ pub struct Usage {
     /// A hash of the fields as reported, before normalisation: it tells a duplicate from a conflict, whatever
     /// becomes of the rules.
     pub reported: Uuid,
-    /// The id of the reply. It is no event's id: a reply that comes from a cache repeats it.
+    /// The id that whoever answered gave the reply or its request. It is no event's id: a reply that comes from a cache
+    /// repeats it, as does a second report of one call.
     pub response_id: Option<String>,
     /// The rules by which it was normalised: the format, the version of the format's rules, and whether its time is that
     /// of receipt.
@@ -80,12 +82,13 @@ pub struct Usage {
 const CLOUDEVENTS_RULES: &str = "cloudevents/1";
 
 /// What a CloudEvent with the canonical record came to.
-impl From<Result<UsageMessage, Rejection>> for Decoded {
-    fn from(read: Result<UsageMessage, Rejection>) -> Self {
+impl From<Result<Told, Rejection>> for Decoded {
+    fn from(read: Result<Told, Rejection>) -> Self {
         match read {
-            Ok(message) => {
+            Ok(Told { message, reply_id }) => {
                 let reported = message.content_hash();
-                Self::Usage(Box::new(Usage { message, reported, response_id: None, rules: CLOUDEVENTS_RULES }))
+                let (response_id, rules) = (reply_id, CLOUDEVENTS_RULES);
+                Self::Usage(Box::new(Usage { message, reported, response_id, rules }))
             }
             Err(rejection) => Self::Rejected(rejection),
         }

@@ -41,8 +41,11 @@ fn read(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Fault> {
     }
     let tier = reply.text("chat_response.service_tier")?.map(lower);
     let tier = tier.map(|tier| if tier == "auto" { DEFAULT_TIER.to_owned() } else { tier.into_owned() });
+    let id = record.text("opc_request_id")?;
     Ok(Reading::usage(Draft {
-        id: record.text("opc_request_id")?.map(str::to_owned),
+        id: id.map(str::to_owned),
+        // It is of the request: whoever else logs the call has it too.
+        response_id: id.map(str::to_owned),
         occurred_at: reply.instant("chat_response.time_created", context)?,
         product: reply.text("model_id")?.map(str::to_owned),
         service_tier: tier,

@@ -48,8 +48,11 @@ fn read(record: &Record<'_>, context: &Context<'_>) -> Result<Reading, Fault> {
     // When it came is no part of what it says, so that an event that is sent again is known.
     let received_at = if said_at.or(context.occurred_at).is_none() { context.received_at } else { None };
     let data = record.part("data");
+    let id = record.need_text("id")?;
     Ok(Reading::usage(Draft {
-        id: Some(record.need_text("id")?.to_owned()),
+        id: Some(id.to_owned()),
+        // LiteLLM's callback takes the reply's for that of a call; events of one count have ids of their own.
+        response_id: (!data.has("tokens")).then(|| id.to_owned()),
         source: Some(record.need_text("source")?.to_owned()),
         occurred_at: said_at.or(received_at),
         deployment: data.text("provider")?.map(str::to_owned),

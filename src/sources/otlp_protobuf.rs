@@ -1,6 +1,6 @@
 //! OTLP's protobuf, read field by field into what OTLP's JSON is read into. What no list allows is skipped unread.
 
-use super::node::{Keep, Node, Pruning, leaf, number_node};
+use super::node::{Keep, Node, Pruning, leaf};
 use super::otel::{ATTRIBUTES, open_otlp, request_of};
 use super::source::{Records, Source};
 use super::{Context, Fault, RejectionReason as Reason, fault};
@@ -154,15 +154,20 @@ fn attributes(pairs: &[&[u8]], pruning: Pruning<'_>, allowed: &'static [super::n
     Ok(Node::Attributes(kept))
 }
 
+/// What a JSON text of these signs is read into.
+fn text_leaf(text: &str, keep: &Keep) -> Node {
+    leaf(&serde_json::Value::from(text).to_string(), keep)
+}
+
 /// A value of an attribute: a text or a whole number; others are not read.
 fn any_value(value: Option<(u64, Wire<'_>)>, keep: &Keep) -> Node {
     match value {
         Some((1, Wire::Bytes(text))) => match std::str::from_utf8(text) {
-            Ok(text) => leaf(&serde_json::Value::from(text).to_string(), keep),
+            Ok(text) => text_leaf(text, keep),
             Err(_) => Node::Unread("must be UTF-8"),
         },
-        // A negative number is its two's complement; it is no count.
-        Some((3, Wire::Varint(number))) => number_node(&number.cast_signed().to_string()),
+        // As JSON writes it, so that both come to the same. A negative number is its two's complement.
+        Some((3, Wire::Varint(number))) => text_leaf(&number.cast_signed().to_string(), keep),
         None => Node::Null,
         _ => Node::Unread("must be a text or a whole number"),
     }

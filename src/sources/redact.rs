@@ -151,7 +151,7 @@ fn write_value(out: &mut String, value: &RawValue, keep: Keep) {
 
 fn data_field(name: &str) -> Option<Keep> {
     match name {
-        "deployment" | "product" | "customer" | "service_tier" | "corrects" | "voids" => Some(Keep::Name),
+        "deployment" | "product" | "customer" | "service_tier" | "reply_id" | "corrects" | "voids" => Some(Keep::Name),
         "outcome" => Some(Keep::Word),
         "occurred_at" | "ended_at" => Some(Keep::Time),
         "attributes" => Some(Keep::Attributes),

@@ -7,6 +7,7 @@
 use super::StoreError;
 use crate::domain::period::Instant;
 use sqlx::PgConnection;
+use std::borrow::Cow;
 use uuid::Uuid;
 
 /// Microseconds from 1970-01-01 to 2000-01-01, where Postgres counts from.
@@ -28,14 +29,14 @@ const ARRAY_HEADER_BYTES: usize = 20;
 
 /// Collects rows for one COPY into some columns of a table.
 pub(super) struct CopyRows {
-    table: &'static str,
+    table: Cow<'static, str>,
     columns: &'static [&'static str],
     bytes: Vec<u8>,
 }
 
 impl CopyRows {
-    pub(super) fn new(table: &'static str, columns: &'static [&'static str]) -> Self {
-        Self { table, columns, bytes: HEADER.to_vec() }
+    pub(super) fn new(table: impl Into<Cow<'static, str>>, columns: &'static [&'static str]) -> Self {
+        Self { table: table.into(), columns, bytes: HEADER.to_vec() }
     }
 
     /// Begins a row: a field for each column has to follow, in their order.
@@ -121,7 +122,7 @@ impl CopyRows {
         if values.iter().all(Option::is_none) {
             return self.null();
         }
-        let mut elements = Self { table: self.table, columns: self.columns, bytes: Vec::new() };
+        let mut elements = Self { table: Cow::default(), columns: self.columns, bytes: Vec::new() };
         values.iter().for_each(|value| elements.json(value.as_deref()));
         self.length(elements.bytes.len().saturating_add(ARRAY_HEADER_BYTES));
         self.array_header(JSONB, values.len());

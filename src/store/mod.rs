@@ -9,10 +9,12 @@ pub mod books;
 pub mod contracts;
 pub mod demo_database;
 pub mod dictionary;
+pub mod double_reports;
 pub mod file_positions;
 pub mod finding_decisions;
 pub mod finding_states;
 pub mod findings;
+pub mod generations;
 pub mod invoices;
 pub mod jobs;
 pub mod offsets;
@@ -34,6 +36,7 @@ pub mod waivers;
 
 mod copy;
 mod event_ids;
+mod usage_replies;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};

@@ -1,5 +1,6 @@
 //! What the database knows of a batch's messages, before it is decided what becomes of them.
 
+use super::generations::Generation;
 use super::quantities::join;
 use super::{StoreError, dictionary};
 use crate::domain::ids::EventId;
@@ -7,6 +8,7 @@ use crate::domain::period::Instant;
 use crate::domain::usage::{Amendment, AmendmentKind, Restatement, UsageContent, UsageEvent, event_key};
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 use uuid::Uuid;
 
 /// What was recorded under a key.
@@ -59,8 +61,10 @@ pub struct Lookup {
 /// What to look up.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Keys of the batch under which an event may stand, sorted: the index is then read in its own order.
+    /// Keys of the batch under which an event may stand, sorted: the indexes are then read in their own order.
     pub event_keys: Vec<Uuid>,
+    /// The same of those that may stand in some generation alone.
+    pub keys_within: Vec<(Generation, Vec<Uuid>)>,
     /// Keys of the batch that corrections or voids may have or name, or records beside usage have.
     pub beside_keys: Vec<Uuid>,
     /// What the batch's own corrections and voids name.
@@ -86,13 +90,9 @@ pub async fn event_key_secret(connection: &mut PgConnection) -> Result<[u8; 32],
 pub async fn look_up(connection: &mut PgConnection, wanted: &Wanted) -> Result<Lookup, StoreError> {
     let mut lookup = Lookup::default();
     load_amendments(connection, &with_targets(&wanted.beside_keys, wanted), &mut lookup).await?;
-    let keys = with_targets(&wanted.event_keys, wanted);
-    if !keys.is_empty() {
-        let events =
-            sqlx::query!("select event_key, content_hash from usage_event_row where event_key = any($1)", &keys);
-        for row in events.fetch_all(&mut *connection).await? {
-            lookup.identities.insert(row.event_key, Identity::Event { content_hash: row.content_hash });
-        }
+    load_event_keys(connection, &with_targets(&wanted.event_keys, wanted), 0..i64::MAX, &mut lookup).await?;
+    for (generation, keys) in &wanted.keys_within {
+        load_event_keys(connection, keys, generation.batches(), &mut lookup).await?;
     }
     load_record_keys(connection, &wanted.beside_keys, &mut lookup).await?;
     let amended: BTreeSet<Uuid> =
@@ -159,6 +159,29 @@ pub async fn ids_of_usage<'a>(
     );
     let taken = taken.fetch_all(connection).await?;
     Ok(taken.iter().filter_map(|key| ids.get(key).copied().cloned()).collect())
+}
+
+/// Of the events that some batches brought.
+async fn load_event_keys(
+    connection: &mut PgConnection,
+    keys: &[Uuid],
+    batches: Range<i64>,
+    lookup: &mut Lookup,
+) -> Result<(), StoreError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let events = sqlx::query!(
+        "select event_key, content_hash from usage_event_row
+         where event_key = any($1) and batch_id >= $2 and batch_id < $3",
+        keys,
+        batches.start,
+        batches.end
+    );
+    for row in events.fetch_all(connection).await? {
+        lookup.identities.insert(row.event_key, Identity::Event { content_hash: row.content_hash });
+    }
+    Ok(())
 }
 
 async fn load_record_keys(connection: &mut PgConnection, keys: &[Uuid], lookup: &mut Lookup) -> Result<(), StoreError> {

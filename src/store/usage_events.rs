@@ -131,6 +131,18 @@ pub async fn load_named_events(
 ) -> Result<Vec<UsageEvent>, StoreError> {
     let secret = event_key_secret(&mut *conn).await?;
     let keys: Vec<Uuid> = ids.into_iter().map(|id| event_key(&secret, &id.source, &id.id)).collect();
+    load_keyed_events(conn, &keys, known_at).await
+}
+
+/// Those of some events that stood at `known_at`, by their keys.
+///
+/// # Errors
+/// The database's, or a row that cannot be read.
+pub async fn load_keyed_events(
+    conn: &mut PgConnection,
+    keys: &[Uuid],
+    known_at: Instant,
+) -> Result<Vec<UsageEvent>, StoreError> {
     let rows = sqlx::query_as!(
         EventRow,
         r#"
@@ -164,7 +176,7 @@ pub async fn load_named_events(
         join usage_customer c using (customer_id)
         order by e.occurred_at, e.event_id collate "C", d.source collate "C"
         "#,
-        &keys,
+        keys,
         known_at
     )
     .fetch_all(conn)

@@ -5,8 +5,10 @@ use super::backfills::BackfillId;
 use super::copy::CopyRows;
 use super::dictionary::{Names, Numbers};
 use super::event_ids::PackedId;
+use super::generations::Generation;
 use super::quantities::{COLUMN_METERS, RowQuantities};
 use super::rejections::mark_taken;
+use super::usage_replies::copy_replies;
 use crate::domain::outcome::{Counts, Outcome};
 use crate::domain::period::Instant;
 use crate::domain::usage::{Amendment, AmendmentKind};
@@ -64,6 +66,8 @@ pub struct EventRow {
     pub dimension: usize,
     pub customer: usize,
     pub quantities: RowQuantities,
+    /// The key of the reply that it reports, where it tells which.
+    pub reply: Option<Uuid>,
 }
 
 pub struct AmendmentRow<'a> {
@@ -209,6 +213,7 @@ pub async fn save(
     let batch = insert_batch(connection, rows, stamp).await?;
     copy_events(connection, batch, &rows.events, numbers).await?;
     copy_intervals(connection, &rows.events).await?;
+    copy_replies(connection, batch, &rows.events).await?;
     copy_amendments(connection, batch, &rows.amendments).await?;
     copy_states(connection, batch, &rows.states, numbers).await?;
     copy_conflicts(connection, batch, &rows.conflicts).await?;
@@ -273,7 +278,8 @@ async fn copy_events(
         "packed_id",
         "other_quantities",
     ];
-    let mut copy = CopyRows::new("usage_event_row", COLUMNS);
+    // By its own name: into a table of several parts rows are copied one by one.
+    let mut copy = CopyRows::new(Generation::part_of("usage_event_row", batch), COLUMNS);
     for row in rows {
         copy.row();
         copy.uuid(row.key);

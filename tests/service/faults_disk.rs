@@ -100,19 +100,12 @@ async fn a_full_disk_of_postgres_holds_usage_up_and_loses_none() {
     let topic = TestTopic::new(PARTITIONS).await;
     let (mut process, _) = Process::serving(consumer(&database.url, &brokers(), &topic.name, "one"));
     let (lines, totals) = requests();
-    let mut parts = lines.chunks(EVENTS.div_ceil(3));
-    let mut sent = 0;
-    let mut send = || {
-        let part = parts.next().expect("a part");
-        topic.send(part, PARTITIONS);
-        sent += part.len() as i64;
-        sent
-    };
-    wait_for(&database, send(), Instant::now() + TIME_LIMIT).await;
+    let mut parts = Parts::of(&lines, 3, &topic, PARTITIONS);
+    wait_for(&database, parts.send(), Instant::now() + TIME_LIMIT).await;
 
     println!("no room for rows");
     disk.fill(1 << 18);
-    let sent = send();
+    let sent = parts.send();
     logs(&process, "No space left on device").await;
     assert!(progress(&database).await.expect("Postgres answers") < sent);
     disk.make_room();
@@ -120,7 +113,7 @@ async fn a_full_disk_of_postgres_holds_usage_up_and_loses_none() {
 
     println!("no room for the log, which ends Postgres");
     disk.fill(0);
-    let sent = send();
+    let sent = parts.send();
     // The next segment of the log finds no room.
     drop(sqlx::query("select pg_switch_wal()").execute(&database.pool).await);
     drop(sqlx::query("create table filling as select generate_series(1, 1000000)").execute(&database.pool).await);

@@ -33,15 +33,8 @@ async fn whatever_befalls_the_way_to_kafka_nothing_is_lost_or_doubled() {
     let (database, topic) = (TestDatabase::new().await, TestTopic::new(PARTITIONS).await);
     let (link, mut process, _) = start(&database, &topic).await;
     let (lines, totals) = requests();
-    let mut parts = lines.chunks(EVENTS.div_ceil(6));
-    let mut sent = 0;
-    let mut send = || {
-        let part = parts.next().expect("a part");
-        topic.send(part, PARTITIONS);
-        sent += part.len() as i64;
-        sent
-    };
-    wait_for(&database, send(), Instant::now() + TIME_LIMIT).await;
+    let mut parts = Parts::of(&lines, 6, &topic, PARTITIONS);
+    wait_for(&database, parts.send(), Instant::now() + TIME_LIMIT).await;
     assert!(link.fetches() > 0, "usage comes by the link");
     let seconds = Duration::from_secs;
     for (condition, lasts, passes) in [
@@ -54,7 +47,7 @@ async fn whatever_befalls_the_way_to_kafka_nothing_is_lost_or_doubled() {
         println!("{condition:?}");
         let before = progress(&database).await.expect("Postgres answers");
         link.set(condition);
-        let sent = send();
+        let sent = parts.send();
         tokio::time::sleep(lasts).await;
         let after = progress(&database).await.expect("Postgres answers");
         assert!(passes || after == before, "{condition:?}: {before} messages were stored, then {after}");

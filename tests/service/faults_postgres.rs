@@ -15,7 +15,7 @@ const PLACES: [Place; 8] = [
     Place::query("before it begins", "BEGIN"),
     Place::statement("at the recording gate", "lock table recording_gate"),
     Place::statement("before its row is written", "insert into usage_batch"),
-    Place::rows("amid its events", "copy usage_event_row "),
+    Place::rows("amid its events", "copy usage_event_row_"),
     Place::end_of_rows("with all of its rows", "copy usage_rollup_row "),
     Place::statement("before its offsets move", "update kafka_offset"),
     Place::query("before its commit", "COMMIT"),

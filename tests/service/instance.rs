@@ -118,6 +118,28 @@ pub async fn progress(database: &TestDatabase) -> Option<i64> {
     sqlx::query_scalar(sql).fetch_one(&database.pool).await.ok()
 }
 
+/// Lines that are sent to a topic, a part of them each time.
+pub struct Parts<'a> {
+    topic: &'a TestTopic,
+    partitions: i32,
+    parts: std::slice::Chunks<'a, String>,
+    sent: i64,
+}
+
+impl<'a> Parts<'a> {
+    pub fn of(lines: &'a [String], parts: usize, topic: &'a TestTopic, partitions: i32) -> Self {
+        Self { topic, partitions, parts: lines.chunks(lines.len().div_ceil(parts)), sent: 0 }
+    }
+
+    /// Returns how many lines are sent by then.
+    pub fn send(&mut self) -> i64 {
+        let part = self.parts.next().expect("a part");
+        self.topic.send(part, self.partitions);
+        self.sent += part.len() as i64;
+        self.sent
+    }
+}
+
 pub async fn wait_for(database: &TestDatabase, messages: i64, deadline: Instant) {
     loop {
         let stored = progress(database).await;

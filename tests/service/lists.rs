@@ -9,6 +9,7 @@ use apportion::domain::access::Scope;
 use apportion::domain::findings::Verdict;
 use apportion::domain::ids::ContractId;
 use apportion::domain::period::Instant;
+use apportion::jobs::double_reports::look;
 use apportion::jobs::findings::{DecideRequest, FindingFilter, decide, list};
 use apportion::jobs::invoices::draw;
 use apportion::jobs::settle::{SettleRequest, settle_known};
@@ -17,7 +18,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How many lists the API has.
-const NUMBER_OF_LISTS: usize = 17;
+const NUMBER_OF_LISTS: usize = 18;
 
 const SPAN: &str = "from=2026-05-03T05:00:00Z&to=2026-05-06T00:00:00Z";
 
@@ -251,6 +252,13 @@ async fn every_list_is_json_csv_or_json_lines() {
     .expect("it ran");
     let named = |name: &str| usage("a", "2026-05-03T05:00:00Z", name, "gpt-5.5");
     send(&api, &key, vec![named("=HYPERLINK(1)"), named("b")]).await;
+    let twice = ["first", "second"].map(|id| {
+        let mut event = usage(id, "2026-05-03T05:00:00Z", "openai-direct", "gpt-5.5");
+        event["data"]["reply_id"] = "reply".into();
+        event
+    });
+    send(&api, &key, twice.to_vec()).await;
+    assert_eq!(look(&database.pool).await.expect("looked"), Some(1));
     let headers = [bearer(&key), "content-type: application/cloudevents+json".to_owned()];
     assert_eq!(api.send("POST", "/api/v1/events", &headers, "{}").await.status, 422);
     for (path, head) in lists(&since).iter().zip(heads) {

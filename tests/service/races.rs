@@ -102,16 +102,17 @@ async fn rows_name_batches_dimensions_and_customers_that_exist() {
     write_lines(&mut writer, &[event("e1", 1, 1), event("e2", 1, 1)]).await;
     for (table, customer, change) in [
         ("usage_event_row", "customer_id", "event_key = gen_random_uuid()"),
+        ("usage_event_row_1", "customer_id", "event_key = gen_random_uuid()"),
         ("usage_rollup_row", "customer_ids[1]", "bucket = bucket + random() * interval '100 days'"),
     ] {
         for (column, stranger) in
-            [("batch_id", "batch -1"), ("dimension_id", "dimension -1"), (customer, "customer -1")]
+            [("batch_id", "batch 99"), ("dimension_id", "dimension 99"), (customer, "customer 99")]
         {
             // Others of the statement name what exists.
             let sql = format!(
                 "create temporary table strangers on commit drop as select * from {table} union all select * from {table};
                  update strangers set {change};
-                 update strangers set {column} = -1 where ctid = (select max(ctid) from strangers);
+                 update strangers set {column} = 99 where ctid = (select max(ctid) from strangers);
                  insert into {table} select * from strangers"
             );
             let mut transaction = database.pool.begin().await.expect("a transaction");

@@ -154,6 +154,8 @@ impl TestDatabase {
         for (known_at, differences) in differences {
             assert_eq!(differences, 0, "rollups differ from the events as known at {known_at}");
         }
+        let twice = "select count(*) - count(distinct event_key) from usage_event_row";
+        assert_eq!(self.number(twice).await, 0, "a key stands in two generations");
     }
 
     pub async fn drop_it(self) {

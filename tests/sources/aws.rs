@@ -26,7 +26,8 @@ fn an_invocation_is_metered_under_the_names_that_it_reports() {
     let usage = usage(BedrockInvocation, &good(), &Context { source: "aws", ..Context::default() });
     let content = content(&usage);
     assert_eq!(told(content), "input_tokens 35, output_tokens 446, requests 1");
-    assert_eq!(usage.message.id().id, "915a6a04-3f83-4c70-a277-7fbf7ea546b3");
+    let id = "915a6a04-3f83-4c70-a277-7fbf7ea546b3";
+    assert_eq!((&*usage.message.id().id, usage.response_id.as_deref()), (id, Some(id)));
     assert_eq!(content.occurred_at.to_rfc3339(), "2025-04-09T23:00:17+00:00");
     assert_eq!((&*content.deployment, &*content.product), ("us-east-1", "anthropic.claude-3-haiku-20240307-v1:0"));
     assert_eq!((&*content.customer, &*content.service_tier), ("654654377904", "default"));
@@ -168,7 +169,8 @@ fn converse_counts_its_cache_beside_its_input() {
         told(content(&decoded)),
         "input_tokens 3, cached_input_tokens 7, cache_write_5m_tokens 10, cache_write_1h_tokens 20, output_tokens 13, requests 1"
     );
-    assert_eq!(decoded.message.id().id, "r-1");
+    // The id of the request, which Bedrock's own log states too.
+    assert_eq!((&*decoded.message.id().id, decoded.response_id.as_deref()), ("r-1", Some("r-1")));
     // A total that takes the cache in is as good.
     let _ = usage(BedrockConverse, &text.replace(":16,", ":53,"), &beside());
     let detail = "usage.cacheWriteInputTokens: is 30, but 5m 10 + 1h 19 make 29";

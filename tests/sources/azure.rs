@@ -30,6 +30,7 @@ fn one_call_is_several_rows_and_one_event() {
     let content = content(call);
     assert_eq!(told(content), "input_tokens 11, output_tokens 9, requests 1");
     assert_eq!((&*call.message.id().id, &*content.deployment), ("c-1", "gpt-4o-prod"));
+    assert_eq!(call.response_id.as_deref(), Some("c-1"));
     assert_eq!((&*content.product, &*content.customer), ("gpt-4o", "tenant-7"));
     // Finer digits than microseconds are truncated.
     assert_eq!(content.occurred_at.timestamp_subsec_nanos(), 123_456_000);

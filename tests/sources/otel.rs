@@ -130,6 +130,57 @@ fn protobuf_and_json_are_one_record() {
     }
 }
 
+/// A number where a name belongs, and a negative count, which protobuf writes as its two's complement.
+#[test]
+fn whole_numbers_come_to_the_same_in_protobuf_and_json() {
+    let both = |model: u64, input_tokens: u64| {
+        let number = |key: &str, mut value: u64| {
+            let mut varint = vec![3 << 3];
+            while value >= 0x80 {
+                varint.push((value & 0x7f) as u8 | 0x80);
+                value >>= 7;
+            }
+            varint.push(value as u8);
+            pair(key, varint)
+        };
+        let span = [
+            bytes(1, &[0x5b; 16]),
+            bytes(2, &[0xee; 8]),
+            [vec![7 << 3 | 1], 1_544_712_660_300_000_999_u64.to_le_bytes().to_vec()].concat(),
+            pair("gen_ai.provider.name", bytes(1, b"openai")),
+            pair("gen_ai.operation.name", bytes(1, b"chat")),
+            number("gen_ai.request.model", model),
+            number("gen_ai.usage.input_tokens", input_tokens),
+        ];
+        let protobuf = bytes(1, &[bytes(1, &[]), bytes(2, &bytes(2, &span.concat()))].concat());
+        let json = format!(
+            r#"{{"resourceSpans":[{{"resource":{{"attributes":[]}},"scopeSpans":[{{"spans":[{{"traceId":"{}","spanId":"{}",
+              "startTimeUnixNano":"1544712660300000999","attributes":[
+                {{"key":"gen_ai.provider.name","value":{{"stringValue":"openai"}}}},
+                {{"key":"gen_ai.operation.name","value":{{"stringValue":"chat"}}}},
+                {{"key":"gen_ai.request.model","value":{{"intValue":"{}"}}}},
+                {{"key":"gen_ai.usage.input_tokens","value":{{"intValue":"{}"}}}}]}}]}}]}}]}}"#,
+            "5b".repeat(16),
+            "ee".repeat(8),
+            model.cast_signed(),
+            input_tokens.cast_signed()
+        );
+        [decode(OtlpProtobuf, &protobuf, &beside()), decode(OtlpJson, json.as_bytes(), &beside())]
+    };
+    let [from_protobuf, from_json] = both(7, 52).map(|decoded| match decoded.as_slice() {
+        [Decoded::Usage(usage)] => (**usage).clone(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!((&from_protobuf.message, content(&from_json).product.as_str()), (&from_json.message, "7"));
+    for refused in both(7, u64::MAX) {
+        let [Decoded::Rejected(rejection)] = refused.as_slice() else { panic!("{refused:?}") };
+        assert_eq!(rejection.reason, Reason::NegativeQuantity);
+        // What is kept of it is refused alike.
+        let kept = decode(OtlpProtobuf, &rejection.redacted, &beside());
+        assert!(matches!(kept.as_slice(), [Decoded::Rejected(it)] if it.detail == rejection.detail), "{kept:?}");
+    }
+}
+
 fn exgentic() -> Option<String> {
     let packed = shared("data/exgentic_otel_llm_spans/llm_call_spans_2294.jsonl.gz")?;
     let mut text = String::new();

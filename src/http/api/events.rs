@@ -61,6 +61,8 @@ struct PreferHeader {
 /// The data of a usage event names its `deployment`, its `product` and its `quantities` by meter, and may name its
 /// `customer`, `service_tier` and `outcome`; the `attributes` that agreements select by (`buyer`, `buyer_class`,
 /// `country`, `label`); and, where it is a record of an interval that began at its `time`, when that `ended_at`.
+/// Its `reply_id`, the id that the provider gave the reply, or one of the request that all who report it share, is no part
+/// of what it reports: where events of other ids tell the same one, that is a finding.
 /// A correction (`apportion.usage.correction.v1`) restates any of these of the event that it `corrects`, attribute by
 /// attribute, and `occurred_at`; a void (`apportion.usage.void.v1`) removes what it `voids`.
 ///

@@ -222,7 +222,7 @@ pub async fn decisions(
 #[into_params(parameter_in = Query)]
 pub struct KnownAt {
     /// As known at this instant, or at the first one of a date in UTC; now where it is left out.
-    known_at: Option<InstantOrDate>,
+    pub(super) known_at: Option<InstantOrDate>,
 }
 
 /// Read a finding

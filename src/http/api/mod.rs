@@ -3,6 +3,7 @@
 mod backfills;
 mod charges;
 mod contracts;
+mod double_reports;
 mod events;
 mod findings;
 mod intake;
@@ -52,7 +53,7 @@ use utoipa_axum::routes;
         (name = "contracts", description = "Agreements, their versions and caps"),
         (name = "statements", description = "What two parties owe each other for a period"),
         (name = "invoices", description = "Requests for payment, and their corrections"),
-        (name = "findings", description = "Usage that breaks rights, and decisions on it"),
+        (name = "findings", description = "Usage that breaks rights or seems to be reported twice, and decisions on it"),
         (name = "jobs", description = "What runs by itself"),
     ),
 )]
@@ -104,6 +105,9 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(findings::decisions))
         .routes(routes!(findings::show))
         .routes(routes!(findings::decide))
+        .routes(routes!(double_reports::list))
+        .routes(routes!(double_reports::show))
+        .routes(routes!(double_reports::waive))
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::runs))
         .routes(routes!(jobs::run))
