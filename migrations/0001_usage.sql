@@ -287,11 +287,54 @@ create table usage_interval (
 );
 create index usage_interval_occurred_at on usage_interval (occurred_at);
 
-create view usage_event as
+-- the hours of sealed generations whose events were dropped here, as a file has them all: see migrations/0009_archive.sql.
+-- those that something names stay (refuse_removal), so that whoever asks by what names them finds them.
+create table usage_offline_hour (
+  bucket timestamptz not null check (bucket = date_trunc('hour', bucket, 'UTC')),
+  generation integer not null,
+  events bigint not null check (events > 0),  -- of the generation in that hour, in all
+  primary key (bucket, generation)
+);
+
+-- true, or an error where hours of some spans are offline. it is asked in the statement that reads their events, so that both
+-- see one state of the database.
+create function usage_is_online(spans tstzmultirange) returns boolean language plpgsql stable as $$
+declare
+  missing timestamptz[];
+  archives integer[];
+begin
+  select array_agg(h.bucket order by h.bucket), array_agg(distinct h.generation) into missing, archives
+    from usage_offline_hour h
+    where h.bucket > coalesce(lower(spans), '-infinity') - interval '1 hour' and h.bucket < coalesce(upper(spans), 'infinity')
+      and tstzrange(h.bucket, h.bucket + interval '1 hour') && spans;
+  if missing is not null then
+    perform refuse_offline_usage(missing, archives);
+  end if;
+  return true;
+end $$;
+
+create function refuse_offline_usage(hours timestamptz[], generations integer[]) returns void language plpgsql stable as $$
+declare listed text;
+begin
+  select string_agg(to_char(h at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), ',' order by h) into listed
+    from (select distinct h from unnest(hours) h order by h limit 50) first;
+  if (select count(distinct h) from unnest(hours) h) > 50 then
+    listed := listed || ' and later ones';
+  end if;
+  raise exception 'events of these hours are archived: % (generation %)', listed, array_to_string(generations, ', ')
+    using errcode = 'UA001';
+end $$;
+
+-- whoever reads events here asks whether those it reads are online.
+create view usage_event_online as
 select e.event_key, e.content_hash, e.occurred_at, e.batch_id, e.dimension_id, e.customer_id, e.input_tokens,
        e.cached_input_tokens, e.output_tokens, e.reasoning_tokens, e.requests, event_id_text(e.packed_id) as event_id,
        nullif(e.other_quantities, '')::jsonb as other_quantities, i.ended_at
 from usage_event_row e left join usage_interval i using (event_key);
+
+-- all events; an error where some are not here.
+create view usage_event as
+select * from usage_event_online where usage_is_online('{(,)}');
 
 -- corrections and voids as reported. one that arrives before what it names waits here.
 create table usage_amendment (
@@ -379,7 +422,7 @@ create view rejected_record as
       -- since it was first rejected: what stood before is not what it would have been. within a batch nothing tells of
       -- an event whether it came before: it stands. a correction or void that waited was rejected at the place where it
       -- had come, once what it names did not fit: that is no other
-      when exists (select from usage_event e where e.event_key = r.event_key and e.batch_id >= same.first_batch)
+      when exists (select from usage_event_online e where e.event_key = r.event_key and e.batch_id >= same.first_batch)
         or exists (select from usage_amendment a where a.amendment_key = r.event_key
           and (a.batch_id > same.first_batch or a.batch_id = same.first_batch and a.position <> r.position))
         then 'came_in'
@@ -472,7 +515,8 @@ begin
   end if;
 end $$;
 
--- and events come into the newest generation alone: whoever looked into a sealed one relies on what was there.
+-- and events come into the newest generation alone: whoever looked into a sealed one relies on what was there. those of hours
+-- that are offline come back.
 create function refuse_strangers_of_events() returns trigger language plpgsql as $$
 declare
   batches bigint[];
@@ -482,13 +526,38 @@ begin
   select array_agg(distinct n.batch_id), array_agg(distinct n.dimension_id), array_agg(distinct n.customer_id)
     into batches, dimensions, customers from (select distinct batch_id, dimension_id, customer_id from added) n;
   perform refuse_strangers(batches, dimensions, customers, tg_table_name);
-  if exists (select from unnest(batches) n where n < (select max(first_batch) from usage_generation)) then
+  if exists (select from unnest(batches) n where n < (select max(first_batch) from usage_generation))
+    and exists (select from added a where a.batch_id < (select max(first_batch) from usage_generation)
+      and not exists (select from usage_offline_hour h where h.bucket = date_trunc('hour', a.occurred_at, 'UTC')
+        and h.generation = (a.batch_id - 1) / 10000000000 + 1)) then
     raise exception '%: a generation that is sealed never changes', tg_table_name using errcode = 'restrict_violation';
   end if;
   return null;
 end $$;
 create trigger names_what_exists after insert on usage_event_row
   referencing new table as added for each statement execute function refuse_strangers_of_events();
+
+-- events go once their hour is offline, and only those that nothing names.
+create function refuse_removal() returns trigger language plpgsql as $$
+begin
+  if exists (select from (select distinct date_trunc('hour', occurred_at, 'UTC') as bucket,
+        ((batch_id - 1) / 10000000000 + 1)::integer as generation from removed) r
+      where not exists (select from usage_offline_hour h where (h.bucket, h.generation) = (r.bucket, r.generation))) then
+    raise exception '% rows are never changed or removed (append-only)', tg_table_name using errcode = 'restrict_violation';
+  end if;
+  if exists (select from removed join usage_amendment a on a.target_key = removed.event_key)
+      or exists (select from removed join usage_state using (event_key))
+      or exists (select from removed join usage_interval using (event_key))
+      or exists (select from removed join finding_decision_event using (event_key))
+      or exists (select from removed join record using (event_key)) then
+    raise exception '%: an event that something names stays', tg_table_name using errcode = 'foreign_key_violation';
+  end if;
+  return null;
+end $$;
+create trigger nothing_is_lost after delete on usage_event_row
+  referencing old table as removed for each statement execute function refuse_removal();
+create trigger append_only before update or truncate on usage_event_row
+  for each statement execute function refuse_change();
 
 -- which events report which reply of a model, for those that tell: what several events report of one reply may be one call
 -- that counts twice. ids of replies do not stand here in the clear: a keyed hash of them is, apart from those of events.
@@ -528,7 +597,6 @@ begin
   foreach whole in array array['usage_event_row', 'usage_reply'] loop
     part := whole || '_' || opened.generation;
     execute format('create table %I (like %I including all)', part, whole);
-    call make_append_only(part);
     -- attached: one that is made as a part waits for all who read the whole, and they for it
     execute format('alter table %I attach partition %I for values from (%s) to (%s)',
       whole, part, opened.first_batch, opened.first_batch + 10000000000);
@@ -537,6 +605,11 @@ begin
   -- for whoever writes into them by their own names
   execute format('create trigger names_what_exists after insert on usage_event_row_%s
     referencing new table as added for each statement execute function refuse_strangers_of_events()', opened.generation);
+  execute format('create trigger nothing_is_lost after delete on usage_event_row_%s
+    referencing old table as removed for each statement execute function refuse_removal()', opened.generation);
+  execute format('create trigger append_only before update or truncate on usage_event_row_%s
+    for each statement execute function refuse_change()', opened.generation);
+  call make_append_only(format('usage_reply_%s', opened.generation));
   execute format('create trigger as_its_batch_is_recorded after insert on usage_reply_%s
     referencing new table as added for each statement execute function refuse_other_replies()', opened.generation);
   execute format('alter sequence usage_batch_batch_id_seq restart with %s', opened.first_batch);
@@ -629,7 +702,7 @@ create trigger moves_forward before update on file_position for each row
   execute function refuse_moving_back();
 
 call make_append_only('installation', 'backfill', 'backfill_status', 'usage_batch', 'usage_dimension', 'usage_customer',
-  'usage_generation', 'usage_generation_filter', 'usage_event_row', 'usage_reply', 'usage_interval', 'usage_amendment',
+  'usage_generation', 'usage_generation_filter', 'usage_reply', 'usage_interval', 'usage_amendment',
   'usage_state', 'usage_conflict', 'usage_rejection_retry', 'usage_rollup_row');
 
 -- a rejection may only lose its payload, when that expires.

@@ -131,9 +131,10 @@ language sql stable as $$
     union all
     select e.event_key, false, e.occurred_at, e.dimension_id, e.customer_id, e.input_tokens, e.cached_input_tokens,
            e.output_tokens, e.reasoning_tokens, e.requests, e.other_quantities
-    from usage_event e
+    from usage_event_online e
     join known_batch using (batch_id)
-    where e.occurred_at >= (select first from opened_span) and e.occurred_at < (select last from opened_span)
+    where usage_is_online((select range_agg(tstzrange(bucket, bucket + interval '1 hour')) from opened))
+      and e.occurred_at >= (select first from opened_span) and e.occurred_at < (select last from opened_span)
       -- equal keys, so that it is one look into a hash
       and (e.dimension_id, date_trunc('hour', e.occurred_at, 'UTC')) in (select dimension_id, bucket from opened)
       and not exists (select from usage_state s join known_batch using (batch_id) where s.event_key = e.event_key)
@@ -177,7 +178,8 @@ language sql stable as $$
            coalesce(s.reasoning_tokens, e.reasoning_tokens), coalesce(s.requests, e.requests),
            case when s.event_key is null then e.other_quantities else s.other_quantities end
     from rejected r
-    join usage_event e using (event_key)
+    -- what a decision names stays
+    join usage_event_online e using (event_key)
     left join lateral (
       select st.* from usage_state st join usage_batch sb using (batch_id)
       where st.event_key = e.event_key and sb.recorded_at <= known_at

@@ -9,6 +9,8 @@ mod answers;
 mod api;
 #[path = "service/api_client.rs"]
 mod api_client;
+#[path = "service/archive.rs"]
+mod archive;
 #[path = "service/attributes.rs"]
 mod attributes;
 #[path = "service/availability.rs"]

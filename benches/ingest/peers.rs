@@ -107,7 +107,8 @@ pub async fn store_others(pool: &PgPool, events: u64) {
         pool.execute(sqlx::AssertSqlSafe(sql)).await.expect("stored");
         begin_next(pool).await.expect("another generation, where it is time");
     }
-    pool.execute("analyze usage_event_row").await.expect("analyzed");
+    // As it would be long before: autovacuum takes the processors meanwhile else.
+    pool.execute("vacuum (analyze) usage_event_row").await.expect("vacuumed");
 }
 
 /// How large the indexes of what is stored are.

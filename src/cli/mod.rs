@@ -1,11 +1,13 @@
 //! The command line: one file per group of commands. A group is a variant of [`Command`] and an arm of its match.
 
+mod archive;
 mod backfill;
 mod config;
 mod contracts;
 mod demo;
 mod double_report;
 mod entitlement;
+mod exit_status;
 mod explain;
 mod explain_text;
 mod finding;
@@ -29,29 +31,18 @@ mod statement_text;
 mod usage;
 
 use anyhow::Context;
-use apportion::config::{Config, ConfigError, Setting, Sources};
+use apportion::config::{Config, Setting, Sources};
 use apportion::domain::ids::{MAX_REASON_CHARS, is_name, is_reason};
-use apportion::ingest::backfill::BackfillError;
-use apportion::ingest::consumer::{ConsumerConfig, ConsumerError};
-use apportion::ingest::file::FileError;
-use apportion::ingest::trial::TrialError;
-use apportion::jobs::contracts::ContractsError;
-use apportion::jobs::findings::FindingError;
+use apportion::ingest::consumer::ConsumerConfig;
 use apportion::jobs::gather::Unreadable;
-use apportion::jobs::invoices::InvoiceError;
-use apportion::jobs::records::RecordsError;
-use apportion::jobs::settle::SettleError;
-use apportion::jobs::statements::StatementError;
-use apportion::render::pdf::PdfError;
 use apportion::sources::Reader;
 use apportion::store;
-use apportion::telemetry::{self, TelemetryConfig, TelemetryError, TelemetryGuard};
+use apportion::telemetry::{self, TelemetryConfig, TelemetryGuard};
 use clap::{CommandFactory, Parser, Subcommand};
+pub use exit_status::exit_status;
 pub use output::{Format, Printed, tell};
-use rdkafka::error::KafkaError;
 use sqlx::PgPool;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 const AFTER_HELP: &str = "\
@@ -61,7 +52,7 @@ Exit status:
   2  the command line is wrong
   3  an input was refused: a setting, a file, a contract, a record, a name, or a step that the rules forbid
   4  nothing is lost, but work is left: a figure or a price is missing, messages of a file were rejected or
-     conflict with what stands, or usage or records of a scenario do not count
+     conflict with what stands, usage or records of a scenario do not count, or what it takes is archived
 
 Examples:
   apportion config show
@@ -87,6 +78,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Archive(archive::Args),
     Backfill(backfill::Args),
     Config(config::Args),
     Contracts(contracts::Args),
@@ -253,6 +245,7 @@ impl Cli {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
         let ended = runtime.block_on(async {
             match self.command {
+                Command::Archive(args) => archive::run(args, &session).await,
                 Command::Backfill(args) => backfill::run(args, &session).await,
                 Command::Config(args) => config::run(&args, &session),
                 Command::Contracts(args) => contracts::run(args, &session).await,
@@ -328,113 +321,6 @@ pub fn explain(error: &anyhow::Error) -> String {
         }
     }
     hints::hint(error).map_or(text.clone(), |hint| format!("{text}; {hint}"))
-}
-
-/// The exit status of an error, as `apportion --help` lists them.
-pub fn exit_status(error: &anyhow::Error) -> ExitCode {
-    ExitCode::from(status(error))
-}
-
-fn status(error: &anyhow::Error) -> u8 {
-    if let Some(stop) = error.downcast_ref() {
-        return match stop {
-            Stop::Refused { .. } => 3,
-            Stop::Left { .. } => 4,
-        };
-    }
-    let refused_setting = error.is::<ConfigError>()
-        || matches!(error.downcast_ref(), Some(TelemetryError::Filter(_) | TelemetryError::Exporter(_)))
-        || matches!(error.downcast_ref(), Some(ConsumerError::ReservedProperty { .. }))
-        || error.chain().any(|cause| matches!(cause.downcast_ref(), Some(KafkaError::ClientConfig(..))));
-    if matches!(error.downcast_ref(), Some(PdfError::NoGlyph { .. })) {
-        return 3;
-    }
-    let refused_input = error.downcast_ref().is_some_and(is_unreadable)
-        || matches!(error.downcast_ref(), Some(RecordsError::Problem { .. } | RecordsError::Misfit { .. }));
-    if refused_setting || refused_input {
-        return 3;
-    }
-    let of_contracts = error.downcast_ref().map(contracts_status);
-    let of_statement = error.downcast_ref().map(statement_status);
-    let of_settlement = error.downcast_ref().map(settle_status);
-    let of_invoice = error.downcast_ref().map(invoice_status);
-    let of_finding = error.downcast_ref().map(finding_status);
-    let of_backfill = error.downcast_ref().map(backfill_status);
-    of_contracts.or(of_statement).or(of_settlement).or(of_invoice).or(of_finding).or(of_backfill).unwrap_or(1)
-}
-
-fn is_unreadable(error: &FileError) -> bool {
-    match error {
-        FileError::Read { .. } | FileError::Columns { .. } => true,
-        FileError::Store { .. } => false,
-    }
-}
-
-fn backfill_status(error: &BackfillError) -> u8 {
-    match error {
-        BackfillError::Overtaken { .. } | BackfillError::Trial(TrialError::InTheWay) => 4,
-        BackfillError::File(error) | BackfillError::Trial(TrialError::File(error)) if !is_unreadable(error) => 1,
-        BackfillError::Unknown { .. }
-        | BackfillError::NoFile { .. }
-        | BackfillError::OtherFile { .. }
-        | BackfillError::NoLongerTaken { .. }
-        | BackfillError::File(_)
-        | BackfillError::Trial(TrialError::TooMany { .. } | TrialError::File(_)) => 3,
-        BackfillError::Store(_) | BackfillError::Trial(TrialError::Store(_)) => 1,
-    }
-}
-
-fn invoice_status(error: &InvoiceError) -> u8 {
-    match error {
-        InvoiceError::EarlierFirst { .. } => 4,
-        InvoiceError::UnknownStatement { .. } | InvoiceError::NotIssued { .. } | InvoiceError::Unknown { .. } => 3,
-        InvoiceError::Drawing { .. } | InvoiceError::Document(_) | InvoiceError::Store(_) => 1,
-    }
-}
-
-fn contracts_status(error: &ContractsError) -> u8 {
-    if matches!(error, ContractsError::Store(_)) { 1 } else { 3 }
-}
-
-fn statement_status(error: &StatementError) -> u8 {
-    match error {
-        StatementError::Unresolved { .. } | StatementError::NotEnded { .. } => 4,
-        StatementError::Unknown { .. }
-        | StatementError::WrongStatus { .. }
-        | StatementError::Changed { .. }
-        | StatementError::OwnDraft { .. } => 3,
-        StatementError::Document(_) | StatementError::Store(_) => 1,
-    }
-}
-
-fn finding_status(error: &FindingError) -> u8 {
-    match error {
-        FindingError::NotKnownYet { .. }
-        | FindingError::Unknown { .. }
-        | FindingError::Decided { .. }
-        | FindingError::Ended { .. }
-        | FindingError::NotDouble { .. } => 3,
-        FindingError::Contract(error) => settle_status(error),
-        FindingError::Contracts(error) => contracts_status(error),
-        FindingError::Store(_) => 1,
-    }
-}
-
-/// 4 where something has to come first, 3 where what was asked for cannot be.
-fn settle_status(error: &SettleError) -> u8 {
-    if error.is_waiting() {
-        return 4;
-    }
-    match error {
-        SettleError::PeriodNotEnded { .. }
-        | SettleError::Approved { .. }
-        | SettleError::CutoffBeforeLast { .. }
-        | SettleError::CutoffInFuture { .. }
-        | SettleError::NotLoadedYet { .. }
-        | SettleError::Settlement(_) => 3,
-        SettleError::Contracts(error) => contracts_status(error),
-        SettleError::Document(_) | SettleError::Store(_) => 1,
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use apportion::domain::period::Instant;
 use apportion::jobs::gather::Gathered;
 pub use apportion::render::amount::{exact, factors, measured, minor, money, thousands};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::Write;
 
@@ -153,6 +154,17 @@ pub fn counted(number: impl std::fmt::Display, thing: &str) -> String {
     let number = thousands(number);
     let plural = if number == "1" { "" } else { "s" };
     format!("{number} {thing}{plural}")
+}
+
+/// A bar on a terminal; nothing elsewhere.
+pub fn bar(message: &str, length: u64) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    // The template is ours and well-formed; the default one is no reason to stop.
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {eta}") {
+        bar.set_style(style);
+    }
+    bar.set_message(message.to_owned());
+    bar
 }
 
 #[cfg(test)]

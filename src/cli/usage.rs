@@ -8,7 +8,7 @@ use apportion::ingest::retry::retry;
 use apportion::ingest::writer::Writer;
 use apportion::jobs::availability::{CloudAvailability, availability_by_cloud};
 use apportion::sources::{RejectionReason, cloudevents};
-use apportion::store::usage_reports as reports;
+use apportion::store::usage_reports::{self as reports, Standing};
 use apportion::telemetry::Metrics;
 use clap::builder::PossibleValuesParser;
 use rust_decimal::Decimal;
@@ -223,15 +223,19 @@ fn show_rejections(found: Vec<reports::RejectionLine>, as_json: bool) -> anyhow:
 fn show_conflicts(found: Vec<reports::ConflictLine>, as_json: bool) -> anyhow::Result<()> {
     let (mut objects, mut rows) = (Vec::new(), Vec::new());
     for it in found {
-        let stands = it.stands.as_ref().map(cloudevents::encode);
-        let stands: Option<Value> = stands.map(|stands| serde_json::from_slice(&stands)).transpose()?;
-        let differs = stands.as_ref().map(|stands| differences(&it.reported, stands).join("\n"));
-        let differs =
-            differs.unwrap_or_else(|| "a record beside usage has the id, see `apportion record list`".to_owned());
+        let (stands, differs) = match &it.stands {
+            Standing::Usage(message) => {
+                let stands: Value = serde_json::from_slice(&cloudevents::encode(message))?;
+                let differs = differences(&it.reported, &stands).join("\n");
+                (Some(stands), differs)
+            }
+            Standing::Archived => (None, "an event that is archived has the id".to_owned()),
+            Standing::Record => (None, "a record beside usage has the id, see `apportion record list`".to_owned()),
+        };
         rows.push(vec![instant(it.recorded_at), it.position.clone(), it.source.clone(), it.event_id.clone(), differs]);
         objects.push(serde_json::json!({
             "recorded_at": it.recorded_at, "position": it.position, "source": it.source, "event_id": it.event_id,
-            "reported": it.reported, "stands": stands,
+            "reported": it.reported, "stands": stands, "is_archived": it.stands == Standing::Archived,
         }));
     }
     if as_json {

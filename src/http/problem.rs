@@ -10,7 +10,7 @@ use crate::jobs::invoices::InvoiceError;
 use crate::jobs::schedule::ScheduleError;
 use crate::jobs::settle::SettleError;
 use crate::jobs::statements::StatementError;
-use crate::store::StoreError;
+use crate::store::{Offline, StoreError};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -186,6 +186,10 @@ impl From<StoreError> for Problem {
         }
         if error.is_lock_timeout() {
             return Self::busy();
+        }
+        if let StoreError::Offline(Offline { which }) = error {
+            let detail = format!("{which}; whoever runs the service brings them back by `apportion archive restore`");
+            return Self::conflict("archived", "What it needs is archived", detail);
         }
         if !error.is_transient() {
             return Self::internal(&error);

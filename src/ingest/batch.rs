@@ -163,6 +163,11 @@ impl<'a> Decision<'a> {
         self.naming(key).any(|recorded| matches!(recorded.amendment.kind, AmendmentKind::Void))
     }
 
+    /// Whether an event is stored, and what it says is in an archive alone.
+    fn is_archived(&self, key: Uuid) -> bool {
+        matches!(self.standing.get(&key), Some((_, Standing::StoredEvent))) && !self.lookup.events.contains_key(&key)
+    }
+
     fn reject(&mut self, position: &Position, key: Option<Uuid>, rejection: Rejection) {
         self.rows.counts.count(Outcome::Rejected);
         if matches!(position, Position::Retry { .. }) {
@@ -238,6 +243,9 @@ impl<'a> Decision<'a> {
         let root = root.filter(|root| {
             matches!(self.standing.get(root), Some((_, Standing::StoredEvent | Standing::NewEvent(..))))
         });
+        if root.is_some_and(|root| self.is_archived(root)) {
+            return self.reject(position, Some(key), archived(amendment));
+        }
         self.rows.counts.count(match (&amendment.kind, root.is_some()) {
             (AmendmentKind::Correction(_), true) => Outcome::CorrectionApplied,
             (AmendmentKind::Correction(_), false) => Outcome::CorrectionWaiting,
@@ -398,6 +406,16 @@ fn refused(amendment: &Amendment, refusal: Refusal) -> Rejection {
 fn ends_before_start(last: &Amendment) -> Rejection {
     let detail = "what it corrects now ends before it starts, and counts nowhere; correct occurred_at or ended_at";
     refused_as(last, RejectionReason::EndsBeforeStart, detail.to_owned())
+}
+
+/// Until the event is brought back, what it comes to cannot be told.
+fn archived(amendment: &Amendment) -> Rejection {
+    let detail = format!(
+        "{}, which it names, is in an archive; bring it back by `apportion archive restore`, and take this in by \
+         `apportion usage retry`",
+        amendment.target
+    );
+    refused_as(amendment, RejectionReason::ArchivedTarget, detail)
 }
 
 fn refused_as(amendment: &Amendment, reason: RejectionReason, detail: String) -> Rejection {

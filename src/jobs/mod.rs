@@ -1,5 +1,7 @@
 //! Steps that people and schedules start: load, decide (in `domain`), save. No SQL text and no rules here.
 
+pub mod archive;
+mod archive_file;
 pub mod availability;
 pub mod charges;
 pub mod contracts;

@@ -101,6 +101,8 @@ names! {
         CorrectionOfVoided = "correction_of_voided",
         CorrectionOfAmendment = "correction_of_amendment",
         VoidOfVoid = "void_of_void",
+        /// The event that a correction or void names is in an archive: once it is brought back, it is taken.
+        ArchivedTarget = "archived_target",
     }
 }
 

@@ -34,8 +34,10 @@ pub async fn load_outcomes(pool: &PgPool, span: Span, known_at: Instant) -> Resu
             and date_trunc('hour', s.occurred_at, 'UTC') = any($4::timestamptz[])
           union all
           select e.dimension_id, 1
-          from usage_event e join known_batch using (batch_id)
-          where cardinality($4::timestamptz[]) > 0 and e.occurred_at >= $1 and e.occurred_at < $2
+          from usage_event_online e join known_batch using (batch_id)
+          where cardinality($4::timestamptz[]) > 0
+            and usage_is_online((select range_agg(tstzrange(h, h + interval '1 hour')) from unnest($4::timestamptz[]) h))
+            and e.occurred_at >= $1 and e.occurred_at < $2
             and date_trunc('hour', e.occurred_at, 'UTC') = any($4::timestamptz[])
             and not exists (select from usage_state s join known_batch using (batch_id) where s.event_key = e.event_key)
         )

@@ -19,7 +19,7 @@ pub async fn load_events(
         r#"with correction as (
              -- those that others made since, and that stand
              select distinct on (a.target_key) a.target_key, a.amendment_id
-             from usage_event e
+             from usage_event_online e
              join usage_amendment a on a.target_key = e.event_key and a.kind = 'correction' and a.batch_id > e.batch_id
              join usage_batch b on b.batch_id = a.batch_id and b.backfill_id is distinct from $2
              where e.batch_id = $1
@@ -29,10 +29,10 @@ pub async fn load_events(
            select d.source, e.event_id as "event_id!",
              exists (select from usage_amendment v where v.target_key = e.event_key and v.kind = 'void') as "voided!",
              c.amendment_id as "corrected_by?"
-           from usage_event e
+           from usage_event_online e
            join usage_dimension d using (dimension_id)
            left join correction c on c.target_key = e.event_key
-           where e.batch_id = $1
+           where e.batch_id = $1 and usage_batch_is_online($1)
            order by e.event_key"#,
         batch,
         id
@@ -54,7 +54,8 @@ pub async fn load_amendments(
     let rows = sqlx::query!(
         r#"select a.source, a.amendment_id, a.target_id, a.kind,
              exists (select from usage_amendment v where v.target_key = a.amendment_key and v.kind = 'void') as "voided!",
-             exists (select from usage_event e join usage_batch b using (batch_id)
+             -- what is amended stays
+             exists (select from usage_event_online e join usage_batch b using (batch_id)
                where e.event_key = a.target_key and b.backfill_id = $2) as "own_event!",
              exists (select from usage_amendment t join usage_batch b using (batch_id)
                where t.amendment_key = a.target_key and b.backfill_id = $2) as "own_correction!",

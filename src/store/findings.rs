@@ -268,7 +268,7 @@ impl<'a> BreachQuery<'a> {
             with found as (
               select d.source, e.event_id, b.occurred_at
               from breaching_event($1, $2, $3) b
-              join usage_event e using (event_key)
+              join usage_event_online e using (event_key)
               -- its source is that under which it was reported first
               join usage_dimension d on d.dimension_id = e.dimension_id
               where b.verdict is null

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod agreements;
+pub mod archives;
 pub mod availability;
 pub mod backfill_contents;
 pub mod backfills;
@@ -60,6 +61,9 @@ const UNDEFINED_TABLE: &str = "42P01";
 /// Postgres's code of a database that does not exist.
 const UNKNOWN_DATABASE: &str = "3D000";
 
+/// Our code of events that are in an archive and not here: `refuse_offline_usage` of `migrations/0001_usage.sql`.
+const USAGE_ARCHIVED: &str = "UA001";
+
 /// How Postgres's codes of a wrong user or password start.
 const INVALID_AUTHORIZATION: &str = "28";
 
@@ -67,7 +71,9 @@ const INVALID_AUTHORIZATION: &str = "28";
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("database: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
+    #[error("{0}; `apportion archive restore` brings them back")]
+    Offline(#[source] Offline),
     #[error("migration: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
     #[error("the database at {place} {found}")]
@@ -98,6 +104,14 @@ pub enum StoreError {
     Randomness { problem: String },
     #[error("{value} is too large for {column}")]
     TooLarge { column: &'static str, value: String },
+}
+
+/// What was asked for needs events that an archive's file alone has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{which}")]
+pub struct Offline {
+    /// Of when, how many hours, and in which archives.
+    pub which: String,
 }
 
 impl StoreError {
@@ -134,6 +148,7 @@ impl StoreError {
             | StoreError::Fenced { .. }
             | StoreError::GivenUp
             | StoreError::SetBack
+            | StoreError::Offline(_)
             | StoreError::Corrupt { .. }
             | StoreError::HiddenRecorder
             | StoreError::Randomness { .. }
@@ -178,6 +193,17 @@ impl StoreError {
         match self {
             StoreError::Database(sqlx::Error::Database(error)) => error.is_unique_violation(),
             _ => false,
+        }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(told) if told.code().is_some_and(|code| code == USAGE_ARCHIVED) => {
+                Self::Offline(Offline { which: told.message().to_owned() })
+            }
+            _ => Self::Database(error),
         }
     }
 }

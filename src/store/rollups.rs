@@ -128,8 +128,8 @@ pub async fn load_unresolved(
           where not s.voided and s.occurred_at >= $3 and s.occurred_at < $1
           union all
           select e.dimension_id, 1
-          from usage_event e join known_batch using (batch_id)
-          where $3 < $1 and e.occurred_at >= $3 and e.occurred_at < $1
+          from usage_event_online e join known_batch using (batch_id)
+          where $3 < $1 and usage_is_online(tstzmultirange(tstzrange($3, $1))) and e.occurred_at >= $3 and e.occurred_at < $1
             and not exists (select from usage_state s join known_batch using (batch_id) where s.event_key = e.event_key)
         )
         select d.dimension_id as "dimension_id!", d.source as "source!", d.deployment as "deployment!",

@@ -59,10 +59,11 @@ with threshold as (
   select e.occurred_at, e.dimension_id, e.customer_id, e.input_tokens, e.cached_input_tokens,
          e.output_tokens, e.reasoning_tokens, e.requests, e.other_quantities
   from opened o
-  join usage_event e on e.dimension_id = o.dimension_id
+  join usage_event_online e on e.dimension_id = o.dimension_id
     and e.occurred_at >= o.bucket and e.occurred_at < o.bucket + interval '1 hour'
   join known_batch using (batch_id)
-  where not exists (select from usage_state s join known_batch using (batch_id) where s.event_key = e.event_key)
+  where usage_is_online((select range_agg(tstzrange(bucket, bucket + interval '1 hour')) from opened))
+    and not exists (select from usage_state s join known_batch using (batch_id) where s.event_key = e.event_key)
 ), single as (
   select e.*, d.sum_id, d.product,
          e.input_tokens::bigint + e.cached_input_tokens + coalesce((select sum(value::numeric)

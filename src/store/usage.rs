@@ -48,7 +48,7 @@ pub struct StoredAmendment {
 pub struct Lookup {
     /// By key, for all keys that were looked up, and all that the batch's amendments name.
     pub identities: HashMap<Uuid, Identity>,
-    /// By key, the events that amendments of the batch lead to.
+    /// By key, the events that amendments of the batch lead to, but for those that archives alone have.
     pub events: HashMap<Uuid, StoredEvent>,
     /// In order of recording, all that lead to or from keys of the batch.
     pub amendments: Vec<StoredAmendment>,
@@ -153,6 +153,8 @@ pub async fn ids_of_usage<'a>(
     let keys: Vec<Uuid> = ids.keys().copied().collect();
     let taken = sqlx::query_scalar!(
         r#"select event_key as "key!" from usage_event_row where event_key = any($1)
+           union
+           select event_key from archived_usage($1)
            union all
            select amendment_key from usage_amendment where amendment_key = any($1)"#,
         &keys
@@ -161,7 +163,7 @@ pub async fn ids_of_usage<'a>(
     Ok(taken.iter().filter_map(|key| ids.get(key).copied().cloned()).collect())
 }
 
-/// Of the events that some batches brought.
+/// Of the events that some batches brought, in whatever generation or archive they lie.
 async fn load_event_keys(
     connection: &mut PgConnection,
     keys: &[Uuid],
@@ -172,8 +174,10 @@ async fn load_event_keys(
         return Ok(());
     }
     let events = sqlx::query!(
-        "select event_key, content_hash from usage_event_row
-         where event_key = any($1) and batch_id >= $2 and batch_id < $3",
+        r#"select event_key as "event_key!", content_hash as "content_hash!" from usage_event_row
+           where event_key = any($1) and batch_id >= $2 and batch_id < $3
+           union
+           select event_key, content_hash from archived_usage($1, $2, $3)"#,
         keys,
         batches.start,
         batches.end
@@ -242,7 +246,7 @@ fn amendment_kind(kind: &str, restated: serde_json::Value) -> Result<AmendmentKi
     }
 }
 
-/// Loads amended events with their content as first reported.
+/// Loads amended events with their content as first reported; of those in archives nobody says more than who they are.
 async fn load_events(
     connection: &mut PgConnection,
     keys: &BTreeSet<Uuid>,
@@ -262,7 +266,7 @@ async fn load_events(
              e.reasoning_tokens as "reasoning_tokens!", e.requests as "requests!", e.other_quantities,
              greatest(b.recorded_at, (select max(sb.recorded_at) from usage_state s join usage_batch sb using (batch_id)
                where s.event_key = e.event_key)) as "stated_at!"
-           from usage_event e join usage_batch b using (batch_id) join usage_dimension d using (dimension_id)
+           from usage_event_online e join usage_batch b using (batch_id) join usage_dimension d using (dimension_id)
              join usage_customer c using (customer_id)
            where e.event_key = any($1)"#,
         &keys

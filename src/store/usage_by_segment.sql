@@ -50,9 +50,10 @@ with threshold as (
   union all
   select e.occurred_at, e.dimension_id, e.customer_id, e.input_tokens, e.cached_input_tokens,
          e.output_tokens, e.reasoning_tokens, e.requests, e.other_quantities
-  from usage_event e
+  from usage_event_online e
   join known_batch using (batch_id)
-  where exists (select from opened o where o.dimension_id = e.dimension_id
+  where usage_is_online((select range_agg(tstzrange(bucket, bucket + interval '1 hour')) from opened))
+    and exists (select from opened o where o.dimension_id = e.dimension_id
       and e.occurred_at >= o.bucket and e.occurred_at < o.bucket + interval '1 hour')
     and not exists (select from usage_state s join known_batch using (batch_id) where s.event_key = e.event_key)
 ), single as (

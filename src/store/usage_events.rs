@@ -50,7 +50,8 @@ macro_rules! events_of_spans {
               from span
               join usage_state s on s.occurred_at >= span.start and s.occurred_at < span."end"
               join known_batch using (batch_id)
-              join usage_event e using (event_key)
+              -- what a state is of stays
+              join usage_event_online e using (event_key)
               where not s.voided
                 and not exists (select from usage_state later join known_batch using (batch_id)
                   where later.event_key = s.event_key and later.batch_id > s.batch_id)"#
@@ -60,9 +61,10 @@ macro_rules! events_of_spans {
               select e.event_id, e.occurred_at, e.ended_at, e.dimension_id, e.customer_id, e.input_tokens,
                      e.cached_input_tokens, e.output_tokens, e.reasoning_tokens, e.requests, e.other_quantities
               from span
-              join usage_event e on e.occurred_at >= span.start and e.occurred_at < span."end"
+              join usage_event_online e on e.occurred_at >= span.start and e.occurred_at < span."end"
               join known_batch using (batch_id)
-              where not exists (select from usage_state s join known_batch using (batch_id)
+              where usage_is_online((select range_agg(tstzrange(start, "end")) from span))
+                and not exists (select from usage_state s join known_batch using (batch_id)
                   where s.event_key = e.event_key)"#
                 + $event
                 + r#"
@@ -159,13 +161,13 @@ pub async fn load_keyed_events(
                  coalesce(s.reasoning_tokens, e.reasoning_tokens) as reasoning_tokens,
                  coalesce(s.requests, e.requests) as requests,
                  case when s.event_key is null then e.other_quantities else s.other_quantities end as other_quantities
-          from usage_event e
+          from usage_event_online e
           join known_batch using (batch_id)
           left join lateral (
             select st.* from usage_state st join known_batch using (batch_id)
             where st.event_key = e.event_key order by st.batch_id desc limit 1
           ) s on true
-          where e.event_key = any($1) and not coalesce(s.voided, false)
+          where usage_keys_are_online($1) and e.event_key = any($1) and not coalesce(s.voided, false)
         )
         select d.source, e.event_id as "event_id!", e.occurred_at as "occurred_at!", e.ended_at, d.deployment,
                d.product, d.service_tier, d.outcome, d.attributes, c.customer, e.input_tokens as "input_tokens!",

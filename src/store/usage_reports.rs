@@ -54,8 +54,18 @@ pub struct ConflictLine {
     pub event_id: String,
     /// What was reported under an id that stands for something else already.
     pub reported: serde_json::Value,
-    /// What stands for that id, as it was reported first; none where that is a record beside usage.
-    pub stands: Option<UsageMessage>,
+    pub stands: Standing,
+}
+
+/// What stands under an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// As it was reported first.
+    Usage(Box<UsageMessage>),
+    /// An event that an archive alone has.
+    Archived,
+    /// A record beside usage.
+    Record,
 }
 
 /// Usage whose deployment or product no register names, as it stands after corrections.
@@ -216,14 +226,17 @@ pub async fn conflicts(pool: &PgPool, before: Option<i64>, limit: i64) -> Result
     let keys: Vec<Uuid> = rows.iter().map(|row| row.event_key).collect();
     let wanted = Wanted { beside_keys: keys.clone(), target_keys: keys, ..Wanted::default() };
     let known = look_up(&mut *pool.acquire().await?, &wanted).await?;
-    let stands = |key: &Uuid| match known.identities.get(key)? {
-        Identity::Event { .. } => known.events.get(key).map(|stored| Some(UsageMessage::Event(stored.event.clone()))),
-        Identity::Amendment { .. } => {
-            let stored = known.amendments.iter().find(|stored| stored.key == *key);
-            stored.map(|stored| Some(UsageMessage::Amendment(stored.amendment.clone())))
-        }
-        Identity::Record => Some(None),
-    };
+    let stands =
+        |key: &Uuid| match known.identities.get(key)? {
+            Identity::Event { .. } => Some(known.events.get(key).map_or(Standing::Archived, |stored| {
+                Standing::Usage(Box::new(UsageMessage::Event(stored.event.clone())))
+            })),
+            Identity::Amendment { .. } => {
+                let stored = known.amendments.iter().find(|stored| stored.key == *key);
+                stored.map(|stored| Standing::Usage(Box::new(UsageMessage::Amendment(stored.amendment.clone()))))
+            }
+            Identity::Record => Some(Standing::Record),
+        };
     let lines = rows.into_iter().map(|row| {
         let stands = stands(&row.event_key).ok_or("nothing stands under it");
         let stands = StoreError::decoded("usage_conflict.event_key", row.event_key, stands)?;

@@ -81,8 +81,8 @@ async fn check_rows(database: &TestDatabase) {
 async fn check_conflicts(database: &TestDatabase) {
     let conflicts = reports::conflicts(&database.pool, None, 10).await.expect("conflicts");
     let both = conflicts.iter().map(|it| {
-        let stands: Value =
-            serde_json::from_slice(&cloudevents::encode(it.stands.as_ref().expect("usage"))).expect("JSON");
+        let reports::Standing::Usage(stands) = &it.stands else { panic!("{it:?}") };
+        let stands: Value = serde_json::from_slice(&cloudevents::encode(stands)).expect("JSON");
         let part =
             |event: &Value| event["data"].get("voids").unwrap_or(&event["data"]["quantities"]["input_tokens"]).clone();
         (it.event_id.as_str(), part(&it.reported), part(&stands))

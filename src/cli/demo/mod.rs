@@ -6,7 +6,7 @@ mod books;
 mod findings;
 
 use super::generate::producer;
-use super::output::{line, table, thousands};
+use super::output::{bar, line, table, thousands};
 use super::serve::{Role, serve};
 use super::usage::{show_unresolved, unresolved as unresolved_usage};
 use super::{Session, Stop};
@@ -24,7 +24,6 @@ use apportion::sources::Reader;
 use apportion::store::access::{NewApiKey, create_key};
 use apportion::store::{self, demo_database, usage_reports as reports};
 use apportion::telemetry::Metrics;
-use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::PgPool;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -158,7 +157,7 @@ async fn load_contracts(demo: &Demo<'_>, folder: &Folder) -> anyhow::Result<()> 
 async fn produce(demo: &Demo<'_>, plan: Plan) -> anyhow::Result<Manifest> {
     let mut generator = Generator::new(plan)?;
     let producer = producer(demo.session, &demo.topic_prefix).await?;
-    let bar = bar(&format!("{} into Kafka", plan.month), generator.remaining());
+    let bar = bar(&format!("{} into Kafka", plan.month), u64::try_from(generator.remaining())?);
     let started = Instant::now();
     let manifest = tokio::task::spawn_blocking(move || {
         for message in generator.by_ref() {
@@ -178,7 +177,7 @@ async fn produce(demo: &Demo<'_>, plan: Plan) -> anyhow::Result<Manifest> {
 async fn consume(demo: &Demo<'_>, made: &[Manifest]) -> anyhow::Result<()> {
     let before = messages_stored(demo).await?;
     let expected: u64 = made.iter().map(|manifest| manifest.counts.messages()).sum();
-    let bar = bar("Kafka into Postgres", usize::try_from(expected)?);
+    let bar = bar("Kafka into Postgres", expected);
     let (started, metrics) = (Instant::now(), Arc::new(Metrics::new()?));
     let consuming = consumer::run(demo.session.consumer(true)?, demo.pool.clone(), metrics, CancellationToken::new());
     let mut consuming = std::pin::pin!(consuming);
@@ -302,17 +301,6 @@ fn where_next(session: &Session) -> anyhow::Result<()> {
 fn quoted(word: &str) -> String {
     let is_plain = |it: char| it.is_ascii_alphanumeric() || "_-./:@%+,=".contains(it);
     if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
-}
-
-/// A bar on a terminal; nothing elsewhere.
-fn bar(message: &str, length: usize) -> ProgressBar {
-    let bar = ProgressBar::new(u64::try_from(length).unwrap_or(u64::MAX));
-    // The template is ours and well-formed; the default one is no reason to stop.
-    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {eta}") {
-        bar.set_style(style);
-    }
-    bar.set_message(message.to_owned());
-    bar
 }
 
 fn told(what: &str, count: u64, started: Instant) -> anyhow::Result<()> {

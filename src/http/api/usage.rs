@@ -8,7 +8,7 @@ use crate::http::input::{InstantOrDate, Query};
 use crate::http::listing::{Page, PageParams, Wanted};
 use crate::http::problem::{Problem, Problems};
 use crate::sources::cloudevents;
-use crate::store::usage_reports::{self, ConflictLine, RejectionLine, UnresolvedLine};
+use crate::store::usage_reports::{self, ConflictLine, RejectionLine, Standing, UnresolvedLine};
 use crate::store::usage_sums::{Bucket, UsageFilter, UsageKey, UsageSum, usage_sums};
 use axum::extract::State;
 use axum::response::Response;
@@ -169,9 +169,11 @@ pub struct Conflict {
     /// What was reported under an id that stands for something else already: kept, never counted.
     #[schema(value_type = Object)]
     reported: Value,
-    /// What stands for that id: what was reported first; null where that is a record beside usage.
+    /// What stands for that id: what was reported first; null where that is archived, or a record beside usage.
     #[schema(value_type = Option<Object>)]
     stands: Option<Value>,
+    /// Whether an event that is archived has the id.
+    is_archived: bool,
 }
 
 impl Conflict {
@@ -183,7 +185,11 @@ impl Conflict {
             source: line.source,
             event_id: line.event_id,
             reported: line.reported,
-            stands: line.stands.map(|stands| serde_json::from_slice(&cloudevents::encode(&stands))).transpose()?,
+            is_archived: line.stands == Standing::Archived,
+            stands: match line.stands {
+                Standing::Usage(message) => Some(serde_json::from_slice(&cloudevents::encode(&message))?),
+                Standing::Archived | Standing::Record => None,
+            },
         })
     }
 }
