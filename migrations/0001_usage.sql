@@ -1,6 +1,7 @@
 -- usage as reported, for ever: events, corrections and voids, what became of each message, exact rollups,
 -- and how far each kafka partition and file has been read. tables are append-only, but for those that say what is
--- known by now: offsets, positions in files, the watermark, and the payloads of rejections, which expire.
+-- known by now: offsets, positions in files, the watermark, and the payloads of rejections, which expire; and for events, which
+-- may lie in a file of an archive instead.
 
 -- refuses any change of a row that must stand for ever; attached to every append-only table.
 create function refuse_change() returns trigger language plpgsql as $$
@@ -259,13 +260,25 @@ create table usage_generation_filter (
 );
 alter table usage_generation_filter alter column bits set storage external;
 
+-- the file that a sealed generation was written to, read back from and found equal. where it lies is for those who keep it.
+create table usage_archive (
+  generation integer primary key references usage_generation,
+  file_name text not null unique check (file_name <> ''),
+  file_bytes bigint not null check (file_bytes > 0),
+  file_sha256 bytea not null check (length(file_sha256) = 32),
+  events bigint not null check (events >= 0),
+  archived_at timestamptz not null,
+  archived_by text not null check (archived_by <> '')
+);
 -- whether the newest generation's index takes up half of the memory in which postgres keeps pages, and a thirty-second part of
 -- all of them, so that there are not ever more: time for the next one. one place, so that a test may put another in it.
 create function usage_generation_is_full() returns boolean language sql stable as $$
   select max(bytes) filter (where is_newest)
     > greatest(pg_size_bytes(current_setting('shared_buffers')) / 2, pg_size_bytes('64MB'), sum(bytes) / 32)
-  from (select pg_relation_size(format('usage_event_row_%s_pkey', generation)::regclass) as bytes,
-               generation = max(generation) over () as is_newest from usage_generation) g
+  -- of events that were dropped what the index took up: they are asked for as the others are
+  from (select greatest(pg_relation_size(format('usage_event_row_%s_pkey', generation)::regclass), a.events * 40) as bytes,
+               generation = max(generation) over () as is_newest
+        from usage_generation left join usage_archive a using (generation)) g
 $$;
 
 -- what is added to a generation after its filter was made is not in it.
@@ -278,6 +291,8 @@ begin
 end $$;
 create trigger of_a_sealed_one before insert on usage_generation_filter
   for each row execute function refuse_open_generation();
+create trigger of_a_sealed_one before insert on usage_archive
+  for each row execute function refuse_open_generation();
 
 -- where records of intervals end, exclusive: few events are such.
 create table usage_interval (
@@ -287,18 +302,20 @@ create table usage_interval (
 );
 create index usage_interval_occurred_at on usage_interval (occurred_at);
 
--- the hours of sealed generations whose events were dropped here, as a file has them all: see migrations/0009_archive.sql.
--- those that something names stay (refuse_removal), so that whoever asks by what names them finds them.
+-- the hours of sealed generations of which events were dropped here, as a file has them all: see migrations/0009_archive.sql.
 create table usage_offline_hour (
+  generation integer not null references usage_archive,
   bucket timestamptz not null check (bucket = date_trunc('hour', bucket, 'UTC')),
-  generation integer not null,
-  events bigint not null check (events > 0),  -- of the generation in that hour, in all
-  primary key (bucket, generation)
+  -- of the generation in that hour, in all: how many, and what they say (usage_event_digest)
+  events bigint not null check (events > 0),
+  digest numeric not null,
+  primary key (generation, bucket)
 );
+create index usage_offline_hour_bucket on usage_offline_hour (bucket);
 
 -- true, or an error where hours of some spans are offline. it is asked in the statement that reads their events, so that both
 -- see one state of the database.
-create function usage_is_online(spans tstzmultirange) returns boolean language plpgsql stable as $$
+create function usage_is_online(spans tstzmultirange) returns boolean language plpgsql stable parallel safe as $$
 declare
   missing timestamptz[];
   archives integer[];
@@ -313,13 +330,15 @@ begin
   return true;
 end $$;
 
-create function refuse_offline_usage(hours timestamptz[], generations integer[]) returns void language plpgsql stable as $$
+create function refuse_offline_usage(hours timestamptz[], generations integer[]) returns void
+  language plpgsql stable parallel safe as $$
 declare listed text;
 begin
   select string_agg(to_char(h at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), ',' order by h) into listed
     from (select distinct h from unnest(hours) h order by h limit 50) first;
   if (select count(distinct h) from unnest(hours) h) > 50 then
-    listed := listed || ' and later ones';
+    listed := format('%s and later ones, the last of them %s', listed,
+      to_char((select max(h) from unnest(hours) h) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
   end if;
   raise exception 'events of these hours are archived: % (generation %)', listed, array_to_string(generations, ', ')
     using errcode = 'UA001';
@@ -537,7 +556,7 @@ end $$;
 create trigger names_what_exists after insert on usage_event_row
   referencing new table as added for each statement execute function refuse_strangers_of_events();
 
--- events go once their hour is offline, and only those that nothing names.
+-- events go once their hour is offline, and only those that nothing here names: whoever asks by what names them finds them.
 create function refuse_removal() returns trigger language plpgsql as $$
 begin
   if exists (select from (select distinct date_trunc('hour', occurred_at, 'UTC') as bucket,
@@ -545,11 +564,7 @@ begin
       where not exists (select from usage_offline_hour h where (h.bucket, h.generation) = (r.bucket, r.generation))) then
     raise exception '% rows are never changed or removed (append-only)', tg_table_name using errcode = 'restrict_violation';
   end if;
-  if exists (select from removed join usage_amendment a on a.target_key = removed.event_key)
-      or exists (select from removed join usage_state using (event_key))
-      or exists (select from removed join usage_interval using (event_key))
-      or exists (select from removed join finding_decision_event using (event_key))
-      or exists (select from removed join record using (event_key)) then
+  if exists (select from removed join usage_event_named using (event_key)) then
     raise exception '%: an event that something names stays', tg_table_name using errcode = 'foreign_key_violation';
   end if;
   return null;
@@ -702,7 +717,7 @@ create trigger moves_forward before update on file_position for each row
   execute function refuse_moving_back();
 
 call make_append_only('installation', 'backfill', 'backfill_status', 'usage_batch', 'usage_dimension', 'usage_customer',
-  'usage_generation', 'usage_generation_filter', 'usage_reply', 'usage_interval', 'usage_amendment',
+  'usage_generation', 'usage_generation_filter', 'usage_archive', 'usage_reply', 'usage_interval', 'usage_amendment',
   'usage_state', 'usage_conflict', 'usage_rejection_retry', 'usage_rollup_row');
 
 -- a rejection may only lose its payload, when that expires.

@@ -133,7 +133,8 @@ language sql stable as $$
            e.output_tokens, e.reasoning_tokens, e.requests, e.other_quantities
     from usage_event_online e
     join known_batch using (batch_id)
-    where usage_is_online((select range_agg(tstzrange(bucket, bucket + interval '1 hour')) from opened))
+    where usage_is_online((select range_agg(tstzrange(bucket, bucket + interval '1 hour'))
+        from (select distinct bucket from opened) o))
       and e.occurred_at >= (select first from opened_span) and e.occurred_at < (select last from opened_span)
       -- equal keys, so that it is one look into a hash
       and (e.dimension_id, date_trunc('hour', e.occurred_at, 'UTC')) in (select dimension_id, bucket from opened)

@@ -4,7 +4,8 @@ use super::output::{bar, counted, instant, json, line, table, thousands};
 use super::{Format, Session, Stop, named, stated};
 use apportion::domain::period::{Instant, parse_instant};
 use apportion::jobs::archive::{ArchiveError, Moved, Progress, bring_back, check, list, seal, take_offline, write};
-use apportion::store::archives::{Archive, ChangeReason, GenerationUsage, HourFilter};
+use apportion::store::archives::{Archive, GenerationUsage};
+use apportion::store::offline_usage::{ChangeReason, HourFilter};
 use indicatif::ProgressBar;
 use serde_json::json as object;
 use sqlx::PgPool;
@@ -13,13 +14,15 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = "\
 Events lie in generations, one after another as they were recorded. The newest takes what comes; the others are sealed, and \
 each can be written to a Parquet file. Once it is, its events can be dropped from Postgres: what they add up to stays, and so \
-do their identities (one that is reported again is a known duplicate, or a conflict) and those that a correction, a decision \
-or a record names. What needs others says so, and of which hours; they are brought back from the file, all or these alone.
+do their identities (one that is reported again is a known duplicate, or a conflict), which replies they report, and those \
+events whole that a correction, a decision, a record or a finding names, or that are of an interval. What needs others says so, \
+and of which hours; they are brought back from the file, all or these alone. A correction of one that is not here is refused, and \
+kept until it is: `apportion usage retry` takes it in then.
 
 Examples:
   apportion archive list
   apportion archive write /srv/archive --by ana
-  apportion archive drop /srv/archive --recorded-before 2026-01-01T00:00:00Z --by ana --reason 'a year old'
+  apportion archive drop /srv/archive --recorded-before 2026-01-01T00:00:00Z --by ana --reason old
   apportion archive restore /srv/archive --from 2025-03-01T00:00:00Z --until 2025-03-02T00:00:00Z \\
       --by ana --reason 'audit of March'
   apportion archive check /srv/archive";
@@ -27,19 +30,21 @@ Examples:
 const WRITE_EXAMPLES: &str = "\
 Each file is read back and compared before it is written down that it is there. Nothing is dropped. Keep the files where they \
 are backed up; they may be moved to another folder. Each row has the names of its deployment, product and customer in words, so \
-that DuckDB or Spark reads a file without this database.
+that DuckDB or Spark reads a file without this database. A file that `apportion archive list` does not name was left by a run \
+that did not end, and may be removed.
 
 Examples:
   apportion archive write /srv/archive --by ana
   apportion archive write /srv/archive --seal --by ana";
 
 const DROP_EXAMPLES: &str = "\
-The files are compared with their SHA-256 first. It goes hour by hour, and on where it was interrupted. Hours that were brought \
-back stay, as something needs them: --again drops these too.
+The files are compared with their SHA-256 first. It goes on where it was interrupted. Hours that were brought back stay, as \
+something needs them: --again drops these too. At the end the space is given back, for which readers of that generation, and \
+usage that comes in, wait some seconds.
 
 Examples:
   apportion archive drop /srv/archive --generation 3 --by ana --reason 'a year old'
-  apportion archive drop /srv/archive --recorded-before 2026-01-01T00:00:00Z --by ana --reason 'a year old'";
+  apportion archive drop /srv/archive --recorded-before 2026-01-01T00:00:00Z --by ana --reason old";
 
 const RESTORE_EXAMPLES: &str = "\
 Whole hours come back: those that begin within the span, of every generation that has any, or all that there are.

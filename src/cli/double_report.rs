@@ -47,7 +47,13 @@ pub fn print_list(Listed { double_reports, more_double_reports }: &Listed) -> an
 
 /// A row for each event, of which the first one names the report and says what is charged for those suspected.
 fn rows(report: &DoubleReport) -> impl Iterator<Item = Vec<String>> {
-    report.events.iter().enumerate().map(|(place, event)| {
+    let archived = report.archived_hours.iter().map(|hour| {
+        let mut row = vec![String::new(); 8];
+        row[1] = "archived".to_owned();
+        row[5] = format!("in the hour of {hour}");
+        row
+    });
+    let here = report.events.iter().enumerate().map(|(place, event)| {
         let is_first = place == 0;
         vec![
             if is_first { report.id.clone() } else { String::new() },
@@ -59,7 +65,8 @@ fn rows(report: &DoubleReport) -> impl Iterator<Item = Vec<String>> {
             if is_first { charged(&report.amounts, report.unpriced) } else { String::new() },
             if event.is_suspected { "suspected" } else { "" }.to_owned(),
         ]
-    })
+    });
+    here.chain(archived)
 }
 
 pub async fn run_show(session: &Session, pool: &PgPool, id: Uuid, known_at: Option<Instant>) -> anyhow::Result<()> {

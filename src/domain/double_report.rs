@@ -34,6 +34,10 @@ pub struct DoubleReport {
     pub amounts: BTreeMap<Currency, Exact>,
     /// Some of it has no price, so that the amounts are too low.
     pub unpriced: bool,
+    /// The hours in which events of it occurred that are archived: whether they state the same is told once they are back.
+    /// None where all of its events are waived.
+    #[cfg_attr(feature = "service", schema(value_type = Vec<String>))]
+    pub archived_hours: BTreeSet<Instant>,
 }
 
 /// An event that reports the reply, as it stands after its corrections.
@@ -120,7 +124,14 @@ impl DoubleReport {
             let place = |it: &Seen| (it.recorded_at, it.event.content.occurred_at);
             place(a).cmp(&place(b)).then_with(|| a.event.id.cmp(&b.event.id))
         });
-        let mut report = Self { id, known_since, events: Vec::new(), amounts: BTreeMap::new(), unpriced: false };
+        let mut report = Self {
+            id,
+            known_since,
+            events: Vec::new(),
+            amounts: BTreeMap::new(),
+            unpriced: false,
+            archived_hours: BTreeSet::new(),
+        };
         for (place, Seen { recorded_at, event }) in seen.iter().enumerate() {
             let states_the_same = |it: &Seen| is_same_work(&it.event.content.quantities, &event.content.quantities);
             let is_suspected = waived_through.is_none_or(|through| *recorded_at > through)
@@ -152,7 +163,7 @@ impl DoubleReport {
 
     /// Whether anybody has to look at it.
     pub fn is_open(&self) -> bool {
-        self.suspected().next().is_some()
+        self.suspected().next().is_some() || !self.archived_hours.is_empty()
     }
 
     /// The events that state once more what others do.

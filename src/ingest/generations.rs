@@ -135,8 +135,17 @@ async fn kept(conn: &mut PgConnection, generation: Generation) -> Result<Option<
 /// Makes the filter of a sealed generation of its keys, and keeps it.
 async fn make_filter(pool: &PgPool, generation: Generation) -> Result<KeyFilter, StoreError> {
     let mut transaction = generations::begin(pool).await?;
-    let mut filter = KeyFilter::new(generations::count(&mut transaction, generation).await?);
-    generations::each_key(&mut transaction, generation, |key| filter.insert(key)).await?;
+    let events = generations::count(&mut transaction, generation).await?;
+    let (mut filter, mut keys) = (KeyFilter::new(events), 0_usize);
+    generations::each_key(&mut transaction, generation, |key| {
+        filter.insert(key);
+        keys = keys.saturating_add(1);
+    })
+    .await?;
+    // One that lacks a key would have its event counted twice.
+    if keys != events {
+        return Err(StoreError::LacksKeys { generation: generation.number, keys, events });
+    }
     generations::save_filter(&mut transaction, generation, FORMAT, &filter.bits()).await?;
     transaction.commit().await?;
     Ok(filter)

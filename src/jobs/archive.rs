@@ -3,32 +3,33 @@
 use super::archive_file::{ArchiveReader, ArchiveWriter};
 use crate::domain::hex::hex;
 use crate::domain::period::{Instant, start_of_hour};
-use crate::domain::record::Record;
-use crate::domain::usage::event_key;
-use crate::store::archives::{
-    self, Archive, ArchivedEvent, ChangeReason, GenerationUsage, HourEvents, HourFilter, NewArchive, Restore,
-};
+use crate::store::StoreError;
+use crate::store::archives::{self, Archive, ArchivedEvent, GenerationUsage, NewArchive};
 use crate::store::generations::{self, Generation};
-use crate::store::records::load_records;
-use crate::store::usage::event_key_secret;
-use crate::store::{StoreError, recording};
+use crate::store::offline_usage::{
+    ChangeReason, HourEvents, HourFilter, Restore, count_blocks, drop_events, give_space_back, has_space_to_give,
+    load_offline_hours, take_hours_offline,
+};
 use parquet::errors::ParquetError;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
-use std::collections::{BTreeSet, HashSet};
-use std::fs::{self, File};
+use std::collections::HashSet;
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use uuid::Uuid;
 
-/// About how many events go offline or come back in one transaction: what names events waits that long at most.
+/// About how many events come back in one transaction.
 const EVENTS_AT_ONCE: i64 = 500_000;
 
-/// How long it is waited for readers before the space of dropped events is given back, and how often.
-const PATIENCE: Duration = Duration::from_secs(2);
-const TRIES: u32 = 5;
+/// In how many blocks events are dropped in one transaction, for which whoever records alone waits: 8 MB of them.
+const BLOCKS_AT_ONCE: i64 = 1024;
+
+/// How long it is waited for others, who wait behind it, before a generation is sealed or its space is given back, and how
+/// often it is tried.
+const PATIENCE: Duration = Duration::from_millis(500);
+const TRIES: u32 = 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
@@ -73,12 +74,18 @@ pub struct Moved {
     pub events: u64,
 }
 
-/// Seals the newest generation, so that all that was recorded by now can be archived.
+/// Seals the newest generation, so that all that was recorded by now can be archived; does nothing where it has no events.
 ///
 /// # Errors
-/// The database's.
+/// The database's, or others recorded all the time.
 pub async fn seal(pool: &PgPool) -> Result<(), ArchiveError> {
-    Ok(archives::seal(pool).await?)
+    let mut tries = 1;
+    loop {
+        match archives::seal(pool, PATIENCE).await {
+            Err(error) if error.is_lock_timeout() && tries < TRIES => tries += 1,
+            ended => return Ok(ended?),
+        }
+    }
 }
 
 /// All generations, with their archives.
@@ -94,7 +101,7 @@ pub async fn list(pool: &PgPool) -> Result<Vec<GenerationUsage>, ArchiveError> {
 ///
 /// # Errors
 /// It is not sealed, or archived already; the file cannot be written, or is not read back as it was written; the
-/// database's. What was begun is begun anew then.
+/// database's. What was written then is no archive, and may be removed.
 pub async fn write(
     pool: &PgPool,
     folder: &Path,
@@ -110,11 +117,11 @@ pub async fn write(
         return Err(ArchiveError::Archived { generation: generation.number, file_name });
     }
     let mut conn = pool.acquire().await.map_err(StoreError::from)?;
-    let file_name = archives::file_name(&mut conn, generation).await?;
+    // One that a run leaves which does not end is not written down, and is never taken for another.
+    let file_name = archives::new_file_name(&mut conn, generation).await?;
     let path = folder.join(&file_name);
-    let part = folder.join(format!("{file_name}.part"));
-    let of_parquet = |source| ArchiveError::Parquet { path: part.clone(), source };
-    let mut writer = ArchiveWriter::new(File::create(&part).map_err(of_file(&part))?).map_err(of_parquet)?;
+    let of_parquet = |source| ArchiveError::Parquet { path: path.clone(), source };
+    let mut writer = ArchiveWriter::new(File::create_new(&path).map_err(of_file(&path))?).map_err(of_parquet)?;
     let of = u64::try_from(found.events).unwrap_or(0);
     let (mut events, mut written) = (0_u64, blake3::Hasher::new());
     archives::each_event(&mut conn, generation, |event| {
@@ -129,21 +136,25 @@ pub async fn write(
     drop(conn);
     writer.end().map_err(of_parquet)?;
     let mut read_back = blake3::Hasher::new();
-    let reader = open(&part)?;
+    let reader = open(&path)?;
     for group in 0..reader.groups() {
         reader.read(group).map_err(of_parquet)?.iter().for_each(|event| hash(&mut read_back, event));
     }
     if read_back.finalize() != written.finalize() {
-        return Err(ArchiveError::NotReadBack { path: part });
+        return Err(ArchiveError::NotReadBack { path });
     }
-    let (file_bytes, file_sha256) = digest(&part)?;
-    // One of this name that nobody wrote down was begun by a run that did not end.
-    fs::rename(&part, &path).map_err(of_file(&path))?;
+    let (file_bytes, file_sha256) = digest(&path)?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(of_file(folder))?;
     let new = NewArchive { file_name: &file_name, file_bytes, file_sha256, events, by };
-    archives::append_archive(pool, generation, &new).await?;
+    let appended = archives::append_archive(pool, generation, &new).await;
     let (_, found) = find(pool, generation.number).await?;
-    found.archive.ok_or(ArchiveError::NotArchived { generation: generation.number })
+    match (appended, found.archive) {
+        (Err(error), Some(Archive { file_name, .. })) if error.is_unique_violation() => {
+            Err(ArchiveError::Archived { generation: generation.number, file_name })
+        }
+        (Err(error), _) => Err(error.into()),
+        (Ok(()), found) => found.ok_or(ArchiveError::NotArchived { generation: generation.number }),
+    }
 }
 
 /// Whether the file of an archive is in a folder, as it was written.
@@ -166,8 +177,8 @@ pub fn check(folder: &Path, archive: &Archive) -> Result<PathBuf, ArchiveError> 
     }
 }
 
-/// Takes the events of an archived generation offline, once its file was found as it was written: hour by hour, but for
-/// those hours that were brought back before, which stay unless `again`. Events that something names stay.
+/// Takes the events of an archived generation offline, once its file was found as it was written, but for hours that were
+/// brought back before, which stay unless `again`. Events that something names stay. It goes on where it was interrupted.
 ///
 /// # Errors
 /// It is not archived, or its file is not there; the database's. What went offline until then stays so.
@@ -182,22 +193,22 @@ pub async fn take_offline(
     let (generation, found) = find(pool, generation).await?;
     let archive = found.archive.ok_or(ArchiveError::NotArchived { generation: generation.number })?;
     check(folder, &archive)?;
-    let mut conn = pool.acquire().await.map_err(StoreError::from)?;
-    let hours = archives::load_online_hours(&mut conn, generation, again).await?;
-    drop(conn);
-    let of = total(&hours);
-    let mut moved = Moved { generation: generation.number, hours: 0, events: 0 };
-    let mut done = 0_u64;
-    for step in steps(&hours) {
-        let kept = named_by_records(pool, generation).await?;
-        let gone = archives::drop_hours(pool, generation, step, &kept, reason).await?;
-        moved.hours = moved.hours.saturating_add(step.len());
-        moved.events = moved.events.saturating_add(gone);
-        done = done.saturating_add(total(step));
-        progress(Progress { generation: generation.number, events: done, of });
+    let hours = take_hours_offline(pool, generation, again, reason).await?;
+    let mut moved = Moved { generation: generation.number, hours, events: 0 };
+    let blocks = count_blocks(pool, generation).await?;
+    let mut done = 0;
+    while done < blocks {
+        let next = done.saturating_add(BLOCKS_AT_ONCE);
+        moved.events = moved.events.saturating_add(drop_events(pool, generation, done..next).await?);
+        done = next;
+        // As if all blocks had as many events.
+        let of = u64::try_from(found.events).unwrap_or(0);
+        let share =
+            u64::try_from(done.min(blocks)).unwrap_or(0).saturating_mul(of) / u64::try_from(blocks).unwrap_or(1);
+        progress(Progress { generation: generation.number, events: share, of });
     }
-    if moved.events > 0 {
-        give_space_back(pool, generation).await?;
+    if has_space_to_give(pool, generation).await? {
+        give_space_back_in_time(pool, generation).await?;
     }
     Ok(moved)
 }
@@ -217,7 +228,7 @@ pub async fn bring_back(
     let (generation, found) = find(pool, generation).await?;
     let archive = found.archive.ok_or(ArchiveError::NotArchived { generation: generation.number })?;
     let mut conn = pool.acquire().await.map_err(StoreError::from)?;
-    let hours = archives::load_offline_hours(&mut conn, generation, which).await?;
+    let hours = load_offline_hours(&mut conn, generation, which).await?;
     drop(conn);
     let mut moved = Moved { generation: generation.number, hours: 0, events: 0 };
     if hours.is_empty() {
@@ -252,27 +263,16 @@ async fn find(pool: &PgPool, generation: i32) -> Result<(Generation, GenerationU
     of_number.zip(found).ok_or(ArchiveError::Unknown { generation })
 }
 
-/// The events of a generation that records beside usage name: they are asked for with each settlement.
-async fn named_by_records(pool: &PgPool, generation: Generation) -> Result<Vec<Uuid>, ArchiveError> {
-    let known_at = recording::watermark(pool).await?;
-    let mut conn = pool.acquire().await.map_err(StoreError::from)?;
-    let secret = event_key_secret(&mut conn).await?;
-    let records = load_records(&mut conn, known_at).await?;
-    let names = records.iter().flat_map(Record::names).map(|id| event_key(&secret, &id.source, &id.id));
-    let keys: Vec<Uuid> = names.collect::<BTreeSet<_>>().into_iter().collect();
-    Ok(archives::load_own_keys(&mut conn, generation, &keys).await?)
-}
-
-async fn give_space_back(pool: &PgPool, generation: Generation) -> Result<(), ArchiveError> {
+async fn give_space_back_in_time(pool: &PgPool, generation: Generation) -> Result<(), ArchiveError> {
     for _ in 0..TRIES {
-        match archives::give_space_back(pool, generation, PATIENCE).await {
+        match give_space_back(pool, generation, PATIENCE).await {
             Err(error) if error.is_lock_timeout() => {}
             ended => return Ok(ended?),
         }
     }
     tracing::warn!(
         generation = generation.number,
-        "others read the generation all the time; `vacuum (full)` of its table gives the space of what was dropped back"
+        "others read the generation all the time; drop it once more later, and the space of its events is given back"
     );
     Ok(())
 }

@@ -137,6 +137,9 @@ async fn find(conn: &mut PgConnection, id: Uuid, known_at: Instant) -> Result<Do
 }
 
 fn report(found: Found, rates: &Rates<'_>) -> DoubleReport {
-    let Found { reply, known_since, waived_through, events } = found;
-    DoubleReport::of(reply.to_string(), known_since, events, waived_through, rates)
+    let Found { reply, known_since, waived_through, events, archived } = found;
+    let mut recorded = events.iter().map(|it| it.recorded_at).chain(archived.iter().map(|(recorded, _)| *recorded));
+    let is_waived = waived_through.is_some_and(|through| recorded.all(|at| at <= through));
+    let archived_hours = archived.iter().filter(|_| !is_waived).map(|(_, hour)| *hour).collect();
+    DoubleReport { archived_hours, ..DoubleReport::of(reply.to_string(), known_since, events, waived_through, rates) }
 }

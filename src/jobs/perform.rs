@@ -6,8 +6,9 @@ use super::invoices::{AllDrawn, Left, draw_all};
 use super::schedule::Schedule;
 use super::settle::{SettleReport, SettleRequest, settle};
 use crate::domain::schedule::{Job, RunOutcome, Subject};
-use crate::store::{StoreError, jobs, rejections, requests};
+use crate::store::{Offline, StoreError, jobs, rejections, requests};
 use sqlx::PgPool;
+use std::error::Error;
 use std::fmt::Display;
 
 /// How a run ended.
@@ -47,6 +48,11 @@ pub(super) async fn perform(pool: &PgPool, schedule: &Schedule, job: Job, subjec
     }
 }
 
+/// Whether somebody has to bring events back first.
+fn needs_archive(error: &(dyn Error + 'static)) -> bool {
+    error.is::<Offline>() || error.source().is_some_and(needs_archive)
+}
+
 /// What a look waits for that comes before more is known.
 const NO_MORE_KNOWN: &str = "a transaction that records to end: until then no more is known than at the last look";
 
@@ -60,6 +66,7 @@ async fn watch_findings(pool: &PgPool, subject: &Subject) -> RunEnd {
             let told: Vec<String> = counts.iter().map(|(what, of)| format!("{what}: {}", of.len())).collect();
             RunEnd::done(format!("findings {}", told.join(", ")))
         }
+        Err(error) if needs_archive(&error) => RunEnd::waiting(&error),
         Err(error) => RunEnd::failed(&error),
     }
 }
@@ -91,7 +98,7 @@ async fn draft_statements(pool: &PgPool, schedule: &Schedule, subject: &Subject)
     match settle(pool, &request).await {
         Ok(report) if report.lines.is_empty() && report.drafted.is_empty() => RunEnd::nothing_new(),
         Ok(report) => RunEnd::done(booked(&report)),
-        Err(error) if error.is_waiting() => RunEnd::waiting(&error),
+        Err(error) if error.is_waiting() || needs_archive(&error) => RunEnd::waiting(&error),
         Err(error) => RunEnd::failed(&error),
     }
 }

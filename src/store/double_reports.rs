@@ -97,8 +97,10 @@ pub struct Found {
     pub known_since: Instant,
     /// What was recorded by then counts, as somebody said.
     pub waived_through: Option<Instant>,
-    /// The events that stand.
+    /// The events that stand, and are here.
     pub events: Vec<Seen>,
+    /// Of those that are archived: when each was recorded, and the hour in which it occurred.
+    pub archived: Vec<(Instant, Instant)>,
 }
 
 /// Which replies to load.
@@ -115,7 +117,7 @@ pub struct FoundFilter {
 /// The replies that were known at an instant to be reported more than once, in the order in which that was known.
 ///
 /// # Errors
-/// The database's, or a row that cannot be read.
+/// The database's, or a row that cannot be read; where one is asked for, that an event of it is archived.
 pub async fn load_found(
     conn: &mut PgConnection,
     filter: &FoundFilter,
@@ -152,19 +154,31 @@ pub async fn load_found(
     .await?;
     let keys: Vec<Uuid> = rows.iter().map(|row| row.event_key).collect();
     let secret = event_key_secret(&mut *conn).await?;
-    let standing = load_keyed_events(conn, &keys, known_at).await?.into_iter();
+    let standing = load_keyed_events(&mut *conn, &keys, known_at, filter.reply.is_some()).await?.into_iter();
     let mut standing: BTreeMap<Uuid, UsageEvent> =
         standing.map(|event| (event_key(&secret, &event.id.source, &event.id.id), event)).collect();
+    let archived = sqlx::query!(
+        r#"select a.event_key as "event_key!", a.bucket as "bucket!" from archived_usage($1) a
+           where not exists (select from usage_event_row e where e.event_key = a.event_key)"#,
+        &keys
+    );
+    let archived = archived.fetch_all(conn).await?.into_iter();
+    let archived: BTreeMap<Uuid, Instant> = archived.map(|row| (row.event_key, row.bucket)).collect();
     let mut all: Vec<Found> = Vec::new();
     for row in rows {
+        let archived = archived.get(&row.event_key).map(|hour| (row.recorded_at, *hour));
         let seen = standing.remove(&row.event_key).map(|event| Seen { recorded_at: row.recorded_at, event });
         match all.last_mut().filter(|last| last.reply == row.reply_key) {
-            Some(last) => last.events.extend(seen),
+            Some(last) => {
+                last.events.extend(seen);
+                last.archived.extend(archived);
+            }
             None => all.push(Found {
                 reply: row.reply_key,
                 known_since: row.known_since,
                 waived_through: row.waived_through,
                 events: seen.into_iter().collect(),
+                archived: archived.into_iter().collect(),
             }),
         }
     }

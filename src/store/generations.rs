@@ -120,7 +120,7 @@ pub async fn count(conn: &mut PgConnection, generation: Generation) -> Result<us
     StoreError::decoded("the events of a generation", generation.number, usize::try_from(events))
 }
 
-/// Hands over the keys of a generation's events, one by one.
+/// Hands over the keys of a generation's events, one by one: of all of them, also where some are in an archive alone.
 ///
 /// # Errors
 /// The database's.
@@ -129,6 +129,21 @@ pub async fn each_key(
     generation: Generation,
     mut take: impl FnMut(Uuid),
 ) -> Result<(), StoreError> {
+    let is_archived = sqlx::query_scalar!(
+        r#"select exists (select from usage_archive where generation = $1) as "is_archived!""#,
+        generation.number
+    );
+    if is_archived.fetch_one(&mut *conn).await? {
+        let mut parts = sqlx::query_scalar!(
+            "select event_keys from usage_archive_identity where generation = $1",
+            generation.number
+        )
+        .fetch(conn);
+        while let Some(keys) = parts.try_next().await? {
+            keys.into_iter().for_each(&mut take);
+        }
+        return Ok(());
+    }
     let batches = generation.batches();
     let mut keys = sqlx::query_scalar!(
         "select event_key from usage_event_row where batch_id >= $1 and batch_id < $2",

@@ -18,6 +18,7 @@ pub mod findings;
 pub mod generations;
 pub mod invoices;
 pub mod jobs;
+pub mod offline_usage;
 pub mod offsets;
 pub mod quantities;
 pub mod recording;
@@ -100,6 +101,8 @@ pub enum StoreError {
          with track_activities = on"
     )]
     HiddenRecorder,
+    #[error("generation {generation} has {keys} keys of the {events} events that its batches stored")]
+    LacksKeys { generation: i32, keys: usize, events: usize },
     #[error("this machine gives no random bytes: {problem}")]
     Randomness { problem: String },
     #[error("{value} is too large for {column}")]
@@ -149,6 +152,7 @@ impl StoreError {
             | StoreError::GivenUp
             | StoreError::SetBack
             | StoreError::Offline(_)
+            | StoreError::LacksKeys { .. }
             | StoreError::Corrupt { .. }
             | StoreError::HiddenRecorder
             | StoreError::Randomness { .. }

@@ -85,14 +85,18 @@ pub(super) async fn mark_taken(connection: &mut PgConnection, rejection_ids: &[i
     Ok(())
 }
 
-/// Removes the payloads that have expired; returns how many.
+/// Removes the payloads that have expired, but for those that wait for what is archived; returns how many.
 ///
 /// # Errors
 /// The database's.
 pub async fn expire_payloads(pool: &PgPool) -> Result<u64, StoreError> {
-    let done =
-        sqlx::query!("update usage_rejection set payload = null where payload is not null and expires_at <= now()")
-            .execute(pool)
-            .await?;
+    let done = sqlx::query!(
+        "update usage_rejection r set payload = null
+             where payload is not null and expires_at <= now()
+               and (reason <> 'archived_target'
+                 or exists (select from usage_rejection_retry t where t.rejection_id = r.rejection_id))"
+    )
+    .execute(pool)
+    .await?;
     Ok(done.rows_affected())
 }

@@ -129,7 +129,10 @@ pub async fn load_unresolved(
           union all
           select e.dimension_id, 1
           from usage_event_online e join known_batch using (batch_id)
-          where $3 < $1 and usage_is_online(tstzmultirange(tstzrange($3, $1))) and e.occurred_at >= $3 and e.occurred_at < $1
+          where $3 < $1
+            and usage_is_online((select range_agg(tstzrange($3, $1)) from usage_rollup_row r
+              where r.bucket = $3 and r.dimension_id in (select dimension_id from unknown_dimension)))
+            and e.occurred_at >= $3 and e.occurred_at < $1
             and not exists (select from usage_state s join known_batch using (batch_id) where s.event_key = e.event_key)
         )
         select d.dimension_id as "dimension_id!", d.source as "source!", d.deployment as "deployment!",

@@ -62,7 +62,8 @@ with threshold as (
   join usage_event_online e on e.dimension_id = o.dimension_id
     and e.occurred_at >= o.bucket and e.occurred_at < o.bucket + interval '1 hour'
   join known_batch using (batch_id)
-  where usage_is_online((select range_agg(tstzrange(bucket, bucket + interval '1 hour')) from opened))
+  where usage_is_online((select range_agg(tstzrange(bucket, bucket + interval '1 hour'))
+      from (select distinct bucket from opened) o))
     and not exists (select from usage_state s join known_batch using (batch_id) where s.event_key = e.event_key)
 ), single as (
   select e.*, d.sum_id, d.product,

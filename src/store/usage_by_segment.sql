@@ -52,7 +52,8 @@ with threshold as (
          e.output_tokens, e.reasoning_tokens, e.requests, e.other_quantities
   from usage_event_online e
   join known_batch using (batch_id)
-  where usage_is_online((select range_agg(tstzrange(bucket, bucket + interval '1 hour')) from opened))
+  where usage_is_online((select range_agg(tstzrange(bucket, bucket + interval '1 hour'))
+      from (select distinct bucket from opened) o))
     and exists (select from opened o where o.dimension_id = e.dimension_id
       and e.occurred_at >= o.bucket and e.occurred_at < o.bucket + interval '1 hour')
     and not exists (select from usage_state s join known_batch using (batch_id) where s.event_key = e.event_key)

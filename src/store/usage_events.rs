@@ -63,8 +63,7 @@ macro_rules! events_of_spans {
               from span
               join usage_event_online e on e.occurred_at >= span.start and e.occurred_at < span."end"
               join known_batch using (batch_id)
-              where usage_is_online((select range_agg(tstzrange(start, "end")) from span))
-                and not exists (select from usage_state s join known_batch using (batch_id)
+              where not exists (select from usage_state s join known_batch using (batch_id)
                   where s.event_key = e.event_key)"#
                 + $event
                 + r#"
@@ -95,7 +94,15 @@ pub async fn load_events(
     known_at: Instant,
 ) -> Result<Vec<UsageEvent>, StoreError> {
     let (starts, ends): (Vec<Instant>, Vec<Instant>) = spans.iter().map(|span| (span.start, span.end)).unzip();
-    let rows = events_of_spans!("", "", &starts, &ends, known_at).fetch_all(conn).await?;
+    // All of them have to be here.
+    let rows = events_of_spans!(
+        "",
+        " and usage_is_online((select range_agg(tstzrange(s.start, s.\"end\")) from span s))",
+        &starts,
+        &ends,
+        known_at
+    );
+    let rows = rows.fetch_all(conn).await?;
     rows.into_iter().map(EventRow::read).collect()
 }
 
@@ -109,7 +116,7 @@ pub async fn load_interval_events(
     known_at: Instant,
 ) -> Result<Vec<UsageEvent>, StoreError> {
     let (start, end) = ([span.start], [span.end]);
-    // Of the events, few end: an index has these alone.
+    // Of the events, few end: an index has these alone, and they stay when others are archived.
     let rows = events_of_spans!(
         " and s.ended_at is not null",
         " and e.event_key in (select i.event_key from usage_interval i
@@ -133,17 +140,19 @@ pub async fn load_named_events(
 ) -> Result<Vec<UsageEvent>, StoreError> {
     let secret = event_key_secret(&mut *conn).await?;
     let keys: Vec<Uuid> = ids.into_iter().map(|id| event_key(&secret, &id.source, &id.id)).collect();
-    load_keyed_events(conn, &keys, known_at).await
+    load_keyed_events(conn, &keys, known_at, true).await
 }
 
-/// Those of some events that stood at `known_at`, by their keys.
+/// Those of some events that stood at `known_at`, by their keys: of all that there are, or of those alone that are here where
+/// some are archived.
 ///
 /// # Errors
-/// The database's, or a row that cannot be read.
+/// The database's, or a row that cannot be read; where all are wanted, that one is archived.
 pub async fn load_keyed_events(
     conn: &mut PgConnection,
     keys: &[Uuid],
     known_at: Instant,
+    all: bool,
 ) -> Result<Vec<UsageEvent>, StoreError> {
     let rows = sqlx::query_as!(
         EventRow,
@@ -167,7 +176,7 @@ pub async fn load_keyed_events(
             select st.* from usage_state st join known_batch using (batch_id)
             where st.event_key = e.event_key order by st.batch_id desc limit 1
           ) s on true
-          where usage_keys_are_online($1) and e.event_key = any($1) and not coalesce(s.voided, false)
+          where (not $3 or usage_keys_are_online($1)) and e.event_key = any($1) and not coalesce(s.voided, false)
         )
         select d.source, e.event_id as "event_id!", e.occurred_at as "occurred_at!", e.ended_at, d.deployment,
                d.product, d.service_tier, d.outcome, d.attributes, c.customer, e.input_tokens as "input_tokens!",
@@ -179,7 +188,8 @@ pub async fn load_keyed_events(
         order by e.occurred_at, e.event_id collate "C", d.source collate "C"
         "#,
         keys,
-        known_at
+        known_at,
+        all
     )
     .fetch_all(conn)
     .await?;

@@ -3,18 +3,24 @@
 
 use crate::api_client::Api;
 use crate::books::*;
+use crate::jobs::{IMPATIENT, schedule};
 use crate::settlement::history;
 use crate::support::*;
 use apportion::domain::access::Scope;
 use apportion::domain::explain::settled::Wanted;
 use apportion::domain::explain::{Depth, Question};
+use apportion::domain::schedule::{Job, RunOutcome};
 use apportion::ingest::retry::retry;
+use apportion::ingest::revert::revert;
 use apportion::jobs::archive::{ArchiveError, Moved, bring_back, check, list, seal, take_offline, write};
 use apportion::jobs::explain::explain_statement;
+use apportion::jobs::schedule::{Ran, tick};
 use apportion::jobs::settle::SettleError;
 use apportion::jobs::statements::{approve, issue};
 use apportion::store::StoreError;
-use apportion::store::archives::{Archive, ChangeReason, HourFilter};
+use apportion::store::archives::Archive;
+use apportion::store::backfills::Reason;
+use apportion::store::offline_usage::{ChangeReason, HourFilter};
 use apportion::store::usage_reports::{self as reports, Standing};
 use sqlx::Executor;
 use std::path::Path;
@@ -119,17 +125,37 @@ async fn what_whole_hours_add_up_to_is_settled_while_they_are_offline() {
     }
     database.archive(folder.path()).await;
     database.drop_events(folder.path(), 1).await;
-    let error = database.try_settle("microsoft-openai", "2026-05", None).await.expect_err("its terms cut hours");
-    assert!(is_offline(&error), "{error}");
-    // The hours that its terms cut are named, and these alone are brought back.
-    let said = error.to_string();
-    let listed = said.split(' ').find(|word| word.starts_with("20")).unwrap_or_else(|| panic!("{said}"));
-    let hours = listed.split(',').map(at).collect();
-    let which = HourFilter { hours: Some(hours), ..HourFilter::default() };
-    bring_back(&database.pool, folder.path(), 1, &which, WHY, |_| {}).await.expect("brought back");
+    let all = database.number("select count(*) from usage_offline_hour").await;
     let settled = database.settle("microsoft-openai", "2026-05").await;
     assert_eq!(booked(&settled), booked(&other.settle("microsoft-openai", "2026-05").await));
-    assert!(database.number("select count(*) from usage_offline_hour").await > 0, "some are offline still");
+    assert_eq!(database.number("select count(*) from usage_offline_hour").await, all, "none was needed");
+    // Now that prices change with the context, hours are opened down to their events. A schedule waits for that.
+    let price = "insert into price (price_id, product, meter, service_tier, context_over, amount, per_units, currency,
+                   source, recorded_at) values ('long', 'gpt-5.5', 'input_tokens', 'default', 1000, 9, 1000000, 'USD', 's',
+                   clock_timestamp())";
+    for database in [&database, &other] {
+        database.pool.execute(price).await.expect("a price");
+    }
+    let ran = tick(&database.pool, &schedule(), Job::DraftStatements, at("2026-06-20T00:00:00Z"), IMPATIENT).await;
+    let waits = |ran: &Ran| {
+        let archived = ran.detail.as_ref().is_some_and(|detail| detail.contains("are archived"));
+        ran.outcome == RunOutcome::Waiting && archived
+    };
+    let ran = ran.expect("a tick");
+    assert!(ran.iter().any(waits), "{ran:?}");
+    let error = database.try_settle("microsoft-openai", "2026-05", None).await.expect_err("events are missing");
+    assert!(is_offline(&error), "{error}");
+    // The hours are named, and these alone are brought back.
+    let said = error.to_string();
+    let listed = said.split(' ').find(|word| word.starts_with("20")).unwrap_or_else(|| panic!("{said}"));
+    let which = HourFilter { hours: Some(listed.split(',').map(at).collect()), ..HourFilter::default() };
+    bring_back(&database.pool, folder.path(), 1, &which, WHY, |_| {}).await.expect("brought back");
+    let [settled, expected] =
+        [database.settle("microsoft-openai", "2026-05").await, other.settle("microsoft-openai", "2026-05").await];
+    assert_eq!(booked(&settled), booked(&expected));
+    assert!(!settled.lines.is_empty(), "the price changed something");
+    let offline = database.number("select count(*) from usage_offline_hour").await;
+    assert!(offline > 0 && offline < all, "{offline} of {all} are offline still");
     other.drop_it().await;
     database.drop_it().await;
 }
@@ -190,6 +216,46 @@ async fn who_was_archived_is_known() {
     database.drop_it().await;
 }
 
+/// A filter that is made once events are gone has all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_archived_is_known_by_a_filter_that_comes_later() {
+    let (database, folder) = (TestDatabase::new().await, tempfile::tempdir().expect("a folder"));
+    let all: Vec<String> = (0..25_000).map(|n| event(&format!("e{n}"), 1, 1)).collect();
+    assert_eq!(database.write(&all).await.stored, 25_000);
+    database.archive(folder.path()).await;
+    database.drop_events(folder.path(), 1).await;
+    assert_eq!(database.number("select count(*) from usage_generation_filter").await, 0);
+    let mut writer = database.writer().await;
+    let filters = "select count(*) from usage_generation_filter";
+    while database.number(filters).await == 0 {
+        assert_eq!(write_lines(&mut writer, &all).await.duplicate, 25_000);
+    }
+    for writer in [&mut writer, &mut database.writer().await] {
+        assert_eq!(write_lines(writer, &all).await.duplicate, 25_000);
+    }
+    database.drop_it().await;
+}
+
+/// A backfill whose first part adds up to nothing: what it brought is missed all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_is_reverted_once_what_it_brought_is_back() {
+    let (database, folder) = (TestDatabase::new().await, tempfile::tempdir().expect("a folder"));
+    database.write(&[event("old", 10, 5)]).await;
+    database.try_backfill("again", &[void("x", "old"), event("new", 10, 5)]).await;
+    database.archive(folder.path()).await;
+    // What is voided stays; what came for it goes.
+    assert_eq!(database.drop_events(folder.path(), 1).await.events, 1);
+    let writer = database.writer().await;
+    let reason = Reason { by: "ben".into(), why: "reported twice".into() };
+    let refused = revert(&database.pool, &writer, "again", &reason).await.expect_err("it cannot be told");
+    assert!(refused.to_string().contains("2026-05-01T00:00:00Z"), "{refused}");
+    database.restore(folder.path(), 1).await;
+    revert(&database.pool, &writer, "again", &reason).await.expect("reverted");
+    assert_eq!(database.total("usage_rollup", "input_tokens").await, 0);
+    database.audit().await;
+    database.drop_it().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_a_file_as_it_was_written_is_believed() {
     let (database, folder) = (TestDatabase::new().await, tempfile::tempdir().expect("a folder"));
@@ -240,8 +306,8 @@ async fn the_database_refuses_to_lose_an_event() {
     let (database, folder) = (TestDatabase::new().await, tempfile::tempdir().expect("a folder"));
     database.write(&[event("a", 1, 1), event("b", 2, 2), event_at("c", "2026-05-02T10:15:00Z", "east", 3, 3)]).await;
     database.write(&[void("x", "b")]).await;
-    let hour = "insert into usage_offline_hour select date_trunc('hour', occurred_at, 'UTC'), 1, count(*)
-                from usage_event_row group by 1";
+    let hour = "insert into usage_offline_hour select 1, date_trunc('hour', occurred_at, 'UTC'), count(*),
+                  sum(usage_event_digest(e)) from usage_event_row e group by 2";
     database.refuses("delete from usage_event_row", "append-only").await;
     database.refuses(hour, "usage_offline_hour_generation_fkey").await;
     database.archive(folder.path()).await;
@@ -250,21 +316,25 @@ async fn the_database_refuses_to_lose_an_event() {
     database.refuses("truncate usage_event_row_1 cascade", "append-only").await;
     database
         .refuses(
-            "insert into usage_offline_hour values ('2026-05-02T10:00:00Z', 1, 2)",
-            "not all events of an hour are here",
+            "insert into usage_offline_hour values (1, '2026-05-02T10:00:00Z', 1, 2)",
+            "not all events of an hour are here as they were",
         )
         .await;
     database
         .refuses(
-            "insert into usage_offline_hour values ('2026-05-02T10:00:00Z', 1, 1);
+            "insert into usage_offline_hour select 1, '2026-05-02T10:00:00Z', 1, usage_event_digest(e) from usage_event_row e
+               where occurred_at >= '2026-05-02T10:00:00Z';
              delete from usage_event_row where occurred_at < '2026-05-02'",
             "append-only",
         )
         .await;
+    let named = "exists (select from usage_state s where s.event_key = e.event_key)";
+    let gone = format!("create table gone as select * from usage_event_row e where not {named}");
+    database.pool.execute(sqlx::AssertSqlSafe(gone)).await.expect("a copy");
     database.pool.execute(hour).await.expect("offline");
     database.refuses("delete from usage_event_row", "an event that something names stays").await;
     database.pool.execute("delete from usage_event_row e where not exists (select from usage_state s where s.event_key = e.event_key)").await.expect("dropped");
-    database.refuses("delete from usage_offline_hour", "not all events of an hour are here").await;
+    database.refuses("delete from usage_offline_hour", "not all events of an hour are here as they were").await;
     database.refuses("update usage_offline_hour set events = 1", "append-only").await;
     database.refuses("truncate usage_offline_hour", "append-only").await;
     for table in ["usage_archive", "usage_archive_identity"] {
@@ -272,11 +342,16 @@ async fn the_database_refuses_to_lose_an_event() {
         assert!(refused.expect_err("refused").to_string().contains("append-only"), "{table}");
     }
     database.refuses("select * from usage_event", "2026-05-01T00:00:00Z,2026-05-02T10:00:00Z (generation 1)").await;
-    // One that never was.
-    let stranger = "create temporary table stranger on commit drop as select * from usage_event_row;
-                    update stranger set event_key = gen_random_uuid();
-                    insert into usage_event_row select * from stranger; delete from usage_offline_hour";
-    database.refuses(stranger, "not all events of an hour are here").await;
+    // As many, and not the same.
+    for change in ["event_key = gen_random_uuid()", "input_tokens = 999999", "packed_id = 'z'"] {
+        let stranger = format!(
+            "create temporary table stranger on commit drop as select * from gone;
+             update stranger set {change};
+             insert into usage_event_row select * from stranger; delete from usage_offline_hour"
+        );
+        let refused = database.pool.execute(sqlx::AssertSqlSafe(stranger)).await.expect_err(change).to_string();
+        assert!(refused.contains("not all events of an hour are here as they were"), "{refused}");
+    }
     assert_eq!(database.restore(folder.path(), 1).await.events, 2);
     database.audit().await;
     database.drop_it().await;

@@ -13,11 +13,13 @@ use apportion::domain::period::Instant;
 use apportion::domain::schedule::Job;
 use apportion::ingest::file::{FileReader, ingest_file};
 use apportion::ingest::messages::Position;
+use apportion::jobs::archive;
 use apportion::jobs::double_reports::{list_open, look};
 use apportion::jobs::schedule::tick;
 use apportion::sources::cloudevents::decode_structured;
 use apportion::sources::{Format, Reader};
 use apportion::store::double_reports::{append, find_repeated, load_watch};
+use apportion::store::offline_usage::{ChangeReason, HourFilter};
 use apportion::store::usage_rows::Intake;
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
@@ -187,6 +189,32 @@ async fn what_more_than_a_hundred_events_tell_is_no_replys_id() {
     assert!(database.double_reports().await.is_empty());
     // What was known then stays.
     assert_eq!(database.known_double_reports(known).await, before);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_archived_is_named_and_hides_no_other() {
+    let (database, folder) = (TestDatabase::new().await, tempfile::tempdir().expect("a folder"));
+    let one = |id: &str, reply: &str| telling(&event(id, 10, 5), reply);
+    database.write(&[one("a", "x")]).await;
+    archive::seal(&database.pool).await.expect("sealed");
+    archive::write(&database.pool, folder.path(), 1, "ana", |_| {}).await.expect("written");
+    let why = ChangeReason { by: "ana", why: "old" };
+    archive::take_offline(&database.pool, folder.path(), 1, false, why, |_| {}).await.expect("dropped");
+    database.write(&[one("b", "x"), one("c", "y"), one("d", "y")]).await;
+    let open = database.double_reports().await;
+    assert_eq!(told(&open).into_iter().collect::<BTreeSet<_>>(), BTreeSet::from(["b", "c d*"].map(str::to_owned)));
+    let archived = open.iter().find(|it| it.events.len() == 1).expect("of x");
+    let hours: Vec<String> = archived.archived_hours.iter().map(ToString::to_string).collect();
+    assert_eq!(hours, ["2026-05-01 00:00:00 UTC"]);
+    let (status, listed, _) = database.finding(&["list"]);
+    assert!(status == Some(0) && listed.contains("archived"), "{listed}");
+    // What it is charged for cannot be told.
+    let (status, _, complaint) = database.finding(&["show", &archived.id]);
+    assert_eq!((status, complaint.contains("2026-05-01T00:00:00Z")), (Some(4), true), "{complaint}");
+    archive::bring_back(&database.pool, folder.path(), 1, &HourFilter::default(), why, |_| {}).await.expect("back");
+    let open = database.double_reports().await;
+    assert_eq!(told(&open).into_iter().collect::<BTreeSet<_>>(), BTreeSet::from(["a b*", "c d*"].map(str::to_owned)));
     database.drop_it().await;
 }
 
