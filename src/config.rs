@@ -3,16 +3,18 @@
 //! A key that no default names is refused with the place where it stands. Each value remembers where it came
 //! from, for `apportion config show`.
 
+mod costs;
+mod topic;
+
+pub use topic::Topic;
+
 use crate::sources::Reader;
 use crate::telemetry::LogFormat;
 use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider, Source};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -34,6 +36,7 @@ pub struct Config {
     pub database: Database,
     pub kafka: Kafka,
     pub http: Http,
+    pub costs: costs::Costs,
     pub jobs: Jobs,
     pub telemetry: Telemetry,
 }
@@ -55,43 +58,6 @@ pub struct Kafka {
     pub linger_ms: u64,
     /// Passed to librdkafka as they are.
     pub properties: BTreeMap<String, String>,
-}
-
-/// A topic, and how its messages are read. One of CloudEvents may be written by its name alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topic {
-    pub name: String,
-    pub reader: Reader,
-}
-
-impl<'de> Deserialize<'de> for Topic {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Table {
-            name: String,
-            #[serde(flatten)]
-            reader: Reader,
-        }
-        struct NameOrTable;
-        impl<'de> Visitor<'de> for NameOrTable {
-            type Value = Topic;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a topic, or a table of its name and how it is read")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Topic, E> {
-                Ok(Topic { name: name.to_owned(), reader: Reader::default() })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Topic, A::Error> {
-                let Table { name, reader } = Table::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Topic { name, reader })
-            }
-        }
-        deserializer.deserialize_any(NameOrTable)
-    }
 }
 
 impl Kafka {

@@ -8,6 +8,8 @@
 mod beside;
 #[path = "fuzz/change.rs"]
 mod change;
+#[path = "sources/costs.rs"]
+mod costs;
 #[path = "audit/draw.rs"]
 mod draw;
 #[path = "sources/protobuf.rs"]
@@ -16,7 +18,7 @@ mod protobuf;
 mod records;
 
 use apportion::domain::usage::UsageMessage;
-use apportion::sources::{Context, Decoded, Format, MAX_NAME_BYTES, decode, decode_costs};
+use apportion::sources::{Context, Decoded, Format, MAX_NAME_BYTES, decode};
 use beside::beside;
 use change::input;
 use draw::setting;
@@ -96,7 +98,7 @@ fn try_one(format: Format, bytes: &[u8], seen: &mut Seen) {
     for record in &decoded {
         *seen.outcomes.entry((format.name(), check(record, format))).or_default() += 1;
     }
-    let _ = decode_costs(bytes, &context());
+    let _ = costs::costs(bytes);
 }
 
 /// Checks what came of a record; returns what became of it.

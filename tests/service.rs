@@ -23,6 +23,10 @@ mod backfills;
 mod books;
 #[path = "service/consumers.rs"]
 mod consumers;
+#[path = "service/cost_uses.rs"]
+mod cost_uses;
+#[path = "service/costs.rs"]
+mod costs;
 #[path = "service/crash.rs"]
 mod crash;
 #[path = "service/dashboards.rs"]

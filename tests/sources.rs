@@ -21,6 +21,8 @@ mod otel;
 mod others;
 #[path = "sources/beside.rs"]
 mod beside;
+#[path = "sources/costs.rs"]
+mod costs;
 #[path = "sources/protobuf.rs"]
 mod protobuf;
 #[path = "sources/support.rs"]

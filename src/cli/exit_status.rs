@@ -1,6 +1,6 @@
 //! The exit status of an error, as `apportion --help` lists them.
 
-use super::Stop;
+use super::{Stop, cost};
 use apportion::config::ConfigError;
 use apportion::ingest::backfill::BackfillError;
 use apportion::ingest::consumer::ConsumerError;
@@ -55,7 +55,7 @@ fn status(error: &anyhow::Error) -> u8 {
     let of_backfill = error.downcast_ref().map(backfill_status);
     let of_archive = error.downcast_ref().map(archive_status);
     let of_documents = of_contracts.or(of_statement).or(of_settlement).or(of_invoice);
-    of_documents.or(of_finding).or(of_backfill).or(of_archive).unwrap_or(1)
+    of_documents.or(of_finding).or(of_backfill).or(of_archive).or(cost::status(error)).unwrap_or(1)
 }
 
 fn is_unreadable(error: &FileError) -> bool {

@@ -1,9 +1,12 @@
 //! Which command helps after an error: what went wrong is said where it does, for the API as well.
 
+use apportion::domain::cloud_cost::CostFigureError;
 use apportion::domain::engine::{EngineError, MISSING_PRICES_TOLD};
 use apportion::domain::settlement::{PeriodClosed, SettlementError};
 use apportion::domain::statement::StatementStatus;
 use apportion::ingest::backfill::BackfillError;
+use apportion::ingest::costs::CostImportError;
+use apportion::jobs::costs::CostFigureFault;
 use apportion::jobs::findings::FindingError;
 use apportion::jobs::invoices::InvoiceError;
 use apportion::jobs::settle::SettleError;
@@ -16,7 +19,20 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
     let of_invoice = error.downcast_ref().and_then(invoice);
     let of_finding = error.downcast_ref().and_then(finding);
     let of_backfill = error.downcast_ref().and_then(backfill);
-    of_statement.or(of_settlement).or(of_invoice).or(of_finding).or(of_backfill)
+    let of_import = matches!(error.downcast_ref(), Some(CostImportError::SamePeriod { .. }));
+    let of_import = of_import.then(|| "--as-one makes them one report".to_owned());
+    let of_figure = error.downcast_ref().and_then(cost_figure);
+    of_statement.or(of_settlement).or(of_invoice).or(of_finding).or(of_backfill).or(of_import).or(of_figure)
+}
+
+fn cost_figure(error: &CostFigureFault) -> Option<String> {
+    match error {
+        CostFigureFault::Figure(CostFigureError::Nothing { .. } | CostFigureError::Beyond { .. }) => {
+            Some("`apportion cost list` shows what is held".to_owned())
+        }
+        CostFigureFault::Figure(CostFigureError::Currencies { .. }) => Some("--currency names it".to_owned()),
+        _ => None,
+    }
 }
 
 fn backfill(error: &BackfillError) -> Option<String> {

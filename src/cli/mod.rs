@@ -4,6 +4,7 @@ mod archive;
 mod backfill;
 mod config;
 mod contracts;
+mod cost;
 mod demo;
 mod double_report;
 mod entitlement;
@@ -82,6 +83,7 @@ enum Command {
     Backfill(backfill::Args),
     Config(config::Args),
     Contracts(contracts::Args),
+    Cost(cost::Args),
     Demo(demo::Args),
     Entitlement(entitlement::Args),
     Explain(explain::Args),
@@ -249,6 +251,7 @@ impl Cli {
                 Command::Backfill(args) => backfill::run(args, &session).await,
                 Command::Config(args) => config::run(&args, &session),
                 Command::Contracts(args) => contracts::run(args, &session).await,
+                Command::Cost(args) => cost::run(args, &session).await,
                 Command::Demo(args) => demo::run(args, session).await,
                 Command::Entitlement(args) => entitlement::run(args, &session).await,
                 Command::Explain(args) => explain::run(args, &session).await,

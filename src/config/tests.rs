@@ -119,6 +119,24 @@ fn a_topic_that_says_what_cannot_be_is_refused() {
 }
 
 #[test]
+fn a_provider_of_costs_is_one_cloud() {
+    let (config, settings) = load("", &[], &[]).expect("settings");
+    assert_eq!(config.costs.cloud_by_provider.get("Microsoft").map(String::as_str), Some("azure"));
+    assert!(shown(&settings, "costs.providers").0.contains("AWS"));
+    for (providers, expect) in [
+        (
+            r#"[{name = "AWS", cloud = "aws"}, {name = "AWS", cloud = "google"}]"#,
+            "provider \"AWS\" must stand there once",
+        ),
+        (r#"[{name = "AWS"}]"#, "missing field `cloud`"),
+        (r#"[{name = "AWS", cloud = "aws", region = "r"}]"#, r#""costs.providers.0.region": unknown field"#),
+    ] {
+        let error = load("", &[], &[&format!("costs.providers={providers}")]).expect_err("refused").to_string();
+        assert!(error.contains(expect), "{providers}: {error}");
+    }
+}
+
+#[test]
 fn properties_pass_and_secrets_are_masked() {
     let file = "[kafka.properties]\n\"sasl.username\" = \"me\"\n\"sasl.password\" = \"hush\"\n";
     let environment = [

@@ -1,10 +1,11 @@
-//! Messages in, rows out: the Kafka consumer, files, the one writer behind both, and trials, which store nothing.
+//! Messages in, rows out: the Kafka consumer, files, the one writer behind both, and trials, which store nothing; and files of cloud costs.
 
 mod assignment;
 pub mod backfill;
 mod batch;
 mod cluster;
 pub mod consumer;
+pub mod costs;
 pub mod file;
 mod gathered;
 pub mod generations;

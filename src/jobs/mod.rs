@@ -5,6 +5,7 @@ mod archive_file;
 pub mod availability;
 pub mod charges;
 pub mod contracts;
+pub mod costs;
 pub mod double_reports;
 pub mod entitlement;
 pub mod explain;

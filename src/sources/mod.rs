@@ -44,7 +44,7 @@ mod vertex;
 
 pub use columns::{ALL_OTHERS, Columns, WrongColumns};
 pub use decode::{Decoded, Format, Usage, decode};
-pub use focus::{CloudCost, decode_costs};
+pub use focus::{CostColumns, WrongCost};
 pub use reader::{Carrier, Origin, Reader};
 pub use source::{Context, NoUsage};
 

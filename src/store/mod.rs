@@ -8,6 +8,7 @@ pub mod backfill_contents;
 pub mod backfills;
 pub mod books;
 pub mod contracts;
+pub mod costs;
 pub mod demo_database;
 pub mod dictionary;
 pub mod double_reports;

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How many lists the API has.
-const NUMBER_OF_LISTS: usize = 18;
+const NUMBER_OF_LISTS: usize = 19;
 
 const SPAN: &str = "from=2026-05-03T05:00:00Z&to=2026-05-06T00:00:00Z";
 
@@ -240,6 +240,7 @@ async fn every_list_is_json_csv_or_json_lines() {
     issued(&database, "microsoft-openai", "2026-05").await;
     let id = issued(&database, "resale-1", "2026-05").await;
     draw(&database.pool, id, APPROVER).await.expect("drawn");
+    database.import_some_costs().await;
     database.try_backfill("late", &[crate::support::event("late", 1, 1)]).await;
     apportion::jobs::schedule::tick(
         &database.pool,

@@ -1,7 +1,8 @@
 //! Whatever bytes come: no decoder panics, and nothing of a message comes out.
 
-use crate::support::beside;
-use apportion::sources::{Decoded, Format, MAX_MESSAGE_BYTES, RejectionReason, decode, decode_costs};
+use crate::support::{beside, costs};
+use apportion::sources::{CostColumns, Decoded, Format, MAX_MESSAGE_BYTES, RejectionReason, decode};
+use csv::StringRecord;
 use proptest::prelude::*;
 
 /// Records that all decoders know something of, to be cut and changed.
@@ -38,7 +39,7 @@ fn no_shape_is_too_deep_or_too_long() {
             let decoded = decode(*format, shape.as_bytes(), &beside());
             assert!(decoded.iter().all(|it| !matches!(it, Decoded::Usage(_))), "{format}");
         }
-        assert!(decode_costs(shape.as_bytes(), &beside()).iter().all(Result::is_err));
+        assert!(costs(shape.as_bytes()).iter().all(Result::is_err));
     }
     let too_long = " ".repeat(MAX_MESSAGE_BYTES + 1);
     let decoded = decode(Format::OpenAiChat, too_long.as_bytes(), &beside());
@@ -51,7 +52,18 @@ proptest! {
         for format in Format::ALL {
             prop_assert!(!decode(*format, &bytes, &beside()).is_empty());
         }
-        let _ = decode_costs(&bytes, &beside());
+        let _ = costs(&bytes);
+    }
+
+    #[test]
+    fn no_cells_make_a_cost_row_panic(cells in proptest::collection::vec(".{0,40}", 14..17)) {
+        let required = [
+            "ProviderName", "InvoiceIssuerName", "BillingAccountId", "ServiceName", "ChargeCategory", "ChargePeriodStart",
+            "ChargePeriodEnd", "BillingPeriodStart", "BillingPeriodEnd", "BillingCurrency", "BilledCost", "EffectiveCost",
+            "ContractedCost", "ListCost", "ResourceId",
+        ];
+        let columns = CostColumns::find(&StringRecord::from(required.to_vec())).expect("columns");
+        prop_assert!(columns.cost(&StringRecord::from(cells)).is_err());
     }
 
     #[test]

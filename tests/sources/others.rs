@@ -1,9 +1,9 @@
 //! OpenMeter's events, the agent runtime's usage logs, and FOCUS cost rows.
 
-use crate::support::{SECRET, beside, content, refuses, shared, told, usage};
+use crate::support::{SECRET, content, costs, refuses, shared, told, usage};
+use apportion::sources::Context;
 use apportion::sources::Format::{AgentRuntime, OpenMeter};
 use apportion::sources::RejectionReason as Reason;
-use apportion::sources::{Context, Rejection, decode_costs};
 use flate2::read::GzDecoder;
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;
@@ -54,21 +54,12 @@ fn a_second_of_a_session_is_metered_to_its_last_digit() {
     refuses(AgentRuntime, &SECOND.replace("0.000275552058724", "0.0002755520587241"), Reason::WrongQuantity, detail);
 }
 
-/// Why the first row of a file is none.
-fn refusal_of_first(bytes: &[u8], context: &Context<'_>) -> (Reason, String) {
-    match decode_costs(bytes, context).swap_remove(0) {
-        Err(Rejection { reason, detail, .. }) => (reason, detail),
-        Ok(cost) => panic!("{cost:?}"),
-    }
-}
-
 #[test]
 fn a_clouds_cost_rows_give_their_totals() {
     let Some(packed) = shared("data/focus/focus_1.0_sample_1000.csv.gz") else { return };
     let mut text = Vec::new();
     GzDecoder::new(packed.as_slice()).read_to_end(&mut text).expect("a text");
-    let context = Context { zone: Some(chrono_tz::UTC), ..Context::default() };
-    let costs: Vec<_> = decode_costs(&text, &context).into_iter().map(|row| row.expect("a cost")).collect();
+    let costs: Vec<_> = costs(&text).into_iter().map(|row| row.expect("a cost")).collect();
     let mut by_provider: BTreeMap<&str, u32> = BTreeMap::new();
     for cost in &costs {
         *by_provider.entry(&cost.provider).or_default() += 1;
@@ -79,18 +70,46 @@ fn a_clouds_cost_rows_give_their_totals() {
     let contracted: Decimal = costs.iter().filter_map(|cost| cost.contracted).sum();
     assert_eq!(contracted.normalize().to_string(), "14.97626039326");
     assert_eq!(costs[0].billed.to_string(), "0.00000080000");
-    assert_eq!(costs[0].charge_from.to_rfc3339(), "2024-09-18T22:00:00+00:00");
-    // The specification says UTC, and the rows say nothing: without a configured zone they are refused.
-    let rows = decode_costs(&text, &Context::default());
-    assert!(rows.iter().all(|row| matches!(row, Err(it) if it.reason == Reason::WrongTime)));
+    // The rows say no zone, and the specification says UTC.
+    assert_eq!(costs[0].charge.start.to_rfc3339(), "2024-09-18T22:00:00+00:00");
 }
 
 #[test]
-fn rows_that_do_not_conform_are_refused_with_their_line() {
+fn rows_that_do_not_conform_are_refused() {
     let Some(text) = shared("data/focus/spec_saas_examples/virtual_currency_pricing_model_a2.csv") else { return };
-    let context = Context { zone: Some(chrono_tz::UTC), ..Context::default() };
     // The examples of the specification begin with a byte-order mark and have dates such as 4/1/25.
-    let detail = "line 2, ChargePeriodStart: must be RFC 3339 with a zone";
-    assert_eq!(refusal_of_first(&text, &context), (Reason::WrongTime, detail.to_owned()));
-    assert_eq!(refusal_of_first(b"BilledCost\n1\n", &beside()).1, "line 1, ProviderName: no such column");
+    assert_eq!(costs(&text)[0], Err("ChargePeriodStart: must be RFC 3339 with a zone".to_owned()));
+}
+
+const HEADER: &str = "ProviderName,InvoiceIssuerName,BillingAccountId,ServiceName,ChargeCategory,ChargeClass,ChargePeriodStart,\
+    ChargePeriodEnd,BillingPeriodStart,BillingPeriodEnd,BillingCurrency,BilledCost,EffectiveCost,ContractedCost,ListCost,ResourceId";
+
+const ROW: &str = "AWS,Amazon,1,Bedrock,Usage,Correction,2026-05-01T00:00:00Z,2026-05-02T00:00:00Z,2026-05-01 00:00:00,\
+    2026-06-01 00:00:00,USD,-1.50,1e-3,NULL,0,r";
+
+#[test]
+fn a_fault_names_its_column_and_what_would_be_right() {
+    let of = |row: &str| costs(format!("{HEADER}\n{row}\n").as_bytes()).remove(0);
+    let cost = of(ROW).expect("a cost");
+    let amounts = (cost.billed.to_string(), cost.effective.to_string(), cost.contracted, cost.is_correction);
+    assert_eq!(amounts, ("-1.50".to_owned(), "0.001".to_owned(), None, true));
+    for (right, wrong, told) in [
+        ("USD", "Gold", "BillingCurrency: must be an ISO 4217 currency"),
+        ("-1.50", "$1.50", "BilledCost: must be a decimal number of at most 28 digits"),
+        ("-1.50", "0.00000000000000000000000000001", "BilledCost: must be a decimal number of at most 28 digits"),
+        ("-1.50", "", "BilledCost: missing"),
+        ("Usage", "usage", "ChargeCategory: must be Usage, Purchase, Tax, Credit, Adjustment"),
+        ("Correction", "Other", "ChargeClass: must be Correction or nothing"),
+        ("2026-05-02T00:00:00Z", "2026-05-01T00:00:00Z", "ChargePeriodEnd: must lie after its start"),
+        ("AWS,", "NULL,", "ProviderName: missing"),
+        (",r", "", "must have 16 columns as the header has, not 15"),
+        (",r", ",r,1", "must have 16 columns as the header has, not 17"),
+        (",r", &format!(",{}", "r".repeat(2049)), "ResourceId: must be an id of at most 2048 bytes"),
+    ] {
+        assert_eq!(of(&ROW.replacen(right, wrong, 1)), Err(told.to_owned()), "{wrong}");
+    }
+    assert!(of(&ROW.replace(",r", &format!(",{}", "r".repeat(2048)))).is_ok());
+    let header = |wrong: &str| costs(wrong.as_bytes()).remove(0);
+    assert_eq!(header("BilledCost\n1\n"), Err("ProviderName: no such column".to_owned()));
+    assert_eq!(header(&format!("{HEADER},BilledCost\n")), Err("BilledCost: must be one column".to_owned()));
 }

@@ -1,6 +1,7 @@
 //! What the tests of decoders share.
 
 pub use crate::beside::beside;
+pub use crate::costs::costs;
 use apportion::domain::usage::{UsageContent, UsageMessage};
 use apportion::sources::{Context, Decoded, Format, NoUsage, Rejection, RejectionReason, Usage, decode};
 use std::path::PathBuf;

@@ -3,6 +3,7 @@
 mod backfills;
 mod charges;
 mod contracts;
+mod costs;
 mod double_reports;
 mod events;
 mod findings;
@@ -50,6 +51,7 @@ use utoipa_axum::routes;
         (name = "usage", description = "What was used, and what became of what was reported"),
         (name = "backfills", description = "Files of usage that were taken in, and perhaps taken back, as one"),
         (name = "charges", description = "Rated usage"),
+        (name = "costs", description = "What clouds report that they charged, to be compared with what is rated"),
         (name = "contracts", description = "Agreements, their versions and caps"),
         (name = "statements", description = "What two parties owe each other for a period"),
         (name = "invoices", description = "Requests for payment, and their corrections"),
@@ -82,6 +84,7 @@ fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(events::send))
         .routes(routes!(traces::send_spans))
         .routes(routes!(charges::list))
+        .routes(routes!(costs::list))
         .routes(routes!(contracts::list))
         .routes(routes!(contracts::show))
         .routes(routes!(contracts::versions))

@@ -1,0 +1,263 @@
+//! Cloud costs: what a cloud's own report states that it charged, row by row and in sums. They are no usage.
+
+use super::calendar::Period;
+use super::ids::ContractId;
+use super::money::{Currency, Exact};
+use super::names::names;
+use super::period::{Instant, Span};
+use super::record::{Record, RecordError};
+use chrono_tz::Tz;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+
+names! {
+    /// What a cloud charges for, in FOCUS's words.
+    ChargeCategory as "charge category" {
+        Usage = "Usage",
+        Purchase = "Purchase",
+        Tax = "Tax",
+        Credit = "Credit",
+        Adjustment = "Adjustment",
+    }
+
+    /// Which of a row's costs.
+    CostMeasure as "measure" {
+        /// What the invoice says.
+        Billed = "billed",
+        /// With what was paid ahead spread over what it is for.
+        Effective = "effective",
+        /// At the prices that were negotiated, before what was paid ahead.
+        Contracted = "contracted",
+    }
+}
+
+/// One row of a cloud's own cost report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloudCost {
+    pub provider: String,
+    pub invoice_issuer: String,
+    pub invoice_id: Option<String>,
+    pub billing_account: String,
+    pub sub_account: Option<String>,
+    pub service: String,
+    pub sku_price: Option<String>,
+    pub resource: Option<String>,
+    pub region: Option<String>,
+    pub category: ChargeCategory,
+    /// Whether it corrects an earlier billing period.
+    pub is_correction: bool,
+    /// When what is charged for was used, or is for.
+    pub charge: Span,
+    pub billing: Span,
+    pub currency: Currency,
+    pub billed: Decimal,
+    pub effective: Decimal,
+    /// What the contract's prices make of it; some reports leave it out.
+    pub contracted: Option<Decimal>,
+    pub list: Decimal,
+    pub consumed: Option<Decimal>,
+    pub consumed_unit: Option<String>,
+}
+
+/// Costs of several rows in one currency, exact.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Costs {
+    pub rows: u64,
+    pub billed: Exact,
+    pub effective: Exact,
+    /// Of the rows that state it.
+    pub contracted: Exact,
+    /// How many rows leave the contracted cost out.
+    pub rows_without_contracted: u64,
+    pub list: Exact,
+}
+
+impl Costs {
+    /// A cost of all rows; none where some of them leave it out.
+    pub fn of(&self, measure: CostMeasure) -> Option<&Exact> {
+        match measure {
+            CostMeasure::Billed => Some(&self.billed),
+            CostMeasure::Effective => Some(&self.effective),
+            CostMeasure::Contracted => (self.rows_without_contracted == 0).then_some(&self.contracted),
+        }
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        self.rows = self.rows.saturating_add(other.rows);
+        self.billed += &other.billed;
+        self.effective += &other.effective;
+        self.contracted += &other.contracted;
+        self.rows_without_contracted = self.rows_without_contracted.saturating_add(other.rows_without_contracted);
+        self.list += &other.list;
+    }
+}
+
+/// What is held of a billing period of an account, in one currency: the whole of it, as the report recorded last has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+pub struct HeldCosts {
+    /// As the report calls it, such as AWS.
+    pub provider: String,
+    pub billing_account: String,
+    #[cfg_attr(feature = "service", schema(value_type = String, format = DateTime))]
+    pub billing_from: Instant,
+    /// Exclusive.
+    #[cfg_attr(feature = "service", schema(value_type = String, format = DateTime))]
+    pub billing_to: Instant,
+    pub currency: Currency,
+    pub rows: u64,
+    pub billed: Exact,
+    pub effective: Exact,
+    /// Of the rows that state it.
+    pub contracted: Exact,
+    /// How many rows leave the contracted cost out.
+    pub rows_without_contracted: u64,
+    pub list: Exact,
+    /// The SHA-256 of what the report's files hold, unpacked.
+    pub report_sha256: String,
+    #[cfg_attr(feature = "service", schema(value_type = String, format = DateTime))]
+    pub recorded_at: Instant,
+}
+
+/// Which of the costs that are held it is. They are ordered by it, names by their bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct HeldCostsKey {
+    pub provider: String,
+    pub billing_account: String,
+    pub billing_from: Instant,
+    pub currency: Currency,
+}
+
+impl HeldCosts {
+    pub fn key(&self) -> HeldCostsKey {
+        let Self { provider, billing_account, billing_from, currency, .. } = self.clone();
+        HeldCostsKey { provider, billing_account, billing_from, currency }
+    }
+
+    pub fn costs(&self) -> Costs {
+        let Self { rows, billed, effective, contracted, rows_without_contracted, list, .. } = self.clone();
+        Costs { rows, billed, effective, contracted, rows_without_contracted, list }
+    }
+}
+
+/// The figure that is to be made of the costs of a provider.
+#[derive(Clone, Debug)]
+pub struct CostFigure {
+    pub provider: String,
+    /// Of this account alone.
+    pub billing_account: Option<String>,
+    /// Of these alone; all where it is empty.
+    pub categories: BTreeSet<ChargeCategory>,
+    pub period: Period,
+    pub measure: CostMeasure,
+    /// Needed where there are several.
+    pub currency: Option<Currency>,
+    pub contract: ContractId,
+    pub name: String,
+    /// The party that reports it.
+    pub by: String,
+    /// What it is about, such as a cloud.
+    pub about: Vec<(String, String)>,
+    /// The record that it corrects, of the same source.
+    pub corrects: Option<String>,
+}
+
+/// The source of figures that are made of costs.
+pub const COST_FIGURES_SOURCE: &str = "cloud-costs";
+
+/// Why costs make no figure.
+#[derive(Debug, thiserror::Error)]
+pub enum CostFigureError {
+    #[error("no cost of {provider} is held for {period}")]
+    Nothing { provider: String, period: Period },
+    #[error(
+        "the billing period {from} to {to} of account {account} reaches beyond {period}: take one that holds all of it"
+    )]
+    Beyond { account: String, from: Instant, to: Instant, period: Period },
+    #[error("the costs are in {}; name one of these", found.join(" and "))]
+    Currencies { found: Vec<String> },
+    #[error("the contracted cost is left out of {rows} of the rows: take billed or effective")]
+    LeftOut { rows: u64 },
+    #[error("it makes no record: {0}")]
+    Record(#[from] RecordError),
+}
+
+impl CostFigure {
+    /// Makes a record of all costs that are held for its provider and period: a figure, or the correction of one, as one
+    /// line. Its id says what was summed, and of which report.
+    ///
+    /// # Errors
+    /// There is none, one that reaches beyond the period, or no single sum.
+    pub fn record(&self, held: &[HeldCosts]) -> Result<Value, CostFigureError> {
+        let Self { provider, period, measure, .. } = self;
+        let whole = period.span(Tz::UTC);
+        let mut sum = Costs::default();
+        let mut reports = BTreeSet::new();
+        let mut currencies = BTreeSet::new();
+        for it in held.iter().filter(|it| self.currency.is_none_or(|currency| it.currency == currency)) {
+            if it.billing_from < whole.start || it.billing_to > whole.end {
+                let (account, from, to) = (it.billing_account.clone(), it.billing_from, it.billing_to);
+                return Err(CostFigureError::Beyond { account, from, to, period: *period });
+            }
+            sum.add(&it.costs());
+            reports.insert(it.report_sha256.as_str());
+            currencies.insert(it.currency);
+        }
+        let currency = match currencies.iter().collect::<Vec<_>>().as_slice() {
+            [] => return Err(CostFigureError::Nothing { provider: provider.clone(), period: *period }),
+            [only] => **only,
+            several => {
+                let found = several.iter().map(ToString::to_string).collect();
+                return Err(CostFigureError::Currencies { found });
+            }
+        };
+        let rows = sum.rows_without_contracted;
+        let amount = sum.of(*measure).ok_or(CostFigureError::LeftOut { rows })?;
+        let id = self.id(currency, &reports);
+        let value = format!("{amount} {currency}");
+        let figure = Record::from_json(&Value::Object(self.figure(&id, &value)).to_string())?;
+        Ok(match &self.corrects {
+            None => figure.to_json(),
+            Some(corrects) => json!({
+                "kind": "correction", "source": COST_FIGURES_SOURCE, "id": id, "corrects": corrects, "value": value,
+            }),
+        })
+    }
+
+    fn figure(&self, id: &str, value: &str) -> Map<String, Value> {
+        let (from, through) = (self.period.first_day, self.period.last_day());
+        let own = [
+            ("kind", "figure".to_owned()),
+            ("source", COST_FIGURES_SOURCE.to_owned()),
+            ("id", id.to_owned()),
+            ("contract", self.contract.to_string()),
+            ("name", self.name.clone()),
+            ("by", self.by.clone()),
+            ("from", from.to_string()),
+            ("through", through.to_string()),
+            ("value", value.to_owned()),
+        ];
+        let own = own.into_iter().map(|(field, text)| (field.to_owned(), text));
+        self.about.iter().cloned().chain(own).map(|(field, text)| (field, Value::String(text))).collect()
+    }
+
+    /// What was summed, and of which report; of several the digest of their digests, sorted, each with a line's end.
+    fn id(&self, currency: Currency, reports: &BTreeSet<&str>) -> String {
+        let report = match reports.iter().collect::<Vec<_>>().as_slice() {
+            [only] => format!("report-{only}"),
+            several => {
+                let lines: String = several.iter().map(|digest| format!("{digest}\n")).collect();
+                format!("reports-{}", super::hex::hex(&Sha256::digest(lines.as_bytes())))
+            }
+        };
+        let categories = self.categories.iter().map(|it| it.name()).collect::<Vec<_>>().join("+");
+        let parts = [Some(self.provider.as_str()), self.billing_account.as_deref(), Some(categories.as_str())];
+        let mut id: String =
+            parts.into_iter().flatten().filter(|it| !it.is_empty()).map(|it| format!("{it}/")).collect();
+        id.push_str(&format!("{}/{}/{currency}/{report}", self.period, self.measure));
+        id
+    }
+}
