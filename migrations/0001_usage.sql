@@ -332,16 +332,18 @@ end $$;
 
 create function refuse_offline_usage(hours timestamptz[], generations integer[]) returns void
   language plpgsql stable parallel safe as $$
-declare listed text;
+declare
+  spelt text[];
+  which text;
 begin
-  select string_agg(to_char(h at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), ',' order by h) into listed
-    from (select distinct h from unnest(hours) h order by h limit 50) first;
-  if (select count(distinct h) from unnest(hours) h) > 50 then
-    listed := format('%s and later ones, the last of them %s', listed,
-      to_char((select max(h) from unnest(hours) h) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
-  end if;
-  raise exception 'events of these hours are archived: % (generation %)', listed, array_to_string(generations, ', ')
-    using errcode = 'UA001';
+  select array_agg(to_char(h at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') order by h) into spelt
+    from (select distinct h from unnest(hours) h) of;
+  -- as `apportion archive restore` takes them
+  which := case when cardinality(spelt) <= 50 then '--hours ' || array_to_string(spelt, ',')
+    else format('--from %s --until %s', spelt[1], to_char((select max(h) from unnest(hours) h) at time zone 'UTC'
+      + interval '1 hour', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')) end;
+  raise exception 'events of % hours are archived: % (generation %)', cardinality(spelt), which,
+    array_to_string(generations, ', ') using errcode = 'UA001';
 end $$;
 
 -- whoever reads events here asks whether those it reads are online.
@@ -564,7 +566,8 @@ begin
       where not exists (select from usage_offline_hour h where (h.bucket, h.generation) = (r.bucket, r.generation))) then
     raise exception '% rows are never changed or removed (append-only)', tg_table_name using errcode = 'restrict_violation';
   end if;
-  if exists (select from removed join usage_event_named using (event_key)) then
+  -- sets of keys: for each row by itself all that is named would be gone through
+  if exists (select event_key from removed intersect select event_key from usage_event_named) then
     raise exception '%: an event that something names stays', tg_table_name using errcode = 'foreign_key_violation';
   end if;
   return null;

@@ -82,9 +82,9 @@ begin
 end $$;
 
 -- what some events say, whatever their order: the same before they go and once they are back.
-create function usage_event_digest(e usage_event_row) returns numeric language sql immutable parallel safe as $$
-  select ('x' || left(md5(concat_ws(',', e.event_key, e.content_hash, extract(epoch from e.occurred_at), e.batch_id,
-    e.dimension_id, e.customer_id, e.input_tokens, e.cached_input_tokens, e.output_tokens, e.reasoning_tokens, e.requests,
+create function usage_event_digest(e usage_event_row) returns numeric language sql stable parallel safe as $$
+  select ('x' || left(md5(concat_ws(',', e.event_key, e.content_hash, (extract(epoch from e.occurred_at) * 1000000)::bigint,
+    e.batch_id, e.dimension_id, e.customer_id, e.input_tokens, e.cached_input_tokens, e.output_tokens, e.reasoning_tokens, e.requests,
     encode(e.packed_id, 'hex'), e.other_quantities)), 16))::bit(64)::bigint::numeric
 $$;
 

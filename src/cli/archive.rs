@@ -2,7 +2,7 @@
 
 use super::output::{bar, counted, instant, json, line, table, thousands};
 use super::{Format, Session, Stop, named, stated};
-use apportion::domain::period::{Instant, parse_instant};
+use apportion::domain::period::{Instant, parse_instant, start_of_hour};
 use apportion::jobs::archive::{ArchiveError, Moved, Progress, bring_back, check, list, seal, take_offline, write};
 use apportion::store::archives::{Archive, GenerationUsage};
 use apportion::store::offline_usage::{ChangeReason, HourFilter};
@@ -30,7 +30,9 @@ Examples:
 const WRITE_EXAMPLES: &str = "\
 Each file is read back and compared before it is written down that it is there. Nothing is dropped. Keep the files where they \
 are backed up; they may be moved to another folder. Each row has the names of its deployment, product and customer in words, so \
-that DuckDB or Spark reads a file without this database. A file that `apportion archive list` does not name was left by a run \
+that DuckDB or Spark reads a file without this database. It is the event as it was first reported: corrections and voids stay \
+in Postgres. A count beyond 2,147,483,647 or with a fraction, and any meter without a column, stands in other_quantities, as JSON, \
+and its column is 0. A file that `apportion archive list` does not name was left by a run \
 that did not end, and may be removed.
 
 Examples:
@@ -39,7 +41,8 @@ Examples:
 
 const DROP_EXAMPLES: &str = "\
 The files are compared with their SHA-256 first. It goes on where it was interrupted. Hours that were brought back stay, as \
-something needs them: --again drops these too. At the end the space is given back, for which readers of that generation, and \
+something needs them: --again drops these too. Prices and registers that are recorded later may need hours that are offline: \
+settlements then wait until these are back. At the end the space is given back, for which readers of that generation, and \
 usage that comes in, wait some seconds.
 
 Examples:
@@ -166,10 +169,15 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                 moved.push(take_offline(&pool, &folder, generation, again, reason, |it| tell(&bar, &it)).await?);
                 bar.finish_and_clear();
             }
-            show_moved(&moved, "dropped", as_json)
+            show_moved(&moved, "dropped", as_json)?;
+            if moved.iter().any(|it| it.hours == 0) && !again && !as_json {
+                line("Hours that were brought back before stay; --again drops them too.")?;
+            }
+            Ok(())
         }
         Command::Restore { folder, generation, hours: Hours { hours, from, until }, reason, by } => {
             let which = HourFilter { from, until, hours };
+            may_be_hours(&which)?;
             let all = list(&pool).await?;
             let is_wanted = |it: &GenerationUsage| match generation {
                 Some(generation) => it.generation == generation,
@@ -178,6 +186,11 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let mut wanted: Vec<i32> = all.iter().filter(|it| is_wanted(it)).map(|it| it.generation).collect();
             // One that does not exist is told of where it is looked for.
             wanted.extend(generation.filter(|_| wanted.is_empty()));
+            // All files first, so that none is brought back where another is missing.
+            for archive in all.iter().filter(|it| wanted.contains(&it.generation)).filter_map(|it| it.archive.as_ref())
+            {
+                check(&folder, archive)?;
+            }
             let mut moved = Vec::new();
             for generation in wanted {
                 let (bar, reason) = (bar("events", 0), ChangeReason { by: &by, why: &reason });
@@ -196,6 +209,16 @@ fn is_folder(folder: &Path) -> anyhow::Result<()> {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(Stop::Refused { reason: format!("{}: is no folder", folder.display()) }.into()),
         Err(error) => Err(Stop::unusable(folder, &error).into()),
+    }
+}
+
+fn may_be_hours(HourFilter { from, until, hours }: &HourFilter) -> anyhow::Result<()> {
+    if from.zip(*until).is_some_and(|(from, until)| from >= until) {
+        return Err(Stop::Refused { reason: "--until: has to be later than --from".to_owned() }.into());
+    }
+    match hours.iter().flatten().find(|hour| start_of_hour(**hour) != **hour) {
+        Some(hour) => Err(Stop::Refused { reason: format!("--hours: at {hour} no hour begins, in UTC") }.into()),
+        None => Ok(()),
     }
 }
 
@@ -222,7 +245,9 @@ async fn write_all(pool: &PgPool, folder: &Path, by: &str, as_json: bool) -> any
         );
     }
     if written.is_empty() {
-        return Ok(line("Nothing to write: every sealed generation has its file.")?);
+        return Ok(line(
+            "Nothing to write: every sealed generation has its file. The newest is sealed once it is full, or by --seal.",
+        )?);
     }
     for (generation, Archive { file_name, file_bytes, file_sha256, .. }) in written {
         let bytes = thousands(file_bytes);
@@ -245,7 +270,7 @@ fn show_moved(moved: &[Moved], what: &str, as_json: bool) -> anyhow::Result<()> 
     if as_json {
         return json(&moved);
     }
-    if moved.iter().all(|it| it.hours == 0) {
+    if moved.iter().all(|it| it.hours == 0 && it.events == 0) {
         return Ok(line(format!("Nothing was {what}: see `apportion archive list`."))?);
     }
     for Moved { generation, hours, events } in moved {

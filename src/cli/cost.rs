@@ -288,7 +288,9 @@ async fn show_imported(
     let at = match recorded {
         Recorded::Before(at) => {
             let at = instant(at);
-            return Ok(line(format!("{names}: a known duplicate, recorded at {at}; nothing is recorded again."))?);
+            return Ok(line(format!(
+                "{names}: a known duplicate, recorded at {at}; nothing is recorded again, and what was recorded since holds."
+            ))?);
         }
         Recorded::Now(at) => at,
     };

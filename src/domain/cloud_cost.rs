@@ -11,7 +11,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 names! {
     /// What a cloud charges for, in FOCUS's words.
@@ -177,6 +177,10 @@ pub enum CostFigureError {
         "the billing period {from} to {to} of account {account} reaches beyond {period}: take one that holds all of it"
     )]
     Beyond { account: String, from: Instant, to: Instant, period: Period },
+    #[error(
+        "nothing is held of account {account} for {from} to {to}, which is a part of {period}: import its report first"
+    )]
+    Missing { account: String, from: Instant, to: Instant, period: Period },
     #[error("the costs are in {}; name one of these", found.join(" and "))]
     Currencies { found: Vec<String> },
     #[error("the contracted cost is left out of {rows} of the rows: take billed or effective")]
@@ -214,6 +218,7 @@ impl CostFigure {
                 return Err(CostFigureError::Currencies { found });
             }
         };
+        self.check_whole(held)?;
         let rows = sum.rows_without_contracted;
         let amount = sum.of(*measure).ok_or(CostFigureError::LeftOut { rows })?;
         let id = self.id(currency, &reports);
@@ -225,6 +230,26 @@ impl CostFigure {
                 "kind": "correction", "source": COST_FIGURES_SOURCE, "id": id, "corrects": corrects, "value": value,
             }),
         })
+    }
+
+    /// Of each account all of the period has to be held: a part of it would pass for the whole.
+    fn check_whole(&self, held: &[HeldCosts]) -> Result<(), CostFigureError> {
+        let whole = self.period.span(Tz::UTC);
+        let mut spans: BTreeMap<&str, BTreeSet<(Instant, Instant)>> = BTreeMap::new();
+        for it in held {
+            spans.entry(&it.billing_account).or_default().insert((it.billing_from, it.billing_to));
+        }
+        for (account, spans) in spans {
+            let mut from = whole.start;
+            for (start, end) in spans.into_iter().chain([(whole.end, whole.end)]) {
+                if start > from {
+                    let (account, period) = (account.to_owned(), self.period);
+                    return Err(CostFigureError::Missing { account, from, to: start, period });
+                }
+                from = from.max(end);
+            }
+        }
+        Ok(())
     }
 
     fn figure(&self, id: &str, value: &str) -> Map<String, Value> {
@@ -244,7 +269,7 @@ impl CostFigure {
         self.about.iter().cloned().chain(own).map(|(field, text)| (field, Value::String(text))).collect()
     }
 
-    /// What was summed, and of which report; of several the digest of their digests, sorted, each with a line's end.
+    /// For what figure, what was summed, and of which report; of several the digest of their digests, sorted, each with a line's end.
     fn id(&self, currency: Currency, reports: &BTreeSet<&str>) -> String {
         let report = match reports.iter().collect::<Vec<_>>().as_slice() {
             [only] => format!("report-{only}"),
@@ -254,9 +279,12 @@ impl CostFigure {
             }
         };
         let categories = self.categories.iter().map(|it| it.name()).collect::<Vec<_>>().join("+");
+        // One report may make a figure of several contracts and names.
+        let about = self.about.iter().map(|(_, value)| value.as_str());
         let parts = [Some(self.provider.as_str()), self.billing_account.as_deref(), Some(categories.as_str())];
+        let of = [self.contract.as_str(), self.name.as_str()].into_iter().chain(about);
         let mut id: String =
-            parts.into_iter().flatten().filter(|it| !it.is_empty()).map(|it| format!("{it}/")).collect();
+            of.map(Some).chain(parts).flatten().filter(|it| !it.is_empty()).map(|it| format!("{it}/")).collect();
         id.push_str(&format!("{}/{}/{currency}/{report}", self.period, self.measure));
         id
     }

@@ -48,6 +48,23 @@ names! {
 }
 
 impl RecordContent {
+    /// The events and records that it names, whose charges or money it is about.
+    pub fn names(&self) -> Vec<&EventId> {
+        match self {
+            RecordContent::Deduction(deduction) => match &deduction.reduces {
+                Reduces::Event(event) => vec![event],
+                Reduces::Events(events) => events.iter().collect(),
+                Reduces::Usage { .. } => Vec::new(),
+            },
+            RecordContent::Receipt(receipt) => receipt.pays.iter().map(|paid| &paid.event).collect(),
+            RecordContent::Billing(billing) => billing.names.iter().collect(),
+            RecordContent::Figure(_)
+            | RecordContent::Level(_)
+            | RecordContent::Fact(_)
+            | RecordContent::Decision(_) => Vec::new(),
+        }
+    }
+
     pub fn kind(&self) -> RecordKind {
         match self {
             Self::Figure(_) | Self::Level(_) => RecordKind::Figure,
@@ -400,19 +417,7 @@ impl Record {
 
     /// The events and records that it names, whose charges or money it is about.
     pub fn names(&self) -> Vec<&EventId> {
-        match &self.content {
-            RecordContent::Deduction(deduction) => match &deduction.reduces {
-                Reduces::Event(event) => vec![event],
-                Reduces::Events(events) => events.iter().collect(),
-                Reduces::Usage { .. } => Vec::new(),
-            },
-            RecordContent::Receipt(receipt) => receipt.pays.iter().map(|paid| &paid.event).collect(),
-            RecordContent::Billing(billing) => billing.names.iter().collect(),
-            RecordContent::Figure(_)
-            | RecordContent::Level(_)
-            | RecordContent::Fact(_)
-            | RecordContent::Decision(_) => Vec::new(),
-        }
+        self.content.names()
     }
 
     pub fn kind(&self) -> RecordKind {

@@ -163,11 +163,6 @@ impl<'a> Decision<'a> {
         self.naming(key).any(|recorded| matches!(recorded.amendment.kind, AmendmentKind::Void))
     }
 
-    /// Whether an event is stored, and what it says is in an archive alone.
-    fn is_archived(&self, key: Uuid) -> bool {
-        matches!(self.standing.get(&key), Some((_, Standing::StoredEvent))) && !self.lookup.events.contains_key(&key)
-    }
-
     fn reject(&mut self, position: &Position, key: Option<Uuid>, rejection: Rejection) {
         self.rows.counts.count(Outcome::Rejected);
         if matches!(position, Position::Retry { .. }) {
@@ -243,8 +238,8 @@ impl<'a> Decision<'a> {
         let root = root.filter(|root| {
             matches!(self.standing.get(root), Some((_, Standing::StoredEvent | Standing::NewEvent(..))))
         });
-        if root.is_some_and(|root| self.is_archived(root)) {
-            return self.reject(position, Some(key), archived(amendment));
+        if let Some(hour) = root.and_then(|root| self.lookup.archived.get(&root)) {
+            return self.reject(position, Some(key), archived(amendment, *hour));
         }
         self.rows.counts.count(match (&amendment.kind, root.is_some()) {
             (AmendmentKind::Correction(_), true) => Outcome::CorrectionApplied,
@@ -409,11 +404,12 @@ fn ends_before_start(last: &Amendment) -> Rejection {
 }
 
 /// Until the event is brought back, what it comes to cannot be told.
-fn archived(amendment: &Amendment) -> Rejection {
+fn archived(amendment: &Amendment, hour: Instant) -> Rejection {
     let detail = format!(
-        "{}, which it names, is in an archive; bring it back by `apportion archive restore`, and take this in by \
+        "{}, which it names, is in an archive; bring it back by `apportion archive restore --hours {}`, and take this in by \
          `apportion usage retry`",
-        amendment.target
+        amendment.target,
+        hour.format("%FT%TZ")
     );
     refused_as(amendment, RejectionReason::ArchivedTarget, detail)
 }

@@ -107,11 +107,14 @@ pub async fn seal(pool: &PgPool, patience: Duration) -> Result<(), StoreError> {
     let mut transaction = pool.begin().await?;
     limit_lock_wait(&mut transaction, patience).await?;
     lock(&mut transaction, LockMode::Exclusive).await?;
-    let seal = sqlx::query!(
-        "select open_usage_generation() where exists (select from usage_event_row
-           where batch_id >= (select max(first_batch) from usage_generation))"
+    let has_events = sqlx::query_scalar!(
+        r#"select exists (select from usage_event_row
+             where batch_id >= (select max(first_batch) from usage_generation)) as "has_events!""#
     );
-    seal.execute(&mut *transaction).await?;
+    if has_events.fetch_one(&mut *transaction).await? {
+        // A statement of its own: whoever reads the whole table cannot add a part to it.
+        sqlx::query!("select open_usage_generation()").execute(&mut *transaction).await?;
+    }
     transaction.commit().await?;
     Ok(())
 }

@@ -5,8 +5,9 @@ use super::archives::ArchivedEvent;
 use super::copy::CopyRows;
 use super::event_ids::PackedId;
 use super::generations::Generation;
-use super::records::load_records;
+use super::records::{load_entries, standing};
 use super::usage::event_key_secret;
+use crate::domain::entry::What;
 use crate::domain::ids::EventId;
 use crate::domain::period::Instant;
 use crate::domain::record::Record;
@@ -121,8 +122,14 @@ pub async fn drop_events(pool: &PgPool, generation: Generation, blocks: Range<i6
 /// The events whose charges or money records beside usage are about.
 async fn keys_named_by_records(conn: &mut PgConnection) -> Result<Vec<Uuid>, StoreError> {
     let secret = event_key_secret(&mut *conn).await?;
-    let records = load_records(conn, Instant::MAX_UTC).await?;
-    let names: BTreeSet<&EventId> = records.iter().flat_map(Record::names).collect();
+    let entries = load_entries(conn, Instant::MAX_UTC).await?;
+    // Also as they were first said: as known before they were corrected or voided that is what stands.
+    let said = entries.iter().filter_map(|entry| match &entry.what {
+        What::Record(content) => Some(content.names()),
+        What::Usage(_) | What::Correction { .. } | What::Void { .. } => None,
+    });
+    let standing = standing(&entries).records;
+    let names: BTreeSet<&EventId> = said.flatten().chain(standing.iter().flat_map(Record::names)).collect();
     Ok(names.into_iter().map(|id| event_key(&secret, &id.source, &id.id)).collect())
 }
 
@@ -209,12 +216,12 @@ impl Restore {
     /// The database's; that not all of their events are here as they were.
     pub async fn end(mut self, hours: &[HourEvents], reason: ChangeReason<'_>) -> Result<u64, StoreError> {
         let buckets: Vec<Instant> = hours.iter().map(|hour| hour.bucket).collect();
-        sqlx::query!(
-            "delete from usage_offline_hour where generation = $1 and bucket = any($2)",
+        let buckets = sqlx::query_scalar!(
+            "delete from usage_offline_hour where generation = $1 and bucket = any($2) returning bucket",
             self.generation.number,
             &buckets
         )
-        .execute(&mut *self.transaction)
+        .fetch_all(&mut *self.transaction)
         .await?;
         append_change(&mut self.transaction, self.generation, ("restore", &buckets), reason).await?;
         self.transaction.commit().await?;

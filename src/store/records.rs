@@ -128,7 +128,7 @@ pub async fn load_standing(conn: &mut PgConnection, known_at: Instant) -> Result
 }
 
 /// How entries stand that were taken in, in this order.
-fn standing(entries: &[Entry]) -> Standing {
+pub(super) fn standing(entries: &[Entry]) -> Standing {
     let mut ledger = Ledger::default();
     for entry in entries {
         ledger.take(entry);

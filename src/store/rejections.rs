@@ -50,7 +50,7 @@ pub async fn load_kept(
         select r.rejection_id, r.format, r.source, r.carrier, r.payload as "payload!"
         from usage_rejection r
         where r.rejection_id > $1 and r.rejection_id <= $2 and ($3::text is null or r.reason = $3)
-          and r.reason <> all($4) and r.payload is not null and r.expires_at > now()
+          and r.reason <> all($4) and r.payload is not null and (r.expires_at > now() or r.reason = 'archived_target')
           -- what was not parted into records is kept for its shape alone
           and r.content_type <> 'application/octet-stream'
           and not exists (select from usage_rejection_retry t where t.rejection_id = r.rejection_id)

@@ -50,6 +50,8 @@ pub struct Lookup {
     pub identities: HashMap<Uuid, Identity>,
     /// By key, the events that amendments of the batch lead to, but for those that archives alone have.
     pub events: HashMap<Uuid, StoredEvent>,
+    /// By key, the hours in which those occurred.
+    pub archived: HashMap<Uuid, Instant>,
     /// In order of recording, all that lead to or from keys of the batch.
     pub amendments: Vec<StoredAmendment>,
     /// Context thresholds by product: when the price was recorded, and the threshold in tokens, exclusive.
@@ -271,7 +273,7 @@ async fn load_events(
            where e.event_key = any($1)"#,
         &keys
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
     for row in rows {
         let columns =
@@ -291,6 +293,18 @@ async fn load_events(
         let event = UsageEvent { id: EventId { source: row.source, id: row.event_id }, content };
         lookup.identities.insert(row.event_key, Identity::Event { content_hash: row.content_hash });
         lookup.events.insert(row.event_key, StoredEvent { event, rules: row.rules, stated_at: row.stated_at });
+    }
+    let missing: Vec<Uuid> = keys
+        .into_iter()
+        .filter(|key| {
+            matches!(lookup.identities.get(key), Some(Identity::Event { .. })) && !lookup.events.contains_key(key)
+        })
+        .collect();
+    if !missing.is_empty() {
+        let archived =
+            sqlx::query!(r#"select event_key as "event_key!", bucket as "bucket!" from archived_usage($1)"#, &missing);
+        let archived = archived.fetch_all(connection).await?.into_iter();
+        lookup.archived = archived.map(|row| (row.event_key, row.bucket)).collect();
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ use apportion::store::StoreError;
 use apportion::store::archives::Archive;
 use apportion::store::backfills::Reason;
 use apportion::store::offline_usage::{ChangeReason, HourFilter};
+use apportion::store::rejections::expire_payloads;
 use apportion::store::usage_reports::{self as reports, Standing};
 use sqlx::Executor;
 use std::path::Path;
@@ -147,7 +148,7 @@ async fn what_whole_hours_add_up_to_is_settled_while_they_are_offline() {
     assert!(is_offline(&error), "{error}");
     // The hours are named, and these alone are brought back.
     let said = error.to_string();
-    let listed = said.split(' ').find(|word| word.starts_with("20")).unwrap_or_else(|| panic!("{said}"));
+    let listed = said.split(' ').skip_while(|word| *word != "--hours").nth(1).unwrap_or_else(|| panic!("{said}"));
     let which = HourFilter { hours: Some(listed.split(',').map(at).collect()), ..HourFilter::default() };
     bring_back(&database.pool, folder.path(), 1, &which, WHY, |_| {}).await.expect("brought back");
     let [settled, expected] =
@@ -200,12 +201,21 @@ async fn who_was_archived_is_known() {
     let counts = write_lines(&mut before, &amending).await;
     assert_eq!((counts.rejected, counts.correction_applied, counts.conflict), (2, 1, 1), "{counts:?}");
     let rejected = reports::rejections(&database.pool, None, None, 10).await.expect("rejections");
-    assert!(rejected.iter().all(|it| it.reason == "archived_target" && it.detail.contains("archive restore")));
+    let restore = "`apportion archive restore --hours 2026-05-01T00:00:00Z`";
+    assert!(rejected.iter().all(|it| it.reason == "archived_target" && it.detail.contains(restore)), "{rejected:?}");
     assert_eq!(database.total("usage_rollup", "input_tokens").await, total + 2);
+    // However long it takes: one that would have expired is kept.
+    let old = "insert into usage_rejection (batch_id, position, reason, detail, format, source, content_type, payload,
+                 expires_at, event_key)
+               select batch_id, 'old', reason, detail, format, source, content_type, payload, now() - interval '1 second',
+                 event_key from usage_rejection where detail like 'e7,%'";
+    database.pool.execute(old).await.expect("an old one");
+    assert_eq!(expire_payloads(&database.pool).await.expect("expired"), 0);
     // Once they are back it is taken in.
     database.restore(folder.path(), 1).await;
     let retried = retry(&mut before, &database.pool, &[], None).await.expect("retried");
-    assert_eq!((retried.taken.correction_applied, retried.taken.void_applied), (1, 1), "{retried:?}");
+    let taken = (retried.taken.correction_applied, retried.taken.void_applied, retried.taken.duplicate);
+    assert_eq!(taken, (1, 1, 1), "{retried:?}");
     assert_eq!(database.total("usage_rollup", "input_tokens").await, total + 2 + 63 - 8);
     let now = database.rows().await;
     assert!(rows.iter().all(|row| now.contains(row)), "each as it was");
@@ -269,7 +279,11 @@ async fn only_a_file_as_it_was_written_is_believed() {
     assert!(matches!(never, ArchiveError::NotArchived { generation: 1 }), "{never}");
     let gone = write(&database.pool, &folder.path().join("none"), 1, "ana", |_| {}).await.expect_err("no folder");
     assert!(matches!(gone, ArchiveError::File { .. }), "{gone}");
-    // What a run that died left is begun anew.
+    // Sealed again it is the same generation that takes what comes, and one with events is sealed whenever that is asked for.
+    seal(&database.pool).await.expect("nothing to seal");
+    database.write(&[event_at("z", "2026-06-01T00:00:00Z", "east", 1, 1)]).await;
+    seal(&database.pool).await.expect("sealed");
+    assert_eq!(database.number("select count(*) from usage_generation").await, 3);
     let name = |archive: &Archive| folder.path().join(&archive.file_name);
     let written = write(&database.pool, folder.path(), 1, "ana", |_| {}).await.expect("written");
     let twice = write(&database.pool, folder.path(), 1, "ana", |_| {}).await.expect_err("twice");
@@ -281,7 +295,7 @@ async fn only_a_file_as_it_was_written_is_believed() {
         let refused = take_offline(&database.pool, folder.path(), 1, false, WHY, |_| {}).await.expect_err("damaged");
         assert!(matches!(refused, ArchiveError::OtherFile { .. }), "{refused}");
     }
-    assert_eq!(database.here().await, 2);
+    assert_eq!(database.here().await, 3);
     std::fs::write(name(&written), &whole).expect("mended");
     assert_eq!(database.drop_events(folder.path(), 1).await.events, 2);
     std::fs::write(name(&written), &whole[1..]).expect("damaged");
@@ -341,7 +355,12 @@ async fn the_database_refuses_to_lose_an_event() {
         let refused = database.pool.execute(sqlx::AssertSqlSafe(format!("delete from {table}"))).await;
         assert!(refused.expect_err("refused").to_string().contains("append-only"), "{table}");
     }
-    database.refuses("select * from usage_event", "2026-05-01T00:00:00Z,2026-05-02T10:00:00Z (generation 1)").await;
+    database
+        .refuses(
+            "select * from usage_event",
+            "2 hours are archived: --hours 2026-05-01T00:00:00Z,2026-05-02T10:00:00Z (generation 1)",
+        )
+        .await;
     // As many, and not the same.
     for change in ["event_key = gen_random_uuid()", "input_tokens = 999999", "packed_id = 'z'"] {
         let stranger = format!(

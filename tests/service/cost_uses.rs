@@ -146,7 +146,7 @@ async fn a_figure_of_what_is_held_is_recorded_and_corrected_by_a_later_report() 
     assert_eq!(
         record,
         json!({
-            "kind": "figure", "source": "cloud-costs", "id": format!("Microsoft/2026-05/billed/USD/report-{sha256}"),
+            "kind": "figure", "source": "cloud-costs", "id": format!("microsoft-openai/Subscriptions/Microsoft/2026-05/billed/USD/report-{sha256}"),
             "contract": "microsoft-openai", "name": "Subscriptions", "by": "openai", "from": "2026-05-01",
             "through": "2026-05-31", "value": "1500.25 USD",
         })
@@ -155,7 +155,10 @@ async fn a_figure_of_what_is_held_is_recorded_and_corrected_by_a_later_report() 
         figures(&["--measure", "effective", "--currency", "USD", "--category", "Usage", "--account", "m"]);
     let of_usage: Value = serde_json::from_str(&of_usage).expect("a record");
     assert_eq!(of_usage["value"], "900 USD");
-    assert_eq!(of_usage["id"], format!("Microsoft/m/Usage/2026-05/effective/USD/report-{sha256}"));
+    assert_eq!(
+        of_usage["id"],
+        format!("microsoft-openai/Subscriptions/Microsoft/m/Usage/2026-05/effective/USD/report-{sha256}")
+    );
     let take = |line: &str| {
         let path = folder.write("figures.jsonl", line);
         let mut command = Command::new(env!("CARGO_BIN_EXE_apportion"));

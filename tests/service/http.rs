@@ -136,9 +136,9 @@ async fn a_database_of_another_build_is_refused() {
         assert!(status == 503 && why.contains(told), "{why}");
     };
     let (serve, jobs, migrate) = (&["serve", "--roles", "jobs"][..], &["jobs", "run"][..], &["migrate"][..]);
-    let behind = "delete from _sqlx_migrations where version = 9";
+    let behind = "delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)";
     refused(behind, "lacks migrations of this build; run `apportion migrate`", &[serve, jobs]).await;
-    let ahead = "insert into _sqlx_migrations select 10, 'later', now(), true, checksum, 0 from _sqlx_migrations where version = 1";
+    let ahead = "insert into _sqlx_migrations select 1000, 'later', now(), true, checksum, 0 from _sqlx_migrations where version = 1";
     refused(ahead, "has migrations of a later build", &[serve, jobs, migrate]).await;
     let different = "update _sqlx_migrations set checksum = '\\x00' where version = 3";
     refused(different, "was made by another build", &[serve, jobs, migrate]).await;
