@@ -152,7 +152,10 @@ impl Soak {
         suffered.longest = suffered.longest.max(began.elapsed());
         println!("{fault:?} for {lasts:?}: stored again {:?} after it", began.elapsed());
         for (number, (process, _)) in self.consumers.iter_mut().enumerate() {
-            assert_eq!(process.child.try_wait().expect("its status"), None, "consumer {number} lives");
+            let ended = process.child.try_wait().expect("its status");
+            let log = process.log.lock().expect("lines");
+            let last = log.get(log.len().saturating_sub(10)..).unwrap_or_default();
+            assert_eq!(ended, None, "consumer {number} lives: {last:#?}");
         }
     }
 
