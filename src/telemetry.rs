@@ -32,6 +32,9 @@ pub struct Metrics {
     batch_messages: Histogram,
     /// Rises while Postgres is away: nothing is lost, and nothing is taken in.
     database_retries: IntCounter,
+    /// Clients of Kafka that could not go on and were replaced. Nothing is lost; many mean that two processes share a
+    /// `group.instance.id`.
+    consumer_restarts: IntCounter,
     /// By `topic` and `partition`, in messages. One that only rises means that the consumer does not keep up.
     consumer_lag: IntGaugeVec,
     /// By `topic` and `partition`, 1 or 0. A person has to decide what becomes of the messages that are gone.
@@ -163,6 +166,10 @@ impl Metrics {
                 "apportion_database_retries_total",
                 "Batches that were tried again because the database was away",
             )?,
+            consumer_restarts: make.counter(
+                "apportion_consumer_restarts_total",
+                "Clients of Kafka that could not go on and were replaced",
+            )?,
             role_info: make.gauges("apportion_role_info", "1 for each role that runs", &["role", "version"])?,
             database_connections: make.gauges(
                 "apportion_database_connections",
@@ -221,6 +228,11 @@ impl Metrics {
     /// A batch is tried again because the database was away.
     pub fn database_retried(&self) {
         self.database_retries.inc();
+    }
+
+    /// A client of Kafka could not go on and is replaced.
+    pub fn consumer_restarted(&self) {
+        self.consumer_restarts.inc();
     }
 
     /// How many messages of a partition are not stored yet.

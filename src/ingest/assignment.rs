@@ -214,6 +214,15 @@ impl Context {
         HeldGuard(self.state())
     }
 
+    /// Nothing is held any more, whether or not Kafka's client tells so as it ends.
+    pub(super) fn let_go(&self) {
+        let held = std::mem::take(&mut self.state().held);
+        for (topic, partition, _) in held.iter() {
+            self.assignment.metrics.forget_partition(topic, partition);
+        }
+        self.assignment.metrics.set_assigned(0);
+    }
+
     /// What went wrong in a rebalance, once.
     pub(super) fn take_failure(&self) -> Option<ConsumerError> {
         self.state().failure.take()
@@ -384,7 +393,7 @@ impl ConsumerContext for Context {
             }
         };
         if let Err(error) = answered {
-            tracing::error!(%error, "the rebalance could not be answered; the consumer ends");
+            tracing::error!(%error, "the rebalance could not be answered");
             self.state().failure = Some(error);
         }
     }

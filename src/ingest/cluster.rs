@@ -75,14 +75,17 @@ pub(super) fn id(config: &ConsumerConfig, stop: &CancellationToken) -> Result<Op
 /// What each partition must have reached: the offset after its last message now.
 pub(super) type Goal = BTreeMap<(String, i32), i64>;
 
-pub(super) fn goal(consumer: &BaseConsumer<Context>, topics: &[&str]) -> Result<Goal, KafkaError> {
+pub(super) fn goal<'a>(
+    consumer: &BaseConsumer<Context>,
+    topics: impl Iterator<Item = &'a String>,
+) -> Result<Goal, KafkaError> {
     let mut goal = Goal::new();
     for topic in topics {
         let metadata = consumer.fetch_metadata(Some(topic), BROKER_TIMEOUT)?;
         for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
             let (low, high) = consumer.fetch_watermarks(topic, partition.id(), BROKER_TIMEOUT)?;
             if high > low {
-                goal.insert(((*topic).to_owned(), partition.id()), high);
+                goal.insert((topic.clone(), partition.id()), high);
             }
         }
     }

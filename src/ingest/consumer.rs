@@ -30,6 +30,9 @@ const POLL: Duration = Duration::from_millis(50);
 /// How long until it is asked again whether topics that did not exist do now.
 const TOPICS_AGAIN: Duration = Duration::from_secs(10);
 
+/// How long a client went on for its fault to be none of those before.
+const WENT_WELL: Duration = Duration::from_secs(60);
+
 /// How long one seek waits, and how long until it is tried again.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -52,8 +55,8 @@ pub struct ConsumerConfig {
 /// Consumes until `stop`, then finishes the batch in flight and leaves the group.
 ///
 /// # Errors
-/// Settings that are none, a fatal fault of the client, or a fault of the database that time does not heal.
-/// A database or broker that is away is waited for.
+/// Settings that are none, or a fault of the database that time does not heal. A database or broker that is away is
+/// waited for, and a client of Kafka that cannot go on is replaced.
 pub async fn run(
     config: ConsumerConfig,
     pool: PgPool,
@@ -78,55 +81,45 @@ pub async fn run(
     };
     let runtime = Handle::current();
     // A thread of its own: polling blocks, and rebalances are answered within it.
-    tokio::task::spawn_blocking(move || consume(config, pool, writer, metrics, &stop, runtime)).await?
+    tokio::task::spawn_blocking(move || consume(&config, &pool, &writer, &metrics, &stop, &runtime)).await?
 }
 
 fn consume(
-    config: ConsumerConfig,
-    pool: PgPool,
-    writer: Arc<Writer>,
-    metrics: Arc<Metrics>,
+    config: &ConsumerConfig,
+    pool: &PgPool,
+    writer: &Arc<Writer>,
+    metrics: &Arc<Metrics>,
     stop: &CancellationToken,
-    runtime: Handle,
+    runtime: &Handle,
 ) -> Result<Counts, ConsumerError> {
-    let Some(cluster_id) = cluster::id(&config, stop)? else { return Ok(Counts::default()) };
-    let assignment = Assignment {
-        cluster_id,
-        topics: config.topics.keys().cloned().collect(),
-        pool,
-        metrics: Arc::clone(&metrics),
-        stop: stop.clone(),
-        runtime,
-    };
-    let consumer: BaseConsumer<Context> = cluster::client(&config)
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        // Where Postgres knows no offset the assignment says so explicitly; any other lost offset is an error.
-        .set("auto.offset.reset", "error")
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("statistics.interval.ms", "2000")
-        // The default of a second starves a consumer that is faster than the fetcher.
-        .set("fetch.queue.backoff.ms", "10")
-        .create_with_context(Context::new(assignment))?;
-    let topics: Vec<&str> = config.topics.keys().map(String::as_str).collect();
-    let goal = if config.until_caught_up { Some(cluster::goal(&consumer, &topics)?) } else { None };
-    consumer.subscribe(&topics)?;
-    let patience = cluster::patience(&config.properties);
-    let mut session = Session {
-        in_flight: InFlight::new(Arc::clone(&writer), consumer.context().assignment.runtime.clone(), patience),
-        consumer,
-        writer,
-        metrics,
-        gathered: Gathered::default(),
-        totals: Counts::default(),
-        sought: Clock::now(),
-        topics_asked: Clock::now(),
-        topics: config.topics.iter().map(|(name, reader)| (name.clone(), Topic::new(name, reader))).collect(),
-    };
-    let outcome = session.run(&config, stop, goal);
-    // Leaves the group: the others get our partitions at once, not after a timeout.
-    drop(session.consumer);
-    outcome.map(|()| session.totals)
+    let (mut totals, mut goal, mut failures) = (Counts::default(), None, 0);
+    loop {
+        let Some(cluster_id) = cluster::id(config, stop)? else { return Ok(totals) };
+        let assignment = Assignment {
+            cluster_id,
+            topics: config.topics.keys().cloned().collect(),
+            pool: pool.clone(),
+            metrics: Arc::clone(metrics),
+            stop: stop.clone(),
+            runtime: runtime.clone(),
+        };
+        let mut session = Session::open(config, Arc::clone(writer), assignment)?;
+        if config.until_caught_up && goal.is_none() {
+            goal = Some(cluster::goal(&session.consumer, config.topics.keys())?);
+        }
+        let began = Clock::now();
+        let outcome = session.run(config, stop, goal.as_ref());
+        totals += session.end()?;
+        // A group that gave our place to another, or a coordinator that went amid a rebalance: a new client may go on.
+        let Err(ConsumerError::Kafka(error)) = outcome else { return outcome.map(|()| totals) };
+        tracing::error!(%error, "Kafka's client cannot go on; a new one begins where the database stands");
+        metrics.consumer_restarted();
+        if began.elapsed() >= WENT_WELL {
+            failures = 0;
+        }
+        runtime.block_on(wait(failures, stop));
+        failures = failures.saturating_add(1);
+    }
 }
 
 struct Session {
@@ -145,11 +138,51 @@ struct Session {
 }
 
 impl Session {
+    /// Joins the group with a client of its own.
+    fn open(config: &ConsumerConfig, writer: Arc<Writer>, assignment: Assignment) -> Result<Self, KafkaError> {
+        let metrics = Arc::clone(&assignment.metrics);
+        let patience = cluster::patience(&config.properties);
+        let in_flight = InFlight::new(Arc::clone(&writer), assignment.runtime.clone(), patience);
+        let consumer: BaseConsumer<Context> = cluster::client(config)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            // Where Postgres knows no offset the assignment says so explicitly; any other lost offset is an error.
+            .set("auto.offset.reset", "error")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("statistics.interval.ms", "2000")
+            // The default of a second starves a consumer that is faster than the fetcher.
+            .set("fetch.queue.backoff.ms", "10")
+            .create_with_context(Context::new(assignment))?;
+        consumer.subscribe(&config.topics.keys().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(Self {
+            consumer,
+            writer,
+            in_flight,
+            metrics,
+            gathered: Gathered::default(),
+            totals: Counts::default(),
+            sought: Clock::now(),
+            topics_asked: Clock::now(),
+            topics: config.topics.iter().map(|(name, reader)| (name.clone(), Topic::new(name, reader))).collect(),
+        })
+    }
+
+    /// Waits for what is in flight, and leaves the group: the others get our partitions at once, not after a timeout.
+    fn end(mut self) -> Result<Counts, ConsumerError> {
+        while let Some(ended) = self.in_flight.end()? {
+            if let Ended::Written(_, written) = ended {
+                self.totals += written.counts;
+            }
+        }
+        self.consumer.context().let_go();
+        Ok(self.totals)
+    }
+
     fn run(
         &mut self,
         config: &ConsumerConfig,
         stop: &CancellationToken,
-        goal: Option<cluster::Goal>,
+        goal: Option<&cluster::Goal>,
     ) -> Result<(), ConsumerError> {
         let mut asked = Clock::now();
         loop {
@@ -175,7 +208,7 @@ impl Session {
                 }
                 return Ok(());
             }
-            if let Some(goal) = &goal
+            if let Some(goal) = goal
                 && self.gathered.is_empty()
                 && self.in_flight.is_empty()
                 && asked.elapsed() >= POLL
@@ -327,7 +360,7 @@ impl Session {
         }
     }
 
-    /// Most faults heal by themselves; a lost offset halts its partition; a fatal one ends the consumer.
+    /// Most faults heal by themselves; a lost offset halts its partition; a fatal one ends the client.
     fn fault(&mut self, error: KafkaError) -> Result<(), ConsumerError> {
         match error {
             KafkaError::MessageConsumptionFatal(_) => Err(error.into()),

@@ -236,3 +236,58 @@ async fn a_consumer_whose_database_is_away_stays_in_its_group() {
     topic.delete().await;
     database.drop_it().await;
 }
+
+async fn within_a_minute(mut condition: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("within a minute");
+}
+
+/// As after an answer of the group that was lost: what joins again under the old name is refused for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_whose_place_in_the_group_is_taken_begins_anew() {
+    let database = TestDatabase::new().await;
+    let topic = TestTopic::new(2).await;
+    let mut config = config(&random_name("group_"), &[&topic]);
+    config.until_caught_up = false;
+    config.properties = [("group.instance.id", "here"), ("session.timeout.ms", "6000")]
+        .map(|(name, value)| (name.into(), value.into()))
+        .into();
+    let mut other = ClientConfig::new();
+    other.set("bootstrap.servers", &config.brokers).set("group.id", &config.group_id);
+    other.set("partition.assignment.strategy", "cooperative-sticky");
+    for (name, value) in &config.properties {
+        other.set(name, value);
+    }
+    let (stop, metrics) = (CancellationToken::new(), Arc::new(Metrics::new().expect("metrics")));
+    let running = tokio::spawn(consumer::run(config, database.pool.clone(), Arc::clone(&metrics), stop.clone()));
+    let restarts = || {
+        let text = String::from_utf8(metrics.render().expect("metrics")).expect("a text");
+        let line = text.lines().find(|line| line.starts_with("apportion_consumer_restarts_total "));
+        line.and_then(|line| line.split_once(' ')).map(|(_, value)| value.to_owned()).expect("the metric")
+    };
+    topic.send(&lines(100)[..50], 2);
+    within_a_minute(async || database.number("select count(*) from usage_event").await == 50).await;
+    assert_eq!(restarts(), "0");
+    let other: BaseConsumer = other.create().expect("a client");
+    other.subscribe(&[&topic.name]).expect("subscribed");
+    within_a_minute(async || {
+        other.poll(Duration::ZERO);
+        restarts() != "0"
+    })
+    .await;
+    drop(other);
+    topic.send(&lines(100)[50..], 2);
+    within_a_minute(async || database.number("select count(*) from usage_event").await == 100).await;
+    stop.cancel();
+    // Those of before count as well.
+    assert_eq!(running.await.expect("joined").expect("stopped").stored, 100);
+    assert_eq!(metrics.assigned(), 0);
+    assert!(!database.counts().await.contains_key("duplicate"));
+    database.audit().await;
+    topic.delete().await;
+    database.drop_it().await;
+}
