@@ -242,8 +242,9 @@ create index usage_event_place on usage_event_row using brin (occurred_at, batch
 
 -- events lie in generations, each a part of the table with a unique index of its own: of one index over all events each new
 -- key changes another page, once they do not fit in memory any more. the newest generation takes what comes; those before
--- it are sealed, and never change. a generation is a range of batches, so that a row says of which it is. within one the
--- index keeps a key from coming twice; whether a sealed one has it is looked up (src/ingest/known_keys.rs).
+-- it are sealed: no event is added or changed, though archived ones may go and come back (0009). a generation is a range of
+-- batches, so that a row says of which it is. within one the index keeps a key from coming twice; whether a sealed one has it
+-- is looked up (src/ingest/known_keys.rs).
 create table usage_generation (
   generation integer primary key check (generation > 0),
   -- each has more numbers of batches than are written in centuries
@@ -270,6 +271,7 @@ create table usage_archive (
   archived_at timestamptz not null,
   archived_by text not null check (archived_by <> '')
 );
+
 -- whether the newest generation's index takes up half of the memory in which postgres keeps pages, and a thirty-second part of
 -- all of them, so that there are not ever more: time for the next one. one place, so that a test may put another in it.
 create function usage_generation_is_full() returns boolean language sql stable as $$

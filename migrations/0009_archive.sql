@@ -1,5 +1,6 @@
--- archives of usage: the events of a sealed generation in a file beside postgres (usage_archive of 0001_usage.sql). what they add up to, who they are, and what
--- corrects or decides on them stays here; events that were dropped come back from their file, hour by hour where wanted.
+-- archives of usage: the events of a sealed generation in a file beside postgres (usage_archive of 0001_usage.sql). what they
+-- add up to, who they are, and what corrects or decides on them stays here; events that were dropped come back from their
+-- file, hour by hour where wanted.
 
 -- who the events of an archive are, so that one that is reported again is known: their keys in their order, and at the same
 -- places what tells a duplicate from a conflict, and in which hour since 1970 each occurred. few to a row: each is read whole.

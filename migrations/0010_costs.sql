@@ -4,10 +4,12 @@
 -- a report: a file, or several that are parts of one.
 create table cost_report (
   report_id bigint generated always as identity primary key,
-  -- of what its files hold, unpacked, one after the other: the same again is known
-  sha256 text not null unique check (sha256 ~ '^[0-9a-f]{64}$'),
+  -- of what its file holds, unpacked; of several files the digest of theirs, sorted, each with a line's end
+  sha256 text not null check (sha256 ~ '^[0-9a-f]{64}$'),
   file_names text[] not null check (cardinality(file_names) > 0)
 );
+-- not unique: what was replaced may be recorded anew.
+create index cost_report_sha256 on cost_report (sha256);
 
 -- what a report states of an account with a provider: the whole of a billing period, so far.
 create table cost_statement (
@@ -85,8 +87,44 @@ end $$;
 create trigger before_it_is_recorded after insert on cost_row
   referencing new table as added for each statement execute function refuse_row_of_recorded();
 
--- a report is recorded whole: it states something, each statement has as many rows as it says, and no two are of one account
--- and instant.
+-- the statements that hold as known at an instant: of those of one account whose periods overlap, the one recorded last.
+create function held_cost_statement(known_at timestamptz)
+returns table (statement_id bigint, report_id bigint, provider text, billing_account text,
+  billing_from timestamptz, billing_to timestamptz, recorded_at timestamptz)
+language sql stable as $$
+  select s.statement_id, s.report_id, s.provider, s.billing_account, s.billing_from, s.billing_to, r.recorded_at
+  from cost_statement s join cost_recording r using (report_id)
+  where r.recorded_at <= held_cost_statement.known_at
+    and not exists (select from cost_statement l join cost_recording lr using (report_id)
+      where (l.provider, l.billing_account) = (s.provider, s.billing_account)
+        and l.billing_from < s.billing_to and s.billing_from < l.billing_to
+        and lr.recorded_at > r.recorded_at and lr.recorded_at <= held_cost_statement.known_at)
+$$;
+
+-- since when all that a report states is held; null where it is not known, or some of it was replaced.
+create function cost_report_held_since(sha256 text) returns timestamptz language sql stable as $$
+  select max(r.recorded_at)
+  from cost_report p join cost_recording r using (report_id)
+  where p.sha256 = cost_report_held_since.sha256 and not exists (
+    select from cost_statement s where s.report_id = p.report_id
+      and not exists (select from held_cost_statement('infinity') h where h.statement_id = s.statement_id))
+$$;
+
+-- what is held of an account that a report states a part of: in its place the part would pass for the whole.
+create function held_cost_statement_cut_by(report_id bigint)
+returns table (statement_id bigint, provider text, billing_account text, billing_from timestamptz, billing_to timestamptz,
+  held_from timestamptz, held_to timestamptz, held_since timestamptz)
+language sql stable as $$
+  select s.statement_id, s.provider, s.billing_account, s.billing_from, s.billing_to, h.billing_from, h.billing_to,
+    h.recorded_at
+  from cost_statement s join held_cost_statement('infinity') h using (provider, billing_account)
+  where s.report_id = held_cost_statement_cut_by.report_id
+    and h.billing_from < s.billing_to and s.billing_from < h.billing_to
+    and not (s.billing_from <= h.billing_from and s.billing_to >= h.billing_to)
+$$;
+
+-- a report is recorded whole, and once: it states something, each statement has as many rows as it says, no two are of one
+-- account and instant, none is in place of more than it states, and not all of it is held.
 create function refuse_part_of_report() returns trigger language plpgsql as $$
 begin
   if not exists (select from cost_statement s where s.report_id = new.report_id)
@@ -101,6 +139,13 @@ begin
     raise exception 'cost report %: billing periods of one account overlap', new.report_id
       using errcode = 'check_violation';
   end if;
+  if exists (select from held_cost_statement_cut_by(new.report_id)) then
+    raise exception 'cost report %: states a part of a billing period that is held', new.report_id
+      using errcode = 'check_violation';
+  end if;
+  if cost_report_held_since((select sha256 from cost_report where report_id = new.report_id)) is not null then
+    raise exception 'cost report %: all of it is held', new.report_id using errcode = 'check_violation';
+  end if;
   return new;
 end $$;
 create trigger as_whole_as_it_says before insert on cost_recording
@@ -108,17 +153,3 @@ create trigger as_whole_as_it_says before insert on cost_recording
 
 call make_append_only('cost_report', 'cost_statement', 'cost_row', 'cost_recording');
 call record_after_what_is_known('cost_recording');
-
--- the statements that hold as known at an instant: of those of one account whose periods overlap, the one recorded last.
-create function held_cost_statement(known_at timestamptz)
-returns table (statement_id bigint, report_id bigint, provider text, billing_account text,
-  billing_from timestamptz, billing_to timestamptz, recorded_at timestamptz)
-language sql stable as $$
-  select s.statement_id, s.report_id, s.provider, s.billing_account, s.billing_from, s.billing_to, r.recorded_at
-  from cost_statement s join cost_recording r using (report_id)
-  where r.recorded_at <= held_cost_statement.known_at
-    and not exists (select from cost_statement l join cost_recording lr using (report_id)
-      where (l.provider, l.billing_account) = (s.provider, s.billing_account)
-        and l.billing_from < s.billing_to and s.billing_from < l.billing_to
-        and lr.recorded_at > r.recorded_at and lr.recorded_at <= held_cost_statement.known_at)
-$$;

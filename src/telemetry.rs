@@ -166,10 +166,8 @@ impl Metrics {
                 "apportion_database_retries_total",
                 "Batches that were tried again because the database was away",
             )?,
-            consumer_restarts: make.counter(
-                "apportion_consumer_restarts_total",
-                "Clients of Kafka that could not go on and were replaced",
-            )?,
+            consumer_restarts: make
+                .counter("apportion_consumer_restarts_total", "Clients of Kafka that were replaced")?,
             role_info: make.gauges("apportion_role_info", "1 for each role that runs", &["role", "version"])?,
             database_connections: make.gauges(
                 "apportion_database_connections",

@@ -170,7 +170,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                 bar.finish_and_clear();
             }
             show_moved(&moved, "dropped", as_json)?;
-            if moved.iter().any(|it| it.hours == 0) && !again && !as_json {
+            if moved.iter().any(|it| it.hours == 0 && it.events == 0) && !again && !as_json {
                 line("Hours that were brought back before stay; --again drops them too.")?;
             }
             Ok(())

@@ -33,14 +33,15 @@ const IMPORT_EXAMPLES: &str = "\
 Reads FOCUS as CSV with a header, plain or packed with gzip or zstd. Times without a zone are UTC. All files are checked \
 first: where a row is wrong nothing is recorded, and the first 20 faults are told with their line. Rows are kept exactly.
 
-Each file is a report, known by the digest of what it holds, unpacked: the same again is a known duplicate, and said to be. \
-With --as-one the files are the parts of one report, as clouds part large ones; without it, files that state the same \
-period of an account are refused.
+Each file is a report, known by the digest of what it holds, unpacked: one that is held is a known duplicate, and said to be. \
+With --as-one the files are the parts of one report, in any order, as clouds part large ones; without it, files that state \
+the same period of an account are refused.
 
 A report states, for each provider, billing account and billing period that it has rows of, the whole of that period so \
 far. Of the reports of an account and period the one recorded last holds, and what is known as of an earlier instant \
 stays. So a cloud's next delivery of a month, with more rows or corrected ones, is imported as it is: it replaces what \
-was held of that month. Never import a part of a period alone.
+was held of that month. One that was replaced holds again once it is imported again. A report of a part of a billing \
+period that is held is refused.
 
 Examples:
   apportion cost import focus-2026-05.csv.gz
@@ -59,7 +60,7 @@ const COMPARE_EXAMPLES: &str = "\
 What clouds report in the category Usage for the month, in UTC and by the period of the charge, whenever it is billed, \
 beside what is rated for the month of the usage at the deployments of that cloud, at the prices in force, unrounded. \
 The difference is what is reported less what is rated, and its percentage is of what is rated. What is in neither is \
-listed with its reason. Usage that nobody is charged for is not rated.
+listed with its reason. Usage that nobody is charged for, or that is not resolved, is not rated, and not listed.
 
 Which cloud of the register a provider is, costs.providers says; `apportion config show` shows it. A report of more than \
 the models that are rated is compared by --service, with those of its services alone that sell them.
@@ -73,9 +74,9 @@ Examples:
 
 const FIGURES_EXAMPLES: &str = "\
 Prints a figure of a contract, such as the spend under a commitment, as a line that `apportion record` takes: the sum of \
-what is held of a provider for a period. Its id says what was summed, and of which report, by the digest that \
-`apportion cost list` shows; of several reports, the SHA-256 of their digests, sorted, one a line. \
-What a later report changes is printed with --corrects as a correction of the figure that was recorded.
+what is held of a provider for a period. Its id says what was summed and of which report: the first 16 digits of the \
+digest that `apportion cost list` shows, and since when it holds; of several reports, the SHA-256 of their DIGEST@INSTANT, \
+sorted, one a line. What a later report changes is printed with --corrects and the figure's id as its correction.
 
 The period's days are UTC, as billing periods are; a billing period that reaches beyond it is refused. All categories \
 count, taxes too, unless --category names those that do.
@@ -210,6 +211,7 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let pool = session.pool().await?;
             let known_at = known_by(&pool, known_at).await?;
             let clouds = session.config.costs.cloud_by_provider.clone();
+            let services = services.into_iter().collect();
             let request = CompareRequest { span: month.span(Tz::UTC), clouds, services };
             let compared = compare_costs(&pool, &request, known_at).await?;
             if session.format == Format::Json {
@@ -289,7 +291,7 @@ async fn show_imported(
         Recorded::Before(at) => {
             let at = instant(at);
             return Ok(line(format!(
-                "{names}: a known duplicate, recorded at {at}; nothing is recorded again, and what was recorded since holds."
+                "{names}: a known duplicate, recorded at {at}, which holds; nothing is recorded again."
             ))?);
         }
         Recorded::Now(at) => at,
@@ -378,13 +380,57 @@ fn show_comparison(compared: &CostComparison, by: Option<By>) -> anyhow::Result<
         line("Not compared:")?;
     }
     for it in not_compared {
-        line(format!("  {it}"))?;
+        line(format!("  {}", reason(it)))?;
     }
     let is_unknown = |it: &NotCompared| matches!(it, NotCompared::UnknownProvider { .. });
     if not_compared.iter().any(is_unknown) {
         tell("The setting costs.providers says which cloud a provider is.");
     }
     Ok(())
+}
+
+/// Why something is in no comparison.
+fn reason(it: &NotCompared) -> String {
+    let some = |rows: &u64, billed: &Exact, currency: &Currency| {
+        format!("{}, billed {} {currency}", counted(*rows, "row"), exact(billed))
+    };
+    match it {
+        NotCompared::UnknownProvider { provider, currency, rows, billed } => {
+            format!("{provider}: which cloud of the register it is, is not set ({})", some(rows, billed, currency))
+        }
+        NotCompared::UnregisteredCloud { provider, cloud } => format!("{provider}: no cloud \"{cloud}\" is registered"),
+        NotCompared::OtherService { provider, currency, rows, billed } => {
+            format!("{provider}: of services that were not asked for ({})", some(rows, billed, currency))
+        }
+        NotCompared::NoDeployment { cloud, currency, rows, billed } => {
+            format!("{cloud}: no deployment of it is registered ({})", some(rows, billed, currency))
+        }
+        NotCompared::OtherCategory { provider, category, currency, rows, billed } => {
+            format!("{provider}: {category} is not for usage ({})", some(rows, billed, currency))
+        }
+        NotCompared::BeyondSpan { provider, service, currency, rows, billed } => {
+            let some = some(rows, billed, currency);
+            format!("{provider}, {service}: what is charged for reaches beyond the month ({some})")
+        }
+        NotCompared::NoReport { cloud, currency, rated } => {
+            format!("{cloud}: no report is held (rated {} {currency})", exact(rated))
+        }
+        NotCompared::NoUsageReported { cloud, currency, rated } => {
+            format!("{cloud}: nothing of what is reported is compared (rated {} {currency})", exact(rated))
+        }
+        NotCompared::ReportedInOtherCurrency { cloud, currency, billed } => {
+            format!("{cloud}: billed {} {currency}, and nothing is rated in {currency}", exact(billed))
+        }
+        NotCompared::RatedInOtherCurrency { cloud, currency, rated } => {
+            format!("{cloud}: rated {} {currency}, and nothing is reported in {currency}", exact(rated))
+        }
+        NotCompared::NoContractedCost { cloud, currency, rows } => {
+            format!("{cloud}: {} in {currency} without a contracted cost", counted(*rows, "row"))
+        }
+        NotCompared::NoPrice { cloud, product, meter, quantity } => {
+            format!("{cloud}: no price is in force for {} {meter} of {product}", exact(quantity))
+        }
+    }
 }
 
 fn compared_rows(it: &ComparedCloud) -> impl Iterator<Item = Vec<String>> {

@@ -1,11 +1,13 @@
 //! Cloud costs: what a cloud's own report states that it charged, row by row and in sums. They are no usage.
 
 use super::calendar::Period;
+use super::hex::hex;
 use super::ids::ContractId;
 use super::money::{Currency, Exact};
 use super::names::names;
 use super::period::{Instant, Span};
 use super::record::{Record, RecordError};
+use chrono::SecondsFormat;
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -116,7 +118,7 @@ pub struct HeldCosts {
     /// How many rows leave the contracted cost out.
     pub rows_without_contracted: u64,
     pub list: Exact,
-    /// The SHA-256 of what the report's files hold, unpacked.
+    /// The SHA-256 of what the report's file holds, unpacked; of several that of theirs, sorted, one a line.
     pub report_sha256: String,
     #[cfg_attr(feature = "service", schema(value_type = String, format = DateTime))]
     pub recorded_at: Instant,
@@ -171,8 +173,8 @@ pub const COST_FIGURES_SOURCE: &str = "cloud-costs";
 /// Why costs make no figure.
 #[derive(Debug, thiserror::Error)]
 pub enum CostFigureError {
-    #[error("no cost of {provider} is held for {period}")]
-    Nothing { provider: String, period: Period },
+    #[error("no cost of {provider}{} is held for {period}", currency.map_or(String::new(), |it| format!(" in {it}")))]
+    Nothing { provider: String, currency: Option<Currency>, period: Period },
     #[error(
         "the billing period {from} to {to} of account {account} reaches beyond {period}: take one that holds all of it"
     )]
@@ -187,64 +189,64 @@ pub enum CostFigureError {
     LeftOut { rows: u64 },
     #[error("it makes no record: {0}")]
     Record(#[from] RecordError),
+    #[error("no figure of costs \"{id}\" stands, which could be corrected")]
+    NoFigure { id: String },
+    #[error("\"{id}\" is another figure: its {field} is {theirs}, not {ours}")]
+    OtherFigure { id: String, field: String, theirs: String, ours: String },
+    #[error("nothing is to be corrected: \"{id}\" stands at {value}")]
+    Unchanged { id: String, value: String },
 }
 
 impl CostFigure {
-    /// Makes a record of all costs that are held for its provider and period: a figure, or the correction of one, as one
-    /// line. Its id says what was summed, and of which report.
+    /// Makes a record of all costs that are held for its provider and period, of which those of its categories are counted.
+    /// Its id says what was summed, and of which reports.
     ///
     /// # Errors
-    /// There is none, one that reaches beyond the period, or no single sum.
-    pub fn record(&self, held: &[HeldCosts]) -> Result<Value, CostFigureError> {
-        let Self { provider, period, measure, .. } = self;
-        let whole = period.span(Tz::UTC);
-        let mut sum = Costs::default();
-        let mut reports = BTreeSet::new();
-        let mut currencies = BTreeSet::new();
-        for it in held.iter().filter(|it| self.currency.is_none_or(|currency| it.currency == currency)) {
-            if it.billing_from < whole.start || it.billing_to > whole.end {
-                let (account, from, to) = (it.billing_account.clone(), it.billing_from, it.billing_to);
-                return Err(CostFigureError::Beyond { account, from, to, period: *period });
-            }
-            sum.add(&it.costs());
-            reports.insert(it.report_sha256.as_str());
-            currencies.insert(it.currency);
-        }
-        let currency = match currencies.iter().collect::<Vec<_>>().as_slice() {
-            [] => return Err(CostFigureError::Nothing { provider: provider.clone(), period: *period }),
-            [only] => **only,
-            several => {
-                let found = several.iter().map(ToString::to_string).collect();
-                return Err(CostFigureError::Currencies { found });
-            }
-        };
+    /// There is none, one that reaches beyond the period, one that is missing, or no single sum.
+    pub fn record(&self, held: &[HeldCosts], counted: &[HeldCosts]) -> Result<Record, CostFigureError> {
+        let currency = self.sole_currency(held, counted)?;
         self.check_whole(held)?;
+        let mut sum = Costs::default();
+        counted.iter().filter(|it| it.currency == currency).for_each(|it| sum.add(&it.costs()));
         let rows = sum.rows_without_contracted;
-        let amount = sum.of(*measure).ok_or(CostFigureError::LeftOut { rows })?;
-        let id = self.id(currency, &reports);
-        let value = format!("{amount} {currency}");
-        let figure = Record::from_json(&Value::Object(self.figure(&id, &value)).to_string())?;
-        Ok(match &self.corrects {
-            None => figure.to_json(),
-            Some(corrects) => json!({
-                "kind": "correction", "source": COST_FIGURES_SOURCE, "id": id, "corrects": corrects, "value": value,
-            }),
-        })
+        let amount = sum.of(self.measure).ok_or(CostFigureError::LeftOut { rows })?;
+        let figure = self.figure(&self.id(currency, held), &format!("{amount} {currency}"));
+        Ok(Record::from_json(&Value::Object(figure).to_string())?)
     }
 
-    /// Of each account all of the period has to be held: a part of it would pass for the whole.
+    /// The one that is named, or in which all is that counts; where nothing does, in which all is that is held.
+    fn sole_currency(&self, held: &[HeldCosts], counted: &[HeldCosts]) -> Result<Currency, CostFigureError> {
+        let of = |costs: &[HeldCosts]| costs.iter().map(|it| it.currency).collect::<BTreeSet<_>>();
+        let mut found = of(if counted.is_empty() || self.currency.is_some() { held } else { counted });
+        if let Some(named) = self.currency {
+            found.retain(|it| *it == named);
+        }
+        match found.iter().collect::<Vec<_>>().as_slice() {
+            [] => {
+                let (provider, currency) = (self.provider.clone(), self.currency);
+                Err(CostFigureError::Nothing { provider, currency, period: self.period })
+            }
+            [only] => Ok(**only),
+            several => Err(CostFigureError::Currencies { found: several.iter().map(ToString::to_string).collect() }),
+        }
+    }
+
+    /// Of each account all of the period has to be held, and nothing beyond: a part of it would pass for the whole.
     fn check_whole(&self, held: &[HeldCosts]) -> Result<(), CostFigureError> {
-        let whole = self.period.span(Tz::UTC);
+        let (whole, period) = (self.period.span(Tz::UTC), self.period);
         let mut spans: BTreeMap<&str, BTreeSet<(Instant, Instant)>> = BTreeMap::new();
         for it in held {
-            spans.entry(&it.billing_account).or_default().insert((it.billing_from, it.billing_to));
+            let (from, to) = (it.billing_from, it.billing_to);
+            if from < whole.start || to > whole.end {
+                return Err(CostFigureError::Beyond { account: it.billing_account.clone(), from, to, period });
+            }
+            spans.entry(&it.billing_account).or_default().insert((from, to));
         }
         for (account, spans) in spans {
             let mut from = whole.start;
             for (start, end) in spans.into_iter().chain([(whole.end, whole.end)]) {
                 if start > from {
-                    let (account, period) = (account.to_owned(), self.period);
-                    return Err(CostFigureError::Missing { account, from, to: start, period });
+                    return Err(CostFigureError::Missing { account: account.to_owned(), from, to: start, period });
                 }
                 from = from.max(end);
             }
@@ -269,13 +271,17 @@ impl CostFigure {
         self.about.iter().cloned().chain(own).map(|(field, text)| (field, Value::String(text))).collect()
     }
 
-    /// For what figure, what was summed, and of which report; of several the digest of their digests, sorted, each with a line's end.
-    fn id(&self, currency: Currency, reports: &BTreeSet<&str>) -> String {
+    /// For what figure, what was summed, and of which reports, with when each was recorded: one that was replaced and imported
+    /// anew is another.
+    fn id(&self, currency: Currency, held: &[HeldCosts]) -> String {
+        let stamp = |at: Instant| at.to_rfc3339_opts(SecondsFormat::Micros, true);
+        let reports: BTreeSet<(&str, Instant)> =
+            held.iter().map(|it| (it.report_sha256.as_str(), it.recorded_at)).collect();
         let report = match reports.iter().collect::<Vec<_>>().as_slice() {
-            [only] => format!("report-{only}"),
+            [(sha256, at)] => format!("report-{}@{}", sha256.get(..16).unwrap_or(sha256), stamp(*at)),
             several => {
-                let lines: String = several.iter().map(|digest| format!("{digest}\n")).collect();
-                format!("reports-{}", super::hex::hex(&Sha256::digest(lines.as_bytes())))
+                let names = several.iter().map(|(sha256, at)| format!("{sha256}@{}", stamp(*at)));
+                format!("reports-{}", digest_of(&names.collect()))
             }
         };
         let categories = self.categories.iter().map(|it| it.name()).collect::<Vec<_>>().join("+");
@@ -288,4 +294,43 @@ impl CostFigure {
         id.push_str(&format!("{}/{}/{currency}/{report}", self.period, self.measure));
         id
     }
+}
+
+/// The SHA-256 of texts, sorted, each with a line's end.
+pub fn digest_of(texts: &BTreeSet<String>) -> String {
+    let lines: String = texts.iter().map(|text| format!("{text}\n")).collect();
+    hex(&Sha256::digest(lines.as_bytes()))
+}
+
+/// The correction that makes a figure which stands what a new one of the same is.
+///
+/// # Errors
+/// It does not stand, is another figure, or is that already.
+pub fn correction(figure: &Record, corrects: &str, standing: &[Record]) -> Result<Value, CostFigureError> {
+    let id = corrects.to_owned();
+    let is_it = |it: &&Record| it.id.source == COST_FIGURES_SOURCE && it.id.id == corrects;
+    let Some(theirs) = standing.iter().find(is_it) else { return Err(CostFigureError::NoFigure { id }) };
+    let (ours, theirs) = (figure.to_json(), theirs.to_json());
+    let text = |record: &Value, field: &str| {
+        record.get(field).map_or("none".to_owned(), |it| it.as_str().map_or(it.to_string(), str::to_owned))
+    };
+    let fields = |record: &Value| record.as_object().map_or(Vec::new(), |it| it.keys().cloned().collect());
+    for field in fields(&ours).into_iter().chain(fields(&theirs)).filter(|it| it != "id" && it != "value") {
+        let (theirs, ours) = (text(&theirs, &field), text(&ours, &field));
+        if theirs != ours {
+            return Err(CostFigureError::OtherFigure { id, field, theirs, ours });
+        }
+    }
+    let (stands, value) = (text(&theirs, "value"), text(&ours, "value"));
+    if stands == value {
+        return Err(CostFigureError::Unchanged { id, value });
+    }
+    let currency = |value: &str| value.split_once(' ').map_or(String::new(), |(_, unit)| unit.to_owned());
+    if currency(&stands) != currency(&value) {
+        let (theirs, ours) = (currency(&stands), currency(&value));
+        return Err(CostFigureError::OtherFigure { id, field: "currency".to_owned(), theirs, ours });
+    }
+    Ok(json!({
+        "kind": "correction", "source": COST_FIGURES_SOURCE, "id": figure.id.id, "corrects": corrects, "value": value,
+    }))
 }

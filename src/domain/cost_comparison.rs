@@ -5,7 +5,6 @@ use super::money::{Currency, Exact};
 use super::register::Register;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 /// Which cloud of the register a report means by the name of a provider.
 pub type CloudByProvider = BTreeMap<String, String>;
@@ -71,6 +70,13 @@ pub enum NotCompared {
         provider: String,
         cloud: String,
     },
+    /// Of services that were not asked for.
+    OtherService {
+        provider: String,
+        currency: Currency,
+        rows: u64,
+        billed: Exact,
+    },
     NoDeployment {
         cloud: String,
         currency: Currency,
@@ -92,6 +98,12 @@ pub enum NotCompared {
         billed: Exact,
     },
     NoReport {
+        cloud: String,
+        currency: Currency,
+        rated: Exact,
+    },
+    /// What is reported of the cloud is all left out.
+    NoUsageReported {
         cloud: String,
         currency: Currency,
         rated: Exact,
@@ -119,55 +131,6 @@ pub enum NotCompared {
     },
 }
 
-impl fmt::Display for NotCompared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownProvider { provider, currency, rows, billed } => write!(
-                f,
-                "{provider}: which cloud of the register it is, is not set ({}, billed {billed} {currency})",
-                in_words(*rows)
-            ),
-            Self::UnregisteredCloud { provider, cloud } => {
-                write!(f, "{provider}: no cloud \"{cloud}\" is registered")
-            }
-            Self::NoDeployment { cloud, currency, rows, billed } => {
-                write!(
-                    f,
-                    "{cloud}: no deployment of it is registered ({}, billed {billed} {currency})",
-                    in_words(*rows)
-                )
-            }
-            Self::OtherCategory { provider, category, currency, rows, billed } => {
-                write!(f, "{provider}: {category} is not for usage ({}, billed {billed} {currency})", in_words(*rows))
-            }
-            Self::BeyondSpan { provider, service, currency, rows, billed } => write!(
-                f,
-                "{provider}, {service}: what is charged for reaches beyond the span ({}, billed {billed} {currency})",
-                in_words(*rows)
-            ),
-            Self::NoReport { cloud, currency, rated } => {
-                write!(f, "{cloud}: no report is held (rated {rated} {currency})")
-            }
-            Self::ReportedInOtherCurrency { cloud, currency, billed } => {
-                write!(f, "{cloud}: billed {billed} {currency}, and nothing is rated in {currency}")
-            }
-            Self::RatedInOtherCurrency { cloud, currency, rated } => {
-                write!(f, "{cloud}: rated {rated} {currency}, and nothing is reported in {currency}")
-            }
-            Self::NoContractedCost { cloud, currency, rows } => {
-                write!(f, "{cloud}: {} in {currency} without a contracted cost", in_words(*rows))
-            }
-            Self::NoPrice { cloud, product, meter, quantity } => {
-                write!(f, "{cloud}: no price is in force for {quantity} {meter} of {product}")
-            }
-        }
-    }
-}
-
-fn in_words(rows: u64) -> String {
-    if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") }
-}
-
 /// All that could be compared, and what could not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CostComparison {
@@ -178,16 +141,19 @@ pub struct CostComparison {
 /// What is reported of a cloud for usage, by service.
 type Services = BTreeMap<String, Costs>;
 
-/// Compares by cloud and currency. Usage that nobody is charged for is on neither side.
+/// Compares by cloud and currency, of what is reported these services alone, or all where none is named. Usage that nobody is
+/// charged for, or that is unresolved, is on neither side.
 pub fn compare(
     reported: &[ReportedCosts],
+    services: &BTreeSet<String>,
     usage: &[RatedUsage],
     clouds: &CloudByProvider,
     register: &Register,
 ) -> CostComparison {
     let mut left_out = BTreeSet::new();
     let (of_reports, of_usage) =
-        (reported_by_cloud(reported, clouds, register, &mut left_out), rated_by_cloud(usage, &mut left_out));
+        (reported_by_cloud(reported, services, clouds, register, &mut left_out), rated_by_cloud(usage, &mut left_out));
+    let is_reported = |cloud: &String| reported.iter().any(|it| clouds.get(&it.provider) == Some(cloud));
     let mut compared = Vec::new();
     for cloud in of_reports.keys().chain(of_usage.keys()).collect::<BTreeSet<_>>() {
         let (no_services, no_sums) = (BTreeMap::new(), BTreeMap::new());
@@ -209,9 +175,10 @@ pub fn compare(
         }
         for (currency, rated) in rated.iter().filter(|(currency, _)| !services.contains_key(currency)) {
             let (cloud, currency, rated) = (cloud.clone(), *currency, rated.clone());
-            left_out.insert(match services.is_empty() {
-                true => NotCompared::NoReport { cloud, currency, rated },
-                false => NotCompared::RatedInOtherCurrency { cloud, currency, rated },
+            left_out.insert(match (services.is_empty(), is_reported(&cloud)) {
+                (true, false) => NotCompared::NoReport { cloud, currency, rated },
+                (true, true) => NotCompared::NoUsageReported { cloud, currency, rated },
+                (false, _) => NotCompared::RatedInOtherCurrency { cloud, currency, rated },
             });
         }
     }
@@ -244,6 +211,7 @@ fn beside(
 /// What is for usage within the span, by cloud, currency and service.
 fn reported_by_cloud(
     reported: &[ReportedCosts],
+    services: &BTreeSet<String>,
     clouds: &CloudByProvider,
     register: &Register,
     left_out: &mut BTreeSet<NotCompared>,
@@ -252,6 +220,7 @@ fn reported_by_cloud(
     // What is left out is summed first: of a provider, category and currency there are many services.
     let mut others: BTreeMap<(&str, ChargeCategory, Currency), Costs> = BTreeMap::new();
     let mut of_unknown: BTreeMap<(&str, Currency), Costs> = BTreeMap::new();
+    let mut of_other_services: BTreeMap<(&str, Currency), Costs> = BTreeMap::new();
     let mut without_deployment: BTreeMap<(&str, Currency), Costs> = BTreeMap::new();
     for ReportedCosts { provider, service, category, currency, is_within, costs } in reported {
         let Some(cloud) = clouds.get(provider) else {
@@ -260,6 +229,8 @@ fn reported_by_cloud(
         };
         if !register.clouds.contains_key(cloud) {
             left_out.insert(NotCompared::UnregisteredCloud { provider: provider.clone(), cloud: cloud.clone() });
+        } else if !services.is_empty() && !services.contains(service) {
+            of_other_services.entry((provider, *currency)).or_default().add(costs);
         } else if *category != ChargeCategory::Usage {
             others.entry((provider, *category, *currency)).or_default().add(costs);
         } else if !is_within {
@@ -280,6 +251,9 @@ fn reported_by_cloud(
     }
     left_out.extend(of_unknown.into_iter().map(|((provider, currency), Costs { rows, billed, .. })| {
         NotCompared::UnknownProvider { provider: provider.to_owned(), currency, rows, billed }
+    }));
+    left_out.extend(of_other_services.into_iter().map(|((provider, currency), Costs { rows, billed, .. })| {
+        NotCompared::OtherService { provider: provider.to_owned(), currency, rows, billed }
     }));
     left_out.extend(others.into_iter().map(|((provider, category, currency), Costs { rows, billed, .. })| {
         NotCompared::OtherCategory { provider: provider.to_owned(), category, currency, rows, billed }
@@ -366,10 +340,26 @@ mod tests {
         }
     }
 
+    /// The values of what was left out, in the order of its fields.
+    fn told(it: &NotCompared) -> String {
+        let json = serde_json::to_string(it).expect("JSON");
+        let pairs = json.trim_matches(['{', '}']).split(',');
+        pairs
+            .filter_map(|pair| pair.split_once(':'))
+            .map(|(_, value)| value.trim_matches('"'))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
     fn compared(reported: &[ReportedCosts], usage: &[RatedUsage]) -> (Vec<String>, Vec<String>) {
+        compared_of(&[], reported, usage)
+    }
+
+    fn compared_of(services: &[&str], reported: &[ReportedCosts], usage: &[RatedUsage]) -> (Vec<String>, Vec<String>) {
         let names = [("Microsoft", "azure"), ("AWS", "aws"), ("Oracle", "oracle"), ("Moon", "moon")];
         let names = names.into_iter().map(|(provider, cloud)| (provider.to_owned(), cloud.to_owned())).collect();
-        let CostComparison { clouds, not_compared } = compare(reported, usage, &names, &register());
+        let CostComparison { clouds, not_compared } =
+            compare(reported, &services.iter().map(|it| (*it).to_owned()).collect(), usage, &names, &register());
         let line = |it: &ComparedCloud| {
             let measure = |it: &Compared| {
                 let percent = it.percent.as_ref().map_or("-".to_owned(), ToString::to_string);
@@ -378,7 +368,7 @@ mod tests {
             let measures: Vec<String> = it.compared.iter().map(measure).collect();
             format!("{} {} rated {}: {}", it.cloud, it.currency, it.rated, measures.join(", "))
         };
-        (clouds.iter().map(line).collect(), not_compared.iter().map(ToString::to_string).collect())
+        (clouds.iter().map(line).collect(), not_compared.iter().map(told).collect())
     }
 
     #[test]
@@ -414,17 +404,35 @@ mod tests {
         let (lines, left_out) = compared(&reports, &usage);
         assert!(lines.is_empty(), "{lines:?}");
         let expected = [
-            "Acme: which cloud of the register it is, is not set (2 rows, billed 9 USD)",
-            "Moon: no cloud \"moon\" is registered",
-            "oracle: no deployment of it is registered (1 row, billed 2 USD)",
-            "AWS: Tax is not for usage (1 row, billed 1 EUR)",
-            "Microsoft, OpenAI: what is charged for reaches beyond the span (1 row, billed 6 USD)",
-            "azure: no report is held (rated 9 USD)",
-            "aws: billed 7 EUR, and nothing is rated in EUR",
-            "aws: rated 8 USD, and nothing is reported in USD",
-            "azure: no price is in force for 1000 input_tokens of gpt",
+            "unknown_provider Acme USD 2 9",
+            "unregistered_cloud Moon moon",
+            "no_deployment oracle USD 1 2",
+            "other_category AWS Tax EUR 1 1",
+            "beyond_span Microsoft OpenAI USD 1 6",
+            "no_usage_reported azure USD 9",
+            "reported_in_other_currency aws EUR 7",
+            "rated_in_other_currency aws USD 8",
+            "no_price azure gpt input_tokens 1000",
         ];
         assert_eq!(left_out, expected);
+    }
+
+    #[test]
+    fn services_that_were_not_asked_for_are_left_out_and_are_a_report_all_the_same() {
+        let reports = [
+            reported("AWS", "Bedrock", "Usage USD", ["7", "7", "7"]),
+            reported("AWS", "S3", "Usage USD", ["2", "2", "2"]),
+            reported("AWS", "S3", "Tax USD", ["1", "1", "1"]),
+            reported("Microsoft", "Storage", "Usage USD", ["5", "5", "5"]),
+        ];
+        let usage = [rated("aws", "8", "USD"), rated("azure", "9", "USD")];
+        let (lines, left_out) = compared_of(&["Bedrock"], &reports, &usage);
+        assert_eq!(lines, ["aws USD rated 8: billed 7 -1 -12.5, effective 7 -1 -12.5, contracted 7 -1 -12.5"]);
+        let of_azure =
+            ["other_service AWS USD 2 3", "other_service Microsoft USD 1 5", "no_usage_reported azure USD 9"];
+        assert_eq!(left_out, of_azure);
+        let (_, left_out) = compared_of(&["Bedrock"], &reports[..1], &usage);
+        assert_eq!(left_out, ["no_report azure USD 9"]);
     }
 
     #[test]
@@ -435,6 +443,6 @@ mod tests {
         ];
         let (lines, left_out) = compared(&reports, &[rated("aws", "8", "USD")]);
         assert_eq!(lines, ["aws USD rated 8: billed 8 0 0, effective 7 -1 -12.5"]);
-        assert_eq!(left_out, ["aws: 1 row in USD without a contracted cost"]);
+        assert_eq!(left_out, ["no_contracted_cost aws USD 1"]);
     }
 }

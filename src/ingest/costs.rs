@@ -1,12 +1,15 @@
 //! Files of cloud costs: read whole before anything of them is stored, then recorded as a report in one transaction.
 
 use super::file::unpacked;
-use crate::domain::cloud_cost::CloudCost;
+use crate::domain::cloud_cost::{CloudCost, digest_of};
 use crate::domain::hex::hex;
 use crate::domain::period::{Instant, Span};
 use crate::sources::{CostColumns, WrongCost};
 use crate::store::StoreError;
-use crate::store::costs::{NewCostRow, append_rows, append_statement, begin_report, find_recorded, record_report};
+use crate::store::costs::{
+    CutPeriod, NewCostRow, append_rows, append_statement, begin_report, find_cut, held_since, record_report,
+};
+use crate::store::recording::{self, LockMode};
 use csv::StringRecord;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -15,7 +18,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many faults are told; those after them are counted.
 const MAX_FAULTS_TOLD: usize = 20;
@@ -49,6 +51,13 @@ pub enum CostImportError {
         path.display(), other.display()
     )]
     SamePeriod { path: PathBuf, other: PathBuf, provider: String, billing_account: String },
+    #[error(
+        "{}: states {} to {} of account {} of {}, a part of {} to {}, which a report recorded at {} states: \
+         it would pass for the whole of that; import a report of all of it",
+        path.display(), cut.stated.start, cut.stated.end, cut.billing_account, cut.provider,
+        cut.held.start, cut.held.end, cut.held_since
+    )]
+    PartOfPeriod { path: PathBuf, cut: Box<CutPeriod> },
     #[error("{}: is not what it was a moment ago; nothing of it is recorded", path.display())]
     Changed { path: PathBuf },
     #[error(transparent)]
@@ -82,7 +91,7 @@ pub struct CostStatement {
 #[derive(Clone, Debug)]
 pub struct CostReport {
     paths: Vec<PathBuf>,
-    /// Of what its files hold, unpacked, one after the other.
+    /// Of what its file holds, unpacked; of several the digest of theirs, in whatever order they come.
     pub sha256: String,
     /// By provider, account and period; the periods of an account do not overlap.
     pub statements: Vec<CostStatement>,
@@ -92,7 +101,7 @@ pub struct CostReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
     Now(Instant),
-    /// It was known.
+    /// All of it was held.
     Before(Instant),
 }
 
@@ -186,20 +195,23 @@ pub fn check_apart(reports: &[CostReport]) -> Result<(), CostImportError> {
     Ok(())
 }
 
-/// Records a report that was checked, all of it in one transaction. One that is known is not recorded again.
+/// Records a report that was checked, all of it in one transaction. One that is held is not recorded again; one that was
+/// replaced is, and holds anew.
 ///
 /// # Errors
-/// The database's, or a file that cannot be read any more or has changed: then nothing is recorded.
+/// The database's, a file that cannot be read any more or has changed, or a part of a billing period that is held: then
+/// nothing is recorded.
 #[tracing::instrument(name = "costs.record", skip_all, fields(sha256 = %report.sha256))]
 pub async fn record(pool: &PgPool, report: &CostReport) -> Result<Recorded, CostImportError> {
     let CostReport { paths, sha256, statements } = report;
+    let path = || paths.first().cloned().unwrap_or_default();
     let mut tx = pool.begin().await?;
+    if let Some(at) = held_since(&mut tx, sha256).await? {
+        return Ok(Recorded::Before(at));
+    }
     let name = |path: &PathBuf| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let names: Vec<String> = paths.iter().map(name).collect();
-    let Some(report_id) = begin_report(&mut tx, sha256, &names).await? else {
-        let at = find_recorded(&mut tx, sha256).await?;
-        return at.map(Recorded::Before).ok_or(CostImportError::Store(StoreError::SetBack));
-    };
+    let report_id = begin_report(&mut tx, sha256, &names).await?;
     let mut ids: BTreeMap<StatementKey, i64> = BTreeMap::new();
     for CostStatement { provider, billing_account, billing, rows } in statements {
         let id = append_statement(&mut tx, report_id, [provider, billing_account], *billing, *rows).await?;
@@ -223,20 +235,27 @@ pub async fn record(pool: &PgPool, report: &CostReport) -> Result<Recorded, Cost
         append_rows(&mut tx, &rows).await?;
     }
     if reader.sha256() != *sha256 {
-        return Err(CostImportError::Changed { path: paths.first().cloned().unwrap_or_default() });
+        return Err(CostImportError::Changed { path: path() });
     }
-    let recorded_at = record_report(&mut tx, report_id).await?;
+    // Alone, as is whatever is recorded that is no batch. Only now, so that nobody waits while rows are written.
+    let recorded_at = recording::lock(&mut tx, LockMode::Exclusive).await?;
+    // Another may have recorded it meanwhile.
+    if let Some(at) = held_since(&mut tx, sha256).await? {
+        return Ok(Recorded::Before(at));
+    }
+    if let Some(cut) = find_cut(&mut tx, report_id).await? {
+        return Err(CostImportError::PartOfPeriod { path: path(), cut: Box::new(cut) });
+    }
+    record_report(&mut tx, report_id, recorded_at).await?;
     tx.commit().await?;
     Ok(Recorded::Now(recorded_at))
 }
 
-/// Reads the rows of files one after the other, and hashes what they hold.
+/// Reads the rows of files one after the other, and hashes what each holds.
 struct CostReader<'a> {
     left: std::slice::Iter<'a, PathBuf>,
     open: Option<OpenFile<'a>>,
-    /// Of all that was read.
-    hasher: Arc<Mutex<Sha256>>,
-    /// Of each file that was read to its end.
+    /// The digest of each file that was read to its end.
     parts: Vec<String>,
 }
 
@@ -254,12 +273,15 @@ type PlacedRow = (PathBuf, u64, Result<CloudCost, WrongCost>);
 
 impl<'a> CostReader<'a> {
     fn new(paths: &'a [PathBuf]) -> Self {
-        Self { left: paths.iter(), open: None, hasher: Arc::default(), parts: Vec::new() }
+        Self { left: paths.iter(), open: None, parts: Vec::new() }
     }
 
     /// Of all that was read.
     fn sha256(&self) -> String {
-        hex(&self.hasher.lock().unwrap_or_else(PoisonError::into_inner).clone().finalize())
+        match self.parts.as_slice() {
+            [only] => only.clone(),
+            several => digest_of(&several.iter().cloned().collect()),
+        }
     }
 
     fn next(&mut self) -> Result<Option<PlacedRow>, CostImportError> {
@@ -268,7 +290,7 @@ impl<'a> CostReader<'a> {
                 Some(file) => file,
                 None => match self.left.next() {
                     None => return Ok(None),
-                    Some(path) => match OpenFile::open(path, &self.hasher)? {
+                    Some(path) => match OpenFile::open(path)? {
                         Ok(file) => self.open.insert(file),
                         // What is wrong with a header is told once, and none of its rows.
                         Err(wrong) => return Ok(Some((path.clone(), 1, Err(wrong)))),
@@ -279,7 +301,7 @@ impl<'a> CostReader<'a> {
                 Some(row) => return Ok(Some(row)),
                 None if file.is_empty => return Err(CostImportError::Empty { path: file.path.to_owned() }),
                 None => {
-                    self.parts.push(hex(&file.rows.get_ref().own.clone().finalize()));
+                    self.parts.push(hex(&file.rows.get_ref().hasher.clone().finalize()));
                     self.open = None;
                 }
             }
@@ -288,7 +310,7 @@ impl<'a> CostReader<'a> {
 }
 
 impl<'a> OpenFile<'a> {
-    fn open(path: &'a Path, hasher: &Arc<Mutex<Sha256>>) -> Result<Result<Self, WrongCost>, CostImportError> {
+    fn open(path: &'a Path) -> Result<Result<Self, WrongCost>, CostImportError> {
         let failed = |source| CostImportError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
         if !file.metadata().map_err(failed)?.is_file() {
@@ -296,7 +318,7 @@ impl<'a> OpenFile<'a> {
             return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, why)));
         }
         let inner = unpacked(path, file).map_err(failed)?;
-        let hashed = Hashed { inner, hasher: Arc::clone(hasher), own: Sha256::new() };
+        let hashed = Hashed { inner, hasher: Sha256::new() };
         let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(hashed);
         let header = match rows.headers() {
             Ok(header) => header.clone(),
@@ -335,19 +357,17 @@ fn not_csv(error: csv::Error) -> Result<WrongCost, io::Error> {
     }
 }
 
-/// Hashes what is read, for its file and for all of them.
+/// Hashes what is read.
 struct Hashed {
     inner: Box<dyn Read + Send>,
-    hasher: Arc<Mutex<Sha256>>,
-    own: Sha256,
+    hasher: Sha256,
 }
 
 impl Read for Hashed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         if let Some(read) = buffer.get(..count) {
-            self.hasher.lock().unwrap_or_else(PoisonError::into_inner).update(read);
-            self.own.update(read);
+            self.hasher.update(read);
         }
         Ok(count)
     }

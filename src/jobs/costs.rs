@@ -2,14 +2,16 @@
 
 use super::charges::charges;
 use super::contracts::{ContractsError, load};
-use crate::domain::cloud_cost::{CostFigure, CostFigureError};
+use crate::domain::cloud_cost::{CostFigure, CostFigureError, correction};
 use crate::domain::cost_comparison::{CloudByProvider, CostComparison, RatedUsage, compare};
 use crate::domain::period::{Instant, Span};
-use crate::store::StoreError;
 use crate::store::costs::{HeldCostsFilter, load_held, load_reported};
+use crate::store::records::load_records;
+use crate::store::{StoreError, recording};
 use chrono_tz::Tz;
 use serde_json::Value;
 use sqlx::PgPool;
+use std::collections::BTreeSet;
 
 /// What to compare.
 #[derive(Clone, Debug)]
@@ -18,7 +20,7 @@ pub struct CompareRequest {
     pub span: Span,
     pub clouds: CloudByProvider,
     /// What is reported of these services alone; all where it is empty.
-    pub services: Vec<String>,
+    pub services: BTreeSet<String>,
 }
 
 /// Compares what clouds report for the usage of a span with what is rated of it, as known at an instant that was handed out.
@@ -40,8 +42,8 @@ pub async fn compare_costs(
     });
     let mut conn = pool.acquire().await.map_err(StoreError::from)?;
     let register = load(&mut conn, known_at).await?.register;
-    let reported = load_reported(&mut conn, *span, services, known_at).await?;
-    Ok(compare(&reported, &rated.collect::<Vec<_>>(), clouds, &register))
+    let reported = load_reported(&mut conn, *span, known_at).await?;
+    Ok(compare(&reported, services, &rated.collect::<Vec<_>>(), clouds, &register))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -52,18 +54,24 @@ pub enum CostFigureFault {
     Store(#[from] StoreError),
 }
 
-/// Makes a record of the costs that are held as known at an instant that was handed out: one line, as records are taken in.
+/// Makes a record of the costs that are held as known at an instant that was handed out, or the correction of one that
+/// stands: one line, as records are taken in.
 ///
 /// # Errors
 /// The database's, or why they make none.
 pub async fn cost_figure(pool: &PgPool, figure: &CostFigure, known_at: Instant) -> Result<Value, CostFigureFault> {
+    let mut conn = pool.acquire().await.map_err(StoreError::from)?;
     let filter = HeldCostsFilter {
         provider: Some(figure.provider.clone()),
         billing_account: figure.billing_account.clone(),
         billing: Some(figure.period.span(Tz::UTC)),
-        categories: figure.categories.iter().copied().collect(),
         ..HeldCostsFilter::default()
     };
-    let held = load_held(&mut *pool.acquire().await.map_err(StoreError::from)?, &filter, known_at).await?;
-    Ok(figure.record(&held)?)
+    let held = load_held(&mut conn, &filter, known_at).await?;
+    let counted = HeldCostsFilter { categories: figure.categories.iter().copied().collect(), ..filter };
+    let record = figure.record(&held, &load_held(&mut conn, &counted, known_at).await?)?;
+    let Some(corrects) = &figure.corrects else { return Ok(record.to_json()) };
+    // As records stand now, however long ago the costs were known.
+    let now = recording::watermark(pool).await?;
+    Ok(correction(&record, corrects, &load_records(&mut conn, now).await?)?)
 }

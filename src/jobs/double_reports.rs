@@ -4,12 +4,12 @@ use super::contracts::{Known, load};
 use super::findings::{FindingError, known_by};
 use crate::domain::double_report::{DoubleReport, Rates};
 use crate::domain::period::Instant;
-use crate::store::StoreError;
 use crate::store::double_reports::{
     DoubleReportWaiver, Found, FoundFilter, append, find_repeated, insert_waiver, load_found, load_waivers, load_watch,
     next_step,
 };
 use crate::store::recording::{self, LockMode};
+use crate::store::{StoreError, begin_read};
 use serde::Serialize;
 use sqlx::{Acquire, PgConnection, PgPool, Postgres};
 use uuid::Uuid;
@@ -63,7 +63,8 @@ pub async fn list_open(
     after: Option<(Instant, Uuid)>,
     limit: usize,
 ) -> Result<Vec<DoubleReport>, FindingError> {
-    let mut conn = pool.acquire().await?;
+    // Of one state: events may go offline, and come back, while pages are read.
+    let mut conn = begin_read(pool).await?;
     let Known { register, prices, .. } = load(&mut conn, known_at).await?;
     let rates = Rates::new(&register, &prices);
     let mut filter = FoundFilter { reply: None, after, limit: Some(CHUNK) };

@@ -1,6 +1,6 @@
 //! Keys for the HTTP door: made, found, revoked; and what a partner's key sees, which Postgres enforces.
 
-use super::StoreError;
+use super::{StoreError, begin_read};
 use crate::domain::access::Scope;
 use crate::domain::hex::hex;
 use crate::domain::ids::PartyId;
@@ -176,7 +176,7 @@ impl Caller {
     /// # Errors
     /// The database's.
     pub async fn read(&self, pool: &PgPool) -> Result<Transaction<'static, Postgres>, StoreError> {
-        let mut transaction = pool.begin_with("begin isolation level repeatable read read only").await?;
+        let mut transaction = begin_read(pool).await?;
         self.look(&mut transaction).await?;
         Ok(transaction)
     }

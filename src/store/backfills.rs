@@ -1,7 +1,7 @@
 //! Backfills: which there are, how far each is, who did it and why, and which batches belong to it.
 
-use super::StoreError;
 use super::file_positions::FileDigest;
+use super::{StoreError, begin_read};
 use crate::domain::backfill::BackfillStatus;
 use crate::domain::outcome::{Counts, Outcome};
 use crate::domain::period::Instant;
@@ -122,7 +122,7 @@ pub async fn load_whole(
     pool: &PgPool,
     name: &str,
 ) -> Result<Option<(Backfill, Vec<BackfillChange>, Counts)>, StoreError> {
-    let mut read = pool.begin_with("begin isolation level repeatable read read only").await?;
+    let mut read = begin_read(pool).await?;
     let Some(backfill) = find_backfill(&mut read, name).await? else { return Ok(None) };
     let history = load_history(&mut read, backfill.id).await?;
     let counts = outcomes(&mut read, backfill.id).await?;

@@ -1,40 +1,61 @@
 //! Cloud costs: reports appended whole, their rows exact; and what is held of them as known at an instant, in sums.
 
 use super::StoreError;
-use super::recording::{self, LockMode};
+use super::recording;
 use crate::domain::cloud_cost::{ChargeCategory, CloudCost, Costs, HeldCosts, HeldCostsKey};
 use crate::domain::cost_comparison::ReportedCosts;
 use crate::domain::period::{Instant, Span};
 use sqlx::PgConnection;
 
-/// Since when a report is known, if it is.
+/// Since when all that a report states is held; none where it is not known, or some of it was replaced.
 ///
 /// # Errors
 /// The database's.
-pub async fn find_recorded(conn: &mut PgConnection, sha256: &str) -> Result<Option<Instant>, StoreError> {
-    let recorded_at = sqlx::query_scalar!(
-        "select recorded_at from cost_recording join cost_report using (report_id) where sha256 = $1",
-        sha256
-    );
-    Ok(recorded_at.fetch_optional(conn).await?)
+pub async fn held_since(conn: &mut PgConnection, sha256: &str) -> Result<Option<Instant>, StoreError> {
+    Ok(sqlx::query_scalar!("select cost_report_held_since($1)", sha256).fetch_one(conn).await?)
 }
 
-/// Begins a report, whose id is returned; none where it is known. Whoever brings the same one meanwhile waits for this
-/// transaction.
+/// Begins a report, whose id is returned.
 ///
 /// # Errors
 /// The database's.
-pub async fn begin_report(
-    conn: &mut PgConnection,
-    sha256: &str,
-    file_names: &[String],
-) -> Result<Option<i64>, StoreError> {
+pub async fn begin_report(conn: &mut PgConnection, sha256: &str, file_names: &[String]) -> Result<i64, StoreError> {
     let report_id = sqlx::query_scalar!(
-        "insert into cost_report (sha256, file_names) values ($1, $2) on conflict (sha256) do nothing returning report_id",
+        "insert into cost_report (sha256, file_names) values ($1, $2) returning report_id",
         sha256,
         file_names
     );
-    Ok(report_id.fetch_optional(conn).await?)
+    Ok(report_id.fetch_one(conn).await?)
+}
+
+/// A billing period that is held of an account, and the part of it that a report states.
+#[derive(Clone, Debug)]
+pub struct CutPeriod {
+    pub provider: String,
+    pub billing_account: String,
+    pub stated: Span,
+    pub held: Span,
+    pub held_since: Instant,
+}
+
+/// The first billing period that is held and of which a report states a part: in its place that would pass for the whole.
+///
+/// # Errors
+/// The database's.
+pub async fn find_cut(conn: &mut PgConnection, report_id: i64) -> Result<Option<CutPeriod>, StoreError> {
+    let cut = sqlx::query!(
+        r#"select provider as "provider!", billing_account as "billing_account!", billing_from as "billing_from!",
+          billing_to as "billing_to!", held_from as "held_from!", held_to as "held_to!", held_since as "held_since!"
+        from held_cost_statement_cut_by($1) order by statement_id, held_from limit 1"#,
+        report_id
+    );
+    Ok(cut.fetch_optional(conn).await?.map(|row| CutPeriod {
+        provider: row.provider,
+        billing_account: row.billing_account,
+        stated: Span { start: row.billing_from, end: row.billing_to },
+        held: Span { start: row.held_from, end: row.held_to },
+        held_since: row.held_since,
+    }))
 }
 
 /// Appends what a report states of an account and billing period, so many rows; returns its id.
@@ -110,18 +131,15 @@ pub async fn append_rows(conn: &mut PgConnection, rows: &[NewCostRow]) -> Result
     Ok(())
 }
 
-/// Records a report whose rows are written: it is known from then on. Returns when.
+/// Records a report whose rows are written: it is known from `recorded_at` on, which the caller's transaction was given.
 ///
 /// # Errors
 /// The database's.
-pub async fn record_report(conn: &mut PgConnection, report_id: i64) -> Result<Instant, StoreError> {
-    // Alone, as is whatever is recorded that is no batch. Only now, so that nobody waits while rows are written.
-    let recorded_at = recording::lock(&mut *conn, LockMode::Exclusive).await?;
+pub async fn record_report(conn: &mut PgConnection, report_id: i64, recorded_at: Instant) -> Result<(), StoreError> {
     sqlx::query!("insert into cost_recording (report_id, recorded_at) values ($1, $2)", report_id, recorded_at)
         .execute(&mut *conn)
         .await?;
-    recording::note_alone(conn, recorded_at).await?;
-    Ok(recorded_at)
+    recording::note_alone(conn, recorded_at).await
 }
 
 /// Which costs to load: all that are held, where nothing is named.
@@ -218,14 +236,13 @@ pub async fn load_held(
 }
 
 /// What is held, as known at an instant, of what was charged for a span or a part of it, whenever it is billed: by provider,
-/// service, category and currency, and by whether it is for the span alone. Of these services alone; of all where none is named.
+/// service, category and currency, and by whether it is for the span alone.
 ///
 /// # Errors
 /// The database's, or a row that cannot be read.
 pub async fn load_reported(
     conn: &mut PgConnection,
     span: Span,
-    services: &[String],
     known_at: Instant,
 ) -> Result<Vec<ReportedCosts>, StoreError> {
     let rows = sqlx::query!(
@@ -236,14 +253,13 @@ pub async fn load_reported(
           coalesce(sum(r.contracted), 0)::text as "contracted!",
           count(*) filter (where r.contracted is null) as "rows_without_contracted!", sum(r.list)::text as "list!"
         from held_cost_statement($1) h join cost_row r using (statement_id)
-        where r.charge_from < $3 and r.charge_to > $2 and (r.service = any($4) or cardinality($4::text[]) = 0)
+        where r.charge_from < $3 and r.charge_to > $2
         group by 1, 2, 3, 4, 5
         order by h.provider collate "C", r.service collate "C", r.category, r.currency, 5
         "#,
         known_at,
         span.start,
-        span.end,
-        services
+        span.end
     )
     .fetch_all(conn)
     .await?;

@@ -42,7 +42,7 @@ mod event_ids;
 mod usage_replies;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -308,6 +308,14 @@ pub fn for_writing(pool: &PgPool, wait: Duration) -> PgPool {
     ];
     let options = pool.options().clone().acquire_timeout(wait);
     options.connect_lazy_with(pool.connect_options().as_ref().clone().options(settings))
+}
+
+/// A transaction that reads one state of the database, whatever is written meanwhile.
+///
+/// # Errors
+/// The database's.
+pub async fn begin_read(pool: &PgPool) -> Result<Transaction<'static, Postgres>, StoreError> {
+    Ok(pool.begin_with("begin isolation level repeatable read read only").await?)
 }
 
 /// Has the rest of a transaction wait for each lock no longer than `wait`, whatever its pool allows.

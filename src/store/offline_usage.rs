@@ -7,6 +7,7 @@ use super::event_ids::PackedId;
 use super::generations::Generation;
 use super::records::{load_entries, standing};
 use super::usage::event_key_secret;
+use super::usage_rows::EVENT_COLUMNS;
 use crate::domain::entry::What;
 use crate::domain::ids::EventId;
 use crate::domain::period::Instant;
@@ -234,22 +235,7 @@ async fn copy_events(
     generation: Generation,
     events: &[&ArchivedEvent],
 ) -> Result<(), StoreError> {
-    const COLUMNS: &[&str] = &[
-        "event_key",
-        "content_hash",
-        "occurred_at",
-        "batch_id",
-        "dimension_id",
-        "customer_id",
-        "input_tokens",
-        "cached_input_tokens",
-        "output_tokens",
-        "reasoning_tokens",
-        "requests",
-        "packed_id",
-        "other_quantities",
-    ];
-    let mut copy = CopyRows::new(Generation::part_of("usage_event_row", generation.first_batch), COLUMNS);
+    let mut copy = CopyRows::new(Generation::part_of("usage_event_row", generation.first_batch), EVENT_COLUMNS);
     for event in events {
         copy.row();
         copy.uuid(event.event_key);

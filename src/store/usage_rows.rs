@@ -257,29 +257,31 @@ fn put_content(copy: &mut CopyRows, dimension: i32, customer: i32, columns: [i64
     Ok(())
 }
 
+/// The columns of an event, in the order in which they are copied.
+pub(super) const EVENT_COLUMNS: &[&str] = &[
+    "event_key",
+    "content_hash",
+    "occurred_at",
+    "batch_id",
+    "dimension_id",
+    "customer_id",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "requests",
+    "packed_id",
+    "other_quantities",
+];
+
 async fn copy_events(
     connection: &mut PgConnection,
     batch: i64,
     rows: &[&EventRow],
     numbers: &Numbers,
 ) -> Result<(), StoreError> {
-    const COLUMNS: &[&str] = &[
-        "event_key",
-        "content_hash",
-        "occurred_at",
-        "batch_id",
-        "dimension_id",
-        "customer_id",
-        "input_tokens",
-        "cached_input_tokens",
-        "output_tokens",
-        "reasoning_tokens",
-        "requests",
-        "packed_id",
-        "other_quantities",
-    ];
     // By its own name: into a table of several parts rows are copied one by one.
-    let mut copy = CopyRows::new(Generation::part_of("usage_event_row", batch), COLUMNS);
+    let mut copy = CopyRows::new(Generation::part_of("usage_event_row", batch), EVENT_COLUMNS);
     for row in rows {
         copy.row();
         copy.uuid(row.key);

@@ -7,6 +7,7 @@ use crate::books::{shipped, usage};
 use crate::costs::{Folder, may};
 use crate::support::TestDatabase;
 use apportion::domain::access::Scope;
+use chrono::SecondsFormat;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -98,7 +99,10 @@ async fn what_clouds_report_stands_beside_what_is_rated() {
     let billed = told.lines().find(|line| line.contains("billed")).expect("a line");
     let cells: Vec<&str> = billed.split_whitespace().collect();
     assert_eq!(cells, ["aws", "USD", "billed", "69", "66", "3", "4.55%"]);
-    assert!(told.contains("azure: no report is held (rated 30 USD)"), "{told}");
+    // Microsoft's report is there, though none of it is of that service.
+    assert!(told.contains("azure: nothing of what is reported is compared (rated 30 USD)"), "{told}");
+    assert!(told.contains("Microsoft: of services that were not asked for (1 row, billed 28 EUR)"), "{told}");
+    assert!(told.contains("google: no report is held (rated 30 USD)"), "{told}");
     // What is set says which cloud a provider is; as known then it stays.
     let set = r#"costs.providers=[{name="Initech",cloud="google"}]"#;
     let other = database.cost_json(&["compare", "--month", "2026-05", "--known-at", &known_at, "--set", set]);
@@ -114,71 +118,121 @@ async fn what_clouds_report_stands_beside_what_is_rated() {
     database.drop_it().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_figure_of_what_is_held_is_recorded_and_corrected_by_a_later_report() {
-    let (database, folder) = (TestDatabase::empty().await, Folder::new());
-    database.apply(shipped().as_path()).await;
-    let first = [
-        may(["Microsoft", "m", "Azure OpenAI"], "Usage", "USD", "1000.25,900,NULL"),
-        may(["Microsoft", "n", "Storage"], "Purchase", "USD", "500,0,0"),
-        may(["Microsoft", "m", "Storage"], "Usage", "EUR", "7,7,7"),
-    ];
-    database.import_costs(&folder.report("first.csv", &first)).await;
-    let figures = |more: &[&str]| {
+/// A report of May of two accounts with Microsoft, and figures that are made of what is held.
+struct FigureTest {
+    database: TestDatabase,
+    folder: Folder,
+    rows: [String; 3],
+}
+
+const BILLED_USD: [&str; 4] = ["--measure", "billed", "--currency", "USD"];
+
+impl FigureTest {
+    async fn new() -> Self {
+        let (database, folder) = (TestDatabase::empty().await, Folder::new());
+        database.apply(shipped().as_path()).await;
+        let rows = [
+            may(["Microsoft", "m", "Azure OpenAI"], "Usage", "USD", "1000.25,900,NULL"),
+            may(["Microsoft", "n", "Storage"], "Purchase", "USD", "500,0,0"),
+            may(["Microsoft", "m", "Storage"], "Usage", "EUR", "7,7,7"),
+        ];
+        database.import_costs(&folder.report("first.csv", &rows)).await;
+        Self { database, folder, rows }
+    }
+
+    fn figures(&self, more: &[&str]) -> (Option<i32>, String, String) {
         let known = ["figures", "--provider", "Microsoft", "--period", "2026-05", "--contract", "microsoft-openai"];
         let named = ["--name", "Subscriptions", "--by", "openai"];
-        database.cost(&[&known[..], &named[..], more].concat())
-    };
-    let refused = |more: &[&str], why: &str| {
-        let (status, told, complaint) = figures(more);
+        self.database.cost(&[&known[..], &named[..], more].concat())
+    }
+
+    /// A line, and the record that it is.
+    fn record(&self, more: &[&str]) -> (String, Value) {
+        let (status, line, complaint) = self.figures(more);
+        assert_eq!(status, Some(0), "{more:?}: {complaint}");
+        let record = serde_json::from_str(&line).expect("a record");
+        (line, record)
+    }
+
+    fn refused(&self, more: &[&str], why: &str) {
+        let (status, told, complaint) = self.figures(more);
         assert_eq!((status, told.as_str()), (Some(3), ""), "{more:?}");
         assert!(complaint.contains(why), "{why}: {complaint}");
-    };
-    refused(&["--measure", "billed"], "the costs are in EUR and USD");
-    refused(&["--measure", "contracted", "--currency", "USD"], "the contracted cost is left out of 1 of the rows");
-    refused(&["--measure", "billed", "--currency", "JPY"], "`apportion cost list` shows what is held");
-    refused(&["--measure", "billed", "--currency", "USD", "--about", "colour=red"], "unknown field \"colour\"");
-    let usd = ["--measure", "billed", "--currency", "USD"];
-    let (status, line, complaint) = figures(&usd);
-    assert_eq!(status, Some(0), "{complaint}");
-    let record: Value = serde_json::from_str(&line).expect("a record");
-    let sha256 = database.held_costs(database.watermark().await).await[0].report_sha256.clone();
+    }
+
+    /// What `apportion record` says of a line.
+    fn take(&self, line: &str) -> String {
+        let path = self.folder.write("figures.jsonl", line);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_apportion"));
+        command.arg("record").arg(path).env("DATABASE_URL", &self.database.url);
+        let output = command.output().expect("it starts");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_figure_is_the_sum_of_what_is_held() {
+    let test = FigureTest::new().await;
+    test.refused(&["--measure", "billed"], "the costs are in EUR and USD");
+    test.refused(&["--measure", "contracted", "--currency", "USD"], "the contracted cost is left out of 1 of the rows");
+    test.refused(&["--measure", "billed", "--currency", "JPY"], "`apportion cost list` shows what is held");
+    test.refused(&[&BILLED_USD[..], &["--about", "colour=red"]].concat(), "unknown field \"colour\"");
+    let (line, record) = test.record(&BILLED_USD);
+    let held = test.database.held_costs(test.database.watermark().await).await[0].clone();
+    let since = held.recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true);
+    let report = format!("report-{}@{since}", &held.report_sha256[..16]);
+    let id = format!("microsoft-openai/Subscriptions/Microsoft/2026-05/billed/USD/{report}");
     assert_eq!(
         record,
         json!({
-            "kind": "figure", "source": "cloud-costs", "id": format!("microsoft-openai/Subscriptions/Microsoft/2026-05/billed/USD/report-{sha256}"),
-            "contract": "microsoft-openai", "name": "Subscriptions", "by": "openai", "from": "2026-05-01",
-            "through": "2026-05-31", "value": "1500.25 USD",
+            "kind": "figure", "source": "cloud-costs", "id": id, "contract": "microsoft-openai",
+            "name": "Subscriptions", "by": "openai", "from": "2026-05-01", "through": "2026-05-31",
+            "value": "1500.25 USD",
         })
     );
-    let (_, of_usage, _) =
-        figures(&["--measure", "effective", "--currency", "USD", "--category", "Usage", "--account", "m"]);
-    let of_usage: Value = serde_json::from_str(&of_usage).expect("a record");
-    assert_eq!(of_usage["value"], "900 USD");
-    assert_eq!(
-        of_usage["id"],
-        format!("microsoft-openai/Subscriptions/Microsoft/m/Usage/2026-05/effective/USD/report-{sha256}")
-    );
-    let take = |line: &str| {
-        let path = folder.write("figures.jsonl", line);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_apportion"));
-        let output = command.arg("record").arg(path).env("DATABASE_URL", &database.url).output().expect("it starts");
-        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
-    };
-    assert!(take(&line).starts_with("1 recorded"));
-    assert!(take(&line).starts_with("0 recorded, 1 known duplicate"));
+    let of_usage = ["--measure", "effective", "--currency", "USD", "--category", "Usage", "--account", "m"];
+    let (_, of_usage) = test.record(&of_usage);
+    let id = format!("microsoft-openai/Subscriptions/Microsoft/m/Usage/2026-05/effective/USD/{report}");
+    assert_eq!((of_usage["value"].as_str(), of_usage["id"].as_str()), (Some("900 USD"), Some(id.as_str())));
+    // What nothing is charged for is zero, where the month is held.
+    let (_, of_tax) = test.record(&[&BILLED_USD[..], &["--category", "Tax"]].concat());
+    assert_eq!(of_tax["value"], "0 USD");
+    assert!(test.take(&line).starts_with("1 recorded"));
+    assert!(test.take(&line).starts_with("0 recorded, 1 known duplicate"));
+    test.database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_later_report_changes_corrects_the_figure_that_stands() {
+    let test = FigureTest::new().await;
+    let (line, record) = test.record(&BILLED_USD);
+    let id = record["id"].as_str().expect("an id");
+    let corrects = |id| [&BILLED_USD[..], &["--corrects", id]].concat();
+    test.refused(&corrects(id), "no figure of costs");
+    assert!(test.take(&line).starts_with("1 recorded"));
+    // Nothing changed yet; and another figure is not corrected by this one.
+    test.refused(&corrects(id), "stands at 1500.25 USD");
+    test.refused(&["--measure", "billed", "--currency", "EUR", "--corrects", id], "its currency is USD, not EUR");
+    test.refused(&[&corrects(id)[..], &["--about", "cloud=azure"]].concat(), "its cloud is none, not azure");
 
     // One account is reported anew: what it changes is a correction, and a second figure of the month is refused.
-    database.import_costs(&folder.report("later.csv", &[first[1].replace("500,", "400.5,")])).await;
-    let (_, second, _) = figures(&usd);
-    assert!(take(&second).contains("is reported for some of these days already"), "{second}");
-    let id = record["id"].as_str().expect("an id");
-    let (_, correction, _) = figures(&[&usd[..], &["--corrects", id]].concat());
-    let correction_told: Value = serde_json::from_str(&correction).expect("a record");
-    assert_eq!((&correction_told["kind"], &correction_told["value"]), (&json!("correction"), &json!("1400.75 USD")));
-    assert!(correction_told["id"].as_str().is_some_and(|id| id.contains("/reports-")), "of two reports: {correction}");
-    assert!(take(&correction).starts_with("1 recorded"), "{correction}");
-    database.drop_it().await;
+    let later = test.folder.report("later.csv", &[test.rows[1].replace("500,", "400.5,")]);
+    test.database.import_costs(&later).await;
+    let (second, _) = test.record(&BILLED_USD);
+    assert!(test.take(&second).contains("is reported for some of these days already"), "{second}");
+    let (line, correction) = test.record(&corrects(id));
+    assert_eq!((&correction["kind"], &correction["value"]), (&json!("correction"), &json!("1400.75 USD")));
+    assert!(correction["id"].as_str().is_some_and(|id| id.contains("/reports-")), "of two reports: {correction}");
+    assert!(test.take(&line).starts_with("1 recorded"), "{line}");
+    // The first report holds again: by another id than the first figure's, though all is as it was then.
+    let before = test.database.watermark().await.to_rfc3339();
+    test.database.import_costs(&test.folder.report("first.csv", &test.rows)).await;
+    let (line, back) = test.record(&corrects(id));
+    assert_eq!(back["value"], "1500.25 USD");
+    assert!(back["id"] != record["id"] && test.take(&line).starts_with("1 recorded"), "{back}");
+    let (_, as_then) = test.record(&[&BILLED_USD[..], &["--known-at", &before]].concat());
+    assert_eq!((&as_then["value"], &as_then["id"]), (&correction["value"], &correction["id"]));
+    test.database.drop_it().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

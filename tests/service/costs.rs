@@ -8,7 +8,7 @@ use apportion::store::costs::{HeldCostsFilter, load_held};
 use flate2::read::GzDecoder;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -320,19 +320,13 @@ async fn of_the_reports_of_a_month_the_last_one_holds_and_what_was_known_stays()
     let after = database.watermark().await;
     let as_second = ["AWS 1 USD 3 8.25", "AWS 2 USD 1 7", "Microsoft 1 USD 1 4"];
     assert_eq!(database.told_costs(after).await, as_second);
-    // The digest is of what the files hold, one after the other.
-    let whole = folder.write("whole.csv", [std::fs::read(a).expect("a"), std::fs::read(b).expect("b")].concat());
-    let sum = Command::new("sha256sum").arg(&whole).output().expect("coreutils").stdout;
+    // The digest is of those of the files, sorted: in another order it is the same report.
+    let (status, told, _) = database.cost(&["import", "--as-one", b, a]);
+    assert!(status == Some(0) && told.contains("a known duplicate"), "{told}");
+    let sorted = r#"sha256sum "$@" | cut -c1-64 | LC_ALL=C sort | sha256sum"#;
+    let sum = Command::new("sh").args(["-c", sorted, "sh", a, b]).output().expect("coreutils").stdout;
     let held = database.held_costs(after).await;
     assert!(String::from_utf8_lossy(&sum).starts_with(&held[0].report_sha256), "{held:?}");
-    // A billing period that overlaps is in place of the other; one beside it is not.
-    let week = first[0].replace("2026-06-01T00:00:00Z", "2026-05-08T00:00:00Z");
-    let june = first[0].replace("2026-06-01", "2026-07-01").replace("2026-05-01", "2026-06-01");
-    database.import_costs(&folder.report("week.csv", &[week])).await;
-    database.import_costs(&folder.report("june.csv", &[june])).await;
-    let last = database.watermark().await;
-    let as_last = ["AWS 1 USD 1 10", "AWS 1 USD 1 10", "AWS 2 USD 1 7", "Microsoft 1 USD 1 4"];
-    assert_eq!(database.told_costs(last).await, as_last);
     assert_eq!(
         (database.told_costs(before).await, database.told_costs(after).await),
         (as_first.map(str::to_owned).to_vec(), as_second.map(str::to_owned).to_vec())
@@ -347,14 +341,51 @@ async fn of_the_reports_of_a_month_the_last_one_holds_and_what_was_known_stays()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_what_is_held_is_refused_and_what_was_replaced_holds_again() {
+    let (database, folder) = (TestDatabase::empty().await, Folder::new());
+    let of_may = may(["AWS", "1", "Bedrock"], "Usage", "USD", "10,10,10");
+    let billed = |from: &str, to: &str, costs: &str| {
+        let row = of_may.replace("2026-06-01T", &format!("{to}T")).replace("2026-05-01T", &format!("{from}T"));
+        folder.report(&format!("{from}.csv"), &[row.replace("10,10,10", costs)])
+    };
+    let refused = |path: &Path, why: &str| {
+        let (status, _, complaint) = database.cost(&["import", path.to_str().expect("a path")]);
+        assert!(status == Some(3) && complaint.contains(why), "{why}: {complaint}");
+    };
+    let told = async || database.told_costs(database.watermark().await).await;
+    let month = billed("2026-05-01", "2026-06-01", "10,10,10");
+    database.import_costs(&month).await;
+    // A part of what is held would pass for the whole; a month beside it is held, too.
+    refused(&billed("2026-05-02", "2026-05-08", "1,1,1"), "import a report of all of it");
+    refused(&billed("2026-04-15", "2026-05-15", "1,1,1"), "a part of 2026-05-01");
+    assert_eq!(database.number("select count(*) from cost_report").await, 1);
+    database.import_costs(&billed("2026-06-01", "2026-07-01", "6,6,6")).await;
+    assert_eq!(told().await, ["AWS 1 USD 1 10", "AWS 1 USD 1 6"]);
+    // What states all of them is in place of its parts.
+    database.import_costs(&billed("2026-04-01", "2026-07-01", "3,3,3")).await;
+    assert_eq!(told().await, ["AWS 1 USD 1 3"]);
+    refused(&month, "a part of 2026-04-01");
+    // What was replaced by another of its period holds again once it is imported again.
+    let other = billed("2026-04-01", "2026-07-01", "4,4,4");
+    database.import_costs(&other).await;
+    let again = billed("2026-04-01", "2026-07-01", "3,3,3");
+    for became in [database.import_costs(&again).await, database.import_costs(&again).await] {
+        assert_eq!(told().await, ["AWS 1 USD 1 3"], "{became:?}");
+    }
+    assert_eq!(database.number("select count(*) from cost_report").await, 5);
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reports_that_come_at_once_are_recorded_once_each_and_one_is_the_last() {
     let (database, folder) = (TestDatabase::empty().await, Folder::new());
-    let report = |n: usize| {
-        let rows: Vec<String> =
-            (0..2_500).map(|_| may(["AWS", "1", "Bedrock"], "Usage", "USD", &format!("{n},0,0"))).collect();
-        check(&[folder.report(&format!("{n}.csv"), &rows)]).expect("right")
+    let report = |account: usize, n: usize| {
+        let row = may(["AWS", &account.to_string(), "Bedrock"], "Usage", "USD", &format!("{n},0,0"));
+        check(&[folder.report(&format!("{n}.csv"), &vec![row; 2_500])]).expect("right")
     };
-    let reports = [report(1), report(1), report(2), report(3), report(2), report(1)];
+    // Of one account, of which each is in place of the one before, and of accounts of their own.
+    let reports = [(1, 1), (1, 1), (1, 2), (1, 3), (1, 2), (1, 1), (4, 4), (5, 5), (5, 5), (4, 4)];
+    let reports = reports.map(|(account, n)| report(account, n));
     // Beside batches of usage, which hold the gate as well.
     let usage = async {
         for n in 0..5 {
@@ -373,13 +404,17 @@ async fn reports_that_come_at_once_are_recorded_once_each_and_one_is_the_last() 
             Recorded::Before(at) => duplicates.push((at, report.sha256.clone())),
         }
     }
-    assert_eq!((recorded.len(), duplicates.len()), (3, 3));
     assert!(duplicates.iter().all(|(at, sha256)| recorded.get(at) == Some(sha256)));
-    assert_eq!(database.cost_rows().await, 3 * 2_500);
-    // As known at each instant the one recorded by then is held, with its sum; before the first, none is.
+    assert_eq!(database.cost_rows().await, recorded.len() as i64 * 2_500);
+    let apart: BTreeSet<&String> = reports[6..8].iter().map(|report| &report.sha256).collect();
+    let of_one: Vec<_> = recorded.iter().filter(|(_, sha256)| !apart.contains(sha256)).collect();
+    assert_eq!((recorded.len() - of_one.len(), duplicates.len() + of_one.len()), (2, 8));
+    // None is recorded that is held; as known at each instant the one recorded by then is held.
+    assert!(of_one.len() >= 3 && of_one.windows(2).all(|pair| pair[0].1 != pair[1].1), "{of_one:?}");
     let last = database.watermark().await;
-    for (at, sha256) in recorded.iter().chain([(&last, recorded.values().last().expect("one"))]) {
-        let held = database.held_costs(*at).await;
+    for (at, sha256) in of_one.iter().copied().chain([(&last, of_one.last().expect("one").1)]) {
+        let mut held = database.held_costs(*at).await;
+        held.retain(|it| it.billing_account == "1");
         assert_eq!((held.len(), &held[0].report_sha256, held[0].rows), (1, sha256, 2_500));
     }
     let first = *recorded.keys().next().expect("one");
@@ -399,6 +434,16 @@ async fn the_database_refuses_what_would_change_what_was_reported() {
         "with r as (insert into cost_report (sha256, file_names) values (repeat('a', 64), '{f}') returning report_id)
         insert into cost_statement (report_id, provider, billing_account, billing_from, billing_to, row_count)
         select report_id, 'p', 'a', 'epoch', now(), 1 from r returning statement_id";
+    let of_held = |sha256: &str, to: &str| {
+        format!(
+            "with r as (insert into cost_report (sha256, file_names) select {sha256}, '{{f}}' from cost_report p
+               returning report_id)
+             insert into cost_statement (report_id, provider, billing_account, billing_from, billing_to, row_count)
+             select r.report_id, provider, billing_account, billing_from, {to}, 1 from r, cost_statement;
+             {row} select max(statement_id), 1, {values}, 1, 1, 1 from cost_statement;
+             insert into cost_recording select max(report_id), now() + interval '1 hour' from cost_report"
+        )
+    };
     for (sql, why) in [
         (
             format!("{row} select statement_id, 2, {values}, 1, 1, 1 from cost_statement"),
@@ -413,6 +458,8 @@ async fn the_database_refuses_what_would_change_what_was_reported() {
         ("update cost_row set billed = 2".to_owned(), "append-only"),
         ("delete from cost_recording".to_owned(), "append-only"),
         ("truncate cost_report cascade".to_owned(), "append-only"),
+        (of_held("repeat('a', 64)", "billing_to - interval '1 day'"), "states a part of a billing period that is held"),
+        (of_held("p.sha256", "billing_to"), "all of it is held"),
         // A report that nobody records, that has no row that it says it has, and one of an instant that was handed out.
         (begun.to_owned(), "is_recorded"),
         (
