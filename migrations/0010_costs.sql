@@ -55,7 +55,7 @@ create table cost_row (
 create index cost_row_charge on cost_row using brin (charge_from, charge_to);
 
 -- since when a report is known. apart from it, so that its rows, which may be many, are written before the recording gate is
--- held, and that is held for a moment.
+-- held: while it is, they are only counted.
 create table cost_recording (
   report_id bigint primary key references cost_report,
   -- one report at a time, so that it is known which one was the last
@@ -110,7 +110,7 @@ create function cost_report_held_since(sha256 text) returns timestamptz language
       and not exists (select from held_cost_statement('infinity') h where h.statement_id = s.statement_id))
 $$;
 
--- what is held of an account that a report states a part of: in its place the part would pass for the whole.
+-- what is held of an account that a report states a part of alone: in its place that would pass for the whole.
 create function held_cost_statement_cut_by(report_id bigint)
 returns table (statement_id bigint, provider text, billing_account text, billing_from timestamptz, billing_to timestamptz,
   held_from timestamptz, held_to timestamptz, held_since timestamptz)
@@ -120,7 +120,9 @@ language sql stable as $$
   from cost_statement s join held_cost_statement('infinity') h using (provider, billing_account)
   where s.report_id = held_cost_statement_cut_by.report_id
     and h.billing_from < s.billing_to and s.billing_from < h.billing_to
-    and not (s.billing_from <= h.billing_from and s.billing_to >= h.billing_to)
+    and not tstzrange(h.billing_from, h.billing_to) <@ (
+      select range_agg(tstzrange(o.billing_from, o.billing_to)) from cost_statement o
+      where (o.report_id, o.provider, o.billing_account) = (s.report_id, s.provider, s.billing_account))
 $$;
 
 -- a report is recorded whole, and once: it states something, each statement has as many rows as it says, no two are of one

@@ -23,6 +23,8 @@ mod backfills;
 mod books;
 #[path = "service/consumers.rs"]
 mod consumers;
+#[path = "service/cost_replacements.rs"]
+mod cost_replacements;
 #[path = "service/cost_uses.rs"]
 mod cost_uses;
 #[path = "service/costs.rs"]

@@ -40,8 +40,8 @@ the same period of an account are refused.
 A report states, for each provider, billing account and billing period that it has rows of, the whole of that period so \
 far. Of the reports of an account and period the one recorded last holds, and what is known as of an earlier instant \
 stays. So a cloud's next delivery of a month, with more rows or corrected ones, is imported as it is: it replaces what \
-was held of that month. One that was replaced holds again once it is imported again. A report of a part of a billing \
-period that is held is refused.
+was held of that month. One that was replaced is imported anew with --again. A report of a part alone of a billing period \
+that is held is refused, and those before it stay recorded.
 
 Examples:
   apportion cost import focus-2026-05.csv.gz
@@ -105,6 +105,9 @@ enum Command {
         /// The reports, recorded in this order
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Also reports that were recorded before and replaced since: they hold anew
+        #[arg(long)]
+        again: bool,
         /// The files are parts of one report
         #[arg(long)]
         as_one: bool,
@@ -199,7 +202,7 @@ fn attribute(text: &str) -> Result<(String, String), String> {
 
 pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     match args.command {
-        Command::Import { files, as_one } => import(&files, as_one, session).await,
+        Command::Import { files, again, as_one } => import(&files, again, as_one, session).await,
         Command::List { provider, known_at } => {
             let pool = session.pool().await?;
             let known_at = known_by(&pool, known_at).await?;
@@ -256,27 +259,38 @@ impl Figures {
     }
 }
 
-async fn import(files: &[PathBuf], as_one: bool, session: &Session) -> anyhow::Result<()> {
+async fn import(files: &[PathBuf], again: bool, as_one: bool, session: &Session) -> anyhow::Result<()> {
     let reports: Vec<&[PathBuf]> = if as_one { vec![files] } else { files.chunks(1).collect() };
     let checked: Vec<CostReport> = reports.iter().map(|paths| check(paths)).collect::<Result<_, _>>()?;
     check_apart(&checked)?;
     let pool = session.pool().await?;
-    let mut told = Vec::new();
+    let (mut told, mut refused) = (Vec::new(), None);
     for (report, paths) in checked.iter().zip(reports) {
-        let recorded = record(&pool, report).await?;
+        let recorded = match record(&pool, report, again).await {
+            Ok(recorded) => recorded,
+            Err(error) => {
+                refused = Some(error);
+                break;
+            }
+        };
         if session.format == Format::Table {
             show_imported(&pool, paths, report, recorded).await?;
         }
-        let (recorded_at, is_duplicate) = match recorded {
-            Recorded::Now(at) => (at, false),
-            Recorded::Before(at) => (at, true),
+        let (recorded_at, is_duplicate, holds) = match recorded {
+            Recorded::Now(at) => (at, false, true),
+            Recorded::Held(at) => (at, true, true),
+            Recorded::Replaced(at) => (at, true, false),
         };
         told.push(object!({
             "files": paths, "sha256": report.sha256, "recorded_at": recorded_at, "duplicate": is_duplicate,
-            "statements": report.statements,
+            "holds": holds, "statements": report.statements,
         }));
     }
-    if session.format == Format::Json { json(&told) } else { Ok(()) }
+    // What was recorded before one was refused stays, and is told.
+    if session.format == Format::Json {
+        json(&told)?;
+    }
+    refused.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// What a report states, and of each of that how many rows were held before.
@@ -287,13 +301,10 @@ async fn show_imported(
     recorded: Recorded,
 ) -> anyhow::Result<()> {
     let names = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    let known = |at, what: &str| format!("{names}: a known duplicate, recorded at {}{what}", instant(at));
     let at = match recorded {
-        Recorded::Before(at) => {
-            let at = instant(at);
-            return Ok(line(format!(
-                "{names}: a known duplicate, recorded at {at}, which holds; nothing is recorded again."
-            ))?);
-        }
+        Recorded::Held(at) => return Ok(line(known(at, ", which holds; nothing is recorded again."))?),
+        Recorded::Replaced(at) => return Ok(line(known(at, " and replaced since; --again records it anew."))?),
         Recorded::Now(at) => at,
     };
     let rows: u64 = report.statements.iter().map(|it| it.rows).sum();
@@ -419,10 +430,13 @@ fn reason(it: &NotCompared) -> String {
             format!("{cloud}: nothing of what is reported is compared (rated {} {currency})", exact(rated))
         }
         NotCompared::ReportedInOtherCurrency { cloud, currency, billed } => {
-            format!("{cloud}: billed {} {currency}, and nothing is rated in {currency}", exact(billed))
+            format!("{cloud}: nothing is rated in {currency} (billed {} {currency})", exact(billed))
         }
         NotCompared::RatedInOtherCurrency { cloud, currency, rated } => {
-            format!("{cloud}: rated {} {currency}, and nothing is reported in {currency}", exact(rated))
+            format!(
+                "{cloud}: nothing of what is reported in {currency} is compared (rated {} {currency})",
+                exact(rated)
+            )
         }
         NotCompared::NoContractedCost { cloud, currency, rows } => {
             format!("{cloud}: {} in {currency} without a contracted cost", counted(*rows, "row"))

@@ -321,14 +321,15 @@ pub fn correction(figure: &Record, corrects: &str, standing: &[Record]) -> Resul
             return Err(CostFigureError::OtherFigure { id, field, theirs, ours });
         }
     }
-    let (stands, value) = (text(&theirs, "value"), text(&ours, "value"));
-    if stands == value {
-        return Err(CostFigureError::Unchanged { id, value });
+    // What was summed is in no field: the id has it before its last part, which is of reports.
+    let sum = |id: &str| id.rsplit_once('/').map_or(String::new(), |(sum, _)| sum.to_owned());
+    let (of_theirs, of_ours) = (sum(corrects), sum(&figure.id.id));
+    if of_theirs != of_ours {
+        return Err(CostFigureError::OtherFigure { id, field: "sum".to_owned(), theirs: of_theirs, ours: of_ours });
     }
-    let currency = |value: &str| value.split_once(' ').map_or(String::new(), |(_, unit)| unit.to_owned());
-    if currency(&stands) != currency(&value) {
-        let (theirs, ours) = (currency(&stands), currency(&value));
-        return Err(CostFigureError::OtherFigure { id, field: "currency".to_owned(), theirs, ours });
+    let value = text(&ours, "value");
+    if text(&theirs, "value") == value {
+        return Err(CostFigureError::Unchanged { id, value });
     }
     Ok(json!({
         "kind": "correction", "source": COST_FIGURES_SOURCE, "id": figure.id.id, "corrects": corrects, "value": value,

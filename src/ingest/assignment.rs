@@ -214,13 +214,14 @@ impl Context {
         HeldGuard(self.state())
     }
 
-    /// Nothing is held any more, whether or not Kafka's client tells so as it ends.
+    /// Nothing is held any more, whether or not Kafka's client told so as it ended.
     pub(super) fn let_go(&self) {
         let held = std::mem::take(&mut self.state().held);
         for (topic, partition, _) in held.iter() {
             self.assignment.metrics.forget_partition(topic, partition);
         }
         self.assignment.metrics.set_assigned(0);
+        self.assignment.metrics.set_connected_brokers(0);
     }
 
     /// What went wrong in a rebalance, once.

@@ -109,7 +109,7 @@ fn consume(
         }
         let began = Clock::now();
         let outcome = session.run(config, stop, goal.as_ref());
-        totals += session.end()?;
+        totals += session.end(outcome.is_err())?;
         // A group that gave our place to another, or a coordinator that went amid a rebalance: a new client may go on.
         let Err(ConsumerError::Kafka(error)) = outcome else { return outcome.map(|()| totals) };
         tracing::error!(%error, "Kafka's client cannot go on; a new one begins where the database stands");
@@ -168,13 +168,20 @@ impl Session {
     }
 
     /// Waits for what is in flight, and leaves the group: the others get our partitions at once, not after a timeout.
-    fn end(mut self) -> Result<Counts, ConsumerError> {
+    fn end(mut self, failed: bool) -> Result<Counts, ConsumerError> {
         while let Some(ended) = self.in_flight.end()? {
             if let Ended::Written(_, written) = ended {
                 self.totals += written.counts;
             }
         }
-        self.consumer.context().let_go();
+        // A client whose answer to a rebalance was refused waits for another, also as it closes, and takes any then for
+        // letting go of all.
+        if failed && self.consumer.close_queue().is_ok() {
+            drop(self.consumer.unassign());
+        }
+        let context = Arc::clone(self.consumer.context());
+        drop(self.consumer);
+        context.let_go();
         Ok(self.totals)
     }
 

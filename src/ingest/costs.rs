@@ -7,13 +7,14 @@ use crate::domain::period::{Instant, Span};
 use crate::sources::{CostColumns, WrongCost};
 use crate::store::StoreError;
 use crate::store::costs::{
-    CutPeriod, NewCostRow, append_rows, append_statement, begin_report, find_cut, held_since, record_report,
+    CutPeriod, KnownReport, NewCostRow, append_rows, append_statement, begin_report, find_cut, find_report,
+    record_report,
 };
 use crate::store::recording::{self, LockMode};
 use csv::StringRecord;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -101,8 +102,10 @@ pub struct CostReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
     Now(Instant),
-    /// All of it was held.
-    Before(Instant),
+    /// All of it was held already.
+    Held(Instant),
+    /// It was known, and some of it was replaced since: it was not asked to be recorded anew.
+    Replaced(Instant),
 }
 
 /// Which statement a row is of.
@@ -196,18 +199,17 @@ pub fn check_apart(reports: &[CostReport]) -> Result<(), CostImportError> {
 }
 
 /// Records a report that was checked, all of it in one transaction. One that is held is not recorded again; one that was
-/// replaced is, and holds anew.
+/// replaced is where that is asked for, as somebody who tries once more after a fault may not know that it was.
 ///
 /// # Errors
 /// The database's, a file that cannot be read any more or has changed, or a part of a billing period that is held: then
 /// nothing is recorded.
 #[tracing::instrument(name = "costs.record", skip_all, fields(sha256 = %report.sha256))]
-pub async fn record(pool: &PgPool, report: &CostReport) -> Result<Recorded, CostImportError> {
+pub async fn record(pool: &PgPool, report: &CostReport, again: bool) -> Result<Recorded, CostImportError> {
     let CostReport { paths, sha256, statements } = report;
-    let path = || paths.first().cloned().unwrap_or_default();
     let mut tx = pool.begin().await?;
-    if let Some(at) = held_since(&mut tx, sha256).await? {
-        return Ok(Recorded::Before(at));
+    if let Some(known) = known(&mut tx, sha256, again).await? {
+        return Ok(known);
     }
     let name = |path: &PathBuf| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let names: Vec<String> = paths.iter().map(name).collect();
@@ -217,6 +219,8 @@ pub async fn record(pool: &PgPool, report: &CostReport) -> Result<Recorded, Cost
         let id = append_statement(&mut tx, report_id, [provider, billing_account], *billing, *rows).await?;
         ids.insert((provider.clone(), billing_account.clone(), billing.start, billing.end), id);
     }
+    // Before its rows are written, which may be many, and once more when nobody else records.
+    refuse_part(&mut tx, report_id, paths).await?;
     let mut reader = CostReader::new(paths);
     let mut row_number = 0_i64;
     loop {
@@ -235,20 +239,33 @@ pub async fn record(pool: &PgPool, report: &CostReport) -> Result<Recorded, Cost
         append_rows(&mut tx, &rows).await?;
     }
     if reader.sha256() != *sha256 {
-        return Err(CostImportError::Changed { path: path() });
+        return Err(CostImportError::Changed { path: paths.first().cloned().unwrap_or_default() });
     }
     // Alone, as is whatever is recorded that is no batch. Only now, so that nobody waits while rows are written.
     let recorded_at = recording::lock(&mut tx, LockMode::Exclusive).await?;
     // Another may have recorded it meanwhile.
-    if let Some(at) = held_since(&mut tx, sha256).await? {
-        return Ok(Recorded::Before(at));
+    if let Some(known) = known(&mut tx, sha256, again).await? {
+        return Ok(known);
     }
-    if let Some(cut) = find_cut(&mut tx, report_id).await? {
-        return Err(CostImportError::PartOfPeriod { path: path(), cut: Box::new(cut) });
-    }
+    refuse_part(&mut tx, report_id, paths).await?;
     record_report(&mut tx, report_id, recorded_at).await?;
     tx.commit().await?;
     Ok(Recorded::Now(recorded_at))
+}
+
+/// What is known of a report that is not to be recorded, or not again.
+async fn known(conn: &mut PgConnection, sha256: &str, again: bool) -> Result<Option<Recorded>, StoreError> {
+    Ok(match find_report(conn, sha256).await? {
+        Some(KnownReport { recorded_at, is_held: true }) => Some(Recorded::Held(recorded_at)),
+        Some(KnownReport { recorded_at, is_held: false }) if !again => Some(Recorded::Replaced(recorded_at)),
+        _ => None,
+    })
+}
+
+async fn refuse_part(conn: &mut PgConnection, report_id: i64, paths: &[PathBuf]) -> Result<(), CostImportError> {
+    let path = paths.first().cloned().unwrap_or_default();
+    let cut = find_cut(conn, report_id).await?;
+    cut.map_or(Ok(()), |cut| Err(CostImportError::PartOfPeriod { path, cut: Box::new(cut) }))
 }
 
 /// Reads the rows of files one after the other, and hashes what each holds.

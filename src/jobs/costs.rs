@@ -68,8 +68,14 @@ pub async fn cost_figure(pool: &PgPool, figure: &CostFigure, known_at: Instant) 
         ..HeldCostsFilter::default()
     };
     let held = load_held(&mut conn, &filter, known_at).await?;
-    let counted = HeldCostsFilter { categories: figure.categories.iter().copied().collect(), ..filter };
-    let record = figure.record(&held, &load_held(&mut conn, &counted, known_at).await?)?;
+    let counted = match figure.categories.is_empty() {
+        true => held.clone(),
+        false => {
+            let filter = HeldCostsFilter { categories: figure.categories.iter().copied().collect(), ..filter };
+            load_held(&mut conn, &filter, known_at).await?
+        }
+    };
+    let record = figure.record(&held, &counted)?;
     let Some(corrects) = &figure.corrects else { return Ok(record.to_json()) };
     // As records stand now, however long ago the costs were known.
     let now = recording::watermark(pool).await?;

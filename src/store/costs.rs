@@ -7,12 +7,27 @@ use crate::domain::cost_comparison::ReportedCosts;
 use crate::domain::period::{Instant, Span};
 use sqlx::PgConnection;
 
-/// Since when all that a report states is held; none where it is not known, or some of it was replaced.
+/// When a report was recorded last.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownReport {
+    pub recorded_at: Instant,
+    /// Whether all that it states is held; else some of it was replaced.
+    pub is_held: bool,
+}
+
+/// Finds a report by its digest.
 ///
 /// # Errors
 /// The database's.
-pub async fn held_since(conn: &mut PgConnection, sha256: &str) -> Result<Option<Instant>, StoreError> {
-    Ok(sqlx::query_scalar!("select cost_report_held_since($1)", sha256).fetch_one(conn).await?)
+pub async fn find_report(conn: &mut PgConnection, sha256: &str) -> Result<Option<KnownReport>, StoreError> {
+    let known = sqlx::query!(
+        r#"select r.recorded_at, cost_report_held_since($1) is not null as "is_held!"
+        from cost_report p join cost_recording r using (report_id)
+        where p.sha256 = $1 order by r.recorded_at desc limit 1"#,
+        sha256
+    );
+    let known = known.fetch_optional(conn).await?;
+    Ok(known.map(|row| KnownReport { recorded_at: row.recorded_at, is_held: row.is_held }))
 }
 
 /// Begins a report, whose id is returned.

@@ -212,7 +212,14 @@ async fn what_a_later_report_changes_corrects_the_figure_that_stands() {
     assert!(test.take(&line).starts_with("1 recorded"));
     // Nothing changed yet; and another figure is not corrected by this one.
     test.refused(&corrects(id), "stands at 1500.25 USD");
-    test.refused(&["--measure", "billed", "--currency", "EUR", "--corrects", id], "its currency is USD, not EUR");
+    for (other, is) in [
+        (&["--measure", "billed", "--currency", "EUR"][..], "2026-05/billed/USD, not"),
+        (&["--measure", "effective", "--currency", "USD"], "2026-05/billed/USD, not"),
+        (&["--measure", "billed", "--currency", "USD", "--account", "n"], "/Microsoft/n/2026-05"),
+        (&["--measure", "billed", "--currency", "USD", "--category", "Usage"], "/Microsoft/Usage/2026-05"),
+    ] {
+        test.refused(&[other, &["--corrects", id]].concat(), is);
+    }
     test.refused(&[&corrects(id)[..], &["--about", "cloud=azure"]].concat(), "its cloud is none, not azure");
 
     // One account is reported anew: what it changes is a correction, and a second figure of the month is refused.
@@ -226,7 +233,9 @@ async fn what_a_later_report_changes_corrects_the_figure_that_stands() {
     assert!(test.take(&line).starts_with("1 recorded"), "{line}");
     // The first report holds again: by another id than the first figure's, though all is as it was then.
     let before = test.database.watermark().await.to_rfc3339();
-    test.database.import_costs(&test.folder.report("first.csv", &test.rows)).await;
+    let first = test.folder.report("first.csv", &test.rows);
+    let (status, _, complaint) = test.database.cost(&["import", "--again", first.to_str().expect("a path")]);
+    assert_eq!(status, Some(0), "{complaint}");
     let (line, back) = test.record(&corrects(id));
     assert_eq!(back["value"], "1500.25 USD");
     assert!(back["id"] != record["id"] && test.take(&line).starts_with("1 recorded"), "{back}");

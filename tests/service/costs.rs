@@ -8,7 +8,7 @@ use apportion::store::costs::{HeldCostsFilter, load_held};
 use flate2::read::GzDecoder;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -61,7 +61,7 @@ impl TestDatabase {
 
     pub async fn import_costs(&self, path: &Path) -> Recorded {
         let report = check(&[path.to_owned()]).unwrap_or_else(|error| panic!("{error}"));
-        record(&self.pool, &report).await.unwrap_or_else(|error| panic!("{error}"))
+        record(&self.pool, &report, false).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A report of one row.
@@ -77,14 +77,14 @@ impl TestDatabase {
     }
 
     /// What is held, a line each: provider, account, currency, rows, billed.
-    async fn told_costs(&self, known_at: Instant) -> Vec<String> {
+    pub async fn told_costs(&self, known_at: Instant) -> Vec<String> {
         let line = |it: &HeldCosts| {
             format!("{} {} {} {} {}", it.provider, it.billing_account, it.currency, it.rows, it.billed)
         };
         self.held_costs(known_at).await.iter().map(line).collect()
     }
 
-    async fn cost_rows(&self) -> i64 {
+    pub async fn cost_rows(&self) -> i64 {
         self.number("select count(*) from cost_row").await
     }
 }
@@ -283,142 +283,6 @@ async fn of_a_file_with_bad_lines_nothing_is_stored_and_each_is_named() {
     let (status, _, complaint) = database.cost(&["import", folder.0.path().to_str().expect("a path")]);
     assert!(status == Some(3) && complaint.contains("no file that can be read twice"), "{complaint}");
     assert_eq!((database.cost_rows().await, database.number("select count(*) from cost_report").await), (0, 0));
-    database.drop_it().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn of_the_reports_of_a_month_the_last_one_holds_and_what_was_known_stays() {
-    let (database, folder) = (TestDatabase::empty().await, Folder::new());
-    let first = [
-        may(["AWS", "1", "Bedrock"], "Usage", "USD", "10,10,10"),
-        may(["AWS", "1", "S3"], "Usage", "USD", "0.5,0.5,0.5"),
-        may(["AWS", "1", "S3"], "Usage", "EUR", "3,3,3"),
-        may(["AWS", "2", "Bedrock"], "Usage", "USD", "7,7,7"),
-        may(["Microsoft", "1", "OpenAI"], "Usage", "USD", "4,4,4"),
-    ];
-    assert!(matches!(database.import_costs(&folder.report("first.csv", &first)).await, Recorded::Now(_)));
-    let before = database.watermark().await;
-    let as_first = ["AWS 1 EUR 1 3", "AWS 1 USD 2 10.5", "AWS 2 USD 1 7", "Microsoft 1 USD 1 4"];
-    assert_eq!(database.told_costs(before).await, as_first);
-    // Account 1 again, with a row that corrects and no euros; a report may be in two files.
-    let correction =
-        may(["AWS", "1", "Bedrock"], "Usage", "USD", "-2.25,-2.25,-2.25").replacen(",,", ",Correction,", 1);
-    let parts = [folder.report("a.csv", &first[..2]), folder.report("b.csv", &[correction])];
-    let [a, b] = [&parts[0], &parts[1]].map(|path| path.to_str().expect("a path"));
-    let (status, told, complaint) = database.cost(&["import", "--as-one", a, b]);
-    assert_eq!(status, Some(0), "{complaint}");
-    let same = database.cost(&["import", "--as-one", a, b, a]);
-    assert!(same.0 == Some(3) && same.2.contains("a.csv: holds what"), "{same:?}");
-    let apart = database.cost(&["import", a, b]);
-    assert!(
-        apart.0 == Some(3) && apart.2.contains("b.csv: states a billing period of account 1 of AWS that"),
-        "{apart:?}"
-    );
-    assert!(apart.2.contains("--as-one makes them one report"), "{apart:?}");
-    let line = told.lines().find(|line| line.contains("AWS")).expect("a line").split_whitespace().collect::<Vec<_>>();
-    assert_eq!(line, ["AWS", "1", "2026-05", "3", "3"], "as many rows as were held: {told}");
-    let after = database.watermark().await;
-    let as_second = ["AWS 1 USD 3 8.25", "AWS 2 USD 1 7", "Microsoft 1 USD 1 4"];
-    assert_eq!(database.told_costs(after).await, as_second);
-    // The digest is of those of the files, sorted: in another order it is the same report.
-    let (status, told, _) = database.cost(&["import", "--as-one", b, a]);
-    assert!(status == Some(0) && told.contains("a known duplicate"), "{told}");
-    let sorted = r#"sha256sum "$@" | cut -c1-64 | LC_ALL=C sort | sha256sum"#;
-    let sum = Command::new("sh").args(["-c", sorted, "sh", a, b]).output().expect("coreutils").stdout;
-    let held = database.held_costs(after).await;
-    assert!(String::from_utf8_lossy(&sum).starts_with(&held[0].report_sha256), "{held:?}");
-    assert_eq!(
-        (database.told_costs(before).await, database.told_costs(after).await),
-        (as_first.map(str::to_owned).to_vec(), as_second.map(str::to_owned).to_vec())
-    );
-    let known =
-        |known_at: Instant| database.cost_json(&["list", "--provider", "AWS", "--known-at", &known_at.to_rfc3339()]);
-    assert_eq!(known(before).as_array().map(Vec::len), Some(3));
-    assert_eq!((&known(after)[0]["billed"], &known(after)[0]["rows"]), (&json!("8.25"), &json!(3)));
-    let (status, _, complaint) = database.cost(&["list", "--known-at", "2999-01-01"]);
-    assert_eq!(status, Some(3), "{complaint}");
-    database.drop_it().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_part_of_what_is_held_is_refused_and_what_was_replaced_holds_again() {
-    let (database, folder) = (TestDatabase::empty().await, Folder::new());
-    let of_may = may(["AWS", "1", "Bedrock"], "Usage", "USD", "10,10,10");
-    let billed = |from: &str, to: &str, costs: &str| {
-        let row = of_may.replace("2026-06-01T", &format!("{to}T")).replace("2026-05-01T", &format!("{from}T"));
-        folder.report(&format!("{from}.csv"), &[row.replace("10,10,10", costs)])
-    };
-    let refused = |path: &Path, why: &str| {
-        let (status, _, complaint) = database.cost(&["import", path.to_str().expect("a path")]);
-        assert!(status == Some(3) && complaint.contains(why), "{why}: {complaint}");
-    };
-    let told = async || database.told_costs(database.watermark().await).await;
-    let month = billed("2026-05-01", "2026-06-01", "10,10,10");
-    database.import_costs(&month).await;
-    // A part of what is held would pass for the whole; a month beside it is held, too.
-    refused(&billed("2026-05-02", "2026-05-08", "1,1,1"), "import a report of all of it");
-    refused(&billed("2026-04-15", "2026-05-15", "1,1,1"), "a part of 2026-05-01");
-    assert_eq!(database.number("select count(*) from cost_report").await, 1);
-    database.import_costs(&billed("2026-06-01", "2026-07-01", "6,6,6")).await;
-    assert_eq!(told().await, ["AWS 1 USD 1 10", "AWS 1 USD 1 6"]);
-    // What states all of them is in place of its parts.
-    database.import_costs(&billed("2026-04-01", "2026-07-01", "3,3,3")).await;
-    assert_eq!(told().await, ["AWS 1 USD 1 3"]);
-    refused(&month, "a part of 2026-04-01");
-    // What was replaced by another of its period holds again once it is imported again.
-    let other = billed("2026-04-01", "2026-07-01", "4,4,4");
-    database.import_costs(&other).await;
-    let again = billed("2026-04-01", "2026-07-01", "3,3,3");
-    for became in [database.import_costs(&again).await, database.import_costs(&again).await] {
-        assert_eq!(told().await, ["AWS 1 USD 1 3"], "{became:?}");
-    }
-    assert_eq!(database.number("select count(*) from cost_report").await, 5);
-    database.drop_it().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn reports_that_come_at_once_are_recorded_once_each_and_one_is_the_last() {
-    let (database, folder) = (TestDatabase::empty().await, Folder::new());
-    let report = |account: usize, n: usize| {
-        let row = may(["AWS", &account.to_string(), "Bedrock"], "Usage", "USD", &format!("{n},0,0"));
-        check(&[folder.report(&format!("{n}.csv"), &vec![row; 2_500])]).expect("right")
-    };
-    // Of one account, of which each is in place of the one before, and of accounts of their own.
-    let reports = [(1, 1), (1, 1), (1, 2), (1, 3), (1, 2), (1, 1), (4, 4), (5, 5), (5, 5), (4, 4)];
-    let reports = reports.map(|(account, n)| report(account, n));
-    // Beside batches of usage, which hold the gate as well.
-    let usage = async {
-        for n in 0..5 {
-            database.write(&[crate::support::event(&format!("e{n}"), 1, 1)]).await;
-        }
-    };
-    let (became, ()) = tokio::join!(
-        futures_util::future::join_all(reports.iter().map(|report| record(&database.pool, report))),
-        usage
-    );
-    let mut recorded = BTreeMap::new();
-    let mut duplicates = Vec::new();
-    for (report, became) in reports.iter().zip(became) {
-        match became.unwrap_or_else(|error| panic!("{error}")) {
-            Recorded::Now(at) => assert_eq!(recorded.insert(at, report.sha256.clone()), None),
-            Recorded::Before(at) => duplicates.push((at, report.sha256.clone())),
-        }
-    }
-    assert!(duplicates.iter().all(|(at, sha256)| recorded.get(at) == Some(sha256)));
-    assert_eq!(database.cost_rows().await, recorded.len() as i64 * 2_500);
-    let apart: BTreeSet<&String> = reports[6..8].iter().map(|report| &report.sha256).collect();
-    let of_one: Vec<_> = recorded.iter().filter(|(_, sha256)| !apart.contains(sha256)).collect();
-    assert_eq!((recorded.len() - of_one.len(), duplicates.len() + of_one.len()), (2, 8));
-    // None is recorded that is held; as known at each instant the one recorded by then is held.
-    assert!(of_one.len() >= 3 && of_one.windows(2).all(|pair| pair[0].1 != pair[1].1), "{of_one:?}");
-    let last = database.watermark().await;
-    for (at, sha256) in of_one.iter().copied().chain([(&last, of_one.last().expect("one").1)]) {
-        let mut held = database.held_costs(*at).await;
-        held.retain(|it| it.billing_account == "1");
-        assert_eq!((held.len(), &held[0].report_sha256, held[0].rows), (1, sha256, 2_500));
-    }
-    let first = *recorded.keys().next().expect("one");
-    assert!(database.held_costs(first - chrono::TimeDelta::microseconds(1)).await.is_empty());
     database.drop_it().await;
 }
 
