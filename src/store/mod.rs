@@ -42,7 +42,7 @@ mod event_ids;
 mod usage_replies;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Row, Transaction};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -253,7 +253,16 @@ pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, StoreError> {
     Ok(PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(10))
+        .after_release(|conn, _| Box::pin(is_free(conn)))
         .connect_lazy_with(options))
+}
+
+/// Whether no transaction is open on a connection that was let go. Where a `begin` was broken off before its answer came one
+/// is, and sqlx does not know of it: whatever runs there next would never be committed. Such a connection is closed.
+async fn is_free(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    // Not prepared: one that is begins its own transaction before its statement.
+    let alone = sqlx::raw_sql("select transaction_timestamp() = statement_timestamp()");
+    alone.fetch_one(conn).await?.try_get(0)
 }
 
 /// How often Postgres looks, while a statement runs or waits, whether its client is still there.
@@ -291,8 +300,8 @@ fn bounded(options: PgPoolOptions, connect: PgConnectOptions, timeout: Duration)
     ];
     let options = options.after_release(|conn, _| {
         Box::pin(async {
-            let idle = tokio::time::timeout(RELEASE_TIMEOUT, conn.ping()).await;
-            Ok(idle.is_ok_and(|answered| answered.is_ok()))
+            let free = tokio::time::timeout(RELEASE_TIMEOUT, is_free(conn)).await;
+            Ok(free.is_ok_and(|free| free.unwrap_or(false)))
         })
     });
     options.connect_lazy_with(connect.options(settings))

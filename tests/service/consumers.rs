@@ -229,8 +229,10 @@ async fn a_consumer_whose_database_is_away_stays_in_its_group() {
     link.set(Condition::Whole);
     stored(1000).await;
     stop.cancel();
-    assert_eq!(running.await.expect("joined").expect("stopped").stored, 1000);
-    assert!(!database.counts().await.contains_key("duplicate"));
+    // The answer to the commit of the first may have been cut off: it is not counted again, by the consumer neither.
+    running.await.expect("joined").expect("stopped");
+    let counts = database.counts().await;
+    assert_eq!((counts["stored"], counts.contains_key("duplicate")), (1000, false));
     database.audit().await;
     pool.close().await;
     topic.delete().await;
