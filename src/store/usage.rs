@@ -248,16 +248,47 @@ fn amendment_kind(kind: &str, restated: serde_json::Value) -> Result<AmendmentKi
     }
 }
 
+/// How often events are looked for here and in archives, between which they may be moved meanwhile.
+const MOST_LOOKS: usize = 10;
+
 /// Loads amended events with their content as first reported; of those in archives nobody says more than who they are.
 async fn load_events(
     connection: &mut PgConnection,
     keys: &BTreeSet<Uuid>,
     lookup: &mut Lookup,
 ) -> Result<(), StoreError> {
-    if keys.is_empty() {
-        return Ok(());
+    let mut keys: Vec<Uuid> = keys.iter().copied().collect();
+    for _ in 0..MOST_LOOKS {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        load_online_events(connection, &keys, lookup).await?;
+        keys.retain(|key| {
+            matches!(lookup.identities.get(key), Some(Identity::Event { .. })) && !lookup.events.contains_key(key)
+        });
+        if !keys.is_empty() {
+            let archived =
+                sqlx::query!(r#"select event_key as "event_key!", bucket as "bucket!" from archived_usage($1)"#, &keys);
+            let archived = archived.fetch_all(&mut *connection).await?.into_iter();
+            lookup.archived.extend(archived.map(|row| (row.event_key, row.bucket)));
+            // One that was brought back between the two statements is in neither: it is here by now.
+            keys.retain(|key| !lookup.archived.contains_key(key));
+        }
     }
-    let keys: Vec<Uuid> = keys.iter().copied().collect();
+    match keys.first() {
+        None => Ok(()),
+        Some(key) => {
+            let problem = "it is neither here nor in an archive".to_owned();
+            Err(StoreError::Corrupt { column: "usage_event_row.event_key", row: key.to_string(), problem })
+        }
+    }
+}
+
+async fn load_online_events(
+    connection: &mut PgConnection,
+    keys: &[Uuid],
+    lookup: &mut Lookup,
+) -> Result<(), StoreError> {
     let rows = sqlx::query!(
         r#"select e.event_key as "event_key!", e.content_hash as "content_hash!", e.event_id as "event_id!",
              e.occurred_at as "occurred_at!", e.ended_at as "ended_at?", d.source as "source!",
@@ -271,9 +302,9 @@ async fn load_events(
            from usage_event_online e join usage_batch b using (batch_id) join usage_dimension d using (dimension_id)
              join usage_customer c using (customer_id)
            where e.event_key = any($1)"#,
-        &keys
+        keys
     )
-    .fetch_all(&mut *connection)
+    .fetch_all(connection)
     .await?;
     for row in rows {
         let columns =
@@ -293,18 +324,6 @@ async fn load_events(
         let event = UsageEvent { id: EventId { source: row.source, id: row.event_id }, content };
         lookup.identities.insert(row.event_key, Identity::Event { content_hash: row.content_hash });
         lookup.events.insert(row.event_key, StoredEvent { event, rules: row.rules, stated_at: row.stated_at });
-    }
-    let missing: Vec<Uuid> = keys
-        .into_iter()
-        .filter(|key| {
-            matches!(lookup.identities.get(key), Some(Identity::Event { .. })) && !lookup.events.contains_key(key)
-        })
-        .collect();
-    if !missing.is_empty() {
-        let archived =
-            sqlx::query!(r#"select event_key as "event_key!", bucket as "bucket!" from archived_usage($1)"#, &missing);
-        let archived = archived.fetch_all(connection).await?.into_iter();
-        lookup.archived = archived.map(|row| (row.event_key, row.bucket)).collect();
     }
     Ok(())
 }
