@@ -494,15 +494,19 @@ create table usage_rollup_row (
     and array_position(requests, null) is null)
 );
 
--- packed tightly and read often: lz4 where this server has it.
+-- packed tightly and read often: lz4 where this server has it. without it as they are: to pack them with pglz takes a fifth
+-- of what postgres does for an event, and saves a twentieth of its bytes.
 do $$
-declare name text;
+declare
+  has_lz4 constant boolean := exists (select from pg_settings s
+    where s.name = 'default_toast_compression' and 'lz4' = any (s.enumvals));
+  name text;
 begin
   foreach name in array array['customer_ids', 'events', 'input_tokens', 'cached_input_tokens', 'output_tokens',
       'reasoning_tokens', 'requests'] loop
-    execute format('alter table usage_rollup_row alter column %I set compression lz4', name);
+    execute format('alter table usage_rollup_row alter column %I set %s', name,
+      case when has_lz4 then 'compression lz4' else 'storage external' end);
   end loop;
-exception when feature_not_supported then null;
 end $$;
 
 create function by_customer(r usage_rollup_row) returns table (customer_id integer, events integer, input_tokens bigint,

@@ -275,7 +275,7 @@ pub fn event_key(secret: &[u8; 32], source: &str, id: &str) -> Uuid {
 /// Keyed as those of events are, and none of them: no source is as long as what stands first would say.
 pub fn reply_key(secret: &[u8; 32], id: &str) -> Uuid {
     let mut hashed = Hashed::default();
-    hashed.bytes(&u64::MAX.to_le_bytes());
+    hashed.bytes(&u32::MAX.to_le_bytes());
     hashed.text(id);
     first_half(blake3::keyed_hash(secret, &hashed.0))
 }
@@ -315,13 +315,11 @@ impl UsageMessage {
                     hashed.instant(restated.occurred_at);
                     hashed.instant(restated.ended_at);
                     for text in [&restated.deployment, &restated.product, &restated.customer, &restated.service_tier] {
-                        hashed.bytes(&[u8::from(text.is_some())]);
-                        hashed.text(text.as_deref().unwrap_or_default());
+                        hashed.optional(text.as_deref(), Hashed::text);
                     }
                     hashed.outcome(restated.outcome);
                     hashed.attributes(&restated.attributes);
-                    hashed.bytes(&[u8::from(restated.quantities.is_some())]);
-                    hashed.quantities(restated.quantities.as_ref().unwrap_or(&Quantities::new()));
+                    hashed.optional(restated.quantities.as_ref(), Hashed::quantities);
                 }
             }
         }
@@ -346,25 +344,30 @@ impl Hashed {
 
     /// Length first, so that ("ab", "c") and ("a", "bc") differ; in as many bytes on every machine.
     fn text(&mut self, text: &str) {
-        self.bytes(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_le_bytes());
+        self.bytes(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
         self.bytes(text.as_bytes());
     }
 
+    /// Whether it is there, and then what it is.
+    fn optional<T>(&mut self, value: Option<T>, put: impl FnOnce(&mut Self, T)) {
+        self.bytes(&[u8::from(value.is_some())]);
+        if let Some(value) = value {
+            put(self, value);
+        }
+    }
+
     fn instant(&mut self, at: Option<Instant>) {
-        self.bytes(&[u8::from(at.is_some())]);
-        self.bytes(&at.map_or(0, |at| at.timestamp_micros()).to_le_bytes());
+        self.optional(at, |hashed, at| hashed.bytes(&at.timestamp_micros().to_le_bytes()));
     }
 
     fn outcome(&mut self, outcome: Option<RequestOutcome>) {
-        self.text(outcome.map_or("", RequestOutcome::name));
+        self.optional(outcome.map(RequestOutcome::name), Self::text);
     }
 
     /// All attributes, told or not: none can be taken for another, nor for what follows.
     fn attributes(&mut self, attributes: &UsageAttributes) {
         for name in UsageAttribute::ALL {
-            let value = attributes.get(name);
-            self.bytes(&[u8::from(value.is_some())]);
-            self.text(value.map_or("", String::as_str));
+            self.optional(attributes.get(name).map(String::as_str), Self::text);
         }
     }
 
@@ -372,7 +375,13 @@ impl Hashed {
     fn quantities(&mut self, quantities: &Quantities) {
         for (meter, quantity) in quantities.iter().filter(|(_, quantity)| !quantity.is_zero()) {
             self.text(meter.name());
-            self.bytes(&quantity.normalize().serialize());
+            let quantity = quantity.normalize();
+            let digits = quantity.mantissa().to_le_bytes();
+            let last = digits.iter().rposition(|byte| *byte != 0);
+            let digits = last.and_then(|last| digits.get(..=last)).unwrap_or_default();
+            // How fine it is and how long, which take a byte each, and its digits without the zeros before them.
+            self.bytes(&[quantity.scale().to_le_bytes()[0], digits.len().to_le_bytes()[0]]);
+            self.bytes(digits);
         }
     }
 }
@@ -430,5 +439,27 @@ mod tests {
         assert!(!holds(&|it| it.customer = String::new()));
         assert!(!holds(&|it| it.service_tier = "batch".to_owned()));
         assert!(!holds(&|it| it.attributes = UsageAttributes::from([(UsageAttribute::Country, "FR".to_owned())])));
+    }
+
+    #[test]
+    fn reports_whose_quantities_differ_in_value_are_told_apart() {
+        let reported = |quantities: &[(Meter, &str)]| {
+            let quantities = quantities.iter().map(|(meter, text)| (*meter, text.parse().expect("a decimal")));
+            let restated = Restatement { quantities: Some(quantities.collect()), ..Restatement::default() };
+            let id = EventId { source: "s".to_owned(), id: "c".to_owned() };
+            let kind = AmendmentKind::Correction(restated);
+            UsageMessage::Amendment(Amendment { id, target: "e".to_owned(), kind }).content_hash()
+        };
+        let of = |text| reported(&[(Meter::StateGbHours, text)]);
+        let texts =
+            ["0", "1", "10", "0.1", "0.01", "255", "256", "25.6", "65536", "0.000000000000001", "1000000000000000"];
+        let mut hashes: Vec<Uuid> = texts.iter().map(|text| of(text)).collect();
+        hashes.push(reported(&[(Meter::Requests, "1")]));
+        hashes.push(reported(&[(Meter::Requests, "1"), (Meter::ToolCalls, "1")]));
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), texts.len() + 2);
+        assert_eq!([of("1.0"), of("10.00"), of("0.10")], [of("1"), of("10"), of("0.1")]);
+        assert_eq!(reported(&[(Meter::Requests, "1"), (Meter::ToolCalls, "0")]), reported(&[(Meter::Requests, "1")]));
     }
 }

@@ -1,5 +1,7 @@
 //! Ids of events as rows hold them: those of 128 bits packed. `event_id_text` of `migrations/0001_usage.sql` opens them.
 
+use uuid::Uuid;
+
 /// Before the bits of an id that is written as a UUID. No UTF-8 text has such a byte.
 const UUID: u8 = 0xff;
 
@@ -20,26 +22,19 @@ impl<'a> PackedId<'a> {
     }
 
     fn bits(id: &str) -> Option<[u8; 17]> {
-        let spelling = match id.len() {
-            36 => UUID,
-            32 => DIGITS,
+        let bits = Uuid::try_parse(id).ok()?;
+        let mut written = Uuid::encode_buffer();
+        let (spelling, text) = match id.len() {
+            36 => (UUID, bits.hyphenated().encode_lower(&mut written)),
+            32 => (DIGITS, bits.simple().encode_lower(&mut written)),
             _ => return None,
         };
-        let mut packed = [0; 17];
-        packed[0] = spelling;
-        let mut digits = 0;
-        for (place, byte) in id.bytes().enumerate() {
-            let digit = match byte {
-                b'0'..=b'9' => byte - b'0',
-                b'a'..=b'f' => byte - b'a' + 10,
-                b'-' if spelling == UUID && [8, 13, 18, 23].contains(&place) => continue,
-                _ => return None,
-            };
-            // A UUID that has a digit where a dash belongs has more of them.
-            *packed.get_mut(1 + digits / 2)? |= if digits % 2 == 0 { digit << 4 } else { digit };
-            digits += 1;
-        }
-        Some(packed)
+        // In other letters it would not be the same text when it is opened.
+        (text == id).then(|| {
+            let mut packed = [spelling; 17];
+            packed[1..].copy_from_slice(bits.as_bytes());
+            packed
+        })
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
