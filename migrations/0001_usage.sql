@@ -344,8 +344,10 @@ begin
   which := case when cardinality(spelt) <= 50 then '--hours ' || array_to_string(spelt, ',')
     else format('--from %s --until %s', spelt[1], to_char((select max(h) from unnest(hours) h) at time zone 'UTC'
       + interval '1 hour', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')) end;
-  raise exception 'events of % hours are archived: % (generation %)', cardinality(spelt), which,
-    array_to_string(generations, ', ') using errcode = 'UA001';
+  raise exception 'events of % are archived: % (%)',
+    case cardinality(spelt) when 1 then '1 hour' else format('%s hours', cardinality(spelt)) end, which,
+    case cardinality(generations) when 1 then 'generation ' else 'generations ' end || array_to_string(generations, ', ')
+    using errcode = 'UA001';
 end $$;
 
 -- whoever reads events here asks whether those it reads are online.

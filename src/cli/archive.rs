@@ -1,14 +1,17 @@
 //! `apportion archive`: write sealed generations of usage to files, take their events offline, and bring them back.
 
-use super::output::{bar, counted, instant, json, line, table, thousands};
+use super::output::{bar, counted, counted_as, instant, json, line, table, thousands};
 use super::{Format, Session, Stop, named, stated};
 use apportion::domain::period::{Instant, parse_instant, start_of_hour};
-use apportion::jobs::archive::{ArchiveError, Moved, Progress, bring_back, check, list, seal, take_offline, write};
+use apportion::jobs::archive::{
+    ArchiveError, BroughtBack, Dropped, Progress, bring_back, check, list, seal, take_offline, write,
+};
 use apportion::store::archives::{Archive, GenerationUsage};
 use apportion::store::offline_usage::{ChangeReason, HourFilter};
 use indicatif::ProgressBar;
 use serde_json::json as object;
 use sqlx::PgPool;
+use std::io;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
@@ -26,6 +29,13 @@ Examples:
   apportion archive restore /srv/archive --from 2025-03-01T00:00:00Z --until 2025-03-02T00:00:00Z \\
       --by ana --reason 'audit of March'
   apportion archive check /srv/archive";
+
+const LIST_EXAMPLES: &str = "\
+Kept are the events of hours that are offline which stay here, as something names them.
+
+Examples:
+  apportion archive list
+  apportion archive list --format json";
 
 const WRITE_EXAMPLES: &str = "\
 Each file is read back and compared before it is written down that it is there. Nothing is dropped. Keep the files where they \
@@ -68,7 +78,7 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// List the generations of events, with the file of each and what of it is offline
-    #[command(after_help = "Examples:\n  apportion archive list\n  apportion archive list --format json")]
+    #[command(after_help = LIST_EXAMPLES)]
     List,
     /// Write the sealed generations that have no file yet, each to a file of its own
     #[command(after_help = WRITE_EXAMPLES)]
@@ -163,17 +173,13 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             write_all(&pool, &folder, &by, as_json).await
         }
         Command::Drop { folder, which, again, reason, by } => {
-            let mut moved = Vec::new();
+            let mut dropped = Vec::new();
             for generation in chosen(&list(&pool).await?, &which) {
                 let (bar, reason) = (bar("events", 0), ChangeReason { by: &by, why: &reason });
-                moved.push(take_offline(&pool, &folder, generation, again, reason, |it| tell(&bar, &it)).await?);
+                dropped.push(take_offline(&pool, &folder, generation, again, reason, |it| tell(&bar, &it)).await?);
                 bar.finish_and_clear();
             }
-            show_moved(&moved, "dropped", as_json)?;
-            if moved.iter().any(|it| it.hours == 0 && it.events == 0) && !again && !as_json {
-                line("Hours that were brought back before stay; --again drops them too.")?;
-            }
-            Ok(())
+            show_dropped(&dropped, as_json)
         }
         Command::Restore { folder, generation, hours: Hours { hours, from, until }, reason, by } => {
             let which = HourFilter { from, until, hours };
@@ -191,14 +197,14 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             {
                 check(&folder, archive)?;
             }
-            let mut moved = Vec::new();
+            let mut came = Vec::new();
             for generation in wanted {
                 let (bar, reason) = (bar("events", 0), ChangeReason { by: &by, why: &reason });
-                moved.push(bring_back(&pool, &folder, generation, &which, reason, |it| tell(&bar, &it)).await?);
+                came.push(bring_back(&pool, &folder, generation, &which, reason, |it| tell(&bar, &it)).await?);
                 bar.finish_and_clear();
             }
-            moved.retain(|it| it.hours > 0);
-            show_moved(&moved, "brought back", as_json)
+            came.retain(|it| it.hours > 0);
+            show_brought_back(&came, as_json)
         }
         Command::Check { folder } => check_all(&list(&pool).await?, &folder, as_json),
     }
@@ -208,6 +214,11 @@ fn is_folder(folder: &Path) -> anyhow::Result<()> {
     match folder.metadata() {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(Stop::Refused { reason: format!("{}: is no folder", folder.display()) }.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // It is not made here: it may be where a disk is mounted that is not.
+            let reason = format!("{}: there is no such folder; make it first", folder.display());
+            Err(Stop::Refused { reason }.into())
+        }
         Err(error) => Err(Stop::unusable(folder, &error).into()),
     }
 }
@@ -266,16 +277,38 @@ fn chosen(all: &[GenerationUsage], which: &Which) -> Vec<i32> {
     all.iter().filter(is_old).map(|it| it.generation).collect()
 }
 
-fn show_moved(moved: &[Moved], what: &str, as_json: bool) -> anyhow::Result<()> {
+fn show_dropped(dropped: &[Dropped], as_json: bool) -> anyhow::Result<()> {
     if as_json {
-        return json(&moved);
+        return json(&dropped);
     }
-    if moved.iter().all(|it| it.hours == 0 && it.events == 0) {
-        return Ok(line(format!("Nothing was {what}: see `apportion archive list`."))?);
+    if dropped.is_empty() {
+        return Ok(line("Nothing to drop: see `apportion archive list`.")?);
     }
-    for Moved { generation, hours, events } in moved {
-        let (events, hours) = (counted(*events, "event"), counted(*hours as u64, "hour"));
-        line(format!("Generation {generation}: {events} of {hours} {what}."))?;
+    for Dropped { generation, hours, events, named_events, hours_brought_back } in dropped {
+        let (events, hours) = (counted(*events, "event"), counted(*hours, "hour"));
+        line(format!("Generation {generation}: {events} dropped, {hours} went offline."))?;
+        if *named_events > 0 {
+            let stay = counted_as(*named_events, "event", ("stays", "stay"));
+            line(format!("  {stay} of hours that are offline, as something names them."))?;
+        }
+        if *hours_brought_back > 0 {
+            let stay = counted_as(*hours_brought_back, "hour", ("stays", "stay"));
+            line(format!("  {stay} that came back before; --again drops them too."))?;
+        }
+    }
+    Ok(())
+}
+
+fn show_brought_back(came: &[BroughtBack], as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        return json(&came);
+    }
+    if came.is_empty() {
+        return Ok(line("Nothing was brought back: no such hour is offline; see `apportion archive list`.")?);
+    }
+    for BroughtBack { generation, hours, events } in came {
+        let (events, hours) = (counted(*events, "event"), counted(*hours, "hour"));
+        line(format!("Generation {generation}: {events} of {hours} brought back."))?;
     }
     Ok(())
 }
@@ -286,15 +319,18 @@ fn show(all: &[GenerationUsage], as_json: bool) -> anyhow::Result<()> {
     }
     let rows = all.iter().map(|it| {
         let at = |at: Option<Instant>| at.map(instant).unwrap_or_default();
-        let (file, offline) = match &it.archive {
-            Some(archive) => (archive.file_name.clone(), thousands(archive.offline_hours)),
-            None if it.is_sealed => ("not written yet".to_owned(), String::new()),
-            None => ("takes what comes".to_owned(), String::new()),
+        let file = match &it.archive {
+            Some(archive) => archive.file_name.clone(),
+            None if it.is_sealed => "not written yet".to_owned(),
+            None => "takes what comes".to_owned(),
         };
-        vec![it.generation.to_string(), at(it.recorded_from), at(it.recorded_to), thousands(it.events), file, offline]
+        let of = |count: fn(&Archive) -> i64| it.archive.as_ref().map(|it| thousands(count(it))).unwrap_or_default();
+        let (hours, events, stay) = (of(|it| it.offline_hours), of(|it| it.offline_events), of(|it| it.named_events));
+        let (from, to) = (at(it.recorded_from), at(it.recorded_to));
+        vec![it.generation.to_string(), from, to, thousands(it.events), file, hours, events, stay]
     });
-    let heading = ["generation", "recorded from", "to", "events", "file", "hours offline"];
-    Ok(line(table(&heading, &[3, 5], rows))?)
+    let heading = ["generation", "recorded from", "to", "events", "file", "hours offline", "events offline", "kept"];
+    Ok(line(table(&heading, &[3, 5, 6, 7], rows))?)
 }
 
 fn check_all(all: &[GenerationUsage], folder: &Path, as_json: bool) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! `apportion backfill`: preview, apply and revert files of usage that belong together, list and show them.
 
 use super::ingest::{left, show_counts};
-use super::output::{counted, instant, json, line, money, table, thousands};
+use super::output::{counted, counted_as, instant, json, line, money, table, thousands};
 use super::reading::{Bar, Reading};
 use super::{Format, Session, Stop, named, stated};
 use apportion::domain::backfill::{BackfillStatus, is_backfill_name};
@@ -167,9 +167,9 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let writer = Writer::open(pool.clone(), Arc::new(Metrics::new()?)).await?;
             let bar = Bar::new(&file)?;
             let reason = Reason { by, why };
-            apply(&pool, &writer, &name, (&file, &how), &reason, |progress| bar.show(progress)).await?;
+            let applied = apply(&pool, &writer, &name, (&file, &how), &reason, |progress| bar.show(progress)).await?;
             bar.end();
-            show_applied(&pool, &name, as_json).await
+            show_applied(&pool, &name, applied, as_json).await
         }
         Command::List => list(&session.pool().await?, as_json).await,
         Command::Show { name } => show(&session.pool().await?, &name, as_json).await,
@@ -202,6 +202,11 @@ fn show_preview(tried: &Tried, effects: &[ContractEffect], as_json: bool) -> any
         if !not_taken.is_empty() {
             let row = |it: &NotTaken| vec![it.position.clone(), it.why.clone()];
             line(table(&["position", "why it would not be taken"], &[], not_taken.iter().map(row)))?;
+        }
+        if counts.duplicate > 0 {
+            line(
+                "A duplicate changes nothing, also where what it repeats was voided since: that comes back under a new id alone.",
+            )?;
         }
         show_effects(effects)?;
     }
@@ -266,13 +271,22 @@ async fn whole(pool: &PgPool, name: &str) -> anyhow::Result<(Backfill, Vec<Backf
     Ok(found.ok_or_else(|| BackfillError::Unknown { name: name.to_owned() })?)
 }
 
-async fn show_applied(pool: &PgPool, name: &str, as_json: bool) -> anyhow::Result<()> {
+async fn show_applied(pool: &PgPool, name: &str, applied: bool, as_json: bool) -> anyhow::Result<()> {
     let (backfill, _, counts) = whole(pool, name).await?;
     if as_json {
-        json(&object!({ "backfill": backfill, "counts": counts }))?;
+        json(&object!({ "applied_now": applied, "backfill": backfill, "counts": counts }))?;
     } else {
+        let (since, by) = (instant(backfill.changed_at), &backfill.changed_by);
+        if !applied {
+            line(format!("Backfill {name} was {} by {by} at {since}: nothing was done now.", backfill.status))?;
+        }
         show_counts(&counts)?;
-        line(format!("Backfill {name} is {}, since {}.", backfill.status, instant(backfill.changed_at)))?;
+        if applied {
+            line(format!("Backfill {name} is {}, since {since}.", backfill.status))?;
+        }
+        if counts.duplicate > 0 && counts.duplicate == counts.messages() {
+            line("All of it was known before: none of it is a part of this backfill.")?;
+        }
     }
     ended(left(&counts).into_iter().collect())
 }
@@ -331,15 +345,17 @@ fn show_revert(reverted: &Reverted, effects: Option<&[ContractEffect]>, as_json:
         }
         json(&told)?;
     } else {
-        let (taken, gone, kept_now) = (thousands(taken), thousands(gone), thousands(kept.len()));
-        let tense = if effects.is_some() { "would be" } else { "were" };
-        line(format!("{taken} {tense} taken back, {gone} have no effect any more, {kept_now} stay."))?;
+        let tense = if effects.is_some() { ("would be", "would be") } else { ("was", "were") };
+        let taken = counted_as(taken, "message", tense);
+        let gone = counted_as(gone, "message", ("has", "have"));
+        let kept_now = counted_as(kept.len(), "message", ("stays", "stay"));
+        line(format!("{taken} taken back; {gone} no effect any more; {kept_now}."))?;
         show_kept(kept)?;
         if let Some(effects) = effects {
             show_effects(effects)?;
         }
     }
-    let stays = (!kept.is_empty()).then(|| format!("{} of it stay", thousands(kept.len())));
+    let stays = (!kept.is_empty()).then(|| counted_as(kept.len(), "message", ("stays", "stay")));
     let refused = voids.conflict.saturating_add(voids.rejected);
     let refused = (refused > 0).then(|| format!("{} could not be recorded", counted(refused, "void")));
     ended(stays.into_iter().chain(refused).chain(effects.and_then(not_told)).collect())

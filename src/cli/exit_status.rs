@@ -81,11 +81,16 @@ fn archive_status(error: &ArchiveError) -> u8 {
 fn backfill_status(error: &BackfillError) -> u8 {
     match error {
         BackfillError::Overtaken { .. } | BackfillError::Trial(TrialError::InTheWay) => 4,
-        BackfillError::File(error) | BackfillError::Trial(TrialError::File(error)) if !is_unreadable(error) => 1,
+        BackfillError::NotWhole(error) | BackfillError::File(error) | BackfillError::Trial(TrialError::File(error))
+            if !is_unreadable(error) =>
+        {
+            1
+        }
         BackfillError::Unknown { .. }
         | BackfillError::NoFile { .. }
         | BackfillError::OtherFile { .. }
         | BackfillError::NoLongerTaken { .. }
+        | BackfillError::NotWhole(_)
         | BackfillError::File(_)
         | BackfillError::Trial(TrialError::TooMany { .. } | TrialError::File(_)) => 3,
         BackfillError::Store(_) | BackfillError::Trial(TrialError::Store(_)) => 1,

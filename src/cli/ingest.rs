@@ -1,12 +1,12 @@
 //! `apportion ingest`: files of usage through the same writer as Kafka.
 
 use super::jobs::schedule;
-use super::output::{Format, counted, json, line, table, thousands};
+use super::output::{Format, counted, counted_as, json, line, table, tell, thousands};
 use super::reading::{Bar, Reading};
 use super::{Session, Stop};
 use apportion::domain::outcome::Counts;
 use apportion::domain::schedule::Job;
-use apportion::ingest::file::ingest_file;
+use apportion::ingest::file::{Progress, ingest_file};
 use apportion::ingest::writer::Writer;
 use apportion::jobs::schedule::{Trigger, tick};
 use apportion::telemetry::Metrics;
@@ -69,27 +69,46 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
     tick(&pool, &schedule, Job::ExpirePayloads, schedule.now(), Trigger::Schedule).await?;
     let mut writer = Writer::open(pool, Arc::new(Metrics::new()?)).await?;
     let mut report = Report::default();
+    let mut ended = Ok(());
     for path in &args.files {
         let bar = Bar::new(path)?;
-        let progress = ingest_file(&mut writer, path, &how, |progress| bar.show(progress)).await?;
+        let mut progress = Progress::default();
+        let read = ingest_file(&mut writer, path, &how, |reached| {
+            bar.show(reached);
+            progress = *reached;
+        });
+        ended = read.await.map(drop);
         bar.end();
         report.counts += progress.counts;
         report.rows_before = report.rows_before.saturating_add(progress.rows_before);
-    }
-    let Report { counts, rows_before } = &report;
-    match session.format {
-        Format::Json => json(&report)?,
-        Format::Table => {
-            show_counts(counts)?;
-            if *rows_before > 0 {
-                let before = counted(*rows_before, "record");
-                line(format!("Before these {before} were taken in by a run that was interrupted."))?;
-            }
+        if ended.is_err() {
+            break;
         }
     }
-    match left(counts) {
+    report.show(session.format)?;
+    if let Err(error) = ended {
+        tell(
+            "What is counted above was taken in. Once the file is mended, ingest all of it again: what is known counts once.",
+        );
+        return Err(error.into());
+    }
+    match left(&report.counts) {
         Some(what) => Err(Stop::Left { what }.into()),
         None => Ok(()),
+    }
+}
+
+impl Report {
+    fn show(&self, format: Format) -> anyhow::Result<()> {
+        if format == Format::Json {
+            return json(self);
+        }
+        show_counts(&self.counts)?;
+        if self.rows_before > 0 {
+            let before = counted_as(self.rows_before, "record", ("was", "were"));
+            line(format!("Before these {before} taken in by a run that was interrupted."))?;
+        }
+        Ok(())
     }
 }
 

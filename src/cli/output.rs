@@ -156,6 +156,13 @@ pub fn counted(number: impl std::fmt::Display, thing: &str) -> String {
     format!("{number} {thing}{plural}")
 }
 
+/// So many of a thing, and what they are, in either number: `1 line was`, `2 lines were`.
+pub fn counted_as(number: impl std::fmt::Display, thing: &str, (one, more): (&str, &str)) -> String {
+    let things = counted(number, thing);
+    let verb = if things == format!("1 {thing}") { one } else { more };
+    format!("{things} {verb}")
+}
+
 /// A bar on a terminal; nothing elsewhere.
 pub fn bar(message: &str, length: u64) -> ProgressBar {
     let bar = ProgressBar::new(length);
@@ -169,7 +176,7 @@ pub fn bar(message: &str, length: u64) -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
-    use super::{arranged, counted};
+    use super::{arranged, counted, counted_as};
 
     #[test]
     fn no_word_is_broken_however_narrow_the_terminal() {
@@ -197,5 +204,7 @@ mod tests {
     #[test]
     fn one_thing_has_no_plural() {
         assert_eq!((counted(1, "line"), counted(0, "line")), ("1 line".to_owned(), "0 lines".to_owned()));
+        let of = |number| counted_as(number, "line", ("is", "are"));
+        assert_eq!((of(1), of(11)), ("1 line is".to_owned(), "11 lines are".to_owned()));
     }
 }

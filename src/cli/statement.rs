@@ -14,6 +14,7 @@ use apportion::store::statement_statuses::StatusChange;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::PgPool;
+use std::collections::BTreeSet;
 
 const EXAMPLES: &str = "\
 A statement is a draft, then approved by someone else than its maker, then issued, which closes its period.
@@ -180,12 +181,13 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
         Command::Waive { id, by, reason } => {
             let waived = waive(&pool, id, &by, &reason).await?;
             let events: i64 = waived.iter().map(|usage| usage.events).sum();
+            let names: BTreeSet<_> = waived.iter().map(|it| (&it.source, &it.deployment, &it.product)).collect();
             match session.format {
                 Format::Json => json(&waived)?,
                 Format::Table => line(format!(
-                    "Waived {} of {}. What is used later, or comes in later, is asked for again.",
+                    "Waived {}, of {} of `apportion usage unresolved`. What is used later, or comes in later, is asked for again.",
                     counted(events, "unresolved event"),
-                    counted(waived.len(), "kind")
+                    counted(names.len(), "line")
                 ))?,
             }
         }

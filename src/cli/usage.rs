@@ -1,6 +1,6 @@
 //! `apportion usage`: what became of the messages.
 
-use super::output::{Format, counted, exact, instant, json, line, table, tell, thousands};
+use super::output::{Format, counted, counted_as, exact, instant, json, line, table, tell, thousands};
 use super::{Session, Stop};
 use apportion::domain::availability::CloudOutcomes;
 use apportion::domain::period::{Instant, Span, instant_or_date};
@@ -45,14 +45,22 @@ Examples:
 
 const CONFLICTS_EXAMPLES: &str = "\
 The first content stands. A source that meant to change it sends a correction, with an id of its own. As JSON, \
-with the whole of what was reported and of what stands.
+with the whole of what was reported and of what stands. One that was read again where it stands is one, seen several times.
 
 Examples:
   apportion usage conflicts --limit 5
   apportion usage conflicts --format json";
 
+const OUTCOMES_EXAMPLES: &str = "\
+Each message counts as what it was when it came: one that is read again, as a file is that is ingested twice, counts again.
+
+Examples:
+  apportion usage outcomes
+  apportion usage outcomes --format json";
+
 const UNRESOLVED_EXAMPLES: &str = "\
-Such usage counts from when its names are registered: add them to register.md, then `apportion contracts apply FOLDER`.
+Such usage counts from when its names are registered: add them to register.md, then `apportion contracts apply FOLDER`. \
+What is waived for a contract in part came, in part, after that: its statements wait for the rest.
 
 Examples:
   apportion usage unresolved";
@@ -78,7 +86,7 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Count every message by its outcome, and rejections by reason
-    #[command(after_help = "Examples:\n  apportion usage outcomes --format json")]
+    #[command(after_help = OUTCOMES_EXAMPLES)]
     Outcomes,
     /// List the last rejections, newest first
     #[command(after_help = REJECTIONS_EXAMPLES)]
@@ -138,7 +146,8 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
             let rows = reasons.into_iter().map(|reason| vec![reason.name, thousands(reason.count)]);
             line(table(&["rejected for", "messages"], &[1], rows))?;
             if retried > 0 {
-                line(format!("{} of the rejected were taken in by a retry since", thousands(retried)))?;
+                let taken = counted_as(retried, "rejection", ("was", "were"));
+                line(format!("{taken} taken in by a retry since"))?;
             }
             Ok(line(counted(outcomes.messages(), "message"))?)
         }
@@ -156,8 +165,9 @@ pub async fn run(args: Args, session: &Session) -> anyhow::Result<()> {
                 return json(&retried);
             }
             let refused = retried.taken.rejected;
-            let (taken, left) = (retried.taken.messages() - refused, retried.still_rejected + refused);
-            Ok(line(format!("{taken} rejections were taken in, {left} are still rejected"))?)
+            let taken = counted_as(retried.taken.messages().saturating_sub(refused), "rejection", ("was", "were"));
+            let left = counted_as(retried.still_rejected, "record", ("is", "are"));
+            Ok(line(format!("{taken} taken in; {left} still rejected, as `apportion usage rejections` lists."))?)
         }
         Command::Conflicts { limit } => {
             let found = reports::conflicts(&pool, None, i64::from(limit) + 1).await?;
@@ -232,9 +242,11 @@ fn show_conflicts(found: Vec<reports::ConflictLine>, as_json: bool) -> anyhow::R
             Standing::Archived => (None, "an event that is archived has the id".to_owned()),
             Standing::Record => (None, "a record beside usage has the id, see `apportion record list`".to_owned()),
         };
-        rows.push(vec![instant(it.recorded_at), it.position.clone(), it.source.clone(), it.event_id.clone(), differs]);
+        let (recorded, times) = (instant(it.recorded_at), thousands(it.times));
+        rows.push(vec![recorded, it.position.clone(), times, it.source.clone(), it.event_id.clone(), differs]);
         objects.push(serde_json::json!({
-            "recorded_at": it.recorded_at, "position": it.position, "source": it.source, "event_id": it.event_id,
+            "recorded_at": it.recorded_at, "position": it.position, "times": it.times, "source": it.source,
+            "event_id": it.event_id,
             "reported": it.reported, "stands": stands, "is_archived": it.stands == Standing::Archived,
         }));
     }
@@ -244,7 +256,8 @@ fn show_conflicts(found: Vec<reports::ConflictLine>, as_json: bool) -> anyhow::R
     if rows.is_empty() {
         return Ok(line("No conflicts.")?);
     }
-    Ok(line(table(&["recorded", "position", "source", "event", "reported, and what stands"], &[], rows))?)
+    let heading = ["recorded", "position", "times", "source", "event", "reported, and what stands"];
+    Ok(line(table(&heading, &[2], rows))?)
 }
 
 /// What two structured events differ in, a field each. A quantity that is absent is zero.
@@ -296,9 +309,11 @@ pub fn show_unresolved(found: Vec<reports::UnresolvedLine>) -> anyhow::Result<()
     let row = |it: reports::UnresolvedLine| {
         let span = format!("{} to {}", it.first_hour.format("%Y-%m-%d"), it.last_hour.format("%Y-%m-%d"));
         let (deployment, product) = (marked(it.deployment, it.deployment_known), marked(it.product, it.product_known));
-        vec![it.source, deployment, product, thousands(it.events), span, it.waived_for.join(", ")]
+        let in_part = it.waived_in_part_for.iter().map(|contract| format!("{contract} (in part)"));
+        let waived = it.waived_for.iter().cloned().chain(in_part).collect::<Vec<_>>().join(", ");
+        vec![it.source, deployment, product, thousands(it.events), span, waived]
     };
-    let heading = ["source", "deployment", "product", "events", "days", "waived for"];
+    let heading = ["source", "deployment", "product", "events", "days in UTC", "waived for"];
     Ok(line(table(&heading, &[3], found.into_iter().map(row)))?)
 }
 

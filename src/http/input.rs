@@ -9,9 +9,12 @@ use crate::domain::period::{Instant, instant_or_date};
 use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _};
+use std::borrow::Cow;
+use std::io::Read;
 
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(Problem))]
@@ -57,6 +60,33 @@ impl FromRequest<HttpState> for Body {
             Err(rejection) => Err(Problem::bad_request(rejection.body_text())),
         }
     }
+}
+
+/// A header's text; empty where there is none, or it is no text.
+pub fn header_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim()
+}
+
+/// A body without its compression. Unpacked it may be as long as one that came unpacked.
+///
+/// # Errors
+/// Another encoding than gzip or deflate, a body that is none of its encoding, or one that is too long.
+pub fn unpacked<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Problem> {
+    let encoding = header_text(headers, &header::CONTENT_ENCODING);
+    let decoder: Box<dyn Read> = match encoding.to_ascii_lowercase().as_str() {
+        "" | "identity" => return Ok(body.into()),
+        "gzip" => Box::new(MultiGzDecoder::new(body)),
+        "deflate" => Box::new(ZlibDecoder::new(body)),
+        _ => return Err(Problem::unsupported_media_type("Content-Encoding: send gzip, deflate, or none")),
+    };
+    let mut unpacked = Vec::new();
+    let limit = u64::try_from(MAX_BODY_BYTES).unwrap_or(u64::MAX);
+    let read = decoder.take(limit.saturating_add(1)).read_to_end(&mut unpacked);
+    read.map_err(|_| Problem::bad_request(format!("Content-Encoding: the body is no {encoding}")))?;
+    if unpacked.len() > MAX_BODY_BYTES {
+        return Err(Problem::too_large(format!("an unpacked body has at most {MAX_BODY_BYTES} bytes")));
+    }
+    Ok(unpacked.into())
 }
 
 impl From<PathRejection> for Problem {

@@ -34,6 +34,8 @@ pub enum BackfillError {
     NoLongerTaken { name: String, status: BackfillStatus },
     #[error("another run takes in backfill \"{name}\" in other batches; let it end")]
     Overtaken { name: String },
+    #[error("{0}; nothing of it was taken in")]
+    NotWhole(#[source] FileError),
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
@@ -67,8 +69,8 @@ struct Applying<'a> {
     digest: FileDigest,
 }
 
-/// Takes in a file as a backfill; `on_progress` is told after each batch. One that was interrupted goes on, and nothing
-/// happens to one that is taken in already.
+/// Takes in a file as a backfill; `on_progress` is told after each batch. One that was interrupted goes on. Nothing
+/// happens to one that is applied already, which is told by `false`.
 ///
 /// # Errors
 /// The name is of another file or of one that was reverted, the file cannot be read to its end, or the database stays away.
@@ -80,7 +82,7 @@ pub async fn apply(
     (path, how): (&Path, &FileReader),
     reason: &Reason,
     mut on_progress: impl FnMut(&Progress),
-) -> Result<(), BackfillError> {
+) -> Result<bool, BackfillError> {
     let mut records = Records::open(path, how)?;
     let Some(digest) = records.digest.as_ref().map(|digest| named(digest, name)) else {
         return Err(BackfillError::NoFile { path: path.to_owned() });
@@ -88,7 +90,7 @@ pub async fn apply(
     let mut conn = pool.acquire().await?;
     if backfills::find_backfill(&mut conn, name).await?.is_none() {
         // To its end, before any of it is stored: one that is cut off would have to be reverted, and its ids were gone.
-        Records::open(path, how)?.skip(u64::MAX)?;
+        Records::open(path, how)?.skip(u64::MAX).map_err(BackfillError::NotWhole)?;
     }
     drop(conn);
     let file = BackfillFile { name: records.name.to_string(), digest };
@@ -101,7 +103,7 @@ pub async fn apply(
         return Err(BackfillError::OtherFile { name: name.to_owned(), file: known.name });
     }
     if status == BackfillStatus::Applied {
-        return Ok(());
+        return Ok(false);
     }
     records.skip(stored)?;
     let applying = Applying { pool, writer, name, id, digest: file.digest };
@@ -117,7 +119,8 @@ pub async fn apply(
             break;
         }
     }
-    applying.end(reason).await
+    applying.end(reason).await?;
+    Ok(true)
 }
 
 impl Applying<'_> {

@@ -5,7 +5,7 @@ use super::writer::Writer;
 use crate::domain::outcome::Counts;
 use crate::sources::{Decoded, Reader, RejectionReason};
 use crate::store::StoreError;
-use crate::store::rejections::{IdRange, KeptRejection, last_rejection, load_kept};
+use crate::store::rejections::{IdRange, KeptRejection, count_open, last_rejection, load_kept};
 use crate::store::usage_rows::Intake;
 use sqlx::PgPool;
 
@@ -15,13 +15,14 @@ const BATCH: i64 = 1000;
 /// What a retry did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Retried {
-    /// Decoded now, by what became of them. Those `rejected` are refused by what stands; they stay as they are.
+    /// The records that are decoded now, by what became of them. Those `rejected` are refused by what stands; they stay
+    /// as they are.
     pub taken: Counts,
-    /// Still not decoded: they stay as they are.
+    /// Records that are rejected still, whether or not they could be decoded again: of the reason that was named, or all.
     pub still_rejected: u64,
 }
 
-/// Decodes every rejection again that was kept when this began, of one reason where it is named, as the reader of its
+/// Decodes every rejected record again that was open and kept when this began, of one reason where it is named, as the reader of its
 /// source reads now.
 ///
 /// # Errors
@@ -46,18 +47,16 @@ pub async fn retry(
         range.after = last.rejection_id;
         let mut messages = Messages::default();
         for rejection in kept {
-            match read_again(&rejection, readers) {
-                Some(decoded) => {
-                    let position = Position::Retry { rejection_id: rejection.rejection_id };
-                    writer.add(&mut messages, position, decoded);
-                }
-                None => retried.still_rejected = retried.still_rejected.saturating_add(1),
+            if let Some(decoded) = read_again(&rejection, readers) {
+                let position = Position::Retry { rejection_id: rejection.rejection_id };
+                writer.add(&mut messages, position, decoded);
             }
         }
         if !messages.is_empty() {
             retried.taken += writer.write(&messages, None, Intake::Retry).await?.counts;
         }
     }
+    retried.still_rejected = count_open(pool, reason).await?;
     Ok(retried)
 }
 

@@ -7,8 +7,8 @@ use crate::store::StoreError;
 use crate::store::archives::{self, Archive, ArchivedEvent, GenerationUsage, NewArchive};
 use crate::store::generations::{self, Generation};
 use crate::store::offline_usage::{
-    ChangeReason, HourEvents, HourFilter, Restore, count_blocks, drop_events, give_space_back, has_space_to_give,
-    load_offline_hours, take_hours_offline,
+    ChangeReason, HourEvents, HourFilter, Restore, count_blocks, count_hours_brought_back, drop_events,
+    give_space_back, has_space_to_give, load_offline_hours, take_hours_offline,
 };
 use parquet::errors::ParquetError;
 use serde::Serialize;
@@ -66,9 +66,21 @@ pub struct Progress {
     pub of: u64,
 }
 
-/// What became of one generation.
+/// What was dropped of one generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Moved {
+pub struct Dropped {
+    pub generation: i32,
+    pub hours: usize,
+    pub events: u64,
+    /// Of all hours that are offline now: the events that stay, as something names them.
+    pub named_events: i64,
+    /// Hours that were brought back before, and stay.
+    pub hours_brought_back: i64,
+}
+
+/// What came back of one generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BroughtBack {
     pub generation: i32,
     pub hours: usize,
     pub events: u64,
@@ -189,17 +201,17 @@ pub async fn take_offline(
     again: bool,
     reason: ChangeReason<'_>,
     mut progress: impl FnMut(Progress),
-) -> Result<Moved, ArchiveError> {
+) -> Result<Dropped, ArchiveError> {
     let (generation, found) = find(pool, generation).await?;
     let archive = found.archive.ok_or(ArchiveError::NotArchived { generation: generation.number })?;
     check(folder, &archive)?;
     let hours = take_hours_offline(pool, generation, again, reason).await?;
-    let mut moved = Moved { generation: generation.number, hours, events: 0 };
+    let mut events = 0_u64;
     let blocks = count_blocks(pool, generation).await?;
     let mut done = 0;
     while done < blocks {
         let next = done.saturating_add(BLOCKS_AT_ONCE);
-        moved.events = moved.events.saturating_add(drop_events(pool, generation, done..next).await?);
+        events = events.saturating_add(drop_events(pool, generation, done..next).await?);
         done = next;
         // As if all blocks had as many events.
         let of = u64::try_from(found.events).unwrap_or(0);
@@ -210,7 +222,10 @@ pub async fn take_offline(
     if has_space_to_give(pool, generation).await? {
         give_space_back_in_time(pool, generation).await?;
     }
-    Ok(moved)
+    let hours_brought_back = count_hours_brought_back(pool, generation).await?;
+    let (generation, after) = find(pool, generation.number).await?;
+    let named_events = after.archive.map_or(0, |archive| archive.named_events);
+    Ok(Dropped { generation: generation.number, hours, events, named_events, hours_brought_back })
 }
 
 /// Brings back the events of a generation in some hours, from its file.
@@ -224,15 +239,15 @@ pub async fn bring_back(
     which: &HourFilter,
     reason: ChangeReason<'_>,
     mut progress: impl FnMut(Progress),
-) -> Result<Moved, ArchiveError> {
+) -> Result<BroughtBack, ArchiveError> {
     let (generation, found) = find(pool, generation).await?;
     let archive = found.archive.ok_or(ArchiveError::NotArchived { generation: generation.number })?;
     let mut conn = pool.acquire().await.map_err(StoreError::from)?;
     let hours = load_offline_hours(&mut conn, generation, which).await?;
     drop(conn);
-    let mut moved = Moved { generation: generation.number, hours: 0, events: 0 };
+    let mut came = BroughtBack { generation: generation.number, hours: 0, events: 0 };
     if hours.is_empty() {
-        return Ok(moved);
+        return Ok(came);
     }
     let path = check(folder, &archive)?;
     let reader = open(&path)?;
@@ -246,13 +261,12 @@ pub async fn bring_back(
             events.retain(|event| wanted.contains(&start_of_hour(event.occurred_at)));
             restore.add(&events).await?;
         }
-        let came = restore.end(step, reason).await?;
-        moved.hours = moved.hours.saturating_add(step.len());
-        moved.events = moved.events.saturating_add(came);
+        came.events = came.events.saturating_add(restore.end(step, reason).await?);
+        came.hours = came.hours.saturating_add(step.len());
         done = done.saturating_add(total(step));
         progress(Progress { generation: generation.number, events: done, of: total(&hours) });
     }
-    Ok(moved)
+    Ok(came)
 }
 
 async fn find(pool: &PgPool, generation: i32) -> Result<(Generation, GenerationUsage), ArchiveError> {

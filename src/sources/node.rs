@@ -402,6 +402,8 @@ fn write_list<T>(out: &mut String, [open, close]: [char; 2], items: &[T], write:
 
 /// Where the JSON went wrong, without a word of it.
 pub(super) fn not_json(error: &serde_json::Error) -> Fault {
-    let detail = format!("no JSON object at line {}, column {}", error.line(), error.column());
-    fault(Reason::NotJson, detail)
+    let (line, column) = (error.line(), error.column());
+    // A position names the line of a file: within a record that is one line another number would be mistaken for it.
+    let line = if line > 1 { format!("line {line}, ") } else { String::new() };
+    fault(Reason::NotJson, format!("no JSON object: see its {line}column {column}"))
 }

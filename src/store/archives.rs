@@ -41,7 +41,7 @@ pub struct ArchivedEvent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GenerationUsage {
     pub generation: i32,
-    /// When its first and its last batch were recorded.
+    /// When its first and its last event were recorded.
     pub recorded_from: Option<Instant>,
     pub recorded_to: Option<Instant>,
     pub events: i64,
@@ -58,8 +58,10 @@ pub struct Archive {
     pub file_sha256: String,
     pub archived_at: Instant,
     pub archived_by: String,
-    /// How many of its hours are offline.
+    /// How many of its hours are offline, and of their events how many are, and how many stay, as something names them.
     pub offline_hours: i64,
+    pub offline_events: i64,
+    pub named_events: i64,
 }
 
 /// All generations, with their archives.
@@ -73,22 +75,43 @@ pub async fn load_generations(conn: &mut PgConnection) -> Result<Vec<GenerationU
           g.generation < (select max(generation) from usage_generation) as "is_sealed!",
           a.file_name as "file_name?", a.file_bytes as "file_bytes?", encode(a.file_sha256, 'hex') as file_sha256,
           a.archived_at as "archived_at?", a.archived_by as "archived_by?",
-          (select count(*) from usage_offline_hour h where h.generation = g.generation) as "offline_hours!"
+          h.hours as "offline_hours!", coalesce(a.events - here.events, 0) as "offline_events!",
+          coalesce(h.events - a.events + here.events, 0) as "named_events!"
         from usage_generation g
         left join usage_archive a using (generation)
         cross join lateral (
-          select min(recorded_at) as recorded_from, max(recorded_at) as recorded_to,
+          -- batches without events stand where they were recorded, and no file has them
+          select min(recorded_at) filter (where stored + stored_unresolved > 0) as recorded_from,
+            max(recorded_at) filter (where stored + stored_unresolved > 0) as recorded_to,
             sum(stored + stored_unresolved)::bigint as events
           from usage_batch where batch_id >= g.first_batch and batch_id < g.first_batch + 10000000000
         ) b
+        cross join lateral (
+          select count(*) as hours, sum(events)::bigint as events from usage_offline_hour where generation = g.generation
+        ) h
+        -- where hours are offline few events are left to be counted
+        left join lateral (
+          select count(*) as events from usage_event_row e
+          where e.batch_id >= g.first_batch and e.batch_id < g.first_batch + 10000000000
+        ) here on h.hours > 0
         order by g.generation
         "#
     );
     let rows = rows.fetch_all(conn).await?.into_iter().map(|row| {
         let archive = match (row.file_name, row.file_bytes, row.file_sha256, row.archived_at, row.archived_by) {
             (Some(file_name), Some(file_bytes), Some(file_sha256), Some(archived_at), Some(archived_by)) => {
-                let offline_hours = row.offline_hours;
-                Some(Archive { file_name, file_bytes, file_sha256, archived_at, archived_by, offline_hours })
+                let (offline_hours, offline_events, named_events) =
+                    (row.offline_hours, row.offline_events, row.named_events);
+                Some(Archive {
+                    file_name,
+                    file_bytes,
+                    file_sha256,
+                    archived_at,
+                    archived_by,
+                    offline_hours,
+                    offline_events,
+                    named_events,
+                })
             }
             _ => None,
         };

@@ -72,6 +72,21 @@ pub async fn take_hours_offline(
     Ok(hours.len())
 }
 
+/// How many hours of a generation were brought back and are online since.
+///
+/// # Errors
+/// The database's.
+pub async fn count_hours_brought_back(pool: &PgPool, generation: Generation) -> Result<i64, StoreError> {
+    let hours = sqlx::query_scalar!(
+        r#"select count(distinct bucket) as "hours!"
+        from usage_archive_change c cross join unnest(c.hours) as bucket
+        where c.generation = $1 and c.change = 'restore'
+          and not exists (select from usage_offline_hour h where (h.generation, h.bucket) = (c.generation, bucket))"#,
+        generation.number
+    );
+    Ok(hours.fetch_one(pool).await?)
+}
+
 /// How many blocks a generation's events take up.
 ///
 /// # Errors

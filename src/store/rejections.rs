@@ -3,7 +3,7 @@
 use super::StoreError;
 use sqlx::{PgConnection, PgPool};
 
-/// A rejection whose redacted payload is still kept and was not taken in since.
+/// A rejected record whose redacted payload is still kept, and that is still open.
 #[derive(Clone, Debug)]
 pub struct KeptRejection {
     pub rejection_id: i64,
@@ -31,7 +31,7 @@ pub async fn last_rejection(pool: &PgPool) -> Result<i64, StoreError> {
     Ok(last.fetch_one(pool).await?)
 }
 
-/// The kept rejections of a range, oldest first; of one reason where it is named.
+/// The kept records of a range that are open, each as it was rejected last, oldest first; of one reason where it is named.
 ///
 /// Leaves out those whose reason is one of `refusals`: they were decoded, and refused by what stands.
 ///
@@ -48,12 +48,11 @@ pub async fn load_kept(
         KeptRejection,
         r#"
         select r.rejection_id, r.format, r.source, r.carrier, r.payload as "payload!"
-        from usage_rejection r
+        from usage_rejection r join rejected_record o on o.rejection_id = r.rejection_id and o.state = 'open'
         where r.rejection_id > $1 and r.rejection_id <= $2 and ($3::text is null or r.reason = $3)
           and r.reason <> all($4) and r.payload is not null and (r.expires_at > now() or r.reason = 'archived_target')
           -- what was not parted into records is kept for its shape alone
           and r.content_type <> 'application/octet-stream'
-          and not exists (select from usage_rejection_retry t where t.rejection_id = r.rejection_id)
         order by r.rejection_id limit $5
         "#,
         range.after,
@@ -65,6 +64,19 @@ pub async fn load_kept(
     .fetch_all(pool)
     .await?;
     Ok(rows)
+}
+
+/// How many rejected records are open; of one reason where it is named.
+///
+/// # Errors
+/// The database's.
+pub async fn count_open(pool: &PgPool, reason: Option<&str>) -> Result<u64, StoreError> {
+    let open = sqlx::query_scalar!(
+        r#"select count(*) as "open!" from rejected_record
+           where state = 'open' and ($1::text is null or reason = $1)"#,
+        reason
+    );
+    StoreError::decoded("the count of rejected_record", "open", open.fetch_one(pool).await?.try_into())
 }
 
 /// Notes which rejections were taken in.

@@ -47,8 +47,11 @@ names! {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConflictLine {
+    /// Of the last time that it was read.
     pub conflict_id: i64,
     pub recorded_at: DateTime<Utc>,
+    /// How many times it was read where it stands.
+    pub times: i64,
     pub position: String,
     pub source: String,
     pub event_id: String,
@@ -82,6 +85,8 @@ pub struct UnresolvedLine {
     pub last_hour: DateTime<Utc>,
     /// The contracts that need not wait for it: all of it was recorded by when it was waived for them.
     pub waived_for: Vec<String>,
+    /// The contracts that wait for a part of it alone: it came after the rest was waived for them.
+    pub waived_in_part_for: Vec<String>,
 }
 
 /// Which line of unresolved usage it is: its source, deployment and product.
@@ -216,9 +221,16 @@ pub async fn rejections(
 /// The database's.
 pub async fn conflicts(pool: &PgPool, before: Option<i64>, limit: i64) -> Result<Vec<ConflictLine>, StoreError> {
     let rows = sqlx::query!(
-        "select c.conflict_id, b.recorded_at, c.position, c.event_key, c.source, c.event_id, c.reported
+        r#"select c.conflict_id, b.recorded_at, same.times as "times!", c.position, c.event_key, c.source, c.event_id,
+          c.reported
         from usage_conflict c join usage_batch b using (batch_id)
-        where $1::bigint is null or c.conflict_id < $1 order by c.conflict_id desc limit $2",
+        -- however often it was read where it stands, it is one, told as it was read last
+        cross join lateral (
+          select count(*) as times, max(o.conflict_id) as last_id from usage_conflict o
+          where (o.event_key, o.content_hash, o.position) = (c.event_key, c.content_hash, c.position)
+        ) same
+        where same.last_id = c.conflict_id and ($1::bigint is null or c.conflict_id < $1)
+        order by c.conflict_id desc limit $2"#,
         before,
         limit
     );
@@ -240,9 +252,9 @@ pub async fn conflicts(pool: &PgPool, before: Option<i64>, limit: i64) -> Result
     let lines = rows.into_iter().map(|row| {
         let stands = stands(&row.event_key).ok_or("nothing stands under it");
         let stands = StoreError::decoded("usage_conflict.event_key", row.event_key, stands)?;
-        let (recorded_at, position, reported) = (row.recorded_at, row.position, row.reported);
+        let (recorded_at, times, position, reported) = (row.recorded_at, row.times, row.position, row.reported);
         let (conflict_id, source, event_id) = (row.conflict_id, row.source, row.event_id);
-        Ok(ConflictLine { conflict_id, recorded_at, position, source, event_id, reported, stands })
+        Ok(ConflictLine { conflict_id, recorded_at, times, position, source, event_id, reported, stands })
     });
     lines.collect()
 }
@@ -276,25 +288,38 @@ pub async fn unresolved(
     // Rollups hold every event after its corrections, in far fewer rows than the events.
     Ok(sqlx::query_as!(
         UnresolvedLine,
-        r#"select d.source, d.deployment, d.product,
-          exists (select from deployment k where k.deployment_id = d.deployment) as "deployment_known!",
-          exists (select from product k where k.product_id = d.product) as "product_known!",
-          sum(r.events)::bigint as "events!", min(r.bucket) as "first_hour!", max(r.bucket) as "last_hour!",
-          array(
-            select c.contract_id from (select distinct contract_id from unresolved_waiver) c
-            where not exists (
-              select from usage_dimension o join usage_rollup n using (dimension_id) join usage_batch b using (batch_id)
-              where (o.source, o.deployment, o.product) = (d.source, d.deployment, d.product) and n.events > 0
-                and not is_waived(c.contract_id, o.dimension_id, n.bucket, b.recorded_at))
-            order by 1
-          ) as "waived_for!"
-        from usage_rollup r join usage_dimension d using (dimension_id)
-        where not (exists (select from deployment k where k.deployment_id = d.deployment)
-            and exists (select from product k where k.product_id = d.product))
-          and ($1::text is null
-            or (d.source collate "C", d.deployment collate "C", d.product collate "C") > ($1, $2::text, $3::text))
-        group by 1, 2, 3 having sum(r.events) <> 0
-        order by d.source collate "C", d.deployment collate "C", d.product collate "C" limit $4"#,
+        r#"with line as (
+          select d.source, d.deployment, d.product,
+            exists (select from deployment k where k.deployment_id = d.deployment) as deployment_known,
+            exists (select from product k where k.product_id = d.product) as product_known,
+            sum(r.events)::bigint as events, min(r.bucket) as first_hour, max(r.bucket) as last_hour
+          from usage_rollup r join usage_dimension d using (dimension_id)
+          where not (exists (select from deployment k where k.deployment_id = d.deployment)
+              and exists (select from product k where k.product_id = d.product))
+            and ($1::text is null
+              or (d.source collate "C", d.deployment collate "C", d.product collate "C") > ($1, $2::text, $3::text))
+          group by 1, 2, 3 having sum(r.events) <> 0
+          order by d.source collate "C", d.deployment collate "C", d.product collate "C" limit $4
+        )
+        select l.source as "source!", l.deployment as "deployment!", l.product as "product!",
+          l.deployment_known as "deployment_known!", l.product_known as "product_known!", l.events as "events!",
+          l.first_hour as "first_hour!", l.last_hour as "last_hour!",
+          w.whole as "waived_for!", w.part as "waived_in_part_for!"
+        from line l cross join lateral (
+          select coalesce(array_agg(contract_id order by contract_id) filter (where is_whole), '{}') as whole,
+            coalesce(array_agg(contract_id order by contract_id) filter (where not is_whole), '{}') as part
+          from (
+            select c.contract_id, bool_and(is_waived(c.contract_id, o.dimension_id, n.bucket, b.recorded_at)) as is_whole
+            from (
+              select distinct w.contract_id from unresolved_waiver w join usage_dimension x using (dimension_id)
+              where (x.source, x.deployment, x.product) = (l.source, l.deployment, l.product)
+            ) c
+            cross join usage_dimension o join usage_rollup n using (dimension_id) join usage_batch b using (batch_id)
+            where (o.source, o.deployment, o.product) = (l.source, l.deployment, l.product) and n.events > 0
+            group by 1
+          ) of_contract
+        ) w
+        order by l.source collate "C", l.deployment collate "C", l.product collate "C" "#,
         after.map(|(source, ..)| source),
         after.map(|(_, deployment, _)| deployment),
         after.map(|(.., product)| product),

@@ -12,7 +12,9 @@ use apportion::domain::explain::{Depth, Question};
 use apportion::domain::schedule::{Job, RunOutcome};
 use apportion::ingest::retry::retry;
 use apportion::ingest::revert::revert;
-use apportion::jobs::archive::{ArchiveError, Moved, bring_back, check, list, seal, take_offline, write};
+use apportion::jobs::archive::{
+    ArchiveError, BroughtBack, Dropped, bring_back, check, list, seal, take_offline, write,
+};
 use apportion::jobs::explain::explain_statement;
 use apportion::jobs::schedule::{Ran, tick};
 use apportion::jobs::settle::SettleError;
@@ -38,12 +40,12 @@ impl TestDatabase {
         write(&self.pool, folder, sealed, "ana", |_| {}).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    async fn drop_events(&self, folder: &Path, generation: i32) -> Moved {
+    async fn drop_events(&self, folder: &Path, generation: i32) -> Dropped {
         let dropped = take_offline(&self.pool, folder, generation, false, WHY, |_| {}).await;
         dropped.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    async fn restore(&self, folder: &Path, generation: i32) -> Moved {
+    async fn restore(&self, folder: &Path, generation: i32) -> BroughtBack {
         let restored = bring_back(&self.pool, folder, generation, &HourFilter::default(), WHY, |_| {}).await;
         restored.unwrap_or_else(|error| panic!("{error}"))
     }
@@ -110,9 +112,14 @@ async fn a_statement_is_explained_from_the_archive_as_it_was() {
     assert_eq!(database.rows().await, rows);
     let after = told().await.expect("explained");
     assert_eq!(serde_json::to_value(&after).expect("JSON"), serde_json::to_value(&before).expect("JSON"));
-    // What was brought back once stays.
-    assert_eq!(database.drop_events(folder.path(), 1).await.hours, 0);
     database.audit().await;
+    // What was brought back once stays, and it is told how to drop it.
+    let again = database.drop_events(folder.path(), 1).await;
+    assert_eq!((again.hours, again.hours_brought_back), (0, dropped.hours as i64));
+    let (status, said) =
+        command(&["archive", "drop", path, "--generation", "1", "--by", "ana", "--reason", "old", "--again"]);
+    let told = format!("{} events dropped, {} hours went offline", dropped.events, dropped.hours);
+    assert_eq!((status, said.contains(&told), said.contains("--again")), (Some(0), true, false), "{said}");
     database.drop_it().await;
 }
 
@@ -358,7 +365,7 @@ async fn the_database_refuses_to_lose_an_event() {
     database
         .refuses(
             "select * from usage_event",
-            "2 hours are archived: --hours 2026-05-01T00:00:00Z,2026-05-02T10:00:00Z (generation 1)",
+            "events of 2 hours are archived: --hours 2026-05-01T00:00:00Z,2026-05-02T10:00:00Z (generation 1)",
         )
         .await;
     // As many, and not the same.

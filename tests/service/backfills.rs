@@ -50,7 +50,8 @@ impl TestDatabase {
         (tried.counts, effects)
     }
 
-    pub async fn try_apply(&self, name: &str, lines: &[String]) -> Result<(), BackfillError> {
+    /// Whether it was taken in now.
+    pub async fn try_apply(&self, name: &str, lines: &[String]) -> Result<bool, BackfillError> {
         let (_folder, path) = file(lines);
         let (writer, how) = (self.writer().await, FileReader::default());
         apply(&self.pool, &writer, name, (&path, &how), &reason(), |_| {}).await
@@ -453,6 +454,7 @@ async fn a_name_is_of_one_file_and_the_database_defends_it() {
         Err(BackfillError::Unknown { .. }) => {}
         other => panic!("{other:?}"),
     }
+    assert!(matches!(database.try_apply("one", &[event("a", 1, 0)]).await, Ok(false)), "nothing is done twice");
     // One that is cut off is refused before any of it is stored.
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("cut.jsonl.gz");
@@ -463,7 +465,7 @@ async fn a_name_is_of_one_file_and_the_database_defends_it() {
     std::fs::write(&path, &packed[..packed.len() - 9]).expect("written");
     let (writer, how) = (database.writer().await, FileReader::default());
     match apply(&database.pool, &writer, "cut", (&path, &how), &reason(), |_| {}).await {
-        Err(BackfillError::File(_)) => {}
+        Err(BackfillError::NotWhole(_)) => {}
         other => panic!("{other:?}"),
     }
     assert_eq!(database.number("select count(*) from usage_event").await, 1);

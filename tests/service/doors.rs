@@ -70,6 +70,17 @@ async fn clients_of_openmeter_send_usage_as_they_do_there() {
     );
     let counts = database.counts().await;
     assert_eq!((counts["stored"], counts["duplicate"], counts["messages"]), (4, 3, 7));
+    // Packed they are the same.
+    let batch = typed(&key, "application/cloudevents-batch+json");
+    let zipped = [batch.as_slice(), &["content-encoding: gzip".to_owned()]].concat();
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(many.as_bytes()).expect("packed");
+    let (head, _) = send_bytes(&api, EVENTS, &zipped, &packed.finish().expect("packed")).await;
+    assert!(head.starts_with("http/1.1 204 "), "{head}");
+    let (head, told) = send_bytes(&api, EVENTS, &zipped, many.as_bytes()).await;
+    let told = String::from_utf8_lossy(&told);
+    assert!(head.starts_with("http/1.1 400 ") && told.contains("the body is no gzip"), "{head}{told}");
+    assert_eq!((database.counts().await["stored"], database.counts().await["duplicate"]), (4, 5));
     assert_eq!(database.total("usage_event", "output_tokens").await, 80);
     let of_customer = "select count(*) from usage_event join usage_customer using (customer_id) where customer = 'c1'";
     assert_eq!(database.number(of_customer).await, 4);
@@ -184,11 +195,11 @@ fn spans() -> String {
 }
 
 /// Sends bytes; returns the head of the answer, and its body.
-async fn send_bytes(api: &Api, headers: &[String], body: &[u8]) -> (String, Vec<u8>) {
+async fn send_bytes(api: &Api, path: &str, headers: &[String], body: &[u8]) -> (String, Vec<u8>) {
     let head: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     let length = body.len();
     let head =
-        format!("POST {TRACES} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}content-length: {length}\r\n\r\n");
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}content-length: {length}\r\n\r\n");
     let (mut stream, bytes) = (api.connect(), [head.as_bytes(), body].concat());
     let asked = tokio::task::spawn_blocking(move || {
         stream.write_all(&bytes).expect("sent");
@@ -224,24 +235,26 @@ async fn spans_in_json_are_taken_in_and_the_wrong_ones_named() {
     deflated.write_all(spans().as_bytes()).expect("packed");
     let [gzip, deflate] =
         ["gzip", "Deflate"].map(|name| [json.as_slice(), &[format!("content-encoding: {name}")]].concat());
-    assert!(send_bytes(&api, &gzip, &zipped.finish().expect("packed")).await.0.starts_with("http/1.1 200 "));
-    assert!(send_bytes(&api, &deflate, &deflated.finish().expect("packed")).await.0.starts_with("http/1.1 200 "));
+    assert!(send_bytes(&api, TRACES, &gzip, &zipped.finish().expect("packed")).await.0.starts_with("http/1.1 200 "));
+    assert!(
+        send_bytes(&api, TRACES, &deflate, &deflated.finish().expect("packed")).await.0.starts_with("http/1.1 200 ")
+    );
     assert_eq!(database.counts().await["duplicate"], 3);
     // What cannot be read at all is recorded, and to be sent to nobody again.
     let before = database.counts().await["rejected"];
     let named = [typed(&key, "application/x-protobuf").as_slice(), &["idempotency-key: k".to_owned()]].concat();
     for _ in 0..2 {
-        let (head, body) = send_bytes(&api, &named, b"\xff\xff").await;
+        let (head, body) = send_bytes(&api, TRACES, &named, b"\xff\xff").await;
         assert!(
             head.starts_with("http/1.1 400 ") && String::from_utf8_lossy(&body).contains("wrong_packing"),
             "{head}"
         );
         assert_eq!(database.counts().await["rejected"], before + 1);
     }
-    assert!(send_bytes(&api, &gzip, b"no gzip").await.0.starts_with("http/1.1 400 "));
+    assert!(send_bytes(&api, TRACES, &gzip, b"no gzip").await.0.starts_with("http/1.1 400 "));
     let packed = [json.as_slice(), &["content-encoding: br".to_owned()]].concat();
-    assert!(send_bytes(&api, &packed, b"").await.0.starts_with("http/1.1 415 "));
-    assert!(send_bytes(&api, &typed(&key, "text/plain"), b"").await.0.starts_with("http/1.1 415 "));
+    assert!(send_bytes(&api, TRACES, &packed, b"").await.0.starts_with("http/1.1 415 "));
+    assert!(send_bytes(&api, TRACES, &typed(&key, "text/plain"), b"").await.0.starts_with("http/1.1 415 "));
     database.drop_it().await;
 }
 
@@ -256,7 +269,7 @@ async fn what_spans_are_refused_for_is_told_by_a_status_of_otlp() {
         assert_eq!((sent.status, sent.json()), (401, json!({"message": why})), "{sent:?}");
         assert_eq!(sent.header("content-type"), Some("application/json"));
     }
-    let (head, body) = send_bytes(&api, &typed("apk_none", "application/x-protobuf"), b"").await;
+    let (head, body) = send_bytes(&api, TRACES, &typed("apk_none", "application/x-protobuf"), b"").await;
     assert!(head.starts_with("http/1.1 401 ") && head.contains("\r\ncontent-type: application/x-protobuf"), "{head}");
     assert!(head.contains("\r\nwww-authenticate: bearer"), "{head}");
     // Field 2, a text of so many bytes.
@@ -283,7 +296,7 @@ async fn a_body_that_unpacks_to_too_much_is_refused() {
     let mut zipped = GzEncoder::new(Vec::new(), Compression::best());
     zipped.write_all(&vec![b' '; (16 << 20) + 1]).expect("packed");
     let gzip = [typed(&key, "application/json").as_slice(), &["content-encoding: gzip".to_owned()]].concat();
-    let (head, _) = send_bytes(&api, &gzip, &zipped.finish().expect("packed")).await;
+    let (head, _) = send_bytes(&api, TRACES, &gzip, &zipped.finish().expect("packed")).await;
     assert!(head.starts_with("http/1.1 413 "), "{head}");
     assert!(database.counts().await.is_empty());
     database.drop_it().await;

@@ -9,8 +9,10 @@ use apportion::store::usage_reports::{RejectionState, rejections};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
+use std::process::Command;
 use tempfile::TempDir;
 
 /// Where files of a test lie, and where they are taken in.
@@ -255,6 +257,11 @@ async fn of_a_file_that_is_cut_off_all_that_is_whole_is_taken_in_and_not_read_ag
         // Read again it says the same, and nothing of it was read again.
         assert_eq!(files.error(name, cut, &how).await, told);
         assert_eq!(files.database.counts().await["messages"], taken);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_apportion"));
+        command.args(["ingest", "--format", "json"]).arg(files.folder.path().join(name));
+        let ended = command.env("DATABASE_URL", &files.database.url).output().expect("it starts");
+        let report: Value = serde_json::from_slice(&ended.stdout).expect("a report, though the file is cut off");
+        assert_eq!((ended.status.code(), &report["rows_before"]), (Some(3), &json!(taken)), "{report}");
         // Read in another way it is another file: no line of it is a span.
         let spans = Reader { format: Format::OtelFlat, source: "s".into(), ..Reader::default() };
         let spans = FileReader { reader: spans, layout: Some(Layout::Lines), ..FileReader::default() };

@@ -89,6 +89,7 @@ async fn check_conflicts(database: &TestDatabase) {
     });
     let both: Vec<(&str, Value, Value)> = both.collect();
     assert_eq!(both, [("v1", "e1".into(), "e3".into()), ("e1", "101".into(), "100".into())]);
+    assert!(conflicts.iter().all(|it| it.times == 1), "{conflicts:?}");
 }
 
 /// A list that is cut says so beside the answer, whatever its form.
@@ -145,6 +146,17 @@ async fn each_outcome_through_files() {
     std::fs::write(&zipped, encoder.finish().expect("zipped")).expect("written");
     let again = ingest_file(&mut writer, &zipped, &FileReader::default(), |_| {}).await.expect("read").counts;
     assert_eq!((again.messages(), again.stored, again.duplicate, again.conflict), (24, 0, 17, 2));
+    // A conflict that is read again where it stands is the same one.
+    ingest_file(&mut writer, &plain, &FileReader::default(), |_| {}).await.expect("read");
+    let conflicts = reports::conflicts(&database.pool, None, 10).await.expect("conflicts");
+    let told = conflicts.iter().map(|it| (it.position.as_str(), it.event_id.as_str(), it.times));
+    let expected = [
+        ("usage.jsonl:47", "v1", 2),
+        ("usage.jsonl:9", "e1", 2),
+        ("usage.jsonl.gz:24", "v1", 1),
+        ("usage.jsonl.gz:5", "e1", 1),
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
     database.audit().await;
     assert_eq!(database.number("select count(*) from usage_event").await, 7);
     database.drop_it().await;

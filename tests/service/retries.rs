@@ -38,10 +38,11 @@ async fn a_retry_takes_in_what_now_decodes_and_ends() {
     assert_eq!((of_one.taken.messages(), of_one.taken.stored, of_one.still_rejected), (1, 1, 0));
     let first = retry(&mut writer, &database.pool, &[], None).await.expect("retried");
     assert_eq!((first.taken.messages(), first.taken.correction_applied, first.taken.rejected), (2, 1, 1));
-    assert_eq!(first.still_rejected, 1);
+    // All that counts nowhere, whether or not it can be decoded.
+    assert_eq!(first.still_rejected, 4);
     assert_eq!(database.number("select count(*) from usage_rejection_retry").await, 2);
     let again = retry(&mut writer, &database.pool, &[], None).await.expect("retried");
-    assert_eq!((again.taken.messages(), again.taken.rejected, again.still_rejected), (1, 1, 1));
+    assert_eq!((again.taken.messages(), again.taken.rejected, again.still_rejected), (1, 1, 4));
     assert_eq!(database.number("select count(*) from usage_rejection_retry").await, 2);
     assert_eq!(database.number("select count(*) from usage_rejection").await, 6, "a retry records none anew");
     assert_eq!(database.number("select count(*) from usage_event").await, 2);
@@ -72,7 +73,7 @@ async fn payloads_go_when_they_have_expired_and_not_before() {
                from usage_rejection, generate_series(1, 2) where reason = 'not_json'";
     sqlx::query(sql).execute(&database.pool).await.expect("kept");
     let retried = retry(&mut writer, &database.pool, &[], None).await.expect("retried");
-    assert_eq!(retried.still_rejected, 1, "what has expired is not decoded again");
+    assert_eq!((retried.taken.messages(), retried.still_rejected), (0, 4));
     assert_eq!(expire_payloads(&database.pool).await.expect("expired"), 2);
     assert_eq!(database.number(kept).await, 2);
     let listed = reports::rejections(&database.pool, None, None, 10).await.expect("a list");
@@ -80,5 +81,34 @@ async fn payloads_go_when_they_have_expired_and_not_before() {
     assert_eq!(old, [1, 1], "of one place, under two ids");
     let early = sqlx::query("update usage_rejection set payload = null where position <> 'old'");
     assert!(early.execute(&database.pool).await.is_err(), "the database refuses it too");
+    database.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_retried_once_however_often_it_was_read_and_not_after_it_came_in() {
+    let database = TestDatabase::new().await;
+    let mut writer = database.writer().await;
+    // An older build did not know the meter; one of them the source has sent again since, as what it knows.
+    write_lines(&mut writer, &[event("e0", 1, 1)]).await;
+    for _ in 0..3 {
+        keep(&database, "unknown_meter", &event("e1", 7, 1)).await;
+        keep(&database, "unknown_meter", &event("e2", 7, 1)).await;
+    }
+    let sql = "insert into usage_rejection (batch_id, position, reason, detail, format, source, content_type, payload,
+                 expires_at, event_key)
+               select max(batch_id), 'mended', 'unknown_meter', '', 'cloudevents', '', 'application/cloudevents+json', $1,
+                 now() + interval '1 day', (select event_key from usage_event where event_id = 'e3')
+               from usage_batch where stored > 1";
+    write_lines(&mut writer, &[event("e3", 5, 5), event("e4", 5, 5)]).await;
+    sqlx::query(sql).bind(event("e3", 7, 1).as_bytes()).execute(&database.pool).await.expect("kept");
+    let retried = retry(&mut writer, &database.pool, &[], None).await.expect("retried");
+    assert_eq!((retried.taken.messages(), retried.taken.stored, retried.still_rejected), (2, 2, 0));
+    assert_eq!(database.number("select count(*) from usage_conflict").await, 0, "what came in is not read again");
+    let listed = reports::rejections(&database.pool, None, None, 10).await.expect("a list");
+    let mut states: Vec<_> = listed.iter().map(|it| (it.position.as_str(), it.times, it.state)).collect();
+    states.sort_by_key(|it| it.0);
+    let (retried, came_in) = (reports::RejectionState::Retried, reports::RejectionState::CameIn);
+    assert_eq!(states, [("mended", 1, came_in), ("older", 3, retried), ("older", 3, retried)]);
+    database.audit().await;
     database.drop_it().await;
 }

@@ -4,13 +4,12 @@ use super::intake::{Intake, store};
 use crate::http::HttpState;
 use crate::http::auth::Ingester;
 use crate::http::idempotency::Write;
-use crate::http::input::Body;
+use crate::http::input::{Body, header_text, unpacked};
 use crate::http::problem::{BusyProblem, Problem, Problems, WriteProblems};
 use crate::ingest::writer::Written;
 use crate::sources::{Decoded, cloudevents};
 use crate::store::usage_rows::RejectionRow;
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -54,9 +53,11 @@ struct PreferHeader {
 
 /// Send usage
 ///
-/// One CloudEvent, or a batch of them, at most 10,000. It is stored when the answer comes; sent again, each event is
-/// a known duplicate. Where some are rejected the answer is 422: the others are taken in, so that all may be sent
-/// again once those are mended.
+/// One CloudEvent, or a batch of them, at most 10,000, perhaps packed with gzip or deflate. Each is recorded when the
+/// answer comes; sent again, it is a known duplicate. One that says something else under an id that is taken is a
+/// conflict: it is kept, never counted, and no error of the request, as sending it again would mend nothing; ask for the
+/// outcomes (`Prefer: return=representation`), or list `/api/v1/usage/conflicts`. Where some are rejected the answer is
+/// 422: the others are taken in, so that all may be sent again once those are mended.
 ///
 /// The data of a usage event names its `deployment`, its `product` and its `quantities` by meter, and may name its
 /// `customer`, `service_tier` and `outcome`; the `attributes` that agreements select by (`buyer`, `buyer_class`,
@@ -85,8 +86,8 @@ struct PreferHeader {
         (Vec<Object> = "application/cloudevents-batch+json"),
         (Value = "application/json"))),
     responses(
-        (status = 204, description = "All of them were taken in"),
-        (status = 200, description = "What became of each, where that was asked for", body = EventsTaken),
+        (status = 204, description = "None was rejected: each is stored, a known duplicate, or a conflict that is kept and not counted"),
+        (status = 200, description = "None was rejected; how many had which outcome, where that was asked for", body = EventsTaken),
         Problems, WriteProblems, BusyProblem),
 )]
 pub async fn send(
@@ -97,7 +98,7 @@ pub async fn send(
     write: Write,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    let decoded = read(&state, &headers, &body)?;
+    let decoded = read(&state, &headers, &unpacked(&headers, &body)?)?;
     let asked =
         headers.get_all(PREFER).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(REPRESENTATION.as_bytes()));
     store(&state, intake, &caller, write, decoded, |written| answer(written, asked)).await
@@ -125,16 +126,16 @@ fn answer(written: &Written, asked: bool) -> Response {
 }
 
 /// Reads a body: one event, those of a batch, or the data of the one that its headers describe.
-fn read(state: &HttpState, headers: &HeaderMap, body: &Bytes) -> Result<Vec<Decoded>, Problem> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+fn read(state: &HttpState, headers: &HeaderMap, body: &[u8]) -> Result<Vec<Decoded>, Problem> {
+    let content_type =
+        header_text(headers, &header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_list = || body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     let events = match content_type.as_str() {
         JSON if headers.contains_key("ce-specversion") => return Ok(read_binary(headers, body)),
-        cloudevents::CONTENT_TYPE => vec![body.as_ref()],
+        cloudevents::CONTENT_TYPE => vec![body],
         BATCH_CONTENT_TYPE => split(body)?,
         JSON if is_list() => split(body)?,
-        JSON => vec![body.as_ref()],
+        JSON => vec![body],
         _ => {
             let detail = format!("Content-Type: send {}, {BATCH_CONTENT_TYPE} or {JSON}", cloudevents::CONTENT_TYPE);
             return Err(Problem::unsupported_media_type(detail));

@@ -3,22 +3,19 @@
 use super::intake::{Intake, store};
 use crate::http::HttpState;
 use crate::http::auth::Ingester;
-use crate::http::idempotency::{MAX_BODY_BYTES, Write};
-use crate::http::input::Body;
+use crate::http::idempotency::Write;
+use crate::http::input::{Body, header_text, unpacked};
 use crate::http::problem::{BusyProblem, CONTENT_TYPE as PROBLEM, Problem, Problems, WriteProblems};
 use crate::http::schema::Binary;
 use crate::ingest::writer::Written;
 use crate::sources::{Format, Reader, SHAPE_CONTENT_TYPE};
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::Read;
 use utoipa::openapi::{Content, Ref, RefOr, response};
 use utoipa::{IntoResponses, ToSchema};
 
@@ -113,12 +110,8 @@ pub async fn send_spans(
     store(&state, intake, &caller, write, decoded, |written| answer(written, format)).await
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim()
-}
-
 fn format(headers: &HeaderMap) -> Result<Format, Problem> {
-    let content_type = text(headers, &header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    let content_type = header_text(headers, &header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
     match content_type {
         _ if content_type.eq_ignore_ascii_case(JSON) => Ok(Format::OtlpJson),
         _ if content_type.eq_ignore_ascii_case(PROTOBUF) => Ok(Format::OtlpProtobuf),
@@ -154,25 +147,6 @@ pub async fn tell_by_status(request: Request, next: Next) -> Response {
         }
         _ => (status_code, headers, axum::Json(status)).into_response(),
     }
-}
-
-/// A body without its compression. Unpacked it may be as long as one that came unpacked.
-fn unpacked<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Problem> {
-    let encoding = text(headers, &header::CONTENT_ENCODING);
-    let decoder: Box<dyn Read> = match encoding.to_ascii_lowercase().as_str() {
-        "" | "identity" => return Ok(body.into()),
-        "gzip" => Box::new(MultiGzDecoder::new(body)),
-        "deflate" => Box::new(ZlibDecoder::new(body)),
-        _ => return Err(Problem::unsupported_media_type("Content-Encoding: send gzip, deflate, or none")),
-    };
-    let mut unpacked = Vec::new();
-    let limit = u64::try_from(MAX_BODY_BYTES).unwrap_or(u64::MAX);
-    let read = decoder.take(limit.saturating_add(1)).read_to_end(&mut unpacked);
-    read.map_err(|_| Problem::bad_request(format!("Content-Encoding: the body is no {encoding}")))?;
-    if unpacked.len() > MAX_BODY_BYTES {
-        return Err(Problem::too_large(format!("an unpacked body has at most {MAX_BODY_BYTES} bytes")));
-    }
-    Ok(unpacked.into())
 }
 
 /// Says what was rejected, in the format of the request. A body that is no request at all is to be sent to nobody again.

@@ -113,7 +113,7 @@ impl From<(Outcome, u64)> for OutcomeCount {
 
 /// Count messages by outcome
 ///
-/// Every message that was ever recorded, by what became of it when it came.
+/// Every message that was ever recorded, by what became of it when it came; one that came again counts again.
 #[utoipa::path(
     get, path = "/api/v1/usage/outcomes", tag = "usage", security(("key" = ["read"])),
     responses((status = 200, description = "Each outcome with its count", body = Page<OutcomeCount>), Problems),
@@ -159,9 +159,12 @@ pub async fn rejections(
 /// Another content that was reported under an id that is taken, and what stands for it.
 #[derive(Serialize, ToSchema)]
 pub struct Conflict {
+    /// Of the last time that it was read.
     conflict_id: i64,
     #[schema(value_type = String, format = DateTime)]
     recorded_at: Instant,
+    /// How many times it was read where it stands.
+    times: i64,
     /// Where the second one stands: topic/partition@offset, file:line or request.
     position: String,
     source: String,
@@ -181,6 +184,7 @@ impl Conflict {
         Ok(Self {
             conflict_id: line.conflict_id,
             recorded_at: line.recorded_at,
+            times: line.times,
             position: line.position,
             source: line.source,
             event_id: line.event_id,
@@ -196,7 +200,7 @@ impl Conflict {
 
 /// List conflicts
 ///
-/// The newest first.
+/// The newest first. One that was read several times, at the same place, is listed once, as it was read last.
 #[utoipa::path(
     get, path = "/api/v1/usage/conflicts", tag = "usage", security(("key" = ["read"])), params(PageParams),
     responses((status = 200, description = "What was reported under an id that stands already", body = Page<Conflict>), Problems),
