@@ -105,6 +105,9 @@ const IMPURE: &[(&str, &str)] = &[
     ("f64", "no binary floats near money"),
 ];
 
+/// What a visitor of JSON has to say of a float that stands where none belongs: it is handed over, and dropped.
+const DROPPED_FLOAT: &str = "fn visit_f64<E>(self, _: f64) ->";
+
 fn contains_word(line: &str, word: &str) -> bool {
     let is_part = |it: char| it.is_alphanumeric() || it == '_';
     line.match_indices(word).any(|(at, _)| {
@@ -116,7 +119,7 @@ fn contains_word(line: &str, word: &str) -> bool {
 fn uses_of(sources: &[Source], words: &[(&str, &str)]) -> Vec<String> {
     let mut findings = Vec::new();
     for source in sources {
-        for (line, text) in source.code() {
+        for (line, text) in source.code().into_iter().filter(|(_, text)| !text.contains(DROPPED_FLOAT)) {
             for (word, why) in words.iter().filter(|(word, _)| contains_word(&text, word)) {
                 findings.push(source.finding(line, format_args!("{word}: {why}")));
             }

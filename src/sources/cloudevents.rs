@@ -4,9 +4,9 @@
 //! and `apportion.usage.void.v1`. An unknown field of the record is refused by its name; unknown extension
 //! attributes are allowed by the CloudEvents specification and dropped.
 
-use super::fields::{Fields, check_name, read_instant};
+use super::fields::{Fields, Member, Members, check_name, read_instant};
 use super::node::not_json;
-use super::redact::{Members, content_type, redact, text_of};
+use super::redact::{content_type, redact};
 use super::{Fault, MAX_MESSAGE_BYTES, Origin, Rejection, RejectionReason as Reason, check_size, fault, reject_shape};
 use crate::domain::ids::EventId;
 use crate::domain::usage::{Amendment, AmendmentKind, Restatement, UsageContent, UsageEvent, UsageMessage};
@@ -58,7 +58,7 @@ struct Envelope<'a> {
     kind: Option<Cow<'a, str>>,
     time: Option<Cow<'a, str>>,
     datacontenttype: Option<Cow<'a, str>>,
-    data: Option<&'a RawValue>,
+    data: Option<Member<'a>>,
 }
 
 /// What an event tells.
@@ -105,7 +105,11 @@ pub fn decode_message(headers: &[(&str, &[u8])], payload: Option<&[u8]>) -> Resu
 /// The attributes in the headers of binary mode.
 fn binary_attributes<'a>(headers: &[(&str, &'a [u8])]) -> Result<Envelope<'a>, Fault> {
     let header = |name: &str| {
-        let Some((_, value)) = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)) else { return Ok(None) };
+        let mut given = headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        let Some((_, value)) = given.next() else { return Ok(None) };
+        if given.next().is_some() {
+            return Err(fault(Reason::WrongAttribute, format!("{name}: given twice")));
+        }
         let text =
             std::str::from_utf8(value).map_err(|_| fault(Reason::WrongAttribute, format!("{name}: must be UTF-8")))?;
         Ok(Some(Cow::Borrowed(text)))
@@ -252,7 +256,7 @@ fn read_structured(bytes: &[u8]) -> Result<Envelope<'_>, Fault> {
             // An extension attribute.
             _ => continue,
         };
-        let text = text_of(value).ok_or_else(|| fault(Reason::WrongAttribute, format!("{name}: must be a string")))?;
+        let text = value.text().ok_or_else(|| fault(Reason::WrongAttribute, format!("{name}: must be a string")))?;
         if slot.replace(text).is_some() {
             return Err(fault(Reason::WrongAttribute, format!("{name}: given twice")));
         }
@@ -301,7 +305,7 @@ fn read_message(envelope: Envelope<'_>) -> Result<Told, Fault> {
         return Err(fault(Reason::UnknownType, detail));
     }
     let data = data.ok_or_else(|| fault(Reason::MissingField, "data: missing"))?;
-    let fields = serde_json::from_str(data.get()).map_err(|_| fault(Reason::WrongField, "data: must be an object"))?;
+    let Member::Object(fields) = data else { return Err(fault(Reason::WrongField, "data: must be an object")) };
     let amendment = match &*kind {
         USAGE_TYPE => return read_event(id, time, fields),
         CORRECTION_TYPE => read_correction(id, fields)?,

@@ -225,6 +225,17 @@ fn each_fault_has_its_reason() {
         (event(r#"{"deployment":"d","product":"p"}"#), Reason::MissingField),
         (event(r#"{"deployment":"d","product":"p","prompt":"x","quantities":{"requests":1}}"#), Reason::UnknownField),
         (event("3"), Reason::WrongField),
+        (event("-3"), Reason::WrongField),
+        (event("0.5"), Reason::WrongField),
+        (event("null"), Reason::WrongField),
+        (event("true"), Reason::WrongField),
+        (event("\"d\""), Reason::WrongField),
+        (event("[{\"deployment\":\"d\"}]"), Reason::WrongField),
+        (event("{"), Reason::NotJson),
+        (usage("3"), Reason::WrongField),
+        (usage("[1]"), Reason::WrongField),
+        (usage("null"), Reason::MissingField),
+        (usage(r#"{"data":{"requests":1}}"#), Reason::UnknownMeter),
         (event(r#"{"deployment":7,"product":"p","quantities":{"requests":1}}"#), Reason::WrongField),
         (correction(r#"{"corrects":"e0"}"#), Reason::NothingRestated),
         (correction(r#"{"product":"p"}"#), Reason::MissingField),
@@ -280,7 +291,7 @@ fn both_modes_of_kafka_are_read() {
 }
 
 #[test]
-fn an_attribute_that_is_no_text_is_refused() {
+fn an_attribute_that_is_no_text_or_given_twice_is_refused() {
     let data = br#"{"deployment":"d","product":"p","quantities":{"requests":1}}"#;
     for (place, name) in ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time"].into_iter().enumerate() {
         let mut binary: [(&str, &[u8]); 5] = [
@@ -296,6 +307,11 @@ fn an_attribute_that_is_no_text_is_refused() {
         assert_eq!((rejected.reason, rejected.detail), (Reason::WrongAttribute, format!("{name}: must be UTF-8")));
         // It is not tried again: without the attribute it would be another event.
         assert_ne!(rejected.content_type, CONTENT_TYPE);
+        // Nor is it known which of two would be meant.
+        binary[place].1 = b"e1";
+        let twice = [binary.as_slice(), &[(name, b"e2")]].concat();
+        let rejected = decode_message(&twice, Some(data)).expect_err("a rejection");
+        assert_eq!((rejected.reason, rejected.detail), (Reason::WrongAttribute, format!("{name}: given twice")));
     }
 }
 

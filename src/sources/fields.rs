@@ -1,13 +1,14 @@
 //! The fields of a usage record: each known, none twice, every value by its text.
 
-use super::redact::{Members, is_identifier, text_of};
+use super::redact::{Text, is_identifier, text_of};
 use super::{Fault, MAX_NAME_BYTES, RejectionReason as Reason, fault, number};
 use crate::domain::period::{Instant, parse_instant};
 use crate::domain::usage::{Meter, Quantities, RequestOutcome, UsageAttribute, UsageAttributes};
 use rust_decimal::Decimal;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 pub(super) fn read_instant(place: impl Display, text: &str) -> Result<Instant, Fault> {
     let wrong = || fault(Reason::WrongTime, format!("{place}: must be RFC 3339 with a zone"));
@@ -25,8 +26,113 @@ pub(super) fn check_name(place: impl Display, text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The members that hold an object of fields, wherever they stand.
+const OBJECTS: [&str; 3] = ["data", "attributes", "quantities"];
+
+/// What stands under a name.
+pub(super) enum Member<'a> {
+    /// As it is written: a number keeps its text, so that no quantity goes through a float.
+    Written(&'a RawValue),
+    /// Of one of [`OBJECTS`]: read in the same pass as what it stands in, as most of an event is such.
+    Object(Members<'a>),
+    /// Where an object belongs.
+    Null,
+    NoObject,
+}
+
+/// The members of a JSON object in their order; a repeated name is kept twice.
+pub(super) struct Members<'a>(pub(super) Vec<(Cow<'a, str>, Member<'a>)>);
+
+impl<'a> Member<'a> {
+    /// That of a JSON string; none where it is another value.
+    pub(super) fn text(&self) -> Option<Cow<'a, str>> {
+        match self {
+            Member::Written(written) => text_of(written),
+            Member::Object(_) | Member::Null | Member::NoObject => None,
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Members<'de>, A::Error> {
+                collect(map)
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+fn collect<'de, A: MapAccess<'de>>(mut map: A) -> Result<Members<'de>, A::Error> {
+    let mut members = Vec::with_capacity(8);
+    while let Some(Text(name)) = map.next_key()? {
+        let value = match OBJECTS.contains(&&*name) {
+            true => map.next_value()?,
+            false => Member::Written(map.next_value()?),
+        };
+        members.push((name, value));
+    }
+    Ok(Members(members))
+}
+
+/// Reads what stands where an object belongs.
+impl<'de: 'a, 'a> Deserialize<'de> for Member<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Member<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Member<'de>, A::Error> {
+                collect(map).map(Member::Object)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Member<'de>, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Member::NoObject)
+            }
+
+            fn visit_unit<E>(self) -> Result<Member<'de>, E> {
+                Ok(Member::Null)
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Member<'de>, E> {
+                Ok(Member::NoObject)
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Member<'de>, E> {
+                Ok(Member::NoObject)
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Member<'de>, E> {
+                Ok(Member::NoObject)
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Member<'de>, E> {
+                Ok(Member::NoObject)
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Member<'de>, E> {
+                Ok(Member::NoObject)
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
 /// The fields of a record, all of them known, none of them twice.
-pub(super) struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(super) struct Fields<'a>(Vec<(Cow<'a, str>, Member<'a>)>);
 
 impl<'a> Fields<'a> {
     pub(super) fn read(members: Members<'a>, known: &[&str]) -> Result<Self, Fault> {
@@ -44,13 +150,27 @@ impl<'a> Fields<'a> {
     }
 
     /// A field that is absent or null is not given.
-    fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.iter().find(|(field, value)| field == name && value.get() != "null").map(|(_, value)| *value)
+    fn get(&self, name: &str) -> Option<&Member<'a>> {
+        let value = self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value)?;
+        match value {
+            Member::Null => None,
+            Member::Written(written) if written.get() == "null" => None,
+            Member::Written(_) | Member::Object(_) | Member::NoObject => Some(value),
+        }
     }
 
     fn text(&self, name: &str) -> Result<Option<Cow<'a, str>>, Fault> {
         let wrong = || fault(Reason::WrongField, format!("data.{name}: must be a string"));
-        self.get(name).map(|value| text_of(value).ok_or_else(wrong)).transpose()
+        self.get(name).map(|value| value.text().ok_or_else(wrong)).transpose()
+    }
+
+    /// The members of one of [`OBJECTS`].
+    fn object(&self, name: &str, of_what: &str) -> Result<Option<&Members<'a>>, Fault> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Member::Object(members)) => Ok(Some(members)),
+            Some(_) => Err(fault(Reason::WrongField, format!("data.{name}: must be an object of {of_what}"))),
+        }
     }
 
     /// The customer's key; an empty one means that none is named.
@@ -74,15 +194,13 @@ impl<'a> Fields<'a> {
 
     /// The attributes that are given, empty ones too. Values are names: their bounds hold.
     pub(super) fn attributes(&self) -> Result<UsageAttributes, Fault> {
-        let Some(value) = self.get("attributes") else { return Ok(UsageAttributes::new()) };
-        let members: Members<'_> = serde_json::from_str(value.get())
-            .map_err(|_| fault(Reason::WrongField, "data.attributes: must be an object of texts by attribute"))?;
+        let Some(members) = self.object("attributes", "texts by attribute")? else { return Ok(UsageAttributes::new()) };
         let mut attributes = UsageAttributes::new();
         for (name, value) in &members.0 {
             let attribute: UsageAttribute = name.parse().map_err(|_| unknown_attribute(name))?;
             let place = format!("data.attributes.{attribute}");
             let wrong = |problem: &str| fault(Reason::WrongField, format!("{place}: {problem}"));
-            let value = text_of(value).ok_or_else(|| wrong("must be a string"))?;
+            let value = value.text().ok_or_else(|| wrong("must be a string"))?;
             check_name(&place, &value)?;
             if attributes.insert(attribute, value.into_owned()).is_some() {
                 return Err(wrong("given twice"));
@@ -99,12 +217,11 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn quantities(&self) -> Result<Option<Quantities>, Fault> {
-        let Some(value) = self.get("quantities") else { return Ok(None) };
-        let members: Members<'_> = serde_json::from_str(value.get())
-            .map_err(|_| fault(Reason::WrongField, "data.quantities: must be an object of numbers by meter"))?;
+        let Some(members) = self.object("quantities", "numbers by meter")? else { return Ok(None) };
         let mut quantities = Quantities::new();
         for (name, value) in &members.0 {
             let meter: Meter = name.parse().map_err(|_| unknown_meter(name))?;
+            let Member::Written(value) = value else { return Err(unknown_meter(name)) };
             if quantities.insert(meter, read_quantity(meter, value)?).is_some() {
                 return Err(fault(Reason::WrongField, format!("data.quantities.{meter}: given twice")));
             }

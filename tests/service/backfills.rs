@@ -464,10 +464,8 @@ async fn a_name_is_of_one_file_and_the_database_defends_it() {
     let packed = packed.finish().expect("packed");
     std::fs::write(&path, &packed[..packed.len() - 9]).expect("written");
     let (writer, how) = (database.writer().await, FileReader::default());
-    match apply(&database.pool, &writer, "cut", (&path, &how), &reason(), |_| {}).await {
-        Err(BackfillError::NotWhole(_)) => {}
-        other => panic!("{other:?}"),
-    }
+    let cut = apply(&database.pool, &writer, "cut", (&path, &how), &reason(), |_| {}).await;
+    assert!(matches!(&cut, Err(BackfillError::NotWhole(_))), "{cut:?}");
     assert_eq!(database.number("select count(*) from usage_event").await, 1);
     assert_eq!(database.number("select count(*) from backfill").await, 1);
     let status = |status: &str, sequence: i32| {

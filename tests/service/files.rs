@@ -237,6 +237,13 @@ async fn damaged_parquet_is_an_error_that_names_the_place() {
         }
     }
     assert!(errors > 20, "{errors}");
+    // An offset that lies before the file.
+    for ((_, table), place, byte) in [(TABLES[1], 2711, 0x7f), (TABLES[0], 3525, 219)] {
+        let mut bytes = table.to_vec();
+        bytes[place] = byte;
+        let told = files.error("b.parquet", &bytes, &how).await;
+        assert!(told.contains("begins or ends before the file does"), "{told}");
+    }
     files.database.drop_it().await;
 }
 
@@ -306,6 +313,23 @@ async fn an_interrupted_file_goes_on_where_it_stopped() {
     assert_eq!(files.positions().await, 0);
     // It ended: read again, it is read from its start.
     assert_eq!(files.counts("a.csv", table.as_bytes(), &FileReader::default()).await.duplicate, 25_000);
+    files.drop_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_carriage_return_where_a_giant_line_is_cut_is_not_its_end() {
+    let mut files = Files::new().await;
+    let how = FileReader::default();
+    let most = Format::CloudEvents.max_bytes();
+    for start in [event("e1", 1, 1), String::new()] {
+        let text = format!("{start:<most$}\r{}\n{}\n", event("lost", 1, 1), event("e2", 1, 1));
+        let counts = files.counts("a.jsonl", text.as_bytes(), &how).await;
+        assert_eq!((counts.messages(), counts.rejected), (2, 1));
+        assert_eq!(files.last_rejection().await.1, "message_too_large");
+    }
+    // At the end of a line that is as long as may be it is.
+    let text = format!("{:<most$}\r\n", event("e3", 1, 1));
+    assert_eq!(files.counts("b.jsonl", text.as_bytes(), &how).await.stored, 1);
     files.drop_it().await;
 }
 

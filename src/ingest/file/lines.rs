@@ -40,7 +40,8 @@ impl<R: BufRead + Send> Lines<R> {
             ended = end.is_some();
             self.input.consume(consumed);
         }
-        if self.line.last() == Some(&b'\r') {
+        // Where a line was cut no line ends.
+        if self.line.len() <= self.max_bytes && self.line.last() == Some(&b'\r') {
             self.line.pop();
         }
         Ok(any)

@@ -110,6 +110,13 @@ impl ParquetRows {
                     "column \"{path}\" of a row group has {size} bytes; it {most}"
                 )));
             }
+            // What is damaged is told, before the library takes it for granted.
+            let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+            if start < 0 || column.compressed_size() < 0 {
+                let path = column.column_path().string();
+                let detail = format!("column \"{path}\" of a row group begins or ends before the file does");
+                return Err(ParquetError::General(detail));
+            }
             self.readers.push(is_read.then(|| group.get_column_reader(place)).transpose()?);
         }
         self.rows_left = usize::try_from(about.num_rows())
