@@ -322,13 +322,15 @@ async fn a_carriage_return_where_a_giant_line_is_cut_is_not_its_end() {
     let how = FileReader::default();
     let most = Format::CloudEvents.max_bytes();
     for start in [event("e1", 1, 1), String::new()] {
-        let text = format!("{start:<most$}\r{}\n{}\n", event("lost", 1, 1), event("e2", 1, 1));
+        let blanks = " ".repeat(most - start.len());
+        let text = format!("{start}{blanks}\r{}\n{}\n", event("lost", 1, 1), event("e2", 1, 1));
         let counts = files.counts("a.jsonl", text.as_bytes(), &how).await;
         assert_eq!((counts.messages(), counts.rejected), (2, 1));
         assert_eq!(files.last_rejection().await.1, "message_too_large");
     }
     // At the end of a line that is as long as may be it is.
-    let text = format!("{:<most$}\r\n", event("e3", 1, 1));
+    let longest = event("e3", 1, 1);
+    let text = format!("{longest}{}\r\n", " ".repeat(most - longest.len()));
     assert_eq!(files.counts("b.jsonl", text.as_bytes(), &how).await.stored, 1);
     files.drop_it().await;
 }
