@@ -70,8 +70,9 @@ pub(super) fn exact_decimal(text: &str) -> Option<Decimal> {
     }
     let magnitude: i128 = significant.parse().ok()?;
     let magnitude = magnitude.checked_mul(10_i128.checked_pow(u32::try_from(power.max(0)).ok()?)?)?;
-    let value = if number.starts_with('-') { -magnitude } else { magnitude };
-    Decimal::try_from_i128_with_scale(value, power.min(0).unsigned_abs()).ok()
+    let mut value = Decimal::try_from_i128_with_scale(magnitude, power.min(0).unsigned_abs()).ok()?;
+    value.set_sign_negative(number.starts_with('-'));
+    Some(value)
 }
 
 /// Whether a byte may stand in a number.

@@ -127,7 +127,10 @@ async fn the_command_tells_what_changes_and_ends_as_it_says() {
     for (arguments, expected) in [
         (["show", "late"].as_slice(), "reverted"),
         (&["list"], "an outage"),
-        (&["preview-revert", "late"], "0 messages would be taken back; 1 message has no effect any more; 0 messages stay."),
+        (
+            &["preview-revert", "late"],
+            "0 messages would be taken back; 1 message has no effect any more; 0 messages stay.",
+        ),
     ] {
         let (status, told, complaint) = ran(&database, arguments);
         assert!(status == Some(0) && told.contains(expected), "{arguments:?}: {told} {complaint}");

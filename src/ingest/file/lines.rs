@@ -34,14 +34,14 @@ impl<R: BufRead + Send> Lines<R> {
             any = true;
             let end = buffer.iter().position(|byte| *byte == b'\n');
             let part = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or(buffer);
-            let room = self.max_bytes.saturating_add(1).saturating_sub(self.line.len());
+            // One byte more than may be taken, also once a carriage return is taken off, which may stand where it is cut.
+            let room = self.max_bytes.saturating_add(2).saturating_sub(self.line.len());
             self.line.extend(part.iter().take(room));
             let consumed = part.len().saturating_add(usize::from(end.is_some()));
             ended = end.is_some();
             self.input.consume(consumed);
         }
-        // Where a line was cut no line ends.
-        if self.line.len() <= self.max_bytes && self.line.last() == Some(&b'\r') {
+        if self.line.last() == Some(&b'\r') {
             self.line.pop();
         }
         Ok(any)
